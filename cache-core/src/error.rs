@@ -1,0 +1,237 @@
+//! The one error type of the toolkit.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+/// What went wrong, in terms that do not depend on the store.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The store did not answer in time. The operation may or may not have been carried out.
+    Timeout,
+    /// The store cannot be reached, or the handle was closed.
+    Unavailable,
+    /// The store understood the operation and refused it: out of memory, throttled, read-only, or not supported.
+    Rejected,
+    /// The value is larger than the store takes.
+    TooLarge,
+    /// The key cannot be used.
+    InvalidKey,
+    /// A value could not be encoded or decoded.
+    Codec,
+    /// Another writer was faster, and the operation cannot be repeated by the backend itself.
+    Conflict,
+    /// The store refused the credentials.
+    Auth,
+    /// An option or a URL is wrong; nothing was sent.
+    Configuration,
+    /// Anything else.
+    Other,
+}
+
+impl ErrorKind {
+    /// The kind in lower case, as it appears in messages and events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Unavailable => "unavailable",
+            Self::Rejected => "rejected",
+            Self::TooLarge => "too large",
+            Self::InvalidKey => "invalid key",
+            Self::Codec => "codec",
+            Self::Conflict => "conflict",
+            Self::Auth => "auth",
+            Self::Configuration => "configuration",
+            Self::Other => "other",
+        }
+    }
+
+    /// Whether the same call may succeed later, if nothing else is known.
+    const fn is_transient(self) -> bool {
+        matches!(self, Self::Timeout | Self::Unavailable | Self::Conflict)
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An error of a cache operation.
+///
+/// It carries a [kind](ErrorKind), the operation and the backend where they are known, whether a retry can help, and
+/// the error that caused it. Clones share the cause.
+///
+/// ```
+/// use cache_core::{Error, ErrorKind};
+///
+/// let error = Error::new(ErrorKind::TooLarge, "2 MiB, and the store takes 1 MiB")
+///     .with_backend("memcached")
+///     .with_operation("set");
+/// assert_eq!(error.to_string(), "memcached set: too large: 2 MiB, and the store takes 1 MiB");
+/// assert!(!error.is_retryable());
+/// ```
+#[derive(Clone)]
+pub struct Error(Box<Repr>);
+
+#[derive(Clone)]
+struct Repr {
+    kind: ErrorKind,
+    operation: Option<&'static str>,
+    backend: Option<Cow<'static, str>>,
+    message: Cow<'static, str>,
+    retryable: bool,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of `kind`. The message names the input that is at fault and, where there is one, the remedy.
+    ///
+    /// A retry is taken to help for [`Timeout`](ErrorKind::Timeout), [`Unavailable`](ErrorKind::Unavailable) and
+    /// [`Conflict`](ErrorKind::Conflict); see [`with_retryable`](Self::with_retryable).
+    #[must_use]
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Repr {
+            kind,
+            operation: None,
+            backend: None,
+            message: message.into(),
+            retryable: kind.is_transient(),
+            source: None,
+        }))
+    }
+
+    /// Names the operation, for example `"get"`. The innermost name is kept.
+    #[must_use]
+    pub fn with_operation(mut self, operation: &'static str) -> Self {
+        self.0.operation.get_or_insert(operation);
+        self
+    }
+
+    /// Names the backend, for example `"redis"`. The innermost name is kept.
+    #[must_use]
+    pub fn with_backend(mut self, backend: impl Into<Cow<'static, str>>) -> Self {
+        if self.0.backend.is_none() {
+            self.0.backend = Some(backend.into());
+        }
+        self
+    }
+
+    /// Sets the cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(Arc::from(source.into()));
+        self
+    }
+
+    /// Sets whether the same call may succeed later.
+    #[must_use]
+    pub fn with_retryable(mut self, retryable: bool) -> Self {
+        self.0.retryable = retryable;
+        self
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The operation that failed, where it is known.
+    #[must_use]
+    pub fn operation(&self) -> Option<&'static str> {
+        self.0.operation
+    }
+
+    /// The backend that reported the error, where it is known.
+    #[must_use]
+    pub fn backend(&self) -> Option<&str> {
+        self.0.backend.as_deref()
+    }
+
+    /// The message without backend, operation and kind.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.0.retryable
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Repr {
+            kind,
+            operation,
+            backend,
+            message,
+            ..
+        } = &*self.0;
+        match (backend, operation) {
+            (Some(backend), Some(operation)) => write!(f, "{backend} {operation}: ")?,
+            (Some(one), None) => write!(f, "{one}: ")?,
+            (None, Some(one)) => write!(f, "{one}: ")?,
+            (None, None) => {}
+        }
+        if message.is_empty() {
+            write!(f, "{kind}")
+        } else {
+            write!(f, "{kind}: {message}")
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Repr {
+            kind,
+            operation,
+            backend,
+            message,
+            retryable,
+            source,
+        } = &*self.0;
+        f.debug_struct("Error")
+            .field("kind", kind)
+            .field("operation", operation)
+            .field("backend", backend)
+            .field("message", message)
+            .field("retryable", retryable)
+            .field("source", source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_where_it_happened_and_keeps_the_cause() {
+        let error = Error::new(ErrorKind::Timeout, "no answer within 250 ms")
+            .with_source(std::io::Error::other("reset"))
+            .with_operation("get")
+            .with_backend("redis")
+            .with_operation("outer");
+        assert_eq!(error.to_string(), "redis get: timeout: no answer within 250 ms");
+        assert_eq!(error.source().map(ToString::to_string), Some("reset".to_owned()));
+        assert!(error.is_retryable() && error.clone().operation() == Some("get"));
+    }
+}

@@ -1,0 +1,310 @@
+//! Keys, and the namespaces and prefixes that contain them.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+/// The part of every key that tells one application's records from another's in a shared store.
+///
+/// It may be any text. See [`Key`] for how it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Prefix {
+    text: Box<str>,
+}
+
+impl Prefix {
+    /// The prefix `name`; the empty text is a prefix like any other.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let mut text = String::with_capacity(name.len() + 1);
+        push_escaped(&mut text, name);
+        text.push(':');
+        Self { text: text.into() }
+    }
+
+    /// The namespace `name` below this prefix.
+    #[must_use]
+    pub fn namespace(&self, name: &str) -> Namespace {
+        let mut text = String::with_capacity(self.text.len() + name.len() + 1);
+        text.push_str(&self.text);
+        push_escaped(&mut text, name);
+        text.push(':');
+        Namespace {
+            text: text.into(),
+            prefix_len: self.text.len(),
+        }
+    }
+
+    /// All keys below this prefix, as a [`Scope`].
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        Scope {
+            text: self.text.clone(),
+        }
+    }
+}
+
+/// A named group of keys below a [`Prefix`]; what [`Backend::clear`](crate::Backend::clear) empties.
+///
+/// The boundary is real: the namespace `user` does not contain the keys of `users`, nor those of `user:admin`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Namespace {
+    text: Box<str>,
+    prefix_len: usize,
+}
+
+impl Namespace {
+    /// The key `name` in this namespace.
+    #[must_use]
+    pub fn key(&self, name: impl Into<KeyName>) -> Key {
+        let name = name.into();
+        let mut text = String::with_capacity(self.text.len() + name.text.len());
+        text.push_str(&self.text);
+        text.push_str(&name.text);
+        Key {
+            text: text.into_boxed_str(),
+            prefix_len: self.prefix_len,
+            namespace_len: self.text.len(),
+            identity: name.identity,
+        }
+    }
+
+    /// The namespace beside this one that the toolkit keeps for its own records of kind `kind`.
+    ///
+    /// No name that a user chooses leads there, since `!` is escaped in names.
+    #[must_use]
+    pub fn reserved(&self, kind: &str) -> Namespace {
+        let mut text = String::with_capacity(self.text.len() + kind.len() + 1);
+        text.push_str(self.text.strip_suffix(':').unwrap_or(&self.text));
+        text.push('!');
+        push_escaped(&mut text, kind);
+        text.push(':');
+        Namespace {
+            text: text.into(),
+            prefix_len: self.prefix_len,
+        }
+    }
+
+    /// All keys of this namespace, as a [`Scope`].
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        Scope {
+            text: self.text.clone(),
+        }
+    }
+}
+
+/// A set of keys that start alike: a namespace, or everything below a prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Scope {
+    text: Box<str>,
+}
+
+impl Scope {
+    /// The text that every key of the scope starts with, and no other key does. It is literal: no character of it
+    /// stands for others.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether `key` is in the scope.
+    #[must_use]
+    pub fn contains(&self, key: &Key) -> bool {
+        key.text.starts_with(&*self.text)
+    }
+}
+
+/// A key's name inside its namespace, as a [`KeyBuilder`](crate::KeyBuilder) makes it.
+///
+/// A builder that shortens what it is given, by hashing for example, adds what it was given as the
+/// [identity](Self::with_identity): two names that collide are then told apart when the record is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyName {
+    text: Box<str>,
+    identity: Option<Box<[u8]>>,
+}
+
+impl KeyName {
+    /// A name that is its own identity.
+    #[must_use]
+    pub fn new(text: impl Into<Box<str>>) -> Self {
+        Self {
+            text: text.into(),
+            identity: None,
+        }
+    }
+
+    /// A name that stands for `identity`.
+    #[must_use]
+    pub fn with_identity(text: impl Into<Box<str>>, identity: impl Into<Box<[u8]>>) -> Self {
+        Self {
+            text: text.into(),
+            identity: Some(identity.into()),
+        }
+    }
+
+    /// The name as it appears in the key.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What the name stands for; the name itself unless the builder said otherwise.
+    #[must_use]
+    pub fn identity(&self) -> &[u8] {
+        self.identity.as_deref().unwrap_or(self.text.as_bytes())
+    }
+}
+
+impl From<&str> for KeyName {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<String> for KeyName {
+    fn from(text: String) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<&String> for KeyName {
+    fn from(text: &String) -> Self {
+        Self::new(text.as_str())
+    }
+}
+
+/// The key of a record: `prefix:namespace:name`.
+///
+/// Each part may be any text. The prefix and the namespace have `:`, `!` and `%` written as `%3A`, `%21` and `%25`, so
+/// that no two keys are written alike; the name is written as it is. Keys are equal when their text is equal.
+///
+/// ```
+/// use cache_core::Prefix;
+///
+/// let users = Prefix::new("shop").namespace("users");
+/// assert_eq!(users.key("42").as_str(), "shop:users:42");
+/// assert_eq!(Prefix::new("a:b").namespace("").key("c:d").as_str(), "a%3Ab::c:d");
+/// ```
+#[derive(Clone)]
+pub struct Key {
+    text: Box<str>,
+    prefix_len: usize,
+    namespace_len: usize,
+    identity: Option<Box<[u8]>>,
+}
+
+impl Key {
+    /// The whole key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The name inside the namespace.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.text[self.namespace_len..]
+    }
+
+    /// What the key stands for, in bytes; the text itself unless a [`KeyName`] brought an identity. Stored with the
+    /// value and compared when it is read.
+    #[must_use]
+    pub fn identity(&self) -> &[u8] {
+        self.identity.as_deref().unwrap_or(self.text.as_bytes())
+    }
+
+    /// The namespace that the key is in.
+    #[must_use]
+    pub fn namespace(&self) -> Namespace {
+        Namespace {
+            text: self.text[..self.namespace_len].into(),
+            prefix_len: self.prefix_len,
+        }
+    }
+
+    /// The key of the record that the toolkit keeps beside this one for its own use. See [`Namespace::reserved`].
+    #[must_use]
+    pub fn reserved(&self, kind: &str) -> Key {
+        self.namespace().reserved(kind).key(self.name())
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({:?})", self.text)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn push_escaped(text: &mut String, name: &str) {
+    for c in name.chars() {
+        match c {
+            ':' => text.push_str("%3A"),
+            '!' => text.push_str("%21"),
+            '%' => text.push_str("%25"),
+            c => text.push(c),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn different_parts_never_make_the_same_key(
+            a in ("[a:!%]{0,4}", "[a:!%]{0,4}", "[a:!%]{0,4}"),
+            b in ("[a:!%]{0,4}", "[a:!%]{0,4}", "[a:!%]{0,4}"),
+        ) {
+            let key = |(prefix, namespace, name): &(String, String, String)| {
+                Prefix::new(prefix).namespace(namespace).key(name)
+            };
+            prop_assert_eq!(key(&a) == key(&b), a == b);
+            prop_assert_ne!(key(&a).reserved("lease"), key(&b));
+        }
+
+        #[test]
+        fn a_scope_contains_its_own_keys_only(
+            a in ("[a:!%]{0,3}", "[a:!%]{0,3}"),
+            b in ("[a:!%]{0,3}", "[a:!%]{0,3}"),
+            name in "[a:!%]{0,3}",
+        ) {
+            let key = Prefix::new(&a.0).namespace(&a.1).key(&name);
+            prop_assert_eq!(Prefix::new(&b.0).namespace(&b.1).scope().contains(&key), a == b);
+            prop_assert_eq!(Prefix::new(&b.0).scope().contains(&key), a.0 == b.0);
+            prop_assert_eq!(key.namespace().scope().contains(&key), true);
+        }
+    }
+
+    #[test]
+    fn an_identity_is_not_part_of_the_text() {
+        let namespace = Prefix::new("p").namespace("n");
+        let key = namespace.key(KeyName::with_identity("5f3c", *b"module:function:args"));
+        assert_eq!(key.as_str(), "p:n:5f3c");
+        assert_eq!(key.identity(), b"module:function:args");
+        assert_eq!(key.name(), "5f3c");
+    }
+}

@@ -1,0 +1,23 @@
+//! The contracts of the caching toolkit.
+
+mod backend;
+mod clock;
+mod coder;
+mod error;
+mod key;
+mod record;
+mod ttl;
+
+pub use async_trait::async_trait;
+
+pub use self::backend::{Backend, Capabilities, EvictionListener, Limits, SetMode, SetOptions, SetOutcome};
+pub use self::clock::{Clock, ManualClock, SystemClock, Timestamp};
+#[cfg(feature = "cbor")]
+pub use self::coder::Cbor;
+#[cfg(feature = "json")]
+pub use self::coder::Json;
+pub use self::coder::{Coder, Raw};
+pub use self::error::{Error, ErrorKind};
+pub use self::key::{Key, KeyName, Namespace, Prefix, Scope};
+pub use self::record::{Record, SharedValue, Value, Version, VersionSource};
+pub use self::ttl::Ttl;

@@ -1,0 +1,183 @@
+//! What a store holds under a key.
+
+use std::any::Any;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// A value as a backend takes and gives it.
+#[derive(Clone)]
+pub enum Value {
+    /// Encoded bytes; every backend takes them.
+    Bytes(Bytes),
+    /// An object of this process; only backends with
+    /// [`Capabilities::shared_objects`](crate::Capabilities::shared_objects) ever see one.
+    Shared(SharedValue),
+}
+
+impl Value {
+    /// The bytes, if that is what the value is.
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<&Bytes> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Shared(_) => None,
+        }
+    }
+
+    /// How many bytes the value counts for in a store that is bounded by bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Shared(shared) => shared.weight,
+        }
+    }
+}
+
+impl From<Bytes> for Value {
+    fn from(bytes: Bytes) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
+            Self::Shared(shared) => write!(f, "Shared(weight {})", shared.weight),
+        }
+    }
+}
+
+/// An object that a backend in this process keeps as it is: nothing is encoded, and a hit hands out the same object.
+#[derive(Clone)]
+pub struct SharedValue {
+    object: Arc<dyn Any + Send + Sync>,
+    weight: usize,
+}
+
+impl SharedValue {
+    /// Wraps `object`, which counts for `weight` bytes.
+    #[must_use]
+    pub fn new(object: Arc<dyn Any + Send + Sync>, weight: usize) -> Self {
+        Self { object, weight }
+    }
+
+    /// The object.
+    #[must_use]
+    pub fn object(&self) -> &Arc<dyn Any + Send + Sync> {
+        &self.object
+    }
+
+    /// The object, without a change to its reference count.
+    #[must_use]
+    pub fn into_object(self) -> Arc<dyn Any + Send + Sync> {
+        self.object
+    }
+
+    /// How many bytes the object counts for.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.weight
+    }
+}
+
+impl fmt::Debug for SharedValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SharedValue(weight {})", self.weight)
+    }
+}
+
+/// An opaque token that changes on every write of a record, and is never used again for the same key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Version(u128);
+
+impl Version {
+    /// A version from a store's own token.
+    #[must_use]
+    pub const fn from_u128(token: u128) -> Self {
+        Self(token)
+    }
+
+    /// The token, for a store that keeps it.
+    #[must_use]
+    pub const fn as_u128(self) -> u128 {
+        self.0
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Version({:032x})", self.0)
+    }
+}
+
+/// A source of versions for stores that have none of their own: 64 random bits that tell one source from another, and
+/// a counter.
+///
+/// ```
+/// use cache_core::VersionSource;
+///
+/// let source = VersionSource::new();
+/// assert_ne!(source.next(), source.next());
+/// assert_ne!(source.next(), VersionSource::new().next());
+/// ```
+#[derive(Debug)]
+pub struct VersionSource {
+    source: u64,
+    count: AtomicU64,
+}
+
+impl VersionSource {
+    /// A new source.
+    #[must_use]
+    pub fn new() -> Self {
+        // `RandomState` takes its keys from the operating system.
+        Self {
+            source: RandomState::new().hash_one(()),
+            count: AtomicU64::new(0),
+        }
+    }
+
+    /// A version that no source has made before.
+    #[must_use]
+    pub fn next(&self) -> Version {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        Version((u128::from(self.source) << 64) | u128::from(count))
+    }
+}
+
+impl Default for VersionSource {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a backend found under a key.
+#[non_exhaustive]
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// The value as it was set.
+    pub value: Value,
+    /// The version of this write.
+    pub version: Version,
+    /// How long the store will still keep the record; `None` if it has no end.
+    pub remaining: Option<Duration>,
+}
+
+impl Record {
+    /// A record.
+    #[must_use]
+    pub fn new(value: Value, version: Version, remaining: Option<Duration>) -> Self {
+        Self {
+            value,
+            version,
+            remaining,
+        }
+    }
+}
