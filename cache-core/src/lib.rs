@@ -3,11 +3,13 @@
 mod backend;
 mod clock;
 mod coder;
+mod envelope;
 mod error;
 mod etag;
 mod key;
 mod record;
 mod ttl;
+mod windows;
 
 pub use async_trait::async_trait;
 
@@ -18,8 +20,10 @@ pub use self::coder::Cbor;
 #[cfg(feature = "json")]
 pub use self::coder::Json;
 pub use self::coder::{Coder, Raw};
+pub use self::envelope::{EntryKind, Envelope, EnvelopeError, Tags};
 pub use self::error::{Error, ErrorKind};
 pub use self::etag::{ETag, EntityTags};
 pub use self::key::{Key, KeyName, Namespace, Prefix, Scope};
 pub use self::record::{Record, SharedValue, Value, Version, VersionSource};
 pub use self::ttl::Ttl;
+pub use self::windows::Windows;
