@@ -3,10 +3,13 @@
 mod backend;
 mod clock;
 mod coder;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod envelope;
 mod error;
 mod etag;
 mod key;
+mod key_builder;
 mod record;
 mod ttl;
 mod windows;
@@ -24,6 +27,9 @@ pub use self::envelope::{EntryKind, Envelope, EnvelopeError, Tags};
 pub use self::error::{Error, ErrorKind};
 pub use self::etag::{ETag, EntityTags};
 pub use self::key::{Key, KeyName, Namespace, Prefix, Scope};
+#[cfg(feature = "md5")]
+pub use self::key_builder::HashedCall;
+pub use self::key_builder::{FunctionCall, KeyBuilder, ReadableCall};
 pub use self::record::{Record, SharedValue, Value, Version, VersionSource};
 pub use self::ttl::Ttl;
 pub use self::windows::Windows;

@@ -1,0 +1,38 @@
+//! The default key builder for functions.
+
+use md5::{Digest, Md5};
+
+use super::{FunctionCall, KeyBuilder};
+use crate::{Error, KeyName};
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Names a call by the MD5 of its [identity](FunctionCall::identity), in lower-case hexadecimal: 32 characters,
+/// however long the arguments are. The default for functions.
+///
+/// MD5 keeps nobody from making two calls with the same name. It need not: the identity is stored with the value and
+/// compared when it is read, so such calls displace each other's entries and never see them.
+///
+/// ```
+/// use cache_core::{FunctionCall, HashedCall, KeyBuilder};
+///
+/// let call = FunctionCall::new("shop::users", "find").argument("id", &42_u64)?;
+/// let name = HashedCall.build(&call)?;
+/// assert_eq!(name.as_str().len(), 32);
+/// assert_eq!(name.identity(), call.identity());
+/// # Ok::<(), cache_core::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HashedCall;
+
+impl KeyBuilder<FunctionCall<'_>> for HashedCall {
+    fn build(&self, call: &FunctionCall<'_>) -> Result<KeyName, Error> {
+        let hash = Md5::digest(call.identity());
+        let mut name = String::with_capacity(2 * hash.len());
+        for byte in hash {
+            name.push(char::from(HEX[usize::from(byte >> 4)]));
+            name.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+        Ok(KeyName::with_identity(name, call.identity()))
+    }
+}

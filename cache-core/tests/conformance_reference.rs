@@ -1,0 +1,84 @@
+//! A correct backend passes every check: on the real clock, on a clock that is moved, and with the provided methods.
+#![cfg(feature = "conformance")]
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
+
+mod conformance_support;
+
+use cache_core::conformance::{self, Outcome};
+use conformance_support::Reference;
+
+mod on_the_real_clock {
+    use super::*;
+
+    cache_core::conformance!(Reference::new());
+}
+
+mod on_a_manual_clock {
+    use cache_core::ManualClock;
+    use cache_core::conformance::Subject;
+
+    use super::*;
+
+    cache_core::conformance!({
+        let clock = ManualClock::new();
+        Subject::new(Reference::with_clock(clock.clone())).with_clock(clock)
+    });
+}
+
+/// With the three required methods and `close` only: no capability, no limit.
+mod with_the_provided_methods {
+    use cache_core::{Backend, Error, Key, Record, SetOptions, SetOutcome, Value};
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Minimal(Reference);
+
+    #[cache_core::async_trait]
+    impl Backend for Minimal {
+        async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
+            self.0.get(key).await
+        }
+
+        async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
+            self.0.set(key, value, options).await
+        }
+
+        async fn delete(&self, key: &Key) -> Result<bool, Error> {
+            self.0.delete(key).await
+        }
+
+        async fn ping(&self) -> Result<(), Error> {
+            self.0.ping().await
+        }
+
+        async fn close(&self) -> Result<(), Error> {
+            self.0.close().await
+        }
+    }
+
+    cache_core::conformance!(Minimal(Reference::new()));
+}
+
+/// Against one store that all checks share, all of them at once.
+#[test]
+fn checks_do_not_disturb_each_other() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let shared = Reference::new();
+        let mut running = tokio::task::JoinSet::new();
+        for check in conformance::checks() {
+            // Closing a handle closes no other, as with connections to a server.
+            let handle = shared.another_handle();
+            running.spawn(async move { (check.name(), check.run(handle).await) });
+        }
+        while let Some(report) = running.join_next().await {
+            let (name, outcome) = report.unwrap();
+            assert!(!matches!(outcome, Outcome::Failed(_)), "{name}: {outcome:?}");
+        }
+        assert!(shared.map.lock().unwrap().is_empty(), "the checks leave records behind");
+    });
+}
