@@ -1,0 +1,107 @@
+//! The handle: `ping`, `close`, and objects of this process.
+
+use std::any::Any;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::trial::{HOUR, Stop, Trial, Verdict, ensure, failed};
+use crate::{Error, ErrorKind, Record, SetOptions, SharedValue, Value, Version};
+
+pub(super) async fn ping_answers(trial: Trial) -> Verdict {
+    trial.backend().ping().await?;
+    ensure!(!trial.backend().name().is_empty(), "the backend has no name");
+    Ok(())
+}
+
+pub(super) async fn closed_backend_refuses_every_call(trial: Trial) -> Verdict {
+    let key = trial.key("value");
+    let version = trial.put(&key, "value").await?;
+    let backend = trial.backend();
+    // A closed handle cannot tidy up.
+    backend.delete(&key).await?;
+    backend.close().await?;
+    let value = || Value::Bytes("value".into());
+    let options = SetOptions::new(HOUR);
+    refused("get", backend.get(&key)).await?;
+    refused("set", backend.set(&key, value(), options)).await?;
+    refused("set with IfAbsent", backend.set(&key, value(), options.if_absent())).await?;
+    refused(
+        "set with IfVersion",
+        backend.set(&key, value(), options.if_version(version)),
+    )
+    .await?;
+    refused("delete", backend.delete(&key)).await?;
+    refused("delete_if", backend.delete_if(&key, Version::from_u128(1))).await?;
+    refused("get_many", backend.get_many(std::slice::from_ref(&key))).await?;
+    refused("set_many", backend.set_many(vec![(key.clone(), value(), options)])).await?;
+    refused("delete_many", backend.delete_many(std::slice::from_ref(&key))).await?;
+    refused("ping", backend.ping()).await?;
+    if backend.capabilities().clear {
+        refused("clear", backend.clear(&trial.prefix().scope())).await?;
+    }
+    // A second close may answer as it likes, but it answers.
+    let again = tokio::time::timeout(Duration::from_secs(10), backend.close()).await;
+    ensure!(again.is_ok(), "a second close does not answer");
+    Ok(())
+}
+
+async fn refused<T>(call: &str, answer: impl Future<Output = Result<T, Error>>) -> Verdict {
+    match tokio::time::timeout(Duration::from_secs(10), answer).await {
+        Err(_) => Err(failed(format!("{call} does not answer after close"))),
+        Ok(Ok(_)) => Err(failed(format!(
+            "{call} works after close, and should be \"unavailable\""
+        ))),
+        Ok(Err(error)) => {
+            ensure!(
+                error.kind() == ErrorKind::Unavailable,
+                "the error of {call} after close is not \"unavailable\" but {error}"
+            );
+            Ok(())
+        }
+    }
+}
+
+pub(super) async fn shared_objects_come_back_as_they_are(trial: Trial) -> Verdict {
+    if !trial.backend().capabilities().shared_objects {
+        return Err(Stop::NotApplicable("the backend does not declare `shared_objects`"));
+    }
+    let key = trial.key("shared");
+    let object: Arc<dyn Any + Send + Sync> = Arc::new(vec![1_u64, 2, 3]);
+    let shared = Value::Shared(SharedValue::new(Arc::clone(&object), 24));
+    let options = SetOptions::new(HOUR);
+    let backend = trial.backend();
+    let Some(version) = backend.set(&key, shared.clone(), options).await?.version() else {
+        return Err(failed("a set of a shared object was refused"));
+    };
+    let same = |record: Option<&Record>| {
+        record.is_some_and(|record| match &record.value {
+            Value::Shared(found) => Arc::ptr_eq(found.object(), &object) && found.weight() == 24,
+            Value::Bytes(_) => false,
+        })
+    };
+    for _ in 0..2 {
+        ensure!(same(backend.get(&key).await?.as_ref()), "a read gives another object");
+    }
+    let batch = backend
+        .get_many(&[key.clone(), trial.key("missing"), key.clone()])
+        .await?;
+    ensure!(
+        matches!(&batch[..], [Some(a), None, Some(b)] if same(Some(a)) && same(Some(b))),
+        "a batch read gives other objects"
+    );
+    // Bytes over an object, an object over bytes.
+    let replaced = backend
+        .set(&key, Value::Bytes("bytes".into()), options.if_version(version))
+        .await?;
+    trial.holds(&key, "bytes").await?;
+    let Some(version) = replaced.version() else {
+        return Err(failed("bytes over a shared object of that version were refused"));
+    };
+    let _ = backend.set(&key, shared, options.if_version(version)).await?;
+    ensure!(
+        same(backend.get(&key).await?.as_ref()),
+        "an object over bytes is not read as that object"
+    );
+    Ok(())
+}

@@ -1,0 +1,337 @@
+//! A record lives as long as it was told to: never shorter, never for ever.
+
+use std::time::{Duration, Instant};
+
+use super::trial::{GRAIN, HOUR, Stop, Trial, Verdict, ensure, failed};
+use crate::{Key, Record, SetMode, SetOptions, SetOutcome, Ttl, Value};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(super) async fn lifetime_of_1_ms_ends(trial: Trial) -> Verdict {
+    ends_after(&trial, 1).await
+}
+
+pub(super) async fn lifetime_of_500_ms_ends_and_not_early(trial: Trial) -> Verdict {
+    ends_after(&trial, 500).await
+}
+
+pub(super) async fn lifetime_of_1_s_ends_and_not_early(trial: Trial) -> Verdict {
+    ends_after(&trial, 1000).await
+}
+
+pub(super) async fn lifetime_of_1500_ms_ends_and_not_early(trial: Trial) -> Verdict {
+    ends_after(&trial, 1500).await
+}
+
+pub(super) async fn lifetime_of_31_days_is_kept(trial: Trial) -> Verdict {
+    // Just below, at, and above 30 days, where memcached changes the meaning of the number.
+    for lifetime in [30 * DAY, 30 * DAY + Duration::from_millis(1), 31 * DAY] {
+        is_kept(&trial, lifetime).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn longest_lifetime_is_kept(trial: Trial) -> Verdict {
+    is_kept(&trial, Duration::from_millis(Ttl::MAX_MILLIS)).await
+}
+
+pub(super) async fn no_lifetime_means_no_end(trial: Trial) -> Verdict {
+    let key = trial.key("for ever");
+    trial.put_for(&key, "value", Ttl::FOREVER).await?;
+    let wait = if trial.subject.clock.is_some() {
+        1000 * 365 * DAY
+    } else {
+        Duration::from_millis(1100)
+    };
+    trial.pass(wait).await;
+    let record = trial.holds(&key, "value").await?;
+    ensure!(
+        record.remaining.is_none(),
+        "a record without an end has a remaining lifetime of {:?}",
+        record.remaining
+    );
+    trial.backend().delete(&key).await?;
+    Ok(())
+}
+
+pub(super) async fn remaining_lifetime_counts_down(trial: Trial) -> Verdict {
+    let key = trial.key("counts down");
+    let ttl = Duration::from_secs(60);
+    let begun = Instant::now();
+    trial.put_for(&key, "value", ttl.into()).await?;
+    let first = trial.holds(&key, "value").await?;
+    let first = plausible(&trial, &first, ttl, begun.elapsed())?;
+
+    let pause = Duration::from_millis(1200);
+    trial.pass(pause).await;
+    let second = trial.holds(&key, "value").await?;
+    let passed = if trial.subject.clock.is_some() {
+        pause
+    } else {
+        begun.elapsed()
+    };
+    let second = plausible(&trial, &second, ttl, passed)?;
+    ensure!(
+        second + pause <= first + step(&trial),
+        "the remaining lifetime was {first:?}, and {second:?} when {pause:?} had passed"
+    );
+    let batch = trial.backend().get_many(&[key]).await?;
+    let Some(Some(record)) = batch.first() else {
+        return Err(failed("a batch read misses a record that a single read found"));
+    };
+    plausible(
+        &trial,
+        record,
+        ttl,
+        if trial.subject.clock.is_some() {
+            pause
+        } else {
+            begun.elapsed()
+        },
+    )?;
+    Ok(())
+}
+
+pub(super) async fn overwrite_replaces_the_lifetime(trial: Trial) -> Verdict {
+    let short = Ttl::from_millis(300);
+    let [to_long, to_none, long_to_short, none_to_short, last] =
+        trial.keys(["to long", "to none", "long to short", "none to short", "last"]);
+    trial.put_for(&to_long, "old", short).await?;
+    trial.put_for(&to_long, "new", HOUR).await?;
+    trial.put_for(&to_none, "old", short).await?;
+    trial.put_for(&to_none, "new", Ttl::FOREVER).await?;
+    trial.put_for(&long_to_short, "old", HOUR).await?;
+    trial.put_for(&long_to_short, "new", short).await?;
+    trial.put_for(&none_to_short, "old", Ttl::FOREVER).await?;
+    trial.put_for(&none_to_short, "new", short).await?;
+    trial.put_for(&last, "new", short).await?;
+    trial.until_absent(&last, Duration::from_millis(300)).await?;
+
+    let record = trial.holds(&to_long, "new").await?;
+    ensure!(
+        record.remaining.is_some(),
+        "an overwritten record without an end, and should have one"
+    );
+    let record = trial.holds(&to_none, "new").await?;
+    ensure!(
+        record.remaining.is_none(),
+        "a record that was overwritten without an end still has a remaining lifetime of {:?}",
+        record.remaining
+    );
+    trial.lacks(&long_to_short, "after its new, shorter lifetime").await?;
+    trial.lacks(&none_to_short, "after its new, shorter lifetime").await?;
+    trial.backend().delete(&to_none).await?;
+    Ok(())
+}
+
+pub(super) async fn refused_write_leaves_the_lifetime(trial: Trial) -> Verdict {
+    let [long, short, other, last] = trial.keys(["long", "short", "other", "last"]);
+    let lifetime = Duration::from_millis(700);
+    trial.put_for(&long, "value", HOUR).await?;
+    let foreign = trial.put_for(&other, "value", HOUR).await?;
+    let begun = Instant::now();
+    trial.put_for(&short, "value", lifetime.into()).await?;
+    for mode in [SetMode::IfAbsent, SetMode::IfVersion(foreign)] {
+        for (key, ttl) in [(&long, Ttl::from_millis(300)), (&short, HOUR)] {
+            let mut options = SetOptions::new(ttl);
+            options.mode = mode;
+            // Versions of two keys may be alike by chance; then this is no refusal.
+            if trial
+                .get(key)
+                .await?
+                .is_some_and(|record| SetMode::IfVersion(record.version) == mode)
+            {
+                continue;
+            }
+            let value = Value::Bytes("must not be stored".into());
+            let outcome = trial.backend().set(key, value, options).await?;
+            if key == &short && trial.subject.clock.is_none() && begun.elapsed() >= lifetime {
+                return Err(failed(
+                    "the backend is too slow for this check: 700 ms did not do for 8 calls",
+                ));
+            }
+            ensure!(
+                outcome == SetOutcome::Refused,
+                "a set with {mode:?} was carried out over another record"
+            );
+        }
+    }
+    trial.put_for(&last, "value", lifetime.into()).await?;
+    trial.until_absent(&last, lifetime).await?;
+    trial
+        .lacks(&short, "after its lifetime, which a refused write had not prolonged")
+        .await?;
+    trial.holds(&long, "value").await?;
+    Ok(())
+}
+
+pub(super) async fn expired_record_is_absent_to_every_call(trial: Trial) -> Verdict {
+    let lifetime = Duration::from_millis(300);
+    let names = [
+        "get",
+        "absent",
+        "version",
+        "delete",
+        "delete if",
+        "batch delete",
+        "batch set",
+        "last",
+    ];
+    let keys = trial.keys(names);
+    let mut versions = Vec::new();
+    for key in &keys {
+        versions.push(trial.put_for(key, "expired", lifetime.into()).await?);
+    }
+    let [get, absent, version, delete, delete_if, batch_delete, batch_set, last] = &keys;
+    // Only the last one is read meanwhile: the others must be absent without a read having tidied them up.
+    trial.until_absent(last, lifetime).await?;
+
+    let stored = trial
+        .stores(absent, "new", SetMode::IfAbsent, "where only an expired record is")
+        .await?;
+    ensure!(stored != versions[1], "an expired record's version was used again");
+    trial.holds(absent, "new").await?;
+    trial
+        .refuses(
+            version,
+            SetMode::IfVersion(versions[2]),
+            "over an expired record of that version",
+        )
+        .await?;
+    trial.lacks(version, "after its lifetime and a refused write").await?;
+    ensure!(
+        !trial.backend().delete(delete).await?,
+        "a delete reports an expired record"
+    );
+    ensure!(
+        !trial.backend().delete_if(delete_if, versions[4]).await?,
+        "a delete_if reports an expired record"
+    );
+    let removed = trial
+        .backend()
+        .delete_many(&[batch_delete.clone(), absent.clone()])
+        .await?;
+    ensure!(
+        removed == 1,
+        "a batch delete of one record and an expired one counts {removed}"
+    );
+    let entries = vec![(
+        batch_set.clone(),
+        Value::Bytes("new".into()),
+        SetOptions::new(HOUR).if_absent(),
+    )];
+    let outcomes = trial.backend().set_many(entries).await?;
+    ensure!(
+        matches!(outcomes[..], [SetOutcome::Stored(_)]),
+        "a batch write with IfAbsent over an expired record gives {outcomes:?}"
+    );
+    let records = trial
+        .backend()
+        .get_many(&[get.clone(), batch_set.clone(), version.clone()])
+        .await?;
+    let present: Vec<bool> = records.iter().map(Option::is_some).collect();
+    ensure!(
+        present == [false, true, false],
+        "a batch read finds {present:?} where [expired, present, expired] are"
+    );
+    trial.lacks(get, "after its lifetime").await
+}
+
+/// Writes a record that lives for `millis`, and follows it to its end.
+async fn ends_after(trial: &Trial, millis: u64) -> Verdict {
+    let key = trial.key("short");
+    let ttl = Duration::from_millis(millis);
+    let begun = Instant::now();
+    trial.put_for(&key, "value", ttl.into()).await?;
+
+    if let Some(clock) = &trial.subject.clock {
+        clock.advance(ttl - Duration::from_millis(1));
+        let record = present(trial, &key, ttl).await?;
+        plausible(trial, &record, ttl, ttl - Duration::from_millis(1))?;
+        clock.advance(GRAIN);
+        return trial
+            .lacks(&key, &format!("a millisecond after its lifetime of {ttl:?}"))
+            .await;
+    }
+
+    let (deadline, latest) = (begun + ttl, Instant::now() + ttl + trial.subject.slack);
+    loop {
+        let asked = Instant::now();
+        let found = trial.get(&key).await?;
+        let answered = Instant::now();
+        match found {
+            None => {
+                let early = deadline.saturating_duration_since(answered + GRAIN);
+                ensure!(
+                    early.is_zero(),
+                    "the record is gone {early:?} before its lifetime of {ttl:?} is over"
+                );
+                return Ok(());
+            }
+            Some(record) => {
+                ensure!(
+                    asked <= latest,
+                    "the record is still there {:?} after its lifetime of {ttl:?}",
+                    asked - deadline
+                );
+                plausible(trial, &record, ttl, answered - begun)?;
+            }
+        }
+        // Closer steps as the end comes near, so that a record that is gone a little early is caught.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let pause = (left / 2).clamp(Duration::from_millis(1), Duration::from_millis(50));
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Writes a record that lives for `lifetime`, which is longer than anyone waits.
+async fn is_kept(trial: &Trial, lifetime: Duration) -> Verdict {
+    let key = trial.key("long");
+    let begun = Instant::now();
+    trial.put_for(&key, "value", lifetime.into()).await?;
+    let record = present(trial, &key, lifetime).await?;
+    plausible(trial, &record, lifetime, begun.elapsed())?;
+    if let Some(clock) = &trial.subject.clock {
+        clock.advance(lifetime - Duration::from_millis(1));
+        present(trial, &key, lifetime).await?;
+        clock.advance(GRAIN);
+        trial
+            .lacks(&key, &format!("a millisecond after its lifetime of {lifetime:?}"))
+            .await?;
+    } else {
+        trial.pass(Duration::from_millis(1100)).await;
+        let record = present(trial, &key, lifetime).await?;
+        plausible(trial, &record, lifetime, begun.elapsed())?;
+    }
+    trial.backend().delete(&key).await?;
+    Ok(())
+}
+
+async fn present(trial: &Trial, key: &Key, ttl: Duration) -> Result<Record, Stop> {
+    let record = trial.get(key).await?;
+    record.ok_or_else(|| failed(format!("the record is gone before its lifetime of {ttl:?} is over")))
+}
+
+/// The remaining lifetime of a record that was written for `ttl` at most `passed` ago.
+fn plausible(trial: &Trial, record: &Record, ttl: Duration, passed: Duration) -> Result<Duration, Stop> {
+    let Some(remaining) = record.remaining else {
+        return Err(failed(format!(
+            "a record with a lifetime of {ttl:?} is said to have no end"
+        )));
+    };
+    ensure!(
+        remaining <= ttl + step(trial),
+        "the remaining lifetime is {remaining:?}, and the whole is {ttl:?}"
+    );
+    let least = ttl.saturating_sub(passed + GRAIN);
+    ensure!(
+        remaining >= least,
+        "the remaining lifetime is {remaining:?}, and at least {least:?} of {ttl:?} is left"
+    );
+    Ok(remaining)
+}
+
+/// How much too long a remaining lifetime may be.
+fn step(trial: &Trial) -> Duration {
+    GRAIN + trial.backend().limits().ttl_step.unwrap_or_default()
+}

@@ -1,0 +1,189 @@
+//! `IfAbsent` and `IfVersion`: what leases and fenced fills are built on.
+
+use super::trial::{Stop, Trial, Verdict, ensure, failed};
+use crate::{ErrorKind, Key, SetMode, SetOutcome, Version};
+
+pub(super) async fn if_absent_writes_only_where_nothing_is(trial: Trial) -> Verdict {
+    let key = trial.key("absent");
+    let version = trial
+        .stores(&key, "first", SetMode::IfAbsent, "where nothing is")
+        .await?;
+    trial.refuses(&key, SetMode::IfAbsent, "over a record").await?;
+    unchanged(&trial, &key, "first", version).await?;
+    let version = trial.put(&key, "").await?;
+    trial.refuses(&key, SetMode::IfAbsent, "over an empty value").await?;
+    unchanged(&trial, &key, "", version).await?;
+    trial.backend().delete(&key).await?;
+    let version = trial
+        .stores(&key, "second", SetMode::IfAbsent, "after a delete")
+        .await?;
+    unchanged(&trial, &key, "second", version).await
+}
+
+pub(super) async fn if_version_writes_only_over_that_version(trial: Trial) -> Verdict {
+    let [key, absent] = trial.keys(["versioned", "absent"]);
+    let first = trial.put(&key, "first").await?;
+    trial
+        .refuses(&absent, SetMode::IfVersion(first), "where nothing is")
+        .await?;
+    trial.lacks(&absent, "after a refused compare-and-set").await?;
+    let second = trial
+        .stores(&key, "second", SetMode::IfVersion(first), "over that version")
+        .await?;
+    unchanged(&trial, &key, "second", second).await?;
+    trial
+        .refuses(&key, SetMode::IfVersion(first), "over a newer version")
+        .await?;
+    unchanged(&trial, &key, "second", second).await?;
+    // The same value again makes a new version all the same.
+    let third = trial.put(&key, "second").await?;
+    trial
+        .refuses(
+            &key,
+            SetMode::IfVersion(second),
+            "after the same value was written again",
+        )
+        .await?;
+    unchanged(&trial, &key, "second", third).await?;
+    for token in [0, 1, u128::MAX] {
+        let made_up = Version::from_u128(token);
+        if made_up != third {
+            trial
+                .refuses(&key, SetMode::IfVersion(made_up), "for a made-up version")
+                .await?;
+            trial
+                .refuses(&absent, SetMode::IfVersion(made_up), "where nothing is")
+                .await?;
+        }
+    }
+    unchanged(&trial, &key, "second", third).await
+}
+
+pub(super) async fn if_version_is_refused_after_delete(trial: Trial) -> Verdict {
+    let key = trial.key("deleted");
+    let lease = trial
+        .stores(&key, "lease", SetMode::IfAbsent, "where nothing is")
+        .await?;
+    trial.backend().delete(&key).await?;
+    trial
+        .refuses(&key, SetMode::IfVersion(lease), "after its record was deleted")
+        .await?;
+    trial.lacks(&key, "after a refused fill").await?;
+    let next = trial.stores(&key, "lease", SetMode::IfAbsent, "after a delete").await?;
+    trial
+        .refuses(
+            &key,
+            SetMode::IfVersion(lease),
+            "over a record that was deleted and written anew",
+        )
+        .await?;
+    unchanged(&trial, &key, "lease", next).await?;
+    trial.backend().delete_many(std::slice::from_ref(&key)).await?;
+    trial
+        .refuses(
+            &key,
+            SetMode::IfVersion(next),
+            "after its record was deleted in a batch",
+        )
+        .await?;
+    trial.lacks(&key, "after a refused fill").await
+}
+
+pub(super) async fn if_absent_has_one_winner(trial: Trial) -> Verdict {
+    for round in 0..4 {
+        let key = trial.key(&format!("race {round}"));
+        has_one_winner(&trial, &key, SetMode::IfAbsent).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn if_version_has_one_winner(trial: Trial) -> Verdict {
+    for round in 0..4 {
+        let key = trial.key(&format!("race {round}"));
+        let version = trial.put(&key, "contended").await?;
+        has_one_winner(&trial, &key, SetMode::IfVersion(version)).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn compare_and_set_loses_no_update(trial: Trial) -> Verdict {
+    let key = trial.key("counter");
+    let lost = trial
+        .at_once(|trial, _| {
+            let key = key.clone();
+            async move { increment(&trial, &key).await }
+        })
+        .await?;
+    let record = trial.holds(&key, trial.subject.writers.to_string()).await?;
+    ensure!(
+        lost.contains(&record.version),
+        "the counter has a version that no increment was given"
+    );
+    Ok(())
+}
+
+async fn increment(trial: &Trial, key: &Key) -> Result<Version, Stop> {
+    loop {
+        let (count, mode) = match trial.get(key).await? {
+            None => (0, SetMode::IfAbsent),
+            Some(record) => {
+                let count = record
+                    .value
+                    .as_bytes()
+                    .and_then(|bytes| std::str::from_utf8(bytes).ok()?.parse::<usize>().ok());
+                let count = count.ok_or_else(|| failed(format!("the counter holds {:?}", record.value)))?;
+                (count, SetMode::IfVersion(record.version))
+            }
+        };
+        if let Some(version) = attempt(trial, key, (count + 1).to_string(), mode).await? {
+            return Ok(version);
+        }
+    }
+}
+
+async fn has_one_winner(trial: &Trial, key: &Key, mode: SetMode) -> Verdict {
+    let attempts = trial
+        .at_once(|trial, writer| {
+            let key = key.clone();
+            async move {
+                let version = attempt(&trial, &key, format!("writer {writer}"), mode).await?;
+                Ok(version.map(|version| (writer, version)))
+            }
+        })
+        .await?;
+    let winners: Vec<(usize, Version)> = attempts.into_iter().flatten().collect();
+    let [(winner, version)] = winners[..] else {
+        return Err(failed(format!(
+            "{} of {} concurrent writers with {mode:?} won",
+            winners.len(),
+            trial.subject.writers
+        )));
+    };
+    unchanged(trial, key, &format!("writer {winner}"), version).await
+}
+
+/// One write under `mode`. A conflict that the backend cannot settle by itself counts as a refusal: nothing was written.
+async fn attempt(trial: &Trial, key: &Key, value: String, mode: SetMode) -> Result<Option<Version>, Stop> {
+    let mut options = crate::SetOptions::new(super::trial::HOUR);
+    options.mode = mode;
+    match trial
+        .backend()
+        .set(key, crate::Value::Bytes(value.into()), options)
+        .await
+    {
+        Ok(SetOutcome::Stored(version)) => Ok(Some(version)),
+        Ok(SetOutcome::Refused) => Ok(None),
+        Err(error) if error.kind() == ErrorKind::Conflict => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn unchanged(trial: &Trial, key: &Key, value: &str, version: Version) -> Verdict {
+    let record = trial.holds(key, value).await?;
+    ensure!(
+        record.version == version,
+        "the record has {:?}, and its last write gave {version:?}",
+        record.version
+    );
+    Ok(())
+}
