@@ -1,0 +1,187 @@
+//! Memory stays within both bounds, whatever is written.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+
+use cache_core::{Backend, ErrorKind, KeyName, Prefix, SetOutcome};
+use cache_memory::MemoryBackend;
+
+use support::{forever, has, key, read, sized, stored};
+
+#[tokio::test]
+async fn the_bytes_stay_below_their_bound_and_fill_it() {
+    let backend = MemoryBackend::builder().max_bytes(200_000).build();
+    for i in 0..2_000 {
+        stored(&backend, &key(i), sized(i % 3_000), forever()).await;
+        assert!(backend.weight() <= 200_000, "{} after {i}", backend.weight());
+    }
+    assert!(backend.weight() > 190_000, "{}", backend.weight());
+    assert_eq!(backend.len() as u64 + backend.stats().evicted, 2_000);
+}
+
+#[tokio::test]
+async fn the_count_stays_below_its_bound_and_reaches_it_whatever_the_sizes() {
+    let backend = MemoryBackend::builder().max_bytes(1_000_000).max_entries(100).build();
+    for i in 0..1_000 {
+        let size = if i % 50 == 0 { 100_000 } else { 10 };
+        stored(&backend, &key(i), sized(size), forever()).await;
+        assert!(backend.len() <= 100);
+        assert!(backend.weight() <= 1_000_000);
+        assert!(i < 100 || backend.len() == 100, "{} after {i}", backend.len());
+    }
+}
+
+#[tokio::test]
+async fn both_bounds_hold_for_several_shards() {
+    let backend = MemoryBackend::builder()
+        .max_bytes(100_003)
+        .max_entries(133)
+        .shards(8)
+        .build();
+    for i in 0..5_000 {
+        stored(&backend, &key(i), sized(i % 1_500), forever()).await;
+        assert!(backend.len() <= 133 && backend.weight() <= 100_003);
+    }
+    assert!(backend.len() > 50);
+}
+
+#[tokio::test]
+async fn a_record_that_grows_makes_room_and_stays() {
+    let backend = MemoryBackend::builder().max_bytes(100_000).build();
+    for i in 0..20 {
+        stored(&backend, &key(i), sized(4_500), forever()).await;
+        // Everything is in use, so that the newcomer has no advantage.
+        for j in 0..=i {
+            has(&backend, &key(j)).await;
+        }
+    }
+    for i in 0..20 {
+        stored(&backend, &key(i), sized(40_000), forever()).await;
+        assert!(has(&backend, &key(i)).await);
+        assert!(backend.weight() <= 100_000);
+    }
+}
+
+#[tokio::test]
+async fn an_entry_counts_for_its_key_its_value_and_the_overhead() {
+    let backend = MemoryBackend::default();
+    let key = key("k");
+    stored(&backend, &key, sized(1_000), forever()).await;
+    let fixed = MemoryBackend::ENTRY_OVERHEAD + key.as_str().len() as u64;
+    assert_eq!(backend.weight(), fixed + 1_000);
+    stored(&backend, &key, sized(10), forever()).await;
+    assert_eq!((backend.weight(), backend.len()), (fixed + 10, 1));
+    backend.delete(&key).await.unwrap();
+    assert_eq!((backend.weight(), backend.is_empty()), (0, true));
+
+    let hashed = Prefix::new("p")
+        .namespace("n")
+        .key(KeyName::with_identity("h", [0; 500]));
+    stored(&backend, &hashed, sized(0), forever()).await;
+    let text = hashed.as_str().len() as u64;
+    assert_eq!(backend.weight(), MemoryBackend::ENTRY_OVERHEAD + text + 500);
+}
+
+#[tokio::test]
+async fn the_largest_value_is_taken_and_one_byte_more_is_too_large() {
+    for max_bytes in [2_000, 100_000, 64 * 1024 * 1024] {
+        let backend = MemoryBackend::builder().max_bytes(max_bytes).shards(1).build();
+        let limit = backend.limits().value_bytes.unwrap();
+        stored(&backend, &key("k"), sized(limit), forever()).await;
+        assert_eq!(read(&backend, &key("k")).await.unwrap().len(), limit);
+        let error = backend
+            .set(&key("other"), sized(limit + 1), forever())
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+        assert!(!error.is_retryable());
+        assert!(has(&backend, &key("k")).await);
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_is_too_large_leaves_no_old_record_behind() {
+    let backend = MemoryBackend::builder().max_bytes(10_000).build();
+    let too_large = || sized(20_000);
+
+    let version = stored(&backend, &key("k"), sized(1), forever()).await;
+    backend.set(&key("k"), too_large(), forever()).await.unwrap_err();
+    assert!(!has(&backend, &key("k")).await);
+    assert_eq!(backend.weight(), 0);
+
+    // Where the mode does not hold, nothing is written and nothing changes.
+    let current = stored(&backend, &key("k"), sized(1), forever()).await;
+    for options in [forever().if_absent(), forever().if_version(version)] {
+        let outcome = backend.set(&key("k"), too_large(), options).await.unwrap();
+        assert_eq!(outcome, SetOutcome::Refused);
+        assert!(has(&backend, &key("k")).await);
+    }
+    let options = forever().if_version(current);
+    backend.set(&key("k"), too_large(), options).await.unwrap_err();
+    assert!(!has(&backend, &key("k")).await);
+}
+
+#[tokio::test]
+async fn a_huge_key_is_too_large_as_well() {
+    let backend = MemoryBackend::builder().max_bytes(10_000).build();
+    let error = backend
+        .set(&key("k".repeat(10_000)), sized(1), forever())
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+}
+
+#[tokio::test]
+async fn bounds_too_small_for_anything_take_nothing() {
+    let backend = MemoryBackend::builder().max_bytes(0).max_entries(0).build();
+    let error = backend.set(&key("k"), sized(0), forever()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+}
+
+#[tokio::test]
+async fn a_store_of_one_entry_keeps_the_latest() {
+    let backend = MemoryBackend::builder().max_entries(1).build();
+    for i in 0..10 {
+        stored(&backend, &key(i), sized(1), forever()).await;
+        assert!(has(&backend, &key(i)).await);
+        assert_eq!(backend.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn listeners_hear_of_evictions_and_of_nothing_else() {
+    let backend = MemoryBackend::builder().max_entries(10).build();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let listener = Arc::clone(&heard);
+    backend.on_eviction(Box::new(move |key| listener.lock().unwrap().push(key.clone())));
+
+    for i in 0..10 {
+        stored(&backend, &key(i), sized(1), forever()).await;
+        stored(&backend, &key(i), sized(2), forever()).await;
+    }
+    backend.delete(&key(0)).await.unwrap();
+    assert!(heard.lock().unwrap().is_empty());
+
+    for i in 10..30 {
+        stored(&backend, &key(i), sized(1), forever()).await;
+    }
+    let heard = heard.lock().unwrap().clone();
+    assert_eq!(heard.len(), 19);
+    assert_eq!(backend.stats().evicted, 19);
+    for key in &heard {
+        assert!(!has(&backend, key).await);
+    }
+}
+
+#[tokio::test]
+async fn what_is_used_outlasts_what_is_not() {
+    let backend = MemoryBackend::builder().max_entries(100).build();
+    let favourite = key("favourite");
+    stored(&backend, &favourite, sized(1), forever()).await;
+    for i in 0..10_000 {
+        assert!(has(&backend, &favourite).await, "gone after {i}");
+        stored(&backend, &key(i), sized(1), forever()).await;
+    }
+}

@@ -1,0 +1,257 @@
+//! The modes of `set` and `delete_if` are atomic, for threads that run into each other and for a store that evicts.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+use cache_core::{Backend, Key, SetMode, SetOptions, SetOutcome, Ttl, Version};
+use cache_memory::MemoryBackend;
+use futures_util::FutureExt;
+
+use support::{bytes, forever, has, key, sized, stored};
+
+const THREADS: usize = 64;
+
+/// Runs `work` on 64 threads at once and returns what each of them returned.
+fn at_once<T: Send>(work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let barrier = Barrier::new(THREADS);
+    thread::scope(|scope| {
+        let (work, barrier) = (&work, &barrier);
+        let threads: Vec<_> = (0..THREADS)
+            .map(|i| {
+                scope.spawn(move || {
+                    barrier.wait();
+                    work(i)
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+fn set(backend: &MemoryBackend, key: &Key, value: usize, options: SetOptions) -> Option<Version> {
+    let outcome = backend.set(key, bytes(value), options).now_or_never().unwrap().unwrap();
+    outcome.version()
+}
+
+fn get(backend: &MemoryBackend, key: &Key) -> Option<(usize, Version)> {
+    let record = backend.get(key).now_or_never().unwrap().unwrap()?;
+    let text = std::str::from_utf8(record.value.as_bytes().unwrap())
+        .unwrap()
+        .to_owned();
+    Some((text.parse().unwrap(), record.version))
+}
+
+#[test]
+fn one_of_64_threads_wins_if_absent() {
+    let backend = MemoryBackend::default();
+    for round in 0..50 {
+        let key = key(round);
+        let outcomes = at_once(|i| set(&backend, &key, i, forever().if_absent()));
+        let winners: Vec<_> = outcomes.iter().enumerate().filter(|(_, won)| won.is_some()).collect();
+        assert_eq!(winners.len(), 1);
+        assert_eq!(get(&backend, &key), Some((winners[0].0, winners[0].1.unwrap())));
+    }
+}
+
+#[test]
+fn one_of_64_threads_wins_if_version() {
+    let backend = MemoryBackend::default();
+    let key = key("k");
+    for _ in 0..50 {
+        let version = set(&backend, &key, 0, forever()).unwrap();
+        let outcomes = at_once(|i| set(&backend, &key, i, forever().if_version(version)));
+        assert_eq!(outcomes.iter().flatten().count(), 1);
+    }
+}
+
+#[test]
+fn one_of_64_threads_wins_delete_if() {
+    let backend = MemoryBackend::default();
+    let key = key("k");
+    for _ in 0..50 {
+        let version = set(&backend, &key, 0, forever()).unwrap();
+        let outcomes = at_once(|_| backend.delete_if(&key, version).now_or_never().unwrap().unwrap());
+        assert_eq!(outcomes.into_iter().filter(|won| *won).count(), 1);
+    }
+}
+
+/// 64 threads count up to 100 each; returns how far they got together.
+fn count_together(step: impl Fn(&MemoryBackend, &Key) + Sync) -> usize {
+    let backend = MemoryBackend::default();
+    let key = key("counter");
+    set(&backend, &key, 0, forever()).unwrap();
+    at_once(|_| {
+        for _ in 0..100 {
+            step(&backend, &key);
+        }
+    });
+    get(&backend, &key).unwrap().0
+}
+
+#[test]
+fn no_update_is_lost_with_if_version() {
+    let counted = count_together(|backend, key| {
+        loop {
+            let (count, version) = get(backend, key).unwrap();
+            if set(backend, key, count + 1, forever().if_version(version)).is_some() {
+                return;
+            }
+        }
+    });
+    assert_eq!(counted, THREADS * 100);
+}
+
+#[test]
+fn updates_are_lost_without_if_version() {
+    // The control of the test above: it would notice a lost update.
+    let counted = count_together(|backend, key| {
+        let (count, _) = get(backend, key).unwrap();
+        thread::yield_now();
+        set(backend, key, count + 1, forever());
+    });
+    assert!(counted < THREADS * 100);
+}
+
+#[tokio::test]
+async fn the_modes_hold_exactly_when_they_say() {
+    let backend = MemoryBackend::default();
+    let refused = |outcome: Result<SetOutcome, _>| outcome.unwrap() == SetOutcome::Refused;
+    let set = async |options: SetOptions| backend.set(&key("k"), bytes("v"), options).await;
+
+    let first = stored(&backend, &key("k"), bytes("v"), forever().if_absent()).await;
+    assert!(refused(set(forever().if_absent()).await));
+    let second = stored(&backend, &key("k"), bytes("v"), forever().if_version(first)).await;
+    assert_ne!(first, second);
+    assert!(refused(set(forever().if_version(first)).await));
+    assert!(!backend.delete_if(&key("k"), first).await.unwrap());
+    assert!(backend.delete_if(&key("k"), second).await.unwrap());
+    assert!(refused(set(forever().if_version(second)).await));
+    assert!(!has(&backend, &key("k")).await);
+}
+
+#[tokio::test]
+async fn a_record_that_was_evicted_and_written_again_is_another_one() {
+    let backend = MemoryBackend::builder().max_entries(1).build();
+    let before = stored(&backend, &key("k"), bytes("v"), forever()).await;
+    stored(&backend, &key("other"), bytes("v"), forever()).await;
+    let fill = async || backend.set(&key("k"), bytes("v"), forever().if_version(before)).await;
+    assert_eq!(fill().await.unwrap(), SetOutcome::Refused);
+    stored(&backend, &key("k"), bytes("v"), forever()).await;
+    assert_eq!(fill().await.unwrap(), SetOutcome::Refused);
+}
+
+/// Under eviction by other threads, `IfVersion` succeeds only for the version that is there.
+#[test]
+fn evictions_never_let_a_wrong_version_through() {
+    let backend = MemoryBackend::builder().max_entries(16).build();
+    let contended: Vec<_> = (0..8).map(key).collect();
+    let chains = at_once(|i| {
+        let mut links = Vec::new();
+        for round in 0..400 {
+            let key = &contended[(i + round) % contended.len()];
+            set(&backend, &support::key(format!("noise {i} {round}")), 0, forever());
+            let (mode, options) = match get(&backend, key) {
+                None => (SetMode::IfAbsent, forever().if_absent()),
+                Some((_, version)) => (SetMode::IfVersion(version), forever().if_version(version)),
+            };
+            if set(&backend, key, i, options).is_some()
+                && let SetMode::IfVersion(version) = mode
+            {
+                links.push(version);
+            }
+        }
+        links
+    });
+    // A version is replaced once.
+    let mut replaced: Vec<_> = chains.into_iter().flatten().map(Version::as_u128).collect();
+    let count = replaced.len();
+    assert!(count > 100, "only {count} replacements");
+    replaced.sort_unstable();
+    replaced.dedup();
+    assert_eq!(replaced.len(), count);
+}
+
+fn lease() -> SetOptions {
+    SetOptions::new(Ttl::from(Duration::from_secs(10))).if_absent()
+}
+
+/// Fills a store with records that are all in use.
+async fn full(backend: MemoryBackend, entries: usize, size: usize) -> MemoryBackend {
+    for i in 0..entries * 2 {
+        stored(&backend, &key(i), sized(size), forever()).await;
+        for j in i.saturating_sub(entries)..=i {
+            has(&backend, &key(j)).await;
+        }
+    }
+    assert!(backend.stats().evicted > 0, "not full");
+    backend
+}
+
+#[tokio::test]
+async fn a_lease_in_a_full_store_lasts_until_its_fill() {
+    let by_count = full(MemoryBackend::builder().max_entries(50).build(), 50, 10).await;
+    let by_bytes = full(MemoryBackend::builder().max_bytes(500_000).build(), 50, 10_000).await;
+    for backend in [by_count, by_bytes] {
+        for i in 0..200 {
+            let name = key(format!("loaded {i}"));
+            let version = stored(&backend, &name, bytes(""), lease()).await;
+            // Others are written meanwhile.
+            for j in 0..10 {
+                stored(&backend, &key(format!("meanwhile {i} {j}")), sized(5_000), forever()).await;
+            }
+            let filled = backend
+                .set(&name, sized(9_000), forever().if_version(version))
+                .await
+                .unwrap();
+            assert!(matches!(filled, SetOutcome::Stored(_)), "lease {i} was evicted");
+            assert!(has(&backend, &name).await, "fill {i} was evicted at once");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lease_for_a_key_that_was_just_evicted_lasts_too() {
+    let backend = full(MemoryBackend::builder().max_entries(50).build(), 50, 10).await;
+    for i in 0..500 {
+        // The keys come back again and again, so the table remembers many of them as evicted lately.
+        let name = key(format!("loaded {}", i % 75));
+        backend.delete(&name).await.unwrap();
+        let version = stored(&backend, &name, bytes(""), lease()).await;
+        assert!(has(&backend, &name).await);
+        let filled = backend
+            .set(&name, sized(10), forever().if_version(version))
+            .await
+            .unwrap();
+        assert!(matches!(filled, SetOutcome::Stored(_)));
+        for j in 0..5 {
+            stored(&backend, &key(format!("newcomer {i} {j}")), sized(10), forever()).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn more_loads_at_once_than_the_store_has_room_for_make_progress() {
+    // Fills may be refused here, which is safe; what must not happen is that none ever lands.
+    let backend = MemoryBackend::builder().max_entries(4).build();
+    let mut landed = 0;
+    for _ in 0..20 {
+        let mut leases = Vec::new();
+        for i in 0..16 {
+            let outcome = backend.set(&key(i), bytes(""), lease()).await.unwrap();
+            leases.extend(outcome.version().map(|version| (key(i), version)));
+        }
+        for (key, version) in leases {
+            let filled = backend
+                .set(&key, sized(10), forever().if_version(version))
+                .await
+                .unwrap();
+            landed += usize::from(filled.version().is_some());
+        }
+        backend.clear(&key("").namespace().scope()).await.unwrap();
+    }
+    assert!(landed >= 20 * 4, "{landed}");
+}
