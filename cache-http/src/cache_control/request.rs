@@ -1,0 +1,91 @@
+//! Directives of requests.
+
+use http::HeaderMap;
+use http::header::CACHE_CONTROL;
+
+use super::parse::{Argument, members};
+use super::{Directive, MAX_SECONDS};
+
+/// The `Cache-Control` of a request (RFC 9111, section 5.2.1). Times are in seconds.
+///
+/// ```
+/// use cache_http::RequestDirectives;
+///
+/// let directives = RequestDirectives::parse(["max-age=60, Max-Stale", "max-age=10"]);
+/// assert_eq!(directives.max_age, Some(10));
+/// assert_eq!(directives.max_stale, Some(cache_http::cache_control::MAX_SECONDS));
+/// ```
+#[non_exhaustive]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequestDirectives {
+    /// No older than this. An unreadable value counts as zero.
+    pub max_age: Option<u32>,
+    /// A stale response will do, if it is stale for no longer than this; without an argument, for however long
+    /// ([`MAX_SECONDS`]). An unreadable value is left out.
+    pub max_stale: Option<u32>,
+    /// Fresh for at least this long. An unreadable value counts as [`MAX_SECONDS`].
+    pub min_fresh: Option<u32>,
+    /// Not without successful validation by the origin.
+    pub no_cache: bool,
+    /// Store neither this request nor its response.
+    pub no_store: bool,
+    /// Do not transform the content.
+    pub no_transform: bool,
+    /// Only what is stored; 504 otherwise.
+    pub only_if_cached: bool,
+    /// If the origin fails, a response that is stale for no longer than this will do (RFC 5861, section 4).
+    pub stale_if_error: Option<u32>,
+    /// Whatever else there is.
+    pub others: Vec<Directive>,
+}
+
+impl RequestDirectives {
+    /// The directives of a request with these headers.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        Self::parse(headers.get_all(CACHE_CONTROL))
+    }
+
+    /// The directives of these field lines.
+    pub fn parse<L: AsRef<[u8]>>(lines: impl IntoIterator<Item = L>) -> Self {
+        let mut directives = Self::default();
+        for line in lines {
+            for member in members(line.as_ref()) {
+                let seconds = member.seconds();
+                if member.is("max-age") {
+                    smaller(&mut directives.max_age, seconds.unwrap_or(0));
+                } else if member.is("max-stale") {
+                    let seconds = match member.argument {
+                        Argument::None => Some(MAX_SECONDS),
+                        _ => seconds,
+                    };
+                    if let Some(seconds) = seconds {
+                        smaller(&mut directives.max_stale, seconds);
+                    }
+                } else if member.is("min-fresh") {
+                    let seconds = seconds.unwrap_or(MAX_SECONDS);
+                    directives.min_fresh = Some(directives.min_fresh.map_or(seconds, |other| other.max(seconds)));
+                } else if member.is("no-cache") {
+                    directives.no_cache = true;
+                } else if member.is("no-store") {
+                    directives.no_store = true;
+                } else if member.is("no-transform") {
+                    directives.no_transform = true;
+                } else if member.is("only-if-cached") {
+                    directives.only_if_cached = true;
+                } else if member.is("stale-if-error") {
+                    if let Some(seconds) = seconds {
+                        smaller(&mut directives.stale_if_error, seconds);
+                    }
+                } else {
+                    directives.others.push(member.to_directive());
+                }
+            }
+        }
+        directives
+    }
+}
+
+pub(super) fn smaller(slot: &mut Option<u32>, value: u32) {
+    *slot = Some(slot.map_or(value, |other| other.min(value)));
+}

@@ -1,0 +1,377 @@
+//! Directives of responses.
+
+use std::fmt;
+
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::parse::{Argument, Member, members};
+use super::request::smaller;
+use super::{Directive, MAX_SECONDS};
+
+/// Whether a directive is there, and if so, for the whole response or for some of its fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Qualified {
+    /// The directive is not there.
+    #[default]
+    Absent,
+    /// It is there for these fields only.
+    Fields(Vec<HeaderName>),
+    /// It is there for the whole response.
+    Whole,
+}
+
+impl Qualified {
+    /// Whether the directive holds for the whole response.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        *self == Self::Whole
+    }
+
+    /// The fields that it is limited to; empty unless it is [`Fields`](Self::Fields).
+    #[must_use]
+    pub fn fields(&self) -> &[HeaderName] {
+        match self {
+            Self::Fields(fields) => fields,
+            _ => &[],
+        }
+    }
+
+    /// Adds one more occurrence. The whole response outweighs a list; an argument without any readable name counts
+    /// as the whole response.
+    pub(crate) fn add(&mut self, argument: Option<&[u8]>) {
+        let mut names = match argument {
+            Some(list) => list
+                .split(|&byte| byte == b',')
+                .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+                .collect(),
+            None => Vec::new(),
+        };
+        *self = match std::mem::take(self) {
+            Self::Whole => Self::Whole,
+            _ if names.is_empty() => Self::Whole,
+            Self::Absent => Self::Fields(names),
+            Self::Fields(mut fields) => {
+                names.retain(|name| !fields.contains(name));
+                fields.append(&mut names);
+                Self::Fields(fields)
+            }
+        };
+    }
+
+    fn write(&self, members: &mut Vec<String>, name: &str) {
+        match self {
+            Self::Absent => {}
+            Self::Whole => members.push(name.to_owned()),
+            Self::Fields(fields) => {
+                let fields: Vec<&str> = fields.iter().map(HeaderName::as_str).collect();
+                members.push(format!("{name}=\"{}\"", fields.join(", ")));
+            }
+        }
+    }
+}
+
+/// The `Cache-Control` of a response (RFC 9111, section 5.2.2; RFC 5861; RFC 8246). Times are in seconds.
+///
+/// It is read with [`of`](Self::of), or built and written:
+///
+/// ```
+/// use cache_http::ResponseDirectives;
+///
+/// let directives = ResponseDirectives::new().with_max_age(60).with_public();
+/// assert_eq!(directives.to_string(), "max-age=60, public");
+/// ```
+#[non_exhaustive]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResponseDirectives {
+    /// Fresh for this long. An unreadable value counts as zero.
+    pub max_age: Option<u32>,
+    /// Fresh for this long in shared caches. An unreadable value counts as zero.
+    pub s_maxage: Option<u32>,
+    /// May be used stale while it is revalidated, for this long (RFC 5861, section 3). An unreadable value counts as
+    /// zero.
+    pub stale_while_revalidate: Option<u32>,
+    /// May be used stale when the origin fails, for this long (RFC 5861, section 4). An unreadable value counts as
+    /// zero.
+    pub stale_if_error: Option<u32>,
+    /// For one user only.
+    pub private: Qualified,
+    /// Not without successful validation.
+    pub no_cache: Qualified,
+    /// Not to be stored.
+    pub no_store: bool,
+    /// Not to be transformed.
+    pub no_transform: bool,
+    /// Not to be used stale.
+    pub must_revalidate: bool,
+    /// Not to be used stale by shared caches.
+    pub proxy_revalidate: bool,
+    /// To be stored only by caches that know the status code; they may ignore `no-store` then.
+    pub must_understand: bool,
+    /// May be stored and shared.
+    pub public: bool,
+    /// Does not change while it is fresh (RFC 8246).
+    pub immutable: bool,
+    /// Whatever else there is.
+    pub others: Vec<Directive>,
+}
+
+impl ResponseDirectives {
+    /// No directives.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The `Cache-Control` of a response with these headers. See
+    /// [`Policy::directives`](crate::Policy::directives) for responses that may have targeted fields.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        Self::parse(headers.get_all(CACHE_CONTROL))
+    }
+
+    /// The directives of these field lines.
+    pub fn parse<L: AsRef<[u8]>>(lines: impl IntoIterator<Item = L>) -> Self {
+        let mut directives = Self::default();
+        for line in lines {
+            for member in members(line.as_ref()) {
+                directives.add(&member);
+            }
+        }
+        directives
+    }
+
+    fn add(&mut self, member: &Member<'_>) {
+        let list = match &member.argument {
+            Argument::Value(list) => Some(&**list),
+            _ => None,
+        };
+        if let Some(slot) = self.seconds_of(member.name) {
+            smaller(slot, member.seconds().unwrap_or(0));
+        } else if member.is("private") {
+            self.private.add(list);
+        } else if member.is("no-cache") {
+            self.no_cache.add(list);
+        } else if let Some(flag) = self.restriction(member.name) {
+            *flag = true;
+        } else if member.argument != Argument::Broken && member.is("public") {
+            self.public = true;
+        } else if member.argument != Argument::Broken && member.is("immutable") {
+            self.immutable = true;
+        } else {
+            self.others.push(member.to_directive());
+        }
+    }
+
+    /// The slot of the directive `name`, if it takes seconds.
+    pub(crate) fn seconds_of(&mut self, name: &[u8]) -> Option<&mut Option<u32>> {
+        Some(match name {
+            _ if name.eq_ignore_ascii_case(b"max-age") => &mut self.max_age,
+            _ if name.eq_ignore_ascii_case(b"s-maxage") => &mut self.s_maxage,
+            _ if name.eq_ignore_ascii_case(b"stale-while-revalidate") => &mut self.stale_while_revalidate,
+            _ if name.eq_ignore_ascii_case(b"stale-if-error") => &mut self.stale_if_error,
+            _ => return None,
+        })
+    }
+
+    /// The flag of the directive `name`, if it forbids something. Such a directive counts whatever its argument.
+    pub(crate) fn restriction(&mut self, name: &[u8]) -> Option<&mut bool> {
+        Some(match name {
+            _ if name.eq_ignore_ascii_case(b"no-store") => &mut self.no_store,
+            _ if name.eq_ignore_ascii_case(b"no-transform") => &mut self.no_transform,
+            _ if name.eq_ignore_ascii_case(b"must-revalidate") => &mut self.must_revalidate,
+            _ if name.eq_ignore_ascii_case(b"proxy-revalidate") => &mut self.proxy_revalidate,
+            _ if name.eq_ignore_ascii_case(b"must-understand") => &mut self.must_understand,
+            _ => return None,
+        })
+    }
+
+    /// The fields that must not be stored for others: those of a qualified `private` or `no-cache`.
+    pub fn withheld_fields(&self) -> impl Iterator<Item = &HeaderName> {
+        self.private.fields().iter().chain(self.no_cache.fields())
+    }
+
+    /// The directives as a field value; `None` if there are none.
+    #[must_use]
+    pub fn to_header_value(&self) -> Option<HeaderValue> {
+        let text = self.to_string();
+        if text.is_empty() {
+            return None;
+        }
+        HeaderValue::try_from(text).ok()
+    }
+
+    /// With `max-age`, in seconds.
+    #[must_use]
+    pub fn with_max_age(mut self, seconds: u32) -> Self {
+        self.max_age = Some(seconds.min(MAX_SECONDS));
+        self
+    }
+
+    /// With `s-maxage`, in seconds.
+    #[must_use]
+    pub fn with_s_maxage(mut self, seconds: u32) -> Self {
+        self.s_maxage = Some(seconds.min(MAX_SECONDS));
+        self
+    }
+
+    /// With `stale-while-revalidate`, in seconds.
+    #[must_use]
+    pub fn with_stale_while_revalidate(mut self, seconds: u32) -> Self {
+        self.stale_while_revalidate = Some(seconds.min(MAX_SECONDS));
+        self
+    }
+
+    /// With `stale-if-error`, in seconds.
+    #[must_use]
+    pub fn with_stale_if_error(mut self, seconds: u32) -> Self {
+        self.stale_if_error = Some(seconds.min(MAX_SECONDS));
+        self
+    }
+
+    /// With `private` for the whole response.
+    #[must_use]
+    pub fn with_private(mut self) -> Self {
+        self.private = Qualified::Whole;
+        self
+    }
+
+    /// With `no-cache` for the whole response.
+    #[must_use]
+    pub fn with_no_cache(mut self) -> Self {
+        self.no_cache = Qualified::Whole;
+        self
+    }
+
+    /// With `no-store`.
+    #[must_use]
+    pub fn with_no_store(mut self) -> Self {
+        self.no_store = true;
+        self
+    }
+
+    /// With `must-revalidate`.
+    #[must_use]
+    pub fn with_must_revalidate(mut self) -> Self {
+        self.must_revalidate = true;
+        self
+    }
+
+    /// With `public`.
+    #[must_use]
+    pub fn with_public(mut self) -> Self {
+        self.public = true;
+        self
+    }
+
+    /// With `immutable`.
+    #[must_use]
+    pub fn with_immutable(mut self) -> Self {
+        self.immutable = true;
+        self
+    }
+}
+
+/// As a field value. What cannot stand in a field is left out.
+impl fmt::Display for ResponseDirectives {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut members = Vec::new();
+        for (name, seconds) in [
+            ("max-age", self.max_age),
+            ("s-maxage", self.s_maxage),
+            ("stale-while-revalidate", self.stale_while_revalidate),
+            ("stale-if-error", self.stale_if_error),
+        ] {
+            if let Some(seconds) = seconds {
+                members.push(format!("{name}={seconds}"));
+            }
+        }
+        self.private.write(&mut members, "private");
+        self.no_cache.write(&mut members, "no-cache");
+        for (name, present) in [
+            ("no-store", self.no_store),
+            ("no-transform", self.no_transform),
+            ("must-revalidate", self.must_revalidate),
+            ("proxy-revalidate", self.proxy_revalidate),
+            ("must-understand", self.must_understand),
+            ("public", self.public),
+            ("immutable", self.immutable),
+        ] {
+            if present {
+                members.push(name.to_owned());
+            }
+        }
+        members.extend(self.others.iter().filter_map(write_other));
+        f.write_str(&members.join(", "))
+    }
+}
+
+fn write_other(directive: &Directive) -> Option<String> {
+    let is_token = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    };
+    if !is_token(&directive.name) {
+        return None;
+    }
+    Some(match &directive.argument {
+        None => directive.name.clone(),
+        Some(argument) if is_token(argument) => format!("{}={argument}", directive.name),
+        Some(argument) => {
+            let mut text = String::new();
+            for char in argument.chars() {
+                if char.is_control() {
+                    return None;
+                }
+                if matches!(char, '"' | '\\') {
+                    text.push('\\');
+                }
+                text.push(char);
+            }
+            format!("{}=\"{text}\"", directive.name)
+        }
+    })
+}
+
+/// Takes `seconds` off every `max-age` and `s-maxage` in the `Cache-Control` of `headers`, down to zero, and leaves all
+/// else as it is. Unreadable lifetimes become zero.
+///
+/// This is for answers that go out **without** `Age`. Whoever receives an `Age` takes it off by himself (RFC 9111,
+/// section 4.2.3), so with both the time would be taken off twice.
+///
+/// ```
+/// use http::HeaderMap;
+/// use http::header::{CACHE_CONTROL, HeaderValue};
+///
+/// let mut headers = HeaderMap::new();
+/// headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
+/// cache_http::count_down(&mut headers, 45);
+/// assert_eq!(headers[CACHE_CONTROL], "public, max-age=15");
+/// ```
+pub fn count_down(headers: &mut HeaderMap, seconds: u32) {
+    for (_, value) in headers.iter_mut().filter(|(name, _)| *name == CACHE_CONTROL) {
+        let counts = |member: &Member<'_>| member.is("max-age") || member.is("s-maxage");
+        if !members(value.as_bytes()).any(|member| counts(&member)) {
+            continue;
+        }
+        let mut line = Vec::with_capacity(value.len());
+        for member in members(value.as_bytes()) {
+            if !line.is_empty() {
+                line.extend_from_slice(b", ");
+            }
+            if counts(&member) {
+                let left = member.seconds().unwrap_or(0).saturating_sub(seconds);
+                line.extend_from_slice(member.name);
+                line.extend_from_slice(format!("={left}").as_bytes());
+            } else {
+                line.extend_from_slice(member.raw);
+            }
+        }
+        // Every byte comes from a valid value, so this does not fail.
+        if let Ok(line) = HeaderValue::from_bytes(&line) {
+            *value = line;
+        }
+    }
+}

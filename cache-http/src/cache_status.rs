@@ -1,0 +1,216 @@
+//! `Cache-Status`: how a cache handled a request (RFC 9211).
+
+use std::fmt::{self, Write};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sfv::TokenRef;
+
+/// The name of the field.
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// The largest number that a structured field can hold.
+const MAX_INTEGER: i64 = 999_999_999_999_999;
+
+/// Why a request was forwarded (RFC 9211, section 2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Forward {
+    /// The cache was told not to handle the request.
+    Bypass,
+    /// The method asks for it.
+    Method,
+    /// Nothing was stored for the URI.
+    UriMiss,
+    /// Something was stored for the URI, but not for the fields that `Vary` names.
+    VaryMiss,
+    /// Nothing usable was stored, and it cannot be told why.
+    Miss,
+    /// What was stored is fresh, but the request's directives ask for validation.
+    Request,
+    /// What was stored is stale.
+    Stale,
+    /// What was stored is only a part of what was asked for.
+    Partial,
+}
+
+impl Forward {
+    /// The reason as a token.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bypass => "bypass",
+            Self::Method => "method",
+            Self::UriMiss => "uri-miss",
+            Self::VaryMiss => "vary-miss",
+            Self::Miss => "miss",
+            Self::Request => "request",
+            Self::Stale => "stale",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+/// The name of a cache in `Cache-Status`, ready to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheName(String);
+
+impl CacheName {
+    /// The cache `name`, written as a token if it is one, and as a string if not. Characters that neither can hold are
+    /// left out.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(token_or_string(name))
+    }
+}
+
+impl fmt::Display for CacheName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One member of `Cache-Status`.
+///
+/// ```
+/// use cache_http::{CacheName, CacheStatus, Forward};
+///
+/// let name = CacheName::new("orders");
+/// assert_eq!(CacheStatus::hit().ttl(37).to_value(&name), "orders; hit; ttl=37");
+/// let miss = CacheStatus::forwarded(Forward::UriMiss).stored(false).detail("set-cookie");
+/// assert_eq!(miss.to_value(&name), "orders; fwd=uri-miss; detail=set-cookie");
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use]
+pub struct CacheStatus {
+    hit: bool,
+    forward: Option<Forward>,
+    forward_status: Option<u16>,
+    ttl: Option<i64>,
+    stored: bool,
+    collapsed: bool,
+    key: Option<String>,
+    detail: Option<String>,
+}
+
+impl CacheStatus {
+    /// The request was satisfied from the cache, without being forwarded.
+    pub fn hit() -> Self {
+        Self {
+            hit: true,
+            ..Self::default()
+        }
+    }
+
+    /// The request was forwarded to the origin.
+    pub fn forwarded(reason: Forward) -> Self {
+        Self {
+            forward: Some(reason),
+            ..Self::default()
+        }
+    }
+
+    /// Neither: the cache made the answer by itself.
+    pub fn generated() -> Self {
+        Self::default()
+    }
+
+    /// The status of the forwarded request's response, where it is another than the answer's. Only for what was
+    /// forwarded.
+    pub fn forward_status(mut self, status: u16) -> Self {
+        self.forward_status = self.forward.map(|_| status);
+        self
+    }
+
+    /// The remaining freshness in seconds; negative when stale.
+    pub fn ttl(mut self, seconds: i64) -> Self {
+        self.ttl = Some(seconds.clamp(-MAX_INTEGER, MAX_INTEGER));
+        self
+    }
+
+    /// Whether the response to the forwarded request was stored. Only for what was forwarded.
+    pub fn stored(mut self, stored: bool) -> Self {
+        self.stored = stored && self.forward.is_some();
+        self
+    }
+
+    /// Whether the request was collapsed with another. Only for what was forwarded.
+    pub fn collapsed(mut self, collapsed: bool) -> Self {
+        self.collapsed = collapsed && self.forward.is_some();
+        self
+    }
+
+    /// The cache key, for debugging. Characters that a structured field cannot hold are left out.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// More for those who read along. Characters that a structured field cannot hold are left out.
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// The member as a field value.
+    #[must_use]
+    pub fn to_value(&self, cache: &CacheName) -> HeaderValue {
+        let mut text = String::with_capacity(64);
+        text.push_str(&cache.0);
+        if self.hit {
+            text.push_str("; hit");
+        }
+        if let Some(forward) = self.forward {
+            text.push_str("; fwd=");
+            text.push_str(forward.as_str());
+        }
+        // Writing to a string cannot fail.
+        if let Some(status) = self.forward_status {
+            let _ = write!(text, "; fwd-status={status}");
+        }
+        if let Some(ttl) = self.ttl {
+            let _ = write!(text, "; ttl={ttl}");
+        }
+        if self.stored {
+            text.push_str("; stored");
+        }
+        if self.collapsed {
+            text.push_str("; collapsed");
+        }
+        if let Some(key) = &self.key {
+            text.push_str("; key=");
+            text.push_str(&string(key));
+        }
+        if let Some(detail) = &self.detail {
+            text.push_str("; detail=");
+            text.push_str(&token_or_string(detail));
+        }
+        // Tokens, numbers and strings of printable ASCII are always a valid value.
+        HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("cache"))
+    }
+
+    /// Adds the member to the `Cache-Status` of a response, after those of caches nearer to the origin (RFC 9211,
+    /// section 2).
+    pub fn append_to(&self, cache: &CacheName, headers: &mut HeaderMap) {
+        headers.append(CACHE_STATUS, self.to_value(cache));
+    }
+}
+
+fn token_or_string(text: &str) -> String {
+    match TokenRef::from_str(text) {
+        Ok(token) => token.as_str().to_owned(),
+        Err(_) => string(text),
+    }
+}
+
+/// A structured String: printable ASCII in quotes.
+fn string(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for char in text.chars().filter(|char| matches!(char, ' '..='~')) {
+        if matches!(char, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(char);
+    }
+    quoted.push('"');
+    quoted
+}

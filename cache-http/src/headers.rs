@@ -1,0 +1,81 @@
+//! Which fields are stored, and `Age`.
+
+use std::time::Duration;
+
+use cache_core::Timestamp;
+use http::header::{
+    AGE, CONNECTION, DATE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::cache_control::MAX_SECONDS;
+use crate::date::format_date;
+use crate::policy::Policy;
+
+/// The fields of one connection or one proxy, whether `Connection` names them or not (RFC 9110, section 7.6.1; RFC
+/// 9111, section 3.1). `Trailer` is here because trailers are not stored.
+const HOP_BY_HOP: [HeaderName; 10] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-authentication-info"),
+    PROXY_AUTHORIZATION,
+];
+
+/// Removes what belongs to one connection only: the fields that `Connection` names, `Connection` itself and its kin.
+/// For responses before they are stored, and for messages before they are forwarded.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    for name in connection_options(headers) {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// The field names that `Connection` lists.
+fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .collect()
+}
+
+/// Whether a field is never stored.
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name)
+}
+
+/// The headers of a response as they are stored (RFC 9111, section 3.1): without the fields of one connection, without
+/// those that a qualified `private` or `no-cache` withholds (sections 5.2.2.4 and 5.2.2.7), and with a `Date`, which is
+/// `response_time` if there was none (RFC 9110, section 6.6.1).
+///
+/// Work out the [`Lifetime`](crate::Lifetime) from the headers as they arrived, before this.
+pub fn prepare_for_store(policy: &Policy, headers: &mut HeaderMap, response_time: Timestamp) {
+    let directives = policy.directives(headers);
+    for name in directives.withheld_fields() {
+        headers.remove(name);
+    }
+    remove_hop_by_hop(headers);
+    if !headers.contains_key(DATE) {
+        headers.insert(DATE, format_date(response_time));
+    }
+}
+
+/// The value of `Age` for an answer from the cache: whole seconds, never rounded up (RFC 9111, section 5.1).
+#[must_use]
+pub fn age_header(age: Duration) -> HeaderValue {
+    HeaderValue::from(age.as_secs().min(MAX_SECONDS.into()))
+}
+
+/// Sets `Age` on an answer from the cache, in the place of any that was stored.
+pub fn set_age(headers: &mut HeaderMap, age: Duration) {
+    headers.insert(AGE, age_header(age));
+}

@@ -1,0 +1,95 @@
+//! `Accept-Encoding` and `Accept-Language` in one form (RFC 9110, sections 12.4.2, 12.5.3 and 12.5.4).
+
+use http::HeaderValue;
+
+/// A member and its quality in thousandths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Weighted {
+    name: String,
+    quality: u16,
+}
+
+/// The members over all lines, in lower case. A quality that cannot be read counts as 1, as if it were not there.
+pub(super) fn parse<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> Vec<Weighted> {
+    let mut members = Vec::new();
+    for line in lines {
+        for member in line.as_bytes().split(|&byte| byte == b',') {
+            let mut parts = member.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+            let name = parts.next().unwrap_or_default();
+            if name.is_empty() {
+                continue;
+            }
+            let quality = parts.find_map(|part| match part {
+                [b'q' | b'Q', rest @ ..] => rest.trim_ascii_start().strip_prefix(b"=").and_then(quality),
+                _ => None,
+            });
+            members.push(Weighted {
+                name: name.escape_ascii().to_string().to_ascii_lowercase(),
+                quality: quality.unwrap_or(1000),
+            });
+        }
+    }
+    members
+}
+
+/// A weight: `0` to `1` with at most three digits after the point.
+fn quality(text: &[u8]) -> Option<u16> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let thousandths = format!("{fraction:0<3}").parse::<u16>().ok()?;
+    match whole {
+        "0" => Some(thousandths),
+        "1" => (thousandths == 0).then_some(1000),
+        _ => None,
+    }
+}
+
+/// All members by falling quality, those of one quality by name, without repetition.
+pub(super) fn ranked(mut members: Vec<Weighted>) -> Vec<u8> {
+    members.sort_by(|one, other| other.quality.cmp(&one.quality).then_with(|| one.name.cmp(&other.name)));
+    members.dedup();
+    let members: Vec<String> = members
+        .into_iter()
+        .map(|Weighted { name, quality }| match quality {
+            1000 => name,
+            quality => {
+                let weight = format!("{quality:03}");
+                let weight = weight.trim_end_matches('0');
+                let weight = if weight.is_empty() {
+                    "0".to_owned()
+                } else {
+                    format!("0.{weight}")
+                };
+                format!("{name};q={weight}")
+            }
+        })
+        .collect();
+    members.join(",").into_bytes()
+}
+
+/// The name of `available` that `members` like best.
+pub(super) fn best<'a>(members: &[Weighted], available: &'a [String], is_language: bool) -> Option<&'a str> {
+    let mut best: Option<(u16, &str)> = None;
+    for name in available {
+        let quality = quality_of(members, &name.to_ascii_lowercase(), is_language);
+        if quality > 0 && best.is_none_or(|(other, _)| quality > other) {
+            best = Some((quality, name));
+        }
+    }
+    best.map(|(_, name)| name)
+}
+
+/// The most specific member decides: the name itself, then a language range that it begins with (RFC 4647, section
+/// 3.3.1), then `*`.
+fn quality_of(members: &[Weighted], name: &str, is_language: bool) -> u16 {
+    let prefixed = |range: &str| is_language && name.strip_prefix(range).is_some_and(|rest| rest.starts_with('-'));
+    let specific = members
+        .iter()
+        .filter(|member| member.name == name || prefixed(&member.name))
+        .max_by_key(|member| member.name.len());
+    let any = || members.iter().find(|member| member.name == "*");
+    specific.or_else(any).map_or(0, |member| member.quality)
+}
