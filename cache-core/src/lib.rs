@@ -1,4 +1,149 @@
 //! The contracts of the caching toolkit.
+//!
+//! To cache an axum app or an async function, start with `cache-axum` or `cache-engine`; both hand on what you need
+//! from here. This crate is for those who add to the toolkit: a store, a format, a way to make keys. It knows no store,
+//! no runtime and no web framework.
+//!
+//! # The contracts
+//!
+//! | contract | what it says | what comes with it |
+//! |---|---|---|
+//! | [`Backend`] | how a store is read and written | none here; `cache-memory`, `cache-redis`, `cache-memcached`, `cache-dynamodb` |
+//! | [`Coder`] | how a value becomes bytes | [`Raw`], `Json`, `Cbor` |
+//! | [`KeyBuilder`] | what a call or a request is called | `HashedCall`, [`ReadableCall`], any closure |
+//! | [`Clock`] | where the time is read | [`SystemClock`], [`ManualClock`] for tests |
+//!
+//! and the words that they share: a [`Key`] is a name in a [`Namespace`] below a [`Prefix`]; a [`Record`] is a
+//! [`Value`], the [`Version`] of its last write and the time that it has left; a [`Ttl`] is never zero and never rounded
+//! down; an [`Envelope`] is what is stored for an entry; an [`ETag`] names one state of a resource; every failure is an
+//! [`Error`] of an [`ErrorKind`].
+//!
+//! # How a record travels
+//!
+//! 1. A [`KeyBuilder`] makes a [`KeyName`] of what is asked for: `5f3c…`, and beside it what that stands for.
+//! 2. The [`Namespace`] makes it a [`Key`]: `shop:users:5f3c…`.
+//! 3. The [`Coder`] makes bytes of the value.
+//! 4. The [`Envelope`] puts around them whatever is needed to use them again: coder, creation, [`Windows`], [`Tags`],
+//!    the whole key and a checksum.
+//! 5. The [`Backend`] stores that, if the [`SetMode`] allows it.
+//!
+//! On its way back, whatever does not hold is a miss: a record past its lifetime, damaged bytes, another format, a
+//! coder of another name, another key that happens to be called the same.
+//!
+//! A store in this process can skip steps 3 and 4: it keeps the object itself as [`Value::Shared`].
+//!
+//! # Write a backend
+//!
+//! Three methods. Each `set` and `delete` is atomic, versions change on every write, and what is past its lifetime is
+//! absent:
+//!
+//! ```
+//! use std::collections::HashMap;
+//! use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+//!
+//! use cache_core::{
+//!     Backend, Clock, Error, Key, Record, SetMode, SetOptions, SetOutcome, Timestamp, Value, Version, VersionSource,
+//!     async_trait,
+//! };
+//!
+//! #[derive(Debug)]
+//! struct MapBackend {
+//!     records: Mutex<HashMap<Key, Stored>>,
+//!     versions: VersionSource,
+//!     clock: Arc<dyn Clock>,
+//! }
+//!
+//! #[derive(Debug)]
+//! struct Stored {
+//!     value: Value,
+//!     version: Version,
+//!     deadline: Option<Timestamp>,
+//! }
+//!
+//! impl Stored {
+//!     fn is_live(&self, now: Timestamp) -> bool {
+//!         self.deadline.is_none_or(|deadline| now < deadline)
+//!     }
+//! }
+//!
+//! impl MapBackend {
+//!     fn new(clock: Arc<dyn Clock>) -> Self {
+//!         Self { records: Mutex::default(), versions: VersionSource::new(), clock }
+//!     }
+//!
+//!     fn records(&self) -> MutexGuard<'_, HashMap<Key, Stored>> {
+//!         self.records.lock().unwrap_or_else(PoisonError::into_inner)
+//!     }
+//! }
+//!
+//! #[async_trait]
+//! impl Backend for MapBackend {
+//!     async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
+//!         let now = self.clock.now();
+//!         Ok(self.records().get(key).filter(|stored| stored.is_live(now)).map(|stored| {
+//!             let remaining = stored.deadline.map(|deadline| deadline.saturating_since(now));
+//!             Record::new(stored.value.clone(), stored.version, remaining)
+//!         }))
+//!     }
+//!
+//!     async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
+//!         let now = self.clock.now();
+//!         // One lock for the check and the write makes them one step.
+//!         let mut records = self.records();
+//!         let current = records.get(key).filter(|stored| stored.is_live(now)).map(|stored| stored.version);
+//!         let allowed = match options.mode {
+//!             SetMode::Always => true,
+//!             SetMode::IfAbsent => current.is_none(),
+//!             SetMode::IfVersion(version) => current == Some(version),
+//!         };
+//!         if !allowed {
+//!             return Ok(SetOutcome::Refused);
+//!         }
+//!         let version = self.versions.next();
+//!         let deadline = options.ttl.as_duration().map(|ttl| now + ttl);
+//!         records.insert(key.clone(), Stored { value, version, deadline });
+//!         Ok(SetOutcome::Stored(version))
+//!     }
+//!
+//!     async fn delete(&self, key: &Key) -> Result<bool, Error> {
+//!         let now = self.clock.now();
+//!         Ok(self.records().remove(key).is_some_and(|stored| stored.is_live(now)))
+//!     }
+//! }
+//!
+//! # use std::time::Duration;
+//! # use bytes::Bytes;
+//! # use cache_core::{ManualClock, Prefix};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Error> {
+//! let clock = ManualClock::new();
+//! let backend = MapBackend::new(Arc::new(clock.clone()));
+//! let key = Prefix::new("shop").namespace("users").key("42");
+//! let options = SetOptions::new(Duration::from_secs(1));
+//!
+//! let first = backend.set(&key, Bytes::from("Ada").into(), options.if_absent()).await?;
+//! assert_eq!(backend.set(&key, Bytes::from("Bob").into(), options.if_absent()).await?, SetOutcome::Refused);
+//! assert_eq!(backend.get(&key).await?.map(|record| record.version), first.version());
+//!
+//! clock.advance(Duration::from_secs(1));
+//! assert!(backend.get(&key).await?.is_none());
+//! # assert!(!backend.delete(&key).await?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! This is a whole backend. A bounded one would evict, a better one would say in [`Backend::capabilities`] what else it
+//! can do, and one over a network has more that can go wrong: read what [every method keeps
+//! to](Backend#what-every-method-keeps-to), and let the feature `conformance` check it, in one line of your tests.
+//!
+//! # Features
+//!
+//! | feature | by default | what it adds |
+//! |---|---|---|
+//! | `json` | yes | the coder `Json` (serde_json) |
+//! | `md5` | yes | the key builder `HashedCall`, `ETag::of_content` (md-5) |
+//! | `cbor` | no | the coder `Cbor` (ciborium) |
+//! | `conformance` | no | the test kit that every backend runs; for `[dev-dependencies]` |
 
 mod backend;
 mod clock;
@@ -33,3 +178,8 @@ pub use self::key_builder::{FunctionCall, KeyBuilder, ReadableCall};
 pub use self::record::{Record, SharedValue, Value, Version, VersionSource};
 pub use self::ttl::Ttl;
 pub use self::windows::Windows;
+
+/// The README's code is compiled and run with the tests.
+#[cfg(all(doctest, feature = "json", feature = "md5"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
