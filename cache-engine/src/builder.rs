@@ -1,0 +1,230 @@
+//! How a cache is made.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use cache_core::{Backend, Clock, Json, Prefix, SystemClock};
+use tokio_util::task::TaskTracker;
+
+use crate::breaker::Breaker;
+use crate::core::Core;
+use crate::event::{Event, Events, Observer};
+use crate::fence::Fences;
+use crate::flight::Flights;
+use crate::store::Store;
+use crate::{Cache, Policy};
+
+/// Makes a [`Cache`]; see [`Cache::builder`].
+#[must_use]
+pub struct CacheBuilder<C = Json> {
+    backend: Arc<dyn Backend>,
+    coder: C,
+    prefix: Prefix,
+    namespace: String,
+    policy: Policy,
+    clock: Arc<dyn Clock>,
+    enabled: bool,
+    backend_timeout: Duration,
+    breaker_failures: u32,
+    breaker_pause: Duration,
+    lease_time: Duration,
+    observers: Vec<Arc<dyn Observer>>,
+}
+
+impl CacheBuilder {
+    pub(crate) fn new(backend: Arc<dyn Backend>) -> Self {
+        Self {
+            backend,
+            coder: Json,
+            prefix: Prefix::new("cache"),
+            namespace: String::new(),
+            policy: Policy::default(),
+            clock: Arc::new(SystemClock),
+            enabled: true,
+            backend_timeout: Duration::from_millis(500),
+            breaker_failures: 3,
+            breaker_pause: Duration::from_secs(1),
+            lease_time: Duration::from_secs(5),
+            observers: Vec::new(),
+        }
+    }
+}
+
+impl<C> CacheBuilder<C> {
+    /// What every key starts with, so that several applications can share a store. `"cache"` unless set.
+    pub fn prefix(mut self, prefix: &str) -> Self {
+        self.prefix = Prefix::new(prefix);
+        self
+    }
+
+    /// The namespace of the first handle. The empty one unless set; see
+    /// [`Cache::with_namespace`].
+    pub fn namespace(mut self, namespace: &str) -> Self {
+        namespace.clone_into(&mut self.namespace);
+        self
+    }
+
+    /// How long a value is fresh; `None` is for ever. Five minutes unless set.
+    pub fn ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
+        self.policy = self.policy.with_ttl(ttl);
+        self
+    }
+
+    /// How long after its freshness a value is answered at once while one load brings a new one. Zero unless set.
+    pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
+        self.policy = self.policy.with_stale_while_revalidate(window);
+        self
+    }
+
+    /// How long after its freshness a value is answered if its load fails. Zero unless set.
+    pub fn stale_if_error(mut self, window: Duration) -> Self {
+        self.policy = self.policy.with_stale_if_error(window);
+        self
+    }
+
+    /// How long "there is no such value" is remembered. Not at all unless set.
+    pub fn negative_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
+        self.policy = self.policy.with_negative_ttl(ttl);
+        self
+    }
+
+    /// How long a failed load is remembered and not tried again. Not at all unless set.
+    pub fn error_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
+        self.policy = self.policy.with_error_ttl(ttl);
+        self
+    }
+
+    /// The random part, 0 to 1, by which lifetimes are shortened. Zero unless set.
+    pub fn jitter(mut self, fraction: f64) -> Self {
+        self.policy = self.policy.with_jitter(fraction);
+        self
+    }
+
+    /// How long a load may take before it is cancelled. Without limit unless set.
+    pub fn load_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.policy = self.policy.with_load_timeout(timeout);
+        self
+    }
+
+    /// How long a caller that holds a stale copy waits for a load. As long as it takes unless set.
+    pub fn soft_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.policy = self.policy.with_soft_timeout(timeout);
+        self
+    }
+
+    /// The whole [`Policy`] at once, in place of what was set before.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// How values are coded. [`Json`] unless set. Stores in this process keep values as they are and use the coder
+    /// only to weigh them.
+    pub fn coder<D>(self, coder: D) -> CacheBuilder<D> {
+        CacheBuilder {
+            backend: self.backend,
+            coder,
+            prefix: self.prefix,
+            namespace: self.namespace,
+            policy: self.policy,
+            clock: self.clock,
+            enabled: self.enabled,
+            backend_timeout: self.backend_timeout,
+            breaker_failures: self.breaker_failures,
+            breaker_pause: self.breaker_pause,
+            lease_time: self.lease_time,
+            observers: self.observers,
+        }
+    }
+
+    /// Where freshness is read from. The wall clock unless set.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Whether the cache starts switched on; see [`Cache::set_enabled`]. It does unless set.
+    pub fn enabled(mut self, enabled: bool) -> Self {
+        self.enabled = enabled;
+        self
+    }
+
+    /// How long one call of the store may take. 500 ms unless set. Stores in this process are not limited, since they
+    /// never wait, and neither is clearing a namespace.
+    pub fn backend_timeout(mut self, timeout: Duration) -> Self {
+        self.backend_timeout = timeout;
+        self
+    }
+
+    /// After how many calls in a row that timed out or found the store out of reach it is left alone, and for how long
+    /// until one call tries it again. Three, and one second, unless set; zero failures switch this off.
+    pub fn breaker(mut self, failures: u32, pause: Duration) -> Self {
+        self.breaker_failures = failures;
+        self.breaker_pause = pause;
+        self
+    }
+
+    /// How long the lease of a load lasts unless it is renewed, which it is while the load runs: so long may it take
+    /// until the load of a killed process is taken over. Five seconds unless set; at least 10 ms.
+    pub fn lease_time(mut self, time: Duration) -> Self {
+        self.lease_time = time.max(Duration::from_millis(10));
+        self
+    }
+
+    /// Tells `observer` of every [`Event`]. Can be called more than once.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
+    }
+
+    /// The cache.
+    #[must_use]
+    pub fn build(self) -> Cache<C> {
+        let observed = !self.observers.is_empty();
+        let events = Events::new(self.observers);
+        if observed {
+            let (events, scope) = (events.clone(), self.prefix.scope());
+            self.backend.on_eviction(Box::new(move |key| {
+                if scope.contains(key) {
+                    events.emit(&Event::Evicted { key });
+                }
+            }));
+        }
+        let breaker = Breaker::new(self.breaker_failures, self.breaker_pause);
+        let store = Arc::new(Store::new(self.backend, self.backend_timeout, breaker, events.clone()));
+        let namespace = Arc::new(self.prefix.namespace(&self.namespace));
+        Cache {
+            core: Arc::new(Core {
+                prefix: self.prefix,
+                fences: Arc::new(Fences {
+                    store,
+                    clock: self.clock,
+                    lease_time: self.lease_time,
+                }),
+                flights: Flights::default(),
+                events,
+                tasks: TaskTracker::new(),
+                enabled: AtomicBool::new(self.enabled),
+            }),
+            namespace,
+            policy: self.policy,
+            coder: Arc::new(self.coder),
+        }
+    }
+}
+
+impl<C> fmt::Debug for CacheBuilder<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheBuilder")
+            .field("backend", &self.backend)
+            .field("prefix", &self.prefix)
+            .field("namespace", &self.namespace)
+            .field("policy", &self.policy)
+            .field("enabled", &self.enabled)
+            .field("backend_timeout", &self.backend_timeout)
+            .field("lease_time", &self.lease_time)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,327 @@
+//! The handle.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use cache_core::{Backend, Coder, Error, Json, Key, KeyName, Namespace, Scope, SetOptions, Timestamp};
+
+use crate::builder::CacheBuilder;
+use crate::core::Core;
+use crate::event::Event;
+use crate::into_key::IntoKey;
+use crate::policy::Policy;
+use crate::see::Seen;
+
+/// A cache: one policy engine over a backend.
+///
+/// Clones are cheap and share everything; handles made by [`with_namespace`](Self::with_namespace),
+/// [`with_policy`](Self::with_policy) and their kin share everything but what they are named after. Two caches that
+/// were built separately never see each other, unless they share a store and a prefix.
+///
+/// # Errors and outages
+///
+/// The methods that load never fail because of the store: while it is out of reach, values are loaded, shared with
+/// those who wait, and not stored. The plain operations ([`get`](Self::get), [`set`](Self::set),
+/// [`invalidate`](Self::invalidate), …) report what the store reports.
+pub struct Cache<C = Json> {
+    pub(crate) core: Arc<Core>,
+    pub(crate) namespace: Arc<Namespace>,
+    pub(crate) policy: Policy,
+    pub(crate) coder: Arc<C>,
+}
+
+impl Cache {
+    /// Starts to build a cache over `backend`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cache_engine::Cache;
+    /// use cache_memory::MemoryBackend;
+    ///
+    /// let cache = Cache::builder(MemoryBackend::default())
+    ///     .prefix("shop")
+    ///     .ttl(Duration::from_secs(60))
+    ///     .stale_while_revalidate(Duration::from_secs(10))
+    ///     .build();
+    /// # let _ = cache;
+    /// ```
+    pub fn builder(backend: impl Backend) -> CacheBuilder {
+        CacheBuilder::new(Arc::new(backend))
+    }
+
+    /// As [`builder`](Self::builder), over a backend that is shared already.
+    pub fn builder_shared(backend: Arc<dyn Backend>) -> CacheBuilder {
+        CacheBuilder::new(backend)
+    }
+}
+
+impl<C> Cache<C> {
+    /// A handle whose names are in the namespace `name`.
+    #[must_use]
+    pub fn with_namespace(&self, name: &str) -> Self {
+        Self {
+            namespace: Arc::new(self.core.prefix.namespace(name)),
+            ..self.clone()
+        }
+    }
+
+    /// A handle with another policy.
+    #[must_use]
+    pub fn with_policy(&self, policy: Policy) -> Self {
+        Self { policy, ..self.clone() }
+    }
+
+    /// A handle under whose policy a value is fresh for `ttl`; `None` is for ever.
+    #[must_use]
+    pub fn with_ttl(&self, ttl: impl Into<Option<Duration>>) -> Self {
+        self.with_policy(self.policy.with_ttl(ttl))
+    }
+
+    /// A handle with another coder.
+    #[must_use]
+    pub fn with_coder<D>(&self, coder: D) -> Cache<D> {
+        Cache {
+            core: Arc::clone(&self.core),
+            namespace: Arc::clone(&self.namespace),
+            policy: self.policy,
+            coder: Arc::new(coder),
+        }
+    }
+
+    /// The policy of this handle.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The coder of this handle.
+    #[must_use]
+    pub fn coder(&self) -> &C {
+        &self.coder
+    }
+
+    /// The namespace of this handle.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// The whole key of `name` in this handle's namespace.
+    #[must_use]
+    pub fn key(&self, name: impl Into<KeyName>) -> Key {
+        self.namespace.key(name)
+    }
+
+    /// The store, for what the cache has no words for.
+    #[must_use]
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        self.core.fences.store.backend()
+    }
+
+    /// The time by the cache's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.core.fences.now()
+    }
+
+    /// Whether the cache is switched on.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.core.is_enabled()
+    }
+
+    /// Switches the cache, all of its handles, on or off at run time. While it is off, nothing is read, stored or
+    /// coalesced: every load runs. Deleting, invalidating and clearing work as ever, so that nothing outdated is found
+    /// when it is on again.
+    pub fn set_enabled(&self, enabled: bool) {
+        self.core.enabled.store(enabled, Ordering::Relaxed);
+    }
+
+    /// How many loads of this process are under way, refreshes included.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.core.flights.len()
+    }
+
+    /// Removes the record of a key, and tells whether there was one. A load that is under way is fenced, as by
+    /// [`invalidate`](Self::invalidate).
+    ///
+    /// # Errors
+    /// The store could not be asked; the record may or may not be there.
+    pub async fn delete<K: IntoKey>(&self, key: K) -> Result<bool, Error> {
+        let key = key.into_key(&self.namespace);
+        let key = key.borrow();
+        let result = self.core.fences.store.delete(key).await;
+        // Whoever asks from now on must not be given what was loaded before now, whatever the store said.
+        self.core.flights.detach(key);
+        let existed = result?;
+        self.core.events.emit(&Event::Invalidated { key });
+        Ok(existed)
+    }
+
+    /// Invalidates a key: after this has returned, nobody who asks is given a value whose load began before, in any
+    /// process on the same store. A load that is under way ends, and its value goes to the caller who started it and
+    /// to nobody else; callers who had joined it look again.
+    ///
+    /// # Errors
+    /// The store could not be asked, so other processes may still find the value.
+    pub async fn invalidate<K: IntoKey>(&self, key: K) -> Result<(), Error> {
+        self.delete(key).await.map(drop)
+    }
+
+    /// Removes every record of the namespace `name`, and tells how many there were. Loads that are under way are
+    /// fenced, as by [`invalidate`](Self::invalidate).
+    ///
+    /// # Errors
+    /// The store cannot enumerate its records ([`Rejected`](cache_core::ErrorKind::Rejected)), or something failed and
+    /// some records may still be there.
+    pub async fn clear(&self, name: &str) -> Result<u64, Error> {
+        self.clear_scope(&self.core.prefix.namespace(name).scope()).await
+    }
+
+    /// Removes every record below the cache's prefix, in whatever namespace, and tells how many there were.
+    ///
+    /// # Errors
+    /// As [`clear`](Self::clear).
+    pub async fn clear_all(&self) -> Result<u64, Error> {
+        self.clear_scope(&self.core.prefix.scope()).await
+    }
+
+    async fn clear_scope(&self, scope: &Scope) -> Result<u64, Error> {
+        let result = self.core.fences.store.clear(scope).await;
+        self.core.flights.detach_scope(scope);
+        let removed = result?;
+        self.core.events.emit(&Event::Cleared { scope });
+        Ok(removed)
+    }
+
+    /// Waits until all loads and refreshes that run in the background have ended, and starts no refresh from now on.
+    ///
+    /// The store is not closed, since others may use it; see [`Backend::close`]. Dropping the future only stops the
+    /// waiting.
+    pub async fn shutdown(&self) {
+        self.core.tasks.close();
+        self.core.tasks.wait().await;
+    }
+}
+
+impl<C> Cache<C> {
+    /// The fresh value of a key.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    pub async fn get<T>(&self, key: impl IntoKey) -> Result<Option<Arc<T>>, Error>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        if !self.is_enabled() {
+            return Ok(None);
+        }
+        let key = key.into_key(&self.namespace);
+        let key = key.borrow();
+        let record = self.core.fences.store.get(key).await?;
+        Ok(self.fresh(key, self.core.classify(record, key, &*self.coder)))
+    }
+
+    /// The fresh values of several keys, in their order, in one batch.
+    ///
+    /// # Errors
+    /// The store could not be asked; one failure fails the batch.
+    pub async fn get_many<T, K>(&self, keys: impl IntoIterator<Item = K>) -> Result<Vec<Option<Arc<T>>>, Error>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+        K: IntoKey,
+    {
+        let keys: Vec<Key> = keys
+            .into_iter()
+            .map(|key| key.into_key(&self.namespace).borrow().clone())
+            .collect();
+        if !self.is_enabled() || keys.is_empty() {
+            return Ok(vec![None; keys.len()]);
+        }
+        let records = self.core.fences.store.get_many(&keys).await?;
+        let values = keys.iter().zip(records);
+        Ok(values
+            .map(|(key, record)| self.fresh(key, self.core.classify(record, key, &*self.coder)))
+            .collect())
+    }
+
+    fn fresh<T>(&self, key: &Key, seen: Seen<T>) -> Option<Arc<T>> {
+        if let Seen::Fresh(found, _) = seen {
+            self.core.events.emit(&Event::Hit { key });
+            Some(found.value)
+        } else {
+            self.core.events.emit(&Event::Miss { key });
+            None
+        }
+    }
+
+    /// Stores a value under this handle's policy, over whatever was there.
+    ///
+    /// A load of the key that is under way is fenced: its value does not replace this one.
+    ///
+    /// # Errors
+    /// The store could not be asked, or refused; or the value has no encoding.
+    pub async fn set<T>(&self, key: impl IntoKey, value: T) -> Result<(), Error>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        self.set_shared(key, Arc::new(value)).await
+    }
+
+    /// As [`set`](Self::set), for a value that is shared already.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    pub async fn set_shared<T>(&self, key: impl IntoKey, value: Arc<T>) -> Result<(), Error>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        if !self.is_enabled() {
+            return Ok(());
+        }
+        let key = key.into_key(&self.namespace);
+        let key = key.borrow();
+        let windows = self.policy.windows();
+        let value = self.core.fences.writer().value(key, &value, &*self.coder, windows)?;
+        let result = self
+            .core
+            .fences
+            .store
+            .set(key, value, SetOptions::new(windows.total()))
+            .await;
+        self.core.flights.detach(key);
+        // Written over whatever was there, so never refused.
+        let _ = result?;
+        self.core.events.emit(&Event::Stored { key });
+        Ok(())
+    }
+}
+
+impl<C> Clone for Cache<C> {
+    fn clone(&self) -> Self {
+        Self {
+            core: Arc::clone(&self.core),
+            namespace: Arc::clone(&self.namespace),
+            policy: self.policy,
+            coder: Arc::clone(&self.coder),
+        }
+    }
+}
+
+impl<C> fmt::Debug for Cache<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("backend", self.backend())
+            .field("namespace", &self.namespace)
+            .field("policy", &self.policy)
+            .field("enabled", &self.is_enabled())
+            .finish_non_exhaustive()
+    }
+}

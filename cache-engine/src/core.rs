@@ -1,0 +1,51 @@
+//! What all handles of one cache share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cache_core::{Key, Prefix};
+use futures_util::FutureExt;
+use tokio_util::task::TaskTracker;
+
+use crate::event::Events;
+use crate::fence::{Fence, Fences};
+use crate::flight::Flights;
+
+/// What all handles of one cache share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) prefix: Prefix,
+    pub(crate) fences: Arc<Fences>,
+    pub(crate) flights: Flights,
+    pub(crate) events: Events,
+    /// Loads and refreshes that belong to no caller.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) enabled: AtomicBool,
+}
+
+impl Core {
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.enabled.load(Ordering::Relaxed)
+    }
+
+    /// Whether background work may still be started.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.tasks.is_closed()
+    }
+
+    /// Takes a fence down in the background. Outside of a runtime the lease runs out by itself.
+    pub(crate) fn release(&self, key: Key, fence: Fence) {
+        if self.fences.store.is_local() {
+            // Ready at once, so that nobody finds a lease that nobody holds.
+            let _ = self.fences.take_down(&key, fence).now_or_never();
+        } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let fences = Arc::clone(&self.fences);
+            self.tasks.spawn_on(
+                async move {
+                    fences.take_down(&key, fence).await;
+                },
+                &runtime,
+            );
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Entries: what the engine keeps under a key, as an object or as an envelope.
+
+use std::any::Any;
+use std::mem::size_of;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::{Coder, EntryKind, Envelope, Error, ErrorKind, Key, Record, SharedValue, Timestamp, Value, Windows};
+
+/// A value that was found, and how old it is.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Found<T> {
+    /// The value.
+    pub value: Arc<T>,
+    /// When it was stored.
+    pub created: Timestamp,
+    /// How long it is of use from then on.
+    pub windows: Windows,
+}
+
+impl<T> Clone for Found<T> {
+    fn clone(&self) -> Self {
+        Self {
+            value: Arc::clone(&self.value),
+            created: self.created,
+            windows: self.windows,
+        }
+    }
+}
+
+impl<T> Found<T> {
+    /// A value that is not kept.
+    pub(crate) fn unkept(value: Arc<T>) -> Self {
+        Self {
+            value,
+            created: Timestamp::from_millis(0),
+            windows: Windows::new(Duration::ZERO),
+        }
+    }
+
+    /// How long ago it was stored; zero if that lies ahead, by the clock of another machine.
+    #[must_use]
+    pub fn age(&self, now: Timestamp) -> Duration {
+        now.saturating_since(self.created)
+    }
+
+    pub(crate) fn freshness(&self, now: Timestamp) -> Freshness {
+        Freshness::of(self.created, &self.windows, now)
+    }
+
+    /// How long it will still be fresh, zero if it is not; `None` is for ever.
+    #[must_use]
+    pub fn fresh_for(&self, now: Timestamp) -> Option<Duration> {
+        self.windows.fresh.map(|fresh| fresh.saturating_sub(self.age(now)))
+    }
+}
+
+/// What a copy may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    Fresh,
+    /// Answer now, and refresh.
+    StaleWhileRevalidate,
+    /// Answer if the load fails.
+    StaleIfError,
+    Gone,
+}
+
+impl Freshness {
+    pub(crate) fn of(created: Timestamp, windows: &Windows, now: Timestamp) -> Self {
+        let Some(fresh) = windows.fresh else { return Self::Fresh };
+        let age = now.saturating_since(created);
+        if age < fresh {
+            return Self::Fresh;
+        }
+        let stale = age - fresh;
+        if stale < windows.stale_while_revalidate {
+            Self::StaleWhileRevalidate
+        } else if stale < windows.stale_if_error {
+            Self::StaleIfError
+        } else {
+            Self::Gone
+        }
+    }
+}
+
+/// What an entry says.
+#[derive(Debug)]
+pub(crate) enum Content<T> {
+    Value(Arc<T>),
+    /// There is no value.
+    Absent,
+    /// The load failed: the error, where it is of this process, and what is known of it.
+    Failure(Option<Arc<dyn Any + Send + Sync>>, Arc<str>),
+    /// Somebody is loading.
+    Lease,
+}
+
+/// An entry as it was read.
+#[derive(Debug)]
+pub(crate) struct Entry<T> {
+    pub(crate) content: Content<T>,
+    pub(crate) created: Timestamp,
+    pub(crate) windows: Windows,
+}
+
+/// An entry as an object, for stores in this process.
+struct Object {
+    key: Key,
+    content: ObjectContent,
+    created: Timestamp,
+    windows: Windows,
+}
+
+enum ObjectContent {
+    Value(Arc<dyn Any + Send + Sync>),
+    Absent,
+    Failure(Arc<dyn Any + Send + Sync>, Arc<str>),
+    Lease,
+}
+
+/// What an entry costs beside its value.
+const OVERHEAD: usize = size_of::<Object>() + 2 * size_of::<usize>();
+
+/// Writes entries in the form that a store takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Writer {
+    /// Objects are kept as they are.
+    pub(crate) local: bool,
+    pub(crate) now: Timestamp,
+}
+
+impl Writer {
+    pub(crate) fn value<T, C>(self, key: &Key, value: &Arc<T>, coder: &C, windows: Windows) -> Result<Value, Error>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        if self.local {
+            let weight = coder.encoded_len(value)? + size_of::<T>();
+            let content = ObjectContent::Value(Arc::clone(value) as Arc<dyn Any + Send + Sync>);
+            Ok(self.object(key, content, weight, windows))
+        } else {
+            self.envelope(key, EntryKind::Value, coder.name(), coder.encode(value)?, windows)
+        }
+    }
+
+    pub(crate) fn absent(self, key: &Key, windows: Windows) -> Result<Value, Error> {
+        if self.local {
+            Ok(self.object(key, ObjectContent::Absent, 0, windows))
+        } else {
+            self.envelope(key, EntryKind::Absent, "", bytes::Bytes::new(), windows)
+        }
+    }
+
+    pub(crate) fn failure(
+        self,
+        key: &Key,
+        error: &Arc<dyn Any + Send + Sync>,
+        message: &str,
+        windows: Windows,
+    ) -> Result<Value, Error> {
+        if self.local {
+            let content = ObjectContent::Failure(Arc::clone(error), message.into());
+            Ok(self.object(key, content, message.len(), windows))
+        } else {
+            let message = bytes::Bytes::copy_from_slice(message.as_bytes());
+            self.envelope(key, EntryKind::Failure, "", message, windows)
+        }
+    }
+
+    pub(crate) fn lease(self, key: &Key, time: Duration) -> Result<Value, Error> {
+        let windows = Windows::new(time);
+        if self.local {
+            Ok(self.object(key, ObjectContent::Lease, 0, windows))
+        } else {
+            self.envelope(key, EntryKind::Lease, "", bytes::Bytes::new(), windows)
+        }
+    }
+
+    fn object(self, key: &Key, content: ObjectContent, weight: usize, windows: Windows) -> Value {
+        let weight = weight + OVERHEAD + key.as_str().len();
+        let object = Object {
+            key: key.clone(),
+            content,
+            created: self.now,
+            windows,
+        };
+        Value::Shared(SharedValue::new(Arc::new(object), weight))
+    }
+
+    fn envelope(
+        self,
+        key: &Key,
+        kind: EntryKind,
+        coder: &'static str,
+        payload: bytes::Bytes,
+        windows: Windows,
+    ) -> Result<Value, Error> {
+        Envelope::new(kind, self.now, windows)
+            .with_payload(coder, payload)
+            .encode(key)
+            .map(Value::Bytes)
+    }
+}
+
+/// Reads what a store handed back. An error means that the record is of no use: broken, of a newer version, of another
+/// key, coder or type.
+pub(crate) fn read<T, C>(record: &Record, key: &Key, coder: &C) -> Result<Entry<T>, Error>
+where
+    T: Send + Sync + 'static,
+    C: Coder<T>,
+{
+    match &record.value {
+        Value::Shared(shared) => read_object(shared, key),
+        Value::Bytes(bytes) => read_envelope(bytes, key, coder),
+    }
+}
+
+#[inline]
+fn read_object<T: Send + Sync + 'static>(shared: &SharedValue, key: &Key) -> Result<Entry<T>, Error> {
+    let object = shared
+        .object()
+        .downcast_ref::<Object>()
+        .ok_or_else(|| unusable("not an entry of this cache"))?;
+    if object.key.identity() != key.identity() {
+        return Err(unusable("the entry belongs to another key with the same name"));
+    }
+    let content = match &object.content {
+        ObjectContent::Value(value) => match Arc::clone(value).downcast::<T>() {
+            Ok(value) => Content::Value(value),
+            Err(_) => return Err(unusable(format!("the entry is not a {}", std::any::type_name::<T>()))),
+        },
+        ObjectContent::Absent => Content::Absent,
+        ObjectContent::Failure(error, message) => Content::Failure(Some(Arc::clone(error)), Arc::clone(message)),
+        ObjectContent::Lease => Content::Lease,
+    };
+    Ok(Entry {
+        content,
+        created: object.created,
+        windows: object.windows,
+    })
+}
+
+fn read_envelope<T, C: Coder<T>>(bytes: &bytes::Bytes, key: &Key, coder: &C) -> Result<Entry<T>, Error> {
+    let envelope = Envelope::decode(bytes, key).map_err(|error| unusable(error.to_string()).with_source(error))?;
+    let content = match envelope.kind {
+        EntryKind::Value if envelope.coder == coder.name() => {
+            Content::Value(Arc::new(coder.decode(&envelope.payload)?))
+        }
+        EntryKind::Value => {
+            return Err(unusable(format!(
+                "the entry is coded as {:?}, not {:?}",
+                envelope.coder,
+                coder.name()
+            )));
+        }
+        EntryKind::Absent => Content::Absent,
+        EntryKind::Failure => Content::Failure(None, String::from_utf8_lossy(&envelope.payload).into()),
+        EntryKind::Lease => Content::Lease,
+        _ => return Err(unusable("the entry is of a kind that is not read here")),
+    };
+    Ok(Entry {
+        content,
+        created: envelope.created,
+        windows: envelope.windows,
+    })
+}
+
+fn unusable(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
+    Error::new(ErrorKind::Codec, message).with_operation("read")
+}

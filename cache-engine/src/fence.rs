@@ -1,0 +1,163 @@
+//! What a fill is conditional on: the lease, or the stale record, that its load began from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::{Clock, Error, Key, SetOptions, SetOutcome, Timestamp, Value, Version, Windows};
+
+use crate::entry::Writer;
+use crate::store::Store;
+
+/// What a fill is conditional on. It begins before the load, and an invalidation in between ends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fence {
+    /// There was no record: a lease stands in its place.
+    Lease(Version),
+    /// There is a record, and a lease beside it.
+    Record { record: Version, lease: Version },
+}
+
+/// What the load is to replace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Basis {
+    Nothing,
+    Record(Version),
+}
+
+/// What became of a fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filled {
+    Stored,
+    /// The fence no longer stood.
+    Fenced,
+}
+
+/// Leases and fences of one store.
+#[derive(Debug)]
+pub(crate) struct Fences {
+    pub(crate) store: Arc<Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// How long a lease lasts unless it is renewed.
+    pub(crate) lease_time: Duration,
+}
+
+impl Fences {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn writer(&self) -> Writer {
+        Writer {
+            local: self.store.is_local(),
+            now: self.now(),
+        }
+    }
+
+    /// Puts up a fence, unless somebody else has one up or the basis is gone; then it is `None`.
+    ///
+    /// If the future is dropped, a lease that was written all the same is taken back in the background.
+    pub(crate) async fn put_up(self: &Arc<Self>, key: &Key, basis: Basis) -> Result<Option<Fence>, Error> {
+        if self.store.is_local() {
+            // Never waits, so it is never dropped half-way.
+            return self.try_put_up(key, basis).await;
+        }
+        let (send, receive) = tokio::sync::oneshot::channel();
+        let (fences, key) = (Arc::clone(self), key.clone());
+        tokio::spawn(async move {
+            let result = fences.try_put_up(&key, basis).await;
+            if let Err(Ok(Some(fence))) = send.send(result) {
+                fences.take_down(&key, fence).await;
+            }
+        });
+        receive.await.unwrap_or(Ok(None))
+    }
+
+    async fn try_put_up(&self, key: &Key, basis: Basis) -> Result<Option<Fence>, Error> {
+        match basis {
+            Basis::Nothing => {
+                let outcome = self
+                    .set_lease(key, SetOptions::new(self.lease_time).if_absent())
+                    .await?;
+                Ok(outcome.version().map(Fence::Lease))
+            }
+            Basis::Record(record) => {
+                let beside = key.reserved(LEASE);
+                let outcome = self
+                    .set_lease(&beside, SetOptions::new(self.lease_time).if_absent())
+                    .await?;
+                let Some(lease) = outcome.version() else {
+                    return Ok(None);
+                };
+                let fence = Fence::Record { record, lease };
+                // The holder of the last lease may just have replaced the record.
+                if self.stands(key, fence).await {
+                    Ok(Some(fence))
+                } else {
+                    self.release_beside(key, lease).await;
+                    Ok(None)
+                }
+            }
+        }
+    }
+
+    /// Extends the lease by its full time. `None` if the fence no longer stands.
+    pub(crate) async fn renew(&self, key: &Key, fence: Fence) -> Result<Option<Fence>, Error> {
+        let options = SetOptions::new(self.lease_time);
+        match fence {
+            Fence::Lease(lease) => {
+                let outcome = self.set_lease(key, options.if_version(lease)).await?;
+                Ok(outcome.version().map(Fence::Lease))
+            }
+            Fence::Record { record, lease } => {
+                let outcome = self.set_lease(&key.reserved(LEASE), options.if_version(lease)).await?;
+                Ok(outcome.version().map(|lease| Fence::Record { record, lease }))
+            }
+        }
+    }
+
+    /// Writes `value` if the fence still stands, and takes it down. After an error the fence may still be up.
+    pub(crate) async fn fill(&self, key: &Key, fence: Fence, value: Value, windows: &Windows) -> Result<Filled, Error> {
+        let (Fence::Lease(version) | Fence::Record { record: version, .. }) = fence;
+        let options = SetOptions::new(windows.total()).if_version(version);
+        let outcome = self.store.set(key, value, options).await?;
+        if let Fence::Record { lease, .. } = fence {
+            self.release_beside(key, lease).await;
+        }
+        Ok(match outcome {
+            SetOutcome::Stored(_) => Filled::Stored,
+            SetOutcome::Refused => Filled::Fenced,
+        })
+    }
+
+    /// Releases the lease, and tells whether the fence stood until now. A store that does not answer lets the lease
+    /// run out by itself.
+    pub(crate) async fn take_down(&self, key: &Key, fence: Fence) -> bool {
+        match fence {
+            Fence::Lease(lease) => self.store.delete_if(key, lease).await.unwrap_or(false),
+            Fence::Record { lease, .. } => {
+                let stood = self.stands(key, fence).await;
+                self.release_beside(key, lease).await;
+                stood
+            }
+        }
+    }
+
+    /// Whether nothing came in between so far, as far as the store tells.
+    pub(crate) async fn stands(&self, key: &Key, fence: Fence) -> bool {
+        let (Fence::Lease(version) | Fence::Record { record: version, .. }) = fence;
+        matches!(self.store.get(key).await, Ok(Some(record)) if record.version == version)
+    }
+
+    async fn release_beside(&self, key: &Key, lease: Version) {
+        // A failure is an event already, and the lease runs out by itself.
+        let _ = self.store.delete_if(&key.reserved(LEASE), lease).await;
+    }
+
+    async fn set_lease(&self, key: &Key, options: SetOptions) -> Result<SetOutcome, Error> {
+        let value = self.writer().lease(key, self.lease_time)?;
+        self.store.set(key, value, options).await
+    }
+}
+
+/// The kind of record that stands beside another one while that is refreshed.
+const LEASE: &str = "lease";

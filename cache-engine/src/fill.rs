@@ -1,0 +1,372 @@
+//! The right, and the duty, to load a key: from the fence to the landing of the flight.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::{Coder, Error, ErrorKind, Key, Value, Windows};
+use tokio::time::Instant;
+
+use crate::core::Core;
+use crate::entry::{Found, Freshness};
+use crate::event::{Event, LoadFailure};
+use crate::fence::{Fence, Filled};
+use crate::flight::{FlightId, Landing, Lead};
+use crate::load_error::LoadError;
+
+/// What a flight lands with, when it is to be shared.
+pub(crate) type Outcome<T, E> = Result<Option<Found<T>>, LoadError<E>>;
+
+/// The right to load a key, held by one caller of all who ask for it, and the duty to end it.
+///
+/// It ends by one of the methods that take it: the value is [stored](Self::store),
+/// [shared](Self::share_unstored) with those who wait but not stored, or each who waits is told to [go on alone](Self::apart). Dropped, it passes to somebody who
+/// waits.
+///
+/// A store that cannot be reached shows nowhere here: the value is then shared and not stored.
+#[must_use = "dropping it passes the load on to somebody who waits"]
+pub struct Fill<T, E = Infallible> {
+    core: Arc<Core>,
+    key: Key,
+    lead: Option<Lead>,
+    fence: Option<Fence>,
+    stale: Option<Found<T>>,
+    begun: Instant,
+    result: PhantomData<fn() -> E>,
+}
+
+/// What became of a value that was to be [stored](Fill::store).
+#[non_exhaustive]
+#[derive(Debug, Clone)]
+pub enum StoreOutcome {
+    /// It was stored.
+    Stored,
+    /// It was not, since the key was invalidated or written in the meantime. It may be answered to the request that
+    /// it was loaded for, and to nobody else.
+    Fenced,
+    /// It was not, since the store was out of reach when the load began.
+    Unavailable,
+    /// It was not: the store, or the coder, reported this.
+    Failed(Error),
+}
+
+impl StoreOutcome {
+    /// Whether it was stored.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        matches!(self, Self::Stored)
+    }
+}
+
+impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
+    pub(crate) fn new(core: Arc<Core>, key: Key, lead: Lead, stale: Option<Found<T>>) -> Self {
+        Self {
+            core,
+            key,
+            lead: Some(lead),
+            fence: None,
+            stale,
+            begun: Instant::now(),
+            result: PhantomData,
+        }
+    }
+
+    /// Sets the fence that the fill is conditional on; without one it is not stored.
+    pub(crate) fn set_fence(&mut self, fence: Option<Fence>) {
+        self.fence = fence;
+    }
+
+    pub(crate) fn set_stale(&mut self, stale: Option<Found<T>>) {
+        self.stale = stale;
+    }
+
+    /// Takes over the fence that a predecessor held, if it still stands.
+    pub(crate) async fn inherit(&mut self) -> bool {
+        self.fence = self.lead.as_mut().and_then(Lead::take_fence);
+        if let Some(fence) = self.fence {
+            self.fence = self.core.fences.renew(&self.key, fence).await.ok().flatten();
+        }
+        self.fence.is_some()
+    }
+
+    pub(crate) fn flight(&self) -> Option<FlightId> {
+        self.lead.as_ref().map(Lead::id)
+    }
+
+    pub(crate) fn lead(&self) -> Option<&Lead> {
+        self.lead.as_ref()
+    }
+
+    /// The key to load.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The stale copy that the load replaces, where one is at hand.
+    #[must_use]
+    pub fn stale(&self) -> Option<&Found<T>> {
+        self.stale.as_ref()
+    }
+
+    /// Whether a value can be stored at all: the store was in reach when the load began.
+    #[must_use]
+    pub fn is_storable(&self) -> bool {
+        self.fence.is_some()
+    }
+
+    /// Runs `load`, and keeps the lease alive for as long as that takes.
+    ///
+    /// Dropping the future drops `load`.
+    pub async fn renewing<F: Future>(&mut self, load: F) -> F::Output {
+        let mut load = pin!(load);
+        while let Some(fence) = self.fence {
+            let pause = self.core.fences.lease_time / 3;
+            tokio::select! {
+                biased;
+                result = &mut load => return result,
+                () = tokio::time::sleep(pause) => {}
+            }
+            // The load goes on while the lease is renewed.
+            let renewal = self.core.fences.renew(&self.key, fence);
+            tokio::select! {
+                biased;
+                renewed = renewal => match renewed {
+                    Ok(Some(fence)) => self.fence = Some(fence),
+                    Ok(None) => {
+                        self.core.events.emit(&Event::LeaseLost { key: &self.key });
+                        break;
+                    }
+                    // Tried again at the next turn, as long as the lease lasts.
+                    Err(_) => {}
+                },
+                result = &mut load => return result,
+            }
+        }
+        load.await
+    }
+
+    /// Stores `value` for `windows` and shares it with those who wait.
+    ///
+    /// Those who wait get it only if it could be stored or the store is out of reach; if the key was invalidated in
+    /// the meantime, they look again.
+    pub async fn store<C: Coder<T>>(self, value: Arc<T>, coder: &C, windows: Windows) -> StoreOutcome {
+        let found = Found {
+            value,
+            created: self.core.fences.now(),
+            windows,
+        };
+        let encoded = self.core.fences.writer().value(&self.key, &found.value, coder, windows);
+        self.land(Ok(Some(found)), encoded, &windows).await
+    }
+
+    /// Stores that there is no value.
+    pub(crate) async fn store_absent(self, windows: Windows) -> StoreOutcome {
+        let encoded = self.core.fences.writer().absent(&self.key, windows);
+        self.land(Ok(None), encoded, &windows).await
+    }
+
+    /// Stores that the load failed.
+    pub(crate) async fn store_failure(self, error: LoadError<E>, windows: Windows) -> StoreOutcome {
+        let (object, message): (Arc<dyn Any + Send + Sync>, &str) = match &error {
+            LoadError::Failed(error) => (Arc::clone(error) as _, std::any::type_name::<E>()),
+            LoadError::Panicked(message) => (Arc::new(()), message),
+            LoadError::TimedOut(_) => (Arc::new(()), "the load took too long"),
+            LoadError::Remembered(_) | LoadError::Circular(_) => {
+                self.share(Err(error)).await;
+                return StoreOutcome::Unavailable;
+            }
+        };
+        let encoded = self.core.fences.writer().failure(&self.key, &object, message, windows);
+        self.land(Err(error), encoded, &windows).await
+    }
+
+    async fn land(mut self, outcome: Outcome<T, E>, encoded: Result<Value, Error>, windows: &Windows) -> StoreOutcome {
+        let Some(fence) = self.fence else {
+            self.finish(Landing::Shared(Arc::new(outcome)));
+            return StoreOutcome::Unavailable;
+        };
+        let encoded = encoded.and_then(|value| self.within_limits(value));
+        let value = match encoded {
+            Ok(value) => value,
+            Err(error) => {
+                let event = Event::StoreFailed {
+                    operation: "set",
+                    key: Some(&self.key),
+                    error: &error,
+                };
+                self.core.events.emit(&event);
+                self.share(outcome).await;
+                return StoreOutcome::Failed(error);
+            }
+        };
+        match self.core.fences.fill(&self.key, fence, value, windows).await {
+            Ok(Filled::Stored) => {
+                self.fence = None;
+                self.core.events.emit(&Event::Stored { key: &self.key });
+                self.finish(Landing::Shared(Arc::new(outcome)));
+                StoreOutcome::Stored
+            }
+            Ok(Filled::Fenced) => {
+                self.fence = None;
+                self.core.events.emit(&Event::Fenced { key: &self.key });
+                self.finish(Landing::LookAgain);
+                StoreOutcome::Fenced
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) => {
+                // It may or may not have been written, and an invalidation may have come in between.
+                self.fence = None;
+                self.finish(Landing::LookAgain);
+                StoreOutcome::Failed(error)
+            }
+            Err(error) => {
+                if error.kind() == ErrorKind::TooLarge {
+                    // Nothing is left under the key, the lease included, so there is nothing more to be learned.
+                    self.fence = None;
+                }
+                self.share(outcome).await;
+                StoreOutcome::Failed(error)
+            }
+        }
+    }
+
+    fn within_limits(&self, value: Value) -> Result<Value, Error> {
+        match self.core.fences.store.backend().limits().value_bytes {
+            Some(limit) if value.weight() > limit => {
+                let message = format!("{} bytes, and the store takes {limit}", value.weight());
+                Err(Error::new(ErrorKind::TooLarge, message)
+                    .with_backend(self.core.fences.store.backend().name())
+                    .with_operation("set"))
+            }
+            _ => Ok(value),
+        }
+    }
+
+    /// Gives `outcome` to those who wait, and stores nothing.
+    pub(crate) async fn share(mut self, outcome: Outcome<T, E>) {
+        let stood = match self.fence.take() {
+            Some(fence) => self.core.fences.take_down(&self.key, fence).await,
+            None => true,
+        };
+        // An error is of no harm to those who came after an invalidation; an old value would be.
+        let landing = if stood || outcome.is_err() {
+            Landing::Shared(Arc::new(outcome))
+        } else {
+            Landing::LookAgain
+        };
+        self.finish(landing);
+    }
+
+    /// Tells each who waits to go on alone: the result is for nobody but the caller, or there is none.
+    ///
+    /// Those who wait are told at once; the lease is released in the background.
+    pub fn apart(mut self) {
+        if let Some(fence) = self.fence.take() {
+            self.core.release(self.key.clone(), fence);
+        }
+        self.finish(Landing::Apart);
+    }
+
+    /// The stale copy, if it may be answered now that the load has failed: its window is open, and nothing has removed
+    /// or replaced it (RFC 5861 §4).
+    pub async fn stale_if_error(&self) -> Option<Found<T>> {
+        let stale = self.stale.as_ref()?;
+        if stale.freshness(self.core.fences.now()) == Freshness::Gone {
+            return None;
+        }
+        let stands = match self.fence {
+            Some(fence @ Fence::Record { .. }) => self.core.fences.stands(&self.key, fence).await,
+            Some(Fence::Lease(_)) => false,
+            // The store is out of reach. What was invalidated in this process is found out when the flight lands.
+            None => true,
+        };
+        stands.then(|| stale.clone())
+    }
+
+    /// Gives `value` to those who wait, and does not store it.
+    ///
+    /// If the key was invalidated in the meantime, they look again instead.
+    pub async fn share_unstored(self, value: Arc<T>) {
+        self.share(Ok(Some(Found::unkept(value)))).await;
+    }
+
+    /// Gives those who wait the stale copy that [`stale_if_error`](Self::stale_if_error) allowed.
+    pub async fn share_stale(self, stale: Found<T>) {
+        self.core.events.emit(&Event::Stale { key: &self.key });
+        self.share(Ok(Some(stale))).await;
+    }
+
+    /// Shares that there is no value, and removes the stale copy that says otherwise.
+    pub(crate) async fn share_absence(self) {
+        if let Some(Fence::Record { record, .. }) = self.fence {
+            // A failure is an event already, and the copy is stale.
+            let _ = self.core.fences.store.delete_if(&self.key, record).await;
+            let landing = Landing::Shared(Arc::new(Outcome::<T, E>::Ok(None)));
+            self.finish(landing);
+        } else {
+            self.share(Ok(None)).await;
+        }
+    }
+
+    pub(crate) fn took(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    pub(crate) fn begin(&mut self) {
+        self.begun = Instant::now();
+        self.core.events.emit(&Event::LoadStarted { key: &self.key });
+    }
+
+    pub(crate) fn note_loaded(&self) {
+        self.core.events.emit(&Event::Loaded {
+            key: &self.key,
+            took: self.took(),
+        });
+    }
+
+    pub(crate) fn note_failed(&self, failure: LoadFailure) {
+        self.core.events.emit(&Event::LoadFailed {
+            key: &self.key,
+            took: self.took(),
+            failure,
+        });
+    }
+
+    /// Ends the flight with what was found, by somebody else's doing, before the load began.
+    pub(crate) fn answer(self, outcome: Outcome<T, E>) {
+        self.finish(Landing::Shared(Arc::new(outcome)));
+    }
+
+    fn finish(mut self, landing: Landing) {
+        if let Some(lead) = self.lead.take() {
+            lead.finish(landing);
+        }
+    }
+}
+
+impl<T, E> Drop for Fill<T, E> {
+    fn drop(&mut self) {
+        let fence = self.fence.take();
+        let left = match self.lead.take() {
+            Some(lead) => lead.pass_on(fence),
+            None => fence,
+        };
+        if let Some(fence) = left {
+            self.core.release(self.key.clone(), fence);
+        }
+    }
+}
+
+impl<T, E> fmt::Debug for Fill<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fill")
+            .field("key", &self.key)
+            .field("fence", &self.fence)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,408 @@
+//! Flights: at most one load per key and type in this process, with everybody else waiting for it.
+//!
+//! A flight is led by one caller at a time. The leader [finishes](Lead::finish) it with an outcome for all who wait;
+//! a leader that goes away without one leaves the lead to somebody who waits. The map has an entry exactly while a
+//! flight is led or waited for, and everything that decides about that happens under one lock.
+
+mod shim;
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock, PoisonError};
+
+use cache_core::{Key, Scope};
+use tokio::sync::Notify;
+
+use self::shim::{Mutex, MutexGuard};
+use crate::fence::Fence;
+
+/// How a flight ended, for those who waited.
+#[derive(Clone)]
+pub(crate) enum Landing {
+    /// With a result to share, whose type the flight's key tells.
+    Shared(Arc<dyn Any + Send + Sync>),
+    /// With nothing that a later caller may have: look again.
+    LookAgain,
+    /// With something that is not to be shared: each goes on alone.
+    Apart,
+}
+
+impl fmt::Debug for Landing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shared(_) => "Shared",
+            Self::LookAgain => "LookAgain",
+            Self::Apart => "Apart",
+        })
+    }
+}
+
+/// What a flight is identified by while it lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FlightId(u64);
+
+/// The flights of one cache.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Flights(Arc<Mutex<Map>>);
+
+#[derive(Debug, Default)]
+struct Map {
+    by_key: HashMap<Key, Vec<(TypeId, Arc<Flight>)>>,
+    /// Which flight's load waits for which flight: what a circle is found by.
+    waits: Vec<(FlightId, FlightId)>,
+    next_id: u64,
+}
+
+#[derive(Debug)]
+struct Flight {
+    id: FlightId,
+    key: Key,
+    /// Wakes one when the lead is vacant, all when the flight has landed.
+    wake: Notify,
+    landing: OnceLock<Landing>,
+    /// Only touched under the map's lock.
+    crew: Mutex<Crew>,
+}
+
+#[derive(Debug)]
+struct Crew {
+    led: bool,
+    waiting: usize,
+    /// No longer in the map: an invalidation came in between.
+    detached: bool,
+    /// What a leader that went away held in the store, for its successor.
+    fence: Option<Fence>,
+}
+
+/// What [`Flights::join`] found.
+#[derive(Debug)]
+pub(crate) enum Join {
+    Lead(Lead),
+    Wait(Wait),
+    /// Waiting would never end: the flight waits for one of those that the caller runs in.
+    Circle,
+}
+
+impl Flights {
+    /// Leads the flight of `key` if nobody does, and waits for it otherwise. `within` are the flights that the
+    /// caller's own load belongs to.
+    pub(crate) fn join(&self, key: &Key, result: TypeId, within: &[FlightId]) -> Join {
+        let mut map = self.lock();
+        match map.find(key, result) {
+            None => Join::Lead(self.start(&mut map, key, result)),
+            Some(flight) => {
+                let mut crew = flight.crew();
+                if !crew.led {
+                    crew.led = true;
+                    let fence = crew.fence.take();
+                    drop(crew);
+                    return Join::Lead(Lead {
+                        flights: self.clone(),
+                        flight,
+                        fence,
+                        landed: false,
+                    });
+                }
+                if within.iter().any(|own| map.leads_to(flight.id, *own)) {
+                    return Join::Circle;
+                }
+                crew.waiting += 1;
+                drop(crew);
+                let edges = self.edges(&mut map, within, flight.id);
+                Join::Wait(Wait {
+                    flights: self.clone(),
+                    flight,
+                    _edges: edges,
+                })
+            }
+        }
+    }
+
+    /// Leads the flight of `key`, unless there is one.
+    pub(crate) fn lead_new(&self, key: &Key, result: TypeId) -> Option<Lead> {
+        let mut map = self.lock();
+        match map.find(key, result) {
+            None => Some(self.start(&mut map, key, result)),
+            Some(_) => None,
+        }
+    }
+
+    /// Takes the flights of `key` out of the map: who comes later starts anew, and who waits looks again.
+    pub(crate) fn detach(&self, key: &Key) {
+        let mut map = self.lock();
+        for (_, flight) in map.by_key.remove(key).unwrap_or_default() {
+            flight.crew().detached = true;
+        }
+    }
+
+    /// [`detach`](Self::detach) for all keys in `scope`.
+    pub(crate) fn detach_scope(&self, scope: &Scope) {
+        self.lock().by_key.retain(|key, flights| {
+            let within = scope.contains(key);
+            if within {
+                for (_, flight) in flights {
+                    flight.crew().detached = true;
+                }
+            }
+            !within
+        });
+    }
+
+    /// How many flights there are.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().by_key.values().map(Vec::len).sum()
+    }
+
+    fn start(&self, map: &mut Map, key: &Key, result: TypeId) -> Lead {
+        map.next_id += 1;
+        let flight = Arc::new(Flight {
+            id: FlightId(map.next_id),
+            key: key.clone(),
+            wake: Notify::new(),
+            landing: OnceLock::new(),
+            crew: Mutex::new(Crew {
+                led: true,
+                waiting: 0,
+                detached: false,
+                fence: None,
+            }),
+        });
+        map.by_key
+            .entry(key.clone())
+            .or_default()
+            .push((result, Arc::clone(&flight)));
+        Lead {
+            flights: self.clone(),
+            flight,
+            fence: None,
+            landed: false,
+        }
+    }
+
+    fn edges(&self, map: &mut Map, within: &[FlightId], to: FlightId) -> Edges {
+        map.waits.extend(within.iter().map(|from| (*from, to)));
+        Edges {
+            flights: self.clone(),
+            from: within.into(),
+            to,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Map> {
+        // Nothing that can panic runs under the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Map {
+    fn find(&self, key: &Key, result: TypeId) -> Option<Arc<Flight>> {
+        let flights = self.by_key.get(key)?;
+        flights
+            .iter()
+            .find(|(of, _)| *of == result)
+            .map(|(_, flight)| Arc::clone(flight))
+    }
+
+    fn remove(&mut self, flight: &Arc<Flight>) {
+        if let Some(flights) = self.by_key.get_mut(&flight.key) {
+            flights.retain(|(_, other)| !Arc::ptr_eq(other, flight));
+            if flights.is_empty() {
+                self.by_key.remove(&flight.key);
+            }
+        }
+    }
+
+    /// Whether `from` is `to`, or its load waits, directly or through others, for `to`.
+    fn leads_to(&self, from: FlightId, to: FlightId) -> bool {
+        let mut seen = vec![from];
+        let mut next = 0;
+        while let Some(flight) = seen.get(next).copied() {
+            if flight == to {
+                return true;
+            }
+            for (waiting, target) in &self.waits {
+                if *waiting == flight && !seen.contains(target) {
+                    seen.push(*target);
+                }
+            }
+            next += 1;
+        }
+        false
+    }
+}
+
+impl Flight {
+    fn crew(&self) -> MutexGuard<'_, Crew> {
+        self.crew.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn land(&self, landing: Landing) {
+        // Only the leader lands a flight, and only once.
+        let _ = self.landing.set(landing);
+        self.wake.notify_waiters();
+    }
+}
+
+/// The lead of a flight. Dropped without [`finish`](Self::finish), it passes to somebody who waits.
+#[derive(Debug)]
+pub(crate) struct Lead {
+    flights: Flights,
+    flight: Arc<Flight>,
+    fence: Option<Fence>,
+    landed: bool,
+}
+
+impl Lead {
+    pub(crate) fn id(&self) -> FlightId {
+        self.flight.id
+    }
+
+    /// The fence that a predecessor held when it went away.
+    pub(crate) fn take_fence(&mut self) -> Option<Fence> {
+        self.fence.take()
+    }
+
+    /// Notes that the loads of `within` wait for this flight, while the guard lives.
+    pub(crate) fn waited_for_by(&self, within: &[FlightId]) -> Edges {
+        self.flights.edges(&mut self.flights.lock(), within, self.flight.id)
+    }
+
+    /// Lands the flight. Those who wait are told to look again if the flight was detached in the meantime, whatever
+    /// `landing` says.
+    pub(crate) fn finish(mut self, landing: Landing) {
+        let mut map = self.flights.lock();
+        map.remove(&self.flight);
+        let detached = self.flight.crew().detached;
+        let landing = match landing {
+            Landing::Shared(_) | Landing::Apart if detached => Landing::LookAgain,
+            landing => landing,
+        };
+        drop(map);
+        self.landed = true;
+        self.flight.land(landing);
+    }
+
+    /// Gives up the lead. Whoever takes it over inherits `fence`; it comes back if there is nobody.
+    pub(crate) fn pass_on(mut self, fence: Option<Fence>) -> Option<Fence> {
+        self.fence = fence;
+        self.leave()
+    }
+
+    fn leave(&mut self) -> Option<Fence> {
+        if std::mem::replace(&mut self.landed, true) {
+            return self.fence.take();
+        }
+        let mut map = self.flights.lock();
+        let mut crew = self.flight.crew();
+        crew.led = false;
+        if crew.detached {
+            drop(crew);
+            self.flight.land(Landing::LookAgain);
+            return self.fence.take();
+        }
+        if crew.waiting == 0 {
+            drop(crew);
+            map.remove(&self.flight);
+            return self.fence.take();
+        }
+        crew.fence = self.fence.take();
+        drop(crew);
+        self.flight.wake.notify_one();
+        None
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// A place among those who wait for a flight.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    flights: Flights,
+    flight: Arc<Flight>,
+    _edges: Edges,
+}
+
+/// Loads that wait for a flight, for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Edges {
+    flights: Flights,
+    from: Box<[FlightId]>,
+    to: FlightId,
+}
+
+impl Drop for Edges {
+    fn drop(&mut self) {
+        if self.from.is_empty() {
+            return;
+        }
+        let mut map = self.flights.lock();
+        for from in &self.from {
+            if let Some(at) = map.waits.iter().position(|wait| *wait == (*from, self.to)) {
+                map.waits.swap_remove(at);
+            }
+        }
+    }
+}
+
+/// What waiting led to.
+#[derive(Debug)]
+pub(crate) enum Waited {
+    /// The flight landed.
+    Landed(Landing),
+    /// Its leader went away, and the lead is the caller's now.
+    Lead(Lead),
+}
+
+impl Wait {
+    /// Waits for the flight to land, or for its lead. Dropping the future leaves the flight to the others.
+    pub(crate) async fn wait(&self) -> Waited {
+        loop {
+            let mut woken = pin!(self.flight.wake.notified());
+            // Registered before the state is looked at, so that nothing between the two is missed.
+            woken.as_mut().enable();
+            if let Some(landing) = self.flight.landing.get() {
+                return Waited::Landed(landing.clone());
+            }
+            if let Some(lead) = self.take_lead() {
+                return Waited::Lead(lead);
+            }
+            woken.await;
+        }
+    }
+
+    fn take_lead(&self) -> Option<Lead> {
+        let map = self.flights.lock();
+        let mut crew = self.flight.crew();
+        if crew.led || self.flight.landing.get().is_some() {
+            return None;
+        }
+        crew.led = true;
+        let fence = crew.fence.take();
+        drop(crew);
+        drop(map);
+        Some(Lead {
+            flights: self.flights.clone(),
+            flight: Arc::clone(&self.flight),
+            fence,
+            landed: false,
+        })
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let mut map = self.flights.lock();
+        let mut crew = self.flight.crew();
+        crew.waiting -= 1;
+        if !crew.led && crew.waiting == 0 {
+            drop(crew);
+            map.remove(&self.flight);
+        }
+    }
+}

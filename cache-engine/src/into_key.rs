@@ -1,0 +1,45 @@
+//! What the methods of a cache take as a key.
+
+use std::borrow::Borrow;
+
+use cache_core::{Key, KeyName, Namespace};
+
+/// What the methods of a [`Cache`](crate::Cache) take as a key: a name, which is looked up in the handle's namespace,
+/// or a whole [`Key`].
+pub trait IntoKey {
+    /// A key, owned or borrowed.
+    type Key: Borrow<Key> + Send;
+
+    /// The key that is meant in `namespace`.
+    fn into_key(self, namespace: &Namespace) -> Self::Key;
+}
+
+impl IntoKey for Key {
+    type Key = Self;
+
+    fn into_key(self, _: &Namespace) -> Self {
+        self
+    }
+}
+
+impl<'a> IntoKey for &'a Key {
+    type Key = Self;
+
+    fn into_key(self, _: &Namespace) -> &'a Key {
+        self
+    }
+}
+
+macro_rules! names {
+    ($($name:ty),*) => {$(
+        impl IntoKey for $name {
+            type Key = Key;
+
+            fn into_key(self, namespace: &Namespace) -> Key {
+                namespace.key(self)
+            }
+        }
+    )*};
+}
+
+names!(&str, String, &String, KeyName);
