@@ -1,1 +1,48 @@
-//! To come.
+//! Real stores for the tests of the toolkit.
+//!
+//! | store | shared by the tests of a process | one's own, to break it | or use a running one |
+//! |---|---|---|---|
+//! | Redis | [`Redis::shared`] | [`Redis::start`] | `CACHE_TEST_REDIS_URL=redis://host:port` |
+//! | Redis Cluster, three masters with a replica each | [`RedisCluster::shared`] | [`RedisCluster::start`] | `CACHE_TEST_REDIS_CLUSTER_URL=redis-cluster://host:port?node=host:port` |
+//! | Redis with three Sentinels | [`RedisSentinel::shared`] | [`RedisSentinel::start`] | `CACHE_TEST_REDIS_SENTINEL_URL=redis-sentinel://host:port?node=host:port&sentinelServiceName=name` |
+//! | memcached, one server | [`Memcached::shared`] | [`Memcached::start`] | `CACHE_TEST_MEMCACHED_URL=memcached://host:port` |
+//! | memcached, three servers | [`Memcached::shared_fleet`] | [`Memcached::start`] | `CACHE_TEST_MEMCACHED_URL=memcached://host:port,host:port,host:port` |
+//! | DynamoDB Local | [`DynamoDb::shared`] | [`DynamoDb::start`] | `CACHE_TEST_DYNAMODB_URL=http://host:port` |
+//!
+//! Without a variable the store is a container, started by testcontainers on free ports of 127.0.0.1 and removed when
+//! the test process ends, however it ends. `TESTCONTAINERS_COMMAND=keep` leaves it for a look inside.
+//!
+//! A store that cannot be had is a panic that says what to do, never a skipped test. So is a variable that is empty,
+//! malformed, incomplete or names a server that does not answer.
+//!
+//! Shared stores are shared: a test writes under a prefix of its own and clears nothing but that.
+//!
+//! ```no_run
+//! # async fn example() {
+//! let redis = integration_tests::Redis::shared().await;
+//! println!("redis-cli -u {}", redis.url());
+//! # }
+//! ```
+#![allow(clippy::expect_used, reason = "a fixture that fails is a failed test")]
+
+mod container;
+mod dynamodb;
+mod external;
+mod memcached;
+mod ports;
+mod reaper;
+mod redis;
+mod redis_cluster;
+mod redis_node;
+mod redis_sentinel;
+pub mod wire;
+
+pub use dynamodb::DynamoDb;
+pub use memcached::Memcached;
+pub use redis::Redis;
+pub use redis_cluster::RedisCluster;
+pub use redis_sentinel::RedisSentinel;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,202 @@
+//! A running container, usable from any test's runtime.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use testcontainers::core::{CmdWaitFor, ExecCommand, IntoContainerPort};
+use testcontainers::runners::AsyncRunner;
+use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, ImageExt};
+use tokio::runtime::Runtime;
+
+use crate::ports::free_ports;
+use crate::reaper;
+
+/// The client's connections to Docker belong to the runtime that made them. A test's runtime ends with the test; this one
+/// lasts as long as the shared containers.
+static DOCKER: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("docker")
+        .enable_all()
+        .build()
+        .expect("a runtime for Docker could not be started")
+});
+
+/// How often a start is repeated because another process took a port in the meantime.
+const ATTEMPTS: usize = 5;
+
+/// What a container needs beside its image.
+pub(crate) struct Spec {
+    /// The image's name and tag, as `scripts/stores` prepares them.
+    pub(crate) image: (&'static str, &'static str),
+    /// How many ports of 127.0.0.1 lead into it.
+    pub(crate) ports: usize,
+    /// The port inside that the one host port leads to. Without it each host port leads to the same number inside, for
+    /// servers that tell their clients where they are.
+    pub(crate) inner_port: Option<u16>,
+    /// The variable that names a running store instead, for the message when this fails.
+    pub(crate) variable: &'static str,
+}
+
+pub(crate) struct Container {
+    name: String,
+    ports: Vec<u16>,
+    // Taken when dropped only.
+    inner: Option<Arc<ContainerAsync<GenericImage>>>,
+}
+
+impl Debug for Container {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Container")
+            .field("name", &self.name)
+            .field("ports", &self.ports)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Container {
+    /// Starts a container; `command` is given its host ports. Returns when it runs, not when it is ready.
+    ///
+    /// # Panics
+    ///
+    /// When there is no Docker, or no such image, with what to do about it.
+    pub(crate) async fn start(spec: &Spec, command: impl Fn(&[u16]) -> Vec<String>) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let (image, tag) = spec.image;
+        let mut failure = None;
+        for _ in 0..ATTEMPTS {
+            let ports = free_ports(spec.ports);
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            // A process id comes back; the random part keeps two machines that share a daemon apart, too.
+            let name = format!("cache-test-{}-{number}-{:08x}", std::process::id(), fastrand::u32(..));
+            let mut request = GenericImage::new(image, tag)
+                .with_container_name(&name)
+                .with_cmd(command(&ports))
+                .with_label("cache-test", image)
+                .with_startup_timeout(Duration::from_secs(120));
+            for &port in &ports {
+                request = request.with_mapped_port(port, spec.inner_port.unwrap_or(port).tcp());
+            }
+            reaper::remove_at_exit(&name);
+            match run(start(request)).await {
+                Ok(container) => {
+                    return Self {
+                        name,
+                        ports,
+                        inner: Some(Arc::new(container)),
+                    };
+                }
+                Err(error) if error.contains("already allocated") || error.contains("already in use") => {
+                    failure = Some(error);
+                }
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            }
+        }
+        panic!(
+            "the container {image}:{tag} could not be started: {}\n\
+             Run `scripts/stores up`, which starts Docker and prepares the images, or set {} to a running store.",
+            failure.unwrap_or_default(),
+            spec.variable,
+        );
+    }
+
+    /// `127.0.0.1:port` for each port. They stay the same over a stop and a restart.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect()
+    }
+
+    /// Kills every process in the container: connections break, nothing is said goodbye to.
+    pub(crate) async fn kill(&self) {
+        self.with("be stopped", |c| async move { c.stop_with_timeout(Some(0)).await })
+            .await;
+    }
+
+    /// Starts it again after [`kill`](Self::kill).
+    pub(crate) async fn restart(&self) {
+        self.with("be restarted", |c| async move { c.start().await }).await;
+    }
+
+    /// Freezes its processes: connections stay open and nothing answers.
+    pub(crate) async fn freeze(&self) {
+        self.with("be frozen", |c| async move { c.pause().await }).await;
+    }
+
+    /// Ends [`freeze`](Self::freeze).
+    pub(crate) async fn thaw(&self) {
+        self.with("be thawed", |c| async move { c.unpause().await }).await;
+    }
+
+    /// Runs a command inside and waits for its end.
+    ///
+    /// # Panics
+    ///
+    /// When the command fails.
+    pub(crate) async fn exec(&self, command: Vec<String>) {
+        let what = format!("run {command:?}");
+        self.with(&what, |c| async move {
+            let command = ExecCommand::new(command).with_cmd_ready_condition(CmdWaitFor::exit_code(0));
+            c.exec(command).await.map(|_| ())
+        })
+        .await;
+    }
+
+    /// What the container has written so far, for a message.
+    pub(crate) async fn logs(&self) -> String {
+        let inner = self.inner();
+        run(async move {
+            let out = inner.stdout_to_vec().await.unwrap_or_default();
+            let err = inner.stderr_to_vec().await.unwrap_or_default();
+            format!("{}{}", String::from_utf8_lossy(&out), String::from_utf8_lossy(&err))
+        })
+        .await
+    }
+
+    fn inner(&self) -> Arc<ContainerAsync<GenericImage>> {
+        self.inner.clone().expect("present until dropped")
+    }
+
+    async fn with<F, R>(&self, what: &str, action: F)
+    where
+        F: FnOnce(Arc<ContainerAsync<GenericImage>>) -> R,
+        R: Future<Output = Result<(), testcontainers::TestcontainersError>> + Send + 'static,
+    {
+        if let Err(error) = run(action(self.inner())).await {
+            panic!("the container {} could not {what}: {error}", self.name);
+        }
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // On Docker's runtime, and waited for, so that a test that ends leaves nothing behind. `testcontainers` itself
+        // cannot be dropped outside a runtime.
+        let Some(container) = self.inner.take() else { return };
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        DOCKER.spawn(async move {
+            drop(container);
+            drop(done);
+        });
+        let _ = wait.recv_timeout(Duration::from_secs(20));
+    }
+}
+
+async fn start(request: ContainerRequest<GenericImage>) -> Result<ContainerAsync<GenericImage>, String> {
+    request.start().await.map_err(|error| error.to_string())
+}
+
+/// Runs on Docker's runtime, whatever runtime asks.
+async fn run<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
+    match DOCKER.spawn(future).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => panic!("Docker's runtime has ended: {error}"),
+        },
+    }
+}

@@ -1,0 +1,125 @@
+//! Amazon's DynamoDB Local.
+
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
+use crate::container::{Container, Spec};
+use crate::{external, wire};
+
+const VARIABLE: &str = "CACHE_TEST_DYNAMODB_URL";
+
+/// DynamoDB Local with its data in memory, the same for every region and key id. It takes any credentials.
+#[derive(Debug)]
+pub struct DynamoDb {
+    endpoint: String,
+    address: String,
+    container: Option<Container>,
+}
+
+impl DynamoDb {
+    /// The server that all tests of this process share: the one that `CACHE_TEST_DYNAMODB_URL` names, or a container.
+    /// Tests make tables of their own.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<DynamoDb> = OnceCell::const_new();
+        SHARED
+            .get_or_init(|| async {
+                match external::variable(VARIABLE) {
+                    Some(value) => Self::running(value).await,
+                    None => Self::start().await,
+                }
+            })
+            .await
+    }
+
+    /// A container of the test's own, removed when dropped.
+    pub async fn start() -> Self {
+        let spec = Spec {
+            image: ("amazon/dynamodb-local", "latest"),
+            ports: 1,
+            inner_port: Some(8000),
+            variable: VARIABLE,
+        };
+        let container = Container::start(&spec, |_| {
+            ["-Xmx512m", "-jar", "DynamoDBLocal.jar", "-inMemory", "-sharedDb"]
+                .map(str::to_owned)
+                .to_vec()
+        })
+        .await;
+        let address = container.addresses().remove(0);
+        let dynamodb = Self {
+            endpoint: format!("http://{address}"),
+            address,
+            container: Some(container),
+        };
+        dynamodb.ready().await;
+        dynamodb
+    }
+
+    async fn running(value: String) -> Self {
+        let url = external::parse(VARIABLE, &value, &["http", "https"]);
+        let port = url.port_or_known_default().unwrap_or(80);
+        let addresses = external::addresses(&url, port);
+        external::must_answer(VARIABLE, &addresses).await;
+        Self {
+            endpoint: value,
+            address: addresses[0].clone(),
+            container: None,
+        }
+    }
+
+    /// `http://host:port`, or as the environment has it: what a client takes as its endpoint.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// `host:port`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Kills the server, whose data is lost.
+    pub async fn kill(&self) {
+        self.container().kill().await;
+    }
+
+    /// Starts it again, empty, at the same address, and waits until it answers.
+    pub async fn restart(&self) {
+        self.container().restart().await;
+        self.ready().await;
+    }
+
+    /// Freezes the server: connections stay open and nothing answers.
+    pub async fn freeze(&self) {
+        self.container().freeze().await;
+    }
+
+    /// Ends [`freeze`](Self::freeze).
+    pub async fn thaw(&self) {
+        self.container().thaw().await;
+    }
+
+    fn container(&self) -> &Container {
+        self.container
+            .as_ref()
+            .expect("only a server from `DynamoDb::start` may be broken")
+    }
+
+    async fn ready(&self) {
+        let answer = wire::until(Duration::from_secs(60), || async {
+            match wire::dynamodb(&self.address, "ListTables", "{}").await {
+                Ok((200, _)) => Ok(()),
+                answer => Err(format!("{answer:?}")),
+            }
+        })
+        .await;
+        if let Err(error) = answer {
+            panic!(
+                "DynamoDB Local does not answer: {error}\n{}",
+                self.container().logs().await
+            );
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! A Redis Cluster.
+
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
+use crate::container::{Container, Spec};
+use crate::redis_node::{self, PRELUDE, shell};
+use crate::{external, wire};
+
+const VARIABLE: &str = "CACHE_TEST_REDIS_CLUSTER_URL";
+const NODES: usize = 6;
+
+/// Announced under 127.0.0.1 and the same ports as seen from outside. Ports of the bus are below the range in which
+/// outgoing connections get theirs.
+const SCRIPT: &str = r#"
+for p in "$@"; do
+    node $p "cluster-enabled yes" "cluster-config-file nodes.conf" "cluster-port $((p - 10000))" \
+        "cluster-announce-ip 127.0.0.1" "cluster-node-timeout 1500" "repl-diskless-sync-delay 0"
+done
+ready "$@"
+nodes=
+for p in "$@"; do nodes="$nodes 127.0.0.1:$p"; done
+redis-cli --cluster create $nodes --cluster-replicas 1 --cluster-yes
+while :; do wait; sleep 1; done
+"#;
+
+/// Three masters with a replica each.
+#[derive(Debug)]
+pub struct RedisCluster {
+    url: String,
+    nodes: Vec<String>,
+    container: Option<Container>,
+}
+
+impl RedisCluster {
+    /// The cluster that all tests of this process share: the one that `CACHE_TEST_REDIS_CLUSTER_URL` names, or a
+    /// container.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<RedisCluster> = OnceCell::const_new();
+        SHARED
+            .get_or_init(|| async {
+                match external::variable(VARIABLE) {
+                    Some(value) => Self::running(value).await,
+                    None => Self::start().await,
+                }
+            })
+            .await
+    }
+
+    /// A container of the test's own, removed when dropped.
+    pub async fn start() -> Self {
+        let spec = Spec {
+            image: ("redis", "8"),
+            ports: NODES,
+            inner_port: None,
+            variable: VARIABLE,
+        };
+        let container = Container::start(&spec, |ports| {
+            let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+            shell(&format!("{PRELUDE}{SCRIPT}"), &ports)
+        })
+        .await;
+        let nodes = container.addresses();
+        let others: Vec<String> = nodes[1..].iter().map(|node| format!("node={node}")).collect();
+        let cluster = Self {
+            url: format!("redis-cluster://{}?{}", nodes[0], others.join("&")),
+            nodes,
+            container: Some(container),
+        };
+        cluster.ready().await;
+        cluster
+    }
+
+    async fn running(value: String) -> Self {
+        let url = external::parse(
+            VARIABLE,
+            &value,
+            &["redis-cluster", "rediss-cluster", "valkey-cluster", "valkeys-cluster"],
+        );
+        let nodes = external::addresses(&url, 6379);
+        external::must_answer(VARIABLE, &nodes).await;
+        Self {
+            url: value,
+            nodes,
+            container: None,
+        }
+    }
+
+    /// `redis-cluster://host:port?node=host:port&…`, or as the environment has it.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// `host:port` of every node that the URL names. Which of them are masters, the cluster tells.
+    #[must_use]
+    pub fn nodes(&self) -> &[String] {
+        &self.nodes
+    }
+
+    /// Shuts one node down, at once. A master's replica takes over within about three seconds.
+    pub async fn kill(&self, node: &str) {
+        redis_node::kill(self.container(), node).await;
+    }
+
+    /// Starts a node again that was shut down.
+    pub async fn restart(&self, node: &str) {
+        redis_node::restart(self.container(), node).await;
+    }
+
+    /// Kills a master and waits until its replica serves its slots, so that every other node sees the cluster whole.
+    ///
+    /// # Panics
+    ///
+    /// When that takes more than thirty seconds.
+    pub async fn fail_over(&self, master: &str) {
+        self.kill(master).await;
+        let answer = wire::until(Duration::from_secs(30), || async {
+            for node in self.nodes.iter().filter(|node| *node != master) {
+                let info = ask(node, "CLUSTER INFO").await?;
+                let slots = ask(node, "CLUSTER SLOTS").await?;
+                let port = master.rsplit(':').next().unwrap_or_default();
+                if !info.contains("cluster_state:ok") || slots.split(' ').any(|word| word == port) {
+                    return Err(format!("{node} says {info} and {slots}"));
+                }
+            }
+            Ok(())
+        })
+        .await;
+        if let Err(error) = answer {
+            panic!("no failover: {error}\n{}", self.container().logs().await);
+        }
+    }
+
+    fn container(&self) -> &Container {
+        self.container
+            .as_ref()
+            .expect("only a cluster from `RedisCluster::start` may be broken")
+    }
+
+    /// Every node sees all slots served and the others' roles, and every replica has its master's data.
+    async fn ready(&self) {
+        let answer = wire::until(Duration::from_secs(60), || async {
+            for node in &self.nodes {
+                let info = ask(node, "CLUSTER INFO").await?;
+                let nodes = ask(node, "CLUSTER NODES").await?;
+                let masters = nodes.lines().filter(|line| line.contains("master")).count();
+                let replicas = nodes.lines().filter(|line| line.contains("slave")).count();
+                if !info.contains("cluster_state:ok") || (masters, replicas) != (NODES / 2, NODES / 2) {
+                    return Err(format!("{node} says {info} and {nodes}"));
+                }
+                let info = ask(node, "INFO replication").await?;
+                if !info.contains("connected_slaves:1") && !info.contains("master_link_status:up") {
+                    return Err(format!("{node} says {info}"));
+                }
+            }
+            Ok(())
+        })
+        .await;
+        if let Err(error) = answer {
+            panic!(
+                "the Redis Cluster is not ready: {error}\n{}",
+                self.container().logs().await
+            );
+        }
+    }
+}
+
+async fn ask(node: &str, command: &str) -> Result<String, String> {
+    wire::redis(node, command)
+        .await
+        .map_err(|error| format!("{node}: {error}"))
+}

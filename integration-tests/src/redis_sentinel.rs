@@ -1,0 +1,213 @@
+//! A Redis master and its replica, watched by Sentinels.
+
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
+use crate::container::{Container, Spec};
+use crate::redis_node::{self, PRELUDE, shell};
+use crate::{external, wire};
+
+const VARIABLE: &str = "CACHE_TEST_REDIS_SENTINEL_URL";
+const SERVICE: &str = "cache-test";
+
+/// Sentinels learn of replicas from the master every ten seconds, the first time at once: so they start when the
+/// replica is there.
+const SCRIPT: &str = r#"
+master=$1 replica=$2
+service=$3
+shift 3
+announce="replica-announce-ip 127.0.0.1"
+node $master "$announce" "replica-announce-port $master" "repl-diskless-sync-delay 0"
+ready $master
+node $replica "$announce" "replica-announce-port $replica" "repl-diskless-sync-delay 0" "replicaof 127.0.0.1 $master"
+until redis-cli -p $replica info replication | grep -q master_link_status:up; do sleep 0.05; done
+for p in "$@"; do
+    mkdir -p /tmp/$p
+    cat > /tmp/$p/redis.conf <<END
+port $p
+dir /tmp/$p
+bind * -::*
+protected-mode no
+sentinel monitor $service 127.0.0.1 $master 2
+sentinel down-after-milliseconds $service 500
+sentinel failover-timeout $service 3000
+sentinel announce-ip 127.0.0.1
+sentinel announce-port $p
+END
+    redis-server /tmp/$p/redis.conf --sentinel &
+done
+while :; do wait; sleep 1; done
+"#;
+
+/// A master, a replica and three Sentinels, of which two must agree.
+#[derive(Debug)]
+pub struct RedisSentinel {
+    url: String,
+    service: String,
+    sentinels: Vec<String>,
+    container: Option<Container>,
+}
+
+impl RedisSentinel {
+    /// The set that all tests of this process share: the one that `CACHE_TEST_REDIS_SENTINEL_URL` names, or a container.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<RedisSentinel> = OnceCell::const_new();
+        SHARED
+            .get_or_init(|| async {
+                match external::variable(VARIABLE) {
+                    Some(value) => Self::running(value).await,
+                    None => Self::start().await,
+                }
+            })
+            .await
+    }
+
+    /// A container of the test's own, removed when dropped.
+    pub async fn start() -> Self {
+        let spec = Spec {
+            image: ("redis", "8"),
+            ports: 5,
+            inner_port: None,
+            variable: VARIABLE,
+        };
+        let container = Container::start(&spec, |ports| {
+            let mut arguments: Vec<String> = ports.iter().map(ToString::to_string).collect();
+            arguments.insert(2, SERVICE.to_owned());
+            shell(&format!("{PRELUDE}{SCRIPT}"), &arguments)
+        })
+        .await;
+        let sentinels = container.addresses().split_off(2);
+        let others: Vec<String> = sentinels[1..].iter().map(|node| format!("node={node}")).collect();
+        let redis = Self {
+            url: format!(
+                "redis-sentinel://{}?{}&sentinelServiceName={SERVICE}",
+                sentinels[0],
+                others.join("&")
+            ),
+            service: SERVICE.to_owned(),
+            sentinels,
+            container: Some(container),
+        };
+        redis.ready().await;
+        redis
+    }
+
+    async fn running(value: String) -> Self {
+        let url = external::parse(
+            VARIABLE,
+            &value,
+            &[
+                "redis-sentinel",
+                "rediss-sentinel",
+                "valkey-sentinel",
+                "valkeys-sentinel",
+            ],
+        );
+        let sentinels = external::addresses(&url, 26379);
+        let service = url.query_pairs().find(|(name, _)| name == "sentinelServiceName");
+        let Some((_, service)) = service else {
+            panic!("{VARIABLE} names no master: add &sentinelServiceName=… to {value:?}");
+        };
+        let service = service.into_owned();
+        external::must_answer(VARIABLE, &sentinels).await;
+        Self {
+            url: value,
+            service,
+            sentinels,
+            container: None,
+        }
+    }
+
+    /// `redis-sentinel://host:port?node=host:port&sentinelServiceName=name`, or as the environment has it.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The name under which the Sentinels know the master.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        &self.service
+    }
+
+    /// `host:port` of each Sentinel.
+    #[must_use]
+    pub fn sentinels(&self) -> &[String] {
+        &self.sentinels
+    }
+
+    /// `host:port` of the present master, as the first Sentinel has it.
+    ///
+    /// # Panics
+    ///
+    /// When the Sentinel does not answer or knows no such master.
+    pub async fn master(&self) -> String {
+        let command = format!("SENTINEL GET-MASTER-ADDR-BY-NAME {}", self.service);
+        match wire::redis(&self.sentinels[0], &command).await {
+            Ok(answer) if answer.contains(' ') => answer.replace(' ', ":"),
+            answer => panic!("{} knows no master {:?}: {answer:?}", self.sentinels[0], self.service),
+        }
+    }
+
+    /// Shuts the given server down, at once. For a master, the Sentinels promote its replica within a few seconds.
+    pub async fn kill(&self, node: &str) {
+        redis_node::kill(self.container(), node).await;
+    }
+
+    /// Starts a server again that was shut down. A former master becomes a replica.
+    pub async fn restart(&self, node: &str) {
+        redis_node::restart(self.container(), node).await;
+    }
+
+    /// Kills the master and waits until the Sentinels have promoted the replica; answers the new master.
+    ///
+    /// # Panics
+    ///
+    /// When that takes more than thirty seconds.
+    pub async fn fail_over(&self) -> String {
+        let old = self.master().await;
+        self.kill(&old).await;
+        let new = wire::until(Duration::from_secs(30), || async {
+            let new = self.master().await;
+            match wire::redis(&new, "ROLE").await {
+                Ok(role) if new != old && role.starts_with("master") => Ok(new),
+                answer => Err(format!("{new} says {answer:?}")),
+            }
+        })
+        .await;
+        match new {
+            Ok(new) => new,
+            Err(error) => panic!("no failover: {error}\n{}", self.container().logs().await),
+        }
+    }
+
+    fn container(&self) -> &Container {
+        self.container
+            .as_ref()
+            .expect("only servers from `RedisSentinel::start` may be broken")
+    }
+
+    /// Every Sentinel knows the master, the replica, and the other Sentinels.
+    async fn ready(&self) {
+        let wanted = format!("name={SERVICE},status=ok");
+        let answer = wire::until(Duration::from_secs(60), || async {
+            for sentinel in &self.sentinels {
+                let info = wire::redis(sentinel, "INFO sentinel")
+                    .await
+                    .map_err(|error| format!("{sentinel}: {error}"))?;
+                if !info.contains(&wanted) || !info.contains("slaves=1,sentinels=3") {
+                    return Err(format!("{sentinel} says {info}"));
+                }
+            }
+            Ok(())
+        })
+        .await;
+        if let Err(error) = answer {
+            panic!(
+                "the Sentinels are not ready: {error}\n{}",
+                self.container().logs().await
+            );
+        }
+    }
+}
