@@ -14,7 +14,7 @@ use crate::stats::Stats;
 
 /// What each entry counts for beside its key and its value: its slot in the table with the spare room of the table,
 /// the key's and the index's allocations, and the memory of keys that were evicted lately.
-pub(crate) const ENTRY_OVERHEAD: u64 = 256;
+pub(crate) const ENTRY_OVERHEAD: u64 = 320;
 
 /// The share of a shard that one entry may take. quick_cache admits nothing larger than its hot section.
 const HOT_SHARE: f64 = 0.97;

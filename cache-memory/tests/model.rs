@@ -146,7 +146,8 @@ impl Pair {
                     Mode::IfEarlier(index) => (options.if_version(earlier(index)), current == Some(earlier(index))),
                 };
                 let padding = ".".repeat(usize::from(value));
-                let outcome = backend.set(&key(n), bytes(format!("{value}{padding}")), options);
+                let key = key(n);
+                let outcome = backend.set(&key, bytes(format!("{value}{padding}")), options);
                 match outcome.now_or_never().unwrap().unwrap() {
                     SetOutcome::Stored(version) => {
                         assert!(holds);

@@ -1,0 +1,22 @@
+//! The test kit of cache-core, on the machine's clock and on one that the checks move.
+
+use cache_memory::MemoryBackend;
+
+mod real_time {
+    cache_core::conformance!(super::MemoryBackend::default());
+}
+
+mod manual_time {
+    use cache_core::ManualClock;
+    use cache_core::conformance::Subject;
+
+    cache_core::conformance!({
+        let clock = ManualClock::new();
+        let backend = super::MemoryBackend::builder().clock(clock.clone()).build();
+        Subject::new(backend).with_clock(clock)
+    });
+}
+
+mod many_shards {
+    cache_core::conformance!(super::MemoryBackend::builder().shards(64).build());
+}
