@@ -6,7 +6,6 @@
 //! tests runs them all, and each check reports by its name:
 //!
 //! ```
-//! # use std::{collections::HashMap, sync::Mutex};
 //! # #[derive(Debug, Default)]
 //! # struct MyBackend;
 //! # #[cache_core::async_trait]
@@ -20,14 +19,29 @@
 //! cache_core::conformance!(MyBackend::connect().await);
 //! ```
 //!
-//! The expression is evaluated once for each check. It gives a handle to a store, which may be new or shared: a check
-//! writes under a random prefix of its own, so the checks run side by side, also against a store that others use. They
-//! remove what they wrote where the store can [`clear`](Backend::clear); elsewhere it expires within an hour.
+//! The expression is evaluated once for each check. It gives a handle of its own, which is [closed](Backend::close)
+//! after the check, to a store that may be new or shared: a check writes under a random prefix, so the checks run side
+//! by side, also against a store that others use. They remove what they wrote where the store can
+//! [`clear`](Backend::clear); elsewhere it expires within an hour.
 //!
 //! The expression may also give a [`Subject`], which says how thorough the checks are and which clock drives the
 //! backend:
 //!
-//! ```ignore
+//! ```
+//! # #![allow(unused_imports)]
+//! # #[derive(Debug, Default)]
+//! # struct MyBackend;
+//! # #[cache_core::async_trait]
+//! # impl cache_core::Backend for MyBackend {
+//! #     async fn get(&self, _: &cache_core::Key) -> Result<Option<cache_core::Record>, cache_core::Error> { Ok(None) }
+//! #     async fn set(&self, _: &cache_core::Key, _: cache_core::Value, _: cache_core::SetOptions)
+//! #         -> Result<cache_core::SetOutcome, cache_core::Error> { Ok(cache_core::SetOutcome::Refused) }
+//! #     async fn delete(&self, _: &cache_core::Key) -> Result<bool, cache_core::Error> { Ok(false) }
+//! # }
+//! # impl MyBackend { fn with_clock(_: ManualClock) -> Self { Self } }
+//! use cache_core::ManualClock;
+//! use cache_core::conformance::Subject;
+//!
 //! cache_core::conformance!({
 //!     let clock = ManualClock::new();
 //!     Subject::new(MyBackend::with_clock(clock.clone())).with_clock(clock).with_entries(1_000)
@@ -57,10 +71,10 @@
 //!
 //! # Time
 //!
-//! With a [clock](Subject::with_clock) the checks move it and do not wait. Without one they wait in real time, two
-//! seconds or so in all when run in parallel. They forgive a store that keeps a record too long by less than the
-//! [slack](Subject::with_slack), and never one that drops it too early (by more than the two milliseconds that clocks
-//! may differ in).
+//! With a [clock](Subject::with_clock) the checks move it and do not wait. Without one they wait in real time, some ten
+//! seconds in all, which the threads of the test run share. They forgive a store that keeps a record too long by less
+//! than the [slack](Subject::with_slack), and never one that drops it too early (by more than the two milliseconds that
+//! clocks may differ in).
 
 mod batches;
 mod cancellation;

@@ -1,11 +1,8 @@
 //! A correct backend passes every check: on the real clock, on a clock that is moved, and with the provided methods.
-#![cfg(feature = "conformance")]
-#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
-
-mod conformance_support;
 
 use cache_core::conformance::{self, Outcome};
-use conformance_support::Reference;
+
+use crate::reference::Reference;
 
 mod on_the_real_clock {
     use super::*;
@@ -27,7 +24,8 @@ mod on_a_manual_clock {
 
 /// With the three required methods and `close` only: no capability, no limit.
 mod with_the_provided_methods {
-    use cache_core::{Backend, Error, Key, Record, SetOptions, SetOutcome, Value};
+    use cache_core::conformance::Subject;
+    use cache_core::{Backend, Error, Key, ManualClock, Record, SetOptions, SetOutcome, Value};
 
     use super::*;
 
@@ -57,7 +55,10 @@ mod with_the_provided_methods {
         }
     }
 
-    cache_core::conformance!(Minimal(Reference::new()));
+    cache_core::conformance!({
+        let clock = ManualClock::new();
+        Subject::new(Minimal(Reference::with_clock(clock.clone()))).with_clock(clock)
+    });
 }
 
 /// Against one store that all checks share, all of them at once.

@@ -1,0 +1,193 @@
+//! Each fault is caught by the checks that are meant for it, and each check catches a fault.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use cache_core::ManualClock;
+use cache_core::conformance::{self, Outcome, Subject};
+
+use crate::broken::{Broken, Fault};
+use crate::reference::Reference;
+
+fn subject(fault: Fault) -> Subject {
+    let clock = ManualClock::new();
+    Subject::new(Broken::new(Reference::with_clock(clock.clone()), fault)).with_clock(clock)
+}
+
+fn is_caught(fault: Fault, by: &[&str]) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .unwrap();
+    for name in by {
+        let check = conformance::checks().iter().find(|check| check.name() == *name);
+        let check = check.unwrap_or_else(|| panic!("there is no check {name}"));
+        let outcome = runtime.block_on(check.run(subject(fault)));
+        assert!(
+            matches!(outcome, Outcome::Failed(_)),
+            "{name} does not catch {fault:?}: {outcome:?}"
+        );
+        println!("{name}: {outcome:?}");
+    }
+}
+
+/// Where no clock can be moved, faults of the lifetime are caught by waiting.
+#[test]
+fn lifetimes_are_followed_in_real_time() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let cases = [
+        (Fault::DeadlineUnchecked, "lifetime_of_500_ms_ends_and_not_early"),
+        (Fault::DeadlineUnchecked, "expired_record_is_absent_to_every_call"),
+        (Fault::TtlTruncated, "lifetime_of_1500_ms_ends_and_not_early"),
+        (Fault::TtlEarly, "lifetime_of_1_s_ends_and_not_early"),
+        (Fault::TtlAbsolute, "lifetime_of_31_days_is_kept"),
+        (Fault::OverwriteKeepsTtl, "overwrite_replaces_the_lifetime"),
+        (Fault::RemainingStands, "remaining_lifetime_counts_down"),
+    ];
+    let mut running = tokio::task::JoinSet::new();
+    for (fault, name) in cases {
+        let check = conformance::checks().iter().find(|check| check.name() == name).unwrap();
+        let subject = Subject::new(Broken::new(Reference::new(), fault)).with_slack(Duration::from_millis(200));
+        running.spawn_on(async move { (fault, name, check.run(subject).await) }, runtime.handle());
+    }
+    runtime.block_on(async {
+        while let Some(done) = running.join_next().await {
+            let (fault, name, outcome) = done.unwrap();
+            assert!(
+                matches!(outcome, Outcome::Failed(_)),
+                "{name} does not catch {fault:?}: {outcome:?}"
+            );
+        }
+    });
+}
+
+/// A backend that does not answer, or panics, fails the check and not the kit.
+#[test]
+fn silence_and_panics_are_failures() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let check = conformance::checks()
+        .iter()
+        .find(|check| check.name() == "ping_answers")
+        .unwrap();
+    let silent = subject(Fault::Silent).with_timeout(Duration::from_millis(50));
+    for subject in [silent, subject(Fault::Panics)] {
+        let outcome = runtime.block_on(check.run(subject));
+        assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
+    }
+}
+
+/// Without a fault, the wrapper that the faults are built into is as correct as what it wraps.
+mod no_fault {
+    use super::{Fault, subject};
+
+    cache_core::conformance!(subject(Fault::None));
+}
+
+macro_rules! faults {
+    ($($test:ident: $fault:ident is caught by $($check:ident),+;)*) => {
+        $(
+            #[test]
+            fn $test() {
+                is_caught(Fault::$fault, &[$(stringify!($check)),+]);
+            }
+        )*
+
+        #[test]
+        fn every_check_catches_a_fault() {
+            let catching: HashSet<&str> = [$($(stringify!($check)),+),*].into_iter().collect();
+            for check in conformance::checks() {
+                assert!(catching.contains(check.name()), "{} is not seen to fail for any fault", check.name());
+            }
+        }
+    };
+}
+
+faults! {
+    empty_values_are_taken_for_absent: EmptyIsAbsent is caught by empty_value_comes_back;
+    values_pass_through_lossy_utf8: LossyUtf8 is caught by binary_value_comes_back;
+    values_are_cut_at_64_kib: ValuesCut is caught by large_value_comes_back;
+    overwrites_leave_the_tail_of_the_old_value: OldTail is caught by overwrite_replaces_the_value;
+    too_large_values_are_dropped_in_silence: TooLargeDropped is caught by
+        too_large_value_is_refused, too_large_value_in_a_batch_leaves_nothing_stale;
+    too_large_values_leave_the_old_one: TooLargeKeepsOld is caught by
+        too_large_value_leaves_nothing_stale, too_large_value_in_a_batch_leaves_nothing_stale;
+    too_large_values_are_cut: TooLargeCut is caught by too_large_value_is_refused;
+
+    control_characters_are_stripped_from_keys: ControlStripped is caught by
+        keys_of_any_characters_come_back, keys_that_look_alike_are_apart;
+    keys_are_case_folded: CaseFolded is caught by keys_that_look_alike_are_apart;
+    keys_are_trimmed: KeysTrimmed is caught by keys_that_look_alike_are_apart, keys_of_any_characters_come_back;
+    key_text_is_carried_out: KeysInjected is caught by key_text_is_never_a_command;
+    keys_are_cut_at_250_bytes: KeysCut is caught by long_keys_come_back, long_keys_with_a_common_start_are_apart;
+    long_keys_are_refused: LongKeysRefused is caught by long_keys_come_back;
+    prefixes_are_left_out: PrefixLeftOut is caught by namespaces_and_prefixes_are_apart;
+
+    ttl_is_ignored: TtlIgnored is caught by
+        lifetime_of_1_ms_ends, lifetime_of_500_ms_ends_and_not_early, lifetime_of_1_s_ends_and_not_early,
+        lifetime_of_1500_ms_ends_and_not_early, overwrite_replaces_the_lifetime, expired_record_is_absent_to_every_call;
+    ttl_is_truncated_to_seconds: TtlTruncated is caught by
+        lifetime_of_1_ms_ends, lifetime_of_500_ms_ends_and_not_early, lifetime_of_1500_ms_ends_and_not_early;
+    ttl_ends_a_little_early: TtlEarly is caught by
+        lifetime_of_500_ms_ends_and_not_early, lifetime_of_1_s_ends_and_not_early, lifetime_of_31_days_is_kept;
+    long_ttl_is_taken_for_a_point_in_time: TtlAbsolute is caught by lifetime_of_31_days_is_kept;
+    expired_records_are_served_until_swept: DeadlineUnchecked is caught by
+        lifetime_of_1_ms_ends, lifetime_of_500_ms_ends_and_not_early, lifetime_of_31_days_is_kept,
+        expired_record_is_absent_to_every_call;
+    longest_ttl_overflows: TtlOverflows is caught by longest_lifetime_is_kept;
+    no_lifetime_becomes_a_day: ForeverIsADay is caught by no_lifetime_means_no_end;
+    remaining_lifetime_stands_still: RemainingStands is caught by remaining_lifetime_counts_down;
+    overwrites_keep_the_old_lifetime: OverwriteKeepsTtl is caught by overwrite_replaces_the_lifetime;
+    refused_writes_touch_the_lifetime: RefusedTouches is caught by refused_write_leaves_the_lifetime;
+    expired_records_block_if_absent: ExpiredBlocks is caught by expired_record_is_absent_to_every_call;
+
+    versions_stay_on_overwrite: VersionStays is caught by every_write_has_a_new_version;
+    versions_are_hashes_of_values: VersionIsHash is caught by
+        every_write_has_a_new_version, if_version_writes_only_over_that_version;
+    versions_begin_again_after_delete: VersionBeginsAgain is caught by versions_do_not_repeat_after_removal;
+    versions_are_times: VersionIsTime is caught by concurrent_writes_have_versions_of_their_own;
+
+    if_absent_ignores_records: IfAbsentIgnores is caught by
+        if_absent_writes_only_where_nothing_is, if_absent_has_one_winner;
+    compare_and_set_always_wins: CasAlwaysWins is caught by
+        if_version_writes_only_over_that_version, if_version_has_one_winner, compare_and_set_loses_no_update;
+    compare_and_set_creates_records: CasCreates is caught by if_version_is_refused_after_delete, clear_fences_leases;
+    modes_are_checked_before_the_write: CheckThenWrite is caught by
+        if_absent_has_one_winner, if_version_has_one_winner, compare_and_set_loses_no_update;
+
+    deletes_always_report_a_record: DeleteAlwaysTrue is caught by delete_reports_what_it_removed;
+    deletes_look_before_they_remove: LookThenDelete is caught by concurrent_deletes_remove_once;
+    delete_if_ignores_the_version: DeleteIfIgnores is caught by delete_if_removes_that_version_only;
+    delete_if_looks_before_it_removes: LookThenDeleteIf is caught by concurrent_delete_ifs_remove_once;
+
+    empty_batches_are_errors: EmptyBatchFails is caught by empty_batches_do_nothing;
+    batch_answers_are_sorted_by_key: BatchSorted is caught by
+        batch_read_keeps_the_order_of_its_keys, batches_may_have_any_size;
+    batch_answers_leave_out_missing_keys: BatchLeavesOut is caught by batch_read_keeps_the_order_of_its_keys;
+    batch_answers_lose_duplicates: BatchLosesDuplicates is caught by batch_read_answers_duplicates;
+    batches_are_cut_at_the_limit: BatchCut is caught by batches_may_have_any_size;
+    batch_writes_report_backwards: BatchBackwards is caught by batch_write_reports_in_order;
+    batch_writes_check_all_then_write_all: BatchCheckThenWrite is caught by batch_write_with_duplicates_is_consistent;
+    batch_deletes_count_keys: BatchCountsKeys is caught by batch_delete_counts_each_record_once;
+
+    clear_is_an_empty_promise: ClearUndeclared is caught by clear_is_refused_where_not_declared;
+    clear_has_no_boundary: ClearUnbounded is caught by clear_stops_at_the_boundary, clear_of_the_empty_namespace;
+    clear_is_a_pattern: ClearGlob is caught by clear_takes_names_literally;
+    clear_removes_everything: ClearAll is caught by clear_of_a_prefix, clear_stops_at_the_boundary;
+    clear_stops_at_a_page: ClearPage is caught by clear_of_many_entries;
+    clear_puts_back_a_snapshot: ClearSnapshot is caught by clear_leaves_what_is_written_elsewhere_meanwhile;
+
+    dropped_calls_leave_their_answer: LeftOver is caught by
+        dropped_calls_do_not_answer_later_ones, dropped_calls_under_load_do_not_mix_answers;
+
+    pings_go_unanswered: PingFails is caught by ping_answers;
+    close_is_ignored: CloseIgnored is caught by closed_backend_refuses_every_call;
+    shared_objects_are_wrapped_anew: SharedAnew is caught by shared_objects_come_back_as_they_are;
+    reads_are_stale_now_and_then: SometimesStale is caught by random_calls_agree_with_a_map;
+}

@@ -1,0 +1,8 @@
+//! The test kit is tested: a correct backend passes, and each of many broken ones fails the check that is meant for it.
+#![cfg(feature = "conformance")]
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
+
+mod broken;
+mod caught;
+mod correct;
+mod reference;
