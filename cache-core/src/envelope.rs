@@ -25,6 +25,8 @@
 //! key's text (UTF-8; only if it differs from the identity), the tags and the payload. A tag is the length of its name
 //! (4 bytes), its name (UTF-8) and its version (16 bytes).
 //!
+//! There is one way to write an envelope: bytes that decode are the bytes that encoding gives.
+//!
 //! An envelope is written in the lowest version of the format that can hold it. Whoever adds to the format raises the
 //! version for the envelopes that need the addition, and only for those.
 
@@ -236,7 +238,11 @@ impl Envelope {
         }
         let created = Timestamp::from_millis(header.u64());
         let fresh = header.millis();
-        let windows = Windows::new((flags & FRESH_FOR_EVER == 0).then_some(fresh))
+        let for_ever = flags & FRESH_FOR_EVER != 0;
+        if for_ever && !fresh.is_zero() {
+            return Err(EnvelopeError::Corrupt);
+        }
+        let windows = Windows::new((!for_ever).then_some(fresh))
             .with_stale_while_revalidate(header.millis())
             .with_stale_if_error(header.millis());
         let mut body = Body {
@@ -252,12 +258,13 @@ impl Envelope {
             return Err(EnvelopeError::Corrupt);
         }
 
-        let text = if flags & TEXT_FOLLOWS == 0 {
-            identity.clone()
-        } else {
-            text
+        let (identity, text) = (&bytes[identity], &bytes[text]);
+        let text = match flags & TEXT_FOLLOWS {
+            0 if text.is_empty() => identity,
+            TEXT_FOLLOWS if text != identity => text,
+            _ => return Err(EnvelopeError::Corrupt),
         };
-        if bytes[identity] != *key.identity() || bytes[text] != *key.as_str().as_bytes() {
+        if identity != key.identity() || text != key.as_str().as_bytes() {
             return Err(EnvelopeError::OtherKey);
         }
         let coder = std::str::from_utf8(&bytes[coder]).map_err(|_| EnvelopeError::Corrupt)?;
