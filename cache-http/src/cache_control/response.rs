@@ -154,10 +154,10 @@ impl ResponseDirectives {
             self.no_cache.add(list);
         } else if let Some(flag) = self.restriction(member.name) {
             *flag = true;
-        } else if member.argument != Argument::Broken && member.is("public") {
-            self.public = true;
-        } else if member.argument != Argument::Broken && member.is("immutable") {
-            self.immutable = true;
+        } else if member.is("public") {
+            self.public |= member.argument != Argument::Broken;
+        } else if member.is("immutable") {
+            self.immutable |= member.argument != Argument::Broken;
         } else {
             self.others.push(member.to_directive());
         }
