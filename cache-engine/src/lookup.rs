@@ -68,11 +68,29 @@ impl<C: Send + Sync + 'static> Cache<C> {
                     coalesced: false,
                 }
             }
-            seen => Box::pin(self.lookup_further(key, seen)).await,
+            seen => Box::pin(self.lookup_further(key, seen, Ask::default())).await,
         }
     }
 
-    async fn lookup_further<T>(&self, key: &Key, mut seen: Seen<T>) -> Lookup<T>
+    /// As [`lookup`](Self::lookup), for a caller who takes no value that is there already, however fresh: it is
+    /// loaded anew, and stays the stale copy of that load. Callers who come at the same time share one load.
+    pub async fn lookup_anew<T>(&self, key: &Key) -> Lookup<T>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        if !self.is_enabled() {
+            return Lookup::Apart { waited: false };
+        }
+        let seen = self.core.see(key, &*self.coder).await;
+        let not = match &seen {
+            Seen::Fresh(_, version) | Seen::Usable(_, version) => Some(*version),
+            _ => None,
+        };
+        Box::pin(self.lookup_further(key, seen, Ask { absent: false, not })).await
+    }
+
+    async fn lookup_further<T>(&self, key: &Key, mut seen: Seen<T>, ask: Ask) -> Lookup<T>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
@@ -80,7 +98,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
         let chain = Chain::current();
         let mut coalesced = false;
         loop {
-            let take = match self.step::<T, Infallible>(key, seen, Ask::default(), chain.as_deref()) {
+            let take = match self.step::<T, Infallible>(key, seen, ask, chain.as_deref()) {
                 Step::Done(Ok(Some(found))) => return Lookup::Hit { found, coalesced },
                 // No load of this kind has either for a result, and a load within itself cannot wait for itself.
                 Step::Done(_) | Step::Circle => return Lookup::Apart { waited: coalesced },
@@ -115,6 +133,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
                                         basis: None,
                                         outage: false,
                                     },
+                                    ask,
                                     coalesced,
                                 )
                                 .await
@@ -127,19 +146,19 @@ impl<C: Send + Sync + 'static> Cache<C> {
                     continue;
                 }
             };
-            if let Some(lookup) = self.settle(take, coalesced).await {
+            if let Some(lookup) = self.settle(take, ask, coalesced).await {
                 return lookup;
             }
             seen = self.core.see(key, &*self.coder).await;
         }
     }
 
-    async fn settle<T>(&self, take: Take<T, Infallible>, coalesced: bool) -> Option<Lookup<T>>
+    async fn settle<T>(&self, take: Take<T, Infallible>, ask: Ask, coalesced: bool) -> Option<Lookup<T>>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        match self.prepare(take, Ask::default()).await {
+        match self.prepare(take, ask).await {
             Prepared::Go(mut fill) => {
                 fill.begin();
                 Some(Lookup::Miss(fill))
