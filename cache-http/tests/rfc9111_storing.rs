@@ -104,26 +104,26 @@ fn each_refusal_is_lifted_by_its_name() {
     type Lift = fn(&mut Policy);
     let cases: &[(Lines, u16, Lines, Lift)] = &[
         (&[("authorization", "x")], 200, &[], |policy| {
-            policy.authorization = Sharing::Always
+            policy.authorization = Sharing::Always;
         }),
         (&[("cookie", "a=b")], 200, &[], |policy| policy.cookie = Sharing::Always),
         (&[("cookie", "a=b")], 200, &[("cache-control", "public")], |policy| {
-            policy.cookie = Sharing::Explicit
+            policy.cookie = Sharing::Explicit;
         }),
         (&[], 200, &[("set-cookie", "a=b")], |policy| {
-            policy.set_cookie = Sharing::Always
+            policy.set_cookie = Sharing::Always;
         }),
         (&[], 200, &[("cache-control", "private")], |policy| {
-            policy.allow_private = true
+            policy.allow_private = true;
         }),
         (&[], 200, &[("cache-control", "no-store")], |policy| {
-            policy.allow_no_store = true
+            policy.allow_no_store = true;
         }),
         (&[("cache-control", "no-store")], 200, &[], |policy| {
-            policy.allow_no_store = true
+            policy.allow_no_store = true;
         }),
         (&[("cache-control", "no-store")], 200, &[], |policy| {
-            policy.request_directives = false
+            policy.request_directives = false;
         }),
         (
             &[],
@@ -134,7 +134,7 @@ fn each_refusal_is_lifted_by_its_name() {
         (&[], 200, &[("vary", "*")], |policy| policy.allow_vary_any = true),
         (&[], 206, &[], |policy| policy.allow_partial = true),
         (&[], 404, &[], |policy| {
-            policy.statuses = Statuses::predicate(|status| status == StatusCode::NOT_FOUND)
+            policy.statuses = Statuses::predicate(|status| status == StatusCode::NOT_FOUND);
         }),
     ];
     for (request, status, response, lift) in cases {
