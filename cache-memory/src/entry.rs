@@ -121,6 +121,8 @@ pub(crate) struct Stored {
     pub(crate) version: Version,
     pub(crate) deadline: Deadline,
     pub(crate) weight: u64,
+    /// Not to be evicted.
+    pub(crate) pinned: bool,
 }
 
 impl Stored {
@@ -131,7 +133,12 @@ impl Stored {
             version: Version::from_u128(0),
             deadline: Deadline::BALLAST,
             weight,
+            pinned: true,
         }
+    }
+
+    fn is_ballast(&self) -> bool {
+        self.deadline == Deadline::BALLAST
     }
 
     pub(crate) fn is_live(&self, now: Timestamp) -> bool {
@@ -154,12 +161,21 @@ impl Stored {
     }
 }
 
+/// What a record weighs to the table: its bytes, and on top of them what makes the largest number of records weigh as
+/// much as the largest number of bytes. So the table keeps the sections of its policy in proportion, whichever of the
+/// two bounds is reached first.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct StoredWeight;
+pub(crate) struct TableWeight {
+    pub(crate) surcharge: u64,
+}
 
-impl Weighter<StoredKey, Stored> for StoredWeight {
+impl Weighter<StoredKey, Stored> for TableWeight {
     fn weight(&self, _: &StoredKey, stored: &Stored) -> u64 {
-        stored.weight
+        if stored.is_ballast() {
+            stored.weight
+        } else {
+            stored.weight + self.surcharge
+        }
     }
 }
 
@@ -174,7 +190,7 @@ pub(crate) struct Released {
     pub(crate) ended: SmallVec<[Pair; 1]>,
 }
 
-/// Lets the table evict anything but the ballast.
+/// Lets the table evict what is not pinned, and collects it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EvictionPolicy;
 
@@ -182,7 +198,7 @@ impl Lifecycle<StoredKey, Stored> for EvictionPolicy {
     type RequestState = Released;
 
     fn is_pinned(&self, _: &StoredKey, stored: &Stored) -> bool {
-        stored.deadline == Deadline::BALLAST
+        stored.pinned
     }
 
     fn on_evict(&self, released: &mut Released, key: StoredKey, stored: Stored) {

@@ -3,21 +3,33 @@
 //! Readers take only the table's own read lock. Writers take the shard's lock first, so that between looking at a
 //! record and writing it nothing can come in: no other writer, and no eviction either, because only writers evict.
 
+use std::collections::BTreeMap;
+
 use cache_core::{Key, Scope, SetMode, SetOutcome, Timestamp, Value, VersionSource};
 use parking_lot::{Mutex, MutexGuard};
 use quick_cache::OptionsBuilder;
 use quick_cache::sync::Cache;
 
 use crate::deadlines::Deadlines;
-use crate::entry::{Deadline, EvictionPolicy, Lookup, PassThroughBuilder, Released, Stored, StoredKey, StoredWeight};
+use crate::entry::{Deadline, EvictionPolicy, Lookup, PassThroughBuilder, Released, Stored, StoredKey, TableWeight};
 use crate::stats::Stats;
 
 /// What each entry counts for beside its key and its value: its slot in the table with the spare room of the table,
 /// the key's and the index's allocations, and the memory of keys that were evicted lately.
 pub(crate) const ENTRY_OVERHEAD: u64 = 320;
 
-/// The share of a shard that one entry may take. quick_cache admits nothing larger than its hot section.
+/// The share of a shard that one entry may take. quick_cache admits nothing larger than its hot section, and this is
+/// its own choice of that section's size.
 const HOT_SHARE: f64 = 0.97;
+
+/// A record that is pinned weighs no more beside its key and [`ENTRY_OVERHEAD`].
+const PINNED_VALUE: u64 = 1024;
+/// And it lives no longer than this, in milliseconds.
+const PINNED_TTL: u64 = 60_000;
+/// The most records that are pinned in one shard: each of them is looked at again by each eviction.
+const MOST_PINNED: usize = 256;
+/// The share of either bound that pinned records may take.
+const PINNED_SHARE: u64 = 8;
 
 /// How many expired records a write frees before its own work: more than it adds, so that the expired ones cannot
 /// pile up under writes.
@@ -36,13 +48,25 @@ impl ShardBounds {
     /// The most that one entry may weigh.
     pub(crate) fn entry_weight(self) -> u64 {
         // As quick_cache computes the size of its hot section.
-        (self.bytes as f64 * HOT_SHARE) as u64
+        ((self.table_weight() as f64 * (HOT_SHARE / 2.0)) as u64).saturating_sub(self.surcharge())
+    }
+
+    /// What the table is told to hold: the bytes, and as much again for the number of entries. Both bounds are kept
+    /// here, before the table sees a record, so that it never reaches its own.
+    fn table_weight(self) -> u64 {
+        self.bytes.saturating_mul(2)
+    }
+
+    /// See [`TableWeight`]. Where there are only a few entries, the policy matters little and a large surcharge would
+    /// be in the way of large values.
+    fn surcharge(self) -> u64 {
+        self.bytes / (self.entries as u64).max(32)
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Shard {
-    table: Cache<StoredKey, Stored, StoredWeight, PassThroughBuilder, EvictionPolicy>,
+    table: Cache<StoredKey, Stored, TableWeight, PassThroughBuilder, EvictionPolicy>,
     state: Mutex<State>,
     bounds: ShardBounds,
 }
@@ -54,6 +78,9 @@ struct State {
     bytes: u64,
     expired: u64,
     deadlines: Deadlines,
+    /// By version, so the oldest first.
+    pinned: BTreeMap<u128, StoredKey>,
+    pinned_bytes: u64,
     ballast: StoredKey,
 }
 
@@ -62,12 +89,20 @@ impl State {
         self.entries += 1;
         self.bytes += stored.weight;
         self.deadlines.insert(key, stored);
+        if stored.pinned {
+            self.pinned.insert(stored.version.as_u128(), key.clone());
+            self.pinned_bytes += stored.weight;
+        }
     }
 
     fn forget(&mut self, stored: &Stored) {
         self.entries -= 1;
         self.bytes -= stored.weight;
         self.deadlines.remove(stored);
+        if stored.pinned {
+            self.pinned.remove(&stored.version.as_u128());
+            self.pinned_bytes -= stored.weight;
+        }
     }
 }
 
@@ -94,22 +129,27 @@ impl Shard {
         let options = OptionsBuilder::new()
             .shards(1)
             .estimated_items_capacity(expected_entries)
-            .weight_capacity(bounds.bytes)
-            .hot_allocation(HOT_SHARE)
+            .weight_capacity(bounds.table_weight())
+            .hot_allocation(HOT_SHARE / 2.0)
             .build();
         #[expect(
             clippy::expect_used,
             reason = "fails only without the two capacities, and both are set above"
         )]
         let options = options.expect("both capacities are set");
+        let weighter = TableWeight {
+            surcharge: bounds.surcharge(),
+        };
         Self {
-            table: Cache::with_options(options, StoredWeight, PassThroughBuilder::default(), EvictionPolicy),
+            table: Cache::with_options(options, weighter, PassThroughBuilder::default(), EvictionPolicy),
             state: Mutex::new(State {
                 closed: false,
                 entries: 0,
                 bytes: 0,
                 expired: 0,
                 deadlines: Deadlines::default(),
+                pinned: BTreeMap::new(),
+                pinned_bytes: 0,
                 ballast: StoredKey::ballast(),
             }),
             bounds,
@@ -147,7 +187,9 @@ impl Shard {
             self.remove(&mut state, lookup, released);
             return Err(Refusal::TooLarge);
         }
+        let pinned = self.is_to_be_pinned(&state, &write, current.as_ref(), now);
         let stored = Stored {
+            pinned,
             value: write.value,
             version: versions.next(),
             deadline: write.deadline,
@@ -157,13 +199,6 @@ impl Shard {
         let replaced = current.map(|stored| stored.weight);
         self.make_room(&mut state, lookup, replaced, stored.weight, now, released);
         self.insert(&mut state, StoredKey::new(lookup), stored, released);
-        if write.mode == SetMode::IfAbsent {
-            // Who writes this way comes back for the record: most of all a lease, whose load still runs. It counts as
-            // used as often as the table counts, so that it outlasts the newcomers of a full cache.
-            for _ in 0..2 {
-                self.table.get(lookup);
-            }
-        }
         Ok(SetOutcome::Stored(version))
     }
 
@@ -220,6 +255,8 @@ impl Shard {
         state.entries = 0;
         state.bytes = 0;
         state.deadlines.clear();
+        state.pinned.clear();
+        state.pinned_bytes = 0;
         self.table.clear();
     }
 
@@ -253,6 +290,28 @@ impl Shard {
             }
         }
         freed
+    }
+
+    /// Whether the record stays until its deadline, whatever else is written.
+    ///
+    /// That is for leases: small records with a short life whose writer comes back for them, while the table sees
+    /// nothing but a newcomer that nobody reads. They are known by `IfAbsent`, and when they are renewed by their
+    /// weight, which a value that takes their place hardly ever has.
+    fn is_to_be_pinned(&self, state: &State, write: &Write, current: Option<&Stored>, now: Timestamp) -> bool {
+        let leased = match write.mode {
+            SetMode::Always => false,
+            SetMode::IfAbsent => true,
+            SetMode::IfVersion(_) => current.is_some_and(|stored| stored.pinned && stored.weight == write.weight),
+        };
+        let most = (self.bounds.entries / PINNED_SHARE as usize).clamp(1, MOST_PINNED);
+        leased
+            && write.value.weight() as u64 <= PINNED_VALUE
+            && write
+                .deadline
+                .as_millis()
+                .is_some_and(|deadline| deadline <= now.as_millis().saturating_add(PINNED_TTL))
+            && state.pinned.len() < most + usize::from(current.is_some_and(|stored| stored.pinned))
+            && state.pinned_bytes + write.weight <= self.bounds.bytes / PINNED_SHARE
     }
 
     fn remove(&self, state: &mut State, lookup: &Lookup<'_>, released: &mut Released) {
@@ -299,20 +358,21 @@ impl Shard {
             if !purged {
                 self.free_expired(state, now, FREED_BEFORE_EVICTION, released);
                 purged = true;
-            } else if !self.evict(state, lookup.key, lacking, released) {
+            } else if !self.evict(state, lookup.key, lacking, released) && !self.evict_pinned(state, released) {
                 return;
             }
             replaced = self.table.peek(lookup).map(|stored| stored.weight);
         }
     }
 
-    /// Has the table choose records to give up, of at least `bytes` together: a ballast, as heavy as the free room and
-    /// `bytes` on top of it, goes in and out again.
-    fn evict(&self, state: &mut State, written: &Key, bytes: u64, released: &mut Released) -> bool {
+    /// Has the table choose one record or more to give up, about `weight` together: a ballast, as heavy as the table's
+    /// free room and `weight` on top of it, goes in and out again. Tells whether there was any.
+    fn evict(&self, state: &mut State, written: &Key, weight: u64, released: &mut Released) -> bool {
         let before = released.evicted.len();
-        let free = self.bounds.bytes - state.bytes;
+        let held = state.bytes + state.entries as u64 * self.bounds.surcharge();
+        let ballast = Stored::ballast(self.bounds.table_weight() - held + weight);
         self.table
-            .insert_with_lifecycle(state.ballast.clone(), Stored::ballast(free + bytes), released);
+            .insert_with_lifecycle(state.ballast.clone(), ballast, released);
         self.table.remove(&state.ballast);
         let mut freed = false;
         for (_, stored) in &released.evicted[before..] {
@@ -328,5 +388,17 @@ impl Shard {
             released.ended.push(replaced);
         }
         freed
+    }
+
+    /// Gives up the oldest pinned record: nothing else is left.
+    fn evict_pinned(&self, state: &mut State, released: &mut Released) -> bool {
+        let Some((_, key)) = state.pinned.pop_first() else {
+            return false;
+        };
+        if let Some((key, stored)) = self.table.remove(&key) {
+            state.forget(&stored);
+            released.evicted.push((key, stored));
+        }
+        true
     }
 }

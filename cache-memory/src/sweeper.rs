@@ -48,12 +48,11 @@ impl Sweeper {
     /// either it sees the deadline there, or this sees a `sleeps_until` that is later.
     pub(crate) fn watch(&self, store: &Arc<Store>, deadline: u64) {
         match self.state.load(Ordering::SeqCst) {
-            RUNNING => {
+            RUNNING
                 if deadline < self.sleeps_until.load(Ordering::SeqCst)
-                    && deadline < self.sleeps_until.fetch_min(deadline, Ordering::SeqCst)
-                {
-                    self.wake();
-                }
+                    && deadline < self.sleeps_until.fetch_min(deadline, Ordering::SeqCst) =>
+            {
+                self.wake();
             }
             IDLE => {
                 if let Ok(runtime) = Handle::try_current()

@@ -1,4 +1,10 @@
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::needless_pass_by_value
+)]
 
 use bytes::Bytes;
 use cache_core::{Backend, Key, Prefix, SetOptions, SetOutcome, Ttl, Value, Version};
