@@ -49,7 +49,8 @@ impl MemoryBackendBuilder {
     ///
     /// An entry counts for its key, its value and [`MemoryBackend::ENTRY_OVERHEAD`]. The bound is never exceeded.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
-        self.max_bytes = bytes;
+        // More than any machine has, and small enough to be added to and doubled.
+        self.max_bytes = bytes.min(1 << 60);
         self
     }
 

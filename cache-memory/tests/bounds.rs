@@ -141,6 +141,23 @@ async fn bounds_too_small_for_anything_take_nothing() {
 }
 
 #[tokio::test]
+async fn bounds_beyond_all_measure_are_no_bounds() {
+    for builder in [MemoryBackend::builder(), MemoryBackend::builder().shards(1)] {
+        let backend = builder.clone().max_bytes(u64::MAX).max_entries(usize::MAX).build();
+        for i in 0..1_000 {
+            stored(&backend, &key(i), sized(1_000), forever()).await;
+        }
+        assert_eq!(backend.len(), 1_000);
+
+        let backend = builder.max_bytes(u64::MAX).max_entries(10).build();
+        for i in 0..100 {
+            stored(&backend, &key(i), sized(1_000), forever()).await;
+        }
+        assert_eq!(backend.len(), 10);
+    }
+}
+
+#[tokio::test]
 async fn a_store_of_one_entry_keeps_the_latest() {
     let backend = MemoryBackend::builder().max_entries(1).build();
     for i in 0..10 {
