@@ -15,6 +15,7 @@ mod into_key;
 mod load;
 mod load_error;
 mod lookup;
+mod many;
 mod pilot;
 mod policy;
 mod see;

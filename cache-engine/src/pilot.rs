@@ -200,6 +200,30 @@ impl<C: Send + Sync + 'static> Cache<C> {
         }
     }
 
+    /// As [`prepare`](Self::prepare), without waiting for anybody: `None` if somebody else has a fence up.
+    pub(crate) async fn prepare_at_once<T, E>(&self, take: Take<T, E>) -> Option<Fill<T, E>>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+    {
+        let Take {
+            mut fill,
+            basis,
+            outage,
+        } = take;
+        if outage || fill.inherit().await {
+            return Some(fill);
+        }
+        match self.core.fences.put_up(fill.key(), basis?).await {
+            Ok(None) => None,
+            Ok(fence) => {
+                fill.set_fence(fence);
+                Some(fill)
+            }
+            Err(_) => Some(fill),
+        }
+    }
+
     /// Loads, and lands the flight.
     pub(crate) async fn fly<T, E, F, Fut>(
         &self,
@@ -221,16 +245,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
         // A loader that panics is not used again, so nothing that it left half-done is seen. It is called within the
         // future, so that a panic of the call itself is caught too.
         let load = AssertUnwindSafe(chain.scope(async move { load(told).await })).catch_unwind();
-        let limit = self.policy.load_timeout;
-        let ended = fill
-            .renewing(async move {
-                match limit {
-                    Some(limit) => tokio::time::timeout(limit, load).await.map_err(|_| limit),
-                    None => Ok(load.await),
-                }
-            })
-            .await;
-        match ended {
+        match self.limited(fill.renewing(load)).await {
             Ok(Ok(Ok(loaded))) => {
                 fill.note_loaded();
                 Flown::Landed(Ok(self.keep(fill, loaded).await))
@@ -254,7 +269,15 @@ impl<C: Send + Sync + 'static> Cache<C> {
         }
     }
 
-    async fn keep<T, E>(&self, fill: Fill<T, E>, loaded: Loaded<T>) -> Option<Found<T>>
+    /// Runs `load` for no longer than the policy allows; the error is that limit.
+    pub(crate) async fn limited<F: Future>(&self, load: F) -> Result<F::Output, Duration> {
+        match self.policy.load_timeout {
+            Some(limit) => tokio::time::timeout(limit, load).await.map_err(|_| limit),
+            None => Ok(load.await),
+        }
+    }
+
+    pub(crate) async fn keep<T, E>(&self, fill: Fill<T, E>, loaded: Loaded<T>) -> Option<Found<T>>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
@@ -284,7 +307,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
         Some(found)
     }
 
-    async fn fail<T, E>(&self, fill: Fill<T, E>, error: LoadError<E>) -> Outcome<T, E>
+    pub(crate) async fn fail<T, E>(&self, fill: Fill<T, E>, error: LoadError<E>) -> Outcome<T, E>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
@@ -459,18 +482,18 @@ pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> Arc<str> {
 }
 
 /// Pauses between looks at a lease that somebody else holds.
-struct Backoff(Duration);
+pub(crate) struct Backoff(Duration);
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(2);
     const LONGEST: Duration = Duration::from_millis(100);
 
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Self::FIRST)
     }
 
     /// Waits, but not longer than `remaining`.
-    async fn wait(&mut self, remaining: Option<Duration>) {
+    pub(crate) async fn wait(&mut self, remaining: Option<Duration>) {
         // Half of the pause is random, so that those who wait do not ask all at once.
         let pause = self.0.mul_f64(0.5 + fastrand::f64() / 2.0);
         let remaining = remaining.map_or(Duration::MAX, |remaining| remaining + Duration::from_millis(1));
