@@ -1,0 +1,12 @@
+//! The backend keeps to the contract: every check of the kit, on a database in memory.
+#![allow(clippy::unwrap_used)]
+
+use cache_core::SystemClock;
+use redb::{Database, backends::InMemoryBackend};
+use redb_backend::RedbBackend;
+
+fn database() -> Database {
+    Database::builder().create_with_backend(InMemoryBackend::new()).unwrap()
+}
+
+cache_core::conformance!(RedbBackend::new(database(), SystemClock));
