@@ -1,4 +1,83 @@
-//! The `Cache` handle.
+//! The [`Cache`] handle: one policy engine over any store.
+//!
+//! A service asks it for a value and says how to load it; what is stored, for how long, who loads and who waits is the
+//! engine's business.
+//!
+//! ```
+//! use std::time::Duration;
+//! use cache_engine::Cache;
+//! use cache_memory::MemoryBackend;
+//!
+//! # #[derive(serde::Serialize, serde::Deserialize)]
+//! # struct User { name: String }
+//! # async fn query(id: u32) -> Result<User, std::io::Error> { Ok(User { name: format!("user {id}") }) }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cache = Cache::builder(MemoryBackend::default())
+//!     .prefix("shop")
+//!     .ttl(Duration::from_secs(60))
+//!     .stale_while_revalidate(Duration::from_secs(10))
+//!     .build();
+//! let users = cache.with_namespace("users");
+//!
+//! let user = users.get_or_load("42", || query(42)).await?;
+//! assert_eq!(user.name, "user 42");
+//!
+//! users.invalidate("42").await?;
+//! assert!(users.get::<User>("42").await?.is_none());
+//! # Ok(()) }
+//! ```
+//!
+//! # What to call
+//!
+//! | to | call |
+//! |---|---|
+//! | look up, and load what is missing | [`Cache::get_or_load`] |
+//! | the same, for what may not exist | [`Cache::get_or_find`] |
+//! | the same, where the loader decides how to keep its value, or sees the old one | [`Cache::get_or_load_with`] |
+//! | the same, for a loader that borrows | [`Cache::borrowing`] |
+//! | the same, for many keys at once | [`Cache::get_or_load_many`] |
+//! | look up only | [`Cache::get`], [`Cache::get_many`] |
+//! | store | [`Cache::set`] |
+//! | load anew, however fresh | [`Cache::refresh`] |
+//! | forget one key | [`Cache::invalidate`], [`Cache::delete`] |
+//! | forget a namespace, or everything | [`Cache::clear`], [`Cache::clear_all`] |
+//! | cache a whole function | `#[cached]` and `#[invalidates]` (feature `macros`) |
+//! | watch | [`CacheBuilder::observer`], or `tracing` with the target `cache` |
+//! | stop in good order | [`Cache::shutdown`] |
+//!
+//! # The life of an entry
+//!
+//! An entry is *fresh* first, for its TTL, and answered as it is. Then it is *stale*: while
+//! [`stale_while_revalidate`](Policy::stale_while_revalidate) lasts it is still answered at once, and one load brings a
+//! new value in the background; while [`stale_if_error`](Policy::stale_if_error) lasts it is answered if the load
+//! fails, or outlasts the [`soft_timeout`](Policy::soft_timeout). Both windows are counted from the end of freshness,
+//! as in RFC 5861, and survive in the store with the value.
+//!
+//! # What is guaranteed
+//!
+//! - **One load per key.** Of all who ask for a missing key, one loads and the others wait; in this process by a
+//!   *flight*, between processes by a *lease* that stands in the store in the value's place. A lease is renewed while its
+//!   load runs, so a killed process is replaced within one [`lease_time`](CacheBuilder::lease_time).
+//! - **Nobody's departure hurts others.** An owned load runs in a task of its own. A [borrowing](Cache::borrowing) load
+//!   passes, if its caller goes away, to somebody who waits. Errors are shared as they are, a panic reaches all who
+//!   waited, and a load that asks for its own key is told so instead of waiting for itself.
+//! - **No old value after an invalidation.** A load's value is stored only if what the load began from, its lease or
+//!   the stale record, still stands. [`Cache::invalidate`] removes that, so the old value goes to the caller who
+//!   started the load and to nobody else.
+//! - **A store that fails takes nobody with it.** Its calls have a [time limit](CacheBuilder::backend_timeout); after
+//!   repeated failures it is left alone for a [pause](CacheBuilder::breaker). Values are loaded meanwhile. Only what
+//!   must not fail in silence, an invalidation for one, reports it.
+//! - **Garbage is a miss.** A record that is damaged, of another version, coder, type or key is an event and is replaced
+//!   by the next load.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `macros` | yes | `#[cached]` and `#[invalidates]` |
+//! | `md5` | yes | [`HashedCall`](cache_core::HashedCall), the default key builder of functions |
+//! | `cbor` | no | the coder [`Cbor`](cache_core::Cbor) |
 
 mod breaker;
 mod builder;
@@ -34,3 +113,7 @@ pub use self::load::{Load, Loaded, Stale};
 pub use self::load_error::LoadError;
 pub use self::lookup::{Lookup, Refresh};
 pub use self::policy::Policy;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
