@@ -46,7 +46,7 @@ impl Prefix {
 /// A named group of keys below a [`Prefix`]; what [`Backend::clear`](crate::Backend::clear) empties.
 ///
 /// The boundary is real: the namespace `user` does not contain the keys of `users`, nor those of `user:admin`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Namespace {
     text: Box<str>,
     prefix_len: usize,
@@ -81,6 +81,14 @@ impl Namespace {
         Namespace {
             text: text.into(),
             prefix_len: self.prefix_len,
+        }
+    }
+
+    /// The prefix that this namespace is below.
+    #[must_use]
+    pub fn prefix(&self) -> Prefix {
+        Prefix {
+            text: self.text[..self.prefix_len].into(),
         }
     }
 

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::breaker::Breaker;
 use crate::core::Core;
+use crate::epoch::Epochs;
 use crate::event::{Event, Events, Observer};
 use crate::fence::Fences;
 use crate::flight::Flights;
@@ -199,6 +200,7 @@ impl<C> CacheBuilder<C> {
             core: Arc::new(Core {
                 prefix: self.prefix,
                 fences: Arc::new(Fences {
+                    epochs: Epochs::of(&store),
                     store,
                     clock: self.clock,
                     lease_time: self.lease_time,

@@ -10,6 +10,7 @@ use cache_core::{Backend, Coder, Error, Json, Key, KeyName, Namespace, Scope, Se
 
 use crate::builder::CacheBuilder;
 use crate::core::Core;
+use crate::epoch::Epochs;
 use crate::event::Event;
 use crate::into_key::IntoKey;
 use crate::policy::Policy;
@@ -171,26 +172,35 @@ impl<C> Cache<C> {
         self.delete(key).await.map(drop)
     }
 
-    /// Removes every record of the namespace `name`, and tells how many there were. Loads that are under way are
-    /// fenced, as by [`invalidate`](Self::invalidate).
+    /// Clears the namespace `name`: after this has returned, nobody finds a value of it, nor one whose load began
+    /// before. Loads that are under way are fenced, as by [`invalidate`](Self::invalidate).
+    ///
+    /// Where the store can enumerate its records, they are removed, and the answer is how many there were. Where it
+    /// cannot, one record is written, whatever the number of entries, that puts all of them out of use; the store
+    /// drops them as they expire.
     ///
     /// # Errors
-    /// The store cannot enumerate its records ([`Rejected`](cache_core::ErrorKind::Rejected)), or something failed and
-    /// some records may still be there.
-    pub async fn clear(&self, name: &str) -> Result<u64, Error> {
-        self.clear_scope(&self.core.prefix.namespace(name).scope()).await
+    /// Something failed, and some values may still be found.
+    pub async fn clear(&self, name: &str) -> Result<Option<u64>, Error> {
+        let namespace = self.core.prefix.namespace(name);
+        self.clear_scope(&namespace.scope(), || Epochs::of_namespace(&namespace))
+            .await
     }
 
-    /// Removes every record below the cache's prefix, in whatever namespace, and tells how many there were.
+    /// Clears every namespace below the cache's prefix.
     ///
     /// # Errors
     /// As [`clear`](Self::clear).
-    pub async fn clear_all(&self) -> Result<u64, Error> {
-        self.clear_scope(&self.core.prefix.scope()).await
+    pub async fn clear_all(&self) -> Result<Option<u64>, Error> {
+        let prefix = &self.core.prefix;
+        self.clear_scope(&prefix.scope(), || Epochs::of_prefix(prefix)).await
     }
 
-    async fn clear_scope(&self, scope: &Scope) -> Result<u64, Error> {
-        let result = self.core.fences.store.clear(scope).await;
+    async fn clear_scope(&self, scope: &Scope, epoch: impl FnOnce() -> Key) -> Result<Option<u64>, Error> {
+        let result = match &self.core.fences.epochs {
+            None => self.core.fences.store.clear(scope).await.map(Some),
+            Some(epochs) => epochs.end(&epoch(), self.now()).await.map(|()| None),
+        };
         self.core.flights.detach_scope(scope);
         let removed = result?;
         self.core.events.emit(&Event::Cleared { scope });
@@ -222,8 +232,7 @@ impl<C> Cache<C> {
         }
         let key = key.into_key(&self.namespace);
         let key = key.borrow();
-        let record = self.core.fences.store.get(key).await?;
-        Ok(self.fresh(key, self.core.classify(record, key, &*self.coder)))
+        Ok(self.fresh(key, self.core.look(key, &*self.coder).await?))
     }
 
     /// The fresh values of several keys, in their order, in one batch.
@@ -243,11 +252,9 @@ impl<C> Cache<C> {
         if !self.is_enabled() || keys.is_empty() {
             return Ok(vec![None; keys.len()]);
         }
-        let records = self.core.fences.store.get_many(&keys).await?;
-        let values = keys.iter().zip(records);
-        Ok(values
-            .map(|(key, record)| self.fresh(key, self.core.classify(record, key, &*self.coder)))
-            .collect())
+        let seen = self.core.look_many(&keys, &*self.coder).await?;
+        let values = keys.iter().zip(seen);
+        Ok(values.map(|(key, seen)| self.fresh(key, seen)).collect())
     }
 
     fn fresh<T>(&self, key: &Key, seen: Seen<T>) -> Option<Arc<T>> {
@@ -289,7 +296,12 @@ impl<C> Cache<C> {
         let key = key.into_key(&self.namespace);
         let key = key.borrow();
         let windows = self.policy.windows();
-        let value = self.core.fences.writer().value(key, &value, &*self.coder, windows)?;
+        let tags = self.core.fences.capture(key).await?;
+        let value = self
+            .core
+            .fences
+            .writer(&tags)
+            .value(key, &value, &*self.coder, windows)?;
         let result = self
             .core
             .fences

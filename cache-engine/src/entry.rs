@@ -5,7 +5,9 @@ use std::mem::size_of;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Coder, EntryKind, Envelope, Error, ErrorKind, Key, Record, SharedValue, Timestamp, Value, Windows};
+use cache_core::{
+    Coder, EntryKind, Envelope, Error, ErrorKind, Key, Record, SharedValue, Tags, Timestamp, Value, Windows,
+};
 
 /// A value that was found, and how old it is.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub struct Found<T> {
     pub created: Timestamp,
     /// How long it is of use from then on.
     pub windows: Windows,
+    /// What it depends on.
+    pub(crate) tags: Tags,
 }
 
 impl<T> Clone for Found<T> {
@@ -25,6 +29,7 @@ impl<T> Clone for Found<T> {
             value: Arc::clone(&self.value),
             created: self.created,
             windows: self.windows,
+            tags: self.tags.clone(),
         }
     }
 }
@@ -36,6 +41,7 @@ impl<T> Found<T> {
             value,
             created: Timestamp::from_millis(0),
             windows: Windows::new(Duration::ZERO),
+            tags: Tags::default(),
         }
     }
 
@@ -103,6 +109,7 @@ pub(crate) struct Entry<T> {
     pub(crate) content: Content<T>,
     pub(crate) created: Timestamp,
     pub(crate) windows: Windows,
+    pub(crate) tags: Tags,
 }
 
 /// An entry as an object, for stores in this process.
@@ -111,6 +118,7 @@ struct Object {
     content: ObjectContent,
     created: Timestamp,
     windows: Windows,
+    tags: Tags,
 }
 
 enum ObjectContent {
@@ -125,13 +133,15 @@ const OVERHEAD: usize = size_of::<Object>() + 2 * size_of::<usize>();
 
 /// Writes entries in the form that a store takes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Writer {
+pub(crate) struct Writer<'a> {
     /// Objects are kept as they are.
     pub(crate) local: bool,
     pub(crate) now: Timestamp,
+    /// What the entry depends on.
+    pub(crate) tags: &'a Tags,
 }
 
-impl Writer {
+impl Writer<'_> {
     pub(crate) fn value<T, C>(self, key: &Key, value: &Arc<T>, coder: &C, windows: Windows) -> Result<Value, Error>
     where
         T: Send + Sync + 'static,
@@ -186,6 +196,7 @@ impl Writer {
             content,
             created: self.now,
             windows,
+            tags: self.tags.clone(),
         };
         Value::Shared(SharedValue::new(Arc::new(object), weight))
     }
@@ -200,6 +211,7 @@ impl Writer {
     ) -> Result<Value, Error> {
         Envelope::new(kind, self.now, windows)
             .with_payload(coder, payload)
+            .with_tags(self.tags.clone())
             .encode(key)
             .map(Value::Bytes)
     }
@@ -240,6 +252,7 @@ fn read_object<T: Send + Sync + 'static>(shared: &SharedValue, key: &Key) -> Res
         content,
         created: object.created,
         windows: object.windows,
+        tags: object.tags.clone(),
     })
 }
 
@@ -265,6 +278,7 @@ fn read_envelope<T, C: Coder<T>>(bytes: &bytes::Bytes, key: &Key, coder: &C) -> 
         content,
         created: envelope.created,
         windows: envelope.windows,
+        tags: envelope.tags,
     })
 }
 

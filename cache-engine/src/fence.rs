@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Clock, Error, Key, SetOptions, SetOutcome, Timestamp, Value, Version, Windows};
+use cache_core::{Clock, Error, Key, SetOptions, SetOutcome, Tags, Timestamp, Value, Version, Windows};
 
 use crate::entry::Writer;
+use crate::epoch::Epochs;
 use crate::store::Store;
 
 /// What a fill is conditional on. It begins before the load, and an invalidation in between ends it.
@@ -37,6 +38,8 @@ pub(crate) enum Filled {
 pub(crate) struct Fences {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// How namespaces are cleared, if the store cannot do it.
+    pub(crate) epochs: Option<Epochs>,
     /// How long a lease lasts unless it is renewed.
     pub(crate) lease_time: Duration,
 }
@@ -46,10 +49,27 @@ impl Fences {
         self.clock.now()
     }
 
-    pub(crate) fn writer(&self) -> Writer {
+    pub(crate) fn writer<'a>(&self, tags: &'a Tags) -> Writer<'a> {
         Writer {
             local: self.store.is_local(),
             now: self.now(),
+            tags,
+        }
+    }
+
+    /// What an entry under `key` whose load begins now depends on.
+    pub(crate) async fn capture(&self, key: &Key) -> Result<Tags, Error> {
+        match &self.epochs {
+            Some(epochs) => epochs.capture(&key.namespace(), self.now()).await,
+            None => Ok(Tags::default()),
+        }
+    }
+
+    /// Whether what was captured for `key` has not changed since. If that cannot be found out, it counts as changed.
+    pub(crate) async fn still_current(&self, key: &Key, tags: &Tags) -> bool {
+        match &self.epochs {
+            Some(epochs) => epochs.still_current(&key.namespace(), tags).await,
+            None => true,
         }
     }
 
@@ -154,7 +174,7 @@ impl Fences {
     }
 
     async fn set_lease(&self, key: &Key, options: SetOptions) -> Result<SetOutcome, Error> {
-        let value = self.writer().lease(key, self.lease_time)?;
+        let value = self.writer(&Tags::default()).lease(key, self.lease_time)?;
         self.store.set(key, value, options).await
     }
 }

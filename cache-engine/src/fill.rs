@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Coder, Error, ErrorKind, Key, Value, Windows};
+use cache_core::{Coder, Error, ErrorKind, Key, Tags, Value, Windows};
 use tokio::time::Instant;
 
 use crate::core::Core;
@@ -35,6 +35,8 @@ pub struct Fill<T, E = Infallible> {
     key: Key,
     lead: Option<Lead>,
     fence: Option<Fence>,
+    /// What the value depends on, as it was before the load began.
+    tags: Tags,
     stale: Option<Found<T>>,
     begun: Instant,
     result: PhantomData<fn() -> E>,
@@ -70,15 +72,24 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             key,
             lead: Some(lead),
             fence: None,
+            tags: Tags::default(),
             stale,
             begun: Instant::now(),
             result: PhantomData,
         }
     }
 
-    /// Sets the fence that the fill is conditional on; without one it is not stored.
-    pub(crate) fn set_fence(&mut self, fence: Option<Fence>) {
-        self.fence = fence;
+    /// Sets the fence that the fill is conditional on, and captures what the value depends on. Without them the value
+    /// is not stored.
+    pub(crate) async fn arm(&mut self, fence: Fence) {
+        self.fence = Some(fence);
+        match self.core.fences.capture(&self.key).await {
+            Ok(tags) => self.tags = tags,
+            Err(_) => {
+                self.fence = None;
+                self.core.release(self.key.clone(), fence);
+            }
+        }
     }
 
     pub(crate) fn set_stale(&mut self, stale: Option<Found<T>>) {
@@ -88,10 +99,13 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Takes over the fence that a predecessor held, if it still stands.
     pub(crate) async fn inherit(&mut self) -> bool {
         self.fence = self.lead.as_mut().and_then(Lead::take_fence);
-        if let Some(fence) = self.fence {
-            self.fence = self.core.fences.renew(&self.key, fence).await.ok().flatten();
+        let Some(fence) = self.fence else { return false };
+        if let Ok(Some(fence)) = self.core.fences.renew(&self.key, fence).await {
+            self.arm(fence).await;
+            return true;
         }
-        self.fence.is_some()
+        self.fence = None;
+        false
     }
 
     pub(crate) fn flight(&self) -> Option<FlightId> {
@@ -160,14 +174,19 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             value,
             created: self.core.fences.now(),
             windows,
+            tags: self.tags.clone(),
         };
-        let encoded = self.core.fences.writer().value(&self.key, &found.value, coder, windows);
+        let encoded = self
+            .core
+            .fences
+            .writer(&self.tags)
+            .value(&self.key, &found.value, coder, windows);
         self.land(Ok(Some(found)), encoded, &windows).await
     }
 
     /// Stores that there is no value.
     pub(crate) async fn store_absent(self, windows: Windows) -> StoreOutcome {
-        let encoded = self.core.fences.writer().absent(&self.key, windows);
+        let encoded = self.core.fences.writer(&self.tags).absent(&self.key, windows);
         self.land(Ok(None), encoded, &windows).await
     }
 
@@ -182,7 +201,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 return StoreOutcome::Unavailable;
             }
         };
-        let encoded = self.core.fences.writer().failure(&self.key, &object, message, windows);
+        let encoded = self
+            .core
+            .fences
+            .writer(&self.tags)
+            .failure(&self.key, &object, message, windows);
         self.land(Err(error), encoded, &windows).await
     }
 
@@ -209,7 +232,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             Ok(Filled::Stored) => {
                 self.fence = None;
                 self.core.events.emit(&Event::Stored { key: &self.key });
-                self.finish(Landing::Shared(Arc::new(outcome)));
+                let landing = self.landing(true, outcome).await;
+                self.finish(landing);
                 StoreOutcome::Stored
             }
             Ok(Filled::Fenced) => {
@@ -225,7 +249,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 StoreOutcome::Failed(error)
             }
             Err(error) => {
-                if error.kind() == ErrorKind::TooLarge {
+                if error.kind() == ErrorKind::TooLarge && matches!(fence, Fence::Lease(_)) {
                     // Nothing is left under the key, the lease included, so there is nothing more to be learned.
                     self.fence = None;
                 }
@@ -249,17 +273,30 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Gives `outcome` to those who wait, and stores nothing.
     pub(crate) async fn share(mut self, outcome: Outcome<T, E>) {
-        let stood = match self.fence.take() {
+        let stood = match self.fence {
             Some(fence) => self.core.fences.take_down(&self.key, fence).await,
             None => true,
         };
+        self.fence = None;
+        let landing = self.landing(stood, outcome).await;
+        self.finish(landing);
+    }
+
+    /// The landing with `outcome`, if nothing came in between: the fence stood, and what the value depends on is as it
+    /// was.
+    async fn landing(&self, stood: bool, outcome: Outcome<T, E>) -> Landing {
         // An error is of no harm to those who came after an invalidation; an old value would be.
-        let landing = if stood || outcome.is_err() {
+        if outcome.is_err() || (stood && self.is_current().await) {
             Landing::Shared(Arc::new(outcome))
         } else {
             Landing::LookAgain
-        };
-        self.finish(landing);
+        }
+    }
+
+    async fn is_current(&self) -> bool {
+        // Nobody joins after this, so with nobody waiting there is nobody to be protected.
+        let anybody_waits = || self.lead.as_ref().is_some_and(Lead::seal);
+        self.tags.is_empty() || !anybody_waits() || self.core.fences.still_current(&self.key, &self.tags).await
     }
 
     /// Tells each who waits to go on alone: the result is for nobody but the caller, or there is none.
@@ -285,7 +322,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             // The store is out of reach. What was invalidated in this process is found out when the flight lands.
             None => true,
         };
-        stands.then(|| stale.clone())
+        let current = stands && (stale.tags.is_empty() || self.core.fences.still_current(&self.key, &stale.tags).await);
+        current.then(|| stale.clone())
     }
 
     /// Gives `value` to those who wait, and does not store it.

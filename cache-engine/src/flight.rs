@@ -269,6 +269,13 @@ impl Lead {
         self.flights.edges(&mut self.flights.lock(), within, self.flight.id)
     }
 
+    /// Takes the flight out of the map, so that nobody joins it from now on, and tells whether anybody waits.
+    pub(crate) fn seal(&self) -> bool {
+        let mut map = self.flights.lock();
+        map.remove(&self.flight);
+        self.flight.crew().waiting > 0
+    }
+
     /// Lands the flight. Those who wait are told to look again if the flight was detached in the meantime, whatever
     /// `landing` says.
     pub(crate) fn finish(mut self, landing: Landing) {

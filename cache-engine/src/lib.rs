@@ -85,6 +85,7 @@ mod cache;
 mod chain;
 mod core;
 mod entry;
+mod epoch;
 mod event;
 mod fence;
 mod fill;

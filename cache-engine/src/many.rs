@@ -131,12 +131,8 @@ impl<C: Send + Sync + 'static> Cache<C> {
         C: Coder<T>,
     {
         let keys: Vec<Key> = ids.iter().map(|(_, key)| key.clone()).collect();
-        let seen: Vec<Seen<T>> = match self.core.fences.store.get_many(&keys).await {
-            Ok(records) => {
-                let seen = keys.iter().zip(records);
-                seen.map(|(key, record)| self.core.classify(record, key, &*self.coder))
-                    .collect()
-            }
+        let seen: Vec<Seen<T>> = match self.core.look_many(&keys, &*self.coder).await {
+            Ok(seen) => seen,
             Err(_) => keys.iter().map(|_| Seen::Outage).collect(),
         };
         let mut round = Round {

@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Coder, Key, Version, Windows};
+use cache_core::{Coder, Key, Tags, Version, Windows};
 use futures_util::FutureExt;
 
 use crate::Cache;
@@ -154,8 +154,8 @@ impl<C: Send + Sync + 'static> Cache<C> {
             if let Some(basis) = basis {
                 match self.core.fences.put_up(fill.key(), basis).await {
                     Ok(None) => {}
-                    Ok(fence) => {
-                        fill.set_fence(fence);
+                    Ok(Some(fence)) => {
+                        fill.arm(fence).await;
                         return Prepared::Go(fill);
                     }
                     Err(_) => return Prepared::Go(fill),
@@ -216,8 +216,8 @@ impl<C: Send + Sync + 'static> Cache<C> {
         }
         match self.core.fences.put_up(fill.key(), basis?).await {
             Ok(None) => None,
-            Ok(fence) => {
-                fill.set_fence(fence);
+            Ok(Some(fence)) => {
+                fill.arm(fence).await;
                 Some(fill)
             }
             Err(_) => Some(fill),
@@ -298,6 +298,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
             value,
             created: self.core.fences.now(),
             windows,
+            tags: Tags::default(),
         };
         if loaded.store && is_of_use(&windows) {
             fill.store(Arc::clone(&found.value), &*self.coder, windows).await;

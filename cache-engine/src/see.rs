@@ -4,10 +4,11 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Coder, Key, Record, Version};
+use cache_core::{Coder, Error, Key, Namespace, Record, Version};
 
 use crate::core::Core;
 use crate::entry::{self, Content, Found, Freshness};
+use crate::epoch::{Current, Epochs};
 use crate::event::Event;
 use crate::fence::Basis;
 
@@ -37,14 +38,61 @@ impl Core {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        match self.fences.store.get(key).await {
-            Ok(record) => self.classify(record, key, coder),
-            Err(_) => Seen::Outage,
+        self.look(key, coder).await.unwrap_or(Seen::Outage)
+    }
+
+    /// As [`see`](Self::see), with the store's error in the place of an outage.
+    #[inline]
+    pub(crate) async fn look<T, C>(&self, key: &Key, coder: &C) -> Result<Seen<T>, Error>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        if self.fences.epochs.is_none() {
+            let record = self.fences.store.get(key).await?;
+            return Ok(self.classify(record, None, key, coder));
         }
+        let [epoch_of_namespace, epoch_of_all] = Epochs::keys(&key.namespace());
+        let keys = [key.clone(), epoch_of_namespace, epoch_of_all];
+        let mut records = self.fences.store.get_many(&keys).await?.into_iter();
+        let record = records.next().flatten();
+        let [_, epochs @ ..] = &keys;
+        Ok(self.classify(record, Some(&Epochs::read(epochs, records)), key, coder))
+    }
+
+    /// As [`look`](Self::look), for several keys in one batch.
+    pub(crate) async fn look_many<T, C>(&self, keys: &[Key], coder: &C) -> Result<Vec<Seen<T>>, Error>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        if self.fences.epochs.is_none() {
+            let records = self.fences.store.get_many(keys).await?;
+            let seen = keys.iter().zip(records);
+            return Ok(seen
+                .map(|(key, record)| self.classify(record, None, key, coder))
+                .collect());
+        }
+        let mut namespaces: Vec<Namespace> = keys.iter().map(Key::namespace).collect();
+        namespaces.sort_unstable();
+        namespaces.dedup();
+        let epochs: Vec<_> = namespaces.iter().map(Epochs::keys).collect();
+        let all: Vec<Key> = keys.iter().chain(epochs.iter().flatten()).cloned().collect();
+        let mut records = self.fences.store.get_many(&all).await?.into_iter();
+        let found: Vec<_> = records.by_ref().take(keys.len()).collect();
+        let current: Vec<Current> = epochs.iter().map(|keys| Epochs::read(keys, &mut records)).collect();
+        let seen = keys.iter().zip(found).map(|(key, record)| {
+            let current = namespaces
+                .binary_search(&key.namespace())
+                .ok()
+                .and_then(|at| current.get(at));
+            self.classify(record, current, key, coder)
+        });
+        Ok(seen.collect())
     }
 
     #[inline]
-    pub(crate) fn classify<T, C>(&self, record: Option<Record>, key: &Key, coder: &C) -> Seen<T>
+    fn classify<T, C>(&self, record: Option<Record>, epochs: Option<&Current>, key: &Key, coder: &C) -> Seen<T>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
@@ -60,11 +108,16 @@ impl Core {
                 return Seen::Missing(Basis::Record(version), None);
             }
         };
+        let cleared = epochs.is_some_and(|current| !Epochs::are_current(&entry.tags, current));
+        if cleared && !matches!(entry.content, Content::Lease) {
+            return Seen::Missing(Basis::Record(version), None);
+        }
         let freshness = Freshness::of(entry.created, &entry.windows, self.fences.now());
         let found = |value| Found {
             value,
             created: entry.created,
             windows: entry.windows,
+            tags: entry.tags,
         };
         match (entry.content, freshness) {
             (Content::Value(value), Freshness::Fresh) => Seen::Fresh(found(value), version),
