@@ -144,6 +144,24 @@ async fn a_full_store_gives_up_expired_records_first() {
     }
 }
 
+#[tokio::test]
+async fn a_large_record_takes_the_room_of_many_expired_ones() {
+    let clock = ManualClock::new();
+    let backend = MemoryBackend::builder()
+        .max_bytes(200_000)
+        .clock(clock.clone())
+        .background_purge(false)
+        .build();
+    for i in 0..50 {
+        stored(&backend, &key(i), sized(1_000), forever()).await;
+        stored(&backend, &key(format!("short {i}")), sized(2_000), millis(10)).await;
+    }
+    let before = backend.stats().evicted;
+    clock.advance(Duration::from_millis(10));
+    stored(&backend, &key("large"), sized(100_000), forever()).await;
+    assert_eq!(backend.stats().evicted, before);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_background_task_frees_what_nobody_touches() {
     let clock = ManualClock::new();
