@@ -39,9 +39,13 @@ impl fmt::Debug for Landing {
     }
 }
 
-/// What a flight is identified by while it lasts.
+/// What a flight is identified by while it lasts, among those of all caches: a load may wait for one of another cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct FlightId(u64);
+pub(crate) struct FlightId {
+    /// The address of the map that the flight belongs to.
+    map: usize,
+    number: u64,
+}
 
 /// The flights of one cache.
 #[derive(Debug, Default, Clone)]
@@ -158,7 +162,10 @@ impl Flights {
     fn start(&self, map: &mut Map, key: &Key, result: TypeId) -> Lead {
         map.next_id += 1;
         let flight = Arc::new(Flight {
-            id: FlightId(map.next_id),
+            id: FlightId {
+                map: Arc::as_ptr(&self.0).addr(),
+                number: map.next_id,
+            },
             key: key.clone(),
             wake: Notify::new(),
             landing: OnceLock::new(),

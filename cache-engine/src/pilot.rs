@@ -244,7 +244,8 @@ impl<C: Send + Sync + 'static> Cache<C> {
         let told = Load::new(fill.key().clone(), fill.stale().map(|stale| Arc::clone(&stale.value)));
         // A loader that panics is not used again, so nothing that it left half-done is seen. It is called within the
         // future, so that a panic of the call itself is caught too.
-        let load = AssertUnwindSafe(chain.scope(async move { load(told).await })).catch_unwind();
+        // Boxed, since loads are nested in loads, and each level would hold its load several times over.
+        let load = AssertUnwindSafe(Box::pin(chain.scope(async move { load(told).await }))).catch_unwind();
         match self.limited(fill.renewing(load)).await {
             Ok(Ok(Ok(loaded))) => {
                 fill.note_loaded();
@@ -357,6 +358,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
                 Step::Circle => return Err(LoadError::Circular(Box::new(key.clone()))),
                 Step::Refresh(found, take) => {
                     if let (Some(take), Some(launch)) = (take, launch.take()) {
+                        let _edges = take.fill.lead().map(|lead| lead.waited_for_by(within));
                         let refresh = launch(Some(take));
                         if !detached {
                             // There is nobody else to run it: the caller does, and has the new value for it.
@@ -428,11 +430,11 @@ impl<C: Send + Sync + 'static> Cache<C> {
         Fut: Future<Output = Outcome<T, E>>,
     {
         let launch = launch.take()?;
+        // The load waits for nobody, but the one who started it now waits for the load.
+        let _edges = take.fill.lead().map(|lead| lead.waited_for_by(within));
         if !detached {
             return Some(launch(Some(take)).await);
         }
-        // The load waits for nobody, but the one who started it now waits for the load.
-        let _edges = take.fill.lead().map(|lead| lead.waited_for_by(within));
         match self.patiently(stale.as_ref(), launch(Some(take))).await {
             Some(outcome) => Some(outcome),
             None => Some(self.out_of_patience(key, stale)),
