@@ -119,6 +119,7 @@ impl Flights {
                     flights: self.clone(),
                     flight,
                     _edges: edges,
+                    left: false,
                 })
             }
         }
@@ -333,6 +334,7 @@ pub(crate) struct Wait {
     flights: Flights,
     flight: Arc<Flight>,
     _edges: Edges,
+    left: bool,
 }
 
 /// Loads that wait for a flight, for as long as this lives.
@@ -402,14 +404,27 @@ impl Wait {
     }
 }
 
-impl Drop for Wait {
-    fn drop(&mut self) {
+impl Wait {
+    /// Gives up the place. What a leader that went away left for a successor comes back if there is nobody else.
+    pub(crate) fn leave(&mut self) -> Option<Fence> {
+        if std::mem::replace(&mut self.left, true) {
+            return None;
+        }
         let mut map = self.flights.lock();
         let mut crew = self.flight.crew();
         crew.waiting -= 1;
-        if !crew.led && crew.waiting == 0 {
-            drop(crew);
-            map.remove(&self.flight);
+        if crew.led || crew.waiting > 0 {
+            return None;
         }
+        let fence = crew.fence.take();
+        drop(crew);
+        map.remove(&self.flight);
+        fence
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.leave();
     }
 }

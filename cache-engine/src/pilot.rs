@@ -1,5 +1,7 @@
 //! How a value is obtained: found, waited for, or loaded.
 
+mod waiting;
+
 use std::any::{Any, TypeId};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -9,13 +11,14 @@ use std::time::Duration;
 use cache_core::{Coder, Key, Version, Windows};
 use futures_util::FutureExt;
 
+pub(crate) use self::waiting::Waiting;
 use crate::Cache;
 use crate::chain::Chain;
 use crate::entry::{Found, Freshness};
 use crate::event::{Event, LoadFailure};
 use crate::fence::Basis;
 use crate::fill::{Fill, Outcome};
-use crate::flight::{Join, Landing, Wait, Waited};
+use crate::flight::{Join, Landing, Waited};
 use crate::load::{Load, Loaded};
 use crate::load_error::LoadError;
 use crate::see::Seen;
@@ -35,7 +38,7 @@ pub(crate) enum Step<T, E> {
     /// Answer this now; who got the lead refreshes it.
     Refresh(Found<T>, Option<Take<T, E>>),
     Lead(Take<T, E>),
-    Wait(Wait, Option<Found<T>>),
+    Wait(Waiting, Option<Found<T>>),
     /// Waiting would never end.
     Circle,
 }
@@ -128,7 +131,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
             }
             Join::Wait(wait) => {
                 events.emit(&Event::Coalesced { key });
-                Step::Wait(wait, stale)
+                Step::Wait(Waiting::new(Arc::clone(&self.core), key.clone(), wait), stale)
             }
             Join::Circle => Step::Circle,
         }
