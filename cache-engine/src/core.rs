@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use tokio_util::task::TaskTracker;
 
 use crate::event::Events;
-use crate::fence::{Fence, Fences};
+use crate::fence::{Fence, Fences, Renewal};
 use crate::flight::Flights;
 
 /// What all handles of one cache share.
@@ -33,8 +33,9 @@ impl Core {
         !self.tasks.is_closed()
     }
 
-    /// Takes a fence down in the background. Outside of a runtime the lease runs out by itself.
-    pub(crate) fn release(&self, key: Key, fence: Fence) {
+    /// Takes a fence down in the background, after its renewal if that is under way. Outside of a runtime the lease
+    /// runs out by itself.
+    pub(crate) fn release(&self, key: Key, fence: Fence, renewal: Option<Renewal>) {
         if self.fences.store.is_local() {
             // Ready at once, so that nobody finds a lease that nobody holds.
             let _ = self.fences.take_down(&key, fence).now_or_never();
@@ -42,6 +43,10 @@ impl Core {
             let fences = Arc::clone(&self.fences);
             self.tasks.spawn_on(
                 async move {
+                    let fence = match renewal {
+                        Some(renewal) => renewal.await.ok().and_then(Result::ok).flatten().unwrap_or(fence),
+                        None => fence,
+                    };
                     fences.take_down(&key, fence).await;
                 },
                 &runtime,

@@ -33,6 +33,9 @@ pub(crate) enum Filled {
     Fenced,
 }
 
+/// A renewal that runs in a task of its own, so that its outcome is known even if nobody waits for it.
+pub(crate) type Renewal = tokio::task::JoinHandle<Result<Option<Fence>, Error>>;
+
 /// Leases and fences of one store.
 #[derive(Debug)]
 pub(crate) struct Fences {
@@ -82,14 +85,19 @@ impl Fences {
             return self.try_put_up(key, basis).await;
         }
         let (send, receive) = tokio::sync::oneshot::channel();
+        let (received, abandoned) = tokio::sync::oneshot::channel();
         let (fences, key) = (Arc::clone(self), key.clone());
         tokio::spawn(async move {
             let result = fences.try_put_up(&key, basis).await;
-            if let Err(Ok(Some(fence))) = send.send(result) {
+            let fence = result.as_ref().ok().copied().flatten();
+            let _ = send.send(result);
+            if let (Some(fence), Err(_)) = (fence, abandoned.await) {
                 fences.take_down(&key, fence).await;
             }
         });
-        receive.await.unwrap_or(Ok(None))
+        let result = receive.await.unwrap_or(Ok(None));
+        let _: Result<(), ()> = received.send(());
+        result
     }
 
     async fn try_put_up(&self, key: &Key, basis: Basis) -> Result<Option<Fence>, Error> {

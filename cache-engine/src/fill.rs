@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::core::Core;
 use crate::entry::{Found, Freshness};
 use crate::event::{Event, LoadFailure};
-use crate::fence::{Fence, Filled};
+use crate::fence::{Fence, Filled, Renewal};
 use crate::flight::{FlightId, Landing, Lead};
 use crate::load_error::LoadError;
 
@@ -37,6 +37,8 @@ pub struct Fill<T, E = Infallible> {
     fence: Option<Fence>,
     /// What the value depends on, as it was before the load began.
     tags: Tags,
+    /// The renewal of the fence that is under way. Until it has ended, nobody knows which version the lease has.
+    renewal: Option<Renewal>,
     stale: Option<Found<T>>,
     begun: Instant,
     result: PhantomData<fn() -> E>,
@@ -73,6 +75,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             lead: Some(lead),
             fence: None,
             tags: Tags::default(),
+            renewal: None,
             stale,
             begun: Instant::now(),
             result: PhantomData,
@@ -87,7 +90,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             Ok(tags) => self.tags = tags,
             Err(_) => {
                 self.fence = None;
-                self.core.release(self.key.clone(), fence);
+                self.core.release(self.key.clone(), fence, None);
             }
         }
     }
@@ -100,12 +103,57 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     pub(crate) async fn inherit(&mut self) -> bool {
         self.fence = self.lead.as_mut().and_then(Lead::take_fence);
         let Some(fence) = self.fence else { return false };
-        if let Ok(Some(fence)) = self.core.fences.renew(&self.key, fence).await {
-            self.arm(fence).await;
-            return true;
+        let stands = match (self.renew().await, fence) {
+            (Ok(true), Fence::Lease(_)) => true,
+            (Ok(true), Fence::Record { .. }) => {
+                // The record may have been replaced without a change to the lease beside it.
+                let stands = self.core.fences.stands(&self.key, fence).await;
+                if !stands && let Some(fence) = self.fence {
+                    self.core.fences.take_down(&self.key, fence).await;
+                }
+                stands
+            }
+            _ => false,
+        };
+        match self.fence {
+            Some(fence) if stands => self.arm(fence).await,
+            _ => self.fence = None,
         }
-        self.fence = None;
-        false
+        stands
+    }
+
+    /// Renews the lease, or ends the renewal that is under way, and tells whether the lease was still there. Dropping
+    /// the future leaves the renewal under way.
+    async fn renew(&mut self) -> Result<bool, Error> {
+        let Some(fence) = self.fence else { return Ok(true) };
+        let renewed = if self.core.fences.store.is_local() {
+            self.core.fences.renew(&self.key, fence).await
+        } else {
+            let renewal = self.renewal.get_or_insert_with(|| {
+                let (fences, key) = (Arc::clone(&self.core.fences), self.key.clone());
+                self.core.tasks.spawn(async move { fences.renew(&key, fence).await })
+            });
+            let renewed = renewal.await;
+            self.renewal = None;
+            // A task is only cancelled with its runtime.
+            renewed.unwrap_or(Ok(None))
+        };
+        match renewed? {
+            Some(fence) => {
+                self.fence = Some(fence);
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Ends the renewal that is under way, if there is one.
+    async fn settle(&mut self) -> Result<(), Error> {
+        if self.renewal.is_some() {
+            // If the lease is gone, so the store says to whatever comes next.
+            self.renew().await?;
+        }
+        Ok(())
     }
 
     pub(crate) fn flight(&self) -> Option<FlightId> {
@@ -139,7 +187,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Dropping the future drops `load`.
     pub async fn renewing<F: Future>(&mut self, load: F) -> F::Output {
         let mut load = pin!(load);
-        while let Some(fence) = self.fence {
+        while self.fence.is_some() {
             let pause = self.core.fences.lease_time / 3;
             tokio::select! {
                 biased;
@@ -147,19 +195,15 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 () = tokio::time::sleep(pause) => {}
             }
             // The load goes on while the lease is renewed.
-            let renewal = self.core.fences.renew(&self.key, fence);
-            tokio::select! {
+            let renewed = tokio::select! {
                 biased;
-                renewed = renewal => match renewed {
-                    Ok(Some(fence)) => self.fence = Some(fence),
-                    Ok(None) => {
-                        self.core.events.emit(&Event::LeaseLost { key: &self.key });
-                        break;
-                    }
-                    // Tried again at the next turn, as long as the lease lasts.
-                    Err(_) => {}
-                },
+                renewed = self.renew() => renewed,
                 result = &mut load => return result,
+            };
+            // A failure is tried again at the next turn, as long as the lease lasts.
+            if let Ok(false) = renewed {
+                self.core.events.emit(&Event::LeaseLost { key: &self.key });
+                break;
             }
         }
         load.await
@@ -210,6 +254,12 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     }
 
     async fn land(mut self, outcome: Outcome<T, E>, encoded: Result<Value, Error>, windows: &Windows) -> StoreOutcome {
+        if let Err(error) = self.settle().await {
+            // The store does not answer, so there is no use in asking once more.
+            self.fence = None;
+            self.finish(Landing::LookAgain);
+            return StoreOutcome::Failed(error);
+        }
         let Some(fence) = self.fence else {
             self.finish(Landing::Shared(Arc::new(outcome)));
             return StoreOutcome::Unavailable;
@@ -273,8 +323,14 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Gives `outcome` to those who wait, and stores nothing.
     pub(crate) async fn share(mut self, outcome: Outcome<T, E>) {
+        let settled = self.settle().await;
         let stood = match self.fence {
-            Some(fence) => self.core.fences.take_down(&self.key, fence).await,
+            Some(fence) if settled.is_ok() => self.core.fences.take_down(&self.key, fence).await,
+            Some(fence) => {
+                // The store does not answer, so nobody is kept waiting for it.
+                self.core.release(self.key.clone(), fence, None);
+                false
+            }
             None => true,
         };
         self.fence = None;
@@ -304,7 +360,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Those who wait are told at once; the lease is released in the background.
     pub fn apart(mut self) {
         if let Some(fence) = self.fence.take() {
-            self.core.release(self.key.clone(), fence);
+            self.core.release(self.key.clone(), fence, self.renewal.take());
         }
         self.finish(Landing::Apart);
     }
@@ -342,9 +398,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Shares that there is no value, and removes the stale copy that says otherwise.
     pub(crate) async fn share_absence(self) {
         if let Some(Fence::Record { record, .. }) = self.fence {
-            // A failure is an event already, and the copy is stale.
-            let _ = self.core.fences.store.delete_if(&self.key, record).await;
-            let landing = Landing::Shared(Arc::new(Outcome::<T, E>::Ok(None)));
+            let landing = match self.core.fences.store.delete_if(&self.key, record).await {
+                Ok(true) => Landing::Shared(Arc::new(Outcome::<T, E>::Ok(None))),
+                // It was invalidated or written in the meantime, or nobody knows; a failure is an event already.
+                _ => Landing::LookAgain,
+            };
             self.finish(landing);
         } else {
             self.share(Ok(None)).await;
@@ -389,13 +447,16 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
 impl<T, E> Drop for Fill<T, E> {
     fn drop(&mut self) {
-        let fence = self.fence.take();
+        let mut fence = self.fence.take();
+        if let (Some(fence), Some(renewal)) = (fence.take_if(|_| self.renewal.is_some()), self.renewal.take()) {
+            self.core.release(self.key.clone(), fence, Some(renewal));
+        }
         let left = match self.lead.take() {
             Some(lead) => lead.pass_on(fence),
             None => fence,
         };
         if let Some(fence) = left {
-            self.core.release(self.key.clone(), fence);
+            self.core.release(self.key.clone(), fence, None);
         }
     }
 }

@@ -39,9 +39,13 @@ impl fmt::Debug for Landing {
     }
 }
 
-/// What a flight is identified by while it lasts.
+/// What a flight is identified by while it lasts, among those of all caches: a load may wait for one of another cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct FlightId(u64);
+pub(crate) struct FlightId {
+    /// The address of the map that the flight belongs to.
+    map: usize,
+    number: u64,
+}
 
 /// The flights of one cache.
 #[derive(Debug, Default, Clone)]
@@ -115,6 +119,7 @@ impl Flights {
                     flights: self.clone(),
                     flight,
                     _edges: edges,
+                    left: false,
                 })
             }
         }
@@ -158,7 +163,10 @@ impl Flights {
     fn start(&self, map: &mut Map, key: &Key, result: TypeId) -> Lead {
         map.next_id += 1;
         let flight = Arc::new(Flight {
-            id: FlightId(map.next_id),
+            id: FlightId {
+                map: Arc::as_ptr(&self.0).addr(),
+                number: map.next_id,
+            },
             key: key.clone(),
             wake: Notify::new(),
             landing: OnceLock::new(),
@@ -333,6 +341,7 @@ pub(crate) struct Wait {
     flights: Flights,
     flight: Arc<Flight>,
     _edges: Edges,
+    left: bool,
 }
 
 /// Loads that wait for a flight, for as long as this lives.
@@ -402,14 +411,27 @@ impl Wait {
     }
 }
 
-impl Drop for Wait {
-    fn drop(&mut self) {
+impl Wait {
+    /// Gives up the place. What a leader that went away left for a successor comes back if there is nobody else.
+    pub(crate) fn leave(&mut self) -> Option<Fence> {
+        if std::mem::replace(&mut self.left, true) {
+            return None;
+        }
         let mut map = self.flights.lock();
         let mut crew = self.flight.crew();
         crew.waiting -= 1;
-        if !crew.led && crew.waiting == 0 {
-            drop(crew);
-            map.remove(&self.flight);
+        if crew.led || crew.waiting > 0 {
+            return None;
         }
+        let fence = crew.fence.take();
+        drop(crew);
+        map.remove(&self.flight);
+        fence
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.leave();
     }
 }

@@ -155,11 +155,21 @@ impl<C: Send + Sync + 'static> Cache<C> {
             Glance::Hit(found) => Ok(Some(found)),
             Glance::Off => alone(key, load).await,
             // The rest is boxed, so that a hit does not carry its weight.
-            Glance::Seen(seen) => {
-                let launch = |take| self.launch_detached(key, take, ask, load);
-                Box::pin(self.drive(key, seen, ask, true, launch)).await
-            }
+            Glance::Seen(seen) => Box::pin(self.obtain_unless(key, seen, ask, load)).await,
         }
+    }
+
+    /// Loads what was not seen fresh, in a task of its own.
+    pub(crate) async fn obtain_unless<T, E, F, Fut>(&self, key: &Key, seen: Seen<T>, ask: Ask, load: F) -> Outcome<T, E>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+        F: FnOnce(Load<T>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
+    {
+        let launch = |take| self.launch_detached(key, take, ask, load);
+        self.drive(key, seen, ask, true, launch).await
     }
 
     #[inline]
@@ -308,22 +318,33 @@ impl<C: Send + Sync + 'static> Borrowing<'_, C> {
         match cache.glance(key).await {
             Glance::Hit(found) => Ok(Some(found)),
             Glance::Off => alone(key, load).await,
-            Glance::Seen(seen) => {
-                let launch = |take: Option<Take<T, E>>| async move {
-                    let Some(take) = take else {
-                        return alone(key, load).await;
-                    };
-                    match cache.prepare(take, ask).await {
-                        Prepared::Answered(outcome) => outcome,
-                        Prepared::Go(fill) => match cache.fly(fill, Chain::current(), load).await {
-                            Flown::Landed(outcome) => outcome,
-                            Flown::Panicked(_, panic) => resume_unwind(panic),
-                        },
-                    }
-                };
-                Box::pin(cache.drive(key, seen, ask, false, launch)).await
-            }
+            Glance::Seen(seen) => Box::pin(self.obtain_unless(key, seen, ask, load)).await,
         }
+    }
+
+    /// Loads what was not seen fresh, in the caller's own task.
+    pub(crate) async fn obtain_unless<T, E, F, Fut>(&self, key: &Key, seen: Seen<T>, ask: Ask, load: F) -> Outcome<T, E>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+        F: FnOnce(Load<T>) -> Fut,
+        Fut: Future<Output = Result<Loaded<T>, E>>,
+    {
+        let cache = self.cache;
+        let launch = |take: Option<Take<T, E>>| async move {
+            let Some(take) = take else {
+                return alone(key, load).await;
+            };
+            match cache.prepare(take, ask).await {
+                Prepared::Answered(outcome) => outcome,
+                Prepared::Go(fill) => match cache.fly(fill, Chain::current(), load).await {
+                    Flown::Landed(outcome) => outcome,
+                    Flown::Panicked(_, panic) => resume_unwind(panic),
+                },
+            }
+        };
+        cache.drive(key, seen, ask, false, launch).await
     }
 }
 

@@ -84,12 +84,15 @@ mod builder;
 mod cache;
 mod chain;
 mod core;
+mod default_cache;
 mod entry;
 mod epoch;
 mod event;
 mod fence;
 mod fill;
 mod flight;
+#[cfg(feature = "macros")]
+mod function;
 mod get_or_load;
 mod into_key;
 mod load;
@@ -102,12 +105,20 @@ mod see;
 mod store;
 
 pub use cache_core;
+#[cfg(feature = "macros")]
+pub use cache_macros::{cached, invalidates};
 
 pub use self::builder::CacheBuilder;
 pub use self::cache::Cache;
+pub use self::default_cache::{DefaultCacheIsSet, default_cache, set_default_cache};
 pub use self::entry::Found;
 pub use self::event::{Event, LoadFailure, Observer};
 pub use self::fill::{Fill, StoreOutcome};
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub use self::function::__private;
+#[cfg(feature = "macros")]
+pub use self::function::{CachedEntry, CallError, SharedError};
 pub use self::get_or_load::Borrowing;
 pub use self::into_key::IntoKey;
 pub use self::load::{Load, Loaded, Stale};

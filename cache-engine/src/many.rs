@@ -15,10 +15,10 @@ use crate::Cache;
 use crate::chain::Chain;
 use crate::event::LoadFailure;
 use crate::fill::{Fill, Outcome};
-use crate::flight::{Landing, Wait, Waited};
+use crate::flight::{Landing, Waited};
 use crate::load::Loaded;
 use crate::load_error::LoadError;
-use crate::pilot::{Ask, Backoff, Step, Take, panic_message};
+use crate::pilot::{Ask, Backoff, Step, Take, Waiting, panic_message};
 use crate::see::Seen;
 
 /// How many calls of the store one batch makes at a time, beyond the one that reads it.
@@ -162,7 +162,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
     }
 
     /// Waits for a flight that another caller leads. `None` if it is to be looked at again.
-    async fn landed<T, E>(&self, key: &Key, wait: Wait) -> Option<Outcome<T, E>>
+    async fn landed<T, E>(&self, key: &Key, wait: Waiting) -> Option<Outcome<T, E>>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
@@ -289,5 +289,5 @@ struct Round<K, T, E> {
     led: Vec<(K, Key, Take<T, E>)>,
     /// Answered already; to be refreshed, if nothing is to be loaded before that.
     refreshed: Vec<(K, Key, Take<T, E>)>,
-    waiting: Vec<(K, Key, Wait)>,
+    waiting: Vec<(K, Key, Waiting)>,
 }

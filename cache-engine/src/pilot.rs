@@ -1,5 +1,7 @@
 //! How a value is obtained: found, waited for, or loaded.
 
+mod waiting;
+
 use std::any::{Any, TypeId};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -9,13 +11,14 @@ use std::time::Duration;
 use cache_core::{Coder, Key, Tags, Version, Windows};
 use futures_util::FutureExt;
 
+pub(crate) use self::waiting::Waiting;
 use crate::Cache;
 use crate::chain::Chain;
 use crate::entry::{Found, Freshness};
 use crate::event::{Event, LoadFailure};
 use crate::fence::Basis;
 use crate::fill::{Fill, Outcome};
-use crate::flight::{Join, Landing, Wait, Waited};
+use crate::flight::{Join, Landing, Waited};
 use crate::load::{Load, Loaded};
 use crate::load_error::LoadError;
 use crate::see::Seen;
@@ -35,7 +38,7 @@ pub(crate) enum Step<T, E> {
     /// Answer this now; who got the lead refreshes it.
     Refresh(Found<T>, Option<Take<T, E>>),
     Lead(Take<T, E>),
-    Wait(Wait, Option<Found<T>>),
+    Wait(Waiting, Option<Found<T>>),
     /// Waiting would never end.
     Circle,
 }
@@ -128,7 +131,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
             }
             Join::Wait(wait) => {
                 events.emit(&Event::Coalesced { key });
-                Step::Wait(wait, stale)
+                Step::Wait(Waiting::new(Arc::clone(&self.core), key.clone(), wait), stale)
             }
             Join::Circle => Step::Circle,
         }
@@ -244,7 +247,8 @@ impl<C: Send + Sync + 'static> Cache<C> {
         let told = Load::new(fill.key().clone(), fill.stale().map(|stale| Arc::clone(&stale.value)));
         // A loader that panics is not used again, so nothing that it left half-done is seen. It is called within the
         // future, so that a panic of the call itself is caught too.
-        let load = AssertUnwindSafe(chain.scope(async move { load(told).await })).catch_unwind();
+        // Boxed, since loads are nested in loads, and each level would hold its load several times over.
+        let load = AssertUnwindSafe(Box::pin(chain.scope(async move { load(told).await }))).catch_unwind();
         match self.limited(fill.renewing(load)).await {
             Ok(Ok(Ok(loaded))) => {
                 fill.note_loaded();
@@ -358,6 +362,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
                 Step::Circle => return Err(LoadError::Circular(Box::new(key.clone()))),
                 Step::Refresh(found, take) => {
                     if let (Some(take), Some(launch)) = (take, launch.take()) {
+                        let _edges = take.fill.lead().map(|lead| lead.waited_for_by(within));
                         let refresh = launch(Some(take));
                         if !detached {
                             // There is nobody else to run it: the caller does, and has the new value for it.
@@ -429,11 +434,11 @@ impl<C: Send + Sync + 'static> Cache<C> {
         Fut: Future<Output = Outcome<T, E>>,
     {
         let launch = launch.take()?;
+        // The load waits for nobody, but the one who started it now waits for the load.
+        let _edges = take.fill.lead().map(|lead| lead.waited_for_by(within));
         if !detached {
             return Some(launch(Some(take)).await);
         }
-        // The load waits for nobody, but the one who started it now waits for the load.
-        let _edges = take.fill.lead().map(|lead| lead.waited_for_by(within));
         match self.patiently(stale.as_ref(), launch(Some(take))).await {
             Some(outcome) => Some(outcome),
             None => Some(self.out_of_patience(key, stale)),

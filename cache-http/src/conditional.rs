@@ -4,12 +4,14 @@
 use cache_core::{ETag, EntityTags, Timestamp};
 use http::header::{
     AGE, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, IF_MATCH,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE, SET_COOKIE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::date::{Single, date_of, format_date, parse_date};
-use crate::headers::{is_hop_by_hop, remove_hop_by_hop};
+use crate::headers::remove_hop_by_hop;
+use crate::policy::Policy;
+use crate::store::refuses_set_cookie;
 
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
@@ -197,19 +199,29 @@ pub fn is_freshened_by(stored: &Validators, not_modified: &HeaderMap, only_one: 
 
 /// Updates stored headers from a 304, or from the answer to HEAD (RFC 9111, sections 3.2, 4.3.4 and 4.3.5): each field
 /// of `new` takes the place of all stored lines of its name. The fields that say how the stored bytes are to be read
-/// stay as they are: `Content-Encoding`, `Content-Length`, `Content-Range`, digests of the content, and `ETag`; those of
-/// one connection are left out. A stored `Age` goes, since the origin has just vouched for the response.
+/// stay as they are: `Content-Encoding`, `Content-Length`, `Content-Range`, digests of the content, and `ETag`. What
+/// would not be stored of a full response is left out here too: the fields of one connection, those that a qualified
+/// directive withholds, and `Set-Cookie` where the policy does not share it. A stored `Age` goes, since the origin has
+/// just vouched for the response.
 ///
-/// Work out the [`Lifetime`](crate::Lifetime) again from the result, with the times of the validation.
-pub fn freshen(stored: &mut HeaderMap, new: &HeaderMap, response_time: Timestamp) {
+/// The answer may also say that the response is not to be shared any more. So work out the
+/// [`Lifetime`](crate::Lifetime) again from the result, with the times of the validation, and ask
+/// [`storable`](crate::storable) again before it is used for anyone but the client who asked.
+pub fn freshen(policy: &Policy, stored: &mut HeaderMap, new: &HeaderMap, response_time: Timestamp) {
     let mut new = new.clone();
+    let directives = policy.directives(&new);
+    for name in directives.withheld_fields() {
+        new.remove(name);
+    }
+    if refuses_set_cookie(policy, &directives) {
+        new.remove(SET_COOKIE);
+    }
     remove_hop_by_hop(&mut new);
     stored.remove(AGE);
     stored.remove(DATE);
-    let names: Vec<HeaderName> = new.keys().filter(|name| is_updated(name)).cloned().collect();
-    for name in names {
-        stored.remove(&name);
-        for value in new.get_all(&name) {
+    for name in new.keys().filter(|name| is_updated(name)) {
+        stored.remove(name);
+        for value in new.get_all(name) {
             stored.append(name.clone(), value.clone());
         }
     }
@@ -227,7 +239,7 @@ fn is_updated(name: &HeaderName) -> bool {
         CONTENT_DIGEST,
         ETAG,
     ];
-    !kept.contains(name) && !is_hop_by_hop(name)
+    !kept.contains(name)
 }
 
 /// Whether the answer to HEAD shows that a stored response is still the one (RFC 9111, section 4.3.5): the validators

@@ -165,7 +165,8 @@ impl Lifetime {
     /// How old the response is (RFC 9111, section 4.2.3).
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Duration {
-        self.initial_age + now.saturating_since(self.response_time)
+        self.initial_age
+            .saturating_add(now.saturating_since(self.response_time))
     }
 
     /// Whether it is fresh (RFC 9111, section 4.2).

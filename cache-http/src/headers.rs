@@ -48,11 +48,6 @@ fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-/// Whether a field is never stored.
-pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(name)
-}
-
 /// The headers of a response as they are stored (RFC 9111, section 3.1): without the fields of one connection, without
 /// those that a qualified `private` or `no-cache` withholds (sections 5.2.2.4 and 5.2.2.7), and with a `Date`, which is
 /// `response_time` if there was none (RFC 9110, section 6.6.1).

@@ -11,6 +11,7 @@
 //! |---|---|---|
 //! | What may this cache do at all? | [`Policy::route`], [`Policy::shared`] | – |
 //! | May this request look into the cache? | [`request_bypass`] | RFC 9111, 3 |
+//! | May it wait for the response to another? | [`may_collapse`] | RFC 9111, 4 |
 //! | Which variant does it select? | [`Vary::of`], [`variant_key`] | RFC 9111, 4.1 |
 //! | What does it ask of the cache? | [`RequestDirectives::of`] | RFC 9111, 5.2.1 |
 //! | Fresh, stale but usable, or to be validated? | [`Lifetime::reuse`] | RFC 9111, 4.2; RFC 5861 |
@@ -110,7 +111,7 @@ pub use self::policy::{Heuristic, Policy, Sharing, Statuses, is_heuristically_ca
 pub use self::range::{
     ByteRange, ContentRange, Multipart, RangeOutcome, evaluate_range, partial_headers, unsatisfiable_headers,
 };
-pub use self::store::{Reason, Storable, request_bypass, storable};
+pub use self::store::{Reason, Storable, may_collapse, request_bypass, storable};
 pub use self::targeted::{Applicable, CDN_CACHE_CONTROL, applicable_directives, parse_targeted};
 pub use self::vary::{Normalization, Preference, Vary, variant_key};
 

@@ -111,7 +111,7 @@ impl fmt::Display for Reason {
 /// answered from the cache nor joined with others, and its response is not stored.
 ///
 /// What may be shared only if the response allows it ([`Sharing::Explicit`]) may be looked up: what is found there was
-/// allowed. It must not wait for another's response, though, before that one is known to be shareable.
+/// allowed. Whether it may wait for another request's response is for [`may_collapse`] to say.
 ///
 /// ```
 /// use cache_http::{Policy, Reason, Sharing, request_bypass};
@@ -140,6 +140,17 @@ pub fn request_bypass(policy: &Policy, method: &Method, headers: &HeaderMap) -> 
         return Some(Reason::RequestNoStore);
     }
     None
+}
+
+/// Whether a request may wait for the response to another of the same key, or be the one that others wait for, before
+/// there is a response that says whether it may be shared.
+///
+/// A request with credentials may not, where the response decides on sharing ([`Sharing::Explicit`]): most such
+/// responses turn out to be for one user.
+#[must_use]
+pub fn may_collapse(policy: &Policy, headers: &HeaderMap) -> bool {
+    let undecided = |sharing: Sharing, name| sharing != Sharing::Always && headers.contains_key(name);
+    !undecided(policy.authorization, AUTHORIZATION) && !undecided(policy.cookie, COOKIE)
 }
 
 /// Whether a response may be stored and shared. `lifetime` is the response's, from [`Lifetime::of`] with the same
@@ -200,26 +211,36 @@ fn credential_refusal(
     response: &HeaderMap,
     directives: &ResponseDirectives,
 ) -> Option<Reason> {
-    let shared_by_name = directives.public || directives.s_maxage.is_some();
-    let refused = |sharing: Sharing, explicit: bool| match sharing {
-        Sharing::Never => true,
-        Sharing::Explicit => !explicit,
-        Sharing::Always => false,
-    };
-    if request.contains_key(AUTHORIZATION)
-        && refused(policy.authorization, shared_by_name || directives.must_revalidate)
-    {
+    let explicit = is_shared_by_name(directives);
+    if request.contains_key(AUTHORIZATION) && refuses(policy.authorization, explicit || directives.must_revalidate) {
         return Some(Reason::Authorization);
     }
-    if request.contains_key(COOKIE) && refused(policy.cookie, shared_by_name) {
+    if request.contains_key(COOKIE) && refuses(policy.cookie, explicit) {
         return Some(Reason::Cookie);
     }
     // A cookie that a qualified directive withholds is not stored with the rest.
     let withheld = directives.withheld_fields().any(|name| *name == SET_COOKIE);
-    if response.contains_key(SET_COOKIE) && !withheld && refused(policy.set_cookie, shared_by_name) {
+    if response.contains_key(SET_COOKIE) && !withheld && refuses_set_cookie(policy, directives) {
         return Some(Reason::SetCookie);
     }
     None
+}
+
+/// Whether `Set-Cookie` of a response with these directives is kept from others.
+pub(crate) fn refuses_set_cookie(policy: &Policy, directives: &ResponseDirectives) -> bool {
+    refuses(policy.set_cookie, is_shared_by_name(directives))
+}
+
+fn is_shared_by_name(directives: &ResponseDirectives) -> bool {
+    directives.public || directives.s_maxage.is_some()
+}
+
+fn refuses(sharing: Sharing, explicit: bool) -> bool {
+    match sharing {
+        Sharing::Never => true,
+        Sharing::Explicit => !explicit,
+        Sharing::Always => false,
+    }
 }
 
 /// The last conditions of RFC 9111, section 3, and beyond them: what could never be used is not stored.

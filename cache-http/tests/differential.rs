@@ -307,9 +307,9 @@ fn every_disagreement_is_explained_and_every_explanation_is_needed() {
         let (ours, theirs) = (exchange.ours(), exchange.theirs());
         if ours == theirs {
             if ours {
-                agreed_to_reuse += 1
+                agreed_to_reuse += 1;
             } else {
-                agreed_not_to += 1
+                agreed_not_to += 1;
             }
             continue;
         }

@@ -85,3 +85,16 @@ fn the_policy_s_windows_are_for_responses_that_name_none() {
     );
     assert!(!stored.usable_on_error(&request(""), after(61)));
 }
+
+#[test]
+fn a_fresh_copy_that_a_request_wants_validated_may_stand_in_for_a_failed_origin() {
+    let stored = lifetime(&Policy::shared(), "max-age=600, stale-if-error=60, must-revalidate");
+    assert_eq!(
+        stored.reuse(&request("max-age=5"), after(10)),
+        Reuse::Validate { requested: true }
+    );
+    assert!(stored.usable_on_error(&request("max-age=5"), after(10)));
+    assert!(!stored.usable_on_error(&request("no-cache"), after(10)));
+    // `must-revalidate` begins to matter when the copy is stale (RFC 9111, section 5.2.2.2).
+    assert!(!stored.usable_on_error(&request("max-age=5"), after(601)));
+}

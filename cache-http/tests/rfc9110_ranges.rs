@@ -46,6 +46,10 @@ fn section_14_1_2_byte_ranges_of_ten_thousand_bytes() {
         // Ranges that overlap are joined, in the place of the first.
         ("bytes=500-700,601-999", Single(range(500, 999))),
         ("bytes=500-600,0-1,550-700", Several(vec![range(500, 700), range(0, 1)])),
+        ("bytes=0-5,5-9", Single(range(0, 9))),
+        ("bytes=5-9,0-5", Single(range(0, 9))),
+        ("bytes=7-7,7-7", Single(range(7, 7))),
+        ("bytes=0-4,5-9", Several(vec![range(0, 4), range(5, 9)])),
         ("BYTES=0-1", Single(range(0, 1))),
         ("bytes=,0-1,,", Single(range(0, 1))),
         ("bytes=99999999999999999999-", Unsatisfiable),

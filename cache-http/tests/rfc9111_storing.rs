@@ -4,7 +4,9 @@
 
 mod support;
 
-use cache_http::{Lifetime, Policy, Reason, Sharing, Statuses, Storable, prepare_for_store, request_bypass, storable};
+use cache_http::{
+    Lifetime, Policy, Reason, Sharing, Statuses, Storable, may_collapse, prepare_for_store, request_bypass, storable,
+};
 use http::header::COOKIE;
 use http::{HeaderMap, Method, StatusCode};
 use support::{NOW, headers, secs};
@@ -335,4 +337,20 @@ fn a_cookie_that_is_withheld_does_not_forbid_the_rest() {
     prepare_for_store(&route(), &mut response, NOW);
     assert!(!response.contains_key("set-cookie"));
     assert!(!response.contains_key(COOKIE));
+}
+
+#[test]
+fn requests_with_credentials_wait_for_nobody_s_response_unless_all_share() {
+    let (plain, authorized, cookie) = (
+        headers(&[]),
+        headers(&[("authorization", "x")]),
+        headers(&[("cookie", "a=b")]),
+    );
+    let may = |policy: &Policy| [&plain, &authorized, &cookie].map(|request| may_collapse(policy, request));
+    assert_eq!(may(&Policy::route()), [true, false, false]);
+    assert_eq!(may(&Policy::shared()), [true, false, true]);
+    let mut policy = Policy::route();
+    policy.authorization = Sharing::Always;
+    policy.cookie = Sharing::Explicit;
+    assert_eq!(may(&policy), [true, true, false]);
 }

@@ -6,8 +6,9 @@ mod support;
 
 use cache_http::{
     Lifetime, Policy, RequestDirectives, Reuse, Validators, freshen, head_confirms, is_freshened_by, make_conditional,
+    storable,
 };
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
 use support::{NOW, after, date, headers};
 
@@ -38,6 +39,9 @@ fn section_4_3_1_several_variants_send_all_their_tags() {
     let mut request = HeaderMap::new();
     let one = headers(&[("etag", "\"a\""), ("last-modified", &date(-100))]);
     let other = headers(&[("etag", "\"b\"")]);
+    assert!(make_conditional(&mut request, [&one, &other]));
+    assert_eq!(request, headers(&[("if-none-match", "\"a\", \"b\"")]));
+    // A tag is sent once, however many variants have it.
     assert!(make_conditional(&mut request, [&one, &other, &one]));
     assert_eq!(request, headers(&[("if-none-match", "\"a\", \"b\"")]));
 }
@@ -111,7 +115,7 @@ fn section_3_2_updating_stored_headers() {
         ("x-hop", "1"),
         ("x-new", "1"),
     ]);
-    freshen(&mut stored, &not_modified, NOW);
+    freshen(&Policy::shared(), &mut stored, &not_modified, NOW);
     let expected = headers(&[
         ("cache-control", "max-age=3600"),
         ("cache-control", "public"),
@@ -129,6 +133,43 @@ fn section_3_2_updating_stored_headers() {
 }
 
 #[test]
+fn a_304_brings_no_one_s_cookie_and_nothing_that_is_withheld() {
+    let not_modified = headers(&[
+        ("set-cookie", "session=alice"),
+        ("x-user", "alice"),
+        ("cache-control", "max-age=60, private=\"x-user\""),
+    ]);
+    let mut stored = headers(&[("x-kept", "1")]);
+    freshen(&Policy::route(), &mut stored, &not_modified, NOW);
+    assert!(!stored.contains_key("set-cookie") && !stored.contains_key("x-user"));
+    assert!(stored.contains_key("x-kept") && stored.contains_key("cache-control"));
+    // RFC 9111 knows no exception for cookies, so the shared policy makes none.
+    freshen(&Policy::shared(), &mut stored, &not_modified, NOW);
+    assert!(stored.contains_key("set-cookie") && !stored.contains_key("x-user"));
+}
+
+#[test]
+fn a_304_can_end_the_sharing_of_a_response() {
+    let policy = Policy::shared();
+    let mut stored = headers(&[("cache-control", "max-age=60"), ("etag", "\"a\"")]);
+    let is_storable = |stored: &HeaderMap| {
+        let lifetime = Lifetime::of(&policy, StatusCode::OK, stored, NOW, NOW);
+        storable(
+            &policy,
+            &Method::GET,
+            &HeaderMap::new(),
+            StatusCode::OK,
+            stored,
+            &lifetime,
+        )
+        .is_yes()
+    };
+    assert!(is_storable(&stored));
+    freshen(&policy, &mut stored, &headers(&[("cache-control", "private")]), NOW);
+    assert!(!is_storable(&stored));
+}
+
+#[test]
 fn a_validated_response_is_as_fresh_as_a_new_one() {
     let policy = Policy::shared();
     let mut stored = headers(&[
@@ -143,6 +184,7 @@ fn a_validated_response_is_as_fresh_as_a_new_one() {
         Reuse::Validate { requested: false }
     );
     freshen(
+        &policy,
         &mut stored,
         &headers(&[("etag", "\"a\""), ("date", &date(20))]),
         after(20),
@@ -181,9 +223,9 @@ proptest! {
             headers
         };
         let (mut once, new) = (map(&stored), map(&new));
-        freshen(&mut once, &new, NOW);
+        freshen(&Policy::shared(), &mut once, &new, NOW);
         let mut twice = once.clone();
-        freshen(&mut twice, &new, NOW);
+        freshen(&Policy::shared(), &mut twice, &new, NOW);
         prop_assert_eq!(once, twice);
     }
 }

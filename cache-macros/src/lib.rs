@@ -1,1 +1,67 @@
-//! To come.
+//! The attributes of `cache-engine`: [`#[cached]`](macro@cached) keeps the results of async functions, and
+//! [`#[invalidates]`](macro@invalidates) removes them after a write.
+//!
+//! Do not depend on this crate: `cache_engine` and `cache_axum` export both attributes, with everything that they need.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `cached` | the function around the cached one |
+//! | `invalidates` | the function around a write |
+//! | `options`, `duration` | what is written in the attributes' parentheses |
+//! | `arguments`, `mentions` | what the function takes, and which names its code mentions |
+
+mod arguments;
+mod cached;
+mod duration;
+mod invalidates;
+mod mentions;
+mod options;
+
+use proc_macro::TokenStream;
+use quote::quote;
+use syn::{Path, parse_quote};
+
+#[doc = include_str!("../docs/cached.md")]
+#[proc_macro_attribute]
+pub fn cached(options: TokenStream, item: TokenStream) -> TokenStream {
+    run(cached::expand, options, item, parse_quote!(::cache_engine))
+}
+
+#[doc = include_str!("../docs/invalidates.md")]
+#[proc_macro_attribute]
+pub fn invalidates(options: TokenStream, item: TokenStream) -> TokenStream {
+    run(invalidates::expand, options, item, parse_quote!(::cache_engine))
+}
+
+/// `cached` for those who depend on `cache-axum` alone, which exports it under that name.
+#[doc(hidden)]
+#[proc_macro_attribute]
+pub fn cached_of_axum(options: TokenStream, item: TokenStream) -> TokenStream {
+    run(cached::expand, options, item, parse_quote!(::cache_axum::cache_engine))
+}
+
+/// `invalidates` for those who depend on `cache-axum` alone, which exports it under that name.
+#[doc(hidden)]
+#[proc_macro_attribute]
+pub fn invalidates_of_axum(options: TokenStream, item: TokenStream) -> TokenStream {
+    run(
+        invalidates::expand,
+        options,
+        item,
+        parse_quote!(::cache_axum::cache_engine),
+    )
+}
+
+type Expand = fn(proc_macro2::TokenStream, proc_macro2::TokenStream, Path) -> syn::Result<proc_macro2::TokenStream>;
+
+/// What is wrong is reported beside the function as it was written, so that it is not also reported as missing.
+fn run(expand: Expand, options: TokenStream, item: TokenStream, root: Path) -> TokenStream {
+    let item = proc_macro2::TokenStream::from(item);
+    match expand(options.into(), item.clone(), root) {
+        Ok(expanded) => expanded.into(),
+        Err(error) => {
+            let error = error.into_compile_error();
+            quote!(#item #error).into()
+        }
+    }
+}

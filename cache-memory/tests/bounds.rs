@@ -193,6 +193,22 @@ async fn listeners_hear_of_evictions_and_of_nothing_else() {
 }
 
 #[tokio::test]
+async fn listeners_do_not_hear_of_a_record_that_makes_room_for_its_own_successor() {
+    let backend = MemoryBackend::builder().max_bytes(100_000).build();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let listener = Arc::clone(&heard);
+    backend.on_eviction(Box::new(move |key| listener.lock().unwrap().push(key.clone())));
+    let limit = backend.limits().value_bytes.unwrap();
+    for i in 0..20 {
+        stored(&backend, &key(i), sized(4_000), forever()).await;
+    }
+    heard.lock().unwrap().clear();
+    stored(&backend, &key(0), sized(limit), forever()).await;
+    let heard = heard.lock().unwrap();
+    assert!(heard.len() > 10 && !heard.contains(&key(0)), "{heard:?}");
+}
+
+#[tokio::test]
 async fn what_is_used_outlasts_what_is_not() {
     let backend = MemoryBackend::builder().max_entries(100).build();
     let favourite = key("favourite");

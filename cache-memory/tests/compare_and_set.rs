@@ -252,10 +252,19 @@ async fn a_renewed_lease_lasts_as_well() {
 #[tokio::test]
 async fn leases_never_take_the_store_for_themselves() {
     let backend = MemoryBackend::builder().max_entries(80).max_bytes(200_000).build();
+    for i in 0..60 {
+        stored(&backend, &key(i), sized(1_000), forever()).await;
+    }
     for i in 0..1_000 {
-        stored(&backend, &key(i), sized(1_000), lease()).await;
+        use_all(&backend, 60).await;
+        stored(&backend, &key(format!("lease {i}")), sized(1_000), lease()).await;
         assert!(backend.len() <= 80 && backend.weight() <= 200_000);
     }
+    let mut kept = 0;
+    for i in 0..60 {
+        kept += usize::from(has(&backend, &key(i)).await);
+    }
+    assert!(kept >= 50, "{kept} of 60 values that are in use");
     // A value that needs almost all of the room gets it.
     let limit = backend.limits().value_bytes.unwrap();
     stored(&backend, &key("large"), sized(limit), forever()).await;

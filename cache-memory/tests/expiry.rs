@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cache_core::{Backend, ManualClock, SetOptions, SetOutcome, Ttl};
@@ -144,6 +146,24 @@ async fn a_full_store_gives_up_expired_records_first() {
     }
 }
 
+#[tokio::test]
+async fn a_large_record_takes_the_room_of_many_expired_ones() {
+    let clock = ManualClock::new();
+    let backend = MemoryBackend::builder()
+        .max_bytes(200_000)
+        .clock(clock.clone())
+        .background_purge(false)
+        .build();
+    for i in 0..50 {
+        stored(&backend, &key(i), sized(1_000), forever()).await;
+        stored(&backend, &key(format!("short {i}")), sized(2_000), millis(10)).await;
+    }
+    let before = backend.stats().evicted;
+    clock.advance(Duration::from_millis(10));
+    stored(&backend, &key("large"), sized(100_000), forever()).await;
+    assert_eq!(backend.stats().evicted, before);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_background_task_frees_what_nobody_touches() {
     let clock = ManualClock::new();
@@ -238,10 +258,18 @@ fn a_runtime_without_timers_or_none_at_all_does_no_harm() {
         Handle::try_current().map(|handle| handle.metrics().num_alive_tasks())
     };
     futures_util::FutureExt::now_or_never(stored(&backend, &key("a"), sized(10), millis(1_000))).unwrap();
+    let panics = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&panics);
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        report(info);
+    }));
     let runtime = Builder::new_current_thread().build().unwrap();
     for name in ["b", "c", "d"] {
         assert_eq!(runtime.block_on(write(name)).unwrap(), 0);
     }
     clock.advance(Duration::from_secs(1));
     assert_eq!(backend.purge_expired(), 4);
+    assert_eq!(panics.load(Ordering::SeqCst), 1, "the task was started again");
 }

@@ -1,0 +1,247 @@
+//! The byte form of stored responses, for stores that keep bytes.
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use cache_engine::cache_core::{Coder, Error, ErrorKind, Timestamp};
+use cache_http::{Lifetime, LifetimeSource};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::stored::{Stored, StoredResponse, Variants};
+
+/// Codes [`Stored`] responses: numbers, the headers in their order, and the body as it is. Reading copies neither the
+/// body nor the values of the headers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ResponseCoder;
+
+const RESPONSE: u8 = 0;
+const VARIANTS: u8 = 1;
+
+const NO_CACHE: u8 = 1;
+const MUST_REVALIDATE: u8 = 2;
+
+/// Stands for "not set", one more than any window can be.
+const NONE: u64 = u64::MAX;
+
+impl Coder<Stored> for ResponseCoder {
+    fn name(&self) -> &'static str {
+        "http-response/1"
+    }
+
+    fn encode(&self, value: &Stored) -> Result<Bytes, Error> {
+        let mut out = BytesMut::with_capacity(self.encoded_len(value)?);
+        match value {
+            Stored::Response(response) => write_response(&mut out, response)?,
+            Stored::Variants(variants) => write_variants(&mut out, variants)?,
+        }
+        Ok(out.freeze())
+    }
+
+    fn decode(&self, bytes: &Bytes) -> Result<Stored, Error> {
+        let mut input = Input(bytes.clone());
+        let stored = match input.u8()? {
+            RESPONSE => Stored::Response(read_response(&mut input)?),
+            VARIANTS => Stored::Variants(read_variants(&mut input)?),
+            _ => return Err(broken()),
+        };
+        if input.0.is_empty() { Ok(stored) } else { Err(broken()) }
+    }
+
+    fn encoded_len(&self, value: &Stored) -> Result<usize, Error> {
+        Ok(match value {
+            Stored::Response(response) => {
+                let headers = response.headers.iter();
+                let headers: usize = headers.map(|(name, value)| 6 + name.as_str().len() + value.len()).sum();
+                1 + 2 + LIFETIME_LEN + 2 + headers + response.body.len()
+            }
+            Stored::Variants(variants) => {
+                let fields: usize = variants.fields.iter().map(|field| 2 + field.as_str().len()).sum();
+                1 + 16 + 1 + 2 + variants.namespace().map_or(0, str::len) + 2 + fields
+            }
+        })
+    }
+}
+
+const LIFETIME_LEN: usize = 8 + 1 + 8 + 8 + 1 + 8 + 8;
+
+fn write_response(out: &mut BytesMut, response: &StoredResponse) -> Result<(), Error> {
+    out.put_u8(RESPONSE);
+    out.put_u16(response.status.as_u16());
+    write_lifetime(out, &response.lifetime);
+    out.put_u16(u16::try_from(response.headers.len()).map_err(|_| too_many("headers"))?);
+    for (name, value) in &response.headers {
+        write_name(out, name)?;
+        out.put_u32(u32::try_from(value.len()).map_err(|_| too_many("bytes in a header"))?);
+        out.put_slice(value.as_bytes());
+    }
+    out.put_slice(&response.body);
+    Ok(())
+}
+
+fn read_response(input: &mut Input) -> Result<StoredResponse, Error> {
+    let status = StatusCode::from_u16(input.u16()?).map_err(|_| broken())?;
+    let lifetime = read_lifetime(input)?;
+    let count = input.u16()?;
+    let mut headers = HeaderMap::new();
+    for _ in 0..count {
+        let name = read_name(input)?;
+        let len = input.u32()?;
+        let value = input.take(usize::try_from(len).map_err(|_| broken())?)?;
+        let value = HeaderValue::from_maybe_shared(value).map_err(|_| broken())?;
+        headers.try_append(name, value).map_err(|_| broken())?;
+    }
+    let body = std::mem::take(&mut input.0);
+    Ok(StoredResponse::new(status, headers, body, lifetime))
+}
+
+fn write_variants(out: &mut BytesMut, variants: &Variants) -> Result<(), Error> {
+    out.put_u8(VARIANTS);
+    out.put_u128(variants.generation);
+    match &variants.namespace {
+        Some(namespace) => {
+            out.put_u8(1);
+            out.put_u16(u16::try_from(namespace.len()).map_err(|_| too_many("bytes in a namespace"))?);
+            out.put_slice(namespace.as_bytes());
+        }
+        None => out.put_slice(&[0, 0, 0]),
+    }
+    out.put_u16(u16::try_from(variants.fields.len()).map_err(|_| too_many("fields in `Vary`"))?);
+    for field in &variants.fields {
+        write_name(out, field)?;
+    }
+    Ok(())
+}
+
+fn read_variants(input: &mut Input) -> Result<Variants, Error> {
+    let generation = input.u128()?;
+    let has_namespace = match input.u8()? {
+        0 => false,
+        1 => true,
+        _ => return Err(broken()),
+    };
+    let len = input.u16()?;
+    let namespace = input.take(len.into())?;
+    let namespace = match (has_namespace, namespace.is_empty()) {
+        (true, _) => Some(std::str::from_utf8(&namespace).map_err(|_| broken())?.into()),
+        (false, true) => None,
+        (false, false) => return Err(broken()),
+    };
+    let count = input.u16()?;
+    let mut fields = Vec::new();
+    for _ in 0..count {
+        fields.push(read_name(input)?);
+    }
+    Ok(Variants {
+        fields,
+        namespace,
+        generation,
+    })
+}
+
+fn write_lifetime(out: &mut BytesMut, lifetime: &Lifetime) {
+    out.put_u64(millis(lifetime.fresh));
+    out.put_u8(match lifetime.source {
+        LifetimeSource::SMaxage => 0,
+        LifetimeSource::MaxAge => 1,
+        LifetimeSource::Expires => 2,
+        LifetimeSource::Policy => 3,
+        LifetimeSource::Heuristic => 4,
+        LifetimeSource::Invalid => 5,
+        _ => 6,
+    });
+    out.put_u64(millis(lifetime.initial_age));
+    out.put_u64(lifetime.response_time.as_millis());
+    let no_cache = if lifetime.no_cache { NO_CACHE } else { 0 };
+    let must_revalidate = if lifetime.must_revalidate { MUST_REVALIDATE } else { 0 };
+    out.put_u8(no_cache | must_revalidate);
+    out.put_u64(lifetime.stale_while_revalidate.map_or(NONE, millis));
+    out.put_u64(lifetime.stale_if_error.map_or(NONE, millis));
+}
+
+fn read_lifetime(input: &mut Input) -> Result<Lifetime, Error> {
+    let fresh = Duration::from_millis(input.u64()?);
+    let source = match input.u8()? {
+        0 => LifetimeSource::SMaxage,
+        1 => LifetimeSource::MaxAge,
+        2 => LifetimeSource::Expires,
+        3 => LifetimeSource::Policy,
+        4 => LifetimeSource::Heuristic,
+        5 => LifetimeSource::Invalid,
+        6 => LifetimeSource::Nothing,
+        _ => return Err(broken()),
+    };
+    let initial_age = Duration::from_millis(input.u64()?);
+    let mut lifetime = Lifetime::new(fresh, Timestamp::from_millis(input.u64()?));
+    lifetime.source = source;
+    lifetime.initial_age = initial_age;
+    let flags = input.u8()?;
+    if flags & !(NO_CACHE | MUST_REVALIDATE) != 0 {
+        return Err(broken());
+    }
+    lifetime.no_cache = flags & NO_CACHE != 0;
+    lifetime.must_revalidate = flags & MUST_REVALIDATE != 0;
+    let window = |millis| (millis != NONE).then(|| Duration::from_millis(millis));
+    lifetime.stale_while_revalidate = window(input.u64()?);
+    lifetime.stale_if_error = window(input.u64()?);
+    Ok(lifetime)
+}
+
+/// Whole milliseconds, as the store's own windows have them.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(NONE - 1).min(NONE - 1)
+}
+
+fn write_name(out: &mut BytesMut, name: &HeaderName) -> Result<(), Error> {
+    out.put_u16(u16::try_from(name.as_str().len()).map_err(|_| too_many("bytes in a header's name"))?);
+    out.put_slice(name.as_str().as_bytes());
+    Ok(())
+}
+
+fn read_name(input: &mut Input) -> Result<HeaderName, Error> {
+    let len = input.u16()?;
+    HeaderName::from_bytes(&input.take(len.into())?).map_err(|_| broken())
+}
+
+/// Bytes that are taken from the front.
+struct Input(Bytes);
+
+impl Input {
+    fn take(&mut self, len: usize) -> Result<Bytes, Error> {
+        if len > self.0.len() {
+            return Err(broken());
+        }
+        Ok(self.0.split_to(len))
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        self.take(N)?[..].try_into().map_err(|_| broken())
+    }
+
+    fn u8(&mut self) -> Result<u8, Error> {
+        self.array().map(u8::from_be_bytes)
+    }
+
+    fn u16(&mut self) -> Result<u16, Error> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, Error> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, Error> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    fn u128(&mut self) -> Result<u128, Error> {
+        self.array().map(u128::from_be_bytes)
+    }
+}
+
+fn broken() -> Error {
+    Error::new(ErrorKind::Codec, "not a stored response")
+}
+
+fn too_many(what: &str) -> Error {
+    Error::new(ErrorKind::Codec, format!("too many {what}"))
+}

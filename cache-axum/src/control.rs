@@ -1,0 +1,95 @@
+//! What a handler says to the layer about one response.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::response::{IntoResponseParts, ResponseParts};
+
+/// Sets how long one response is stored, in place of the route's setting and of what `Cache-Control` tells clients.
+///
+/// It does not lift a refusal: an answer with `Set-Cookie` or `no-store`, say, is not stored all the same.
+///
+/// ```
+/// use std::time::Duration;
+/// use axum::response::IntoResponse;
+/// use cache_axum::StoreFor;
+///
+/// async fn headlines() -> impl IntoResponse {
+///     (StoreFor::new(Duration::from_secs(10)).namespace("news"), "…")
+/// }
+/// ```
+#[derive(Debug, Clone, Default)]
+#[must_use = "it is part of a response"]
+pub struct StoreFor {
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) stale_while_revalidate: Option<Duration>,
+    pub(crate) stale_if_error: Option<Duration>,
+    pub(crate) namespace: Option<Box<str>>,
+}
+
+impl StoreFor {
+    /// Fresh for `ttl`.
+    pub fn new(ttl: Duration) -> Self {
+        Self {
+            ttl: Some(ttl),
+            ..Self::default()
+        }
+    }
+
+    /// For as long as the route and the response say otherwise.
+    pub fn as_usual() -> Self {
+        Self::default()
+    }
+
+    /// How long after that the response may be answered while a new one is fetched.
+    pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
+        self.stale_while_revalidate = Some(window);
+        self
+    }
+
+    /// How long after that the response may be answered if the handler fails.
+    pub fn stale_if_error(mut self, window: Duration) -> Self {
+        self.stale_if_error = Some(window);
+        self
+    }
+
+    /// Keeps the response in this namespace, so that clearing it removes the response. A hit then takes two look-ups
+    /// in the store: one in the route's namespace that tells of this one, and one here.
+    pub fn namespace(mut self, namespace: impl Into<Box<str>>) -> Self {
+        self.namespace = Some(namespace.into());
+        self
+    }
+}
+
+/// Keeps one response from being stored and shared, without a word to clients.
+#[derive(Debug, Clone, Copy, Default)]
+#[must_use = "it is part of a response"]
+pub struct DoNotStore;
+
+/// What the layer finds in the extensions of a response.
+#[derive(Debug, Clone)]
+pub(crate) enum Control {
+    StoreFor(StoreFor),
+    DoNotStore,
+}
+
+impl IntoResponseParts for StoreFor {
+    type Error = Infallible;
+
+    fn into_response_parts(self, mut response: ResponseParts) -> Result<ResponseParts, Infallible> {
+        // Whoever says "do not store" has the last word, in whatever order.
+        if !matches!(response.extensions().get(), Some(Control::DoNotStore)) {
+            response.extensions_mut().insert(Control::StoreFor(self));
+        }
+        Ok(response)
+    }
+}
+
+impl IntoResponseParts for DoNotStore {
+    type Error = Infallible;
+
+    fn into_response_parts(self, mut response: ResponseParts) -> Result<ResponseParts, Infallible> {
+        response.extensions_mut().insert(Control::DoNotStore);
+        Ok(response)
+    }
+}

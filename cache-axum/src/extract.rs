@@ -1,0 +1,154 @@
+//! The cache in the hands of a handler.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Response};
+use cache_engine::cache_core::{Error, ErrorKind};
+use cache_engine::{Cache, IntoKey};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
+
+use crate::coder::ResponseCoder;
+use crate::options::Options;
+
+/// What the layer leaves in the extensions of a request.
+#[derive(Clone)]
+pub(crate) struct LayerHandle(pub(crate) Arc<Options>);
+
+/// Extracts the cache of the [`CacheLayer`](crate::CacheLayer) that the request came through, to invalidate what it
+/// has stored.
+///
+/// A request of an unsafe method that succeeds invalidates its own URL without this.
+///
+/// ```
+/// use axum::extract::Path;
+/// use cache_axum::CacheHandle;
+/// use cache_axum::cache_engine::cache_core::Error;
+///
+/// async fn rename(Path(id): Path<u64>, cache: CacheHandle) -> Result<&'static str, String> {
+///     // … change the item, and then what shows it:
+///     cache.invalidate(&format!("/items/{id}")).await.map_err(|error| error.to_string())?;
+///     cache.clear("lists").await.map_err(|error| error.to_string())?;
+///     Ok("renamed")
+/// }
+/// ```
+#[derive(Clone)]
+pub struct CacheHandle {
+    options: Arc<Options>,
+    headers: HeaderMap,
+    target: Uri,
+}
+
+impl CacheHandle {
+    /// Invalidates the responses that are stored for a URL, all of their variants: once this has returned, no request
+    /// is answered with what the handler said before.
+    ///
+    /// `url` is a path with or without a query, on the host of the request at hand, or a whole URL. What else the keys
+    /// consist of is taken from the request at hand: where responses are kept apart
+    /// [per user](crate::CacheLayer::per_user) or by [fields in the key](crate::CacheLayer::key_headers), its own are
+    /// invalidated. Other queries of the same path are other URLs; [namespaces](crate::StoreFor::namespace) hold
+    /// those together.
+    ///
+    /// # Errors
+    /// The URL cannot be read ([`InvalidKey`](ErrorKind::InvalidKey)), or the store could not be asked, so that old
+    /// responses may still be found.
+    pub async fn invalidate(&self, url: &str) -> Result<(), Error> {
+        self.options.invalidate_url(&self.headers, url).await
+    }
+
+    /// Invalidates the URL of the request at hand. See [`invalidate`](Self::invalidate).
+    ///
+    /// # Errors
+    /// As [`invalidate`](Self::invalidate).
+    pub async fn invalidate_target(&self) -> Result<(), Error> {
+        self.options.invalidate_uri(&self.headers, &self.target).await
+    }
+
+    /// Invalidates a key of the cache, such as one of a function's. Names are of the layer's namespace.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    pub async fn invalidate_key(&self, key: impl IntoKey) -> Result<(), Error> {
+        self.options.cache.invalidate(key).await
+    }
+
+    /// Removes everything that is stored in a namespace, and tells how many records there were.
+    ///
+    /// # Errors
+    /// The store cannot enumerate its records ([`Rejected`](ErrorKind::Rejected)), or something failed and some of
+    /// them may still be there.
+    pub async fn clear(&self, namespace: &str) -> Result<u64, Error> {
+        self.options.cache.clear(namespace).await
+    }
+
+    /// The cache itself, in the layer's namespace.
+    #[must_use]
+    pub fn cache(&self) -> &Cache<ResponseCoder> {
+        &self.options.cache
+    }
+}
+
+impl std::fmt::Debug for CacheHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CacheHandle")
+            .field("target", &self.target)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for CacheHandle {
+    type Rejection = NoCacheLayer;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NoCacheLayer> {
+        let LayerHandle(options) = parts.extensions.get().ok_or(NoCacheLayer)?;
+        Ok(Self {
+            options: Arc::clone(options),
+            headers: parts.headers.clone(),
+            target: crate::key::target(parts).clone(),
+        })
+    }
+}
+
+/// The request did not come through a [`CacheLayer`](crate::CacheLayer). Answered with 500, since the fault is in how
+/// the router is put together.
+#[derive(Debug, Clone, Copy)]
+pub struct NoCacheLayer;
+
+impl IntoResponse for NoCacheLayer {
+    fn into_response(self) -> Response {
+        (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
+    }
+}
+
+impl std::fmt::Display for NoCacheLayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the request did not come through a CacheLayer")
+    }
+}
+
+impl std::error::Error for NoCacheLayer {}
+
+impl Options {
+    pub(crate) async fn invalidate_url(&self, headers: &HeaderMap, url: &str) -> Result<(), Error> {
+        let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| {
+            Error::new(ErrorKind::InvalidKey, format!("{url:?} is not a URL")).with_source(error)
+        })?;
+        self.invalidate_uri(headers, &uri).await
+    }
+
+    /// Invalidates what is stored for GET at `uri`, as a request with these headers would ask for it.
+    pub(crate) async fn invalidate_uri(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Error> {
+        let mut request = Request::new(());
+        *request.method_mut() = Method::GET;
+        *request.uri_mut() = uri.clone();
+        *request.headers_mut() = headers.clone();
+        let (parts, ()) = request.into_parts();
+        let mut result = Ok(());
+        for key in self.keys_of(&parts)? {
+            // All are tried, whatever becomes of the first.
+            result = result.and(self.cache.invalidate(key).await);
+        }
+        result
+    }
+}

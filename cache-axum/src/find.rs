@@ -1,0 +1,168 @@
+//! The look-up: from a request's key to the response that it selects.
+
+use std::sync::Arc;
+
+use cache_engine::cache_core::{Error, Key};
+use cache_engine::{Fill, Lookup, Refresh};
+use cache_http::{Forward, RequestDirectives, Reuse};
+use http::HeaderMap;
+
+use crate::options::Options;
+use crate::stored::{Stored, StoredResponse, Variants};
+
+/// Where a response is looked for.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// The key of the request.
+    pub(crate) primary: Key,
+    /// What stood there, if it led on, and the key that it led to.
+    pub(crate) variant: Option<(Arc<Stored>, Key)>,
+}
+
+impl Place {
+    fn key(&self) -> &Key {
+        self.variant.as_ref().map_or(&self.primary, |(_, key)| key)
+    }
+
+    pub(crate) fn variants(&self) -> Option<&Variants> {
+        match self.variant.as_ref().map(|(marker, _)| &**marker) {
+            Some(Stored::Variants(variants)) => Some(variants),
+            _ => None,
+        }
+    }
+}
+
+/// What a look-up found.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// A response to answer with.
+    Hit {
+        stored: Arc<Stored>,
+        collapsed: Option<Forward>,
+    },
+    /// A stale response to answer with, and the right to refresh it, for one caller.
+    Stale {
+        stored: Arc<Stored>,
+        refresh: Option<Refresh<Stored>>,
+        place: Place,
+    },
+    /// Nothing: this caller loads.
+    Lead {
+        fill: Fill<Stored>,
+        forward: Forward,
+        place: Place,
+    },
+    /// Nothing, and there is nobody to share a load with.
+    Alone(Forward),
+}
+
+impl Options {
+    pub(crate) async fn find(
+        &self,
+        primary: Key,
+        request: &HeaderMap,
+        directives: Option<&RequestDirectives>,
+    ) -> Found {
+        let mut place = Place { primary, variant: None };
+        let mut anew = false;
+        let mut lookup = self.cache.lookup::<Stored>(&place.primary).await;
+        loop {
+            lookup = match lookup {
+                Lookup::Hit { found, coalesced } => match &*found.value {
+                    Stored::Response(response) => {
+                        let refused = directives.is_some_and(|directives| !self.satisfies(response, directives));
+                        if !refused || coalesced || anew {
+                            return Found::Hit {
+                                collapsed: coalesced.then_some(forward(anew, None, &place)),
+                                stored: found.value,
+                            };
+                        }
+                        anew = true;
+                        self.cache.lookup_anew(place.key()).await
+                    }
+                    Stored::Variants(variants) if place.variant.is_none() => {
+                        let key = self.variant(variants, &place.primary, request);
+                        place.variant = Some((Arc::clone(&found.value), key));
+                        self.cache.lookup(place.key()).await
+                    }
+                    // A marker never leads to another one.
+                    Stored::Variants(_) => {
+                        return Found::Alone(Forward::Miss);
+                    }
+                },
+                Lookup::Stale { found, refresh } => {
+                    let takes = |directives| match &*found.value {
+                        Stored::Response(response) => self.satisfies(response, directives),
+                        Stored::Variants(_) => false,
+                    };
+                    if directives.is_none_or(takes) {
+                        return Found::Stale {
+                            stored: found.value,
+                            refresh,
+                            place,
+                        };
+                    }
+                    drop(refresh);
+                    anew = true;
+                    self.cache.lookup_anew(place.key()).await
+                }
+                Lookup::Miss(fill) => {
+                    return Found::Lead {
+                        forward: forward(anew, fill.stale().map(|stale| &*stale.value), &place),
+                        fill,
+                        place,
+                    };
+                }
+                Lookup::Apart { .. } => return Found::Alone(forward(anew, None, &place)),
+                // Other outcomes than these would be new.
+                _ => {
+                    return Found::Alone(Forward::Miss);
+                }
+            };
+        }
+    }
+
+    /// A fresh response, if there is one, by reading alone: nobody is waited for, and nobody waits for the caller.
+    pub(crate) async fn glance(
+        &self,
+        primary: &Key,
+        request: &HeaderMap,
+        directives: Option<&RequestDirectives>,
+    ) -> Result<Option<Arc<Stored>>, Error> {
+        let Some(mut stored) = self.cache.get::<Stored>(primary).await? else {
+            return Ok(None);
+        };
+        if let Stored::Variants(variants) = &*stored {
+            let key = self.variant(variants, primary, request);
+            match self.cache.get::<Stored>(&key).await? {
+                Some(variant) => stored = variant,
+                None => return Ok(None),
+            }
+        }
+        let is_usable = match &*stored {
+            Stored::Response(response) => directives.is_none_or(|directives| self.satisfies(response, directives)),
+            Stored::Variants(_) => false,
+        };
+        Ok(is_usable.then_some(stored))
+    }
+
+    /// Whether a response is fresh enough for a request with these directives.
+    fn satisfies(&self, response: &StoredResponse, directives: &RequestDirectives) -> bool {
+        matches!(
+            response.lifetime.reuse(directives, self.now()),
+            Reuse::Fresh | Reuse::Stale | Reuse::WhileRevalidate
+        )
+    }
+}
+
+fn forward(anew: bool, stale: Option<&Stored>, place: &Place) -> Forward {
+    if anew {
+        Forward::Request
+    } else if matches!(stale, Some(Stored::Response(_))) {
+        Forward::Stale
+    } else if place.variant.is_some() {
+        Forward::VaryMiss
+    } else {
+        Forward::UriMiss
+    }
+}

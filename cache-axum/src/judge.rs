@@ -1,0 +1,154 @@
+//! Whether an answer is stored, for how long, and where.
+
+use std::time::Duration;
+
+use cache_engine::cache_core::Timestamp;
+use cache_http::{Lifetime, LifetimeSource, Reason, RequestDirectives, Storable, Vary, storable};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRAILER, VARY};
+use http::{HeaderMap, HeaderName, Method, response};
+use http_body::SizeHint;
+
+use crate::control::{Control, StoreFor};
+use crate::options::Options;
+
+/// What a load needs to know of the request that it answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    pub(crate) headers: HeaderMap,
+    /// The request's identity is part of its key.
+    pub(crate) identified: bool,
+    pub(crate) directives: RequestDirectives,
+}
+
+/// How an answer is stored.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) lifetime: Lifetime,
+    /// The request fields that select it.
+    pub(crate) fields: Vec<HeaderName>,
+    pub(crate) namespace: Option<Box<str>>,
+}
+
+/// Why an answer is not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) detail: &'static str,
+    /// The next answer is likely to be refused as well, so nobody should wait for it.
+    pub(crate) is_lasting: bool,
+}
+
+impl Refusal {
+    fn lasting(detail: &'static str) -> Self {
+        Self {
+            detail,
+            is_lasting: true,
+        }
+    }
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        let is_lasting = matches!(
+            reason,
+            Reason::NoStore
+                | Reason::Private
+                | Reason::NoCache
+                | Reason::SetCookie
+                | Reason::VaryAny
+                | Reason::NotFresh
+                | Reason::TooLarge
+        );
+        Self {
+            detail: reason.as_str(),
+            is_lasting,
+        }
+    }
+}
+
+/// Decides on an answer by its head.
+pub(crate) fn judge(
+    options: &Options,
+    asked: &Asked,
+    head: &response::Parts,
+    size: &SizeHint,
+    control: Option<Control>,
+    now: Timestamp,
+) -> Result<Plan, Refusal> {
+    let store_for = match control {
+        Some(Control::DoNotStore) => return Err(Refusal::lasting("do-not-store")),
+        Some(Control::StoreFor(store_for)) => store_for,
+        None => StoreFor::as_usual(),
+    };
+    let policy = if asked.identified {
+        &options.identified
+    } else {
+        &options.policy
+    };
+    let mut lifetime = Lifetime::of(policy, head.status, &head.headers, now, now);
+    if lifetime.source == LifetimeSource::Policy {
+        lifetime.fresh = jittered(lifetime.fresh, options.cache.policy().jitter);
+    }
+    if let Some(ttl) = store_for.ttl {
+        lifetime.fresh = ttl.saturating_add(lifetime.initial_age);
+        lifetime.source = LifetimeSource::Policy;
+    }
+    lifetime.stale_while_revalidate = store_for.stale_while_revalidate.or(lifetime.stale_while_revalidate);
+    lifetime.stale_if_error = store_for.stale_if_error.or(lifetime.stale_if_error);
+
+    let verdict = storable(
+        policy,
+        &asked.method,
+        &asked.headers,
+        head.status,
+        &head.headers,
+        &lifetime,
+    );
+    if let Storable::No(reason) = verdict {
+        return Err(reason.into());
+    }
+    if is_endless(&head.headers) {
+        return Err(Refusal::lasting("endless"));
+    }
+    if head.headers.contains_key(TRAILER) {
+        return Err(Refusal::lasting("trailers"));
+    }
+    let length = content_length(&head.headers).unwrap_or(0).max(size.lower());
+    if length > options.max_body as u64 {
+        return Err(Reason::TooLarge.into());
+    }
+    let mut fields = match Vary::of(&head.headers) {
+        Vary::Fields(fields) => fields,
+        // Only where the policy takes it as if it were not there.
+        Vary::Any => Vary::named_fields(head.headers.get_all(VARY)),
+    };
+    fields.retain(|field| !options.key_headers.contains(field));
+    Ok(Plan {
+        lifetime,
+        fields,
+        namespace: store_for.namespace,
+    })
+}
+
+/// The value of `Content-Length`, if there is one that can be read.
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// Whether the answer is a stream of events, which has no end to wait for.
+fn is_endless(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let value = value.as_bytes();
+        let end = value.iter().position(|&byte| byte == b';').unwrap_or(value.len());
+        value[..end].trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    })
+}
+
+/// Shortened by a random part, so that what was stored together does not expire together.
+fn jittered(fresh: Duration, jitter: f64) -> Duration {
+    if jitter > 0.0 {
+        fresh.mul_f64(1.0 - jitter * fastrand::f64())
+    } else {
+        fresh
+    }
+}

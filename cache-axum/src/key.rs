@@ -1,0 +1,94 @@
+//! Keys of requests.
+
+mod query;
+
+use std::fmt::Write;
+
+use axum::extract::OriginalUri;
+use cache_engine::cache_core::{Error, ErrorKind, KeyBuilder, KeyName};
+use http::Uri;
+use http::header::HOST;
+use http::request::Parts;
+
+/// The key of a URL: authority, path, and the query with its parameters in the order of their names.
+///
+/// Two URLs have the same key only if they differ in the order of parameters with different names. The authority is
+/// that of the URI, or else of `Host`, in lower case. In a nested router the path is that of the whole
+/// request. A request whose authority is not clear has no key, and passes the cache by.
+///
+/// ```
+/// use cache_axum::UrlKey;
+/// use cache_axum::cache_engine::cache_core::KeyBuilder;
+/// use http::Request;
+///
+/// let (parts, ()) = Request::get("http://Example.com/items?tag=a&page=2").body(()).unwrap().into_parts();
+/// assert_eq!(UrlKey.build(&parts)?.as_str(), "example.com/items?page=2&tag=a");
+/// # Ok::<(), cache_axum::cache_engine::cache_core::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct UrlKey;
+
+impl KeyBuilder<Parts> for UrlKey {
+    fn build(&self, request: &Parts) -> Result<KeyName, Error> {
+        let uri = target(request);
+        let mut name = String::with_capacity(64);
+        push_authority(&mut name, authority(request, uri)?);
+        name.push_str(uri.path());
+        if let Some(query) = uri.query() {
+            name.push('?');
+            query::push_sorted(&mut name, query);
+        }
+        Ok(KeyName::from(name))
+    }
+}
+
+/// The URI that the client asked for, also where a nested router has taken its part off the path.
+pub(crate) fn target(request: &Parts) -> &Uri {
+    request
+        .extensions
+        .get::<OriginalUri>()
+        .map_or(&request.uri, |original| &original.0)
+}
+
+fn authority<'a>(request: &'a Parts, uri: &'a Uri) -> Result<&'a [u8], Error> {
+    if let Some(authority) = uri.authority() {
+        return Ok(authority.as_str().as_bytes());
+    }
+    let mut hosts = request.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) => Ok(b""),
+        (Some(host), None) => Ok(host.as_bytes()),
+        (Some(_), Some(_)) => Err(Error::new(
+            ErrorKind::InvalidKey,
+            "the request has more than one `Host`",
+        )),
+    }
+}
+
+/// In lower case, and with everything escaped that could be taken for a part of the path.
+fn push_authority(name: &mut String, authority: &[u8]) {
+    for byte in authority {
+        let byte = byte.to_ascii_lowercase();
+        if byte.is_ascii_alphanumeric() || b".-:_~[]".contains(&byte) {
+            name.push(char::from(byte));
+        } else {
+            push_escaped(name, byte);
+        }
+    }
+}
+
+/// As one word without spaces.
+pub(crate) fn push_word(name: &mut String, word: &[u8]) {
+    for &byte in word {
+        if byte.is_ascii_alphanumeric() || b".-:_~@".contains(&byte) {
+            name.push(char::from(byte));
+        } else {
+            push_escaped(name, byte);
+        }
+    }
+}
+
+fn push_escaped(name: &mut String, byte: u8) {
+    // Writing to a string cannot fail.
+    let _ = write!(name, "%{byte:02X}");
+}

@@ -1,0 +1,246 @@
+//! The layer, and what it can be set to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_engine::Cache;
+use cache_engine::cache_core::KeyBuilder;
+use cache_http::cache_control::MAX_SECONDS;
+use cache_http::{CacheName, Normalization, Policy, Sharing, Statuses};
+use http::request::Parts;
+use http::{HeaderName, Method, StatusCode};
+use tower_layer::Layer;
+
+use crate::client::ClientCaching;
+use crate::coder::ResponseCoder;
+use crate::key::UrlKey;
+use crate::marks::Marks;
+use crate::options::Options;
+use crate::service::CacheService;
+
+/// Caches the responses of what it is wrapped around: a `Router`, a route, a `MethodRouter`, or any tower service.
+///
+/// Lifetimes and windows are those of the cache's policy unless set here; what a handler says in `Cache-Control` wins
+/// over both. Clones share what they remember.
+///
+/// ```
+/// use std::time::Duration;
+/// use axum::{Router, routing::get};
+/// use cache_axum::CacheLayer;
+/// use cache_axum::cache_engine::Cache;
+/// use cache_memory::MemoryBackend;
+///
+/// let cache = Cache::builder(MemoryBackend::default()).prefix("shop").build();
+/// let app: Router = Router::new()
+///     .route("/items", get(|| async { "…" }))
+///     .layer(CacheLayer::new(cache).ttl(Duration::from_secs(60)));
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct CacheLayer {
+    pub(crate) options: Arc<Options>,
+}
+
+impl CacheLayer {
+    /// A layer with safe defaults over `cache`, in the namespace of that handle.
+    ///
+    /// What is stored: answers of status 2xx to GET, from requests without `Authorization` and `Cookie`, that do not
+    /// set a cookie and do not say `private`, `no-store`, `no-cache` or `Vary: *`. HEAD is answered from them too.
+    pub fn new<C>(cache: Cache<C>) -> Self {
+        let cache = cache.with_coder(ResponseCoder);
+        let defaults = *cache.policy();
+        let mut policy = Policy::route();
+        policy.default_ttl = Some(defaults.ttl.unwrap_or(FOR_EVER));
+        policy.stale_while_revalidate = some(defaults.stale_while_revalidate);
+        policy.stale_if_error = some(defaults.stale_if_error);
+        let options = Options {
+            marks: Arc::new(Marks::new(cache.now())),
+            cache,
+            identified: policy.clone(),
+            policy,
+            key: Arc::new(UrlKey),
+            key_headers: Vec::new(),
+            identity: None,
+            normalization: Normalization::by_quality(),
+            post: None,
+            client: ClientCaching::default(),
+            status_header: Some(HeaderName::from_static("x-cache")),
+            name: CacheName::new("cache"),
+            max_body: 2 * 1024 * 1024,
+            max_body_time: Duration::from_secs(10),
+            invalidate_on_write: true,
+        };
+        Self {
+            options: Arc::new(options),
+        }
+        .with_policy(|_| {})
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        change(Arc::make_mut(&mut self.options));
+        self
+    }
+
+    fn with_policy(self, change: impl FnOnce(&mut Policy)) -> Self {
+        self.with(|options| {
+            change(&mut options.policy);
+            options.identified = options.policy.clone();
+            options.identified.authorization = Sharing::Always;
+            options.identified.cookie = Sharing::Always;
+        })
+    }
+
+    /// How long a response is fresh; `None` is for ever. That of the cache's policy unless set.
+    pub fn ttl(self, ttl: impl Into<Option<Duration>>) -> Self {
+        let ttl = ttl.into().unwrap_or(FOR_EVER);
+        self.with_policy(|policy| policy.default_ttl = Some(ttl))
+    }
+
+    /// How long after its freshness a response is answered at once while one request in the background brings a new
+    /// one (RFC 5861, section 3). That of the cache's policy unless set.
+    pub fn stale_while_revalidate(self, window: Duration) -> Self {
+        self.with_policy(|policy| policy.stale_while_revalidate = some(window))
+    }
+
+    /// How long after its freshness a response is answered if the handler fails, by an error of its service or by
+    /// status 500, 502, 503 or 504 (RFC 5861, section 4). That of the cache's policy unless set.
+    pub fn stale_if_error(self, window: Duration) -> Self {
+        self.with_policy(|policy| policy.stale_if_error = some(window))
+    }
+
+    /// The namespace of the stored responses, which [`Cache::clear`] and
+    /// [`CacheHandle::clear`](crate::CacheHandle::clear) empty. That of the cache's handle unless set.
+    pub fn namespace(self, name: &str) -> Self {
+        self.with(|options| options.cache = options.cache.with_namespace(name))
+    }
+
+    /// What names a request's entry. [`UrlKey`] unless set. A request for which the builder has no name passes the
+    /// cache by.
+    ///
+    /// Whatever the builder does, the method is part of the key, HEAD counting as GET, and so is what
+    /// [`key_headers`](Self::key_headers), [`per_user`](Self::per_user) and [`post`](Self::post) add.
+    pub fn key_builder(self, builder: impl KeyBuilder<Parts>) -> Self {
+        self.with(|options| options.key = Arc::new(builder))
+    }
+
+    /// Makes these fields of the request part of the key. Not needed for fields that the handler names in `Vary`.
+    pub fn key_headers(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.with(|options| {
+            options.key_headers = names.into_iter().collect();
+            options
+                .key_headers
+                .sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+            options.key_headers.dedup();
+        })
+    }
+
+    /// Declares who a request is from, and keeps each user's responses apart. Requests with `Authorization` or cookies
+    /// for which `identity` returns a name are then cached under that name; others pass the cache by as before.
+    ///
+    /// The name must be one that the request has proved: a session or token that was **verified**, and not a part of
+    /// the request that anyone can write.
+    pub fn per_user(self, identity: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.with(|options| options.identity = Some(Arc::new(identity)))
+    }
+
+    /// Caches POST as well. The content, up to `max_bytes`, its media type and its encoding are part of the key; a
+    /// request with more passes the cache by, whole. Only for POST that changes nothing, such as a search.
+    pub fn post(self, max_bytes: usize) -> Self {
+        self.with(|options| options.post = Some(max_bytes))
+            .with_policy(|policy| {
+                if !policy.methods.contains(&Method::POST) {
+                    policy.methods.push(Method::POST);
+                }
+            })
+    }
+
+    /// Which status codes are stored. 2xx unless set; 206 and 304 never are.
+    pub fn statuses(self, predicate: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
+        self.with_policy(|policy| policy.statuses = Statuses::predicate(predicate))
+    }
+
+    /// What clients are told in `Cache-Control` where the handler says nothing.
+    pub fn client_caching(self, client: ClientCaching) -> Self {
+        self.with(|options| options.client = client)
+    }
+
+    /// Ignores the `Cache-Control` of requests. Unless set it is honoured: `no-store` passes the cache by, `no-cache`
+    /// and an age or freshness that the stored copy does not have load anew, and `only-if-cached` is answered with 504
+    /// where nothing is stored.
+    pub fn ignore_request_directives(self) -> Self {
+        self.with_policy(|policy| policy.request_directives = false)
+    }
+
+    /// The name of the plain status header, whose value is `HIT`, `MISS`, `STALE` or `BYPASS`. `X-Cache` unless set;
+    /// `None` leaves it out. `Cache-Status` says more, and is always there.
+    pub fn status_header(self, name: impl Into<Option<HeaderName>>) -> Self {
+        self.with(|options| options.status_header = name.into())
+    }
+
+    /// The name of this cache in `Cache-Status` (RFC 9211). `cache` unless set.
+    pub fn name(self, name: &str) -> Self {
+        self.with(|options| options.name = CacheName::new(name))
+    }
+
+    /// The largest body that is stored, in bytes. 2 MiB unless set. A larger one is passed on as it comes.
+    pub fn max_body(self, bytes: usize) -> Self {
+        self.with(|options| options.max_body = bytes)
+    }
+
+    /// How long a body may take to arrive, counted from the head of the response. 10 seconds unless set. One that takes
+    /// longer is passed on as it comes and not stored, and nobody waits for it any longer.
+    pub fn max_body_time(self, time: Duration) -> Self {
+        self.with(|options| options.max_body_time = time)
+    }
+
+    /// Whether a request with an unsafe method that succeeds invalidates what is stored for its URL (RFC 9111, section
+    /// 4.4). It does unless set.
+    pub fn invalidate_on_write(self, invalidate: bool) -> Self {
+        self.with(|options| options.invalidate_on_write = invalidate)
+    }
+
+    /// Stores answers that set a cookie, and hands **the same cookie to everyone**.
+    pub fn allow_set_cookie(self) -> Self {
+        self.with_policy(|policy| policy.set_cookie = Sharing::Always)
+    }
+
+    /// Shares answers to requests with `Authorization` among all, whoever they are from.
+    pub fn allow_authorization(self) -> Self {
+        self.with_policy(|policy| policy.authorization = Sharing::Always)
+    }
+
+    /// Shares answers to requests with cookies among all. Right for routes that do not look at cookies.
+    pub fn allow_cookies(self) -> Self {
+        self.with_policy(|policy| policy.cookie = Sharing::Always)
+    }
+
+    /// Stores and shares answers that say `private`.
+    pub fn allow_private(self) -> Self {
+        self.with_policy(|policy| policy.allow_private = true)
+    }
+
+    /// Stores although the response, or the request, says `no-store`.
+    pub fn allow_no_store(self) -> Self {
+        self.with_policy(|policy| policy.allow_no_store = true)
+    }
+
+    /// Stores answers with `Vary: *` as if it were not there.
+    pub fn allow_vary_any(self) -> Self {
+        self.with_policy(|policy| policy.allow_vary_any = true)
+    }
+}
+
+impl<S> Layer<S> for CacheLayer {
+    type Service = CacheService<S>;
+
+    fn layer(&self, inner: S) -> CacheService<S> {
+        CacheService::new(inner, Arc::clone(&self.options))
+    }
+}
+
+/// The longest lifetime that HTTP can speak of: 68 years.
+const FOR_EVER: Duration = Duration::from_secs(MAX_SECONDS as u64);
+
+fn some(window: Duration) -> Option<Duration> {
+    (!window.is_zero()).then_some(window)
+}

@@ -1,0 +1,79 @@
+//! Which URLs are not to be waited for: their answers were for one caller only, the last time.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use cache_engine::cache_core::{Key, Timestamp};
+
+/// How many URLs can be remembered; one more takes the place of another.
+const SLOTS: usize = 4096;
+
+/// How long a URL is remembered.
+const KEPT: Duration = Duration::from_secs(10);
+
+/// A small, lossy set of keys. What is forgotten costs a wait, what is remembered by mistake, for two keys that look
+/// alike, costs a shared load.
+pub(crate) struct Marks {
+    hasher: RandomState,
+    /// The upper half of each is a fingerprint, the lower half the deadline in units of 64 ms since `origin`.
+    slots: Box<[AtomicU64]>,
+    origin: Timestamp,
+    /// The latest deadline of all, so that nothing is hashed while nothing is marked.
+    latest: AtomicU64,
+}
+
+impl Marks {
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self {
+            hasher: RandomState::new(),
+            slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
+            origin: now,
+            latest: AtomicU64::new(0),
+        }
+    }
+
+    fn ticks(&self, now: Timestamp) -> u64 {
+        (now.saturating_since(self.origin).as_millis() as u64 >> 6) & u64::from(u32::MAX)
+    }
+
+    fn slot(&self, key: &Key) -> (&AtomicU64, u64) {
+        let hash = self.hasher.hash_one(key.as_str());
+        // The lower bits choose the slot, the upper ones are the fingerprint.
+        let index = (hash & (SLOTS as u64 - 1)) as usize;
+        (&self.slots[index], hash & !u64::from(u32::MAX))
+    }
+
+    pub(crate) fn contains(&self, key: &Key, now: Timestamp) -> bool {
+        let now = self.ticks(now);
+        if now >= self.latest.load(Ordering::Relaxed) {
+            return false;
+        }
+        let (slot, fingerprint) = self.slot(key);
+        let mark = slot.load(Ordering::Relaxed);
+        mark & !u64::from(u32::MAX) == fingerprint && mark & u64::from(u32::MAX) > now
+    }
+
+    pub(crate) fn insert(&self, key: &Key, now: Timestamp) {
+        let deadline = self.ticks(now + KEPT) + 1;
+        let (slot, fingerprint) = self.slot(key);
+        slot.store(fingerprint | deadline, Ordering::Relaxed);
+        self.latest.fetch_max(deadline, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remove(&self, key: &Key) {
+        let (slot, fingerprint) = self.slot(key);
+        let mark = slot.load(Ordering::Relaxed);
+        if mark & !u64::from(u32::MAX) == fingerprint {
+            // Somebody else's mark that came in between stays.
+            let _ = slot.compare_exchange(mark, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for Marks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Marks").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,187 @@
+//! What a layer is set to.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_engine::Cache;
+use cache_engine::cache_core::{Error, Key, KeyBuilder, KeyName, Timestamp};
+use cache_http::{CacheName, Normalization, Policy, Reason, request_bypass, variant_key};
+use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method};
+
+use crate::client::ClientCaching;
+use crate::coder::ResponseCoder;
+use crate::key::push_word;
+use crate::marks::Marks;
+
+pub(crate) type Identity = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
+
+/// What a layer is set to.
+#[derive(Clone)]
+pub(crate) struct Options {
+    pub(crate) cache: Cache<ResponseCoder>,
+    pub(crate) policy: Policy,
+    /// For requests whose identity is part of their key.
+    pub(crate) identified: Policy,
+    pub(crate) key: Arc<dyn KeyBuilder<Parts>>,
+    pub(crate) key_headers: Vec<HeaderName>,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) normalization: Normalization,
+    /// The most bytes of a POST's content that are taken into the key.
+    pub(crate) post: Option<usize>,
+    pub(crate) client: ClientCaching,
+    pub(crate) status_header: Option<HeaderName>,
+    pub(crate) name: CacheName,
+    pub(crate) max_body: usize,
+    pub(crate) max_body_time: Duration,
+    pub(crate) invalidate_on_write: bool,
+    pub(crate) marks: Arc<Marks>,
+}
+
+impl Options {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.cache.now()
+    }
+
+    /// Who the request is from, if the route declares identities.
+    pub(crate) fn identity(&self, request: &Parts) -> Option<String> {
+        self.identity.as_ref().and_then(|identity| identity(request))
+    }
+
+    pub(crate) fn policy(&self, identity: Option<&str>) -> &Policy {
+        if identity.is_some() {
+            &self.identified
+        } else {
+            &self.policy
+        }
+    }
+
+    /// Why a request passes the cache by.
+    pub(crate) fn bypass(&self, policy: &Policy, request: &Parts) -> Option<Bypass> {
+        if !self.cache.is_enabled() {
+            return Some(Bypass::Disabled);
+        }
+        if let Some(reason) = request_bypass(policy, &request.method, &request.headers) {
+            return Some(Bypass::Refused(reason));
+        }
+        let headers = &request.headers;
+        if headers.contains_key(UPGRADE) {
+            return Some(Bypass::Upgrade);
+        }
+        // Not for a cache to evaluate (RFC 9111, section 4.3.2), so the handler is to see them.
+        (headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE)).then_some(Bypass::Precondition)
+    }
+
+    /// The key of a request. `content` is the content of a POST.
+    pub(crate) fn key(&self, request: &Parts, identity: Option<&str>, content: Option<&[u8]>) -> Result<Key, Error> {
+        let built = self.key.build(request)?;
+        let mut name = String::with_capacity(built.as_str().len() + 8);
+        // What stands before the builder's own name has a fixed number of words for one method of one layer, so no
+        // name can be taken for another.
+        name.push_str(match request.method {
+            Method::HEAD => "GET",
+            _ => request.method.as_str(),
+        });
+        name.push(' ');
+        if self.identity.is_some() {
+            name.push_str("user");
+            if let Some(identity) = identity {
+                name.push('=');
+                push_word(&mut name, identity.as_bytes());
+            }
+            name.push(' ');
+        }
+        if !self.key_headers.is_empty() {
+            name.push_str(&variant_key(&self.key_headers, &request.headers, &self.normalization));
+            name.push(' ');
+        }
+        let Some(content) = content else {
+            name.push_str(built.as_str());
+            return Ok(self.cache.key(standing_for(name, &built)));
+        };
+        let media_type = [http::header::CONTENT_TYPE, http::header::CONTENT_ENCODING];
+        name.push_str(&variant_key(&media_type, &request.headers, &Normalization::default()));
+        name.push_str(" body=");
+        let digest = cache_engine::cache_core::ETag::of_content(content);
+        push_word(&mut name, digest.opaque());
+        name.push(' ');
+        name.push_str(built.as_str());
+        // Contents with the same digest are told apart when the record is read.
+        let mut identity = Vec::with_capacity(name.len() + built.identity().len() + content.len() + 8);
+        identity.extend_from_slice(&(name.len() as u64).to_be_bytes());
+        identity.extend_from_slice(name.as_bytes());
+        identity.extend_from_slice(&(built.identity().len() as u64).to_be_bytes());
+        identity.extend_from_slice(built.identity());
+        identity.extend_from_slice(content);
+        Ok(self.cache.key(KeyName::with_identity(name, identity)))
+    }
+
+    /// The keys under which answers to GET may be stored that an exchange with this request head is about.
+    pub(crate) fn keys_of(&self, request: &Parts) -> Result<Vec<Key>, Error> {
+        let mut keys = vec![self.key(request, None, None)?];
+        if let Some(identity) = self.identity(request) {
+            keys.push(self.key(request, Some(&identity), None)?);
+        }
+        Ok(keys)
+    }
+
+    /// The key of the response that a request selects among `variants`.
+    pub(crate) fn variant(&self, variants: &crate::Variants, primary: &Key, request: &HeaderMap) -> Key {
+        variants.key(&self.cache, primary, request, &self.normalization)
+    }
+}
+
+/// A name that stands for what the builder's name stood for.
+fn standing_for(name: String, built: &KeyName) -> KeyName {
+    if built.identity() == built.as_str().as_bytes() {
+        return KeyName::from(name);
+    }
+    let mut identity = (name.len() as u64).to_be_bytes().to_vec();
+    identity.extend_from_slice(name.as_bytes());
+    identity.extend_from_slice(built.identity());
+    KeyName::with_identity(name, identity)
+}
+
+/// Why a request passes the cache by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bypass {
+    Disabled,
+    Refused(Reason),
+    Upgrade,
+    Precondition,
+    NoKey,
+    TooLarge,
+}
+
+impl Bypass {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Refused(reason) => reason.as_str(),
+            Self::Upgrade => "upgrade",
+            Self::Precondition => "precondition",
+            Self::NoKey => "no-key",
+            Self::TooLarge => "request-too-large",
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("cache", &self.cache)
+            .field("policy", &self.policy)
+            .field("key_headers", &self.key_headers)
+            .field("per_user", &self.identity.is_some())
+            .field("post", &self.post)
+            .field("client", &self.client)
+            .field("status_header", &self.status_header)
+            .field("name", &self.name)
+            .field("max_body", &self.max_body)
+            .field("max_body_time", &self.max_body_time)
+            .field("invalidate_on_write", &self.invalidate_on_write)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,330 @@
+//! The service: what becomes of a request.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::resume_unwind;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::BoxError;
+use axum::body::Body;
+use bytes::Bytes;
+use cache_engine::Refresh;
+use cache_engine::cache_core::Key;
+use cache_http::{Forward, RequestDirectives};
+use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
+use tokio::sync::oneshot;
+use tower::ServiceExt;
+use tower_service::Service;
+
+use crate::answer::answer;
+use crate::content::{Content, take_content};
+use crate::control::Control;
+use crate::extract::LayerHandle;
+use crate::find::{Found, Place};
+use crate::invalidate::{INVALIDATION_FAILED, Write};
+use crate::judge::{Asked, judge};
+use crate::load::{Answer, Load, reported};
+use crate::options::{Bypass, Options};
+use crate::report::Report;
+use crate::stored::Stored;
+
+/// What [`CacheLayer`](crate::CacheLayer) makes of a service.
+///
+/// It is always ready: the readiness of the inner service is waited for where it is called, so a hit needs none.
+#[derive(Clone)]
+pub struct CacheService<S> {
+    inner: S,
+    options: Arc<Options>,
+}
+
+impl<S> CacheService<S> {
+    pub(crate) fn new(inner: S, options: Arc<Options>) -> Self {
+        Self { inner, options }
+    }
+}
+
+impl<S> fmt::Debug for CacheService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheService")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, A, B> Service<Request<A>> for CacheService<S>
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    A: http_body::Body<Data = Bytes> + Send + 'static,
+    A::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let inner = self.inner.clone();
+        let options = Arc::clone(&self.options);
+        Box::pin(respond(options, inner, request.map(Body::new)))
+    }
+}
+
+async fn respond<S, B>(options: Arc<Options>, inner: S, request: Request<Body>) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let (parts, mut body) = request.into_parts();
+    let identity = options.identity(&parts);
+    let policy = options.policy(identity.as_deref());
+    if let Some(bypass) = options.bypass(policy, &parts) {
+        return pass_by(options, inner, Request::from_parts(parts, body), bypass).await;
+    }
+    let mut content = None;
+    if parts.method == Method::POST {
+        match take_content(body, options.post.unwrap_or(0)).await {
+            Content::Whole(bytes) => {
+                body = Body::from(bytes.clone());
+                content = Some(bytes);
+            }
+            Content::Other(body) => {
+                return pass_by(options, inner, Request::from_parts(parts, body), Bypass::TooLarge).await;
+            }
+        }
+    }
+    let Ok(key) = options.key(&parts, identity.as_deref(), content.as_deref()) else {
+        return pass_by(options, inner, Request::from_parts(parts, body), Bypass::NoKey).await;
+    };
+    let directives = (policy.request_directives && parts.headers.contains_key(CACHE_CONTROL))
+        .then(|| RequestDirectives::of(&parts.headers));
+    let identified = identity.is_some();
+
+    let only_if_cached = directives.as_ref().is_some_and(|directives| directives.only_if_cached);
+    let is_marked = options.marks.contains(&key, options.now());
+    if only_if_cached || is_marked || parts.method == Method::HEAD {
+        let glanced = options.glance(&key, &parts.headers, directives.as_ref()).await;
+        let detail = glanced.is_err().then_some("outage");
+        if let Ok(Some(stored)) = glanced {
+            return Ok(hit(&options, &parts, &stored, None));
+        }
+        if only_if_cached {
+            return Ok(unavailable(&options));
+        }
+        let report = Report::miss(Forward::UriMiss).detail(detail);
+        let asked = asked(&parts, identified, directives);
+        return alone(
+            options,
+            inner,
+            Request::from_parts(parts, body),
+            asked,
+            Some(key),
+            report,
+        )
+        .await;
+    }
+
+    match options.find(key, &parts.headers, directives.as_ref()).await {
+        Found::Hit { stored, collapsed } => Ok(hit(&options, &parts, &stored, collapsed)),
+        Found::Stale { stored, refresh, place } => {
+            let response = hit(&options, &parts, &stored, None);
+            if let Some(refresh) = refresh {
+                let asked = asked(&parts, identified, directives);
+                start_refresh(&options, inner, Request::from_parts(parts, body), asked, place, refresh);
+            }
+            Ok(response)
+        }
+        Found::Lead { fill, forward, place } => {
+            let (caller, answer) = oneshot::channel();
+            let load = Load {
+                asked: asked(&parts, identified, directives),
+                options: Arc::clone(&options),
+                place,
+                fill,
+                forward,
+                caller: Some(caller),
+            };
+            let request = request_to_store(&options, Request::from_parts(parts, body));
+            options.cache.spawn(load.run(inner, request));
+            match answer.await {
+                Ok(Answer::Response(response)) => Ok(response),
+                Ok(Answer::Failed(error)) => Err(error),
+                Ok(Answer::Panicked(panic)) => resume_unwind(panic),
+                // The runtime is being shut down.
+                Err(_) => Ok(empty(StatusCode::SERVICE_UNAVAILABLE)),
+            }
+        }
+        Found::Alone(forward) => {
+            let asked = asked(&parts, identified, directives);
+            let report = Report::miss(forward);
+            alone(options, inner, Request::from_parts(parts, body), asked, None, report).await
+        }
+    }
+}
+
+fn asked(parts: &Parts, identified: bool, directives: Option<RequestDirectives>) -> Asked {
+    Asked {
+        method: parts.method.clone(),
+        headers: parts.headers.clone(),
+        identified,
+        directives: directives.unwrap_or_default(),
+    }
+}
+
+/// Answers from the store.
+fn hit(options: &Options, parts: &Parts, stored: &Stored, collapsed: Option<Forward>) -> Response<Body> {
+    let Stored::Response(response) = stored else {
+        return empty(StatusCode::SERVICE_UNAVAILABLE);
+    };
+    let now = options.now();
+    let ttl = response.lifetime.ttl_seconds(now);
+    let report = match collapsed {
+        _ if !response.lifetime.is_fresh(now) => Report::stale(ttl),
+        Some(forward) => Report::collapsed(forward),
+        None => Report::hit(ttl),
+    };
+    answer(options, &parts.method, &parts.headers, response, now, true, &report)
+}
+
+/// Calls the inner service as if there were no layer.
+async fn call<S, B>(
+    options: &Arc<Options>,
+    inner: S,
+    mut request: Request<Body>,
+) -> Result<(Response<Body>, Option<Control>), S::Error>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    request.extensions_mut().insert(LayerHandle(Arc::clone(options)));
+    let mut response = inner.oneshot(request).await?.map(Body::new);
+    let control = response.extensions_mut().remove::<Control>();
+    Ok((response, control))
+}
+
+/// The request has nothing to do with the cache, unless it changes something.
+async fn pass_by<S, B>(
+    options: Arc<Options>,
+    inner: S,
+    request: Request<Body>,
+    bypass: Bypass,
+) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let (parts, body) = request.into_parts();
+    let write = options.invalidate_on_write.then(|| Write::of(&parts)).flatten();
+    let (response, _) = call(&options, inner, Request::from_parts(parts, body)).await?;
+    let (head, body) = response.into_parts();
+    let mut report = Report::bypass(bypass);
+    if let Some(write) = write
+        && write.succeeded(&options, &head, &[], &[]).await.is_err()
+    {
+        report = report.detail(Some(INVALIDATION_FAILED));
+    }
+    Ok(reported(&options, head, body, &report))
+}
+
+/// Nobody waits for the answer, and it is not stored.
+async fn alone<S, B>(
+    options: Arc<Options>,
+    inner: S,
+    request: Request<Body>,
+    asked: Asked,
+    marked: Option<Key>,
+    mut report: Report,
+) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let (response, control) = call(&options, inner, request).await?;
+    let (head, body) = response.into_parts();
+    if asked.method != Method::HEAD {
+        let size = body.size_hint();
+        match judge(&options, &asked, &head, &size, control, options.now()) {
+            // The next one is worth waiting for again.
+            Ok(_) => {
+                if let Some(key) = marked
+                    && size.exact().is_some()
+                {
+                    options.marks.remove(&key);
+                }
+            }
+            Err(refusal) => report = report.detail(Some(refusal.detail)),
+        }
+    }
+    Ok(reported(&options, head, body, &report))
+}
+
+/// Refreshes a stale response in the background.
+fn start_refresh<S, B>(
+    options: &Arc<Options>,
+    inner: S,
+    request: Request<Body>,
+    asked: Asked,
+    place: Place,
+    refresh: Refresh<Stored>,
+) where
+    S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let request = request_to_store(options, request);
+    let owned = Arc::clone(options);
+    options.cache.spawn(async move {
+        if let Some(fill) = owned.cache.begin_refresh(refresh).await {
+            let load = Load {
+                options: owned,
+                asked,
+                place,
+                fill,
+                forward: Forward::Stale,
+                caller: None,
+            };
+            load.run(inner, request).await;
+        }
+    });
+}
+
+/// The request as the handler is to see it: its answer is for everyone, so it must be whole.
+fn request_to_store(options: &Arc<Options>, mut request: Request<Body>) -> Request<Body> {
+    for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
+        request.headers_mut().remove(name);
+    }
+    request.extensions_mut().insert(LayerHandle(Arc::clone(options)));
+    request
+}
+
+/// RFC 9111, section 5.2.1.7.
+fn unavailable(options: &Options) -> Response<Body> {
+    let mut response = empty(StatusCode::GATEWAY_TIMEOUT);
+    Report::generated("only-if-cached").write(options, response.headers_mut());
+    response
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,176 @@
+//! What the cache holds under the key of a request.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cache_engine::Cache;
+use cache_engine::cache_core::{ETag, Key, Windows};
+use cache_http::{Lifetime, Normalization, Policy, Validators, prepare_for_store, variant_key};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, ETAG};
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+/// What the cache holds under the key of a request.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Stored {
+    /// A response.
+    Response(StoredResponse),
+    /// Where to look for the response that the request selects.
+    Variants(Variants),
+}
+
+/// A complete response as it is stored: status, headers in their order, body, and what a hit needs to know of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredResponse {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) validators: Validators,
+    /// The handler spoke to clients about caching, so the layer does not.
+    pub(crate) has_cache_control: bool,
+}
+
+impl StoredResponse {
+    pub(crate) fn new(status: StatusCode, headers: HeaderMap, body: Bytes, lifetime: Lifetime) -> Self {
+        Self {
+            status,
+            validators: Validators::of(&headers),
+            has_cache_control: headers.contains_key(CACHE_CONTROL),
+            headers,
+            body,
+            lifetime,
+        }
+    }
+
+    /// Makes a handler's answer ready to be stored: without the fields of one connection, with `Date`, and where it
+    /// has content, with `Content-Length` and an entity-tag of it unless the handler gave one.
+    pub(crate) fn prepare(policy: &Policy, head: &Parts, body: Bytes, lifetime: Lifetime) -> Self {
+        let mut headers = head.headers.clone();
+        prepare_for_store(policy, &mut headers, lifetime.response_time);
+        if head.status.is_success() && head.status != StatusCode::NO_CONTENT {
+            if !headers.contains_key(CONTENT_LENGTH) {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+            }
+            if !headers.contains_key(ETAG)
+                && let Ok(tag) = HeaderValue::from_bytes(&ETag::of_content(&body).to_bytes())
+            {
+                headers.insert(ETAG, tag);
+            }
+        }
+        Self::new(head.status, headers, body, lifetime)
+    }
+
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// How long it is fresh, and how it may be used after that.
+    #[must_use]
+    pub fn lifetime(&self) -> &Lifetime {
+        &self.lifetime
+    }
+}
+
+/// How long a store keeps a response with this lifetime, and what for.
+pub(crate) fn windows(lifetime: &Lifetime) -> Windows {
+    let windows = Windows::new(lifetime.fresh.saturating_sub(lifetime.initial_age));
+    if lifetime.must_revalidate {
+        return windows;
+    }
+    windows
+        .with_stale_while_revalidate(lifetime.stale_while_revalidate.unwrap_or_default())
+        .with_stale_if_error(lifetime.stale_if_error.unwrap_or_default())
+}
+
+/// Stands under the key of a request whose responses are kept elsewhere: one for each selection of request fields
+/// that `Vary` names, or in the namespace that the handler chose.
+///
+/// The generation is part of the keys of the responses. It is random and new with each marker, so what an invalidation
+/// of the marker has cut off is never found again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variants {
+    pub(crate) fields: Vec<HeaderName>,
+    pub(crate) namespace: Option<Box<str>>,
+    pub(crate) generation: u128,
+}
+
+impl Variants {
+    pub(crate) fn new(fields: Vec<HeaderName>, namespace: Option<Box<str>>) -> Self {
+        Self {
+            fields,
+            namespace,
+            generation: fastrand::u128(..),
+        }
+    }
+
+    /// The request fields that select a response.
+    #[must_use]
+    pub fn fields(&self) -> &[HeaderName] {
+        &self.fields
+    }
+
+    /// The namespace of the responses, if it is another one than the marker's.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    /// Whether responses that vary by `fields` can be kept under this marker.
+    pub(crate) fn covers(&self, fields: &[HeaderName], namespace: Option<&str>) -> bool {
+        self.namespace() == namespace && fields.iter().all(|field| self.fields.contains(field))
+    }
+
+    /// A marker for responses that vary by `fields` as well.
+    pub(crate) fn widened(&self, fields: &[HeaderName], namespace: Option<Box<str>>) -> Self {
+        let mut all = self.fields.clone();
+        all.extend(fields.iter().filter(|field| !self.fields.contains(field)).cloned());
+        all.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        Self::new(all, namespace)
+    }
+
+    /// The key of the response that a request with these headers selects.
+    pub(crate) fn key<C>(
+        &self,
+        cache: &Cache<C>,
+        primary: &Key,
+        request: &HeaderMap,
+        normalization: &Normalization,
+    ) -> Key {
+        let mut name = String::with_capacity(primary.name().len() + 64);
+        name.push_str(primary.name());
+        // Writing to a string cannot fail.
+        let _ = write!(name, " #{:032x} ", self.generation);
+        name.push_str(&variant_key(&self.fields, request, normalization));
+        match &self.namespace {
+            Some(namespace) => cache.with_namespace(namespace).key(name),
+            None => primary.namespace().key(name),
+        }
+    }
+}
+
+/// How long a marker is kept: longer than what it leads to, since a response is out of reach once its marker is gone.
+pub(crate) fn marker_windows(response: &Windows) -> Windows {
+    const LEAST: Duration = Duration::from_secs(24 * 60 * 60);
+    let kept = response.fresh.map(|fresh| {
+        let stale = response.stale_while_revalidate.max(response.stale_if_error);
+        fresh.saturating_add(stale).saturating_mul(2).max(LEAST)
+    });
+    Windows::new(kept)
+}

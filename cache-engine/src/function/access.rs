@@ -1,0 +1,126 @@
+//! Which cache and which coder a function uses.
+
+use std::borrow::Borrow;
+use std::ops::Deref;
+
+use crate::Cache;
+
+/// What `cache = …` may name: a [`Cache`], or whatever dereferences to one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a cache",
+    label = "not a cache",
+    note = "`cache = …` takes a `Cache`, or what dereferences to one: a reference, an `Arc`, a `LazyLock`, axum's `State`"
+)]
+pub trait AsCache {
+    type Coder;
+
+    fn as_cache(&self) -> &Cache<Self::Coder>;
+}
+
+impl<C> AsCache for Cache<C> {
+    type Coder = C;
+
+    fn as_cache(&self) -> &Self {
+        self
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<P> AsCache for P
+where
+    P: Deref,
+    P::Target: AsCache,
+{
+    type Coder = <P::Target as AsCache>::Coder;
+
+    fn as_cache(&self) -> &Cache<Self::Coder> {
+        self.deref().as_cache()
+    }
+}
+
+/// The default cache.
+///
+/// # Panics
+/// There is none.
+#[must_use]
+#[track_caller]
+pub fn default_cache(module: &str, function: &str) -> &'static Cache {
+    match crate::default_cache() {
+        Some(cache) => cache,
+        None => panic!(
+            "`{module}::{function}` is to use the default cache, and none is set: call \
+             `cache_engine::set_default_cache` before, or name a cache with `cache = …`"
+        ),
+    }
+}
+
+/// Where the coder comes from.
+pub trait Coding<C> {
+    type Coder: Send + Sync + 'static;
+
+    fn coder<'a>(&'a self, cache: &'a Cache<C>) -> &'a Self::Coder;
+
+    /// A handle with this coder.
+    fn handle(self, cache: &Cache<C>) -> Cache<Self::Coder>;
+}
+
+/// The cache's own coder.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnCoder;
+
+impl<C: Send + Sync + 'static> Coding<C> for OwnCoder {
+    type Coder = C;
+
+    fn coder<'a>(&'a self, cache: &'a Cache<C>) -> &'a C {
+        cache.coder()
+    }
+
+    fn handle(self, cache: &Cache<C>) -> Cache<C> {
+        cache.clone()
+    }
+}
+
+/// The coder of `coder = …`.
+#[derive(Debug, Clone, Copy)]
+pub struct GivenCoder<D>(pub D);
+
+impl<C, D: Send + Sync + 'static> Coding<C> for GivenCoder<D> {
+    type Coder = D;
+
+    fn coder<'a>(&'a self, _: &'a Cache<C>) -> &'a D {
+        &self.0
+    }
+
+    fn handle(self, cache: &Cache<C>) -> Cache<D> {
+        cache.with_coder(self.0)
+    }
+}
+
+/// What a load that outlives its caller takes along of what it borrows: a clone.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is borrowed by a load that outlives the call, and cannot be cloned for it",
+    label = "borrowed here, and must be `Clone + Send + Sync + 'static`",
+    note = "with `stale` or `detached`, the load goes on when the call has ended, so it clones what it borrows",
+    note = "make the type `Clone`, take an `Arc`, or write `detached = false`: one caller then waits for the refresh"
+)]
+pub trait Own: ToOwned {}
+
+#[diagnostic::do_not_recommend]
+impl<T> Own for T
+where
+    T: ToOwned + ?Sized,
+    T::Owned: Send + Sync + 'static,
+{
+}
+
+/// A clone.
+#[must_use]
+pub fn own<T: Own + ?Sized>(borrowed: &T) -> T::Owned {
+    borrowed.to_owned()
+}
+
+/// What was borrowed, of a clone.
+#[must_use]
+pub fn borrow<T: ?Sized, O: Borrow<T>>(owned: &O) -> &T {
+    owned.borrow()
+}

@@ -1,0 +1,57 @@
+//! The entry of one call, apart from the call.
+
+use cache_core::{Error, Key};
+
+use crate::Cache;
+
+/// The cache entry of a call of a `#[cached]` function.
+///
+/// `#[cached]` puts beside a function `find` one that is called `find_entry`, takes the same arguments, and gives this.
+///
+/// ```
+/// use cache_engine::{Cache, cached};
+/// # use cache_memory::MemoryBackend;
+///
+/// #[cached(cache = cache, skip(cache))]
+/// async fn find(cache: &Cache, id: u64) -> String {
+///     format!("item {id}")
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let cache = Cache::builder(MemoryBackend::default()).build();
+/// find(&cache, 7).await;
+/// find_entry(&cache, 7).invalidate().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "an entry does nothing until it is asked to"]
+pub struct CachedEntry {
+    pub(super) cache: Cache<()>,
+    pub(super) key: Result<Key, Error>,
+}
+
+impl CachedEntry {
+    #[doc(hidden)]
+    pub fn new<C>(cache: &Cache<C>, key: Result<Key, Error>) -> Self {
+        Self {
+            cache: cache.with_coder(()),
+            key,
+        }
+    }
+
+    /// The entry's key.
+    ///
+    /// # Errors
+    /// An argument has no serial form. Such a call is not cached.
+    pub fn key(&self) -> Result<&Key, Error> {
+        self.key.as_ref().map_err(Clone::clone)
+    }
+
+    /// Invalidates the entry, as [`Cache::invalidate`] does.
+    ///
+    /// # Errors
+    /// As [`Cache::invalidate`], and as [`key`](Self::key).
+    pub async fn invalidate(&self) -> Result<(), Error> {
+        self.cache.invalidate(self.key()?).await
+    }
+}

@@ -1,0 +1,265 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use cache_core::{
+    Backend, Capabilities, EntryKind, Envelope, Error, ErrorKind, Key, Record, Scope, SetMode, SetOptions, SetOutcome,
+    Value, Version, async_trait,
+};
+use cache_memory::MemoryBackend;
+
+use super::{Gate, TokioClock, memory};
+
+/// A store that is not in this process as far as the engine can tell: it takes bytes only, and each of its calls can
+/// be held up, fail, or never be answered.
+#[derive(Clone)]
+pub struct Remote(Arc<Inner>);
+
+struct Inner {
+    store: MemoryBackend,
+    plan: Mutex<Box<dyn FnMut(&Call) -> Fate + Send>>,
+    calls: Mutex<Vec<Call>>,
+    keys: Mutex<BTreeMap<String, Key>>,
+    ignores_modes: bool,
+}
+
+/// A call of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// `get`, `set`, `delete`, `delete_if`, `get_many` or `clear`.
+    pub operation: &'static str,
+    pub key: String,
+    /// What is written.
+    pub writes: Option<EntryKind>,
+}
+
+impl Call {
+    pub fn is(&self, operation: &str) -> bool {
+        self.operation == operation
+    }
+
+    pub fn writes(&self, kind: EntryKind) -> bool {
+        self.writes == Some(kind)
+    }
+}
+
+/// What becomes of a call.
+#[derive(Debug, Clone)]
+pub enum Fate {
+    Pass,
+    /// Nothing is done.
+    Fail(ErrorKind),
+    /// It is carried out, and then reported as failed.
+    FailAfter(ErrorKind),
+    /// It is carried out once the gate is open.
+    Hold(Gate),
+    /// It is carried out, and answered once the gate is open.
+    HoldAnswer(Gate),
+    /// It is never carried out nor answered.
+    Freeze,
+    /// It is carried out after so many turns of the scheduler, and answered after so many more.
+    Yield(usize, usize),
+}
+
+impl Remote {
+    pub fn new() -> Self {
+        Self::over(memory(TokioClock::new()))
+    }
+
+    pub fn over(store: MemoryBackend) -> Self {
+        Self::build(store, false)
+    }
+
+    /// A store that writes always, whatever the mode: what caches without fences do.
+    pub fn ignoring_modes() -> Self {
+        Self::build(memory(TokioClock::new()), true)
+    }
+
+    fn build(store: MemoryBackend, ignores_modes: bool) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            plan: Mutex::new(Box::new(|_| Fate::Pass)),
+            calls: Mutex::default(),
+            keys: Mutex::default(),
+            ignores_modes,
+        }))
+    }
+
+    /// Lets `plan` decide what becomes of each call from now on.
+    pub fn plan(&self, plan: impl FnMut(&Call) -> Fate + Send + 'static) {
+        *self.0.plan.lock().unwrap() = Box::new(plan);
+    }
+
+    /// Every call has this fate from now on.
+    pub fn always(&self, fate: Fate) {
+        self.plan(move |_| fate.clone());
+    }
+
+    /// The first call from now on that `which` holds for has this fate, all others pass.
+    pub fn once(&self, fate: Fate, which: impl Fn(&Call) -> bool + Send + 'static) {
+        let mut fate = Some(fate);
+        self.plan(move |call| {
+            if which(call) {
+                fate.take().unwrap_or(Fate::Pass)
+            } else {
+                Fate::Pass
+            }
+        });
+    }
+
+    /// The calls since this was called last.
+    pub fn take_calls(&self) -> Vec<Call> {
+        std::mem::take(&mut self.0.calls.lock().unwrap())
+    }
+
+    /// Puts `bytes` under `key`, past all plans.
+    pub async fn plant(&self, key: &Key, bytes: impl Into<Bytes>, options: SetOptions) {
+        self.remember(key);
+        let outcome = self
+            .0
+            .store
+            .set(key, Value::Bytes(bytes.into()), options)
+            .await
+            .unwrap();
+        assert!(matches!(outcome, SetOutcome::Stored(_)));
+    }
+
+    /// What is under `key`, past all plans.
+    pub async fn peek(&self, key: &Key) -> Option<Envelope> {
+        let record = self.0.store.get(key).await.unwrap()?;
+        Envelope::decode(record.value.as_bytes().unwrap(), key).ok()
+    }
+
+    /// Removes what is under `key`, past all plans and caches: as another process on the store would.
+    pub async fn remove(&self, key: &Key) -> bool {
+        self.0.store.delete(key).await.unwrap()
+    }
+
+    /// All leases that the store holds now.
+    pub async fn leases(&self) -> Vec<String> {
+        let keys: Vec<Key> = self.0.keys.lock().unwrap().values().cloned().collect();
+        let mut leases = Vec::new();
+        for key in keys {
+            if self
+                .peek(&key)
+                .await
+                .is_some_and(|envelope| envelope.kind == EntryKind::Lease)
+            {
+                leases.push(key.as_str().to_owned());
+            }
+        }
+        leases
+    }
+
+    fn remember(&self, key: &Key) {
+        self.0.keys.lock().unwrap().insert(key.as_str().to_owned(), key.clone());
+    }
+
+    async fn call<R>(
+        &self,
+        operation: &'static str,
+        key: &Key,
+        value: Option<&Value>,
+        work: impl Future<Output = Result<R, Error>>,
+    ) -> Result<R, Error> {
+        let writes = value
+            .map(|value| value.as_bytes().expect("objects are never handed to such a store"))
+            .and_then(|bytes| Envelope::decode(bytes, key).ok())
+            .map(|envelope| envelope.kind);
+        self.remember(key);
+        self.perform(operation, key.as_str(), writes, work).await
+    }
+
+    async fn perform<R>(
+        &self,
+        operation: &'static str,
+        key: &str,
+        writes: Option<EntryKind>,
+        work: impl Future<Output = Result<R, Error>>,
+    ) -> Result<R, Error> {
+        let call = Call {
+            operation,
+            key: key.to_owned(),
+            writes,
+        };
+        let fate = (self.0.plan.lock().unwrap())(&call);
+        self.0.calls.lock().unwrap().push(call);
+        let failed = |kind| Err(Error::new(kind, "as planned").with_operation(operation));
+        match fate {
+            Fate::Pass => work.await,
+            Fate::Fail(kind) => failed(kind),
+            Fate::FailAfter(kind) => {
+                let _ = work.await;
+                failed(kind)
+            }
+            Fate::Hold(gate) => {
+                gate.pass().await;
+                work.await
+            }
+            Fate::HoldAnswer(gate) => {
+                let answer = work.await;
+                gate.pass().await;
+                answer
+            }
+            Fate::Freeze => std::future::pending().await,
+            Fate::Yield(before, after) => {
+                for _ in 0..before {
+                    tokio::task::yield_now().await;
+                }
+                let answer = work.await;
+                for _ in 0..after {
+                    tokio::task::yield_now().await;
+                }
+                answer
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Remote").field(&self.0.store).finish()
+    }
+}
+
+#[async_trait]
+impl Backend for Remote {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
+        self.call("get", key, None, self.0.store.get(key)).await
+    }
+
+    async fn set(&self, key: &Key, value: Value, mut options: SetOptions) -> Result<SetOutcome, Error> {
+        if self.0.ignores_modes {
+            options.mode = SetMode::Always;
+        }
+        let work = self.0.store.set(key, value.clone(), options);
+        self.call("set", key, Some(&value), work).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<bool, Error> {
+        self.call("delete", key, None, self.0.store.delete(key)).await
+    }
+
+    async fn delete_if(&self, key: &Key, version: Version) -> Result<bool, Error> {
+        self.call("delete_if", key, None, self.0.store.delete_if(key, version))
+            .await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
+        self.perform("get_many", "", None, self.0.store.get_many(keys)).await
+    }
+
+    async fn clear(&self, scope: &Scope) -> Result<u64, Error> {
+        self.perform("clear", scope.as_str(), None, self.0.store.clear(scope))
+            .await
+    }
+
+    fn name(&self) -> &'static str {
+        "remote"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default().with_clear(true)
+    }
+}

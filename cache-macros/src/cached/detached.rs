@@ -1,0 +1,65 @@
+//! A body that outlives the call: what it borrows is cloned for it.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{FnArg, ItemFn, Pat, Path, Type};
+
+use super::options::Options;
+use crate::arguments::borrows;
+use crate::mentions::rename_self;
+use crate::options::Errors;
+
+/// Code that clones what is borrowed, and the body that uses the clones.
+pub(super) fn body(function: &ItemFn, options: &Options, root: &Path) -> syn::Result<(TokenStream, TokenStream)> {
+    let why = if options.stale.is_some() {
+        "with `stale`, a value is refreshed after the call has returned"
+    } else {
+        "a `detached` load goes on when the call has ended"
+    };
+    let mut errors = Errors::default();
+    let mut clones = TokenStream::new();
+    let mut borrowed = TokenStream::new();
+    let mut block = (*function.block).clone();
+    for argument in &function.sig.inputs {
+        match argument {
+            FnArg::Receiver(receiver) if receiver.reference.is_some() && receiver.mutability.is_none() => {
+                let this = Ident::new("this", Span::mixed_site());
+                clones.extend(quote_spanned! {receiver.span()=>
+                    let #this = #root::__private::own(self);
+                });
+                borrowed.extend(quote! { let #this: &Self = #root::__private::borrow(&#this); });
+                rename_self(&mut block, &this);
+            }
+            FnArg::Receiver(receiver) if receiver.colon_token.is_some() && borrows(&receiver.ty).is_none() => {}
+            FnArg::Receiver(receiver) => errors.at(
+                receiver.span(),
+                format!("{why}, so the method takes `&self`, which is cloned for it; or write `detached = false`"),
+            ),
+            FnArg::Typed(argument) => match (&*argument.ty, &*argument.pat) {
+                (ty, _) if borrows(ty).is_none() => {}
+                (Type::Reference(reference), Pat::Ident(pattern))
+                    if reference.mutability.is_none() && borrows(&reference.elem).is_none() =>
+                {
+                    let (name, ty, mutability) = (&pattern.ident, &reference.elem, &pattern.mutability);
+                    let clone = format_ident!("own_{}", syn::ext::IdentExt::unraw(name), span = Span::mixed_site());
+                    clones.extend(quote_spanned! {argument.ty.span()=>
+                        let #clone = #root::__private::own(#name);
+                    });
+                    borrowed.extend(quote! {
+                        #[allow(unused_variables, unused_mut)]
+                        let #mutability #name: &#ty = #root::__private::borrow(&#clone);
+                    });
+                }
+                (ty, _) => errors.at(
+                    borrows(ty).unwrap_or_else(|| ty.span()),
+                    format!(
+                        "{why}, so it cannot borrow this: take an owned value, or a plain `&T`, which is cloned for it; \
+                         or write `detached = false`"
+                    ),
+                ),
+            },
+        }
+    }
+    errors.finish((clones, quote!(async move { #borrowed #block })))
+}

@@ -1,0 +1,124 @@
+//! `name = value`, `name(…)` and `name`, separated by commas.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::parse::ParseStream;
+use syn::spanned::Spanned;
+use syn::{Error, Expr, ExprLit, Lit, LitStr, Path, Token};
+
+use crate::duration;
+
+/// Collects errors, so that all of them are reported at once.
+#[derive(Default)]
+pub(crate) struct Errors(Option<Error>);
+
+impl Errors {
+    pub(crate) fn add(&mut self, error: Error) {
+        match &mut self.0 {
+            Some(errors) => errors.combine(error),
+            none => *none = Some(error),
+        }
+    }
+
+    pub(crate) fn at(&mut self, span: Span, message: impl std::fmt::Display) {
+        self.add(Error::new(span, message));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    pub(crate) fn finish<T>(self, value: T) -> Result<T, Error> {
+        match self.0 {
+            Some(error) => Err(error),
+            None => Ok(value),
+        }
+    }
+}
+
+/// An option that was given, by where it was given.
+pub(crate) struct Given<T> {
+    pub(crate) name: Ident,
+    pub(crate) value: T,
+}
+
+/// Keeps an option, unless it is there already.
+pub(crate) fn give<T>(slot: &mut Option<Given<T>>, name: Ident, value: T, errors: &mut Errors) {
+    if slot.is_some() {
+        errors.at(name.span(), format!("`{name}` is given twice"));
+    } else {
+        *slot = Some(Given { name, value });
+    }
+}
+
+/// The name of an option; it may be a keyword.
+pub(crate) fn name(input: ParseStream<'_>) -> syn::Result<Ident> {
+    Ident::parse_any(input)
+}
+
+/// What follows the name of an option that has a value.
+pub(crate) fn value<T: syn::parse::Parse>(input: ParseStream<'_>, name: &Ident, example: &str) -> syn::Result<T> {
+    if !input.peek(Token![=]) {
+        return Err(Error::new(name.span(), format!("`{name}` needs a value: `{example}`")));
+    }
+    input.parse::<Token![=]>()?;
+    input.parse()
+}
+
+/// Skips to the next option after one that is not understood.
+pub(crate) fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
+    while !input.is_empty() && !input.peek(Token![,]) {
+        input.parse::<proc_macro2::TokenTree>()?;
+    }
+    Ok(())
+}
+
+/// The comma after an option, unless it is the last.
+pub(crate) fn comma(input: ParseStream<'_>, after: &Ident) -> syn::Result<()> {
+    if input.is_empty() {
+        return Ok(());
+    }
+    if !input.peek(Token![,]) {
+        return Err(input.error(format!("expected a comma after the option `{after}`")));
+    }
+    input.parse::<Token![,]>().map(drop)
+}
+
+/// A duration: a text, which is read now, or an expression.
+pub(crate) fn time(expr: &Expr, root: &Path, name: &Ident) -> Result<TokenStream, Error> {
+    match text(expr) {
+        Some(text) => {
+            let span = text.span();
+            let length = duration::parse(&text.value()).map_err(|message| Error::new(span, message))?;
+            let millis = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+            Ok(quote_spanned!(span=> #root::__private::Duration::from_millis(#millis)))
+        }
+        None if matches!(expr, Expr::Lit(_)) => Err(Error::new(
+            expr.span(),
+            format!("`{name}` needs a unit: write it as \"60s\", or as an expression that gives a `Duration`"),
+        )),
+        None => Ok(quote!(#expr)),
+    }
+}
+
+/// The text that an expression is, if it is one.
+pub(crate) fn text(expr: &Expr) -> Option<&LitStr> {
+    match expr {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(text), ..
+        }) => Some(text),
+        Expr::Group(group) => text(&group.expr),
+        _ => None,
+    }
+}
+
+/// An expression, in which a text is a format string.
+pub(crate) fn formatted(expr: &Expr, root: &Path) -> TokenStream {
+    match text(expr) {
+        Some(text) if text.value().contains(['{', '}']) => {
+            quote_spanned!(text.span()=> #root::__private::format!(#text))
+        }
+        _ => expr.to_token_stream(),
+    }
+}
