@@ -257,6 +257,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 return StoreOutcome::Failed(error);
             }
         };
+        self.seal();
         match self.core.fences.fill(&self.key, fence, value, windows).await {
             Ok(Filled::Stored) => {
                 self.fence = None;
@@ -302,6 +303,9 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Gives `outcome` to those who wait, and stores nothing.
     pub(crate) async fn share(mut self, outcome: Outcome<T, E>) {
         let settled = self.settle().await;
+        if self.fence.is_some() {
+            self.seal();
+        }
         let stood = match self.fence.take() {
             Some(fence) if settled.is_ok() => self.core.fences.take_down(&self.key, fence).await,
             Some(fence) => {
@@ -362,6 +366,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Shares that there is no value, and removes the stale copy that says otherwise.
     pub(crate) async fn share_absence(self) {
         if let Some(Fence::Record { record, .. }) = self.fence {
+            self.seal();
             let landing = match self.core.fences.store.delete_if(&self.key, record).await {
                 Ok(true) => Landing::Shared(Arc::new(Outcome::<T, E>::Ok(None))),
                 // It was invalidated or written in the meantime, or nobody knows; a failure is an event already.
@@ -373,12 +378,21 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
     }
 
+    /// From now on, an invalidation in another process may go unnoticed.
+    pub(crate) fn seal(&self) {
+        if let Some(lead) = &self.lead {
+            lead.seal(self.fence.is_none());
+        }
+    }
+
     pub(crate) fn took(&self) -> Duration {
         self.begun.elapsed()
     }
 
     pub(crate) fn begin(&mut self) {
         self.begun = Instant::now();
+        // Without a fence, nothing shows an invalidation from now on. With one, this is put off until it is taken down.
+        self.seal();
         self.core.events.emit(&Event::LoadStarted { key: &self.key });
     }
 
