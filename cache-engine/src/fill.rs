@@ -278,6 +278,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 return StoreOutcome::Failed(error);
             }
         };
+        self.seal();
         match self.core.fences.fill(&self.key, fence, value, windows).await {
             Ok(Filled::Stored) => {
                 self.fence = None;
@@ -324,6 +325,9 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Gives `outcome` to those who wait, and stores nothing.
     pub(crate) async fn share(mut self, outcome: Outcome<T, E>) {
         let settled = self.settle().await;
+        if self.fence.is_some() {
+            self.seal();
+        }
         let stood = match self.fence {
             Some(fence) if settled.is_ok() => self.core.fences.take_down(&self.key, fence).await,
             Some(fence) => {
@@ -350,8 +354,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     }
 
     async fn is_current(&self) -> bool {
-        // Nobody joins after this, so with nobody waiting there is nobody to be protected.
-        let anybody_waits = || self.lead.as_ref().is_some_and(Lead::seal);
+        // Whoever joins from now on is not given the value, so with nobody waiting there is nobody to be protected.
+        let anybody_waits = || self.lead.as_ref().is_some_and(Lead::is_waited_for);
         self.tags.is_empty() || !anybody_waits() || self.core.fences.still_current(&self.key, &self.tags).await
     }
 
@@ -398,8 +402,9 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Shares that there is no value, and removes the stale copy that says otherwise.
     pub(crate) async fn share_absence(self) {
         if let Some(Fence::Record { record, .. }) = self.fence {
+            self.seal();
             let landing = match self.core.fences.store.delete_if(&self.key, record).await {
-                Ok(true) => Landing::Shared(Arc::new(Outcome::<T, E>::Ok(None))),
+                Ok(true) => self.landing(true, Ok(None)).await,
                 // It was invalidated or written in the meantime, or nobody knows; a failure is an event already.
                 _ => Landing::LookAgain,
             };
@@ -409,12 +414,21 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
     }
 
+    /// From now on, an invalidation in another process may go unnoticed.
+    pub(crate) fn seal(&self) {
+        if let Some(lead) = &self.lead {
+            lead.seal(self.fence.is_none());
+        }
+    }
+
     pub(crate) fn took(&self) -> Duration {
         self.begun.elapsed()
     }
 
     pub(crate) fn begin(&mut self) {
         self.begun = Instant::now();
+        // Without a fence, nothing shows an invalidation from now on. With one, this is put off until it is taken down.
+        self.seal();
         self.core.events.emit(&Event::LoadStarted { key: &self.key });
     }
 

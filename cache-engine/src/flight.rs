@@ -57,7 +57,12 @@ struct Map {
     /// Which flight's load waits for which flight: what a circle is found by.
     waits: Vec<(FlightId, FlightId)>,
     next_id: u64,
+    ticks: u64,
 }
+
+/// A moment, by a clock that ticks whenever it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Moment(u64);
 
 #[derive(Debug)]
 struct Flight {
@@ -65,7 +70,7 @@ struct Flight {
     key: Key,
     /// Wakes one when the lead is vacant, all when the flight has landed.
     wake: Notify,
-    landing: OnceLock<Landing>,
+    landing: OnceLock<Landed>,
     /// Only touched under the map's lock.
     crew: Mutex<Crew>,
 }
@@ -76,8 +81,36 @@ struct Crew {
     waiting: usize,
     /// No longer in the map: an invalidation came in between.
     detached: bool,
+    seal: Seal,
     /// What a leader that went away held in the store, for its successor.
     fence: Option<Fence>,
+}
+
+/// Who may be given what a flight lands with: an invalidation in another process says nothing to this map, so whoever
+/// began to look after it must be kept from what was loaded before it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seal {
+    /// Those who began to look before this. Whatever they knew of came before it too.
+    at: Moment,
+    /// Those who could not ask the store, and so would not know better.
+    or_unaware: bool,
+}
+
+#[derive(Debug)]
+struct Landed {
+    landing: Landing,
+    seal: Seal,
+}
+
+/// Somebody who asks for a key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    /// When it began to look, or later.
+    pub(crate) since: Moment,
+    /// The store could not be asked.
+    pub(crate) unaware: bool,
+    /// The flights that the caller's own load belongs to.
+    pub(crate) within: &'a [FlightId],
 }
 
 /// What [`Flights::join`] found.
@@ -90,9 +123,13 @@ pub(crate) enum Join {
 }
 
 impl Flights {
-    /// Leads the flight of `key` if nobody does, and waits for it otherwise. `within` are the flights that the
-    /// caller's own load belongs to.
-    pub(crate) fn join(&self, key: &Key, result: TypeId, within: &[FlightId]) -> Join {
+    /// The time by the map's own clock.
+    pub(crate) fn now(&self) -> Moment {
+        self.lock().now()
+    }
+
+    /// Leads the flight of `key` if nobody does, and waits for it otherwise.
+    pub(crate) fn join(&self, key: &Key, result: TypeId, asker: Asker<'_>) -> Join {
         let mut map = self.lock();
         match map.find(key, result) {
             None => Join::Lead(self.start(&mut map, key, result)),
@@ -109,16 +146,18 @@ impl Flights {
                         landed: false,
                     });
                 }
-                if within.iter().any(|own| map.leads_to(flight.id, *own)) {
+                if asker.within.iter().any(|own| map.leads_to(flight.id, *own)) {
                     return Join::Circle;
                 }
                 crew.waiting += 1;
                 drop(crew);
-                let edges = self.edges(&mut map, within, flight.id);
+                let edges = self.edges(&mut map, asker.within, flight.id);
                 Join::Wait(Wait {
                     flights: self.clone(),
                     flight,
                     _edges: edges,
+                    since: asker.since,
+                    unaware: asker.unaware,
                     left: false,
                 })
             }
@@ -174,6 +213,7 @@ impl Flights {
                 led: true,
                 waiting: 0,
                 detached: false,
+                seal: Seal::default(),
                 fence: None,
             }),
         });
@@ -205,6 +245,11 @@ impl Flights {
 }
 
 impl Map {
+    fn now(&mut self) -> Moment {
+        self.ticks += 1;
+        Moment(self.ticks)
+    }
+
     fn find(&self, key: &Key, result: TypeId) -> Option<Arc<Flight>> {
         let flights = self.by_key.get(key)?;
         flights
@@ -246,9 +291,9 @@ impl Flight {
         self.crew.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn land(&self, landing: Landing) {
+    fn land(&self, landing: Landing, seal: Seal) {
         // Only the leader lands a flight, and only once.
-        let _ = self.landing.set(landing);
+        let _ = self.landing.set(Landed { landing, seal });
         self.wake.notify_waiters();
     }
 }
@@ -277,10 +322,17 @@ impl Lead {
         self.flights.edges(&mut self.flights.lock(), within, self.flight.id)
     }
 
-    /// Takes the flight out of the map, so that nobody joins it from now on, and tells whether anybody waits.
-    pub(crate) fn seal(&self) -> bool {
-        let mut map = self.flights.lock();
-        map.remove(&self.flight);
+    /// Keeps what the flight lands with from those who begin to look after now: from now on, an invalidation in
+    /// another process may go unnoticed. If nothing shows one at all, as without a fence, `or_unaware` lets in those
+    /// who could not ask the store.
+    pub(crate) fn seal(&self, or_unaware: bool) {
+        let at = self.flights.now();
+        self.flight.crew().seal = Seal { at, or_unaware };
+    }
+
+    /// Whether anybody waits.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        let _map = self.flights.lock();
         self.flight.crew().waiting > 0
     }
 
@@ -289,14 +341,17 @@ impl Lead {
     pub(crate) fn finish(mut self, landing: Landing) {
         let mut map = self.flights.lock();
         map.remove(&self.flight);
-        let detached = self.flight.crew().detached;
+        let (detached, seal) = {
+            let crew = self.flight.crew();
+            (crew.detached, crew.seal)
+        };
         let landing = match landing {
             Landing::Shared(_) | Landing::Apart if detached => Landing::LookAgain,
             landing => landing,
         };
         drop(map);
         self.landed = true;
-        self.flight.land(landing);
+        self.flight.land(landing, seal);
     }
 
     /// Gives up the lead. Whoever takes it over inherits `fence`; it comes back if there is nobody.
@@ -314,7 +369,7 @@ impl Lead {
         crew.led = false;
         if crew.detached {
             drop(crew);
-            self.flight.land(Landing::LookAgain);
+            self.flight.land(Landing::LookAgain, Seal::default());
             return self.fence.take();
         }
         if crew.waiting == 0 {
@@ -341,6 +396,8 @@ pub(crate) struct Wait {
     flights: Flights,
     flight: Arc<Flight>,
     _edges: Edges,
+    since: Moment,
+    unaware: bool,
     left: bool,
 }
 
@@ -382,13 +439,22 @@ impl Wait {
             let mut woken = pin!(self.flight.wake.notified());
             // Registered before the state is looked at, so that nothing between the two is missed.
             woken.as_mut().enable();
-            if let Some(landing) = self.flight.landing.get() {
-                return Waited::Landed(landing.clone());
+            if let Some(landed) = self.flight.landing.get() {
+                return Waited::Landed(self.view(landed));
             }
             if let Some(lead) = self.take_lead() {
                 return Waited::Lead(lead);
             }
             woken.await;
+        }
+    }
+
+    /// What the landing is to this one.
+    fn view(&self, landed: &Landed) -> Landing {
+        let Seal { at, or_unaware } = landed.seal;
+        match &landed.landing {
+            Landing::Shared(_) if self.since >= at && !(or_unaware && self.unaware) => Landing::LookAgain,
+            landing => landing.clone(),
         }
     }
 

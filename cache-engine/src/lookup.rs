@@ -97,8 +97,9 @@ impl<C: Send + Sync + 'static> Cache<C> {
     {
         let chain = Chain::current();
         let mut coalesced = false;
+        let since = self.core.flights.now();
         loop {
-            let take = match self.step::<T, Infallible>(key, seen, ask, chain.as_deref()) {
+            let take = match self.step::<T, Infallible>(key, seen, ask, since, chain.as_deref()) {
                 Step::Done(Ok(Some(found))) => return Lookup::Hit { found, coalesced },
                 // No load of this kind has either for a result, and a load within itself cannot wait for itself.
                 Step::Done(_) | Step::Circle => return Lookup::Apart { waited: coalesced },

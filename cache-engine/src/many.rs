@@ -15,7 +15,7 @@ use crate::Cache;
 use crate::chain::Chain;
 use crate::event::LoadFailure;
 use crate::fill::{Fill, Outcome};
-use crate::flight::{Landing, Waited};
+use crate::flight::{Landing, Moment, Waited};
 use crate::load::Loaded;
 use crate::load_error::LoadError;
 use crate::pilot::{Ask, Backoff, Step, Take, Waiting, panic_message};
@@ -81,11 +81,12 @@ impl<C: Send + Sync + 'static> Cache<C> {
         }
         let load = Arc::new(load);
         let chain = Chain::current();
+        let since = self.core.flights.now();
         let mut backoff = Backoff::new();
         while !pending.is_empty() {
             let asked = pending.len();
             let round = self
-                .look(std::mem::take(&mut pending), chain.as_deref(), &mut values)
+                .look(std::mem::take(&mut pending), since, chain.as_deref(), &mut values)
                 .await?;
             let mut landings = Vec::with_capacity(asked);
             // What this caller has to load comes first, so that two batches never wait for each other.
@@ -121,6 +122,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
     async fn look<K, T, E>(
         &self,
         ids: Vec<(K, Key)>,
+        since: Moment,
         chain: Option<&Chain>,
         values: &mut HashMap<K, Arc<T>>,
     ) -> Result<Round<K, T, E>, LoadError<E>>
@@ -141,7 +143,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
             waiting: Vec::new(),
         };
         for ((id, key), seen) in ids.into_iter().zip(seen) {
-            match self.step::<T, E>(&key, seen, ASK, chain) {
+            match self.step::<T, E>(&key, seen, ASK, since, chain) {
                 Step::Done(outcome) => {
                     if let Some(found) = outcome? {
                         values.insert(id, found.value);

@@ -18,7 +18,7 @@ use crate::entry::{Found, Freshness};
 use crate::event::{Event, LoadFailure};
 use crate::fence::Basis;
 use crate::fill::{Fill, Outcome};
-use crate::flight::{Join, Landing, Waited};
+use crate::flight::{Asker, Join, Landing, Moment, Waited};
 use crate::load::{Load, Loaded};
 use crate::load_error::LoadError;
 use crate::see::Seen;
@@ -76,8 +76,15 @@ impl<T, E> Flown<T, E> {
 }
 
 impl<C: Send + Sync + 'static> Cache<C> {
-    /// Decides what is to be done about what was seen.
-    pub(crate) fn step<T, E>(&self, key: &Key, seen: Seen<T>, ask: Ask, chain: Option<&Chain>) -> Step<T, E>
+    /// Decides what is to be done about what was seen by one who began to look at `since`, or earlier.
+    pub(crate) fn step<T, E>(
+        &self,
+        key: &Key,
+        seen: Seen<T>,
+        ask: Ask,
+        since: Moment,
+        chain: Option<&Chain>,
+    ) -> Step<T, E>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
@@ -122,8 +129,12 @@ impl<C: Send + Sync + 'static> Cache<C> {
         if chain.is_some_and(|chain| chain.loads(self.core.fences.store.backend(), key)) {
             return Step::Circle;
         }
-        let within = chain.map_or(&[][..], Chain::flights);
-        match self.core.flights.join(key, TypeId::of::<Outcome<T, E>>(), within) {
+        let asker = Asker {
+            since,
+            unaware: outage,
+            within: chain.map_or(&[][..], Chain::flights),
+        };
+        match self.core.flights.join(key, TypeId::of::<Outcome<T, E>>(), asker) {
             Join::Lead(lead) => {
                 events.emit(&Event::Miss { key });
                 let fill = Fill::new(Arc::clone(&self.core), key.clone(), lead, stale);
@@ -164,6 +175,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
                     Err(_) => return Prepared::Go(fill),
                 }
             }
+            fill.seal();
             let key = fill.key();
             let outcome = match self.core.see(key, &*self.coder).await {
                 Seen::Fresh(found, version) | Seen::Usable(found, version) if ask.not != Some(version) => {
@@ -356,8 +368,9 @@ impl<C: Send + Sync + 'static> Cache<C> {
         let chain = Chain::current();
         let within = chain.as_deref().map_or(&[][..], Chain::flights);
         let mut launch = Some(launch);
+        let since = self.core.flights.now();
         loop {
-            let (take, stale) = match self.step(key, seen, ask, chain.as_deref()) {
+            let (take, stale) = match self.step(key, seen, ask, since, chain.as_deref()) {
                 Step::Done(outcome) => return outcome,
                 Step::Circle => return Err(LoadError::Circular(Box::new(key.clone()))),
                 Step::Refresh(found, take) => {

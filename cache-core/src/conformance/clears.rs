@@ -1,6 +1,9 @@
 //! `clear` removes the records of a scope: all of them, and no others.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::oneshot;
 
 use super::keys::HOSTILE;
 use super::trial::{HOUR, Stop, Trial, Verdict, ensure, matches_value};
@@ -167,23 +170,31 @@ pub(super) async fn clear_leaves_what_is_written_elsewhere_meanwhile(trial: Tria
     for number in 0..300 {
         trial.put(&full.key(format!("entry {number}")), "value").await?;
     }
+    let (begun, has_begun) = oneshot::channel();
+    let cleared = Arc::new(AtomicBool::new(false));
     let writer = {
-        let (trial, beside) = (trial.clone(), beside.clone());
+        let (trial, beside, cleared) = (trial.clone(), beside.clone(), Arc::clone(&cleared));
         tokio::spawn(async move {
-            for number in 0..200 {
-                let key = beside.key(format!("entry {number}"));
+            let (mut begun, mut written) = (Some(begun), 0);
+            while written < 20 || (written < 2_000 && !cleared.load(Ordering::Relaxed)) {
+                let key = beside.key(format!("entry {written}"));
                 trial.put(&key, "value").await?;
                 trial.holds(&key, "value").await?;
-                if number % 20 == 0 {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
+                written += 1;
+                if let Some(begun) = begun.take() {
+                    let _ = begun.send(());
                 }
             }
-            Ok::<_, Stop>(())
+            Ok::<_, Stop>(written)
         })
     };
-    clears(&trial, &full.scope(), 300).await?;
-    writer.await.map_err(|panic| Stop::Failed(panic.to_string()))??;
-    for number in 0..200 {
+    // If the writer fails, it says so below.
+    let _ = has_begun.await;
+    let verdict = clears(&trial, &full.scope(), 300).await;
+    cleared.store(true, Ordering::Relaxed);
+    let written = writer.await.map_err(|panic| Stop::Failed(panic.to_string()))??;
+    verdict?;
+    for number in 0..written {
         trial.holds(&beside.key(format!("entry {number}")), "value").await?;
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! `IfAbsent` and `IfVersion`: what leases and fenced fills are built on.
 
+use std::time::Duration;
+
 use super::trial::{Stop, Trial, Verdict, ensure, failed};
 use crate::{ErrorKind, Key, SetMode, SetOutcome, Version};
 
@@ -123,6 +125,7 @@ pub(super) async fn compare_and_set_loses_no_update(trial: Trial) -> Verdict {
 }
 
 async fn increment(trial: &Trial, key: &Key) -> Result<Version, Stop> {
+    let mut attempts = 0;
     loop {
         let (count, mode) = match trial.get(key).await? {
             None => (0, SetMode::IfAbsent),
@@ -135,6 +138,14 @@ async fn increment(trial: &Trial, key: &Key) -> Result<Version, Stop> {
                 (count, SetMode::IfVersion(record.version))
             }
         };
+        // Between read and write all of the others read too; later attempts spread out.
+        let pause = if attempts == 0 {
+            2_000
+        } else {
+            fastrand::u64(..2_000 * attempts.min(10))
+        };
+        tokio::time::sleep(Duration::from_micros(pause)).await;
+        attempts += 1;
         if let Some(version) = attempt(trial, key, (count + 1).to_string(), mode).await? {
             return Ok(version);
         }

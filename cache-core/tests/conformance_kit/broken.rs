@@ -198,14 +198,14 @@ impl Broken {
             {
                 return Ok(SetOutcome::Refused);
             }
-            Fault::SometimesStale => {
-                if let Some(record) = current {
-                    self.previous.lock().unwrap().insert(key.as_str().to_owned(), record);
-                }
-            }
             _ => {}
         }
+        let old = self.inner.map.lock().unwrap().get(key.as_str()).cloned();
         let outcome = self.inner.set(key, value, options).await?;
+        if let (SetOutcome::Stored(_), Some(old)) = (outcome, old) {
+            let mut previous = self.previous.lock().unwrap();
+            previous.insert(key.as_str().to_owned(), old.record);
+        }
         if outcome == SetOutcome::Refused
             && self.fault == Fault::RefusedTouches
             && let Some(stored) = self.inner.map.lock().unwrap().get_mut(key.as_str())
@@ -225,7 +225,7 @@ impl Broken {
             (Fault::RemainingStands, _) if record.remaining.is_some() => {
                 record.remaining = Some(Duration::from_secs(60));
             }
-            (Fault::SometimesStale, _) if self.count.fetch_add(1, Ordering::Relaxed) % 37 == 36 => {
+            (Fault::SometimesStale, _) if self.count.fetch_add(1, Ordering::Relaxed) % 7 == 6 => {
                 return self
                     .previous
                     .lock()
@@ -390,7 +390,13 @@ impl Backend for Broken {
         self.inner.travel().await?;
         if self.fault == Fault::ClearSnapshot {
             let snapshot = self.inner.map.lock().unwrap().clone();
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            // Until something was written meanwhile, as it soon is in a busy store.
+            for _ in 0..1000 {
+                if self.inner.map.lock().unwrap().len() > snapshot.len() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             let kept: Vec<_> = snapshot
                 .into_iter()
                 .filter(|(key, _)| !key.starts_with(scope))

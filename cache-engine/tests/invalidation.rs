@@ -1,0 +1,382 @@
+//! After an invalidation nobody is given what was loaded before it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use cache_core::EntryKind;
+use cache_engine::{Cache, LoadError, Loaded};
+use support::{Count, Fate, Gate, Log, MS, Remote, SEC, TokioClock, memory, over, settle};
+use tokio::task::JoinHandle;
+
+/// How a key is invalidated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Invalidate,
+    Delete,
+    Clear,
+    ClearAll,
+    Set,
+}
+
+const ALL: [How; 5] = [How::Invalidate, How::Delete, How::Clear, How::ClearAll, How::Set];
+
+impl How {
+    async fn run(self, cache: &Cache) {
+        match self {
+            Self::Invalidate => cache.invalidate("key").await.unwrap(),
+            Self::Delete => drop(cache.delete("key").await.unwrap()),
+            Self::Clear => drop(cache.clear("things").await.unwrap()),
+            Self::ClearAll => drop(cache.clear_all().await.unwrap()),
+            Self::Set => cache.set("key", "set".to_owned()).await.unwrap(),
+        }
+    }
+
+    /// What those who ask afterwards get, where a load of theirs would give `loaded`.
+    fn leaves(self, loaded: &'static str) -> &'static str {
+        if self == Self::Set { "set" } else { loaded }
+    }
+}
+
+/// A local cache, and one over a store that takes bytes only.
+fn both() -> [Cache; 2] {
+    let clock = TokioClock::new();
+    let local = Cache::builder(memory(clock)).clock(clock).namespace("things").build();
+    [local, over(&Remote::new()).namespace("things").build()]
+}
+
+fn spawn(cache: &Cache, gate: Option<&Gate>, value: &'static str) -> JoinHandle<Arc<String>> {
+    let (cache, gate) = (cache.clone(), gate.cloned());
+    tokio::spawn(async move {
+        let load = move || async move {
+            if let Some(gate) = gate {
+                gate.pass().await;
+            }
+            Ok::<_, Infallible>(value.to_owned())
+        };
+        cache.get_or_load("key", load).await.unwrap()
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_after_an_invalidation_is_not_given_what_was_loaded_before() {
+    for how in ALL {
+        for cache in both() {
+            let gate = Gate::closed();
+            let starter = spawn(&cache, Some(&gate), "old");
+            gate.reached().await;
+            how.run(&cache).await;
+            // While the old load still runs.
+            let during = spawn(&cache, None, "new").await.unwrap();
+            assert_eq!(*during, how.leaves("new"), "{how:?}");
+            gate.open();
+            assert_eq!(*starter.await.unwrap(), "old", "who started the load keeps its value");
+            // And after it has ended.
+            let after = spawn(&cache, None, "newer").await.unwrap();
+            assert_eq!(*after, how.leaves("new"), "{how:?}: nothing was stored over it");
+            assert_eq!(cache.in_flight(), 0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_had_joined_the_load_looks_again() {
+    for how in ALL {
+        for cache in both() {
+            let gate = Gate::closed();
+            let starter = spawn(&cache, Some(&gate), "old");
+            gate.reached().await;
+            let joiners: Vec<_> = (0..5).map(|_| spawn(&cache, None, "new")).collect();
+            settle().await;
+            how.run(&cache).await;
+            gate.open();
+            assert_eq!(*starter.await.unwrap(), "old");
+            for joiner in joiners {
+                assert_eq!(*joiner.await.unwrap(), how.leaves("new"), "{how:?}");
+            }
+            assert_eq!(cache.in_flight(), 0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_in_another_process() {
+    for how in ALL {
+        let remote = Remote::new();
+        let [here, there] = [(); 2].map(|()| over(&remote).namespace("things").build());
+        let log = Log::new();
+        let watched = over(&remote).namespace("things").observer(log.clone()).build();
+        let gate = Gate::closed();
+        let starter = spawn(&watched, Some(&gate), "old");
+        gate.reached().await;
+        let joiner = spawn(&watched, None, "new");
+        settle().await;
+        how.run(&there).await;
+        assert_eq!(*spawn(&here, None, "new").await.unwrap(), how.leaves("new"));
+        gate.open();
+        assert_eq!(*starter.await.unwrap(), "old");
+        assert_eq!(*joiner.await.unwrap(), how.leaves("new"), "{how:?}");
+        assert_eq!(log.count("fenced"), 1);
+        assert_eq!(*spawn(&there, None, "newer").await.unwrap(), how.leaves("new"));
+    }
+}
+
+/// The fill has been carried out but its answer is still under way. Who asks in between, after an invalidation by
+/// another process, finds no record, and joins a flight whose value was stored before the invalidation.
+#[tokio::test(start_paused = true)]
+async fn nor_who_joins_while_the_answer_to_the_fill_is_under_way() {
+    let remote = Remote::new();
+    let [here, there] = [(); 2].map(|()| over(&remote).build());
+    let gate = Gate::closed();
+    remote.once(Fate::HoldAnswer(gate.clone()), |call| call.writes(EntryKind::Value));
+    let starter = spawn(&here, None, "old");
+    gate.reached().await;
+    there.invalidate("key").await.unwrap();
+    let late = spawn(&here, None, "new");
+    settle().await;
+    gate.open();
+    assert_eq!(*starter.await.unwrap(), "old");
+    assert_eq!(*late.await.unwrap(), "new");
+}
+
+/// As above, where the flight's leader found the value that another process has just stored.
+#[tokio::test(start_paused = true)]
+async fn nor_who_joins_while_the_answer_to_a_look_is_under_way() {
+    let remote = Remote::new();
+    let [here, there] = [(); 2].map(|()| over(&remote).build());
+    let gate = Gate::closed();
+    let loading = spawn(&there, Some(&gate), "old");
+    gate.reached().await;
+    // Waits for the lease of the other process.
+    let starter = spawn(&here, None, "never loaded");
+    settle().await;
+    let looked = Gate::closed();
+    gate.open();
+    loading.await.unwrap();
+    remote.once(Fate::HoldAnswer(looked.clone()), |call| call.is("get"));
+    looked.reached().await;
+    there.invalidate("key").await.unwrap();
+    let late = spawn(&here, None, "new");
+    settle().await;
+    looked.open();
+    assert_eq!(*starter.await.unwrap(), "old");
+    assert_eq!(*late.await.unwrap(), "new");
+}
+
+/// The lease could not be written, so the load runs without a fence. When the store is back and another process has
+/// invalidated the key, who asks then knows better than to take that load's value.
+#[tokio::test(start_paused = true)]
+async fn nor_who_joins_a_load_without_a_fence_when_the_store_is_back() {
+    let remote = Remote::new();
+    let [here, there] = [(); 2].map(|()| over(&remote).build());
+    let gate = Gate::closed();
+    remote.once(Fate::Fail(cache_core::ErrorKind::Unavailable), |call| {
+        call.writes(EntryKind::Lease)
+    });
+    let starter = spawn(&here, Some(&gate), "old");
+    gate.reached().await;
+    there.invalidate("key").await.unwrap();
+    let late = spawn(&here, None, "new");
+    settle().await;
+    gate.open();
+    assert_eq!(*starter.await.unwrap(), "old");
+    assert_eq!(*late.await.unwrap(), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_copy_does_not_come_back() {
+    for how in [How::Invalidate, How::Delete, How::Clear, How::ClearAll] {
+        for (number, make) in [local_stale, remote_stale].into_iter().enumerate() {
+            let (cache, other) = make();
+            cache.set("key", "stale".to_owned()).await.unwrap();
+            tokio::time::advance(2 * SEC).await;
+            // The load of the stale copy's successor fails, after another process has invalidated the copy.
+            let gate = Gate::closed();
+            let fail = |gate: Gate| {
+                let cache = cache.clone();
+                tokio::spawn(async move {
+                    let load = move || async move {
+                        gate.pass().await;
+                        Err::<String, _>("failed")
+                    };
+                    cache.get_or_load("key", load).await
+                })
+            };
+            let starter = fail(gate.clone());
+            gate.reached().await;
+            let joiner = spawn_failing(&cache);
+            settle().await;
+            how.run(&other).await;
+            gate.open();
+            let answer = starter.await.unwrap();
+            assert!(
+                matches!(answer, Err(LoadError::Failed(_))),
+                "{how:?} {number}: {answer:?}"
+            );
+            let answer = joiner.await.unwrap();
+            assert!(
+                matches!(answer, Err(LoadError::Failed(_))),
+                "{how:?} {number}: {answer:?}"
+            );
+            assert!(cache.get::<String>("key").await.unwrap().is_none());
+        }
+    }
+}
+
+fn spawn_failing(cache: &Cache) -> JoinHandle<Result<Arc<String>, LoadError<&'static str>>> {
+    let cache = cache.clone();
+    tokio::spawn(async move {
+        cache
+            .get_or_load("key", || async { Err::<String, _>("failed too") })
+            .await
+    })
+}
+
+fn local_stale() -> (Cache, Cache) {
+    let clock = TokioClock::new();
+    let backend: Arc<dyn cache_core::Backend> = Arc::new(memory(clock));
+    let make = || Cache::builder_shared(Arc::clone(&backend)).clock(clock);
+    let make = || make().namespace("things").ttl(SEC).stale_if_error(60 * SEC).build();
+    (make(), make())
+}
+
+fn remote_stale() -> (Cache, Cache) {
+    let remote = Remote::new();
+    let make = || {
+        over(&remote)
+            .namespace("things")
+            .ttl(SEC)
+            .stale_if_error(60 * SEC)
+            .build()
+    };
+    (make(), make())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_in_the_background_does_not_bring_it_back_either() {
+    for how in ALL {
+        let remote = Remote::new();
+        let make = || {
+            over(&remote)
+                .namespace("things")
+                .ttl(SEC)
+                .stale_while_revalidate(60 * SEC)
+                .build()
+        };
+        let (cache, other) = (make(), make());
+        cache.set("key", "stale".to_owned()).await.unwrap();
+        tokio::time::advance(2 * SEC).await;
+        let gate = Gate::closed();
+        assert_eq!(*spawn(&cache, Some(&gate), "old").await.unwrap(), "stale");
+        gate.reached().await;
+        how.run(&other).await;
+        gate.open();
+        settle().await;
+        assert_eq!(cache.in_flight(), 0);
+        assert_eq!(*spawn(&cache, None, "new").await.unwrap(), how.leaves("new"), "{how:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_is_not_modified_is_not_kept_after_an_invalidation() {
+    let (cache, other) = remote_stale();
+    cache.set("key", "stale".to_owned()).await.unwrap();
+    tokio::time::advance(2 * SEC).await;
+    let gate = Gate::closed();
+    let revalidating = tokio::spawn({
+        let (cache, gate) = (cache.clone(), gate.clone());
+        async move {
+            let load = |load: cache_engine::Load<String>| async move {
+                gate.pass().await;
+                Ok::<_, Infallible>(load.stale().unwrap().not_modified())
+            };
+            cache.get_or_load_with("key", load).await.unwrap().unwrap()
+        }
+    });
+    gate.reached().await;
+    other.invalidate("key").await.unwrap();
+    gate.open();
+    assert_eq!(*revalidating.await.unwrap(), "stale");
+    assert_eq!(*spawn(&cache, None, "new").await.unwrap(), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn neither_is_the_answer_that_there_is_no_value() {
+    for store in [true, false] {
+        let (cache, other) = remote_stale();
+        cache.set("key", "stale".to_owned()).await.unwrap();
+        tokio::time::advance(2 * SEC).await;
+        let gate = Gate::closed();
+        let find = |gate: Option<Gate>, answer: Option<&'static str>| {
+            let cache = cache.clone();
+            tokio::spawn(async move {
+                let load = move |_| async move {
+                    if let Some(gate) = gate {
+                        gate.pass().await;
+                    }
+                    let absent = Loaded::absent().with_ttl(store.then_some(SEC).unwrap_or_default());
+                    Ok::<_, Infallible>(answer.map_or(absent, |value| Loaded::new(value.to_owned())))
+                };
+                cache.get_or_load_with("key", load).await.unwrap()
+            })
+        };
+        let starter = find(Some(gate.clone()), None);
+        gate.reached().await;
+        let joiner = find(None, Some("new"));
+        settle().await;
+        // It exists from now on.
+        other.invalidate("key").await.unwrap();
+        gate.open();
+        assert!(starter.await.unwrap().is_none());
+        assert_eq!(joiner.await.unwrap().as_deref().map(String::as_str), Some("new"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn clearing_a_namespace_fences_no_load_of_another() {
+    let cache = over(&Remote::new()).namespace("user").build();
+    let gate = Gate::closed();
+    let starter = spawn(&cache, Some(&gate), "value");
+    gate.reached().await;
+    for other in ["users", "use", "", "user:admin", "User"] {
+        cache.clear(other).await.unwrap();
+    }
+    gate.open();
+    starter.await.unwrap();
+    assert_eq!(
+        cache.get::<String>("key").await.unwrap().as_deref().map(String::as_str),
+        Some("value")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn joiners_that_look_again_share_one_load() {
+    let cache = over(&Remote::new()).build();
+    let gate = Gate::closed();
+    let starter = spawn(&cache, Some(&gate), "old");
+    gate.reached().await;
+    let loads = Count::new();
+    let joiners: Vec<_> = (0..50)
+        .map(|_| {
+            let (cache, loads) = (cache.clone(), loads.clone());
+            tokio::spawn(async move {
+                let load = move || async move {
+                    tokio::time::sleep(50 * MS).await;
+                    Ok::<_, Infallible>(format!("new {}", loads.up()))
+                };
+                cache.get_or_load("key", load).await.unwrap()
+            })
+        })
+        .collect();
+    settle().await;
+    cache.invalidate("key").await.unwrap();
+    gate.open();
+    assert_eq!(*starter.await.unwrap(), "old");
+    for joiner in joiners {
+        assert_eq!(*joiner.await.unwrap(), "new 1");
+    }
+    assert_eq!(loads.get(), 1);
+}
