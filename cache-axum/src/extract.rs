@@ -73,12 +73,11 @@ impl CacheHandle {
         self.options.cache.invalidate(key).await
     }
 
-    /// Removes everything that is stored in a namespace, and tells how many records there were.
+    /// Clears a namespace, and tells how many records there were, where the store can tell. See [`Cache::clear`].
     ///
     /// # Errors
-    /// The store cannot enumerate its records ([`Rejected`](ErrorKind::Rejected)), or something failed and some of
-    /// them may still be there.
-    pub async fn clear(&self, namespace: &str) -> Result<u64, Error> {
+    /// Something failed, and some responses may still be found.
+    pub async fn clear(&self, namespace: &str) -> Result<Option<u64>, Error> {
         self.options.cache.clear(namespace).await
     }
 
