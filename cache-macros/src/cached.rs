@@ -154,6 +154,7 @@ impl Site<'_> {
             #(#attrs)*
             #vis #sig {
                 let #plan = {
+                    #[allow(unused_imports)]
                     use #private::{
                         ConvertByFrom as _, ConvertNothing as _, KeepOfArcs as _, KeepOfOthers as _, Shape as _,
                         ShapeOfOptions as _, ShapeOfOthers as _, ShapeOfResults as _, ShareByClone as _,
@@ -340,6 +341,7 @@ pub(crate) fn key_name(key: &Expr, root: &Path) -> TokenStream {
     let formatted = formatted(key, root);
     quote_spanned! {key.span()=>
         {
+            #[allow(unused_imports)]
             use #private::{Displayed as _, Named as _};
             match &#formatted {
                 name => (&&#private::NameOf(name)).how().name(name),

@@ -42,6 +42,7 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, root: Path) -> syn
             let #written = { #targets };
             let #output = #body.await;
             let completion = {
+                #[allow(unused_imports)]
                 use #private::{CompletionOfFitting as _, CompletionOfOthers as _, CompletionOfUnfitting as _};
                 (&&&#private::Returns::of(&#output)).completion()
             };
