@@ -21,6 +21,7 @@ mod service;
 mod stored;
 
 pub use cache_engine;
+#[cfg(feature = "macros")]
 #[doc(inline)]
 pub use cache_engine::__private::{cached_of_axum as cached, invalidates_of_axum as invalidates};
 pub use cache_http;

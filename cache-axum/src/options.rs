@@ -151,6 +151,7 @@ pub(crate) enum Bypass {
     Refused(Reason),
     Upgrade,
     Precondition,
+    Content,
     NoKey,
     TooLarge,
 }
@@ -162,6 +163,7 @@ impl Bypass {
             Self::Refused(reason) => reason.as_str(),
             Self::Upgrade => "upgrade",
             Self::Precondition => "precondition",
+            Self::Content => "content",
             Self::NoKey => "no-key",
             Self::TooLarge => "request-too-large",
         }

@@ -96,7 +96,12 @@ where
         return pass_by(options, inner, Request::from_parts(parts, body), bypass).await;
     }
     let mut content = None;
-    if parts.method == Method::POST {
+    if parts.method != Method::POST {
+        // Nothing of it would be in the key.
+        if !body.is_end_stream() && body.size_hint().exact() != Some(0) {
+            return pass_by(options, inner, Request::from_parts(parts, body), Bypass::Content).await;
+        }
+    } else {
         match take_content(body, options.post.unwrap_or(0)).await {
             Content::Whole(bytes) => {
                 body = Body::from(bytes.clone());
