@@ -1,0 +1,310 @@
+//! The backend.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cache_core::{
+    Backend, Capabilities, Error, ErrorKind, Key, Limits, Record, Scope, SetMode, SetOptions, SetOutcome, Value,
+    Version, VersionSource, async_trait,
+};
+use fred::clients::Pool;
+use fred::interfaces::ClientLike;
+use fred::types::{Resp3Frame, Value as Argument};
+use futures_util::future::try_join_all;
+
+use crate::builder::RedisBackendBuilder;
+use crate::clear::{self, integer, unexpected};
+use crate::connection::{Connection, Route};
+use crate::error::{NAME, error};
+use crate::format::{self, HEADER_LEN};
+use crate::lane::Lane;
+use crate::script;
+
+/// How many keys of a batch are under way at a time.
+const BATCH: usize = 512;
+
+/// Of a pool that was handed in, whose own settings are not known to be safe.
+const POOL_COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
+const POOL_MAX_IN_FLIGHT: usize = 10_000;
+
+/// A store in Redis: one server, a Cluster, or a master behind Sentinels.
+///
+/// Clones share the connections. They are ended by [`close`](Backend::close), and when the last clone is dropped.
+///
+/// # Cancellation
+/// A future may be dropped at any time. Its command may then have been carried out or not; its answer, if there is one,
+/// is read and thrown away, and no other call sees it.
+#[derive(Debug, Clone)]
+pub struct RedisBackend {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    connection: Connection,
+    versions: VersionSource,
+    max_value_bytes: usize,
+}
+
+impl RedisBackend {
+    /// Connects to what the URL names, with the defaults of the [builder](Self::builder). See the [crate's front
+    /// page](crate#urls) for the schemes.
+    ///
+    /// # Errors
+    /// [`Configuration`](ErrorKind::Configuration), which names the URL without what is secret in it;
+    /// [`Auth`](ErrorKind::Auth); [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout).
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::builder().url(url).connect().await
+    }
+
+    /// Sets up a backend.
+    pub fn builder() -> RedisBackendBuilder {
+        RedisBackendBuilder::new()
+    }
+
+    /// Uses a pool of [fred](https://docs.rs/fred/10)'s, which is connected already.
+    ///
+    /// The pool stays the caller's: its settings for connecting and reconnecting are not changed, and
+    /// [`close`](Backend::close) ends only this handle. A command is given up after a second, is never repeated after a
+    /// broken connection, and fails at once while there is none. This is the only place where a type of fred's is
+    /// public, so it follows fred's major version.
+    #[must_use]
+    pub fn from_pool(pool: Pool) -> Self {
+        let clustered = pool.client_config().server.is_clustered();
+        let lanes = pool
+            .clients()
+            .iter()
+            .map(|client| (Lane::over(client.clone()), None))
+            .collect();
+        drop(pool);
+        let connection = Connection::new(lanes, POOL_COMMAND_TIMEOUT, POOL_MAX_IN_FLIGHT, clustered);
+        Self::new(connection, usize::MAX)
+    }
+
+    pub(crate) fn new(connection: Connection, max_value_bytes: usize) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                connection,
+                versions: VersionSource::new(),
+                max_value_bytes: max_value_bytes.min(512 * 1024 * 1024 - HEADER_LEN),
+            }),
+        }
+    }
+}
+
+impl Shared {
+    async fn get(&self, lane: &Arc<Lane>, key: &Key) -> Result<Option<Record>, Error> {
+        let answer = self.connection.run(lane, &script::GET, key.as_str(), &[]).await?;
+        record(answer)
+    }
+
+    async fn set(&self, lane: &Arc<Lane>, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
+        let Value::Bytes(value) = value else {
+            return Err(error(
+                ErrorKind::Rejected,
+                "Redis takes bytes, and no objects of this process",
+            ));
+        };
+        if value.len() > self.max_value_bytes {
+            return Err(self.too_large(lane, key, value.len(), options.mode).await);
+        }
+        let version = self.versions.next();
+        let stored = format::encode(version, &value);
+        let lifetime = options.ttl.as_millis();
+        let expected = match options.mode {
+            SetMode::Always => return self.plain_set(lane, key, stored, lifetime, false, version).await,
+            // `NX` alone would take our own write for another's if the client repeated it, as it may in a Cluster.
+            SetMode::IfAbsent if !self.connection.is_clustered() => {
+                return self.plain_set(lane, key, stored, lifetime, true, version).await;
+            }
+            SetMode::IfAbsent => Bytes::new(),
+            SetMode::IfVersion(expected) => format::version_argument(expected),
+        };
+        let lifetime = lifetime
+            .map(|millis| Bytes::from(millis.to_string()))
+            .unwrap_or_default();
+        let arguments = [stored, lifetime, expected];
+        match integer(
+            &self
+                .connection
+                .run(lane, &script::SET, key.as_str(), &arguments)
+                .await?,
+        )? {
+            1 => Ok(SetOutcome::Stored(version)),
+            _ => Ok(SetOutcome::Refused),
+        }
+    }
+
+    async fn plain_set(
+        &self,
+        lane: &Arc<Lane>,
+        key: &Key,
+        stored: Bytes,
+        lifetime: Option<u64>,
+        only_if_absent: bool,
+        version: Version,
+    ) -> Result<SetOutcome, Error> {
+        let mut arguments = Vec::with_capacity(5);
+        arguments.extend([Argument::from(key.as_str()), Argument::Bytes(stored)]);
+        if let Some(millis) = lifetime {
+            // A lifetime is at most a hundred years.
+            let millis = i64::try_from(millis).unwrap_or(i64::MAX);
+            arguments.extend([Argument::from_static_str("PX"), Argument::Integer(millis)]);
+        }
+        if only_if_absent {
+            arguments.push(Argument::from_static_str("NX"));
+        }
+        match self.connection.call(lane, "SET", Route::Key(0), arguments).await? {
+            Resp3Frame::Null => Ok(SetOutcome::Refused),
+            Resp3Frame::SimpleString { .. } => Ok(SetOutcome::Stored(version)),
+            _ => Err(unexpected("SET")),
+        }
+    }
+
+    /// What was to be replaced must not be read as if it had been.
+    async fn too_large(&self, lane: &Arc<Lane>, key: &Key, len: usize, mode: SetMode) -> Error {
+        if mode == SetMode::Always
+            && let Err(error) = self.delete_many(lane, std::slice::from_ref(key)).await
+        {
+            return error;
+        }
+        let message = format!("{len} bytes, and {} is the most", self.max_value_bytes);
+        error(ErrorKind::TooLarge, message)
+    }
+
+    async fn delete_many(&self, lane: &Arc<Lane>, keys: &[Key]) -> Result<u64, Error> {
+        let keys = keys.iter().map(|key| Argument::from(key.as_str())).collect();
+        clear::unlink(&self.connection, lane, keys).await
+    }
+}
+
+/// What the script says of a key.
+fn record(answer: Resp3Frame) -> Result<Option<Record>, Error> {
+    let mut data = match answer {
+        Resp3Frame::Null => return Ok(None),
+        Resp3Frame::Array { data, .. } => data,
+        _ => return Err(unexpected("a read")),
+    };
+    match (data.pop(), data.pop()) {
+        (Some(Resp3Frame::BlobString { data: stored, .. }), Some(Resp3Frame::Number { data: millis, .. })) => {
+            let remaining = u64::try_from(millis).ok().map(Duration::from_millis);
+            let (version, value) = format::decode(stored);
+            Ok(Some(Record::new(Value::Bytes(value), version, remaining)))
+        }
+        _ => Err(unexpected("a read")),
+    }
+}
+
+#[async_trait]
+impl Backend for RedisBackend {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
+        let read = async { self.shared.get(self.shared.connection.lane()?, key).await };
+        read.await.map_err(|error| error.with_operation("get"))
+    }
+
+    async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
+        let write = async {
+            let lane = self.shared.connection.lane()?;
+            self.shared.set(lane, key, value, options).await
+        };
+        write.await.map_err(|error| error.with_operation("set"))
+    }
+
+    async fn delete(&self, key: &Key) -> Result<bool, Error> {
+        let delete = async {
+            let lane = self.shared.connection.lane()?;
+            self.shared.delete_many(lane, std::slice::from_ref(key)).await
+        };
+        let removed = delete.await.map_err(|error| error.with_operation("delete"))?;
+        Ok(removed > 0)
+    }
+
+    async fn delete_if(&self, key: &Key, version: Version) -> Result<bool, Error> {
+        let delete = async {
+            let lane = self.shared.connection.lane()?;
+            let arguments = [format::version_argument(version)];
+            let answer = self
+                .shared
+                .connection
+                .run(lane, &script::DELETE, key.as_str(), &arguments);
+            integer(&answer.await?)
+        };
+        let removed = delete.await.map_err(|error| error.with_operation("delete_if"))?;
+        Ok(removed > 0)
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
+        let read = async {
+            let lane = self.shared.connection.lane()?;
+            let mut records = Vec::with_capacity(keys.len());
+            for keys in keys.chunks(BATCH) {
+                records.extend(try_join_all(keys.iter().map(|key| self.shared.get(lane, key))).await?);
+            }
+            Ok::<_, Error>(records)
+        };
+        read.await.map_err(|error| error.with_operation("get_many"))
+    }
+
+    async fn set_many(&self, entries: Vec<(Key, Value, SetOptions)>) -> Result<Vec<SetOutcome>, Error> {
+        let write = async {
+            let lane = self.shared.connection.lane()?;
+            let mut outcomes = Vec::with_capacity(entries.len());
+            for entries in entries.chunks(BATCH) {
+                let writes = entries
+                    .iter()
+                    .map(|(key, value, options)| self.shared.set(lane, key, value.clone(), *options));
+                outcomes.extend(try_join_all(writes).await?);
+            }
+            Ok::<_, Error>(outcomes)
+        };
+        write.await.map_err(|error| error.with_operation("set_many"))
+    }
+
+    async fn delete_many(&self, keys: &[Key]) -> Result<u64, Error> {
+        let delete = async {
+            let lane = self.shared.connection.lane()?;
+            let mut removed = 0;
+            for keys in keys.chunks(BATCH) {
+                removed += self.shared.delete_many(lane, keys).await?;
+            }
+            Ok::<_, Error>(removed)
+        };
+        delete.await.map_err(|error| error.with_operation("delete_many"))
+    }
+
+    /// It takes time in proportion to all keys of the server or Cluster, in steps that keep nobody else waiting. Keys
+    /// that are moved from one master of a Cluster to another meanwhile may be missed.
+    async fn clear(&self, scope: &Scope) -> Result<u64, Error> {
+        let cleared = clear::clear(&self.shared.connection, scope).await;
+        cleared.map_err(|error| error.with_operation("clear"))
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        let ping = async {
+            let lane = self.shared.connection.lane()?;
+            self.shared.connection.call(lane, "PING", Route::Any, Vec::new()).await
+        };
+        ping.await.map(drop).map_err(|error| error.with_operation("ping"))
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        let closed = self.shared.connection.close().await;
+        closed.map_err(|error| error.with_operation("close"))
+    }
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default().with_clear(true).with_batch(true)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::default()
+            .with_value_bytes(self.shared.max_value_bytes)
+            .with_batch(BATCH)
+            .with_ttl_step(Duration::from_millis(1))
+    }
+}

@@ -1,0 +1,267 @@
+//! The lanes to the store, and a call over one of them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use cache_core::{Error, ErrorKind};
+use fred::clients::Client;
+use fred::interfaces::ClientLike;
+use fred::types::config::{Options, Server};
+use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
+use tokio::task::JoinHandle;
+
+use crate::error::{closed, error, from_fred, from_server};
+use crate::lane::Lane;
+use crate::script::Script;
+
+/// How often fred may write a command to a Cluster: once, and again for each redirection that it counts as a write.
+/// Elsewhere it may once, since it also repeats what was under way on a connection that broke.
+const CLUSTER_ATTEMPTS: u32 = 3;
+
+/// Where a command goes.
+#[derive(Debug, Clone)]
+pub(crate) enum Route {
+    /// To the owner of the key at this place among the arguments.
+    Key(usize),
+    /// To any node.
+    Any,
+    /// To this node of the Cluster.
+    Node(Server),
+}
+
+/// What a backend is connected by, shared by its clones.
+pub(crate) struct Connection {
+    lanes: Vec<Arc<Lane>>,
+    supervisors: Vec<JoinHandle<()>>,
+    next: AtomicUsize,
+    closed: AtomicBool,
+    in_flight: AtomicUsize,
+    most_in_flight: usize,
+    timeout: Duration,
+    clustered: bool,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        lanes: Vec<(Arc<Lane>, Option<JoinHandle<()>>)>,
+        timeout: Duration,
+        most_in_flight: usize,
+        clustered: bool,
+    ) -> Self {
+        let (lanes, supervisors): (Vec<_>, Vec<_>) = lanes.into_iter().unzip();
+        Self {
+            lanes,
+            supervisors: supervisors.into_iter().flatten().collect(),
+            next: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            most_in_flight,
+            timeout,
+            clustered,
+        }
+    }
+
+    pub(crate) fn is_clustered(&self) -> bool {
+        self.clustered
+    }
+
+    /// The lane that is next in turn and connected; the next one if none is.
+    pub(crate) fn lane(&self) -> Result<&Arc<Lane>, Error> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(closed());
+        }
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let count = self.lanes.len();
+        (0..count)
+            .map(|step| &self.lanes[first.wrapping_add(step) % count])
+            .find(|lane| lane.is_connected())
+            .or_else(|| self.lanes.get(first % count))
+            .ok_or_else(closed)
+    }
+
+    /// Sends a command and waits for its answer, which is never an error of the server's.
+    pub(crate) async fn call(
+        &self,
+        lane: &Arc<Lane>,
+        command: &'static str,
+        route: Route,
+        arguments: Vec<Value>,
+    ) -> Result<Resp3Frame, Error> {
+        match self.ask(lane, command, route, arguments).await? {
+            Answer::Frame(frame) => Ok(frame),
+            Answer::Error(text) => Err(from_server(&text)),
+        }
+    }
+
+    /// Runs a script on one key. The server is sent the source only if it does not know the script, which it may have
+    /// forgotten at any time.
+    pub(crate) async fn run(
+        &self,
+        lane: &Arc<Lane>,
+        script: &'static Script,
+        key: &str,
+        arguments: &[bytes::Bytes],
+    ) -> Result<Resp3Frame, Error> {
+        let arguments = |script: &'static str| {
+            let mut all = Vec::with_capacity(3 + arguments.len());
+            all.extend([Value::from_static_str(script), Value::Integer(1), Value::from(key)]);
+            all.extend(arguments.iter().cloned().map(Value::Bytes));
+            all
+        };
+        // The key is the third argument.
+        let route = || Route::Key(2);
+        match self.ask(lane, "EVALSHA", route(), arguments(&script.hash)).await? {
+            Answer::Frame(frame) => Ok(frame),
+            // Nothing was carried out, so it can be sent again.
+            Answer::Error(text) if text.starts_with("NOSCRIPT") => {
+                self.call(lane, "EVAL", route(), arguments(script.source)).await
+            }
+            Answer::Error(text) => Err(from_server(&text)),
+        }
+    }
+
+    async fn ask(
+        &self,
+        lane: &Arc<Lane>,
+        command: &'static str,
+        route: Route,
+        arguments: Vec<Value>,
+    ) -> Result<Answer, Error> {
+        let _place = self.place()?;
+        let mut options = Options {
+            max_attempts: Some(if self.clustered { CLUSTER_ATTEMPTS } else { 1 }),
+            timeout: Some(self.timeout),
+            // An error at once while there is no connection, and never a second time on the next one.
+            fail_fast: true,
+            ..Options::default()
+        };
+        // The place of the key is said here, since a custom command's own is not heeded.
+        options.cluster_hash = Some(match route {
+            Route::Key(index) => ClusterHash::Offset(index),
+            Route::Any => ClusterHash::Random,
+            Route::Node(server) => {
+                options.cluster_node = Some(server);
+                ClusterHash::Random
+            }
+        });
+        let command = CustomCommand::new_static(command, ClusterHash::Random, false);
+        let answer = lane
+            .client()
+            .with_options(&options)
+            .custom_raw(command, arguments)
+            .await;
+        match answer {
+            Ok(frame) => {
+                lane.heard();
+                Ok(match frame {
+                    Resp3Frame::SimpleError { data, .. } => Answer::Error(data.to_string()),
+                    Resp3Frame::BlobError { data, .. } => Answer::Error(String::from_utf8_lossy(&data).into_owned()),
+                    frame => Answer::Frame(frame),
+                })
+            }
+            Err(_) if self.closed.load(Ordering::Acquire) => Err(closed()),
+            Err(fred) => {
+                let error = from_fred(&fred);
+                match error.kind() {
+                    ErrorKind::Timeout => {
+                        lane.missed(self.timeout);
+                        Err(crate::error::error(
+                            ErrorKind::Timeout,
+                            format!("no answer within {:?}", self.timeout),
+                        ))
+                    }
+                    ErrorKind::Unavailable => Err(self.explain(lane, error)),
+                    _ => Err(error),
+                }
+            }
+        }
+    }
+
+    /// While there is no connection, the reason is what helps, not that there is none.
+    fn explain(&self, lane: &Lane, unavailable: Error) -> Error {
+        match lane.last_error() {
+            Some(reason) if !lane.is_connected() && reason.kind() == ErrorKind::Auth => reason,
+            Some(reason) if !lane.is_connected() => {
+                error(ErrorKind::Unavailable, format!("not connected: {}", reason.message()))
+            }
+            _ => unavailable,
+        }
+    }
+
+    /// A place among the calls that are under way. fred would queue them without end.
+    fn place(&self) -> Result<Place<'_>, Error> {
+        let place = Place(&self.in_flight);
+        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.most_in_flight {
+            return Err(error(
+                ErrorKind::Unavailable,
+                format!("{} commands are under way already", self.most_in_flight),
+            ));
+        }
+        Ok(place)
+    }
+
+    /// Says goodbye on each connection, waits for what is under way, for as long as a call may take, and ends them all.
+    /// Connections that somebody else looks after stay.
+    pub(crate) async fn close(&self) -> Result<(), Error> {
+        if self.closed.swap(true, Ordering::AcqRel) || self.supervisors.is_empty() {
+            return Ok(());
+        }
+        let clients: Vec<Client> = self.lanes.iter().map(|lane| lane.client()).collect();
+        let goodbye = futures_util::future::join_all(
+            clients
+                .iter()
+                .filter(|client| client.is_connected())
+                .map(ClientLike::quit),
+        );
+        let in_time = tokio::time::timeout(self.timeout, goodbye).await;
+        self.abort();
+        match in_time {
+            Ok(_) => Ok(()),
+            Err(_) => Err(error(
+                ErrorKind::Timeout,
+                "calls were still under way when the connections were ended",
+            )),
+        }
+    }
+
+    fn abort(&self) {
+        for supervisor in &self.supervisors {
+            supervisor.abort();
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let connected = self.lanes.iter().filter(|lane| lane.is_connected()).count();
+        f.debug_struct("Connection")
+            .field("clustered", &self.clustered)
+            .field("connections", &self.lanes.len())
+            .field("connected", &connected)
+            .field("in_flight", &self.in_flight.load(Ordering::Relaxed))
+            .field("command_timeout", &self.timeout)
+            .field("closed", &self.closed.load(Ordering::Relaxed))
+            .finish()
+    }
+}
+
+enum Answer {
+    Frame(Resp3Frame),
+    Error(String),
+}
+
+struct Place<'a>(&'a AtomicUsize);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

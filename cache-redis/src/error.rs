@@ -1,0 +1,140 @@
+//! The errors of Redis and of its client, in the words of the toolkit.
+
+use cache_core::{Error, ErrorKind};
+use fred::error::{Error as FredError, ErrorKind as FredKind};
+
+/// The name of this backend in errors.
+pub(crate) const NAME: &str = "redis";
+
+/// An error of this backend.
+pub(crate) fn error(kind: ErrorKind, message: impl Into<String>) -> Error {
+    Error::new(kind, message.into()).with_backend(NAME)
+}
+
+/// An error of the options or of the URL.
+pub(crate) fn configuration(message: impl Into<String>) -> Error {
+    error(ErrorKind::Configuration, message)
+}
+
+/// What a call on a closed handle gets.
+pub(crate) fn closed() -> Error {
+    error(ErrorKind::Unavailable, "the handle was closed").with_retryable(false)
+}
+
+/// An error that the server answered with: a word in capitals, and what it has to say.
+pub(crate) fn from_server(text: &str) -> Error {
+    match classify(text) {
+        Some((kind, retryable)) => error(kind, text).with_retryable(retryable),
+        None => error(ErrorKind::Other, text),
+    }
+}
+
+/// An error of fred's. Its type stays here; all that it knows is its text.
+pub(crate) fn from_fred(fred: &FredError) -> Error {
+    let text = fred.details();
+    // The server's own words first: fred files them under where it was when it read them.
+    if let Some((kind, retryable)) = classify(text) {
+        return error(kind, text).with_retryable(retryable);
+    }
+    let kind = match fred.kind() {
+        FredKind::Timeout => ErrorKind::Timeout,
+        FredKind::Auth => ErrorKind::Auth,
+        FredKind::Config | FredKind::Url => ErrorKind::Configuration,
+        FredKind::IO
+        | FredKind::Canceled
+        | FredKind::Cluster
+        | FredKind::Routing
+        | FredKind::Sentinel
+        | FredKind::Backpressure
+        // What it says when a connection was lost before a command was sent, or with it.
+        | FredKind::Unknown => ErrorKind::Unavailable,
+        #[cfg(feature = "rustls")]
+        FredKind::Tls => ErrorKind::Unavailable,
+        _ => ErrorKind::Other,
+    };
+    error(kind, text.to_owned())
+}
+
+/// The kind of an error that the server names by the first word of its answer, and whether a retry can help.
+fn classify(text: &str) -> Option<(ErrorKind, bool)> {
+    let kind = match text.split_ascii_whitespace().next()? {
+        "NOAUTH" | "WRONGPASS" | "NOPERM" => (ErrorKind::Auth, false),
+        "OOM" | "MISCONF" | "NOREPLICAS" | "DENIED" => (ErrorKind::Rejected, false),
+        // These pass: the data is read in, a script runs, another node has become the master.
+        "LOADING" | "BUSY" | "READONLY" | "TRYAGAIN" => (ErrorKind::Rejected, true),
+        "CLUSTERDOWN" | "MASTERDOWN" => (ErrorKind::Unavailable, true),
+        "ERR" if text.contains("max number of clients") => (ErrorKind::Unavailable, true),
+        "ERR" if text.contains("AUTH") && text.contains("password") => (ErrorKind::Auth, false),
+        "ERR" if text.contains("DB index is out of range") => (ErrorKind::Configuration, false),
+        "ERR" if text.contains("exceeds maximum allowed size") => (ErrorKind::TooLarge, false),
+        _ => return None,
+    };
+    Some(kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_servers_word_decides_the_kind() {
+        let cases = [
+            (
+                "OOM command not allowed when used memory > 'maxmemory'.",
+                ErrorKind::Rejected,
+                false,
+            ),
+            (
+                "READONLY You can't write against a read only replica.",
+                ErrorKind::Rejected,
+                true,
+            ),
+            (
+                "LOADING Redis is loading the dataset in memory",
+                ErrorKind::Rejected,
+                true,
+            ),
+            (
+                "WRONGPASS invalid username-password pair or user is disabled.",
+                ErrorKind::Auth,
+                false,
+            ),
+            (
+                "NOPERM User x has no permissions to run the 'set' command",
+                ErrorKind::Auth,
+                false,
+            ),
+            ("CLUSTERDOWN The cluster is down", ErrorKind::Unavailable, true),
+            (
+                "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
+                ErrorKind::TooLarge,
+                false,
+            ),
+            ("ERR DB index is out of range", ErrorKind::Configuration, false),
+            ("ERR unknown command", ErrorKind::Other, false),
+        ];
+        for (text, kind, retryable) in cases {
+            let error = from_server(text);
+            assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{text}");
+        }
+        // Whatever fred filed it under.
+        let wrapped = FredError::new(FredKind::Sentinel, "WRONGPASS invalid username-password pair");
+        assert_eq!(from_fred(&wrapped).kind(), ErrorKind::Auth);
+    }
+
+    #[test]
+    fn the_clients_errors_have_kinds() {
+        for (fred, kind) in [
+            (FredKind::Timeout, ErrorKind::Timeout),
+            (FredKind::IO, ErrorKind::Unavailable),
+            (FredKind::Canceled, ErrorKind::Unavailable),
+            (FredKind::Unknown, ErrorKind::Unavailable),
+            (FredKind::Config, ErrorKind::Configuration),
+            (FredKind::Protocol, ErrorKind::Other),
+        ] {
+            let error = from_fred(&FredError::new(fred, "text"));
+            assert_eq!(error.kind(), kind);
+            assert_eq!(error.to_string(), format!("redis: {kind}: text"));
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! One client of fred's, which multiplexes all calls over one connection to each server, and its supervisor.
+//!
+//! fred reconnects by itself when a connection breaks. It does not where a server keeps its connections and says
+//! nothing, as long as there is traffic; where a full socket keeps its task from running; and where that task ends with
+//! an error. So the supervisor replaces a client that has ended, or that has not answered for as long as a call may
+//! take.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use cache_core::{Error, ErrorKind};
+use fred::clients::Client;
+use fred::interfaces::{ClientLike, ClusterInterface, EventInterface};
+use fred::types::{Builder, ConnectHandle};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::error::{self, from_fred};
+
+/// Between two attempts of the supervisor, which makes them only where fred has given up.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// Between two looks at the Cluster's map of slots that a silent node gives cause for.
+const SYNC_AFTER: Duration = Duration::from_secs(2);
+
+pub(crate) struct Lane {
+    client: RwLock<Client>,
+    origin: Instant,
+    /// Milliseconds from `origin` to the last answer of any kind.
+    answered: AtomicU64,
+    replace: Notify,
+    last_error: Mutex<Option<Error>>,
+    syncing: AtomicBool,
+    supervised: bool,
+}
+
+impl Lane {
+    /// A lane over a client that somebody else looks after.
+    pub(crate) fn over(client: Client) -> Arc<Self> {
+        Arc::new(Self::new(client, false))
+    }
+
+    fn new(client: Client, supervised: bool) -> Self {
+        Self {
+            client: RwLock::new(client),
+            origin: Instant::now(),
+            answered: AtomicU64::new(0),
+            replace: Notify::new(),
+            last_error: Mutex::new(None),
+            syncing: AtomicBool::new(false),
+            supervised,
+        }
+    }
+
+    /// A lane that connects in the background, from now on.
+    pub(crate) fn start(builder: &Builder) -> Result<(Arc<Self>, JoinHandle<()>), Error> {
+        let client = builder.build().map_err(|error| from_fred(&error))?;
+        let lane = Arc::new(Self::new(client, true));
+        let task = tokio::spawn(supervise(lane.clone(), builder.clone(), None));
+        Ok((lane, task))
+    }
+
+    /// A lane that is connected.
+    pub(crate) async fn connect(builder: &Builder) -> Result<(Arc<Self>, JoinHandle<()>), Error> {
+        let client = builder.build().map_err(|error| from_fred(&error))?;
+        let lane = Arc::new(Self::new(client.clone(), true));
+        let mut router = Router::start(&client);
+        loop {
+            tokio::select! {
+                ended = router.ended() => return Err(ended),
+                () = tokio::time::sleep(Duration::from_millis(1)) => {
+                    if client.is_connected() {
+                        let task = tokio::spawn(supervise(lane.clone(), builder.clone(), Some(router)));
+                        return Ok((lane, task));
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.client.read().is_connected()
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.client.read().clone()
+    }
+
+    /// Why there is no connection, where it is known.
+    pub(crate) fn last_error(&self) -> Option<Error> {
+        self.last_error.lock().clone()
+    }
+
+    /// To be told of every answer.
+    pub(crate) fn heard(&self) {
+        let now = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.answered.store(now, Ordering::Relaxed);
+    }
+
+    /// To be told of every call that was not answered in time.
+    pub(crate) fn missed(self: &Arc<Self>, timeout: Duration) {
+        if !self.supervised {
+            return;
+        }
+        let answered = Duration::from_millis(self.answered.load(Ordering::Relaxed));
+        if self.origin.elapsed().saturating_sub(answered) >= timeout {
+            self.replace.notify_one();
+        } else if self.client.read().client_config().server.is_clustered() && !self.syncing.swap(true, Ordering::AcqRel)
+        {
+            // One node is silent and others are not. If it has been replaced, the others know by whom.
+            let lane = self.clone();
+            tokio::spawn(async move {
+                // What comes of it shows in the calls that follow.
+                let _ = lane.client().sync_cluster().await;
+                tokio::time::sleep(SYNC_AFTER).await;
+                lane.syncing.store(false, Ordering::Release);
+            });
+        }
+    }
+}
+
+/// The task of fred's that runs a client. It ends with this.
+struct Router(ConnectHandle);
+
+impl Router {
+    fn start(client: &Client) -> Self {
+        Self(client.connect())
+    }
+
+    async fn ended(&mut self) -> Error {
+        match (&mut self.0).await {
+            Ok(Err(error)) => from_fred(&error),
+            Ok(Ok(())) => error::error(ErrorKind::Unavailable, "the connection was closed"),
+            Err(panic) => error::error(ErrorKind::Unavailable, format!("the client failed: {panic}")),
+        }
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Keeps the lane's client running until it is aborted itself.
+async fn supervise(lane: Arc<Lane>, builder: Builder, mut router: Option<Router>) {
+    loop {
+        let client = lane.client();
+        let mut errors = client.error_rx();
+        let mut running = router.take().unwrap_or_else(|| Router::start(&client));
+        let ended = loop {
+            tokio::select! {
+                error = running.ended() => break error,
+                () = lane.replace.notified() => {
+                    break error::error(ErrorKind::Unavailable, "the server stopped answering");
+                }
+                Ok((error, _)) = errors.recv() => *lane.last_error.lock() = Some(from_fred(&error)),
+            }
+        };
+        *lane.last_error.lock() = Some(ended);
+        drop(running);
+        // A new client, so that nothing of the old one's state is in its way: its calls end with an error.
+        if let Ok(client) = builder.build() {
+            *lane.client.write() = client;
+            lane.heard();
+        }
+        tokio::time::sleep(RETRY_AFTER).await;
+    }
+}

@@ -1,0 +1,4 @@
+if version_here() ~= ARGV[1] then
+  return 0
+end
+return redis.call('UNLINK', KEYS[1])

@@ -1,0 +1,18 @@
+-- The version of what is under KEYS[1] as 16 bytes, or nil.
+local function version_here()
+  local head = redis.pcall('GETRANGE', KEYS[1], 0, 17)
+  if type(head) == 'string' then
+    if #head == 18 and head:sub(1, 2) == '\193r' then
+      return head:sub(3, 18)
+    end
+    if #head == 0 and redis.call('EXISTS', KEYS[1]) == 0 then
+      return nil
+    end
+    head = redis.call('GET', KEYS[1])
+  else
+    head = 'not a string'
+  end
+  return (redis.sha1hex(head):sub(1, 32):gsub('%x%x', function(byte)
+    return string.char(tonumber(byte, 16))
+  end))
+end
