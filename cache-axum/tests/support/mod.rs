@@ -11,7 +11,9 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use cache_axum::CacheLayer;
 use cache_axum::cache_engine::Cache;
-use cache_axum::cache_engine::cache_core::ManualClock;
+use cache_axum::cache_engine::cache_core::{
+    Backend, Error, ErrorKind, Key, ManualClock, Record, SetOptions, SetOutcome, Value, async_trait,
+};
 use cache_memory::MemoryBackend;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -161,4 +163,50 @@ impl Bodies {
 pub async fn next(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
     let frame = body.frame().await?;
     Some(frame.map(|frame| frame.into_data().unwrap()))
+}
+
+/// A store that takes bytes only, as those on a network do, and can break down.
+#[derive(Debug, Clone)]
+pub struct Breakable {
+    inner: MemoryBackend,
+    broken: Arc<std::sync::atomic::AtomicBool>,
+}
+
+pub fn bytes_only(clock: &ManualClock) -> Breakable {
+    Breakable {
+        inner: MemoryBackend::builder().clock(clock.clone()).build(),
+        broken: Arc::default(),
+    }
+}
+
+impl Breakable {
+    pub fn break_down(&self, broken: bool) {
+        self.broken.store(broken, Ordering::SeqCst);
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        if self.broken.load(Ordering::SeqCst) {
+            Err(Error::new(ErrorKind::Unavailable, "broken"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[async_trait]
+impl Backend for Breakable {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
+        self.check()?;
+        self.inner.get(key).await
+    }
+
+    async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
+        self.check()?;
+        self.inner.set(key, value, options).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<bool, Error> {
+        self.check()?;
+        self.inner.delete(key).await
+    }
 }

@@ -1,0 +1,199 @@
+//! Stale copies: answered while they are refreshed, and when the handler fails (RFC 5861).
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use cache_axum::{CacheLayer, StoreFor};
+use http::{Request, StatusCode};
+use support::{app, cache, get, get_with, settle};
+use tower::{Layer, ServiceExt};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_stale_copy_is_answered_and_refreshed_once() {
+    let (cache, clock) = cache();
+    let layer = CacheLayer::new(cache).ttl(MINUTE).stale_while_revalidate(MINUTE);
+    let (app, calls) = app(layer, |call, _| call.to_string());
+    get(&app, "/").await;
+    clock.advance(MINUTE + Duration::from_secs(5));
+    for _ in 0..3 {
+        // Answered before the refresh has had a chance to run.
+        let stale = get(&app, "/").await;
+        assert_eq!((stale.text(), stale.x_cache()), ("1", "STALE"));
+        assert_eq!(
+            (stale.cache_status(), stale.header("age")),
+            ("cache; hit; ttl=-5", "65")
+        );
+        assert_eq!(stale.header("cache-control"), "max-age=0");
+    }
+    settle().await;
+    let fresh = get(&app, "/").await;
+    assert_eq!((fresh.text(), fresh.x_cache(), calls.count()), ("2", "HIT", 2));
+    clock.advance(MINUTE * 2);
+    assert_eq!(get(&app, "/").await.x_cache(), "MISS");
+}
+
+#[tokio::test]
+async fn the_refresh_is_a_whole_request_of_its_own() {
+    let (cache, clock) = cache();
+    let layer = CacheLayer::new(cache).ttl(MINUTE).stale_while_revalidate(MINUTE);
+    let (app, _) = app(layer, |_, parts| {
+        (
+            [("vary", "accept")],
+            format!("{} {} {:?}", parts.method, parts.uri, parts.headers),
+        )
+    });
+    let first = get_with(&app, "/a?b", &[("accept", "x")]).await;
+    clock.advance(MINUTE);
+    let asked = [("accept", "x"), ("if-none-match", "\"other\""), ("range", "bytes=0-1")];
+    assert_eq!(get_with(&app, "/a?b", &asked).await.x_cache(), "STALE");
+    settle().await;
+    let second = get_with(&app, "/a?b", &[("accept", "x")]).await;
+    assert_eq!((second.x_cache(), second.text()), ("HIT", first.text()));
+}
+
+fn failing(cache: cache_axum::cache_engine::Cache) -> (axum::Router, support::Calls, Arc<AtomicBool>) {
+    let broken = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&broken);
+    let layer = CacheLayer::new(cache).ttl(MINUTE).stale_if_error(MINUTE);
+    let (app, calls) = app(layer, move |call, _| -> Response {
+        if flag.load(Ordering::SeqCst) {
+            (StatusCode::SERVICE_UNAVAILABLE, "down").into_response()
+        } else {
+            call.to_string().into_response()
+        }
+    });
+    (app, calls, broken)
+}
+
+#[tokio::test]
+async fn a_stale_copy_stands_in_for_a_failing_handler() {
+    let (cache, clock) = cache();
+    let (app, calls, broken) = failing(cache);
+    get(&app, "/").await;
+    clock.advance(MINUTE + Duration::from_secs(1));
+    broken.store(true, Ordering::SeqCst);
+    for _ in 0..2 {
+        let stale = get(&app, "/").await;
+        assert_eq!(
+            (stale.status, stale.text(), stale.x_cache()),
+            (StatusCode::OK, "1", "STALE")
+        );
+        assert_eq!(stale.cache_status(), "cache; fwd=stale; fwd-status=503");
+    }
+    assert_eq!(calls.count(), 3, "it is asked each time");
+    clock.advance(MINUTE);
+    let failed = get(&app, "/").await;
+    assert_eq!(
+        (failed.status, failed.text()),
+        (StatusCode::SERVICE_UNAVAILABLE, "down")
+    );
+    broken.store(false, Ordering::SeqCst);
+    assert_eq!(get(&app, "/").await.text(), "5");
+}
+
+#[tokio::test]
+async fn a_refusal_is_no_failure() {
+    let (cache, clock) = cache();
+    let layer = CacheLayer::new(cache).ttl(MINUTE).stale_if_error(MINUTE);
+    let (app, _) = app(layer, |call, _| match call {
+        1 => StatusCode::OK,
+        _ => StatusCode::NOT_FOUND,
+    });
+    get(&app, "/").await;
+    clock.advance(MINUTE);
+    assert_eq!(get(&app, "/").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_handler_can_forbid_it() {
+    let (cache, clock) = cache();
+    let layer = CacheLayer::new(cache)
+        .stale_if_error(MINUTE)
+        .stale_while_revalidate(MINUTE);
+    let (app, _) = app(layer, |call, _| {
+        ([("cache-control", "max-age=60, must-revalidate")], call.to_string())
+    });
+    get(&app, "/").await;
+    clock.advance(MINUTE);
+    assert_eq!(get(&app, "/").await.text(), "2");
+}
+
+#[tokio::test]
+async fn the_handler_can_set_windows() {
+    let (cache, clock) = cache();
+    let (app, _) = app(CacheLayer::new(cache), |call, _| {
+        let second = Duration::from_secs(1);
+        (
+            StoreFor::new(second).stale_while_revalidate(second * 2),
+            [("cache-control", "max-age=100")],
+            call.to_string(),
+        )
+    });
+    get(&app, "/").await;
+    assert_eq!(get(&app, "/").await.x_cache(), "HIT");
+    clock.advance(Duration::from_secs(2));
+    let stale = get(&app, "/").await;
+    assert_eq!(
+        (stale.x_cache(), stale.text(), stale.header("cache-control")),
+        ("STALE", "1", "max-age=100")
+    );
+    settle().await;
+    clock.advance(Duration::from_secs(4));
+    assert_eq!(get(&app, "/").await.x_cache(), "MISS");
+}
+
+#[tokio::test]
+async fn an_error_of_the_service_passes_through_unless_a_stale_copy_stands_in() {
+    let (cache, clock) = cache();
+    let broken = Arc::new(AtomicBool::new(true));
+    let flag = Arc::clone(&broken);
+    let service = CacheLayer::new(cache)
+        .ttl(MINUTE)
+        .stale_if_error(MINUTE)
+        .layer(tower::service_fn(move |_: Request<Body>| {
+            let broken = flag.load(Ordering::SeqCst);
+            async move {
+                if broken {
+                    Err("broken")
+                } else {
+                    Ok(Response::new(Body::from("fine")))
+                }
+            }
+        }));
+    let ask = || service.clone().oneshot(support::request(http::Method::GET, "/", &[]));
+    assert_eq!(ask().await.unwrap_err(), "broken");
+    broken.store(false, Ordering::SeqCst);
+    assert_eq!(support::reply(ask().await.unwrap()).await.x_cache(), "MISS");
+    broken.store(true, Ordering::SeqCst);
+    clock.advance(MINUTE);
+    let stale = support::reply(ask().await.unwrap()).await;
+    assert_eq!(
+        (stale.text(), stale.cache_status()),
+        ("fine", "cache; fwd=stale; detail=handler-failed")
+    );
+    clock.advance(MINUTE * 2);
+    assert_eq!(ask().await.unwrap_err(), "broken");
+}
+
+#[tokio::test]
+async fn what_a_refresh_says_is_not_for_the_cache_takes_the_copy_away() {
+    let (cache, clock) = cache();
+    let layer = CacheLayer::new(cache).ttl(MINUTE).stale_while_revalidate(MINUTE);
+    let (app, _) = app(layer, |call, _| {
+        let control = if call == 1 { "public" } else { "no-store" };
+        ([("cache-control", control)], call.to_string())
+    });
+    get(&app, "/").await;
+    clock.advance(MINUTE);
+    assert_eq!(get(&app, "/").await.text(), "1");
+    settle().await;
+    assert_eq!(get(&app, "/").await.text(), "3");
+}
