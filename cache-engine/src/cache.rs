@@ -14,7 +14,7 @@ use crate::epoch::Epochs;
 use crate::event::Event;
 use crate::into_key::IntoKey;
 use crate::policy::Policy;
-use crate::see::Seen;
+use crate::see::{Glimpse, Seen};
 
 /// A cache: one policy engine over a backend.
 ///
@@ -232,7 +232,13 @@ impl<C> Cache<C> {
         }
         let key = key.into_key(&self.namespace);
         let key = key.borrow();
-        Ok(self.fresh(key, self.core.look(key, &*self.coder).await?))
+        match self.core.glimpse(key, &*self.coder).await? {
+            Glimpse::Fresh(value) => {
+                self.core.events.emit(&Event::Hit { key });
+                Ok(Some(value))
+            }
+            Glimpse::Other(seen) => Ok(self.fresh(key, seen)),
+        }
     }
 
     /// The fresh values of several keys, in their order, in one batch.

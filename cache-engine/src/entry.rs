@@ -230,6 +230,31 @@ where
     }
 }
 
+/// The value of a record that is a fresh object, which is what a hit in memory comes down to: no copy is made on the
+/// way, and the clock is read only if the object has an end. Anything else is for [`read`] to tell apart.
+#[inline]
+pub(crate) fn fresh_object<T>(record: &Record, key: &Key, now: impl FnOnce() -> Timestamp) -> Option<Arc<T>>
+where
+    T: Send + Sync + 'static,
+{
+    let Value::Shared(shared) = &record.value else {
+        return None;
+    };
+    let object = shared.object().downcast_ref::<Object>()?;
+    let ObjectContent::Value(value) = &object.content else {
+        return None;
+    };
+    let fresh = object
+        .windows
+        .fresh
+        .is_none_or(|fresh| now().saturating_since(object.created) < fresh);
+    if fresh && value.is::<T>() && object.key.identity() == key.identity() {
+        Arc::clone(value).downcast().ok()
+    } else {
+        None
+    }
+}
+
 #[inline]
 fn read_object<T: Send + Sync + 'static>(shared: &SharedValue, key: &Key) -> Result<Entry<T>, Error> {
     let object = shared

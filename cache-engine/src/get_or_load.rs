@@ -16,7 +16,7 @@ use crate::into_key::IntoKey;
 use crate::load::{Load, Loaded};
 use crate::load_error::LoadError;
 use crate::pilot::{Ask, Flown, Prepared, Take};
-use crate::see::Seen;
+use crate::see::{Glimpse, Seen};
 
 impl<C: Send + Sync + 'static> Cache<C> {
     /// The value of a key; `load` brings it if there is none.
@@ -77,17 +77,15 @@ impl<C: Send + Sync + 'static> Cache<C> {
         Fut: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
     {
         let key = key.into_key(&self.namespace);
-        optional(
-            self.obtain(
-                key.borrow(),
-                Ask {
-                    absent: true,
-                    not: None,
-                },
-                load,
-            )
-            .await,
+        self.obtain(
+            key.borrow(),
+            Ask {
+                absent: true,
+                not: None,
+            },
+            load,
         )
+        .await
     }
 
     /// As [`get_or_load`](Self::get_or_load), for something that may not exist. That it does not is remembered for
@@ -125,7 +123,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
         let key = key.borrow();
         let load = |_| async move { load().await.map(Loaded::new) };
         if !self.is_enabled() {
-            return present(alone(key, load).await);
+            return present(value(alone(key, load).await));
         }
         let seen = self.core.see(key, &*self.coder).await;
         let not = match &seen {
@@ -133,7 +131,9 @@ impl<C: Send + Sync + 'static> Cache<C> {
             _ => None,
         };
         let launch = |take| self.launch_detached(key, take, Ask { absent: false, not }, load);
-        present(self.drive(key, seen, Ask { absent: false, not }, true, launch).await)
+        present(value(
+            self.drive(key, seen, Ask { absent: false, not }, true, launch).await,
+        ))
     }
 
     /// A view of this cache for loads that borrow from their caller.
@@ -143,7 +143,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
     }
 
     #[inline]
-    async fn obtain<T, E, F, Fut>(&self, key: &Key, ask: Ask, load: F) -> Outcome<T, E>
+    async fn obtain<T, E, F, Fut>(&self, key: &Key, ask: Ask, load: F) -> Obtained<T, E>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
@@ -152,10 +152,10 @@ impl<C: Send + Sync + 'static> Cache<C> {
         Fut: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
     {
         match self.glance(key).await {
-            Glance::Hit(found) => Ok(Some(found)),
-            Glance::Off => alone(key, load).await,
+            Glance::Hit(value) => Ok(Some(value)),
+            Glance::Off => value(alone(key, load).await),
             // The rest is boxed, so that a hit does not carry its weight.
-            Glance::Seen(seen) => Box::pin(self.obtain_unless(key, seen, ask, load)).await,
+            Glance::Seen(seen) => value(Box::pin(self.obtain_unless(key, seen, ask, load)).await),
         }
     }
 
@@ -181,12 +181,13 @@ impl<C: Send + Sync + 'static> Cache<C> {
         if !self.is_enabled() {
             return Glance::Off;
         }
-        match self.core.see(key, &*self.coder).await {
-            Seen::Fresh(found, _) => {
+        match self.core.glimpse(key, &*self.coder).await {
+            Ok(Glimpse::Fresh(value)) => {
                 self.core.events.emit(&Event::Hit { key });
-                Glance::Hit(found)
+                Glance::Hit(value)
             }
-            seen => Glance::Seen(seen),
+            Ok(Glimpse::Other(seen)) => Glance::Seen(seen),
+            Err(_) => Glance::Seen(Seen::Outage),
         }
     }
 
@@ -277,17 +278,15 @@ impl<C: Send + Sync + 'static> Borrowing<'_, C> {
         Fut: Future<Output = Result<Loaded<T>, E>>,
     {
         let key = key.into_key(&self.cache.namespace);
-        optional(
-            self.obtain(
-                key.borrow(),
-                Ask {
-                    absent: true,
-                    not: None,
-                },
-                load,
-            )
-            .await,
+        self.obtain(
+            key.borrow(),
+            Ask {
+                absent: true,
+                not: None,
+            },
+            load,
         )
+        .await
     }
 
     /// As [`Cache::get_or_find`].
@@ -306,7 +305,7 @@ impl<C: Send + Sync + 'static> Borrowing<'_, C> {
         self.get_or_load_with(key, load).await
     }
 
-    async fn obtain<T, E, F, Fut>(&self, key: &Key, ask: Ask, load: F) -> Outcome<T, E>
+    async fn obtain<T, E, F, Fut>(&self, key: &Key, ask: Ask, load: F) -> Obtained<T, E>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
@@ -316,9 +315,9 @@ impl<C: Send + Sync + 'static> Borrowing<'_, C> {
     {
         let cache = self.cache;
         match cache.glance(key).await {
-            Glance::Hit(found) => Ok(Some(found)),
-            Glance::Off => alone(key, load).await,
-            Glance::Seen(seen) => Box::pin(self.obtain_unless(key, seen, ask, load)).await,
+            Glance::Hit(value) => Ok(Some(value)),
+            Glance::Off => value(alone(key, load).await),
+            Glance::Seen(seen) => value(Box::pin(self.obtain_unless(key, seen, ask, load)).await),
         }
     }
 
@@ -349,7 +348,7 @@ impl<C: Send + Sync + 'static> Borrowing<'_, C> {
 }
 
 enum Glance<T> {
-    Hit(Found<T>),
+    Hit(Arc<T>),
     Seen(Seen<T>),
     /// The cache is switched off.
     Off,
@@ -367,13 +366,16 @@ where
     }
 }
 
-fn optional<T, E>(outcome: Outcome<T, E>) -> Result<Option<Arc<T>>, LoadError<E>> {
+/// What a caller is given.
+type Obtained<T, E> = Result<Option<Arc<T>>, LoadError<E>>;
+
+fn value<T, E>(outcome: Outcome<T, E>) -> Obtained<T, E> {
     outcome.map(|found| found.map(|found| found.value))
 }
 
-fn present<T, E>(outcome: Outcome<T, E>) -> Result<Arc<T>, LoadError<E>> {
-    match outcome {
-        Ok(Some(found)) => Ok(found.value),
+fn present<T, E>(obtained: Obtained<T, E>) -> Result<Arc<T>, LoadError<E>> {
+    match obtained {
+        Ok(Some(value)) => Ok(value),
         Err(error) => Err(error),
         // "There is no value" is only answered to those who take it for an answer, and to the load that said so.
         Ok(None) => Err(LoadError::Remembered("there is no value".into())),

@@ -31,7 +31,37 @@ pub(crate) enum Seen<T> {
     Outage,
 }
 
+/// What a first look shows: as little as it takes to answer a hit.
+#[derive(Debug)]
+pub(crate) enum Glimpse<T> {
+    Fresh(Arc<T>),
+    Other(Seen<T>),
+}
+
 impl Core {
+    /// As [`look`](Self::look), by the shortest way to a fresh object.
+    #[inline]
+    pub(crate) async fn glimpse<T, C>(&self, key: &Key, coder: &C) -> Result<Glimpse<T>, Error>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        if self.fences.store.is_local() && self.fences.epochs.is_none() {
+            let record = self.fences.store.get_local(key).await?;
+            let fresh = record
+                .as_ref()
+                .and_then(|record| entry::fresh_object(record, key, || self.fences.now()));
+            return Ok(match fresh {
+                Some(value) => Glimpse::Fresh(value),
+                None => Glimpse::Other(self.classify(record, None, key, coder)),
+            });
+        }
+        Ok(match self.look(key, coder).await? {
+            Seen::Fresh(found, _) => Glimpse::Fresh(found.value),
+            seen => Glimpse::Other(seen),
+        })
+    }
+
     #[inline]
     pub(crate) async fn see<T, C>(&self, key: &Key, coder: &C) -> Seen<T>
     where

@@ -49,6 +49,17 @@ impl Store {
         self.call("get", Some(key), self.backend.get(key)).await
     }
 
+    /// As [`get`](Self::get), for a store in this process.
+    #[inline]
+    pub(crate) async fn get_local(&self, key: &Key) -> Result<Option<Record>, Error> {
+        let result = self.backend.get(key).await;
+        if result.is_ok() {
+            result
+        } else {
+            self.observe("get", Some(key), result)
+        }
+    }
+
     pub(crate) async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
         let records = self.call("get_many", None, self.backend.get_many(keys)).await?;
         if records.len() == keys.len() {
