@@ -96,9 +96,9 @@ async fn history(remote: Remote, seed: u64) -> Vec<String> {
         let mut turns = turns.lock().unwrap();
         match turns.u8(0..8) {
             0..3 => Fate::Pass,
-            // The answer is under way for longer than the call itself.
-            3..5 => Fate::Yield(turns.usize(0..3), turns.usize(0..30)),
-            _ => Fate::Yield(turns.usize(0..10), turns.usize(0..5)),
+            // The answer is under way for long.
+            3 => Fate::Take(MS * turns.u32(0..3), MS * turns.u32(0..80)),
+            _ => Fate::Take(MS * turns.u32(0..5), MS * turns.u32(0..3)),
         }
     });
     let (source, promise) = (Source::default(), Promise::default());

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::{
@@ -58,8 +59,8 @@ pub enum Fate {
     HoldAnswer(Gate),
     /// It is never carried out nor answered.
     Freeze,
-    /// It is carried out after so many turns of the scheduler, and answered after so many more.
-    Yield(usize, usize),
+    /// It is carried out after a time, and answered after another.
+    Take(Duration, Duration),
 }
 
 impl Remote {
@@ -203,14 +204,10 @@ impl Remote {
                 answer
             }
             Fate::Freeze => std::future::pending().await,
-            Fate::Yield(before, after) => {
-                for _ in 0..before {
-                    tokio::task::yield_now().await;
-                }
+            Fate::Take(before, after) => {
+                tokio::time::sleep(before).await;
                 let answer = work.await;
-                for _ in 0..after {
-                    tokio::task::yield_now().await;
-                }
+                tokio::time::sleep(after).await;
                 answer
             }
         }
