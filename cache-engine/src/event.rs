@@ -30,6 +30,11 @@ pub enum Event<'a> {
         /// The key.
         key: &'a Key,
     },
+    /// The store could not be asked, or was left alone, so nobody knows whether there is a value. It is loaded.
+    Outage {
+        /// The key.
+        key: &'a Key,
+    },
     /// A caller waits for a load that another one started.
     Coalesced {
         /// The key.
@@ -73,7 +78,7 @@ pub enum Event<'a> {
         /// What is wrong with it.
         error: &'a Error,
     },
-    /// The store failed. For a read, it counts as an outage, which is not the same as a miss.
+    /// The store failed.
     StoreFailed {
         /// The operation.
         operation: &'static str,
@@ -129,6 +134,7 @@ impl Event<'_> {
             Self::Stale { .. } => "stale",
             Self::NegativeHit { .. } => "negative_hit",
             Self::Miss { .. } => "miss",
+            Self::Outage { .. } => "outage",
             Self::Coalesced { .. } => "coalesced",
             Self::LoadStarted { .. } => "load_started",
             Self::Loaded { .. } => "loaded",
@@ -154,6 +160,7 @@ impl Event<'_> {
             | Self::Stale { key }
             | Self::NegativeHit { key }
             | Self::Miss { key }
+            | Self::Outage { key }
             | Self::Coalesced { key }
             | Self::LoadStarted { key }
             | Self::Loaded { key, .. }

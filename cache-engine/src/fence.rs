@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+
 use cache_core::{Clock, Error, Key, SetOptions, SetOutcome, Tags, Timestamp, Value, Version, Windows};
 
 use crate::entry::Writer;
@@ -100,7 +102,7 @@ impl Fences {
         result
     }
 
-    async fn try_put_up(&self, key: &Key, basis: Basis) -> Result<Option<Fence>, Error> {
+    async fn try_put_up(self: &Arc<Self>, key: &Key, basis: Basis) -> Result<Option<Fence>, Error> {
         match basis {
             Basis::Nothing => {
                 let outcome = self
@@ -118,12 +120,12 @@ impl Fences {
                 };
                 let fence = Fence::Record { record, lease };
                 // The holder of the last lease may just have replaced the record.
-                if self.stands(key, fence).await {
-                    Ok(Some(fence))
-                } else {
-                    self.release_beside(key, lease).await;
-                    Ok(None)
+                let stands = self.stands(key, fence).await;
+                if matches!(stands, Ok(true)) {
+                    return Ok(Some(fence));
                 }
+                self.release_beside(key, lease);
+                stands.map(|_| None)
             }
         }
     }
@@ -144,12 +146,18 @@ impl Fences {
     }
 
     /// Writes `value` if the fence still stands, and takes it down. After an error the fence may still be up.
-    pub(crate) async fn fill(&self, key: &Key, fence: Fence, value: Value, windows: &Windows) -> Result<Filled, Error> {
+    pub(crate) async fn fill(
+        self: &Arc<Self>,
+        key: &Key,
+        fence: Fence,
+        value: Value,
+        windows: &Windows,
+    ) -> Result<Filled, Error> {
         let (Fence::Lease(version) | Fence::Record { record: version, .. }) = fence;
         let options = SetOptions::new(windows.total()).if_version(version);
         let outcome = self.store.set(key, value, options).await?;
         if let Fence::Record { lease, .. } = fence {
-            self.release_beside(key, lease).await;
+            self.release_beside(key, lease);
         }
         Ok(match outcome {
             SetOutcome::Stored(_) => Filled::Stored,
@@ -159,26 +167,35 @@ impl Fences {
 
     /// Releases the lease, and tells whether the fence stood until now. A store that does not answer lets the lease
     /// run out by itself.
-    pub(crate) async fn take_down(&self, key: &Key, fence: Fence) -> bool {
+    pub(crate) async fn take_down(self: &Arc<Self>, key: &Key, fence: Fence) -> bool {
         match fence {
             Fence::Lease(lease) => self.store.delete_if(key, lease).await.unwrap_or(false),
             Fence::Record { lease, .. } => {
-                let stood = self.stands(key, fence).await;
-                self.release_beside(key, lease).await;
+                let stood = self.stands(key, fence).await.unwrap_or(false);
+                self.release_beside(key, lease);
                 stood
             }
         }
     }
 
-    /// Whether nothing came in between so far, as far as the store tells.
-    pub(crate) async fn stands(&self, key: &Key, fence: Fence) -> bool {
+    /// Whether nothing came in between so far.
+    pub(crate) async fn stands(&self, key: &Key, fence: Fence) -> Result<bool, Error> {
         let (Fence::Lease(version) | Fence::Record { record: version, .. }) = fence;
-        matches!(self.store.get(key).await, Ok(Some(record)) if record.version == version)
+        let record = self.store.get(key).await?;
+        Ok(record.is_some_and(|record| record.version == version))
     }
 
-    async fn release_beside(&self, key: &Key, lease: Version) {
+    /// Releases the lease beside a record in the background, since nobody who looks up the key waits for that.
+    fn release_beside(self: &Arc<Self>, key: &Key, lease: Version) {
+        let (fences, beside) = (Arc::clone(self), key.reserved(LEASE));
         // A failure is an event already, and the lease runs out by itself.
-        let _ = self.store.delete_if(&key.reserved(LEASE), lease).await;
+        let release = async move { drop(fences.store.delete_if(&beside, lease).await) };
+        if self.store.is_local() {
+            // Ready at once.
+            let _ = release.now_or_never();
+        } else {
+            tokio::spawn(release);
+        }
     }
 
     async fn set_lease(&self, key: &Key, options: SetOptions) -> Result<SetOutcome, Error> {

@@ -44,6 +44,9 @@ pub struct Fill<T, E = Infallible> {
     result: PhantomData<fn() -> E>,
 }
 
+/// Stands for the error of a load that ended without one; no loader's error is of this type.
+struct NotKept;
+
 /// What became of a value that was to be [stored](Fill::store).
 #[non_exhaustive]
 #[derive(Debug, Clone)]
@@ -107,7 +110,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             (Ok(true), Fence::Lease(_)) => true,
             (Ok(true), Fence::Record { .. }) => {
                 // The record may have been replaced without a change to the lease beside it.
-                let stands = self.core.fences.stands(&self.key, fence).await;
+                let stands = self.core.fences.stands(&self.key, fence).await.unwrap_or(false);
                 if !stands && let Some(fence) = self.fence {
                     self.core.fences.take_down(&self.key, fence).await;
                 }
@@ -238,8 +241,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     pub(crate) async fn store_failure(self, error: LoadError<E>, windows: Windows) -> StoreOutcome {
         let (object, message): (Arc<dyn Any + Send + Sync>, &str) = match &error {
             LoadError::Failed(error) => (Arc::clone(error) as _, std::any::type_name::<E>()),
-            LoadError::Panicked(message) => (Arc::new(()), message),
-            LoadError::TimedOut(_) => (Arc::new(()), "the load took too long"),
+            LoadError::Panicked(message) => (Arc::new(NotKept), message),
+            LoadError::TimedOut(_) => (Arc::new(NotKept), "the load took too long"),
             LoadError::Remembered(_) | LoadError::Circular(_) => {
                 self.share(Err(error)).await;
                 return StoreOutcome::Unavailable;
@@ -329,6 +332,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             self.seal();
         }
         let stood = match self.fence {
+            // An error is shared whether the fence stood or not.
+            Some(fence @ Fence::Record { .. }) if outcome.is_err() => {
+                self.core.release(self.key.clone(), fence, None);
+                true
+            }
             Some(fence) if settled.is_ok() => self.core.fences.take_down(&self.key, fence).await,
             Some(fence) => {
                 // The store does not answer, so nobody is kept waiting for it.
@@ -377,7 +385,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             return None;
         }
         let stands = match self.fence {
-            Some(fence @ Fence::Record { .. }) => self.core.fences.stands(&self.key, fence).await,
+            Some(fence @ Fence::Record { .. }) => self.core.fences.stands(&self.key, fence).await.unwrap_or(false),
             Some(Fence::Lease(_)) => false,
             // The store is out of reach. What was invalidated in this process is found out when the flight lands.
             None => true,

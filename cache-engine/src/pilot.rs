@@ -136,7 +136,11 @@ impl<C: Send + Sync + 'static> Cache<C> {
         };
         match self.core.flights.join(key, TypeId::of::<Outcome<T, E>>(), asker) {
             Join::Lead(lead) => {
-                events.emit(&Event::Miss { key });
+                events.emit(&if outage {
+                    Event::Outage { key }
+                } else {
+                    Event::Miss { key }
+                });
                 let fill = Fill::new(Arc::clone(&self.core), key.clone(), lead, stale);
                 Step::Lead(Take { fill, basis, outage })
             }
