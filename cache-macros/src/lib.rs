@@ -65,3 +65,8 @@ fn run(expand: Expand, options: TokenStream, item: TokenStream, root: Path) -> T
         }
     }
 }
+
+/// The README's code is compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
