@@ -254,7 +254,8 @@ impl Map {
         let flights = self.by_key.get(key)?;
         flights
             .iter()
-            .find(|(of, _)| *of == result)
+            // Keys that were shortened can be equal and yet not mean the same.
+            .find(|(of, flight)| *of == result && flight.key.identity() == key.identity())
             .map(|(_, flight)| Arc::clone(flight))
     }
 
