@@ -72,7 +72,7 @@ impl Count {
     pub fn loading<T: Send + 'static>(
         &self,
         value: T,
-    ) -> impl FnOnce() -> std::future::Ready<Result<T, Infallible>> + Send + 'static {
+    ) -> impl FnOnce() -> std::future::Ready<Result<T, Infallible>> + Send + 'static + use<T> {
         let count = self.clone();
         move || {
             count.up();
