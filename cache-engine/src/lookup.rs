@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use cache_core::{Coder, Key};
+use futures_util::FutureExt;
 
 use crate::Cache;
 use crate::chain::Chain;
@@ -12,7 +13,7 @@ use crate::event::Event;
 use crate::fill::Fill;
 use crate::flight::{Landing, Waited};
 use crate::pilot::{Ask, Prepared, Step, Take};
-use crate::see::Seen;
+use crate::see::{Glimpse, Seen};
 
 /// What [`Cache::lookup`] found.
 #[non_exhaustive]
@@ -48,6 +49,26 @@ pub enum Lookup<T> {
 pub struct Refresh<T>(Take<T, Infallible>);
 
 impl<C: Send + Sync + 'static> Cache<C> {
+    /// The fresh value of a key, if the store keeps objects of this process and there is one. It never waits, and is
+    /// silent unless it finds something, so that a [`lookup`](Self::lookup) can follow.
+    #[inline]
+    pub fn find_here<T>(&self, key: &Key) -> Option<Arc<T>>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        if !self.core.fences.store.is_local() || !self.is_enabled() {
+            return None;
+        }
+        match self.core.glimpse(key, &*self.coder).now_or_never() {
+            Some(Ok(Glimpse::Fresh(value))) => {
+                self.core.events.emit(&Event::Hit { key });
+                Some(value)
+            }
+            _ => None,
+        }
+    }
+
     /// Looks up a key, for adapters whose loads do not fit into a closure, because they stream, say.
     ///
     /// The caller who gets [`Lookup::Miss`] holds up all others who ask for the key in this process, and by a lease all
