@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use cache_engine::cache_core::Timestamp;
-use cache_http::{Lifetime, ResponseDirectives};
+use cache_http::Lifetime;
+use cache_http::cache_control::MAX_SECONDS;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue};
+
+use crate::line::Line;
 
 /// What the layer tells clients in `Cache-Control`, on answers that are or will be stored and where the handler has
 /// said nothing itself. What a handler says goes out as it is.
@@ -37,9 +40,9 @@ impl ClientCaching {
             }
             Self::Silent => return,
         };
-        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
-        if let Some(value) = ResponseDirectives::new().with_max_age(seconds).to_header_value() {
-            headers.insert(CACHE_CONTROL, value);
-        }
+        let mut line = Line::new();
+        line.push("max-age=");
+        line.push_number(seconds.min(MAX_SECONDS.into()));
+        headers.insert(CACHE_CONTROL, line.to_value());
     }
 }

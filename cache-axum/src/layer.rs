@@ -65,7 +65,8 @@ impl CacheLayer {
             post: None,
             client: ClientCaching::default(),
             status_header: Some(HeaderName::from_static("x-cache")),
-            name: CacheName::new("cache"),
+            name: CacheName::new(DEFAULT_NAME),
+            hit: hit_line(DEFAULT_NAME),
             max_body: 2 * 1024 * 1024,
             max_body_time: Duration::from_secs(10),
             invalidate_on_write: true,
@@ -177,9 +178,14 @@ impl CacheLayer {
         self.with(|options| options.status_header = name.into())
     }
 
-    /// The name of this cache in `Cache-Status` (RFC 9211). `cache` unless set.
+    /// The name of this cache in `Cache-Status` (RFC 9211), of which the first 40 characters count. `cache` unless set.
     pub fn name(self, name: &str) -> Self {
-        self.with(|options| options.name = CacheName::new(name))
+        let end = name.char_indices().nth(40).map_or(name.len(), |(end, _)| end);
+        let name = &name[..end];
+        self.with(|options| {
+            options.name = CacheName::new(name);
+            options.hit = hit_line(name);
+        })
     }
 
     /// The largest body that is stored, in bytes. 2 MiB unless set. A larger one is passed on as it comes.
@@ -240,6 +246,12 @@ impl<S> Layer<S> for CacheLayer {
 
 /// The longest lifetime that HTTP can speak of: 68 years.
 const FOR_EVER: Duration = Duration::from_secs(MAX_SECONDS as u64);
+
+const DEFAULT_NAME: &str = "cache";
+
+fn hit_line(name: &str) -> Box<str> {
+    format!("{}; hit; ttl=", CacheName::new(name)).into()
+}
 
 fn some(window: Duration) -> Option<Duration> {
     (!window.is_zero()).then_some(window)

@@ -4,12 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use cache_engine::Cache;
 use cache_engine::cache_core::{Error, Key, KeyBuilder, KeyName, Timestamp};
 use cache_http::{CacheName, Normalization, Policy, Reason, request_bypass, variant_key};
 use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method};
+
+use http_body::Body as _;
 
 use crate::client::ClientCaching;
 use crate::coder::ResponseCoder;
@@ -34,6 +37,8 @@ pub(crate) struct Options {
     pub(crate) client: ClientCaching,
     pub(crate) status_header: Option<HeaderName>,
     pub(crate) name: CacheName,
+    /// What `Cache-Status` says on a hit, up to the number of seconds.
+    pub(crate) hit: Box<str>,
     pub(crate) max_body: usize,
     pub(crate) max_body_time: Duration,
     pub(crate) invalidate_on_write: bool,
@@ -59,7 +64,7 @@ impl Options {
     }
 
     /// Why a request passes the cache by.
-    pub(crate) fn bypass(&self, policy: &Policy, request: &Parts) -> Option<Bypass> {
+    pub(crate) fn bypass(&self, policy: &Policy, request: &Parts, body: &Body) -> Option<Bypass> {
         if !self.cache.is_enabled() {
             return Some(Bypass::Disabled);
         }
@@ -71,7 +76,13 @@ impl Options {
             return Some(Bypass::Upgrade);
         }
         // Not for a cache to evaluate (RFC 9111, section 4.3.2), so the handler is to see them.
-        (headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE)).then_some(Bypass::Precondition)
+        if headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE) {
+            return Some(Bypass::Precondition);
+        }
+        // Content that is in no key would make answers differ that are taken for the same.
+        let has_content =
+            request.method != Method::POST && !body.is_end_stream() && body.size_hint().exact() != Some(0);
+        has_content.then_some(Bypass::Content)
     }
 
     /// The key of a request. `content` is the content of a POST.

@@ -1,15 +1,32 @@
 //! How a request was handled: `X-Cache` and `Cache-Status` on every answer.
 
-use cache_http::{CacheStatus, Forward};
+use cache_http::{CACHE_STATUS, CacheStatus, Forward};
 use http::{HeaderMap, HeaderValue};
 
+use crate::line::Line;
 use crate::options::{Bypass, Options};
 
 /// How a request was handled.
 #[derive(Debug, Clone)]
 pub(crate) struct Report {
     plain: &'static str,
-    status: CacheStatus,
+    status: Member,
+}
+
+#[derive(Debug, Clone)]
+enum Member {
+    /// The most frequent one is written without detours.
+    Hit(u64),
+    Other(CacheStatus),
+}
+
+impl Member {
+    fn change(self, change: impl FnOnce(CacheStatus) -> CacheStatus) -> Self {
+        Self::Other(change(match self {
+            Self::Hit(ttl) => CacheStatus::hit().ttl(i64::try_from(ttl).unwrap_or(i64::MAX)),
+            Self::Other(status) => status,
+        }))
+    }
 }
 
 impl Report {
@@ -17,7 +34,7 @@ impl Report {
     pub(crate) fn hit(ttl: i64) -> Self {
         Self {
             plain: "HIT",
-            status: CacheStatus::hit().ttl(ttl),
+            status: Member::Hit(u64::try_from(ttl).unwrap_or(0)),
         }
     }
 
@@ -25,7 +42,7 @@ impl Report {
     pub(crate) fn collapsed(forward: Forward) -> Self {
         Self {
             plain: "HIT",
-            status: CacheStatus::forwarded(forward).collapsed(true),
+            status: Member::Other(CacheStatus::forwarded(forward).collapsed(true)),
         }
     }
 
@@ -33,7 +50,7 @@ impl Report {
     pub(crate) fn stale(ttl: i64) -> Self {
         Self {
             plain: "STALE",
-            status: CacheStatus::hit().ttl(ttl),
+            status: Member::Other(CacheStatus::hit().ttl(ttl)),
         }
     }
 
@@ -42,10 +59,10 @@ impl Report {
         let forwarded = CacheStatus::forwarded(Forward::Stale);
         Self {
             plain: "STALE",
-            status: match status {
+            status: Member::Other(match status {
                 Some(status) => forwarded.forward_status(status),
                 None => forwarded.detail("handler-failed"),
-            },
+            }),
         }
     }
 
@@ -53,7 +70,7 @@ impl Report {
     pub(crate) fn miss(forward: Forward) -> Self {
         Self {
             plain: "MISS",
-            status: CacheStatus::forwarded(forward),
+            status: Member::Other(CacheStatus::forwarded(forward)),
         }
     }
 
@@ -66,10 +83,10 @@ impl Report {
         let status = CacheStatus::forwarded(forward);
         Self {
             plain: "BYPASS",
-            status: match detail {
+            status: Member::Other(match detail {
                 Some(detail) => status.detail(detail),
                 None => status,
-            },
+            }),
         }
     }
 
@@ -77,23 +94,23 @@ impl Report {
     pub(crate) fn generated(detail: &'static str) -> Self {
         Self {
             plain: "MISS",
-            status: CacheStatus::generated().detail(detail),
+            status: Member::Other(CacheStatus::generated().detail(detail)),
         }
     }
 
     pub(crate) fn stored(mut self, stored: bool) -> Self {
-        self.status = self.status.stored(stored);
+        self.status = self.status.change(|member| member.stored(stored));
         self
     }
 
     pub(crate) fn forward_status(mut self, status: u16) -> Self {
-        self.status = self.status.forward_status(status);
+        self.status = self.status.change(|member| member.forward_status(status));
         self
     }
 
     pub(crate) fn detail(mut self, detail: Option<&'static str>) -> Self {
         if let Some(detail) = detail {
-            self.status = self.status.detail(detail);
+            self.status = self.status.change(|member| member.detail(detail));
         }
         self
     }
@@ -103,6 +120,14 @@ impl Report {
         if let Some(name) = &options.status_header {
             headers.insert(name.clone(), HeaderValue::from_static(self.plain));
         }
-        self.status.append_to(&options.name, headers);
+        match &self.status {
+            Member::Hit(ttl) => {
+                let mut line = Line::new();
+                line.push(&options.hit);
+                line.push_number(*ttl);
+                headers.append(CACHE_STATUS, line.to_value());
+            }
+            Member::Other(status) => status.append_to(&options.name, headers),
+        }
     }
 }

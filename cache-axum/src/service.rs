@@ -31,7 +31,7 @@ use crate::judge::{Asked, judge};
 use crate::load::{Answer, Load, reported};
 use crate::options::{Bypass, Options};
 use crate::report::Report;
-use crate::stored::Stored;
+use crate::stored::{Stored, StoredResponse};
 
 /// What [`CacheLayer`](crate::CacheLayer) makes of a service.
 ///
@@ -68,20 +68,116 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+    type Future = ResponseFuture<S::Error>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
+        let (parts, body) = request.into_parts();
+        let body = Body::new(body);
+        let known = match at_once(&self.options, &parts, &body) {
+            AtOnce::Answer(response) => return ResponseFuture::ready(response),
+            AtOnce::Known(known) => known,
+        };
         let inner = self.inner.clone();
         let options = Arc::clone(&self.options);
-        Box::pin(respond(options, inner, request.map(Body::new)))
+        ResponseFuture::waiting(respond(options, inner, parts, body, known))
     }
 }
 
-async fn respond<S, B>(options: Arc<Options>, inner: S, request: Request<Body>) -> Result<Response<Body>, S::Error>
+/// What [`CacheService`] returns: the answer itself where it was in memory, and otherwise the way to it.
+pub struct ResponseFuture<E>(Answering<E>);
+
+enum Answering<E> {
+    Ready(Option<Response<Body>>),
+    Waiting(Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>),
+}
+
+impl<E> ResponseFuture<E> {
+    fn ready(response: Response<Body>) -> Self {
+        Self(Answering::Ready(Some(response)))
+    }
+
+    fn waiting(future: impl Future<Output = Result<Response<Body>, E>> + Send + 'static) -> Self {
+        Self(Answering::Waiting(Box::pin(future)))
+    }
+}
+
+impl<E> Future for ResponseFuture<E> {
+    type Output = Result<Response<Body>, E>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            // Polled again after its end it waits for ever, as it may.
+            Answering::Ready(response) => response
+                .take()
+                .map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
+            Answering::Waiting(future) => future.as_mut().poll(context),
+        }
+    }
+}
+
+impl<E> fmt::Debug for ResponseFuture<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+/// What is known of a request before anything is waited for.
+struct Known {
+    identity: Option<String>,
+    bypass: Option<Bypass>,
+    key: Option<Key>,
+}
+
+enum AtOnce {
+    Answer(Response<Body>),
+    Known(Known),
+}
+
+/// Answers a plain request from a store in this process: without a task, a wait, or a clone of the inner service.
+fn at_once(options: &Options, parts: &Parts, body: &Body) -> AtOnce {
+    let identity = options.identity(parts);
+    let policy = options.policy(identity.as_deref());
+    let mut known = Known {
+        bypass: options.bypass(policy, parts, body),
+        identity,
+        key: None,
+    };
+    if known.bypass.is_some() || parts.method == Method::POST {
+        return AtOnce::Known(known);
+    }
+    let Ok(key) = options.key(parts, known.identity.as_deref(), None) else {
+        known.bypass = Some(Bypass::NoKey);
+        return AtOnce::Known(known);
+    };
+    if !(policy.request_directives && parts.headers.contains_key(CACHE_CONTROL)) {
+        let found = match options.cache.find_here::<Stored>(&key) {
+            Some(found) => match &*found {
+                Stored::Response(_) => Some(found),
+                Stored::Variants(variants) => options
+                    .cache
+                    .find_here(&options.variant(variants, &key, &parts.headers)),
+            },
+            None => None,
+        };
+        if let Some(Stored::Response(response)) = found.as_deref() {
+            return AtOnce::Answer(hit(options, parts, response, None));
+        }
+    }
+    known.key = Some(key);
+    AtOnce::Known(known)
+}
+
+async fn respond<S, B>(
+    options: Arc<Options>,
+    inner: S,
+    parts: Parts,
+    mut body: Body,
+    known: Known,
+) -> Result<Response<Body>, S::Error>
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
@@ -89,32 +185,26 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let (parts, mut body) = request.into_parts();
-    let identity = options.identity(&parts);
-    let policy = options.policy(identity.as_deref());
-    if let Some(bypass) = options.bypass(policy, &parts) {
+    let Known { identity, bypass, key } = known;
+    if let Some(bypass) = bypass {
         return pass_by(options, inner, Request::from_parts(parts, body), bypass).await;
     }
-    let mut content = None;
-    if parts.method != Method::POST {
-        // Nothing of it would be in the key.
-        if !body.is_end_stream() && body.size_hint().exact() != Some(0) {
-            return pass_by(options, inner, Request::from_parts(parts, body), Bypass::Content).await;
-        }
-    } else {
-        match take_content(body, options.post.unwrap_or(0)).await {
-            Content::Whole(bytes) => {
-                body = Body::from(bytes.clone());
-                content = Some(bytes);
+    let key = match key {
+        Some(key) => Ok(key),
+        None => match take_content(body, options.post.unwrap_or(0)).await {
+            Content::Whole(content) => {
+                body = Body::from(content.clone());
+                options.key(&parts, identity.as_deref(), Some(&content))
             }
             Content::Other(body) => {
                 return pass_by(options, inner, Request::from_parts(parts, body), Bypass::TooLarge).await;
             }
-        }
-    }
-    let Ok(key) = options.key(&parts, identity.as_deref(), content.as_deref()) else {
+        },
+    };
+    let Ok(key) = key else {
         return pass_by(options, inner, Request::from_parts(parts, body), Bypass::NoKey).await;
     };
+    let policy = options.policy(identity.as_deref());
     let directives = (policy.request_directives && parts.headers.contains_key(CACHE_CONTROL))
         .then(|| RequestDirectives::of(&parts.headers));
     let identified = identity.is_some();
@@ -125,7 +215,7 @@ where
         let glanced = options.glance(&key, &parts.headers, directives.as_ref()).await;
         let detail = glanced.is_err().then_some("outage");
         if let Ok(Some(stored)) = glanced {
-            return Ok(hit(&options, &parts, &stored, None));
+            return Ok(answer_with(&options, &parts, &stored, None));
         }
         if only_if_cached {
             return Ok(unavailable(&options));
@@ -144,9 +234,9 @@ where
     }
 
     match options.find(key, &parts.headers, directives.as_ref()).await {
-        Found::Hit { stored, collapsed } => Ok(hit(&options, &parts, &stored, collapsed)),
+        Found::Hit { stored, collapsed } => Ok(answer_with(&options, &parts, &stored, collapsed)),
         Found::Stale { stored, refresh, place } => {
-            let response = hit(&options, &parts, &stored, None);
+            let response = answer_with(&options, &parts, &stored, None);
             if let Some(refresh) = refresh {
                 let asked = asked(&parts, identified, directives);
                 start_refresh(&options, inner, Request::from_parts(parts, body), asked, place, refresh);
@@ -190,11 +280,16 @@ fn asked(parts: &Parts, identified: bool, directives: Option<RequestDirectives>)
     }
 }
 
+/// Answers from what a look-up found, which is never a marker.
+fn answer_with(options: &Options, parts: &Parts, stored: &Stored, collapsed: Option<Forward>) -> Response<Body> {
+    match stored {
+        Stored::Response(response) => hit(options, parts, response, collapsed),
+        Stored::Variants(_) => empty(StatusCode::SERVICE_UNAVAILABLE),
+    }
+}
+
 /// Answers from the store.
-fn hit(options: &Options, parts: &Parts, stored: &Stored, collapsed: Option<Forward>) -> Response<Body> {
-    let Stored::Response(response) = stored else {
-        return empty(StatusCode::SERVICE_UNAVAILABLE);
-    };
+fn hit(options: &Options, parts: &Parts, response: &StoredResponse, collapsed: Option<Forward>) -> Response<Body> {
     let now = options.now();
     let ttl = response.lifetime.ttl_seconds(now);
     let report = match collapsed {

@@ -34,7 +34,9 @@ pub struct StoredResponse {
 }
 
 impl StoredResponse {
-    pub(crate) fn new(status: StatusCode, headers: HeaderMap, body: Bytes, lifetime: Lifetime) -> Self {
+    pub(crate) fn new(status: StatusCode, mut headers: HeaderMap, body: Bytes, lifetime: Lifetime) -> Self {
+        // The copies that answers are made of inherit the room for what each of them adds.
+        headers.reserve(ADDED_TO_ANSWERS);
         Self {
             status,
             validators: Validators::of(&headers),
@@ -87,6 +89,9 @@ impl StoredResponse {
         &self.lifetime
     }
 }
+
+/// `Age`, `Cache-Control`, `Cache-Status` and the plain status header.
+const ADDED_TO_ANSWERS: usize = 4;
 
 /// How long a store keeps a response with this lifetime, and what for.
 pub(crate) fn windows(lifetime: &Lifetime) -> Windows {

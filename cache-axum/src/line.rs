@@ -1,0 +1,78 @@
+//! Short header values, written without detours.
+
+use http::HeaderValue;
+
+/// A header value in the making, on the stack.
+pub(crate) struct Line {
+    bytes: [u8; Line::MAX],
+    len: usize,
+}
+
+impl Line {
+    /// The most bytes of a line; what does not fit is left out.
+    pub(crate) const MAX: usize = 128;
+
+    pub(crate) fn new() -> Self {
+        Self {
+            bytes: [0; Self::MAX],
+            len: 0,
+        }
+    }
+
+    pub(crate) fn push(&mut self, text: &str) {
+        let end = self.len + text.len();
+        if let Some(room) = self.bytes.get_mut(self.len..end) {
+            room.copy_from_slice(text.as_bytes());
+            self.len = end;
+        }
+    }
+
+    pub(crate) fn push_number(&mut self, mut number: u64) {
+        let mut digits = [0; 20];
+        let mut start = digits.len();
+        loop {
+            start -= 1;
+            // A digit always fits.
+            digits[start] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        for &digit in &digits[start..] {
+            if let Some(room) = self.bytes.get_mut(self.len) {
+                *room = digit;
+                self.len += 1;
+            }
+        }
+    }
+
+    /// The line; empty if something was pushed that a field cannot hold.
+    pub(crate) fn to_value(&self) -> HeaderValue {
+        HeaderValue::from_bytes(&self.bytes[..self.len]).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Line;
+
+    #[test]
+    fn numbers_are_written_as_they_are_elsewhere() {
+        for number in [0, 7, 10, 1234567890, u64::MAX] {
+            let mut line = Line::new();
+            line.push("n=");
+            line.push_number(number);
+            assert_eq!(line.to_value(), format!("n={number}"));
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out() {
+        let mut line = Line::new();
+        line.push("a");
+        line.push(&"b".repeat(Line::MAX));
+        line.push("c");
+        assert_eq!(line.to_value(), "ac");
+    }
+}
