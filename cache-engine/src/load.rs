@@ -46,7 +46,6 @@ impl<T> Stale<T> {
     }
 
     /// The answer that the value is still good: it is kept and becomes fresh again.
-    #[must_use]
     pub fn not_modified(self) -> Loaded<T> {
         Loaded::of(Some(self.0))
     }

@@ -185,7 +185,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
         &self,
         takes: Vec<(K, Key, Take<T, E>)>,
         load: &Arc<F>,
-    ) -> impl Future<Output = Vec<(K, Key, Option<Outcome<T, E>>)>> + use<K, T, E, F, Fut, C>
+    ) -> impl Future<Output = Landings<K, T, E>> + use<K, T, E, F, Fut, C>
     where
         K: Clone + Eq + Hash + Send + Sync + 'static,
         T: Send + Sync + 'static,
@@ -209,7 +209,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
         takes: Vec<(K, Key, Take<T, E>)>,
         outer: Option<Arc<Chain>>,
         load: &F,
-    ) -> Vec<(K, Key, Option<Outcome<T, E>>)>
+    ) -> Landings<K, T, E>
     where
         K: Clone + Eq + Hash + Send + Sync + 'static,
         T: Send + Sync + 'static,
@@ -285,6 +285,9 @@ where
         () = renewals => load.await,
     }
 }
+
+/// How the loads of several ids ended; `None` is for one to be looked at again.
+type Landings<K, T, E> = Vec<(K, Key, Option<Outcome<T, E>>)>;
 
 /// What one look at several keys led to.
 struct Round<K, T, E> {

@@ -53,6 +53,7 @@ pub(crate) struct Take<T, E> {
 }
 
 /// What became of a lead before its load.
+#[expect(clippy::large_enum_variant, reason = "made once a load, and taken apart at once")]
 pub(crate) enum Prepared<T, E> {
     /// Load.
     Go(Fill<T, E>),
