@@ -1,0 +1,144 @@
+//! The backend.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use cache_core::{
+    Backend, Capabilities, Error, Key, Limits, Record, SetOptions, SetOutcome, SystemClock, Value, Version, async_trait,
+};
+
+use crate::batch::READ_KEYS;
+use crate::builder::DynamoBackendBuilder;
+use crate::error::NAME;
+use crate::item::MAX_VALUE_BYTES;
+use crate::store::Store;
+
+/// A store in a DynamoDB table.
+///
+/// Clones share the client. [`close`](Backend::close) ends them all.
+///
+/// # Cancellation
+/// A future may be dropped at any time. Its request may then have been carried out or not; its connection is closed, so
+/// no other call sees its answer. A batch that is dropped may have been carried out in part.
+#[derive(Debug, Clone)]
+pub struct DynamoBackend {
+    store: Arc<Store>,
+}
+
+impl DynamoBackend {
+    /// Uses a client of the [AWS SDK](https://docs.rs/aws-sdk-dynamodb/1) that is ready, with strongly consistent reads.
+    ///
+    /// The table is not looked at. Where the client sets no time limit of its own for an operation or an attempt, those
+    /// of the [builder](DynamoBackendBuilder) hold; its number of attempts stays as it is. This and
+    /// [`DynamoBackendBuilder::client`] are the only places where a type of the SDK's is public, so they follow its
+    /// major version.
+    #[must_use]
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        let client = DynamoBackendBuilder::new().bounded(&client);
+        Self::over(Store::new(client, table.into(), true, Arc::new(SystemClock)))
+    }
+
+    /// Uses the table that the URL names, with the defaults of the [builder](Self::builder). See the [crate's front
+    /// page](crate#urls) for what a URL says.
+    ///
+    /// # Errors
+    /// As [`DynamoBackendBuilder::connect`].
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::builder().url(url).connect().await
+    }
+
+    /// Sets up a backend.
+    pub fn builder() -> DynamoBackendBuilder {
+        DynamoBackendBuilder::new()
+    }
+
+    pub(crate) fn over(store: Store) -> Self {
+        Self { store: Arc::new(store) }
+    }
+
+    /// Makes the table if there is none, billed on demand; waits until it can be used; and has DynamoDB remove what has
+    /// expired, by the attribute `ttl`. Tells whether it was this call that made it.
+    ///
+    /// It may be called at each start and by several processes at once. An existing table is not changed but for its
+    /// TTL.
+    ///
+    /// # Errors
+    /// [`Configuration`](cache_core::ErrorKind::Configuration) if there is a table with another key or another TTL
+    /// attribute, which is left as it is; [`Timeout`](cache_core::ErrorKind::Timeout) if it is not ready within a
+    /// minute; [`Auth`](cache_core::ErrorKind::Auth) without the [permissions](crate#permissions).
+    ///
+    /// # Cancellation
+    /// The table may be made all the same, without its TTL. The next call completes it.
+    pub async fn create_table_if_missing(&self) -> Result<bool, Error> {
+        let created = self.store.create_table_if_missing().await;
+        created.map_err(|error| error.with_operation("create_table_if_missing"))
+    }
+}
+
+#[async_trait]
+impl Backend for DynamoBackend {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
+        let record = self.store.get(key).await;
+        record.map_err(|error| error.with_operation("get"))
+    }
+
+    async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
+        let outcome = self.store.set(key, value, options).await;
+        outcome.map_err(|error| error.with_operation("set"))
+    }
+
+    /// If the answer was lost and the client repeated the request, it reports `false` for a record that it removed.
+    async fn delete(&self, key: &Key) -> Result<bool, Error> {
+        let removed = self.store.delete(key).await;
+        removed.map_err(|error| error.with_operation("delete"))
+    }
+
+    /// If the answer was lost and the client repeated the request, it reports `false` for a record that it removed.
+    async fn delete_if(&self, key: &Key, version: Version) -> Result<bool, Error> {
+        let removed = self.store.delete_if(key, version).await;
+        removed.map_err(|error| error.with_operation("delete_if"))
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
+        let records = self.store.get_many(keys).await;
+        records.map_err(|error| error.with_operation("get_many"))
+    }
+
+    async fn set_many(&self, entries: Vec<(Key, Value, SetOptions)>) -> Result<Vec<SetOutcome>, Error> {
+        let outcomes = self.store.set_many(entries).await;
+        outcomes.map_err(|error| error.with_operation("set_many"))
+    }
+
+    async fn delete_many(&self, keys: &[Key]) -> Result<u64, Error> {
+        let removed = self.store.delete_many(keys).await;
+        removed.map_err(|error| error.with_operation("delete_many"))
+    }
+
+    /// Reads a key that no record has.
+    async fn ping(&self) -> Result<(), Error> {
+        self.store.ping().await.map_err(|error| error.with_operation("ping"))
+    }
+
+    /// Gives the client up. Its connections end with the last of its clones; calls that are under way come to their
+    /// end.
+    async fn close(&self) -> Result<(), Error> {
+        self.store.close();
+        Ok(())
+    }
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default().with_batch(true)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::default()
+            .with_value_bytes(MAX_VALUE_BYTES)
+            .with_batch(READ_KEYS)
+            .with_ttl_step(Duration::from_millis(1))
+    }
+}
