@@ -1,0 +1,396 @@
+//! The backend.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cache_core::{
+    Backend, Capabilities, Clock, Error, ErrorKind, Key, Limits, Record, SetMode, SetOptions, SetOutcome, SystemClock,
+    Value, Version, VersionSource, async_trait,
+};
+use futures_util::future::try_join_all;
+use futures_util::stream::{self, StreamExt};
+
+use crate::builder::MemcachedBackendBuilder;
+use crate::error::{Fault, NAME, closed, error};
+use crate::fleet::{Fleet, Target};
+use crate::key::StoreKey;
+use crate::lifetime;
+use crate::record::{self, Stored};
+use crate::session::Session;
+
+/// How many keys are asked for at once. The answer is held in memory as a whole.
+const BATCH: usize = 128;
+
+/// How many writes of a batch are under way at a time.
+const CONCURRENCY: usize = 16;
+
+/// How often a compare-and-swap is tried anew that another writer has got ahead of.
+const ATTEMPTS: usize = 32;
+
+/// A store in one memcached server, or in several.
+///
+/// Clones share the connections, which are opened when they are needed. They are ended by [`close`](Backend::close),
+/// and when the last clone is dropped.
+///
+/// # Cancellation
+/// A future may be dropped at any time. Its operation may then have been carried out or not, and its connection is
+/// closed, so that no other call reads its answer.
+#[derive(Debug, Clone)]
+pub struct MemcachedBackend {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    fleet: Fleet,
+    versions: VersionSource,
+    clock: Arc<dyn Clock>,
+    max_value_bytes: usize,
+    closed: AtomicBool,
+}
+
+impl MemcachedBackend {
+    /// Connects to the servers that the URL names, with the defaults of the [builder](Self::builder), and asks each for
+    /// a sign of life. See the [crate's front page](crate#urls) for what a URL may say.
+    ///
+    /// # Errors
+    /// [`Configuration`](ErrorKind::Configuration); [`Unavailable`](ErrorKind::Unavailable) or
+    /// [`Timeout`](ErrorKind::Timeout) if a server does not answer.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::builder().url(url).connect().await
+    }
+
+    /// Sets up a backend.
+    pub fn builder() -> MemcachedBackendBuilder {
+        MemcachedBackendBuilder::new()
+    }
+
+    /// How many connections are open or being opened, over all servers.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        let servers = self.shared.fleet.servers().iter();
+        servers.map(crate::server::Server::connections).sum()
+    }
+
+    pub(crate) fn new(fleet: Fleet, clock: Arc<dyn Clock>, max_value_bytes: usize) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                fleet,
+                versions: VersionSource::new(),
+                clock,
+                max_value_bytes,
+                closed: AtomicBool::new(false),
+            }),
+        }
+    }
+}
+
+impl Shared {
+    fn open(&self) -> Result<&Fleet, Error> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(closed());
+        }
+        Ok(&self.fleet)
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
+        let fleet = self.open()?;
+        let key = StoreKey::new(key);
+        let target = fleet.target(key.as_str()).await?;
+        let read = async { target.server.session().await?.get(&[key.as_str()]).await };
+        let found = fleet.call(target, read).await?.pop();
+        Ok(found
+            .and_then(|(_, bytes)| record::decode(&key, bytes))
+            .and_then(|stored| stored.into_record(self.clock.now())))
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
+        let fleet = self.open()?;
+        let keys: Vec<StoreKey> = keys.iter().map(StoreKey::new).collect();
+        let mut shares: Vec<Option<(Target<'_>, Vec<usize>)>> = Vec::new();
+        shares.resize_with(fleet.servers().len(), || None);
+        for (place, key) in keys.iter().enumerate() {
+            let target = fleet.target(key.as_str()).await?;
+            let share = shares[target.index].get_or_insert_with(|| (target, Vec::new()));
+            share.1.push(place);
+        }
+        let answers = try_join_all(
+            shares
+                .into_iter()
+                .flatten()
+                .map(|(target, places)| self.read_share(fleet, target, &keys, places)),
+        )
+        .await?;
+        let mut records = vec![None; keys.len()];
+        for (place, record) in answers.into_iter().flatten() {
+            records[place] = Some(record);
+        }
+        Ok(records)
+    }
+
+    /// Reads the keys at some places of a batch, which one server has.
+    async fn read_share(
+        &self,
+        fleet: &Fleet,
+        target: Target<'_>,
+        keys: &[StoreKey],
+        mut places: Vec<usize>,
+    ) -> Result<Vec<(usize, Record)>, Error> {
+        // The answer comes in no order, and once for each key.
+        places.sort_by(|a, b| keys[*a].as_str().cmp(keys[*b].as_str()));
+        let mut records = Vec::with_capacity(places.len());
+        for places in places.chunks(BATCH) {
+            let mut asked: Vec<&str> = places.iter().map(|place| keys[*place].as_str()).collect();
+            asked.dedup();
+            let read = async { target.server.session().await?.get(&asked).await };
+            let found = fleet.call(target, read).await?;
+            let now = self.clock.now();
+            for (text, bytes) in found {
+                let first = places.partition_point(|place| keys[*place].as_str() < text.as_str());
+                let same = places[first..]
+                    .iter()
+                    .take_while(|place| keys[**place].as_str() == text);
+                let Some(place) = places.get(first) else { continue };
+                // Keys that share their text differ in nothing but what the record is checked by.
+                let Some(stored) = record::decode(&keys[*place], bytes) else {
+                    continue;
+                };
+                let Some(record) = stored.into_record(now) else { continue };
+                records.extend(same.map(|place| (*place, record.clone())));
+            }
+        }
+        Ok(records)
+    }
+
+    async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
+        let fleet = self.open()?;
+        let Value::Bytes(value) = value else {
+            return Err(error(
+                ErrorKind::Rejected,
+                "memcached takes bytes, and no objects of this process",
+            ));
+        };
+        let key = StoreKey::new(key);
+        let target = fleet.target(key.as_str()).await?;
+        if value.len() > self.max_value_bytes {
+            return Err(self.too_large(fleet, target, &key, value.len(), options.mode).await);
+        }
+        let ttl = target.limit(options.ttl);
+        let expiration = lifetime::expiration(ttl, SystemClock.now());
+        let version = self.versions.next();
+        let deadline = ttl.as_duration().map(|ttl| self.clock.now() + ttl);
+        let bytes = record::encode(&key, version, deadline, &value);
+        let write = async {
+            let mut session = target.server.session().await?;
+            let text = key.as_str();
+            match options.mode {
+                SetMode::Always => session.put(text, &bytes, expiration).await.map(|()| true),
+                SetMode::IfAbsent => add(&mut session, &key, &bytes, expiration, &*self.clock).await,
+                SetMode::IfVersion(expected) => match token(&mut session, &key, expected, &*self.clock).await? {
+                    Some(token) => session.swap(text, &bytes, token, expiration).await,
+                    None => Ok(false),
+                },
+            }
+        };
+        Ok(if fleet.call(target, write).await? {
+            SetOutcome::Stored(version)
+        } else {
+            SetOutcome::Refused
+        })
+    }
+
+    /// The error of a value that memcached does not take. What was to be replaced must not be read as if it were new.
+    async fn too_large(
+        &self,
+        fleet: &Fleet,
+        target: Target<'_>,
+        key: &StoreKey,
+        size: usize,
+        mode: SetMode,
+    ) -> Error {
+        if mode == SetMode::Always {
+            let remove = async { target.server.session().await?.remove(key.as_str()).await };
+            if let Err(error) = fleet.call(target, remove).await {
+                return error;
+            }
+        }
+        error(
+            ErrorKind::TooLarge,
+            format!(
+                "{size} bytes, and at most {} are taken: raise `max_item_bytes` here and -I in memcached",
+                self.max_value_bytes
+            ),
+        )
+    }
+
+    async fn delete(&self, key: &Key) -> Result<bool, Error> {
+        let fleet = self.open()?;
+        let key = StoreKey::new(key);
+        let target = fleet.target(key.as_str()).await?;
+        let remove = async {
+            let mut session = target.server.session().await?;
+            for _ in 0..ATTEMPTS {
+                let Some(held) = session.hold(key.as_str()).await? else {
+                    return Ok(false);
+                };
+                if session.swap_away(key.as_str(), held.token).await? {
+                    let stored = record::decode(&key, held.bytes);
+                    return Ok(stored.is_some_and(|stored| stored.is_live(self.clock.now())));
+                }
+            }
+            // Somebody writes without a pause. It must go all the same.
+            session.remove(key.as_str()).await.map(|()| true)
+        };
+        fleet.call(target, remove).await
+    }
+
+    async fn delete_if(&self, key: &Key, version: Version) -> Result<bool, Error> {
+        let fleet = self.open()?;
+        let key = StoreKey::new(key);
+        let target = fleet.target(key.as_str()).await?;
+        let remove = async {
+            let mut session = target.server.session().await?;
+            match token(&mut session, &key, version, &*self.clock).await? {
+                Some(token) => session.swap_away(key.as_str(), token).await,
+                None => Ok(false),
+            }
+        };
+        fleet.call(target, remove).await
+    }
+}
+
+/// Writes where there is no record: nothing at all, one past its deadline, or something that is none of ours.
+async fn add(
+    session: &mut Session,
+    key: &StoreKey,
+    bytes: &[u8],
+    expiration: u32,
+    clock: &dyn Clock,
+) -> Result<bool, Fault> {
+    for _ in 0..ATTEMPTS {
+        if session.add(key.as_str(), bytes, expiration).await? {
+            return Ok(true);
+        }
+        let Some(held) = session.hold(key.as_str()).await? else {
+            continue;
+        };
+        if record::decode(key, held.bytes).is_some_and(|stored| stored.is_live(clock.now())) {
+            return Ok(false);
+        }
+        if session.swap(key.as_str(), bytes, held.token, expiration).await? {
+            return Ok(true);
+        }
+    }
+    Err(Fault::Contended)
+}
+
+/// The token to replace the record by, if it has this version.
+async fn token(
+    session: &mut Session,
+    key: &StoreKey,
+    version: Version,
+    clock: &dyn Clock,
+) -> Result<Option<u64>, Fault> {
+    let Some(held) = session.hold(key.as_str()).await? else {
+        return Ok(None);
+    };
+    let is_it = |stored: Stored| stored.version == version && stored.is_live(clock.now());
+    Ok(record::decode(key, held.bytes).is_some_and(is_it).then_some(held.token))
+}
+
+/// How many of a batch's writes run at a time: one if a key stands in it twice, so that the last one wins.
+fn concurrency<'a>(keys: impl ExactSizeIterator<Item = &'a Key>) -> usize {
+    let count = keys.len();
+    let distinct: HashSet<&Key> = keys.collect();
+    if distinct.len() == count { CONCURRENCY } else { 1 }
+}
+
+#[async_trait]
+impl Backend for MemcachedBackend {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
+        self.shared
+            .get(key)
+            .await
+            .map_err(|error| error.with_operation("get"))
+    }
+
+    async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
+        self.shared
+            .set(key, value, options)
+            .await
+            .map_err(|error| error.with_operation("set"))
+    }
+
+    async fn delete(&self, key: &Key) -> Result<bool, Error> {
+        self.shared
+            .delete(key)
+            .await
+            .map_err(|error| error.with_operation("delete"))
+    }
+
+    async fn delete_if(&self, key: &Key, version: Version) -> Result<bool, Error> {
+        self.shared
+            .delete_if(key, version)
+            .await
+            .map_err(|error| error.with_operation("delete_if"))
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
+        self.shared
+            .get_many(keys)
+            .await
+            .map_err(|error| error.with_operation("get_many"))
+    }
+
+    async fn set_many(&self, entries: Vec<(Key, Value, SetOptions)>) -> Result<Vec<SetOutcome>, Error> {
+        let concurrency = concurrency(entries.iter().map(|(key, ..)| key));
+        let writes = entries.into_iter().map(|(key, value, options)| {
+            let shared = Arc::clone(&self.shared);
+            async move { shared.set(&key, value, options).await }
+        });
+        // All of them come to their end, since each that is dropped half-way costs a connection.
+        let outcomes: Vec<Result<SetOutcome, Error>> = stream::iter(writes).buffered(concurrency).collect().await;
+        let outcomes: Result<Vec<SetOutcome>, Error> = outcomes.into_iter().collect();
+        outcomes.map_err(|error| error.with_operation("set_many"))
+    }
+
+    async fn delete_many(&self, keys: &[Key]) -> Result<u64, Error> {
+        let distinct: HashSet<Key> = keys.iter().cloned().collect();
+        let removals = distinct.into_iter().map(|key| {
+            let shared = Arc::clone(&self.shared);
+            async move { shared.delete(&key).await }
+        });
+        let removed: Vec<Result<bool, Error>> = stream::iter(removals).buffered(CONCURRENCY).collect().await;
+        let mut count = 0;
+        for removed in removed {
+            count += u64::from(removed.map_err(|error| error.with_operation("delete_many"))?);
+        }
+        Ok(count)
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        let ping = async { self.shared.open()?.ping().await };
+        ping.await.map_err(|error: Error| error.with_operation("ping"))
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        self.shared.closed.store(true, Ordering::Release);
+        self.shared.fleet.close();
+        Ok(())
+    }
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default().with_batch(true)
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::default()
+            .with_value_bytes(self.shared.max_value_bytes)
+            .with_batch(BATCH)
+    }
+}

@@ -1,0 +1,232 @@
+//! Whether a server is worth asking.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// Counts failures, and leaves a server alone after too many of them in a row.
+#[derive(Debug)]
+pub(crate) struct Health {
+    state: Mutex<State>,
+    failures: u32,
+    pause: Duration,
+    patience: Duration,
+}
+
+#[derive(Debug)]
+enum State {
+    Up {
+        failures: u32,
+        since: Option<Instant>,
+    },
+    Down {
+        until: Instant,
+        probing: bool,
+        /// When the server had come back last time.
+        was_up_since: Option<Instant>,
+    },
+}
+
+/// What a server is good for right now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Up,
+    /// It is time to ask again.
+    Due,
+    /// Not worth asking.
+    Down,
+}
+
+impl Health {
+    /// After `failures` in a row, a pause. `patience` is how long a call may take.
+    pub(crate) fn new(failures: u32, pause: Duration, patience: Duration) -> Self {
+        Self {
+            state: Mutex::new(State::Up {
+                failures: 0,
+                since: None,
+            }),
+            failures: failures.max(1),
+            pause,
+            patience,
+        }
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        match *self.state.lock() {
+            State::Up { .. } => Standing::Up,
+            State::Down { until, probing, .. } if !probing && Instant::now() >= until => Standing::Due,
+            State::Down { .. } => Standing::Down,
+        }
+    }
+
+    /// Whether the server had been back for less than `time` when it went away.
+    pub(crate) fn was_back_for_less_than(&self, time: Duration) -> bool {
+        match *self.state.lock() {
+            State::Down {
+                was_up_since: Some(since),
+                ..
+            } => since.elapsed() < time,
+            _ => false,
+        }
+    }
+
+    /// Lets a call through while the server is up.
+    pub(crate) fn admit(&self) -> Option<Admission<'_>> {
+        let is_up = matches!(*self.state.lock(), State::Up { .. });
+        is_up.then(|| self.admission(false))
+    }
+
+    /// Lets a call through whose success ends the pause: one at a time, when the time has come.
+    pub(crate) fn probe(&self) -> Option<Admission<'_>> {
+        match &mut *self.state.lock() {
+            State::Down { until, probing, .. } if !*probing && Instant::now() >= *until => *probing = true,
+            _ => return None,
+        }
+        Some(self.admission(true))
+    }
+
+    /// Lets a call through in any case; its success ends the pause.
+    pub(crate) fn probe_now(&self) -> Admission<'_> {
+        if let State::Down { probing, .. } = &mut *self.state.lock() {
+            *probing = true;
+        }
+        self.admission(true)
+    }
+
+    fn admission(&self, probe: bool) -> Admission<'_> {
+        Admission {
+            health: self,
+            begun: Instant::now(),
+            probe,
+            verdict: Verdict::None,
+        }
+    }
+
+    fn settle(&self, verdict: Verdict, probe: bool) {
+        let mut state = self.state.lock();
+        match (verdict, &mut *state) {
+            (Verdict::Good, State::Up { failures, .. }) => *failures = 0,
+            // What began before the pause tells nothing about its end.
+            (_, State::Down { .. }) if !probe => {}
+            (Verdict::Good, State::Down { .. }) => {
+                *state = State::Up {
+                    failures: 0,
+                    since: Some(Instant::now()),
+                };
+            }
+            (Verdict::Bad, State::Up { failures, since }) => {
+                *failures += 1;
+                if *failures >= self.failures {
+                    *state = State::Down {
+                        until: Instant::now() + self.pause,
+                        probing: false,
+                        was_up_since: *since,
+                    };
+                }
+            }
+            (Verdict::Bad, State::Down { until, probing, .. }) => {
+                *until = Instant::now() + self.pause;
+                *probing = false;
+            }
+            (Verdict::None, State::Up { .. }) => {}
+            // Somebody else may try.
+            (Verdict::None, State::Down { probing, .. }) => *probing = false,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Good,
+    Bad,
+    None,
+}
+
+/// A call under way. If it is dropped, it tells against the server when it had waited for long.
+#[derive(Debug)]
+pub(crate) struct Admission<'a> {
+    health: &'a Health,
+    begun: Instant,
+    probe: bool,
+    verdict: Verdict,
+}
+
+impl Admission<'_> {
+    pub(crate) fn good(mut self) {
+        self.verdict = Verdict::Good;
+    }
+
+    pub(crate) fn bad(mut self) {
+        self.verdict = Verdict::Bad;
+    }
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        // A caller with less patience than ours would else ask a frozen server for ever.
+        if self.verdict == Verdict::None && self.begun.elapsed() >= self.health.patience / 2 {
+            self.verdict = Verdict::Bad;
+        }
+        self.health.settle(self.verdict, self.probe);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    fn health() -> Health {
+        Health::new(2, PAUSE, Duration::from_millis(400))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_in_a_row_make_a_pause_and_one_call_ends_it() {
+        let health = health();
+        for _ in 0..3 {
+            health.admit().unwrap().bad();
+            health.admit().unwrap().good();
+        }
+        assert_eq!(health.standing(), Standing::Up, "never two in a row");
+
+        let late = health.admit().unwrap();
+        health.admit().unwrap().bad();
+        health.admit().unwrap().bad();
+        assert!(health.admit().is_none() && health.probe().is_none());
+        late.good();
+        assert_eq!(health.standing(), Standing::Down, "it began before");
+        advance(PAUSE).await;
+        assert_eq!(health.standing(), Standing::Due);
+        let probe = health.probe().unwrap();
+        assert!(health.probe().is_none(), "one at a time");
+        probe.bad();
+        assert!(health.probe().is_none(), "another pause");
+        advance(PAUSE).await;
+        health.probe().unwrap().good();
+        assert_eq!(health.standing(), Standing::Up);
+        assert!(health.admit().is_some() && health.admit().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_who_goes_away_early_says_nothing_and_one_who_waited_does() {
+        let health = health();
+        for _ in 0..10 {
+            drop(health.admit());
+        }
+        assert_eq!(health.standing(), Standing::Up);
+        for _ in 0..2 {
+            let call = health.admit();
+            advance(Duration::from_millis(200)).await;
+            drop(call);
+        }
+        assert_eq!(health.standing(), Standing::Down);
+
+        advance(PAUSE).await;
+        drop(health.probe());
+        assert_eq!(health.standing(), Standing::Due, "the probe was dropped at once");
+    }
+}

@@ -1,0 +1,126 @@
+//! How a key is written in memcached: at most 250 bytes of printable ASCII.
+
+use cache_core::Key;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use sha2::{Digest, Sha256};
+
+/// The longest key that memcached takes.
+const LONGEST: usize = 250;
+
+/// What memcached does not take, and `%`, so that no two keys are written alike. Everything beyond ASCII is encoded too.
+const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+
+/// Stands between the start of a long key and its hash. No encoded text has it: there, two digits follow a `%`.
+const HASH_FOLLOWS: &str = "%~";
+
+const HASH_BYTES: usize = 16;
+
+/// How much is left to read of a long key.
+const START: usize = LONGEST - HASH_FOLLOWS.len() - 2 * HASH_BYTES;
+
+/// A key as memcached has it, and what tells that a record belongs to it.
+#[derive(Debug, Clone)]
+pub(crate) struct StoreKey {
+    text: String,
+    check: [u8; HASH_BYTES],
+}
+
+impl StoreKey {
+    pub(crate) fn new(key: &Key) -> Self {
+        // One half of the hash goes into the key, if it is long, the other one into the record: a record is taken only
+        // if both are right.
+        let hash: [u8; 2 * HASH_BYTES] = Sha256::digest(key.as_str().as_bytes()).into();
+        let (short, check) = hash.split_at(HASH_BYTES);
+        let mut text: String = utf8_percent_encode(key.as_str(), ENCODED).collect();
+        if text.len() > LONGEST {
+            text.truncate(START);
+            text.push_str(HASH_FOLLOWS);
+            for byte in short {
+                text.push(hex_digit(byte >> 4));
+                text.push(hex_digit(byte & 15));
+            }
+        }
+        let mut own = [0; HASH_BYTES];
+        own.copy_from_slice(check);
+        Self { text, check: own }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Is stored in the record and compared when it is read.
+    pub(crate) fn check(&self) -> [u8; HASH_BYTES] {
+        self.check
+    }
+}
+
+fn hex_digit(value: u8) -> char {
+    char::from(if value < 10 { b'0' + value } else { b'a' + value - 10 })
+}
+
+#[cfg(test)]
+mod tests {
+    use cache_core::Prefix;
+    use percent_encoding::percent_decode_str;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(name: &str) -> String {
+        StoreKey::new(&Prefix::new("shop").namespace("users").key(name)).text
+    }
+
+    #[test]
+    fn a_key_is_readable() {
+        assert_eq!(written("42"), "shop:users:42");
+        assert_eq!(written("a b"), "shop:users:a%20b");
+        assert_eq!(written("a\r\nset x 0 0 1"), "shop:users:a%0D%0Aset%20x%200%200%201");
+        assert_eq!(written("Zoë"), "shop:users:Zo%C3%AB");
+        assert_eq!(written("%20"), "shop:users:%2520");
+    }
+
+    #[test]
+    fn a_long_key_ends_in_its_hash() {
+        let longest = "k".repeat(LONGEST - "shop:users:".len());
+        assert_eq!(written(&longest), format!("shop:users:{longest}"));
+        let longer = written(&format!("{longest}k"));
+        assert_eq!(longer.len(), LONGEST);
+        assert_eq!(&longer[..START], &format!("shop:users:{longest}")[..START]);
+        // What was written by an earlier release must be found by a later one.
+        assert_eq!(&longer[START..], "%~e7e452aba3d0bc9d4fe9f14e6e092693");
+    }
+
+    proptest! {
+        #[test]
+        fn any_key_is_what_memcached_takes(name in ".{0,300}") {
+            let text = written(&name);
+            prop_assert!(text.len() <= LONGEST);
+            prop_assert!(text.bytes().all(|byte| (0x21..=0x7e).contains(&byte)));
+        }
+
+        #[test]
+        fn a_short_key_can_be_read_back(name in "\\PC{0,40}|[%~0-9A-F]{0,40}|[\0-\u{ff}]{0,20}") {
+            let text = written(&name);
+            if !text.contains(HASH_FOLLOWS) {
+                let decoded = percent_decode_str(&text).decode_utf8().unwrap().into_owned();
+                prop_assert_eq!(decoded, format!("shop:users:{name}"));
+            }
+        }
+
+        #[test]
+        fn no_two_keys_are_written_alike(
+            a in "[%~a0 ]{0,6}|[%~a]{236,242}",
+            b in "[%~a0 ]{0,6}|[%~a]{236,242}",
+        ) {
+            prop_assert_eq!(written(&a) == written(&b), a == b);
+        }
+
+        #[test]
+        fn long_keys_with_a_common_start_are_apart(end_a in "[a-z]{1,3}", end_b in "[a-z]{1,3}") {
+            let start = "s".repeat(400);
+            let (a, b) = (format!("{start}{end_a}"), format!("{start}{end_b}"));
+            prop_assert_eq!(written(&a) == written(&b), a == b);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! How a record is kept: a header of fixed length, and the value.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 2 | mark of this crate: `C1 6D` |
+//! | 1 | layout: `01` |
+//! | 16 | version |
+//! | 8 | deadline in milliseconds since the Unix epoch; all ones for none |
+//! | 16 | half of the SHA-256 of the whole key |
+//! | rest | value |
+//!
+//! Numbers are big-endian.
+
+use bytes::{Buf, BufMut, Bytes};
+use cache_core::{Record, Timestamp, Value, Version};
+
+use crate::key::StoreKey;
+
+/// No text begins with it, since 0xC1 is no byte of UTF-8.
+const MARK: [u8; 3] = [0xC1, b'm', 1];
+
+const NO_DEADLINE: u64 = u64::MAX;
+
+/// What precedes the value.
+pub(crate) const HEADER_LEN: usize = MARK.len() + 16 + 8 + 16;
+
+/// What was found under a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) version: Version,
+    pub(crate) deadline: Option<Timestamp>,
+    pub(crate) value: Bytes,
+}
+
+impl Stored {
+    /// Whether its lifetime is not over.
+    pub(crate) fn is_live(&self, now: Timestamp) -> bool {
+        self.deadline.is_none_or(|deadline| now < deadline)
+    }
+
+    /// What its reader gets: nothing past its deadline.
+    pub(crate) fn into_record(self, now: Timestamp) -> Option<Record> {
+        if !self.is_live(now) {
+            return None;
+        }
+        let remaining = self.deadline.map(|deadline| deadline.saturating_since(now));
+        Some(Record::new(Value::Bytes(self.value), self.version, remaining))
+    }
+}
+
+pub(crate) fn encode(key: &StoreKey, version: Version, deadline: Option<Timestamp>, value: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_LEN + value.len());
+    bytes.put_slice(&MARK);
+    bytes.put_u128(version.as_u128());
+    bytes.put_u64(deadline.map_or(NO_DEADLINE, Timestamp::as_millis));
+    bytes.put_slice(&key.check());
+    bytes.put_slice(value);
+    bytes
+}
+
+/// The record, or `None` if somebody else wrote this, in another layout or for another key. That is an absent record.
+pub(crate) fn decode(key: &StoreKey, bytes: Vec<u8>) -> Option<Stored> {
+    let mut bytes = Bytes::from(bytes);
+    if bytes.len() < HEADER_LEN || bytes.split_to(MARK.len())[..] != MARK {
+        return None;
+    }
+    let version = Version::from_u128(bytes.get_u128());
+    let deadline = Some(bytes.get_u64())
+        .filter(|millis| *millis != NO_DEADLINE)
+        .map(Timestamp::from_millis);
+    let check = bytes.split_to(16);
+    (check[..] == key.check()).then_some(Stored {
+        version,
+        deadline,
+        value: bytes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use cache_core::Prefix;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(name: &str) -> StoreKey {
+        StoreKey::new(&Prefix::new("p").namespace("n").key(name))
+    }
+
+    proptest! {
+        #[test]
+        fn comes_back(version: u128, deadline in proptest::option::of(0..u64::MAX), value: Vec<u8>, name in ".{0,10}") {
+            let (version, deadline) = (Version::from_u128(version), deadline.map(Timestamp::from_millis));
+            let bytes = encode(&key(&name), version, deadline, &value);
+            let stored = Stored { version, deadline, value: value.into() };
+            prop_assert_eq!(decode(&key(&name), bytes.clone()), Some(stored));
+            prop_assert_eq!(decode(&key(&format!("{name}?")), bytes), None);
+        }
+
+        #[test]
+        fn what_others_wrote_is_absent(bytes: Vec<u8>) {
+            prop_assert_eq!(decode(&key("a"), bytes), None);
+        }
+
+        #[test]
+        fn what_is_cut_is_absent(cut in 0..HEADER_LEN) {
+            let mut bytes = encode(&key("a"), Version::from_u128(7), None, b"value");
+            bytes.truncate(cut);
+            prop_assert_eq!(decode(&key("a"), bytes), None);
+        }
+    }
+
+    #[test]
+    fn the_layout_stays() {
+        let bytes = encode(&key("a"), Version::from_u128(0x0102), Some(Timestamp::from_millis(0x0304)), b"value");
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            hex,
+            "c16d01000000000000000000000000000001020000000000000304fdbc80236d81a8d35ed054231b774f5a76616c7565"
+        );
+    }
+}

@@ -1,0 +1,153 @@
+//! A connection is used only while its next answer belongs to the next question.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use cache_core::{Backend, ErrorKind, SetMode};
+use memcache_async::ascii::Protocol;
+use support::{Fake, hour, key, over, put, read};
+use tokio::time::timeout;
+
+const SOON: Duration = Duration::from_millis(10);
+
+#[tokio::test(start_paused = true)]
+async fn the_codec_alone_answers_bob_with_alices_value() {
+    // What the armour is for; if this ever fails, it can go.
+    let fake = Fake::new();
+    let mut codec = Protocol::new(fake.connect().unwrap());
+    for name in ["alice", "bob"] {
+        codec.add(name, format!("{name}'s").as_bytes(), 0).await.unwrap();
+    }
+    fake.freeze();
+    assert!(timeout(SOON, codec.get("alice")).await.is_err());
+    fake.thaw();
+    assert_eq!(codec.get("bob").await.unwrap(), b"alice's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_call_never_answers_a_later_one() {
+    let fake = Fake::new();
+    // One connection, so that the next call would get the one that was left.
+    let backend = over(&[fake.clone()]).connections(1).build().unwrap();
+    for name in ["alice", "bob"] {
+        put(&backend, name, &format!("{name}'s")).await.unwrap();
+    }
+    let alice = key("alice");
+    for call in 0..7 {
+        fake.freeze();
+        let dropped = async {
+            let value = bytes::Bytes::from_static(b"alice's").into();
+            match call {
+                0 => drop(backend.get(&alice).await),
+                1 => drop(backend.set(&alice, value, hour()).await),
+                2 => drop(backend.set(&alice, value, hour().if_absent()).await),
+                3 => drop(backend.get_many(&[alice.clone(), key("carol")]).await),
+                4 => drop(backend.delete(&key("dave")).await),
+                5 => drop(backend.ping().await),
+                _ => drop(backend.delete_if(&key("dave"), cache_core::Version::from_u128(1)).await),
+            }
+        };
+        assert!(timeout(SOON, dropped).await.is_err());
+        fake.thaw();
+        assert_eq!(read(&backend, "bob").await.unwrap().as_deref(), Some("bob's"), "call {call}");
+        assert_eq!(read(&backend, "nobody").await.unwrap(), None, "call {call}");
+        assert_eq!(backend.connections(), 1);
+    }
+    assert_eq!(fake.connections(), 8, "each dropped call costs its connection");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_timed_out_never_answers_a_later_one() {
+    let fake = Fake::new();
+    let backend = over(&[fake.clone()]).connections(1).build().unwrap();
+    for name in ["alice", "bob"] {
+        put(&backend, name, &format!("{name}'s")).await.unwrap();
+    }
+    fake.freeze();
+    let error = read(&backend, "alice").await.unwrap_err();
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::Timeout, Some("get")));
+    fake.thaw();
+    assert_eq!(read(&backend, "bob").await.unwrap().as_deref(), Some("bob's"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_server_says_unasked_answers_nothing() {
+    let fake = Fake::new();
+    let backend = over(&[fake.clone()]).connections(1).build().unwrap();
+    put(&backend, "bob", "bob's").await.unwrap();
+    for stray in ["SERVER_ERROR out of memory\r\n", "END\r\n", "STORED\r\n"] {
+        fake.say_unasked(stray);
+        tokio::time::sleep(SOON).await;
+        assert_eq!(read(&backend, "bob").await.unwrap().as_deref(), Some("bob's"), "{stray:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_for_another_key_is_an_error_and_ends_the_connection() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let backend = cache_memcached::MemcachedBackend::builder()
+        .server("a:1")
+        .connector(|_| async {
+            let (ours, mut theirs) = tokio::io::duplex(1024);
+            tokio::spawn(async move {
+                let mut question = [0; 1024];
+                while theirs.read(&mut question).await.is_ok_and(|count| count > 0) {
+                    theirs.write_all(b"VALUE p:n:alice 0 1\r\nx\r\nEND\r\n").await?;
+                }
+                std::io::Result::Ok(())
+            });
+            Ok(ours)
+        })
+        .build()
+        .unwrap();
+    let error = read(&backend, "bob").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("p:n:alice"), "{error}");
+    assert_eq!(backend.connections(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_server_is_used_at_once() {
+    let fake = Fake::new();
+    let backend = over(&[fake.clone()]).build().unwrap();
+    put(&backend, "bob", "bob's").await.unwrap();
+    fake.restart();
+    tokio::time::sleep(SOON).await;
+    assert_eq!(read(&backend, "bob").await.unwrap(), None);
+    put(&backend, "bob", "new").await.unwrap();
+    assert_eq!(read(&backend, "bob").await.unwrap().as_deref(), Some("new"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_are_no_more_connections_than_allowed() {
+    let fake = Fake::new();
+    let backend = over(&[fake.clone()]).connections(3).build().unwrap();
+    let calls: Vec<_> = (0..64)
+        .map(|call| {
+            let backend = backend.clone();
+            tokio::spawn(async move { put(&backend, &call.to_string(), "value").await })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert!(fake.connections() <= 3, "{}", fake.connections());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_compare_and_swap_the_server_is_refused() {
+    let fake = Fake::new();
+    fake.switch_cas_off();
+    let backend = over(&[fake]).build().unwrap();
+    put(&backend, "bob", "bob's").await.unwrap();
+    let version = backend.get(&key("bob")).await.unwrap().unwrap().version;
+    let mut options = hour();
+    options.mode = SetMode::IfVersion(version);
+    let error = backend
+        .set(&key("bob"), bytes::Bytes::new().into(), options)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+}

@@ -1,0 +1,248 @@
+//! A server that does not answer costs little, and is used again when it does.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use cache_core::{Backend, ErrorKind, SetOptions};
+use cache_memcached::{MemcachedBackend, STAND_IN_MILLIS, WhenDown};
+use support::{Fake, hour, key, over, put, read};
+use tokio::time::{Instant, advance, timeout};
+
+const OPERATION_TIMEOUT: Duration = Duration::from_millis(400);
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Names of keys by the server that has them.
+async fn names(backend: &MemcachedBackend, fakes: &[Fake]) -> Vec<Vec<String>> {
+    let mut names = vec![Vec::new(); fakes.len()];
+    for number in 0..30 {
+        let name = format!("key {number}");
+        put(backend, &name, "old").await.unwrap();
+        let stored = format!("p:n:key%20{number}");
+        names[fakes.iter().position(|fake| fake.keys().contains(&stored)).unwrap()].push(name);
+    }
+    assert!(names.iter().all(|names| names.len() > 1), "{names:?}");
+    names
+}
+
+async fn take_down(backend: &MemcachedBackend, name: &str) {
+    for _ in 0..3 {
+        assert!(read(backend, name).await.is_err());
+    }
+}
+
+fn fleet(when_down: WhenDown) -> (Vec<Fake>, MemcachedBackend) {
+    let fakes: Vec<Fake> = (0..3).map(|_| Fake::new()).collect();
+    let backend = over(&fakes).when_down(when_down).build().unwrap();
+    (fakes, backend)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frozen_server_costs_three_timeouts_and_then_nothing() {
+    let fake = Fake::new();
+    let backend = over(&[fake.clone()]).build().unwrap();
+    put(&backend, "key", "value").await.unwrap();
+    fake.freeze();
+    for _ in 0..3 {
+        let begun = Instant::now();
+        let error = read(&backend, "key").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!((OPERATION_TIMEOUT..OPERATION_TIMEOUT * 2).contains(&begun.elapsed()));
+    }
+    let begun = Instant::now();
+    for _ in 0..100 {
+        let error = read(&backend, "key").await.unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true));
+    }
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+
+    // Once in a pause, one of many callers asks it.
+    advance(PAUSE).await;
+    let begun = Instant::now();
+    let calls: Vec<_> = (0..20)
+        .map(|_| {
+            let backend = backend.clone();
+            tokio::spawn(async move { read(&backend, "key").await.unwrap_err().kind() })
+        })
+        .collect();
+    let mut timeouts = 0;
+    for call in calls {
+        timeouts += usize::from(call.await.unwrap() == ErrorKind::Timeout);
+    }
+    assert_eq!((timeouts, begun.elapsed() < OPERATION_TIMEOUT * 2), (1, true));
+
+    fake.thaw();
+    advance(PAUSE).await;
+    assert_eq!(read(&backend, "key").await.unwrap().as_deref(), Some("value"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_with_little_patience_finds_a_frozen_server_out_too() {
+    let fake = Fake::new();
+    let backend = over(&[fake.clone()]).build().unwrap();
+    put(&backend, "key", "value").await.unwrap();
+    fake.freeze();
+    for _ in 0..3 {
+        assert!(timeout(OPERATION_TIMEOUT / 2, read(&backend, "key")).await.is_err());
+    }
+    assert_eq!(read(&backend, "key").await.unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_never_made_is_given_up() {
+    let backend = MemcachedBackend::builder()
+        .server("a:1")
+        .connector(|_| std::future::pending::<std::io::Result<tokio::io::DuplexStream>>())
+        .connect_timeout(Duration::from_millis(30))
+        .build()
+        .unwrap();
+    let begun = Instant::now();
+    let error = backend.get(&key("key")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.to_string().contains("no connection within 30ms"), "{error}");
+    assert!(begun.elapsed() < Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_a_connection_has_an_end_and_is_not_the_servers_fault() {
+    let fake = Fake::new();
+    let backend = over(&[fake.clone()]).connections(1).build().unwrap();
+    put(&backend, "key", "value").await.unwrap();
+    fake.freeze();
+    let holder = tokio::spawn({
+        let backend = backend.clone();
+        async move { timeout(OPERATION_TIMEOUT / 4, read(&backend, "key")).await.is_err() }
+    });
+    let calls: Vec<_> = (0..10)
+        .map(|_| {
+            let backend = backend.clone();
+            tokio::spawn(async move { read(&backend, "key").await })
+        })
+        .collect();
+    assert!(holder.await.unwrap());
+    fake.thaw();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap().as_deref(), Some("value"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_default_the_keys_of_a_dead_server_fail_and_no_others() {
+    let (fakes, backend) = fleet(WhenDown::Fail);
+    let names = names(&backend, &fakes).await;
+    fakes[1].vanish();
+    take_down(&backend, &names[1][0]).await;
+    for name in &names[1] {
+        assert_eq!(read(&backend, name).await.unwrap_err().kind(), ErrorKind::Unavailable);
+        // An invalidation that cannot be carried out is never said to be done.
+        assert!(backend.delete(&key(name)).await.is_err());
+    }
+    for name in names[0].iter().chain(&names[2]) {
+        assert_eq!(read(&backend, name).await.unwrap().as_deref(), Some("old"));
+    }
+    assert!(backend.ping().await.is_err());
+
+    fakes[1].come_back();
+    advance(PAUSE).await;
+    assert_eq!(read(&backend, &names[1][0]).await.unwrap().as_deref(), Some("old"));
+    assert!(backend.ping().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_reads_each_server_once() {
+    let (fakes, backend) = fleet(WhenDown::Fail);
+    let names = names(&backend, &fakes).await;
+    for fake in &fakes {
+        fake.take_commands();
+    }
+    let keys: Vec<_> = names.iter().flatten().map(|name| key(name)).collect();
+    let records = backend.get_many(&keys).await.unwrap();
+    assert!(records.iter().all(Option::is_some));
+    for fake in &fakes {
+        assert_eq!(fake.take_commands().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_skipped_server_is_stood_in_for_and_comes_back_empty() {
+    let (fakes, backend) = fleet(WhenDown::Skip);
+    let names = names(&backend, &fakes).await;
+    let name = &names[1][0];
+    fakes[1].vanish();
+    take_down(&backend, name).await;
+
+    // Its keys work, elsewhere.
+    assert_eq!(read(&backend, name).await.unwrap(), None);
+    put(&backend, name, "standing in").await.unwrap();
+    assert_eq!(read(&backend, name).await.unwrap().as_deref(), Some("standing in"));
+    assert!(backend.delete(&key(name)).await.unwrap());
+    assert!(backend.ping().await.is_ok());
+
+    // What it still holds was invalidated meanwhile.
+    fakes[1].come_back();
+    advance(PAUSE).await;
+    assert_eq!(read(&backend, name).await.unwrap(), None);
+    assert!(fakes[1].keys().is_empty());
+    put(&backend, name, "new").await.unwrap();
+    assert_eq!(fakes[1].keys().len(), 1, "it is in use again");
+    for name in &names[0] {
+        assert_eq!(read(&backend, name).await.unwrap().as_deref(), Some("old"), "others keep what they have");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stood_in_once_is_never_read_at_the_next_outage() {
+    let (fakes, backend) = fleet(WhenDown::Skip);
+    let names = names(&backend, &fakes).await;
+    let name = &names[1][0];
+    fakes[1].vanish();
+    take_down(&backend, name).await;
+    let day = SetOptions::new(Duration::from_secs(24 * 60 * 60));
+    let value = bytes::Bytes::from_static(b"standing in");
+    assert!(backend.set(&key(name), value.into(), day).await.unwrap().version().is_some());
+    let remaining = backend.get(&key(name)).await.unwrap().unwrap().remaining.unwrap();
+    assert!(remaining <= Duration::from_millis(STAND_IN_MILLIS));
+
+    fakes[1].come_back();
+    advance(PAUSE).await;
+    put(&backend, name, "newer").await.unwrap();
+    assert!(backend.delete(&key(name)).await.unwrap());
+
+    // Away again at once: its stand-in still holds what was replaced and invalidated since.
+    fakes[1].vanish();
+    take_down(&backend, name).await;
+    assert_eq!(read(&backend, name).await.unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_backend_says_so() {
+    let fake = Fake::new();
+    let backend = over(&[fake.clone()]).build().unwrap();
+    put(&backend, "key", "value").await.unwrap();
+    backend.clone().close().await.unwrap();
+    for error in [
+        backend.get(&key("key")).await.unwrap_err(),
+        backend.set(&key("key"), bytes::Bytes::new().into(), hour()).await.unwrap_err(),
+        backend.ping().await.unwrap_err(),
+    ] {
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, false), "{error}");
+    }
+    assert_eq!(backend.connections(), 0);
+}
+
+#[test]
+fn settings_that_cannot_be_are_refused() {
+    let build = |url: &str| MemcachedBackend::builder().url(url).build().map(drop);
+    for url in [
+        "redis://a",
+        "memcached://a,a:11211",
+        "memcached://a?connections=0",
+        "memcached://a?operation_timeout_ms=0",
+        "memcached://a?max_item_bytes=100",
+    ] {
+        assert_eq!(build(url).unwrap_err().kind(), ErrorKind::Configuration, "{url}");
+    }
+    assert!(MemcachedBackend::builder().build().is_err(), "no server");
+    assert!(build("memcached://a,b:1").is_ok());
+}

@@ -1,0 +1,331 @@
+//! A memcached in this process, which can be frozen, ended and made to misbehave.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::collections::HashMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use cache_core::{Backend, Error, Key, Prefix, SetOptions, Value};
+use cache_memcached::{MemcachedBackend, MemcachedBackendBuilder};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, DuplexStream, ReadBuf};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Fake(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    mood: watch::Sender<Mood>,
+    connections: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: HashMap<String, Item>,
+    commands: Vec<String>,
+    token: u64,
+    max_value: Option<usize>,
+    out_of_memory: bool,
+    cas_is_off: bool,
+}
+
+#[derive(Debug)]
+struct Item {
+    value: Vec<u8>,
+    token: u64,
+    expiry: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Mood {
+    frozen: bool,
+    /// Connections that were opened in an earlier life are ended.
+    life: usize,
+    refuses: bool,
+    /// Said to everybody, unasked.
+    stray: Option<(usize, &'static str)>,
+}
+
+impl Fake {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Shared {
+            state: Mutex::default(),
+            mood: watch::Sender::new(Mood::default()),
+            connections: AtomicUsize::new(0),
+        }))
+    }
+
+    pub(crate) fn freeze(&self) {
+        self.0.mood.send_modify(|mood| mood.frozen = true);
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.0.mood.send_modify(|mood| mood.frozen = false);
+    }
+
+    /// Ends all connections and refuses new ones. The items stay, as if only the network were gone.
+    pub(crate) fn vanish(&self) {
+        self.0.mood.send_modify(|mood| {
+            mood.life += 1;
+            mood.refuses = true;
+        });
+    }
+
+    pub(crate) fn come_back(&self) {
+        self.0.mood.send_modify(|mood| mood.refuses = false);
+    }
+
+    /// Ends all connections and forgets everything.
+    pub(crate) fn restart(&self) {
+        self.0.state.lock().unwrap().items.clear();
+        self.0.mood.send_modify(|mood| mood.life += 1);
+    }
+
+    pub(crate) fn say_unasked(&self, line: &'static str) {
+        self.0.mood.send_modify(|mood| {
+            let count = mood.stray.map_or(0, |(count, _)| count) + 1;
+            mood.stray = Some((count, line));
+        });
+    }
+
+    pub(crate) fn limit_values(&self, bytes: usize) {
+        self.0.state.lock().unwrap().max_value = Some(bytes);
+    }
+
+    pub(crate) fn run_out_of_memory(&self, out: bool) {
+        self.0.state.lock().unwrap().out_of_memory = out;
+    }
+
+    pub(crate) fn switch_cas_off(&self) {
+        self.0.state.lock().unwrap().cas_is_off = true;
+    }
+
+    /// The commands so far, without their values; forgets them.
+    pub(crate) fn take_commands(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.state.lock().unwrap().commands)
+    }
+
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.0.state.lock().unwrap().items.keys().cloned().collect()
+    }
+
+    pub(crate) fn put_raw(&self, key: &str, value: &[u8]) {
+        self.0.state.lock().unwrap().put(key, value.to_vec(), 0);
+    }
+
+    pub(crate) fn copy(&self, from: &str, to: &str) {
+        let mut state = self.0.state.lock().unwrap();
+        let value = state.items[from].value.clone();
+        state.put(to, value, 0);
+    }
+
+    /// How many connections were ever opened.
+    pub(crate) fn connections(&self) -> usize {
+        self.0.connections.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn connect(&self) -> io::Result<DuplexStream> {
+        if self.0.mood.borrow().refuses {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        self.0.connections.fetch_add(1, Ordering::SeqCst);
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let mut mood = self.0.mood.subscribe();
+        let (fake, life, stray) = (self.clone(), mood.borrow().life, mood.borrow().stray);
+        tokio::spawn(async move {
+            let (read, mut write) = tokio::io::split(theirs);
+            let mut read = BufReader::new(read);
+            loop {
+                let mut line = Vec::new();
+                tokio::select! {
+                    biased;
+                    stray = stray_line(&mut mood, life, stray) => {
+                        if let Some(stray) = stray {
+                            write.write_all(stray.as_bytes()).await?;
+                            // What comes after it may be anything.
+                            std::future::pending::<()>().await;
+                        }
+                        return Ok(());
+                    }
+                    count = read.read_until(b'\n', &mut line) => if count? == 0 { return Ok(()) },
+                }
+                mood.wait_for(|mood| !mood.frozen).await.map(drop).map_err(io::Error::other)?;
+                let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+                let words: Vec<&str> = line.split(' ').collect();
+                let value = match words[0] {
+                    "set" | "add" | "cas" => {
+                        let mut value = vec![0; words[4].parse::<usize>().map_err(io::Error::other)? + 2];
+                        read.read_exact(&mut value).await?;
+                        value.truncate(value.len() - 2);
+                        value
+                    }
+                    _ => Vec::new(),
+                };
+                let answer = fake.0.state.lock().unwrap().answer(&line, value);
+                write.write_all(&answer).await?;
+            }
+            #[allow(unreachable_code)]
+            Ok::<(), io::Error>(())
+        });
+        Ok(ours)
+    }
+}
+
+/// Waits for what a server does of its own accord: it says something, or ends the connection.
+async fn stray_line(
+    mood: &mut watch::Receiver<Mood>,
+    life: usize,
+    before: Option<(usize, &'static str)>,
+) -> Option<&'static str> {
+    let mood = mood.wait_for(|mood| mood.life != life || mood.stray != before).await.ok()?;
+    mood.stray.filter(|_| mood.life == life).map(|(_, line)| line)
+}
+
+impl State {
+    fn answer(&mut self, line: &str, value: Vec<u8>) -> Vec<u8> {
+        self.commands.push(line.to_owned());
+        let now = Instant::now();
+        self.items.retain(|_, item| item.expiry.is_none_or(|expiry| now < expiry));
+        let words: Vec<&str> = line.split(' ').collect();
+        let quiet = words.last() == Some(&"noreply");
+        let too_large = self.max_value.is_some_and(|most| value.len() > most);
+        let answer = match words[0] {
+            "get" | "gets" => {
+                let mut answer = Vec::new();
+                for key in &words[1..] {
+                    if let Some(item) = self.items.get(*key) {
+                        let token = match words[0] {
+                            "gets" if self.cas_is_off => " 0".to_owned(),
+                            "gets" => format!(" {}", item.token),
+                            _ => String::new(),
+                        };
+                        answer.extend(format!("VALUE {key} 0 {}{token}\r\n", item.value.len()).into_bytes());
+                        answer.extend(&item.value);
+                        answer.extend(b"\r\n");
+                    }
+                }
+                answer.extend(b"END\r\n");
+                return answer;
+            }
+            "set" | "add" | "cas" if too_large || self.out_of_memory && !value.is_empty() => {
+                if words[0] == "set" {
+                    self.items.remove(words[1]);
+                }
+                if too_large {
+                    "SERVER_ERROR object too large for cache"
+                } else {
+                    "SERVER_ERROR out of memory storing object"
+                }
+            }
+            "add" if self.items.contains_key(words[1]) => "NOT_STORED",
+            "cas" => match self.items.get(words[1]) {
+                None => "NOT_FOUND",
+                Some(item) if words[5] != item.token.to_string() => "EXISTS",
+                Some(_) => self.put(words[1], value, words[3].parse().unwrap()),
+            },
+            "set" | "add" => self.put(words[1], value, words[3].parse().unwrap()),
+            "delete" if self.items.remove(words[1]).is_some() => "DELETED",
+            "delete" => "NOT_FOUND",
+            "flush_all" => {
+                self.items.clear();
+                "OK"
+            }
+            "version" => "VERSION 1.6.38",
+            _ => "ERROR",
+        };
+        if quiet { Vec::new() } else { format!("{answer}\r\n").into_bytes() }
+    }
+
+    fn put(&mut self, key: &str, value: Vec<u8>, expiration: u64) -> &'static str {
+        const MONTH: u64 = 60 * 60 * 24 * 30;
+        self.token += 1;
+        let seconds = match expiration {
+            0 => None,
+            seconds if seconds <= MONTH => Some(seconds),
+            date => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+                Some(date.saturating_sub(now))
+            }
+        };
+        let item = Item {
+            value,
+            token: self.token,
+            expiry: seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds)),
+        };
+        self.items.insert(key.to_owned(), item);
+        "STORED"
+    }
+}
+
+/// A backend over fakes, which are called `a:1`, `b:1` and so on.
+pub(crate) fn over(fakes: &[Fake]) -> MemcachedBackendBuilder {
+    let names: Vec<String> = ('a'..).take(fakes.len()).map(|name| format!("{name}:1")).collect();
+    let servers: HashMap<String, Fake> = names.iter().cloned().zip(fakes.iter().cloned()).collect();
+    let mut builder = MemcachedBackend::builder().connector(move |name| {
+        let fake = servers[&name].clone();
+        async move { fake.connect() }
+    });
+    for name in &names {
+        builder = builder.server(name);
+    }
+    builder
+}
+
+pub(crate) fn key(name: &str) -> Key {
+    Prefix::new("p").namespace("n").key(name)
+}
+
+pub(crate) fn hour() -> SetOptions {
+    SetOptions::new(Duration::from_secs(3600))
+}
+
+pub(crate) async fn put(backend: &MemcachedBackend, name: &str, value: &str) -> Result<(), Error> {
+    let value = Value::Bytes(Bytes::copy_from_slice(value.as_bytes()));
+    backend.set(&key(name), value, hour()).await.map(drop)
+}
+
+pub(crate) async fn read(backend: &MemcachedBackend, name: &str) -> Result<Option<String>, Error> {
+    let record = backend.get(&key(name)).await?;
+    Ok(record.map(|record| String::from_utf8_lossy(record.value.as_bytes().unwrap()).into_owned()))
+}
+
+/// A stream that counts its writes.
+pub(crate) struct Counting {
+    stream: DuplexStream,
+    writes: Arc<AtomicUsize>,
+}
+
+impl Counting {
+    pub(crate) fn new(stream: DuplexStream, writes: Arc<AtomicUsize>) -> Self {
+        Self { stream, writes }
+    }
+}
+
+impl AsyncRead for Counting {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Counting {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
