@@ -15,7 +15,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use cache_axum::cache_engine::{Cache, Event};
-use cache_axum::{CacheHandle, CacheLayer, StoreFor};
+use cache_axum::{CacheHandle, CacheLayer, StoreFor, cached};
 use cache_memory::MemoryBackend;
 use serde::{Deserialize, Serialize};
 
@@ -93,13 +93,16 @@ async fn me(headers: HeaderMap) -> String {
     format!("You are {}.\n", credentials.unwrap_or("nobody"))
 }
 
-/// A function is cached like a route.
-async fn shout(State(app): State<App>, Path(id): Path<String>) -> String {
-    let load = {
-        let id = id.clone();
-        || async move { Ok::<_, std::convert::Infallible>(id.to_uppercase() + "\n") }
-    };
-    app.cache.get_or_load(&id, load).await.unwrap().to_string()
+/// Functions are cached by their arguments. This one is told who did the work: whoever was first.
+#[cached(cache = cache, ttl = "60s", namespace = "functions", skip(cache, caller))]
+async fn square(cache: &Cache, id: u64, caller: &str) -> String {
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    format!("{id} squared is {}, computed for {caller}.\n", id * id)
+}
+
+async fn function(State(app): State<App>, Path(id): Path<u64>, headers: HeaderMap) -> String {
+    let caller = headers.get("user-agent").and_then(|value| value.to_str().ok());
+    square(&app.cache, id, caller.unwrap_or("somebody")).await
 }
 
 async fn stats(State(app): State<App>) -> Json<serde_json::Value> {
@@ -137,7 +140,7 @@ async fn main() {
         items: Arc::new(Mutex::new(items.into())),
         events,
         memory,
-        cache: cache.with_namespace("functions"),
+        cache: cache.clone(),
     };
 
     let router = Router::new()
@@ -147,7 +150,8 @@ async fn main() {
         .route("/slow", get(slow))
         .route("/me", get(me))
         .layer(CacheLayer::new(cache).ttl(Duration::from_secs(60)))
-        .route("/fn/{id}", get(shout))
+        // Added after the layer, so their responses are not cached.
+        .route("/fn/{id}", get(function))
         .route("/stats", get(stats))
         .with_state(app);
 

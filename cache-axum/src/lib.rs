@@ -1,4 +1,111 @@
-//! HTTP response caching for axum.
+//! HTTP response caching for axum and tower: safe by default, standard by choice.
+//!
+//! [`CacheLayer`] stores whole responses, so a hit is the same status, headers and bytes as the miss. It adds what the
+//! standard has for this: an `ETag` and 304 answers, `Age`, HEAD and ranges from the stored body, `Vary`, and
+//! `Cache-Status` on every answer.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use axum::extract::Path;
+//! use axum::routing::get;
+//! use axum::{Json, Router};
+//! use cache_axum::cache_engine::Cache;
+//! use cache_axum::{CacheHandle, CacheLayer, StoreFor};
+//! use cache_memory::MemoryBackend;
+//! # use axum::response::IntoResponse;
+//!
+//! async fn item(Path(id): Path<u64>) -> String {
+//!     format!("item {id}")
+//! }
+//!
+//! /// Stored for ten seconds, whatever the route says, and in a namespace that can be cleared.
+//! async fn items() -> impl IntoResponse {
+//!     (StoreFor::new(Duration::from_secs(10)).namespace("lists"), Json(["item 1", "item 2"]))
+//! }
+//!
+//! /// Invalidates its own URL by being a PUT that succeeds, and the lists by hand.
+//! async fn rename(cache: CacheHandle) -> Result<(), String> {
+//!     cache.clear("lists").await.map_err(|error| error.to_string())?;
+//!     Ok(())
+//! }
+//!
+//! let cache = Cache::builder(MemoryBackend::default()).prefix("shop").build();
+//! let app: Router = Router::new()
+//!     .route("/items", get(items))
+//!     .route("/items/{id}", get(item).put(rename))
+//!     .layer(CacheLayer::new(cache).ttl(Duration::from_secs(60)));
+//! # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+//! # runtime.block_on(async {
+//! use tower::ServiceExt;
+//!
+//! let ask = |method: &str| http::Request::builder().method(method).uri("/items/7").body(axum::body::Body::empty());
+//! for (method, status) in [("GET", "MISS"), ("GET", "HIT"), ("PUT", "BYPASS"), ("GET", "MISS")] {
+//!     let response = app.clone().oneshot(ask(method).unwrap()).await.unwrap();
+//!     assert_eq!(response.headers()["x-cache"], status);
+//! }
+//! # });
+//! ```
+//!
+//! # What is stored
+//!
+//! | never, unless allowed | allowed by |
+//! |---|---|
+//! | answers to requests with `Authorization` or cookies; they do not even look into the cache | [`allow_authorization`], [`allow_cookies`], [`per_user`] |
+//! | answers with `Set-Cookie` | [`allow_set_cookie`] |
+//! | answers that say `private`, `no-store` or `Vary: *` | [`allow_private`], [`allow_no_store`], [`allow_vary_any`] |
+//! | answers that say `no-cache` or `max-age=0` | [`StoreFor`] for the latter |
+//! | any status but 2xx | [`statuses`] |
+//! | any method but GET; HEAD is answered from GET | [`post`] |
+//! | bodies that break, are larger than [`max_body`], take longer than [`max_body_time`], have trailers, or are event streams | the two bounds |
+//!
+//! What the handler says in `Cache-Control` and `Vary` wins over the route's setting, and [`StoreFor`] and
+//! [`DoNotStore`] win over both.
+//!
+//! # Who is answered by whose answer
+//!
+//! All whose requests have the same key: method, host, path and sorted query, unless [`key_builder`] says otherwise.
+//! What else an answer depends on must be in its `Vary`, in [`key_headers`], or declared by [`per_user`]. Beware of
+//! handlers that look at fields which are in none of them, `X-Forwarded-Host` for example: anybody can set those.
+//!
+//! # How a request is handled
+//!
+//! `X-Cache` says it in a word, `Cache-Status` (RFC 9211) in full:
+//!
+//! | `X-Cache` | `Cache-Status` | what happened |
+//! |---|---|---|
+//! | `HIT` | `cache; hit; ttl=37` | answered from a copy that is fresh for 37 more seconds |
+//! | `HIT` | `cache; fwd=uri-miss; collapsed` | answered by a load that another request had started |
+//! | `STALE` | `cache; hit; ttl=-5` | answered from a copy that is stale for 5 seconds, and refreshed in the background |
+//! | `STALE` | `cache; fwd=stale; fwd-status=503` | the handler failed, and a stale copy stands in |
+//! | `MISS` | `cache; fwd=uri-miss; stored` | the handler answered, and its answer is stored |
+//! | `MISS` | `cache; fwd=uri-miss; detail=set-cookie` | the handler answered, and the detail says why that is not stored |
+//! | `MISS` | `cache; fwd=uri-miss; detail=outage` | the store is out of reach |
+//! | `BYPASS` | `cache; fwd=bypass; detail=authorization` | the request passed the cache by, and the detail says why |
+//! | `BYPASS` | `cache; fwd=method` | so does every request with another method |
+//!
+//! On a body that is passed on while it is collected, `stored` says that it will be stored if it arrives whole.
+//!
+//! # What the handler runs in
+//!
+//! On a miss the handler runs in a task of its own, so that a client who leaves takes the answer from nobody. Conditions
+//! and ranges are taken off its request: it gives the whole answer, and the layer evaluates them. Concurrent requests for
+//! the same key wait for that one answer, at most until it turns out that it is not for them; a URL whose answers were
+//! refused for good is not waited for at all in the next ten seconds. A panic goes on in the caller's task.
+//!
+//! [`allow_authorization`]: CacheLayer::allow_authorization
+//! [`allow_cookies`]: CacheLayer::allow_cookies
+//! [`allow_set_cookie`]: CacheLayer::allow_set_cookie
+//! [`allow_private`]: CacheLayer::allow_private
+//! [`allow_no_store`]: CacheLayer::allow_no_store
+//! [`allow_vary_any`]: CacheLayer::allow_vary_any
+//! [`per_user`]: CacheLayer::per_user
+//! [`statuses`]: CacheLayer::statuses
+//! [`post`]: CacheLayer::post
+//! [`max_body`]: CacheLayer::max_body
+//! [`max_body_time`]: CacheLayer::max_body_time
+//! [`key_builder`]: CacheLayer::key_builder
+//! [`key_headers`]: CacheLayer::key_headers
 
 mod answer;
 mod body;
@@ -22,10 +129,10 @@ mod service;
 mod stored;
 
 pub use cache_engine;
+pub use cache_http;
 #[cfg(feature = "macros")]
 #[doc(inline)]
-pub use cache_engine::__private::{cached_of_axum as cached, invalidates_of_axum as invalidates};
-pub use cache_http;
+pub use cache_macros::{cached_of_axum as cached, invalidates_of_axum as invalidates};
 
 pub use self::client::ClientCaching;
 pub use self::coder::ResponseCoder;
@@ -36,3 +143,13 @@ pub use self::key::UrlKey;
 pub use self::layer::CacheLayer;
 pub use self::service::{CacheService, ResponseFuture};
 pub use self::stored::{Stored, StoredResponse, Variants};
+
+/// The README's code is compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+/// And so is that of the whole toolkit.
+#[cfg(all(doctest, feature = "macros"))]
+#[doc = include_str!("../../README.md")]
+struct ReadmeOfTheToolkit;
