@@ -29,7 +29,7 @@ pub mod __private {
 
     pub use cache_macros::{cached_of_axum, invalidates_of_axum};
 
-    pub use super::access::{AsCache, GivenCoder, OwnCoder, borrow, default_cache, own};
+    pub use super::access::{AsCache, GivenCoder, OwnCoder, as_cache, borrow, default_cache, own, time};
     pub use super::invalidation::*;
     pub use super::key::{CallKey, Displayed, NameOf, Named, argument, key_in, namespace};
     pub use super::load::{Answered, Looked, hit, load_borrowing, load_detached, look};

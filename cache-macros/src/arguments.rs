@@ -2,7 +2,6 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
-use syn::spanned::Spanned;
 use syn::visit::Visit;
 use syn::{Error, FnArg, ItemFn, Pat, ReturnType, Signature, Type};
 
@@ -107,9 +106,9 @@ pub(crate) fn impl_trait(ty: &Type) -> Option<&syn::TypeImplTrait> {
     find.0
 }
 
-/// Where a type borrows, if it says so.
-pub(crate) fn borrows(ty: &Type) -> Option<proc_macro2::Span> {
-    struct Find(Option<proc_macro2::Span>);
+/// Whether a type says that it borrows.
+pub(crate) fn borrows(ty: &Type) -> bool {
+    struct Find(bool);
 
     impl Visit<'_> for Find {
         fn visit_type_reference(&mut self, reference: &syn::TypeReference) {
@@ -118,16 +117,14 @@ pub(crate) fn borrows(ty: &Type) -> Option<proc_macro2::Span> {
                 .as_ref()
                 .is_none_or(|lifetime| lifetime.ident != "static")
             {
-                self.0.get_or_insert(reference.span());
+                self.0 = true;
             } else {
                 syn::visit::visit_type_reference(self, reference);
             }
         }
 
         fn visit_lifetime(&mut self, lifetime: &syn::Lifetime) {
-            if lifetime.ident != "static" {
-                self.0.get_or_insert(lifetime.span());
-            }
+            self.0 |= lifetime.ident != "static";
         }
 
         // What a function's type or a trait object's bound takes is nothing that is held.
@@ -136,7 +133,7 @@ pub(crate) fn borrows(ty: &Type) -> Option<proc_macro2::Span> {
         fn visit_parenthesized_generic_arguments(&mut self, _: &syn::ParenthesizedGenericArguments) {}
     }
 
-    let mut find = Find(None);
+    let mut find = Find(false);
     find.visit_type(ty);
     find.0
 }

@@ -43,7 +43,7 @@ fn check(function: &ItemFn, options: &Options) -> syn::Result<()> {
     {
         let message = "a method that is cached takes `&self`: most calls never run it, and would consume the value for \
                        nothing";
-        errors.at(receiver.span(), message);
+        errors.on(receiver, message);
     }
     let (named, patterns) = arguments(signature);
     if options.key.is_none() {
@@ -55,7 +55,7 @@ fn check(function: &ItemFn, options: &Options) -> syn::Result<()> {
                 "an argument that is taken apart cannot be part of the key: name it and take it apart in the body, or \
                  say what the key is with `key = …`"
             };
-            errors.at(pattern.span(), message);
+            errors.on(pattern, message);
         }
     }
     for skipped in options.skip.iter().flat_map(|skip| &skip.value) {
@@ -72,12 +72,12 @@ fn check(function: &ItemFn, options: &Options) -> syn::Result<()> {
         if let Some(hidden) = impl_trait(ty) {
             let message = "what a function that is cached returns must have a name, since it is stored: write the type \
                            instead of `impl …`";
-            errors.at(hidden.span(), message);
+            errors.on(hidden, message);
         }
-        if matches!(**ty, Type::Reference(_)) && borrows(ty).is_some() {
+        if matches!(**ty, Type::Reference(_)) && borrows(ty) {
             let message = "a function that is cached cannot return a reference, since its result outlives the call: \
                            return an owned value, or an `Arc`";
-            errors.at(ty.span(), message);
+            errors.on(ty, message);
         }
     }
     errors.finish(())
@@ -120,7 +120,12 @@ impl Site<'_> {
             None => quote!(#private::OwnCoder),
         };
         let [plan, coder, looked] = ["plan", "coding", "looked"].map(|name| Ident::new(name, Span::mixed_site()));
-        let look = quote!(#private::look(#plan, #cache_ident, &#coder, #name).await);
+        // What is wrong with the values is reported at the type that is returned.
+        let returned = match &sig.output {
+            ReturnType::Type(_, ty) => ty.span(),
+            ReturnType::Default => sig.ident.span(),
+        };
+        let look = quote_spanned!(returned=> #private::look(#plan, #cache_ident, &#coder, #name).await);
         let look = match (&options.when, &options.unless) {
             (Some(when), _) => {
                 let condition = condition(&when.value);
@@ -150,6 +155,19 @@ impl Site<'_> {
             },
             Span::mixed_site(),
         );
+        let [policy_ident, body_ident, shape] =
+            ["policy", "body", "shape"].map(|name| Ident::new(name, Span::mixed_site()));
+        let load = quote_spanned! {returned=>
+            #private::#load(#plan, #cache_ident, #coder, #policy_ident, #keep, #looked, #body_ident)
+        };
+        let plan_of = quote_spanned! {returned=>
+            #private::Plan::of(
+                #shape,
+                (&&#shape.item()).keep(),
+                (&&&#shape.failure()).share(),
+                (&&#shape.failure()).convert(),
+            )
+        };
         Ok(quote! {
             #(#attrs)*
             #vis #sig {
@@ -160,13 +178,8 @@ impl Site<'_> {
                         ShapeOfOptions as _, ShapeOfOthers as _, ShapeOfResults as _, ShareByClone as _,
                         ShareByText as _, ShareNothing as _,
                     };
-                    let shape = (&&&#private::Returns::<#output>::new()).shape();
-                    #private::Plan::of(
-                        shape,
-                        (&&shape.item()).keep(),
-                        (&&&shape.failure()).share(),
-                        (&&shape.failure()).convert(),
-                    )
+                    let #shape = (&&&#private::Returns::<#output>::new()).shape();
+                    #plan_of
                 };
                 #cache
                 let #coder = #coding;
@@ -174,10 +187,10 @@ impl Site<'_> {
                 match #private::hit(#plan, #looked) {
                     #private::Answered::Now(output) => output,
                     #private::Answered::NotYet(#looked) => {
-                        let policy = #policy;
+                        let #policy_ident = #policy;
                         #own
-                        let body = #private::Returns::<#output>::new().is(#body);
-                        #private::#load(#plan, #cache_ident, #coder, policy, #keep, #looked, body).await
+                        let #body_ident = #private::Returns::<#output>::new().is(#body);
+                        #load.await
                     }
                 }
             }
@@ -239,10 +252,7 @@ impl Site<'_> {
         };
         let cache = &cache.value;
         let tokens = cache.to_token_stream();
-        let mut code = quote! { let #ident = &#cache; };
-        code.extend(quote_spanned! {cache.span()=>
-            let #ident = #root::__private::AsCache::as_cache(#ident);
-        });
+        let mut code = bind_cache(cache, &ident, root);
         // The body consumes its arguments while the cache is in use.
         let of_an_argument = owned_names(&function.sig)
             .iter()
@@ -313,21 +323,36 @@ impl Site<'_> {
         let mut policy = quote!((*#cache.policy()));
         let mut errors = Errors::default();
         let settings = [
-            (&options.ttl, "with_ttl"),
-            (&options.stale, "with_stale_while_revalidate"),
-            (&options.stale_if_error, "with_stale_if_error"),
-            (&options.negative, "with_negative_ttl"),
+            (&options.ttl, "with_ttl", true),
+            (&options.stale, "with_stale_while_revalidate", false),
+            (&options.stale_if_error, "with_stale_if_error", false),
+            (&options.negative, "with_negative_ttl", true),
         ];
-        for (option, method) in settings {
+        for (option, method, may_be_none) in settings {
             let Some(option) = option else { continue };
             let method = format_ident!("{method}");
             match time(&option.value, root, &option.name) {
-                Ok(time) => policy = quote_spanned!(option.value.span()=> #policy.#method(#time)),
+                Ok(length) if may_be_none => {
+                    policy = quote_spanned! {option.value.span()=>
+                        #policy.#method(#root::__private::time(#length))
+                    };
+                }
+                Ok(length) => policy = quote_spanned!(option.value.span()=> #policy.#method(#length)),
                 Err(error) => errors.add(error),
             }
         }
         errors.finish(policy)
     }
+}
+
+/// Code that binds the cache that an expression leads to.
+pub(crate) fn bind_cache(cache: &Expr, ident: &Ident, root: &Path) -> TokenStream {
+    let here = Ident::new(&ident.to_string(), ident.span().located_at(cache.span()));
+    let mut code = quote! { let #ident = &#cache; };
+    code.extend(quote_spanned! {cache.span()=>
+        let #ident = #root::__private::as_cache(#here);
+    });
+    code
 }
 
 /// The name of the function beside `function` that gives the entry of a call.

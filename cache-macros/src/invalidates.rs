@@ -7,7 +7,7 @@ use syn::spanned::Spanned;
 use syn::{Error, Expr, ExprArray, ItemFn, Path, ReturnType, Token};
 
 use crate::arguments::{impl_trait, parse_function};
-use crate::cached::{entry_ident, key_name, namespace};
+use crate::cached::{bind_cache, entry_ident, key_name, namespace};
 use crate::options::{Errors, Given, comma, formatted, give, name, skip_to_comma, value};
 
 const KNOWN: &str = "`key`, `keys`, `namespace`, `cache`, `crate`, and calls of functions that are cached, such as \
@@ -88,7 +88,7 @@ impl Options {
             "namespace" => give(&mut self.namespace, name.clone(), value(input, &name, "")?, errors),
             "keys" => match value(input, &name, "")? {
                 Expr::Array(keys) => give(&mut self.keys, name.clone(), keys, errors),
-                other => errors.at(other.span(), "`keys` takes a list: `keys = [\"all\", \"user:{id}\"]`"),
+                other => errors.on(&other, "`keys` takes a list: `keys = [\"all\", \"user:{id}\"]`"),
             },
             "crate" => {
                 input.parse::<Token![=]>()?;
@@ -111,14 +111,14 @@ impl Options {
         match &expr {
             Expr::MethodCall(_) => self.calls.push(expr),
             Expr::Call(call) if matches!(*call.func, Expr::Path(_)) => self.calls.push(expr),
-            Expr::Path(_) => errors.at(
-                expr.span(),
+            Expr::Path(_) => errors.on(
+                &expr,
                 format!(
                     "write the call whose entry is invalidated, with its arguments: `{}(…)`",
                     expr.to_token_stream()
                 ),
             ),
-            _ => errors.at(expr.span(), format!("`#[invalidates]` takes {KNOWN}")),
+            _ => errors.on(&expr, format!("`#[invalidates]` takes {KNOWN}")),
         }
         if !input.is_empty() {
             input.parse::<Token![,]>()?;
@@ -157,14 +157,7 @@ impl Options {
                 let message = "`cache` is of no use here: the functions know their own caches";
                 return Err(Error::new(given.name.span(), message));
             }
-            Some(given) => {
-                let expr = &given.value;
-                let mut bind = quote! { let #cache = &#expr; };
-                bind.extend(quote_spanned! {expr.span()=>
-                    let #cache = #private::AsCache::as_cache(#cache);
-                });
-                bind
-            }
+            Some(given) => bind_cache(&given.value, &cache, root),
             None if uses_cache => {
                 let name = syn::ext::IdentExt::unraw(function).to_string();
                 quote! { let #cache = #private::default_cache(::core::module_path!(), #name); }

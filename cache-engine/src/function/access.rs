@@ -2,6 +2,9 @@
 
 use std::borrow::Borrow;
 use std::ops::Deref;
+use std::time::Duration;
+
+use cache_core::Coder;
 
 use crate::Cache;
 
@@ -38,6 +41,11 @@ where
     }
 }
 
+/// The cache that an expression leads to.
+pub fn as_cache<A: AsCache + ?Sized>(cache: &A) -> &Cache<A::Coder> {
+    cache.as_cache()
+}
+
 /// The default cache.
 ///
 /// # Panics
@@ -52,6 +60,46 @@ pub fn default_cache(module: &str, function: &str) -> &'static Cache {
              `cache_engine::set_default_cache` before, or name a cache with `cache = …`"
         ),
     }
+}
+
+/// A coder that takes the values of a function.
+#[diagnostic::on_unimplemented(
+    message = "`{T}` cannot be stored: the coder `{Self}` does not take it",
+    label = "returned by a function that is cached",
+    note = "for the usual `Json`, a value must implement `serde::Serialize` and `serde::de::DeserializeOwned`",
+    note = "name another coder with `coder = …`"
+)]
+pub trait Codes<T>: Coder<T> {}
+
+#[diagnostic::do_not_recommend]
+impl<T, D: Coder<T>> Codes<T> for D {}
+
+/// What `ttl` and `negative` may be.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a time",
+    label = "not a `Duration`",
+    note = "write a text with a unit, such as \"60s\", or an expression that gives a `Duration` or an `Option` of one"
+)]
+pub trait Time {
+    fn time(self) -> Option<Duration>;
+}
+
+impl Time for Duration {
+    fn time(self) -> Option<Duration> {
+        Some(self)
+    }
+}
+
+impl Time for Option<Duration> {
+    fn time(self) -> Self {
+        self
+    }
+}
+
+/// A time, or none.
+#[must_use]
+pub fn time<T: Time>(time: T) -> Option<Duration> {
+    time.time()
 }
 
 /// Where the coder comes from.

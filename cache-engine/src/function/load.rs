@@ -4,9 +4,9 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cache_core::{Coder, Error, Key};
+use cache_core::{Error, Key};
 
-use super::access::Coding;
+use super::access::{Codes, Coding};
 use super::error::CallError;
 use super::probe::Handling;
 use crate::event::Event;
@@ -42,7 +42,7 @@ pub async fn look<H, C, D>(_: H, cache: &Cache<C>, coding: &D, key: Result<Key, 
 where
     H: Handling,
     D: Coding<C>,
-    D::Coder: Coder<H::Value>,
+    D::Coder: Codes<H::Value>,
 {
     if !cache.core.is_enabled() {
         return Looked(State::Alone);
@@ -93,7 +93,7 @@ pub async fn load_borrowing<H, C, D, F>(
 where
     H: Handling,
     D: Coding<C>,
-    D::Coder: Coder<H::Value>,
+    D::Coder: Codes<H::Value>,
     F: Future<Output = H::Output>,
 {
     let State::Seen(key, seen) = looked.0 else {
@@ -138,7 +138,7 @@ where
     H: Handling,
     H::Error: Send + 'static,
     D: Coding<C>,
-    D::Coder: Coder<H::Value>,
+    D::Coder: Codes<H::Value>,
     F: Future<Output = H::Output> + Send + 'static,
 {
     let State::Seen(key, seen) = looked.0 else {

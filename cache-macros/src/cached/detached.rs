@@ -31,15 +31,15 @@ pub(super) fn body(function: &ItemFn, options: &Options, root: &Path) -> syn::Re
                 borrowed.extend(quote! { let #this: &Self = #root::__private::borrow(&#this); });
                 rename_self(&mut block, &this);
             }
-            FnArg::Receiver(receiver) if receiver.colon_token.is_some() && borrows(&receiver.ty).is_none() => {}
-            FnArg::Receiver(receiver) => errors.at(
-                receiver.span(),
+            FnArg::Receiver(receiver) if receiver.colon_token.is_some() && !borrows(&receiver.ty) => {}
+            FnArg::Receiver(receiver) => errors.on(
+                receiver,
                 format!("{why}, so the method takes `&self`, which is cloned for it; or write `detached = false`"),
             ),
             FnArg::Typed(argument) => match (&*argument.ty, &*argument.pat) {
-                (ty, _) if borrows(ty).is_none() => {}
+                (ty, _) if !borrows(ty) => {}
                 (Type::Reference(reference), Pat::Ident(pattern))
-                    if reference.mutability.is_none() && borrows(&reference.elem).is_none() =>
+                    if reference.mutability.is_none() && !borrows(&reference.elem) =>
                 {
                     let (name, ty, mutability) = (&pattern.ident, &reference.elem, &pattern.mutability);
                     let clone = format_ident!("own_{}", syn::ext::IdentExt::unraw(name), span = Span::mixed_site());
@@ -51,8 +51,8 @@ pub(super) fn body(function: &ItemFn, options: &Options, root: &Path) -> syn::Re
                         let #mutability #name: &#ty = #root::__private::borrow(&#clone);
                     });
                 }
-                (ty, _) => errors.at(
-                    borrows(ty).unwrap_or_else(|| ty.span()),
+                (ty, _) => errors.on(
+                    ty,
                     format!(
                         "{why}, so it cannot borrow this: take an owned value, or a plain `&T`, which is cloned for it; \
                          or write `detached = false`"

@@ -1,6 +1,7 @@
 //! The options of `#[cached]`.
 
 use proc_macro2::Ident;
+use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{Error, Expr, LitBool, Path, Token, parenthesized};
@@ -133,6 +134,6 @@ fn names(input: ParseStream<'_>, name: &Ident) -> syn::Result<Vec<Ident>> {
     }
     let content;
     parenthesized!(content in input);
-    let names = Punctuated::<Ident, Token![,]>::parse_terminated(&content)?;
+    let names = Punctuated::<Ident, Token![,]>::parse_terminated_with(&content, Ident::parse_any)?;
     Ok(names.into_iter().collect())
 }

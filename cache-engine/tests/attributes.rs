@@ -1,0 +1,10 @@
+//! What the attributes accept, and what they say to what they do not.
+
+#[test]
+fn right_and_wrong_uses() {
+    let cases = trybuild::TestCases::new();
+    for attribute in ["cached", "invalidates"] {
+        cases.pass(format!("tests/{attribute}/pass/*.rs"));
+        cases.compile_fail(format!("tests/{attribute}/fail/*.rs"));
+    }
+}

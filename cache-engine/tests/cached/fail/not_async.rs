@@ -1,0 +1,8 @@
+use cache_engine::cached;
+
+#[cached]
+fn find(id: u32) -> u32 {
+    id
+}
+
+fn main() {}

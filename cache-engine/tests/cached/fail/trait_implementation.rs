@@ -1,0 +1,16 @@
+use cache_engine::cached;
+
+trait Find {
+    async fn find(&self) -> u32;
+}
+
+struct Users;
+
+impl Find for Users {
+    #[cached]
+    async fn find(&self) -> u32 {
+        1
+    }
+}
+
+fn main() {}

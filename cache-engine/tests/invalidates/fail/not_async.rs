@@ -1,0 +1,6 @@
+use cache_engine::invalidates;
+
+#[invalidates(key = "all")]
+fn write() {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use cache_engine::invalidates;
+
+#[invalidates]
+async fn write() {}
+
+fn main() {}
