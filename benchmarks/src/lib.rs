@@ -1,1 +1,1 @@
-//! To come.
+//! Benchmarks of the caching toolkit, side by side with its peers: see the folder `benches`.

@@ -74,7 +74,7 @@ impl RedisBackendBuilder {
             command_timeout: Duration::from_secs(1),
             connection_timeout: Duration::from_secs(1),
             unresponsive_timeout: Duration::from_secs(2),
-            reconnect_delay: (Duration::from_millis(50), Duration::from_millis(500)),
+            reconnect_delay: (Duration::from_millis(50), Duration::from_millis(250)),
             max_in_flight: 10_000,
             max_value_bytes: MAX_VALUE_BYTES,
             tcp_nodelay: true,
@@ -215,7 +215,7 @@ impl RedisBackendBuilder {
         self
     }
 
-    /// The pause before the first attempt to reconnect, which doubles up to `longest`; 50 and 500 milliseconds unless
+    /// The pause before the first attempt to reconnect, which doubles up to `longest`; 50 and 250 milliseconds unless
     /// set. Attempts never end. Until one succeeds, calls fail at once.
     pub fn reconnect_delay(mut self, first: Duration, longest: Duration) -> Self {
         self.reconnect_delay = (first, longest.max(first));

@@ -42,6 +42,10 @@ pub(crate) static DELETE: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// `KEYS[1]`. Answers the remaining lifetime in milliseconds (-1: no end) and the string, or nil.
+///
+/// `GET` and `PTTL` in one pipeline would do without a script, but they cost the client twice as much, which makes them
+/// slower on the whole, and another writer may come between them. An answer that begins with a number is also safe from
+/// fred, which takes arrays that begin with `message` or `subscribe` for something else and drops them.
 pub(crate) static GET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("script/get.lua")));
 
 #[cfg(test)]
