@@ -34,6 +34,25 @@ impl Prefix {
         }
     }
 
+    /// The key `name` in the namespace `namespace` below this prefix: what
+    /// [`namespace(namespace)`](Self::namespace)[`.key(name)`](Namespace::key) gives, without making the namespace.
+    #[must_use]
+    pub fn key(&self, namespace: &str, name: impl Into<KeyName>) -> Key {
+        let name = name.into();
+        let mut text = String::with_capacity(self.text.len() + namespace.len() + 1 + name.text.len());
+        text.push_str(&self.text);
+        push_escaped(&mut text, namespace);
+        text.push(':');
+        let namespace_len = text.len();
+        text.push_str(&name.text);
+        Key {
+            text: text.into_boxed_str(),
+            prefix_len: self.text.len(),
+            namespace_len,
+            identity: name.identity,
+        }
+    }
+
     /// All keys below this prefix, as a [`Scope`].
     #[must_use]
     pub fn scope(&self) -> Scope {
@@ -291,6 +310,9 @@ mod tests {
                 Prefix::new(prefix).namespace(namespace).key(name)
             };
             prop_assert_eq!(key(&a) == key(&b), a == b);
+            let whole = Prefix::new(&a.0).key(&a.1, &a.2);
+            prop_assert_eq!(whole.namespace(), key(&a).namespace());
+            prop_assert_eq!(whole, key(&a));
             prop_assert_ne!(key(&a).reserved("lease"), key(&b));
         }
 

@@ -161,7 +161,7 @@ pub fn namespace<T: AsRef<str> + ?Sized>(name: &T) -> &str {
 pub fn key_in<C>(cache: &Cache<C>, namespace: Option<&str>, name: Result<KeyName, Error>) -> Result<Key, Error> {
     let name = name?;
     Ok(match namespace {
-        Some(namespace) => cache.core.prefix.namespace(namespace).key(name),
+        Some(namespace) => cache.core.prefix.key(namespace, name),
         None => cache.key(name),
     })
 }
