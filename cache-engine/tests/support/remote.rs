@@ -22,6 +22,7 @@ struct Inner {
     plan: Mutex<Box<dyn FnMut(&Call) -> Fate + Send>>,
     calls: Mutex<Vec<Call>>,
     keys: Mutex<BTreeMap<String, Key>>,
+    enumerates: bool,
     ignores_modes: bool,
 }
 
@@ -69,20 +70,26 @@ impl Remote {
     }
 
     pub fn over(store: MemoryBackend) -> Self {
-        Self::build(store, false)
+        Self::build(store, true, false)
+    }
+
+    /// A store that cannot enumerate its records, and so has no way to remove those of a namespace.
+    pub fn without_clear() -> Self {
+        Self::build(memory(TokioClock::new()), false, false)
     }
 
     /// A store that writes always, whatever the mode: what caches without fences do.
     pub fn ignoring_modes() -> Self {
-        Self::build(memory(TokioClock::new()), true)
+        Self::build(memory(TokioClock::new()), true, true)
     }
 
-    fn build(store: MemoryBackend, ignores_modes: bool) -> Self {
+    fn build(store: MemoryBackend, enumerates: bool, ignores_modes: bool) -> Self {
         Self(Arc::new(Inner {
             store,
             plan: Mutex::new(Box::new(|_| Fate::Pass)),
             calls: Mutex::default(),
             keys: Mutex::default(),
+            enumerates,
             ignores_modes,
         }))
     }
@@ -257,6 +264,6 @@ impl Backend for Remote {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default().with_clear(true)
+        Capabilities::default().with_clear(self.0.enumerates)
     }
 }
