@@ -156,7 +156,9 @@ impl Shared {
                 let Some(stored) = record::decode(&keys[*place], bytes) else {
                     continue;
                 };
-                let Some(record) = stored.into_record(now) else { continue };
+                let Some(record) = stored.into_record(now) else {
+                    continue;
+                };
                 records.extend(same.map(|place| (*place, record.clone())));
             }
         }
@@ -201,14 +203,7 @@ impl Shared {
     }
 
     /// The error of a value that memcached does not take. What was to be replaced must not be read as if it were new.
-    async fn too_large(
-        &self,
-        fleet: &Fleet,
-        target: Target<'_>,
-        key: &StoreKey,
-        size: usize,
-        mode: SetMode,
-    ) -> Error {
+    async fn too_large(&self, fleet: &Fleet, target: Target<'_>, key: &StoreKey, size: usize, mode: SetMode) -> Error {
         if mode == SetMode::Always {
             let remove = async { target.server.session().await?.remove(key.as_str()).await };
             if let Err(error) = fleet.call(target, remove).await {
@@ -309,10 +304,7 @@ fn concurrency<'a>(keys: impl ExactSizeIterator<Item = &'a Key>) -> usize {
 #[async_trait]
 impl Backend for MemcachedBackend {
     async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
-        self.shared
-            .get(key)
-            .await
-            .map_err(|error| error.with_operation("get"))
+        self.shared.get(key).await.map_err(|error| error.with_operation("get"))
     }
 
     async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {

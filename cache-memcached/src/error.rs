@@ -54,10 +54,9 @@ impl Fault {
     pub(crate) fn into_error(self, server: &str) -> Error {
         match self {
             Self::Io(source) => error(ErrorKind::Unavailable, format!("{server}: {source}")).with_source(source),
-            Self::ConnectTimeout(limit) => error(
-                ErrorKind::Timeout,
-                format!("{server}: no connection within {limit:?}"),
-            ),
+            Self::ConnectTimeout(limit) => {
+                error(ErrorKind::Timeout, format!("{server}: no connection within {limit:?}"))
+            }
             Self::Answer(text) => {
                 let (kind, retryable) = classify(&text);
                 error(kind, format!("{server}: {text}")).with_retryable(retryable)
@@ -67,7 +66,10 @@ impl Fault {
                 format!("{server}: {what}; the connection is given up"),
             ),
             Self::Busy => error(ErrorKind::Timeout, format!("{server}: all connections are in use")),
-            Self::Contended => error(ErrorKind::Conflict, format!("{server}: others keep writing this record")),
+            Self::Contended => error(
+                ErrorKind::Conflict,
+                format!("{server}: others keep writing this record"),
+            ),
             Self::NoCas => configuration(format!(
                 "{server} has compare-and-swap switched off: start memcached without -C"
             )),
@@ -100,7 +102,11 @@ mod tests {
         for (text, kind, retryable) in [
             ("SERVER_ERROR object too large for cache", ErrorKind::TooLarge, false),
             ("SERVER_ERROR out of memory storing object", ErrorKind::Rejected, true),
-            ("ERROR Too many open connections".to_lowercase().as_str(), ErrorKind::Unavailable, true),
+            (
+                "ERROR Too many open connections".to_lowercase().as_str(),
+                ErrorKind::Unavailable,
+                true,
+            ),
             ("CLIENT_ERROR unauthenticated", ErrorKind::Auth, false),
             ("CLIENT_ERROR bad command line format", ErrorKind::Rejected, false),
         ] {

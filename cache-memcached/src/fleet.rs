@@ -51,7 +51,10 @@ impl Target<'_> {
         if !self.stands_in {
             return ttl;
         }
-        Ttl::from_millis(ttl.as_millis().map_or(STAND_IN_MILLIS, |millis| millis.min(STAND_IN_MILLIS)))
+        Ttl::from_millis(
+            ttl.as_millis()
+                .map_or(STAND_IN_MILLIS, |millis| millis.min(STAND_IN_MILLIS)),
+        )
     }
 }
 

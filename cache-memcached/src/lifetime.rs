@@ -58,9 +58,15 @@ mod tests {
     #[test]
     fn becomes_a_date_above_30_days() {
         assert_eq!(at_2026(Duration::from_secs(30 * DAY - 2)), 2_592_000);
-        assert_eq!(u64::from(at_2026(Duration::from_secs(30 * DAY))), 1_767_225_600 + 31 * DAY + 2);
+        assert_eq!(
+            u64::from(at_2026(Duration::from_secs(30 * DAY))),
+            1_767_225_600 + 31 * DAY + 2
+        );
         // After January 2038 there are no dates left.
         assert_eq!(at_2026(Ttl::from_millis(Ttl::MAX_MILLIS)), 0);
-        assert_eq!(at_2026(Duration::from_secs(11 * 365 * DAY)), 1_767_225_600 + (11 * 365 + 1) * DAY as u32 + 2);
+        assert_eq!(
+            at_2026(Duration::from_secs(11 * 365 * DAY)),
+            1_767_225_600 + (11 * 365 + 1) * DAY as u32 + 2
+        );
     }
 }

@@ -112,7 +112,12 @@ mod tests {
 
     #[test]
     fn the_layout_stays() {
-        let bytes = encode(&key("a"), Version::from_u128(0x0102), Some(Timestamp::from_millis(0x0304)), b"value");
+        let bytes = encode(
+            &key("a"),
+            Version::from_u128(0x0102),
+            Some(Timestamp::from_millis(0x0304)),
+            b"value",
+        );
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
             hex,

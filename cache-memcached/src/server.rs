@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use cache_core::{Error, ErrorKind};
 use deadpool::Runtime;
-use deadpool::managed::{Manager, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult, TimeoutType};
+use deadpool::managed::{
+    Manager, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult, TimeoutType,
+};
 
 use crate::error::{Fault, closed, configuration, error};
 use crate::health::{Admission, Health, Standing};

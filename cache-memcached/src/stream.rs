@@ -69,7 +69,9 @@ impl Wire {
         let mut byte = [0];
         let mut buffer = ReadBuf::new(&mut byte);
         let mut context = Context::from_waker(Waker::noop());
-        pin!(&mut **self.0.lock()).poll_read(&mut context, &mut buffer).is_pending()
+        pin!(&mut **self.0.lock())
+            .poll_read(&mut context, &mut buffer)
+            .is_pending()
     }
 }
 

@@ -113,13 +113,17 @@ mod tests {
     #[test]
     fn one_server_or_several() {
         assert_eq!(servers("memcached://localhost"), ["localhost:11211"]);
-        assert_eq!(servers("memcached://a:1,b,[::1]:2,[::2]/"), ["a:1", "b:11211", "[::1]:2", "[::2]:11211"]);
+        assert_eq!(
+            servers("memcached://a:1,b,[::1]:2,[::2]/"),
+            ["a:1", "b:11211", "[::1]:2", "[::2]:11211"]
+        );
         assert_eq!(servers("memcached+unix:///run/a%20b.sock"), ["/run/a b.sock"]);
     }
 
     #[test]
     fn parameters() {
-        let url = "memcached://a?connections=4&connect_timeout_ms=50&operation_timeout_ms=70&max_item_bytes=8&when_down=skip";
+        let url =
+            "memcached://a?connections=4&connect_timeout_ms=50&operation_timeout_ms=70&max_item_bytes=8&when_down=skip";
         let expected = Settings {
             servers: vec![Address::Tcp("a:11211".to_owned())],
             connections: Some(4),

@@ -35,10 +35,7 @@ async fn a_value_that_only_the_server_finds_too_large_is_an_error_and_leaves_not
     let error = backend.set(&key("key"), large(), hour()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
     assert_eq!(read(&backend, "key").await.unwrap(), None);
-    let error = backend
-        .set(&key("key"), large(), hour().if_absent())
-        .await
-        .unwrap_err();
+    let error = backend.set(&key("key"), large(), hour().if_absent()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
 
     // A refusal is no reason to give up a connection.
@@ -55,8 +52,16 @@ async fn a_server_without_memory_refuses_and_is_not_taken_for_dead() {
     fake.run_out_of_memory(true);
     for _ in 0..5 {
         let error = put(&backend, "key", "new").await.unwrap_err();
-        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Rejected, true), "{error}");
-        assert_eq!(read(&backend, "key").await.unwrap(), None, "neither the old value nor the new one");
+        assert_eq!(
+            (error.kind(), error.is_retryable()),
+            (ErrorKind::Rejected, true),
+            "{error}"
+        );
+        assert_eq!(
+            read(&backend, "key").await.unwrap(),
+            None,
+            "neither the old value nor the new one"
+        );
     }
     fake.run_out_of_memory(false);
     put(&backend, "key", "new").await.unwrap();
@@ -136,7 +141,10 @@ async fn the_text_of_a_key_is_never_a_command() {
     let fake = Fake::new();
     let mut codec = Protocol::new(fake.connect().unwrap());
     // What the armour is for: the codec writes another key.
-    codec.set("a 0 0 1 noreply\r\nx\r\nset victim", b"evil", 0).await.unwrap();
+    codec
+        .set("a 0 0 1 noreply\r\nx\r\nset victim", b"evil", 0)
+        .await
+        .unwrap();
     codec.version().await.unwrap();
     assert!(fake.keys().contains(&"victim".to_owned()));
 
@@ -172,7 +180,11 @@ async fn a_command_is_written_in_one_piece() {
     backend.get_many(&[key("a"), key("b"), key("c")]).await.unwrap();
     assert_eq!(writes.swap(0, Ordering::SeqCst), 1);
     put(&backend, "key", "value").await.unwrap();
-    assert_eq!(writes.swap(0, Ordering::SeqCst), 2, "the write, and the question whether it was done");
+    assert_eq!(
+        writes.swap(0, Ordering::SeqCst),
+        2,
+        "the write, and the question whether it was done"
+    );
 }
 
 #[tokio::test]
@@ -180,16 +192,34 @@ async fn the_server_is_told_of_lifetimes_in_its_own_terms() {
     let fake = Fake::new();
     let backend = over(&[fake.clone()]).build().unwrap();
     let day = Duration::from_secs(24 * 60 * 60);
-    for (lifetime, told) in [(Duration::from_millis(1), "3"), (Duration::from_millis(1500), "4"), (29 * day, "2505602")] {
+    for (lifetime, told) in [
+        (Duration::from_millis(1), "3"),
+        (Duration::from_millis(1500), "4"),
+        (29 * day, "2505602"),
+    ] {
         let options = cache_core::SetOptions::new(lifetime).if_absent();
         backend.delete(&key("key")).await.unwrap();
         fake.take_commands();
-        assert!(backend.set(&key("key"), Bytes::new().into(), options).await.unwrap().version().is_some());
+        assert!(
+            backend
+                .set(&key("key"), Bytes::new().into(), options)
+                .await
+                .unwrap()
+                .version()
+                .is_some()
+        );
         let line = fake.take_commands().remove(0);
         assert_eq!(line.split(' ').nth(3), Some(told), "{line}");
     }
     // As a number of seconds this would be a date in 1970.
     let options = cache_core::SetOptions::new(31 * day);
-    assert!(backend.set(&key("long"), Bytes::new().into(), options).await.unwrap().version().is_some());
+    assert!(
+        backend
+            .set(&key("long"), Bytes::new().into(), options)
+            .await
+            .unwrap()
+            .version()
+            .is_some()
+    );
     assert!(backend.get(&key("long")).await.unwrap().is_some());
 }

@@ -51,7 +51,11 @@ async fn a_dropped_call_never_answers_a_later_one() {
         };
         assert!(timeout(SOON, dropped).await.is_err());
         fake.thaw();
-        assert_eq!(read(&backend, "bob").await.unwrap().as_deref(), Some("bob's"), "call {call}");
+        assert_eq!(
+            read(&backend, "bob").await.unwrap().as_deref(),
+            Some("bob's"),
+            "call {call}"
+        );
         assert_eq!(read(&backend, "nobody").await.unwrap(), None, "call {call}");
         assert_eq!(backend.connections(), 1);
     }
@@ -80,7 +84,11 @@ async fn what_a_server_says_unasked_answers_nothing() {
     for stray in ["SERVER_ERROR out of memory\r\n", "END\r\n", "STORED\r\n"] {
         fake.say_unasked(stray);
         tokio::time::sleep(SOON).await;
-        assert_eq!(read(&backend, "bob").await.unwrap().as_deref(), Some("bob's"), "{stray:?}");
+        assert_eq!(
+            read(&backend, "bob").await.unwrap().as_deref(),
+            Some("bob's"),
+            "{stray:?}"
+        );
     }
 }
 

@@ -187,7 +187,11 @@ async fn a_skipped_server_is_stood_in_for_and_comes_back_empty() {
     put(&backend, name, "new").await.unwrap();
     assert_eq!(fakes[1].keys().len(), 1, "it is in use again");
     for name in &names[0] {
-        assert_eq!(read(&backend, name).await.unwrap().as_deref(), Some("old"), "others keep what they have");
+        assert_eq!(
+            read(&backend, name).await.unwrap().as_deref(),
+            Some("old"),
+            "others keep what they have"
+        );
     }
 }
 
@@ -200,7 +204,14 @@ async fn what_stood_in_once_is_never_read_at_the_next_outage() {
     take_down(&backend, name).await;
     let day = SetOptions::new(Duration::from_secs(24 * 60 * 60));
     let value = bytes::Bytes::from_static(b"standing in");
-    assert!(backend.set(&key(name), value.into(), day).await.unwrap().version().is_some());
+    assert!(
+        backend
+            .set(&key(name), value.into(), day)
+            .await
+            .unwrap()
+            .version()
+            .is_some()
+    );
     let remaining = backend.get(&key(name)).await.unwrap().unwrap().remaining.unwrap();
     assert!(remaining <= Duration::from_millis(STAND_IN_MILLIS));
 
@@ -223,10 +234,17 @@ async fn a_closed_backend_says_so() {
     backend.clone().close().await.unwrap();
     for error in [
         backend.get(&key("key")).await.unwrap_err(),
-        backend.set(&key("key"), bytes::Bytes::new().into(), hour()).await.unwrap_err(),
+        backend
+            .set(&key("key"), bytes::Bytes::new().into(), hour())
+            .await
+            .unwrap_err(),
         backend.ping().await.unwrap_err(),
     ] {
-        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, false), "{error}");
+        assert_eq!(
+            (error.kind(), error.is_retryable()),
+            (ErrorKind::Unavailable, false),
+            "{error}"
+        );
     }
     assert_eq!(backend.connections(), 0);
 }

@@ -13,7 +13,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use cache_core::{Backend, Error, Key, Prefix, SetOptions, Value};
 use cache_memcached::{MemcachedBackend, MemcachedBackendBuilder};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, DuplexStream, ReadBuf};
+use tokio::io::{
+    AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, DuplexStream, ReadBuf,
+};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -157,7 +159,10 @@ impl Fake {
                     }
                     count = read.read_until(b'\n', &mut line) => if count? == 0 { return Ok(()) },
                 }
-                mood.wait_for(|mood| !mood.frozen).await.map(drop).map_err(io::Error::other)?;
+                mood.wait_for(|mood| !mood.frozen)
+                    .await
+                    .map(drop)
+                    .map_err(io::Error::other)?;
                 let line = String::from_utf8_lossy(&line).trim_end().to_owned();
                 let words: Vec<&str> = line.split(' ').collect();
                 let value = match words[0] {
@@ -185,7 +190,10 @@ async fn stray_line(
     life: usize,
     before: Option<(usize, &'static str)>,
 ) -> Option<&'static str> {
-    let mood = mood.wait_for(|mood| mood.life != life || mood.stray != before).await.ok()?;
+    let mood = mood
+        .wait_for(|mood| mood.life != life || mood.stray != before)
+        .await
+        .ok()?;
     mood.stray.filter(|_| mood.life == life).map(|(_, line)| line)
 }
 
@@ -193,7 +201,8 @@ impl State {
     fn answer(&mut self, line: &str, value: Vec<u8>) -> Vec<u8> {
         self.commands.push(line.to_owned());
         let now = Instant::now();
-        self.items.retain(|_, item| item.expiry.is_none_or(|expiry| now < expiry));
+        self.items
+            .retain(|_, item| item.expiry.is_none_or(|expiry| now < expiry));
         let words: Vec<&str> = line.split(' ').collect();
         let quiet = words.last() == Some(&"noreply");
         let too_large = self.max_value.is_some_and(|most| value.len() > most);
@@ -241,7 +250,11 @@ impl State {
             "version" => "VERSION 1.6.38",
             _ => "ERROR",
         };
-        if quiet { Vec::new() } else { format!("{answer}\r\n").into_bytes() }
+        if quiet {
+            Vec::new()
+        } else {
+            format!("{answer}\r\n").into_bytes()
+        }
     }
 
     fn put(&mut self, key: &str, value: Vec<u8>, expiration: u64) -> &'static str {
