@@ -1,4 +1,105 @@
-//! Redis backend of the caching toolkit.
+//! Redis (or Valkey) as a store of the caching toolkit: one server, a Cluster, or a master behind Sentinels.
+//!
+//! [`RedisBackend`] is for values that several processes share. It is built on [fred], which speaks to the servers,
+//! follows the Cluster and asks the Sentinels; this crate adds what a cache needs of it: records with versions and
+//! compare-and-set, an end to every wait, and errors that say what to do.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use bytes::Bytes;
+//! use cache_core::{Backend, Prefix, SetOptions, SetOutcome};
+//! use cache_redis::RedisBackend;
+//!
+//! # async fn example() -> Result<(), cache_core::Error> {
+//! let redis = RedisBackend::connect("redis://127.0.0.1:6379").await?;
+//! let key = Prefix::new("shop").namespace("users").key("42");
+//! let minute = SetOptions::new(Duration::from_secs(60));
+//!
+//! // One of many processes gets to load: the one that wrote the lease.
+//! let SetOutcome::Stored(lease) = redis.set(&key, Bytes::new().into(), minute.if_absent()).await? else {
+//!     panic!("somebody else loads")
+//! };
+//! // Meanwhile the user changes, and what is being loaded is out of date.
+//! redis.delete(&key).await?;
+//! // So it is not stored.
+//! let fill = redis.set(&key, Bytes::from("Ada").into(), minute.if_version(lease)).await?;
+//! assert_eq!(fill, SetOutcome::Refused);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # URLs
+//!
+//! | to | URL |
+//! |---|---|
+//! | one server | `redis://[[user]:password@]host[:6379][/database]` |
+//! | a Cluster | `redis-cluster://[[user]:password@]host[:6379][?node=host:port&node=…]` |
+//! | a master behind Sentinels | `redis-sentinel://[[user]:password@]host[:26379][/database]?sentinelServiceName=name[&node=host:port&…][&sentinelUsername=…][&sentinelPassword=…]` |
+//! | a socket of this machine | `redis+unix:///path/to/redis.sock[?db=database]` |
+//!
+//! `rediss`, `rediss-cluster` and `rediss-sentinel` are the same by TLS, which needs the feature `rustls`. `valkey` and
+//! `valkeys` stand for `redis` and `rediss`, `+` for `-`, and `unix` for `redis+unix`. In a user's name and a password
+//! `/ ? # @ : %` are written `%2F %3F %23 %40 %3A %25`. A parameter that has no meaning is an error, and an error names
+//! the URL without its secrets.
+//!
+//! [`RedisBackend::builder`] has a method for each of these and for all [settings](RedisBackendBuilder);
+//! [`RedisBackend::from_pool`] takes a pool of fred's that is there already.
+//!
+//! # What it keeps to
+//!
+//! | | |
+//! |---|---|
+//! | keys | as they are read: `redis-cli get shop:users:42` |
+//! | values | a Redis string: a mark of 2 bytes, the version in 16, the value; up to 512 MiB in all |
+//! | lifetimes | `PX`, to the millisecond of the server's clock; no clock of a client counts |
+//! | `get`, `set`, `delete`, `delete_if` | one round trip each |
+//! | `get_many`, `set_many`, `delete_many` | one round trip to each server for up to 512 keys |
+//! | compare-and-set | atomic on the server, by a script that is sent by its hash and in full only when the server does not know it |
+//! | `clear` | by `SCAN` and `UNLINK`, 1,000 keys a step, on every master; exact boundary, literal names, counted |
+//! | what others wrote | read as it is, with a version that follows from its bytes, so that it can be replaced; to the engine it is a miss |
+//! | a dropped future | its answer is read and thrown away; no other call sees it |
+//!
+//! # When things fail
+//!
+//! | what happens | what a call sees |
+//! |---|---|
+//! | the server does not answer | [`Timeout`] after [`command_timeout`](RedisBackendBuilder::command_timeout), once on each connection; then as below |
+//! | there is no connection | [`Unavailable`] at once, with the reason; never a wait, and never a queue |
+//! | the server comes back, or a replica takes over | it is used again within two seconds |
+//! | the connection breaks under a command | [`Unavailable`]; the command is not sent again, since it may have been carried out |
+//! | more than [`max_in_flight`](RedisBackendBuilder::max_in_flight) | [`Unavailable`] at once |
+//! | `OOM`, `MISCONF`, `READONLY`, `LOADING`, `BUSY` | [`Rejected`](cache_core::ErrorKind::Rejected); the last three say that a retry can help |
+//! | `NOAUTH`, `WRONGPASS`, `NOPERM` | [`Auth`](cache_core::ErrorKind::Auth) |
+//! | the handle was closed | [`Unavailable`], and that a retry cannot help |
+//!
+//! A server that has become a replica is left: the connection is made anew, through the Sentinels or the name that
+//! leads to the new master.
+//!
+//! [`connect`](RedisBackendBuilder::connect) fails where there is no server; [`build`](RedisBackendBuilder::build)
+//! connects in the background, for services that start without their store.
+//!
+//! # What to know
+//!
+//! - **A failover can lose writes**, an invalidation for one: Redis replicates after it has answered. What must not be
+//!   lost waits for replicas on the server (`min-replicas-to-write`).
+//! - **A full server with `noeviction` refuses writes.** A cache wants `maxmemory-policy allkeys-lru` or the like.
+//! - In a **Cluster**, while one master is down and not yet replaced, fred serves no key at all, and a command that is
+//!   under way when a connection breaks may be sent twice. Compare-and-set bears that: the second finds its own write.
+//!   A plain `set` may undo one that came between.
+//! - `clear` takes time in proportion to all keys of the server. In a Cluster it may miss keys that are moved from one
+//!   master to another meanwhile.
+//! - Connections belong to the tokio runtime that made them.
+//!
+//! # Features
+//!
+//! | feature | by default | what it adds |
+//! |---|---|---|
+//! | `rustls` | no | TLS by rustls with ring |
+//!
+//! [fred]: https://docs.rs/fred
+//! [`Timeout`]: cache_core::ErrorKind::Timeout
+//! [`Unavailable`]: cache_core::ErrorKind::Unavailable
 
 mod backend;
 mod builder;
@@ -14,3 +115,7 @@ mod url;
 
 pub use self::backend::RedisBackend;
 pub use self::builder::RedisBackendBuilder;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,312 @@
+//! What Redis holds: keys as they are read, what others wrote, what `clear` touches, and how many round trips a call is.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod redis_support;
+
+use bytes::Bytes;
+use cache_core::{Backend, Key, Namespace, Prefix, SetOptions, SetOutcome};
+use cache_redis::RedisBackend;
+use integration_tests::{Redis, RedisCluster, wire};
+use redis_support::{HOUR, bytes, calls, namespace, prefix, put, send, value};
+
+fn options() -> SetOptions {
+    SetOptions::new(HOUR)
+}
+
+#[tokio::test]
+async fn keys_are_written_as_they_are_read() {
+    let server = Redis::shared().await;
+    let redis = RedisBackend::connect(server.url()).await.unwrap();
+    let prefix = prefix();
+    let key = prefix.namespace("users").key("42");
+    put(&redis, &key, "Ada").await;
+    let stored = wire::redis(server.address(), &format!("GETRANGE {key} 18 -1"))
+        .await
+        .unwrap();
+    assert_eq!(stored, "Ada");
+    assert!(key.as_str().ends_with(":users:42"));
+    let ttl: u64 = wire::redis(server.address(), &format!("PTTL {key}"))
+        .await
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((3_590_000..=3_600_000).contains(&ttl), "{ttl}");
+}
+
+#[tokio::test]
+async fn a_database_of_its_own_is_used() {
+    let server = Redis::start().await;
+    let redis = RedisBackend::connect(&format!("{}/5", server.url())).await.unwrap();
+    put(&redis, &namespace().key("k"), "v").await;
+    let keyspace = wire::redis(server.address(), "INFO keyspace").await.unwrap();
+    assert!(
+        keyspace.contains("db5:keys=1") && !keyspace.contains("db0"),
+        "{keyspace}"
+    );
+}
+
+/// What others wrote can be read, replaced and removed, and a version names exactly what was read.
+async fn foreign_values(address: &str, redis: &RedisBackend, namespace: &Namespace, write: &[&[u8]]) {
+    let key = namespace.key(format!("foreign {}", fastrand::u64(..)));
+    let rest = &write[1..];
+    let command: Vec<&[u8]> = [write[0], key.as_str().as_bytes()]
+        .into_iter()
+        .chain(rest.iter().copied())
+        .collect();
+    send(address, &command).await;
+
+    let record = redis.get(&key).await.unwrap().expect("there is something");
+    assert_eq!(record.remaining, None);
+    if write[0] == b"SET" {
+        assert_eq!(bytes(&record), rest[0], "as it was written");
+    }
+    let twice = redis
+        .get_many(&[key.clone(), namespace.key("missing"), key.clone()])
+        .await
+        .unwrap();
+    assert!(twice[1].is_none());
+    assert_eq!(twice[2].as_ref().unwrap().version, record.version);
+
+    assert_eq!(
+        redis
+            .set(&key, Bytes::new().into(), options().if_absent())
+            .await
+            .unwrap(),
+        SetOutcome::Refused
+    );
+    let other = redis
+        .set(&namespace.key("other"), Bytes::new().into(), options())
+        .await
+        .unwrap()
+        .version()
+        .unwrap();
+    assert!(!redis.delete_if(&key, other).await.unwrap());
+    let replaced = redis
+        .set(&key, Bytes::from("ours").into(), options().if_version(record.version))
+        .await
+        .unwrap();
+    assert!(replaced.version().is_some(), "{}", String::from_utf8_lossy(write[0]));
+    assert_eq!(value(redis, &key).await.unwrap(), "ours");
+    // The version is used up.
+    let again = redis
+        .set(&key, Bytes::from("late").into(), options().if_version(record.version))
+        .await
+        .unwrap();
+    assert_eq!(again, SetOutcome::Refused);
+
+    send(address, &[b"DEL", key.as_str().as_bytes()]).await;
+    send(address, &command).await;
+    assert!(redis.delete_if(&key, record.version).await.unwrap());
+    assert!(redis.get(&key).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_others_wrote_is_read_and_replaced() {
+    let server = Redis::shared().await;
+    let redis = RedisBackend::connect(server.url()).await.unwrap();
+    let namespace = namespace();
+    for write in [
+        &[&b"SET"[..], b""][..],
+        &[b"SET", b"a"],
+        &[b"SET", b"{\"json\": true, \"long\": \"enough for a header\"}"],
+        &[b"SET", b"\xc1r short"],
+        &[b"SET", b"\x00\xff\xfe binary, without the mark"],
+        // Words that mean something to a client that looks at values.
+        &[b"SET", b"message"],
+        &[b"SET", b"subscribe"],
+        &[b"SET", b"QUEUED"],
+        &[b"SET", b"MOVED 1 127.0.0.1:1"],
+        &[b"RPUSH", b"a", b"list"],
+        &[b"HSET", b"a", b"hash"],
+        &[b"SADD", b"a set"],
+    ] {
+        foreign_values(server.address(), &redis, &namespace, write).await;
+    }
+}
+
+#[tokio::test]
+async fn values_that_read_like_answers_of_the_protocol_are_values() {
+    // In a Cluster, fred would follow a plain value that reads like a redirection.
+    let cluster = RedisCluster::shared().await;
+    let redis = RedisBackend::connect(cluster.url()).await.unwrap();
+    let single = RedisBackend::connect(Redis::shared().await.url()).await.unwrap();
+    let namespace = namespace();
+    for redis in [redis, single] {
+        let values = [
+            "MOVED 1 127.0.0.1:1",
+            "ASK 1 127.0.0.1:1",
+            "message",
+            "subscribe",
+            "QUEUED",
+            "-ERR",
+            "OK",
+        ];
+        let keys: Vec<Key> = values.iter().map(|value| namespace.key(format!("k{value}"))).collect();
+        for (key, text) in keys.iter().zip(values) {
+            put(&redis, key, text).await;
+        }
+        for three in 0..values.len() - 2 {
+            let records = redis.get_many(&keys[three..three + 3]).await.unwrap();
+            let found: Vec<Bytes> = records.iter().map(|record| bytes(record.as_ref().unwrap())).collect();
+            assert_eq!(found, values[three..three + 3]);
+        }
+        for (key, text) in keys.iter().zip(values) {
+            assert_eq!(value(&redis, key).await.unwrap(), text);
+        }
+        redis.clear(&namespace.scope()).await.unwrap();
+    }
+}
+
+/// Names with every character that means something in a pattern or in a Cluster, beside names that such a pattern
+/// would match.
+async fn clear_is_literal(redis: &RedisBackend) {
+    let prefix = prefix();
+    for (name, others) in [
+        ("a*", &["ab", "a", "a**"][..]),
+        ("a?", &["ab", "a"]),
+        ("[ab]", &["a", "b"]),
+        ("[^a]", &["b", "^"]),
+        ("a\\", &["a", "a\\\\"]),
+        ("a\\*", &["a*", "a\\b"]),
+        ("{a}", &["a", "{a}{a}", "{"]),
+        ("{a*}", &["{ab}", "{a}"]),
+        ("{", &["{}", "}"]),
+        ("a:b", &["a"]),
+        ("ä-ö", &["ä", "ö"]),
+        ("a b\r\n", &["a", "a b"]),
+        ("", &["*", "?"]),
+    ] {
+        let own = prefix.namespace(name);
+        for number in 0..20 {
+            put(redis, &own.key(format!("k{number} {{{number}}}")), "own").await;
+        }
+        let mut left = Vec::new();
+        for other in others {
+            left.push(prefix.namespace(other).key("k0 {0}"));
+            put(redis, left.last().unwrap(), "other").await;
+        }
+        assert_eq!(redis.clear(&own.scope()).await.unwrap(), 20, "{name:?}");
+        for key in &left {
+            assert_eq!(
+                value(redis, key).await.unwrap(),
+                "other",
+                "{key:?} after a clear of {name:?}"
+            );
+        }
+        let cleared = redis.clear(&prefix.scope()).await.unwrap();
+        assert_eq!(cleared, u64::try_from(left.len()).unwrap(), "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn clear_takes_every_name_literally() {
+    clear_is_literal(&RedisBackend::connect(Redis::shared().await.url()).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn clear_takes_every_name_literally_in_a_cluster() {
+    clear_is_literal(&RedisBackend::connect(RedisCluster::shared().await.url()).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn clear_goes_through_the_keys_in_steps_and_leaves_others_alone() {
+    let server = Redis::start().await;
+    let redis = RedisBackend::connect(server.url()).await.unwrap();
+    let namespace = namespace();
+    let entries = (0..5_000).map(|number| (namespace.key(format!("{number}")), Bytes::new().into(), options()));
+    redis.set_many(entries.collect()).await.unwrap();
+    send(server.address(), &[b"MSET", b"foreign", b"1", b"test", b"2"]).await;
+    wire::redis(server.address(), "CONFIG RESETSTAT").await.unwrap();
+
+    assert_eq!(redis.clear(&namespace.scope()).await.unwrap(), 5_000);
+    let address = server.address();
+    assert_eq!(calls(address, "keys").await, 0);
+    assert_eq!(calls(address, "flushdb").await + calls(address, "del").await, 0);
+    // 1,000 keys a step: none keeps the server for long.
+    assert!((5..=12).contains(&calls(address, "scan").await));
+    assert!((10..=24).contains(&calls(address, "unlink").await));
+    assert_eq!(wire::redis(address, "DBSIZE").await.unwrap(), "2");
+}
+
+#[tokio::test]
+async fn clear_reaches_every_master_of_a_cluster() {
+    let cluster = RedisCluster::shared().await;
+    let redis = RedisBackend::connect(cluster.url()).await.unwrap();
+    let namespace = namespace();
+    let entries = (0..300).map(|number| (namespace.key(format!("{number}")), Bytes::new().into(), options()));
+    redis.set_many(entries.collect()).await.unwrap();
+    let count = async || {
+        let pattern = format!("{}*", namespace.scope().as_str());
+        let mut counts = Vec::new();
+        for node in cluster.nodes() {
+            if wire::redis(node, "ROLE").await.unwrap().starts_with("master") {
+                let keys = wire::redis(node, &format!("KEYS {pattern}")).await.unwrap();
+                counts.push(keys.split_whitespace().count());
+            }
+        }
+        counts
+    };
+    let before = count().await;
+    assert!(before.len() >= 3 && before.iter().all(|keys| *keys > 0), "{before:?}");
+    assert_eq!(before.iter().sum::<usize>(), 300);
+    assert_eq!(redis.clear(&namespace.scope()).await.unwrap(), 300);
+    assert!(count().await.iter().all(|keys| *keys == 0));
+}
+
+/// Each kind of call, and what the server sees of it once it knows the scripts.
+#[tokio::test]
+async fn a_call_is_one_command() {
+    let server = Redis::start().await;
+    let redis = RedisBackend::connect(server.url()).await.unwrap();
+    let namespace = namespace();
+    let key = namespace.key("k");
+    let version = put(&redis, &key, "v").await;
+    redis.get(&key).await.unwrap();
+    let refused = redis
+        .set(&key, Bytes::new().into(), options().if_version(version))
+        .await
+        .unwrap();
+    redis.delete_if(&key, refused.version().unwrap()).await.unwrap();
+    let version = put(&redis, &key, "v").await;
+
+    wire::redis(server.address(), "CONFIG RESETSTAT").await.unwrap();
+    let own = async |evalsha: u64| {
+        let seen = calls(server.address(), "evalsha").await;
+        assert_eq!(seen, evalsha, "scripts called");
+        assert_eq!(calls(server.address(), "eval").await, 0);
+        let direct = calls(server.address(), "set").await + calls(server.address(), "unlink").await;
+        wire::redis(server.address(), "CONFIG RESETSTAT").await.unwrap();
+        direct
+    };
+    assert!(redis.get(&key).await.unwrap().is_some());
+    assert_eq!(own(1).await, 0, "get is one script");
+    let set = redis.set(&key, Bytes::new().into(), options()).await.unwrap();
+    assert_eq!(own(0).await, 1, "set is one SET");
+    assert_eq!(
+        redis
+            .set(&key, Bytes::new().into(), options().if_absent())
+            .await
+            .unwrap(),
+        SetOutcome::Refused
+    );
+    assert_eq!(own(0).await, 1, "a set if absent is one SET with NX");
+    assert_eq!(
+        redis
+            .set(&key, Bytes::new().into(), options().if_version(version))
+            .await
+            .unwrap(),
+        SetOutcome::Refused
+    );
+    assert_eq!(
+        own(1).await,
+        0,
+        "a refused compare-and-set is one script that writes nothing"
+    );
+    assert!(redis.delete_if(&key, set.version().unwrap()).await.unwrap());
+    assert_eq!(own(1).await, 1, "delete_if is one script with one UNLINK in it");
+    assert!(!redis.delete(&key).await.unwrap());
+    assert_eq!(own(0).await, 1, "delete is one UNLINK");
+    let keys: Vec<Key> = (0..100).map(|number| namespace.key(format!("{number}"))).collect();
+    assert_eq!(redis.delete_many(&keys).await.unwrap(), 0);
+    assert_eq!(own(0).await, 1, "delete_many is one UNLINK of all keys");
+}
