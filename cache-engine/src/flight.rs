@@ -4,6 +4,8 @@
 //! a leader that goes away without one leaves the lead to somebody who waits. The map has an entry exactly while a
 //! flight is led or waited for, and everything that decides about that happens under one lock.
 
+#[cfg(all(test, shuttle))]
+mod schedules;
 mod shim;
 
 use std::any::{Any, TypeId};
@@ -15,7 +17,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use cache_core::{Key, Scope};
 use tokio::sync::Notify;
 
-use self::shim::{Mutex, MutexGuard};
+use self::shim::{Mistake, Mutex, MutexGuard};
 use crate::fence::Fence;
 
 /// How a flight ended, for those who waited.
@@ -347,7 +349,7 @@ impl Lead {
             (crew.detached, crew.seal)
         };
         let landing = match landing {
-            Landing::Shared(_) | Landing::Apart if detached => Landing::LookAgain,
+            Landing::Shared(_) | Landing::Apart if detached && !Mistake::SharesDetached.is_made() => Landing::LookAgain,
             landing => landing,
         };
         drop(map);
@@ -380,7 +382,9 @@ impl Lead {
         }
         crew.fence = self.fence.take();
         drop(crew);
-        self.flight.wake.notify_one();
+        if !Mistake::WakesNobody.is_made() {
+            self.flight.wake.notify_one();
+        }
         None
     }
 }
@@ -462,7 +466,7 @@ impl Wait {
     fn take_lead(&self) -> Option<Lead> {
         let map = self.flights.lock();
         let mut crew = self.flight.crew();
-        if crew.led || self.flight.landing.get().is_some() {
+        if (crew.led && !Mistake::LeadsBeside.is_made()) || self.flight.landing.get().is_some() {
             return None;
         }
         crew.led = true;
@@ -493,7 +497,7 @@ impl Wait {
         let fence = crew.fence.take();
         drop(crew);
         map.remove(&self.flight);
-        fence
+        fence.filter(|_| !Mistake::ForgetsFence.is_made())
     }
 }
 

@@ -186,7 +186,7 @@ impl Coder<u32> for Even {
     }
 
     fn encode(&self, value: &u32) -> Result<Bytes, Error> {
-        if value % 2 == 0 {
+        if value.is_multiple_of(2) {
             Json.encode(value)
         } else {
             Err(Error::new(ErrorKind::Codec, "odd"))

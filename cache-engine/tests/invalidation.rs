@@ -6,6 +6,7 @@ mod support;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cache_core::EntryKind;
 use cache_engine::{Cache, LoadError, Loaded};
@@ -272,7 +273,7 @@ fn remote_stale_without_clear() -> (Cache, Cache) {
 
 fn stale_over(remote: &Remote) -> (Cache, Cache) {
     let make = || {
-        over(&remote)
+        over(remote)
             .namespace("things")
             .ttl(SEC)
             .stale_if_error(60 * SEC)
@@ -342,7 +343,7 @@ async fn neither_is_the_answer_that_there_is_no_value() {
                     if let Some(gate) = gate {
                         gate.pass().await;
                     }
-                    let absent = Loaded::absent().with_ttl(store.then_some(SEC).unwrap_or_default());
+                    let absent = Loaded::absent().with_ttl(if store { SEC } else { Duration::ZERO });
                     Ok::<_, Infallible>(answer.map_or(absent, |value| Loaded::new(value.to_owned())))
                 };
                 cache.get_or_load_with("key", load).await.unwrap()

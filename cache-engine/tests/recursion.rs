@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -43,8 +44,8 @@ async fn borrowing(cache: &Cache, key: &'static str, next: impl Future<Output = 
     text(cache.borrowing().get_or_load(key, load).await)
 }
 
-async fn value() -> Answer {
-    Ok("value".to_owned())
+fn value() -> Ready<Answer> {
+    ready(Ok("value".to_owned()))
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,9 +17,11 @@ use super::{Gate, TokioClock, memory};
 #[derive(Clone)]
 pub struct Remote(Arc<Inner>);
 
+type Plan = Box<dyn FnMut(&Call) -> Fate + Send>;
+
 struct Inner {
     store: MemoryBackend,
-    plan: Mutex<Box<dyn FnMut(&Call) -> Fate + Send>>,
+    plan: Mutex<Plan>,
     calls: Mutex<Vec<Call>>,
     keys: Mutex<BTreeMap<String, Key>>,
     enumerates: bool,
