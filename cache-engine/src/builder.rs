@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use cache_core::{Backend, Clock, Json, Prefix, SystemClock};
+use cache_core::{Backend, Clock, FunctionCall, Json, KeyBuilder, Prefix, SystemClock};
 use tokio_util::task::TaskTracker;
 
 use crate::breaker::Breaker;
-use crate::core::Core;
+use crate::core::{CallKeys, Core};
 use crate::epoch::Epochs;
 use crate::event::{Event, Events, Observer};
 use crate::fence::Fences;
@@ -26,6 +26,7 @@ pub struct CacheBuilder<C = Json> {
     namespace: String,
     policy: Policy,
     clock: Arc<dyn Clock>,
+    call_keys: Box<dyn CallKeys>,
     enabled: bool,
     backend_timeout: Duration,
     breaker_failures: u32,
@@ -43,6 +44,10 @@ impl CacheBuilder {
             namespace: String::new(),
             policy: Policy::default(),
             clock: Arc::new(SystemClock),
+            #[cfg(feature = "md5")]
+            call_keys: Box::new(cache_core::HashedCall),
+            #[cfg(not(feature = "md5"))]
+            call_keys: Box::new(cache_core::ReadableCall),
             enabled: true,
             backend_timeout: Duration::from_millis(500),
             breaker_failures: 3,
@@ -131,6 +136,7 @@ impl<C> CacheBuilder<C> {
             namespace: self.namespace,
             policy: self.policy,
             clock: self.clock,
+            call_keys: self.call_keys,
             enabled: self.enabled,
             backend_timeout: self.backend_timeout,
             breaker_failures: self.breaker_failures,
@@ -138,6 +144,14 @@ impl<C> CacheBuilder<C> {
             lease_time: self.lease_time,
             observers: self.observers,
         }
+    }
+
+    /// How the calls of `#[cached]` functions without a `key` of their own are named. By
+    /// [`HashedCall`](cache_core::HashedCall) unless set; [`ReadableCall`](cache_core::ReadableCall) names them in
+    /// plain text.
+    pub fn key_builder(mut self, builder: impl for<'a> KeyBuilder<FunctionCall<'a>>) -> Self {
+        self.call_keys = Box::new(builder);
+        self
     }
 
     /// Where freshness is read from. The wall clock unless set.
@@ -207,6 +221,7 @@ impl<C> CacheBuilder<C> {
                 }),
                 flights: Flights::default(),
                 events,
+                call_keys: self.call_keys,
                 tasks: TaskTracker::new(),
                 enabled: AtomicBool::new(self.enabled),
             }),

@@ -1,15 +1,27 @@
 //! What all handles of one cache share.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cache_core::{Key, Prefix};
+use cache_core::{FunctionCall, Key, KeyBuilder, Prefix};
 use futures_util::FutureExt;
 use tokio_util::task::TaskTracker;
 
 use crate::event::Events;
 use crate::fence::{Fence, Fences, Renewal};
 use crate::flight::Flights;
+
+/// How the calls of functions are named.
+pub(crate) trait CallKeys: for<'a> KeyBuilder<FunctionCall<'a>> {}
+
+impl<B: for<'a> KeyBuilder<FunctionCall<'a>>> CallKeys for B {}
+
+impl fmt::Debug for dyn CallKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallKeys")
+    }
+}
 
 /// What all handles of one cache share.
 #[derive(Debug)]
@@ -18,6 +30,7 @@ pub(crate) struct Core {
     pub(crate) fences: Arc<Fences>,
     pub(crate) flights: Flights,
     pub(crate) events: Events,
+    pub(crate) call_keys: Box<dyn CallKeys>,
     /// Loads and refreshes that belong to no caller.
     pub(crate) tasks: TaskTracker,
     pub(crate) enabled: AtomicBool,

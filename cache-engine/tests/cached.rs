@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::ManualClock;
-use cache_engine::cache_core::{Coder, Error, KeyName};
+use cache_engine::cache_core::{Coder, Error, FunctionCall, KeyName, ReadableCall};
 use cache_engine::{Cache, CallError, cached};
+use cache_memory::MemoryBackend;
 use support::{Count, Fate, Log, Remote, SEC, local, memory, over};
 
 /// What the functions of these tests are given: a cache of their own, and a count of their runs.
@@ -542,4 +543,37 @@ async fn events_tell_of_a_functions_hits_and_misses() {
     assert_eq!(log.take(), ["miss", "load_started", "loaded", "stored"]);
     greeting(&app, "ada").await;
     assert_eq!(log.take(), ["hit"]);
+}
+
+#[tokio::test]
+async fn the_key_builder_of_the_cache_names_the_calls() {
+    #[cached(cache = cache, skip(cache))]
+    async fn sum(cache: &Cache, a: u32, b: u32) -> u32 {
+        a + b
+    }
+
+    let hashed = Cache::builder(MemoryBackend::default()).build();
+    let readable = Cache::builder(MemoryBackend::default())
+        .key_builder(ReadableCall)
+        .build();
+    let own = Cache::builder(MemoryBackend::default())
+        .key_builder(|call: &FunctionCall<'_>| Ok(KeyName::new(format!("my {}", call.function()))))
+        .build();
+    let mut names = Vec::new();
+    for cache in [&hashed, &readable, &own] {
+        assert_eq!(sum(cache, 1, 2).await, 3);
+        let entry = sum_entry(cache, 1, 2);
+        let key = entry.key().unwrap();
+        assert_eq!(cache.get::<u32>(key).await.unwrap().as_deref(), Some(&3));
+        names.push(key.name().to_owned());
+    }
+    assert!(
+        names[0].len() == 32 && names[0].bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "{names:?}"
+    );
+    assert!(
+        names[1].contains("sum") && names[1].contains('1') && names[1].contains('2'),
+        "{names:?}"
+    );
+    assert_eq!(names[2], "my sum");
 }

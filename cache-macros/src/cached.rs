@@ -282,6 +282,7 @@ impl Site<'_> {
             root,
         } = self;
         let private = quote!(#root::__private);
+        let cache = Ident::new("cache", Span::mixed_site());
         let (name, beside) = (self.name(), self.entry_ident().unraw().to_string());
         let signature = &function.sig;
         let mut key = quote!(#private::CallKey::new(::core::module_path!(), #name, #beside, &|| ()));
@@ -313,7 +314,7 @@ impl Site<'_> {
                 key = quote_spanned!(argument.ty.span()=> #private::argument(#key, #name, &#ident));
             }
         }
-        quote!(#key.build())
+        quote!(#key.build(#cache))
     }
 
     /// The policy of the function.

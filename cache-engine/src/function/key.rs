@@ -3,13 +3,13 @@
 use std::any::type_name_of_val;
 use std::fmt::Display;
 
-use cache_core::{Error, FunctionCall, HashedCall, Key, KeyBuilder, KeyName};
+use cache_core::{Error, FunctionCall, Key, KeyName};
 use serde::Serialize;
 
 use super::probe::Returns;
 use crate::Cache;
 
-/// The key of a call whose arguments are hashed.
+/// The key of a call that is made from its arguments, by the key builder of its cache.
 #[derive(Debug)]
 pub struct CallKey(Result<FunctionCall<'static>, Error>);
 
@@ -35,9 +35,9 @@ impl CallKey {
     }
 
     /// # Errors
-    /// An argument has no serial form.
-    pub fn build(self) -> Result<KeyName, Error> {
-        HashedCall.build(&self.0?)
+    /// An argument has no serial form, or the key builder has no name for the call.
+    pub fn build<C>(self, cache: &Cache<C>) -> Result<KeyName, Error> {
+        cache.core.call_keys.build(&self.0?)
     }
 }
 
