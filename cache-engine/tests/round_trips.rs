@@ -1,0 +1,86 @@
+//! How often each operation asks the store: what a service pays for on the network.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use cache_engine::Cache;
+use support::{Count, Remote, over};
+
+/// The calls of the store that `work` leads to, by their names.
+async fn calls<F: Future>(remote: &Remote, work: F) -> Vec<&'static str> {
+    remote.take_calls();
+    work.await;
+    remote.take_calls().into_iter().map(|call| call.operation).collect()
+}
+
+async fn load(cache: &Cache, key: &str) {
+    cache.get_or_load(key, Count::new().loading(1_u32)).await.unwrap();
+}
+
+async fn load_many(cache: &Cache, ids: [u32; 3]) {
+    let load =
+        |ids: Vec<u32>| async move { Ok::<_, std::convert::Infallible>(ids.into_iter().map(|id| (id, id)).collect()) };
+    cache.get_or_load_many(ids, load).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_enumerates() {
+    let remote = Remote::new();
+    let cache = over(&remote)
+        .ttl(Duration::from_secs(10))
+        .stale_while_revalidate(Duration::from_secs(10))
+        .build();
+    let miss = ["get", "set", "set"];
+    assert_eq!(calls(&remote, load(&cache, "a")).await, miss, "look, lease, fill");
+    assert_eq!(calls(&remote, load(&cache, "a")).await, ["get"], "a hit");
+    assert_eq!(calls(&remote, cache.get::<u32>("a")).await, ["get"]);
+    assert_eq!(calls(&remote, cache.set("a", 2_u32)).await, ["set"]);
+    assert_eq!(calls(&remote, cache.invalidate("a")).await, ["delete"]);
+    assert_eq!(calls(&remote, cache.clear("")).await, ["clear"]);
+    let batch = calls(&remote, load_many(&cache, [1, 2, 3])).await;
+    assert_eq!(
+        batch,
+        ["get_many", "set", "set", "set", "set", "set", "set"],
+        "one read, and the writes side by side"
+    );
+    assert_eq!(calls(&remote, load_many(&cache, [1, 2, 3])).await, ["get_many"]);
+
+    tokio::time::advance(Duration::from_secs(11)).await;
+    let refresh = calls(&remote, async {
+        load(&cache, "1").await;
+        cache.shutdown().await;
+    });
+    assert_eq!(
+        refresh.await,
+        ["get", "set", "get", "set", "delete_if"],
+        "look; then lease, check, fill, release"
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_enumerate() {
+    let remote = Remote::without_clear();
+    let cache = over(&remote).build();
+    load(&cache, "the epochs of the namespace exist from here on").await;
+    let miss = ["get_many", "set", "get_many", "set"];
+    assert_eq!(
+        calls(&remote, load(&cache, "a")).await,
+        miss,
+        "look, lease, epochs, fill"
+    );
+    assert_eq!(
+        calls(&remote, load(&cache, "a")).await,
+        ["get_many"],
+        "a hit: entry and epochs in one batch"
+    );
+    assert_eq!(calls(&remote, cache.set("a", 2_u32)).await, ["get_many", "set"]);
+    assert_eq!(calls(&remote, cache.invalidate("a")).await, ["delete"]);
+    assert_eq!(
+        calls(&remote, cache.clear("")).await,
+        ["set"],
+        "however many entries there are"
+    );
+}
