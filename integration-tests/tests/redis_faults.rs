@@ -4,14 +4,22 @@
 
 mod redis_support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::{Backend, ErrorKind, SetOptions, SetOutcome};
+use cache_core::{Backend, ErrorKind, SetOptions, SetOutcome, Value};
 use cache_redis::RedisBackend;
+use fred::interfaces::ClientLike;
 use integration_tests::{Redis, RedisCluster, RedisSentinel, wire};
 use redis_support::{HOUR, calls, namespace, put, until_ok, value};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
+
+fn text(text: &'static str) -> Value {
+    Bytes::from_static(text.as_bytes()).into()
+}
 
 /// From the moment that the store answers again. `RedisBackend` promises two seconds.
 const BACK_WITHIN: Duration = Duration::from_secs(2);
@@ -125,20 +133,10 @@ async fn a_restarted_server_is_used_again_within_two_seconds() {
     // It is empty, and knows no script.
     assert_eq!(value(&redis, &key).await, None);
     let lost = redis
-        .set(&key, "x".into_value(), SetOptions::new(HOUR).if_version(version))
+        .set(&key, text("x"), SetOptions::new(HOUR).if_version(version))
         .await
         .unwrap();
     assert_eq!(lost, SetOutcome::Refused);
-}
-
-trait IntoValue {
-    fn into_value(self) -> cache_core::Value;
-}
-
-impl IntoValue for &'static str {
-    fn into_value(self) -> cache_core::Value {
-        Bytes::from_static(self.as_bytes()).into()
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,7 +174,7 @@ async fn sentinels_fail_over_and_the_new_master_is_used() {
     println!("used again after {back:?}");
     // The replica has the data and no script.
     let next = redis
-        .set(&key, "after".into_value(), SetOptions::new(HOUR).if_version(version))
+        .set(&key, text("after"), SetOptions::new(HOUR).if_version(version))
         .await
         .unwrap();
     assert!(next.version().is_some());
@@ -213,7 +211,7 @@ async fn a_server_that_forgot_its_scripts_is_told_again() {
         wire::redis(server.address(), "CONFIG RESETSTAT").await.unwrap();
         for _ in 0..3 {
             let next = redis
-                .set(&key, "w".into_value(), SetOptions::new(HOUR).if_version(version))
+                .set(&key, text("w"), SetOptions::new(HOUR).if_version(version))
                 .await
                 .unwrap();
             version = next.version().unwrap();
@@ -281,7 +279,7 @@ async fn a_user_needs_no_more_than_the_readme_says() {
     let version = put(&redis, &key, "v").await;
     assert_eq!(value(&redis, &key).await.unwrap(), "v");
     let next = redis
-        .set(&key, "w".into_value(), SetOptions::new(HOUR).if_version(version))
+        .set(&key, text("w"), SetOptions::new(HOUR).if_version(version))
         .await
         .unwrap();
     assert!(redis.delete_if(&key, next.version().unwrap()).await.unwrap());
@@ -292,7 +290,7 @@ async fn a_user_needs_no_more_than_the_readme_says() {
     for error in [
         redis.get(&elsewhere).await.unwrap_err(),
         redis
-            .set(&elsewhere, "v".into_value(), SetOptions::new(HOUR))
+            .set(&elsewhere, text("v"), SetOptions::new(HOUR))
             .await
             .unwrap_err(),
     ] {
@@ -311,7 +309,7 @@ async fn a_full_server_rejects() {
     }
     let options = SetOptions::new(HOUR);
     for options in [options, options.if_absent(), options.if_version(version)] {
-        let error = redis.set(&key, "w".into_value(), options).await.unwrap_err();
+        let error = redis.set(&key, text("w"), options).await.unwrap_err();
         assert_eq!(
             (error.kind(), error.is_retryable()),
             (ErrorKind::Rejected, false),
@@ -340,10 +338,7 @@ async fn a_replica_rejects_writes_and_is_read() {
     let url = format!("redis://127.0.0.1:{}", replica.expect("the master names its replica"));
     let redis = RedisBackend::connect(&url).await.unwrap();
     let key = namespace().key("k");
-    let error = redis
-        .set(&key, "v".into_value(), SetOptions::new(HOUR))
-        .await
-        .unwrap_err();
+    let error = redis.set(&key, text("v"), SetOptions::new(HOUR)).await.unwrap_err();
     assert_eq!(
         (error.kind(), error.is_retryable()),
         (ErrorKind::Rejected, true),
@@ -378,9 +373,9 @@ async fn a_master_that_became_a_replica_is_left_for_the_new_one() {
         |near| async { Ok(near) },
     ));
     let options = SetOptions::new(HOUR);
-    let error = redis.set(&key, "w".into_value(), options).await.unwrap_err();
+    let error = redis.set(&key, text("w"), options).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
-    until_ok(BACK_WITHIN, async || redis.set(&key, "w".into_value(), options).await).await;
+    until_ok(BACK_WITHIN, async || redis.set(&key, text("w"), options).await).await;
     assert_eq!(calls(second.address(), "set").await, 1);
 }
 
@@ -444,4 +439,111 @@ async fn connections_end_with_close_and_with_the_last_handle() {
     let error = clone.ping().await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, false));
     redis.close().await.unwrap();
+}
+
+/// Leads connections to Redis. Once `cut` is set, what a client sends still arrives, and then the connection is gone
+/// without an answer.
+async fn cutting(to: String, cut: Arc<AtomicBool>) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut near, _) = listener.accept().await.unwrap();
+            let (to, cut) = (to.clone(), cut.clone());
+            tokio::spawn(async move {
+                let Ok(mut far) = tokio::net::TcpStream::connect(to).await else {
+                    return;
+                };
+                let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
+                loop {
+                    tokio::select! {
+                        read = near.read(&mut up) => match read {
+                            Ok(read @ 1..) => far.write_all(&up[..read]).await.unwrap(),
+                            _ => return,
+                        },
+                        read = far.read(&mut down) => match read {
+                            // The command was carried out, and this was its answer.
+                            Ok(1..) if cut.swap(false, Ordering::SeqCst) => return,
+                            Ok(read @ 1..) => near.write_all(&down[..read]).await.unwrap(),
+                            _ => return,
+                        },
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_whose_answer_was_lost_is_not_sent_again() {
+    let server = Redis::start().await;
+    let cut = Arc::new(AtomicBool::new(false));
+    let front = cutting(server.address().to_owned(), cut.clone()).await;
+    let redis = RedisBackend::builder()
+        .server("127.0.0.1", front.port())
+        .connections(1)
+        .connect()
+        .await
+        .unwrap();
+    let key = namespace().key("k");
+    for options in [SetOptions::new(HOUR), SetOptions::new(HOUR).if_absent()] {
+        redis.delete(&key).await.unwrap();
+        wire::redis(server.address(), "CONFIG RESETSTAT").await.unwrap();
+        cut.store(true, Ordering::SeqCst);
+        let error = redis.set(&key, text("v"), options).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.is_retryable()),
+            (ErrorKind::Unavailable, true),
+            "{error}"
+        );
+        until_ok(BACK_WITHIN, async || redis.ping().await).await;
+        assert_eq!(calls(server.address(), "set").await, 1);
+        assert_eq!(value(&redis, &key).await.unwrap(), "v");
+    }
+
+    // The control: with the client's own defaults the command is sent twice, and reports that another was faster.
+    let config = fred::types::config::Config::from_url(&format!("redis://{front}")).unwrap();
+    let policy = fred::types::config::ReconnectPolicy::new_constant(0, 10);
+    let client = fred::types::Builder::from_config(config)
+        .set_policy(policy)
+        .build()
+        .unwrap();
+    client.init().await.unwrap();
+    redis.delete(&key).await.unwrap();
+    wire::redis(server.address(), "CONFIG RESETSTAT").await.unwrap();
+    cut.store(true, Ordering::SeqCst);
+    let command = fred::types::CustomCommand::new_static("SET", fred::types::ClusterHash::FirstKey, false);
+    let answer: Option<String> = client.custom(command, vec![key.as_str(), "v", "NX"]).await.unwrap();
+    assert_eq!((answer, calls(server.address(), "set").await), (None, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_cluster_and_behind_sentinels_a_user_needs_little_more() {
+    let user = "ACL SETUSER cache on >secret ~shop:* resetchannels -@all +ping +auth +select +set +get +getrange +exists \
+                +pttl +unlink +scan +eval +evalsha +info +client|id";
+    let (cluster, sentinel) = (RedisCluster::start().await, RedisSentinel::start().await);
+    for node in cluster.nodes() {
+        wire::redis(node, &format!("{user} +cluster|slots +cluster|info"))
+            .await
+            .unwrap();
+    }
+    wire::redis(&sentinel.master().await, &format!("{user} +role"))
+        .await
+        .unwrap();
+    for url in [cluster.url(), sentinel.url()] {
+        let redis = RedisBackend::connect(&url.replacen("://", "://cache:secret@", 1))
+            .await
+            .unwrap();
+        let shop = cache_core::Prefix::new("shop").namespace("n");
+        let key = shop.key("k");
+        let version = put(&redis, &key, "v").await;
+        assert_eq!(value(&redis, &key).await.unwrap(), "v");
+        let next = redis
+            .set(&key, text("w"), SetOptions::new(HOUR).if_version(version))
+            .await
+            .unwrap();
+        assert!(next.version().is_some());
+        assert_eq!(redis.clear(&shop.scope()).await.unwrap(), 1);
+    }
 }

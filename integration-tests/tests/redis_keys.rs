@@ -4,7 +4,7 @@
 mod redis_support;
 
 use bytes::Bytes;
-use cache_core::{Backend, Key, Namespace, Prefix, SetOptions, SetOutcome};
+use cache_core::{Backend, Key, Namespace, SetOptions, SetOutcome};
 use cache_redis::RedisBackend;
 use integration_tests::{Redis, RedisCluster, wire};
 use redis_support::{HOUR, bytes, calls, namespace, prefix, put, send, value};

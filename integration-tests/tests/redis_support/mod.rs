@@ -11,32 +11,32 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-pub const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 /// A prefix of the test's own, in a store that others use too.
-pub fn prefix() -> Prefix {
+pub(crate) fn prefix() -> Prefix {
     Prefix::new(&format!("test-{:016x}", fastrand::u64(..)))
 }
 
-pub fn namespace() -> Namespace {
+pub(crate) fn namespace() -> Namespace {
     prefix().namespace("n")
 }
 
-pub async fn put(redis: &RedisBackend, key: &Key, value: &'static str) -> Version {
+pub(crate) async fn put(redis: &RedisBackend, key: &Key, value: &'static str) -> Version {
     let outcome = redis.set(key, Bytes::from(value).into(), SetOptions::new(HOUR)).await;
     outcome.unwrap().version().unwrap()
 }
 
-pub async fn value(redis: &RedisBackend, key: &Key) -> Option<Bytes> {
+pub(crate) async fn value(redis: &RedisBackend, key: &Key) -> Option<Bytes> {
     redis.get(key).await.unwrap().map(|record| bytes(&record))
 }
 
-pub fn bytes(record: &Record) -> Bytes {
+pub(crate) fn bytes(record: &Record) -> Bytes {
     record.value.as_bytes().unwrap().clone()
 }
 
 /// Waits until the call succeeds, and tells how long that took.
-pub async fn until_ok<T, E: std::fmt::Display>(
+pub(crate) async fn until_ok<T, E: std::fmt::Display>(
     limit: Duration,
     mut call: impl AsyncFnMut() -> Result<T, E>,
 ) -> Duration {
@@ -51,7 +51,7 @@ pub async fn until_ok<T, E: std::fmt::Display>(
 }
 
 /// How often the server ran each command since `CONFIG RESETSTAT`, as `name=calls` pairs; scripts' own calls included.
-pub async fn calls(address: &str, command: &str) -> u64 {
+pub(crate) async fn calls(address: &str, command: &str) -> u64 {
     let stats = wire::redis(address, "INFO commandstats").await.unwrap();
     stats
         .lines()
@@ -61,7 +61,7 @@ pub async fn calls(address: &str, command: &str) -> u64 {
 }
 
 /// Leads every connection to another address, through `wrap` on this side.
-pub async fn forward<S, F>(
+pub(crate) async fn forward<S, F>(
     listener: TcpListener,
     to: String,
     wrap: impl Fn(tokio::net::TcpStream) -> F + Send + 'static,
@@ -83,7 +83,7 @@ pub async fn forward<S, F>(
 }
 
 /// Sends commands in RESP, with any bytes in the arguments, on a connection of its own.
-pub async fn send(address: &str, arguments: &[&[u8]]) {
+pub(crate) async fn send(address: &str, arguments: &[&[u8]]) {
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let mut command = format!("*{}\r\n", arguments.len()).into_bytes();
     for argument in arguments {
