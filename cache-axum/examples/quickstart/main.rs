@@ -1,14 +1,19 @@
-//! A small shop, cached in memory. Run it and try what the README shows:
+//! A small shop, cached in memory or in another store. Run it and try what the README shows:
 //!
 //! ```text
 //! cargo run -p cache-axum --example quickstart
+//! cargo run -p cache-axum --example quickstart -- --store redis://127.0.0.1:6379
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod store;
+
 use std::collections::BTreeMap;
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
@@ -16,8 +21,9 @@ use axum::routing::get;
 use axum::{Json, Router};
 use cache_axum::cache_engine::{Cache, Event};
 use cache_axum::{CacheHandle, CacheLayer, StoreFor, cached};
-use cache_memory::MemoryBackend;
 use serde::{Deserialize, Serialize};
+
+use crate::store::Store;
 
 #[derive(Clone, Serialize)]
 struct Item {
@@ -30,7 +36,7 @@ struct Item {
 struct App {
     items: Arc<Mutex<BTreeMap<u64, Item>>>,
     events: Arc<Mutex<BTreeMap<&'static str, u64>>>,
-    memory: MemoryBackend,
+    store: Store,
     cache: Cache,
 }
 
@@ -61,24 +67,36 @@ struct NewName {
     name: String,
 }
 
-/// A write that succeeds invalidates its own URL; the lists that show the item are for us to clear.
-async fn rename(
+/// Makes or renames an item. A write that succeeds invalidates its own URL; the lists that show the item are for us to
+/// clear.
+async fn put(
     State(app): State<App>,
     cache: CacheHandle,
     Path(id): Path<u64>,
-    Json(new): Json<NewName>,
-) -> Result<Json<Item>, StatusCode> {
-    let item = {
+    body: Bytes,
+) -> Result<(StatusCode, Json<Item>), (StatusCode, String)> {
+    // Whatever the `Content-Type` says, so that `curl -d` needs none.
+    let new: NewName = serde_json::from_slice(&body).map_err(|error| {
+        let message = format!("The body must be JSON like {{\"name\": \"Pear\"}}: {error}.\n");
+        (StatusCode::BAD_REQUEST, message)
+    })?;
+    let (status, item) = {
         let mut items = app.items.lock().unwrap();
-        let item = items.get_mut(&id).ok_or(StatusCode::NOT_FOUND)?;
-        item.name = new.name;
-        item.clone()
+        let old = items.get(&id);
+        let status = old.map_or(StatusCode::CREATED, |_| StatusCode::OK);
+        let item = Item {
+            id,
+            name: new.name,
+            tag: old.map_or("misc", |old| old.tag),
+        };
+        items.insert(id, item.clone());
+        (status, item)
     };
-    cache
-        .clear("lists")
-        .await
-        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
-    Ok(Json(item))
+    cache.clear("lists").await.map_err(|error| {
+        let message = format!("The item is changed, but old lists may still be seen: {error}.\n");
+        (StatusCode::INTERNAL_SERVER_ERROR, message)
+    })?;
+    Ok((status, Json(item)))
 }
 
 /// However many ask at once, this runs once.
@@ -106,17 +124,35 @@ async fn function(State(app): State<App>, Path(id): Path<u64>, headers: HeaderMa
 }
 
 async fn stats(State(app): State<App>) -> Json<serde_json::Value> {
-    let memory = app.memory.stats();
-    let events = app.events.lock().unwrap().clone();
-    Json(serde_json::json!({ "entries": memory.entries, "bytes": memory.bytes, "events": events }))
+    let mut stats = serde_json::json!({ "events": *app.events.lock().unwrap() });
+    if let Some(memory) = &app.store.memory {
+        let held = memory.stats();
+        stats["entries"] = held.entries.into();
+        stats["bytes"] = held.bytes.into();
+    }
+    Json(stats)
 }
 
 #[tokio::main]
-async fn main() {
-    let memory = MemoryBackend::default();
+async fn main() -> ExitCode {
+    let store = match store::chosen(std::env::args().skip(1)) {
+        Ok(name) => store::open(&name).await,
+        Err(message) => Err(message),
+    };
+    let store = match store {
+        Ok(store) => store,
+        Err(message) => {
+            eprintln!("{message}");
+            return ExitCode::from(2);
+        }
+    };
+    if let Err(error) = store::ping(&store).await {
+        eprintln!("warning: the store does not answer, so nothing is cached until it does: {error}");
+    }
+
     let events = Arc::new(Mutex::new(BTreeMap::new()));
     let counter = Arc::clone(&events);
-    let cache = Cache::builder(memory.clone())
+    let cache = Cache::builder_shared(Arc::clone(&store.backend))
         .prefix("quickstart")
         .observer(move |event: &Event<'_>| *counter.lock().unwrap().entry(event.name()).or_default() += 1)
         .build();
@@ -139,14 +175,14 @@ async fn main() {
     let app = App {
         items: Arc::new(Mutex::new(items.into())),
         events,
-        memory,
+        store,
         cache: cache.clone(),
     };
 
     let router = Router::new()
         .route("/", get(home))
         .route("/items", get(list))
-        .route("/items/{id}", get(item).put(rename))
+        .route("/items/{id}", get(item).put(put))
         .route("/slow", get(slow))
         .route("/me", get(me))
         .layer(CacheLayer::new(cache).ttl(Duration::from_secs(60)))
@@ -159,4 +195,5 @@ async fn main() {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     println!("listening on http://{}", listener.local_addr().unwrap());
     axum::serve(listener, router).await.unwrap();
+    ExitCode::SUCCESS
 }
