@@ -35,6 +35,11 @@ impl Condition {
         self
     }
 
+    /// There is an item, whether it has ended or not.
+    pub(crate) fn exists() -> Self {
+        Self::new("attribute_exists(#key)").name(KEY)
+    }
+
     /// There is no record: no item, or one that has ended.
     pub(crate) fn absent(now: Timestamp) -> Self {
         Self::new(
@@ -58,7 +63,7 @@ impl Condition {
 
     /// There is an item, and it is still as it was read. For items of others, whose version the store does not know.
     pub(crate) fn unchanged(item: &Item) -> Self {
-        let mut condition = Self::new("attribute_exists(#key)").name(KEY);
+        let mut condition = Self::exists();
         for name in [VALUE, TTL, VERSION, DEADLINE] {
             condition = condition.name(name);
             match item.get(name) {
@@ -100,6 +105,7 @@ mod tests {
     #[test]
     fn conditions_name_what_they_use() {
         let now = Timestamp::from_millis(1_700_000_000_123);
+        is_closed(&Condition::exists());
         is_closed(&Condition::absent(now));
         is_closed(&Condition::version(Version::from_u128(1), now));
         is_closed(&Condition::unchanged(&Item::new()));

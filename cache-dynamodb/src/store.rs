@@ -5,6 +5,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::delete_item::builders::DeleteItemFluentBuilder;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure, error::ConditionalCheckFailedException,
@@ -153,19 +154,25 @@ impl Store {
 
     /// Removes the item under `key`, and tells whether it was a record that had not ended.
     pub(crate) async fn delete(&self, key: &Key) -> Result<bool, Error> {
+        // What has ended by this clock goes too: to the clock of another process it may not have. The condition
+        // changes nothing on DynamoDB; without one, DynamoDB Local hands the same item to several who delete at once.
         let answer = self
-            .client()?
-            .delete_item()
-            .table_name(&self.table)
-            .key(KEY, item::key_attribute(key))
+            .delete_item(key, Condition::exists())?
             .return_values(ReturnValue::AllOld)
             .send()
-            .await
-            .map_err(|sdk| from_sdk(&sdk, &self.table))?;
-        let now = self.clock.now();
-        Ok(answer
-            .attributes
-            .is_some_and(|item| item::lifetime(&item, now) != Lifetime::Ended))
+            .await;
+        match answer {
+            Ok(answer) => {
+                let now = self.clock.now();
+                Ok(answer
+                    .attributes
+                    .is_some_and(|item| item::lifetime(&item, now) != Lifetime::Ended))
+            }
+            Err(sdk) => match failed_delete(&sdk) {
+                Some(_) => Ok(false),
+                None => Err(from_sdk(&sdk, &self.table)),
+            },
+        }
     }
 
     pub(crate) async fn delete_if(&self, key: &Key, version: Version) -> Result<bool, Error> {
@@ -179,27 +186,37 @@ impl Store {
 
     async fn conditional_delete(&self, key: &Key, condition: Condition) -> Result<Conditional, Error> {
         let answer = self
+            .delete_item(key, condition)?
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match answer {
+            Ok(_) => Ok(Conditional::Done),
+            Err(sdk) => match failed_delete(&sdk) {
+                Some(item) => Ok(Conditional::Failed(item)),
+                None => Err(from_sdk(&sdk, &self.table)),
+            },
+        }
+    }
+
+    fn delete_item(&self, key: &Key, condition: Condition) -> Result<DeleteItemFluentBuilder, Error> {
+        Ok(self
             .client()?
             .delete_item()
             .table_name(&self.table)
             .key(KEY, item::key_attribute(key))
             .condition_expression(condition.expression)
             .set_expression_attribute_names(Some(condition.names))
-            .set_expression_attribute_values(Some(condition.values))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match answer {
-            Ok(_) => Ok(Conditional::Done),
-            Err(sdk) => match failed_condition(&sdk, |error| match error {
-                DeleteItemError::ConditionalCheckFailedException(failed) => Some(failed),
-                _ => None,
-            }) {
-                Some(item) => Ok(Conditional::Failed(item)),
-                None => Err(from_sdk(&sdk, &self.table)),
-            },
-        }
+            .set_expression_attribute_values(Some(condition.values).filter(|values| !values.is_empty())))
     }
+}
+
+/// The item for which the condition of a removal did not hold, if that is the error.
+fn failed_delete<R>(sdk: &SdkError<DeleteItemError, R>) -> Option<Option<Item>> {
+    failed_condition(sdk, |error| match error {
+        DeleteItemError::ConditionalCheckFailedException(failed) => Some(failed),
+        _ => None,
+    })
 }
 
 /// The item for which a condition did not hold, if that is the error.
