@@ -91,6 +91,10 @@ impl<C: Send + Sync + 'static> Cache<C> {
             let mut landings = Vec::with_capacity(asked);
             // What this caller has to load comes first, so that two batches never wait for each other.
             if !round.led.is_empty() {
+                // The load waits for nobody, but the one who started it now waits for the load.
+                let within = chain.as_deref().map_or(&[][..], Chain::flights);
+                let leads = round.led.iter().filter_map(|(_, _, take)| take.fill.lead());
+                let _edges: Vec<_> = leads.map(|lead| lead.waited_for_by(within)).collect();
                 landings.extend(self.launch_many(round.led, &load).await);
             } else if !round.refreshed.is_empty() {
                 // Runs on by itself.

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::collections::HashMap;
 use std::future::{Ready, ready};
 use std::pin::Pin;
 use std::time::Duration;
@@ -193,6 +194,53 @@ async fn a_circle_through_a_load_inside_a_load_is_found() {
         assert!(a.is_err() && c.is_err(), "{kinds:04b}: {a:?} {c:?}");
         assert_eq!(cache.in_flight(), 0);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_is_one_through_a_batch_inside_a_load() {
+    let cache = cache();
+    let (a_is_loading, c_is_loading) = (Gate::closed(), Gate::closed());
+    let b = {
+        let (cache, opened, awaited) = (cache.clone(), a_is_loading.clone(), c_is_loading.clone());
+        let load = {
+            let cache = cache.clone();
+            move |_: Vec<&'static str>| {
+                let (cache, opened, awaited) = (cache.clone(), opened.clone(), awaited.clone());
+                async move {
+                    opened.open();
+                    awaited.pass().await;
+                    let c = owned(&cache, "c", value()).await;
+                    c.map(|c| HashMap::from([("b", c)]))
+                        .map_err(|error| format!("{error:?}"))
+                }
+            }
+        };
+        async move {
+            text(
+                cache
+                    .get_or_load_many(["b"], load)
+                    .await
+                    .map(|mut values| values.remove("b").unwrap()),
+            )
+        }
+    };
+    let a = tokio::spawn({
+        let cache = cache.clone();
+        async move { owned(&cache, "a", b).await }
+    });
+    let c = tokio::spawn({
+        let (cache, inner) = (cache.clone(), cache.clone());
+        let next = async move {
+            c_is_loading.open();
+            a_is_loading.pass().await;
+            support::settle().await;
+            owned(&inner, "a", value()).await
+        };
+        async move { owned(&cache, "c", next).await }
+    });
+    let (a, c) = in_time(async { (a.await.unwrap(), c.await.unwrap()) }).await;
+    assert!(a.is_err() && c.is_err(), "{a:?} {c:?}");
+    assert_eq!(cache.in_flight(), 0);
 }
 
 /// The flights of two caches have nothing to do with each other, so a load in one that waits for a load in the other
