@@ -58,6 +58,9 @@ impl Cause {
     }
 }
 
+/// What follows on what has been collected, and why it is not.
+type Follows = (Vec<Piece>, Cause);
+
 impl Collector {
     pub(crate) fn new(body: Body, limit: usize) -> Self {
         Self {
@@ -68,7 +71,7 @@ impl Collector {
         }
     }
 
-    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, (Vec<Piece>, Cause)>> {
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Follows>> {
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.body).poll_frame(context)));
         Poll::Ready(match polled {
             Ok(Poll::Pending) => return Poll::Pending,

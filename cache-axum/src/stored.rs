@@ -14,6 +14,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 /// What the cache holds under the key of a request.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "kept in an `Arc`, and a hit should not follow one pointer more"
+)]
 pub enum Stored {
     /// A response.
     Response(StoredResponse),

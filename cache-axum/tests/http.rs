@@ -36,17 +36,36 @@ async fn ask(address: std::net::SocketAddr, request: &str) -> String {
 async fn miss_hit_304_and_head() {
     let address = serve(Router::new().route("/", get_route(|| async { "hello" })).layer(layer())).await;
     let miss = ask(address, "GET / HTTP/1.1").await;
-    assert!(miss.starts_with("HTTP/1.1 200 OK\r\n") && miss.ends_with("\r\n\r\nhello"), "{miss}");
-    assert!(miss.contains("x-cache: MISS\r\n") && miss.contains("content-length: 5\r\n"), "{miss}");
+    assert!(
+        miss.starts_with("HTTP/1.1 200 OK\r\n") && miss.ends_with("\r\n\r\nhello"),
+        "{miss}"
+    );
+    assert!(
+        miss.contains("x-cache: MISS\r\n") && miss.contains("content-length: 5\r\n"),
+        "{miss}"
+    );
     let hit = ask(address, "GET / HTTP/1.1").await;
-    assert!(hit.contains("x-cache: HIT\r\n") && hit.contains("age: 0\r\n") && hit.ends_with("\r\n\r\nhello"), "{hit}");
+    assert!(
+        hit.contains("x-cache: HIT\r\n") && hit.contains("age: 0\r\n") && hit.ends_with("\r\n\r\nhello"),
+        "{hit}"
+    );
     let tag = "etag: \"5d41402abc4b2a76b9719d911017c592\"\r\n";
     assert!(miss.contains(tag) && hit.contains(tag));
-    let unchanged = ask(address, "GET / HTTP/1.1\r\nif-none-match: \"5d41402abc4b2a76b9719d911017c592\"").await;
-    assert!(unchanged.starts_with("HTTP/1.1 304 Not Modified\r\n") && unchanged.ends_with("\r\n\r\n"), "{unchanged}");
+    let unchanged = ask(
+        address,
+        "GET / HTTP/1.1\r\nif-none-match: \"5d41402abc4b2a76b9719d911017c592\"",
+    )
+    .await;
+    assert!(
+        unchanged.starts_with("HTTP/1.1 304 Not Modified\r\n") && unchanged.ends_with("\r\n\r\n"),
+        "{unchanged}"
+    );
     assert!(!unchanged.contains("content-length"), "{unchanged}");
     let head = ask(address, "HEAD / HTTP/1.1").await;
-    assert!(head.contains("content-length: 5\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+    assert!(
+        head.contains("content-length: 5\r\n") && head.ends_with("\r\n\r\n"),
+        "{head}"
+    );
     // Not twice, though the server adds it where there is none.
     assert_eq!(hit.matches("date: ").count(), 1, "{hit}");
 }
@@ -73,7 +92,10 @@ async fn a_chunked_body_is_chunked_first_and_whole_afterwards() {
     stream.read_to_string(&mut seen).await.unwrap();
     assert!(seen.ends_with("0\r\n\r\n"), "{seen}");
     let hit = ask(address, "GET / HTTP/1.1").await;
-    assert!(hit.contains("content-length: 12\r\n") && hit.ends_with("\r\n\r\nfirst second"), "{hit}");
+    assert!(
+        hit.contains("content-length: 12\r\n") && hit.ends_with("\r\n\r\nfirst second"),
+        "{hit}"
+    );
     assert!(!hit.contains("chunked"), "{hit}");
 }
 
@@ -102,5 +124,8 @@ async fn uploads_pass_through() {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.contains("x-cache: BYPASS\r\n") && answer.contains("data"), "{answer}");
+    assert!(
+        answer.contains("x-cache: BYPASS\r\n") && answer.contains("data"),
+        "{answer}"
+    );
 }
