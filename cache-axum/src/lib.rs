@@ -35,7 +35,7 @@
 //!     .route("/items", get(items))
 //!     .route("/items/{id}", get(item).put(rename))
 //!     .layer(CacheLayer::new(cache).ttl(Duration::from_secs(60)));
-//! # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 //! # runtime.block_on(async {
 //! use tower::ServiceExt;
 //!
