@@ -225,8 +225,6 @@ mod tests {
             prop_assert_eq!(record.value.as_bytes().map(|bytes| bytes.to_vec()), Some(value));
             prop_assert_eq!(record.version, version);
             prop_assert_eq!(record.remaining, ttl.map(Duration::from_millis));
-            prop_assert!(decode(item.clone(), &Prefix::new("p").namespace("n").key(format!("{name}!")), at(now)).is_none()
-                || !item.contains_key(FULL_KEY));
             if let Some(ttl) = ttl {
                 prop_assert!(decode(item.clone(), &key, at(now + ttl - 1)).is_some());
                 prop_assert!(decode(item.clone(), &key, at(now + ttl)).is_none());

@@ -6,21 +6,60 @@ mod dynamodb_support;
 use std::time::Duration;
 
 use cache_core::conformance::Subject;
+use cache_core::{Clock, ManualClock, SystemClock};
+use integration_tests::DynamoDb;
 use tokio::sync::OnceCell;
 
-use crate::dynamodb_support::{fresh_table, patient};
+use crate::dynamodb_support::{fresh_name, make_table, patient};
 
-/// One table for all checks, and a handle for each. The kit's own numbers; only time is added: DynamoDB Local takes one
-/// write at a time, all checks run side by side, and a machine of two processors runs both.
-async fn subject() -> Subject {
-    static TABLE: OnceCell<(String, String)> = OnceCell::const_new();
-    let (endpoint, table) = TABLE
-        .get_or_init(|| async {
-            let (server, table) = fresh_table("conformance").await;
-            (server.endpoint().to_owned(), table)
-        })
-        .await;
-    Subject::new(patient(endpoint, table).connect().await.unwrap()).with_timeout(Duration::from_secs(400))
+/// One table for all checks, and a handle for each. Its TTL is off: the clock of some handles stands still, and
+/// DynamoDB's does not.
+async fn table() -> (&'static DynamoDb, &'static str) {
+    static TABLE: OnceCell<String> = OnceCell::const_new();
+    let server = DynamoDb::shared().await;
+    let table = TABLE.get_or_init(|| async {
+        let table = fresh_name("conformance");
+        make_table(server, &table, "key").await;
+        table
+    });
+    (server, table.await)
 }
 
-cache_core::conformance!(subject().await);
+/// DynamoDB Local takes one write at a time, all checks run side by side, and a machine of two processors runs both.
+const TIMEOUT: Duration = Duration::from_secs(400);
+
+mod real_time {
+    use super::*;
+
+    async fn subject() -> Subject {
+        let (server, table) = table().await;
+        let backend = patient(server.endpoint(), table).connect().await.unwrap();
+        Subject::new(backend).with_timeout(TIMEOUT)
+    }
+
+    cache_core::conformance!(subject().await);
+}
+
+/// Lifetimes to the exact millisecond. What has nothing to do with time is checked above with the kit's own numbers, and
+/// here with few.
+mod to_the_millisecond {
+    use super::*;
+
+    async fn subject() -> Subject {
+        let (server, table) = table().await;
+        let clock = ManualClock::starting_at(SystemClock.now());
+        let backend = patient(server.endpoint(), table)
+            .clock(clock.clone())
+            .connect()
+            .await
+            .unwrap();
+        Subject::new(backend)
+            .with_clock(clock)
+            .with_timeout(TIMEOUT)
+            .with_writers(8)
+            .with_batch(2)
+            .with_steps(300)
+    }
+
+    cache_core::conformance!(subject().await);
+}

@@ -13,7 +13,7 @@ use cache_dynamodb::DynamoBackend;
 use integration_tests::DynamoDb;
 use serde_json::json;
 
-use crate::dynamodb_support::{ask, fresh_name, fresh_table, hour, key, patient, put, stored, text};
+use crate::dynamodb_support::{ask, fresh_name, fresh_table, hour, key, make_table, patient, put, stored, text};
 
 #[tokio::test]
 async fn processes_that_race_make_one_table_with_its_ttl_on() {
@@ -56,7 +56,7 @@ async fn processes_that_race_make_one_table_with_its_ttl_on() {
 async fn the_ttl_of_a_table_that_is_there_is_switched_on() {
     let server = DynamoDb::shared().await;
     let table = fresh_name("by-hand");
-    make(server, &table, "key").await;
+    make_table(server, &table, "key").await;
     let backend = patient(server.endpoint(), &table).connect().await.unwrap();
     assert!(!backend.create_table_if_missing().await.unwrap());
     let ttl = ask(server, "DescribeTimeToLive", json!({ "TableName": table })).await;
@@ -67,7 +67,7 @@ async fn the_ttl_of_a_table_that_is_there_is_switched_on() {
 async fn a_table_for_something_else_is_refused() {
     let server = DynamoDb::shared().await;
     let table = fresh_name("other-key");
-    make(server, &table, "id").await;
+    make_table(server, &table, "id").await;
     let builder = patient(server.endpoint(), &table);
     let error = builder
         .clone()
@@ -82,7 +82,7 @@ async fn a_table_for_something_else_is_refused() {
     assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
 
     let table = fresh_name("other-ttl");
-    make(server, &table, "key").await;
+    make_table(server, &table, "key").await;
     let ttl = json!({"TableName": table, "TimeToLiveSpecification": {"Enabled": true, "AttributeName": "expires"}});
     ask(server, "UpdateTimeToLive", ttl).await;
     let builder = patient(server.endpoint(), &table).create_table_if_missing(true);
@@ -281,16 +281,6 @@ async fn stored_key(server: &DynamoDb, table: &str) -> String {
     let all = ask(server, "Scan", json!({ "TableName": table })).await;
     assert_eq!(all["Count"], 1, "{all}");
     all["Items"][0]["key"]["S"].as_str().unwrap().to_owned()
-}
-
-async fn make(server: &DynamoDb, table: &str, key: &str) {
-    let request = json!({
-        "TableName": table,
-        "BillingMode": "PAY_PER_REQUEST",
-        "AttributeDefinitions": [{"AttributeName": key, "AttributeType": "S"}],
-        "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}],
-    });
-    ask(server, "CreateTable", request).await;
 }
 
 fn seconds() -> u64 {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cache_core::{Backend, Key, Prefix, Record, SetOptions, SetOutcome, Version};
 use cache_dynamodb::{DynamoBackend, DynamoBackendBuilder};
 use integration_tests::{DynamoDb, wire};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 /// Longer than any test.
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
@@ -78,4 +78,15 @@ pub(crate) async fn ask(server: &DynamoDb, operation: &str, request: Json) -> Js
         .unwrap();
     assert_eq!(status, 200, "{operation} {request}: {body}");
     serde_json::from_str(&body).unwrap()
+}
+
+/// A table as others make it: with that partition key, and without TTL.
+pub(crate) async fn make_table(server: &DynamoDb, table: &str, key: &str) {
+    let request = json!({
+        "TableName": table,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{"AttributeName": key, "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}],
+    });
+    ask(server, "CreateTable", request).await;
 }
