@@ -19,6 +19,7 @@ enum State {
     Up {
         failures: u32,
         since: Option<Instant>,
+        last_good: Option<Instant>,
     },
     Down {
         until: Instant,
@@ -45,6 +46,7 @@ impl Health {
             state: Mutex::new(State::Up {
                 failures: 0,
                 since: None,
+                last_good: None,
             }),
             failures: failures.max(1),
             pause,
@@ -103,35 +105,50 @@ impl Health {
         }
     }
 
-    fn settle(&self, verdict: Verdict, probe: bool) {
+    fn settle(&self, verdict: Verdict, begun: Instant, probe: bool) {
+        let now = Instant::now();
         let mut state = self.state.lock();
-        match (verdict, &mut *state) {
-            (Verdict::Good, State::Up { failures, .. }) => *failures = 0,
+        match &mut *state {
+            State::Up {
+                failures,
+                since,
+                last_good,
+            } => match verdict {
+                Verdict::Good => {
+                    *failures = 0;
+                    *last_good = Some(now);
+                }
+                // Others were answered meanwhile: it is busy, not away.
+                Verdict::Slow if last_good.is_some_and(|good| good > begun) => {}
+                Verdict::Bad | Verdict::Slow => {
+                    *failures += 1;
+                    if *failures >= self.failures {
+                        *state = State::Down {
+                            until: now + self.pause,
+                            probing: false,
+                            was_up_since: *since,
+                        };
+                    }
+                }
+                Verdict::None => {}
+            },
             // What began before the pause tells nothing about its end.
-            (_, State::Down { .. }) if !probe => {}
-            (Verdict::Good, State::Down { .. }) => {
-                *state = State::Up {
-                    failures: 0,
-                    since: Some(Instant::now()),
-                };
-            }
-            (Verdict::Bad, State::Up { failures, since }) => {
-                *failures += 1;
-                if *failures >= self.failures {
-                    *state = State::Down {
-                        until: Instant::now() + self.pause,
-                        probing: false,
-                        was_up_since: *since,
+            State::Down { .. } if !probe => {}
+            State::Down { until, probing, .. } => match verdict {
+                Verdict::Good => {
+                    *state = State::Up {
+                        failures: 0,
+                        since: Some(now),
+                        last_good: Some(now),
                     };
                 }
-            }
-            (Verdict::Bad, State::Down { until, probing, .. }) => {
-                *until = Instant::now() + self.pause;
-                *probing = false;
-            }
-            (Verdict::None, State::Up { .. }) => {}
-            // Somebody else may try.
-            (Verdict::None, State::Down { probing, .. }) => *probing = false,
+                Verdict::Bad | Verdict::Slow => {
+                    *until = now + self.pause;
+                    *probing = false;
+                }
+                // Somebody else may try.
+                Verdict::None => *probing = false,
+            },
         }
     }
 }
@@ -139,11 +156,14 @@ impl Health {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Good,
+    /// It failed.
     Bad,
+    /// It took too long.
+    Slow,
     None,
 }
 
-/// A call under way. If it is dropped, it tells against the server when it had waited for long.
+/// A call under way. If it is dropped when it had waited for long, that counts as too long.
 #[derive(Debug)]
 pub(crate) struct Admission<'a> {
     health: &'a Health,
@@ -160,15 +180,19 @@ impl Admission<'_> {
     pub(crate) fn bad(mut self) {
         self.verdict = Verdict::Bad;
     }
+
+    pub(crate) fn slow(mut self) {
+        self.verdict = Verdict::Slow;
+    }
 }
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         // A caller with less patience than ours would else ask a frozen server for ever.
         if self.verdict == Verdict::None && self.begun.elapsed() >= self.health.patience / 2 {
-            self.verdict = Verdict::Bad;
+            self.verdict = Verdict::Slow;
         }
-        self.health.settle(self.verdict, self.probe);
+        self.health.settle(self.verdict, self.begun, self.probe);
     }
 }
 
@@ -228,5 +252,23 @@ mod tests {
         advance(PAUSE).await;
         drop(health.probe());
         assert_eq!(health.standing(), Standing::Due, "the probe was dropped at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_answers_others_meanwhile_is_busy_and_not_away() {
+        let health = health();
+        for _ in 0..10 {
+            let slow = health.admit().unwrap();
+            advance(Duration::from_millis(300)).await;
+            health.admit().unwrap().good();
+            slow.slow();
+        }
+        assert_eq!(health.standing(), Standing::Up);
+        for _ in 0..2 {
+            let slow = health.admit().unwrap();
+            advance(Duration::from_millis(300)).await;
+            slow.slow();
+        }
+        assert_eq!(health.standing(), Standing::Down);
     }
 }

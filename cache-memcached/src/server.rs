@@ -44,7 +44,8 @@ impl Server {
         let pool = Pool::builder(opener)
             .max_size(bounds.connections)
             .create_timeout(Some(bounds.connect_timeout))
-            .wait_timeout(Some(bounds.operation_timeout))
+            // Shorter than the whole call, so that the error says what was waited for.
+            .wait_timeout(Some(bounds.operation_timeout * 3 / 4))
             // The connection that was used last is the one that most likely still stands.
             .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
@@ -129,14 +130,15 @@ impl Server {
             }
             Ok(Err(fault)) => {
                 match &fault {
-                    Fault::Busy | Fault::Closed => drop(admission),
+                    Fault::Closed => drop(admission),
+                    Fault::Busy => admission.slow(),
                     fault if fault.blames_server() => admission.bad(),
                     _ => admission.good(),
                 }
                 Err(fault.into_error(&self.name))
             }
             Err(_) => {
-                admission.bad();
+                admission.slow();
                 Err(error(
                     ErrorKind::Timeout,
                     format!("{}: no answer within {:?}", self.name, self.timeout),
@@ -189,11 +191,9 @@ pub(crate) struct Lent(Option<Object<Opener>>);
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if let Some(session) = self.0.take() {
-            if !session.is_in_step() {
-                // Closed here and now; its place in the pool is free.
-                drop(Object::take(session));
-            }
+        if let Some(session) = self.0.take_if(|session| !session.is_in_step()) {
+            // Closed here and now; its place in the pool is free.
+            drop(Object::take(session));
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cache_core::{Backend, ErrorKind, SetOutcome, Value};
 use memcache_async::ascii::Protocol;
-use support::{Fake, hour, key, over, put, read};
+use support::{Fake, hour, key, over_one, put, read};
 
 fn large() -> Value {
     Bytes::from(vec![b'x'; 1000]).into()
@@ -28,7 +28,7 @@ async fn the_codec_alone_loses_a_write_and_says_it_was_done() {
 #[tokio::test]
 async fn a_value_that_only_the_server_finds_too_large_is_an_error_and_leaves_nothing_stale() {
     let fake = Fake::new();
-    let backend = over(&[fake.clone()]).connections(1).build().unwrap();
+    let backend = over_one(&fake).connections(1).build().unwrap();
     put(&backend, "key", "old").await.unwrap();
     fake.limit_values(500);
 
@@ -47,7 +47,7 @@ async fn a_value_that_only_the_server_finds_too_large_is_an_error_and_leaves_not
 #[tokio::test]
 async fn a_server_without_memory_refuses_and_is_not_taken_for_dead() {
     let fake = Fake::new();
-    let backend = over(&[fake.clone()]).connections(1).build().unwrap();
+    let backend = over_one(&fake).connections(1).build().unwrap();
     put(&backend, "key", "old").await.unwrap();
     fake.run_out_of_memory(true);
     for _ in 0..5 {
@@ -71,7 +71,7 @@ async fn a_server_without_memory_refuses_and_is_not_taken_for_dead() {
 #[tokio::test]
 async fn a_delete_is_done_when_it_returns() {
     let fake = Fake::new();
-    let backend = over(&[fake.clone()]).build().unwrap();
+    let backend = over_one(&fake).build().unwrap();
     put(&backend, "key", "value").await.unwrap();
     assert!(backend.delete(&key("key")).await.unwrap());
     fake.take_commands();
@@ -84,7 +84,7 @@ async fn a_delete_is_done_when_it_returns() {
 #[tokio::test]
 async fn each_operation_takes_the_round_trips_that_are_promised() {
     let fake = Fake::new();
-    let backend = over(&[fake.clone()]).connections(1).build().unwrap();
+    let backend = over_one(&fake).connections(1).build().unwrap();
     let key = key("key");
     let value = || Value::from(Bytes::from_static(b"value"));
     let commands = || -> Vec<String> {
@@ -113,9 +113,27 @@ async fn each_operation_takes_the_round_trips_that_are_promised() {
 }
 
 #[tokio::test]
+async fn a_record_that_is_evicted_under_a_compare_and_set_is_a_refusal() {
+    // The codec takes this answer for an error.
+    let fake = Fake::new();
+    let backend = over_one(&fake).connections(1).build().unwrap();
+    fake.evict_what_is_read();
+    let value = || Value::from(Bytes::from_static(b"value"));
+    let write = backend.set(&key("key"), value(), hour()).await.unwrap();
+    let options = hour().if_version(write.version().unwrap());
+    assert_eq!(
+        backend.set(&key("key"), value(), options).await.unwrap(),
+        SetOutcome::Refused
+    );
+    put(&backend, "key", "value").await.unwrap();
+    assert!(!backend.delete(&key("key")).await.unwrap(), "it was gone already");
+    assert_eq!(fake.connections(), 1);
+}
+
+#[tokio::test]
 async fn what_others_wrote_under_a_key_is_absent_and_replaced() {
     let fake = Fake::new();
-    let backend = over(&[fake.clone()]).build().unwrap();
+    let backend = over_one(&fake).build().unwrap();
     fake.put_raw("p:n:key", b"somebody else's");
     assert_eq!(read(&backend, "key").await.unwrap(), None);
     let value = Value::from(Bytes::from_static(b"ours"));
@@ -127,7 +145,7 @@ async fn what_others_wrote_under_a_key_is_absent_and_replaced() {
 #[tokio::test]
 async fn a_record_that_was_moved_under_another_key_is_absent() {
     let fake = Fake::new();
-    let backend = over(&[fake.clone()]).build().unwrap();
+    let backend = over_one(&fake).build().unwrap();
     put(&backend, "alice", "alice's").await.unwrap();
     fake.copy("p:n:alice", "p:n:bob");
     assert_eq!(read(&backend, "alice").await.unwrap().as_deref(), Some("alice's"));
@@ -149,7 +167,7 @@ async fn the_text_of_a_key_is_never_a_command() {
     assert!(fake.keys().contains(&"victim".to_owned()));
 
     fake.restart();
-    let backend = over(&[fake.clone()]).build().unwrap();
+    let backend = over_one(&fake).build().unwrap();
     let hostile = "a 0 0 1 noreply\r\nx\r\nset victim";
     put(&backend, hostile, "value").await.unwrap();
     assert_eq!(read(&backend, hostile).await.unwrap().as_deref(), Some("value"));
@@ -190,7 +208,7 @@ async fn a_command_is_written_in_one_piece() {
 #[tokio::test]
 async fn the_server_is_told_of_lifetimes_in_its_own_terms() {
     let fake = Fake::new();
-    let backend = over(&[fake.clone()]).build().unwrap();
+    let backend = over_one(&fake).build().unwrap();
     let day = Duration::from_secs(24 * 60 * 60);
     for (lifetime, told) in [
         (Duration::from_millis(1), "3"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cache_core::{Backend, ErrorKind, SetMode};
 use memcache_async::ascii::Protocol;
-use support::{Fake, hour, key, over, put, read};
+use support::{Fake, hour, key, over_one, put, read};
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_millis(10);
@@ -30,7 +30,7 @@ async fn the_codec_alone_answers_bob_with_alices_value() {
 async fn a_dropped_call_never_answers_a_later_one() {
     let fake = Fake::new();
     // One connection, so that the next call would get the one that was left.
-    let backend = over(&[fake.clone()]).connections(1).build().unwrap();
+    let backend = over_one(&fake).connections(1).build().unwrap();
     for name in ["alice", "bob"] {
         put(&backend, name, &format!("{name}'s")).await.unwrap();
     }
@@ -65,7 +65,7 @@ async fn a_dropped_call_never_answers_a_later_one() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_timed_out_never_answers_a_later_one() {
     let fake = Fake::new();
-    let backend = over(&[fake.clone()]).connections(1).build().unwrap();
+    let backend = over_one(&fake).connections(1).build().unwrap();
     for name in ["alice", "bob"] {
         put(&backend, name, &format!("{name}'s")).await.unwrap();
     }
@@ -79,7 +79,7 @@ async fn a_call_that_timed_out_never_answers_a_later_one() {
 #[tokio::test(start_paused = true)]
 async fn what_a_server_says_unasked_answers_nothing() {
     let fake = Fake::new();
-    let backend = over(&[fake.clone()]).connections(1).build().unwrap();
+    let backend = over_one(&fake).connections(1).build().unwrap();
     put(&backend, "bob", "bob's").await.unwrap();
     for stray in ["SERVER_ERROR out of memory\r\n", "END\r\n", "STORED\r\n"] {
         fake.say_unasked(stray);
@@ -119,7 +119,7 @@ async fn an_answer_for_another_key_is_an_error_and_ends_the_connection() {
 #[tokio::test(start_paused = true)]
 async fn a_restarted_server_is_used_at_once() {
     let fake = Fake::new();
-    let backend = over(&[fake.clone()]).build().unwrap();
+    let backend = over_one(&fake).build().unwrap();
     put(&backend, "bob", "bob's").await.unwrap();
     fake.restart();
     tokio::time::sleep(SOON).await;
@@ -131,7 +131,7 @@ async fn a_restarted_server_is_used_at_once() {
 #[tokio::test(start_paused = true)]
 async fn there_are_no_more_connections_than_allowed() {
     let fake = Fake::new();
-    let backend = over(&[fake.clone()]).connections(3).build().unwrap();
+    let backend = over_one(&fake).connections(3).build().unwrap();
     let calls: Vec<_> = (0..64)
         .map(|call| {
             let backend = backend.clone();
@@ -148,7 +148,7 @@ async fn there_are_no_more_connections_than_allowed() {
 async fn without_compare_and_swap_the_server_is_refused() {
     let fake = Fake::new();
     fake.switch_cas_off();
-    let backend = over(&[fake]).build().unwrap();
+    let backend = over_one(&fake).build().unwrap();
     put(&backend, "bob", "bob's").await.unwrap();
     let version = backend.get(&key("bob")).await.unwrap().unwrap().version;
     let mut options = hour();

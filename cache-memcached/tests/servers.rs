@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cache_core::{Backend, ErrorKind, SetOptions};
 use cache_memcached::{MemcachedBackend, STAND_IN_MILLIS, WhenDown};
-use support::{Fake, hour, key, over, put, read};
+use support::{Fake, hour, key, over, over_one, put, read};
 use tokio::time::{Instant, advance, timeout};
 
 const OPERATION_TIMEOUT: Duration = Duration::from_millis(400);
@@ -41,7 +41,7 @@ fn fleet(when_down: WhenDown) -> (Vec<Fake>, MemcachedBackend) {
 #[tokio::test(start_paused = true)]
 async fn a_frozen_server_costs_three_timeouts_and_then_nothing() {
     let fake = Fake::new();
-    let backend = over(&[fake.clone()]).build().unwrap();
+    let backend = over_one(&fake).build().unwrap();
     put(&backend, "key", "value").await.unwrap();
     fake.freeze();
     for _ in 0..3 {
@@ -80,7 +80,7 @@ async fn a_frozen_server_costs_three_timeouts_and_then_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_caller_with_little_patience_finds_a_frozen_server_out_too() {
     let fake = Fake::new();
-    let backend = over(&[fake.clone()]).build().unwrap();
+    let backend = over_one(&fake).build().unwrap();
     put(&backend, "key", "value").await.unwrap();
     fake.freeze();
     for _ in 0..3 {
@@ -105,9 +105,32 @@ async fn a_connection_that_is_never_made_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_for_a_connection_has_an_end_and_is_not_the_servers_fault() {
+async fn waiting_for_a_connection_has_an_end() {
     let fake = Fake::new();
-    let backend = over(&[fake.clone()]).connections(1).build().unwrap();
+    let backend = over_one(&fake).connections(1).build().unwrap();
+    put(&backend, "key", "value").await.unwrap();
+    fake.freeze();
+    let calls: Vec<_> = (0..10)
+        .map(|_| {
+            let backend = backend.clone();
+            tokio::spawn(async move { read(&backend, "key").await.unwrap_err() })
+        })
+        .collect();
+    let begun = Instant::now();
+    let mut busy = 0;
+    for call in calls {
+        let error = call.await.unwrap();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        busy += usize::from(error.message().contains("all connections are in use"));
+    }
+    assert_eq!(busy, 9);
+    assert!(begun.elapsed() <= OPERATION_TIMEOUT + Duration::from_millis(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_becomes_free_goes_to_who_waits() {
+    let fake = Fake::new();
+    let backend = over_one(&fake).connections(1).build().unwrap();
     put(&backend, "key", "value").await.unwrap();
     fake.freeze();
     let holder = tokio::spawn({
@@ -229,7 +252,7 @@ async fn what_stood_in_once_is_never_read_at_the_next_outage() {
 #[tokio::test(start_paused = true)]
 async fn a_closed_backend_says_so() {
     let fake = Fake::new();
-    let backend = over(&[fake.clone()]).build().unwrap();
+    let backend = over_one(&fake).build().unwrap();
     put(&backend, "key", "value").await.unwrap();
     backend.clone().close().await.unwrap();
     for error in [

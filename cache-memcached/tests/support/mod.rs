@@ -37,6 +37,7 @@ struct State {
     max_value: Option<usize>,
     out_of_memory: bool,
     cas_is_off: bool,
+    evicts_what_is_read: bool,
 }
 
 #[derive(Debug)]
@@ -108,6 +109,11 @@ impl Fake {
 
     pub(crate) fn switch_cas_off(&self) {
         self.0.state.lock().unwrap().cas_is_off = true;
+    }
+
+    /// Whatever a `gets` has read is gone before the next command.
+    pub(crate) fn evict_what_is_read(&self) {
+        self.0.state.lock().unwrap().evicts_what_is_read = true;
     }
 
     /// The commands so far, without their values; forgets them.
@@ -222,6 +228,9 @@ impl State {
                     }
                 }
                 answer.extend(b"END\r\n");
+                if words[0] == "gets" && self.evicts_what_is_read {
+                    self.items.clear();
+                }
                 return answer;
             }
             "set" | "add" | "cas" if too_large || self.out_of_memory && !value.is_empty() => {
@@ -290,6 +299,10 @@ pub(crate) fn over(fakes: &[Fake]) -> MemcachedBackendBuilder {
         builder = builder.server(name);
     }
     builder
+}
+
+pub(crate) fn over_one(fake: &Fake) -> MemcachedBackendBuilder {
+    over(std::slice::from_ref(fake))
 }
 
 pub(crate) fn key(name: &str) -> Key {
