@@ -29,6 +29,7 @@ pub struct CacheBuilder<C = Json> {
     call_keys: Box<dyn CallKeys>,
     enabled: bool,
     backend_timeout: Duration,
+    clear_timeout: Duration,
     breaker_failures: u32,
     breaker_pause: Duration,
     lease_time: Duration,
@@ -50,6 +51,7 @@ impl CacheBuilder {
             call_keys: Box::new(cache_core::ReadableCall),
             enabled: true,
             backend_timeout: Duration::from_millis(500),
+            clear_timeout: Duration::from_secs(60),
             breaker_failures: 3,
             breaker_pause: Duration::from_secs(1),
             lease_time: Duration::from_secs(5),
@@ -139,6 +141,7 @@ impl<C> CacheBuilder<C> {
             call_keys: self.call_keys,
             enabled: self.enabled,
             backend_timeout: self.backend_timeout,
+            clear_timeout: self.clear_timeout,
             breaker_failures: self.breaker_failures,
             breaker_pause: self.breaker_pause,
             lease_time: self.lease_time,
@@ -167,9 +170,15 @@ impl<C> CacheBuilder<C> {
     }
 
     /// How long one call of the store may take. 500 ms unless set. Stores in this process are not limited, since they
-    /// never wait, and neither is clearing a namespace.
+    /// never wait.
     pub fn backend_timeout(mut self, timeout: Duration) -> Self {
         self.backend_timeout = timeout;
+        self
+    }
+
+    /// How long clearing a namespace may take in a store that walks through its records for it. 60 s unless set.
+    pub fn clear_timeout(mut self, timeout: Duration) -> Self {
+        self.clear_timeout = timeout;
         self
     }
 
@@ -208,7 +217,13 @@ impl<C> CacheBuilder<C> {
             }));
         }
         let breaker = Breaker::new(self.breaker_failures, self.breaker_pause);
-        let store = Arc::new(Store::new(self.backend, self.backend_timeout, breaker, events.clone()));
+        let store = Arc::new(Store::new(
+            self.backend,
+            self.backend_timeout,
+            self.clear_timeout,
+            breaker,
+            events.clone(),
+        ));
         let namespace = Arc::new(self.prefix.namespace(&self.namespace));
         Cache {
             core: Arc::new(Core {

@@ -25,6 +25,8 @@ pub(crate) enum Fence {
 pub(crate) enum Basis {
     Nothing,
     Record(Version),
+    /// The lease of a load that began before its namespace was cleared, in a store that could not remove it.
+    Lease(Version),
 }
 
 /// What became of a fill.
@@ -78,10 +80,11 @@ impl Fences {
         }
     }
 
-    /// Puts up a fence, unless somebody else has one up or the basis is gone; then it is `None`.
+    /// Puts up a fence, unless somebody else has one up or the basis is gone; then it is `None`. With it comes what an
+    /// entry whose load begins now depends on.
     ///
     /// If the future is dropped, a lease that was written all the same is taken back in the background.
-    pub(crate) async fn put_up(self: &Arc<Self>, key: &Key, basis: Basis) -> Result<Option<Fence>, Error> {
+    pub(crate) async fn put_up(self: &Arc<Self>, key: &Key, basis: Basis) -> Result<Option<(Fence, Tags)>, Error> {
         if self.store.is_local() {
             // Never waits, so it is never dropped half-way.
             return self.try_put_up(key, basis).await;
@@ -91,7 +94,7 @@ impl Fences {
         let (fences, key) = (Arc::clone(self), key.clone());
         tokio::spawn(async move {
             let result = fences.try_put_up(&key, basis).await;
-            let fence = result.as_ref().ok().copied().flatten();
+            let fence = result.as_ref().ok().and_then(Option::as_ref).map(|(fence, _)| *fence);
             let _ = send.send(result);
             if let (Some(fence), Err(_)) = (fence, abandoned.await) {
                 fences.take_down(&key, fence).await;
@@ -102,19 +105,27 @@ impl Fences {
         result
     }
 
-    async fn try_put_up(self: &Arc<Self>, key: &Key, basis: Basis) -> Result<Option<Fence>, Error> {
+    async fn try_put_up(self: &Arc<Self>, key: &Key, basis: Basis) -> Result<Option<(Fence, Tags)>, Error> {
+        // Before the lease, which carries them too: so clearing puts the lease out of use as well.
+        let tags = self.capture(key).await?;
+        let fence = self.try_lease(key, basis, &tags).await?;
+        Ok(fence.map(|fence| (fence, tags)))
+    }
+
+    async fn try_lease(self: &Arc<Self>, key: &Key, basis: Basis, tags: &Tags) -> Result<Option<Fence>, Error> {
+        let options = SetOptions::new(self.lease_time);
         match basis {
             Basis::Nothing => {
-                let outcome = self
-                    .set_lease(key, SetOptions::new(self.lease_time).if_absent())
-                    .await?;
+                let outcome = self.set_lease(key, options.if_absent(), tags).await?;
+                Ok(outcome.version().map(Fence::Lease))
+            }
+            Basis::Lease(outdated) => {
+                let outcome = self.set_lease(key, options.if_version(outdated), tags).await?;
                 Ok(outcome.version().map(Fence::Lease))
             }
             Basis::Record(record) => {
                 let beside = key.reserved(LEASE);
-                let outcome = self
-                    .set_lease(&beside, SetOptions::new(self.lease_time).if_absent())
-                    .await?;
+                let outcome = self.set_lease(&beside, options.if_absent(), tags).await?;
                 let Some(lease) = outcome.version() else {
                     return Ok(None);
                 };
@@ -131,15 +142,16 @@ impl Fences {
     }
 
     /// Extends the lease by its full time. `None` if the fence no longer stands.
-    pub(crate) async fn renew(&self, key: &Key, fence: Fence) -> Result<Option<Fence>, Error> {
+    pub(crate) async fn renew(&self, key: &Key, fence: Fence, tags: &Tags) -> Result<Option<Fence>, Error> {
         let options = SetOptions::new(self.lease_time);
         match fence {
             Fence::Lease(lease) => {
-                let outcome = self.set_lease(key, options.if_version(lease)).await?;
+                let outcome = self.set_lease(key, options.if_version(lease), tags).await?;
                 Ok(outcome.version().map(Fence::Lease))
             }
             Fence::Record { record, lease } => {
-                let outcome = self.set_lease(&key.reserved(LEASE), options.if_version(lease)).await?;
+                let beside = key.reserved(LEASE);
+                let outcome = self.set_lease(&beside, options.if_version(lease), tags).await?;
                 Ok(outcome.version().map(|lease| Fence::Record { record, lease }))
             }
         }
@@ -198,8 +210,8 @@ impl Fences {
         }
     }
 
-    async fn set_lease(&self, key: &Key, options: SetOptions) -> Result<SetOutcome, Error> {
-        let value = self.writer(&Tags::default()).lease(key, self.lease_time)?;
+    async fn set_lease(&self, key: &Key, options: SetOptions, tags: &Tags) -> Result<SetOutcome, Error> {
+        let value = self.writer(tags).lease(key, self.lease_time)?;
         self.store.set(key, value, options).await
     }
 }

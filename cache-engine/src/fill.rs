@@ -85,17 +85,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
     }
 
-    /// Sets the fence that the fill is conditional on, and captures what the value depends on. Without them the value
-    /// is not stored.
-    pub(crate) async fn arm(&mut self, fence: Fence) {
+    /// Sets the fence that the fill is conditional on, and what the value depends on. Without them the value is not
+    /// stored.
+    pub(crate) fn arm(&mut self, (fence, tags): (Fence, Tags)) {
         self.fence = Some(fence);
-        match self.core.fences.capture(&self.key).await {
-            Ok(tags) => self.tags = tags,
-            Err(_) => {
-                self.fence = None;
-                self.core.release(self.key.clone(), fence, None);
-            }
-        }
+        self.tags = tags;
     }
 
     pub(crate) fn set_stale(&mut self, stale: Option<Found<T>>) {
@@ -106,6 +100,14 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     pub(crate) async fn inherit(&mut self) -> bool {
         self.fence = self.lead.as_mut().and_then(Lead::take_fence);
         let Some(fence) = self.fence else { return false };
+        match self.core.fences.capture(&self.key).await {
+            Ok(tags) => self.tags = tags,
+            Err(_) => {
+                self.fence = None;
+                self.core.release(self.key.clone(), fence, None);
+                return false;
+            }
+        }
         let stands = match (self.renew().await, fence) {
             (Ok(true), Fence::Lease(_)) => true,
             (Ok(true), Fence::Record { .. }) => {
@@ -118,9 +120,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             }
             _ => false,
         };
-        match self.fence {
-            Some(fence) if stands => self.arm(fence).await,
-            _ => self.fence = None,
+        if !stands {
+            self.fence = None;
         }
         stands
     }
@@ -130,11 +131,13 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     async fn renew(&mut self) -> Result<bool, Error> {
         let Some(fence) = self.fence else { return Ok(true) };
         let renewed = if self.core.fences.store.is_local() {
-            self.core.fences.renew(&self.key, fence).await
+            self.core.fences.renew(&self.key, fence, &self.tags).await
         } else {
             let renewal = self.renewal.get_or_insert_with(|| {
-                let (fences, key) = (Arc::clone(&self.core.fences), self.key.clone());
-                self.core.tasks.spawn(async move { fences.renew(&key, fence).await })
+                let (fences, key, tags) = (Arc::clone(&self.core.fences), self.key.clone(), self.tags.clone());
+                self.core
+                    .tasks
+                    .spawn(async move { fences.renew(&key, fence, &tags).await })
             });
             let renewed = renewal.await;
             self.renewal = None;
@@ -381,7 +384,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// or replaced it (RFC 5861 §4).
     pub async fn stale_if_error(&self) -> Option<Found<T>> {
         let stale = self.stale.as_ref()?;
-        if stale.freshness(self.core.fences.now()) == Freshness::Gone {
+        // A copy that is fresh is not what a load that replaces it all the same falls back to.
+        if matches!(
+            stale.freshness(self.core.fences.now()),
+            Freshness::Fresh | Freshness::Gone
+        ) {
             return None;
         }
         let stands = match self.fence {

@@ -224,7 +224,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
         async move {
             let gone = || {
                 Err(LoadError::Panicked(
-                    "the runtime was shut down while the value was loaded".into(),
+                    "the task of the load was ended, by a panic outside of the loader or with its runtime".into(),
                 ))
             };
             receive.await.unwrap_or_else(|_| gone())
@@ -236,7 +236,8 @@ impl<C: Send + Sync + 'static> Cache<C> {
 ///
 /// Such a load runs in its caller's task. If the caller goes away, one of those who wait runs its own load instead, so
 /// nobody is left waiting. A value past its freshness is refreshed by one caller, who waits for it, since nobody else
-/// could run its load; all others are answered at once. A panic goes on in the caller whose load it is, and reaches
+/// could run its load; all others are answered at once. That caller waits for its own load as long as it takes:
+/// [`soft_timeout`](crate::Policy::soft_timeout) is for those who wait for another's. A panic goes on in the caller whose load it is, and reaches
 /// those who waited as [`LoadError::Panicked`].
 #[derive(Debug)]
 pub struct Borrowing<'a, C> {

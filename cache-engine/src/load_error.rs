@@ -52,7 +52,7 @@ impl<E> Clone for LoadError<E> {
 impl<E: fmt::Display> fmt::Display for LoadError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // As the error itself prints it, so that `{:#}` reaches those errors that make something of it.
+            // By the caller's own format, so that `{:#}` reaches those errors that make something of it.
             Self::Failed(error) => error.fmt(f),
             Self::Remembered(message) => {
                 write!(f, "the load failed a moment ago and is not tried again yet: {message}")

@@ -174,7 +174,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
                 match self.core.fences.put_up(fill.key(), basis).await {
                     Ok(None) => {}
                     Ok(Some(fence)) => {
-                        fill.arm(fence).await;
+                        fill.arm(fence);
                         return Prepared::Go(fill);
                     }
                     Err(_) => return Prepared::Go(fill),
@@ -237,7 +237,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
         match self.core.fences.put_up(fill.key(), basis?).await {
             Ok(None) => None,
             Ok(Some(fence)) => {
-                fill.arm(fence).await;
+                fill.arm(fence);
                 Some(fill)
             }
             Err(_) => Some(fill),

@@ -139,8 +139,12 @@ impl Core {
             }
         };
         let cleared = epochs.is_some_and(|current| !Epochs::are_current(&entry.tags, current));
-        if cleared && !matches!(entry.content, Content::Lease) {
-            return Seen::Missing(Basis::Record(version), None);
+        if cleared {
+            let basis = match entry.content {
+                Content::Lease => Basis::Lease(version),
+                _ => Basis::Record(version),
+            };
+            return Seen::Missing(basis, None);
         }
         let freshness = Freshness::of(entry.created, &entry.windows, self.fences.now());
         let found = |value| Found {

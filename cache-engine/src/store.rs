@@ -16,6 +16,7 @@ use crate::event::{Event, Events};
 pub(crate) struct Store {
     backend: Arc<dyn Backend>,
     timeout: Duration,
+    clear_timeout: Duration,
     breaker: Breaker,
     /// The store is in this process: it answers without waiting, so there is nothing to guard against.
     local: bool,
@@ -25,11 +26,18 @@ pub(crate) struct Store {
 type Call<'a, R> = Pin<Box<dyn Future<Output = Result<R, Error>> + Send + 'a>>;
 
 impl Store {
-    pub(crate) fn new(backend: Arc<dyn Backend>, timeout: Duration, breaker: Breaker, events: Events) -> Self {
+    pub(crate) fn new(
+        backend: Arc<dyn Backend>,
+        timeout: Duration,
+        clear_timeout: Duration,
+        breaker: Breaker,
+        events: Events,
+    ) -> Self {
         let local = backend.capabilities().shared_objects;
         Self {
             backend,
             timeout,
+            clear_timeout,
             breaker,
             local,
             events,
@@ -85,8 +93,19 @@ impl Store {
     }
 
     pub(crate) async fn clear(&self, scope: &Scope) -> Result<u64, Error> {
-        // Clearing walks through the whole store, so the time limit of a single operation says nothing about it.
-        self.observe("clear", None, self.backend.clear(scope).await)
+        // Clearing walks through the whole store, so it has a time limit of its own.
+        let clear = self.backend.clear(scope);
+        let result = if self.local {
+            clear.await
+        } else {
+            let limit = self.clear_timeout;
+            tokio::time::timeout(limit, clear).await.unwrap_or_else(|_| {
+                Err(Error::new(ErrorKind::Timeout, format!("not done within {limit:?}"))
+                    .with_backend(self.backend.name())
+                    .with_operation("clear"))
+            })
+        };
+        self.observe("clear", None, result)
     }
 
     #[inline]

@@ -36,12 +36,6 @@ impl How {
         }
     }
 
-    /// Whether the lease of a load that is under way stays: clearing a store that cannot enumerate its records removes
-    /// none, so those who ask wait for that load to end, and load anew.
-    fn waits_for_leases(self, cache: &Cache) -> bool {
-        matches!(self, Self::Clear | Self::ClearAll) && !cache.backend().capabilities().clear
-    }
-
     /// What those who ask afterwards get, where a load of theirs would give `loaded`.
     fn leaves(self, loaded: &'static str) -> &'static str {
         if self == Self::Set { "set" } else { loaded }
@@ -84,7 +78,7 @@ async fn who_asks_after_an_invalidation_is_not_given_what_was_loaded_before() {
             // While the old load still runs.
             let during = spawn(&cache, None, "new");
             settle().await;
-            assert!(during.is_finished() || how.waits_for_leases(&cache), "{how:?}");
+            assert!(during.is_finished(), "{how:?}");
             gate.open();
             assert_eq!(*starter.await.unwrap(), "old", "who started the load keeps its value");
             assert_eq!(*during.await.unwrap(), how.leaves("new"), "{how:?}");
@@ -130,14 +124,12 @@ async fn nor_in_another_process() {
         how.run(&there).await;
         let during = spawn(&here, None, "new");
         settle().await;
-        assert!(during.is_finished() || how.waits_for_leases(&here), "{how:?}");
+        assert!(during.is_finished(), "{how:?}");
         gate.open();
         assert_eq!(*starter.await.unwrap(), "old");
         assert_eq!(*during.await.unwrap(), how.leaves("new"), "{how:?}");
         assert_eq!(*joiner.await.unwrap(), how.leaves("new"), "{how:?}");
-        if !how.waits_for_leases(&here) {
-            assert_eq!(log.count("fenced"), 1);
-        }
+        assert_eq!(log.count("fenced"), 1);
         assert_eq!(*spawn(&there, None, "newer").await.unwrap(), how.leaves("new"));
     }
 }

@@ -65,11 +65,11 @@ async fn a_store_that_cannot_enumerate() {
     let remote = Remote::without_clear();
     let cache = over(&remote).build();
     load(&cache, "the epochs of the namespace exist from here on").await;
-    let miss = ["get_many", "set", "get_many", "set"];
+    let miss = ["get_many", "get_many", "set", "set"];
     assert_eq!(
         calls(&remote, load(&cache, "a")).await,
         miss,
-        "look, lease, epochs, fill"
+        "look, epochs, lease, fill"
     );
     assert_eq!(
         calls(&remote, load(&cache, "a")).await,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use cache_engine::{Cache, Loaded};
 use cache_memory::MemoryBackend;
 use support::{Count, Gate, Remote, over, settle};
+use tokio::task::JoinHandle;
 
 fn cache() -> Cache {
     Cache::builder(MemoryBackend::default()).build()
@@ -105,11 +106,11 @@ async fn different_keys_do_not_wait_for_each_other() {
 /// Two types under one key is a mistake that must not end in a wrong value or a deadlock.
 #[tokio::test(start_paused = true)]
 async fn two_types_under_one_key_each_get_their_own() {
-    async fn call<T: Clone + Debug + PartialEq + Send + Sync + 'static>(
+    fn call<T: Clone + Debug + PartialEq + Send + Sync + 'static>(
         cache: &Cache,
         gate: &Gate,
         value: T,
-    ) -> impl Future
+    ) -> JoinHandle<()>
     where
         cache_core::Json: cache_core::Coder<T>,
     {
@@ -125,13 +126,13 @@ async fn two_types_under_one_key_each_get_their_own() {
     }
     for cache in [cache(), over(&Remote::new()).build()] {
         let gate = Gate::closed();
-        let text = call(&cache, &gate, "text".to_owned()).await;
-        let number = call(&cache, &gate, 7).await;
+        let text = call(&cache, &gate, "text".to_owned());
+        let number = call(&cache, &gate, 7);
         gate.reached().await;
         settle().await;
         gate.open();
-        text.await;
-        number.await;
+        text.await.unwrap();
+        number.await.unwrap();
         assert_eq!(cache.in_flight(), 0);
     }
 }
