@@ -68,10 +68,12 @@ impl Proxy {
     }
 }
 
+type Judge = dyn Fn(&str, usize) -> Fate + Send + Sync;
+
 #[derive(Clone)]
 struct Connections {
     server: String,
-    fate: Arc<dyn Fn(&str, usize) -> Fate + Send + Sync>,
+    fate: Arc<Judge>,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
