@@ -129,10 +129,10 @@ mod service;
 mod stored;
 
 pub use cache_engine;
-pub use cache_http;
 #[cfg(feature = "macros")]
 #[doc(inline)]
-pub use cache_macros::{cached_of_axum as cached, invalidates_of_axum as invalidates};
+pub use cache_engine::__private::{cached_of_axum as cached, invalidates_of_axum as invalidates};
+pub use cache_http;
 
 pub use self::client::ClientCaching;
 pub use self::coder::ResponseCoder;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use cache_core::{Backend, Coder, Error, Json, Key, KeyName, Namespace, Scope, SetOptions, Timestamp};
+use cache_core::{Backend, Coder, Error, FunctionCall, Json, Key, KeyName, Namespace, Scope, SetOptions, Timestamp};
 
 use crate::builder::CacheBuilder;
 use crate::core::Core;
@@ -113,6 +113,14 @@ impl<C> Cache<C> {
     #[must_use]
     pub fn key(&self, name: impl Into<KeyName>) -> Key {
         self.namespace.key(name)
+    }
+
+    /// The name of a function's call, by the cache's [key builder](CacheBuilder::key_builder).
+    ///
+    /// # Errors
+    /// The builder has no name for the call.
+    pub fn call_name(&self, call: &FunctionCall<'_>) -> Result<KeyName, Error> {
+        self.core.call_keys.build(call)
     }
 
     /// The store, for what the cache has no words for.
