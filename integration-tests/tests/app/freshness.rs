@@ -1,0 +1,115 @@
+//! Lifetimes, by the real clock: how old an answer is, when it ends, and what a stale one is still good for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::response::IntoResponse;
+use cache_axum::CacheLayer;
+use http::StatusCode;
+use tokio::time::Instant;
+
+use crate::server::{App, layer, until};
+use crate::store::Store;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+pub async fn age_goes_up_while_max_age_goes_down(store: Store) {
+    let (app, calls) = App::answering(layer(&store).await, |_, _| "hello").await;
+    let miss = app.get("/").await;
+    assert_eq!((miss.header("age"), miss.max_age()), ("", 60));
+    let older = until("it is a second old", async || {
+        let hit = app.get("/").await;
+        assert_eq!(hit.x_cache(), "HIT");
+        let age: u64 = hit.header("age").parse().unwrap();
+        // Both are rounded down.
+        assert!((59..=60).contains(&(age + hit.max_age())), "{:?}", hit.headers);
+        assert_eq!(hit.cache_status(), format!("cache; hit; ttl={}", hit.max_age()));
+        (age > 0).then_some(hit)
+    })
+    .await;
+    assert!(older.max_age() < 60);
+    assert_eq!(calls.count(), 1);
+}
+
+pub async fn an_answer_ends_with_its_lifetime(store: Store) {
+    let lifetime = Duration::from_millis(1500);
+    let layer = CacheLayer::new(store.cache().await).ttl(lifetime);
+    let (app, _) = App::answering(layer, |call, _| call.to_string()).await;
+    let (began, first) = (Instant::now(), app.get("/").await);
+    let stored_by = began.elapsed();
+    assert_eq!(first.text(), "1");
+    let mut hits = 0;
+    let ended = until("it ends", async || {
+        let reply = app.get("/").await;
+        if reply.text() == "1" {
+            hits += 1;
+            return None;
+        }
+        assert_eq!(reply.cache_status(), "cache; fwd=uri-miss; stored");
+        Some(began.elapsed())
+    })
+    .await;
+    assert!(ended >= lifetime, "after {ended:?}");
+    // On a machine that stood still for so long there may have been no hit.
+    assert!(hits > 0 || stored_by >= SECOND);
+}
+
+pub async fn a_stale_answer_is_given_while_it_is_refreshed(store: Store) {
+    let layer = CacheLayer::new(store.cache().await)
+        .ttl(SECOND)
+        .stale_while_revalidate(Duration::from_secs(300));
+    let (app, calls) = App::answering(layer, |call, _| call.to_string()).await;
+    app.get("/").await;
+    let stale = until("it is stale", async || {
+        let reply = app.get("/").await;
+        (reply.x_cache() != "HIT").then_some(reply)
+    })
+    .await;
+    assert_eq!(
+        (stale.x_cache(), stale.text()),
+        ("STALE", "1"),
+        "{}",
+        stale.cache_status()
+    );
+    let fresh = until("it is refreshed", async || {
+        let reply = app.get("/").await;
+        assert_ne!(reply.x_cache(), "MISS", "nobody waits for the handler");
+        (reply.text() != "1").then_some(reply)
+    })
+    .await;
+    assert!(calls.count() >= fresh.text().parse().unwrap());
+}
+
+pub async fn a_stale_answer_stands_in_for_a_failing_handler(store: Store) {
+    let layer = CacheLayer::new(store.cache().await)
+        .ttl(SECOND)
+        .stale_if_error(Duration::from_secs(300));
+    let broken = Arc::new(AtomicBool::new(false));
+    let is_broken = Arc::clone(&broken);
+    let (app, _) = App::answering(layer, move |call, _| match is_broken.load(Ordering::SeqCst) {
+        true => (StatusCode::SERVICE_UNAVAILABLE, "down").into_response(),
+        false => call.to_string().into_response(),
+    })
+    .await;
+    assert_eq!(app.get("/").await.text(), "1");
+    broken.store(true, Ordering::SeqCst);
+    let stale = until("it is stale", async || {
+        let reply = app.get("/").await;
+        (reply.x_cache() != "HIT").then_some(reply)
+    })
+    .await;
+    assert_eq!(
+        (stale.status, stale.text(), stale.x_cache()),
+        (StatusCode::OK, "1", "STALE")
+    );
+    assert_eq!(stale.cache_status(), "cache; fwd=stale; fwd-status=503");
+    let never_seen = app.get("/other").await;
+    assert_eq!(
+        never_seen.status,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "there is no copy of it"
+    );
+    broken.store(false, Ordering::SeqCst);
+    assert_ne!(app.get("/").await.text(), "1");
+}

@@ -1,0 +1,177 @@
+//! The stores, each with a place of the test's own in it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::Backend;
+use cache_dynamodb::{DynamoBackend, DynamoBackendBuilder};
+use cache_engine::Cache;
+use cache_memcached::MemcachedBackend;
+use cache_memory::MemoryBackend;
+use cache_redis::RedisBackend;
+use integration_tests::{DynamoDb, Memcached, Redis};
+use tokio::sync::OnceCell;
+
+/// The stores share a few processors with the tests. Slowness is not what is tested.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is too large is tested, so it must not be too much for a test.
+const LARGEST_VALUE: usize = 2 * 1024 * 1024;
+
+#[derive(Debug, Clone)]
+enum Place {
+    Memory(MemoryBackend),
+    Redis(String),
+    Memcached(String),
+    DynamoDb(String, &'static str),
+}
+
+/// A store, and a prefix that nobody else has.
+#[derive(Debug, Clone)]
+pub struct Store {
+    place: Place,
+    prefix: String,
+}
+
+impl Store {
+    fn new(place: Place) -> Self {
+        let prefix = format!("app-{:016x}", fastrand::u64(..));
+        Self { place, prefix }
+    }
+
+    pub async fn memory() -> Self {
+        let memory = MemoryBackend::builder().max_bytes(4 * LARGEST_VALUE as u64).shards(1);
+        Self::new(Place::Memory(memory.build()))
+    }
+
+    pub async fn redis() -> Self {
+        Self::new(Place::Redis(Redis::shared().await.url().to_owned()))
+    }
+
+    pub async fn memcached() -> Self {
+        Self::new(Place::Memcached(Memcached::shared().await.url()))
+    }
+
+    /// One table is enough for all tests.
+    pub async fn dynamodb() -> Self {
+        static TABLE: OnceCell<()> = OnceCell::const_new();
+        let endpoint = DynamoDb::shared().await.endpoint();
+        let name = table_name();
+        TABLE.get_or_init(|| create_table(endpoint, name)).await;
+        Self::new(Place::DynamoDb(endpoint.to_owned(), name))
+    }
+
+    /// The same store, for another application.
+    pub fn elsewhere(&self) -> Self {
+        Self::new(self.place.clone())
+    }
+
+    /// The backend with connections of its own, as a process has them.
+    pub async fn backend(&self) -> Arc<dyn Backend> {
+        match &self.place {
+            Place::Memory(memory) => Arc::new(memory.clone()),
+            Place::Redis(url) => {
+                let redis = RedisBackend::builder()
+                    .url(url)
+                    .command_timeout(PATIENCE)
+                    .connection_timeout(PATIENCE)
+                    .unresponsive_timeout(PATIENCE)
+                    .max_value_bytes(LARGEST_VALUE);
+                Arc::new(redis.connect().await.unwrap())
+            }
+            Place::Memcached(url) => {
+                let memcached = MemcachedBackend::builder()
+                    .url(url)
+                    .connect_timeout(PATIENCE)
+                    .operation_timeout(PATIENCE);
+                Arc::new(memcached.connect().await.unwrap())
+            }
+            Place::DynamoDb(endpoint, table) => Arc::new(table_at(endpoint, table).connect().await.unwrap()),
+        }
+    }
+
+    /// A cache as a process of the application has it. Another call is another process.
+    pub async fn cache(&self) -> Cache {
+        Cache::builder_shared(self.backend().await)
+            .prefix(&self.prefix)
+            .ttl(Duration::from_secs(600))
+            .backend_timeout(PATIENCE)
+            .lease_time(PATIENCE)
+            .build()
+    }
+}
+
+/// A server of the test's own, which it may break.
+#[derive(Debug)]
+pub enum Own {
+    Redis(Redis),
+    Memcached(Memcached),
+    DynamoDb(DynamoDb),
+}
+
+impl Own {
+    pub async fn redis() -> Self {
+        Self::Redis(Redis::start().await)
+    }
+
+    pub async fn memcached() -> Self {
+        Self::Memcached(Memcached::start(1).await)
+    }
+
+    pub async fn dynamodb() -> Self {
+        let server = DynamoDb::start().await;
+        create_table(server.endpoint(), table_name()).await;
+        Self::DynamoDb(server)
+    }
+
+    pub fn store(&self) -> Store {
+        Store::new(match self {
+            Self::Redis(server) => Place::Redis(server.url().to_owned()),
+            Self::Memcached(server) => Place::Memcached(server.url()),
+            Self::DynamoDb(server) => Place::DynamoDb(server.endpoint().to_owned(), table_name()),
+        })
+    }
+
+    pub async fn kill(&self) {
+        match self {
+            Self::Redis(server) => server.kill().await,
+            Self::Memcached(server) => server.kill(0).await,
+            Self::DynamoDb(server) => server.kill().await,
+        }
+    }
+
+    /// Starts it again, empty.
+    pub async fn restart(&self) {
+        match self {
+            Self::Redis(server) => server.restart().await,
+            Self::Memcached(server) => server.restart(0).await,
+            Self::DynamoDb(server) => {
+                server.restart().await;
+                // DynamoDB Local forgets its tables, which the service itself does not.
+                create_table(server.endpoint(), table_name()).await;
+            }
+        }
+    }
+}
+
+/// The same for all of this run: a run against a server that stays finds no table of an earlier one.
+fn table_name() -> &'static str {
+    static NAME: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    NAME.get_or_init(|| format!("app-{:016x}", fastrand::u64(..)))
+}
+
+fn table_at(endpoint: &str, table: &str) -> DynamoBackendBuilder {
+    DynamoBackend::builder()
+        .table(table)
+        .endpoint(endpoint)
+        .region("us-east-1")
+        .static_credentials("local", "local")
+        .connect_timeout(PATIENCE)
+        .attempt_timeout(PATIENCE)
+        .operation_timeout(PATIENCE)
+}
+
+async fn create_table(endpoint: &str, table: &str) {
+    let backend = table_at(endpoint, table).connect().await.unwrap();
+    backend.create_table_if_missing().await.unwrap();
+}
