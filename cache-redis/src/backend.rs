@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::{
-    Backend, Capabilities, Error, ErrorKind, Key, Limits, Record, Scope, SetMode, SetOptions, SetOutcome, Value,
-    Version, VersionSource, async_trait,
+    Backend, Capabilities, Clock, Error, ErrorKind, Key, Limits, Record, Scope, SetMode, SetOptions, SetOutcome,
+    SystemClock, Value, Version, VersionSource, async_trait,
 };
 use fred::clients::Pool;
 use fred::interfaces::ClientLike;
@@ -15,9 +15,9 @@ use futures_util::future::try_join_all;
 
 use crate::builder::RedisBackendBuilder;
 use crate::clear::{self, integer, unexpected};
-use crate::connection::{Connection, Route};
-use crate::error::{NAME, error};
-use crate::format::{self, HEADER_LEN};
+use crate::connection::{Answer, Connection, Route};
+use crate::error::{NAME, error, from_server};
+use crate::format::{self, HEADER_LEN, Stored};
 use crate::lane::Lane;
 use crate::script;
 
@@ -44,6 +44,7 @@ pub struct RedisBackend {
 struct Shared {
     connection: Connection,
     versions: VersionSource,
+    clock: Arc<dyn Clock>,
     max_value_bytes: usize,
 }
 
@@ -79,14 +80,15 @@ impl RedisBackend {
             .collect();
         drop(pool);
         let connection = Connection::new(lanes, POOL_COMMAND_TIMEOUT, POOL_MAX_IN_FLIGHT, clustered);
-        Self::new(connection, usize::MAX)
+        Self::new(connection, Arc::new(SystemClock), usize::MAX)
     }
 
-    pub(crate) fn new(connection: Connection, max_value_bytes: usize) -> Self {
+    pub(crate) fn new(connection: Connection, clock: Arc<dyn Clock>, max_value_bytes: usize) -> Self {
         Self {
             shared: Arc::new(Shared {
                 connection,
                 versions: VersionSource::new(),
+                clock,
                 max_value_bytes: max_value_bytes.min(512 * 1024 * 1024 - HEADER_LEN),
             }),
         }
@@ -95,8 +97,50 @@ impl RedisBackend {
 
 impl Shared {
     async fn get(&self, lane: &Arc<Lane>, key: &Key) -> Result<Option<Record>, Error> {
+        // In a Cluster, fred would follow a string of others' that reads like a redirection.
+        if !self.connection.is_clustered() {
+            let arguments = vec![Argument::from(key.as_str())];
+            match self.connection.ask(lane, "GET", Route::Key(0), arguments).await? {
+                Answer::Frame(Resp3Frame::Null) => return Ok(None),
+                Answer::Frame(Resp3Frame::BlobString { data, .. }) => {
+                    if let Some(stored) = format::decode(&data) {
+                        return Ok(Some(self.own(stored)));
+                    }
+                }
+                Answer::Frame(_) => return Err(unexpected("GET")),
+                Answer::Error(text) if text.starts_with("WRONGTYPE") => {}
+                Answer::Error(text) => return Err(from_server(&text)),
+            }
+            // Others wrote it. How long it stays, only the server knows.
+        }
         let answer = self.connection.run(lane, &script::GET, key.as_str(), &[]).await?;
-        record(answer)
+        self.record(answer)
+    }
+
+    /// What the script says of a key.
+    fn record(&self, answer: Resp3Frame) -> Result<Option<Record>, Error> {
+        let mut data = match answer {
+            Resp3Frame::Null => return Ok(None),
+            Resp3Frame::Array { data, .. } => data,
+            _ => return Err(unexpected("a read")),
+        };
+        match (data.pop(), data.pop()) {
+            (Some(Resp3Frame::BlobString { data: string, .. }), Some(Resp3Frame::Number { data: millis, .. })) => {
+                Ok(Some(match format::decode(&string) {
+                    Some(stored) => self.own(stored),
+                    None => foreign(string, millis),
+                }))
+            }
+            _ => Err(unexpected("a read")),
+        }
+    }
+
+    /// A record that this crate wrote.
+    fn own(&self, stored: Stored) -> Record {
+        let remaining = stored
+            .deadline
+            .map(|deadline| deadline.saturating_since(self.clock.now()));
+        Record::new(Value::Bytes(stored.value), stored.version, remaining)
     }
 
     async fn set(&self, lane: &Arc<Lane>, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
@@ -110,7 +154,8 @@ impl Shared {
             return Err(self.too_large(lane, key, value.len(), options.mode).await);
         }
         let version = self.versions.next();
-        let stored = format::encode(version, &value);
+        let deadline = options.ttl.as_duration().map(|ttl| self.clock.now() + ttl);
+        let stored = format::encode(version, deadline, &value);
         let lifetime = options.ttl.as_millis();
         let expected = match options.mode {
             SetMode::Always => return self.plain_set(lane, key, stored, lifetime, false, version).await,
@@ -179,21 +224,12 @@ impl Shared {
     }
 }
 
-/// What the script says of a key.
-fn record(answer: Resp3Frame) -> Result<Option<Record>, Error> {
-    let mut data = match answer {
-        Resp3Frame::Null => return Ok(None),
-        Resp3Frame::Array { data, .. } => data,
-        _ => return Err(unexpected("a read")),
-    };
-    match (data.pop(), data.pop()) {
-        (Some(Resp3Frame::BlobString { data: stored, .. }), Some(Resp3Frame::Number { data: millis, .. })) => {
-            let remaining = u64::try_from(millis).ok().map(Duration::from_millis);
-            let (version, value) = format::decode(stored);
-            Ok(Some(Record::new(Value::Bytes(value), version, remaining)))
-        }
-        _ => Err(unexpected("a read")),
-    }
+/// What others wrote is its own value, and its version follows from its bytes. `millis` is its remaining lifetime, or
+/// negative.
+fn foreign(string: Bytes, millis: i64) -> Record {
+    let remaining = u64::try_from(millis).ok().map(Duration::from_millis);
+    let version = format::foreign_version(&string);
+    Record::new(Value::Bytes(string), version, remaining)
 }
 
 #[async_trait]

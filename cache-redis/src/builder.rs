@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::Error;
+use cache_core::{Clock, Error, SystemClock};
 use fred::types::Builder;
 use fred::types::config::{
     ClusterDiscoveryPolicy, Config, ConnectionConfig, PerformanceConfig, ReconnectError, ReconnectPolicy, Server,
@@ -56,6 +56,7 @@ pub struct RedisBackendBuilder {
     max_in_flight: usize,
     max_value_bytes: usize,
     tcp_nodelay: bool,
+    clock: Arc<dyn Clock>,
     #[cfg(feature = "rustls")]
     certificates: Tls,
 }
@@ -78,6 +79,7 @@ impl RedisBackendBuilder {
             max_in_flight: 10_000,
             max_value_bytes: MAX_VALUE_BYTES,
             tcp_nodelay: true,
+            clock: Arc::new(SystemClock),
             #[cfg(feature = "rustls")]
             certificates: Tls::default(),
         }
@@ -230,7 +232,7 @@ impl RedisBackendBuilder {
         self
     }
 
-    /// The largest value in bytes; what Redis takes, 512 MiB less a header of 18 bytes, unless set. To be lowered with
+    /// The largest value in bytes; what Redis takes, 512 MiB less a header of 26 bytes, unless set. To be lowered with
     /// the server's `proto-max-bulk-len`.
     pub fn max_value_bytes(mut self, bytes: usize) -> Self {
         self.max_value_bytes = bytes.min(MAX_VALUE_BYTES);
@@ -240,6 +242,15 @@ impl RedisBackendBuilder {
     /// Sends each command at once rather than waiting for more to fill a packet (`TCP_NODELAY`); on unless set.
     pub fn tcp_nodelay(mut self, nodelay: bool) -> Self {
         self.tcp_nodelay = nodelay;
+        self
+    }
+
+    /// Where [`Record::remaining`](cache_core::Record::remaining) is read from; the system's clock unless set.
+    ///
+    /// Whether a record is there is decided by the server's clock alone. A record also says when it ends by the clock
+    /// of its writer, so on machines whose clocks differ, `remaining` differs by as much; it is never below zero.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
         self
     }
 
@@ -280,7 +291,7 @@ impl RedisBackendBuilder {
         let clustered = builder.get_config().is_some_and(|config| config.server.is_clustered());
         let lanes = lanes.into_iter().map(|(lane, task)| (lane, Some(task))).collect();
         let connection = Connection::new(lanes, self.command_timeout, self.max_in_flight, clustered);
-        RedisBackend::new(connection, self.max_value_bytes)
+        RedisBackend::new(connection, self.clock.clone(), self.max_value_bytes)
     }
 
     /// What makes a client of fred's with these settings.
@@ -376,6 +387,7 @@ impl fmt::Debug for RedisBackendBuilder {
             .field("max_in_flight", &self.max_in_flight)
             .field("max_value_bytes", &self.max_value_bytes)
             .field("tcp_nodelay", &self.tcp_nodelay)
+            .field("clock", &self.clock)
             .finish()
     }
 }

@@ -122,7 +122,8 @@ impl Connection {
         }
     }
 
-    async fn ask(
+    /// Sends a command and waits for its answer.
+    pub(crate) async fn ask(
         &self,
         lane: &Arc<Lane>,
         command: &'static str,
@@ -253,8 +254,10 @@ impl fmt::Debug for Connection {
     }
 }
 
-enum Answer {
+/// What the server says.
+pub(crate) enum Answer {
     Frame(Resp3Frame),
+    /// An error: a word in capitals, and what it has to say.
     Error(String),
 }
 

@@ -1,7 +1,7 @@
-//! How a record is kept: a Redis string of a mark, the version and the value.
+//! How a record is kept: a Redis string of a mark, the version, the deadline and the value.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use cache_core::Version;
+use cache_core::{Timestamp, Version};
 use sha1::{Digest, Sha1};
 
 /// Tells the records of this crate from what others wrote.
@@ -12,29 +12,41 @@ pub(crate) const MARK: [u8; 2] = [0xC1, b'r'];
 
 const VERSION_LEN: usize = size_of::<u128>();
 
+const DEADLINE_LEN: usize = size_of::<u64>();
+
 /// What precedes the value.
-pub(crate) const HEADER_LEN: usize = MARK.len() + VERSION_LEN;
+pub(crate) const HEADER_LEN: usize = MARK.len() + VERSION_LEN + DEADLINE_LEN;
+
+/// What a string holds that this crate wrote.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) version: Version,
+    /// By the clock of the writer; `None` if there is no end. Whether the record is still there is for the server to
+    /// say, which counts the lifetime itself.
+    pub(crate) deadline: Option<Timestamp>,
+    pub(crate) value: Bytes,
+}
 
 /// The string that is stored.
-pub(crate) fn encode(version: Version, value: &[u8]) -> Bytes {
+pub(crate) fn encode(version: Version, deadline: Option<Timestamp>, value: &[u8]) -> Bytes {
     let mut stored = BytesMut::with_capacity(HEADER_LEN + value.len());
     stored.put_slice(&MARK);
     stored.put_u128(version.as_u128());
+    // Zero says that there is none, so the first moment of 1970 is put off by a millisecond.
+    stored.put_u64(deadline.map_or(0, |deadline| deadline.as_millis().max(1)));
     stored.put_slice(value);
     stored.freeze()
 }
 
-/// The version and the value in a string that was read. What others wrote is its own value, and its version follows
-/// from its bytes.
-pub(crate) fn decode(stored: Bytes) -> (Version, Bytes) {
-    let version = stored
-        .strip_prefix(&MARK)
-        .and_then(|rest| rest.first_chunk::<VERSION_LEN>())
-        .map(|version| Version::from_u128(u128::from_be_bytes(*version)));
-    match version {
-        Some(version) => (version, stored.slice(HEADER_LEN..)),
-        None => (foreign_version(&stored), stored),
-    }
+/// What is in a string that was read; `None` if others wrote it.
+pub(crate) fn decode(stored: &Bytes) -> Option<Stored> {
+    let (version, rest) = stored.strip_prefix(&MARK)?.split_first_chunk::<VERSION_LEN>()?;
+    let deadline = u64::from_be_bytes(*rest.first_chunk::<DEADLINE_LEN>()?);
+    Some(Stored {
+        version: Version::from_u128(u128::from_be_bytes(*version)),
+        deadline: (deadline != 0).then(|| Timestamp::from_millis(deadline)),
+        value: stored.slice(HEADER_LEN..),
+    })
 }
 
 /// The version of what others wrote: the first half of its SHA-1, which the script computes alike.
@@ -59,39 +71,49 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded(version: u128, value: Vec<u8>) {
-            let version = Version::from_u128(version);
-            let (decoded, bytes) = decode(encode(version, &value));
-            prop_assert_eq!(decoded, version);
-            prop_assert_eq!(&bytes[..], &value[..]);
+        fn what_is_encoded_is_decoded(version: u128, deadline in proptest::option::of(1..=u64::MAX), value: Vec<u8>) {
+            let stored = Stored {
+                version: Version::from_u128(version),
+                deadline: deadline.map(Timestamp::from_millis),
+                value: Bytes::from(value),
+            };
+            prop_assert_eq!(decode(&encode(stored.version, stored.deadline, &stored.value)), Some(stored));
         }
 
         #[test]
-        fn any_bytes_decode(stored: Vec<u8>) {
-            let (_, value) = decode(Bytes::from(stored.clone()));
-            prop_assert!(stored.ends_with(&value));
+        fn any_bytes_can_be_read(string: Vec<u8>) {
+            let marked = [&MARK[..], &string].concat();
+            prop_assert_eq!(decode(&Bytes::from(marked)).is_some(), string.len() >= VERSION_LEN + DEADLINE_LEN);
         }
 
         #[test]
         fn no_text_is_taken_for_a_record(text: String) {
-            let (version, value) = decode(Bytes::from(text.clone()));
-            prop_assert_eq!(version, foreign_version(text.as_bytes()));
-            prop_assert_eq!(&value[..], text.as_bytes());
+            prop_assert_eq!(decode(&Bytes::from(text)), None);
         }
     }
 
     #[test]
     fn the_format_is_pinned() {
-        let stored = encode(Version::from_u128(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10), b"value");
+        let version = Version::from_u128(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10);
+        let deadline = Timestamp::from_millis(0x1112_1314_1516_1718);
         assert_eq!(
-            &stored[..],
-            b"\xc1r\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10value"
+            &encode(version, Some(deadline), b"value")[..],
+            b"\xc1r\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\
+              \x11\x12\x13\x14\x15\x16\x17\x18value"
+        );
+        assert_eq!(
+            &encode(version, None, b"")[MARK.len() + VERSION_LEN..],
+            [0; DEADLINE_LEN],
+            "no end"
         );
     }
 
     #[test]
-    fn a_short_string_with_the_mark_is_foreign() {
-        let stored = Bytes::from_static(b"\xc1r12345");
-        assert_eq!(decode(stored.clone()), (foreign_version(&stored), stored));
+    fn a_deadline_is_never_taken_for_none() {
+        let stored = encode(Version::from_u128(1), Some(Timestamp::from_millis(0)), b"");
+        assert_eq!(
+            decode(&stored).and_then(|stored| stored.deadline),
+            Some(Timestamp::from_millis(1))
+        );
     }
 }

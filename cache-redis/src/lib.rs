@@ -51,13 +51,14 @@
 //! | | |
 //! |---|---|
 //! | keys | as they are read: `redis-cli get shop:users:42` |
-//! | values | a Redis string: a mark of 2 bytes, the version in 16, the value; up to 512 MiB in all |
-//! | lifetimes | `PX`, to the millisecond of the server's clock; no clock of a client counts |
-//! | `get`, `set`, `delete`, `delete_if` | one round trip each |
+//! | values | a Redis string: a mark of 2 bytes, the version in 16, the deadline in 8, the value; up to 512 MiB in all |
+//! | lifetimes | `PX`, to the millisecond of the server's clock; no clock of a client decides whether a record is there |
+//! | `Record::remaining` | from the deadline in the record, by the [clocks](RedisBackendBuilder::clock) of who wrote and who reads; off by as much as these differ |
+//! | `get`, `set`, `delete`, `delete_if` | one round trip each; a `get` is a plain `GET`, in a Cluster a script |
 //! | `get_many`, `set_many`, `delete_many` | one round trip to each server for up to 512 keys |
 //! | compare-and-set | atomic on the server, by a script that is sent by its hash and in full only when the server does not know it |
 //! | `clear` | by `SCAN` and `UNLINK`, 1,000 keys a step, on every master; exact boundary, literal names, counted |
-//! | what others wrote | read as it is, with a version that follows from its bytes, so that it can be replaced; to the engine it is a miss |
+//! | what others wrote | read as it is, with a version that follows from its bytes, so that it can be replaced; outside of a Cluster a read of it is two round trips; to the engine it is a miss |
 //! | a dropped future | its answer is read and thrown away; no other call sees it |
 //!
 //! # When things fail

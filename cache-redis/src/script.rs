@@ -43,15 +43,18 @@ pub(crate) static DELETE: LazyLock<Script> = LazyLock::new(|| {
 
 /// `KEYS[1]`. Answers the remaining lifetime in milliseconds (-1: no end) and the string, or nil.
 ///
-/// `GET` and `PTTL` in one pipeline would do without a script, but they cost the client twice as much, which makes them
-/// slower on the whole, and another writer may come between them. An answer that begins with a number is also safe from
-/// fred, which takes arrays that begin with `message` or `subscribe` for something else and drops them.
+/// For what others wrote, which does not say when it ends and need not be a string; and for every read in a Cluster,
+/// since a string that is an answer by itself and reads `MOVED 1 host:port` would be followed. An answer that begins
+/// with a number is also safe from fred, which takes arrays that begin with `message` or `subscribe` for something else
+/// and drops them.
 pub(crate) static GET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("script/get.lua")));
 
 #[cfg(test)]
 mod tests {
+    use cache_core::Version;
+
     use super::*;
-    use crate::format::{HEADER_LEN, MARK};
+    use crate::format::{HEADER_LEN, MARK, encode};
 
     #[test]
     fn the_scripts_know_the_format() {
@@ -59,7 +62,12 @@ mod tests {
         let mark = format!("'\\{}{}'", MARK[0], char::from(MARK[1]));
         assert!(source.contains(&mark), "{mark}");
         assert!(source.contains(&format!("GETRANGE', KEYS[1], 0, {}", HEADER_LEN - 1)));
-        assert!(source.contains(&format!("sub(3, {HEADER_LEN})")));
+        assert!(source.contains(&format!("#head == {HEADER_LEN} ")));
+        // Of the header, only the version is compared.
+        let version = Version::from_u128(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10);
+        let stored = encode(version, None, b"");
+        assert_eq!(stored[3 - 1..18], version.as_u128().to_be_bytes());
+        assert_eq!(source.matches("sub(3, 18)").count(), 2);
         // What stands for the value of a list, a hash and so on must be the same for reading and for comparing.
         let not_a_string = "'not a string'";
         assert!(source.contains(not_a_string) && GET.source.contains(not_a_string));

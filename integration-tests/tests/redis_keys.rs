@@ -3,11 +3,14 @@
 
 mod redis_support;
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use cache_core::{Backend, Key, Namespace, SetOptions, SetOutcome};
+use cache_core::{Backend, Clock, Key, ManualClock, Namespace, SetOptions, SetOutcome, SystemClock, Ttl};
 use cache_redis::RedisBackend;
 use integration_tests::{Redis, RedisCluster, wire};
 use redis_support::{HOUR, bytes, calls, namespace, prefix, put, send, value};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn options() -> SetOptions {
     SetOptions::new(HOUR)
@@ -20,7 +23,7 @@ async fn keys_are_written_as_they_are_read() {
     let prefix = prefix();
     let key = prefix.namespace("users").key("42");
     put(&redis, &key, "Ada").await;
-    let stored = wire::redis(server.address(), &format!("GETRANGE {key} 18 -1"))
+    let stored = wire::redis(server.address(), &format!("GETRANGE {key} 26 -1"))
         .await
         .unwrap();
     assert_eq!(stored, "Ada");
@@ -110,18 +113,111 @@ async fn what_others_wrote_is_read_and_replaced() {
         &[b"SET", b"a"],
         &[b"SET", b"{\"json\": true, \"long\": \"enough for a header\"}"],
         &[b"SET", b"\xc1r short"],
+        &[b"SET", b"\xc1r one byte short of it.."],
         &[b"SET", b"\x00\xff\xfe binary, without the mark"],
         // Words that mean something to a client that looks at values.
         &[b"SET", b"message"],
         &[b"SET", b"subscribe"],
         &[b"SET", b"QUEUED"],
         &[b"SET", b"MOVED 1 127.0.0.1:1"],
+        &[b"SET", b"WRONGTYPE"],
         &[b"RPUSH", b"a", b"list"],
         &[b"HSET", b"a", b"hash"],
         &[b"SADD", b"a set"],
     ] {
         foreign_values(server.address(), &redis, &namespace, write).await;
     }
+}
+
+#[tokio::test]
+async fn what_others_wrote_says_how_long_the_server_keeps_it() {
+    let server = Redis::shared().await;
+    let redis = RedisBackend::connect(server.url()).await.unwrap();
+    let key = namespace().key("k");
+    let name = key.as_str().as_bytes();
+    send(server.address(), &[b"SET", name, b"theirs", b"PX", b"60000"]).await;
+    let text = redis.get(&key).await.unwrap().unwrap().remaining.unwrap();
+    send(server.address(), &[b"DEL", name]).await;
+    send(server.address(), &[b"RPUSH", name, b"theirs"]).await;
+    send(server.address(), &[b"PEXPIRE", name, b"60000"]).await;
+    let list = redis.get(&key).await.unwrap().unwrap().remaining.unwrap();
+    for remaining in [text, list] {
+        assert!((50..=60).contains(&remaining.as_secs()), "{remaining:?}");
+    }
+}
+
+#[tokio::test]
+async fn in_a_cluster_a_foreign_text_is_not_followed_as_a_redirection() {
+    let cluster = RedisCluster::shared().await;
+    let redis = RedisBackend::connect(cluster.url()).await.unwrap();
+    let key = namespace().key("k");
+    // A node that does not own the key refuses, and only one owns it.
+    for node in cluster.nodes() {
+        let mut stream = tokio::net::TcpStream::connect(node).await.unwrap();
+        let text = "MOVED 1 127.0.0.1:1";
+        let command = format!(
+            "*3\r\n$3\r\nSET\r\n${}\r\n{key}\r\n${}\r\n{text}\r\n",
+            key.as_str().len(),
+            text.len()
+        );
+        stream.write_all(command.as_bytes()).await.unwrap();
+        stream.read_u8().await.unwrap();
+    }
+    assert_eq!(value(&redis, &key).await.unwrap(), "MOVED 1 127.0.0.1:1");
+    assert!(redis.delete(&key).await.unwrap());
+}
+
+/// The server alone decides whether a record is there. What the record says of its end goes by the reader's clock.
+async fn clocks_differ(url: &str) {
+    let now = SystemClock.now();
+    let clock = ManualClock::starting_at(now);
+    let reader = RedisBackend::builder()
+        .url(url)
+        .clock(clock.clone())
+        .connect()
+        .await
+        .unwrap();
+    let writer = RedisBackend::builder()
+        .url(url)
+        .clock(ManualClock::starting_at(now))
+        .connect()
+        .await
+        .unwrap();
+    let namespace = namespace();
+    let (key, endless, short) = (namespace.key("k"), namespace.key("endless"), namespace.key("short"));
+    put(&writer, &key, "v").await;
+    for (key, ttl) in [(&endless, Ttl::FOREVER), (&short, Ttl::from_millis(50))] {
+        let outcome = writer.set(key, Bytes::from("v").into(), SetOptions::new(ttl)).await;
+        assert!(outcome.unwrap().version().is_some());
+    }
+    let remaining = async || {
+        let one = reader.get(&key).await.unwrap().unwrap().remaining;
+        let many = reader.get_many(&[key.clone(), endless.clone()]).await.unwrap();
+        assert_eq!(many[0].as_ref().unwrap().remaining, one);
+        assert_eq!(many[1].as_ref().unwrap().remaining, None);
+        one
+    };
+    assert_eq!(remaining().await, Some(HOUR));
+    clock.advance(Duration::from_secs(600));
+    assert_eq!(remaining().await, Some(Duration::from_secs(3_000)));
+    // Past the end by this clock, and still there.
+    clock.advance(HOUR);
+    assert_eq!(remaining().await, Some(Duration::ZERO));
+    // Before the end by both clocks, and gone.
+    clock.set(now);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(reader.get(&short).await.unwrap().is_none());
+    assert!(writer.get(&short).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_record_says_its_end_by_the_clocks_and_is_there_by_the_servers() {
+    clocks_differ(Redis::shared().await.url()).await;
+}
+
+#[tokio::test]
+async fn a_record_says_its_end_by_the_clocks_and_is_there_by_the_servers_in_a_cluster() {
+    clocks_differ(RedisCluster::shared().await.url()).await;
 }
 
 #[tokio::test]
@@ -278,8 +374,20 @@ async fn a_call_is_one_command() {
         wire::redis(server.address(), "CONFIG RESETSTAT").await.unwrap();
         direct
     };
+    let keys: Vec<Key> = (0..100).map(|number| namespace.key(format!("{number}"))).collect();
     assert!(redis.get(&key).await.unwrap().is_some());
-    assert_eq!(own(1).await, 0, "get is one script");
+    assert_eq!(calls(server.address(), "get").await, 1, "get is one GET");
+    assert_eq!(own(0).await, 0);
+    assert!(redis.get(&keys[0]).await.unwrap().is_none());
+    assert_eq!(calls(server.address(), "get").await, 1, "a miss is no more");
+    assert_eq!(own(0).await, 0);
+    redis.get_many(&keys).await.unwrap();
+    assert_eq!(
+        calls(server.address(), "get").await,
+        100,
+        "get_many is a GET of each key"
+    );
+    assert_eq!(own(0).await, 0);
     let set = redis.set(&key, Bytes::new().into(), options()).await.unwrap();
     assert_eq!(own(0).await, 1, "set is one SET");
     assert_eq!(
@@ -306,7 +414,6 @@ async fn a_call_is_one_command() {
     assert_eq!(own(1).await, 1, "delete_if is one script with one UNLINK in it");
     assert!(!redis.delete(&key).await.unwrap());
     assert_eq!(own(0).await, 1, "delete is one UNLINK");
-    let keys: Vec<Key> = (0..100).map(|number| namespace.key(format!("{number}"))).collect();
     assert_eq!(redis.delete_many(&keys).await.unwrap(), 0);
     assert_eq!(own(0).await, 1, "delete_many is one UNLINK of all keys");
 }

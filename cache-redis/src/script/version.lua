@@ -1,8 +1,8 @@
 -- The version of what is under KEYS[1] as 16 bytes, or nil.
 local function version_here()
-  local head = redis.pcall('GETRANGE', KEYS[1], 0, 17)
+  local head = redis.pcall('GETRANGE', KEYS[1], 0, 25)
   if type(head) == 'string' then
-    if #head == 18 and head:sub(1, 2) == '\193r' then
+    if #head == 26 and head:sub(1, 2) == '\193r' then
       return head:sub(3, 18)
     end
     if #head == 0 and redis.call('EXISTS', KEYS[1]) == 0 then
