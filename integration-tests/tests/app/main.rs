@@ -83,5 +83,6 @@ behaviours! {
     }
     out_of_reach {
         outage::the_application_outlives_its_store,
+        outage::a_store_that_hangs_is_soon_left_alone,
     }
 }

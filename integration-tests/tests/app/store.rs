@@ -92,10 +92,15 @@ impl Store {
 
     /// A cache as a process of the application has it. Another call is another process.
     pub async fn cache(&self) -> Cache {
+        self.cache_waiting(PATIENCE).await
+    }
+
+    /// The same, which waits so long for its store.
+    pub async fn cache_waiting(&self, time: Duration) -> Cache {
         Cache::builder_shared(self.backend().await)
             .prefix(&self.prefix)
             .ttl(Duration::from_secs(600))
-            .backend_timeout(PATIENCE)
+            .backend_timeout(time)
             .lease_time(PATIENCE)
             .build()
     }
@@ -137,6 +142,24 @@ impl Own {
             Self::Redis(server) => server.kill().await,
             Self::Memcached(server) => server.kill(0).await,
             Self::DynamoDb(server) => server.kill().await,
+        }
+    }
+
+    /// Nothing answers any more, and connections stay open.
+    pub async fn freeze(&self) {
+        match self {
+            Self::Redis(server) => server.freeze().await,
+            Self::Memcached(server) => server.freeze(0).await,
+            Self::DynamoDb(server) => server.freeze().await,
+        }
+    }
+
+    /// Ends [`freeze`](Self::freeze).
+    pub async fn thaw(&self) {
+        match self {
+            Self::Redis(server) => server.thaw().await,
+            Self::Memcached(server) => server.thaw(0).await,
+            Self::DynamoDb(server) => server.thaw().await,
         }
     }
 
