@@ -37,9 +37,7 @@ impl Names {
 
     async fn start(&self) -> Arc<App> {
         let (reads, writes) = (self.clone(), self.clone());
-        let read = move |Path((id, language)): Path<(u64, String)>| async move {
-            reads.name(id, &language).await.map_err(|error| error.to_string())
-        };
+        let read = move |Path((id, language)): Path<(u64, String)>| async move { reads.name(id, &language).await };
         let write = move |Path((id, language)): Path<(u64, String)>, name: String| async move {
             writes.rename(id, &language, name).await;
         };
