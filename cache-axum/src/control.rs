@@ -55,6 +55,10 @@ impl StoreFor {
 
     /// Keeps the response in this namespace, so that clearing it removes the response. A hit then takes two look-ups
     /// in the store: one in the route's namespace that tells of this one, and one here.
+    ///
+    /// The first answer of a URL that names a namespace is not stored (`detail=namespace-learned`), since the namespace
+    /// could have been cleared while it was made, and nothing would show it. Where the namespace is known beforehand,
+    /// give it to the [layer](crate::CacheLayer::namespace).
     pub fn namespace(mut self, namespace: impl Into<Box<str>>) -> Self {
         self.namespace = Some(namespace.into());
         self

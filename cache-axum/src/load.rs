@@ -58,12 +58,12 @@ impl<E> Load<E> {
             Ok(Err(error)) => {
                 if let Err(mut load) = self.answer_stale(None).await {
                     load.give(Answer::Failed(error));
-                    load.fill.apart();
+                    load.fill.fail_apart();
                 }
             }
             Err(panic) => {
                 self.give(Answer::Panicked(panic));
-                self.fill.apart();
+                self.fill.fail_apart();
             }
         }
     }
@@ -318,8 +318,14 @@ async fn keep(
         None if plan.fields.is_empty() && plan.namespace.is_none() => {
             said(fill.store(Arc::clone(stored), coder, kept).await)
         }
+        None if plan.namespace.is_some() => {
+            // Nothing stood in that namespace while the response was made, so nothing would show that it was cleared
+            // meanwhile. Only what leads there is stored; the next load has its lease there.
+            let marker = Arc::new(Stored::Variants(Variants::new(plan.fields, plan.namespace)));
+            said(fill.store(marker, coder, marker_windows(&kept)).await).and(Err("namespace-learned"))
+        }
         None => {
-            let variants = Variants::new(plan.fields, plan.namespace);
+            let variants = Variants::new(plan.fields, None);
             keep_variant(options, asked, place, fill, stored, variants, kept).await
         }
         Some(variants) if variants.covers(&plan.fields, plan.namespace.as_deref()) => {

@@ -25,7 +25,7 @@ pub struct CacheBuilder<C = Json> {
     prefix: Prefix,
     namespace: String,
     policy: Policy,
-    clock: Arc<dyn Clock>,
+    clock: Option<Arc<dyn Clock>>,
     call_keys: Box<dyn CallKeys>,
     enabled: bool,
     backend_timeout: Duration,
@@ -44,7 +44,7 @@ impl CacheBuilder {
             prefix: Prefix::new("cache"),
             namespace: String::new(),
             policy: Policy::default(),
-            clock: Arc::new(SystemClock),
+            clock: None,
             #[cfg(feature = "md5")]
             call_keys: Box::new(cache_core::HashedCall),
             #[cfg(not(feature = "md5"))]
@@ -159,7 +159,7 @@ impl<C> CacheBuilder<C> {
 
     /// Where freshness is read from. The wall clock unless set.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.clock = Some(Arc::new(clock));
         self
     }
 
@@ -231,7 +231,8 @@ impl<C> CacheBuilder<C> {
                 fences: Arc::new(Fences {
                     epochs: Epochs::of(&store),
                     store,
-                    clock: self.clock,
+                    same_clock: self.clock.is_none(),
+                    clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
                     lease_time: self.lease_time,
                 }),
                 flights: Flights::default(),

@@ -231,9 +231,10 @@ where
 }
 
 /// The value of a record that is a fresh object, which is what a hit in memory comes down to: no copy is made on the
-/// way, and the clock is read only if the object has an end. Anything else is for [`read`] to tell apart.
+/// way, and the clock is read only if the object has an end, and the store, which has just read the same clock, is not to
+/// be asked how far off that is (`now` is `None`). Anything else is for [`read`] to tell apart.
 #[inline]
-pub(crate) fn fresh_object<T>(record: &Record, key: &Key, now: impl FnOnce() -> Timestamp) -> Option<Arc<T>>
+pub(crate) fn fresh_object<T>(record: &Record, key: &Key, now: Option<impl FnOnce() -> Timestamp>) -> Option<Arc<T>>
 where
     T: Send + Sync + 'static,
 {
@@ -244,10 +245,18 @@ where
     let ObjectContent::Value(value) = &object.content else {
         return None;
     };
-    let fresh = object
-        .windows
-        .fresh
-        .is_none_or(|fresh| now().saturating_since(object.created) < fresh);
+    let Windows {
+        fresh,
+        stale_while_revalidate,
+        stale_if_error,
+        ..
+    } = object.windows;
+    let fresh = fresh.is_none_or(|fresh| match (now, record.remaining) {
+        // The store keeps it until the longer of the two windows ends, which begin where freshness ends.
+        (None, Some(remaining)) => remaining > stale_while_revalidate.max(stale_if_error),
+        (None, None) => false,
+        (Some(now), _) => now().saturating_since(object.created) < fresh,
+    });
     if fresh && value.is::<T>() && object.key.identity() == key.identity() {
         Arc::clone(value).downcast().ok()
     } else {

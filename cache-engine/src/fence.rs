@@ -45,6 +45,8 @@ pub(crate) type Renewal = tokio::task::JoinHandle<Result<Option<Fence>, Error>>;
 pub(crate) struct Fences {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The clock is the one that stores use too unless they are told otherwise.
+    pub(crate) same_clock: bool,
     /// How namespaces are cleared, if the store cannot do it.
     pub(crate) epochs: Option<Epochs>,
     /// How long a lease lasts unless it is renewed.

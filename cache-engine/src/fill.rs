@@ -41,6 +41,8 @@ pub struct Fill<T, E = Infallible> {
     renewal: Option<Renewal>,
     stale: Option<Found<T>>,
     begun: Instant,
+    /// The end of the load has been told of.
+    told: bool,
     result: PhantomData<fn() -> E>,
 }
 
@@ -81,6 +83,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             renewal: None,
             stale,
             begun: Instant::now(),
+            told: false,
             result: PhantomData,
         }
     }
@@ -219,7 +222,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     ///
     /// Those who wait get it only if it could be stored or the store is out of reach; if the key was invalidated in
     /// the meantime, they look again.
-    pub async fn store<C: Coder<T>>(self, value: Arc<T>, coder: &C, windows: Windows) -> StoreOutcome {
+    pub async fn store<C: Coder<T>>(mut self, value: Arc<T>, coder: &C, windows: Windows) -> StoreOutcome {
+        self.note_loaded();
         let found = Found {
             value,
             created: self.core.fences.now(),
@@ -374,6 +378,17 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     ///
     /// Those who wait are told at once; the lease is released in the background.
     pub fn apart(mut self) {
+        self.note_loaded();
+        self.part();
+    }
+
+    /// As [`apart`](Self::apart), for a load that failed.
+    pub fn fail_apart(mut self) {
+        self.note_failed(LoadFailure::Error);
+        self.part();
+    }
+
+    fn part(mut self) {
         if let Some(fence) = self.fence.take() {
             self.core.release(self.key.clone(), fence, self.renewal.take());
         }
@@ -404,12 +419,14 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Gives `value` to those who wait, and does not store it.
     ///
     /// If the key was invalidated in the meantime, they look again instead.
-    pub async fn share_unstored(self, value: Arc<T>) {
+    pub async fn share_unstored(mut self, value: Arc<T>) {
+        self.note_loaded();
         self.share(Ok(Some(Found::unkept(value)))).await;
     }
 
     /// Gives those who wait the stale copy that [`stale_if_error`](Self::stale_if_error) allowed.
-    pub async fn share_stale(self, stale: Found<T>) {
+    pub async fn share_stale(mut self, stale: Found<T>) {
+        self.note_failed(LoadFailure::Error);
         self.core.events.emit(&Event::Stale { key: &self.key });
         self.share(Ok(Some(stale))).await;
     }
@@ -447,19 +464,25 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.core.events.emit(&Event::LoadStarted { key: &self.key });
     }
 
-    pub(crate) fn note_loaded(&self) {
-        self.core.events.emit(&Event::Loaded {
-            key: &self.key,
-            took: self.took(),
-        });
+    /// Tells of the end of the load, once.
+    pub(crate) fn note_loaded(&mut self) {
+        if !std::mem::replace(&mut self.told, true) {
+            self.core.events.emit(&Event::Loaded {
+                key: &self.key,
+                took: self.took(),
+            });
+        }
     }
 
-    pub(crate) fn note_failed(&self, failure: LoadFailure) {
-        self.core.events.emit(&Event::LoadFailed {
-            key: &self.key,
-            took: self.took(),
-            failure,
-        });
+    /// Tells of the end of the load, once.
+    pub(crate) fn note_failed(&mut self, failure: LoadFailure) {
+        if !std::mem::replace(&mut self.told, true) {
+            self.core.events.emit(&Event::LoadFailed {
+                key: &self.key,
+                took: self.took(),
+                failure,
+            });
+        }
     }
 
     /// Ends the flight with what was found, by somebody else's doing, before the load began.

@@ -247,7 +247,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
         let load = AssertUnwindSafe(chain.scope(async move { load(ids).await })).catch_unwind();
         let failure = match self.limited(renewing_all(&mut fills, load)).await {
             Ok(Ok(Ok(mut loaded))) => {
-                let kept = stream::iter(fills).map(|(id, key, fill)| {
+                let kept = stream::iter(fills).map(|(id, key, mut fill)| {
                     let value = loaded.remove(&id).map_or_else(Loaded::absent, Loaded::new);
                     async move {
                         fill.note_loaded();
@@ -261,7 +261,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
             Ok(Err(panic)) => (LoadFailure::Panic, LoadError::Panicked(panic_message(&*panic))),
             Err(limit) => (LoadFailure::Timeout, LoadError::TimedOut(limit)),
         };
-        let failed = stream::iter(fills).map(|(id, key, fill)| {
+        let failed = stream::iter(fills).map(|(id, key, mut fill)| {
             let (how, error) = failure.clone();
             async move {
                 fill.note_failed(how);

@@ -520,6 +520,8 @@ impl Backoff {
     pub(crate) async fn wait(&mut self, remaining: Option<Duration>) {
         // Half of the pause is random, so that those who wait do not ask all at once.
         let pause = self.0.mul_f64(0.5 + fastrand::f64() / 2.0);
+        // None at all says nothing: it is there, and only the clocks differ.
+        let remaining = remaining.filter(|remaining| !remaining.is_zero());
         let remaining = remaining.map_or(Duration::MAX, |remaining| remaining + Duration::from_millis(1));
         tokio::time::sleep(pause.min(remaining)).await;
         self.0 = (self.0 * 2).min(Self::LONGEST);

@@ -48,9 +48,8 @@ impl Core {
     {
         if self.fences.store.is_local() && self.fences.epochs.is_none() {
             let record = self.fences.store.get_local(key).await?;
-            let fresh = record
-                .as_ref()
-                .and_then(|record| entry::fresh_object(record, key, || self.fences.now()));
+            let now = (!self.fences.same_clock).then_some(|| self.fences.now());
+            let fresh = record.as_ref().and_then(|record| entry::fresh_object(record, key, now));
             return Ok(match fresh {
                 Some(value) => Glimpse::Fresh(value),
                 None => Glimpse::Other(self.classify(record, None, key, coder)),

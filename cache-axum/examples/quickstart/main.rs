@@ -16,11 +16,10 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use cache_axum::cache_engine::{Cache, Event};
-use cache_axum::{CacheHandle, CacheLayer, StoreFor, cached};
+use cache_axum::{CacheHandle, CacheLayer, cached};
 use serde::{Deserialize, Serialize};
 
 use crate::store::Store;
@@ -50,11 +49,11 @@ struct Filter {
     tag: Option<String>,
 }
 
-/// Cached by query, in a namespace that can be cleared.
-async fn list(State(app): State<App>, Query(filter): Query<Filter>) -> impl IntoResponse {
+/// Cached by query.
+async fn list(State(app): State<App>, Query(filter): Query<Filter>) -> Json<Vec<Item>> {
     let mut items: Vec<Item> = app.items.lock().unwrap().values().cloned().collect();
     items.retain(|item| filter.tag.as_ref().is_none_or(|tag| item.tag == tag));
-    (StoreFor::as_usual().namespace("lists"), Json(items))
+    Json(items)
 }
 
 async fn item(State(app): State<App>, Path(id): Path<u64>) -> Result<Json<Item>, StatusCode> {
@@ -179,14 +178,16 @@ async fn main() -> ExitCode {
         cache: cache.clone(),
     };
 
+    let minute = CacheLayer::new(cache).ttl(Duration::from_secs(60));
     let router = Router::new()
         .route("/", get(home))
-        .route("/items", get(list))
         .route("/items/{id}", get(item).put(put))
         .route("/slow", get(slow))
         .route("/me", get(me))
-        .layer(CacheLayer::new(cache).ttl(Duration::from_secs(60)))
-        // Added after the layer, so their responses are not cached.
+        .layer(minute.clone())
+        // In a namespace of their own, which `put` clears.
+        .route("/items", get(list).layer(minute.namespace("lists")))
+        // Behind no layer, so their responses are not cached.
         .route("/fn/{id}", get(function))
         .route("/stats", get(stats))
         .with_state(app);

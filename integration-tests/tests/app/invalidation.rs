@@ -79,10 +79,13 @@ impl Shop {
 }
 
 async fn stored(app: &App, url: &str) {
-    for x_cache in ["MISS", "HIT"] {
-        let reply = app.get(url).await;
-        assert_eq!(reply.x_cache(), x_cache, "{url}: {}", reply.cache_status());
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|x_cache| x_cache != "HIT") && seen.len() < 3 {
+        seen.push(app.get(url).await.x_cache().to_owned());
     }
+    // The first answer that names a namespace only tells of it.
+    let learns = url.starts_with("/lists/") && seen == ["MISS", "MISS", "HIT"];
+    assert!(learns || seen == ["MISS", "HIT"], "{url}: {seen:?}");
 }
 
 async fn succeeds(app: &App, method: Method, url: &str) {
@@ -190,6 +193,9 @@ pub async fn what_is_cleared_while_it_is_made_is_never_seen_again(store: Store) 
         // The namespace is the route's.
         let write = (writer, Method::POST, "/clear/fixed");
         assert!(new_is_seen(&apps, &shop, "/fixed", write).await);
+        // The namespace is the response's, and nobody knows it before.
+        let write = (writer, Method::POST, "/clear/new");
+        assert!(new_is_seen(&apps, &shop, "/lists/new", write).await);
         // The namespace is the response's, and the URL has been answered before.
         stored(&apps[0], "/lists/user").await;
         succeeds(&apps[0], Method::POST, "/clear/user").await;
