@@ -32,9 +32,9 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Writes `value` under `key`, if [`options.mode`](SetOptions::mode) allows it.
     ///
     /// # Errors
-    /// The store did not answer, refused, or the value is [too large](ErrorKind::TooLarge); after "too large", a
-    /// record that was under the key before is not left to be read as if it were the new one. A mode that does not
-    /// hold is not an error but [`SetOutcome::Refused`].
+    /// The store did not answer, refused, or the value is [too large](ErrorKind::TooLarge); after "too large",
+    /// a record that [`SetMode::Always`] was to replace is gone, so that it is not read as if it were the new one. A mode
+    /// that does not hold is not an error but [`SetOutcome::Refused`].
     async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error>;
 
     /// Removes the record under `key`, and tells whether there was one.
@@ -113,7 +113,11 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Ends all connections and background work. Later calls fail with [`Unavailable`](ErrorKind::Unavailable).
+    /// Ends all connections and background work. Later calls, [`ping`](Self::ping) too, fail with
+    /// [`Unavailable`](ErrorKind::Unavailable).
+    ///
+    /// As provided, it does nothing; a backend that has anything to end, or that the conformance kit is to pass, brings
+    /// its own.
     ///
     /// # Errors
     /// Something could not be ended in good order; it is ended all the same.
