@@ -99,17 +99,21 @@ impl Shared {
     async fn get(&self, lane: &Arc<Lane>, key: &Key) -> Result<Option<Record>, Error> {
         // In a Cluster, fred would follow a string of others' that reads like a redirection.
         if !self.connection.is_clustered() {
-            let arguments = vec![Argument::from(key.as_str())];
-            match self.connection.ask(lane, "GET", Route::Key(0), arguments).await? {
-                Answer::Frame(Resp3Frame::Null) => return Ok(None),
-                Answer::Frame(Resp3Frame::BlobString { data, .. }) => {
-                    if let Some(stored) = format::decode(&data) {
+            match self.connection.read(lane, key.as_str()).await? {
+                Some(None) => return Ok(None),
+                Some(Some(string)) => {
+                    if let Some(stored) = format::decode(&string) {
                         return Ok(Some(self.own(stored)));
                     }
                 }
-                Answer::Frame(_) => return Err(unexpected("GET")),
-                Answer::Error(text) if text.starts_with("WRONGTYPE") => {}
-                Answer::Error(text) => return Err(from_server(&text)),
+                // An error: asked again in a way that shows its text.
+                None => {
+                    let arguments = vec![Argument::from(key.as_str())];
+                    match self.connection.ask(lane, "GET", Route::Key(0), arguments).await? {
+                        Answer::Error(text) if !text.starts_with("WRONGTYPE") => return Err(from_server(&text)),
+                        _ => {}
+                    }
+                }
             }
             // Others wrote it. How long it stays, only the server knows.
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cache_core::{Error, ErrorKind};
 use fred::clients::Client;
-use fred::interfaces::ClientLike;
+use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::config::{Options, Server};
 use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
 use tokio::task::JoinHandle;
@@ -131,13 +131,7 @@ impl Connection {
         arguments: Vec<Value>,
     ) -> Result<Answer, Error> {
         let _place = self.place()?;
-        let mut options = Options {
-            max_attempts: Some(if self.clustered { CLUSTER_ATTEMPTS } else { 1 }),
-            timeout: Some(self.timeout),
-            // An error at once while there is no connection, and never a second time on the next one.
-            fail_fast: true,
-            ..Options::default()
-        };
+        let mut options = self.options();
         // The place of the key is said here, since a custom command's own is not heeded.
         options.cluster_hash = Some(match route {
             Route::Key(index) => ClusterHash::Offset(index),
@@ -162,21 +156,50 @@ impl Connection {
                     frame => Answer::Frame(frame),
                 })
             }
-            Err(_) if self.closed.load(Ordering::Acquire) => Err(closed()),
-            Err(fred) => {
-                let error = from_fred(&fred);
-                match error.kind() {
-                    ErrorKind::Timeout => {
-                        lane.missed(self.timeout);
-                        Err(crate::error::error(
-                            ErrorKind::Timeout,
-                            format!("no answer within {:?}", self.timeout),
-                        ))
-                    }
-                    ErrorKind::Unavailable => Err(self.explain(lane, error)),
-                    _ => Err(error),
-                }
+            Err(fred) => Err(self.failed(lane, from_fred(&fred))),
+        }
+    }
+
+    /// Reads a string by fred's own command, which goes out together with others, unlike one that fred does not know.
+    /// `None` is for [`ask`](Self::ask) to find out about: the server answered with an error.
+    pub(crate) async fn read(&self, lane: &Arc<Lane>, key: &str) -> Result<Option<Option<bytes::Bytes>>, Error> {
+        let _place = self.place()?;
+        match lane.client().with_options(&self.options()).get(key).await {
+            Ok(string) => {
+                lane.heard();
+                Ok(Some(string))
             }
+            Err(fred) => match from_fred(&fred) {
+                error if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) => {
+                    Err(self.failed(lane, error))
+                }
+                _ => Ok(None),
+            },
+        }
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            max_attempts: Some(if self.clustered { CLUSTER_ATTEMPTS } else { 1 }),
+            timeout: Some(self.timeout),
+            // An error at once while there is no connection, and never a second time on the next one.
+            fail_fast: true,
+            ..Options::default()
+        }
+    }
+
+    /// What a call that got no answer is to report.
+    fn failed(&self, lane: &Arc<Lane>, error: Error) -> Error {
+        if self.closed.load(Ordering::Acquire) {
+            return closed();
+        }
+        match error.kind() {
+            ErrorKind::Timeout => {
+                lane.missed(self.timeout);
+                crate::error::error(ErrorKind::Timeout, format!("no answer within {:?}", self.timeout))
+            }
+            ErrorKind::Unavailable => self.explain(lane, error),
+            _ => error,
         }
     }
 
