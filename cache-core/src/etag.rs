@@ -62,18 +62,9 @@ impl ETag {
     #[cfg(feature = "md5")]
     #[must_use]
     pub fn of_content(content: &[u8]) -> Self {
-        use md5::{Digest, Md5};
-        const HEX: &[u8; 16] = b"0123456789abcdef";
-
-        let digest = Md5::digest(content);
-        let mut opaque = Vec::with_capacity(2 * digest.len());
-        for byte in digest {
-            opaque.push(HEX[usize::from(byte >> 4)]);
-            opaque.push(HEX[usize::from(byte & 15)]);
-        }
         Self {
             weak: false,
-            opaque: opaque.into(),
+            opaque: crate::md5_hex::md5_hex(content).into_bytes().into(),
         }
     }
 

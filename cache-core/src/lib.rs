@@ -155,6 +155,8 @@ mod error;
 mod etag;
 mod key;
 mod key_builder;
+#[cfg(feature = "md5")]
+mod md5_hex;
 mod record;
 mod ttl;
 mod windows;

@@ -1,11 +1,8 @@
 //! The default key builder for functions.
 
-use md5::{Digest, Md5};
-
 use super::{FunctionCall, KeyBuilder};
+use crate::md5_hex::md5_hex;
 use crate::{Error, KeyName};
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Names a call by the MD5 of its [identity](FunctionCall::identity), in lower-case hexadecimal: 32 characters,
 /// however long the arguments are. The default for functions.
@@ -27,12 +24,6 @@ pub struct HashedCall;
 
 impl KeyBuilder<FunctionCall<'_>> for HashedCall {
     fn build(&self, call: &FunctionCall<'_>) -> Result<KeyName, Error> {
-        let hash = Md5::digest(call.identity());
-        let mut name = String::with_capacity(2 * hash.len());
-        for byte in hash {
-            name.push(char::from(HEX[usize::from(byte >> 4)]));
-            name.push(char::from(HEX[usize::from(byte & 15)]));
-        }
-        Ok(KeyName::with_identity(name, call.identity()))
+        Ok(KeyName::with_identity(md5_hex(call.identity()), call.identity()))
     }
 }
