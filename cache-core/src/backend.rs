@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{Error, ErrorKind, Key, Record, Scope, Ttl, Value, Version};
+use crate::{Error, ErrorKind, Invalidations, Key, Record, Scope, Ttl, Value, Version};
 
 /// A store.
 ///
@@ -53,6 +53,16 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
         let options = SetOptions::new(Ttl::from_millis(1)).if_version(version);
         let outcome = self.set(key, Value::Bytes(bytes::Bytes::new()), options).await?;
         Ok(matches!(outcome, SetOutcome::Stored(_)))
+    }
+
+    /// The version of the record under `key`, or `None` if there is none.
+    ///
+    /// As provided, it reads the whole record.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    async fn version(&self, key: &Key) -> Result<Option<Version>, Error> {
+        Ok(self.get(key).await?.map(|record| record.version))
     }
 
     /// The records under `keys`, in their order; a key may stand in the list more than once.
@@ -138,6 +148,23 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// What the store takes. No limits, as provided.
     fn limits(&self) -> Limits {
         Limits::default()
+    }
+
+    /// Subscribes to the changes of the records in `scope`, whoever makes them. It is ready when the subscription
+    /// stands: every change from then on is told of. While the store is in reach, the stream says at least once every
+    /// `beat` up to which moment it has told everything.
+    ///
+    /// Only for stores that tell of changes; [`Capabilities::invalidations`] says whether this one does.
+    ///
+    /// # Errors
+    /// [`Rejected`](ErrorKind::Rejected) as provided. Otherwise the store did not answer or answered with an error.
+    async fn invalidations(&self, scope: &Scope, beat: Duration) -> Result<Box<dyn Invalidations>, Error> {
+        let _ = beat;
+        let message = format!(
+            "this store tells nobody of changes, so {:?} cannot be watched",
+            scope.as_str()
+        );
+        Err(Error::new(ErrorKind::Rejected, message).with_operation("invalidations"))
     }
 
     /// Calls `listener` for each record that the store gives up to make room, from now on. Only backends that know of
@@ -226,6 +253,8 @@ pub struct Capabilities {
     pub shared_objects: bool,
     /// [`Backend::get_many`] is one round trip, or one for each batch of [`Limits::batch`].
     pub batch: bool,
+    /// [`Backend::invalidations`] tells of changes.
+    pub invalidations: bool,
 }
 
 impl Capabilities {
@@ -247,6 +276,13 @@ impl Capabilities {
     #[must_use]
     pub const fn with_batch(mut self, batch: bool) -> Self {
         self.batch = batch;
+        self
+    }
+
+    /// With [`invalidations`](Self::invalidations) set.
+    #[must_use]
+    pub const fn with_invalidations(mut self, invalidations: bool) -> Self {
+        self.invalidations = invalidations;
         self
     }
 }

@@ -228,6 +228,28 @@ impl Key {
         &self.text
     }
 
+    /// The key that reads `text`, for stores that hand keys back; `None` if there is none. A [`KeyName`]'s identity is
+    /// not part of the text.
+    ///
+    /// ```
+    /// use cache_core::{Key, Prefix};
+    ///
+    /// let key = Prefix::new("shop").namespace("users").key("a:b");
+    /// assert_eq!(Key::parse(key.as_str()), Some(key));
+    /// assert_eq!(Key::parse("somebody else's"), None);
+    /// ```
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let prefix_len = text.find(':')? + 1;
+        let namespace_len = prefix_len + text[prefix_len..].find(':')? + 1;
+        Some(Self {
+            text: text.into(),
+            prefix_len,
+            namespace_len,
+            identity: None,
+        })
+    }
+
     /// The name inside the namespace.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -312,7 +334,10 @@ mod tests {
             prop_assert_eq!(key(&a) == key(&b), a == b);
             let whole = Prefix::new(&a.0).key(&a.1, &a.2);
             prop_assert_eq!(whole.namespace(), key(&a).namespace());
-            prop_assert_eq!(whole, key(&a));
+            prop_assert_eq!(&whole, &key(&a));
+            let parsed = Key::parse(whole.as_str());
+            prop_assert_eq!(parsed.as_ref().map(Key::namespace), Some(whole.namespace()));
+            prop_assert_eq!(parsed.as_ref().map(Key::name), Some(whole.name()));
             prop_assert_ne!(key(&a).reserved("lease"), key(&b));
         }
 

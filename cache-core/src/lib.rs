@@ -153,6 +153,7 @@ pub mod conformance;
 mod envelope;
 mod error;
 mod etag;
+mod invalidations;
 mod key;
 mod key_builder;
 #[cfg(feature = "md5")]
@@ -173,6 +174,7 @@ pub use self::coder::{Coder, Raw};
 pub use self::envelope::{EntryKind, Envelope, EnvelopeError, Tags};
 pub use self::error::{Error, ErrorKind};
 pub use self::etag::{ETag, EntityTags};
+pub use self::invalidations::{Invalidations, Notice};
 pub use self::key::{Key, KeyName, Namespace, Prefix, Scope};
 #[cfg(feature = "md5")]
 pub use self::key_builder::HashedCall;
