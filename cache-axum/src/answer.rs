@@ -1,8 +1,5 @@
 //! Answers from a complete stored response: whole, 304, 206, 416, or for HEAD.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use cache_engine::cache_core::Timestamp;
@@ -12,7 +9,6 @@ use cache_http::{
 };
 use http::header::{AGE, CONTENT_LENGTH, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
-use http_body::{Frame, SizeHint};
 
 use crate::options::Options;
 use crate::report::Report;
@@ -49,11 +45,8 @@ fn select(method: &Method, request: &HeaderMap, stored: &StoredResponse) -> (Sta
         let arrived = stored.lifetime.response_time;
         let outcome = evaluate(method, request, stored.status, &stored.validators, arrived);
         if outcome == Outcome::NotModified {
-            return (
-                StatusCode::NOT_MODIFIED,
-                not_modified_headers(&stored.headers),
-                no_content(),
-            );
+            let headers = headers_without_content(&stored.headers, Some(stored.body.len() as u64));
+            return (StatusCode::NOT_MODIFIED, headers, Body::empty());
         }
     }
     if method == Method::HEAD {
@@ -101,30 +94,14 @@ fn multipart(plan: &Multipart, body: &Bytes) -> Bytes {
     out.freeze()
 }
 
-/// The body of a 304. It does not say how long it is, since a `Content-Length` of zero would be taken for the length
-/// of what the 304 stands for (RFC 9110, section 8.6).
-pub(crate) fn no_content() -> Body {
-    struct NoContent;
-
-    impl http_body::Body for NoContent {
-        type Data = Bytes;
-        type Error = std::convert::Infallible;
-
-        fn poll_frame(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, std::convert::Infallible>>> {
-            Poll::Ready(None)
-        }
-
-        fn is_end_stream(&self) -> bool {
-            true
-        }
-
-        fn size_hint(&self) -> SizeHint {
-            SizeHint::default()
-        }
+/// The headers of a 304 for a response with these headers and this length, where it is known. Its body is an empty one,
+/// which says so: compression around the layer would take one of unknown length for content, and give the 304 a body.
+/// The length that goes out is therefore the one that a 200 would have (RFC 9110, section 8.6); without it the server
+/// would add that of the body, zero.
+pub(crate) fn headers_without_content(headers: &HeaderMap, length: Option<u64>) -> HeaderMap {
+    let mut headers = not_modified_headers(headers);
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, length.into());
     }
-
-    Body::new(NoContent)
+    headers
 }

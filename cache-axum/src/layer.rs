@@ -65,6 +65,7 @@ impl CacheLayer {
             post: None,
             client: ClientCaching::default(),
             status_header: Some(HeaderName::from_static("x-cache")),
+            weak_etags: false,
             name: CacheName::new(DEFAULT_NAME),
             hit: hit_line(DEFAULT_NAME),
             max_body: 2 * 1024 * 1024,
@@ -186,6 +187,17 @@ impl CacheLayer {
             options.name = CacheName::new(name);
             options.hit = hit_line(name);
         })
+    }
+
+    /// Makes the entity-tags weak that the layer gives to answers without one. They are strong unless set: they stand for
+    /// the stored bytes.
+    ///
+    /// For a layer within one that changes the bytes afterwards and leaves the tags as they are, as tower-http's
+    /// compression does: a strong tag would stand for each of its codings (RFC 9110, section 8.8.3.3). Compression
+    /// inside of this layer needs no weak tags, since each coding is stored with a tag of its own. Conditional requests
+    /// are answered as before; `If-Range` never matches a weak tag, so a download that broke off starts anew.
+    pub fn weak_etags(self) -> Self {
+        self.with(|options| options.weak_etags = true)
     }
 
     /// The largest body that is stored, in bytes. 2 MiB unless set. A larger one is passed on as it comes.

@@ -9,7 +9,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use cache_engine::cache_core::{ErrorKind, Windows};
 use cache_engine::{Fill, Lookup, Policy, StoreOutcome};
-use cache_http::{Forward, Outcome, Validation, Validators, evaluate, not_modified_headers, validation};
+use cache_http::{Forward, Outcome, Validation, Validators, evaluate, validation};
 use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{Request, Response, StatusCode, response};
@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tower::ServiceExt;
 use tower_service::Service;
 
-use crate::answer::{answer, no_content};
+use crate::answer::{answer, headers_without_content};
 use crate::body::{PassingBody, Piece};
 use crate::collect::{Cause, Collector, Progress};
 use crate::control::Control;
@@ -236,6 +236,7 @@ impl<E> Load<E> {
             head,
             body,
             plan.lifetime,
+            self.options.weak_etags,
         )))
     }
 
@@ -245,6 +246,7 @@ impl<E> Load<E> {
         let mut report = Report::miss(self.forward)
             .stored(is_storable)
             .detail((!is_storable).then_some(OUTAGE));
+        let length = body.size_hint().exact();
         let mut response = Response::new(Body::new(body));
         *response.status_mut() = head.status;
         *response.version_mut() = head.version;
@@ -257,8 +259,9 @@ impl<E> Load<E> {
             if evaluate(&asked.method, &asked.headers, head.status, &validators, arrived) == Outcome::NotModified {
                 report = report.forward_status(head.status.as_u16());
                 *response.status_mut() = StatusCode::NOT_MODIFIED;
-                *response.headers_mut() = not_modified_headers(&head.headers);
-                *response.body_mut() = no_content();
+                let length = content_length(&head.headers).or(length);
+                *response.headers_mut() = headers_without_content(&head.headers, length);
+                *response.body_mut() = Body::empty();
             }
         }
         if !head.headers.contains_key(CACHE_CONTROL) {

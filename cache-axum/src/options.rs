@@ -36,6 +36,8 @@ pub(crate) struct Options {
     pub(crate) post: Option<usize>,
     pub(crate) client: ClientCaching,
     pub(crate) status_header: Option<HeaderName>,
+    /// Whether the tags are weak that the layer adds.
+    pub(crate) weak_etags: bool,
     pub(crate) name: CacheName,
     /// What `Cache-Status` says on a hit, up to the number of seconds.
     pub(crate) hit: Box<str>,

@@ -53,15 +53,16 @@ impl StoredResponse {
 
     /// Makes a handler's answer ready to be stored: without the fields of one connection, with `Date`, and where it
     /// has content, with `Content-Length` and an entity-tag of it unless the handler gave one.
-    pub(crate) fn prepare(policy: &Policy, head: &Parts, body: Bytes, lifetime: Lifetime) -> Self {
+    pub(crate) fn prepare(policy: &Policy, head: &Parts, body: Bytes, lifetime: Lifetime, weak_etag: bool) -> Self {
         let mut headers = head.headers.clone();
         prepare_for_store(policy, &mut headers, lifetime.response_time);
         if head.status.is_success() && head.status != StatusCode::NO_CONTENT {
             if !headers.contains_key(CONTENT_LENGTH) {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
             }
+            let mark: &[u8] = if weak_etag { b"W/" } else { b"" };
             if !headers.contains_key(ETAG)
-                && let Ok(tag) = HeaderValue::from_bytes(&ETag::of_content(&body).to_bytes())
+                && let Ok(tag) = HeaderValue::from_bytes(&[mark, &ETag::of_content(&body).to_bytes()].concat())
             {
                 headers.insert(ETAG, tag);
             }
