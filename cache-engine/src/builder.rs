@@ -10,11 +10,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::breaker::Breaker;
 use crate::core::{CallKeys, Core};
-use crate::epoch::Epochs;
 use crate::event::{Event, Events, Observer};
 use crate::fence::Fences;
 use crate::flight::Flights;
 use crate::store::Store;
+use crate::tagging::{Declared, Tagging};
 use crate::{Cache, Policy};
 
 /// Makes a [`Cache`]; see [`Cache::builder`].
@@ -33,6 +33,8 @@ pub struct CacheBuilder<C = Json> {
     breaker_failures: u32,
     breaker_pause: Duration,
     lease_time: Duration,
+    tag_namespaces: bool,
+    remember_tags: Duration,
     observers: Vec<Arc<dyn Observer>>,
 }
 
@@ -55,6 +57,8 @@ impl CacheBuilder {
             breaker_failures: 3,
             breaker_pause: Duration::from_secs(1),
             lease_time: Duration::from_secs(5),
+            tag_namespaces: false,
+            remember_tags: Duration::ZERO,
             observers: Vec::new(),
         }
     }
@@ -145,6 +149,8 @@ impl<C> CacheBuilder<C> {
             breaker_failures: self.breaker_failures,
             breaker_pause: self.breaker_pause,
             lease_time: self.lease_time,
+            tag_namespaces: self.tag_namespaces,
+            remember_tags: self.remember_tags,
             observers: self.observers,
         }
     }
@@ -197,6 +203,25 @@ impl<C> CacheBuilder<C> {
         self
     }
 
+    /// Whether namespaces are cleared by a tag that all of their entries carry, though the store could enumerate them.
+    /// Not unless set. [`Cache::clear`] then costs one record, whatever the number of entries, and
+    /// [`Cache::clear_soft`] can be used; each look-up reads two records more, in the same round trip, unless they are
+    /// [remembered](Self::remember_tags). Stores that cannot enumerate do so in any case.
+    ///
+    /// All caches on the same store and prefix must agree on this.
+    pub fn tag_namespaces(mut self, tag: bool) -> Self {
+        self.tag_namespaces = tag;
+        self
+    }
+
+    /// For how long this process remembers what the store says of a tag, and of a namespace that is cleared by one.
+    /// Not at all unless set: an entry with tags then costs a round trip more than one without. For up to this time, an
+    /// invalidation of a tag by another process may go unnoticed here; those of this process are noticed at once.
+    pub fn remember_tags(mut self, time: Duration) -> Self {
+        self.remember_tags = time;
+        self
+    }
+
     /// Tells `observer` of every [`Event`]. Can be called more than once.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observers.push(Arc::new(observer));
@@ -225,14 +250,17 @@ impl<C> CacheBuilder<C> {
             events.clone(),
         ));
         let namespace = Arc::new(self.prefix.namespace(&self.namespace));
+        let same_clock = self.clock.is_none();
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
+        let tagging = Tagging::new(&store, &clock, &self.prefix, self.tag_namespaces, self.remember_tags);
         Cache {
             core: Arc::new(Core {
                 prefix: self.prefix,
                 fences: Arc::new(Fences {
-                    epochs: Epochs::of(&store),
+                    tagging,
                     store,
-                    same_clock: self.clock.is_none(),
-                    clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
+                    same_clock,
+                    clock,
                     lease_time: self.lease_time,
                 }),
                 flights: Flights::default(),
@@ -243,6 +271,7 @@ impl<C> CacheBuilder<C> {
             }),
             namespace,
             policy: self.policy,
+            declared: Declared::default(),
             coder: Arc::new(self.coder),
         }
     }

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use cache_core::{Backend, Coder, Error, FunctionCall, Json, Key, KeyName, Namespace, Scope, SetOptions, Timestamp};
+use cache_core::{
+    Backend, Coder, Error, ErrorKind, FunctionCall, Json, Key, KeyName, Namespace, Scope, SetOptions, Timestamp,
+};
 
 use crate::builder::CacheBuilder;
 use crate::core::Core;
-use crate::epoch::Epochs;
 use crate::event::Event;
 use crate::into_key::IntoKey;
 use crate::policy::Policy;
 use crate::see::{Glimpse, Seen};
+use crate::tagging::Declared;
 
 /// A cache: one policy engine over a backend.
 ///
@@ -31,6 +33,8 @@ pub struct Cache<C = Json> {
     pub(crate) core: Arc<Core>,
     pub(crate) namespace: Arc<Namespace>,
     pub(crate) policy: Policy,
+    /// What entries that are stored through this handle depend on.
+    pub(crate) declared: Declared,
     pub(crate) coder: Arc<C>,
 }
 
@@ -88,7 +92,46 @@ impl<C> Cache<C> {
             core: Arc::clone(&self.core),
             namespace: Arc::clone(&self.namespace),
             policy: self.policy,
+            declared: self.declared.clone(),
             coder: Arc::new(coder),
+        }
+    }
+
+    /// A handle whose entries carry these tags, beside those of this handle: [`invalidate_tag`](Self::invalidate_tag)
+    /// invalidates them. Tags belong to the whole cache, whatever the namespace. Loads capture them before they begin,
+    /// so that an invalidation during the load is not missed.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::convert::Infallible;
+    /// use cache_engine::Cache;
+    /// use cache_memory::MemoryBackend;
+    ///
+    /// let cache = Cache::builder(MemoryBackend::default()).build();
+    /// let profile = cache.with_namespace("profiles").with_tags(["user:42"]);
+    /// profile.get_or_load("42", || async { Ok::<_, Infallible>("Ada".to_owned()) }).await?;
+    ///
+    /// cache.invalidate_tag("user:42").await?;
+    /// assert!(profile.get::<String>("42").await?.is_none());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_tags<N: AsRef<str>>(&self, tags: impl IntoIterator<Item = N>) -> Self {
+        Self {
+            declared: self.declared.with(tags),
+            ..self.clone()
+        }
+    }
+
+    /// A handle whose loads may get tags of which nobody knew before they were over, by
+    /// [`Fill::add_late_tags`](crate::Fill::add_late_tags). That costs them one more record to read when they begin.
+    #[must_use]
+    pub fn with_late_tags(&self, late: bool) -> Self {
+        let mut declared = self.declared.clone();
+        declared.late = late;
+        Self {
+            declared,
+            ..self.clone()
         }
     }
 
@@ -180,6 +223,69 @@ impl<C> Cache<C> {
         self.delete(key).await.map(drop)
     }
 
+    /// As [`invalidate`](Self::invalidate), and keeps the value for
+    /// [`stale_while_revalidate`](Policy::stale_while_revalidate) and [`stale_if_error`](Policy::stale_if_error): it is
+    /// no longer fresh, and both of its windows begin now. A value without such windows is removed.
+    ///
+    /// # Errors
+    /// The store could not be asked, so the value may still be found fresh.
+    pub async fn invalidate_soft<K: IntoKey>(&self, key: K) -> Result<(), Error> {
+        let key = key.into_key(&self.namespace);
+        let key = key.borrow();
+        let result = self.core.fences.soften(key).await;
+        self.core.flights.detach(key);
+        result?;
+        self.core.events.emit(&Event::Invalidated { key });
+        Ok(())
+    }
+
+    /// Invalidates every entry that carries `tag`, in whatever namespace of this cache, as
+    /// [`invalidate`](Self::invalidate) does for one key: at the cost of two small writes, however many there are.
+    ///
+    /// # Errors
+    /// The store could not be asked, so values may still be found.
+    pub async fn invalidate_tag(&self, tag: impl AsRef<str>) -> Result<(), Error> {
+        self.invalidate_tags([tag]).await
+    }
+
+    /// As [`invalidate_tag`](Self::invalidate_tag), for several tags at once.
+    ///
+    /// # Errors
+    /// As [`invalidate_tag`](Self::invalidate_tag); any of the tags may have been invalidated.
+    pub async fn invalidate_tags<N: AsRef<str>>(&self, tags: impl IntoIterator<Item = N>) -> Result<(), Error> {
+        self.end_tags(tags, false).await
+    }
+
+    /// As [`invalidate_tag`](Self::invalidate_tag), and keeps the values for
+    /// [`stale_while_revalidate`](Policy::stale_while_revalidate) and [`stale_if_error`](Policy::stale_if_error), as
+    /// [`invalidate_soft`](Self::invalidate_soft) does. The windows are counted from now by this machine's clock.
+    ///
+    /// # Errors
+    /// As [`invalidate_tag`](Self::invalidate_tag).
+    pub async fn invalidate_tag_soft(&self, tag: impl AsRef<str>) -> Result<(), Error> {
+        self.invalidate_tags_soft([tag]).await
+    }
+
+    /// As [`invalidate_tag_soft`](Self::invalidate_tag_soft), for several tags at once.
+    ///
+    /// # Errors
+    /// As [`invalidate_tags`](Self::invalidate_tags).
+    pub async fn invalidate_tags_soft<N: AsRef<str>>(&self, tags: impl IntoIterator<Item = N>) -> Result<(), Error> {
+        self.end_tags(tags, true).await
+    }
+
+    async fn end_tags<N: AsRef<str>>(&self, tags: impl IntoIterator<Item = N>, soft: bool) -> Result<(), Error> {
+        let tags: Vec<N> = tags.into_iter().collect();
+        self.core.fences.tagging.invalidate(tags.iter(), soft).await?;
+        for tag in &tags {
+            self.core.events.emit(&Event::TagInvalidated {
+                tag: tag.as_ref(),
+                soft,
+            });
+        }
+        Ok(())
+    }
+
     /// Clears the namespace `name`: after this has returned, nobody finds a value of it, nor one whose load began
     /// before. Loads that are under way are fenced, as by [`invalidate`](Self::invalidate).
     ///
@@ -191,8 +297,18 @@ impl<C> Cache<C> {
     /// Something failed, and some values may still be found.
     pub async fn clear(&self, name: &str) -> Result<Option<u64>, Error> {
         let namespace = self.core.prefix.namespace(name);
-        self.clear_scope(&namespace.scope(), || Epochs::of_namespace(&namespace))
-            .await
+        self.clear_scope(&namespace.scope(), Some(&namespace)).await
+    }
+
+    /// As [`clear`](Self::clear), and keeps the values for
+    /// [`stale_while_revalidate`](Policy::stale_while_revalidate) and [`stale_if_error`](Policy::stale_if_error).
+    ///
+    /// # Errors
+    /// [`Rejected`](cache_core::ErrorKind::Rejected) unless namespaces are cleared by a tag; see
+    /// [`CacheBuilder::tag_namespaces`]. Otherwise as [`clear`](Self::clear).
+    pub async fn clear_soft(&self, name: &str) -> Result<(), Error> {
+        let namespace = self.core.prefix.namespace(name);
+        self.soften_scope(&namespace.scope(), Some(&namespace)).await
     }
 
     /// Clears every namespace below the cache's prefix.
@@ -201,13 +317,42 @@ impl<C> Cache<C> {
     /// As [`clear`](Self::clear).
     pub async fn clear_all(&self) -> Result<Option<u64>, Error> {
         let prefix = &self.core.prefix;
-        self.clear_scope(&prefix.scope(), || Epochs::of_prefix(prefix)).await
+        self.clear_scope(&prefix.scope(), None).await
     }
 
-    async fn clear_scope(&self, scope: &Scope, epoch: impl FnOnce() -> Key) -> Result<Option<u64>, Error> {
-        let result = match &self.core.fences.epochs {
-            None => self.core.fences.store.clear(scope).await.map(Some),
-            Some(epochs) => epochs.end(&epoch(), self.now()).await.map(|()| None),
+    /// As [`clear_soft`](Self::clear_soft), for every namespace below the cache's prefix.
+    ///
+    /// # Errors
+    /// As [`clear_soft`](Self::clear_soft).
+    pub async fn clear_all_soft(&self) -> Result<(), Error> {
+        self.soften_scope(&self.core.prefix.scope(), None).await
+    }
+
+    async fn soften_scope(&self, scope: &Scope, namespace: Option<&Namespace>) -> Result<(), Error> {
+        let tagging = &self.core.fences.tagging;
+        if !tagging.clears_by_epoch() {
+            let message = format!(
+                "{:?} cannot be cleared softly, since the store enumerates its records to clear them: build the cache \
+                 with `.tag_namespaces(true)`",
+                scope.as_str()
+            );
+            return Err(Error::new(ErrorKind::Rejected, message).with_operation("clear"));
+        }
+        let result = tagging.end_epoch(namespace, true).await;
+        self.core.flights.detach_scope(scope);
+        result?;
+        self.core.events.emit(&Event::Cleared { scope });
+        Ok(())
+    }
+
+    async fn clear_scope(&self, scope: &Scope, namespace: Option<&Namespace>) -> Result<Option<u64>, Error> {
+        let tagging = &self.core.fences.tagging;
+        let result = if tagging.clears_by_epoch() {
+            tagging.end_epoch(namespace, false).await.map(|()| None)
+        } else {
+            let removed = self.core.fences.store.clear(scope).await;
+            tagging.forget(scope);
+            removed.map(Some)
         };
         self.core.flights.detach_scope(scope);
         let removed = result?;
@@ -285,6 +430,9 @@ impl<C> Cache<C> {
     ///
     /// A load of the key that is under way is fenced: its value does not replace this one.
     ///
+    /// The [tags](Self::with_tags) of this handle are captured now. If the value was read a while ago, and one of them
+    /// may have been invalidated since, use [`refresh`](Self::refresh), which captures them before it reads.
+    ///
     /// # Errors
     /// The store could not be asked, or refused; or the value has no encoding.
     pub async fn set<T>(&self, key: impl IntoKey, value: T) -> Result<(), Error>
@@ -310,11 +458,11 @@ impl<C> Cache<C> {
         let key = key.into_key(&self.namespace);
         let key = key.borrow();
         let windows = self.policy.windows();
-        let tags = self.core.fences.capture(key).await?;
+        let captured = self.core.fences.capture(key, &self.declared, None).await?;
         let value = self
             .core
             .fences
-            .writer(&tags)
+            .writer(&captured.tags)
             .value(key, &value, &*self.coder, windows)?;
         let result = self
             .core
@@ -336,6 +484,7 @@ impl<C> Clone for Cache<C> {
             core: Arc::clone(&self.core),
             namespace: Arc::clone(&self.namespace),
             policy: self.policy,
+            declared: self.declared.clone(),
             coder: Arc::clone(&self.coder),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::{
-    Coder, EntryKind, Envelope, Error, ErrorKind, Key, Record, SharedValue, Tags, Timestamp, Value, Windows,
+    Coder, EntryKind, Envelope, Error, ErrorKind, Key, Record, SharedValue, Tags, Timestamp, Ttl, Value, Windows,
 };
 
 /// A value that was found, and how old it is.
@@ -49,6 +49,15 @@ impl<T> Found<T> {
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Duration {
         now.saturating_since(self.created)
+    }
+
+    /// As after a soft invalidation at `since`: no longer fresh, and otherwise of use from then on as it would have
+    /// been from the end of its freshness.
+    pub(crate) fn softened(mut self, since: Timestamp, now: Timestamp) -> Self {
+        // Clocks may differ, and whatever they say, it is not fresh now.
+        let until = since.min(now).saturating_since(self.created);
+        self.windows.fresh = Some(self.windows.fresh.map_or(until, |fresh| fresh.min(until)));
+        self
     }
 
     pub(crate) fn freshness(&self, now: Timestamp) -> Freshness {
@@ -245,6 +254,10 @@ where
     let ObjectContent::Value(value) = &object.content else {
         return None;
     };
+    if !object.tags.is_empty() {
+        // Whether they have changed is for the caller to find out.
+        return None;
+    }
     let Windows {
         fresh,
         stale_while_revalidate,
@@ -261,6 +274,59 @@ where
         Arc::clone(value).downcast().ok()
     } else {
         None
+    }
+}
+
+/// What an entry depends on; `None` if the record is of no use.
+pub(crate) fn tags(record: &Record, key: &Key) -> Option<Tags> {
+    match &record.value {
+        Value::Shared(shared) => Some(shared.object().downcast_ref::<Object>()?.tags.clone()),
+        Value::Bytes(bytes) => Some(Envelope::decode(bytes, key).ok()?.tags),
+    }
+}
+
+/// The entry of a value as it is after a soft invalidation of its key: not fresh at any time, by whatever clock, and
+/// otherwise of use from now on as it would have been from the end of its freshness. `None` if it is then of no use.
+pub(crate) fn softened(record: &Record, key: &Key, now: Timestamp) -> Option<(Value, Ttl)> {
+    let soften = |windows: &mut Windows, created: Timestamp| {
+        let windows_left = windows.stale_while_revalidate.max(windows.stale_if_error);
+        let left = Ttl::from(
+            record
+                .remaining
+                .map_or(windows_left, |remaining| remaining.min(windows_left)),
+        );
+        // Both windows are counted from the end of freshness, which is now the creation.
+        let age = now.saturating_since(created);
+        windows.fresh = Some(Duration::ZERO);
+        for window in [&mut windows.stale_while_revalidate, &mut windows.stale_if_error] {
+            if !window.is_zero() {
+                *window = window.saturating_add(age);
+            }
+        }
+        (!windows_left.is_zero()).then_some(left)
+    };
+    match &record.value {
+        Value::Shared(shared) => {
+            let object = shared.object().downcast_ref::<Object>()?;
+            let ObjectContent::Value(value) = &object.content else {
+                return None;
+            };
+            let mut windows = object.windows;
+            let left = soften(&mut windows, object.created)?;
+            let object = Object {
+                key: object.key.clone(),
+                content: ObjectContent::Value(Arc::clone(value)),
+                created: object.created,
+                windows,
+                tags: object.tags.clone(),
+            };
+            Some((Value::Shared(SharedValue::new(Arc::new(object), shared.weight())), left))
+        }
+        Value::Bytes(bytes) => {
+            let mut envelope = Envelope::decode(bytes, key).ok()?;
+            let left = soften(&mut envelope.windows, envelope.created).filter(|_| envelope.kind == EntryKind::Value)?;
+            Some((Value::Bytes(envelope.encode(key).ok()?), left))
+        }
     }
 }
 

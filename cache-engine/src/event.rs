@@ -106,6 +106,13 @@ pub enum Event<'a> {
         /// The key.
         key: &'a Key,
     },
+    /// A tag was invalidated.
+    TagInvalidated {
+        /// The tag.
+        tag: &'a str,
+        /// What carries it may still be used while it is stale.
+        soft: bool,
+    },
     /// A namespace, or everything below the prefix, was cleared.
     Cleared {
         /// What was cleared.
@@ -148,6 +155,7 @@ impl Event<'_> {
             Self::LeaseLost { .. } => "lease_lost",
             Self::Evicted { .. } => "evicted",
             Self::Invalidated { .. } => "invalidated",
+            Self::TagInvalidated { .. } => "tag_invalidated",
             Self::Cleared { .. } => "cleared",
         }
     }
@@ -172,7 +180,7 @@ impl Event<'_> {
             | Self::Evicted { key }
             | Self::Invalidated { key } => Some(key),
             Self::StoreFailed { key, .. } => *key,
-            Self::BreakerOpened | Self::BreakerClosed | Self::Cleared { .. } => None,
+            Self::BreakerOpened | Self::BreakerClosed | Self::TagInvalidated { .. } | Self::Cleared { .. } => None,
         }
     }
 

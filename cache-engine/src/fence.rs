@@ -7,9 +7,9 @@ use futures_util::FutureExt;
 
 use cache_core::{Clock, Error, Key, SetOptions, SetOutcome, Tags, Timestamp, Value, Version, Windows};
 
-use crate::entry::Writer;
-use crate::epoch::Epochs;
+use crate::entry::{self, Writer};
 use crate::store::Store;
+use crate::tagging::{Captured, Declared, Tagging, Verdict};
 
 /// What a fill is conditional on. It begins before the load, and an invalidation in between ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,17 @@ pub(crate) enum Fence {
     Lease(Version),
     /// There is a record, and a lease beside it.
     Record { record: Version, lease: Version },
+    /// Somebody else's lease, which is not waited for. Whoever is the first to fill it takes it down.
+    Others(Version),
+}
+
+impl Fence {
+    /// The version that the fill is conditional on.
+    fn version(self) -> Version {
+        match self {
+            Self::Lease(version) | Self::Record { record: version, .. } | Self::Others(version) => version,
+        }
+    }
 }
 
 /// What the load is to replace.
@@ -47,8 +58,7 @@ pub(crate) struct Fences {
     pub(crate) clock: Arc<dyn Clock>,
     /// The clock is the one that stores use too unless they are told otherwise.
     pub(crate) same_clock: bool,
-    /// How namespaces are cleared, if the store cannot do it.
-    pub(crate) epochs: Option<Epochs>,
+    pub(crate) tagging: Tagging,
     /// How long a lease lasts unless it is renewed.
     pub(crate) lease_time: Duration,
 }
@@ -67,35 +77,45 @@ impl Fences {
     }
 
     /// What an entry under `key` whose load begins now depends on.
-    pub(crate) async fn capture(&self, key: &Key) -> Result<Tags, Error> {
-        match &self.epochs {
-            Some(epochs) => epochs.capture(&key.namespace(), self.now()).await,
-            None => Ok(Tags::default()),
-        }
+    pub(crate) async fn capture(
+        &self,
+        key: &Key,
+        declared: &Declared,
+        of_stale: Option<&Tags>,
+    ) -> Result<Captured, Error> {
+        self.tagging.capture(&key.namespace(), declared, of_stale).await
     }
 
     /// Whether what was captured for `key` has not changed since. If that cannot be found out, it counts as changed.
     pub(crate) async fn still_current(&self, key: &Key, tags: &Tags) -> bool {
-        match &self.epochs {
-            Some(epochs) => epochs.still_current(&key.namespace(), tags).await,
-            None => true,
-        }
+        self.tagging.still_current(&key.namespace(), tags).await
+    }
+
+    /// Whether a stale copy with `tags` may still be used. If that cannot be found out, it may not.
+    pub(crate) async fn still_usable(&self, key: &Key, tags: &Tags) -> bool {
+        !self.tagging.concerns(tags) || self.tagging.still_usable(&key.namespace(), tags).await
     }
 
     /// Puts up a fence, unless somebody else has one up or the basis is gone; then it is `None`. With it comes what an
     /// entry whose load begins now depends on.
     ///
     /// If the future is dropped, a lease that was written all the same is taken back in the background.
-    pub(crate) async fn put_up(self: &Arc<Self>, key: &Key, basis: Basis) -> Result<Option<(Fence, Tags)>, Error> {
+    pub(crate) async fn put_up(
+        self: &Arc<Self>,
+        key: &Key,
+        basis: Basis,
+        declared: &Declared,
+        of_stale: Option<&Tags>,
+    ) -> Result<Option<(Fence, Captured)>, Error> {
         if self.store.is_local() {
             // Never waits, so it is never dropped half-way.
-            return self.try_put_up(key, basis).await;
+            return self.try_put_up(key, basis, declared, of_stale).await;
         }
         let (send, receive) = tokio::sync::oneshot::channel();
         let (received, abandoned) = tokio::sync::oneshot::channel();
-        let (fences, key) = (Arc::clone(self), key.clone());
+        let (fences, key, declared, of_stale) = (Arc::clone(self), key.clone(), declared.clone(), of_stale.cloned());
         tokio::spawn(async move {
-            let result = fences.try_put_up(&key, basis).await;
+            let result = fences.try_put_up(&key, basis, &declared, of_stale.as_ref()).await;
             let fence = result.as_ref().ok().and_then(Option::as_ref).map(|(fence, _)| *fence);
             let _ = send.send(result);
             if let (Some(fence), Err(_)) = (fence, abandoned.await) {
@@ -107,11 +127,17 @@ impl Fences {
         result
     }
 
-    async fn try_put_up(self: &Arc<Self>, key: &Key, basis: Basis) -> Result<Option<(Fence, Tags)>, Error> {
-        // Before the lease, which carries them too: so clearing puts the lease out of use as well.
-        let tags = self.capture(key).await?;
-        let fence = self.try_lease(key, basis, &tags).await?;
-        Ok(fence.map(|fence| (fence, tags)))
+    async fn try_put_up(
+        self: &Arc<Self>,
+        key: &Key,
+        basis: Basis,
+        declared: &Declared,
+        of_stale: Option<&Tags>,
+    ) -> Result<Option<(Fence, Captured)>, Error> {
+        // Before the lease, which carries them too: so an invalidation puts the lease out of use as well.
+        let captured = self.capture(key, declared, of_stale).await?;
+        let fence = self.try_lease(key, basis, &captured.tags).await?;
+        Ok(fence.map(|fence| (fence, captured)))
     }
 
     async fn try_lease(self: &Arc<Self>, key: &Key, basis: Basis, tags: &Tags) -> Result<Option<Fence>, Error> {
@@ -127,7 +153,13 @@ impl Fences {
             }
             Basis::Record(record) => {
                 let beside = key.reserved(LEASE);
-                let outcome = self.set_lease(&beside, options.if_absent(), tags).await?;
+                let mut outcome = self.set_lease(&beside, options.if_absent(), tags).await?;
+                if outcome == SetOutcome::Refused
+                    && !tags.is_empty()
+                    && let Some(outdated) = self.outdated_lease(key, &beside).await?
+                {
+                    outcome = self.set_lease(&beside, options.if_version(outdated), tags).await?;
+                }
                 let Some(lease) = outcome.version() else {
                     return Ok(None);
                 };
@@ -143,6 +175,18 @@ impl Fences {
         }
     }
 
+    /// The lease beside a record, if it is of a load that an invalidation of its tags has overtaken.
+    async fn outdated_lease(&self, key: &Key, beside: &Key) -> Result<Option<Version>, Error> {
+        let Some(record) = self.store.get(beside).await? else {
+            return Ok(None);
+        };
+        let current = match entry::tags(&record, beside) {
+            Some(tags) => self.tagging.judge_now(&key.namespace(), &tags).await? == Verdict::Current,
+            None => false,
+        };
+        Ok((!current).then_some(record.version))
+    }
+
     /// Extends the lease by its full time. `None` if the fence no longer stands.
     pub(crate) async fn renew(&self, key: &Key, fence: Fence, tags: &Tags) -> Result<Option<Fence>, Error> {
         let options = SetOptions::new(self.lease_time);
@@ -156,6 +200,8 @@ impl Fences {
                 let outcome = self.set_lease(&beside, options.if_version(lease), tags).await?;
                 Ok(outcome.version().map(|lease| Fence::Record { record, lease }))
             }
+            // Whether it still stands is found out by the fill.
+            Fence::Others(_) => Ok(Some(fence)),
         }
     }
 
@@ -167,7 +213,7 @@ impl Fences {
         value: Value,
         windows: &Windows,
     ) -> Result<Filled, Error> {
-        let (Fence::Lease(version) | Fence::Record { record: version, .. }) = fence;
+        let version = fence.version();
         let options = SetOptions::new(windows.total()).if_version(version);
         let outcome = self.store.set(key, value, options).await?;
         if let Fence::Record { lease, .. } = fence {
@@ -189,14 +235,38 @@ impl Fences {
                 self.release_beside(key, lease);
                 stood
             }
+            Fence::Others(_) => self.stands(key, fence).await.unwrap_or(false),
         }
     }
 
     /// Whether nothing came in between so far.
     pub(crate) async fn stands(&self, key: &Key, fence: Fence) -> Result<bool, Error> {
-        let (Fence::Lease(version) | Fence::Record { record: version, .. }) = fence;
-        let record = self.store.get(key).await?;
-        Ok(record.is_some_and(|record| record.version == version))
+        Ok(self.store.version(key).await? == Some(fence.version()))
+    }
+
+    /// Invalidates `key` softly: its value is kept, but no longer fresh. A load that is under way is fenced.
+    pub(crate) async fn soften(self: &Arc<Self>, key: &Key) -> Result<(), Error> {
+        loop {
+            let Some(record) = self.store.get(key).await? else {
+                return Ok(());
+            };
+            let done = match entry::softened(&record, key, self.now()) {
+                Some((value, left)) => {
+                    let options = SetOptions::new(left).if_version(record.version);
+                    let softened = matches!(self.store.set(key, value, options).await?, SetOutcome::Stored(_));
+                    if softened {
+                        // So that the next refresh need not wait for the one that is fenced now.
+                        self.store.delete(&key.reserved(LEASE)).await?;
+                    }
+                    softened
+                }
+                None => self.store.delete_if(key, record.version).await?,
+            };
+            if done {
+                return Ok(());
+            }
+            // It was written just now, perhaps by a load that began before: seen, and done again.
+        }
     }
 
     /// Releases the lease beside a record in the background, since nobody who looks up the key waits for that.

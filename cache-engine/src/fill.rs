@@ -9,15 +9,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Coder, Error, ErrorKind, Key, Tags, Value, Windows};
+use cache_core::{Coder, Error, ErrorKind, Key, Value, Version, Windows};
 use tokio::time::Instant;
 
 use crate::core::Core;
-use crate::entry::{Found, Freshness};
+use crate::entry::{Found, Freshness, Writer};
 use crate::event::{Event, LoadFailure};
-use crate::fence::{Fence, Filled, Renewal};
+use crate::fence::{Basis, Fence, Filled, Renewal};
 use crate::flight::{FlightId, Landing, Lead};
 use crate::load_error::LoadError;
+use crate::tagger::{Fault, Tagger};
+use crate::tagging::{self, Captured, Declared};
 
 /// What a flight lands with, when it is to be shared.
 pub(crate) type Outcome<T, E> = Result<Option<Found<T>>, LoadError<E>>;
@@ -36,7 +38,9 @@ pub struct Fill<T, E = Infallible> {
     lead: Option<Lead>,
     fence: Option<Fence>,
     /// What the value depends on, as it was before the load began.
-    tags: Tags,
+    captured: Captured,
+    /// Adds to it.
+    tagger: Tagger,
     /// The renewal of the fence that is under way. Until it has ended, nobody knows which version the lease has.
     renewal: Option<Renewal>,
     stale: Option<Found<T>>,
@@ -75,11 +79,12 @@ impl StoreOutcome {
 impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     pub(crate) fn new(core: Arc<Core>, key: Key, lead: Lead, stale: Option<Found<T>>) -> Self {
         Self {
+            tagger: Tagger::new(&core.fences),
             core,
             key,
             lead: Some(lead),
             fence: None,
-            tags: Tags::default(),
+            captured: Captured::default(),
             renewal: None,
             stale,
             begun: Instant::now(),
@@ -90,9 +95,54 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Sets the fence that the fill is conditional on, and what the value depends on. Without them the value is not
     /// stored.
-    pub(crate) fn arm(&mut self, (fence, tags): (Fence, Tags)) {
+    pub(crate) fn arm(&mut self, (fence, captured): (Fence, Captured)) {
         self.fence = Some(fence);
-        self.tags = tags;
+        self.captured = captured;
+    }
+
+    /// Puts up the fence of the load. Without a store it is loaded without one. False if somebody else has one up, or
+    /// the basis is gone.
+    pub(crate) async fn put_up_fence(&mut self, basis: Basis, declared: &Declared) -> bool {
+        let of_stale = self.stale.as_ref().map(|stale| &stale.tags);
+        match self.core.fences.put_up(&self.key, basis, declared, of_stale).await {
+            Ok(None) => false,
+            Ok(Some(armour)) => {
+                self.arm(armour);
+                true
+            }
+            Err(_) => true,
+        }
+    }
+
+    /// Loads in spite of somebody else's lease: whoever of the two is first stores its value.
+    pub(crate) async fn load_beside(&mut self, lease: Version, declared: &Declared) {
+        let of_stale = self.stale.as_ref().map(|stale| &stale.tags);
+        if let Ok(captured) = self.core.fences.capture(&self.key, declared, of_stale).await {
+            self.arm((Fence::Others(lease), captured));
+        }
+    }
+
+    /// Adds tags to the value while it is loaded.
+    #[must_use]
+    pub fn tagger(&self) -> &Tagger {
+        &self.tagger
+    }
+
+    /// Adds tags of which nobody knew before the value was loaded. For that, the look-up must have been made through a
+    /// handle [`with_late_tags`](crate::Cache::with_late_tags). If any tag of the cache was invalidated during the
+    /// load, the value is not stored, since these may have been among them.
+    pub async fn add_late_tags<N: AsRef<str>>(&mut self, tags: impl IntoIterator<Item = N>) {
+        self.tagger.add_late(tags, &self.captured).await;
+    }
+
+    /// Says that the value to be stored is the [stale](Self::stale) one, found to be still good, or made from it: it
+    /// depends on all that the stale one depended on.
+    pub fn keep_tags_of_stale(&mut self) {
+        match self.captured.of_stale() {
+            Ok(tags) => self.captured.tags = tags,
+            // The list is too long to be stored.
+            Err(_) => self.fence = None,
+        }
     }
 
     pub(crate) fn set_stale(&mut self, stale: Option<Found<T>>) {
@@ -100,11 +150,12 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     }
 
     /// Takes over the fence that a predecessor held, if it still stands.
-    pub(crate) async fn inherit(&mut self) -> bool {
+    pub(crate) async fn inherit(&mut self, declared: &Declared) -> bool {
         self.fence = self.lead.as_mut().and_then(Lead::take_fence);
         let Some(fence) = self.fence else { return false };
-        match self.core.fences.capture(&self.key).await {
-            Ok(tags) => self.tags = tags,
+        let of_stale = self.stale.as_ref().map(|stale| &stale.tags);
+        match self.core.fences.capture(&self.key, declared, of_stale).await {
+            Ok(captured) => self.captured = captured,
             Err(_) => {
                 self.fence = None;
                 self.core.release(self.key.clone(), fence, None);
@@ -112,7 +163,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             }
         }
         let stands = match (self.renew().await, fence) {
-            (Ok(true), Fence::Lease(_)) => true,
+            (Ok(true), Fence::Lease(_) | Fence::Others(_)) => true,
             (Ok(true), Fence::Record { .. }) => {
                 // The record may have been replaced without a change to the lease beside it.
                 let stands = self.core.fences.stands(&self.key, fence).await.unwrap_or(false);
@@ -134,10 +185,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     async fn renew(&mut self) -> Result<bool, Error> {
         let Some(fence) = self.fence else { return Ok(true) };
         let renewed = if self.core.fences.store.is_local() {
-            self.core.fences.renew(&self.key, fence, &self.tags).await
+            self.core.fences.renew(&self.key, fence, &self.captured.tags).await
         } else {
             let renewal = self.renewal.get_or_insert_with(|| {
-                let (fences, key, tags) = (Arc::clone(&self.core.fences), self.key.clone(), self.tags.clone());
+                let (fences, key) = (Arc::clone(&self.core.fences), self.key.clone());
+                let tags = self.captured.tags.clone();
                 self.core
                     .tasks
                     .spawn(async move { fences.renew(&key, fence, &tags).await })
@@ -224,28 +276,42 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// the meantime, they look again.
     pub async fn store<C: Coder<T>>(mut self, value: Arc<T>, coder: &C, windows: Windows) -> StoreOutcome {
         self.note_loaded();
+        let settled = self.settle_tags();
         let found = Found {
             value,
             created: self.core.fences.now(),
             windows,
-            tags: self.tags.clone(),
+            tags: self.captured.tags.clone(),
         };
-        let encoded = self
-            .core
-            .fences
-            .writer(&self.tags)
-            .value(&self.key, &found.value, coder, windows);
+        let encoded = self.encoded(settled, |writer, key| writer.value(key, &found.value, coder, windows));
         self.land(Ok(Some(found)), encoded, &windows).await
     }
 
+    /// Adds the tags of the tagger to those that the entry carries.
+    fn settle_tags(&mut self) -> Result<(), Fault> {
+        let added = self.tagger.added()?;
+        self.captured.tags = tagging::union(&self.captured.tags, &added).map_err(Fault::Failed)?;
+        Ok(())
+    }
+
+    fn encoded(
+        &self,
+        settled: Result<(), Fault>,
+        encode: impl FnOnce(Writer<'_>, &Key) -> Result<Value, Error>,
+    ) -> Result<Value, Fault> {
+        settled?;
+        encode(self.core.fences.writer(&self.captured.tags), &self.key).map_err(Fault::Failed)
+    }
+
     /// Stores that there is no value.
-    pub(crate) async fn store_absent(self, windows: Windows) -> StoreOutcome {
-        let encoded = self.core.fences.writer(&self.tags).absent(&self.key, windows);
+    pub(crate) async fn store_absent(mut self, windows: Windows) -> StoreOutcome {
+        let settled = self.settle_tags();
+        let encoded = self.encoded(settled, |writer, key| writer.absent(key, windows));
         self.land(Ok(None), encoded, &windows).await
     }
 
     /// Stores that the load failed.
-    pub(crate) async fn store_failure(self, error: LoadError<E>, windows: Windows) -> StoreOutcome {
+    pub(crate) async fn store_failure(mut self, error: LoadError<E>, windows: Windows) -> StoreOutcome {
         let (object, message): (Arc<dyn Any + Send + Sync>, &str) = match &error {
             LoadError::Failed(error) => (Arc::clone(error) as _, std::any::type_name::<E>()),
             LoadError::Panicked(message) => (Arc::new(NotKept), message),
@@ -255,15 +321,12 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 return StoreOutcome::Unavailable;
             }
         };
-        let encoded = self
-            .core
-            .fences
-            .writer(&self.tags)
-            .failure(&self.key, &object, message, windows);
+        let settled = self.settle_tags();
+        let encoded = self.encoded(settled, |writer, key| writer.failure(key, &object, message, windows));
         self.land(Err(error), encoded, &windows).await
     }
 
-    async fn land(mut self, outcome: Outcome<T, E>, encoded: Result<Value, Error>, windows: &Windows) -> StoreOutcome {
+    async fn land(mut self, outcome: Outcome<T, E>, encoded: Result<Value, Fault>, windows: &Windows) -> StoreOutcome {
         if let Err(error) = self.settle().await {
             // The store does not answer, so there is no use in asking once more.
             self.fence = None;
@@ -274,10 +337,15 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             self.finish(Landing::Shared(Arc::new(outcome)));
             return StoreOutcome::Unavailable;
         };
-        let encoded = encoded.and_then(|value| self.within_limits(value));
+        let encoded = encoded.and_then(|value| self.within_limits(value).map_err(Fault::Failed));
         let value = match encoded {
             Ok(value) => value,
-            Err(error) => {
+            Err(Fault::Fenced) => {
+                self.core.events.emit(&Event::Fenced { key: &self.key });
+                self.share(outcome).await;
+                return StoreOutcome::Fenced;
+            }
+            Err(Fault::Failed(error)) => {
                 let event = Event::StoreFailed {
                     operation: "set",
                     key: Some(&self.key),
@@ -371,7 +439,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     async fn is_current(&self) -> bool {
         // Whoever joins from now on is not given the value, so with nobody waiting there is nobody to be protected.
         let anybody_waits = || self.lead.as_ref().is_some_and(Lead::is_waited_for);
-        self.tags.is_empty() || !anybody_waits() || self.core.fences.still_current(&self.key, &self.tags).await
+        let Ok(added) = self.tagger.added() else { return false };
+        let Ok(tags) = tagging::union(&self.captured.tags, &added) else {
+            return false;
+        };
+        tags.is_empty() || !anybody_waits() || self.core.fences.still_current(&self.key, &tags).await
     }
 
     /// Tells each who waits to go on alone: the result is for nobody but the caller, or there is none.
@@ -408,12 +480,12 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
         let stands = match self.fence {
             Some(fence @ Fence::Record { .. }) => self.core.fences.stands(&self.key, fence).await.unwrap_or(false),
-            Some(Fence::Lease(_)) => false,
+            Some(Fence::Lease(_) | Fence::Others(_)) => false,
             // The store is out of reach. What was invalidated in this process is found out when the flight lands.
             None => true,
         };
-        let current = stands && (stale.tags.is_empty() || self.core.fences.still_current(&self.key, &stale.tags).await);
-        current.then(|| stale.clone())
+        let usable = stands && self.core.fences.still_usable(&self.key, &stale.tags).await;
+        usable.then(|| stale.clone())
     }
 
     /// Gives `value` to those who wait, and does not store it.

@@ -17,6 +17,7 @@ use crate::load::{Load, Loaded};
 use crate::load_error::LoadError;
 use crate::pilot::{Ask, Flown, Prepared, Take};
 use crate::see::{Glimpse, Seen};
+use crate::tagger::Tagger;
 
 impl<C: Send + Sync + 'static> Cache<C> {
     /// The value of a key; `load` brings it if there is none.
@@ -361,7 +362,7 @@ where
     F: FnOnce(Load<T>) -> Fut,
     Fut: Future<Output = Result<Loaded<T>, E>>,
 {
-    match load(Load::new(key.clone(), None)).await {
+    match load(Load::new(key.clone(), None, Tagger::default())).await {
         Ok(loaded) => Ok(loaded.value.map(Found::unkept)),
         Err(error) => Err(LoadError::Failed(Arc::new(error))),
     }

@@ -86,7 +86,6 @@ mod chain;
 mod core;
 mod default_cache;
 mod entry;
-mod epoch;
 mod event;
 mod fence;
 mod fill;
@@ -103,6 +102,8 @@ mod pilot;
 mod policy;
 mod see;
 mod store;
+mod tagger;
+mod tagging;
 
 pub use cache_core;
 #[cfg(feature = "macros")]
@@ -125,6 +126,7 @@ pub use self::load::{Load, Loaded, Stale};
 pub use self::load_error::LoadError;
 pub use self::lookup::{Lookup, Refresh};
 pub use self::policy::Policy;
+pub use self::tagger::Tagger;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

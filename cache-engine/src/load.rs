@@ -1,22 +1,40 @@
 //! What a loader is told, and what it answers.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::Key;
 
-use crate::Policy;
+use crate::{Policy, Tagger};
 
 /// What a loader is told about its load.
 #[derive(Debug)]
 pub struct Load<T> {
     key: Key,
     stale: Option<Arc<T>>,
+    tagger: Tagger,
 }
 
 impl<T> Load<T> {
-    pub(crate) fn new(key: Key, stale: Option<Arc<T>>) -> Self {
-        Self { key, stale }
+    pub(crate) fn new(key: Key, stale: Option<Arc<T>>, tagger: Tagger) -> Self {
+        Self { key, stale, tagger }
+    }
+
+    /// Captures `tags`, and then does `read`, which reads the data that they cover; see [`Tagger::tagged`].
+    pub async fn tagged<N, R, Fut>(&self, tags: impl IntoIterator<Item = N>, read: R) -> Fut::Output
+    where
+        N: AsRef<str>,
+        R: FnOnce() -> Fut,
+        Fut: Future,
+    {
+        self.tagger.tagged(tags, read).await
+    }
+
+    /// Adds tags to the value, in functions that are called by the loader.
+    #[must_use]
+    pub fn tagger(&self) -> &Tagger {
+        &self.tagger
     }
 
     /// The key that is loaded.

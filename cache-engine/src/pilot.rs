@@ -124,7 +124,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
             }
             Seen::Absent(version) | Seen::Failed(_, _, version) => (Some(Basis::Record(version)), None, false),
             Seen::Missing(basis, stale) => (Some(basis), stale, false),
-            Seen::Leased(_) => (None, None, false),
+            Seen::Leased(..) => (None, None, false),
             Seen::Outage => (None, None, true),
         };
         if chain.is_some_and(|chain| chain.loads(self.core.fences.store.backend(), key)) {
@@ -165,20 +165,15 @@ impl<C: Send + Sync + 'static> Cache<C> {
             mut basis,
             outage,
         } = take;
-        if outage || fill.inherit().await {
+        if outage || fill.inherit(&self.declared).await {
             return Prepared::Go(fill);
         }
         let mut backoff = Backoff::new();
         loop {
-            if let Some(basis) = basis {
-                match self.core.fences.put_up(fill.key(), basis).await {
-                    Ok(None) => {}
-                    Ok(Some(fence)) => {
-                        fill.arm(fence);
-                        return Prepared::Go(fill);
-                    }
-                    Err(_) => return Prepared::Go(fill),
-                }
+            if let Some(basis) = basis
+                && fill.put_up_fence(basis, &self.declared).await
+            {
+                return Prepared::Go(fill);
             }
             fill.seal();
             let key = fill.key();
@@ -207,7 +202,11 @@ impl<C: Send + Sync + 'static> Cache<C> {
                     fill.set_stale(stale);
                     continue;
                 }
-                Seen::Leased(remaining) => {
+                Seen::Leased(_, lease) if !self.policy.cluster_wait => {
+                    fill.load_beside(lease, &self.declared).await;
+                    return Prepared::Go(fill);
+                }
+                Seen::Leased(remaining, _) => {
                     backoff.wait(remaining).await;
                     // Whoever finds the lease gone finds out with the next look what there is instead.
                     basis = None;
@@ -231,17 +230,10 @@ impl<C: Send + Sync + 'static> Cache<C> {
             basis,
             outage,
         } = take;
-        if outage || fill.inherit().await {
+        if outage || fill.inherit(&self.declared).await {
             return Some(fill);
         }
-        match self.core.fences.put_up(fill.key(), basis?).await {
-            Ok(None) => None,
-            Ok(Some(fence)) => {
-                fill.arm(fence);
-                Some(fill)
-            }
-            Err(_) => Some(fill),
-        }
+        fill.put_up_fence(basis?, &self.declared).await.then_some(fill)
     }
 
     /// Loads, and lands the flight.
@@ -261,7 +253,8 @@ impl<C: Send + Sync + 'static> Cache<C> {
         fill.begin();
         let backend = self.core.fences.store.backend();
         let chain = Chain::within(outer, backend, [fill.key().clone()], fill.flight().as_slice());
-        let told = Load::new(fill.key().clone(), fill.stale().map(|stale| Arc::clone(&stale.value)));
+        let stale = fill.stale().map(|stale| Arc::clone(&stale.value));
+        let told = Load::new(fill.key().clone(), stale, fill.tagger().clone());
         // A loader that panics is not used again, so nothing that it left half-done is seen. It is called within the
         // future, so that a panic of the call itself is caught too.
         // Boxed, since loads are nested in loads, and each level would hold its load several times over.
@@ -315,6 +308,10 @@ impl<C: Send + Sync + 'static> Cache<C> {
             return None;
         };
         let windows = policy.windows();
+        let mut fill = fill;
+        if fill.stale().is_some_and(|stale| Arc::ptr_eq(&stale.value, &value)) {
+            fill.keep_tags_of_stale();
+        }
         let found = Found {
             value,
             created: self.core.fences.now(),

@@ -34,6 +34,10 @@ pub struct Policy {
     pub soft_timeout: Option<Duration>,
     /// How long a load may take before it is cancelled. `None`, which is the default, is without limit.
     pub load_timeout: Option<Duration>,
+    /// Whether a load that another process is at is waited for, so that there is one in the whole cluster. It is unless
+    /// set to false; then there is one in each process, and the first to end stores its value. An invalidation ends all
+    /// of them either way.
+    pub cluster_wait: bool,
 }
 
 impl Policy {
@@ -97,6 +101,12 @@ impl Policy {
         self
     }
 
+    /// With [`cluster_wait`](Self::cluster_wait) set.
+    pub fn with_cluster_wait(mut self, wait: bool) -> Self {
+        self.cluster_wait = wait;
+        self
+    }
+
     /// The windows of a value that is stored now, jitter applied.
     pub(crate) fn windows(&self) -> Windows {
         Windows::new(self.ttl.map(|ttl| self.jittered(ttl)))
@@ -130,6 +140,7 @@ impl Default for Policy {
             jitter: 0.0,
             soft_timeout: None,
             load_timeout: None,
+            cluster_wait: true,
         }
     }
 }

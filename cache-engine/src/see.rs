@@ -4,13 +4,14 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Coder, Error, Key, Namespace, Record, Version};
+use cache_core::{Coder, Error, Key, Namespace, Record, Tags, Version};
+use tokio::time::Instant;
 
 use crate::core::Core;
-use crate::entry::{self, Content, Found, Freshness};
-use crate::epoch::{Current, Epochs};
+use crate::entry::{self, Content, Entry, Found, Freshness};
 use crate::event::Event;
 use crate::fence::Basis;
+use crate::tagging::{States, Verdict};
 
 /// What a look into the store shows.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub(crate) enum Seen<T> {
     /// Nothing to answer with. The stale value may still be of use to the load, or if it fails.
     Missing(Basis, Option<Found<T>>),
     /// Somebody is loading, and is given up after this time at the latest.
-    Leased(Option<Duration>),
+    Leased(Option<Duration>, Version),
     /// The store is out of reach.
     Outage,
 }
@@ -46,13 +47,16 @@ impl Core {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        if self.fences.store.is_local() && self.fences.epochs.is_none() {
+        if self.fences.store.is_local() && !self.fences.tagging.clears_by_epoch() {
             let record = self.fences.store.get_local(key).await?;
             let now = (!self.fences.same_clock).then_some(|| self.fences.now());
             let fresh = record.as_ref().and_then(|record| entry::fresh_object(record, key, now));
             return Ok(match fresh {
                 Some(value) => Glimpse::Fresh(value),
-                None => Glimpse::Other(self.classify(record, None, key, coder)),
+                None => match self.judge(record, States::new(), key, coder).await? {
+                    Seen::Fresh(found, _) => Glimpse::Fresh(found.value),
+                    seen => Glimpse::Other(seen),
+                },
             });
         }
         Ok(match self.look(key, coder).await? {
@@ -77,90 +81,172 @@ impl Core {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        if self.fences.epochs.is_none() {
-            let record = self.fences.store.get(key).await?;
-            return Ok(self.classify(record, None, key, coder));
+        let store = &self.fences.store;
+        if !self.fences.tagging.clears_by_epoch() {
+            let record = store.get(key).await?;
+            return self.judge(record, States::new(), key, coder).await;
         }
-        let [epoch_of_namespace, epoch_of_all] = Epochs::keys(&key.namespace());
-        let keys = [key.clone(), epoch_of_namespace, epoch_of_all];
-        let mut records = self.fences.store.get_many(&keys).await?.into_iter();
+        let mut known = States::new();
+        let epochs = self.fences.tagging.epochs_to_read(&key.namespace(), &mut known);
+        if epochs.is_empty() {
+            let record = store.get(key).await?;
+            return self.judge(record, known, key, coder).await;
+        }
+        let asked = Instant::now();
+        let keys: Vec<Key> = std::iter::once(key).chain(&epochs).cloned().collect();
+        let mut records = store.get_many(&keys).await?.into_iter();
         let record = records.next().flatten();
-        let [_, epochs @ ..] = &keys;
-        Ok(self.classify(record, Some(&Epochs::read(epochs, records)), key, coder))
+        self.fences.tagging.learn(epochs, records, asked, &mut known);
+        self.judge(record, known, key, coder).await
     }
 
-    /// As [`look`](Self::look), for several keys in one batch.
+    /// As [`look`](Self::look), for several keys in one batch, and another one for their tags.
     pub(crate) async fn look_many<T, C>(&self, keys: &[Key], coder: &C) -> Result<Vec<Seen<T>>, Error>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        if self.fences.epochs.is_none() {
-            let records = self.fences.store.get_many(keys).await?;
-            let seen = keys.iter().zip(records);
-            return Ok(seen
-                .map(|(key, record)| self.classify(record, None, key, coder))
-                .collect());
+        let tagging = &self.fences.tagging;
+        let mut known = States::new();
+        let mut epochs = Vec::new();
+        let namespaces: Vec<Namespace> = keys.iter().map(Key::namespace).collect();
+        if tagging.clears_by_epoch() {
+            let mut distinct: Vec<&Namespace> = namespaces.iter().collect();
+            distinct.sort_unstable();
+            distinct.dedup();
+            for namespace in distinct {
+                for epoch in tagging.epochs_to_read(namespace, &mut known) {
+                    if !epochs.contains(&epoch) {
+                        epochs.push(epoch);
+                    }
+                }
+            }
         }
-        let mut namespaces: Vec<Namespace> = keys.iter().map(Key::namespace).collect();
-        namespaces.sort_unstable();
-        namespaces.dedup();
-        let epochs: Vec<_> = namespaces.iter().map(Epochs::keys).collect();
-        let all: Vec<Key> = keys.iter().chain(epochs.iter().flatten()).cloned().collect();
+        let asked = Instant::now();
+        let all: Vec<Key> = keys.iter().chain(&epochs).cloned().collect();
         let mut records = self.fences.store.get_many(&all).await?.into_iter();
-        let found: Vec<_> = records.by_ref().take(keys.len()).collect();
-        let current: Vec<Current> = epochs.iter().map(|keys| Epochs::read(keys, &mut records)).collect();
-        let seen = keys.iter().zip(found).map(|(key, record)| {
-            let current = namespaces
-                .binary_search(&key.namespace())
-                .ok()
-                .and_then(|at| current.get(at));
-            self.classify(record, current, key, coder)
+        let found: Vec<Opened<T>> = keys
+            .iter()
+            .zip(records.by_ref())
+            .map(|(key, record)| self.open(record, key, coder))
+            .collect();
+        tagging.learn(epochs, records, asked, &mut known);
+        let none = Tags::default();
+        let tags = found.iter().map(|opened| match opened {
+            Opened::Entry(entry, _) => &entry.tags,
+            Opened::Nothing(_) => &none,
+        });
+        let verdicts = tagging.judge_many(namespaces.iter().zip(tags), &mut known).await?;
+        let seen = found.into_iter().zip(verdicts).map(|(opened, verdict)| match opened {
+            Opened::Nothing(basis) => Seen::Missing(basis, None),
+            Opened::Entry(entry, record) => self.classify(entry, record, verdict),
         });
         Ok(seen.collect())
     }
 
+    /// What a record shows, once it is known what its tags make of it.
     #[inline]
-    fn classify<T, C>(&self, record: Option<Record>, epochs: Option<&Current>, key: &Key, coder: &C) -> Seen<T>
+    async fn judge<T, C>(
+        &self,
+        record: Option<Record>,
+        mut known: States,
+        key: &Key,
+        coder: &C,
+    ) -> Result<Seen<T>, Error>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        match self.open(record, key, coder) {
+            Opened::Nothing(basis) => Ok(Seen::Missing(basis, None)),
+            Opened::Entry(entry, written) => {
+                let verdict = if self.fences.tagging.concerns(&entry.tags) {
+                    let namespace = key.namespace();
+                    self.fences.tagging.judge(&namespace, &entry.tags, &mut known).await?
+                } else {
+                    Verdict::Current
+                };
+                Ok(self.classify(entry, written, verdict))
+            }
+        }
+    }
+
+    #[inline]
+    fn open<T, C>(&self, record: Option<Record>, key: &Key, coder: &C) -> Opened<T>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
         let Some(record) = record else {
-            return Seen::Missing(Basis::Nothing, None);
+            return Opened::Nothing(Basis::Nothing);
         };
-        let version = record.version;
-        let entry = match entry::read(&record, key, coder) {
-            Ok(entry) => entry,
+        let written = Written {
+            version: record.version,
+            remaining: record.remaining,
+        };
+        match entry::read(&record, key, coder) {
+            Ok(entry) => Opened::Entry(entry, written),
             Err(error) => {
                 self.events.emit(&Event::DecodeFailed { key, error: &error });
-                return Seen::Missing(Basis::Record(version), None);
+                Opened::Nothing(Basis::Record(written.version))
             }
-        };
-        let cleared = epochs.is_some_and(|current| !Epochs::are_current(&entry.tags, current));
-        if cleared {
+        }
+    }
+
+    #[inline]
+    fn classify<T>(&self, entry: Entry<T>, written: Written, verdict: Verdict) -> Seen<T> {
+        let Written { version, remaining } = written;
+        if verdict == Verdict::Gone {
             let basis = match entry.content {
                 Content::Lease => Basis::Lease(version),
                 _ => Basis::Record(version),
             };
             return Seen::Missing(basis, None);
         }
-        let freshness = Freshness::of(entry.created, &entry.windows, self.fences.now());
-        let found = |value| Found {
+        let now = self.fences.now();
+        let (created, windows) = (entry.created, entry.windows);
+        let value = match entry.content {
+            Content::Value(value) => value,
+            // What is not a value has no use when it is stale.
+            Content::Lease if verdict != Verdict::Current => return Seen::Missing(Basis::Lease(version), None),
+            // The store keeps a lease for its time, and by its own clock.
+            Content::Lease => return Seen::Leased(remaining, version),
+            content => {
+                let fresh = verdict == Verdict::Current && Freshness::of(created, &windows, now) == Freshness::Fresh;
+                return match content {
+                    Content::Absent if fresh => Seen::Absent(version),
+                    Content::Failure(error, message) if fresh => Seen::Failed(error, message, version),
+                    _ => Seen::Missing(Basis::Record(version), None),
+                };
+            }
+        };
+        let mut found = Found {
             value,
-            created: entry.created,
-            windows: entry.windows,
+            created,
+            windows,
             tags: entry.tags,
         };
-        match (entry.content, freshness) {
-            (Content::Value(value), Freshness::Fresh) => Seen::Fresh(found(value), version),
-            (Content::Value(value), Freshness::StaleWhileRevalidate) => Seen::Usable(found(value), version),
-            (Content::Value(value), _) => Seen::Missing(Basis::Record(version), Some(found(value))),
-            // The store keeps a lease for its time, and by its own clock.
-            (Content::Lease, _) => Seen::Leased(record.remaining),
-            (Content::Absent, Freshness::Fresh) => Seen::Absent(version),
-            (Content::Failure(error, message), Freshness::Fresh) => Seen::Failed(error, message, version),
-            (Content::Absent | Content::Failure(..), _) => Seen::Missing(Basis::Record(version), None),
+        if let Verdict::Stale(since) = verdict {
+            found = found.softened(since, now);
+        }
+        match found.freshness(now) {
+            Freshness::Fresh => Seen::Fresh(found, version),
+            Freshness::StaleWhileRevalidate => Seen::Usable(found, version),
+            _ => Seen::Missing(Basis::Record(version), Some(found)),
         }
     }
+}
+
+/// A record that was opened.
+enum Opened<T> {
+    /// None, or of no use.
+    Nothing(Basis),
+    Entry(Entry<T>, Written),
+}
+
+/// What the store says of a record.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    version: Version,
+    remaining: Option<Duration>,
 }

@@ -83,6 +83,14 @@ impl Store {
         self.call("set", Some(key), self.backend.set(key, value, options)).await
     }
 
+    pub(crate) async fn set_many(&self, entries: Vec<(Key, Value, SetOptions)>) -> Result<Vec<SetOutcome>, Error> {
+        self.call("set_many", None, self.backend.set_many(entries)).await
+    }
+
+    pub(crate) async fn version(&self, key: &Key) -> Result<Option<Version>, Error> {
+        self.call("version", Some(key), self.backend.version(key)).await
+    }
+
     pub(crate) async fn delete(&self, key: &Key) -> Result<bool, Error> {
         self.call("delete", Some(key), self.backend.delete(key)).await
     }
