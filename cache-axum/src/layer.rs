@@ -78,6 +78,48 @@ impl CacheLayer {
         .with_policy(|_| {})
     }
 
+    /// A shared cache by the book (RFC 9111), for gateways and reverse proxies: the service behind it speaks for itself.
+    ///
+    /// Responses are stored by what their headers say, for as long as those say; the lifetimes and windows of the
+    /// cache's policy do not count here. Nothing is added for clients: no `Cache-Control`, no `ETag`.
+    /// [`Policy::shared`] has the details, and each setter changes one of them.
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use cache_axum::CacheLayer;
+    /// use cache_axum::cache_engine::Cache;
+    /// use cache_memory::MemoryBackend;
+    ///
+    /// async fn forward() -> &'static str {
+    ///     "what the origin said"
+    /// }
+    ///
+    /// let cache = Cache::builder(MemoryBackend::default()).prefix("proxy").build();
+    /// let app: Router = Router::new().fallback(forward).layer(CacheLayer::shared(cache));
+    /// ```
+    pub fn shared<C>(cache: Cache<C>) -> Self {
+        Self::new(cache)
+            .client_caching(ClientCaching::Silent)
+            .policy(Policy::shared())
+    }
+
+    /// What is stored, shared and fresh for how long, all at once; the setters change single fields of it.
+    ///
+    /// ```
+    /// use cache_axum::CacheLayer;
+    /// use cache_axum::cache_engine::Cache;
+    /// use cache_axum::cache_http::{Policy, Sharing};
+    /// use cache_memory::MemoryBackend;
+    ///
+    /// let mut policy = Policy::shared();
+    /// policy.set_cookie = Sharing::Never;
+    /// policy.heuristic = None;
+    /// let layer = CacheLayer::shared(Cache::builder(MemoryBackend::default()).build()).policy(policy);
+    /// ```
+    pub fn policy(self, policy: Policy) -> Self {
+        self.with_policy(|old| *old = policy)
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
         change(Arc::make_mut(&mut self.options));
         self

@@ -134,14 +134,15 @@ async fn stats(State(app): State<App>) -> Json<serde_json::Value> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let store = match store::chosen(std::env::args().skip(1)) {
-        Ok(name) => store::open(&name).await,
+    let mut name = "memory".to_owned();
+    let store = match store::read_options(std::env::args().skip(1), [("--store", &mut name)]) {
+        Ok(()) => store::open(&name).await,
         Err(message) => Err(message),
     };
     let store = match store {
         Ok(store) => store,
         Err(message) => {
-            eprintln!("{message}");
+            eprintln!("{message}\nusage: quickstart [--store STORE], {}", store::STORES);
             return ExitCode::from(2);
         }
     };

@@ -9,24 +9,33 @@ use cache_memcached::MemcachedBackend;
 use cache_memory::MemoryBackend;
 use cache_redis::RedisBackend;
 
-const USAGE: &str = "usage: quickstart [--store STORE], where STORE is one of
+/// What `--store` can name, for the usage text.
+pub(crate) const STORES: &str = "where STORE is one of
     memory                        in this process; so it is unless set
     redis://host:port             also rediss, redis-cluster and redis-sentinel
     memcached://host:port         or several: memcached://host:port,host:port
     dynamodb://table?region=…     for DynamoDB Local with &endpoint=http://host:port";
 
-/// What follows `--store`. What cannot be understood is an error that says what can be.
-pub(crate) fn chosen(arguments: impl IntoIterator<Item = String>) -> Result<String, String> {
-    let mut chosen = "memory".to_owned();
+/// Takes `--name value` and `--name=value` into the values of the options that there are. Any other argument is an
+/// error.
+pub(crate) fn read_options<const N: usize>(
+    arguments: impl IntoIterator<Item = String>,
+    mut options: [(&str, &mut String); N],
+) -> Result<(), String> {
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
-        chosen = match argument.split_once('=') {
-            Some(("--store", value)) => value.to_owned(),
-            _ if argument == "--store" => arguments.next().ok_or(format!("--store needs a value\n{USAGE}"))?,
-            _ => return Err(format!("unknown argument {argument:?}\n{USAGE}")),
+        let (name, value) = match argument.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (argument.as_str(), None),
         };
+        let Some((name, option)) = options.iter_mut().find(|(known, _)| *known == name) else {
+            return Err(format!("unknown argument {argument:?}"));
+        };
+        **option = value
+            .or_else(|| arguments.next())
+            .ok_or_else(|| format!("{name} needs a value"))?;
     }
-    Ok(chosen)
+    Ok(())
 }
 
 #[derive(Clone)]
@@ -39,7 +48,7 @@ pub(crate) struct Store {
 /// Makes the store. It need not be within reach: until it is, the handlers answer for themselves.
 pub(crate) async fn open(name: &str) -> Result<Store, String> {
     // The errors name the URL, without what is secret in it.
-    let wrong = |error: Error| format!("{error}\n{USAGE}");
+    let wrong = |error: Error| error.to_string();
     let backend: Arc<dyn Backend> = match name.split_once("://").map_or(name, |(scheme, _)| scheme) {
         "memory" if name == "memory" => {
             let memory = MemoryBackend::default();
@@ -62,7 +71,7 @@ pub(crate) async fn open(name: &str) -> Result<Store, String> {
             }
             Arc::new(dynamo)
         }
-        _ => return Err(format!("unknown store {name:?}\n{USAGE}")),
+        _ => return Err(format!("unknown store {name:?}")),
     };
     Ok(Store { backend, memory: None })
 }
