@@ -93,6 +93,9 @@
 //! the same key wait for that one answer, at most until it turns out that it is not for them; a URL whose answers were
 //! refused for good is not waited for at all in the next ten seconds. A panic goes on in the caller's task.
 //!
+//! Where a layer stands within another one that is loading under the same key, of the same or an equally named cache, it
+//! lets the request through, and the settings of the outer one count.
+//!
 //! [`allow_authorization`]: CacheLayer::allow_authorization
 //! [`allow_cookies`]: CacheLayer::allow_cookies
 //! [`allow_set_cookie`]: CacheLayer::allow_set_cookie
@@ -127,6 +130,7 @@ mod options;
 mod report;
 mod service;
 mod stored;
+mod within;
 
 pub use cache_engine;
 #[cfg(feature = "macros")]

@@ -32,6 +32,7 @@ use crate::load::{Answer, Load, reported};
 use crate::options::{Bypass, Options};
 use crate::report::Report;
 use crate::stored::{Stored, StoredResponse};
+use crate::within::Loading;
 
 /// What [`CacheLayer`](crate::CacheLayer) makes of a service.
 ///
@@ -80,6 +81,10 @@ where
         let known = match at_once(&self.options, &parts, &body) {
             AtOnce::Answer(response) => return ResponseFuture::ready(response),
             AtOnce::Known(known) => known,
+            AtOnce::Through => {
+                let inner = self.inner.clone();
+                return ResponseFuture::waiting(through(inner, Request::from_parts(parts, body)));
+            }
         };
         let inner = self.inner.clone();
         let options = Arc::clone(&self.options);
@@ -135,6 +140,8 @@ struct Known {
 enum AtOnce {
     Answer(Response<Body>),
     Known(Known),
+    /// A layer around this one is loading the answer.
+    Through,
 }
 
 /// Answers a plain request from a store in this process: without a task, a wait, or a clone of the inner service.
@@ -153,6 +160,9 @@ fn at_once(options: &Options, parts: &Parts, body: &Body) -> AtOnce {
         known.bypass = Some(Bypass::NoKey);
         return AtOnce::Known(known);
     };
+    if Loading::has(&parts.extensions, &key) {
+        return AtOnce::Through;
+    }
     if !(policy.request_directives && parts.headers.contains_key(CACHE_CONTROL)) {
         let found = match options.cache.find_here::<Stored>(&key) {
             Some(found) => match &*found {
@@ -204,6 +214,9 @@ where
     let Ok(key) = key else {
         return pass_by(options, inner, Request::from_parts(parts, body), Bypass::NoKey).await;
     };
+    if Loading::has(&parts.extensions, &key) {
+        return through(inner, Request::from_parts(parts, body)).await;
+    }
     let policy = options.policy(identity.as_deref());
     let directives = (policy.request_directives && parts.headers.contains_key(CACHE_CONTROL))
         .then(|| RequestDirectives::of(&parts.headers));
@@ -245,15 +258,16 @@ where
         }
         Found::Lead { fill, forward, place } => {
             let (caller, answer) = oneshot::channel();
+            let asked = asked(&parts, identified, directives);
+            let request = request_to_store(&options, &place, Request::from_parts(parts, body));
             let load = Load {
-                asked: asked(&parts, identified, directives),
+                asked,
                 options: Arc::clone(&options),
                 place,
                 fill,
                 forward,
                 caller: Some(caller),
             };
-            let request = request_to_store(&options, Request::from_parts(parts, body));
             options.cache.spawn(load.run(inner, request));
             match answer.await {
                 Ok(Answer::Response(response)) => Ok(response),
@@ -298,6 +312,16 @@ fn hit(options: &Options, parts: &Parts, response: &StoredResponse, collapsed: O
         None => Report::hit(ttl),
     };
     answer(options, &parts.method, &parts.headers, response, now, true, &report)
+}
+
+/// The inner service's own answer: what becomes of it is for the layer around this one to say.
+async fn through<S, B>(inner: S, request: Request<Body>) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    Ok(inner.oneshot(request).await?.map(Body::new))
 }
 
 /// Calls the inner service as if there were no layer.
@@ -390,7 +414,7 @@ fn start_refresh<S, B>(
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let request = request_to_store(options, request);
+    let request = request_to_store(options, &place, request);
     let owned = Arc::clone(options);
     options.cache.spawn(async move {
         if let Some(fill) = owned.cache.begin_refresh(refresh).await {
@@ -408,11 +432,12 @@ fn start_refresh<S, B>(
 }
 
 /// The request as the handler is to see it: its answer is for everyone, so it must be whole.
-fn request_to_store(options: &Arc<Options>, mut request: Request<Body>) -> Request<Body> {
+fn request_to_store(options: &Arc<Options>, place: &Place, mut request: Request<Body>) -> Request<Body> {
     for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
         request.headers_mut().remove(name);
     }
     request.extensions_mut().insert(LayerHandle(Arc::clone(options)));
+    Loading::add(request.extensions_mut(), &place.primary);
     request
 }
 
