@@ -96,8 +96,15 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Sets the fence that the fill is conditional on, and what the value depends on. Without them the value is not
     /// stored.
     pub(crate) fn arm(&mut self, (fence, captured): (Fence, Captured)) {
-        self.fence = Some(fence);
+        self.hold(fence);
         self.captured = captured;
+    }
+
+    fn hold(&mut self, fence: Fence) {
+        if let (Some(lead), Fence::Lease(lease)) = (&self.lead, fence) {
+            lead.holds(lease);
+        }
+        self.fence = Some(fence);
     }
 
     /// Puts up the fence of the load. Without a store it is loaded without one. False if somebody else has one up, or
@@ -143,6 +150,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             // The list is too long to be stored.
             Err(_) => self.fence = None,
         }
+    }
+
+    /// Lets several loads that are one have one tagger.
+    pub(crate) fn set_tagger(&mut self, tagger: &Tagger) {
+        self.tagger = tagger.clone();
     }
 
     pub(crate) fn set_stale(&mut self, stale: Option<Found<T>>) {
@@ -201,7 +213,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         };
         match renewed? {
             Some(fence) => {
-                self.fence = Some(fence);
+                self.hold(fence);
                 Ok(true)
             }
             None => Ok(false),

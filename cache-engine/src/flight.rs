@@ -14,7 +14,7 @@ use std::fmt;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock, PoisonError};
 
-use cache_core::{Key, Scope};
+use cache_core::{Key, Scope, Version};
 use tokio::sync::Notify;
 
 use self::shim::{Mistake, Mutex, MutexGuard};
@@ -86,6 +86,8 @@ struct Crew {
     seal: Seal,
     /// What a leader that went away held in the store, for its successor.
     fence: Option<Fence>,
+    /// The lease that stands in the store for this flight.
+    lease: Option<Version>,
 }
 
 /// Who may be given what a flight lands with: an invalidation in another process says nothing to this map, so whoever
@@ -113,6 +115,8 @@ pub(crate) struct Asker<'a> {
     pub(crate) unaware: bool,
     /// The flights that the caller's own load belongs to.
     pub(crate) within: &'a [FlightId],
+    /// A lease that the caller found overtaken by an invalidation.
+    pub(crate) overtaken: Option<Version>,
 }
 
 /// What [`Flights::join`] found.
@@ -137,6 +141,13 @@ impl Flights {
             None => Join::Lead(self.start(&mut map, key, result)),
             Some(flight) => {
                 let mut crew = flight.crew();
+                if crew.led && asker.overtaken.is_some() && crew.lease == asker.overtaken {
+                    // Its value is for nobody who asks from now on, so there is nothing to wait for.
+                    crew.detached = true;
+                    drop(crew);
+                    map.remove(&flight);
+                    return Join::Lead(self.start(&mut map, key, result));
+                }
                 if !crew.led {
                     crew.led = true;
                     let fence = crew.fence.take();
@@ -217,6 +228,7 @@ impl Flights {
                 detached: false,
                 seal: Seal::default(),
                 fence: None,
+                lease: None,
             }),
         });
         map.by_key
@@ -331,6 +343,12 @@ impl Lead {
     pub(crate) fn seal(&self, or_unaware: bool) {
         let at = self.flights.now();
         self.flight.crew().seal = Seal { at, or_unaware };
+    }
+
+    /// Notes which lease stands in the store for the flight.
+    pub(crate) fn holds(&self, lease: Version) {
+        let _map = self.flights.lock();
+        self.flight.crew().lease = Some(lease);
     }
 
     /// Whether anybody waits.

@@ -134,6 +134,10 @@ impl<C: Send + Sync + 'static> Cache<C> {
             since,
             unaware: outage,
             within: chain.map_or(&[][..], Chain::flights),
+            overtaken: match basis {
+                Some(Basis::Lease(lease)) => Some(lease),
+                _ => None,
+            },
         };
         match self.core.flights.join(key, TypeId::of::<Outcome<T, E>>(), asker) {
             Join::Lead(lead) => {
@@ -254,11 +258,13 @@ impl<C: Send + Sync + 'static> Cache<C> {
         let backend = self.core.fences.store.backend();
         let chain = Chain::within(outer, backend, [fill.key().clone()], fill.flight().as_slice());
         let stale = fill.stale().map(|stale| Arc::clone(&stale.value));
-        let told = Load::new(fill.key().clone(), stale, fill.tagger().clone());
+        let tagger = fill.tagger().clone();
+        let told = Load::new(fill.key().clone(), stale, tagger.clone());
         // A loader that panics is not used again, so nothing that it left half-done is seen. It is called within the
         // future, so that a panic of the call itself is caught too.
         // Boxed, since loads are nested in loads, and each level would hold its load several times over.
-        let load = AssertUnwindSafe(Box::pin(chain.scope(async move { load(told).await }))).catch_unwind();
+        let load = chain.scope(tagger.scope(async move { load(told).await }));
+        let load = AssertUnwindSafe(Box::pin(load)).catch_unwind();
         match self.limited(fill.renewing(load)).await {
             Ok(Ok(Ok(loaded))) => {
                 fill.note_loaded();

@@ -21,9 +21,21 @@ enum How {
     Clear,
     ClearAll,
     Set,
+    Tag,
+    SoftKey,
+    SoftTag,
 }
 
-const ALL: [How; 5] = [How::Invalidate, How::Delete, How::Clear, How::ClearAll, How::Set];
+const ALL: [How; 8] = [
+    How::Invalidate,
+    How::Delete,
+    How::Clear,
+    How::ClearAll,
+    How::Set,
+    How::Tag,
+    How::SoftKey,
+    How::SoftTag,
+];
 
 impl How {
     async fn run(self, cache: &Cache) {
@@ -33,6 +45,9 @@ impl How {
             Self::Clear => drop(cache.clear("things").await.unwrap()),
             Self::ClearAll => drop(cache.clear_all().await.unwrap()),
             Self::Set => cache.set("key", "set".to_owned()).await.unwrap(),
+            Self::Tag => cache.invalidate_tag("tag").await.unwrap(),
+            Self::SoftKey => cache.invalidate_soft("key").await.unwrap(),
+            Self::SoftTag => cache.invalidate_tag_soft("tag").await.unwrap(),
         }
     }
 
@@ -46,7 +61,8 @@ impl How {
 fn all() -> [Cache; 3] {
     let clock = TokioClock::new();
     let local = Cache::builder(memory(clock)).clock(clock).namespace("things").build();
-    let remote = |remote| over(&remote).namespace("things").build();
+    let local = local.with_tags(["tag"]);
+    let remote = |remote| over(&remote).namespace("things").build().with_tags(["tag"]);
     [local, remote(Remote::new()), remote(Remote::without_clear())]
 }
 
@@ -113,9 +129,10 @@ async fn who_had_joined_the_load_looks_again() {
 #[tokio::test(start_paused = true)]
 async fn nor_in_another_process() {
     for (how, remote) in ALL.into_iter().flat_map(|how| remotes().map(|remote| (how, remote))) {
-        let [here, there] = [(); 2].map(|()| over(&remote).namespace("things").build());
+        let [here, there] = [(); 2].map(|()| over(&remote).namespace("things").build().with_tags(["tag"]));
         let log = Log::new();
         let watched = over(&remote).namespace("things").observer(log.clone()).build();
+        let watched = watched.with_tags(["tag"]);
         let gate = Gate::closed();
         let starter = spawn(&watched, Some(&gate), "old");
         gate.reached().await;
@@ -139,7 +156,7 @@ async fn nor_in_another_process() {
 #[tokio::test(start_paused = true)]
 async fn nor_who_joins_while_the_answer_to_the_fill_is_under_way() {
     for (how, remote) in ALL.into_iter().flat_map(|how| remotes().map(|remote| (how, remote))) {
-        let [here, there] = [(); 2].map(|()| over(&remote).namespace("things").build());
+        let [here, there] = [(); 2].map(|()| over(&remote).namespace("things").build().with_tags(["tag"]));
         let gate = Gate::closed();
         remote.once(Fate::HoldAnswer(gate.clone()), |call| call.writes(EntryKind::Value));
         let starter = spawn(&here, None, "old");
@@ -199,7 +216,7 @@ async fn nor_who_joins_a_load_without_a_fence_when_the_store_is_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stale_copy_does_not_come_back() {
-    for how in [How::Invalidate, How::Delete, How::Clear, How::ClearAll] {
+    for how in [How::Invalidate, How::Delete, How::Clear, How::ClearAll, How::Tag] {
         let makes = [local_stale, remote_stale, remote_stale_without_clear];
         for (number, make) in makes.into_iter().enumerate() {
             let (cache, other) = make();
@@ -252,7 +269,7 @@ fn local_stale() -> (Cache, Cache) {
     let backend: Arc<dyn cache_core::Backend> = Arc::new(memory(clock));
     let make = || Cache::builder_shared(Arc::clone(&backend)).clock(clock);
     let make = || make().namespace("things").ttl(SEC).stale_if_error(60 * SEC).build();
-    (make(), make())
+    (make().with_tags(["tag"]), make())
 }
 
 fn remote_stale() -> (Cache, Cache) {
@@ -270,6 +287,7 @@ fn stale_over(remote: &Remote) -> (Cache, Cache) {
             .ttl(SEC)
             .stale_if_error(60 * SEC)
             .build()
+            .with_tags(["tag"])
     };
     (make(), make())
 }
@@ -283,6 +301,7 @@ async fn a_refresh_in_the_background_does_not_bring_it_back_either() {
                 .ttl(SEC)
                 .stale_while_revalidate(60 * SEC)
                 .build()
+                .with_tags(["tag"])
         };
         let (cache, other) = (make(), make());
         cache.set("key", "stale".to_owned()).await.unwrap();
@@ -294,6 +313,13 @@ async fn a_refresh_in_the_background_does_not_bring_it_back_either() {
         gate.open();
         settle().await;
         assert_eq!(cache.in_flight(), 0);
+        if matches!(how, How::SoftKey | How::SoftTag) {
+            // A copy is kept, and the next caller refreshes it: by the key, the one that was stale already; by the tag,
+            // whatever was loaded before.
+            let kept = if how == How::SoftKey { "stale" } else { "old" };
+            assert_eq!(*spawn(&cache, None, "new").await.unwrap(), kept, "{how:?}");
+            settle().await;
+        }
         assert_eq!(*spawn(&cache, None, "new").await.unwrap(), how.leaves("new"), "{how:?}");
     }
 }

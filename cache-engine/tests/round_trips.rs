@@ -84,3 +84,57 @@ async fn a_store_that_cannot_enumerate() {
         "however many entries there are"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn tags() {
+    let remote = Remote::new();
+    let cache = over(&remote).build();
+    let tags = ["1", "2", "3", "4", "5", "6", "7", "8"];
+    let tagged = cache.with_tags(tags);
+    load(&tagged, "the records of the tags exist from here on").await;
+    assert_eq!(
+        calls(&remote, load(&tagged, "a")).await,
+        ["get", "get_many", "set", "set"],
+        "look, tags, lease, fill"
+    );
+    assert_eq!(
+        calls(&remote, load(&tagged, "a")).await,
+        ["get", "get_many"],
+        "a hit with eight tags is one batch more"
+    );
+    let ids = ["a", "the records of the tags exist from here on"];
+    assert_eq!(
+        calls(&remote, cache.get_many::<u32, _>(ids)).await,
+        ["get_many", "get_many"],
+        "and so are many"
+    );
+    assert_eq!(
+        calls(&remote, cache.invalidate_tag("1")).await,
+        ["set", "set"],
+        "the roll, the tag"
+    );
+    assert_eq!(
+        calls(&remote, cache.invalidate_tags(tags)).await,
+        ["set", "set", "set", "set", "set", "set", "set", "set", "set"],
+        "the roll, and one batch, which this store carries out one by one"
+    );
+    assert_eq!(
+        calls(&remote, cache.invalidate_tag_soft("1")).await,
+        ["set", "get_many", "set"],
+        "the roll and the tag's record at once, the tag"
+    );
+    assert_eq!(
+        calls(&remote, cache.invalidate_soft("a")).await,
+        ["get", "delete_if"],
+        "nothing to keep"
+    );
+
+    let remembering = over(&remote).remember_tags(Duration::from_secs(1)).build();
+    load(&remembering.with_tags(tags), "b").await;
+    load(&remembering, "b").await;
+    assert_eq!(
+        calls(&remote, load(&remembering, "b")).await,
+        ["get"],
+        "a hit whose tags are remembered"
+    );
+}

@@ -36,6 +36,7 @@ impl Run {
             since: self.flights.now(),
             unaware: false,
             within: &[],
+            overtaken: None,
         };
         self.flights.join(&key(), TypeId::of::<u64>(), asker)
     }

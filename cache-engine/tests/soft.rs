@@ -1,0 +1,275 @@
+//! A soft invalidation keeps the copy for its stale windows, a hard one leaves nothing.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use cache_core::{Backend, ErrorKind, Key, ManualClock, Prefix};
+use cache_engine::{Cache, CacheBuilder};
+use support::{Count, Fate, Gate, Remote, SEC, TokioClock, local, memory, over, settle};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Key,
+    Tag,
+    Namespace,
+    All,
+}
+
+const ALL: [How; 4] = [How::Key, How::Tag, How::Namespace, How::All];
+
+impl How {
+    async fn soft(self, cache: &Cache) {
+        match self {
+            Self::Key => cache.invalidate_soft("key").await.unwrap(),
+            Self::Tag => cache.invalidate_tag_soft("tag").await.unwrap(),
+            Self::Namespace => cache.clear_soft("things").await.unwrap(),
+            Self::All => cache.clear_all_soft().await.unwrap(),
+        }
+    }
+
+    async fn hard(self, cache: &Cache) {
+        match self {
+            Self::Key => cache.invalidate("key").await.unwrap(),
+            Self::Tag => cache.invalidate_tag("tag").await.unwrap(),
+            Self::Namespace => drop(cache.clear("things").await.unwrap()),
+            Self::All => drop(cache.clear_all().await.unwrap()),
+        }
+    }
+}
+
+/// A cache over a store of objects, one over a store that takes bytes only, and one over a store that cannot clear.
+fn all(adjust: impl Fn(CacheBuilder) -> CacheBuilder) -> [Cache; 3] {
+    let make = |builder: CacheBuilder| {
+        let builder = adjust(builder.namespace("things").ttl(60 * SEC).tag_namespaces(true));
+        builder.build().with_tags(["tag"])
+    };
+    [
+        make(local(&TokioClock::new())),
+        make(over(&Remote::new())),
+        make(over(&Remote::without_clear())),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_copy_is_answered_while_it_is_revalidated() {
+    for how in ALL {
+        for cache in all(|builder| builder.stale_while_revalidate(10 * SEC)) {
+            cache.set("key", 1_u32).await.unwrap();
+            tokio::time::advance(30 * SEC).await;
+            how.soft(&cache).await;
+            assert!(cache.get::<u32>("key").await.unwrap().is_none(), "{how:?}: not fresh");
+            let loads = Count::new();
+            assert_eq!(
+                *cache.get_or_load("key", loads.loading(2_u32)).await.unwrap(),
+                1,
+                "{how:?}"
+            );
+            settle().await;
+            assert_eq!(*cache.get::<u32>("key").await.unwrap().unwrap(), 2, "{how:?}");
+            assert_eq!(loads.get(), 1);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_windows_are_counted_from_the_invalidation() {
+    for how in ALL {
+        for cache in all(|builder| builder.stale_while_revalidate(10 * SEC)) {
+            for (later, kept) in [(9, true), (11, false)] {
+                cache.set("key", 1_u32).await.unwrap();
+                tokio::time::advance(30 * SEC).await;
+                how.soft(&cache).await;
+                tokio::time::advance(later * SEC).await;
+                let loads = Count::new();
+                let answer = *cache.get_or_load("key", loads.loading(2_u32)).await.unwrap();
+                assert_eq!(answer, if kept { 1 } else { 2 }, "{how:?}");
+                settle().await;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_copy_is_answered_if_the_load_fails() {
+    for how in ALL {
+        for cache in all(|builder| builder.stale_if_error(10 * SEC)) {
+            cache.set("key", 1_u32).await.unwrap();
+            how.soft(&cache).await;
+            let fail = || async { Err::<u32, _>("down") };
+            assert_eq!(*cache.get_or_load("key", fail).await.unwrap(), 1, "{how:?}");
+            how.hard(&cache).await;
+            cache
+                .get_or_load("key", fail)
+                .await
+                .expect_err("nothing is left to answer with");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_windows_nothing_is_kept() {
+    for how in ALL {
+        for cache in all(|builder| builder) {
+            cache.set("key", 1_u32).await.unwrap();
+            how.soft(&cache).await;
+            let loads = Count::new();
+            assert_eq!(
+                *cache.get_or_load("key", loads.loading(2_u32)).await.unwrap(),
+                2,
+                "{how:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_brings_back_what_was_hard_invalidated() {
+    for first in ALL {
+        for then in ALL {
+            for cache in all(|builder| builder.stale_while_revalidate(10 * SEC).stale_if_error(60 * SEC)) {
+                cache.set("key", 1_u32).await.unwrap();
+                first.hard(&cache).await;
+                then.soft(&cache).await;
+                let fail = || async { Err::<u32, _>("down") };
+                cache.get_or_load("key", fail).await.expect_err("gone");
+                // And the other way round.
+                cache.set("key", 1_u32).await.unwrap();
+                then.soft(&cache).await;
+                first.hard(&cache).await;
+                cache.get_or_load("key", fail).await.expect_err("gone");
+            }
+        }
+    }
+}
+
+/// A copy that was fresh for the one who began to load it anew, and was hard invalidated in the meantime.
+#[tokio::test(start_paused = true)]
+async fn nor_does_a_soft_invalidation_that_overtakes_a_hard_one() {
+    let remote = Remote::new();
+    let make = || over(&remote).stale_if_error(60 * SEC).build();
+    let (soft, hard) = (make(), make());
+    let tagged = soft.with_tags(["tag"]);
+    tagged.set("key", 1_u32).await.unwrap();
+    // The soft one has read the tag's record, and is about to replace it.
+    let gate = Gate::closed();
+    remote.once(Fate::HoldAnswer(gate.clone()), |call| call.is("get_many"));
+    let softening = tokio::spawn({
+        let soft = soft.clone();
+        async move { soft.invalidate_tag_soft("tag").await.unwrap() }
+    });
+    gate.reached().await;
+    hard.invalidate_tag("tag").await.unwrap();
+    gate.open();
+    softening.await.unwrap();
+    let fail = || async { Err::<u32, _>("down") };
+    tagged.get_or_load("key", fail).await.expect_err("gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_that_is_under_way_is_fenced() {
+    for (how, cache) in ALL
+        .into_iter()
+        .flat_map(|how| all(|builder| builder.stale_while_revalidate(60 * SEC)).map(|cache| (how, cache)))
+    {
+        let gate = Gate::closed();
+        let held = gate.clone();
+        let loading = tokio::spawn({
+            let cache = cache.clone();
+            async move {
+                let load = move || async move {
+                    held.pass().await;
+                    Ok::<_, Infallible>(1_u32)
+                };
+                cache.get_or_load("key", load).await.unwrap()
+            }
+        });
+        gate.reached().await;
+        how.soft(&cache).await;
+        gate.open();
+        assert_eq!(*loading.await.unwrap(), 1);
+        assert!(cache.get::<u32>("key").await.unwrap().is_none(), "{how:?}: never fresh");
+    }
+}
+
+/// The next refresh need not wait until the one that was overtaken has ended.
+#[tokio::test(start_paused = true)]
+async fn the_lease_of_a_refresh_that_was_overtaken_is_released() {
+    let remote = Remote::new();
+    let make = || over(&remote).ttl(SEC).stale_while_revalidate(60 * SEC).build();
+    let (here, there) = (make(), make());
+    here.set("key", 1_u32).await.unwrap();
+    tokio::time::advance(2 * SEC).await;
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let refresh = move || async move {
+        held.pass().await;
+        Ok::<_, Infallible>(2_u32)
+    };
+    here.get_or_load("key", refresh).await.unwrap();
+    gate.reached().await;
+    there.invalidate_soft("key").await.unwrap();
+    let loads = Count::new();
+    assert_eq!(*there.get_or_load("key", loads.loading(3_u32)).await.unwrap(), 1);
+    settle().await;
+    assert_eq!(loads.get(), 1);
+    gate.open();
+    settle().await;
+    assert_eq!(
+        *here.get::<u32>("key").await.unwrap().unwrap(),
+        3,
+        "not the overtaken one's"
+    );
+}
+
+#[tokio::test]
+async fn a_key_is_not_fresh_by_anybodys_clock() {
+    let store = Remote::over(memory(TokioClock::new()));
+    let (slow, fast) = (ManualClock::new(), ManualClock::new());
+    fast.advance(Duration::from_secs(300));
+    let make = |clock: &ManualClock| {
+        let builder = Cache::builder(store.clone()).clock(clock.clone());
+        builder.ttl(600 * SEC).stale_while_revalidate(600 * SEC).build()
+    };
+    let (slow, fast) = (make(&slow), make(&fast));
+    for (writer, other) in [(&slow, &fast), (&fast, &slow)] {
+        writer.set("key", 1_u32).await.unwrap();
+        other.invalidate_soft("key").await.unwrap();
+        assert!(writer.get::<u32>("key").await.unwrap().is_none());
+        assert!(other.get::<u32>("key").await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn clearing_softly_takes_namespaces_with_tags() {
+    let cache = over(&Remote::new()).namespace("things").build();
+    let error = cache.clear_soft("things").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected);
+    assert!(error.to_string().contains("tag_namespaces(true)"), "{error}");
+    cache.clear_all_soft().await.unwrap_err();
+    over(&Remote::without_clear())
+        .build()
+        .clear_soft("things")
+        .await
+        .unwrap();
+}
+
+/// What is under the key is none of the cache's own.
+#[tokio::test]
+async fn a_record_that_is_not_an_entry_is_removed() {
+    let remote = Remote::new();
+    let key: Key = Prefix::new("cache").namespace("").key("key");
+    remote
+        .plant(&key, &b"somebody else's"[..], cache_core::SetOptions::new(SEC))
+        .await;
+    over(&remote)
+        .stale_if_error(SEC)
+        .build()
+        .invalidate_soft("key")
+        .await
+        .unwrap();
+    assert!(remote.get(&key).await.unwrap().is_none());
+}
