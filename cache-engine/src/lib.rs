@@ -126,7 +126,7 @@ pub use self::load::{Load, Loaded, Stale};
 pub use self::load_error::LoadError;
 pub use self::lookup::{Lookup, Refresh};
 pub use self::policy::Policy;
-pub use self::tagger::Tagger;
+pub use self::tagger::{Tagger, tagged};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -20,6 +20,7 @@ use crate::load::Loaded;
 use crate::load_error::LoadError;
 use crate::pilot::{Ask, Backoff, Step, Take, Waiting, panic_message};
 use crate::see::Seen;
+use crate::tagger::Tagger;
 
 /// How many calls of the store one batch makes at a time, beyond the one that reads it.
 const AT_A_TIME: usize = 64;
@@ -244,7 +245,13 @@ impl<C: Send + Sync + 'static> Cache<C> {
         let flights: Vec<_> = fills.iter().filter_map(|(_, _, fill)| fill.flight()).collect();
         let chain = Chain::within(outer, self.backend(), keys, flights);
         let ids = fills.iter().map(|(id, _, _)| id.clone()).collect();
-        let load = AssertUnwindSafe(chain.scope(async move { load(ids).await })).catch_unwind();
+        // What the load reads may be part of each of its values.
+        let tagger = Tagger::new(&self.core.fences);
+        for (_, _, fill) in &mut fills {
+            fill.set_tagger(&tagger);
+        }
+        let load = chain.scope(tagger.scope(async move { load(ids).await }));
+        let load = AssertUnwindSafe(load).catch_unwind();
         let failure = match self.limited(renewing_all(&mut fills, load)).await {
             Ok(Ok(Ok(mut loaded))) => {
                 let kept = stream::iter(fills).map(|(id, key, mut fill)| {

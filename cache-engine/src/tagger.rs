@@ -9,12 +9,57 @@ use cache_core::{Error, Tags};
 use crate::fence::Fences;
 use crate::tagging::{self, Captured};
 
+tokio::task_local! {
+    static CURRENT: Tagger;
+}
+
+/// Captures `tags`, and then does `read`, which reads the data that they cover: the value that the current task is
+/// loading carries the tags from then on.
+///
+/// That is the innermost load, of a [`Cache`](crate::Cache), of a `#[cached]` function or of an HTTP layer: what is made
+/// of the value of another load does not inherit its tags. Outside of any load, and in a load that goes past the cache,
+/// this is just `read`. A task that is spawned within a load is not part of it: take [`Tagger::current`] along.
+///
+/// Otherwise as [`Tagger::tagged`].
+///
+/// ```
+/// # use std::convert::Infallible;
+/// # #[derive(Clone, serde::Serialize, serde::Deserialize)] struct Article { author: u32 }
+/// # async fn read_article(id: u32) -> Article { Article { author: 7 } }
+/// # async fn read_author(id: u32) -> String { "Ada".to_owned() }
+/// use cache_engine::{Cache, tagged};
+/// use cache_memory::MemoryBackend;
+///
+/// async fn page(id: u32) -> Result<String, Infallible> {
+///     let article = tagged([format!("article:{id}")], || read_article(id)).await;
+///     let author = tagged([format!("author:{}", article.author)], || read_author(article.author)).await;
+///     Ok(format!("article {id} by {author}"))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pages = Cache::builder(MemoryBackend::default()).build().with_namespace("pages");
+/// pages.get_or_load("42", || page(42)).await?;
+///
+/// pages.invalidate_tag("author:7").await?;
+/// assert!(pages.get::<String>("42").await?.is_none());
+/// # Ok(()) }
+/// ```
+pub async fn tagged<N, R, Fut>(tags: impl IntoIterator<Item = N>, read: R) -> Fut::Output
+where
+    N: AsRef<str>,
+    R: FnOnce() -> Fut,
+    Fut: Future,
+{
+    Tagger::current().tagged(tags, read).await
+}
+
 /// Adds tags to a value while it is loaded.
 ///
 /// A tag has to be captured before the data that it covers is read: otherwise an invalidation between the two would be
 /// missed, and the old value kept. So [`tagged`](Self::tagged) takes the reading along, and does things in this order.
 ///
-/// Clones add to the same load.
+/// Clones add to the same load. Once that has ended, and for the default one, which belongs to no load, `tagged` does
+/// nothing but the reading.
 #[derive(Clone, Default)]
 pub struct Tagger(Option<Arc<Inner>>);
 
@@ -46,6 +91,18 @@ impl Tagger {
             fences: Arc::clone(fences),
             added: Mutex::default(),
         })))
+    }
+
+    /// The tagger of the innermost load that the current task runs in; outside of any load the default one.
+    #[must_use]
+    pub fn current() -> Self {
+        CURRENT.try_with(Clone::clone).unwrap_or_default()
+    }
+
+    /// Runs `load` as part of the load that this tagger belongs to, so that [`tagged`] in it adds to that. For tasks that
+    /// a load spawns, and for adapters, whose loads the engine does not run.
+    pub async fn scope<F: Future>(&self, load: F) -> F::Output {
+        CURRENT.scope(self.clone(), load).await
     }
 
     /// Captures `tags`, and then does `read`, which reads the data that they cover. The value that is being loaded
