@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::{
-    Backend, Capabilities, Clock, Error, ErrorKind, Key, Limits, Record, Scope, SetMode, SetOptions, SetOutcome,
-    SystemClock, Value, Version, VersionSource, async_trait,
+    Backend, Capabilities, Clock, Error, ErrorKind, Invalidations, Key, Limits, Record, Scope, SetMode, SetOptions,
+    SetOutcome, SystemClock, Value, Version, VersionSource, async_trait,
 };
 use fred::clients::Pool;
 use fred::interfaces::ClientLike;
@@ -20,6 +20,7 @@ use crate::error::{NAME, error, from_server};
 use crate::format::{self, HEADER_LEN, Stored};
 use crate::lane::Lane;
 use crate::script;
+use crate::tracking::Tracking;
 
 /// How many keys of a batch are under way at a time.
 const BATCH: usize = 512;
@@ -136,6 +137,25 @@ impl Shared {
                 }))
             }
             _ => Err(unexpected("a read")),
+        }
+    }
+
+    async fn version(&self, lane: &Arc<Lane>, key: &Key) -> Result<Option<Version>, Error> {
+        // As in `get`: in a Cluster, a string of others' might be followed.
+        if !self.connection.is_clustered()
+            && let Some(header) = self.connection.read_start(lane, key.as_str(), HEADER_LEN).await?
+            && let Some(stored) = format::decode(&header)
+        {
+            return Ok(Some(stored.version));
+        }
+        // There is none, or others wrote it, or the answer is an error whose text this shows.
+        match self.connection.run(lane, &script::VERSION, key.as_str(), &[]).await? {
+            Resp3Frame::Null => Ok(None),
+            Resp3Frame::BlobString { data, .. } => match data[..].try_into() {
+                Ok(version) => Ok(Some(Version::from_u128(u128::from_be_bytes(version)))),
+                Err(_) => Err(unexpected("a read of a version")),
+            },
+            _ => Err(unexpected("a read of a version")),
         }
     }
 
@@ -274,6 +294,13 @@ impl Backend for RedisBackend {
         Ok(removed > 0)
     }
 
+    /// One light round trip where this crate wrote the record; two where nothing is or others wrote it. In a Cluster one
+    /// in any case.
+    async fn version(&self, key: &Key) -> Result<Option<Version>, Error> {
+        let read = async { self.shared.version(self.shared.connection.lane()?, key).await };
+        read.await.map_err(|error| error.with_operation("version"))
+    }
+
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
         let read = async {
             let lane = self.shared.connection.lane()?;
@@ -333,12 +360,31 @@ impl Backend for RedisBackend {
         closed.map_err(|error| error.with_operation("close"))
     }
 
+    /// By Redis's client tracking, on connections of the stream's own: one to each master. See the [crate's front
+    /// page](crate#notices-of-changes) for what it costs and when it is lost.
+    async fn invalidations(&self, scope: &Scope, beat: Duration) -> Result<Box<dyn Invalidations>, Error> {
+        let connection = &self.shared.connection;
+        let start = async {
+            let tracking = Tracking {
+                lane: connection.lane()?.clone(),
+                scope: scope.clone(),
+                beat,
+                command_timeout: connection.timeout(),
+            };
+            tracking.start(connection.ended()).await
+        };
+        start.await.map_err(|error| error.with_operation("invalidations"))
+    }
+
     fn name(&self) -> &'static str {
         NAME
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default().with_clear(true).with_batch(true)
+        Capabilities::default()
+            .with_clear(true)
+            .with_batch(true)
+            .with_invalidations(true)
     }
 
     fn limits(&self) -> Limits {

@@ -10,6 +10,7 @@ use fred::clients::Client;
 use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::config::{Options, Server};
 use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::error::{closed, error, from_fred, from_server};
@@ -37,6 +38,8 @@ pub(crate) struct Connection {
     supervisors: Vec<JoinHandle<()>>,
     next: AtomicUsize,
     closed: AtomicBool,
+    /// Ends the streams of notices, when it says so and when it is gone.
+    ended: watch::Sender<bool>,
     in_flight: AtomicUsize,
     most_in_flight: usize,
     timeout: Duration,
@@ -56,6 +59,7 @@ impl Connection {
             supervisors: supervisors.into_iter().flatten().collect(),
             next: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            ended: watch::Sender::new(false),
             in_flight: AtomicUsize::new(0),
             most_in_flight,
             timeout,
@@ -65,6 +69,16 @@ impl Connection {
 
     pub(crate) fn is_clustered(&self) -> bool {
         self.clustered
+    }
+
+    /// How long a call may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// True or gone once the handle is closed or dropped.
+    pub(crate) fn ended(&self) -> watch::Receiver<bool> {
+        self.ended.subscribe()
     }
 
     /// The lane that is next in turn and connected; the next one if none is.
@@ -164,10 +178,29 @@ impl Connection {
     /// `None` is for [`ask`](Self::ask) to find out about: the server answered with an error.
     pub(crate) async fn read(&self, lane: &Arc<Lane>, key: &str) -> Result<Option<Option<bytes::Bytes>>, Error> {
         let _place = self.place()?;
-        match lane.client().with_options(&self.options()).get(key).await {
-            Ok(string) => {
+        let client = lane.client().with_options(&self.options());
+        self.heard(lane, client.get(key).await)
+    }
+
+    /// Reads the first bytes of a string, as [`read`](Self::read) does all of them. Where nothing is, there are none.
+    pub(crate) async fn read_start(
+        &self,
+        lane: &Arc<Lane>,
+        key: &str,
+        bytes: usize,
+    ) -> Result<Option<bytes::Bytes>, Error> {
+        let _place = self.place()?;
+        let client = lane.client().with_options(&self.options());
+        self.heard(lane, client.getrange(key, 0, bytes.saturating_sub(1)).await)
+    }
+
+    /// What a command of fred's own came to. `None` is for [`ask`](Self::ask) to find out about: the server answered
+    /// with an error.
+    fn heard<T>(&self, lane: &Arc<Lane>, answer: Result<T, fred::error::Error>) -> Result<Option<T>, Error> {
+        match answer {
+            Ok(answer) => {
                 lane.heard();
-                Ok(Some(string))
+                Ok(Some(answer))
             }
             Err(fred) => match from_fred(&fred) {
                 error if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) => {
@@ -229,7 +262,11 @@ impl Connection {
     /// Says goodbye on each connection, waits for what is under way, for as long as a call may take, and ends them all.
     /// Connections that somebody else looks after stay.
     pub(crate) async fn close(&self) -> Result<(), Error> {
-        if self.closed.swap(true, Ordering::AcqRel) || self.supervisors.is_empty() {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.ended.send_replace(true);
+        if self.supervisors.is_empty() {
             return Ok(());
         }
         let clients: Vec<Client> = self.lanes.iter().map(|lane| lane.client()).collect();

@@ -112,6 +112,7 @@ mod lane;
 mod script;
 #[cfg(feature = "rustls")]
 mod tls;
+mod tracking;
 mod url;
 
 pub use self::backend::RedisBackend;

@@ -49,6 +49,10 @@ pub(crate) static DELETE: LazyLock<Script> = LazyLock::new(|| {
 /// and drops them.
 pub(crate) static GET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("script/get.lua")));
 
+/// `KEYS[1]`. Answers the version of what is there in 16 bytes, or nil.
+pub(crate) static VERSION: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("script/version.lua"), "return version_here()\n")));
+
 #[cfg(test)]
 mod tests {
     use cache_core::Version;

@@ -1,0 +1,91 @@
+//! What is to be told, between the task that hears it and the stream that tells it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use cache_core::{Invalidations, Notice, async_trait};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+/// How many notices wait for a listener that is slow. Where there are more, anything may have changed.
+const MOST: usize = 10_000;
+
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    waiting: Mutex<Waiting>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    notices: VecDeque<Notice>,
+    ended: bool,
+}
+
+impl Outbox {
+    pub(super) fn put(&self, notice: Notice) {
+        let mut waiting = self.waiting.lock();
+        let notices = &mut waiting.notices;
+        if matches!(notice, Notice::UpToDate(_)) && matches!(notices.back(), Some(Notice::UpToDate(_))) {
+            // The later moment says it all.
+            notices.pop_back();
+        } else if notices.len() >= MOST {
+            notices.clear();
+            notices.push_back(Notice::Everything);
+        }
+        notices.push_back(notice);
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    fn end(&self) {
+        self.waiting.lock().ended = true;
+        self.wake.notify_one();
+    }
+
+    async fn take(&self) -> Option<Notice> {
+        loop {
+            {
+                let mut waiting = self.waiting.lock();
+                if waiting.ended {
+                    return None;
+                }
+                if let Some(notice) = waiting.notices.pop_front() {
+                    return Some(notice);
+                }
+            }
+            self.wake.notified().await;
+        }
+    }
+}
+
+/// The task's end of an outbox. However the task ends, the stream does.
+#[derive(Debug)]
+pub(super) struct Sender(pub(super) Arc<Outbox>);
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// The stream.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) task: JoinHandle<()>,
+}
+
+#[async_trait]
+impl Invalidations for Stream {
+    async fn next(&mut self) -> Option<Notice> {
+        self.outbox.take().await
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

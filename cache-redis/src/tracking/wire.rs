@@ -1,0 +1,231 @@
+//! One connection to one server, in RESP3.
+//!
+//! Not a client of fred's: it drops the message by which a server says that it was flushed, which names no key.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cache_core::{Error, ErrorKind};
+use fred::types::Resp3Frame;
+use fred::types::config::{Config, Server};
+use futures_util::{SinkExt, StreamExt};
+use redis_protocol::codec::Resp3;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_util::codec::Framed;
+
+#[cfg(feature = "rustls")]
+use crate::error::configuration;
+use crate::error::{error, from_server};
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Address {
+    Tcp {
+        host: String,
+        port: u16,
+        /// The name in its certificate; the host if there is none.
+        tls_name: Option<String>,
+    },
+    Unix(PathBuf),
+}
+
+impl From<Server> for Address {
+    fn from(server: Server) -> Self {
+        Self::Tcp {
+            host: server.host.to_string(),
+            port: server.port,
+            #[cfg(feature = "rustls")]
+            tls_name: server.tls_server_name.map(|name| name.to_string()),
+            #[cfg(not(feature = "rustls"))]
+            tls_name: None,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// What a server says.
+pub(super) enum Heard {
+    /// These keys were changed.
+    Changed(Vec<Bytes>),
+    /// Everything was removed.
+    Flushed,
+    /// The answer to the earliest command that has none yet.
+    Answer(String),
+}
+
+trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
+
+pub(super) struct Wire {
+    frames: Framed<Box<dyn Socket>, Resp3>,
+    address: Address,
+}
+
+impl Wire {
+    /// Connects and introduces itself, each within its time limit.
+    pub(super) async fn connect(
+        address: &Address,
+        config: &Config,
+        to_connect: Duration,
+        to_greet: Duration,
+    ) -> Result<Self, Error> {
+        let socket = within(to_connect, "no connection", socket(address, config)).await?;
+        let mut wire = Self {
+            frames: Framed::new(socket, Resp3::default()),
+            address: address.clone(),
+        };
+        within(to_greet, "no answer", wire.greet(config)).await?;
+        Ok(wire)
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    async fn greet(&mut self, config: &Config) -> Result<(), Error> {
+        let mut hello = vec!["HELLO", "3"];
+        if let Some(password) = &config.password {
+            hello.extend(["AUTH", config.username.as_deref().unwrap_or("default"), password]);
+        }
+        self.ask(&hello).await?;
+        if let Some(database) = config.database.filter(|database| *database != 0) {
+            self.ask(&["SELECT", &database.to_string()]).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a command and waits for its answer. What else the server says until then is thrown away.
+    pub(super) async fn ask(&mut self, words: &[&str]) -> Result<String, Error> {
+        self.send(words).await?;
+        loop {
+            let heard = std::future::poll_fn(|context| self.poll_hear(context)).await?;
+            if let Heard::Answer(answer) = heard {
+                return Ok(answer);
+            }
+        }
+    }
+
+    pub(super) async fn send(&mut self, words: &[&str]) -> Result<(), Error> {
+        let word = |word: &&str| Resp3Frame::BlobString {
+            data: Bytes::copy_from_slice(word.as_bytes()),
+            attributes: None,
+        };
+        let command = Resp3Frame::Array {
+            data: words.iter().map(word).collect(),
+            attributes: None,
+        };
+        let sent = self.frames.send(command).await;
+        sent.map_err(|error| self.broken(&error.to_string()))
+    }
+
+    /// What the server says next. An error that it answers with is one.
+    pub(super) fn poll_hear(&mut self, context: &mut Context<'_>) -> Poll<Result<Heard, Error>> {
+        loop {
+            let frame = match std::task::ready!(self.frames.poll_next_unpin(context)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => return Poll::Ready(Err(self.broken(&error.to_string()))),
+                None => return Poll::Ready(Err(self.broken("the server closed the connection"))),
+            };
+            return Poll::Ready(match frame {
+                Resp3Frame::Push { data, .. } => match invalidation(data) {
+                    Some(heard) => Ok(heard),
+                    None => continue,
+                },
+                Resp3Frame::SimpleError { data, .. } => Err(from_server(&data)),
+                Resp3Frame::BlobError { data, .. } => Err(from_server(&String::from_utf8_lossy(&data))),
+                frame => Ok(Heard::Answer(text(&frame))),
+            });
+        }
+    }
+
+    fn broken(&self, why: &str) -> Error {
+        error(ErrorKind::Unavailable, format!("{}: {why}", self.address))
+    }
+}
+
+/// What a message outside of the order of answers says of keys, if it is about keys.
+fn invalidation(message: Vec<Resp3Frame>) -> Option<Heard> {
+    let mut parts = message.into_iter();
+    match (parts.next()?, parts.next()?) {
+        (Resp3Frame::BlobString { data, .. }, what) if &data[..] == b"invalidate" => Some(match what {
+            Resp3Frame::Array { data, .. } => {
+                let keys = data.into_iter().filter_map(|key| match key {
+                    Resp3Frame::BlobString { data, .. } => Some(data),
+                    _ => None,
+                });
+                Heard::Changed(keys.collect())
+            }
+            _ => Heard::Flushed,
+        }),
+        _ => None,
+    }
+}
+
+/// An answer in words, which all that are of interest here are.
+fn text(frame: &Resp3Frame) -> String {
+    match frame {
+        Resp3Frame::SimpleString { data, .. }
+        | Resp3Frame::BlobString { data, .. }
+        | Resp3Frame::VerbatimString { data, .. } => String::from_utf8_lossy(data).into_owned(),
+        _ => String::new(),
+    }
+}
+
+/// Runs `step` within a time limit; `what` there is when it is over.
+pub(super) async fn within<T>(
+    limit: Duration,
+    what: &str,
+    step: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(limit, step).await {
+        Ok(result) => result,
+        Err(_) => Err(error(ErrorKind::Timeout, format!("{what} within {limit:?}"))),
+    }
+}
+
+async fn socket(address: &Address, config: &Config) -> Result<Box<dyn Socket>, Error> {
+    let refused = |why: &dyn fmt::Display| error(ErrorKind::Unavailable, format!("{address}: {why}"));
+    let (host, port, tls_name) = match address {
+        Address::Unix(path) => {
+            let stream = UnixStream::connect(path).await;
+            return Ok(Box::new(stream.map_err(|error| refused(&error))?));
+        }
+        Address::Tcp { host, port, tls_name } => (host.as_str(), *port, tls_name.as_deref()),
+    };
+    let stream = TcpStream::connect((host, port)).await;
+    let stream = stream.map_err(|error| refused(&error))?;
+    stream.set_nodelay(true).map_err(|error| refused(&error))?;
+    #[cfg(feature = "rustls")]
+    if let Some(tls) = &config.tls {
+        use fred::types::config::TlsConnector;
+        use rustls::pki_types::ServerName;
+
+        let name = tls_name.unwrap_or(host).to_owned();
+        let name = ServerName::try_from(name).map_err(|error| configuration(format!("{address}: {error}")))?;
+        #[allow(
+            irrefutable_let_patterns,
+            reason = "another crate may have fred with another TLS library, too"
+        )]
+        let TlsConnector::Rustls(connector) = &tls.connector else {
+            return Err(configuration("changes are told of over TLS by rustls only"));
+        };
+        let stream = connector.connect(name, stream).await;
+        return Ok(Box::new(stream.map_err(|error| refused(&error))?));
+    }
+    #[cfg(not(feature = "rustls"))]
+    let _ = (config, tls_name);
+    Ok(Box::new(stream))
+}

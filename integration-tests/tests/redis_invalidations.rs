@@ -1,0 +1,211 @@
+//! Redis tells of changes: of every way in which a record changes, and through everything that may happen to the
+//! connections that tell of it. A stream that was lost says so, and says that everything may have changed when it is
+//! back; no change is missed in silence.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod redis_support;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cache_core::{Backend, Invalidations, Key, Notice, Scope, SetOptions};
+use cache_redis::RedisBackend;
+use integration_tests::{Redis, wire};
+use redis_support::{HOUR, namespace, put, send};
+use tokio::time::Instant;
+
+const BEAT: Duration = Duration::from_millis(100);
+
+/// For what takes a few milliseconds, on a machine that may be busy.
+const SOON: Duration = Duration::from_secs(5);
+
+/// A stream, and what it has said so far.
+struct Listener {
+    stream: Box<dyn Invalidations>,
+    changed: HashSet<Key>,
+    everything: usize,
+    lost: usize,
+}
+
+impl Listener {
+    async fn start(redis: &RedisBackend, scope: &Scope) -> Self {
+        Self {
+            stream: redis.invalidations(scope, BEAT).await.unwrap(),
+            changed: HashSet::new(),
+            everything: 0,
+            lost: 0,
+        }
+    }
+
+    async fn hear(&mut self) -> Notice {
+        let notice = tokio::time::timeout(Duration::from_secs(30), self.stream.next()).await;
+        let notice = notice.expect("nothing is said").expect("the stream has ended");
+        match &notice {
+            Notice::Changed(key) => drop(self.changed.insert(key.clone())),
+            Notice::Everything => self.everything += 1,
+            Notice::Lost(_) => self.lost += 1,
+            _ => {}
+        }
+        notice
+    }
+
+    /// Hears all that happened until now.
+    async fn catch_up(&mut self) {
+        let now = std::time::Instant::now();
+        while !matches!(self.hear().await, Notice::UpToDate(moment) if moment >= now) {}
+    }
+
+    /// The keys that were told of since this was asked last; nothing else may have been said.
+    async fn keys(&mut self) -> HashSet<Key> {
+        self.catch_up().await;
+        assert_eq!((self.everything, self.lost), (0, 0));
+        std::mem::take(&mut self.changed)
+    }
+}
+
+fn set<const N: usize>(keys: [&Key; N]) -> HashSet<Key> {
+    keys.into_iter().cloned().collect()
+}
+
+#[tokio::test]
+async fn every_way_to_change_a_record_is_told_of() {
+    let server = Redis::start().await;
+    let redis = RedisBackend::connect(server.url()).await.unwrap();
+    let namespace = namespace();
+    let (a, b) = (namespace.key("a"), namespace.key("b"));
+    let mut listener = Listener::start(&redis, &namespace.scope()).await;
+    assert_eq!(listener.keys().await, set([]));
+
+    let options = SetOptions::new(HOUR);
+    let value = || Bytes::from_static(b"v").into();
+    let version = put(&redis, &a, "v").await;
+    assert_eq!(listener.keys().await, set([&a]), "set");
+    assert!(redis.get(&a).await.unwrap().is_some());
+    assert!(redis.version(&a).await.unwrap().is_some());
+    assert_eq!(listener.keys().await, set([]), "reads change nothing");
+    let next = redis.set(&a, value(), options.if_version(version)).await.unwrap();
+    assert_eq!(listener.keys().await, set([&a]), "compare and set, which is a script");
+    assert!(
+        redis
+            .set(&b, value(), options.if_absent())
+            .await
+            .unwrap()
+            .version()
+            .is_some()
+    );
+    assert_eq!(listener.keys().await, set([&b]), "set if absent");
+    assert!(
+        redis
+            .set(&b, value(), options.if_absent())
+            .await
+            .unwrap()
+            .version()
+            .is_none()
+    );
+    assert!(
+        redis
+            .set(&b, value(), options.if_version(version))
+            .await
+            .unwrap()
+            .version()
+            .is_none()
+    );
+    assert_eq!(listener.keys().await, set([]), "what is refused changes nothing");
+    assert!(redis.delete_if(&a, next.version().unwrap()).await.unwrap());
+    assert_eq!(listener.keys().await, set([&a]), "delete_if, which is a script");
+    assert!(redis.delete(&b).await.unwrap());
+    assert_eq!(listener.keys().await, set([&b]), "delete");
+    redis
+        .set_many(vec![(a.clone(), value(), options), (b.clone(), value(), options)])
+        .await
+        .unwrap();
+    assert_eq!(listener.keys().await, set([&a, &b]), "set_many");
+    assert_eq!(redis.delete_many(&[a.clone(), b.clone()]).await.unwrap(), 2);
+    assert_eq!(listener.keys().await, set([&a, &b]), "delete_many");
+    put(&redis, &a, "v").await;
+    put(&redis, &b, "v").await;
+    listener.keys().await;
+    assert_eq!(redis.clear(&namespace.scope()).await.unwrap(), 2);
+    assert_eq!(listener.keys().await, set([&a, &b]), "clear");
+
+    // As others do it.
+    let (address, name) = (server.address(), a.as_str().as_bytes());
+    for command in [
+        &[b"SET", name, b"theirs"][..],
+        &[b"PEXPIRE", name, b"60000"],
+        &[b"UNLINK", name],
+        &[b"HSET", name, b"field", b"value"],
+        &[b"DEL", name],
+        &[b"EVAL", b"return redis.call('SET', KEYS[1], 'theirs')", b"1", name],
+        &[b"RENAME", name, b.as_str().as_bytes()],
+        &[b"COPY", b.as_str().as_bytes(), name],
+    ] {
+        send(address, command).await;
+        assert!(
+            listener.keys().await.contains(&a),
+            "{}",
+            String::from_utf8_lossy(command[0])
+        );
+    }
+    // An end of life.
+    redis
+        .set(&b, value(), SetOptions::new(Duration::from_millis(50)))
+        .await
+        .unwrap()
+        .version()
+        .unwrap();
+    listener.keys().await;
+    let latest = Instant::now() + SOON;
+    while !listener.changed.contains(&b) {
+        assert!(Instant::now() < latest, "the end of a record's life is not told of");
+        listener.hear().await;
+    }
+    assert_eq!(listener.keys().await, set([&b]));
+
+    // No room.
+    let many: Vec<Key> = (0..200).map(|number| namespace.key(format!("{number}"))).collect();
+    redis
+        .set_many(
+            many.iter()
+                .map(|key| (key.clone(), Bytes::from(vec![0; 1_000]).into(), options))
+                .collect(),
+        )
+        .await
+        .unwrap();
+    listener.keys().await;
+    for command in ["CONFIG SET maxmemory-policy allkeys-lru", "CONFIG SET maxmemory 1"] {
+        wire::redis(address, command).await.unwrap();
+    }
+    // It makes room when it is asked to write.
+    let _ = redis.set(&a, value(), options).await;
+    let told = listener.keys().await;
+    assert!(
+        many.iter().all(|key| told.contains(key)),
+        "{} of {} evictions",
+        told.len(),
+        many.len()
+    );
+}
+
+#[tokio::test]
+async fn a_flush_is_told_of() {
+    let server = Redis::start().await;
+    let redis = RedisBackend::connect(server.url()).await.unwrap();
+    let namespace = namespace();
+    let key = namespace.key("k");
+    let mut listener = Listener::start(&redis, &namespace.scope()).await;
+    for command in [
+        "FLUSHALL",
+        "FLUSHDB",
+        "FLUSHALL ASYNC",
+        "EVAL \"return redis.call('FLUSHALL')\" 0",
+    ] {
+        put(&redis, &key, "v").await;
+        assert_eq!(listener.keys().await, set([&key]));
+        wire::redis(server.address(), command).await.unwrap();
+        listener.catch_up().await;
+        assert_eq!((listener.everything, listener.lost), (1, 0), "{command}");
+        listener.everything = 0;
+    }
+}
