@@ -1,72 +1,20 @@
-//! Redis tells of changes: of every way in which a record changes, and through everything that may happen to the
-//! connections that tell of it. A stream that was lost says so, and says that everything may have changed when it is
-//! back; no change is missed in silence.
+//! Redis tells of every way in which a record changes, and of nothing else.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod redis_support;
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::{Backend, Invalidations, Key, Notice, Scope, SetOptions};
+use cache_core::{Backend, Key, SetOptions};
 use cache_redis::RedisBackend;
 use integration_tests::{Redis, wire};
+use redis_support::listener::{Listener, set};
 use redis_support::{HOUR, namespace, put, send};
 use tokio::time::Instant;
 
-const BEAT: Duration = Duration::from_millis(100);
-
 /// For what takes a few milliseconds, on a machine that may be busy.
 const SOON: Duration = Duration::from_secs(5);
-
-/// A stream, and what it has said so far.
-struct Listener {
-    stream: Box<dyn Invalidations>,
-    changed: HashSet<Key>,
-    everything: usize,
-    lost: usize,
-}
-
-impl Listener {
-    async fn start(redis: &RedisBackend, scope: &Scope) -> Self {
-        Self {
-            stream: redis.invalidations(scope, BEAT).await.unwrap(),
-            changed: HashSet::new(),
-            everything: 0,
-            lost: 0,
-        }
-    }
-
-    async fn hear(&mut self) -> Notice {
-        let notice = tokio::time::timeout(Duration::from_secs(30), self.stream.next()).await;
-        let notice = notice.expect("nothing is said").expect("the stream has ended");
-        match &notice {
-            Notice::Changed(key) => drop(self.changed.insert(key.clone())),
-            Notice::Everything => self.everything += 1,
-            Notice::Lost(_) => self.lost += 1,
-            _ => {}
-        }
-        notice
-    }
-
-    /// Hears all that happened until now.
-    async fn catch_up(&mut self) {
-        let now = std::time::Instant::now();
-        while !matches!(self.hear().await, Notice::UpToDate(moment) if moment >= now) {}
-    }
-
-    /// The keys that were told of since this was asked last; nothing else may have been said.
-    async fn keys(&mut self) -> HashSet<Key> {
-        self.catch_up().await;
-        assert_eq!((self.everything, self.lost), (0, 0));
-        std::mem::take(&mut self.changed)
-    }
-}
-
-fn set<const N: usize>(keys: [&Key; N]) -> HashSet<Key> {
-    keys.into_iter().cloned().collect()
-}
 
 #[tokio::test]
 async fn every_way_to_change_a_record_is_told_of() {

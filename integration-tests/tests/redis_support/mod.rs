@@ -1,6 +1,8 @@
 //! What the tests of the Redis backend share.
 #![allow(dead_code, reason = "no test file uses all of it")]
 
+pub(crate) mod listener;
+
 use std::time::Duration;
 
 use bytes::Bytes;

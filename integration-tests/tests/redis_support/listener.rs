@@ -1,0 +1,102 @@
+//! Somebody who listens to a stream of notices and holds it to what it promises.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use cache_core::{Backend, Invalidations, Key, Notice, Scope};
+use cache_redis::RedisBackend;
+
+pub(crate) const BEAT: Duration = Duration::from_millis(100);
+
+/// For whatever is to be said in the end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Listener {
+    stream: Box<dyn Invalidations>,
+    /// What was said since [`forget`](Self::forget).
+    pub(crate) changed: HashSet<Key>,
+    pub(crate) everything: usize,
+    pub(crate) lost: usize,
+}
+
+impl Listener {
+    pub(crate) async fn start(redis: &RedisBackend, scope: &Scope) -> Self {
+        Self {
+            stream: redis.invalidations(scope, BEAT).await.unwrap(),
+            changed: HashSet::new(),
+            everything: 0,
+            lost: 0,
+        }
+    }
+
+    pub(crate) async fn hear(&mut self) -> Notice {
+        let notice = tokio::time::timeout(PATIENCE, self.stream.next()).await;
+        let notice = notice.expect("nothing is said").expect("the stream has ended");
+        match &notice {
+            Notice::Changed(key) => drop(self.changed.insert(key.clone())),
+            Notice::Everything => self.everything += 1,
+            Notice::Lost(error) => {
+                println!("lost: {error}");
+                self.lost += 1;
+            }
+            _ => {}
+        }
+        notice
+    }
+
+    pub(crate) fn forget(&mut self) {
+        self.changed.clear();
+        (self.everything, self.lost) = (0, 0);
+    }
+
+    /// Hears all that happened until now, whatever it takes.
+    pub(crate) async fn catch_up(&mut self) {
+        let now = Instant::now();
+        self.catch_up_to(now).await;
+    }
+
+    pub(crate) async fn catch_up_to(&mut self, moment: Instant) {
+        while !matches!(self.hear().await, Notice::UpToDate(told) if told >= moment) {}
+    }
+
+    /// The keys that were told of since this was asked last; nothing else may have been said.
+    pub(crate) async fn keys(&mut self) -> HashSet<Key> {
+        self.catch_up().await;
+        assert_eq!((self.everything, self.lost), (0, 0));
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Whether a change that is complete by now is told of, by its key or as everything, before the stream says that
+    /// all up to now has been.
+    pub(crate) async fn must_tell(&mut self, key: &Key) {
+        self.catch_up().await;
+        assert!(
+            self.changed.contains(key) || self.everything > 0,
+            "{key} was changed in silence"
+        );
+    }
+
+    pub(crate) async fn until_lost(&mut self) -> Duration {
+        let begun = Instant::now();
+        while self.lost == 0 {
+            self.hear().await;
+        }
+        begun.elapsed()
+    }
+
+    /// Hears that the stream was lost, that everything may have changed, and only then that it is up to date.
+    pub(crate) async fn is_back(&mut self) {
+        self.until_lost().await;
+        let mut last = Notice::Everything;
+        while self.everything == 0 {
+            last = self.hear().await;
+            assert!(!matches!(last, Notice::UpToDate(_)), "up to date while it is lost");
+        }
+        assert!(matches!(last, Notice::Everything));
+        self.catch_up().await;
+    }
+}
+
+pub(crate) fn set<const N: usize>(keys: [&Key; N]) -> HashSet<Key> {
+    keys.into_iter().cloned().collect()
+}
