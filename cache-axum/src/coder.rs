@@ -19,6 +19,7 @@ const VARIANTS: u8 = 1;
 
 const NO_CACHE: u8 = 1;
 const MUST_REVALIDATE: u8 = 2;
+const OWN_ETAG: u8 = 4;
 
 /// Stands for "not set", one more than any window can be.
 const NONE: u64 = u64::MAX;
@@ -67,7 +68,7 @@ const LIFETIME_LEN: usize = 8 + 1 + 8 + 8 + 1 + 8 + 8;
 fn write_response(out: &mut BytesMut, response: &StoredResponse) -> Result<(), Error> {
     out.put_u8(RESPONSE);
     out.put_u16(response.status.as_u16());
-    write_lifetime(out, &response.lifetime);
+    write_lifetime(out, &response.lifetime, response.has_own_etag);
     out.put_u16(u16::try_from(response.headers.len()).map_err(|_| too_many("headers"))?);
     for (name, value) in &response.headers {
         write_name(out, name)?;
@@ -80,7 +81,7 @@ fn write_response(out: &mut BytesMut, response: &StoredResponse) -> Result<(), E
 
 fn read_response(input: &mut Input) -> Result<StoredResponse, Error> {
     let status = StatusCode::from_u16(input.u16()?).map_err(|_| broken())?;
-    let lifetime = read_lifetime(input)?;
+    let (lifetime, has_own_etag) = read_lifetime(input)?;
     let count = input.u16()?;
     let mut headers = HeaderMap::new();
     for _ in 0..count {
@@ -91,7 +92,10 @@ fn read_response(input: &mut Input) -> Result<StoredResponse, Error> {
         headers.try_append(name, value).map_err(|_| broken())?;
     }
     let body = std::mem::take(&mut input.0);
-    Ok(StoredResponse::new(status, headers, body, lifetime))
+    Ok(StoredResponse {
+        has_own_etag,
+        ..StoredResponse::new(status, headers, body, lifetime)
+    })
 }
 
 fn write_variants(out: &mut BytesMut, variants: &Variants) -> Result<(), Error> {
@@ -138,7 +142,7 @@ fn read_variants(input: &mut Input) -> Result<Variants, Error> {
     })
 }
 
-fn write_lifetime(out: &mut BytesMut, lifetime: &Lifetime) {
+fn write_lifetime(out: &mut BytesMut, lifetime: &Lifetime, has_own_etag: bool) {
     out.put_u64(millis(lifetime.fresh));
     out.put_u8(match lifetime.source {
         LifetimeSource::SMaxage => 0,
@@ -153,12 +157,14 @@ fn write_lifetime(out: &mut BytesMut, lifetime: &Lifetime) {
     out.put_u64(lifetime.response_time.as_millis());
     let no_cache = if lifetime.no_cache { NO_CACHE } else { 0 };
     let must_revalidate = if lifetime.must_revalidate { MUST_REVALIDATE } else { 0 };
-    out.put_u8(no_cache | must_revalidate);
+    let own_etag = if has_own_etag { OWN_ETAG } else { 0 };
+    out.put_u8(no_cache | must_revalidate | own_etag);
     out.put_u64(lifetime.stale_while_revalidate.map_or(NONE, millis));
     out.put_u64(lifetime.stale_if_error.map_or(NONE, millis));
 }
 
-fn read_lifetime(input: &mut Input) -> Result<Lifetime, Error> {
+/// With the flag that stands among those of the lifetime.
+fn read_lifetime(input: &mut Input) -> Result<(Lifetime, bool), Error> {
     let fresh = Duration::from_millis(input.u64()?);
     let source = match input.u8()? {
         0 => LifetimeSource::SMaxage,
@@ -175,7 +181,7 @@ fn read_lifetime(input: &mut Input) -> Result<Lifetime, Error> {
     lifetime.source = source;
     lifetime.initial_age = initial_age;
     let flags = input.u8()?;
-    if flags & !(NO_CACHE | MUST_REVALIDATE) != 0 {
+    if flags & !(NO_CACHE | MUST_REVALIDATE | OWN_ETAG) != 0 {
         return Err(broken());
     }
     lifetime.no_cache = flags & NO_CACHE != 0;
@@ -183,7 +189,7 @@ fn read_lifetime(input: &mut Input) -> Result<Lifetime, Error> {
     let window = |millis| (millis != NONE).then(|| Duration::from_millis(millis));
     lifetime.stale_while_revalidate = window(input.u64()?);
     lifetime.stale_if_error = window(input.u64()?);
-    Ok(lifetime)
+    Ok((lifetime, flags & OWN_ETAG != 0))
 }
 
 /// Whole milliseconds, as the store's own windows have them.

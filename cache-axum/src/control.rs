@@ -70,6 +70,32 @@ impl StoreFor {
 #[must_use = "it is part of a response"]
 pub struct DoNotStore;
 
+/// Says of an answer that a gateway had to make up by itself that the origin could not be reached. The cache may then
+/// answer with a stale copy for longer than after an error that the origin has sent: see
+/// [`Policy::stale_if_disconnected`](cache_http::Policy::stale_if_disconnected).
+///
+/// ```
+/// use axum::http::StatusCode;
+/// use axum::response::{IntoResponse, Response};
+/// use cache_axum::OriginUnreachable;
+///
+/// fn no_answer(error: std::io::Error) -> Response {
+///     (StatusCode::BAD_GATEWAY, OriginUnreachable, error.to_string()).into_response()
+/// }
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+#[must_use = "it is part of a response"]
+pub struct OriginUnreachable;
+
+impl IntoResponseParts for OriginUnreachable {
+    type Error = Infallible;
+
+    fn into_response_parts(self, mut response: ResponseParts) -> Result<ResponseParts, Infallible> {
+        response.extensions_mut().insert(self);
+        Ok(response)
+    }
+}
+
 /// What the layer finds in the extensions of a response.
 #[derive(Debug, Clone)]
 pub(crate) enum Control {

@@ -69,6 +69,10 @@ impl Options {
         loop {
             lookup = match lookup {
                 Lookup::Hit { found, coalesced } => match &*found.value {
+                    // It was validated for another request (RFC 9111, section 5.2.2.4), and nobody knows for how long.
+                    Stored::Response(response) if coalesced && response.lifetime.no_cache => {
+                        return Found::Alone(forward(anew, Some(&found.value), &place));
+                    }
                     Stored::Response(response) => {
                         let refused = directives.is_some_and(|directives| !self.satisfies(response, directives));
                         if !refused || coalesced || anew {
@@ -107,6 +111,16 @@ impl Options {
                     self.cache.lookup_anew(place.key()).await
                 }
                 Lookup::Miss(fill) => {
+                    if let (Some(directives), Some(found)) = (directives, fill.stale())
+                        && let Stored::Response(response) = &*found.value
+                        && response.lifetime.reuse(directives, self.now()) == Reuse::Stale
+                    {
+                        // The request takes it as it is (`max-stale`), so the load is for somebody else.
+                        return Found::Hit {
+                            stored: Arc::clone(&found.value),
+                            collapsed: None,
+                        };
+                    }
                     return Found::Lead {
                         forward: forward(anew, fill.stale().map(|stale| &*stale.value), &place),
                         fill,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cache_engine::cache_core::Timestamp;
-use cache_http::{Lifetime, LifetimeSource, Reason, RequestDirectives, Storable, Vary, storable};
+use cache_http::{Lifetime, LifetimeSource, Policy, Reason, RequestDirectives, Storable, Vary, storable};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRAILER, VARY};
 use http::{HeaderMap, HeaderName, Method, response};
 use http_body::SizeHint;
@@ -19,6 +19,8 @@ pub(crate) struct Asked {
     /// The request's identity is part of its key.
     pub(crate) identified: bool,
     pub(crate) directives: RequestDirectives,
+    /// When it was asked.
+    pub(crate) since: Timestamp,
 }
 
 /// How an answer is stored.
@@ -28,6 +30,8 @@ pub(crate) struct Plan {
     /// The request fields that select it.
     pub(crate) fields: Vec<HeaderName>,
     pub(crate) namespace: Option<Box<str>>,
+    /// The fields that are for the caller alone (RFC 9111, sections 5.2.2.4 and 5.2.2.7).
+    pub(crate) withheld: HeaderMap,
 }
 
 /// Why an answer is not stored.
@@ -85,7 +89,8 @@ pub(crate) fn judge(
     } else {
         &options.policy
     };
-    let mut lifetime = Lifetime::of(policy, head.status, &head.headers, now, now);
+    let since = if options.is_gateway { asked.since } else { now };
+    let mut lifetime = Lifetime::of(policy, head.status, &head.headers, since, now);
     if lifetime.source == LifetimeSource::Policy {
         lifetime.fresh = jittered(lifetime.fresh, options.cache.policy().jitter);
     }
@@ -127,7 +132,16 @@ pub(crate) fn judge(
         lifetime,
         fields,
         namespace: store_for.namespace,
+        withheld: withheld(policy, &head.headers),
     })
+}
+
+fn withheld(policy: &Policy, headers: &HeaderMap) -> HeaderMap {
+    let mut withheld = HeaderMap::new();
+    for name in policy.directives(headers).withheld_fields() {
+        withheld.extend(headers.get_all(name).iter().map(|value| (name.clone(), value.clone())));
+    }
+    withheld
 }
 
 /// The value of `Content-Length`, if there is one that can be read.

@@ -17,6 +17,7 @@ use crate::key::UrlKey;
 use crate::marks::Marks;
 use crate::options::Options;
 use crate::service::CacheService;
+use crate::stored::OwnEtag;
 
 /// Caches the responses of what it is wrapped around: a `Router`, a route, a `MethodRouter`, or any tower service.
 ///
@@ -65,7 +66,8 @@ impl CacheLayer {
             post: None,
             client: ClientCaching::default(),
             status_header: Some(HeaderName::from_static("x-cache")),
-            weak_etags: false,
+            own_etag: OwnEtag::Strong,
+            is_gateway: false,
             name: CacheName::new(DEFAULT_NAME),
             hit: hit_line(DEFAULT_NAME),
             max_body: 2 * 1024 * 1024,
@@ -101,6 +103,10 @@ impl CacheLayer {
         Self::new(cache)
             .client_caching(ClientCaching::Silent)
             .policy(Policy::shared())
+            .with(|options| {
+                options.own_etag = OwnEtag::Absent;
+                options.is_gateway = true;
+            })
     }
 
     /// What is stored, shared and fresh for how long, all at once; the setters change single fields of it.
@@ -239,7 +245,11 @@ impl CacheLayer {
     /// inside of this layer needs no weak tags, since each coding is stored with a tag of its own. Conditional requests
     /// are answered as before; `If-Range` never matches a weak tag, so a download that broke off starts anew.
     pub fn weak_etags(self) -> Self {
-        self.with(|options| options.weak_etags = true)
+        self.with(|options| {
+            if options.own_etag == OwnEtag::Strong {
+                options.own_etag = OwnEtag::Weak;
+            }
+        })
     }
 
     /// The largest body that is stored, in bytes. 2 MiB unless set. A larger one is passed on as it comes.

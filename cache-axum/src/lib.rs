@@ -121,6 +121,7 @@ mod extract;
 mod find;
 mod invalidate;
 mod judge;
+mod keep;
 mod key;
 mod layer;
 mod line;
@@ -130,6 +131,7 @@ mod options;
 mod report;
 mod service;
 mod stored;
+mod validate;
 mod within;
 
 pub use cache_engine;
@@ -140,7 +142,7 @@ pub use cache_http;
 
 pub use self::client::ClientCaching;
 pub use self::coder::ResponseCoder;
-pub use self::control::{DoNotStore, StoreFor};
+pub use self::control::{DoNotStore, OriginUnreachable, StoreFor};
 pub use self::extract::{CacheHandle, NoCacheLayer};
 pub use self::invalidate::{InvalidateLayer, InvalidateService};
 pub use self::key::UrlKey;

@@ -7,13 +7,12 @@ use std::sync::Arc;
 use axum::BoxError;
 use axum::body::Body;
 use bytes::Bytes;
-use cache_engine::cache_core::{ErrorKind, Windows};
-use cache_engine::{Fill, Lookup, Policy, StoreOutcome};
-use cache_http::{Forward, Outcome, Validation, Validators, evaluate, validation};
+use cache_engine::Fill;
+use cache_http::{Forward, Lifetime, Outcome, Validation, Validators, evaluate, validation};
 use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH};
-use http::{Request, Response, StatusCode, response};
-use http_body::Body as _;
+use http::{Extensions, Request, Response, StatusCode, response};
+use http_body::{Body as _, SizeHint};
 use tokio::sync::{mpsc, oneshot};
 use tower::ServiceExt;
 use tower_service::Service;
@@ -21,12 +20,14 @@ use tower_service::Service;
 use crate::answer::{answer, headers_without_content};
 use crate::body::{PassingBody, Piece};
 use crate::collect::{Cause, Collector, Progress};
-use crate::control::Control;
+use crate::control::{Control, OriginUnreachable};
 use crate::find::Place;
 use crate::judge::{Asked, Plan, Refusal, content_length, judge};
+use crate::keep::{OUTAGE, keep};
 use crate::options::Options;
 use crate::report::Report;
-use crate::stored::{Stored, StoredResponse, Variants, marker_windows, windows};
+use crate::stored::{Stored, StoredResponse};
+use crate::validate::{Attempt, attempt, freshened};
 
 /// What the caller gets.
 pub(crate) enum Answer<E> {
@@ -34,6 +35,16 @@ pub(crate) enum Answer<E> {
     Failed(E),
     Panicked(Box<dyn Any + Send>),
 }
+
+/// How the handler failed.
+enum Failure {
+    Status(StatusCode),
+    /// It has nothing of the origin's, not even an error.
+    NoAnswer,
+}
+
+/// What a call came to: an answer, an error, or a panic.
+type Called<E> = Result<Result<Response<Body>, E>, Box<dyn Any + Send>>;
 
 /// A load, from the fill that it ends to the caller who waits for its answer. A refresh has none.
 pub(crate) struct Load<E> {
@@ -48,15 +59,26 @@ pub(crate) struct Load<E> {
 impl<E> Load<E> {
     pub(crate) async fn run<S, B>(mut self, inner: S, request: Request<Body>)
     where
-        S: Service<Request<Body>, Response = Response<B>, Error = E>,
+        S: Service<Request<Body>, Response = Response<B>, Error = E> + Clone,
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let call = AssertUnwindSafe(inner.oneshot(request)).catch_unwind();
-        match self.fill.renewing(call).await {
-            Ok(Ok(response)) => self.take(response.map(Body::new)).await,
+        let Attempt { request, validated } = attempt(self.fill.stale(), request);
+        let mut called = self.call(inner.clone(), request).await;
+        if let Some((stale, whole)) = validated
+            && let Ok(Ok(response)) = &called
+            && response.status() == StatusCode::NOT_MODIFIED
+        {
+            if let Some(head) = freshened(&self.options, &stale, response) {
+                return self.take_freshened(&stale, head).await;
+            }
+            // The 304 is about another response than ours (RFC 9111, section 4.3.4), so we have none.
+            called = self.call(inner, whole).await;
+        }
+        match called {
+            Ok(Ok(response)) => self.take(response).await,
             Ok(Err(error)) => {
-                if let Err(mut load) = self.answer_stale(None).await {
+                if let Err(mut load) = self.answer_stale(Failure::NoAnswer).await {
                     load.give(Answer::Failed(error));
                     load.fill.fail_apart();
                 }
@@ -66,6 +88,17 @@ impl<E> Load<E> {
                 self.fill.fail_apart();
             }
         }
+    }
+
+    async fn call<S, B>(&mut self, inner: S, request: Request<Body>) -> Called<E>
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = E>,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let call = AssertUnwindSafe(inner.oneshot(request)).catch_unwind();
+        let called = self.fill.renewing(call).await;
+        called.map(|called| called.map(|response| response.map(Body::new)))
     }
 
     fn give(&mut self, answer: Answer<E>) {
@@ -80,7 +113,7 @@ impl<E> Load<E> {
     }
 
     /// Answers with the stale copy, if it may be used now that the handler has failed; hands itself back if not.
-    async fn answer_stale(mut self, status: Option<StatusCode>) -> Result<(), Self> {
+    async fn answer_stale(mut self, failure: Failure) -> Result<(), Self> {
         let Some(found) = self.fill.stale_if_error().await else {
             return Err(self);
         };
@@ -88,11 +121,19 @@ impl<E> Load<E> {
             return Err(self);
         };
         let now = self.options.now();
-        if !stale.lifetime.usable_on_error(&self.asked.directives, now) {
+        let Asked { directives, .. } = &self.asked;
+        let (usable, status) = match failure {
+            Failure::Status(status) => (stale.lifetime.usable_on_error(directives, now), Some(status.as_u16())),
+            Failure::NoAnswer => {
+                let limit = self.options.policy.stale_if_disconnected;
+                (stale.lifetime.usable_when_disconnected(directives, limit, now), None)
+            }
+        };
+        if !usable {
             return Err(self);
         }
         if self.caller.is_some() {
-            let report = Report::stale_if_error(status.map(|status| status.as_u16()));
+            let report = Report::stale_if_error(status);
             let Asked { method, headers, .. } = &self.asked;
             let response = answer(&self.options, method, headers, stale, now, true, &report);
             self.give_response(response);
@@ -102,8 +143,13 @@ impl<E> Load<E> {
     }
 
     async fn take(self, response: Response<Body>) {
-        let mut load = if validation(response.status()) == Validation::Failed {
-            match self.answer_stale(Some(response.status())).await {
+        let failed = validation(response.status()) == Validation::Failed;
+        let mut load = if failed {
+            let failure = match response.extensions().get::<OriginUnreachable>() {
+                Some(OriginUnreachable) => Failure::NoAnswer,
+                None => Failure::Status(response.status()),
+            };
+            match self.answer_stale(failure).await {
                 Ok(()) => return,
                 Err(load) => load,
             }
@@ -118,7 +164,40 @@ impl<E> Load<E> {
             Err(refusal) => {
                 let report = load.refused(refusal);
                 load.give_response(reported(&load.options, head, body, &report));
-                load.withdraw(refusal).await;
+                if failed {
+                    // What is stored is none the worse for it (RFC 9111, section 4.3.3).
+                    load.fill.fail_apart();
+                } else {
+                    load.withdraw(refusal).await;
+                }
+            }
+        }
+    }
+
+    /// The handler says that the stale copy is right; `head` is the copy's, brought up to date.
+    async fn take_freshened(mut self, stale: &StoredResponse, mut head: response::Parts) {
+        let control = head.extensions.remove::<Control>();
+        let now = self.options.now();
+        let size = SizeHint::with_exact(stale.body.len() as u64);
+        let judged = judge(&self.options, &self.asked, &head, &size, control, now);
+        let lifetime = match &judged {
+            Ok(plan) => plan.lifetime,
+            Err(_) => Lifetime::of(&self.options.policy, head.status, &head.headers, now, now),
+        };
+        let response = StoredResponse {
+            has_own_etag: stale.has_own_etag,
+            ..StoredResponse::new(head.status, head.headers, stale.body.clone(), lifetime)
+        };
+        let report = Report::validated(self.forward);
+        match judged {
+            Ok(plan) => self.store_and_answer(plan, response, head.extensions, report).await,
+            Err(refusal) => {
+                let report = self.refused(refusal).forward_status(304);
+                let Asked { method, headers, .. } = &self.asked;
+                let mut response = answer(&self.options, method, headers, &response, now, false, &report);
+                *response.extensions_mut() = head.extensions;
+                self.give_response(response);
+                self.withdraw(refusal).await;
             }
         }
     }
@@ -169,19 +248,25 @@ impl<E> Load<E> {
             return;
         }
         let stored = self.prepared(&plan, &head, collector.into_bytes());
+        let report = report_status(Report::miss(self.forward), &stored, &self.asked);
+        self.store_and_answer(plan, stored, head.extensions, report).await;
+    }
+
+    async fn store_and_answer(self, plan: Plan, stored: StoredResponse, extensions: Extensions, report: Report) {
         let Self {
             options,
             asked,
             place,
             fill,
-            forward,
             caller,
+            ..
         } = self;
+        let stored = Arc::new(Stored::Response(stored));
+        let withheld = plan.withheld.clone();
         let kept = keep(&options, &asked, &place, fill, &stored, plan).await;
         let (Some(caller), Stored::Response(stored)) = (caller, &*stored) else {
             return;
         };
-        let report = Report::miss(forward).stored(kept.is_ok()).detail(kept.err());
         let mut response = answer(
             &options,
             &asked.method,
@@ -189,9 +274,10 @@ impl<E> Load<E> {
             stored,
             stored.lifetime.response_time,
             false,
-            &report_status(report, stored, &asked),
+            &report.stored(kept.is_ok()).detail(kept.err()),
         );
-        *response.extensions_mut() = head.extensions;
+        response.headers_mut().extend(withheld);
+        *response.extensions_mut() = extensions;
         // A caller who has gone away needs no answer.
         let _ = caller.send(Answer::Response(response));
     }
@@ -222,6 +308,7 @@ impl<E> Load<E> {
         let _ = send.send(Piece::End);
         if is_complete(&head, &collector) {
             let stored = self.prepared(&plan, &head, collector.into_bytes());
+            let stored = Arc::new(Stored::Response(stored));
             // What became of it is an event.
             let _ = keep(&self.options, &self.asked, &self.place, self.fill, &stored, plan).await;
         } else {
@@ -229,15 +316,9 @@ impl<E> Load<E> {
         }
     }
 
-    fn prepared(&self, plan: &Plan, head: &response::Parts, body: Bytes) -> Arc<Stored> {
-        let policy = &self.options.policy;
-        Arc::new(Stored::Response(StoredResponse::prepare(
-            policy,
-            head,
-            body,
-            plan.lifetime,
-            self.options.weak_etags,
-        )))
+    fn prepared(&self, plan: &Plan, head: &response::Parts, body: Bytes) -> StoredResponse {
+        let Options { policy, own_etag, .. } = &*self.options;
+        StoredResponse::prepare(policy, head, body, plan.lifetime, *own_etag)
     }
 
     /// The answer while its body is still being made.
@@ -273,8 +354,6 @@ impl<E> Load<E> {
     }
 }
 
-const OUTAGE: &str = "outage";
-
 fn refusal(cause: Cause) -> Refusal {
     Refusal {
         detail: cause.as_str(),
@@ -303,84 +382,5 @@ fn report_status(report: Report, stored: &StoredResponse, asked: &Asked) -> Repo
         report
     } else {
         report.forward_status(stored.status.as_u16())
-    }
-}
-
-/// Stores a response where it belongs, and says why not if it could not be stored.
-async fn keep(
-    options: &Options,
-    asked: &Asked,
-    place: &Place,
-    fill: Fill<Stored>,
-    stored: &Arc<Stored>,
-    plan: Plan,
-) -> Result<(), &'static str> {
-    let kept = windows(&plan.lifetime);
-    let coder = options.cache.coder();
-    match place.variants() {
-        None if plan.fields.is_empty() && plan.namespace.is_none() => {
-            said(fill.store(Arc::clone(stored), coder, kept).await)
-        }
-        None if plan.namespace.is_some() => {
-            // Nothing stood in that namespace while the response was made, so nothing would show that it was cleared
-            // meanwhile. Only what leads there is stored; the next load has its lease there.
-            let marker = Arc::new(Stored::Variants(Variants::new(plan.fields, plan.namespace)));
-            said(fill.store(marker, coder, marker_windows(&kept)).await).and(Err("namespace-learned"))
-        }
-        None => {
-            let variants = Variants::new(plan.fields, None);
-            keep_variant(options, asked, place, fill, stored, variants, kept).await
-        }
-        Some(variants) if variants.covers(&plan.fields, plan.namespace.as_deref()) => {
-            said(fill.store(Arc::clone(stored), coder, kept).await)
-        }
-        Some(variants) => {
-            // It varies by more than was known. Nobody has looked by the new fields yet, and its load may be older than
-            // an invalidation by now, so only the marker is replaced.
-            let widened = variants.widened(&plan.fields, plan.namespace);
-            fill.apart();
-            if let Lookup::Miss(fill) = options.cache.lookup_anew::<Stored>(&place.primary).await {
-                let marker = Arc::new(Stored::Variants(widened));
-                let _ = fill.store(marker, coder, marker_windows(&kept)).await;
-            }
-            Err("vary-changed")
-        }
-    }
-}
-
-/// Stores the first variant of a URL, and then what leads to it. Nothing leads to the variant before, so the fence of
-/// the marker is all that it needs.
-async fn keep_variant(
-    options: &Options,
-    asked: &Asked,
-    place: &Place,
-    fill: Fill<Stored>,
-    stored: &Arc<Stored>,
-    variants: Variants,
-    kept: Windows,
-) -> Result<(), &'static str> {
-    if fill.is_storable() {
-        let key = options.variant(&variants, &place.primary, &asked.headers);
-        let policy = Policy::default()
-            .with_ttl(kept.fresh)
-            .with_stale_while_revalidate(kept.stale_while_revalidate)
-            .with_stale_if_error(kept.stale_if_error);
-        let cache = options.cache.with_policy(policy);
-        if let Err(error) = cache.set_shared(key, Arc::clone(stored)).await {
-            fill.apart();
-            return said(StoreOutcome::Failed(error));
-        }
-    }
-    let marker = Arc::new(Stored::Variants(variants));
-    said(fill.store(marker, options.cache.coder(), marker_windows(&kept)).await)
-}
-
-fn said(outcome: StoreOutcome) -> Result<(), &'static str> {
-    match outcome {
-        StoreOutcome::Stored => Ok(()),
-        StoreOutcome::Fenced => Err("invalidated"),
-        StoreOutcome::Unavailable => Err(OUTAGE),
-        StoreOutcome::Failed(error) if error.kind() == ErrorKind::TooLarge => Err("too-large"),
-        _ => Err("store-failed"),
     }
 }

@@ -18,6 +18,7 @@ use crate::client::ClientCaching;
 use crate::coder::ResponseCoder;
 use crate::key::push_word;
 use crate::marks::Marks;
+use crate::stored::OwnEtag;
 
 pub(crate) type Identity = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
 
@@ -37,7 +38,9 @@ pub(crate) struct Options {
     pub(crate) client: ClientCaching,
     pub(crate) status_header: Option<HeaderName>,
     /// Whether the tags are weak that the layer adds.
-    pub(crate) weak_etags: bool,
+    pub(crate) own_etag: OwnEtag,
+    /// The handler asks an origin elsewhere, so its time counts to the age of what it brings.
+    pub(crate) is_gateway: bool,
     pub(crate) name: CacheName,
     /// What `Cache-Status` says on a hit, up to the number of seconds.
     pub(crate) hit: Box<str>,

@@ -66,6 +66,14 @@ impl Report {
         }
     }
 
+    /// Answered from a copy that the handler has just confirmed.
+    pub(crate) fn validated(forward: Forward) -> Self {
+        Self {
+            plain: "HIT",
+            status: Member::Other(CacheStatus::forwarded(forward).forward_status(304)),
+        }
+    }
+
     /// Answered by the handler.
     pub(crate) fn miss(forward: Forward) -> Self {
         Self {

@@ -234,7 +234,7 @@ where
             return Ok(unavailable(&options));
         }
         let report = Report::miss(Forward::UriMiss).detail(detail);
-        let asked = asked(&parts, identified, directives);
+        let asked = asked(&options, &parts, identified, directives);
         return alone(
             options,
             inner,
@@ -251,14 +251,14 @@ where
         Found::Stale { stored, refresh, place } => {
             let response = answer_with(&options, &parts, &stored, None);
             if let Some(refresh) = refresh {
-                let asked = asked(&parts, identified, directives);
+                let asked = asked(&options, &parts, identified, directives);
                 start_refresh(&options, inner, Request::from_parts(parts, body), asked, place, refresh);
             }
             Ok(response)
         }
         Found::Lead { fill, forward, place } => {
             let (caller, answer) = oneshot::channel();
-            let asked = asked(&parts, identified, directives);
+            let asked = asked(&options, &parts, identified, directives);
             let request = request_to_store(&options, &place, Request::from_parts(parts, body));
             let load = Load {
                 asked,
@@ -278,19 +278,20 @@ where
             }
         }
         Found::Alone(forward) => {
-            let asked = asked(&parts, identified, directives);
+            let asked = asked(&options, &parts, identified, directives);
             let report = Report::miss(forward);
             alone(options, inner, Request::from_parts(parts, body), asked, None, report).await
         }
     }
 }
 
-fn asked(parts: &Parts, identified: bool, directives: Option<RequestDirectives>) -> Asked {
+fn asked(options: &Options, parts: &Parts, identified: bool, directives: Option<RequestDirectives>) -> Asked {
     Asked {
         method: parts.method.clone(),
         headers: parts.headers.clone(),
         identified,
         directives: directives.unwrap_or_default(),
+        since: options.now(),
     }
 }
 
@@ -408,7 +409,7 @@ fn start_refresh<S, B>(
     place: Place,
     refresh: Refresh<Stored>,
 ) where
-    S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
     B: http_body::Body<Data = Bytes> + Send + 'static,

@@ -1,5 +1,6 @@
 //! What the cache holds under the key of a request.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub struct StoredResponse {
     pub(crate) validators: Validators,
     /// The handler spoke to clients about caching, so the layer does not.
     pub(crate) has_cache_control: bool,
+    /// The `ETag` is the layer's own, so the handler would not know it.
+    pub(crate) has_own_etag: bool,
 }
 
 impl StoredResponse {
@@ -45,6 +48,7 @@ impl StoredResponse {
             status,
             validators: Validators::of(&headers),
             has_cache_control: headers.contains_key(CACHE_CONTROL),
+            has_own_etag: false,
             headers,
             body,
             lifetime,
@@ -53,21 +57,39 @@ impl StoredResponse {
 
     /// Makes a handler's answer ready to be stored: without the fields of one connection, with `Date`, and where it
     /// has content, with `Content-Length` and an entity-tag of it unless the handler gave one.
-    pub(crate) fn prepare(policy: &Policy, head: &Parts, body: Bytes, lifetime: Lifetime, weak_etag: bool) -> Self {
+    pub(crate) fn prepare(policy: &Policy, head: &Parts, body: Bytes, lifetime: Lifetime, etag: OwnEtag) -> Self {
         let mut headers = head.headers.clone();
         prepare_for_store(policy, &mut headers, lifetime.response_time);
+        let mut has_own_etag = false;
         if head.status.is_success() && head.status != StatusCode::NO_CONTENT {
             if !headers.contains_key(CONTENT_LENGTH) {
                 headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
             }
-            let mark: &[u8] = if weak_etag { b"W/" } else { b"" };
-            if !headers.contains_key(ETAG)
+            if let Some(mark) = etag.mark()
+                && !headers.contains_key(ETAG)
                 && let Ok(tag) = HeaderValue::from_bytes(&[mark, &ETag::of_content(&body).to_bytes()].concat())
             {
                 headers.insert(ETAG, tag);
+                has_own_etag = true;
             }
         }
-        Self::new(head.status, headers, body, lifetime)
+        Self {
+            has_own_etag,
+            ..Self::new(head.status, headers, body, lifetime)
+        }
+    }
+
+    /// The headers by which the handler can tell whether it would say the same again, if there are any.
+    pub(crate) fn to_validate(&self) -> Option<Cow<'_, HeaderMap>> {
+        if !self.has_own_etag {
+            return self.validators.any().then_some(Cow::Borrowed(&self.headers));
+        }
+        // A handler that does not know the tag would not even look at the date (RFC 9110, section 13.1.3).
+        self.validators.last_modified.map(|_| {
+            let mut headers = self.headers.clone();
+            headers.remove(ETAG);
+            Cow::Owned(headers)
+        })
     }
 
     /// The status.
@@ -98,15 +120,43 @@ impl StoredResponse {
 /// `Age`, `Cache-Control`, `Cache-Status` and the plain status header.
 const ADDED_TO_ANSWERS: usize = 4;
 
-/// How long a store keeps a response with this lifetime, and what for.
-pub(crate) fn windows(lifetime: &Lifetime) -> Windows {
+/// The entity-tag that the layer makes for a response without one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OwnEtag {
+    Strong,
+    Weak,
+    /// None: the origin has not spoken, and a gateway does not speak for it.
+    Absent,
+}
+
+impl OwnEtag {
+    fn mark(self) -> Option<&'static [u8]> {
+        match self {
+            Self::Strong => Some(b""),
+            Self::Weak => Some(b"W/"),
+            Self::Absent => None,
+        }
+    }
+}
+
+/// How long a store keeps a response, and what for. What is kept for nothing but validation is in the last window,
+/// since a store knows no other; whether it may be answered is for its [`Lifetime`] to say.
+pub(crate) fn windows(policy: &Policy, response: &StoredResponse) -> Windows {
+    let lifetime = &response.lifetime;
+    let validated = response
+        .to_validate()
+        .map_or(Duration::ZERO, |_| policy.keep_for_validation);
+    if lifetime.no_cache {
+        return Windows::new(Duration::ZERO).with_stale_if_error(validated);
+    }
     let windows = Windows::new(lifetime.fresh.saturating_sub(lifetime.initial_age));
     if lifetime.must_revalidate {
-        return windows;
+        return windows.with_stale_if_error(validated);
     }
+    let on_error = lifetime.stale_if_error.max(policy.stale_if_disconnected);
     windows
         .with_stale_while_revalidate(lifetime.stale_while_revalidate.unwrap_or_default())
-        .with_stale_if_error(lifetime.stale_if_error.unwrap_or_default())
+        .with_stale_if_error(on_error.unwrap_or_default().max(validated))
 }
 
 /// Stands under the key of a request whose responses are kept elsewhere: one for each selection of request fields

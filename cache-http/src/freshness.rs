@@ -273,6 +273,20 @@ impl Lifetime {
         let window = self.stale_if_error.max(request.stale_if_error.map(seconds));
         window.is_some_and(|window| self.staleness(now) <= window)
     }
+
+    /// Whether it may be used when the origin could not be reached at all, so that the cache is disconnected (RFC 9111,
+    /// section 4.2.4): as [`usable_on_error`](Self::usable_on_error) has it, or within `limit`, the policy's
+    /// [`stale_if_disconnected`](Policy::stale_if_disconnected), if nothing forbids it.
+    #[must_use]
+    pub fn usable_when_disconnected(
+        &self,
+        request: &RequestDirectives,
+        limit: Option<Duration>,
+        now: Timestamp,
+    ) -> bool {
+        let forbidden = self.no_cache || request.no_cache || self.must_revalidate && !self.is_fresh(now);
+        self.usable_on_error(request, now) || !forbidden && limit.is_some_and(|limit| self.staleness(now) <= limit)
+    }
 }
 
 fn seconds(seconds: u32) -> Duration {

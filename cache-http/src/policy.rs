@@ -58,6 +58,12 @@ pub struct Policy {
     pub stale_while_revalidate: Option<Duration>,
     /// How long a response may be used stale when the origin fails, where it says nothing of it.
     pub stale_if_error: Option<Duration>,
+    /// How long a response may be used stale when the origin cannot be reached at all, which RFC 9111, section 4.2.4,
+    /// allows without a word of the response, unless that forbids it.
+    pub stale_if_disconnected: Option<Duration>,
+    /// For how long a response with a validator is kept when nothing else allows to use it any more, so that the origin
+    /// can be asked whether it is still right (RFC 9111, section 4.3).
+    pub keep_for_validation: Duration,
     /// How to guess a lifetime from `Last-Modified` where nothing else gives one.
     pub heuristic: Option<Heuristic>,
     /// The targeted fields that this cache obeys, most applicable first (RFC 9213).
@@ -88,6 +94,8 @@ impl Policy {
             default_ttl: None,
             stale_while_revalidate: None,
             stale_if_error: None,
+            stale_if_disconnected: None,
+            keep_for_validation: Duration::ZERO,
             heuristic: None,
             targets: Vec::new(),
         }
@@ -96,7 +104,8 @@ impl Policy {
     /// A shared cache by the book (RFC 9111), for gateways and reverse proxies.
     ///
     /// Any final status that may be stored; `Authorization` as section 3.5 has it; cookies as the standard has them,
-    /// which is to ignore them; heuristics of section 4.2.2; `CDN-Cache-Control` before `Cache-Control`.
+    /// which is to ignore them; heuristics of section 4.2.2; `CDN-Cache-Control` before `Cache-Control`. Stale responses
+    /// are kept for a day to be validated, and to be used if the origin cannot be reached.
     #[must_use]
     pub fn shared() -> Self {
         Self {
@@ -105,6 +114,8 @@ impl Policy {
             cookie: Sharing::Always,
             set_cookie: Sharing::Always,
             allow_no_cache: true,
+            stale_if_disconnected: Some(DAY),
+            keep_for_validation: DAY,
             heuristic: Some(Heuristic::default()),
             targets: vec![CDN_CACHE_CONTROL],
             ..Self::route()
@@ -118,6 +129,8 @@ impl Policy {
         applicable_directives(&self.targets, headers).directives
     }
 }
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Whether answers that carry or answer to credentials are shared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,10 +198,7 @@ pub struct Heuristic {
 impl Default for Heuristic {
     /// A tenth, and a day at most.
     fn default() -> Self {
-        Self {
-            percent: 10,
-            max: Duration::from_secs(24 * 60 * 60),
-        }
+        Self { percent: 10, max: DAY }
     }
 }
 

@@ -19,9 +19,9 @@ use axum::http::header::{HOST, HeaderName};
 use axum::http::uri::{PathAndQuery, Uri};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
-use cache_axum::CacheLayer;
 use cache_axum::cache_engine::Cache;
 use cache_axum::cache_http::remove_hop_by_hop;
+use cache_axum::{CacheLayer, OriginUnreachable};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -61,12 +61,11 @@ async fn forward(State(origin): State<Origin>, request: Request) -> Response {
             pass_on(response.headers_mut(), version);
             response.map(Body::new)
         }
-        // The cache answers with a stale copy instead, where it may (RFC 5861, section 4).
-        Err(error) => (
-            StatusCode::BAD_GATEWAY,
-            format!("The origin does not answer: {error}.\n"),
-        )
-            .into_response(),
+        // The cache answers with a stale copy instead, where it may (RFC 9111, section 4.2.4).
+        Err(error) => {
+            let message = format!("The origin does not answer: {error}.\n");
+            (StatusCode::BAD_GATEWAY, OriginUnreachable, message).into_response()
+        }
     }
 }
 

@@ -1,0 +1,95 @@
+//! Where a response is stored.
+
+use std::sync::Arc;
+
+use cache_engine::cache_core::{ErrorKind, Windows};
+use cache_engine::{Fill, Lookup, Policy, StoreOutcome};
+
+use crate::find::Place;
+use crate::judge::{Asked, Plan};
+use crate::options::Options;
+use crate::stored::{Stored, Variants, marker_windows, windows};
+
+pub(crate) const OUTAGE: &str = "outage";
+
+/// Stores a response where it belongs, and says why not if it could not be stored.
+pub(crate) async fn keep(
+    options: &Options,
+    asked: &Asked,
+    place: &Place,
+    fill: Fill<Stored>,
+    stored: &Arc<Stored>,
+    plan: Plan,
+) -> Result<(), &'static str> {
+    let kept = match &**stored {
+        Stored::Response(response) => windows(&options.policy, response),
+        Stored::Variants(_) => return Err("store-failed"),
+    };
+    let coder = options.cache.coder();
+    match place.variants() {
+        None if plan.fields.is_empty() && plan.namespace.is_none() => {
+            said(fill.store(Arc::clone(stored), coder, kept).await)
+        }
+        None if plan.namespace.is_some() => {
+            // Nothing stood in that namespace while the response was made, so nothing would show that it was cleared
+            // meanwhile. Only what leads there is stored; the next load has its lease there.
+            let marker = Arc::new(Stored::Variants(Variants::new(plan.fields, plan.namespace)));
+            said(fill.store(marker, coder, marker_windows(&kept)).await).and(Err("namespace-learned"))
+        }
+        None => {
+            let variants = Variants::new(plan.fields, None);
+            keep_variant(options, asked, place, fill, stored, variants, kept).await
+        }
+        Some(variants) if variants.covers(&plan.fields, plan.namespace.as_deref()) => {
+            said(fill.store(Arc::clone(stored), coder, kept).await)
+        }
+        Some(variants) => {
+            // It varies by more than was known. Nobody has looked by the new fields yet, and its load may be older than
+            // an invalidation by now, so only the marker is replaced.
+            let widened = variants.widened(&plan.fields, plan.namespace);
+            fill.apart();
+            if let Lookup::Miss(fill) = options.cache.lookup_anew::<Stored>(&place.primary).await {
+                let marker = Arc::new(Stored::Variants(widened));
+                let _ = fill.store(marker, coder, marker_windows(&kept)).await;
+            }
+            Err("vary-changed")
+        }
+    }
+}
+
+/// Stores the first variant of a URL, and then what leads to it. Nothing leads to the variant before, so the fence of
+/// the marker is all that it needs.
+async fn keep_variant(
+    options: &Options,
+    asked: &Asked,
+    place: &Place,
+    fill: Fill<Stored>,
+    stored: &Arc<Stored>,
+    variants: Variants,
+    kept: Windows,
+) -> Result<(), &'static str> {
+    if fill.is_storable() {
+        let key = options.variant(&variants, &place.primary, &asked.headers);
+        let policy = Policy::default()
+            .with_ttl(kept.fresh)
+            .with_stale_while_revalidate(kept.stale_while_revalidate)
+            .with_stale_if_error(kept.stale_if_error);
+        let cache = options.cache.with_policy(policy);
+        if let Err(error) = cache.set_shared(key, Arc::clone(stored)).await {
+            fill.apart();
+            return said(StoreOutcome::Failed(error));
+        }
+    }
+    let marker = Arc::new(Stored::Variants(variants));
+    said(fill.store(marker, options.cache.coder(), marker_windows(&kept)).await)
+}
+
+fn said(outcome: StoreOutcome) -> Result<(), &'static str> {
+    match outcome {
+        StoreOutcome::Stored => Ok(()),
+        StoreOutcome::Fenced => Err("invalidated"),
+        StoreOutcome::Unavailable => Err(OUTAGE),
+        StoreOutcome::Failed(error) if error.kind() == ErrorKind::TooLarge => Err("too-large"),
+        _ => Err("store-failed"),
+    }
+}

@@ -1,0 +1,65 @@
+//! Validation: the handler is asked whether the stale copy is still right (RFC 9111, section 4.3).
+
+use axum::body::Body;
+use cache_engine::Found;
+use cache_http::{freshen, is_freshened_by, make_conditional};
+use http::{Method, Request, Response, response};
+
+use crate::options::Options;
+use crate::stored::{Stored, StoredResponse};
+
+/// A call of the handler.
+pub(crate) struct Attempt {
+    pub(crate) request: Request<Body>,
+    /// The copy that the request asks about, and the request without that question.
+    pub(crate) validated: Option<(StoredResponse, Request<Body>)>,
+}
+
+/// Makes a request conditional on the stale copy that its answer would replace, if that has a validator that the handler
+/// knows.
+pub(crate) fn attempt(stale: Option<&Found<Stored>>, request: Request<Body>) -> Attempt {
+    // Preconditions are for requests whose content is not asked for twice (RFC 9110, section 13.2.1).
+    let stale = match stale.map(|found| &*found.value) {
+        Some(Stored::Response(stale)) if request.method() == Method::GET => stale,
+        _ => {
+            return Attempt {
+                request,
+                validated: None,
+            };
+        }
+    };
+    let Some(validators) = stale.to_validate() else {
+        return Attempt {
+            request,
+            validated: None,
+        };
+    };
+    let (parts, body) = request.into_parts();
+    let whole = Request::from_parts(parts.clone(), Body::empty());
+    let mut request = Request::from_parts(parts, body);
+    let is_conditional = make_conditional(request.headers_mut(), [&*validators]);
+    Attempt {
+        request,
+        validated: is_conditional.then(|| (stale.clone(), whole)),
+    }
+}
+
+/// The head of the stale copy as a 304 brings it up to date (RFC 9111, section 4.3.4); `None` if the 304 is about
+/// another response.
+pub(crate) fn freshened(
+    options: &Options,
+    stale: &StoredResponse,
+    not_modified: &Response<Body>,
+) -> Option<response::Parts> {
+    // No other response was asked about, so a 304 without a validator is about this one.
+    if !is_freshened_by(&stale.validators, not_modified.headers(), true) {
+        return None;
+    }
+    let mut headers = stale.headers.clone();
+    freshen(&options.policy, &mut headers, not_modified.headers(), options.now());
+    let (mut head, ()) = Response::new(()).into_parts();
+    head.status = stale.status;
+    head.headers = headers;
+    head.extensions = not_modified.extensions().clone();
+    Some(head)
+}
