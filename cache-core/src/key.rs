@@ -263,6 +263,13 @@ impl Key {
         self.identity.as_deref().unwrap_or(self.text.as_bytes())
     }
 
+    /// Whether the record is one that the toolkit keeps for its own use. See [`Namespace::reserved`].
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        // A name that a user chose has it escaped.
+        self.text[self.prefix_len..self.namespace_len].contains('!')
+    }
+
     /// The namespace that the key is in.
     #[must_use]
     pub fn namespace(&self) -> Namespace {
@@ -339,6 +346,7 @@ mod tests {
             prop_assert_eq!(parsed.as_ref().map(Key::namespace), Some(whole.namespace()));
             prop_assert_eq!(parsed.as_ref().map(Key::name), Some(whole.name()));
             prop_assert_ne!(key(&a).reserved("lease"), key(&b));
+            prop_assert!(key(&a).reserved("lease").is_reserved() && !key(&a).is_reserved());
         }
 
         #[test]

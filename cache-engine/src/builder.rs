@@ -13,8 +13,11 @@ use crate::core::{CallKeys, Core};
 use crate::event::{Event, Events, Observer};
 use crate::fence::Fences;
 use crate::flight::Flights;
+use crate::near::Near;
+use crate::notices::Notices;
 use crate::store::Store;
-use crate::tagging::{Declared, Tagging};
+use crate::tagging::{Declared, Memo, Tagging};
+use crate::watch::Watch;
 use crate::{Cache, Policy};
 
 /// Makes a [`Cache`]; see [`Cache::builder`].
@@ -35,6 +38,9 @@ pub struct CacheBuilder<C = Json> {
     lease_time: Duration,
     tag_namespaces: bool,
     remember_tags: Duration,
+    near: Option<Arc<dyn Backend>>,
+    near_max_age: Option<Duration>,
+    near_bound: Duration,
     observers: Vec<Arc<dyn Observer>>,
 }
 
@@ -59,6 +65,9 @@ impl CacheBuilder {
             lease_time: Duration::from_secs(5),
             tag_namespaces: false,
             remember_tags: Duration::ZERO,
+            near: None,
+            near_max_age: None,
+            near_bound: Duration::from_secs(1),
             observers: Vec::new(),
         }
     }
@@ -151,6 +160,9 @@ impl<C> CacheBuilder<C> {
             lease_time: self.lease_time,
             tag_namespaces: self.tag_namespaces,
             remember_tags: self.remember_tags,
+            near: self.near,
+            near_max_age: self.near_max_age,
+            near_bound: self.near_bound,
             observers: self.observers,
         }
     }
@@ -222,6 +234,38 @@ impl<C> CacheBuilder<C> {
         self
     }
 
+    /// Keeps copies of what is in the store in `near`, which must be a store of this process, such as a
+    /// `MemoryBackend`: what is found there costs no round trip, and a tagged entry none for its tags. Give it to no
+    /// other cache.
+    ///
+    /// A store that tells of changes, as Redis does, has copies removed as soon as their records change, whoever
+    /// changes them; the delay is that of one message. If it does not tell of them for a while, because the connection
+    /// broke or hangs, copies are not used, and none of before is used afterwards; that is an
+    /// [event](Event::NoticesLost). With any other store, a [maximum age](Self::near_max_age) must be chosen.
+    ///
+    /// Only fresh values are answered from there. Loads, leases, fences and stale copies are matters of the store.
+    pub fn near(mut self, near: impl Backend) -> Self {
+        self.near = Some(Arc::new(near));
+        self
+    }
+
+    /// The maximum age of near copies, counted from when they were read from the store. For up to this time, plus that
+    /// of [`remember_tags`](Self::remember_tags), a change by another process may go unnoticed if the store does not
+    /// tell of it; those of this process are noticed at once. Where the store tells of changes this is not needed, and
+    /// allows to use copies up to this age while it does not.
+    pub fn near_max_age(mut self, age: Duration) -> Self {
+        self.near_max_age = Some(age);
+        self
+    }
+
+    /// How long after the last sign of life of a store that tells of changes near copies are still used: so old may
+    /// they be at worst, if the connection hangs. One second unless set; the store is asked for a sign of life four
+    /// times in this time.
+    pub fn near_bound(mut self, bound: Duration) -> Self {
+        self.near_bound = bound.max(Duration::from_millis(4));
+        self
+    }
+
     /// Tells `observer` of every [`Event`]. Can be called more than once.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observers.push(Arc::new(observer));
@@ -229,8 +273,14 @@ impl<C> CacheBuilder<C> {
     }
 
     /// The cache.
+    ///
+    /// # Panics
+    /// There is a [near](Self::near) tier that is not in this process, or that has no
+    /// [maximum age](Self::near_max_age) in front of a store that does not tell of changes.
     #[must_use]
+    #[track_caller]
     pub fn build(self) -> Cache<C> {
+        self.check_near();
         let observed = !self.observers.is_empty();
         let events = Events::new(self.observers);
         if observed {
@@ -252,12 +302,25 @@ impl<C> CacheBuilder<C> {
         let namespace = Arc::new(self.prefix.namespace(&self.namespace));
         let same_clock = self.clock.is_none();
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let tagging = Tagging::new(&store, &clock, &self.prefix, self.tag_namespaces, self.remember_tags);
+        let notices = Arc::new(Notices::new(self.near_bound));
+        let near = self
+            .near
+            .map(|near| Arc::new(Near::new(near, &store, self.near_max_age, &notices)));
+        let memo = Arc::new(Memo::new(
+            self.remember_tags,
+            near.as_ref().and_then(|near| near.max_age()).unwrap_or_default(),
+            near.is_some().then(|| Arc::clone(&notices)),
+        ));
+        let told = store.backend().capabilities().invalidations;
+        let watch = told.then(|| Watch::new(&store, self.prefix.scope(), &notices, near.as_ref(), &memo, &events));
+        let tagging = Tagging::new(&store, &clock, &self.prefix, self.tag_namespaces, &memo);
         Cache {
             core: Arc::new(Core {
                 prefix: self.prefix,
                 fences: Arc::new(Fences {
                     tagging,
+                    near,
+                    watch,
                     store,
                     same_clock,
                     clock,
@@ -274,6 +337,24 @@ impl<C> CacheBuilder<C> {
             declared: Declared::default(),
             coder: Arc::new(self.coder),
         }
+    }
+}
+
+impl<C> CacheBuilder<C> {
+    #[track_caller]
+    fn check_near(&self) {
+        let Some(near) = &self.near else { return };
+        assert!(
+            near.capabilities().shared_objects,
+            "the near tier must be a store of this process, and {:?} is not",
+            near.name()
+        );
+        assert!(
+            self.near_max_age.is_some() || self.backend.capabilities().invalidations,
+            "{:?} does not tell of changes, so near copies would never be removed: choose how old they may be, with \
+             `.near_max_age(…)`",
+            self.backend.name()
+        );
     }
 }
 

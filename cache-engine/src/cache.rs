@@ -7,11 +7,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cache_core::{
-    Backend, Coder, Error, ErrorKind, FunctionCall, Json, Key, KeyName, Namespace, Scope, SetOptions, Timestamp,
+    Backend, Coder, Error, ErrorKind, FunctionCall, Json, Key, KeyName, Namespace, Scope, SetOptions, SetOutcome,
+    Timestamp,
 };
 
 use crate::builder::CacheBuilder;
 use crate::core::Core;
+use crate::entry::Found;
 use crate::event::Event;
 use crate::into_key::IntoKey;
 use crate::policy::Policy;
@@ -206,6 +208,7 @@ impl<C> Cache<C> {
         let key = key.into_key(&self.namespace);
         let key = key.borrow();
         let result = self.core.fences.store.delete(key).await;
+        self.core.fences.forget_near(key);
         // Whoever asks from now on must not be given what was loaded before now, whatever the store said.
         self.core.flights.detach(key);
         let existed = result?;
@@ -339,10 +342,17 @@ impl<C> Cache<C> {
             return Err(Error::new(ErrorKind::Rejected, message).with_operation("clear"));
         }
         let result = tagging.end_epoch(namespace, true).await;
+        self.forget_near_all(scope);
         self.core.flights.detach_scope(scope);
         result?;
         self.core.events.emit(&Event::Cleared { scope });
         Ok(())
+    }
+
+    fn forget_near_all(&self, scope: &Scope) {
+        if let Some(near) = &self.core.fences.near {
+            near.forget_all(scope);
+        }
     }
 
     async fn clear_scope(&self, scope: &Scope, namespace: Option<&Namespace>) -> Result<Option<u64>, Error> {
@@ -351,9 +361,10 @@ impl<C> Cache<C> {
             tagging.end_epoch(namespace, false).await.map(|()| None)
         } else {
             let removed = self.core.fences.store.clear(scope).await;
-            tagging.forget(scope);
+            tagging.forget_all(scope);
             removed.map(Some)
         };
+        self.forget_near_all(scope);
         self.core.flights.detach_scope(scope);
         let removed = result?;
         self.core.events.emit(&Event::Cleared { scope });
@@ -458,21 +469,31 @@ impl<C> Cache<C> {
         let key = key.into_key(&self.namespace);
         let key = key.borrow();
         let windows = self.policy.windows();
-        let captured = self.core.fences.capture(key, &self.declared, None).await?;
-        let value = self
-            .core
-            .fences
+        let fences = &self.core.fences;
+        let mark = fences.mark(key);
+        let captured = fences.capture(key, &self.declared, None).await?;
+        let encoded = fences
             .writer(&captured.tags)
             .value(key, &value, &*self.coder, windows)?;
-        let result = self
-            .core
-            .fences
-            .store
-            .set(key, value, SetOptions::new(windows.total()))
-            .await;
+        let weight = encoded.weight();
+        let result = fences.store.set(key, encoded, SetOptions::new(windows.total())).await;
         self.core.flights.detach(key);
-        // Written over whatever was there, so never refused.
-        let _ = result?;
+        match (result, mark) {
+            (Ok(SetOutcome::Stored(version)), Some(mark)) => {
+                let found = Found {
+                    value,
+                    created: self.now(),
+                    windows,
+                    tags: captured.tags,
+                };
+                fences.keep_own_near(key, &found, version, weight, mark);
+            }
+            (result, _) => {
+                fences.forget_near(key);
+                // Written over whatever was there, so never refused.
+                let _ = result?;
+            }
+        }
         self.core.events.emit(&Event::Stored { key });
         Ok(())
     }

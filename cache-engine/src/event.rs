@@ -91,6 +91,14 @@ pub enum Event<'a> {
     BreakerOpened,
     /// The store answered again and is used as before.
     BreakerClosed,
+    /// The store tells of changes from now on.
+    NoticesBegun,
+    /// The store no longer tells of changes: near copies are of no use until it does, or until they have their maximum
+    /// age, and whoever waits for another process's load asks for it again and again.
+    NoticesLost {
+        /// What was reported.
+        error: &'a Error,
+    },
     /// The load's lease was lost, by an invalidation or because it could not be renewed.
     LeaseLost {
         /// The key.
@@ -152,6 +160,8 @@ impl Event<'_> {
             Self::StoreFailed { .. } => "store_failed",
             Self::BreakerOpened => "breaker_opened",
             Self::BreakerClosed => "breaker_closed",
+            Self::NoticesBegun => "notices_begun",
+            Self::NoticesLost { .. } => "notices_lost",
             Self::LeaseLost { .. } => "lease_lost",
             Self::Evicted { .. } => "evicted",
             Self::Invalidated { .. } => "invalidated",
@@ -180,7 +190,12 @@ impl Event<'_> {
             | Self::Evicted { key }
             | Self::Invalidated { key } => Some(key),
             Self::StoreFailed { key, .. } => *key,
-            Self::BreakerOpened | Self::BreakerClosed | Self::TagInvalidated { .. } | Self::Cleared { .. } => None,
+            Self::BreakerOpened
+            | Self::BreakerClosed
+            | Self::NoticesBegun
+            | Self::NoticesLost { .. }
+            | Self::TagInvalidated { .. }
+            | Self::Cleared { .. } => None,
         }
     }
 
@@ -192,6 +207,7 @@ impl Event<'_> {
                 | Self::StoreFailed { .. }
                 | Self::BreakerOpened
                 | Self::BreakerClosed
+                | Self::NoticesLost { .. }
                 | Self::LeaseLost { .. }
         )
     }

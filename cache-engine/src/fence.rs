@@ -7,9 +7,12 @@ use futures_util::FutureExt;
 
 use cache_core::{Clock, Error, Key, SetOptions, SetOutcome, Tags, Timestamp, Value, Version, Windows};
 
-use crate::entry::{self, Writer};
+use crate::entry::{self, Found, Writer};
+use crate::near::{self, Near};
+use crate::notices::{Listener, Mark};
 use crate::store::Store;
 use crate::tagging::{Captured, Declared, Tagging, Verdict};
+use crate::watch::Watch;
 
 /// What a fill is conditional on. It begins before the load, and an invalidation in between ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +46,7 @@ pub(crate) enum Basis {
 /// What became of a fill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Filled {
-    Stored,
+    Stored(Version),
     /// The fence no longer stood.
     Fenced,
 }
@@ -59,6 +62,10 @@ pub(crate) struct Fences {
     /// The clock is the one that stores use too unless they are told otherwise.
     pub(crate) same_clock: bool,
     pub(crate) tagging: Tagging,
+    /// Copies in this process.
+    pub(crate) near: Option<Arc<Near>>,
+    /// What the store tells of changes, if it does.
+    pub(crate) watch: Option<Arc<Watch>>,
     /// How long a lease lasts unless it is renewed.
     pub(crate) lease_time: Duration,
 }
@@ -220,7 +227,7 @@ impl Fences {
             self.release_beside(key, lease);
         }
         Ok(match outcome {
-            SetOutcome::Stored(_) => Filled::Stored,
+            SetOutcome::Stored(version) => Filled::Stored(version),
             SetOutcome::Refused => Filled::Fenced,
         })
     }
@@ -246,6 +253,12 @@ impl Fences {
 
     /// Invalidates `key` softly: its value is kept, but no longer fresh. A load that is under way is fenced.
     pub(crate) async fn soften(self: &Arc<Self>, key: &Key) -> Result<(), Error> {
+        let result = self.try_soften(key).await;
+        self.forget_near(key);
+        result
+    }
+
+    async fn try_soften(self: &Arc<Self>, key: &Key) -> Result<(), Error> {
         loop {
             let Some(record) = self.store.get(key).await? else {
                 return Ok(());
@@ -266,6 +279,77 @@ impl Fences {
                 return Ok(());
             }
             // It was written just now, perhaps by a load that began before: seen, and done again.
+        }
+    }
+
+    /// Begins to listen for the next change of a record, where the store tells of changes.
+    pub(crate) fn listen(&self, key: &Key) -> Option<Listener> {
+        let watch = self.watch.as_ref()?;
+        watch.begin();
+        Some(watch.notices().listen(key))
+    }
+
+    /// To be taken before a record is read or written of which a near copy is to be kept.
+    pub(crate) fn mark(&self, key: &Key) -> Option<Mark> {
+        let near = self.near.as_ref()?;
+        if let Some(watch) = &self.watch {
+            watch.begin();
+        }
+        Some(near.mark(key))
+    }
+
+    /// The fresh value of a near copy, and the version of the record that it was copied from.
+    #[inline]
+    pub(crate) fn find_near<T: Send + Sync + 'static>(&self, key: &Key) -> Option<(Found<T>, Version)> {
+        self.near.as_ref().and_then(|near| self.find_in(near, key))
+    }
+
+    fn find_in<T: Send + Sync + 'static>(&self, near: &Near, key: &Key) -> Option<(Found<T>, Version)> {
+        let record = near.get(key)?;
+        let (found, version) = near::read(&record, key, || self.now())?;
+        if self.tagging.concerns(&found.tags) {
+            let verdict = self.tagging.judge_copy(&key.namespace(), &found.tags, near.is_told());
+            if verdict != Some(Verdict::Current) {
+                return None;
+            }
+        }
+        Some((found, version))
+    }
+
+    /// Keeps a near copy of what was read, as `version`, after `mark`.
+    pub(crate) fn keep_near<T: Send + Sync + 'static>(
+        &self,
+        key: &Key,
+        found: &Found<T>,
+        version: Version,
+        weight: usize,
+        mark: Mark,
+    ) {
+        if let Some(near) = &self.near {
+            let copy = near::copy(key, found, version, weight);
+            near.keep(key, copy, found.fresh_for(self.now()), mark);
+        }
+    }
+
+    /// Keeps a near copy of what this process wrote, as `version`, after `mark`.
+    pub(crate) fn keep_own_near<T: Send + Sync + 'static>(
+        &self,
+        key: &Key,
+        found: &Found<T>,
+        version: Version,
+        weight: usize,
+        mark: Mark,
+    ) {
+        if let Some(near) = &self.near {
+            let copy = near::copy(key, found, version, weight);
+            near.keep_own(key, copy, found.fresh_for(self.now()), version, mark);
+        }
+    }
+
+    /// Takes note that this process has changed the record under `key`, otherwise than by a value.
+    pub(crate) fn forget_near(&self, key: &Key) {
+        if let Some(near) = &self.near {
+            near.forget(key);
         }
     }
 

@@ -369,9 +369,17 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             }
         };
         self.seal();
+        let (mark, weight) = (self.core.fences.mark(&self.key), value.weight());
         match self.core.fences.fill(&self.key, fence, value, windows).await {
-            Ok(Filled::Stored) => {
+            Ok(Filled::Stored(version)) => {
                 self.fence = None;
+                match (&outcome, mark) {
+                    (Ok(Some(found)), Some(mark)) => {
+                        let fences = &self.core.fences;
+                        fences.keep_own_near(&self.key, found, version, weight, mark);
+                    }
+                    _ => self.core.fences.forget_near(&self.key),
+                }
                 self.core.events.emit(&Event::Stored { key: &self.key });
                 let landing = self.landing(true, outcome).await;
                 self.finish(landing);
@@ -385,6 +393,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             }
             Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) => {
                 // It may or may not have been written, and an invalidation may have come in between.
+                self.core.fences.forget_near(&self.key);
                 self.fence = None;
                 self.finish(Landing::LookAgain);
                 StoreOutcome::Failed(error)
@@ -519,7 +528,9 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     pub(crate) async fn share_absence(self) {
         if let Some(Fence::Record { record, .. }) = self.fence {
             self.seal();
-            let landing = match self.core.fences.store.delete_if(&self.key, record).await {
+            let removed = self.core.fences.store.delete_if(&self.key, record).await;
+            self.core.fences.forget_near(&self.key);
+            let landing = match removed {
                 Ok(true) => self.landing(true, Ok(None)).await,
                 // It was invalidated or written in the meantime, or nobody knows; a failure is an event already.
                 _ => Landing::LookAgain,

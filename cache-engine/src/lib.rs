@@ -98,12 +98,16 @@ mod load;
 mod load_error;
 mod lookup;
 mod many;
+mod near;
+mod notices;
+mod peek;
 mod pilot;
 mod policy;
 mod see;
 mod store;
 mod tagger;
 mod tagging;
+mod watch;
 
 pub use cache_core;
 #[cfg(feature = "macros")]

@@ -49,7 +49,8 @@ pub enum Lookup<T> {
 pub struct Refresh<T>(Take<T, Infallible>);
 
 impl<C: Send + Sync + 'static> Cache<C> {
-    /// The fresh value of a key, if the store keeps objects of this process and there is one. It never waits, and is
+    /// The fresh value of a key, if it is in this process: in the store itself, or in the
+    /// [near tier](crate::CacheBuilder::near). It never waits, and is
     /// silent unless it finds something, so that a [`lookup`](Self::lookup) can follow.
     #[inline]
     pub fn find_here<T>(&self, key: &Key) -> Option<Arc<T>>
@@ -57,8 +58,13 @@ impl<C: Send + Sync + 'static> Cache<C> {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        if !self.core.fences.store.is_local() || !self.is_enabled() {
+        if !self.is_enabled() {
             return None;
+        }
+        if !self.core.fences.store.is_local() {
+            let (found, _) = self.core.fences.find_near(key)?;
+            self.core.events.emit(&Event::Hit { key });
+            return Some(found.value);
         }
         match self.core.glimpse(key, &*self.coder).now_or_never() {
             Some(Ok(Glimpse::Fresh(value))) => {
@@ -81,7 +87,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
         if !self.is_enabled() {
             return Lookup::Apart { waited: false };
         }
-        match self.core.see(key, &*self.coder).await {
+        match self.core.see_near(key, &*self.coder).await {
             Seen::Fresh(found, _) => {
                 self.core.events.emit(&Event::Hit { key });
                 Lookup::Hit {

@@ -21,6 +21,7 @@ use crate::fill::{Fill, Outcome};
 use crate::flight::{Asker, Join, Landing, Moment, Waited};
 use crate::load::{Load, Loaded};
 use crate::load_error::LoadError;
+use crate::notices::Listener;
 use crate::see::Seen;
 
 /// What a caller takes for an answer.
@@ -173,6 +174,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
             return Prepared::Go(fill);
         }
         let mut backoff = Backoff::new();
+        let mut listener = None;
         loop {
             if let Some(basis) = basis
                 && fill.put_up_fence(basis, &self.declared).await
@@ -181,6 +183,8 @@ impl<C: Send + Sync + 'static> Cache<C> {
             }
             fill.seal();
             let key = fill.key();
+            let heard = listener.replace(self.core.fences.listen(key));
+            drop(heard);
             let outcome = match self.core.see(key, &*self.coder).await {
                 Seen::Fresh(found, version) | Seen::Usable(found, version) if ask.not != Some(version) => {
                     Ok(Some(found))
@@ -211,7 +215,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
                     return Prepared::Go(fill);
                 }
                 Seen::Leased(remaining, _) => {
-                    backoff.wait(remaining).await;
+                    backoff.wait_or(remaining, listener.take().flatten()).await;
                     // Whoever finds the lease gone finds out with the next look what there is instead.
                     basis = None;
                     continue;
@@ -517,6 +521,17 @@ impl Backoff {
 
     pub(crate) fn new() -> Self {
         Self(Self::FIRST)
+    }
+
+    /// As [`wait`](Self::wait), and no longer than until `listener` hears of a change.
+    pub(crate) async fn wait_or(&mut self, remaining: Option<Duration>, listener: Option<Listener>) {
+        match listener {
+            Some(listener) => tokio::select! {
+                () = listener.changed() => {}
+                () = self.wait(remaining) => {}
+            },
+            None => self.wait(remaining).await,
+        }
     }
 
     /// Waits, but not longer than `remaining`.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::{Coder, Error, Key, Namespace, Record, Tags, Version};
-use tokio::time::Instant;
 
 use crate::core::Core;
 use crate::entry::{self, Content, Entry, Found, Freshness};
@@ -47,13 +46,16 @@ impl Core {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
+        if let Some((found, _)) = self.fences.find_near(key) {
+            return Ok(Glimpse::Fresh(found.value));
+        }
         if self.fences.store.is_local() && !self.fences.tagging.clears_by_epoch() {
             let record = self.fences.store.get_local(key).await?;
             let now = (!self.fences.same_clock).then_some(|| self.fences.now());
             let fresh = record.as_ref().and_then(|record| entry::fresh_object(record, key, now));
             return Ok(match fresh {
                 Some(value) => Glimpse::Fresh(value),
-                None => match self.judge(record, States::new(), key, coder).await? {
+                None => match self.judge(record, States::new(), key, coder).await?.0 {
                     Seen::Fresh(found, _) => Glimpse::Fresh(found.value),
                     seen => Glimpse::Other(seen),
                 },
@@ -74,9 +76,39 @@ impl Core {
         self.look(key, coder).await.unwrap_or(Seen::Outage)
     }
 
+    /// As [`see`](Self::see), with a near copy as good as what is in the store.
+    #[inline]
+    pub(crate) async fn see_near<T, C>(&self, key: &Key, coder: &C) -> Seen<T>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        match self.fences.find_near(key) {
+            Some((found, version)) => Seen::Fresh(found, version),
+            None => self.see(key, coder).await,
+        }
+    }
+
     /// As [`see`](Self::see), with the store's error in the place of an outage.
     #[inline]
     pub(crate) async fn look<T, C>(&self, key: &Key, coder: &C) -> Result<Seen<T>, Error>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        let Some(mark) = self.fences.mark(key) else {
+            return self.look_far(key, coder).await.map(|(seen, _)| seen);
+        };
+        let (seen, weight) = self.look_far(key, coder).await?;
+        if let Seen::Fresh(found, version) = &seen {
+            self.fences.keep_near(key, found, *version, weight, mark);
+        }
+        Ok(seen)
+    }
+
+    /// What the store shows, and how many bytes the record has.
+    #[inline]
+    async fn look_far<T, C>(&self, key: &Key, coder: &C) -> Result<(Seen<T>, usize), Error>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
@@ -92,7 +124,7 @@ impl Core {
             let record = store.get(key).await?;
             return self.judge(record, known, key, coder).await;
         }
-        let asked = Instant::now();
+        let asked = self.fences.tagging.ask();
         let keys: Vec<Key> = std::iter::once(key).chain(&epochs).cloned().collect();
         let mut records = store.get_many(&keys).await?.into_iter();
         let record = records.next().flatten();
@@ -100,8 +132,52 @@ impl Core {
         self.judge(record, known, key, coder).await
     }
 
-    /// As [`look`](Self::look), for several keys in one batch, and another one for their tags.
+    /// As [`look`](Self::look), for several keys in one batch, and another one for their tags. Near copies are as good
+    /// as what is in the store.
     pub(crate) async fn look_many<T, C>(&self, keys: &[Key], coder: &C) -> Result<Vec<Seen<T>>, Error>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        if self.fences.near.is_none() {
+            return Ok(self
+                .look_far_many(keys, coder)
+                .await?
+                .into_iter()
+                .map(|(seen, _)| seen)
+                .collect());
+        }
+        let mut seen: Vec<Option<Seen<T>>> = Vec::with_capacity(keys.len());
+        let mut far = Vec::new();
+        let mut marks = Vec::new();
+        for key in keys {
+            let near = self
+                .fences
+                .find_near(key)
+                .map(|(found, version)| Seen::Fresh(found, version));
+            if near.is_none() {
+                far.push(key.clone());
+                marks.push(self.fences.mark(key));
+            }
+            seen.push(near);
+        }
+        if far.is_empty() {
+            return Ok(seen.into_iter().flatten().collect());
+        }
+        let looked = self.look_far_many(&far, coder).await?;
+        let mut looked = far.iter().zip(marks).zip(looked).map(|((key, mark), (seen, weight))| {
+            if let (Seen::Fresh(found, version), Some(mark)) = (&seen, mark) {
+                self.fences.keep_near(key, found, *version, weight, mark);
+            }
+            seen
+        });
+        Ok(seen
+            .into_iter()
+            .filter_map(|near| near.or_else(|| looked.next()))
+            .collect())
+    }
+
+    async fn look_far_many<T, C>(&self, keys: &[Key], coder: &C) -> Result<Vec<(Seen<T>, usize)>, Error>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
@@ -122,14 +198,17 @@ impl Core {
                 }
             }
         }
-        let asked = Instant::now();
+        let asked = self.fences.tagging.ask();
         let all: Vec<Key> = keys.iter().chain(&epochs).cloned().collect();
         let mut records = self.fences.store.get_many(&all).await?.into_iter();
-        let found: Vec<Opened<T>> = keys
+        let (found, weights): (Vec<Opened<T>>, Vec<usize>) = keys
             .iter()
             .zip(records.by_ref())
-            .map(|(key, record)| self.open(record, key, coder))
-            .collect();
+            .map(|(key, record)| {
+                let weight = record.as_ref().map_or(0, |record| record.value.weight());
+                (self.open(record, key, coder), weight)
+            })
+            .unzip();
         tagging.learn(epochs, records, asked, &mut known);
         let none = Tags::default();
         let tags = found.iter().map(|opened| match opened {
@@ -141,7 +220,7 @@ impl Core {
             Opened::Nothing(basis) => Seen::Missing(basis, None),
             Opened::Entry(entry, record) => self.classify(entry, record, verdict),
         });
-        Ok(seen.collect())
+        Ok(seen.zip(weights).collect())
     }
 
     /// What a record shows, once it is known what its tags make of it.
@@ -152,13 +231,14 @@ impl Core {
         mut known: States,
         key: &Key,
         coder: &C,
-    ) -> Result<Seen<T>, Error>
+    ) -> Result<(Seen<T>, usize), Error>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        match self.open(record, key, coder) {
-            Opened::Nothing(basis) => Ok(Seen::Missing(basis, None)),
+        let weight = record.as_ref().map_or(0, |record| record.value.weight());
+        let seen = match self.open(record, key, coder) {
+            Opened::Nothing(basis) => Seen::Missing(basis, None),
             Opened::Entry(entry, written) => {
                 let verdict = if self.fences.tagging.concerns(&entry.tags) {
                     let namespace = key.namespace();
@@ -166,9 +246,10 @@ impl Core {
                 } else {
                     Verdict::Current
                 };
-                Ok(self.classify(entry, written, verdict))
+                self.classify(entry, written, verdict)
             }
-        }
+        };
+        Ok((seen, weight))
     }
 
     #[inline]

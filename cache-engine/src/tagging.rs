@@ -20,18 +20,17 @@ mod state;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::{
     Clock, EntryKind, Envelope, Error, Key, Namespace, Prefix, Record, Scope, SetOptions, SetOutcome, SharedValue,
     Tags, Timestamp, Value, Windows,
 };
-use tokio::time::Instant;
 
 pub(crate) use self::capture::{Captured, union};
 pub(crate) use self::declared::Declared;
-use self::memo::Memo;
+pub(crate) use self::memo::Asked;
+pub(crate) use self::memo::Memo;
 use self::state::{State, decode, hard};
 use crate::store::Store;
 
@@ -56,27 +55,27 @@ pub(crate) struct Tagging {
     prefix: Prefix,
     /// Namespaces are cleared by their epochs.
     by_epoch: bool,
-    memo: Memo,
+    memo: Arc<Memo>,
 }
 
 /// States that are known, by the keys of their records; `None` for one that the store does not have.
 pub(crate) type States = HashMap<Key, Option<State>>;
 
 impl Tagging {
-    /// The records of `store`. They are remembered for `remembered`, which may be zero.
+    /// The records of `store`, remembered in `memo`.
     pub(crate) fn new(
         store: &Arc<Store>,
         clock: &Arc<dyn Clock>,
         prefix: &Prefix,
         by_epoch: bool,
-        remembered: Duration,
+        memo: &Arc<Memo>,
     ) -> Self {
         Self {
             store: Arc::clone(store),
             clock: Arc::clone(clock),
             prefix: prefix.clone(),
             by_epoch: by_epoch || !store.backend().capabilities().clear,
-            memo: Memo::new(remembered),
+            memo: Arc::clone(memo),
         }
     }
 
@@ -140,7 +139,7 @@ impl Tagging {
         &self,
         keys: Vec<Key>,
         records: impl IntoIterator<Item = Option<Record>>,
-        asked: Instant,
+        asked: Asked,
         known: &mut States,
     ) {
         for (key, record) in keys.into_iter().zip(records) {
@@ -182,6 +181,31 @@ impl Tagging {
         Ok(self.verdict(tags, |name| known.get(&self.key(name, namespace)).copied().flatten()))
     }
 
+    /// What its tags make of a copy of an entry of `namespace`, by what is known already. `None` if that does not
+    /// suffice. If changes are not `told` of, copies are taken at their word until this process itself knows better.
+    pub(crate) fn judge_copy(&self, namespace: &Namespace, tags: &Tags, told: bool) -> Option<Verdict> {
+        if !self.concerns(tags) {
+            return Some(Verdict::Current);
+        }
+        let mut unknown = false;
+        let verdict = self.verdict(tags, |name| {
+            let key = self.key(name, namespace);
+            let known = if told {
+                self.memo.recall(&key)
+            } else {
+                self.memo.recall_last(&key)
+            };
+            unknown |= known.is_none();
+            known.or_else(|| State::carried(tags, name))
+        });
+        (!told || !unknown).then_some(verdict)
+    }
+
+    /// To be taken before the store is asked for what [`learn`](Self::learn) is told.
+    pub(crate) fn ask(&self) -> Asked {
+        self.memo.ask()
+    }
+
     /// As [`judge`](Self::judge), by what the store says now, whatever is remembered.
     pub(crate) async fn judge_now(&self, namespace: &Namespace, tags: &Tags) -> Result<Verdict, Error> {
         if !self.concerns(tags) {
@@ -207,7 +231,7 @@ impl Tagging {
         )
     }
 
-    fn verdict(&self, tags: &Tags, state_of: impl Fn(&str) -> Option<State>) -> Verdict {
+    fn verdict(&self, tags: &Tags, mut state_of: impl FnMut(&str) -> Option<State>) -> Verdict {
         let carries = |epoch: &str| tags.iter().any(|(name, _)| name == epoch);
         if self.by_epoch && !EPOCHS.iter().all(|epoch| carries(epoch)) {
             return Verdict::Gone;
@@ -232,7 +256,7 @@ impl Tagging {
         if keys.is_empty() {
             return Ok(());
         }
-        let asked = Instant::now();
+        let asked = self.memo.ask();
         let records = self.store.get_many(&keys).await?;
         self.learn(keys, records, asked, known);
         Ok(())
@@ -257,7 +281,7 @@ impl Tagging {
     }
 
     /// Forgets what is remembered of `scope`, in the store of which something else was done to it.
-    pub(crate) fn forget(&self, scope: &Scope) {
-        self.memo.forget(scope);
+    pub(crate) fn forget_all(&self, scope: &Scope) {
+        self.memo.forget_all(scope);
     }
 }

@@ -55,7 +55,7 @@ async fn a_store_that_enumerates() {
     });
     assert_eq!(
         refresh.await,
-        ["get", "set", "get", "set", "delete_if"],
+        ["get", "set", "version", "set", "delete_if"],
         "look; then lease, check, fill, release"
     );
 }

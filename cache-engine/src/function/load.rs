@@ -54,7 +54,7 @@ where
             return Looked(State::Alone);
         }
     };
-    match cache.core.see(&key, coding.coder(cache)).await {
+    match cache.core.see_near(&key, coding.coder(cache)).await {
         Seen::Fresh(found, _) => {
             cache.core.events.emit(&Event::Hit { key: &key });
             Looked(State::Hit(found.value))

@@ -1,7 +1,6 @@
 //! What a load captures before it begins, and what it may add.
 
 use cache_core::{Error, Key, Namespace, SetOptions, SetOutcome, Tags, Ttl, Version};
-use tokio::time::Instant;
 
 use super::declared::carried;
 use super::state::decode;
@@ -115,7 +114,7 @@ impl Tagging {
 
     /// The versions in the records of `keys`, which are written where there are none.
     async fn current(&self, keys: &[Key]) -> Result<Vec<Version>, Error> {
-        let asked = Instant::now();
+        let asked = self.memo.ask();
         let mut versions = Vec::with_capacity(keys.len());
         for (key, record) in keys.iter().zip(self.store.get_many(keys).await?) {
             let state = match record.and_then(|record| decode(&record, key)) {

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use cache_core::{EntryKind, Envelope, Key, Record, Timestamp, Value, Version};
+use cache_core::{EntryKind, Envelope, Key, Record, Tags, Timestamp, Value, Version};
 
 /// What the record of a tag says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,15 @@ impl State {
     fn new(hard: u64, soft: u64, since: Timestamp) -> Self {
         let version = Version::from_u128((u128::from(hard) << 64) | u128::from(soft));
         Self { version, since }
+    }
+
+    /// The state that an entry carries as `name`.
+    pub(super) fn carried(tags: &Tags, name: &str) -> Option<Self> {
+        let (_, version) = tags.iter().find(|(tag, _)| *tag == name)?;
+        Some(Self {
+            version,
+            since: Timestamp::from_millis(0),
+        })
     }
 
     pub(super) fn begun(now: Timestamp) -> Self {

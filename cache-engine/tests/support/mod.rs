@@ -6,6 +6,7 @@ mod clock;
 mod gate;
 mod log;
 mod remote;
+mod teller;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub use self::clock::TokioClock;
 pub use self::gate::Gate;
 pub use self::log::Log;
 pub use self::remote::{Call, Fate, Remote};
+pub use self::teller::Teller;
 
 pub const MS: Duration = Duration::from_millis(1);
 pub const SEC: Duration = Duration::from_secs(1);

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::{
-    Backend, Capabilities, EntryKind, Envelope, Error, ErrorKind, Key, Record, Scope, SetMode, SetOptions, SetOutcome,
-    Value, Version, async_trait,
+    Backend, Capabilities, EntryKind, Envelope, Error, ErrorKind, Invalidations, Key, Notice, Record, Scope, SetMode,
+    SetOptions, SetOutcome, Value, Version, async_trait,
 };
 use cache_memory::MemoryBackend;
 
-use super::{Gate, TokioClock, memory};
+use super::{Gate, Teller, TokioClock, memory};
 
 /// A store that is not in this process as far as the engine can tell: it takes bytes only, and each of its calls can
 /// be held up, fail, or never be answered.
@@ -26,6 +26,7 @@ struct Inner {
     keys: Mutex<BTreeMap<String, Key>>,
     enumerates: bool,
     ignores_modes: bool,
+    teller: Option<Teller>,
 }
 
 /// A call of the store.
@@ -72,20 +73,36 @@ impl Remote {
     }
 
     pub fn over(store: MemoryBackend) -> Self {
-        Self::build(store, true, false)
+        Self::build(store, true, false, None)
     }
 
     /// A store that cannot enumerate its records, and so has no way to remove those of a namespace.
     pub fn without_clear() -> Self {
-        Self::build(memory(TokioClock::new()), false, false)
+        Self::build(memory(TokioClock::new()), false, false, None)
     }
 
     /// A store that writes always, whatever the mode: what caches without fences do.
     pub fn ignoring_modes() -> Self {
-        Self::build(memory(TokioClock::new()), true, true)
+        Self::build(memory(TokioClock::new()), true, true, None)
     }
 
-    fn build(store: MemoryBackend, enumerates: bool, ignores_modes: bool) -> Self {
+    /// A store that tells of changes.
+    pub fn telling() -> Self {
+        Self::build(memory(TokioClock::new()), true, false, Some(Teller::default()))
+    }
+
+    /// How it tells of changes.
+    pub fn teller(&self) -> &Teller {
+        self.0.teller.as_ref().expect("it tells of changes")
+    }
+
+    fn tell(&self, key: &Key) {
+        if let Some(teller) = &self.0.teller {
+            teller.tell(Notice::Changed(key.clone()));
+        }
+    }
+
+    fn build(store: MemoryBackend, enumerates: bool, ignores_modes: bool, teller: Option<Teller>) -> Self {
         Self(Arc::new(Inner {
             store,
             plan: Mutex::new(Box::new(|_| Fate::Pass)),
@@ -93,6 +110,7 @@ impl Remote {
             keys: Mutex::default(),
             enumerates,
             ignores_modes,
+            teller,
         }))
     }
 
@@ -143,7 +161,18 @@ impl Remote {
 
     /// Removes what is under `key`, past all plans and caches: as another process on the store would.
     pub async fn remove(&self, key: &Key) -> bool {
-        self.0.store.delete(key).await.unwrap()
+        let removed = self.0.store.delete(key).await.unwrap();
+        self.tell(key);
+        removed
+    }
+
+    /// Removes everything, as an operator would.
+    pub async fn flush(&self) {
+        let keys: Vec<Key> = self.0.keys.lock().unwrap().values().cloned().collect();
+        for key in keys {
+            self.0.store.delete(&key).await.unwrap();
+        }
+        self.teller().tell(Notice::Everything);
     }
 
     /// All leases that the store holds now.
@@ -239,17 +268,32 @@ impl Backend for Remote {
         if self.0.ignores_modes {
             options.mode = SetMode::Always;
         }
-        let work = self.0.store.set(key, value.clone(), options);
+        let work = async {
+            let outcome = self.0.store.set(key, value.clone(), options).await;
+            if let Ok(SetOutcome::Stored(_)) = outcome {
+                self.tell(key);
+            }
+            outcome
+        };
         self.call("set", key, Some(&value), work).await
     }
 
     async fn delete(&self, key: &Key) -> Result<bool, Error> {
-        self.call("delete", key, None, self.0.store.delete(key)).await
+        let work = async {
+            let removed = self.0.store.delete(key).await;
+            self.tell(key);
+            removed
+        };
+        self.call("delete", key, None, work).await
     }
 
     async fn delete_if(&self, key: &Key, version: Version) -> Result<bool, Error> {
-        self.call("delete_if", key, None, self.0.store.delete_if(key, version))
-            .await
+        let work = async {
+            let removed = self.0.store.delete_if(key, version).await;
+            self.tell(key);
+            removed
+        };
+        self.call("delete_if", key, None, work).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
@@ -257,8 +301,14 @@ impl Backend for Remote {
     }
 
     async fn clear(&self, scope: &Scope) -> Result<u64, Error> {
-        self.perform("clear", scope.as_str(), None, self.0.store.clear(scope))
-            .await
+        let work = async {
+            let removed = self.0.store.clear(scope).await;
+            if let Some(teller) = &self.0.teller {
+                teller.tell(Notice::Everything);
+            }
+            removed
+        };
+        self.perform("clear", scope.as_str(), None, work).await
     }
 
     fn name(&self) -> &'static str {
@@ -266,6 +316,18 @@ impl Backend for Remote {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default().with_clear(self.0.enumerates)
+        Capabilities::default()
+            .with_clear(self.0.enumerates)
+            .with_invalidations(self.0.teller.is_some())
+    }
+
+    async fn version(&self, key: &Key) -> Result<Option<Version>, Error> {
+        let work = async { Ok(self.0.store.get(key).await?.map(|record| record.version)) };
+        self.call("version", key, None, work).await
+    }
+
+    async fn invalidations(&self, _: &Scope, beat: Duration) -> Result<Box<dyn Invalidations>, Error> {
+        self.perform("invalidations", "", None, async { Ok(self.teller().listen(beat)) })
+            .await
     }
 }

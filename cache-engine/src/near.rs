@@ -1,0 +1,166 @@
+//! The near tier: copies in this process of what is in a store elsewhere.
+
+mod copy;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cache_core::{Backend, Key, Record, Scope, SetOptions, Ttl, Value, Version};
+use futures_util::FutureExt;
+
+pub(crate) use self::copy::{copy, read};
+use crate::notices::{Mark, Notices};
+use crate::store::Store;
+
+/// How many writes of this process wait for their own notice at most.
+const MOST_OWN: usize = 10_000;
+
+/// Copies in this process of what is in a store elsewhere.
+///
+/// A copy is taken from what was read or written there, and goes when a change of its record is told of. While changes
+/// are not told of, copies are of no use, or, if there is a maximum age, until that.
+#[derive(Debug)]
+pub(crate) struct Near {
+    copies: Arc<dyn Backend>,
+    far: Arc<Store>,
+    max_age: Option<Duration>,
+    /// The store tells of changes.
+    told: bool,
+    notices: Arc<Notices>,
+    /// What this process has written, until the notice of that arrives.
+    own: Mutex<HashMap<Key, Version>>,
+}
+
+impl Near {
+    pub(crate) fn new(
+        copies: Arc<dyn Backend>,
+        far: &Arc<Store>,
+        max_age: Option<Duration>,
+        notices: &Arc<Notices>,
+    ) -> Self {
+        Self {
+            told: far.backend().capabilities().invalidations,
+            copies,
+            far: Arc::clone(far),
+            max_age,
+            notices: Arc::clone(notices),
+            own: Mutex::default(),
+        }
+    }
+
+    /// The copy of a record, if copies are of use now.
+    #[inline]
+    pub(crate) fn get(&self, key: &Key) -> Option<Record> {
+        if !self.is_told() && self.max_age.is_none() {
+            return None;
+        }
+        self.copies.get(key).now_or_never()?.ok()?
+    }
+
+    /// Whether the store tells of changes at the moment.
+    pub(crate) fn is_told(&self) -> bool {
+        self.told && self.notices.are_told()
+    }
+
+    pub(crate) fn max_age(&self) -> Option<Duration> {
+        self.max_age
+    }
+
+    pub(crate) fn mark(&self, key: &Key) -> Mark {
+        self.notices.mark(key)
+    }
+
+    /// Keeps a copy of what was read after `mark`.
+    pub(crate) fn keep(&self, key: &Key, copy: Value, fresh: Option<Duration>, mark: Mark) {
+        if self.notices.mark(key) == mark && self.put(key, copy, fresh) && self.notices.mark(key) != mark {
+            self.remove(key);
+        }
+    }
+
+    /// Keeps a copy of what this process wrote, as `version`, after `mark`.
+    ///
+    /// The store tells of this process's writes as of all others, and may tell of two writes as one. So the notice of an
+    /// own write does not remove the copy, but makes sure that it is still the last one.
+    pub(crate) fn keep_own(
+        self: &Arc<Self>,
+        key: &Key,
+        copy: Value,
+        fresh: Option<Duration>,
+        version: Version,
+        mark: Mark,
+    ) {
+        if !self.told {
+            self.keep(key, copy, fresh, mark);
+            return;
+        }
+        {
+            let mut own = self.own();
+            if own.len() >= MOST_OWN {
+                // Their notices will remove the copies, which costs a look into the store.
+                own.clear();
+            }
+            own.insert(key.clone(), version);
+        }
+        if self.put(key, copy, fresh) && self.notices.mark(key) != mark {
+            self.verify(key, version);
+        }
+    }
+
+    /// The store tells that the record under `key` was changed.
+    pub(crate) fn changed(self: &Arc<Self>, key: &Key) {
+        let own = self.own().remove(key);
+        match own {
+            Some(version) => self.verify(key, version),
+            None => self.remove(key),
+        }
+    }
+
+    /// This process has changed the record, otherwise than by a value.
+    pub(crate) fn forget(&self, key: &Key) {
+        self.notices.changed(key);
+        self.own().remove(key);
+        self.remove(key);
+    }
+
+    /// Any record in `scope` may have been changed.
+    pub(crate) fn forget_all(&self, scope: &Scope) {
+        self.notices.everything_changed();
+        self.own().retain(|key, _| !scope.contains(key));
+        let _ = self.copies.clear(scope).now_or_never();
+    }
+
+    fn put(&self, key: &Key, copy: Value, fresh: Option<Duration>) -> bool {
+        let lifetime = match (fresh, self.max_age) {
+            (Some(fresh), Some(age)) => Some(fresh.min(age)),
+            (one, other) => one.or(other),
+        };
+        let options = SetOptions::new(lifetime.map_or(Ttl::FOREVER, Ttl::from));
+        if lifetime.is_some_and(|lifetime| lifetime.is_zero()) {
+            return false;
+        }
+        matches!(self.copies.set(key, copy, options).now_or_never(), Some(Ok(_)))
+    }
+
+    fn remove(&self, key: &Key) {
+        let _ = self.copies.delete(key).now_or_never();
+    }
+
+    /// Makes sure, in the background, that a copy is of the record's last version.
+    fn verify(self: &Arc<Self>, key: &Key, version: Version) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            self.remove(key);
+            return;
+        };
+        let (near, key) = (Arc::clone(self), key.clone());
+        runtime.spawn(async move {
+            if !matches!(near.far.version(&key).await, Ok(Some(last)) if last == version) {
+                near.remove(&key);
+            }
+        });
+    }
+
+    fn own(&self) -> MutexGuard<'_, HashMap<Key, Version>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

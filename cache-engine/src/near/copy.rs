@@ -1,0 +1,62 @@
+//! A copy in the near tier, as an object.
+
+use std::any::Any;
+use std::mem::size_of;
+use std::sync::Arc;
+
+use cache_core::{Key, Record, SharedValue, Tags, Timestamp, Value, Version, Windows};
+
+use crate::entry::{Found, Freshness};
+
+/// A copy of a value that is elsewhere.
+struct Copied {
+    key: Key,
+    value: Arc<dyn Any + Send + Sync>,
+    created: Timestamp,
+    windows: Windows,
+    tags: Tags,
+    /// The version of the record that it was copied from.
+    version: Version,
+}
+
+/// What a copy costs beside its value.
+const OVERHEAD: usize = size_of::<Copied>() + 2 * size_of::<usize>();
+
+/// A copy of what was found in the record of `version`, whose value counts for `weight` bytes.
+pub(crate) fn copy<T: Send + Sync + 'static>(key: &Key, found: &Found<T>, version: Version, weight: usize) -> Value {
+    let weight = weight + OVERHEAD + key.as_str().len();
+    let copied = Copied {
+        key: key.clone(),
+        value: Arc::clone(&found.value) as Arc<dyn Any + Send + Sync>,
+        created: found.created,
+        windows: found.windows,
+        tags: found.tags.clone(),
+        version,
+    };
+    Value::Shared(SharedValue::new(Arc::new(copied), weight))
+}
+
+/// The fresh value of a copy, and the version of the record that it was copied from.
+#[inline]
+pub(crate) fn read<T: Send + Sync + 'static>(
+    record: &Record,
+    key: &Key,
+    now: impl FnOnce() -> Timestamp,
+) -> Option<(Found<T>, Version)> {
+    let Value::Shared(shared) = &record.value else {
+        return None;
+    };
+    let copied = shared.object().downcast_ref::<Copied>()?;
+    if copied.key.identity() != key.identity()
+        || copied.windows.fresh.is_some() && Freshness::of(copied.created, &copied.windows, now()) != Freshness::Fresh
+    {
+        return None;
+    }
+    let found = Found {
+        value: Arc::clone(&copied.value).downcast().ok()?,
+        created: copied.created,
+        windows: copied.windows,
+        tags: copied.tags.clone(),
+    };
+    Some((found, copied.version))
+}

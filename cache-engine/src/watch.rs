@@ -1,0 +1,164 @@
+//! Listens to what the store tells of changes, and passes it on.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use cache_core::{Invalidations, Key, Notice, Scope};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::event::{Event, Events};
+use crate::near::Near;
+use crate::notices::Notices;
+use crate::store::Store;
+use crate::tagging::Memo;
+
+/// Between two attempts to listen.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Listens to what the store tells of changes below the cache's prefix, from the first time on that somebody needs it.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    store: Arc<Store>,
+    scope: Scope,
+    notices: Arc<Notices>,
+    near: Option<Arc<Near>>,
+    memo: Arc<Memo>,
+    events: Events,
+    begun: AtomicBool,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Watch {
+    pub(crate) fn new(
+        store: &Arc<Store>,
+        scope: Scope,
+        notices: &Arc<Notices>,
+        near: Option<&Arc<Near>>,
+        memo: &Arc<Memo>,
+        events: &Events,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            store: Arc::clone(store),
+            scope,
+            notices: Arc::clone(notices),
+            near: near.cloned(),
+            memo: Arc::clone(memo),
+            events: events.clone(),
+            begun: AtomicBool::new(false),
+            task: Mutex::default(),
+        })
+    }
+
+    /// What is told of.
+    pub(crate) fn notices(&self) -> &Arc<Notices> {
+        &self.notices
+    }
+
+    /// Begins to listen, unless that was done before, or there is no runtime to do it in.
+    #[inline]
+    pub(crate) fn begin(self: &Arc<Self>) {
+        if !self.begun.load(Ordering::Relaxed) {
+            self.begin_now();
+        }
+    }
+
+    #[cold]
+    fn begin_now(self: &Arc<Self>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        if !self.begun.swap(true, Ordering::Relaxed) {
+            let task = runtime.spawn(listen(Arc::downgrade(self)));
+            *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+        }
+    }
+
+    fn take_note(&self, notice: Notice) {
+        match notice {
+            Notice::Changed(key) => self.changed(&key),
+            Notice::Everything => self.everything_changed(),
+            Notice::UpToDate(moment) => self.notices.told_until(Instant::from_std(moment)),
+            Notice::Lost(error) => {
+                if self.notices.lost() {
+                    self.events.emit(&Event::NoticesLost { error: &error });
+                }
+            }
+            // A kind of later versions: whatever it says, this is on the safe side.
+            _ => self.everything_changed(),
+        }
+    }
+
+    fn changed(&self, key: &Key) {
+        // First, so that whoever has read the record and not yet kept a copy finds out.
+        self.notices.changed(key);
+        if let Some(near) = &self.near {
+            near.changed(key);
+        }
+        self.memo.forget(key);
+    }
+
+    fn everything_changed(&self) {
+        self.notices.everything_changed();
+        if let Some(near) = &self.near {
+            near.forget_all(&self.scope);
+        }
+        self.memo.forget_all(&self.scope);
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let task = self.task.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = task.take() {
+            task.abort();
+        }
+    }
+}
+
+async fn listen(watch: Weak<Watch>) {
+    let mut told_of_failure = false;
+    loop {
+        let Some(mut stream) = subscribe(&watch, &mut told_of_failure).await else {
+            let gone = watch.strong_count() == 0;
+            if gone {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        told_of_failure = false;
+        while let Some(notice) = stream.next().await {
+            let Some(watch) = watch.upgrade() else { return };
+            watch.take_note(notice);
+        }
+        // The store was closed. It may be that somebody opens it again.
+        if let Some(watch) = watch.upgrade() {
+            watch.notices.lost();
+            watch.everything_changed();
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn subscribe(watch: &Weak<Watch>, told_of_failure: &mut bool) -> Option<Box<dyn Invalidations>> {
+    let watch = watch.upgrade()?;
+    let beat = watch.notices.bound() / 4;
+    let asked = Instant::now();
+    match watch.store.backend().invalidations(&watch.scope, beat).await {
+        Ok(stream) => {
+            // What was copied before is of no use, and all that comes from now on is told of.
+            watch.everything_changed();
+            watch.notices.told_until(asked);
+            watch.events.emit(&Event::NoticesBegun);
+            Some(stream)
+        }
+        Err(error) => {
+            if !std::mem::replace(told_of_failure, true) {
+                watch.events.emit(&Event::NoticesLost { error: &error });
+            }
+            None
+        }
+    }
+}

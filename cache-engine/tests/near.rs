@@ -1,0 +1,350 @@
+//! Copies in this process are found without asking the store, and go when it tells of a change.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::convert::Infallible;
+use std::panic::catch_unwind;
+
+use cache_core::Notice;
+use cache_engine::Cache;
+use support::{Count, Fate, Gate, Log, MS, Remote, SEC, TokioClock, memory, over, settle};
+
+fn near(remote: &Remote) -> Cache {
+    over(remote).near(memory(TokioClock::new())).build()
+}
+
+async fn value(cache: &Cache) -> Option<u32> {
+    cache.get::<u32>("key").await.unwrap().map(|value| *value)
+}
+
+/// How often the store is asked.
+async fn asked<R>(remote: &Remote, work: impl Future<Output = R>) -> (R, Vec<&'static str>) {
+    remote.take_calls();
+    let result = work.await;
+    let calls = remote.take_calls().into_iter().map(|call| call.operation).collect();
+    (result, calls)
+}
+
+/// Two processes with near tiers that listen already.
+async fn two(remote: &Remote) -> (Cache, Cache) {
+    let (here, there) = (near(remote), near(remote));
+    for cache in [&here, &there] {
+        cache.get::<u32>("whatever").await.unwrap();
+    }
+    settle().await;
+    (here, there)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_costs_no_round_trip() {
+    let remote = Remote::telling();
+    let (here, there) = two(&remote).await;
+    here.set("key", 1_u32).await.unwrap();
+    settle().await;
+    assert_eq!(asked(&remote, value(&there)).await, (Some(1), vec!["get"]));
+    assert_eq!(asked(&remote, value(&there)).await, (Some(1), vec![]));
+    let many = asked(&remote, async {
+        there.get_many::<u32, _>(["key", "key"]).await.unwrap().len()
+    })
+    .await;
+    assert_eq!(many, (2, vec![]));
+    let loads = Count::new();
+    let load = asked(&remote, async {
+        *there.get_or_load("key", loads.loading(2_u32)).await.unwrap()
+    })
+    .await;
+    assert_eq!(load, (1, vec![]));
+    assert!(there.find_here::<u32>(&there.key("key")).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_elsewhere_removes_it() {
+    let remote = Remote::telling();
+    let (here, there) = two(&remote).await;
+    for round in 0..3_u32 {
+        here.set("key", round).await.unwrap();
+        settle().await;
+        assert_eq!(value(&there).await, Some(round));
+        there.set("key", round + 10).await.unwrap();
+        settle().await;
+        assert_eq!(value(&here).await, Some(round + 10));
+        there.invalidate("key").await.unwrap();
+        settle().await;
+        assert_eq!((value(&here).await, value(&there).await), (None, None));
+    }
+    here.set("key", 1_u32).await.unwrap();
+    assert_eq!(value(&there).await, Some(1));
+    here.clear("").await.unwrap();
+    settle().await;
+    assert_eq!((value(&here).await, value(&there).await), (None, None));
+}
+
+/// Whoever changes a record with the cache's own or any other tool.
+#[tokio::test(start_paused = true)]
+async fn whoever_made_it() {
+    let remote = Remote::telling();
+    let (here, _) = two(&remote).await;
+    here.set("key", 1_u32).await.unwrap();
+    settle().await;
+    assert_eq!(value(&here).await, Some(1));
+    remote.remove(&here.key("key")).await;
+    settle().await;
+    assert_eq!(value(&here).await, None);
+    here.set("key", 2_u32).await.unwrap();
+    settle().await;
+    remote.flush().await;
+    settle().await;
+    assert_eq!(value(&here).await, None, "a store that was flushed is noticed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn own_changes_cause_no_echo() {
+    let remote = Remote::telling();
+    let (here, _) = two(&remote).await;
+    here.set("key", 1_u32).await.unwrap();
+    settle().await;
+    assert_eq!(asked(&remote, value(&here)).await, (Some(1), vec![]), "after a write");
+    here.invalidate("key").await.unwrap();
+    settle().await;
+    here.get_or_load("key", Count::new().loading(2_u32)).await.unwrap();
+    settle().await;
+    assert_eq!(asked(&remote, value(&here)).await, (Some(2), vec![]), "after a load");
+}
+
+/// The store may tell of two changes as one.
+#[tokio::test(start_paused = true)]
+async fn a_notice_of_an_own_change_and_anothers_at_once_is_not_taken_for_an_echo() {
+    let remote = Remote::telling();
+    let (here, _) = two(&remote).await;
+    let plain = over(&remote).build();
+    remote.teller().hold();
+    here.set("key", 1_u32).await.unwrap();
+    plain.set("key", 2_u32).await.unwrap();
+    // All that is told of the two.
+    let queued = remote.teller().clone();
+    queued.merge();
+    queued.let_go();
+    settle().await;
+    assert_eq!(value(&here).await, Some(2));
+}
+
+/// The copy is about to be kept when the change is told of.
+#[tokio::test(start_paused = true)]
+async fn a_change_between_the_reading_and_the_keeping_is_not_missed() {
+    let remote = Remote::telling();
+    let (here, _) = two(&remote).await;
+    let plain = over(&remote).build();
+    plain.set("key", 1_u32).await.unwrap();
+    settle().await;
+    let gate = Gate::closed();
+    remote.once(Fate::HoldAnswer(gate.clone()), |call| call.is("get"));
+    let reading = tokio::spawn({
+        let here = here.clone();
+        async move { value(&here).await }
+    });
+    gate.reached().await;
+    plain.set("key", 2_u32).await.unwrap();
+    settle().await;
+    gate.open();
+    assert_eq!(reading.await.unwrap(), Some(1));
+    assert_eq!(value(&here).await, Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_store_tells_nothing_copies_are_of_no_use() {
+    let remote = Remote::telling();
+    let log = Log::new();
+    let here = over(&remote)
+        .near(memory(TokioClock::new()))
+        .observer(log.clone())
+        .build();
+    value(&here).await;
+    settle().await;
+    let plain = over(&remote).build();
+    here.set("key", 1_u32).await.unwrap();
+    settle().await;
+    remote.teller().break_off();
+    settle().await;
+    assert_eq!(log.count("notices_lost"), 1);
+    plain.set("key", 2_u32).await.unwrap();
+    assert_eq!(value(&here).await, Some(2), "at once");
+    assert_eq!(asked(&remote, value(&here)).await.1, ["get"], "and not kept");
+    remote.teller().mend();
+    tokio::time::sleep(SEC).await;
+    assert_eq!(value(&here).await, Some(2));
+    assert_eq!(asked(&remote, value(&here)).await, (Some(2), vec![]), "it tells again");
+}
+
+/// The connection hangs, without breaking.
+#[tokio::test(start_paused = true)]
+async fn without_a_sign_of_life_copies_are_used_for_no_longer_than_the_bound() {
+    let remote = Remote::telling();
+    let here = over(&remote).near(memory(TokioClock::new())).near_bound(SEC).build();
+    value(&here).await;
+    settle().await;
+    let plain = over(&remote).build();
+    here.set("key", 1_u32).await.unwrap();
+    settle().await;
+    assert_eq!(value(&here).await, Some(1));
+    remote.teller().hold();
+    plain.set("key", 2_u32).await.unwrap();
+    assert_eq!(value(&here).await, Some(1), "within the bound");
+    tokio::time::advance(SEC + MS).await;
+    assert_eq!(value(&here).await, Some(2));
+    // A process that was stopped finds what it missed before it finds that it is up to date.
+    remote.teller().let_go();
+    settle().await;
+    tokio::time::advance(SEC / 4).await;
+    settle().await;
+    assert_eq!(value(&here).await, Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_tells_nothing_needs_a_maximum_age() {
+    let remote = Remote::new();
+    let forgotten = catch_unwind(|| over(&Remote::new()).near(memory(TokioClock::new())).build());
+    let message = *forgotten.unwrap_err().downcast::<String>().unwrap();
+    assert!(message.contains("near_max_age"), "{message}");
+    let elsewhere = catch_unwind(|| over(&Remote::new()).near(Remote::new()).near_max_age(SEC).build());
+    elsewhere.unwrap_err();
+
+    let make = || over(&remote).near(memory(TokioClock::new())).near_max_age(SEC).build();
+    let (here, there) = (make(), make());
+    here.set("key", 1_u32).await.unwrap();
+    assert_eq!(value(&there).await, Some(1));
+    here.set("key", 2_u32).await.unwrap();
+    assert_eq!(value(&here).await, Some(2), "own changes are noticed at once");
+    assert_eq!(value(&there).await, Some(1), "others after the age");
+    tokio::time::advance(SEC).await;
+    assert_eq!(value(&there).await, Some(2));
+    there.invalidate("key").await.unwrap();
+    assert_eq!(value(&there).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tags_of_copies_cost_no_round_trip_and_hold() {
+    let remote = Remote::telling();
+    let (here, there) = two(&remote).await;
+    here.with_tags(["a", "b"]).set("key", 1_u32).await.unwrap();
+    settle().await;
+    value(&there).await;
+    assert_eq!(asked(&remote, value(&there)).await, (Some(1), vec![]));
+    here.invalidate_tag("b").await.unwrap();
+    assert_eq!(value(&here).await, None, "noticed at once by who did it");
+    settle().await;
+    assert_eq!(value(&there).await, None);
+
+    // Without being told, an own invalidation is noticed at once, and another's after the age.
+    let remote = Remote::without_clear();
+    let make = || over(&remote).near(memory(TokioClock::new())).near_max_age(SEC).build();
+    let (here, there) = (make(), make());
+    for (invalidating, at_once) in [(&here, true), (&there, false)] {
+        here.with_tags(["a"]).set("key", 1_u32).await.unwrap();
+        assert_eq!(value(&here).await, Some(1));
+        invalidating.invalidate_tag("a").await.unwrap();
+        assert_eq!(value(&here).await.is_none(), at_once);
+        tokio::time::advance(SEC).await;
+        assert_eq!(value(&here).await, None);
+    }
+}
+
+/// Nothing is read again because of updates alone.
+#[tokio::test(start_paused = true)]
+async fn updates_cause_readings_only_of_what_is_read() {
+    let remote = Remote::telling();
+    let nodes: Vec<Cache> = (0..10).map(|_| near(&remote)).collect();
+    for node in &nodes {
+        value(node).await;
+    }
+    settle().await;
+    let writer = over(&remote).build();
+    remote.take_calls();
+    for n in 0..1000_u32 {
+        writer.set(&format!("{}", n % 100), n).await.unwrap();
+    }
+    settle().await;
+    let calls = remote.take_calls();
+    assert_eq!(calls.iter().filter(|call| !call.is("set")).count(), 0);
+    for node in &nodes {
+        assert_eq!(*node.get::<u32>("7").await.unwrap().unwrap(), 907);
+        assert_eq!(*node.get::<u32>("7").await.unwrap().unwrap(), 907);
+    }
+    assert_eq!(remote.take_calls().len(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fenced_load_leaves_no_copy_behind() {
+    let remote = Remote::telling();
+    let (here, there) = two(&remote).await;
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let loading = tokio::spawn({
+        let here = here.clone();
+        async move {
+            let load = move || async move {
+                held.pass().await;
+                Ok::<_, Infallible>(1_u32)
+            };
+            *here.get_or_load("key", load).await.unwrap()
+        }
+    });
+    gate.reached().await;
+    there.invalidate("key").await.unwrap();
+    gate.open();
+    assert_eq!(loading.await.unwrap(), 1);
+    assert_eq!(value(&here).await, None);
+}
+
+/// The lease of a load elsewhere is waited for by listening, not only by asking again and again.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_load_elsewhere_is_woken_by_the_store() {
+    let remote = Remote::telling();
+    let (here, there) = (over(&remote).build(), over(&remote).build());
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let loading = tokio::spawn(async move {
+        let load = move || async move {
+            held.pass().await;
+            Ok::<_, Infallible>(1_u32)
+        };
+        *here.get_or_load("key", load).await.unwrap()
+    });
+    gate.reached().await;
+    assert_eq!(remote.teller().listeners(), 0, "nobody needs it so far");
+    let waiting = tokio::spawn(async move {
+        let never = || async { Err::<u32, _>("not to be loaded") };
+        let value = *there.get_or_load("key", never).await.unwrap();
+        (value, tokio::time::Instant::now())
+    });
+    // Long enough for the pauses between two questions to be their longest.
+    tokio::time::sleep(3 * SEC).await;
+    assert_eq!(remote.teller().listeners(), 1);
+    let opened = tokio::time::Instant::now();
+    gate.open();
+    assert_eq!(loading.await.unwrap(), 1);
+    let (value, at) = waiting.await.unwrap();
+    assert_eq!((value, at - opened), (1, std::time::Duration::ZERO));
+}
+
+/// The negative control: copies that nobody removes are found for ever.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_keeps_changes_to_itself_is_found_out() {
+    let remote = Remote::telling();
+    let (here, _) = two(&remote).await;
+    let plain = over(&remote).build();
+    here.set("key", 1_u32).await.unwrap();
+    settle().await;
+    // Takes the notices out of the queues, and goes on to say that it has told everything.
+    remote.teller().hold();
+    plain.set("key", 2_u32).await.unwrap();
+    remote.teller().swallow();
+    remote.teller().let_go();
+    tokio::time::advance(10 * MS).await;
+    settle().await;
+    assert_eq!(value(&here).await, Some(1), "the old value");
+    remote.teller().tell(Notice::Changed(here.key("key")));
+    settle().await;
+    assert_eq!(value(&here).await, Some(2));
+}
