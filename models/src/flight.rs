@@ -1,0 +1,424 @@
+//! A flight: how its leader prepares, loads, stores and lands.
+
+use crate::config::{Flaw, Tagging};
+use crate::protocol::Protocol;
+use crate::state::{At, Basis, Fence, Flight, Landing, Leader, Mode, Purpose, Reader, Seen, Stale, State, Task, Value};
+
+impl Flight {
+    /// What was loaded.
+    pub(crate) fn loaded(&self) -> Option<Value> {
+        match self.outcome {
+            Some(Landing::Value(value)) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+impl Protocol {
+    /// Begins a flight in the slot of `reader`.
+    pub(crate) fn start(
+        &self,
+        state: &mut State,
+        reader: usize,
+        leader: Leader,
+        basis: Option<Basis>,
+        stale: Option<Stale>,
+    ) {
+        state.flights[reader] = Some(Flight {
+            process: self.config.readers[reader],
+            in_map: true,
+            leader,
+            sealed_for: 0,
+            task: self.first_task(None, basis),
+            basis,
+            stale,
+            fence: None,
+            tag: None,
+            master: None,
+            outcome: None,
+            failed_after: 0,
+            slot_unchanged: true,
+            lost: false,
+        });
+    }
+
+    /// Takes over a flight without a leader.
+    pub(crate) fn lead(
+        &self,
+        state: &mut State,
+        reader: usize,
+        slot: usize,
+        basis: Option<Basis>,
+        stale: Option<Stale>,
+    ) {
+        state.go_on(reader, At::Lead(slot as u8));
+        if let Some(flight) = &mut state.flights[slot] {
+            flight.leader = Leader::Reader(reader as u8);
+            flight.task = self.first_task(flight.fence, basis);
+            flight.basis = basis;
+            flight.stale = stale;
+            flight.slot_unchanged = true;
+        }
+    }
+
+    fn first_task(&self, fence: Option<Fence>, basis: Option<Basis>) -> Task {
+        match (fence, basis) {
+            (Some(_), _) => self.capture_for(Purpose::Inherit),
+            (None, Some(_)) => self.capture_for(Purpose::PutUp),
+            (None, None) => Task::Look,
+        }
+    }
+
+    /// What is to be captured comes before the lease.
+    fn capture_for(&self, purpose: Purpose) -> Task {
+        match self.config.tagging {
+            Tagging::Declared if !self.config.is(Flaw::TagAfterLoad) => Task::Tag(purpose),
+            Tagging::Late => Task::Master(purpose),
+            _ => self.after_capture(purpose),
+        }
+    }
+
+    fn after_capture(&self, purpose: Purpose) -> Task {
+        match purpose {
+            Purpose::PutUp => Task::PutUp,
+            Purpose::Inherit => Task::Inherit,
+            Purpose::Source => Task::Source,
+            Purpose::Fill => {
+                if self.config.tagging == Tagging::Late && !self.config.is(Flaw::MasterBeforeLateTag) {
+                    Task::Master2
+                } else {
+                    Task::Fill
+                }
+            }
+        }
+    }
+
+    /// With a fence up.
+    pub(crate) fn load(&self) -> Task {
+        match self.config.tagging {
+            Tagging::Added if !self.config.is(Flaw::TagAfterLoad) => Task::Tag(Purpose::Source),
+            _ => Task::Source,
+        }
+    }
+
+    fn loaded(&self) -> Task {
+        match self.config.tagging {
+            Tagging::Late if self.config.is(Flaw::MasterBeforeLateTag) => Task::Master2,
+            Tagging::Late => Task::Tag(Purpose::Fill),
+            Tagging::Declared | Tagging::Added if self.config.is(Flaw::TagAfterLoad) => Task::Tag(Purpose::Fill),
+            _ => Task::Fill,
+        }
+    }
+
+    pub(crate) fn flight(&self, state: &mut State, slot: usize) {
+        let Some(mut flight) = state.flights[slot] else { return };
+        flight.task = match flight.task {
+            Task::Vacant => Task::Vacant,
+            Task::Master(purpose) => {
+                if state.store.master.is_none() {
+                    state.store.master = Some(state.new_master());
+                }
+                flight.master = state.store.master;
+                self.after_capture(purpose)
+            }
+            Task::Tag(purpose) => match state.store.tag {
+                Some(tag) => {
+                    flight.tag = Some(tag);
+                    self.after_capture(purpose)
+                }
+                None => Task::BeginTag(purpose),
+            },
+            Task::BeginTag(purpose) => {
+                if state.store.tag.is_none() {
+                    let pair = state.new_pair();
+                    state.store.tag = Some(pair);
+                    flight.tag = Some(pair);
+                    self.after_capture(purpose)
+                } else {
+                    Task::Tag(purpose)
+                }
+            }
+            Task::PutUp => self.put_up(state, &mut flight),
+            Task::CheckRecord => {
+                if Self::record_stands(state, &flight) {
+                    self.load()
+                } else {
+                    flight.fence = None;
+                    Task::Look
+                }
+            }
+            Task::Inherit => self.inherit(state, &mut flight),
+            Task::InheritCheck => {
+                if Self::record_stands(state, &flight) {
+                    self.load()
+                } else {
+                    Self::without_fence(&mut flight)
+                }
+            }
+            Task::Look => {
+                self.seal(state, &mut flight);
+                match state.store.record {
+                    Some(record) if record.tag.is_some() => Task::LookTag(record),
+                    record => self.prepare(&mut flight, self.classify(record, None)),
+                }
+            }
+            Task::LookTag(record) => self.prepare(&mut flight, self.classify(Some(record), state.store.tag)),
+            Task::Pause => match flight.basis {
+                None => Task::Look,
+                Some(_) => self.capture_for(Purpose::PutUp),
+            },
+            Task::Source => {
+                flight.outcome = Some(Landing::Value(Value { seen: state.begun }));
+                self.loaded()
+            }
+            Task::Master2 => {
+                if state.store.master != flight.master {
+                    Task::Withdraw(Landing::LookAgain)
+                } else if self.config.is(Flaw::MasterBeforeLateTag) {
+                    Task::Tag(Purpose::Fill)
+                } else {
+                    Task::Fill
+                }
+            }
+            Task::Fill => self.fill(state, &mut flight),
+            Task::Filled => {
+                self.insert(state, &flight);
+                match flight.outcome {
+                    Some(landing) => {
+                        let waited_for = state.waiting(slot).next().is_some();
+                        if !self.config.tagged() || self.config.is(Flaw::NoRecheck) {
+                            Task::Land(landing)
+                        } else if waited_for {
+                            Task::Recheck(landing)
+                        } else if self.config.is(Flaw::UnwaitedLandsLater) {
+                            Task::Land(landing)
+                        } else {
+                            state.flights[slot] = Some(flight);
+                            self.land(state, slot, landing);
+                            return;
+                        }
+                    }
+                    None => Task::Land(Landing::LookAgain),
+                }
+            }
+            Task::ErrorRecord => {
+                if !Self::record_stands(state, &flight) {
+                    Task::Withdraw(Landing::Error)
+                } else if flight.stale.is_some_and(|stale| stale.tag.is_some()) {
+                    Task::ErrorTag
+                } else {
+                    Self::fall_back(&mut flight)
+                }
+            }
+            Task::ErrorTag => {
+                if Self::hard_half_stands(state, &flight) {
+                    Self::fall_back(&mut flight)
+                } else {
+                    Task::Withdraw(Landing::Error)
+                }
+            }
+            Task::Withdraw(landing) => self.withdraw(state, &mut flight, landing),
+            Task::Recheck(landing) => self.recheck(state, &flight, landing),
+            Task::Land(landing) => {
+                self.land(state, slot, landing);
+                return;
+            }
+        };
+        state.flights[slot] = Some(flight);
+    }
+
+    fn seal(&self, state: &State, flight: &mut Flight) {
+        flight.sealed_for = state.active(&self.config, flight.process);
+    }
+
+    fn record_stands(state: &State, flight: &Flight) -> bool {
+        let expected = match flight.fence {
+            Some(Fence::Record { record, .. }) => Some(record),
+            _ => None,
+        };
+        expected.is_some() && state.store.record.map(|record| record.version) == expected
+    }
+
+    fn hard_half_stands(state: &State, flight: &Flight) -> bool {
+        let Some(own) = flight.stale.and_then(|stale| stale.tag) else {
+            return true;
+        };
+        state.store.tag.is_some_and(|tag| tag.hard == own.hard)
+    }
+
+    fn prepare(&self, flight: &mut Flight, seen: Seen) -> Task {
+        let landing = match seen {
+            Seen::Fresh(value) => Landing::Value(value),
+            Seen::Usable(stale, _) => Landing::Stale(stale.value),
+            Seen::Missing(basis, stale) => {
+                flight.stale = stale;
+                return if flight.basis.replace(basis) == Some(basis) {
+                    Task::Pause
+                } else {
+                    self.capture_for(Purpose::PutUp)
+                };
+            }
+            Seen::Leased => {
+                flight.basis = None;
+                return Task::Pause;
+            }
+        };
+        flight.outcome = Some(landing);
+        Task::Land(landing)
+    }
+
+    pub(crate) fn fail(&self, state: &mut State, slot: usize) {
+        state.budget.failures -= 1;
+        let failed_after = state.hard(state.returned);
+        let Some(flight) = &mut state.flights[slot] else { return };
+        flight.failed_after = failed_after;
+        flight.outcome = Some(Landing::Error);
+        flight.task = match (flight.stale, flight.fence) {
+            (Some(_), Some(Fence::Record { .. })) if self.config.is(Flaw::ErrorUnchecked) => Self::fall_back(flight),
+            (Some(_), Some(Fence::Record { .. })) => Task::ErrorRecord,
+            _ => Task::Withdraw(Landing::Error),
+        };
+    }
+
+    fn fall_back(flight: &mut Flight) -> Task {
+        match flight.stale {
+            Some(stale) => {
+                flight.outcome = Some(Landing::Stale(stale.value));
+                Task::Withdraw(Landing::Stale(stale.value))
+            }
+            None => Task::Withdraw(Landing::Error),
+        }
+    }
+
+    pub(crate) fn keep_unstored(&self, state: &mut State, slot: usize) {
+        if let Some(flight) = &mut state.flights[slot]
+            && let Some(landing) = flight.outcome
+        {
+            flight.task = Task::Withdraw(landing);
+        }
+    }
+
+    fn fill(&self, state: &mut State, flight: &mut Flight) -> Task {
+        self.seal(state, flight);
+        let Some((write, value)) = self.write_under_way(flight).zip(flight.loaded()) else {
+            return Task::Land(Landing::LookAgain);
+        };
+        let found = state.store.record.map(|record| record.version);
+        let stands = matches!(write.mode, Mode::IfVersion(version) if found == Some(version));
+        // The lease beside a record is released in the background: it may run out from now on.
+        flight.fence = None;
+        if !stands && !self.config.is(Flaw::PlainFill) {
+            return Task::Land(if self.config.is(Flaw::NoLookAgain) {
+                Landing::Value(value)
+            } else {
+                Landing::LookAgain
+            });
+        }
+        state.write_record(write.record.tag, write.record.body);
+        Task::Filled
+    }
+
+    fn insert(&self, state: &mut State, flight: &Flight) {
+        let unchanged = flight.slot_unchanged || self.config.is(Flaw::NearUnchecked);
+        if self.config.near && unchanged {
+            state.near[usize::from(flight.process)].copy = flight.loaded();
+        }
+    }
+
+    fn withdraw(&self, state: &mut State, flight: &mut Flight, landing: Landing) -> Task {
+        self.seal(state, flight);
+        let stood = match flight.fence {
+            Some(Fence::Lease(lease)) => {
+                let stood = state.store.record.is_some_and(|record| record.version == lease);
+                if stood {
+                    state.store.record = None;
+                }
+                stood
+            }
+            _ => Self::record_stands(state, flight),
+        };
+        flight.fence = None;
+        match landing {
+            Landing::Value(_) | Landing::Stale(_) if !stood => Task::Land(Landing::LookAgain),
+            Landing::Value(_) | Landing::Stale(_) if self.config.tagged() => Task::Recheck(landing),
+            landing => Task::Land(landing),
+        }
+    }
+
+    fn recheck(&self, state: &State, flight: &Flight, landing: Landing) -> Task {
+        let own = flight.tag.is_none() || flight.tag == state.store.tag;
+        let copy = match landing {
+            Landing::Stale(_) if !self.config.is(Flaw::ErrorRecheckedByLoad) => Self::hard_half_stands(state, flight),
+            _ => true,
+        };
+        Task::Land(if own && copy { landing } else { Landing::LookAgain })
+    }
+
+    /// Ends the flight: each who waits has its answer or looks again, and the leader has what it brought about.
+    fn land(&self, state: &mut State, slot: usize, landing: Landing) {
+        let Some(flight) = state.flights[slot].take() else {
+            return;
+        };
+        let waiting: Vec<usize> = state.waiting(slot).collect();
+        for reader in waiting {
+            let sealed_out = flight.sealed_for & 1 << reader == 0 && !self.config.is(Flaw::NoSeal);
+            if !flight.in_map || sealed_out {
+                state.go_on(reader, At::Read);
+            } else {
+                Self::give(state, reader, &flight, landing);
+            }
+        }
+        if let Leader::Reader(leader) = flight.leader {
+            Self::give(
+                state,
+                usize::from(leader),
+                &flight,
+                flight.outcome.unwrap_or(Landing::LookAgain),
+            );
+        }
+    }
+
+    fn give(state: &mut State, reader: usize, flight: &Flight, landing: Landing) {
+        match landing {
+            Landing::Value(value) => {
+                state.answer(reader, value, false);
+            }
+            Landing::Stale(value) => {
+                state.answer(reader, value, true);
+                state.judge(value, flight.failed_after, flight.failed_after);
+            }
+            Landing::Error => state.readers[reader] = Reader::Done,
+            Landing::LookAgain => state.go_on(reader, At::Read),
+        }
+    }
+
+    /// The leader goes away, and leaves the lead to somebody who waits.
+    pub(crate) fn leave(&self, state: &mut State, slot: usize, sent: bool) {
+        let Some(mut flight) = state.flights[slot] else { return };
+        state.budget.departures -= 1;
+        if sent {
+            state.limbo = self.write_under_way(&flight);
+        }
+        if let Leader::Reader(reader) = flight.leader {
+            state.readers[usize::from(reader)] = Reader::Done;
+        }
+        if flight.task == Task::CheckRecord {
+            // Not yet the leader's: it is taken back in the background.
+            flight.fence = None;
+        }
+        flight.leader = Leader::Nobody;
+        flight.task = Task::Vacant;
+        flight.outcome = None;
+        flight.stale = None;
+        flight.basis = None;
+        flight.tag = None;
+        flight.master = None;
+        let waited_for = state.waiting(slot).next().is_some();
+        state.flights[slot] = Some(flight);
+        if !flight.in_map {
+            self.land(state, slot, Landing::LookAgain);
+        } else if !waited_for {
+            state.flights[slot] = None;
+        }
+    }
+}

@@ -1,0 +1,20 @@
+#![doc = include_str!("../README.md")]
+
+mod action;
+mod config;
+mod explore;
+mod fence;
+mod flight;
+mod invalidation;
+mod protocol;
+mod reader;
+mod scenarios;
+mod state;
+mod versions;
+
+pub use action::Action;
+pub use config::{Config, Flaw, Start, Tagging};
+pub use explore::{Explored, Trace, explore, print_trace};
+pub use protocol::{COMES_TO_REST, IT_ENDS, NO_OLD_VALUE, NO_RESURRECTION, ONE_HOLDER, Protocol};
+pub use scenarios::{large, small};
+pub use state::*;

@@ -1,0 +1,411 @@
+//! The protocol: what each step does.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::Mutex;
+
+use stateright::{Model, Property};
+
+use crate::action::Action;
+use crate::config::{Config, Start, Tagging};
+use crate::state::{
+    At, Basis, Body, Budget, Fence, Flight, Invalidation, Limbo, Mode, Near, Pair, Reader, Record, Seen, Stale, State,
+    Step, Store, Task, Value, Version,
+};
+use crate::state::{Broken, INVALIDATIONS, PROCESSES, READERS};
+
+/// The protocol, over one key.
+#[derive(Debug)]
+pub struct Protocol {
+    pub(crate) config: Config,
+    /// The fingerprints of states from which all comes to rest.
+    restful: Mutex<HashSet<u64>>,
+}
+
+impl Protocol {
+    /// The protocol, as far as `config` goes.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            restful: Mutex::default(),
+        }
+    }
+
+    /// What is explored.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn processes(&self) -> u8 {
+        PROCESSES as u8
+    }
+
+    fn initial(&self, start: Start, invalidations: [Option<Invalidation>; INVALIDATIONS]) -> State {
+        let tag = (self.config.tagged() && start != Start::Empty).then_some(Pair { hard: 1, soft: 2 });
+        let late = self.config.tagging == Tagging::Late;
+        let value = Value { seen: 0 };
+        let body = match start {
+            Start::Empty | Start::Tags => None,
+            Start::Fresh => Some(Body::Fresh(value)),
+            Start::Old => Some(Body::Old(value)),
+        };
+        let mut readers = [Reader::Done; READERS];
+        readers[..self.config.readers.len()].fill(Reader::Idle);
+        State {
+            store: Store {
+                record: body.map(|body| Record { version: 1, tag, body }),
+                beside: None,
+                tag,
+                master: (late && start != Start::Empty).then_some(1),
+            },
+            readers,
+            flights: [None; READERS],
+            invalidations,
+            begun: 0,
+            returned: 0,
+            near: [Near::default(); PROCESSES],
+            limbo: None,
+            budget: self.config.budget,
+            broken: Broken::default(),
+        }
+    }
+
+    /// What a look at `record`, and at its tag after it, shows.
+    pub(crate) fn classify(&self, record: Option<Record>, tag: Option<Pair>) -> Seen {
+        let Some(Record {
+            version,
+            tag: own,
+            body,
+        }) = record
+        else {
+            return Seen::Missing(Basis::Nothing, None);
+        };
+        let (gone, outdated) = match (own, tag) {
+            (None, _) => (false, false),
+            (Some(own), Some(tag)) => (own.hard != tag.hard, own.soft != tag.soft),
+            (Some(_), None) => (true, true),
+        };
+        let (value, fresh) = match body {
+            Body::Lease if gone || outdated => return Seen::Missing(Basis::Lease(version), None),
+            Body::Lease => return Seen::Leased,
+            _ if gone => return Seen::Missing(Basis::Record(version), None),
+            Body::Fresh(value) => (value, !outdated),
+            Body::Old(value) => (value, false),
+        };
+        let stale = Stale { value, tag: own };
+        if fresh {
+            Seen::Fresh(value)
+        } else if self.config.while_revalidate {
+            Seen::Usable(stale, version)
+        } else {
+            Seen::Missing(Basis::Record(version), Some(stale))
+        }
+    }
+
+    /// Whether a leader who waits to replace `basis` would find by another look that it has to wait on.
+    pub(crate) fn waits_still(&self, state: &State, basis: Option<Basis>) -> bool {
+        match basis {
+            None => self.classify(state.store.record, state.store.tag) == Seen::Leased,
+            Some(Basis::Record(version)) => {
+                self.beside_stands(state) && state.store.record.is_some_and(|record| record.version == version)
+            }
+            Some(_) => false,
+        }
+    }
+
+    /// Whether there is a lease beside the record, and no invalidation of its tag has overtaken it.
+    pub(crate) fn beside_stands(&self, state: &State) -> bool {
+        let beside = state.store.beside;
+        beside.is_some_and(|beside| beside.tag.is_none() || beside.tag == state.store.tag)
+    }
+
+    pub(crate) fn takes_steps(&self, reader: &Reader) -> bool {
+        matches!(reader, Reader::Active { at, .. } if !matches!(at, At::Wait(..) | At::Lead(_)))
+    }
+
+    /// Whether some leader relies on the lease of this version.
+    pub(crate) fn is_held(&self, state: &State, lease: Version) -> bool {
+        state.flights.iter().flatten().any(|flight| match flight.fence {
+            Some(Fence::Lease(own) | Fence::Record { lease: own, .. }) => own == lease,
+            None => false,
+        })
+    }
+
+    /// Whether the lease of the flight is there.
+    pub(crate) fn fence_stands_by_lease(&self, state: &State, flight: &Flight) -> bool {
+        match flight.fence {
+            Some(Fence::Lease(lease)) => state.store.record.is_some_and(|record| record.version == lease),
+            Some(Fence::Record { lease, .. }) => state.store.beside.is_some_and(|beside| beside.version == lease),
+            None => false,
+        }
+    }
+
+    /// The write that the flight is about to do.
+    pub(crate) fn write_under_way(&self, flight: &Flight) -> Option<Limbo> {
+        let record = |body, tag| Record { version: 0, tag, body };
+        match flight.task {
+            Task::PutUp => {
+                let mode = match flight.basis? {
+                    Basis::Nothing => Mode::IfAbsent,
+                    Basis::Lease(version) => Mode::IfVersion(version),
+                    // A lease beside a record holds nobody up for longer than one of a leader that is gone.
+                    Basis::Record(_) => return None,
+                };
+                Some(Limbo {
+                    mode,
+                    record: record(Body::Lease, self.tag_of_lease(flight)),
+                })
+            }
+            Task::Fill => {
+                let (Fence::Lease(version) | Fence::Record { record: version, .. }) = flight.fence?;
+                Some(Limbo {
+                    mode: Mode::IfVersion(version),
+                    record: record(Body::Fresh(flight.loaded()?), flight.tag),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// What the lease of the flight carries.
+    pub(crate) fn tag_of_lease(&self, flight: &Flight) -> Option<Pair> {
+        flight.tag.filter(|_| self.config.tagging == Tagging::Declared)
+    }
+
+    pub(crate) fn is_busy(&self, state: &State, process: u8) -> bool {
+        state.active(&self.config, process) != 0
+            || state.flights.iter().flatten().any(|flight| flight.process == process)
+            || state
+                .invalidations
+                .iter()
+                .flatten()
+                .any(|it| it.process == process && !matches!(it.step, Step::Idle | Step::Over))
+    }
+
+    /// Whether nothing is under way, and no lease stands.
+    pub fn is_at_rest(&self, state: &State) -> bool {
+        let lease = state.store.record.is_some_and(|record| record.body == Body::Lease);
+        !lease
+            && state.store.beside.is_none()
+            && state.limbo.is_none()
+            && (0..self.processes()).all(|process| !self.is_busy(state, process))
+            && state.near.iter().all(|near| near.queue == 0)
+    }
+
+    /// Whether all comes to rest from here if nothing new begins and nothing more goes wrong.
+    fn comes_to_rest(&self, state: &State) -> bool {
+        let hash = BuildHasherDefault::<DefaultHasher>::default();
+        let mut path = Vec::new();
+        let mut actions = Vec::new();
+        let mut next = None;
+        loop {
+            let current = next.as_ref().unwrap_or(state);
+            let fingerprint = hash.hash_one(current);
+            let known = self.restful.lock().is_ok_and(|known| known.contains(&fingerprint));
+            if known {
+                break;
+            }
+            // A circle is no rest.
+            if path.contains(&fingerprint) {
+                return false;
+            }
+            path.push(fingerprint);
+            actions.clear();
+            self.going_on(current, &mut actions);
+            let Some(action) = actions.first() else {
+                if self.is_at_rest(current) {
+                    break;
+                }
+                return false;
+            };
+            next = self.next_state(current, *action);
+        }
+        if let Ok(mut known) = self.restful.lock() {
+            known.extend(path);
+        }
+        true
+    }
+}
+
+impl Model for Protocol {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        let processes = self.config.readers.iter().max().map_or(1, |most| most + 1);
+        let choices: Vec<Invalidation> = self
+            .config
+            .kinds
+            .iter()
+            .flat_map(|kind| (0..processes).map(move |process| (*kind, process)))
+            .map(|(kind, process)| Invalidation {
+                kind,
+                process,
+                step: Step::Idle,
+            })
+            .collect();
+        let mut sets = vec![[None; INVALIDATIONS]];
+        if self.config.invalidations == 1 {
+            sets = choices.iter().map(|one| [Some(*one), None]).collect();
+        } else if self.config.invalidations == 2 {
+            // Which of the two is which does not matter.
+            let pairs = choices.iter().enumerate();
+            sets = pairs
+                .flat_map(|(at, one)| choices[at..].iter().map(|other| [Some(*one), Some(*other)]))
+                .collect();
+        }
+        sets.iter()
+            .flat_map(|set| self.config.starts.iter().map(|start| self.initial(*start, *set)))
+            .collect()
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        self.going_on(state, actions);
+        self.coming_up(state, actions);
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut state = last.clone();
+        match action {
+            Action::Reader(reader) => self.reader(&mut state, usize::from(reader)),
+            Action::Flight(slot) => self.flight(&mut state, usize::from(slot)),
+            Action::Fail(slot) => self.fail(&mut state, usize::from(slot)),
+            Action::Unstored(slot) => self.keep_unstored(&mut state, usize::from(slot)),
+            Action::Renew(slot) => self.renew(&mut state, usize::from(slot)),
+            Action::TakeLead { reader, slot } => self.take_lead(&mut state, reader, slot),
+            Action::Leave { slot, sent } => self.leave(&mut state, usize::from(slot), sent),
+            Action::Invalidate(index) => self.invalidate(&mut state, usize::from(index)),
+            Action::Tell(process) => self.tell_of_change(&mut state, process),
+            Action::Arrive => self.arrive(&mut state),
+            Action::Expire => {
+                if let Some(lease) = state.store.record.take() {
+                    state.lose(lease.version);
+                }
+            }
+            Action::ExpireBeside => {
+                if let Some(lease) = state.store.beside.take() {
+                    state.lose(lease.version);
+                }
+            }
+            Action::Age => {
+                state.budget.ages -= 1;
+                if let Some(record) = &mut state.store.record
+                    && let Body::Fresh(value) = record.body
+                {
+                    record.body = Body::Old(value);
+                }
+            }
+            Action::LoseTag => {
+                state.budget.losses -= 1;
+                state.store.tag = None;
+            }
+            Action::LoseMaster => {
+                state.budget.losses -= 1;
+                state.store.master = None;
+            }
+            Action::Crash { process, sent } => self.crash(&mut state, process, sent),
+        }
+        self.count_holders(&mut state);
+        state.renumber();
+        Some(state)
+    }
+
+    fn format_action(&self, action: &Action) -> String {
+        format!("{action:?}")
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always(NO_OLD_VALUE, |_, state: &State| !state.broken.old),
+            Property::always(NO_RESURRECTION, |_, state: &State| !state.broken.resurrected),
+            Property::always(ONE_HOLDER, |_, state: &State| !state.broken.two_holders),
+            Property::always(COMES_TO_REST, |model: &Self, state: &State| model.comes_to_rest(state)),
+            Property::sometimes(IT_ENDS, |model: &Self, state: &State| {
+                let mut actions = Vec::new();
+                model.actions(state, &mut actions);
+                actions.is_empty()
+            }),
+        ]
+    }
+}
+
+/// After an invalidation has returned, nobody who begins to read is given a value whose load began before it.
+pub const NO_OLD_VALUE: &str = "no value from before an invalidation";
+/// The same for hard invalidations, stale copies included.
+pub const NO_RESURRECTION: &str = "nothing resurrects what a hard invalidation removed";
+/// At most one leader loads under a lease that neither time nor an invalidation has ended.
+pub const ONE_HOLDER: &str = "one holder of a lease";
+/// From every state, if nothing new begins, everybody is answered and no lease is left.
+pub const COMES_TO_REST: &str = "all comes to rest";
+/// That there is an end at all, so that the others say something.
+pub const IT_ENDS: &str = "there is an end";
+
+impl Protocol {
+    fn count_holders(&self, state: &mut State) {
+        let loads = |flight: &&Flight| {
+            matches!(
+                flight.task,
+                Task::Source | Task::Fill | Task::Tag(_) | Task::BeginTag(_) | Task::Master2
+            ) && flight.fence.is_some()
+                && !flight.lost
+                && (self.tag_of_lease(flight).is_none() || flight.tag == state.store.tag)
+        };
+        state.broken.two_holders |= state.flights.iter().flatten().filter(loads).count() > 1;
+    }
+
+    fn arrive(&self, state: &mut State) {
+        let Some(Limbo { mode, record }) = state.limbo.take() else {
+            return;
+        };
+        let found = state.store.record.map(|record| record.version);
+        let holds = match mode {
+            Mode::IfAbsent => found.is_none(),
+            Mode::IfVersion(version) => found == Some(version),
+        };
+        if holds || self.writes_whatever_there_is(&record) {
+            if let Some(found) = found {
+                state.lose(found);
+            }
+            let version = state.new_version();
+            state.store.record = Some(Record { version, ..record });
+        }
+    }
+
+    fn writes_whatever_there_is(&self, record: &Record) -> bool {
+        use crate::config::Flaw;
+        match record.body {
+            Body::Lease => self.config.is(Flaw::PlainLease),
+            _ => self.config.is(Flaw::PlainFill),
+        }
+    }
+
+    fn crash(&self, state: &mut State, process: u8, sent: Option<u8>) {
+        state.budget = Budget {
+            crashes: state.budget.crashes - 1,
+            ..state.budget
+        };
+        if let Some(flight) = sent.and_then(|slot| state.flights[usize::from(slot)]) {
+            state.limbo = self.write_under_way(&flight);
+        }
+        for (reader, of) in self.config.readers.iter().enumerate() {
+            if *of == process && state.readers[reader] != Reader::Idle {
+                state.readers[reader] = Reader::Done;
+            }
+        }
+        for flight in &mut state.flights {
+            if flight.is_some_and(|flight| flight.process == process) {
+                *flight = None;
+            }
+        }
+        for invalidation in state.invalidations.iter_mut().flatten() {
+            if invalidation.process == process && invalidation.step != Step::Idle {
+                invalidation.step = Step::Over;
+            }
+        }
+        // What it is not told of any more it has no copy of.
+        let near = &mut state.near[usize::from(process)];
+        near.copy = None;
+        near.queue = 0;
+    }
+}

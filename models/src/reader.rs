@@ -1,0 +1,157 @@
+//! One who asks for the key: looks, and then answers, waits or leads.
+
+use crate::config::Flaw;
+use crate::protocol::Protocol;
+use crate::state::{At, Leader, Reader, Seen, Set, State, Task, Value};
+
+impl Protocol {
+    pub(crate) fn reader(&self, state: &mut State, reader: usize) {
+        let process = self.config.readers[reader];
+        match state.readers[reader] {
+            Reader::Idle => {
+                let near = state.near[usize::from(process)];
+                if let (true, Some(copy)) = (self.config.near, near.copy) {
+                    // A near copy is too old only for what its process was told of.
+                    state.readers[reader] = Reader::Done;
+                    state.judge(copy, near.told, near.told);
+                    return;
+                }
+                state.readers[reader] = Reader::Active {
+                    must: state.returned,
+                    slot_unchanged: true,
+                    at: At::Read,
+                };
+                if !self.config.near {
+                    self.read(state, reader);
+                }
+            }
+            Reader::Active {
+                must,
+                slot_unchanged,
+                at,
+            } => match at {
+                At::Read => self.read(state, reader),
+                At::ReadTag(record) => {
+                    let seen = self.classify(Some(record), state.store.tag);
+                    self.has_seen(state, reader, seen);
+                }
+                At::Join(seen) => self.join(state, reader, seen),
+                At::Insert(value) => {
+                    let near = &mut state.near[usize::from(process)];
+                    state.readers[reader] = Reader::Done;
+                    if self.config.is(Flaw::NearTakenOutLater) {
+                        near.copy = Some(value);
+                        state.readers[reader] = Reader::Active {
+                            must,
+                            slot_unchanged,
+                            at: At::TakeOut,
+                        };
+                    } else if slot_unchanged || self.config.is(Flaw::NearUnchecked) {
+                        near.copy = Some(value);
+                    }
+                }
+                At::TakeOut => {
+                    if !slot_unchanged {
+                        state.near[usize::from(process)].copy = None;
+                    }
+                    state.readers[reader] = Reader::Done;
+                }
+                At::Wait(..) | At::Lead(_) => {}
+            },
+            Reader::Done => {}
+        }
+    }
+
+    fn read(&self, state: &mut State, reader: usize) {
+        match state.store.record {
+            Some(record) if record.tag.is_some() => state.go_on(reader, At::ReadTag(record)),
+            record => {
+                let seen = self.classify(record, None);
+                self.has_seen(state, reader, seen);
+            }
+        }
+    }
+
+    fn has_seen(&self, state: &mut State, reader: usize, seen: Seen) {
+        match seen {
+            Seen::Fresh(value) if self.config.near => {
+                let (_, slot_unchanged) = state.answer(reader, value, false);
+                state.readers[reader] = Reader::Active {
+                    must: 0,
+                    slot_unchanged,
+                    at: At::Insert(value),
+                };
+            }
+            Seen::Fresh(value) => {
+                state.answer(reader, value, false);
+            }
+            seen => state.go_on(reader, At::Join(seen)),
+        }
+    }
+
+    fn join(&self, state: &mut State, reader: usize, seen: Seen) {
+        let process = self.config.readers[reader];
+        let found = state.flight_in_map(process);
+        let (basis, stale) = match seen {
+            Seen::Usable(stale, version) => {
+                state.answer(reader, stale.value, true);
+                if found.is_none() {
+                    let basis = crate::state::Basis::Record(version);
+                    self.start(state, reader, Leader::Background, Some(basis), Some(stale));
+                }
+                return;
+            }
+            Seen::Missing(basis, stale) => (Some(basis), stale),
+            Seen::Leased | Seen::Fresh(_) => (None, None),
+        };
+        let Some(slot) = found else {
+            self.start(state, reader, Leader::Reader(reader as u8), basis, stale);
+            state.go_on(reader, At::Lead(reader as u8));
+            return;
+        };
+        let vacant = state.flights[slot].is_some_and(|flight| flight.task == Task::Vacant);
+        if vacant && !self.config.is(Flaw::LeadNotPassedOn) {
+            self.lead(state, reader, slot, basis, stale);
+        } else {
+            state.go_on(reader, At::Wait(slot as u8, stale));
+        }
+    }
+
+    pub(crate) fn take_lead(&self, state: &mut State, reader: u8, slot: u8) {
+        if let Reader::Active {
+            at: At::Wait(_, stale), ..
+        } = state.readers[usize::from(reader)]
+        {
+            self.lead(state, usize::from(reader), usize::from(slot), None, stale);
+        }
+    }
+}
+
+impl State {
+    /// What a reader who is under way does next.
+    pub(crate) fn go_on(&mut self, reader: usize, next: At) {
+        if let Reader::Active { at, .. } = &mut self.readers[reader] {
+            *at = next;
+        }
+    }
+
+    /// Gives `value` to a reader; a stale one only has to be younger than the last hard invalidation.
+    pub(crate) fn answer(&mut self, reader: usize, value: Value, stale: bool) -> (Set, bool) {
+        let Reader::Active {
+            must, slot_unchanged, ..
+        } = std::mem::replace(&mut self.readers[reader], Reader::Done)
+        else {
+            return (0, false);
+        };
+        let hard = self.hard(must);
+        self.judge(value, if stale { hard } else { must }, hard);
+        (must, slot_unchanged)
+    }
+
+    /// Whether `value` may be given to one who must see all of `must`.
+    pub(crate) fn judge(&mut self, value: Value, must: Set, hard: Set) {
+        let hard = self.hard(hard);
+        self.broken.old |= must & !value.seen != 0;
+        self.broken.resurrected |= hard & !value.seen != 0;
+    }
+}

@@ -1,0 +1,477 @@
+//! The state of the whole: the store, the processes' flights and near copies, and whoever is under way.
+
+use std::fmt;
+
+use crate::config::Config;
+
+/// At most so many readers; each leads at most one flight.
+pub const READERS: usize = 3;
+/// At most so many invalidations.
+pub const INVALIDATIONS: usize = 2;
+/// At most so many processes.
+pub const PROCESSES: usize = 2;
+
+/// A set of invalidations or of readers.
+pub type Set = u8;
+
+/// A version, of which only equality counts. They are renumbered after every step, so that states which differ in
+/// nothing but the numbers are one.
+pub type Version = u8;
+
+/// What a tag's record holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Pair {
+    /// Changed by hard invalidations.
+    pub hard: Version,
+    /// Changed by every invalidation.
+    pub soft: Version,
+}
+
+/// A loaded value. Nothing of it counts but what it may be too old for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Value {
+    /// The invalidations that had begun when its load read the source.
+    pub seen: Set,
+}
+
+/// A value past its freshness, kept for a load that fails or takes its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stale {
+    /// The value.
+    pub value: Value,
+    /// The tag that it carries.
+    pub tag: Option<Pair>,
+}
+
+/// What a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Body {
+    /// Somebody loads.
+    Lease,
+    /// A value that is fresh, its tag aside.
+    Fresh(Value),
+    /// A value past its freshness.
+    Old(Value),
+}
+
+/// What stands under a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Record {
+    /// Its version.
+    pub version: Version,
+    /// The tag that it carries.
+    pub tag: Option<Pair>,
+    /// What it is.
+    pub body: Body,
+}
+
+/// A lease beside a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Beside {
+    /// Its version.
+    pub version: Version,
+    /// The tag that it carries.
+    pub tag: Option<Pair>,
+}
+
+/// When a write is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// If there is no record.
+    IfAbsent,
+    /// If the record still has this version.
+    IfVersion(Version),
+}
+
+/// The store, all of it: one key, the place beside it, one tag and the prefix's master record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Store {
+    /// Under the key.
+    pub record: Option<Record>,
+    /// The lease beside a stale record.
+    pub beside: Option<Beside>,
+    /// The tag's record.
+    pub tag: Option<Pair>,
+    /// The prefix's master record, rewritten by every invalidation of a tag.
+    pub master: Option<Version>,
+}
+
+/// A write whose sender is gone, and that the store has yet to carry out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Limbo {
+    /// When it is carried out.
+    pub mode: Mode,
+    /// What it writes; its version is given when it is written.
+    pub record: Record,
+}
+
+/// What a look shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Seen {
+    /// A fresh value.
+    Fresh(Value),
+    /// A stale value, to be answered while it is refreshed.
+    Usable(Stale, Version),
+    /// Nothing to answer with.
+    Missing(Basis, Option<Stale>),
+    /// Somebody loads.
+    Leased,
+}
+
+/// What a load is to replace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Basis {
+    /// Nothing is there.
+    Nothing,
+    /// A stale record, or one whose tag was invalidated.
+    Record(Version),
+    /// The lease of a load that its tag puts out of use.
+    Lease(Version),
+}
+
+/// What a fill is conditional on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fence {
+    /// A lease under the key.
+    Lease(Version),
+    /// A record, and a lease beside it.
+    Record {
+        /// The version of the record.
+        record: Version,
+        /// The version of the lease.
+        lease: Version,
+    },
+}
+
+/// One who asks for the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reader {
+    /// Has not begun.
+    Idle,
+    /// Under way.
+    Active {
+        /// The invalidations that had returned when it began: it must not be given a value from before them.
+        must: Set,
+        /// Nothing has raised the generation of its near slot since it looked there.
+        slot_unchanged: bool,
+        /// What it does next.
+        at: At,
+    },
+    /// Has its answer, or is gone.
+    Done,
+}
+
+/// What a reader does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum At {
+    /// Reads the record.
+    Read,
+    /// Has the record, and reads its tag.
+    ReadTag(Record),
+    /// Has seen this, and decides.
+    Join(Seen),
+    /// Waits for the flight in this slot; the copy is what it saw before.
+    Wait(u8, Option<Stale>),
+    /// Leads the flight in this slot.
+    Lead(u8),
+    /// Has its answer, and puts a copy into the near slot.
+    Insert(Value),
+    /// Has put a copy into the near slot, and looks whether it should have. (Only if that is a step of its own.)
+    TakeOut,
+}
+
+/// Who leads a flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Leader {
+    /// Its leader has gone away, and a successor is awaited.
+    Nobody,
+    /// This reader.
+    Reader(u8),
+    /// A refresh in the background.
+    Background,
+}
+
+/// What a flight lands with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Landing {
+    /// A value, fresh for all that is known.
+    Value(Value),
+    /// A stale value.
+    Stale(Value),
+    /// The failure of the load.
+    Error,
+    /// Nothing: look again.
+    LookAgain,
+}
+
+/// What the reading of a tag is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// To put up a fence next.
+    PutUp,
+    /// To take over a predecessor's fence next.
+    Inherit,
+    /// To read the source next.
+    Source,
+    /// To store the value next.
+    Fill,
+}
+
+/// What the leader of a flight does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Task {
+    /// There is no leader.
+    Vacant,
+    /// Reads the master record, before the load.
+    Master(Purpose),
+    /// Reads the tag's record.
+    Tag(Purpose),
+    /// Found no record of the tag, and begins one.
+    BeginTag(Purpose),
+    /// Writes its lease.
+    PutUp,
+    /// Has a lease beside a record, and looks whether that is still the same.
+    CheckRecord,
+    /// Renews the lease that it inherits.
+    Inherit,
+    /// Has renewed a lease beside a record, and looks whether that is still the same.
+    InheritCheck,
+    /// Seals the flight and looks what there is.
+    Look,
+    /// As `Look`, with the record at hand.
+    LookTag(Record),
+    /// Waits until somebody else is done.
+    Pause,
+    /// Reads the source.
+    Source,
+    /// Reads the master record, to compare it with what it was.
+    Master2,
+    /// Seals the flight and stores the value.
+    Fill,
+    /// Has stored the value, and finds out whether anybody waits.
+    Filled,
+    /// The load failed: looks whether the stale copy still stands.
+    ErrorRecord,
+    /// The load failed: looks whether the stale copy's tag still allows it.
+    ErrorTag,
+    /// Seals the flight and gives up the lease, to land with this.
+    Withdraw(Landing),
+    /// Reads the tag again, to land with this if it has not changed.
+    Recheck(Landing),
+    /// Lands.
+    Land(Landing),
+}
+
+/// A flight: a load, and those in its process who wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Flight {
+    /// Where it is.
+    pub process: u8,
+    /// No invalidation of this process has detached it.
+    pub in_map: bool,
+    /// Who leads it.
+    pub leader: Leader,
+    /// The readers who began before it was sealed last.
+    pub sealed_for: Set,
+    /// What its leader does next.
+    pub task: Task,
+    /// What it is to replace, where that is known.
+    pub basis: Option<Basis>,
+    /// The copy to fall back to.
+    pub stale: Option<Stale>,
+    /// What the fill is conditional on.
+    pub fence: Option<Fence>,
+    /// The tag as it was captured.
+    pub tag: Option<Pair>,
+    /// The master record as it was captured.
+    pub master: Option<Version>,
+    /// What its leader will have for an answer, whatever those who wait are told.
+    pub outcome: Option<Landing>,
+    /// The hard invalidations that had returned when the load failed.
+    pub failed_after: Set,
+    /// Nothing has raised the generation of the near slot since the flight began.
+    pub slot_unchanged: bool,
+    /// Its fence is no longer its own: the lease has run out or was taken, or an invalidation removed it.
+    pub lost: bool,
+}
+
+/// What an invalidation does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// It has not begun.
+    Idle,
+    /// Its first step is done, and so on.
+    First,
+    /// Has read the record.
+    Marks(Option<Record>),
+    /// Has read the tag's record.
+    Rewrites(Option<Pair>),
+    /// Has captured the tag, and writes a value that its caller brought then.
+    Writes(Option<Pair>, Set),
+    /// Its writes are done; it tells its own process, and returns.
+    Returns,
+    /// It has returned, or its process has crashed.
+    Over,
+}
+
+/// What is invalidated, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Removes the key's record.
+    Key,
+    /// Ends the freshness of the key's record.
+    KeySoft,
+    /// Removes everything, record by record.
+    Clear,
+    /// Writes another value over whatever is there.
+    Set,
+    /// Rewrites the tag's record.
+    Tag,
+    /// Rewrites the soft half of the tag's record.
+    TagSoft,
+}
+
+impl Kind {
+    /// Whether stale copies from before it are of no use either.
+    pub fn is_hard(self) -> bool {
+        !matches!(self, Self::KeySoft | Self::TagSoft)
+    }
+}
+
+/// An invalidation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Invalidation {
+    /// What it does.
+    pub kind: Kind,
+    /// Where it runs.
+    pub process: u8,
+    /// What it does next.
+    pub step: Step,
+}
+
+/// What a process has near.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Near {
+    /// The copy.
+    pub copy: Option<Value>,
+    /// The invalidations that it has yet to be told of, in their order: the first in the lowest digit, in base 4.
+    pub queue: u16,
+    /// Those that it was told of.
+    pub told: Set,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Broken {
+    /// A reader was given a value whose load began before an invalidation that had returned when it began to read.
+    pub old: bool,
+    /// As `old`, and the invalidation was a hard one.
+    pub resurrected: bool,
+    /// Two leaders load at once, each under a lease that neither time nor an invalidation has ended.
+    pub two_holders: bool,
+}
+
+/// How much may still go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Budget {
+    /// Crashes of a process.
+    pub crashes: u8,
+    /// Leaders that go away.
+    pub departures: u8,
+    /// Loads that fail.
+    pub failures: u8,
+    /// Renewals of a lease.
+    pub renewals: u8,
+    /// Values that grow old.
+    pub ages: u8,
+    /// Records of tags that the store loses.
+    pub losses: u8,
+}
+
+/// The state of the whole.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct State {
+    /// The store.
+    pub store: Store,
+    /// Each reader.
+    pub readers: [Reader; READERS],
+    /// The flights, each in the slot of the reader who began it.
+    pub flights: [Option<Flight>; READERS],
+    /// The invalidations; one that is not there is over.
+    pub invalidations: [Option<Invalidation>; INVALIDATIONS],
+    /// Those that have begun.
+    pub begun: Set,
+    /// Those that have returned.
+    pub returned: Set,
+    /// What each process has near.
+    pub near: [Near; PROCESSES],
+    /// A write under way without a sender.
+    pub limbo: Option<Limbo>,
+    /// How much may still go wrong.
+    pub budget: Budget,
+    /// What went wrong.
+    pub broken: Broken,
+}
+
+impl State {
+    /// The flight of `process` that one who comes now would join.
+    pub(crate) fn flight_in_map(&self, process: u8) -> Option<usize> {
+        self.flights
+            .iter()
+            .position(|flight| flight.is_some_and(|flight| flight.process == process && flight.in_map))
+    }
+
+    /// Who waits for the flight in `slot`.
+    pub(crate) fn waiting(&self, slot: usize) -> impl Iterator<Item = usize> + '_ {
+        self.readers
+            .iter()
+            .enumerate()
+            .filter_map(move |(reader, state)| match state {
+                Reader::Active {
+                    at: At::Wait(on, _), ..
+                } if usize::from(*on) == slot => Some(reader),
+                _ => None,
+            })
+    }
+
+    /// The readers of `process` that are under way.
+    pub(crate) fn active(&self, config: &Config, process: u8) -> Set {
+        let readers = self.readers.iter().zip(config.readers).enumerate();
+        readers.fold(0, |set, (reader, (state, of))| {
+            if *of == process && matches!(state, Reader::Active { .. }) {
+                set | 1 << reader
+            } else {
+                set
+            }
+        })
+    }
+
+    /// The invalidations that are not of a tag.
+    pub(crate) fn by_key(&self) -> Set {
+        let invalidations = self.invalidations.iter().enumerate();
+        invalidations.fold(0, |set, (index, invalidation)| match invalidation {
+            Some(it) if !matches!(it.kind, Kind::Tag | Kind::TagSoft) => set | 1 << index,
+            _ => set,
+        })
+    }
+
+    /// The invalidations of `set` that are hard.
+    pub(crate) fn hard(&self, set: Set) -> Set {
+        let invalidations = self.invalidations.iter().enumerate();
+        invalidations.fold(0, |hard, (index, invalidation)| match invalidation {
+            Some(invalidation) if invalidation.kind.is_hard() => hard | (set & 1 << index),
+            _ => hard,
+        })
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("store", &self.store)
+            .field("begun", &self.begun)
+            .field("returned", &self.returned)
+            .field("broken", &self.broken)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,174 @@
+//! Versions: new ones, and renumbering, so that states which differ in nothing but the numbers are one.
+
+use crate::state::{At, Basis, Fence, Limbo, Mode, Pair, Reader, Record, Seen, Stale, State, Step, Task, Version};
+
+/// What a version is a version of.
+#[derive(Clone, Copy)]
+enum Domain {
+    Record,
+    Tag,
+    Master,
+}
+
+impl State {
+    /// A version that nothing has.
+    fn unused(&mut self, of: Domain) -> Version {
+        let mut highest = 0;
+        self.each_version(&mut |domain, version| {
+            if domain as u8 == of as u8 {
+                highest = highest.max(*version);
+            }
+        });
+        highest + 1
+    }
+
+    /// A version for a record or a lease.
+    pub(crate) fn new_version(&mut self) -> Version {
+        self.unused(Domain::Record)
+    }
+
+    /// A half of a tag's pair.
+    pub(crate) fn new_half(&mut self) -> Version {
+        self.unused(Domain::Tag)
+    }
+
+    /// Both halves of a tag's pair.
+    pub(crate) fn new_pair(&mut self) -> Pair {
+        let hard = self.new_half();
+        Pair { hard, soft: hard + 1 }
+    }
+
+    /// A version for the master record.
+    pub(crate) fn new_master(&mut self) -> Version {
+        self.unused(Domain::Master)
+    }
+
+    /// Renumbers all versions in the order in which they are met.
+    pub(crate) fn renumber(&mut self) {
+        const MOST: usize = 48;
+        let mut names = [[0; MOST]; 3];
+        let mut next = [1; 3];
+        self.each_version(&mut |domain, version| {
+            let (names, next) = (&mut names[domain as usize], &mut next[domain as usize]);
+            let name = &mut names[usize::from(*version)];
+            if *name == 0 {
+                *name = *next;
+                *next += 1;
+            }
+            *version = *name;
+        });
+    }
+
+    fn each_version(&mut self, visit: &mut impl FnMut(Domain, &mut Version)) {
+        use Domain::{Master, Record};
+        let Self {
+            store,
+            readers,
+            flights,
+            invalidations,
+            limbo,
+            ..
+        } = self;
+        each_record(&mut store.record, visit);
+        if let Some(beside) = &mut store.beside {
+            visit(Record, &mut beside.version);
+            each_pair(&mut beside.tag, visit);
+        }
+        each_pair(&mut store.tag, visit);
+        each(&mut store.master, Master, visit);
+        for reader in readers {
+            if let Reader::Active { at, .. } = reader {
+                match at {
+                    At::ReadTag(record) => in_record(record, visit),
+                    At::Join(seen) => in_seen(seen, visit),
+                    At::Wait(_, stale) => in_stale(stale, visit),
+                    At::Read | At::Lead(_) | At::Insert(_) | At::TakeOut => {}
+                }
+            }
+        }
+        for flight in flights.iter_mut().flatten() {
+            if let Task::LookTag(record) = &mut flight.task {
+                in_record(record, visit);
+            }
+            if let Some(basis) = &mut flight.basis {
+                in_basis(basis, visit);
+            }
+            in_stale(&mut flight.stale, visit);
+            match &mut flight.fence {
+                Some(Fence::Lease(lease)) => visit(Record, lease),
+                Some(Fence::Record { record, lease }) => {
+                    visit(Record, record);
+                    visit(Record, lease);
+                }
+                None => {}
+            }
+            each_pair(&mut flight.tag, visit);
+            each(&mut flight.master, Master, visit);
+        }
+        for invalidation in invalidations.iter_mut().flatten() {
+            match &mut invalidation.step {
+                Step::Marks(record) => each_record(record, visit),
+                Step::Rewrites(pair) | Step::Writes(pair, _) => each_pair(pair, visit),
+                _ => {}
+            }
+        }
+        if let Some(Limbo { mode, record }) = limbo {
+            if let Mode::IfVersion(version) = mode {
+                visit(Record, version);
+            }
+            // The version of what it writes is given later.
+            each_pair(&mut record.tag, visit);
+        }
+    }
+}
+
+fn each(version: &mut Option<Version>, domain: Domain, visit: &mut impl FnMut(Domain, &mut Version)) {
+    if let Some(version) = version {
+        visit(domain, version);
+    }
+}
+
+fn each_pair(pair: &mut Option<Pair>, visit: &mut impl FnMut(Domain, &mut Version)) {
+    if let Some(Pair { hard, soft }) = pair {
+        visit(Domain::Tag, hard);
+        visit(Domain::Tag, soft);
+    }
+}
+
+fn in_record(record: &mut Record, visit: &mut impl FnMut(Domain, &mut Version)) {
+    visit(Domain::Record, &mut record.version);
+    each_pair(&mut record.tag, visit);
+}
+
+fn each_record(record: &mut Option<Record>, visit: &mut impl FnMut(Domain, &mut Version)) {
+    if let Some(record) = record {
+        in_record(record, visit);
+    }
+}
+
+fn in_stale(stale: &mut Option<Stale>, visit: &mut impl FnMut(Domain, &mut Version)) {
+    if let Some(stale) = stale {
+        each_pair(&mut stale.tag, visit);
+    }
+}
+
+fn in_basis(basis: &mut Basis, visit: &mut impl FnMut(Domain, &mut Version)) {
+    match basis {
+        Basis::Nothing => {}
+        Basis::Record(version) | Basis::Lease(version) => visit(Domain::Record, version),
+    }
+}
+
+fn in_seen(seen: &mut Seen, visit: &mut impl FnMut(Domain, &mut Version)) {
+    match seen {
+        Seen::Fresh(_) | Seen::Leased => {}
+        Seen::Usable(stale, version) => {
+            each_pair(&mut stale.tag, visit);
+            visit(Domain::Record, version);
+        }
+        Seen::Missing(basis, stale) => {
+            in_basis(basis, visit);
+            in_stale(stale, visit);
+        }
+    }
+}

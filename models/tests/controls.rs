@@ -1,0 +1,208 @@
+//! A model that can find no fault proves nothing: each of these leaves out a rule, and finds what the rule is for.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use cache_model::{
+    Budget, COMES_TO_REST, Config, Flaw, Kind, NO_OLD_VALUE, NO_RESURRECTION, ONE_HOLDER, Protocol, Start, Tagging,
+    explore, print_trace,
+};
+
+const NO_FAULT: Budget = Config::PLAIN.budget;
+const ONE_PROCESS: Config = Config {
+    readers: &[0, 0],
+    invalidations: 1,
+    ..Config::PLAIN
+};
+
+/// Asserts that a counterexample to `property` is found without `flaw`'s rule, and nothing with it.
+#[track_caller]
+fn finds(flaw: Flaw, property: &'static str, config: Config) {
+    let sound = explore(Protocol::new(config.clone()));
+    assert!(sound.violations.is_empty(), "with all rules: {:#?}", sound.violations);
+    let flawed = explore(Protocol::new(config.without(flaw)));
+    let found = flawed.violations.iter().find(|(violated, _)| *violated == property);
+    let (_, trace) = found.unwrap_or_else(|| panic!("no counterexample without {flaw:?}"));
+    println!("{flaw:?}: {property}");
+    print_trace(trace);
+}
+
+#[test]
+fn fills_that_replace_whatever_there_is_bring_old_values_back() {
+    let config = Config {
+        kinds: &[Kind::Key],
+        ..ONE_PROCESS
+    };
+    finds(Flaw::PlainFill, NO_OLD_VALUE, config.clone());
+    finds(Flaw::PlainFill, NO_RESURRECTION, config);
+}
+
+#[test]
+fn leases_that_replace_whatever_there_is_let_two_load() {
+    finds(
+        Flaw::PlainLease,
+        ONE_HOLDER,
+        Config {
+            readers: &[0, 1],
+            kinds: &[Kind::Key],
+            ..ONE_PROCESS
+        },
+    );
+}
+
+#[test]
+fn a_soft_invalidation_that_replaces_whatever_there_is_undoes_a_hard_one() {
+    let config = Config {
+        kinds: &[Kind::Tag, Kind::TagSoft],
+        invalidations: 2,
+        starts: &[Start::Fresh],
+        tagging: Tagging::Declared,
+        ..ONE_PROCESS
+    };
+    finds(Flaw::PlainSoft, NO_RESURRECTION, config);
+}
+
+#[test]
+fn without_looking_again_those_who_wait_are_given_old_values() {
+    let config = Config {
+        kinds: &[Kind::Key],
+        readers: &[0, 0, 1],
+        ..ONE_PROCESS
+    };
+    finds(Flaw::NoLookAgain, NO_OLD_VALUE, config);
+}
+
+#[test]
+fn without_a_seal_those_who_come_after_the_fill_are_given_old_values() {
+    let config = Config {
+        kinds: &[Kind::Key],
+        readers: &[0, 0, 1],
+        ..ONE_PROCESS
+    };
+    finds(Flaw::NoSeal, NO_OLD_VALUE, config);
+}
+
+#[test]
+fn tags_captured_after_the_load_hide_what_happened_during_it() {
+    for tagging in [Tagging::Declared, Tagging::Added] {
+        let config = Config {
+            kinds: &[Kind::Tag],
+            starts: &[Start::Tags],
+            tagging,
+            ..ONE_PROCESS
+        };
+        finds(Flaw::TagAfterLoad, NO_OLD_VALUE, config);
+    }
+}
+
+#[test]
+fn the_master_record_comes_before_the_tag_and_is_read_after_it() {
+    for flaw in [Flaw::TagBeforeMaster, Flaw::MasterBeforeLateTag] {
+        for kind in [&[Kind::Tag], &[Kind::TagSoft]] {
+            let config = Config {
+                kinds: kind,
+                starts: &[Start::Tags],
+                tagging: Tagging::Late,
+                ..ONE_PROCESS
+            };
+            finds(flaw, NO_OLD_VALUE, config);
+        }
+    }
+}
+
+#[test]
+fn without_another_look_at_the_tag_those_who_wait_are_given_old_values() {
+    for tagging in [Tagging::Declared, Tagging::Added, Tagging::Late] {
+        let config = Config {
+            kinds: &[Kind::Tag],
+            starts: &[Start::Tags],
+            tagging,
+            ..ONE_PROCESS
+        };
+        finds(Flaw::NoRecheck, NO_OLD_VALUE, config);
+    }
+}
+
+#[test]
+fn whether_anybody_waits_is_decided_with_the_landing() {
+    let config = Config {
+        kinds: &[Kind::Tag],
+        starts: &[Start::Tags],
+        tagging: Tagging::Declared,
+        ..ONE_PROCESS
+    };
+    finds(Flaw::UnwaitedLandsLater, NO_OLD_VALUE, config);
+}
+
+#[test]
+fn near_copies_are_put_in_by_one_step_with_the_look_at_the_generation() {
+    for flaw in [Flaw::NearUnchecked, Flaw::NearTakenOutLater] {
+        let config = Config {
+            kinds: &[Kind::Key],
+            starts: &[Start::Fresh],
+            near: true,
+            ..ONE_PROCESS
+        };
+        finds(flaw, NO_OLD_VALUE, config);
+    }
+}
+
+#[test]
+fn a_stale_copy_is_looked_at_again_when_the_load_has_failed() {
+    let budget = Budget {
+        failures: 1,
+        ..NO_FAULT
+    };
+    for flaw in [Flaw::ErrorUnchecked, Flaw::ErrorRecheckedByLoad] {
+        let config = Config {
+            kinds: &[Kind::Tag],
+            starts: &[Start::Old],
+            tagging: Tagging::Late,
+            while_revalidate: false,
+            budget,
+            ..ONE_PROCESS
+        };
+        finds(flaw, NO_RESURRECTION, config);
+    }
+}
+
+#[test]
+fn a_record_is_looked_at_again_once_there_is_a_lease_beside_it() {
+    let config = Config {
+        readers: &[0, 1],
+        kinds: &[Kind::Key],
+        starts: &[Start::Old],
+        while_revalidate: false,
+        ..ONE_PROCESS
+    };
+    finds(Flaw::NoSecondLook, ONE_HOLDER, config);
+}
+
+#[test]
+fn a_lease_without_a_time_limit_outlives_its_owner() {
+    let budget = Budget { crashes: 1, ..NO_FAULT };
+    finds(
+        Flaw::LeaseForEver,
+        COMES_TO_REST,
+        Config {
+            kinds: &[Kind::Key],
+            budget,
+            ..ONE_PROCESS
+        },
+    );
+}
+
+#[test]
+fn a_leader_that_goes_away_passes_the_lead_on() {
+    let budget = Budget {
+        departures: 1,
+        ..NO_FAULT
+    };
+    finds(
+        Flaw::LeadNotPassedOn,
+        COMES_TO_REST,
+        Config {
+            kinds: &[Kind::Key],
+            budget,
+            ..ONE_PROCESS
+        },
+    );
+}
