@@ -41,7 +41,10 @@
 //! | store | [`Cache::set`] |
 //! | load anew, however fresh | [`Cache::refresh`] |
 //! | forget one key | [`Cache::invalidate`], [`Cache::delete`] |
+//! | forget what depends on something | [`Cache::with_tags`], [`Load::tagged`]; [`Cache::invalidate_tag`] |
 //! | forget a namespace, or everything | [`Cache::clear`], [`Cache::clear_all`] |
+//! | end freshness, and keep the stale copy | [`Cache::invalidate_soft`], [`Cache::invalidate_tag_soft`], [`Cache::clear_soft`] |
+//! | keep copies in front of a shared store | [`CacheBuilder::near`] |
 //! | cache a whole function | `#[cached]` and `#[invalidates]` (feature `macros`) |
 //! | watch | [`CacheBuilder::observer`], or `tracing` with the target `cache` |
 //! | stop in good order | [`Cache::shutdown`] |
@@ -64,7 +67,10 @@
 //!   waited, and a load that asks for its own key is told so instead of waiting for itself.
 //! - **No old value after an invalidation.** A load's value is stored only if what the load began from, its lease or
 //!   the stale record, still stands. [`Cache::invalidate`] removes that, so the old value goes to the caller who
-//!   started the load and to nobody else.
+//!   started the load and to nobody else. An entry carries the versions that its tags had before its load began, so
+//!   [`Cache::invalidate_tag`] holds for loads that are under way too, whatever the clocks say.
+//! - **A near tier that tells the truth.** Its copies go when the store tells of a change, and are not used while it
+//!   tells nothing; where it never does, they have the [maximum age](CacheBuilder::near_max_age) that you choose.
 //! - **A store that fails takes nobody with it.** Its calls have a [time limit](CacheBuilder::backend_timeout); after
 //!   repeated failures it is left alone for a [pause](CacheBuilder::breaker). Values are loaded meanwhile. Only what
 //!   must not fail in silence, an invalidation for one, reports it.
