@@ -107,6 +107,7 @@ mod many;
 mod near;
 mod notices;
 mod peek;
+mod peek;
 mod pilot;
 mod policy;
 mod see;
