@@ -1,0 +1,348 @@
+//! A headless Chromium, told what to do and asked what it did through the DevTools protocol.
+//!
+//! The messages are read as the JSON that they are. Crates with a type for each of them drop what a newer Chromium says
+//! in words they do not know, and a dropped "was fetched" would pass for "was not fetched".
+
+use std::collections::HashMap;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Names another browser than the one on the path.
+const VARIABLE: &str = "CACHE_TEST_CHROMIUM";
+
+type Replies = Arc<Mutex<HashMap<u64, oneshot::Sender<Value>>>>;
+
+/// A browser with an empty cache of its own, and one page in it.
+pub struct Chromium {
+    commands: mpsc::UnboundedSender<Value>,
+    replies: Replies,
+    events: mpsc::UnboundedReceiver<Value>,
+    session: Option<String>,
+    sent: u64,
+    _process: Process,
+}
+
+impl Chromium {
+    /// # Panics
+    ///
+    /// When there is no Chromium, with what to do about it.
+    pub async fn start() -> Self {
+        let mut process = Process::start();
+        let socket = connect(&process.devtools().await).await;
+        let (commands, to_send) = mpsc::unbounded_channel();
+        let (to_keep, events) = mpsc::unbounded_channel();
+        let replies = Replies::default();
+        tokio::spawn(converse(socket, to_send, Arc::clone(&replies), to_keep));
+        let mut browser = Self {
+            commands,
+            replies,
+            events,
+            session: None,
+            sent: 0,
+            _process: process,
+        };
+        let target = browser
+            .call("Target.createTarget", json!({ "url": "about:blank" }))
+            .await;
+        let attach = json!({ "targetId": target["targetId"], "flatten": true });
+        let attached = browser.call("Target.attachToTarget", attach).await;
+        browser.session = attached["sessionId"].as_str().map(str::to_owned);
+        browser.call("Page.enable", json!({})).await;
+        browser.call("Network.enable", json!({})).await;
+        browser
+    }
+
+    async fn call(&mut self, method: &str, parameters: Value) -> Value {
+        self.sent += 1;
+        let (reply, replied) = oneshot::channel();
+        self.replies.lock().unwrap().insert(self.sent, reply);
+        let mut command = json!({ "id": self.sent, "method": method, "params": parameters });
+        if let Some(session) = &self.session {
+            command["sessionId"] = json!(session);
+        }
+        self.commands.send(command).unwrap();
+        let mut reply = timeout(PATIENCE, replied).await.expect(method).expect(method);
+        assert_eq!(reply["error"], Value::Null, "{method}");
+        reply["result"].take()
+    }
+
+    /// Goes to a page as by typing its address, and waits until all of it is there. From another page, since the same
+    /// address again would be a reload.
+    pub async fn visit(&mut self, url: &str) -> Vec<Fetched> {
+        self.load("Page.navigate", json!({ "url": "about:blank" })).await;
+        self.load("Page.navigate", json!({ "url": url })).await
+    }
+
+    /// Reloads the page: `F5`, or with `anew` the way that asks everybody to forget their copies.
+    pub async fn reload(&mut self, anew: bool) -> Vec<Fetched> {
+        self.load("Page.reload", json!({ "ignoreCache": anew })).await
+    }
+
+    async fn load(&mut self, how: &str, parameters: Value) -> Vec<Fetched> {
+        while self.events.try_recv().is_ok() {}
+        let result = self.call(how, parameters).await;
+        assert_eq!(result.get("errorText"), None, "{result}");
+        let mut traffic = Traffic::default();
+        let deadline = Instant::now() + PATIENCE;
+        while !traffic.is_over() {
+            let event = tokio::time::timeout_at(deadline, self.events.recv()).await;
+            let Ok(event) = event else {
+                panic!("the page does not end to load: {traffic:#?}")
+            };
+            traffic.take(&event.expect("the browser is still there"));
+        }
+        traffic.fetched
+    }
+
+    /// What an expression amounts to on the page, once it is settled.
+    pub async fn evaluate(&mut self, expression: &str) -> Value {
+        let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let mut result = self.call("Runtime.evaluate", parameters).await;
+        assert_eq!(result.get("exceptionDetails"), None, "{expression}");
+        result["result"]["value"].take()
+    }
+}
+
+/// Where the browser had something from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// All of it came over the network.
+    Fetched,
+    /// It was asked for, and had not changed.
+    Revalidated,
+    /// Nobody was asked.
+    OwnCache,
+}
+
+/// One resource of a page.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    id: String,
+    pub path: String,
+    /// What the page sees.
+    pub status: u64,
+    /// What came over the network.
+    wire: Option<u64>,
+    pub headers: HashMap<String, String>,
+    from_cache: bool,
+    expects_wire: bool,
+    answered: bool,
+    ended: bool,
+}
+
+impl Fetched {
+    pub fn source(&self) -> Source {
+        match self.wire {
+            _ if self.from_cache => Source::OwnCache,
+            Some(304) => Source::Revalidated,
+            Some(_) => Source::Fetched,
+            None => panic!("neither from the cache nor from the network: {self:?}"),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        // The two accounts of an answer come in any order.
+        self.ended && self.answered && (self.wire.is_some() || !self.expects_wire)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Traffic {
+    fetched: Vec<Fetched>,
+    /// What came over the network, for requests whose beginning is still to come.
+    early: HashMap<String, u64>,
+    loaded: bool,
+}
+
+impl Traffic {
+    fn is_over(&self) -> bool {
+        self.loaded && self.fetched.iter().all(Fetched::is_over)
+    }
+
+    fn take(&mut self, event: &Value) {
+        let (said, id) = (
+            &event["params"],
+            event["params"]["requestId"].as_str().unwrap_or_default(),
+        );
+        match event["method"].as_str().unwrap_or_default() {
+            "Page.loadEventFired" => self.loaded = true,
+            "Network.requestWillBeSent" => {
+                let url = said["request"]["url"].as_str().unwrap();
+                if url.starts_with("http") {
+                    self.fetched.push(Fetched {
+                        id: id.to_owned(),
+                        path: format!("/{}", url.splitn(4, '/').nth(3).unwrap_or_default()),
+                        status: 0,
+                        wire: self.early.remove(id),
+                        headers: HashMap::new(),
+                        from_cache: false,
+                        expects_wire: false,
+                        answered: false,
+                        ended: false,
+                    });
+                }
+            }
+            "Network.responseReceivedExtraInfo" => {
+                let status = said["statusCode"].as_u64().unwrap();
+                match self.of(id) {
+                    Some(fetched) => fetched.wire = Some(status),
+                    None => drop(self.early.insert(id.to_owned(), status)),
+                }
+            }
+            "Network.loadingFailed" if self.of(id).is_some() => panic!("{event}"),
+            _ => {
+                let Some(fetched) = self.of(id) else { return };
+                match event["method"].as_str().unwrap_or_default() {
+                    "Network.requestServedFromCache" => fetched.from_cache = true,
+                    "Network.responseReceived" => {
+                        let response = &said["response"];
+                        fetched.status = response["status"].as_u64().unwrap();
+                        fetched.from_cache |= response["fromDiskCache"].as_bool().unwrap();
+                        fetched.expects_wire = said["hasExtraInfo"].as_bool().unwrap();
+                        fetched.answered = true;
+                        let headers = response["headers"].as_object().unwrap().iter();
+                        fetched.headers = headers
+                            .map(|(name, value)| (name.to_lowercase(), value.as_str().unwrap().to_owned()))
+                            .collect();
+                    }
+                    "Network.loadingFinished" => fetched.ended = true,
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn of(&mut self, id: &str) -> Option<&mut Fetched> {
+        self.fetched.iter_mut().find(|fetched| fetched.id == id)
+    }
+}
+
+/// Sends commands, and hands out what comes back, until either side is gone.
+async fn converse(
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    mut to_send: mpsc::UnboundedReceiver<Value>,
+    replies: Replies,
+    events: mpsc::UnboundedSender<Value>,
+) {
+    let (mut sink, mut stream) = socket.split();
+    loop {
+        tokio::select! {
+            command = to_send.recv() => {
+                let Some(command) = command else { return };
+                if sink.send(Message::text(command.to_string())).await.is_err() {
+                    return;
+                }
+            }
+            message = stream.next() => {
+                let Some(Ok(message)) = message else { return };
+                let Ok(Ok(said)) = message.to_text().map(serde_json::from_str::<Value>) else { continue };
+                let _ = match said["id"].as_u64().and_then(|id| replies.lock().unwrap().remove(&id)) {
+                    Some(reply) => reply.send(said).is_ok(),
+                    None => events.send(said).is_ok(),
+                };
+            }
+        }
+    }
+}
+
+async fn connect(url: &str) -> WebSocketStream<MaybeTlsStream<TcpStream>> {
+    let (socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    socket
+}
+
+/// The browser's process and its profile, its cache among it. Both are gone soon after this is dropped, or this process
+/// has ended, however it ended: the shell then reads the end of its input.
+struct Process {
+    program: String,
+    profile: PathBuf,
+    shell: Child,
+}
+
+const SCRIPT: &str = r#"
+profile=$1
+shift
+command -v "$1" >/dev/null || exit
+setsid "$@" </dev/null >/dev/null 2>&1 &
+read -r end
+# All of its processes: one that outlives the others would go on writing to the profile.
+kill -KILL -$!
+sleep 0.5
+until rm -rf "$profile" 2>/dev/null; do sleep 0.1; done
+"#;
+
+impl Process {
+    fn start() -> Self {
+        let program = std::env::var(VARIABLE).unwrap_or_else(|_| "chromium".to_owned());
+        let profile = std::env::temp_dir().join(format!("cache-test-browser-{:016x}", fastrand::u64(..)));
+        let shell = Command::new("sh")
+            .args(["-c", SCRIPT, "browser"])
+            .arg(&profile)
+            .arg(&program)
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+            ])
+            .args([
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ])
+            .args([
+                "--disable-dev-shm-usage",
+                "--disable-breakpad",
+                "--remote-debugging-port=0",
+            ])
+            .arg(format!("--user-data-dir={}", profile.display()))
+            .arg("about:blank")
+            // A group of its own: Ctrl-C ends the tests, not the clean-up after them.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            // Whoever reads the tests' output to its end must not wait for the clean-up.
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("`sh` starts and ends the browser");
+        Self {
+            program,
+            profile,
+            shell,
+        }
+    }
+
+    /// Where the browser listens, which it says in a file.
+    async fn devtools(&mut self) -> String {
+        let file = self.profile.join("DevToolsActivePort");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Ok(said) = std::fs::read_to_string(&file)
+                && let Some((port, path)) = said.trim().split_once('\n')
+            {
+                return format!("ws://127.0.0.1:{port}{path}");
+            }
+            let has_ended = self.shell.try_wait().unwrap().is_some();
+            assert!(
+                !has_ended && Instant::now() < deadline,
+                "{} does not start.\n\
+                 Run `scripts/browser`, which installs Chromium, or set {VARIABLE} to the program of a Chromium.",
+                self.program
+            );
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
