@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Coder, Error, ErrorKind, Key, Value, Version, Windows};
+use cache_core::{Coder, Error, ErrorKind, Key, Tags, Value, Version, Windows};
 use tokio::time::Instant;
 
 use crate::core::Core;
@@ -381,8 +381,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                     _ => self.core.fences.forget_near(&self.key),
                 }
                 self.core.events.emit(&Event::Stored { key: &self.key });
-                let landing = self.landing(true, outcome).await;
-                self.finish(landing);
+                self.land_with(true, outcome, None).await;
                 StoreOutcome::Stored
             }
             Ok(Filled::Fenced) => {
@@ -422,7 +421,12 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     }
 
     /// Gives `outcome` to those who wait, and stores nothing.
-    pub(crate) async fn share(mut self, outcome: Outcome<T, E>) {
+    pub(crate) async fn share(self, outcome: Outcome<T, E>) {
+        self.share_depending(outcome, None).await;
+    }
+
+    /// As [`share`](Self::share), where the outcome is a stale copy with these tags.
+    async fn share_depending(mut self, outcome: Outcome<T, E>, stale: Option<&Tags>) {
         let settled = self.settle().await;
         if self.fence.is_some() {
             self.seal();
@@ -442,29 +446,43 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             None => true,
         };
         self.fence = None;
-        let landing = self.landing(stood, outcome).await;
-        self.finish(landing);
+        self.land_with(stood, outcome, stale).await;
     }
 
-    /// The landing with `outcome`, if nothing came in between: the fence stood, and what the value depends on is as it
-    /// was.
-    async fn landing(&self, stood: bool, outcome: Outcome<T, E>) -> Landing {
+    /// Lands with `outcome`, if nothing came in between: the fence stood, and what the value depends on is as it was.
+    async fn land_with(self, stood: bool, outcome: Outcome<T, E>, stale: Option<&Tags>) {
         // An error is of no harm to those who came after an invalidation; an old value would be.
-        if outcome.is_err() || (stood && self.is_current().await) {
+        if outcome.is_err() {
+            self.finish(Landing::Shared(Arc::new(outcome)));
+            return;
+        }
+        let waited_for = self.lead.as_ref().is_some_and(Lead::is_waited_for);
+        let Some(tags) = self.dependencies().filter(|_| stood) else {
+            self.finish(Landing::LookAgain);
+            return;
+        };
+        let concerned = !tags.is_empty() || stale.is_some_and(|tags| !tags.is_empty());
+        if concerned && !waited_for {
+            // With nobody waiting there is nobody to be protected; whoever comes in this moment looks again.
+            self.finish_unless_waited_for(Landing::Shared(Arc::new(outcome)));
+            return;
+        }
+        let fences = &self.core.fences;
+        let current = tags.is_empty() || fences.still_current(&self.key, &tags).await;
+        let usable = match stale {
+            Some(tags) if current => fences.still_usable(&self.key, tags).await,
+            _ => current,
+        };
+        self.finish(if usable {
             Landing::Shared(Arc::new(outcome))
         } else {
             Landing::LookAgain
-        }
+        });
     }
 
-    async fn is_current(&self) -> bool {
-        // Whoever joins from now on is not given the value, so with nobody waiting there is nobody to be protected.
-        let anybody_waits = || self.lead.as_ref().is_some_and(Lead::is_waited_for);
-        let Ok(added) = self.tagger.added() else { return false };
-        let Ok(tags) = tagging::union(&self.captured.tags, &added) else {
-            return false;
-        };
-        tags.is_empty() || !anybody_waits() || self.core.fences.still_current(&self.key, &tags).await
+    /// What the value depends on; `None` if that is not known.
+    fn dependencies(&self) -> Option<Tags> {
+        tagging::union(&self.captured.tags, &self.tagger.added().ok()?).ok()
     }
 
     /// Tells each who waits to go on alone: the result is for nobody but the caller, or there is none.
@@ -521,7 +539,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     pub async fn share_stale(mut self, stale: Found<T>) {
         self.note_failed(LoadFailure::Error);
         self.core.events.emit(&Event::Stale { key: &self.key });
-        self.share(Ok(Some(stale))).await;
+        let tags = stale.tags.clone();
+        self.share_depending(Ok(Some(stale)), Some(&tags)).await;
     }
 
     /// Shares that there is no value, and removes the stale copy that says otherwise.
@@ -530,12 +549,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             self.seal();
             let removed = self.core.fences.store.delete_if(&self.key, record).await;
             self.core.fences.forget_near(&self.key);
-            let landing = match removed {
-                Ok(true) => self.landing(true, Ok(None)).await,
+            match removed {
+                Ok(true) => self.land_with(true, Ok(None), None).await,
                 // It was invalidated or written in the meantime, or nobody knows; a failure is an event already.
-                _ => Landing::LookAgain,
-            };
-            self.finish(landing);
+                _ => self.finish(Landing::LookAgain),
+            }
         } else {
             self.share(Ok(None)).await;
         }
@@ -588,6 +606,12 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     fn finish(mut self, landing: Landing) {
         if let Some(lead) = self.lead.take() {
             lead.finish(landing);
+        }
+    }
+
+    fn finish_unless_waited_for(mut self, landing: Landing) {
+        if let Some(lead) = self.lead.take() {
+            lead.finish_unless_waited_for(landing);
         }
     }
 }

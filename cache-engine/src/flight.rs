@@ -359,12 +359,21 @@ impl Lead {
 
     /// Lands the flight. Those who wait are told to look again if the flight was detached in the meantime, whatever
     /// `landing` says.
-    pub(crate) fn finish(mut self, landing: Landing) {
+    pub(crate) fn finish(self, landing: Landing) {
+        self.land(landing, false);
+    }
+
+    /// As [`finish`](Self::finish), if nobody waits. Whoever does is told to look again.
+    pub(crate) fn finish_unless_waited_for(self, landing: Landing) {
+        self.land(landing, true);
+    }
+
+    fn land(mut self, landing: Landing, unless_waited_for: bool) {
         let mut map = self.flights.lock();
         map.remove(&self.flight);
         let (detached, seal) = {
             let crew = self.flight.crew();
-            (crew.detached, crew.seal)
+            (crew.detached || unless_waited_for && crew.waiting > 0, crew.seal)
         };
         let landing = match landing {
             Landing::Shared(_) | Landing::Apart if detached && !Mistake::SharesDetached.is_made() => Landing::LookAgain,

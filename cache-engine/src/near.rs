@@ -73,8 +73,9 @@ impl Near {
 
     /// Keeps a copy of what was read after `mark`.
     pub(crate) fn keep(&self, key: &Key, copy: Value, fresh: Option<Duration>, mark: Mark) {
-        if self.notices.mark(key) == mark && self.put(key, copy, fresh) && self.notices.mark(key) != mark {
-            self.remove(key);
+        let _turn = self.turn();
+        if self.notices.mark(key) == mark {
+            self.put(key, copy, fresh);
         }
     }
 
@@ -90,77 +91,97 @@ impl Near {
         version: Version,
         mark: Mark,
     ) {
-        if !self.told {
-            self.keep(key, copy, fresh, mark);
-            return;
-        }
         {
-            let mut own = self.own();
-            if own.len() >= MOST_OWN {
-                // Their notices will remove the copies, which costs a look into the store.
-                own.clear();
+            let mut own = self.turn();
+            let moved = self.notices.mark(key) != mark;
+            // So that nobody keeps what was read before.
+            self.notices.changed(key);
+            if !moved || !self.told {
+                if self.told {
+                    if own.len() >= MOST_OWN {
+                        // Their notices will remove the copies, which costs a look into the store.
+                        own.clear();
+                    }
+                    own.insert(key.clone(), version);
+                }
+                self.put(key, copy, fresh);
+                return;
             }
-            own.insert(key.clone(), version);
+            self.remove(key);
         }
-        if self.put(key, copy, fresh) && self.notices.mark(key) != mark {
-            self.verify(key, version);
-        }
+        // That was the notice of this write, or of another one.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let (near, key) = (Arc::clone(self), key.clone());
+        runtime.spawn(async move {
+            let mark = near.mark(&key);
+            if matches!(near.far.version(&key).await, Ok(Some(last)) if last == version) {
+                near.keep(&key, copy, fresh, mark);
+            }
+        });
     }
 
     /// The store tells that the record under `key` was changed.
     pub(crate) fn changed(self: &Arc<Self>, key: &Key) {
-        let own = self.own().remove(key);
-        match own {
-            Some(version) => self.verify(key, version),
-            None => self.remove(key),
+        let mut own = self.turn();
+        self.notices.changed(key);
+        match (own.remove(key), tokio::runtime::Handle::try_current()) {
+            (Some(_), Ok(runtime)) => {
+                let (near, key) = (Arc::clone(self), key.clone());
+                runtime.spawn(async move { near.verify(&key).await });
+            }
+            _ => self.remove(key),
         }
     }
 
-    /// This process has changed the record, otherwise than by a value.
+    /// This process has changed the record, otherwise than by a value. When this has returned, no copy of what was read
+    /// before is there, nor will one be put there.
     pub(crate) fn forget(&self, key: &Key) {
+        let mut own = self.turn();
         self.notices.changed(key);
-        self.own().remove(key);
+        own.remove(key);
         self.remove(key);
     }
 
     /// Any record in `scope` may have been changed.
     pub(crate) fn forget_all(&self, scope: &Scope) {
+        let mut own = self.turn();
         self.notices.everything_changed();
-        self.own().retain(|key, _| !scope.contains(key));
+        own.retain(|key, _| !scope.contains(key));
         let _ = self.copies.clear(scope).now_or_never();
     }
 
-    fn put(&self, key: &Key, copy: Value, fresh: Option<Duration>) -> bool {
+    fn put(&self, key: &Key, copy: Value, fresh: Option<Duration>) {
         let lifetime = match (fresh, self.max_age) {
             (Some(fresh), Some(age)) => Some(fresh.min(age)),
             (one, other) => one.or(other),
         };
-        let options = SetOptions::new(lifetime.map_or(Ttl::FOREVER, Ttl::from));
         if lifetime.is_some_and(|lifetime| lifetime.is_zero()) {
-            return false;
+            self.remove(key);
+            return;
         }
-        matches!(self.copies.set(key, copy, options).now_or_never(), Some(Ok(_)))
+        let options = SetOptions::new(lifetime.map_or(Ttl::FOREVER, Ttl::from));
+        let _ = self.copies.set(key, copy, options).now_or_never();
     }
 
     fn remove(&self, key: &Key) {
         let _ = self.copies.delete(key).now_or_never();
     }
 
-    /// Makes sure, in the background, that a copy is of the record's last version.
-    fn verify(self: &Arc<Self>, key: &Key, version: Version) {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+    /// Removes a copy unless it is of the record's last version.
+    async fn verify(&self, key: &Key) {
+        let last = self.far.version(key).await.ok().flatten();
+        let _turn = self.turn();
+        let copied = self.copies.get(key).now_or_never().and_then(Result::ok).flatten();
+        if copied.as_ref().and_then(copy::version) != last {
             self.remove(key);
-            return;
-        };
-        let (near, key) = (Arc::clone(self), key.clone());
-        runtime.spawn(async move {
-            if !matches!(near.far.version(&key).await, Ok(Some(last)) if last == version) {
-                near.remove(&key);
-            }
-        });
+        }
     }
 
-    fn own(&self) -> MutexGuard<'_, HashMap<Key, Version>> {
+    /// Whoever puts or removes a copy does so in turn, so that nothing comes between what is decided and what is done.
+    /// What is guarded are the writes of this process whose notices are still to come.
+    fn turn(&self) -> MutexGuard<'_, HashMap<Key, Version>> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -91,18 +91,17 @@ impl Watch {
     }
 
     fn changed(&self, key: &Key) {
-        // First, so that whoever has read the record and not yet kept a copy finds out.
-        self.notices.changed(key);
-        if let Some(near) = &self.near {
-            near.changed(key);
+        match &self.near {
+            Some(near) => near.changed(key),
+            None => self.notices.changed(key),
         }
         self.memo.forget(key);
     }
 
     fn everything_changed(&self) {
-        self.notices.everything_changed();
-        if let Some(near) = &self.near {
-            near.forget_all(&self.scope);
+        match &self.near {
+            Some(near) => near.forget_all(&self.scope),
+            None => self.notices.everything_changed(),
         }
         self.memo.forget_all(&self.scope);
     }

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use cache_engine::Cache;
+use cache_engine::{Cache, Load, Loaded};
 use fastrand::Rng;
 use support::{Fate, MS, Remote, SEC, over};
 
@@ -36,14 +36,20 @@ impl Source {
 struct Promise(Arc<AtomicU64>);
 
 /// One caller of one process, which does random things for a while. Gives the violations it has seen.
-async fn caller(cache: Cache, source: Source, promise: Promise, mut rng: Rng) -> Vec<String> {
+async fn caller(plain: Cache, tagged: bool, source: Source, promise: Promise, mut rng: Rng) -> Vec<String> {
     let mut violations = Vec::new();
+    // Either all entries depend on the tag, or none does.
+    let (cache, choices) = if tagged {
+        (plain.with_tags(["tag"]), 18)
+    } else {
+        (plain.clone(), 12)
+    };
     for _ in 0..STEPS {
         tokio::time::sleep(MS * rng.u32(0..40)).await;
         for _ in 0..rng.usize(0..4) {
             tokio::task::yield_now().await;
         }
-        let choice = rng.u8(0..12);
+        let choice = rng.u8(0..choices);
         let least = promise.0.load(Ordering::SeqCst);
         // A load reads what it loads at its begin, as a query does.
         let load = {
@@ -58,6 +64,21 @@ async fn caller(cache: Cache, source: Source, promise: Promise, mut rng: Rng) ->
             0..4 => Some(cache.get_or_load("key", load).await.unwrap()),
             4..6 => Some(cache.borrowing().get_or_load("key", load).await.unwrap()),
             6 => cache.get::<u64>("key").await.unwrap(),
+            // The tag is added by the loader.
+            12..15 => {
+                let source = source.clone();
+                let pause = MS * rng.u32(0..60);
+                let load = move |load: Load<u64>| async move {
+                    tokio::time::sleep(pause).await;
+                    let read = || async move {
+                        let value = source.read();
+                        tokio::time::sleep(pause).await;
+                        value
+                    };
+                    Ok::<_, Infallible>(Loaded::new(load.tagged(["tag"], read).await))
+                };
+                plain.get_or_load_with("key", load).await.unwrap()
+            }
             7 => Some(cache.refresh("key", load).await.unwrap()),
             8 => {
                 // A caller that goes away.
@@ -73,6 +94,8 @@ async fn caller(cache: Cache, source: Source, promise: Promise, mut rng: Rng) ->
                 match choice {
                     9 => cache.invalidate("key").await.unwrap(),
                     10 => drop(cache.delete("key").await.unwrap()),
+                    15 => cache.invalidate_tag("tag").await.unwrap(),
+                    16 => cache.invalidate_tags(["other", "tag"]).await.unwrap(),
                     _ => drop(cache.clear_all().await.unwrap()),
                 }
                 promise.0.fetch_max(written, Ordering::SeqCst);
@@ -120,7 +143,7 @@ async fn history(remote: Remote, seed: u64) -> Vec<String> {
     let callers: Vec<_> = (0..PROCESSES * CALLERS)
         .map(|number| {
             let cache = processes[number % PROCESSES].clone();
-            tokio::spawn(caller(cache, source.clone(), promise.clone(), rng.fork()))
+            tokio::spawn(caller(cache, seed % 4 < 2, source.clone(), promise.clone(), rng.fork()))
         })
         .collect();
     let mut violations = Vec::new();

@@ -348,3 +348,39 @@ async fn a_store_that_keeps_changes_to_itself_is_found_out() {
     settle().await;
     assert_eq!(value(&here).await, Some(2));
 }
+
+/// As above, where the change is this process's own.
+#[tokio::test(start_paused = true)]
+async fn nor_is_an_own_change_in_between() {
+    for invalidates in [false, true] {
+        let remote = Remote::telling();
+        let (here, _) = two(&remote).await;
+        let plain = over(&remote).build();
+        plain.set("key", 1_u32).await.unwrap();
+        settle().await;
+        let gate = Gate::closed();
+        remote.once(Fate::HoldAnswer(gate.clone()), |call| call.is("get"));
+        let reading = tokio::spawn({
+            let here = here.clone();
+            async move { value(&here).await }
+        });
+        gate.reached().await;
+        // Nothing is told of it yet, and then only once.
+        remote.teller().hold();
+        let expected = if invalidates {
+            here.invalidate("key").await.unwrap();
+            None
+        } else {
+            plain.set("key", 2_u32).await.unwrap();
+            here.set("key", 3_u32).await.unwrap();
+            Some(3)
+        };
+        gate.open();
+        assert_eq!(reading.await.unwrap(), Some(1));
+        assert_eq!(value(&here).await, expected);
+        remote.teller().merge();
+        remote.teller().let_go();
+        settle().await;
+        assert_eq!(value(&here).await, expected);
+    }
+}

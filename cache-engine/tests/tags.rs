@@ -11,7 +11,7 @@ use cache_core::{Key, ManualClock, Prefix};
 use cache_engine::{Cache, Load, Loaded};
 use cache_memory::MemoryBackend;
 use proptest::prelude::*;
-use support::{Count, Gate, MS, Remote, SEC, local, memory, over, settle};
+use support::{Count, Fate, Gate, MS, Remote, SEC, local, memory, over, settle};
 
 /// A cache over a store of objects, one over a store that takes bytes only, and one over a store that cannot clear.
 fn all() -> [Cache; 3] {
@@ -227,7 +227,7 @@ async fn a_value_that_is_not_modified_keeps_the_tags_that_its_loader_added() {
 async fn a_tag_that_cannot_be_captured_keeps_the_value_from_being_stored() {
     let remote = Remote::new();
     let cache = over(&remote).build();
-    remote.once(support::Fate::Fail(cache_core::ErrorKind::Unavailable), |call| {
+    remote.once(Fate::Fail(cache_core::ErrorKind::Unavailable), |call| {
         call.is("get_many")
     });
     let load = |load: Load<u32>| async move {
@@ -328,4 +328,41 @@ async fn a_lease_outdated_by_a_tag_is_taken_over_also_beside_a_record() {
     settle().await;
     assert!(remote.leases().await.is_empty());
     assert_eq!(*here.get::<u32>("key").await.unwrap().unwrap(), 3);
+}
+
+/// The stale copy was found to be usable after the load failed, and is invalidated before those who wait are given it.
+#[tokio::test(start_paused = true)]
+async fn a_stale_copy_is_not_shared_after_one_of_its_own_tags_was_invalidated() {
+    let remote = Remote::new();
+    let make = || over(&remote).ttl(SEC).stale_if_error(60 * SEC).build();
+    let (here, there) = (make(), make());
+    let tagged =
+        |load: Load<u32>| async move { Ok::<_, &str>(Loaded::new(load.tagged(["tag"], || async { 1_u32 }).await)) };
+    here.get_or_load_with("key", tagged).await.unwrap();
+    tokio::time::advance(2 * SEC).await;
+
+    let failing = |gate: Option<Gate>| {
+        let here = here.clone();
+        tokio::spawn(async move {
+            let load = |_: Load<u32>| async move {
+                if let Some(gate) = gate {
+                    gate.pass().await;
+                }
+                Err::<Loaded<u32>, _>("down")
+            };
+            here.get_or_load_with("key", load).await
+        })
+    };
+    let (loading, checked) = (Gate::closed(), Gate::closed());
+    let leader = failing(Some(loading.clone()));
+    loading.reached().await;
+    remote.once(Fate::HoldAnswer(checked.clone()), |call| call.is("get_many"));
+    loading.open();
+    checked.reached().await;
+    there.invalidate_tag("tag").await.unwrap();
+    let joiner = failing(None);
+    settle().await;
+    checked.open();
+    leader.await.unwrap().unwrap();
+    joiner.await.unwrap().unwrap_err();
 }

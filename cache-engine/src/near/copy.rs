@@ -36,6 +36,14 @@ pub(crate) fn copy<T: Send + Sync + 'static>(key: &Key, found: &Found<T>, versio
     Value::Shared(SharedValue::new(Arc::new(copied), weight))
 }
 
+/// The version of the record that a copy was made from.
+pub(super) fn version(record: &Record) -> Option<Version> {
+    let Value::Shared(shared) = &record.value else {
+        return None;
+    };
+    Some(shared.object().downcast_ref::<Copied>()?.version)
+}
+
 /// The fresh value of a copy, and the version of the record that it was copied from.
 #[inline]
 pub(crate) fn read<T: Send + Sync + 'static>(
