@@ -57,7 +57,7 @@ impl Coder<Stored> for ResponseCoder {
             }
             Stored::Variants(variants) => {
                 let fields: usize = variants.fields.iter().map(|field| 2 + field.as_str().len()).sum();
-                1 + 16 + 1 + 2 + variants.namespace().map_or(0, str::len) + 2 + fields
+                1 + 16 + 1 + 2 + variants.namespace().map_or(0, str::len) + 2 + fields + 2 + 16 * variants.listed.len()
             }
         })
     }
@@ -113,6 +113,11 @@ fn write_variants(out: &mut BytesMut, variants: &Variants) -> Result<(), Error> 
     for field in &variants.fields {
         write_name(out, field)?;
     }
+    out.put_u16(u16::try_from(variants.listed.len()).map_err(|_| too_many("variants"))?);
+    for (selection, until) in &variants.listed {
+        out.put_u64(*selection);
+        out.put_u64(until.as_millis());
+    }
     Ok(())
 }
 
@@ -135,10 +140,16 @@ fn read_variants(input: &mut Input) -> Result<Variants, Error> {
     for _ in 0..count {
         fields.push(read_name(input)?);
     }
+    let count = input.u16()?;
+    let mut listed = Vec::new();
+    for _ in 0..count {
+        listed.push((input.u64()?, Timestamp::from_millis(input.u64()?)));
+    }
     Ok(Variants {
         fields,
         namespace,
         generation,
+        listed,
     })
 }
 

@@ -111,16 +111,6 @@ impl Options {
                     self.cache.lookup_anew(place.key()).await
                 }
                 Lookup::Miss(fill) => {
-                    if let (Some(directives), Some(found)) = (directives, fill.stale())
-                        && let Stored::Response(response) = &*found.value
-                        && response.lifetime.reuse(directives, self.now()) == Reuse::Stale
-                    {
-                        // The request takes it as it is (`max-stale`), so the load is for somebody else.
-                        return Found::Hit {
-                            stored: Arc::clone(&found.value),
-                            collapsed: None,
-                        };
-                    }
                     return Found::Lead {
                         forward: forward(anew, fill.stale().map(|stale| &*stale.value), &place),
                         fill,
@@ -136,28 +126,36 @@ impl Options {
         }
     }
 
-    /// A fresh response, if there is one, by reading alone: nobody is waited for, and nobody waits for the caller.
+    /// A response that answers the request as it stands in the store, by reading alone: nobody is waited for, and nobody
+    /// waits for the caller. A stale one does if the request says so: by `max-stale`, or by `only-if-cached` within the
+    /// time in which it is answered to all.
     pub(crate) async fn glance(
         &self,
         primary: &Key,
         request: &HeaderMap,
         directives: Option<&RequestDirectives>,
     ) -> Result<Option<Arc<Stored>>, Error> {
-        let Some(mut stored) = self.cache.get::<Stored>(primary).await? else {
+        let Some(mut found) = self.cache.peek::<Stored>(primary).await? else {
             return Ok(None);
         };
-        if let Stored::Variants(variants) = &*stored {
+        if let Stored::Variants(variants) = &*found.value {
             let key = self.variant(variants, primary, request);
-            match self.cache.get::<Stored>(&key).await? {
-                Some(variant) => stored = variant,
+            match self.cache.peek::<Stored>(&key).await? {
+                Some(variant) => found = variant,
                 None => return Ok(None),
             }
         }
-        let is_usable = match &*stored {
-            Stored::Response(response) => directives.is_none_or(|directives| self.satisfies(response, directives)),
+        let nothing = RequestDirectives::default();
+        let directives = directives.unwrap_or(&nothing);
+        let is_usable = match &*found.value {
+            Stored::Response(response) => match response.lifetime.reuse(directives, self.now()) {
+                Reuse::Fresh | Reuse::Stale => true,
+                Reuse::WhileRevalidate => directives.only_if_cached,
+                _ => false,
+            },
             Stored::Variants(_) => false,
         };
-        Ok(is_usable.then_some(stored))
+        Ok(is_usable.then_some(found.value))
     }
 
     /// Whether a response is fresh enough for a request with these directives.

@@ -1,9 +1,11 @@
 //! Where a response is stored.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use cache_engine::cache_core::{ErrorKind, Windows};
+use cache_engine::cache_core::{ErrorKind, Timestamp, Windows};
 use cache_engine::{Fill, Lookup, Policy, StoreOutcome};
+use cache_http::Reason;
 
 use crate::find::Place;
 use crate::judge::{Asked, Plan};
@@ -38,10 +40,22 @@ pub(crate) async fn keep(
         }
         None => {
             let variants = Variants::new(plan.fields, None);
+            let listing = Listing::of(options, &variants, asked, &kept);
+            let variants = variants.with_listed(listing.selection, listing.until, listing.now);
             keep_variant(options, asked, place, fill, stored, variants, kept).await
         }
         Some(variants) if variants.covers(&plan.fields, plan.namespace.as_deref()) => {
-            said(fill.store(Arc::clone(stored), coder, kept).await)
+            let listing = Listing::of(options, variants, asked, &kept);
+            let (is_listed, others) = variants.listing(listing.selection, listing.now);
+            if others >= options.max_variants {
+                fill.apart();
+                return Err(Reason::TooManyVariants.as_str());
+            }
+            let outcome = said(fill.store(Arc::clone(stored), coder, kept).await);
+            if outcome.is_ok() && !is_listed {
+                list(options, place, variants, &listing, &kept).await;
+            }
+            outcome
         }
         Some(variants) => {
             // It varies by more than was known. Nobody has looked by the new fields yet, and its load may be older than
@@ -54,6 +68,46 @@ pub(crate) async fn keep(
             }
             Err("vary-changed")
         }
+    }
+}
+
+/// What the list of a URL's variants says of one.
+struct Listing {
+    selection: u64,
+    until: Timestamp,
+    now: Timestamp,
+}
+
+impl Listing {
+    fn of(options: &Options, variants: &Variants, asked: &Asked, kept: &Windows) -> Self {
+        let now = options.now();
+        let stale = kept.stale_while_revalidate.max(kept.stale_if_error);
+        Self {
+            selection: variants.selection(&asked.headers, &options.normalization),
+            until: now + kept.fresh.unwrap_or(Duration::MAX).saturating_add(stale),
+            now,
+        }
+    }
+}
+
+/// Lists a variant that was stored. If somebody else is changing the list, this one goes without.
+async fn list(options: &Options, place: &Place, known: &Variants, listing: &Listing, kept: &Windows) {
+    let Lookup::Miss(fill) = options.cache.lookup_anew::<Stored>(&place.primary).await else {
+        return;
+    };
+    // What was invalidated meanwhile stays so.
+    if let Some(found) = fill.stale()
+        && let Stored::Variants(variants) = &*found.value
+        && variants.generation == known.generation
+    {
+        // It leads to others, whose time may be longer.
+        let mut windows = marker_windows(kept);
+        let left = found.fresh_for(listing.now);
+        windows.fresh = windows.fresh.zip(left).map(|(new, left)| new.max(left));
+        let variants = variants.with_listed(listing.selection, listing.until, listing.now);
+        let marker = Arc::new(Stored::Variants(variants));
+        // A failure is an event, and the list is only for the bound.
+        let _ = fill.store(marker, options.cache.coder(), windows).await;
     }
 }
 

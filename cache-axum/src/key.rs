@@ -10,9 +10,12 @@ use http::Uri;
 use http::header::HOST;
 use http::request::Parts;
 
-/// The key of a URL: authority, path, and the query with its parameters in the order of their names.
+pub use self::query::Query;
+
+/// The key of a URL: authority, path, and of the query what its rules say: unless set, all parameters in the order of
+/// their names.
 ///
-/// Two URLs have the same key only if they differ in the order of parameters with different names. The authority is
+/// Two URLs then have the same key only if they differ in the order of parameters with different names. The authority is
 /// that of the URI, or else of `Host`, in lower case. In a nested router the path is that of the whole
 /// request. A request whose authority is not clear has no key, and passes the cache by.
 ///
@@ -22,11 +25,27 @@ use http::request::Parts;
 /// use http::Request;
 ///
 /// let (parts, ()) = Request::get("http://Example.com/items?tag=a&page=2").body(()).unwrap().into_parts();
-/// assert_eq!(UrlKey.build(&parts)?.as_str(), "example.com/items?page=2&tag=a");
+/// assert_eq!(UrlKey::new().build(&parts)?.as_str(), "example.com/items?page=2&tag=a");
 /// # Ok::<(), cache_axum::cache_engine::cache_core::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, Default)]
-pub struct UrlKey;
+#[derive(Debug, Clone, Default)]
+pub struct UrlKey {
+    query: Query,
+}
+
+impl UrlKey {
+    /// By the whole URL, with its parameters in the order of their names.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// By what `query` says of the query.
+    #[must_use]
+    pub fn query(self, query: Query) -> Self {
+        Self { query }
+    }
+}
 
 impl KeyBuilder<Parts> for UrlKey {
     fn build(&self, request: &Parts) -> Result<KeyName, Error> {
@@ -35,8 +54,7 @@ impl KeyBuilder<Parts> for UrlKey {
         push_authority(&mut name, authority(request, uri)?);
         name.push_str(uri.path());
         if let Some(query) = uri.query() {
-            name.push('?');
-            query::push_sorted(&mut name, query);
+            self.query.push_to(&mut name, query);
         }
         Ok(KeyName::from(name))
     }

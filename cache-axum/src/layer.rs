@@ -6,14 +6,14 @@ use std::time::Duration;
 use cache_engine::Cache;
 use cache_engine::cache_core::KeyBuilder;
 use cache_http::cache_control::MAX_SECONDS;
-use cache_http::{CacheName, Normalization, Policy, Sharing, Statuses};
+use cache_http::{CacheName, Heuristic, Normalization, Policy, Sharing, Statuses};
 use http::request::Parts;
 use http::{HeaderName, Method, StatusCode};
 use tower_layer::Layer;
 
 use crate::client::ClientCaching;
 use crate::coder::ResponseCoder;
-use crate::key::UrlKey;
+use crate::key::{Query, UrlKey};
 use crate::marks::Marks;
 use crate::options::Options;
 use crate::service::CacheService;
@@ -59,7 +59,7 @@ impl CacheLayer {
             cache,
             identified: policy.clone(),
             policy,
-            key: Arc::new(UrlKey),
+            key: Arc::new(UrlKey::new()),
             key_headers: Vec::new(),
             identity: None,
             normalization: Normalization::by_quality(),
@@ -70,6 +70,7 @@ impl CacheLayer {
             is_gateway: false,
             name: CacheName::new(DEFAULT_NAME),
             hit: hit_line(DEFAULT_NAME),
+            max_variants: 100,
             max_body: 2 * 1024 * 1024,
             max_body_time: Duration::from_secs(10),
             invalidate_on_write: true,
@@ -104,6 +105,7 @@ impl CacheLayer {
             .client_caching(ClientCaching::Silent)
             .policy(Policy::shared())
             .with(|options| {
+                options.key = Arc::new(UrlKey::new().query(Query::exact()));
                 options.own_etag = OwnEtag::Absent;
                 options.is_gateway = true;
             })
@@ -171,6 +173,81 @@ impl CacheLayer {
     /// [`key_headers`](Self::key_headers), [`per_user`](Self::per_user) and [`post`](Self::post) add.
     pub fn key_builder(self, builder: impl KeyBuilder<Parts>) -> Self {
         self.with(|options| options.key = Arc::new(builder))
+    }
+
+    /// What of the query is part of the key: all of it in the order of the names, unless set. In the place of any
+    /// [`key_builder`](Self::key_builder).
+    pub fn query(self, query: Query) -> Self {
+        self.key_builder(UrlKey::new().query(query))
+    }
+
+    /// How the fields of a request are brought to one form before they select among the responses that differ by
+    /// `Vary`, or are part of the key. Unless set, `Accept-Encoding` and `Accept-Language` are sorted by quality, so
+    /// that only requests are joined that no server could tell apart.
+    ///
+    /// Where the responses exist in a few forms only, naming these makes more hits:
+    ///
+    /// ```
+    /// use cache_axum::CacheLayer;
+    /// use cache_axum::cache_engine::Cache;
+    /// use cache_axum::cache_http::{Normalization, Preference};
+    /// use cache_memory::MemoryBackend;
+    ///
+    /// let mut normalization = Normalization::by_quality();
+    /// normalization.accept_encoding = Some(Preference::OneOf(vec!["br".into(), "gzip".into()]));
+    /// normalization.accept_language = Some(Preference::OneOf(vec!["de".into(), "en".into()]));
+    /// let layer = CacheLayer::new(Cache::builder(MemoryBackend::default()).build()).normalization(normalization);
+    /// ```
+    pub fn normalization(self, normalization: Normalization) -> Self {
+        self.with(|options| options.normalization = normalization)
+    }
+
+    /// The most responses that are stored for one URL, one for each selection that its `Vary` makes. 100 unless set.
+    /// Further ones are answered and not stored (`detail=too-many-variants`) until one of the others expires. Requests
+    /// at the same time may go beyond it by a few.
+    pub fn max_variants(self, variants: usize) -> Self {
+        self.with(|options| options.max_variants = variants)
+    }
+
+    /// The fields that this cache obeys before `Cache-Control`, the first that is there (RFC 9213). None unless set;
+    /// `CDN-Cache-Control` with [`shared`](Self::shared).
+    ///
+    /// ```
+    /// use cache_axum::CacheLayer;
+    /// use cache_axum::cache_engine::Cache;
+    /// use cache_axum::cache_http::CDN_CACHE_CONTROL;
+    /// use cache_memory::MemoryBackend;
+    /// use http::HeaderName;
+    ///
+    /// let layer = CacheLayer::new(Cache::builder(MemoryBackend::default()).build());
+    /// let layer = layer.targets([HeaderName::from_static("shop-cache-control"), CDN_CACHE_CONTROL]);
+    /// ```
+    pub fn targets(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        let names = names.into_iter().collect();
+        self.with_policy(|policy| policy.targets = names)
+    }
+
+    /// How a lifetime is guessed from `Last-Modified` where neither the response nor the route gives one (RFC 9111,
+    /// section 4.2.2). Not at all unless set; a tenth of the time for which nothing had changed, and a day at most, with
+    /// [`shared`](Self::shared). It takes the place of the route's [`ttl`](Self::ttl).
+    pub fn heuristic(self, heuristic: impl Into<Option<Heuristic>>) -> Self {
+        let heuristic = heuristic.into();
+        self.with_policy(|policy| {
+            policy.heuristic = heuristic;
+            if heuristic.is_some() {
+                policy.default_ttl = None;
+            }
+        })
+    }
+
+    /// How long a response with a validator of the handler's is kept when it is of no other use any more, so that the
+    /// handler can be asked whether it is still right (RFC 9111, section 4.3). A day with [`shared`](Self::shared), and
+    /// not at all unless set.
+    ///
+    /// Worth it where a handler answers conditional requests and saves work by that. An `ETag` that the layer has made
+    /// itself is never asked about.
+    pub fn keep_for_validation(self, time: Duration) -> Self {
+        self.with_policy(|policy| policy.keep_for_validation = time)
     }
 
     /// Makes these fields of the request part of the key. Not needed for fields that the handler names in `Vary`.
@@ -294,6 +371,22 @@ impl CacheLayer {
         self.with_policy(|policy| policy.allow_no_store = true)
     }
 
+    /// Stores answers that say `no-cache`, or are not fresh, if they have a validator of the handler's, and has the handler
+    /// confirm them for each request (RFC 9111, section 5.2.2.4). They are kept for a day, or as
+    /// [`keep_for_validation`](Self::keep_for_validation) says after this.
+    pub fn allow_no_cache(self) -> Self {
+        self.with_policy(|policy| {
+            policy.allow_no_cache = true;
+            policy.keep_for_validation = policy.keep_for_validation.max(DAY);
+        })
+    }
+
+    /// Uses answers with `s-maxage` stale where they give a window themselves (RFC 5861). RFC 9111, section 5.2.2.10,
+    /// forbids it, and much of the web relies on it.
+    pub fn allow_stale_s_maxage(self) -> Self {
+        self.with_policy(|policy| policy.allow_stale_s_maxage = true)
+    }
+
     /// Stores answers with `Vary: *` as if it were not there.
     pub fn allow_vary_any(self) -> Self {
         self.with_policy(|policy| policy.allow_vary_any = true)
@@ -310,6 +403,8 @@ impl<S> Layer<S> for CacheLayer {
 
 /// The longest lifetime that HTTP can speak of: 68 years.
 const FOR_EVER: Duration = Duration::from_secs(MAX_SECONDS as u64);
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 const DEFAULT_NAME: &str = "cache";
 

@@ -145,7 +145,7 @@ pub use self::coder::ResponseCoder;
 pub use self::control::{DoNotStore, OriginUnreachable, StoreFor};
 pub use self::extract::{CacheHandle, NoCacheLayer};
 pub use self::invalidate::{InvalidateLayer, InvalidateService};
-pub use self::key::UrlKey;
+pub use self::key::{Query, UrlKey};
 pub use self::layer::CacheLayer;
 pub use self::service::{CacheService, ResponseFuture};
 pub use self::stored::{Stored, StoredResponse, Variants};

@@ -44,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) name: CacheName,
     /// What `Cache-Status` says on a hit, up to the number of seconds.
     pub(crate) hit: Box<str>,
+    /// The most responses of one URL.
+    pub(crate) max_variants: usize,
     pub(crate) max_body: usize,
     pub(crate) max_body_time: Duration,
     pub(crate) invalidate_on_write: bool,
@@ -197,6 +199,7 @@ impl fmt::Debug for Options {
             .field("client", &self.client)
             .field("status_header", &self.status_header)
             .field("name", &self.name)
+            .field("max_variants", &self.max_variants)
             .field("max_body", &self.max_body)
             .field("max_body_time", &self.max_body_time)
             .field("invalidate_on_write", &self.invalidate_on_write)

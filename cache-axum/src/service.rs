@@ -224,7 +224,11 @@ where
 
     let only_if_cached = directives.as_ref().is_some_and(|directives| directives.only_if_cached);
     let is_marked = options.marks.contains(&key, options.now());
-    if only_if_cached || is_marked || parts.method == Method::HEAD {
+    let is_alone = is_marked || parts.method == Method::HEAD;
+    let takes_stale = directives
+        .as_ref()
+        .is_some_and(|directives| directives.max_stale.is_some());
+    if only_if_cached || is_alone || takes_stale {
         let glanced = options.glance(&key, &parts.headers, directives.as_ref()).await;
         let detail = glanced.is_err().then_some("outage");
         if let Ok(Some(stored)) = glanced {
@@ -233,17 +237,12 @@ where
         if only_if_cached {
             return Ok(unavailable(&options));
         }
-        let report = Report::miss(Forward::UriMiss).detail(detail);
-        let asked = asked(&options, &parts, identified, directives);
-        return alone(
-            options,
-            inner,
-            Request::from_parts(parts, body),
-            asked,
-            Some(key),
-            report,
-        )
-        .await;
+        if is_alone {
+            let report = Report::miss(Forward::UriMiss).detail(detail);
+            let asked = asked(&options, &parts, identified, directives);
+            let request = Request::from_parts(parts, body);
+            return alone(options, inner, request, asked, Some(key), report).await;
+        }
     }
 
     match options.find(key, &parts.headers, directives.as_ref()).await {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cache_engine::Cache;
-use cache_engine::cache_core::{ETag, Key, Windows};
+use cache_engine::cache_core::{ETag, Key, Timestamp, Windows};
 use cache_http::{Lifetime, Normalization, Policy, Validators, prepare_for_store, variant_key};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, ETAG};
 use http::response::Parts;
@@ -15,10 +15,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 /// What the cache holds under the key of a request.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "kept in an `Arc`, and a hit should not follow one pointer more"
-)]
 pub enum Stored {
     /// A response.
     Response(StoredResponse),
@@ -169,6 +165,9 @@ pub struct Variants {
     pub(crate) fields: Vec<HeaderName>,
     pub(crate) namespace: Option<Box<str>>,
     pub(crate) generation: u128,
+    /// The responses that this leads to, so that their number has a bound: a fingerprint of each selection, and until
+    /// when its response is kept. Lossy: of two that are stored at the same time, one may be missing.
+    pub(crate) listed: Vec<(u64, Timestamp)>,
 }
 
 impl Variants {
@@ -177,7 +176,34 @@ impl Variants {
             fields,
             namespace,
             generation: fastrand::u128(..),
+            listed: Vec::new(),
         }
+    }
+
+    /// Whether the selection is listed, and how many others are.
+    pub(crate) fn listing(&self, selection: u64, now: Timestamp) -> (bool, usize) {
+        let kept = || self.listed.iter().filter(|(_, until)| *until > now);
+        let is_listed = kept().any(|(listed, _)| *listed == selection);
+        (is_listed, kept().count() - usize::from(is_listed))
+    }
+
+    /// With the selection listed, and without those whose time is over.
+    pub(crate) fn with_listed(&self, selection: u64, until: Timestamp, now: Timestamp) -> Self {
+        let mut listed = self.listed.clone();
+        listed.retain(|(other, until)| *other != selection && *until > now);
+        listed.push((selection, until));
+        Self { listed, ..self.clone() }
+    }
+
+    /// A number that stands for what a request with these headers selects, the same in every process.
+    pub(crate) fn selection(&self, request: &HeaderMap, normalization: &Normalization) -> u64 {
+        let digest = ETag::of_content(variant_key(&self.fields, request, normalization).as_bytes());
+        let digits = std::str::from_utf8(digest.opaque())
+            .ok()
+            .and_then(|digits| digits.get(..16));
+        digits
+            .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+            .unwrap_or_default()
     }
 
     /// The request fields that select a response.

@@ -40,7 +40,8 @@ async fn the_cache_has_a_name() {
 async fn caches_nearer_to_the_handler_come_first() {
     let inner = layer().name("inner");
     let (app, _) = app(inner, |_, _| "…");
-    let app = app.layer(layer().name("outer"));
+    // In a namespace of its own, so that it is not taken for the same cache.
+    let app = app.layer(layer().name("outer").namespace("outer"));
     let lines = |reply: support::Reply| -> Vec<String> {
         let lines = reply.headers.get_all("cache-status").iter();
         lines.map(|line| line.to_str().unwrap().to_owned()).collect()

@@ -18,7 +18,7 @@ fn key(uri: &str, host: Option<&str>) -> String {
         request = request.header("host", host);
     }
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    UrlKey.build(&parts).unwrap().as_str().to_owned()
+    UrlKey::new().build(&parts).unwrap().as_str().to_owned()
 }
 
 /// What a handler can tell apart, if parameters of different names have no order.

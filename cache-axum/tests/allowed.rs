@@ -1,0 +1,145 @@
+//! Each refusal of the safe defaults can be lifted by name, and lifting one lifts no other.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use cache_axum::CacheLayer;
+use cache_axum::cache_http::Heuristic;
+use http::StatusCode;
+use support::{app, get, get_with, layer};
+
+/// What a request and its answer look like.
+struct Exchange {
+    name: &'static str,
+    asked: &'static [(&'static str, &'static str)],
+    status: u16,
+    answered: &'static [(&'static str, &'static str)],
+    allow: fn(CacheLayer) -> CacheLayer,
+}
+
+const REFUSED: [Exchange; 8] = [
+    Exchange {
+        name: "authorization",
+        asked: &[("authorization", "Bearer a")],
+        status: 200,
+        answered: &[],
+        allow: CacheLayer::allow_authorization,
+    },
+    Exchange {
+        name: "cookie",
+        asked: &[("cookie", "a=b")],
+        status: 200,
+        answered: &[],
+        allow: CacheLayer::allow_cookies,
+    },
+    Exchange {
+        name: "set-cookie",
+        asked: &[],
+        status: 200,
+        answered: &[("set-cookie", "a=b")],
+        allow: CacheLayer::allow_set_cookie,
+    },
+    Exchange {
+        name: "private",
+        asked: &[],
+        status: 200,
+        answered: &[("cache-control", "private")],
+        allow: CacheLayer::allow_private,
+    },
+    Exchange {
+        name: "no-store",
+        asked: &[],
+        status: 200,
+        answered: &[("cache-control", "no-store")],
+        allow: CacheLayer::allow_no_store,
+    },
+    Exchange {
+        name: "no-cache",
+        asked: &[],
+        status: 200,
+        answered: &[("cache-control", "no-cache"), ("etag", "\"v1\"")],
+        allow: CacheLayer::allow_no_cache,
+    },
+    Exchange {
+        name: "vary",
+        asked: &[],
+        status: 200,
+        answered: &[("vary", "*")],
+        allow: CacheLayer::allow_vary_any,
+    },
+    Exchange {
+        name: "status",
+        asked: &[],
+        status: 404,
+        answered: &[],
+        allow: |layer| layer.statuses(|status| status.is_success() || status == StatusCode::NOT_FOUND),
+    },
+];
+
+fn answer(exchange: &Exchange, is_asked_about: bool) -> Response {
+    let mut response = StatusCode::from_u16(exchange.status).unwrap().into_response();
+    if is_asked_about {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    for (name, value) in exchange.answered {
+        response.headers_mut().append(*name, value.parse().unwrap());
+    }
+    response
+}
+
+#[tokio::test]
+async fn each_is_lifted_by_its_own_name_alone() {
+    for (place, exchange) in REFUSED.iter().enumerate() {
+        for (allowed, allow) in REFUSED.iter().map(|other| other.allow).enumerate() {
+            let (app, _) = app(allow(layer()), move |_, request| {
+                let exchange = &REFUSED[place];
+                answer(exchange, request.headers.contains_key("if-none-match"))
+            });
+            get_with(&app, "/", exchange.asked).await;
+            let second = get_with(&app, "/", exchange.asked).await;
+            assert_eq!(
+                second.x_cache() == "HIT",
+                place == allowed,
+                "{} with {allowed}",
+                exchange.name
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn s_maxage_forbids_stale_answers_unless_allowed() {
+    for (allow, expected) in [(false, "MISS"), (true, "STALE")] {
+        let (cache, clock) = support::cache();
+        let layer = CacheLayer::new(cache);
+        let layer = if allow { layer.allow_stale_s_maxage() } else { layer };
+        let (app, _) = app(layer, |_, _| {
+            ([("cache-control", "s-maxage=10, stale-while-revalidate=60")], "…")
+        });
+        get(&app, "/").await;
+        clock.advance(Duration::from_secs(15));
+        assert_eq!(get(&app, "/").await.x_cache(), expected);
+    }
+}
+
+#[tokio::test]
+async fn lifetimes_are_guessed_only_by_choice() {
+    for (heuristic, expected) in [
+        (None, "cache; hit; ttl=60"),
+        (Some(Heuristic::default()), "cache; hit; ttl=86400"),
+    ] {
+        let layer = layer();
+        let layer = match heuristic {
+            Some(heuristic) => layer.heuristic(heuristic),
+            None => layer,
+        };
+        let (app, _) = app(layer, |_, _| {
+            ([("last-modified", "Wed, 01 Jan 2020 00:00:00 GMT")], "…")
+        });
+        get(&app, "/").await;
+        assert_eq!(get(&app, "/").await.cache_status(), expected);
+    }
+}

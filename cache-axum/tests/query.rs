@@ -1,0 +1,83 @@
+//! Which queries are one: what is left out of the key must be left out by choice, and nothing else.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use cache_axum::{CacheLayer, Query};
+use proptest::prelude::*;
+use support::{app, cache, get, layer};
+
+/// Whether two URLs have one answer.
+async fn are_one(layer: CacheLayer, one: &str, other: &str) -> bool {
+    let (app, calls) = app(layer, |_, _| "…");
+    get(&app, one).await;
+    get(&app, other).await;
+    calls.count() == 1
+}
+
+#[tokio::test]
+async fn tracking_parameters_do_not_count_by_choice() {
+    let without = || layer().query(Query::sorted().without(["utm_*", "fbclid"]));
+    for (one, other, expected) in [
+        ("/?id=1", "/?utm_source=x&id=1&fbclid=abc", true),
+        ("/", "/?utm_source=x", true),
+        ("/?id=1", "/?id=2&utm_source=x", false),
+        ("/?id=1", "/?id=1&utm=x", false),
+        ("/?id=1", "/?id=1&fbclid2=x", false),
+        ("/?id=1", "/?id=1&FBCLID=x", false),
+        ("/?a=1&b=2", "/?b=2&utm_x&a=1", true),
+    ] {
+        assert_eq!(are_one(without(), one, other).await, expected, "{one} {other}");
+    }
+    assert!(!are_one(layer(), "/?id=1", "/?id=1&utm_source=x").await);
+}
+
+#[tokio::test]
+async fn only_named_parameters_count_by_choice() {
+    let only = || layer().query(Query::sorted().only(["page", "filter_*"]));
+    for (one, other, expected) in [
+        ("/?page=1", "/?invented=7&page=1", true),
+        ("/?page=1", "/?page=2", false),
+        ("/?filter_a=1", "/?filter_b=1", false),
+        ("/?page=1&page=2", "/?page=2&page=1", false),
+        ("/", "/?invented", true),
+    ] {
+        assert_eq!(are_one(only(), one, other).await, expected, "{one} {other}");
+    }
+}
+
+#[tokio::test]
+async fn the_handler_still_gets_the_whole_query() {
+    let (app, _) = app(layer().query(Query::sorted().without(["utm_*"])), |_, request| {
+        request.uri.to_string()
+    });
+    assert_eq!(
+        get(&app, "/?utm_source=x&b=1&a=2").await.text(),
+        "/?utm_source=x&b=1&a=2"
+    );
+}
+
+#[tokio::test]
+async fn a_gateway_takes_urls_as_they_are_spelled() {
+    let headers = [("cache-control", "max-age=60")];
+    let (app, calls) = app(CacheLayer::shared(cache().0), move |_, _| (headers, "…"));
+    for url in ["/?b=1&a=2", "/?a=2&b=1", "/?b=1&a=2"] {
+        get(&app, url).await;
+    }
+    assert_eq!(calls.count(), 2);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Two URLs that differ in a parameter that counts are two, whatever the rules leave out.
+    #[test]
+    fn what_counts_tells_urls_apart(rest in "[a-z=&%0-9_]{0,20}", one in 0_u8..10, other in 0_u8..10) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for query in [Query::sorted(), Query::exact(), Query::sorted().without(["utm_*"]), Query::exact().only(["id"])] {
+            let (one_url, other_url) = (format!("/?{rest}&id={one}"), format!("/?{rest}&id={other}"));
+            let shared = runtime.block_on(are_one(layer().query(query.clone()), &one_url, &other_url));
+            prop_assert_eq!(shared, one == other, "{:?}", query);
+        }
+    }
+}
