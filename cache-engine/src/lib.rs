@@ -107,7 +107,6 @@ mod many;
 mod near;
 mod notices;
 mod peek;
-mod peek;
 mod pilot;
 mod policy;
 mod see;
