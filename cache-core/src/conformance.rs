@@ -57,13 +57,14 @@
 //! | values | empty, binary, large and overwritten values; values over [`Limits::value_bytes`](crate::Limits) |
 //! | keys | Unicode, control characters, patterns, look-alikes and keys of any length |
 //! | lifetimes | 1 ms to 31 days and none: never gone early, never immortal; the remaining lifetime |
-//! | versions | a new one on every write, never used again |
+//! | versions | a new one on every write, never used again; `version` gives that of the record |
 //! | modes | `IfAbsent` and `IfVersion`, one by one and under concurrent writers |
 //! | deletes | `delete`, `delete_if` and what they report |
 //! | batches | order, duplicates, missing keys, any size |
 //! | clears | boundaries, literal names, counts, leases; where [`Capabilities::clear`](crate::Capabilities) is declared |
 //! | cancellation | futures dropped after any number of polls |
 //! | handle | `ping`, `close`, shared objects |
+//! | invalidations | every change is told of, to its scope only, and before the stream is up to date; where [`Capabilities::invalidations`](crate::Capabilities) is declared |
 //! | model | random calls against a map; `CONFORMANCE_SEED` repeats a run |
 //!
 //! A check that the backend's [capabilities](Backend::capabilities) or [limits](Backend::limits) leave without an object
@@ -81,6 +82,7 @@ mod cancellation;
 mod clears;
 mod deletes;
 mod handle;
+mod invalidations;
 mod keys;
 mod lifetimes;
 mod model;
@@ -143,6 +145,7 @@ macro_rules! __conformance {
             versions::every_write_has_a_new_version
             versions::versions_do_not_repeat_after_removal
             versions::concurrent_writes_have_versions_of_their_own
+            versions::version_is_that_of_the_record
             modes::if_absent_writes_only_where_nothing_is
             modes::if_version_writes_only_over_that_version
             modes::if_version_is_refused_after_delete
@@ -173,6 +176,14 @@ macro_rules! __conformance {
             handle::ping_answers
             handle::closed_backend_refuses_every_call
             handle::shared_objects_come_back_as_they_are
+            invalidations::invalidations_are_refused_where_not_declared
+            invalidations::every_change_is_told_of
+            invalidations::cleared_records_are_told_of
+            invalidations::changes_elsewhere_are_not_told_of
+            invalidations::up_to_date_is_said_again_and_again
+            invalidations::up_to_date_follows_the_changes_before_it
+            invalidations::dropped_waits_lose_no_notice
+            invalidations::close_ends_the_notices
             model::random_calls_agree_with_a_map
         }
     };

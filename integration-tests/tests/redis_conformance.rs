@@ -1,11 +1,13 @@
 //! The conformance kit on a Redis server, a Cluster and a master behind Sentinels.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use cache_core::conformance::Subject;
 use cache_redis::RedisBackend;
 use integration_tests::{Redis, RedisCluster, RedisSentinel};
 
-async fn connect(url: &str) -> RedisBackend {
-    RedisBackend::connect(url).await.unwrap()
+async fn connect(url: &str) -> Subject {
+    let handle = async || RedisBackend::connect(url).await.unwrap();
+    Subject::new(handle().await).with_other_handle(handle().await)
 }
 
 mod single {

@@ -14,23 +14,28 @@ const CALLS: usize = 9;
 /// No call of a sound backend needs more polls than this against a store that answers.
 const MOST_POLLS: usize = 40;
 
-/// Polls `call` at most `polls` times, then drops it. Tells whether it was done by then.
-async fn dropped_after(polls: usize, call: impl Future) -> bool {
+/// Polls `call` at most `polls` times, then drops it. Answers what it was done with by then.
+pub(super) async fn polled<F: Future>(polls: usize, call: F) -> Option<F::Output> {
     let mut call = pin!(call);
     let mut left = polls;
     poll_fn(|context| {
         if left == 0 {
-            return Poll::Ready(false);
+            return Poll::Ready(None);
         }
         left -= 1;
         match call.as_mut().poll(context) {
-            Poll::Ready(_) => Poll::Ready(true),
+            Poll::Ready(output) => Poll::Ready(Some(output)),
             // Dropped with the request on its way and the answer still to come.
-            Poll::Pending if left == 0 => Poll::Ready(false),
+            Poll::Pending if left == 0 => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
     })
     .await
+}
+
+/// Polls `call` at most `polls` times, then drops it. Tells whether it was done by then.
+async fn dropped_after(polls: usize, call: impl Future) -> bool {
+    polled(polls, call).await.is_some()
 }
 
 /// Begins call number `number` on `key` and drops it after `polls` polls.

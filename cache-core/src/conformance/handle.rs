@@ -36,9 +36,14 @@ pub(super) async fn closed_backend_refuses_every_call(trial: Trial) -> Verdict {
     refused("get_many", backend.get_many(std::slice::from_ref(&key))).await?;
     refused("set_many", backend.set_many(vec![(key.clone(), value(), options)])).await?;
     refused("delete_many", backend.delete_many(std::slice::from_ref(&key))).await?;
+    refused("version", backend.version(&key)).await?;
     refused("ping", backend.ping()).await?;
     if backend.capabilities().clear {
         refused("clear", backend.clear(&trial.prefix().scope())).await?;
+    }
+    if backend.capabilities().invalidations {
+        let scope = trial.prefix().scope();
+        refused("invalidations", backend.invalidations(&scope, Duration::from_secs(1))).await?;
     }
     // A second close may answer as it likes, but it answers.
     let again = tokio::time::timeout(Duration::from_secs(10), backend.close()).await;

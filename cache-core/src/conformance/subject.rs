@@ -12,6 +12,7 @@ use crate::{Backend, ManualClock};
 #[must_use]
 pub struct Subject {
     pub(super) backend: Arc<dyn Backend>,
+    pub(super) other: Option<Arc<dyn Backend>>,
     pub(super) clock: Option<ManualClock>,
     pub(super) slack: Duration,
     pub(super) timeout: Duration,
@@ -26,6 +27,7 @@ impl Subject {
     pub fn new(backend: impl Backend) -> Self {
         Self {
             backend: Arc::new(backend),
+            other: None,
             clock: None,
             slack: Duration::from_secs(2),
             timeout: Duration::from_secs(120),
@@ -39,6 +41,12 @@ impl Subject {
     /// The clock that drives the backend. The checks move it instead of waiting, and look at the exact millisecond.
     pub fn with_clock(mut self, clock: ManualClock) -> Self {
         self.clock = Some(clock);
+        self
+    }
+
+    /// Another handle to the same store, connected on its own. The checks of notices write by it, too.
+    pub fn with_other_handle(mut self, backend: impl Backend) -> Self {
+        self.other = Some(Arc::new(backend));
         self
     }
 

@@ -61,6 +61,11 @@ impl Trial {
         &*self.subject.backend
     }
 
+    /// The handles to the store: the one under test, and another if there is one.
+    pub(super) fn handles(&self) -> impl Iterator<Item = &dyn Backend> {
+        std::iter::once(self.backend()).chain(self.subject.other.as_deref())
+    }
+
     pub(super) fn prefix(&self) -> Prefix {
         Prefix::new(&self.prefix_name)
     }
@@ -89,6 +94,9 @@ impl Trial {
                 // What cannot be tidied up after a failure is no failure of its own.
                 let _ = self.backend().clear(&self.prefix().scope()).await;
                 let _ = self.backend().clear(&self.other_prefix().scope()).await;
+            }
+            if let Some(other) = &self.subject.other {
+                let _ = other.close().await;
             }
             let _ = self.backend().close().await;
         };

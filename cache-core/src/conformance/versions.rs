@@ -117,3 +117,37 @@ pub(super) async fn concurrent_writes_have_versions_of_their_own(trial: Trial) -
     );
     Ok(())
 }
+
+pub(super) async fn version_is_that_of_the_record(trial: Trial) -> Verdict {
+    let key = trial.key("looked at");
+    let is = async |expected: Option<Version>, when: &str| {
+        let found = trial.backend().version(&key).await?;
+        ensure!(
+            found == expected,
+            "the version {when} is {found:?}, and should be {expected:?}"
+        );
+        Ok(())
+    };
+    is(None, "where nothing is").await?;
+    for round in 0..3 {
+        // Shorter and longer than whatever a store may put before the value.
+        let value = "v".repeat(round * 50);
+        let version = trial.put(&key, value.clone()).await?;
+        is(Some(version), "after a write").await?;
+        let next = trial
+            .stores(&key, &value, SetMode::IfVersion(version), "over that version")
+            .await?;
+        is(Some(next), "after a compare-and-set").await?;
+        trial
+            .refuses(&key, SetMode::IfVersion(version), "over an old version")
+            .await?;
+        is(Some(next), "after a refused write").await?;
+        let read = trial.holds(&key, &value).await?;
+        is(Some(read.version), "after a read").await?;
+        trial.backend().delete(&key).await?;
+        is(None, "after a delete").await?;
+    }
+    trial.put_for(&key, "value", Ttl::from_millis(1)).await?;
+    trial.until_absent(&key, Duration::from_millis(1)).await?;
+    is(None, "after the end of its lifetime").await
+}

@@ -1,16 +1,16 @@
 //! The reference backend with one fault, as faults are found in the wild.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cache_core::{
-    Backend, Capabilities, Clock, Error, ErrorKind, Key, Limits, Prefix, Record, Scope, SetMode, SetOptions,
-    SetOutcome, SharedValue, Ttl, Value, Version,
+    Backend, Capabilities, Clock, Error, ErrorKind, Invalidations, Key, Limits, Notice, Prefix, Record, Scope, SetMode,
+    SetOptions, SetOutcome, SharedValue, Ttl, Value, Version,
 };
 
 use crate::reference::{Reference, VALUE_BYTES};
@@ -76,6 +76,19 @@ pub enum Fault {
     CloseIgnored,
     SharedAnew,
     SometimesStale,
+    VersionOfThePast,
+    VersionOfTheDead,
+    StreamUndeclared,
+    StreamSilent,
+    StreamFolds,
+    StreamDeletesUntold,
+    StreamClearUntold,
+    StreamUnbounded,
+    StreamOnce,
+    StreamBackwards,
+    StreamEarly,
+    StreamLoses,
+    StreamOutlives,
 }
 
 #[derive(Debug)]
@@ -418,10 +431,40 @@ impl Backend for Broken {
                 Fault::ClearPage => key.starts_with(scope) && removed < 1000,
                 _ => key.starts_with(scope),
             };
+            if hit {
+                self.inner.tell(key);
+            }
             removed += u64::from(hit);
             !hit
         });
         Ok(removed)
+    }
+
+    async fn version(&self, key: &Key) -> Result<Option<Version>, Error> {
+        let now = self.get(key).await?.map(|record| record.version);
+        match self.fault {
+            Fault::VersionOfThePast => {
+                let previous = self.previous.lock().unwrap();
+                Ok(now.map(|now| previous.get(key.as_str()).map_or(now, |record| record.version)))
+            }
+            Fault::VersionOfTheDead => Ok(self.versions.lock().unwrap().get(key.as_str()).copied()),
+            _ => Ok(now),
+        }
+    }
+
+    async fn invalidations(&self, scope: &Scope, beat: Duration) -> Result<Box<dyn Invalidations>, Error> {
+        let wider = Prefix::new(scope.as_str().split(':').next().unwrap()).scope();
+        let watched = match self.fault {
+            Fault::StreamUnbounded => &wider,
+            _ => scope,
+        };
+        Ok(Box::new(BrokenStream {
+            inner: self.inner.invalidations(watched, beat).await?,
+            fault: self.fault,
+            held: VecDeque::new(),
+            said: None,
+            seen: HashSet::new(),
+        }))
     }
 
     async fn ping(&self) -> Result<(), Error> {
@@ -442,11 +485,80 @@ impl Backend for Broken {
 
     fn capabilities(&self) -> Capabilities {
         let declared = self.inner.capabilities();
-        declared.with_clear(self.fault != Fault::ClearUndeclared)
+        declared
+            .with_clear(self.fault != Fault::ClearUndeclared)
+            .with_invalidations(self.fault != Fault::StreamUndeclared)
     }
 
     fn limits(&self) -> Limits {
         self.inner.limits()
+    }
+}
+
+#[derive(Debug)]
+struct BrokenStream {
+    inner: Box<dyn Invalidations>,
+    fault: Fault,
+    held: VecDeque<Notice>,
+    said: Option<Instant>,
+    seen: HashSet<Key>,
+}
+
+#[cache_core::async_trait]
+impl Invalidations for BrokenStream {
+    async fn next(&mut self) -> Option<Notice> {
+        loop {
+            if matches!(self.held.back(), Some(Notice::UpToDate(_)) | None)
+                && let Some(held) = self.held.pop_front()
+            {
+                return Some(held);
+            }
+            let Some(notice) = self.inner.next().await else {
+                match self.fault {
+                    Fault::StreamOutlives => std::future::pending().await,
+                    _ => return None,
+                }
+            };
+            match (self.fault, &notice) {
+                (Fault::StreamSilent, Notice::Changed(_)) => {}
+                (Fault::StreamFolds, Notice::Changed(key)) => {
+                    let ascii: String = key
+                        .as_str()
+                        .chars()
+                        .map(|c| if c.is_ascii() { c } else { '?' })
+                        .collect();
+                    return Key::parse(&ascii).map(Notice::Changed);
+                }
+                // Every other change of a key, which is its delete where it was written before.
+                (Fault::StreamDeletesUntold | Fault::StreamClearUntold, Notice::Changed(key)) => {
+                    if self.seen.insert(key.clone()) {
+                        return Some(notice);
+                    }
+                    self.seen.remove(key);
+                }
+                (Fault::StreamOnce, Notice::UpToDate(moment)) => {
+                    return Some(Notice::UpToDate(*self.said.get_or_insert(*moment)));
+                }
+                (Fault::StreamBackwards, Notice::UpToDate(moment)) => {
+                    let said = self.said.replace(*moment);
+                    return Some(Notice::UpToDate(
+                        said.map_or(*moment, |said| said - Duration::from_secs(1)),
+                    ));
+                }
+                (Fault::StreamEarly, Notice::Changed(_)) => {
+                    // What has come in is told of after the next beat, which is said first.
+                    let now = Instant::now();
+                    self.held.push_back(notice);
+                    self.held.push_back(Notice::UpToDate(now));
+                    return Some(Notice::UpToDate(now));
+                }
+                (Fault::StreamLoses, Notice::Changed(_)) => {
+                    tokio::task::yield_now().await;
+                    return Some(notice);
+                }
+                _ => return Some(notice),
+            }
+        }
     }
 }
 

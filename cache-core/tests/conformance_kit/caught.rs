@@ -151,6 +151,8 @@ faults! {
     versions_are_hashes_of_values: VersionIsHash is caught by
         every_write_has_a_new_version, if_version_writes_only_over_that_version;
     versions_begin_again_after_delete: VersionBeginsAgain is caught by versions_do_not_repeat_after_removal;
+    versions_are_those_of_the_past: VersionOfThePast is caught by version_is_that_of_the_record;
+    versions_outlive_the_record: VersionOfTheDead is caught by version_is_that_of_the_record;
     versions_are_times: VersionIsTime is caught by concurrent_writes_have_versions_of_their_own;
 
     if_absent_ignores_records: IfAbsentIgnores is caught by
@@ -189,5 +191,19 @@ faults! {
     pings_go_unanswered: PingFails is caught by ping_answers;
     close_is_ignored: CloseIgnored is caught by closed_backend_refuses_every_call;
     shared_objects_are_wrapped_anew: SharedAnew is caught by shared_objects_come_back_as_they_are;
+    streams_are_undeclared: StreamUndeclared is caught by invalidations_are_refused_where_not_declared;
+    streams_tell_of_nothing: StreamSilent is caught by
+        every_change_is_told_of, cleared_records_are_told_of, changes_elsewhere_are_not_told_of,
+        up_to_date_follows_the_changes_before_it, dropped_waits_lose_no_notice;
+    streams_tell_of_another_key: StreamFolds is caught by every_change_is_told_of;
+    streams_do_not_tell_of_deletes: StreamDeletesUntold is caught by every_change_is_told_of;
+    streams_do_not_tell_of_clears: StreamClearUntold is caught by cleared_records_are_told_of;
+    streams_tell_of_all_below_the_prefix: StreamUnbounded is caught by changes_elsewhere_are_not_told_of;
+    streams_are_up_to_date_once: StreamOnce is caught by up_to_date_is_said_again_and_again;
+    streams_go_back_in_time: StreamBackwards is caught by up_to_date_is_said_again_and_again;
+    streams_are_up_to_date_before_the_change: StreamEarly is caught by
+        every_change_is_told_of, up_to_date_follows_the_changes_before_it;
+    streams_lose_what_a_dropped_wait_had_taken: StreamLoses is caught by dropped_waits_lose_no_notice;
+    streams_outlive_the_handle: StreamOutlives is caught by close_ends_the_notices;
     reads_are_stale_now_and_then: SometimesStale is caught by random_calls_agree_with_a_map;
 }

@@ -1,13 +1,15 @@
 //! A correct backend, as plain as can be, for the tests of the test kit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
 
 use cache_core::{
-    Backend, Capabilities, Clock, Error, ErrorKind, Key, Limits, ManualClock, Record, Scope, SetMode, SetOptions,
-    SetOutcome, SystemClock, Timestamp, Value, VersionSource,
+    Backend, Capabilities, Clock, Error, ErrorKind, Invalidations, Key, Limits, ManualClock, Notice, Record, Scope,
+    SetMode, SetOptions, SetOutcome, SystemClock, Timestamp, Value, VersionSource,
 };
+use tokio::sync::Notify;
 
 /// A map behind a lock. Clones share it.
 #[derive(Debug, Clone)]
@@ -15,6 +17,7 @@ pub struct Reference {
     pub clock: Arc<dyn Clock>,
     pub map: Arc<Mutex<BTreeMap<String, Stored>>>,
     pub versions: Arc<VersionSource>,
+    watchers: Arc<Mutex<Vec<Weak<Watcher>>>>,
     closed: Arc<AtomicBool>,
 }
 
@@ -40,6 +43,7 @@ impl Reference {
             clock,
             map: Arc::default(),
             versions: Arc::default(),
+            watchers: Arc::default(),
             closed: Arc::default(),
         }
     }
@@ -49,6 +53,16 @@ impl Reference {
         Self {
             closed: Arc::default(),
             ..self.clone()
+        }
+    }
+
+    /// Tells those who watch of a change; to be called while the map is locked.
+    pub fn tell(&self, key: &str) {
+        for watcher in self.watchers.lock().unwrap().iter().filter_map(Weak::upgrade) {
+            if key.starts_with(&watcher.scope) {
+                watcher.changed.lock().unwrap().push_back(Key::parse(key).unwrap());
+                watcher.wake.notify_one();
+            }
         }
     }
 
@@ -97,6 +111,7 @@ impl Backend for Reference {
                 SetOutcome::Refused
             } else if value.weight() > VALUE_BYTES {
                 map.remove(key.as_str());
+                self.tell(key.as_str());
                 return Err(Error::new(ErrorKind::TooLarge, "more than 1 MiB"));
             } else {
                 let version = self.versions.next();
@@ -105,6 +120,7 @@ impl Backend for Reference {
                     deadline: options.ttl.as_duration().map(|ttl| self.clock.now() + ttl),
                 };
                 map.insert(key.as_str().to_owned(), stored);
+                self.tell(key.as_str());
                 SetOutcome::Stored(version)
             }
         };
@@ -118,6 +134,7 @@ impl Backend for Reference {
             let mut map = self.map.lock().unwrap();
             let live = self.live(&map, key.as_str()).is_some();
             map.remove(key.as_str());
+            self.tell(key.as_str());
             live
         };
         tokio::task::yield_now().await;
@@ -128,7 +145,13 @@ impl Backend for Reference {
         self.travel().await?;
         let mut map = self.map.lock().unwrap();
         let before = map.len();
-        map.retain(|key, _| !key.starts_with(scope.as_str()));
+        map.retain(|key, _| {
+            let kept = !key.starts_with(scope.as_str());
+            if !kept {
+                self.tell(key);
+            }
+            kept
+        });
         Ok((before - map.len()) as u64)
     }
 
@@ -138,14 +161,86 @@ impl Backend for Reference {
 
     async fn close(&self) -> Result<(), Error> {
         self.closed.store(true, Ordering::SeqCst);
+        for watcher in self.watchers.lock().unwrap().iter().filter_map(Weak::upgrade) {
+            watcher.wake.notify_one();
+        }
         Ok(())
     }
 
+    async fn invalidations(&self, scope: &Scope, beat: Duration) -> Result<Box<dyn Invalidations>, Error> {
+        self.travel().await?;
+        let watcher = Arc::new(Watcher {
+            scope: scope.as_str().to_owned(),
+            changed: Mutex::default(),
+            wake: Notify::new(),
+            closed: self.closed.clone(),
+        });
+        self.watchers.lock().unwrap().push(Arc::downgrade(&watcher));
+        Ok(Box::new(Watch {
+            watcher,
+            map: self.map.clone(),
+            beat,
+            said: None,
+        }))
+    }
+
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default().with_clear(true).with_shared_objects(true)
+        Capabilities::default()
+            .with_clear(true)
+            .with_shared_objects(true)
+            .with_invalidations(true)
     }
 
     fn limits(&self) -> Limits {
         Limits::default().with_value_bytes(VALUE_BYTES).with_batch(100)
+    }
+}
+
+#[derive(Debug)]
+struct Watcher {
+    scope: String,
+    changed: Mutex<VecDeque<Key>>,
+    wake: Notify,
+    closed: Arc<AtomicBool>,
+}
+
+/// A stream of notices.
+#[derive(Debug)]
+struct Watch {
+    watcher: Arc<Watcher>,
+    map: Arc<Mutex<BTreeMap<String, Stored>>>,
+    beat: Duration,
+    /// When it was last said that all has been told.
+    said: Option<Instant>,
+}
+
+impl Watch {
+    fn ready(&mut self) -> Option<Notice> {
+        // Whoever changes the map tells of it before the lock is free.
+        let _map = self.map.lock().unwrap();
+        if let Some(key) = self.watcher.changed.lock().unwrap().pop_front() {
+            return Some(Notice::Changed(key));
+        }
+        if self.said.is_some_and(|said| said.elapsed() < self.beat) {
+            return None;
+        }
+        let now = Instant::now();
+        self.said = Some(now);
+        Some(Notice::UpToDate(now))
+    }
+}
+
+#[cache_core::async_trait]
+impl Invalidations for Watch {
+    async fn next(&mut self) -> Option<Notice> {
+        loop {
+            if self.watcher.closed.load(Ordering::SeqCst) {
+                return None;
+            }
+            if let Some(notice) = self.ready() {
+                return Some(notice);
+            }
+            let _ = tokio::time::timeout(self.beat, self.watcher.wake.notified()).await;
+        }
     }
 }

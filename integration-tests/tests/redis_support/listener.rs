@@ -80,6 +80,7 @@ impl Listener {
         let begun = Instant::now();
         while self.lost == 0 {
             self.hear().await;
+            assert!(begun.elapsed() < PATIENCE, "the stream is not lost");
         }
         begun.elapsed()
     }

@@ -1,0 +1,341 @@
+//! A stream of notices: what it tells of, what it does not, and in which order.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::cancellation::polled;
+use super::trial::{HOUR, Stop, Trial, Verdict, ensure, failed, show};
+use crate::{Backend, ErrorKind, Invalidations, Key, Notice, Scope, SetMode, SetOptions, Value};
+
+/// How often a stream is asked to say that it is up to date.
+const BEAT: Duration = Duration::from_millis(50);
+
+/// How long anything may take to be said, also on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A stream and what it has said.
+struct Listener {
+    stream: Box<dyn Invalidations>,
+    changed: HashSet<Key>,
+    /// Anything may have changed since the test looked last. The store may be shared, so this is nobody's fault.
+    everything: bool,
+}
+
+impl Listener {
+    async fn start(trial: &Trial, scope: &Scope) -> Result<Self, Stop> {
+        if !trial.backend().capabilities().invalidations {
+            return Err(Stop::NotApplicable("the backend does not declare `invalidations`"));
+        }
+        Ok(Self {
+            stream: trial.backend().invalidations(scope, BEAT).await?,
+            changed: HashSet::new(),
+            everything: false,
+        })
+    }
+
+    async fn hear(&mut self) -> Result<Notice, Stop> {
+        match tokio::time::timeout(PATIENCE, self.stream.next()).await {
+            Err(_) => Err(failed(format!("the stream has said nothing for {PATIENCE:?}"))),
+            Ok(None) => Err(failed("the stream has ended, and nobody closed the backend")),
+            Ok(Some(notice)) => {
+                self.note(&notice);
+                Ok(notice)
+            }
+        }
+    }
+
+    fn note(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Changed(key) => drop(self.changed.insert(key.clone())),
+            Notice::Everything => self.everything = true,
+            _ => {}
+        }
+    }
+
+    fn has_told(&self, key: &Key) -> bool {
+        self.everything || self.changed.contains(key)
+    }
+
+    /// Hears all that changed until now.
+    async fn catch_up(&mut self) -> Verdict {
+        let now = Instant::now();
+        let latest = now + PATIENCE;
+        while !matches!(self.hear().await?, Notice::UpToDate(moment) if moment >= now) {
+            ensure!(
+                Instant::now() < latest,
+                "the stream is not up to date with a moment {PATIENCE:?} ago"
+            );
+        }
+        Ok(())
+    }
+
+    /// The keys that were just changed, and are told of by now.
+    async fn tells(&mut self, keys: &[&Key], how: &str) -> Verdict {
+        self.catch_up().await?;
+        for key in keys {
+            ensure!(
+                self.has_told(key),
+                "the stream is up to date and has not told of {}, which was changed by {how}",
+                show(key)
+            );
+        }
+        self.changed.clear();
+        self.everything = false;
+        Ok(())
+    }
+}
+
+fn value() -> Value {
+    Value::Bytes("value".into())
+}
+
+pub(super) async fn invalidations_are_refused_where_not_declared(trial: Trial) -> Verdict {
+    if trial.backend().capabilities().invalidations {
+        return Err(Stop::NotApplicable("the backend declares `invalidations`"));
+    }
+    match trial.backend().invalidations(&trial.prefix().scope(), BEAT).await {
+        Ok(_) => Err(failed(
+            "the backend does not declare `invalidations` and gives a stream",
+        )),
+        Err(error) => {
+            ensure!(
+                error.kind() == ErrorKind::Rejected,
+                "the error of invalidations is not \"rejected\" but {error}"
+            );
+            Ok(())
+        }
+    }
+}
+
+pub(super) async fn every_change_is_told_of(trial: Trial) -> Verdict {
+    // Of a namespace, and of all below a prefix.
+    for scope in [trial.namespace("n").scope(), trial.prefix().scope()] {
+        let mut listener = Listener::start(&trial, &scope).await?;
+        listener.tells(&[], "nobody").await?;
+        for (number, handle) in trial.handles().enumerate() {
+            changes(&trial, handle, number, &mut listener).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Every call that changes a record, by one handle.
+async fn changes(trial: &Trial, handle: &dyn Backend, number: usize, listener: &mut Listener) -> Verdict {
+    let name = |name: &str| trial.key(&format!("{name}:ä:{number}"));
+    let (a, b) = (name("a"), name("b"));
+    let options = SetOptions::new(HOUR);
+    let written = async |key: &Key, mode: SetMode| {
+        let mut options = options;
+        options.mode = mode;
+        let outcome = handle.set(key, value(), options).await?;
+        outcome
+            .version()
+            .ok_or_else(|| failed(format!("a set of {} was refused", show(key))))
+    };
+    let first = written(&a, SetMode::Always).await?;
+    listener.tells(&[&a], "a set").await?;
+    let second = written(&a, SetMode::IfVersion(first)).await?;
+    listener.tells(&[&a], "a compare-and-set").await?;
+    written(&b, SetMode::IfAbsent).await?;
+    listener.tells(&[&b], "a set if absent").await?;
+    written(&a, SetMode::Always).await?;
+    written(&b, SetMode::Always).await?;
+    listener.tells(&[&a, &b], "two sets").await?;
+    ensure!(!handle.delete_if(&a, second).await?, "an old version was removed");
+    handle.delete(&b).await?;
+    listener.tells(&[&b], "a delete").await?;
+    let third = written(&a, SetMode::Always).await?;
+    listener.tells(&[&a], "a set").await?;
+    ensure!(handle.delete_if(&a, third).await?, "a delete_if did nothing");
+    listener.tells(&[&a], "a delete_if").await?;
+    let entries = [&a, &b].map(|key| (key.clone(), value(), options));
+    let _ = handle.set_many(entries.into()).await?;
+    listener.tells(&[&a, &b], "a batch write").await?;
+    handle.delete_many(&[a.clone(), b.clone()]).await?;
+    listener.tells(&[&a, &b], "a batch delete").await
+}
+
+pub(super) async fn cleared_records_are_told_of(trial: Trial) -> Verdict {
+    let namespace = trial.namespace("cleared");
+    let mut listener = Listener::start(&trial, &namespace.scope()).await?;
+    if !trial.backend().capabilities().clear {
+        return Err(Stop::NotApplicable("the backend does not declare `clear`"));
+    }
+    let keys: Vec<Key> = (0..50).map(|number| namespace.key(format!("entry {number}"))).collect();
+    for handle in trial.handles() {
+        for key in &keys {
+            trial.put(key, "value").await?;
+        }
+        let all: Vec<&Key> = keys.iter().collect();
+        listener.tells(&all, "sets").await?;
+        handle.clear(&namespace.scope()).await?;
+        listener.tells(&all, "a clear").await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn changes_elsewhere_are_not_told_of(trial: Trial) -> Verdict {
+    let namespace = trial.namespace("user");
+    let mut listener = Listener::start(&trial, &namespace.scope()).await?;
+    let elsewhere = [
+        trial.namespace("users").key("k"),
+        trial.namespace("user:admin").key("k"),
+        trial.namespace("use").key("k"),
+        trial.namespace("us*").key("k"),
+        trial.namespace("").key("k"),
+        namespace.reserved("lease").key("k"),
+        trial.other_prefix().namespace("user").key("k"),
+    ];
+    for key in &elsewhere {
+        trial.put(key, "value").await?;
+    }
+    let inside = namespace.key("k");
+    trial.put(&inside, "value").await?;
+    listener.catch_up().await?;
+    ensure!(listener.has_told(&inside), "a change in the scope is not told of");
+    for key in &elsewhere {
+        ensure!(
+            !listener.changed.contains(key),
+            "{} is told of, and is not in {:?}",
+            show(key),
+            namespace.scope().as_str()
+        );
+    }
+    Ok(())
+}
+
+pub(super) async fn up_to_date_is_said_again_and_again(trial: Trial) -> Verdict {
+    let mut listener = Listener::start(&trial, &trial.namespace("n").scope()).await?;
+    let mut last = None;
+    for _ in 0..10 {
+        let asked = Instant::now();
+        let moment = loop {
+            if let Notice::UpToDate(moment) = listener.hear().await? {
+                break moment;
+            }
+            ensure!(
+                asked.elapsed() < PATIENCE,
+                "the stream has not said that it is up to date for {PATIENCE:?}"
+            );
+        };
+        ensure!(moment <= Instant::now(), "the stream is up to date with the future");
+        ensure!(
+            last.is_none_or(|last| last < moment),
+            "the stream says again that it is up to date with a moment that has not moved on"
+        );
+        last = Some(moment);
+    }
+    Ok(())
+}
+
+/// What has been changed, in the order of the moments from which on this was certain.
+#[derive(Default)]
+struct Done(Mutex<Vec<(Key, Instant)>>);
+
+impl Done {
+    fn add(&self, key: Key) {
+        let mut done = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        done.push((key, Instant::now()));
+    }
+
+    /// From the change number `first` to the last one before `moment`.
+    fn between(&self, first: usize, moment: Instant) -> Vec<(Key, Instant)> {
+        let done = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let later = done.iter().skip(first);
+        later.take_while(|(_, when)| *when < moment).cloned().collect()
+    }
+}
+
+pub(super) async fn up_to_date_follows_the_changes_before_it(trial: Trial) -> Verdict {
+    const ROUNDS: usize = 60;
+    let namespace = trial.namespace("n");
+    let mut listener = Listener::start(&trial, &namespace.scope()).await?;
+    let done = Arc::new(Done::default());
+    let all = trial.subject.writers * ROUNDS;
+    let listening = tokio::spawn({
+        let done = done.clone();
+        async move {
+            let mut looked_at = 0;
+            while looked_at < all {
+                let Notice::UpToDate(moment) = listener.hear().await? else {
+                    continue;
+                };
+                for (key, when) in done.between(looked_at, moment) {
+                    ensure!(
+                        listener.has_told(&key),
+                        "the stream is up to date with a moment {:?} after {} was changed, and has not told of it",
+                        moment - when,
+                        show(&key)
+                    );
+                    looked_at += 1;
+                }
+            }
+            Ok(())
+        }
+    });
+    let written = trial
+        .at_once(|trial, writer| {
+            let (done, namespace) = (done.clone(), namespace.clone());
+            async move {
+                let handles: Vec<&dyn Backend> = trial.handles().collect();
+                let handle = handles[writer % handles.len()];
+                for round in 0..ROUNDS {
+                    let key = namespace.key(format!("{writer} {round}"));
+                    let _ = handle.set(&key, value(), SetOptions::new(HOUR)).await?;
+                    done.add(key);
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+                Ok(())
+            }
+        })
+        .await;
+    if let Err(stop) = written {
+        listening.abort();
+        return Err(stop);
+    }
+    listening.await.map_err(|panic| failed(panic.to_string()))?
+}
+
+pub(super) async fn dropped_waits_lose_no_notice(trial: Trial) -> Verdict {
+    let namespace = trial.namespace("n");
+    let mut listener = Listener::start(&trial, &namespace.scope()).await?;
+    let handle = trial.handles().last().unwrap_or(trial.backend());
+    let keys: Vec<Key> = (0..100).map(|number| namespace.key(format!("{number}"))).collect();
+    let mut polls = 0;
+    for key in &keys {
+        let _ = handle.set(key, value(), SetOptions::new(HOUR)).await?;
+        // Three times for four numbers of polls, so that each of them comes right after a change.
+        for _ in 0..3 {
+            polls = (polls + 1) % 4;
+            match polled(polls + 1, listener.stream.next()).await {
+                Some(Some(notice)) => listener.note(&notice),
+                Some(None) => return Err(failed("the stream has ended, and nobody closed the backend")),
+                None => tokio::task::yield_now().await,
+            }
+        }
+    }
+    let all: Vec<&Key> = keys.iter().collect();
+    listener
+        .tells(&all, "a set while waits for notices were dropped half-way")
+        .await
+}
+
+pub(super) async fn close_ends_the_notices(trial: Trial) -> Verdict {
+    let mut listener = Listener::start(&trial, &trial.namespace("n").scope()).await?;
+    listener.catch_up().await?;
+    trial.backend().close().await?;
+    let ended = async { while listener.stream.next().await.is_some() {} };
+    ensure!(
+        tokio::time::timeout(PATIENCE, ended).await.is_ok(),
+        "the stream goes on {PATIENCE:?} after the backend was closed"
+    );
+    for _ in 0..3 {
+        let again = tokio::time::timeout(PATIENCE, listener.stream.next()).await;
+        ensure!(
+            matches!(again, Ok(None)),
+            "a stream that has ended says {again:?} when it is asked again"
+        );
+    }
+    Ok(())
+}
