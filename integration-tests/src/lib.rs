@@ -28,6 +28,7 @@
 mod container;
 mod dynamodb;
 mod external;
+pub mod histories;
 mod memcached;
 mod ports;
 mod reaper;
@@ -36,6 +37,7 @@ mod redis_cluster;
 mod redis_node;
 mod redis_sentinel;
 pub mod wire;
+pub mod worker;
 
 pub use dynamodb::DynamoDb;
 pub use memcached::Memcached;

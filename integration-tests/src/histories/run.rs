@@ -1,0 +1,249 @@
+//! Many histories, played.
+
+use std::fmt;
+use std::ops::AddAssign;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::fleet::Fleet;
+use super::plan::{GROUP, Kind, Plan};
+use super::play::{History, Played};
+use super::store::Store;
+use crate::worker::Way;
+
+/// What is to be played.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The program `cache-worker`.
+    pub worker: PathBuf,
+    /// On which store.
+    pub store: Store,
+    /// Of which kind.
+    pub kind: Kind,
+    /// How the workers cache.
+    pub way: Way,
+    /// The first history's seed. The others' follow.
+    pub seed: u64,
+    /// How many histories.
+    pub runs: u64,
+    /// How many at a time. With too many, each waits for the others and seldom meets its own.
+    pub at_a_time: usize,
+    /// Whether all histories are the first.
+    pub same: bool,
+    /// How many violations are told of with all that happened before; the others are counted.
+    pub traces: usize,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    /// Histories.
+    pub histories: u64,
+    /// Reads that were given a value.
+    pub reads: u64,
+    /// Of these, those that began after an invalidation had returned.
+    pub bounded: u64,
+    /// Invalidations, clears and sets that returned.
+    pub invalidations: u64,
+    /// Calls that failed since the store did.
+    pub failed: u64,
+    /// Calls that ended with their process.
+    pub crashed: u64,
+}
+
+/// What a run has found.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// What was done.
+    pub counts: Counts,
+    /// How often something happened that must not.
+    pub violations: u64,
+    /// The seeds of the histories in which that was.
+    pub seeds: Vec<u64>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.histories += other.histories;
+        self.reads += other.reads;
+        self.bounded += other.bounded;
+        self.invalidations += other.invalidations;
+        self.failed += other.failed;
+        self.crashed += other.crashed;
+    }
+}
+
+/// Plays histories. Violations are told of on standard output as they are found, with what led to them.
+///
+/// # Panics
+/// The store or a worker cannot be started.
+pub async fn run(options: &Options) -> Summary {
+    let began = Instant::now();
+    let mut summary = Summary::default();
+    // Fleets of their own, so that one works while the other's processes are replaced.
+    let fleets = if options.kind == Kind::Crash { 2 } else { 1 };
+    let mut players = JoinSet::new();
+    for first in 0..fleets {
+        let fleet = Fleet::start(&options.worker, options.store).await;
+        let options = options.clone();
+        players.spawn(async move {
+            if options.kind == Kind::Crash {
+                play_in_groups(&options, &fleet, first, fleets).await
+            } else {
+                play_in_a_row(&options, &fleet).await
+            }
+        });
+    }
+    while let Some(part) = players.join_next().await {
+        let part = part.expect("a player does not panic");
+        summary.counts += part.counts;
+        summary.violations += part.violations;
+        summary.seeds.extend(part.seeds);
+    }
+    summary.seeds.sort_unstable();
+    summary.took = began.elapsed();
+    summary
+}
+
+fn seed(options: &Options, number: u64) -> u64 {
+    if options.same {
+        options.seed
+    } else {
+        options.seed.wrapping_add(number)
+    }
+}
+
+async fn play_in_a_row(options: &Options, fleet: &Arc<Fleet>) -> Summary {
+    let mut summary = Summary::default();
+    let mut playing = JoinSet::new();
+    let progress = watch::Sender::new(0);
+    for number in 0..options.runs {
+        if playing.len() >= options.at_a_time {
+            summary.take(playing.join_next().await, options);
+        }
+        let plan = Plan::new(options.kind, options.store, seed(options, number));
+        playing.spawn(play(fleet, plan, options.way, &progress));
+    }
+    while !playing.is_empty() {
+        summary.take(playing.join_next().await, options);
+    }
+    summary
+}
+
+/// Plays those groups that come up to `first` in a count by `step`. The histories of a group are played together and have
+/// the same crashes.
+async fn play_in_groups(options: &Options, fleet: &Arc<Fleet>, first: u64, step: u64) -> Summary {
+    let mut summary = Summary::default();
+    let mut number = 0;
+    let mut group = 0;
+    while number < options.runs {
+        // A group ends where the seeds' next one begins.
+        let left = GROUP - if options.same { 0 } else { seed(options, number) % GROUP };
+        let end = options.runs.min(number + left);
+        if group % step == first {
+            let plans: Vec<Plan> = (number..end)
+                .map(|number| Plan::new(options.kind, options.store, seed(options, number)))
+                .collect();
+            let total: usize = plans.iter().map(Plan::steps).sum();
+            let progress = watch::Sender::new(0_usize);
+            let crashes = Plan::crashes(options.kind, seed(options, number));
+            fleet.prepare().await;
+            let mut steps = progress.subscribe();
+            let crasher = {
+                let fleet = Arc::clone(fleet);
+                tokio::spawn(async move {
+                    for crash in crashes {
+                        let done = steps
+                            .wait_for(|&steps| steps as f64 >= crash.after * total as f64)
+                            .await
+                            .is_ok();
+                        if done {
+                            fleet.crash(crash.node).await;
+                        }
+                    }
+                })
+            };
+            let mut playing = JoinSet::new();
+            for plan in plans {
+                playing.spawn(play(fleet, plan, options.way, &progress));
+            }
+            while !playing.is_empty() {
+                summary.take(playing.join_next().await, options);
+            }
+            crasher.await.expect("the crasher does not panic");
+        }
+        group += 1;
+        number = end;
+    }
+    summary
+}
+
+fn play(
+    fleet: &Arc<Fleet>,
+    plan: Plan,
+    way: Way,
+    progress: &watch::Sender<usize>,
+) -> impl Future<Output = (Plan, Played)> + use<> {
+    let history = History::new(Arc::clone(fleet), plan.clone(), way, progress.clone());
+    async move { (plan, history.play().await) }
+}
+
+impl Summary {
+    fn take(&mut self, played: Option<Result<(Plan, Played), tokio::task::JoinError>>, options: &Options) {
+        let Some(played) = played else { return };
+        let (plan, played) = played.expect("a history does not panic");
+        self.counts += played.counts;
+        if played.violations.is_empty() {
+            return;
+        }
+        self.violations += played.violations.len() as u64;
+        self.seeds.push(plan.seed);
+        if self.seeds.len() <= options.traces {
+            println!(
+                "VIOLATION on {}, kind {}, seed {}",
+                options.store.name(),
+                plan.kind.name(),
+                plan.seed
+            );
+            println!("  {:?}", plan.policy);
+            println!(
+                "  tags of the keys: {:?}; clocks ahead by {:?} ms",
+                plan.tags, plan.skews
+            );
+            print!("{}", played.trace);
+            println!(
+                "  again: scripts/histories --store {} --kind {} --seed {} --repeat 200",
+                options.store.name(),
+                plan.kind.name(),
+                plan.seed
+            );
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts {
+            histories,
+            reads,
+            bounded,
+            invalidations,
+            failed,
+            crashed,
+        } = self.counts;
+        let per = self.took.as_secs_f64() / histories.max(1) as f64 * 10_000.0;
+        write!(
+            f,
+            "{histories} histories in {:.1} s ({per:.0} s for 10,000): {reads} reads, {bounded} of them after \
+             {invalidations} invalidations, {failed} calls failed, {crashed} crashed, {} violations",
+            self.took.as_secs_f64(),
+            self.violations
+        )
+    }
+}

@@ -1,0 +1,103 @@
+//! A worker's connections to its store.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use cache_core::{Backend, Clock, Error, ErrorKind, Timestamp};
+use cache_dynamodb::DynamoBackend;
+use cache_memcached::MemcachedBackend;
+use cache_memory::MemoryBackend;
+use cache_redis::RedisBackend;
+
+use super::protocol::Way;
+use super::ways::PlainSets;
+
+/// The stores share a few processors with the tests. Slowness is not what is tested.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The machine's clock, ahead or behind.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SkewedClock {
+    /// Milliseconds.
+    pub(super) ahead: i64,
+}
+
+impl Clock for SkewedClock {
+    fn now(&self) -> Timestamp {
+        let now = Timestamp::from(SystemTime::now()).as_millis();
+        Timestamp::from_millis(now.saturating_add_signed(self.ahead))
+    }
+}
+
+/// One store, with connections of their own for each clock and way.
+#[derive(Debug)]
+pub(super) struct Stores {
+    url: String,
+    /// What is kept in this process is one store, whatever its users' clocks say.
+    memory: Option<MemoryBackend>,
+    open: HashMap<(i64, Way), Arc<dyn Backend>>,
+}
+
+impl Stores {
+    pub(super) fn new(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            memory: url.starts_with("memory:").then(MemoryBackend::default),
+            open: HashMap::new(),
+        }
+    }
+
+    pub(super) async fn backend(&mut self, ahead: i64, way: Way) -> Result<Arc<dyn Backend>, Error> {
+        if let Some(backend) = self.open.get(&(ahead, way)) {
+            return Ok(Arc::clone(backend));
+        }
+        let backend = match &self.memory {
+            Some(memory) => Arc::new(memory.clone()),
+            None => connect(&self.url, SkewedClock { ahead }).await?,
+        };
+        let backend = match way {
+            Way::PlainSets => Arc::new(PlainSets(backend)),
+            _ => backend,
+        };
+        self.open.insert((ahead, way), Arc::clone(&backend));
+        Ok(backend)
+    }
+}
+
+async fn connect(url: &str, clock: SkewedClock) -> Result<Arc<dyn Backend>, Error> {
+    let scheme = url.split([':', '-']).next().unwrap_or_default();
+    Ok(match scheme {
+        "redis" | "rediss" | "valkey" | "valkeys" => {
+            let redis = RedisBackend::builder()
+                .url(url)
+                .command_timeout(PATIENCE)
+                .connection_timeout(PATIENCE)
+                .unresponsive_timeout(PATIENCE)
+                .clock(clock);
+            Arc::new(redis.connect().await?)
+        }
+        "memcached" => {
+            let memcached = MemcachedBackend::builder()
+                .url(url)
+                .connect_timeout(PATIENCE)
+                .operation_timeout(PATIENCE)
+                .clock(clock);
+            Arc::new(memcached.connect().await?)
+        }
+        "dynamodb" => {
+            let dynamodb = DynamoBackend::builder()
+                .url(url)
+                .static_credentials("local", "local")
+                .connect_timeout(PATIENCE)
+                .attempt_timeout(PATIENCE)
+                .operation_timeout(PATIENCE)
+                .clock(clock);
+            Arc::new(dynamodb.connect().await?)
+        }
+        _ => {
+            let message = format!("no store has the scheme of {url:?}");
+            return Err(Error::new(ErrorKind::Configuration, message));
+        }
+    })
+}

@@ -1,0 +1,93 @@
+//! Ways to cache that are wrong on purpose.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cache_core::{
+    Backend, Capabilities, Error, Key, Limits, Record, Scope, SetMode, SetOptions, SetOutcome, Value, Version,
+    async_trait,
+};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+
+use super::protocol::Outcome;
+
+/// A store that writes whatever has become of the record that a write is conditional on.
+#[derive(Debug)]
+pub(super) struct PlainSets(pub(super) Arc<dyn Backend>);
+
+#[async_trait]
+impl Backend for PlainSets {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
+        self.0.get(key).await
+    }
+
+    async fn set(&self, key: &Key, value: Value, mut options: SetOptions) -> Result<SetOutcome, Error> {
+        if let SetMode::IfVersion(_) = options.mode {
+            options.mode = SetMode::Always;
+        }
+        self.0.set(key, value, options).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<bool, Error> {
+        self.0.delete(key).await
+    }
+
+    async fn delete_if(&self, key: &Key, version: Version) -> Result<bool, Error> {
+        self.0.delete_if(key, version).await
+    }
+
+    async fn version(&self, key: &Key) -> Result<Option<Version>, Error> {
+        self.0.version(key).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
+        self.0.get_many(keys).await
+    }
+
+    async fn delete_many(&self, keys: &[Key]) -> Result<u64, Error> {
+        self.0.delete_many(keys).await
+    }
+
+    async fn clear(&self, scope: &Scope) -> Result<u64, Error> {
+        self.0.clear(scope).await
+    }
+
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    fn limits(&self) -> Limits {
+        self.0.limits()
+    }
+}
+
+/// A single flight as it is usually written: who comes while a call is under way is given its outcome, whatever has been
+/// invalidated since that call began.
+#[derive(Debug, Default)]
+pub(super) struct NaiveFlights(Mutex<HashMap<String, Shared<BoxFuture<'static, Outcome>>>>);
+
+impl NaiveFlights {
+    pub(super) async fn join(self: &Arc<Self>, key: &str, call: BoxFuture<'static, Outcome>) -> Outcome {
+        let flight = {
+            let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let begin = || {
+                let (flights, name) = (Arc::clone(self), key.to_owned());
+                let flight = AssertUnwindSafe(call).catch_unwind().map(move |outcome| {
+                    let mut flights = flights.0.lock().unwrap_or_else(PoisonError::into_inner);
+                    flights.remove(&name);
+                    outcome.unwrap_or(Outcome::NoValue)
+                });
+                flight.boxed().shared()
+            };
+            flights.entry(key.to_owned()).or_insert_with(begin).clone()
+        };
+        // Whoever comes and goes, it runs to its end.
+        tokio::spawn(flight).await.unwrap_or(Outcome::NoValue)
+    }
+}

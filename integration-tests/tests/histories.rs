@@ -1,0 +1,92 @@
+//! A few random histories of several processes on each store, and of each kind: no read gives what was loaded before an
+//! invalidation that had returned. `scripts/histories` plays as many as one likes.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::PathBuf;
+
+use integration_tests::histories::{Kind, Options, Store, Summary, run};
+use integration_tests::worker::Way;
+
+fn options(store: Store, kind: Kind, way: Way, runs: u64) -> Options {
+    Options {
+        worker: PathBuf::from(env!("CARGO_BIN_EXE_cache-worker")),
+        store,
+        kind,
+        way,
+        // Others each time; a violation tells its own.
+        seed: fastrand::u64(..1 << 32),
+        runs,
+        at_a_time: store.at_a_time(),
+        same: false,
+        traces: if way == Way::Real { 1 } else { 0 },
+    }
+}
+
+/// Plays histories of each kind, and finds nothing.
+async fn nothing_old_is_read(store: Store, runs: u64) {
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.is_for(store)) {
+        let options = options(store, kind, Way::Real, runs);
+        let summary = run(&options).await;
+        println!("{summary} on {}, kind {}", store.name(), kind.name());
+        assert_eq!(summary.violations, 0, "seeds {:?}: see above", summary.seeds);
+        // What was checked is worth being checked.
+        let counts = summary.counts;
+        assert_eq!(counts.histories, runs);
+        assert!(counts.bounded > 2 * runs, "{counts:?}");
+        assert!(counts.failed < runs, "{counts:?}");
+        assert_eq!(counts.crashed > 0, kind == Kind::Crash, "{counts:?}");
+    }
+}
+
+/// Plays histories with a cache that is wrong until that is found out.
+async fn is_found_out(store: Store, kind: Kind, way: Way) {
+    let mut played = 0;
+    while played < 5_000 {
+        let Summary { counts, violations, .. } = run(&options(store, kind, way, 50)).await;
+        played += counts.histories;
+        if violations > 0 {
+            println!(
+                "{way:?} on {}: {violations} violations in {played} histories",
+                store.name()
+            );
+            return;
+        }
+    }
+    panic!("{way:?} on {}: nothing was found in {played} histories", store.name());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_old_is_read_in_memory() {
+    nothing_old_is_read(Store::Memory, 100).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_old_is_read_on_redis() {
+    nothing_old_is_read(Store::Redis, 60).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_old_is_read_on_memcached() {
+    nothing_old_is_read(Store::Memcached, 40).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_old_is_read_on_dynamodb() {
+    nothing_old_is_read(Store::Dynamodb, 12).await;
+}
+
+// The negative controls: each part of what keeps old values away, left out.
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_fences_some_is() {
+    for store in Store::ALL {
+        is_found_out(store, Kind::Key, Way::PlainSets).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_second_look_some_is() {
+    for store in Store::ALL {
+        is_found_out(store, Kind::Key, Way::NaiveFlight).await;
+    }
+}
