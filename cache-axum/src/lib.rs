@@ -159,3 +159,8 @@ struct Readme;
 #[cfg(all(doctest, feature = "macros"))]
 #[doc = include_str!("../../README.md")]
 struct ReadmeOfTheToolkit;
+
+/// And the guide's.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/http-caching.md")]
+struct Guide;
