@@ -62,7 +62,8 @@ pub(crate) async fn keep(
             // an invalidation by now, so only the marker is replaced.
             let widened = variants.widened(&plan.fields, plan.namespace);
             fill.apart();
-            if let Lookup::Miss(fill) = options.cache.lookup_anew::<Stored>(&place.primary).await {
+            if let Lookup::Miss(mut fill) = options.cache.lookup_anew::<Stored>(&place.primary).await {
+                fill.depend_as_stale();
                 let marker = Arc::new(Stored::Variants(widened));
                 let _ = fill.store(marker, coder, marker_windows(&kept)).await;
             }
@@ -92,9 +93,10 @@ impl Listing {
 
 /// Lists a variant that was stored. If somebody else is changing the list, this one goes without.
 async fn list(options: &Options, place: &Place, known: &Variants, listing: &Listing, kept: &Windows) {
-    let Lookup::Miss(fill) = options.cache.lookup_anew::<Stored>(&place.primary).await else {
+    let Lookup::Miss(mut fill) = options.cache.lookup_anew::<Stored>(&place.primary).await else {
         return;
     };
+    fill.depend_as_stale();
     // What was invalidated meanwhile stays so.
     if let Some(found) = fill.stale()
         && let Stored::Variants(variants) = &*found.value

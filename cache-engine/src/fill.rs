@@ -142,8 +142,19 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.tagger.add_late(tags, &self.captured).await;
     }
 
-    /// Says that the value to be stored is the [stale](Self::stale) one, found to be still good, or made from it: it
-    /// depends on all that the stale one depended on.
+    /// Says that the value to be stored is the [stale](Self::stale) one with a change to it, and was not loaded anew: it
+    /// depends on all that the stale one depended on, as that was when the stale one was loaded.
+    pub fn depend_as_stale(&mut self) {
+        let Some(stale) = &self.stale else { return };
+        match tagging::union(&stale.tags, &self.captured.tags) {
+            Ok(tags) => self.captured.tags = tags,
+            // The list is too long to be stored.
+            Err(_) => self.fence = None,
+        }
+    }
+
+    /// Says that the value to be stored is the [stale](Self::stale) one, which the source has just found to be still
+    /// good, or made from it: it depends on all that the stale one depended on, as that was when this load began.
     pub fn keep_tags_of_stale(&mut self) {
         match self.captured.of_stale() {
             Ok(tags) => self.captured.tags = tags,

@@ -110,3 +110,38 @@ async fn an_invalidation_half_way_is_not_missed() {
         assert!(!has(&here).await);
     }
 }
+
+/// A value that is changed without being loaded anew is no newer than it was.
+#[tokio::test(start_paused = true)]
+async fn a_change_to_a_value_carries_its_tags_on_as_they_were() {
+    for cache in all() {
+        let tagged = cache.with_late_tags(true);
+        let mut fill = miss(&tagged).await;
+        fill.add_late_tags(["group"]).await;
+        assert!(store(&tagged, fill).await.is_stored());
+        for invalidated in [false, true] {
+            let Lookup::Miss(mut fill) = cache.lookup_anew::<u32>(&cache.key("key")).await else {
+                panic!("it is to be loaded anew");
+            };
+            if invalidated {
+                cache.invalidate_tag("group").await.unwrap();
+            }
+            fill.depend_as_stale();
+            assert!(store(&cache, fill).await.is_stored());
+            assert_eq!(has(&cache).await, !invalidated);
+        }
+        // So does one that the source has confirmed, from when that was asked.
+        cache.invalidate("key").await.unwrap();
+        let mut fill = miss(&tagged).await;
+        fill.add_late_tags(["group"]).await;
+        store(&tagged, fill).await;
+        let Lookup::Miss(mut fill) = cache.lookup_anew::<u32>(&cache.key("key")).await else {
+            panic!("it is to be loaded anew");
+        };
+        fill.keep_tags_of_stale();
+        store(&cache, fill).await;
+        assert!(has(&cache).await);
+        cache.invalidate_tag("group").await.unwrap();
+        assert!(!has(&cache).await);
+    }
+}
