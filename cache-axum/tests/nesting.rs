@@ -12,6 +12,7 @@ use axum::body::Body;
 use axum::extract::{OriginalUri, Request};
 use axum::response::Response;
 use axum::routing::get as get_route;
+use cache_axum::cache_engine::cache_core::ManualClock;
 use cache_axum::{CacheHandle, CacheLayer};
 use http::{Method, StatusCode};
 use support::{Calls, cache, get, layer, request, send};
@@ -168,7 +169,7 @@ async fn services_are_stored_by_the_whole_url() {
 mod a_layer_within_a_layer_of_the_same_cache {
     use super::*;
 
-    async fn app() -> (Router, Calls, cache_axum::cache_engine::cache_core::ManualClock) {
+    fn app() -> (Router, Calls, ManualClock) {
         let ((cache, clock), calls) = (cache(), Calls::default());
         let layer = |ttl| {
             CacheLayer::new(cache.clone())
@@ -187,7 +188,7 @@ mod a_layer_within_a_layer_of_the_same_cache {
 
     #[tokio::test]
     async fn does_not_wait_for_itself() {
-        let (app, calls, _) = app().await;
+        let (app, calls, _) = app();
         for x_cache in ["MISS", "HIT"] {
             let reply = soon(&app, request(Method::GET, "/a/items/1", &[])).await;
             assert_eq!((reply.text(), reply.x_cache()), ("1 /a/items/1", x_cache));
@@ -209,7 +210,7 @@ mod a_layer_within_a_layer_of_the_same_cache {
 
     #[tokio::test]
     async fn does_not_refresh_from_what_is_outdated() {
-        let (app, _, clock) = app().await;
+        let (app, _, clock) = app();
         let ask = || soon(&app, request(Method::GET, "/a/items/1", &[]));
         ask().await;
         clock.advance(Duration::from_secs(11));
