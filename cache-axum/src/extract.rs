@@ -54,7 +54,33 @@ impl CacheHandle {
     /// The URL cannot be read ([`InvalidKey`](ErrorKind::InvalidKey)), or the store could not be asked, so that old
     /// responses may still be found.
     pub async fn invalidate(&self, url: &str) -> Result<(), Error> {
-        self.options.invalidate_url(&self.headers, url).await
+        self.options.invalidate_url(&self.headers, url, false).await
+    }
+
+    /// As [`invalidate`](Self::invalidate), and keeps the responses for the times in which they may be answered stale.
+    ///
+    /// # Errors
+    /// As [`invalidate`](Self::invalidate).
+    pub async fn invalidate_soft(&self, url: &str) -> Result<(), Error> {
+        self.options.invalidate_url(&self.headers, url, true).await
+    }
+
+    /// Invalidates every response and every other value of the cache that carries `tag`. See
+    /// [`Cache::invalidate_tag`].
+    ///
+    /// # Errors
+    /// The store could not be asked, so that old responses may still be found.
+    pub async fn invalidate_tag(&self, tag: impl AsRef<str>) -> Result<(), Error> {
+        self.options.cache.invalidate_tag(tag).await
+    }
+
+    /// As [`invalidate_tag`](Self::invalidate_tag), and keeps the responses for the times in which they may be answered
+    /// stale.
+    ///
+    /// # Errors
+    /// As [`invalidate_tag`](Self::invalidate_tag).
+    pub async fn invalidate_tag_soft(&self, tag: impl AsRef<str>) -> Result<(), Error> {
+        self.options.cache.invalidate_tag_soft(tag).await
     }
 
     /// Invalidates the URL of the request at hand. See [`invalidate`](Self::invalidate).
@@ -62,7 +88,7 @@ impl CacheHandle {
     /// # Errors
     /// As [`invalidate`](Self::invalidate).
     pub async fn invalidate_target(&self) -> Result<(), Error> {
-        self.options.invalidate_uri(&self.headers, &self.target).await
+        self.options.invalidate_uri(&self.headers, &self.target, false).await
     }
 
     /// Invalidates a key of the cache, such as one of a function's. Names are of the layer's namespace.
@@ -129,15 +155,15 @@ impl std::fmt::Display for NoCacheLayer {
 impl std::error::Error for NoCacheLayer {}
 
 impl Options {
-    pub(crate) async fn invalidate_url(&self, headers: &HeaderMap, url: &str) -> Result<(), Error> {
+    pub(crate) async fn invalidate_url(&self, headers: &HeaderMap, url: &str, soft: bool) -> Result<(), Error> {
         let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| {
             Error::new(ErrorKind::InvalidKey, format!("{url:?} is not a URL")).with_source(error)
         })?;
-        self.invalidate_uri(headers, &uri).await
+        self.invalidate_uri(headers, &uri, soft).await
     }
 
     /// Invalidates what is stored for GET at `uri`, as a request with these headers would ask for it.
-    pub(crate) async fn invalidate_uri(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Error> {
+    pub(crate) async fn invalidate_uri(&self, headers: &HeaderMap, uri: &Uri, soft: bool) -> Result<(), Error> {
         let mut request = Request::new(());
         *request.method_mut() = Method::GET;
         *request.uri_mut() = uri.clone();
@@ -146,7 +172,11 @@ impl Options {
         let mut result = Ok(());
         for key in self.keys_of(&parts)? {
             // All are tried, whatever becomes of the first.
-            result = result.and(self.cache.invalidate(key).await);
+            result = result.and(if soft {
+                self.cache.invalidate_soft(key).await
+            } else {
+                self.cache.invalidate(key).await
+            });
         }
         result
     }

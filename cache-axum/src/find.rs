@@ -52,8 +52,17 @@ pub(crate) enum Found {
         forward: Forward,
         place: Place,
     },
-    /// Nothing, and there is nobody to share a load with.
-    Alone(Forward),
+    /// Nothing, and there is nobody to share a load with. There may be a copy that the handler has to confirm.
+    Alone {
+        forward: Forward,
+        copy: Option<Arc<Stored>>,
+    },
+}
+
+impl Found {
+    fn alone(forward: Forward) -> Self {
+        Self::Alone { forward, copy: None }
+    }
 }
 
 impl Options {
@@ -71,7 +80,10 @@ impl Options {
                 Lookup::Hit { found, coalesced } => match &*found.value {
                     // It was validated for another request (RFC 9111, section 5.2.2.4), and nobody knows for how long.
                     Stored::Response(response) if coalesced && response.lifetime.no_cache => {
-                        return Found::Alone(forward(anew, Some(&found.value), &place));
+                        return Found::Alone {
+                            forward: forward(anew, Some(&found.value), &place),
+                            copy: Some(found.value),
+                        };
                     }
                     Stored::Response(response) => {
                         let refused = directives.is_some_and(|directives| !self.satisfies(response, directives));
@@ -91,7 +103,7 @@ impl Options {
                     }
                     // A marker never leads to another one.
                     Stored::Variants(_) => {
-                        return Found::Alone(Forward::Miss);
+                        return Found::alone(Forward::Miss);
                     }
                 },
                 Lookup::Stale { found, refresh } => {
@@ -117,10 +129,10 @@ impl Options {
                         place,
                     };
                 }
-                Lookup::Apart { .. } => return Found::Alone(forward(anew, None, &place)),
+                Lookup::Apart { .. } => return Found::alone(forward(anew, None, &place)),
                 // Other outcomes than these would be new.
                 _ => {
-                    return Found::Alone(Forward::Miss);
+                    return Found::alone(Forward::Miss);
                 }
             };
         }

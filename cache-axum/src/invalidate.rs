@@ -207,10 +207,10 @@ impl Write {
         }
         let mut result = Ok(());
         for uri in uris {
-            result = result.and(options.invalidate_uri(&self.headers, &uri).await);
+            result = result.and(options.invalidate_uri(&self.headers, &uri, false).await);
         }
         for url in urls {
-            result = result.and(options.invalidate_url(&self.headers, url).await);
+            result = result.and(options.invalidate_url(&self.headers, url, false).await);
         }
         for namespace in namespaces {
             result = result.and(options.cache.clear(namespace).await.map(drop));

@@ -54,19 +54,39 @@
 //! | answers to requests with `Authorization` or cookies; they do not even look into the cache | [`allow_authorization`], [`allow_cookies`], [`per_user`] |
 //! | answers with `Set-Cookie` | [`allow_set_cookie`] |
 //! | answers that say `private`, `no-store` or `Vary: *` | [`allow_private`], [`allow_no_store`], [`allow_vary_any`] |
-//! | answers that say `no-cache` or `max-age=0` | [`StoreFor`] for the latter |
+//! | answers that say `no-cache` or `max-age=0` | [`allow_no_cache`]; [`StoreFor`] for the latter |
 //! | any status but 2xx | [`statuses`] |
 //! | any method but GET; HEAD is answered from GET | [`post`] |
 //! | bodies that break, are larger than [`max_body`], take longer than [`max_body_time`], have trailers, or are event streams | the two bounds |
+//!
+//! Each is allowed by its own name and allows nothing else. [`CacheLayer::shared`] is the other policy: a shared cache by
+//! the book, for gateways and reverse proxies, where the response alone decides.
 //!
 //! What the handler says in `Cache-Control` and `Vary` wins over the route's setting, and [`StoreFor`] and
 //! [`DoNotStore`] win over both.
 //!
 //! # Who is answered by whose answer
 //!
-//! All whose requests have the same key: method, host, path and sorted query, unless [`key_builder`] says otherwise.
+//! All whose requests have the same key: method, host, path and sorted query, unless [`query`] or [`key_builder`] says
+//! otherwise.
 //! What else an answer depends on must be in its `Vary`, in [`key_headers`], or declared by [`per_user`]. Beware of
 //! handlers that look at fields which are in none of them, `X-Forwarded-Host` for example: anybody can set those.
+//!
+//! Anybody can make up values as well. Of the answers that `Vary` tells apart, a URL has no more than [`max_variants`];
+//! [`normalization`] joins requests that mean the same. What nobody looks at in a query is left out of the key by
+//! [`query`].
+//!
+//! # What stale copies are good for
+//!
+//! | a stale copy | when | source |
+//! |---|---|---|
+//! | answers at once, while a new one is fetched | within [`stale_while_revalidate`] | RFC 5861, 3 |
+//! | answers if the handler fails | within [`stale_if_error`] | RFC 5861, 4 |
+//! | answers if the origin is [out of reach](OriginUnreachable) | for a day, in the shared-cache policy | RFC 9111, 4.2.4 |
+//! | answers a request that takes one | `Cache-Control: max-stale` of the request | RFC 9111, 5.2.1.2 |
+//! | is asked about: the handler gets a conditional request, and a 304 makes the copy fresh again | it has a validator of the handler's and is [kept for that](CacheLayer::keep_for_validation), or is there for one of the other reasons | RFC 9111, 4.3 |
+//!
+//! `must-revalidate`, `proxy-revalidate`, `s-maxage` and `no-cache` leave only the last.
 //!
 //! # How a request is handled
 //!
@@ -76,7 +96,8 @@
 //! |---|---|---|
 //! | `HIT` | `cache; hit; ttl=37` | answered from a copy that is fresh for 37 more seconds |
 //! | `HIT` | `cache; fwd=uri-miss; collapsed` | answered by a load that another request had started |
-//! | `STALE` | `cache; hit; ttl=-5` | answered from a copy that is stale for 5 seconds, and refreshed in the background |
+//! | `HIT` | `cache; fwd=stale; fwd-status=304; stored` | the handler was asked, and says that the stale copy is right |
+//! | `STALE` | `cache; hit; ttl=-5` | answered from a copy that is stale for 5 seconds, and refreshed in the background, unless it was the request that took a stale one |
 //! | `STALE` | `cache; fwd=stale; fwd-status=503` | the handler failed, and a stale copy stands in |
 //! | `MISS` | `cache; fwd=uri-miss; stored` | the handler answered, and its answer is stored |
 //! | `MISS` | `cache; fwd=uri-miss; detail=set-cookie` | the handler answered, and the detail says why that is not stored |
@@ -88,8 +109,8 @@
 //!
 //! # What the handler runs in
 //!
-//! On a miss the handler runs in a task of its own, so that a client who leaves takes the answer from nobody. Conditions
-//! and ranges are taken off its request: it gives the whole answer, and the layer evaluates them. Concurrent requests for
+//! On a miss the handler runs in a task of its own, so that a client who leaves takes the answer from nobody. The client's
+//! conditions and ranges are taken off its request: it gives the whole answer, and the layer evaluates them. Concurrent requests for
 //! the same key wait for that one answer, at most until it turns out that it is not for them; a URL whose answers were
 //! refused for good is not waited for at all in the next ten seconds. A panic goes on in the caller's task.
 //!
@@ -102,6 +123,12 @@
 //! [`allow_private`]: CacheLayer::allow_private
 //! [`allow_no_store`]: CacheLayer::allow_no_store
 //! [`allow_vary_any`]: CacheLayer::allow_vary_any
+//! [`allow_no_cache`]: CacheLayer::allow_no_cache
+//! [`query`]: CacheLayer::query
+//! [`max_variants`]: CacheLayer::max_variants
+//! [`normalization`]: CacheLayer::normalization
+//! [`stale_while_revalidate`]: CacheLayer::stale_while_revalidate
+//! [`stale_if_error`]: CacheLayer::stale_if_error
 //! [`per_user`]: CacheLayer::per_user
 //! [`statuses`]: CacheLayer::statuses
 //! [`post`]: CacheLayer::post
@@ -110,6 +137,7 @@
 //! [`key_builder`]: CacheLayer::key_builder
 //! [`key_headers`]: CacheLayer::key_headers
 
+mod alone;
 mod answer;
 mod body;
 mod client;
@@ -128,6 +156,7 @@ mod line;
 mod load;
 mod marks;
 mod options;
+mod purge;
 mod report;
 mod service;
 mod stored;
@@ -147,6 +176,7 @@ pub use self::extract::{CacheHandle, NoCacheLayer};
 pub use self::invalidate::{InvalidateLayer, InvalidateService};
 pub use self::key::{Query, UrlKey};
 pub use self::layer::CacheLayer;
+pub use self::purge::PurgeRouter;
 pub use self::service::{CacheService, ResponseFuture};
 pub use self::stored::{Stored, StoredResponse, Variants};
 

@@ -63,7 +63,7 @@ impl<E> Load<E> {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let Attempt { request, validated } = attempt(self.fill.stale(), request);
+        let Attempt { request, validated } = attempt(self.fill.stale().map(|found| &*found.value), request);
         let mut called = self.call(inner.clone(), request).await;
         if let Some((stale, whole)) = validated
             && let Ok(Ok(response)) = &called

@@ -16,19 +16,16 @@ use cache_http::{Forward, RequestDirectives};
 use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
-use http_body::Body as _;
 use tokio::sync::oneshot;
-use tower::ServiceExt;
 use tower_service::Service;
 
+use crate::alone::{alone, confirmed, pass_by, through};
 use crate::answer::answer;
 use crate::content::{Content, take_content};
-use crate::control::Control;
 use crate::extract::LayerHandle;
 use crate::find::{Found, Place};
-use crate::invalidate::{INVALIDATION_FAILED, Write};
-use crate::judge::{Asked, judge};
-use crate::load::{Answer, Load, reported};
+use crate::judge::Asked;
+use crate::load::{Answer, Load};
 use crate::options::{Bypass, Options};
 use crate::report::Report;
 use crate::stored::{Stored, StoredResponse};
@@ -276,10 +273,13 @@ where
                 Err(_) => Ok(empty(StatusCode::SERVICE_UNAVAILABLE)),
             }
         }
-        Found::Alone(forward) => {
+        Found::Alone { forward, copy } => {
             let asked = asked(&options, &parts, identified, directives);
-            let report = Report::miss(forward);
-            alone(options, inner, Request::from_parts(parts, body), asked, None, report).await
+            let request = Request::from_parts(parts, body);
+            match copy {
+                Some(copy) => confirmed(options, inner, request, asked, &copy, forward).await,
+                None => alone(options, inner, request, asked, None, Report::miss(forward)).await,
+            }
         }
     }
 }
@@ -312,91 +312,6 @@ fn hit(options: &Options, parts: &Parts, response: &StoredResponse, collapsed: O
         None => Report::hit(ttl),
     };
     answer(options, &parts.method, &parts.headers, response, now, true, &report)
-}
-
-/// The inner service's own answer: what becomes of it is for the layer around this one to say.
-async fn through<S, B>(inner: S, request: Request<Body>) -> Result<Response<Body>, S::Error>
-where
-    S: Service<Request<Body>, Response = Response<B>>,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    Ok(inner.oneshot(request).await?.map(Body::new))
-}
-
-/// Calls the inner service as if there were no layer.
-async fn call<S, B>(
-    options: &Arc<Options>,
-    inner: S,
-    mut request: Request<Body>,
-) -> Result<(Response<Body>, Option<Control>), S::Error>
-where
-    S: Service<Request<Body>, Response = Response<B>>,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    request.extensions_mut().insert(LayerHandle(Arc::clone(options)));
-    let mut response = inner.oneshot(request).await?.map(Body::new);
-    let control = response.extensions_mut().remove::<Control>();
-    Ok((response, control))
-}
-
-/// The request has nothing to do with the cache, unless it changes something.
-async fn pass_by<S, B>(
-    options: Arc<Options>,
-    inner: S,
-    request: Request<Body>,
-    bypass: Bypass,
-) -> Result<Response<Body>, S::Error>
-where
-    S: Service<Request<Body>, Response = Response<B>>,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    let (parts, body) = request.into_parts();
-    let write = options.invalidate_on_write.then(|| Write::of(&parts)).flatten();
-    let (response, _) = call(&options, inner, Request::from_parts(parts, body)).await?;
-    let (head, body) = response.into_parts();
-    let mut report = Report::bypass(bypass);
-    if let Some(write) = write
-        && write.succeeded(&options, &head, &[], &[]).await.is_err()
-    {
-        report = report.detail(Some(INVALIDATION_FAILED));
-    }
-    Ok(reported(&options, head, body, &report))
-}
-
-/// Nobody waits for the answer, and it is not stored.
-async fn alone<S, B>(
-    options: Arc<Options>,
-    inner: S,
-    request: Request<Body>,
-    asked: Asked,
-    marked: Option<Key>,
-    mut report: Report,
-) -> Result<Response<Body>, S::Error>
-where
-    S: Service<Request<Body>, Response = Response<B>>,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    let (response, control) = call(&options, inner, request).await?;
-    let (head, body) = response.into_parts();
-    if asked.method != Method::HEAD {
-        let size = body.size_hint();
-        match judge(&options, &asked, &head, &size, control, options.now()) {
-            // The next one is worth waiting for again.
-            Ok(_) => {
-                if let Some(key) = marked
-                    && size.exact().is_some()
-                {
-                    options.marks.remove(&key);
-                }
-            }
-            Err(refusal) => report = report.detail(Some(refusal.detail)),
-        }
-    }
-    Ok(reported(&options, head, body, &report))
 }
 
 /// Refreshes a stale response in the background.

@@ -1,7 +1,6 @@
 //! Validation: the handler is asked whether the stale copy is still right (RFC 9111, section 4.3).
 
 use axum::body::Body;
-use cache_engine::Found;
 use cache_http::{freshen, is_freshened_by, make_conditional};
 use http::{Method, Request, Response, response};
 
@@ -17,9 +16,9 @@ pub(crate) struct Attempt {
 
 /// Makes a request conditional on the stale copy that its answer would replace, if that has a validator that the handler
 /// knows.
-pub(crate) fn attempt(stale: Option<&Found<Stored>>, request: Request<Body>) -> Attempt {
+pub(crate) fn attempt(stale: Option<&Stored>, request: Request<Body>) -> Attempt {
     // Preconditions are for requests whose content is not asked for twice (RFC 9110, section 13.2.1).
-    let stale = match stale.map(|found| &*found.value) {
+    let stale = match stale {
         Some(Stored::Response(stale)) if request.method() == Method::GET => stale,
         _ => {
             return Attempt {

@@ -131,6 +131,46 @@ async fn a_response_that_says_no_cache_is_validated_each_time() {
 }
 
 #[tokio::test]
+async fn what_was_validated_for_one_is_validated_for_the_next_too() {
+    let (layer, _) = shared();
+    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
+    let (calls, theirs) = (Calls::default(), std::sync::Arc::clone(&gate));
+    let counter = calls.clone();
+    let handler = move |request: axum::extract::Request| {
+        let (call, gate) = (counter.add(), std::sync::Arc::clone(&theirs));
+        async move {
+            gate.acquire().await.unwrap().forget();
+            let headers = [("cache-control", "no-cache"), ("etag", "\"v1\"")];
+            match request.headers().contains_key("if-none-match") {
+                true => with(StatusCode::NOT_MODIFIED, &headers, ""),
+                false => with(StatusCode::OK, &headers, format!("call {call}")),
+            }
+        }
+    };
+    let app = Router::new().fallback(handler).layer(layer);
+    get(&app, "/").await;
+    let waiting: Vec<_> = (0..3)
+        .map(|_| {
+            let app = app.clone();
+            tokio::spawn(async move { get(&app, "/").await })
+        })
+        .collect();
+    support::settle().await;
+    gate.add_permits(3);
+    for reply in waiting {
+        let reply = reply.await.unwrap();
+        assert_eq!((reply.status, reply.text()), (StatusCode::OK, "call 1"));
+        assert!(
+            reply.cache_status().contains("fwd-status=304"),
+            "{}",
+            reply.cache_status()
+        );
+    }
+    // Each of them was asked about.
+    assert_eq!(calls.count(), 4);
+}
+
+#[tokio::test]
 async fn the_date_is_asked_about_where_there_is_no_tag() {
     const DATE: &str = "Wed, 01 Jan 2020 00:00:00 GMT";
     let (layer, clock) = shared();
@@ -190,8 +230,16 @@ async fn what_was_invalidated_while_it_was_validated_is_not_brought_back() {
 
 #[tokio::test]
 async fn a_handler_behind_the_route_policy_is_asked_about_its_own_tag_and_never_about_ours() {
-    for (own, asked_about) in [(Some("\"v1\""), true), (None, false)] {
-        let (cache, clock) = cache();
+    for (own, asked_about, in_bytes) in [
+        (Some("\"v1\""), true, false),
+        (None, false, false),
+        (Some("\"v1\""), true, true),
+        (None, false, true),
+    ] {
+        let (mut cache, clock) = cache();
+        if in_bytes {
+            cache = Cache::builder(support::bytes_only(&clock)).clock(clock.clone()).build();
+        }
         let layer = CacheLayer::new(cache).ttl(10 * SECOND).stale_if_error(60 * SECOND);
         let (app, _) = app(layer, move |call, request| {
             if call > 1 {

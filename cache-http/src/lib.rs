@@ -21,6 +21,7 @@
 //! | What does the validating request carry? | [`make_conditional`] | RFC 9111, 4.3.1 |
 //! | What did the origin say to it? | [`validation`], [`is_freshened_by`], [`freshen`] | RFC 9111, 4.3.3 and 4.3.4 |
 //! | The origin failed; may the stale copy be used? | [`Lifetime::usable_on_error`] | RFC 5861, 4 |
+//! | It cannot be reached at all; may it be used? | [`Lifetime::usable_when_disconnected`] | RFC 9111, 4.2.4 |
 //! | HEAD was answered; is the stored GET still right? | [`head_confirms`] | RFC 9111, 4.3.5 |
 //! | How long is a new response fresh? | [`Lifetime::of`] | RFC 9111, 4.2; RFC 9213 |
 //! | May it be stored and shared? | [`storable`] | RFC 9111, 3 |

@@ -267,6 +267,24 @@ fn section_5_1_age_is_set_anew_on_each_answer() {
     assert_eq!(answer.get_all("age").iter().collect::<Vec<_>>(), ["12"]);
 }
 
+#[test]
+fn section_4_2_4_a_disconnected_cache_uses_stale_what_nothing_forbids() {
+    let limit = Some(secs(100));
+    let usable = |stored: &str, asked: &str, at: u64| {
+        cache_control(stored).usable_when_disconnected(&request(asked), limit, after(at))
+    };
+    assert!(usable("max-age=10", "", 110));
+    assert!(!usable("max-age=10", "", 111));
+    for forbidden in ["no-cache", "must-revalidate", "proxy-revalidate", "s-maxage=10"] {
+        assert!(!usable(&format!("max-age=10, {forbidden}"), "", 20), "{forbidden}");
+    }
+    assert!(!usable("max-age=10", "no-cache", 20));
+    // A window of its own may be longer.
+    assert!(usable("max-age=10, stale-if-error=500", "", 400));
+    // Without a limit it is an error like any other.
+    assert!(!cache_control("max-age=10").usable_when_disconnected(&request(""), None, after(20)));
+}
+
 proptest! {
     #[test]
     fn no_headers_and_times_make_it_panic(

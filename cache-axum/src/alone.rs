@@ -1,0 +1,154 @@
+//! Answers for one caller only: nobody waits for them, and they are not stored.
+
+use std::sync::Arc;
+
+use axum::BoxError;
+use axum::body::Body;
+use bytes::Bytes;
+use cache_engine::cache_core::Key;
+use cache_http::{Forward, Lifetime};
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
+use tower::ServiceExt;
+use tower_service::Service;
+
+use crate::answer::answer;
+use crate::control::Control;
+use crate::extract::LayerHandle;
+use crate::invalidate::{INVALIDATION_FAILED, Write};
+use crate::judge::{Asked, judge};
+use crate::load::reported;
+use crate::options::{Bypass, Options};
+use crate::report::Report;
+use crate::stored::{Stored, StoredResponse};
+use crate::validate::{Attempt, attempt, freshened};
+
+/// The inner service's own answer: what becomes of it is for the layer around this one to say.
+pub(crate) async fn through<S, B>(inner: S, request: Request<Body>) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    Ok(inner.oneshot(request).await?.map(Body::new))
+}
+
+/// Calls the inner service as if there were no layer.
+async fn call<S, B>(
+    options: &Arc<Options>,
+    inner: S,
+    mut request: Request<Body>,
+) -> Result<(Response<Body>, Option<Control>), S::Error>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    request.extensions_mut().insert(LayerHandle(Arc::clone(options)));
+    let mut response = inner.oneshot(request).await?.map(Body::new);
+    let control = response.extensions_mut().remove::<Control>();
+    Ok((response, control))
+}
+
+/// The request has nothing to do with the cache, unless it changes something.
+pub(crate) async fn pass_by<S, B>(
+    options: Arc<Options>,
+    inner: S,
+    request: Request<Body>,
+    bypass: Bypass,
+) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let (parts, body) = request.into_parts();
+    let write = options.invalidate_on_write.then(|| Write::of(&parts)).flatten();
+    let (response, _) = call(&options, inner, Request::from_parts(parts, body)).await?;
+    let (head, body) = response.into_parts();
+    let mut report = Report::bypass(bypass);
+    if let Some(write) = write
+        && write.succeeded(&options, &head, &[], &[]).await.is_err()
+    {
+        report = report.detail(Some(INVALIDATION_FAILED));
+    }
+    Ok(reported(&options, head, body, &report))
+}
+
+/// Nobody waits for the answer, and it is not stored.
+pub(crate) async fn alone<S, B>(
+    options: Arc<Options>,
+    inner: S,
+    request: Request<Body>,
+    asked: Asked,
+    marked: Option<Key>,
+    mut report: Report,
+) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let (response, control) = call(&options, inner, request).await?;
+    let (head, body) = response.into_parts();
+    if asked.method != Method::HEAD {
+        let size = body.size_hint();
+        match judge(&options, &asked, &head, &size, control, options.now()) {
+            // The next one is worth waiting for again.
+            Ok(_) => {
+                if let Some(key) = marked
+                    && size.exact().is_some()
+                {
+                    options.marks.remove(&key);
+                }
+            }
+            Err(refusal) => report = report.detail(Some(refusal.detail)),
+        }
+    }
+    Ok(reported(&options, head, body, &report))
+}
+
+/// As [`alone`], for a caller with a copy that the handler is to confirm, which is answered and not stored.
+pub(crate) async fn confirmed<S, B>(
+    options: Arc<Options>,
+    inner: S,
+    request: Request<Body>,
+    asked: Asked,
+    copy: &Stored,
+    forward: Forward,
+) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let report = Report::miss(forward);
+    let Attempt { request, validated } = attempt(Some(copy), request);
+    let Some((copy, whole)) = validated else {
+        return alone(options, inner, request, asked, None, report).await;
+    };
+    let (response, _) = call(&options, inner.clone(), request).await?;
+    if response.status() != StatusCode::NOT_MODIFIED {
+        let (head, body) = response.into_parts();
+        return Ok(reported(&options, head, body, &report));
+    }
+    let Some(head) = freshened(&options, &copy, &response) else {
+        return alone(options, inner, whole, asked, None, report).await;
+    };
+    let now = options.now();
+    let lifetime = Lifetime::of(&options.policy, head.status, &head.headers, now, now);
+    let copy = StoredResponse {
+        has_own_etag: copy.has_own_etag,
+        ..StoredResponse::new(head.status, head.headers, copy.body, lifetime)
+    };
+    let report = Report::validated(forward);
+    Ok(answer(
+        &options,
+        &asked.method,
+        &asked.headers,
+        &copy,
+        now,
+        false,
+        &report,
+    ))
+}
