@@ -16,6 +16,8 @@ mod key;
 mod load;
 #[allow(missing_docs, missing_debug_implementations)]
 mod probe;
+#[allow(missing_docs, missing_debug_implementations)]
+mod tags;
 
 pub use self::entry::CachedEntry;
 pub use self::error::{CallError, SharedError};
@@ -34,4 +36,5 @@ pub mod __private {
     pub use super::key::{CallKey, Displayed, NameOf, Named, argument, key_in, namespace};
     pub use super::load::{Answered, Looked, hit, load_borrowing, load_detached, look};
     pub use super::probe::*;
+    pub use super::tags::{TagList, TagText, tag, tags, with_tags};
 }

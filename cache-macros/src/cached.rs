@@ -12,7 +12,7 @@ use syn::{Error, Expr, FnArg, GenericParam, ItemFn, Pat, Path, ReturnType, Type}
 use self::options::Options;
 use crate::arguments::{arguments, borrows, impl_trait, output, owned_names, parse_function};
 use crate::mentions::mentions;
-use crate::options::{Errors, formatted, time};
+use crate::options::{Errors, formatted, tag_list, time};
 
 pub(crate) fn expand(options: TokenStream, item: TokenStream, root: Path) -> syn::Result<TokenStream> {
     let function = parse_function(
@@ -141,6 +141,11 @@ impl Site<'_> {
             Some(keep) => keep.value.to_token_stream(),
             None => quote!(|_| true),
         };
+        // Before the body, which consumes the arguments that are named in them.
+        let tags = options.tags.as_ref().map(|tags| {
+            let tags = tag_list(&tags.value, root);
+            quote!(let #cache_ident = &#private::with_tags(#cache_ident, #tags);)
+        });
         let (own, body) = if options.is_detached() {
             detached::body(function, options, root)?
         } else {
@@ -188,6 +193,7 @@ impl Site<'_> {
                     #private::Answered::Now(output) => output,
                     #private::Answered::NotYet(#looked) => {
                         let #policy_ident = #policy;
+                        #tags
                         #own
                         let #body_ident = #private::Returns::<#output>::new().is(#body);
                         #load.await
@@ -369,7 +375,7 @@ pub(crate) fn key_name(key: &Expr, root: &Path) -> TokenStream {
         {
             #[allow(unused_imports)]
             use #private::{Displayed as _, Named as _};
-            match &#formatted {
+            match #formatted {
                 name => (&&#private::NameOf(name)).how().name(name),
             }
         }
@@ -382,7 +388,7 @@ pub(crate) fn namespace(namespace: Option<&Expr>, root: &Path) -> TokenStream {
     match namespace {
         Some(namespace) => {
             let formatted = formatted(namespace, root);
-            quote_spanned!(namespace.span()=> #private::Some(#private::namespace(&#formatted)))
+            quote_spanned!(namespace.span()=> #private::Some(#private::namespace(#formatted)))
         }
         None => quote!(#private::None),
     }

@@ -4,21 +4,23 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::{ParseStream, Parser};
 use syn::spanned::Spanned;
-use syn::{Error, Expr, ExprArray, ItemFn, Path, ReturnType, Token};
+use syn::{Error, Expr, ExprArray, ItemFn, LitBool, Path, ReturnType, Token};
 
 use crate::arguments::{impl_trait, parse_function};
 use crate::cached::{bind_cache, entry_ident, key_name, namespace};
-use crate::options::{Errors, Given, comma, formatted, give, name, skip_to_comma, value};
+use crate::options::{Errors, Given, comma, formatted, give, name, skip_to_comma, tag_list, tags, value};
 
-const KNOWN: &str = "`key`, `keys`, `namespace`, `cache`, `crate`, and calls of functions that are cached, such as \
-                     `get_user(id)`";
+const KNOWN: &str = "`key`, `keys`, `tags`, `namespace`, `soft`, `cache`, `crate`, and calls of functions that are \
+                     cached, such as `get_user(id)`";
 
 #[derive(Default)]
 struct Options {
     cache: Option<Given<Expr>>,
     key: Option<Given<Expr>>,
     keys: Option<Given<ExprArray>>,
+    tags: Option<Given<Expr>>,
     namespace: Option<Given<Expr>>,
+    soft: Option<Given<bool>>,
     calls: Vec<Expr>,
     root: Option<Given<Path>>,
 }
@@ -62,6 +64,7 @@ impl Options {
             if options.calls.is_empty()
                 && options.key.is_none()
                 && options.keys.is_none()
+                && options.tags.is_none()
                 && options.namespace.is_none()
                 && errors.is_empty()
             {
@@ -77,7 +80,11 @@ impl Options {
 
     fn option(&mut self, input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<()> {
         let ahead = input.fork();
-        let is_option = name(&ahead).is_ok() && ahead.peek(Token![=]) && !ahead.peek(Token![==]);
+        let is_option = match name(&ahead) {
+            Ok(_) if ahead.peek(Token![=]) => !ahead.peek(Token![==]),
+            Ok(name) => name == "soft" && (ahead.is_empty() || ahead.peek(Token![,])),
+            Err(_) => false,
+        };
         if !is_option {
             return self.call(input, errors);
         }
@@ -86,6 +93,11 @@ impl Options {
             "cache" => give(&mut self.cache, name.clone(), value(input, &name, "")?, errors),
             "key" => give(&mut self.key, name.clone(), value(input, &name, "")?, errors),
             "namespace" => give(&mut self.namespace, name.clone(), value(input, &name, "")?, errors),
+            "tags" => give(&mut self.tags, name.clone(), tags(input, &name, errors)?, errors),
+            "soft" => {
+                let soft = !input.peek(Token![=]) || value::<LitBool>(input, &name, "soft = true")?.value;
+                give(&mut self.soft, name.clone(), soft, errors);
+            }
             "keys" => match value(input, &name, "")? {
                 Expr::Array(keys) => give(&mut self.keys, name.clone(), keys, errors),
                 other => errors.on(&other, "`keys` takes a list: `keys = [\"all\", \"user:{id}\"]`"),
@@ -144,14 +156,21 @@ impl Options {
         let within = self.namespace.as_ref().map(|namespace| &namespace.value);
         if let (Some(namespace), true) = (within, keys.is_empty()) {
             let name = formatted(namespace, root);
-            targets = quote_spanned!(namespace.span()=> #targets.namespace(#cache, #private::namespace(&#name)));
+            targets = quote_spanned!(namespace.span()=> #targets.namespace(#cache, #private::namespace(#name)));
         }
         for key in keys {
             let name = key_name(key, root);
             let namespace = namespace(within, root);
             targets = quote_spanned!(key.span()=> #targets.key(#cache, #namespace, #name));
         }
-        let uses_cache = self.key.is_some() || self.keys.is_some() || self.namespace.is_some();
+        if let Some(tags) = &self.tags {
+            let list = tag_list(&tags.value, root);
+            targets = quote!(#targets.tags(#cache, #list));
+        }
+        if self.soft.as_ref().is_some_and(|soft| soft.value) {
+            targets = quote!(#targets.soft());
+        }
+        let uses_cache = self.key.is_some() || self.keys.is_some() || self.tags.is_some() || self.namespace.is_some();
         let bind = match &self.cache {
             Some(given) if !uses_cache => {
                 let message = "`cache` is of no use here: the functions know their own caches";

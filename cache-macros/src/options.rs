@@ -5,7 +5,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::spanned::Spanned;
-use syn::{Error, Expr, ExprLit, Lit, LitStr, Path, Token};
+use syn::{Error, Expr, ExprLit, ExprReference, Lit, LitStr, Path, Token};
 
 use crate::duration;
 
@@ -106,6 +106,36 @@ pub(crate) fn time(expr: &Expr, root: &Path, name: &Ident) -> Result<TokenStream
     }
 }
 
+/// The value of `tags`: a list, or an expression that gives one.
+pub(crate) fn tags(input: ParseStream<'_>, name: &Ident, errors: &mut Errors) -> syn::Result<Expr> {
+    let tags: Expr = value(input, name, "tags = [\"user:{id}\"]")?;
+    match &tags {
+        Expr::Lit(_) => errors.on(
+            &tags,
+            format!("`tags` takes a list: `tags = [{}]`", tags.to_token_stream()),
+        ),
+        Expr::Array(list) if list.elems.is_empty() => errors.on(&tags, "a list without tags: remove `tags`"),
+        _ => {}
+    }
+    Ok(tags)
+}
+
+/// An expression that gives tags, in a list of which a text is a format string.
+pub(crate) fn tag_list(tags: &Expr, root: &Path) -> TokenStream {
+    let private = quote!(#root::__private);
+    match tags {
+        Expr::Array(list) => {
+            let tags = list.elems.iter().map(|tag| {
+                let formatted = formatted(tag, root);
+                quote_spanned!(tag.span()=> #private::tag(#formatted))
+            });
+            quote!([#(#tags),*])
+        }
+        Expr::Group(group) => tag_list(&group.expr, root),
+        other => quote_spanned!(other.span()=> #private::tags(#other)),
+    }
+}
+
 /// The text that an expression is, if it is one.
 pub(crate) fn text(expr: &Expr) -> Option<&LitStr> {
     match expr {
@@ -117,12 +147,18 @@ pub(crate) fn text(expr: &Expr) -> Option<&LitStr> {
     }
 }
 
-/// An expression, in which a text is a format string.
+/// A reference to what an expression gives, in which a text is a format string.
 pub(crate) fn formatted(expr: &Expr, root: &Path) -> TokenStream {
     match text(expr) {
         Some(text) if text.value().contains(['{', '}']) => {
-            quote_spanned!(text.span()=> #root::__private::format!(#text))
+            quote_spanned!(text.span()=> &#root::__private::format!(#text))
         }
-        _ => expr.to_token_stream(),
+        _ => ExprReference {
+            attrs: Vec::new(),
+            and_token: Token![&](expr.span()),
+            mutability: None,
+            expr: Box::new(expr.clone()),
+        }
+        .to_token_stream(),
     }
 }

@@ -54,4 +54,12 @@ impl CachedEntry {
     pub async fn invalidate(&self) -> Result<(), Error> {
         self.cache.invalidate(self.key()?).await
     }
+
+    /// Invalidates the entry softly, as [`Cache::invalidate_soft`] does.
+    ///
+    /// # Errors
+    /// As [`Cache::invalidate_soft`], and as [`key`](Self::key).
+    pub async fn invalidate_soft(&self) -> Result<(), Error> {
+        self.cache.invalidate_soft(self.key()?).await
+    }
 }

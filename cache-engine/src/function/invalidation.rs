@@ -18,26 +18,32 @@ use crate::Cache;
 #[must_use]
 pub struct Invalidations {
     targets: Arc<Vec<Target>>,
+    soft: bool,
     armed: bool,
 }
 
 #[derive(Debug)]
 enum Target {
     Entry(Cache<()>, Result<Key, Error>),
+    Tags(Cache<()>, Vec<String>),
     Namespace(Cache<()>, Box<str>),
 }
 
 impl Target {
     fn cache(&self) -> &Cache<()> {
         match self {
-            Self::Entry(cache, _) | Self::Namespace(cache, _) => cache,
+            Self::Entry(cache, _) | Self::Tags(cache, _) | Self::Namespace(cache, _) => cache,
         }
     }
 
-    async fn invalidate(&self) -> Result<(), Error> {
+    async fn invalidate(&self, soft: bool) -> Result<(), Error> {
         match self {
+            Self::Entry(cache, Ok(key)) if soft => cache.invalidate_soft(key).await,
             Self::Entry(cache, Ok(key)) => cache.invalidate(key).await,
             Self::Entry(_, Err(error)) => Err(error.clone()),
+            Self::Tags(cache, tags) if soft => cache.invalidate_tags_soft(tags).await,
+            Self::Tags(cache, tags) => cache.invalidate_tags(tags).await,
+            Self::Namespace(cache, name) if soft => cache.clear_soft(name).await,
             Self::Namespace(cache, name) => cache.clear(name).await.map(drop),
         }
     }
@@ -68,6 +74,16 @@ impl Invalidations {
         self.with(Target::Namespace(cache.with_coder(()), name.into()))
     }
 
+    pub fn tags<C>(self, cache: &Cache<C>, tags: impl IntoIterator<Item = String>) -> Self {
+        self.with(Target::Tags(cache.with_coder(()), tags.into_iter().collect()))
+    }
+
+    /// Softly, all of it.
+    pub fn soft(mut self) -> Self {
+        self.soft = true;
+        self
+    }
+
     /// To be carried out from now on, if it is dropped.
     pub fn armed(mut self) -> Self {
         self.armed = true;
@@ -81,7 +97,7 @@ impl Invalidations {
             self.armed = false;
             return output;
         }
-        let result = carry_out(&self.targets).await;
+        let result = carry_out(&self.targets, self.soft).await;
         self.armed = false;
         match result {
             Ok(()) => output,
@@ -98,9 +114,9 @@ impl Drop for Invalidations {
         let Some(tasks) = self.targets.first().map(|target| target.cache().core.tasks.clone()) else {
             return;
         };
-        let targets = Arc::clone(&self.targets);
+        let (targets, soft) = (Arc::clone(&self.targets), self.soft);
         let task = async move {
-            if let Err(error) = carry_out(&targets).await {
+            if let Err(error) = carry_out(&targets, soft).await {
                 report(&error);
             }
         };
@@ -117,10 +133,10 @@ impl Drop for Invalidations {
 }
 
 /// Each is tried, whatever becomes of the others; the first failure is reported.
-async fn carry_out(targets: &[Target]) -> Result<(), Error> {
+async fn carry_out(targets: &[Target], soft: bool) -> Result<(), Error> {
     let mut result = Ok(());
     for target in targets {
-        result = result.and(target.invalidate().await);
+        result = result.and(target.invalidate(soft).await);
     }
     result
 }

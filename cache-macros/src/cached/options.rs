@@ -6,9 +6,9 @@ use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{Error, Expr, LitBool, Path, Token, parenthesized};
 
-use crate::options::{Errors, Given, comma, give, name, skip_to_comma, value};
+use crate::options::{Errors, Given, comma, give, name, skip_to_comma, tags, value};
 
-const KNOWN: &str = "`cache`, `ttl`, `stale`, `stale_if_error`, `negative`, `namespace`, `key`, `skip`, `coder`, \
+const KNOWN: &str = "`cache`, `ttl`, `stale`, `stale_if_error`, `negative`, `namespace`, `key`, `skip`, `tags`, `coder`, \
                      `when`, `unless`, `store_if`, `detached`, `entry` and `crate`";
 
 /// The options of `#[cached]`, as they were given.
@@ -22,6 +22,7 @@ pub(super) struct Options {
     pub(super) namespace: Option<Given<Expr>>,
     pub(super) key: Option<Given<Expr>>,
     pub(super) skip: Option<Given<Vec<Ident>>>,
+    pub(super) tags: Option<Given<Expr>>,
     pub(super) coder: Option<Given<Expr>>,
     pub(super) when: Option<Given<Expr>>,
     pub(super) unless: Option<Given<Expr>>,
@@ -74,6 +75,11 @@ impl Options {
             "when" => (&mut self.when, "when = page < 10"),
             "unless" => (&mut self.unless, "unless = preview"),
             "store_if" => (&mut self.store_if, "store_if = |user| user.is_complete()"),
+            "tags" => {
+                let tags = tags(input, &name, errors)?;
+                give(&mut self.tags, name, tags, errors);
+                return Ok(());
+            }
             "skip" => {
                 let names = names(input, &name)?;
                 give(&mut self.skip, name, names, errors);
