@@ -103,7 +103,7 @@ impl PurgeRouter {
     }
 }
 
-fn configuration(message: &str) -> Error {
+fn configuration(message: &'static str) -> Error {
     Error::new(ErrorKind::Configuration, message).with_operation("purge")
 }
 
