@@ -8,7 +8,7 @@ use cache_http::{Forward, RequestDirectives, Reuse};
 use http::HeaderMap;
 
 use crate::options::Options;
-use crate::stored::{Stored, StoredResponse, Variants};
+use crate::stored::{Stored, StoredResponse, Variants, stale_copy};
 
 /// Where a response is looked for.
 #[derive(Debug)]
@@ -107,16 +107,23 @@ impl Options {
                     }
                 },
                 Lookup::Stale { found, refresh } => {
-                    let takes = |directives| match &*found.value {
-                        Stored::Response(response) => self.satisfies(response, directives),
+                    let copy = match &*found.value {
+                        Stored::Response(_) => Some(Arc::clone(&found.value)),
+                        // Softly invalidated, with all that it leads to. Whoever refreshes it begins it anew.
+                        Stored::Variants(variants) if place.variant.is_none() => {
+                            self.led_to(variants, &place.primary, request).await
+                        }
+                        Stored::Variants(_) => None,
+                    };
+                    let copy = copy.map(|copy| stale_copy(&self.policy, &found, &copy, self.now()));
+                    let takes = |stored: &Arc<Stored>| match &**stored {
+                        Stored::Response(response) => {
+                            directives.is_none_or(|directives| self.satisfies(response, directives))
+                        }
                         Stored::Variants(_) => false,
                     };
-                    if directives.is_none_or(takes) {
-                        return Found::Stale {
-                            stored: found.value,
-                            refresh,
-                            place,
-                        };
+                    if let Some(stored) = copy.filter(takes) {
+                        return Found::Stale { stored, refresh, place };
                     }
                     drop(refresh);
                     anew = true;
@@ -168,6 +175,13 @@ impl Options {
             Stored::Variants(_) => false,
         };
         Ok(is_usable.then_some(found.value))
+    }
+
+    /// The response that a marker leads to, as it stands in the store.
+    pub(crate) async fn led_to(&self, variants: &Variants, primary: &Key, request: &HeaderMap) -> Option<Arc<Stored>> {
+        let key = self.variant(variants, primary, request);
+        let found = self.cache.peek::<Stored>(&key).await.ok().flatten()?;
+        matches!(&*found.value, Stored::Response(_)).then_some(found.value)
     }
 
     /// Whether a response is fresh enough for a request with these directives.

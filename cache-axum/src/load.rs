@@ -26,7 +26,7 @@ use crate::judge::{Asked, Plan, Refusal, content_length, judge};
 use crate::keep::{OUTAGE, keep};
 use crate::options::Options;
 use crate::report::Report;
-use crate::stored::{Stored, StoredResponse};
+use crate::stored::{Stored, StoredResponse, stale_copy};
 use crate::validate::{Attempt, attempt, freshened};
 
 /// What the caller gets.
@@ -117,10 +117,26 @@ impl<E> Load<E> {
         let Some(found) = self.fill.stale_if_error().await else {
             return Err(self);
         };
-        let Stored::Response(stale) = &*found.value else {
-            return Err(self);
+        let led_to = match &*found.value {
+            Stored::Response(_) => None,
+            Stored::Variants(variants) => {
+                let Asked { headers, .. } = &self.asked;
+                match self.options.led_to(variants, &self.place.primary, headers).await {
+                    Some(copy) => Some(copy),
+                    None => return Err(self),
+                }
+            }
         };
         let now = self.options.now();
+        let copy = stale_copy(
+            &self.options.policy,
+            &found,
+            led_to.as_ref().unwrap_or(&found.value),
+            now,
+        );
+        let Stored::Response(stale) = &*copy else {
+            return Err(self);
+        };
         let Asked { directives, .. } = &self.asked;
         let (usable, status) = match failure {
             Failure::Status(status) => (stale.lifetime.usable_on_error(directives, now), Some(status.as_u16())),
@@ -138,7 +154,12 @@ impl<E> Load<E> {
             let response = answer(&self.options, method, headers, stale, now, true, &report);
             self.give_response(response);
         }
-        self.fill.share_stale(found).await;
+        if led_to.is_some() {
+            // What those who wait would be led to is another response for each.
+            self.fill.fail_apart();
+        } else {
+            self.fill.share_stale(found).await;
+        }
         Ok(())
     }
 

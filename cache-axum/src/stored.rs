@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_engine::Cache;
 use cache_engine::cache_core::{ETag, Key, Timestamp, Windows};
+use cache_engine::{Cache, Found};
 use cache_http::{Lifetime, Normalization, Policy, Validators, prepare_for_store, variant_key};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, ETAG};
 use http::response::Parts;
@@ -251,7 +252,25 @@ impl Variants {
     }
 }
 
+/// A stale copy as it is to be answered: stale by its own account too. One that was softly invalidated does not know it.
+pub(crate) fn stale_copy(policy: &Policy, found: &Found<Stored>, stored: &Arc<Stored>, now: Timestamp) -> Arc<Stored> {
+    match &**stored {
+        Stored::Response(response) if response.lifetime.is_fresh(now) => {
+            let longest = |windows: &Windows| windows.stale_while_revalidate.max(windows.stale_if_error);
+            let fresh = found.windows.fresh.unwrap_or(Duration::MAX);
+            let left = longest(&found.windows).saturating_sub(found.age(now).saturating_sub(fresh));
+            // What is left of its windows tells when they began, however that is written down.
+            let stale_for = longest(&windows(policy, response)).saturating_sub(left);
+            let mut response = response.clone();
+            response.lifetime.fresh = response.lifetime.age(now).saturating_sub(stale_for);
+            Arc::new(Stored::Response(response))
+        }
+        _ => Arc::clone(stored),
+    }
+}
+
 /// How long a marker is kept: longer than what it leads to, since a response is out of reach once its marker is gone.
+/// It is of use when it is stale, which it is only if it was softly invalidated, for as long as what it leads to.
 pub(crate) fn marker_windows(response: &Windows) -> Windows {
     const LEAST: Duration = Duration::from_secs(24 * 60 * 60);
     let kept = response.fresh.map(|fresh| {
@@ -259,4 +278,6 @@ pub(crate) fn marker_windows(response: &Windows) -> Windows {
         fresh.saturating_add(stale).saturating_mul(2).max(LEAST)
     });
     Windows::new(kept)
+        .with_stale_while_revalidate(response.stale_while_revalidate)
+        .with_stale_if_error(response.stale_if_error)
 }
