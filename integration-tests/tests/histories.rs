@@ -90,3 +90,10 @@ async fn without_a_second_look_some_is() {
         is_found_out(store, Kind::Key, Way::NaiveFlight).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_timestamps_for_tags_some_is() {
+    for store in Store::ALL {
+        is_found_out(store, Kind::Skew, Way::TimestampTags).await;
+    }
+}

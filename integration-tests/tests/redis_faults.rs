@@ -13,6 +13,7 @@ use cache_core::{Backend, ErrorKind, SetOptions, SetOutcome, Value};
 use cache_redis::RedisBackend;
 use fred::interfaces::ClientLike;
 use integration_tests::{Redis, RedisCluster, RedisSentinel, wire};
+use redis_support::listener::Listener;
 use redis_support::{HOUR, calls, namespace, put, until_ok, value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
@@ -286,6 +287,16 @@ async fn a_user_needs_no_more_than_the_readme_says() {
     put(&redis, &key, "v").await;
     assert_eq!(redis.clear(&shop.scope()).await.unwrap(), 1);
 
+    let beat = Duration::from_millis(100);
+    let refused = redis.invalidations(&shop.scope(), beat).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Auth, "{refused}");
+    wire::redis(address, "ACL SETUSER cache +client|tracking")
+        .await
+        .unwrap();
+    let mut listener = Listener::start(&redis, &shop.scope()).await;
+    put(&redis, &key, "v").await;
+    listener.must_tell(&key).await;
+
     let elsewhere = cache_core::Prefix::new("other").namespace("n").key("k");
     for error in [
         redis.get(&elsewhere).await.unwrap_err(),
@@ -521,10 +532,10 @@ async fn a_command_whose_answer_was_lost_is_not_sent_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_cluster_and_behind_sentinels_a_user_needs_little_more() {
     let user = "ACL SETUSER cache on >secret ~shop:* resetchannels -@all +ping +auth +select +set +get +getrange +exists \
-                +pttl +unlink +scan +eval +evalsha +info +client|id";
+                +pttl +unlink +scan +eval +evalsha +info +client|id +client|tracking";
     let (cluster, sentinel) = (RedisCluster::start().await, RedisSentinel::start().await);
     for node in cluster.nodes() {
-        wire::redis(node, &format!("{user} +cluster|slots +cluster|info"))
+        wire::redis(node, &format!("{user} +cluster|slots +cluster|info +cluster|nodes"))
             .await
             .unwrap();
     }
@@ -544,6 +555,8 @@ async fn in_a_cluster_and_behind_sentinels_a_user_needs_little_more() {
             .await
             .unwrap();
         assert!(next.version().is_some());
+        let mut listener = Listener::start(&redis, &shop.scope()).await;
         assert_eq!(redis.clear(&shop.scope()).await.unwrap(), 1);
+        listener.must_tell(&key).await;
     }
 }

@@ -6,9 +6,9 @@ mod redis_support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::{Backend, Key, SetOptions};
+use cache_core::{Backend, Key, Notice, SetOptions};
 use cache_redis::RedisBackend;
-use integration_tests::{Redis, wire};
+use integration_tests::{Redis, RedisCluster, wire};
 use redis_support::listener::{Listener, set};
 use redis_support::{HOUR, namespace, put, send};
 use tokio::time::Instant;
@@ -155,5 +155,73 @@ async fn a_flush_is_told_of() {
         listener.catch_up().await;
         assert_eq!((listener.everything, listener.lost), (1, 0), "{command}");
         listener.everything = 0;
+    }
+}
+
+/// Not a test: prints how long it takes until a change is told of.
+/// `cargo test --release -p integration-tests --test redis_invalidations -- --ignored --nocapture`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn how_soon_a_change_is_told_of() {
+    let cluster = RedisCluster::start().await;
+    let single = Redis::start().await;
+    for (what, url) in [("one server", single.url()), ("a Cluster", cluster.url())] {
+        let (redis, writer) = (
+            RedisBackend::connect(url).await.unwrap(),
+            RedisBackend::connect(url).await.unwrap(),
+        );
+        let namespace = namespace();
+        let mut stream = redis
+            .invalidations(&namespace.scope(), Duration::from_millis(500))
+            .await
+            .unwrap();
+        let mut from_begin = Vec::new();
+        for number in 0..5_000 {
+            let key = namespace.key(format!("{number}"));
+            let begun = Instant::now();
+            let told = async {
+                loop {
+                    if matches!(stream.next().await, Some(Notice::Changed(told)) if told == key) {
+                        return Instant::now();
+                    }
+                }
+            };
+            let (_, told) = tokio::join!(put(&writer, &key, "v"), told);
+            from_begin.push(told - begun);
+        }
+        from_begin.sort();
+        println!(
+            "{what}: told of within p50 {:?}, p99 {:?}, at most {:?} of the begin of the write",
+            from_begin[2_500], from_begin[4_950], from_begin[4_999]
+        );
+
+        // Under load: 16 writers as fast as they can.
+        let begun = Instant::now();
+        let mut writers = tokio::task::JoinSet::new();
+        for number in 0..16 {
+            let (writer, namespace) = (writer.clone(), namespace.clone());
+            writers.spawn(async move {
+                for round in 0..2_000 {
+                    put(&writer, &namespace.key(format!("load {number} {round}")), "v").await;
+                }
+            });
+        }
+        let (mut told, mut moments, mut gap, mut last) = (0, 0, Duration::ZERO, Instant::now());
+        while told < 32_000 {
+            match stream.next().await.unwrap() {
+                Notice::Changed(_) => told += 1,
+                Notice::UpToDate(_) => {
+                    moments += 1;
+                    gap = gap.max(last.elapsed());
+                    last = Instant::now();
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        println!(
+            "{what}: {:.0} changes a second were told of; up to date {moments} times, {gap:?} apart at most",
+            32_000.0 / begun.elapsed().as_secs_f64()
+        );
+        writers.join_all().await;
     }
 }

@@ -9,6 +9,7 @@ use cache_core::{Backend, ErrorKind};
 use cache_redis::RedisBackend;
 use fred::interfaces::ClientLike;
 use integration_tests::{Redis, RedisCluster};
+use redis_support::listener::Listener;
 use redis_support::{forward, namespace, put, value};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_rustls::TlsAcceptor;
@@ -17,10 +18,13 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, crypto};
 
 async fn works(redis: &RedisBackend) {
-    let key = namespace().key("k");
+    let namespace = namespace();
+    let key = namespace.key("k");
+    let mut listener = Listener::start(redis, &namespace.scope()).await;
     put(redis, &key, "v").await;
     assert_eq!(value(redis, &key).await.unwrap(), "v");
     assert!(redis.delete(&key).await.unwrap());
+    listener.must_tell(&key).await;
 }
 
 #[tokio::test]

@@ -84,6 +84,8 @@ pub struct Settings {
     pub negative_ttl: Duration,
     /// How long a lease lasts.
     pub lease_time: Duration,
+    /// The policy's [`cluster_wait`](cache_engine::Policy::cluster_wait).
+    pub cluster_wait: bool,
     /// By how many milliseconds its clock, and its backend's, is ahead of the others.
     pub clock_ahead: i64,
     /// The tags of its keys.
@@ -128,6 +130,7 @@ impl Settings {
             stale_if_error: Duration::ZERO,
             negative_ttl: Duration::ZERO,
             lease_time: Duration::from_secs(5),
+            cluster_wait: true,
             clock_ahead: 0,
             tags: BTreeMap::new(),
             tag_namespaces: false,

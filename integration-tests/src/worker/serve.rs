@@ -134,7 +134,8 @@ impl Node {
             .with_stale_while_revalidate(settings.stale_while_revalidate)
             .with_stale_if_error(settings.stale_if_error)
             .with_negative_ttl(remembered)
-            .with_error_ttl(remembered);
+            .with_error_ttl(remembered)
+            .with_cluster_wait(settings.cluster_wait);
         let mut builder = Cache::builder_shared(backend);
         if let Some(near) = settings.near {
             builder = builder.near(MemoryBackend::default()).near_bound(near.bound);

@@ -1,10 +1,10 @@
 //! Tags by time, as they are usually built, and wrong where clocks differ.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cache_core::Error;
-use cache_engine::Loaded;
+use cache_engine::{Cache, Loaded};
 
 use super::protocol::{Action, Answer, Outcome};
 use super::serve::{Node, NotLoaded, done, panic, seen};
@@ -37,7 +37,7 @@ pub(super) async fn perform(node: &Arc<Node>, call: u64, action: Action) -> Outc
         Action::Invalidate { key, .. } => done(node.cache.invalidate(key).await),
         Action::InvalidateTag { tag, .. } => {
             let now = node.cache.now().as_millis();
-            done(node.cache.with_namespace("tags").set(tag, now).await)
+            done(stamps(node).set(tag, now).await)
         }
         Action::Clear { .. } => done(node.cache.clear(&node.settings.namespace).await),
         Action::ClearAll { .. } => done(node.cache.clear_all().await),
@@ -54,13 +54,15 @@ async fn get(node: &Node, key: &str) -> Result<Option<u64>, Error> {
 
 async fn get_or_load(node: &Arc<Node>, call: u64, key: &str) -> Outcome {
     for _ in 0..ATTEMPTS {
-        let own = Arc::new(AtomicBool::new(false));
+        let own = Arc::new(AtomicU64::new(0));
         let (cache, loads, is_own) = (node.cache.clone(), Arc::clone(&node.loads), Arc::clone(&own));
         let load = move |_| async move {
-            is_own.store(true, Ordering::SeqCst);
             let began = cache.now().as_millis();
             match loads.ask(call).await {
-                Answer::Value(value) => Ok(Loaded::new((value, began))),
+                Answer::Value(value) => {
+                    is_own.store(value, Ordering::SeqCst);
+                    Ok(Loaded::new((value, began)))
+                }
                 Answer::Unstored(value) => Ok(Loaded::new((value, began)).do_not_store()),
                 Answer::Absent => Ok(Loaded::absent()),
                 Answer::Error => Err(NotLoaded),
@@ -72,7 +74,7 @@ async fn get_or_load(node: &Arc<Node>, call: u64, key: &str) -> Outcome {
         };
         let (value, loaded): Stamped = *stamped;
         // What one's own load has brought is new enough for oneself.
-        let current = own.load(Ordering::SeqCst) || is_current(node, key, loaded).await.unwrap_or(false);
+        let current = own.load(Ordering::SeqCst) == value || is_current(node, key, loaded).await.unwrap_or(false);
         if current {
             return Outcome::Read(vec![Some(seen(value, false))]);
         }
@@ -81,13 +83,15 @@ async fn get_or_load(node: &Arc<Node>, call: u64, key: &str) -> Outcome {
     Outcome::NoValue
 }
 
+/// When tags were invalidated, which is kept longer than any value.
+fn stamps(node: &Node) -> Cache {
+    node.cache.with_namespace("tags").with_ttl(None)
+}
+
 /// Whether none of the key's tags was invalidated since.
 async fn is_current(node: &Node, key: &str, loaded: u64) -> Result<bool, Error> {
     let tags = node.settings.tags.get(key).into_iter().flatten();
-    let invalidated = node
-        .cache
-        .with_namespace("tags")
-        .get_many::<u64, _>(tags.map(|tag| tag.name.clone()))
-        .await?;
+    let names = tags.map(|tag| tag.name.clone());
+    let invalidated = stamps(node).get_many::<u64, _>(names).await?;
     Ok(invalidated.into_iter().flatten().all(|at| *at < loaded))
 }
