@@ -232,6 +232,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
+        C: Coder<T>,
     {
         let Take {
             mut fill,
@@ -241,7 +242,21 @@ impl<C: Send + Sync + 'static> Cache<C> {
         if outage || fill.inherit(&self.declared).await {
             return Some(fill);
         }
-        fill.put_up_fence(basis?, &self.declared).await.then_some(fill)
+        if let Some(basis) = basis
+            && fill.put_up_fence(basis, &self.declared).await
+        {
+            return Some(fill);
+        }
+        if self.policy.cluster_wait {
+            return None;
+        }
+        match self.core.see::<T, C>(fill.key(), &self.coder).await {
+            Seen::Leased(_, lease) => {
+                fill.load_beside(lease, &self.declared).await;
+                Some(fill)
+            }
+            _ => None,
+        }
     }
 
     /// Loads, and lands the flight.

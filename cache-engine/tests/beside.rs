@@ -79,3 +79,20 @@ async fn an_invalidation_fences_all_of_them() {
     other.await.unwrap();
     assert!(leading.get::<String>("key").await.unwrap().is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn so_it_is_with_many_keys_at_once() {
+    let remote = Remote::new();
+    let [leading, beside] = caches(&remote);
+    let (loads, gate) = (Count::new(), Gate::closed());
+    let leader = spawn(&leading, Some(&gate), &loads, "leader's");
+    gate.reached().await;
+    let load = |keys: Vec<&'static str>| async move {
+        Ok::<_, Infallible>(keys.into_iter().map(|key| (key, "other's".to_owned())).collect())
+    };
+    let found = beside.get_or_load_many(["key"], load).await.unwrap();
+    assert_eq!(*found["key"], "other's");
+    gate.open();
+    leader.await.unwrap();
+    assert_eq!(*leading.get::<String>("key").await.unwrap().unwrap(), "other's");
+}
