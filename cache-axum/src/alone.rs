@@ -15,7 +15,7 @@ use tower_service::Service;
 use crate::answer::answer;
 use crate::control::Control;
 use crate::extract::LayerHandle;
-use crate::invalidate::{INVALIDATION_FAILED, Write};
+use crate::invalidate::{Also, INVALIDATION_FAILED, Write};
 use crate::judge::{Asked, judge};
 use crate::load::reported;
 use crate::options::{Bypass, Options};
@@ -68,7 +68,7 @@ where
     let (head, body) = response.into_parts();
     let mut report = Report::bypass(bypass);
     if let Some(write) = write
-        && write.succeeded(&options, &head, &[], &[]).await.is_err()
+        && write.completed(&options, &head, Also::default()).await.is_err()
     {
         report = report.detail(Some(INVALIDATION_FAILED));
     }

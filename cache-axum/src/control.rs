@@ -25,6 +25,7 @@ pub struct StoreFor {
     pub(crate) stale_while_revalidate: Option<Duration>,
     pub(crate) stale_if_error: Option<Duration>,
     pub(crate) namespace: Option<Box<str>>,
+    pub(crate) tags: Vec<String>,
 }
 
 impl StoreFor {
@@ -61,6 +62,14 @@ impl StoreFor {
     /// give it to the [layer](crate::CacheLayer::namespace).
     pub fn namespace(mut self, namespace: impl Into<Box<str>>) -> Self {
         self.namespace = Some(namespace.into());
+        self
+    }
+
+    /// Adds tags to the response, where the layer takes [late tags](crate::CacheLayer::late_tags): for tags that are
+    /// known only from what was read, such as those of the items of a list. If a tag of the cache, whichever, was
+    /// invalidated while the response was made, it is not stored.
+    pub fn tags<N: Into<String>>(mut self, tags: impl IntoIterator<Item = N>) -> Self {
+        self.tags.extend(tags.into_iter().map(Into::into));
         self
     }
 }

@@ -1,11 +1,12 @@
 //! The cache in the hands of a handler.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use cache_engine::cache_core::{Error, ErrorKind};
-use cache_engine::{Cache, IntoKey};
+use cache_engine::{Cache, IntoKey, Tagger};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 
@@ -38,6 +39,7 @@ pub struct CacheHandle {
     options: Arc<Options>,
     headers: HeaderMap,
     target: Uri,
+    tagger: Tagger,
 }
 
 impl CacheHandle {
@@ -91,6 +93,14 @@ impl CacheHandle {
         self.options.invalidate_uri(&self.headers, &self.target, false).await
     }
 
+    /// Invalidates the URL of the request at hand softly. See [`invalidate_soft`](Self::invalidate_soft).
+    ///
+    /// # Errors
+    /// As [`invalidate`](Self::invalidate).
+    pub async fn invalidate_target_soft(&self) -> Result<(), Error> {
+        self.options.invalidate_uri(&self.headers, &self.target, true).await
+    }
+
     /// Invalidates a key of the cache, such as one of a function's. Names are of the layer's namespace.
     ///
     /// # Errors
@@ -99,12 +109,60 @@ impl CacheHandle {
         self.options.cache.invalidate(key).await
     }
 
+    /// Invalidates a key of the cache softly. See [`Cache::invalidate_soft`].
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    pub async fn invalidate_key_soft(&self, key: impl IntoKey) -> Result<(), Error> {
+        self.options.cache.invalidate_soft(key).await
+    }
+
     /// Clears a namespace, and tells how many records there were, where the store can tell. See [`Cache::clear`].
     ///
     /// # Errors
     /// Something failed, and some responses may still be found.
     pub async fn clear(&self, namespace: &str) -> Result<Option<u64>, Error> {
         self.options.cache.clear(namespace).await
+    }
+
+    /// Clears a namespace softly. See [`Cache::clear_soft`], which says where that can be done.
+    ///
+    /// # Errors
+    /// As [`Cache::clear_soft`].
+    pub async fn clear_soft(&self, namespace: &str) -> Result<(), Error> {
+        self.options.cache.clear_soft(namespace).await
+    }
+
+    /// Captures `tags`, and then does `read`, which reads the data that they cover: the response that this request leads
+    /// to carries the tags. Nothing but `read` where the response is not to be stored.
+    ///
+    /// ```
+    /// use axum::extract::Path;
+    /// use cache_axum::CacheHandle;
+    /// # struct Article { author: u64, text: String }
+    /// # async fn read_article(id: u64) -> Article { Article { author: 7, text: String::new() } }
+    /// # async fn read_author(id: u64) -> String { String::new() }
+    ///
+    /// async fn article(Path(id): Path<u64>, cache: CacheHandle) -> String {
+    ///     let article = cache.tagged([format!("article:{id}")], || read_article(id)).await;
+    ///     let author = cache.tagged([format!("author:{}", article.author)], || read_author(article.author)).await;
+    ///     format!("{} (by {author})", article.text)
+    /// }
+    /// ```
+    pub async fn tagged<N, R, Fut>(&self, tags: impl IntoIterator<Item = N>, read: R) -> Fut::Output
+    where
+        N: AsRef<str>,
+        R: FnOnce() -> Fut,
+        Fut: Future,
+    {
+        self.tagger.tagged(tags, read).await
+    }
+
+    /// Adds tags to the response, in functions and tasks that are called by the handler.
+    /// [`tagged`](cache_engine::tagged) finds it by itself in the handler's own task.
+    #[must_use]
+    pub fn tagger(&self) -> &Tagger {
+        &self.tagger
     }
 
     /// The cache itself, in the layer's namespace.
@@ -131,6 +189,7 @@ impl<S: Sync> FromRequestParts<S> for CacheHandle {
             options: Arc::clone(options),
             headers: parts.headers.clone(),
             target: crate::key::target(parts).clone(),
+            tagger: parts.extensions.get().cloned().unwrap_or_default(),
         })
     }
 }

@@ -3,16 +3,22 @@
 use std::sync::Arc;
 
 use cache_engine::cache_core::{Error, Key};
-use cache_engine::{Fill, Lookup, Refresh};
+use cache_engine::{Cache, Fill, Lookup, Refresh};
 use cache_http::{Forward, RequestDirectives, Reuse};
 use http::HeaderMap;
+use http::request::Parts;
 
+use crate::coder::ResponseCoder;
 use crate::options::Options;
 use crate::stored::{Stored, StoredResponse, Variants, stale_copy};
 
-/// Where a response is looked for.
+/// Where a response is looked for, and what its load depends on.
 #[derive(Debug)]
 pub(crate) struct Place {
+    /// The handle with the tags of the request.
+    pub(crate) cache: Cache<ResponseCoder>,
+    /// Whose groups the answer may name, if they count.
+    pub(crate) groups_of: Option<Box<str>>,
     /// The key of the request.
     pub(crate) primary: Key,
     /// What stood there, if it led on, and the key that it led to.
@@ -20,6 +26,15 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    pub(crate) fn new(options: &Options, request: &Parts, primary: Key) -> Self {
+        Self {
+            cache: options.tags.handle(&options.cache, request),
+            groups_of: options.tags.groups_of(request),
+            primary,
+            variant: None,
+        }
+    }
+
     fn key(&self) -> &Key {
         self.variant.as_ref().map_or(&self.primary, |(_, key)| key)
     }
@@ -68,13 +83,12 @@ impl Found {
 impl Options {
     pub(crate) async fn find(
         &self,
-        primary: Key,
+        mut place: Place,
         request: &HeaderMap,
         directives: Option<&RequestDirectives>,
     ) -> Found {
-        let mut place = Place { primary, variant: None };
         let mut anew = false;
-        let mut lookup = self.cache.lookup::<Stored>(&place.primary).await;
+        let mut lookup = place.cache.lookup::<Stored>(&place.primary).await;
         loop {
             lookup = match lookup {
                 Lookup::Hit { found, coalesced } => match &*found.value {
@@ -94,12 +108,12 @@ impl Options {
                             };
                         }
                         anew = true;
-                        self.cache.lookup_anew(place.key()).await
+                        place.cache.lookup_anew(place.key()).await
                     }
                     Stored::Variants(variants) if place.variant.is_none() => {
                         let key = self.variant(variants, &place.primary, request);
                         place.variant = Some((Arc::clone(&found.value), key));
-                        self.cache.lookup(place.key()).await
+                        place.cache.lookup(place.key()).await
                     }
                     // A marker never leads to another one.
                     Stored::Variants(_) => {
@@ -127,7 +141,7 @@ impl Options {
                     }
                     drop(refresh);
                     anew = true;
-                    self.cache.lookup_anew(place.key()).await
+                    place.cache.lookup_anew(place.key()).await
                 }
                 Lookup::Miss(fill) => {
                     return Found::Lead {

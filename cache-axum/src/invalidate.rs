@@ -7,25 +7,28 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use cache_engine::cache_core::Error;
-use cache_http::{CacheStatus, invalidated_uris, is_safe};
+use cache_http::{CacheStatus, invalidated_groups, invalidated_uris, is_safe};
+use http::header::HOST;
 use http::request::Parts;
+use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, Response, Uri, response};
 use tower::ServiceExt;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::extract::LayerHandle;
-use crate::key::target;
+use crate::key::{origin, target};
 use crate::layer::CacheLayer;
 use crate::options::Options;
+use crate::tags::tag_of_group;
 
-type Urls = Arc<dyn Fn(&Parts) -> Vec<String> + Send + Sync>;
+type Names = Arc<dyn Fn(&Parts) -> Vec<String> + Send + Sync>;
 
 /// Invalidates what a [`CacheLayer`] has stored when a request that changes something has succeeded: one with an
 /// unsafe method (RFC 9110, section 9.2.1) whose answer is 2xx or 3xx.
 ///
-/// The target URL goes, and those of `Location` and `Content-Location` (RFC 9111, section 4.4); what else goes is set
-/// here. A [`CacheLayer`] that the request comes through does the first by itself, so this layer is for what else a
+/// The target URL goes, and those of `Location` and `Content-Location` on the same host (RFC 9111, section 4.4); what
+/// else goes is set here. A [`CacheLayer`] that the request comes through does the first by itself, so this layer is for what else a
 /// write makes outdated, and for write routes that are outside of the `CacheLayer`.
 ///
 /// The answer waits for the invalidation, so whoever has it does not find what was there before. If something could
@@ -53,7 +56,8 @@ pub struct InvalidateLayer {
 #[derive(Clone)]
 struct Targets {
     options: Arc<Options>,
-    urls: Vec<Urls>,
+    urls: Vec<Names>,
+    tags: Vec<Names>,
     namespaces: Vec<String>,
 }
 
@@ -64,6 +68,7 @@ impl InvalidateLayer {
             targets: Arc::new(Targets {
                 options: Arc::clone(&layer.options),
                 urls: Vec::new(),
+                tags: Vec::new(),
                 namespaces: Vec::new(),
             }),
         }
@@ -83,6 +88,34 @@ impl InvalidateLayer {
     /// The URLs too that `urls` names for a request.
     pub fn urls(self, urls: impl Fn(&Parts) -> Vec<String> + Send + Sync + 'static) -> Self {
         self.with(|targets| targets.urls.push(Arc::new(urls)))
+    }
+
+    /// All responses too, and all other entries of the cache, that carry one of these tags.
+    pub fn tags<N: Into<String>>(self, tags: impl IntoIterator<Item = N>) -> Self {
+        let tags: Vec<String> = tags.into_iter().map(Into::into).collect();
+        self.tags_by(move |_| tags.clone())
+    }
+
+    /// The same for the tags that `tags` names for a request.
+    ///
+    /// ```
+    /// # use cache_axum::cache_engine::Cache;
+    /// # use cache_axum::{CacheLayer, InvalidateLayer};
+    /// # use cache_memory::MemoryBackend;
+    /// # let cache = CacheLayer::new(Cache::builder(MemoryBackend::default()).build());
+    /// let writes = InvalidateLayer::new(&cache)
+    ///     .tags_by(|request| vec![format!("item:{}", request.uri.path().trim_start_matches("/items/"))]);
+    /// ```
+    pub fn tags_by(self, tags: impl Fn(&Parts) -> Vec<String> + Send + Sync + 'static) -> Self {
+        self.with(|targets| targets.tags.push(Arc::new(tags)))
+    }
+
+    /// Whether this layer invalidates softly: what it invalidates is kept for the case that a new answer takes time or
+    /// cannot be had; see [`CacheLayer::invalidate_softly`], whose setting counts unless this is called. A namespace can
+    /// only be cleared softly where it is cleared by a tag; see
+    /// [`CacheBuilder::tag_namespaces`](cache_engine::CacheBuilder::tag_namespaces).
+    pub fn soft(self, soft: bool) -> Self {
+        self.with(|targets| Arc::make_mut(&mut targets.options).invalidate_softly = soft)
     }
 
     /// Everything in this namespace too.
@@ -149,15 +182,11 @@ where
         Box::pin(async move {
             let (parts, body) = request.into_parts();
             let write = Write::of(&parts);
-            let urls = write.as_ref().map_or_else(Vec::new, |_| targets.urls_of(&parts));
+            let also = write.as_ref().map(|_| targets.also(&parts)).unwrap_or_default();
             let response = inner.oneshot(Request::from_parts(parts, body)).await?;
             let Some(write) = write else { return Ok(response) };
             let (mut head, body) = response.into_parts();
-            if write
-                .succeeded(&targets.options, &head, &urls, &targets.namespaces)
-                .await
-                .is_err()
-            {
+            if write.completed(&targets.options, &head, also).await.is_err() {
                 CacheStatus::generated()
                     .detail(INVALIDATION_FAILED)
                     .append_to(&targets.options.name, &mut head.headers);
@@ -168,9 +197,21 @@ where
 }
 
 impl Targets {
-    fn urls_of(&self, request: &Parts) -> Vec<String> {
-        self.urls.iter().flat_map(|urls| urls(request)).collect()
+    fn also(&self, request: &Parts) -> Also {
+        Also {
+            urls: self.urls.iter().flat_map(|urls| urls(request)).collect(),
+            tags: self.tags.iter().flat_map(|tags| tags(request)).collect(),
+            namespaces: self.namespaces.clone(),
+        }
     }
+}
+
+/// What a write invalidates beside what it is about.
+#[derive(Debug, Default)]
+pub(crate) struct Also {
+    urls: Vec<String>,
+    tags: Vec<String>,
+    namespaces: Vec<String>,
 }
 
 pub(crate) const INVALIDATION_FAILED: &str = "invalidation-failed";
@@ -180,6 +221,7 @@ pub(crate) struct Write {
     method: Method,
     target: Uri,
     headers: HeaderMap,
+    groups_of: Option<Box<str>>,
 }
 
 impl Write {
@@ -189,35 +231,82 @@ impl Write {
             method: request.method.clone(),
             target: target(request).clone(),
             headers: request.headers.clone(),
+            groups_of: origin(request),
         })
     }
 
-    /// Invalidates what the exchange is about, and what is named, if its answer is a success (RFC 9111, section 4.4).
-    /// All is tried, whatever becomes of one; the first error is returned.
-    pub(crate) async fn succeeded(
-        &self,
-        options: &Options,
-        head: &response::Parts,
-        urls: &[String],
-        namespaces: &[String],
-    ) -> Result<(), Error> {
-        let uris = invalidated_uris(&self.method, &self.target, head.status, &head.headers);
-        if uris.is_empty() {
-            return Ok(());
-        }
+    /// Invalidates the groups that the answer names (RFC 9875, section 3), and if it is a success what the exchange is
+    /// about (RFC 9111, section 4.4) and what else is named. All is tried, whatever becomes of one; the first error is
+    /// returned.
+    pub(crate) async fn completed(&self, options: &Options, head: &response::Parts, also: Also) -> Result<(), Error> {
+        let soft = options.invalidate_softly;
+        let mut tags = self.groups(options, &head.headers);
+        let uris = self.changed(head);
         let mut result = Ok(());
-        for uri in uris {
-            result = result.and(options.invalidate_uri(&self.headers, &uri, false).await);
+        if !uris.is_empty() {
+            tags.extend(also.tags);
+            for uri in uris {
+                result = result.and(options.invalidate_uri(&self.headers, &uri, soft).await);
+            }
+            for url in also.urls {
+                result = result.and(options.invalidate_url(&self.headers, &url, soft).await);
+            }
+            for namespace in also.namespaces {
+                result = result.and(if soft {
+                    options.cache.clear_soft(&namespace).await
+                } else {
+                    options.cache.clear(&namespace).await.map(drop)
+                });
+            }
         }
-        for url in urls {
-            result = result.and(options.invalidate_url(&self.headers, url, false).await);
-        }
-        for namespace in namespaces {
-            result = result.and(options.cache.clear(namespace).await.map(drop));
-        }
+        result = result.and(if soft {
+            options.cache.invalidate_tags_soft(tags).await
+        } else {
+            options.cache.invalidate_tags(tags).await
+        });
         if let Err(error) = &result {
             tracing::error!(target: "cache", %error, "a write could not invalidate everything that it has changed");
         }
         result
+    }
+
+    /// The tags of the groups that are no longer valid.
+    fn groups(&self, options: &Options, response: &HeaderMap) -> Vec<String> {
+        let Some(origin) = self.groups_of.as_ref().filter(|_| options.tags.knows_groups()) else {
+            return Vec::new();
+        };
+        let groups = invalidated_groups(&self.method, response);
+        groups.iter().map(|group| tag_of_group(origin, group)).collect()
+    }
+
+    /// The URIs whose responses the exchange makes invalid. None if it failed.
+    fn changed(&self, head: &response::Parts) -> Vec<Uri> {
+        let mut uris = invalidated_uris(&self.method, &self.target, head.status, &head.headers);
+        // A server sees neither the scheme nor, in the URI, the host; an answer may name both.
+        for scheme in [Scheme::HTTP, Scheme::HTTPS] {
+            let Some(effective) = self.effective(scheme) else { break };
+            for uri in invalidated_uris(&self.method, &effective, head.status, &head.headers) {
+                // As the requests for it will have it.
+                let mut parts = uri.into_parts();
+                (parts.scheme, parts.authority) = (None, None);
+                if let Ok(uri) = Uri::from_parts(parts)
+                    && !uris.contains(&uri)
+                {
+                    uris.push(uri);
+                }
+            }
+        }
+        uris
+    }
+
+    /// The target with scheme and host, unless it has them already.
+    fn effective(&self, scheme: Scheme) -> Option<Uri> {
+        let mut parts = self.target.clone().into_parts();
+        if parts.authority.is_some() {
+            return None;
+        }
+        parts.authority = Some(self.headers.get(HOST)?.to_str().ok()?.parse().ok()?);
+        parts.scheme = Some(scheme);
+        Uri::from_parts(parts).ok()
     }
 }

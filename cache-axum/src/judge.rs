@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     /// The request fields that select it.
     pub(crate) fields: Vec<HeaderName>,
     pub(crate) namespace: Option<Box<str>>,
+    /// The tags that the handler named with the response.
+    pub(crate) tags: Vec<String>,
     /// The fields that are for the caller alone (RFC 9111, sections 5.2.2.4 and 5.2.2.7).
     pub(crate) withheld: HeaderMap,
 }
@@ -118,6 +120,9 @@ pub(crate) fn judge(
     if head.headers.contains_key(TRAILER) {
         return Err(Refusal::lasting("trailers"));
     }
+    if !store_for.tags.is_empty() && !options.tags.takes_late() {
+        return Err(Refusal::lasting("late-tags"));
+    }
     let length = content_length(&head.headers).unwrap_or(0).max(size.lower());
     if length > options.max_body as u64 {
         return Err(Reason::TooLarge.into());
@@ -132,6 +137,7 @@ pub(crate) fn judge(
         lifetime,
         fields,
         namespace: store_for.namespace,
+        tags: store_for.tags,
         withheld: withheld(policy, &head.headers),
     })
 }

@@ -11,6 +11,7 @@ use crate::find::Place;
 use crate::judge::{Asked, Plan};
 use crate::options::Options;
 use crate::stored::{Stored, Variants, marker_windows, windows};
+use crate::tags::tags_of_groups;
 
 pub(crate) const OUTAGE: &str = "outage";
 
@@ -19,15 +20,22 @@ pub(crate) async fn keep(
     options: &Options,
     asked: &Asked,
     place: &Place,
-    fill: Fill<Stored>,
+    mut fill: Fill<Stored>,
     stored: &Arc<Stored>,
     plan: Plan,
 ) -> Result<(), &'static str> {
-    let kept = match &**stored {
-        Stored::Response(response) => windows(&options.policy, response),
-        Stored::Variants(_) => return Err("store-failed"),
+    let Stored::Response(response) = &**stored else {
+        return Err("store-failed");
     };
+    let kept = windows(&options.policy, response);
     let coder = options.cache.coder();
+    let mut tags = plan.tags;
+    if let Some(origin) = &place.groups_of {
+        tags.extend(tags_of_groups(origin, response.headers()));
+    }
+    if !tags.is_empty() {
+        fill.add_late_tags(tags).await;
+    }
     match place.variants() {
         None if plan.fields.is_empty() && plan.namespace.is_none() => {
             said(fill.store(Arc::clone(stored), coder, kept).await)
@@ -113,8 +121,8 @@ async fn list(options: &Options, place: &Place, known: &Variants, listing: &List
     }
 }
 
-/// Stores the first variant of a URL, and then what leads to it. Nothing leads to the variant before, so the fence of
-/// the marker is all that it needs.
+/// Stores the first variant of a URL, and then what leads to it. Nothing leads to the variant before, so the fence and
+/// the tags of the marker are all that it needs.
 async fn keep_variant(
     options: &Options,
     asked: &Asked,

@@ -68,6 +68,13 @@ pub(crate) fn target(request: &Parts) -> &Uri {
         .map_or(&request.uri, |original| &original.0)
 }
 
+/// The origin of a request as keys have it, without the scheme. `None` if its authority is not clear.
+pub(crate) fn origin(request: &Parts) -> Option<Box<str>> {
+    let mut name = String::new();
+    push_authority(&mut name, authority(request, target(request)).ok()?);
+    Some(name.into())
+}
+
 fn authority<'a>(request: &'a Parts, uri: &'a Uri) -> Result<&'a [u8], Error> {
     if let Some(authority) = uri.authority() {
         return Ok(authority.as_str().as_bytes());

@@ -18,6 +18,7 @@ use crate::marks::Marks;
 use crate::options::Options;
 use crate::service::CacheService;
 use crate::stored::OwnEtag;
+use crate::tags::RouteTags;
 
 /// Caches the responses of what it is wrapped around: a `Router`, a route, a `MethodRouter`, or any tower service.
 ///
@@ -74,6 +75,8 @@ impl CacheLayer {
             max_body: 2 * 1024 * 1024,
             max_body_time: Duration::from_secs(10),
             invalidate_on_write: true,
+            invalidate_softly: false,
+            tags: RouteTags::default(),
         };
         Self {
             options: Arc::new(options),
@@ -104,6 +107,7 @@ impl CacheLayer {
         Self::new(cache)
             .client_caching(ClientCaching::Silent)
             .policy(Policy::shared())
+            .cache_groups(true)
             .with(|options| {
                 options.key = Arc::new(UrlKey::new().query(Query::exact()));
                 options.own_etag = OwnEtag::Absent;
@@ -128,7 +132,7 @@ impl CacheLayer {
         self.with_policy(|old| *old = policy)
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
         change(Arc::make_mut(&mut self.options));
         self
     }

@@ -160,6 +160,7 @@ mod purge;
 mod report;
 mod service;
 mod stored;
+mod tags;
 mod validate;
 mod within;
 

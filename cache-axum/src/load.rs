@@ -57,7 +57,18 @@ pub(crate) struct Load<E> {
 }
 
 impl<E> Load<E> {
-    pub(crate) async fn run<S, B>(mut self, inner: S, request: Request<Body>)
+    pub(crate) async fn run<S, B>(self, inner: S, mut request: Request<Body>)
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = E> + Clone,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let tagger = self.fill.tagger().clone();
+        request.extensions_mut().insert(tagger.clone());
+        tagger.scope(self.load(inner, request)).await;
+    }
+
+    async fn load<S, B>(mut self, inner: S, request: Request<Body>)
     where
         S: Service<Request<Body>, Response = Response<B>, Error = E> + Clone,
         B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -197,6 +208,7 @@ impl<E> Load<E> {
 
     /// The handler says that the stale copy is right; `head` is the copy's, brought up to date.
     async fn take_freshened(mut self, stale: &StoredResponse, mut head: response::Parts) {
+        self.fill.keep_tags_of_stale();
         let control = head.extensions.remove::<Control>();
         let now = self.options.now();
         let size = SizeHint::with_exact(stale.body.len() as u64);

@@ -19,6 +19,7 @@ use crate::coder::ResponseCoder;
 use crate::key::push_word;
 use crate::marks::Marks;
 use crate::stored::OwnEtag;
+use crate::tags::RouteTags;
 
 pub(crate) type Identity = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
 
@@ -49,6 +50,8 @@ pub(crate) struct Options {
     pub(crate) max_body: usize,
     pub(crate) max_body_time: Duration,
     pub(crate) invalidate_on_write: bool,
+    pub(crate) invalidate_softly: bool,
+    pub(crate) tags: RouteTags,
     pub(crate) marks: Arc<Marks>,
 }
 

@@ -242,7 +242,8 @@ where
         }
     }
 
-    match options.find(key, &parts.headers, directives.as_ref()).await {
+    let place = Place::new(&options, &parts, key);
+    match options.find(place, &parts.headers, directives.as_ref()).await {
         Found::Hit { stored, collapsed } => Ok(answer_with(&options, &parts, &stored, collapsed)),
         Found::Stale { stored, refresh, place } => {
             let response = answer_with(&options, &parts, &stored, None);
@@ -332,7 +333,7 @@ fn start_refresh<S, B>(
     let request = request_to_store(options, &place, request);
     let owned = Arc::clone(options);
     options.cache.spawn(async move {
-        if let Some(fill) = owned.cache.begin_refresh(refresh).await {
+        if let Some(fill) = place.cache.begin_refresh(refresh).await {
             let load = Load {
                 options: owned,
                 asked,
