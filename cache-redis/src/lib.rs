@@ -55,11 +55,37 @@
 //! | lifetimes | `PX`, to the millisecond of the server's clock; no clock of a client decides whether a record is there |
 //! | `Record::remaining` | from the deadline in the record, by the [clocks](RedisBackendBuilder::clock) of who wrote and who reads; off by as much as these differ |
 //! | `get`, `set`, `delete`, `delete_if` | one round trip each; a `get` is a plain `GET`, in a Cluster a script |
+//! | `version` | one round trip that reads 26 bytes; two where nothing is or others wrote it; in a Cluster a script |
 //! | `get_many`, `set_many`, `delete_many` | one round trip to each server for up to 512 keys |
 //! | compare-and-set | atomic on the server, by a script that is sent by its hash and in full only when the server does not know it |
 //! | `clear` | by `SCAN` and `UNLINK`, 1,000 keys a step, on every master; exact boundary, literal names, counted |
 //! | what others wrote | read as it is, with a version that follows from its bytes, so that it can be replaced; outside of a Cluster a read of it is two round trips; to the engine it is a miss |
 //! | a dropped future | its answer is read and thrown away; no other call sees it |
+//!
+//! # Notices of changes
+//!
+//! [`Backend::invalidations`](cache_core::Backend::invalidations) is Redis's [client tracking] in broadcasting mode:
+//! the server says that a key was changed when it changes it, whoever does it and however: a write, a delete, a script,
+//! the end of its life, an eviction, a flush. Nothing is written or published for it.
+//!
+//! | | |
+//! |---|---|
+//! | connections | each stream has one of its own to the server, or to each master of a Cluster |
+//! | on the server | for each write below the scope's text, the key is sent to each stream once; keys that change together go in one message. Each `beat` costs two small questions for each connection |
+//! | moments | an [`UpToDate`] is the moment at which a question was sent that every master has answered since |
+//! | own changes | are told of like those of others |
+//! | a slow listener | 10,000 notices wait for it; if there are more, it hears [`Everything`] in their place |
+//! | other databases | the server does not tell them apart, so a key of the same text in another one is told of, too |
+//!
+//! A stream is [`Lost`] when a connection breaks, when a server has not answered for
+//! [`command_timeout`](RedisBackendBuilder::command_timeout), when it has become a replica, when the Sentinels name
+//! another master, and in a Cluster when a master was replaced, came in or is about to be replaced, which shows in the
+//! number of the vote (`cluster_current_epoch`); slots that move may do so, too. All its connections are then made anew.
+//! It needs Redis 6 or later, or Valkey.
+//!
+//! What it cannot know: which of two servers is the master while both take writes, as in a failover in which the old
+//! one lives on behind Sentinels. It hears the one that the handle reads from. In a Cluster, a replica that takes over
+//! without a vote (`CLUSTER FAILOVER TAKEOVER`) is known of as soon as the other masters are told.
 //!
 //! # When things fail
 //!
@@ -98,9 +124,13 @@
 //! |---|---|---|
 //! | `rustls` | no | TLS by rustls with ring |
 //!
+//! [client tracking]: https://redis.io/docs/latest/develop/reference/client-side-caching/
 //! [fred]: https://docs.rs/fred
+//! [`Everything`]: cache_core::Notice::Everything
+//! [`Lost`]: cache_core::Notice::Lost
 //! [`Timeout`]: cache_core::ErrorKind::Timeout
 //! [`Unavailable`]: cache_core::ErrorKind::Unavailable
+//! [`UpToDate`]: cache_core::Notice::UpToDate
 
 mod backend;
 mod builder;

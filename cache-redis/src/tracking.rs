@@ -10,14 +10,14 @@
 
 mod cluster;
 mod outbox;
+mod session;
 mod wire;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use cache_core::{Error, ErrorKind, Invalidations, Key, Notice, Scope};
+use cache_core::{Error, ErrorKind, Invalidations, Notice, Scope};
 use fred::interfaces::{ClientLike, ClusterInterface};
 use fred::types::config::{Config, ServerConfig};
 use futures_util::future::join_all;
@@ -25,12 +25,17 @@ use tokio::sync::watch;
 
 use self::cluster::{Info, Nodes};
 use self::outbox::{Outbox, Sender, Stream};
-use self::wire::{Address, Heard, Wire, within};
+use self::session::{Session, master};
+use self::wire::{Address, Wire, within};
 use crate::error::error;
 use crate::lane::Lane;
 
 /// Between two attempts to come back, doubled from the first to the second.
 const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
+
+/// The same where a Cluster has changed. A replica that has asked for votes is the master by then, or will not be, and
+/// the others know.
+const SETTLED_AFTER: Duration = Duration::from_millis(200);
 
 /// How often the nodes of a Cluster are asked until they agree on who its masters are, and the pause between.
 const ROUNDS: usize = 10;
@@ -68,7 +73,8 @@ impl Tracking {
             let lost = self.listen(&mut session, outbox).await;
             drop(session);
             outbox.put(Notice::Lost(lost.with_operation("invalidations")));
-            let mut pause = RETRY_AFTER.0;
+            let clustered = self.lane.client().client_config().server.is_clustered();
+            let mut pause = if clustered { SETTLED_AFTER } else { RETRY_AFTER.0 };
             session = loop {
                 tokio::time::sleep(pause).await;
                 match self.open().await {
@@ -138,11 +144,7 @@ impl Tracking {
         let mut wire = self.connect(&alone, &config).await?;
         let role = within(self.command_timeout, "no answer", wire.ask(&["INFO", "replication"]));
         master(&role.await?)?;
-        Ok(Session {
-            links: vec![Link::new(wire, None)],
-            cluster: None,
-            turn: 0,
-        })
+        Ok(Session::alone(wire))
     }
 
     async fn open_cluster(&self, config: &Config, mut candidates: Vec<Address>) -> Result<Session, Error> {
@@ -156,8 +158,7 @@ impl Tracking {
                 tokio::time::sleep(ROUND_AFTER).await;
             }
             let connected = join_all(candidates.iter().map(|address| self.connect(address, config))).await;
-            let all = std::mem::take(&mut wires).into_values();
-            let mut all: Vec<Wire> = all.collect();
+            let mut all: Vec<Wire> = std::mem::take(&mut wires).into_values().collect();
             for connected in connected {
                 match connected {
                     Ok(wire) => all.push(wire),
@@ -186,8 +187,7 @@ impl Tracking {
             candidates.sort_by_key(ToString::to_string);
             candidates.dedup();
             let Some((first, first_info)) = seen.first() else {
-                candidates = wires.values().map(|wire| wire.address().clone()).collect();
-                candidates.extend(config.server.hosts().into_iter().map(Address::from));
+                candidates = config.server.hosts().into_iter().map(Address::from).collect();
                 continue;
             };
             if let Some(missing) = seen.iter().find_map(|(nodes, _)| nodes.missing.as_ref()) {
@@ -200,16 +200,9 @@ impl Tracking {
             let agreed = seen
                 .iter()
                 .all(|(nodes, info)| nodes.same_masters(first) && info.epoch == first_info.epoch && info.serves);
-            if agreed && candidates.is_empty() && wires.keys().eq(first.masters.keys()) {
-                let mut infos: BTreeMap<String, Info> =
-                    seen.into_iter().map(|(nodes, info)| (nodes.own, info)).collect();
-                let masters: Vec<String> = wires.keys().cloned().collect();
-                let links = wires.into_iter().map(|(id, wire)| Link::new(wire, infos.remove(&id)));
-                return Ok(Session {
-                    links: links.collect(),
-                    cluster: Some(masters),
-                    turn: 0,
-                });
+            if agreed && candidates.is_empty() && !wires.is_empty() && wires.keys().eq(first.masters.keys()) {
+                let infos = seen.into_iter().map(|(nodes, info)| (nodes.own, info)).collect();
+                return Ok(Session::with_cluster(wires, infos));
             }
         }
         Err(last)
@@ -231,8 +224,6 @@ impl Tracking {
         let limits = client.connection_config();
         let (to_connect, to_greet) = (limits.connection_timeout, limits.internal_command_timeout);
         let mut wire = Wire::connect(address, config, to_connect, to_greet).await?;
-        // Without NOLOOP: when another client's write of a key is followed by one of this connection's own before the
-        // server gets to tell, it would tell nobody of either.
         let track = ["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self.scope.as_str()];
         within(self.command_timeout, "no answer", wire.ask(&track)).await?;
         Ok(wire)
@@ -255,146 +246,6 @@ impl Tracking {
         }
         // While the client has none, the connection to the old one is as good as any.
         let now = self.current_master().ok()?;
-        let listened_to = session.links.first()?.wire.address();
-        (now != *listened_to).then(|| error(ErrorKind::Unavailable, format!("{now} is the master now")))
+        (Some(&now) != session.address()).then(|| error(ErrorKind::Unavailable, format!("{now} is the master now")))
     }
-}
-
-/// The connections of a stream while all is well.
-struct Session {
-    links: Vec<Link>,
-    /// The masters of a Cluster, by their names in order.
-    cluster: Option<Vec<String>>,
-    /// The connection that is looked at first, and the node that is asked about the others.
-    turn: usize,
-}
-
-struct Link {
-    wire: Wire,
-    asked: VecDeque<Question>,
-    /// What the node said of its Cluster.
-    info: Option<Info>,
-}
-
-/// What a server is asked. The answer says that it is still the one to listen to.
-#[derive(Debug, Clone, Copy)]
-enum Question {
-    Role,
-    Info,
-    Nodes,
-}
-
-impl Link {
-    fn new(wire: Wire, info: Option<Info>) -> Self {
-        Self {
-            wire,
-            asked: VecDeque::new(),
-            info,
-        }
-    }
-
-    async fn ask(&mut self, question: Question) -> Result<(), Error> {
-        let words = match question {
-            Question::Role => ["INFO", "replication"],
-            Question::Info => ["CLUSTER", "INFO"],
-            Question::Nodes => ["CLUSTER", "NODES"],
-        };
-        self.asked.push_back(question);
-        self.wire.send(&words).await
-    }
-}
-
-impl Session {
-    /// Asks every server for a sign of life.
-    async fn ask(&mut self) -> Result<(), Error> {
-        self.turn = self.turn.wrapping_add(1);
-        let turn = self.turn % self.links.len().max(1);
-        let clustered = self.cluster.is_some();
-        let asks = self.links.iter_mut().enumerate().map(|(index, link)| async move {
-            if !clustered {
-                return link.ask(Question::Role).await;
-            }
-            link.ask(Question::Info).await?;
-            if index == turn {
-                link.ask(Question::Nodes).await?;
-            }
-            Ok(())
-        });
-        join_all(asks).await.into_iter().collect()
-    }
-
-    /// Whether any server has not answered yet.
-    fn asks(&self) -> bool {
-        self.links.iter().any(|link| !link.asked.is_empty())
-    }
-
-    /// Hears one thing from any server. Dropping the future loses nothing.
-    async fn hear(&mut self, scope: &Scope, outbox: &Outbox) -> Result<(), Error> {
-        let count = self.links.len();
-        let links = &mut self.links;
-        let turn = self.turn;
-        let (index, heard) = std::future::poll_fn(|context| {
-            for step in 0..count {
-                let index = turn.wrapping_add(step) % count;
-                if let Poll::Ready(heard) = links[index].wire.poll_hear(context) {
-                    return Poll::Ready((index, heard));
-                }
-            }
-            Poll::Pending
-        })
-        .await;
-        match heard? {
-            Heard::Changed(keys) => {
-                for key in keys {
-                    // What is no key of the toolkit's is nobody's here.
-                    let key = std::str::from_utf8(&key).ok().and_then(Key::parse);
-                    if let Some(key) = key.filter(|key| scope.contains(key)) {
-                        outbox.put(Notice::Changed(key));
-                    }
-                }
-                Ok(())
-            }
-            Heard::Flushed => {
-                outbox.put(Notice::Everything);
-                Ok(())
-            }
-            Heard::Answer(answer) => self.check(index, &answer),
-        }
-    }
-
-    /// Whether a server is still the one to listen to.
-    fn check(&mut self, index: usize, answer: &str) -> Result<(), Error> {
-        let link = &mut self.links[index];
-        let changed = || error(ErrorKind::Unavailable, "the Cluster has changed");
-        match link.asked.pop_front() {
-            Some(Question::Role) => master(answer),
-            Some(Question::Info) => match link.info == Some(Info::parse(answer)) {
-                true => Ok(()),
-                false => Err(changed()),
-            },
-            Some(Question::Nodes) => {
-                let nodes = Nodes::parse(answer);
-                let same = self
-                    .cluster
-                    .as_ref()
-                    .is_some_and(|masters| nodes.masters.keys().eq(masters));
-                if same && nodes.missing.is_none() {
-                    Ok(())
-                } else {
-                    Err(changed())
-                }
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-/// Fails unless `INFO replication` says that the server is a master: a replica hears of changes late, and of those that
-/// a new master makes never.
-fn master(info: &str) -> Result<(), Error> {
-    if info.lines().any(|line| line.trim() == "role:master") {
-        return Ok(());
-    }
-    let message = "the server is a replica, which cannot say that all changes have been told of";
-    Err(error(ErrorKind::Unavailable, message))
 }

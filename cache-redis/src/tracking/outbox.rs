@@ -89,3 +89,44 @@ impl Drop for Stream {
         self.task.abort();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use cache_core::{Key, Prefix};
+
+    use super::*;
+
+    fn key(number: usize) -> Key {
+        Prefix::new("p").namespace("n").key(format!("{number}"))
+    }
+
+    #[tokio::test]
+    async fn of_moments_in_a_row_the_last_is_kept() {
+        let outbox = Outbox::default();
+        let moments = [Instant::now(), Instant::now(), Instant::now()];
+        outbox.put(Notice::UpToDate(moments[0]));
+        outbox.put(Notice::Changed(key(1)));
+        outbox.put(Notice::UpToDate(moments[1]));
+        outbox.put(Notice::UpToDate(moments[2]));
+        assert!(matches!(outbox.take().await, Some(Notice::UpToDate(moment)) if moment == moments[0]));
+        assert!(matches!(outbox.take().await, Some(Notice::Changed(changed)) if changed == key(1)));
+        assert!(matches!(outbox.take().await, Some(Notice::UpToDate(moment)) if moment == moments[2]));
+        assert!(outbox.waiting.lock().notices.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_too_much_to_keep_becomes_everything_and_what_follows_is_kept() {
+        let outbox = Outbox::default();
+        for number in 0..=MOST {
+            outbox.put(Notice::Changed(key(number)));
+        }
+        outbox.put(Notice::UpToDate(Instant::now()));
+        assert!(matches!(outbox.take().await, Some(Notice::Everything)));
+        assert!(matches!(outbox.take().await, Some(Notice::Changed(changed)) if changed == key(MOST)));
+        assert!(matches!(outbox.take().await, Some(Notice::UpToDate(_))));
+        outbox.end();
+        assert!(outbox.take().await.is_none());
+    }
+}

@@ -229,3 +229,72 @@ async fn socket(address: &Address, config: &Config) -> Result<Box<dyn Socket>, E
     let _ = (config, tls_name);
     Ok(Box::new(stream))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// A connection, and the server's end of it.
+    fn pair() -> (Wire, tokio::io::DuplexStream) {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let socket: Box<dyn Socket> = Box::new(near);
+        let wire = Wire {
+            frames: Framed::new(socket, Resp3::default()),
+            address: Address::Unix("/test".into()),
+        };
+        (wire, far)
+    }
+
+    async fn hear(wire: &mut Wire) -> Result<Heard, Error> {
+        std::future::poll_fn(|context| wire.poll_hear(context)).await
+    }
+
+    #[tokio::test]
+    async fn what_a_server_says_is_told_apart() {
+        let (mut wire, mut server) = pair();
+        server
+            .write_all(
+                b">2\r\n$10\r\ninvalidate\r\n*2\r\n$1\r\na\r\n$2\r\n\xff\x00\r\n\
+                  >2\r\n$10\r\ninvalidate\r\n_\r\n\
+                  >3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nb\r\n\
+                  =9\r\ntxt:a: b\n\r\n\
+                  -NOPERM no\r\n",
+            )
+            .await
+            .unwrap();
+        assert!(matches!(hear(&mut wire).await.unwrap(), Heard::Changed(keys) if keys == ["a".as_bytes(), b"\xff\0"]));
+        assert!(matches!(hear(&mut wire).await.unwrap(), Heard::Flushed));
+        assert!(matches!(hear(&mut wire).await.unwrap(), Heard::Answer(text) if text == "a: b\n"));
+        assert_eq!(
+            hear(&mut wire).await.err().map(|error| error.kind()),
+            Some(ErrorKind::Auth)
+        );
+        drop(server);
+        let closed = hear(&mut wire).await.err();
+        assert_eq!(closed.map(|error| error.kind()), Some(ErrorKind::Unavailable));
+    }
+
+    #[tokio::test]
+    async fn a_message_in_pieces_survives_waits_that_are_dropped() {
+        let (mut wire, mut server) = pair();
+        for byte in b">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\na\r" {
+            server.write_all(&[*byte]).await.unwrap();
+            let nothing = tokio::time::timeout(Duration::ZERO, hear(&mut wire)).await;
+            assert!(nothing.is_err());
+        }
+        server.write_all(b"\n").await.unwrap();
+        assert!(matches!(hear(&mut wire).await.unwrap(), Heard::Changed(keys) if keys == ["a".as_bytes()]));
+    }
+
+    #[tokio::test]
+    async fn a_command_is_sent_as_it_is() {
+        let (mut wire, mut server) = pair();
+        wire.send(&["CLIENT", "a b\r\nc"]).await.unwrap();
+        let expected = b"*2\r\n$6\r\nCLIENT\r\n$6\r\na b\r\nc\r\n";
+        let mut sent = vec![0; expected.len()];
+        server.read_exact(&mut sent).await.unwrap();
+        assert_eq!(sent, expected);
+    }
+}
