@@ -289,14 +289,15 @@ impl Node {
 
     async fn load_in_steps(&self, call: u64, mut fill: Fill<u64>, added: Vec<String>) -> Outcome {
         let answer = fill.renewing(self.loads.ask(call)).await;
+        // Whether it is stored or only shared with those who wait, they must not be given it if its tags have changed.
+        if !added.is_empty() && matches!(answer, Answer::Value(_) | Answer::Unstored(_)) {
+            fill.add_late_tags(added).await;
+        }
         match answer {
             Answer::Value(value) => {
                 let windows = Windows::new(Some(self.settings.ttl))
                     .with_stale_while_revalidate(self.settings.stale_while_revalidate)
                     .with_stale_if_error(self.settings.stale_if_error);
-                if !added.is_empty() {
-                    fill.add_late_tags(added).await;
-                }
                 let _ = fill.store(Arc::new(value), self.cache.coder(), windows).await;
                 Outcome::Read(vec![Some(seen(value, false))])
             }
