@@ -2,7 +2,7 @@
 
 mod copy;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(crate) struct Near {
     told: bool,
     notices: Arc<Notices>,
     /// What this process has written, until the notice of that arrives.
-    own: Mutex<HashMap<Key, Version>>,
+    own: Mutex<HashSet<Key>>,
 }
 
 impl Near {
@@ -55,7 +55,7 @@ impl Near {
         if !self.is_told() && self.max_age.is_none() {
             return None;
         }
-        self.copies.get(key).now_or_never()?.ok()?
+        self.copy(key)
     }
 
     /// Whether the store tells of changes at the moment.
@@ -81,8 +81,8 @@ impl Near {
 
     /// Keeps a copy of what this process wrote, as `version`, after `mark`.
     ///
-    /// The store tells of this process's writes as of all others, and may tell of two writes as one. So the notice of an
-    /// own write does not remove the copy, but makes sure that it is still the last one.
+    /// The store tells of this process's writes as of all others, and may tell of two writes as one. So at the notice of
+    /// an own write the copy is put aside, until it is known whether it is still the last one.
     pub(crate) fn keep_own(
         self: &Arc<Self>,
         key: &Key,
@@ -102,7 +102,7 @@ impl Near {
                         // Their notices will remove the copies, which costs a look into the store.
                         own.clear();
                     }
-                    own.insert(key.clone(), version);
+                    own.insert(key.clone());
                 }
                 self.put(key, copy, fresh);
                 return;
@@ -110,6 +110,11 @@ impl Near {
             self.remove(key);
         }
         // That was the notice of this write, or of another one.
+        self.keep_if_last(key, copy, fresh, version);
+    }
+
+    /// Keeps a copy of what was written as `version`, if the store says that nothing was written since.
+    fn keep_if_last(self: &Arc<Self>, key: &Key, copy: Value, fresh: Option<Duration>, version: Version) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
@@ -124,14 +129,18 @@ impl Near {
 
     /// The store tells that the record under `key` was changed.
     pub(crate) fn changed(self: &Arc<Self>, key: &Key) {
-        let mut own = self.turn();
-        self.notices.changed(key);
-        match (own.remove(key), tokio::runtime::Handle::try_current()) {
-            (Some(_), Ok(runtime)) => {
-                let (near, key) = (Arc::clone(self), key.clone());
-                runtime.spawn(async move { near.verify(&key).await });
-            }
-            _ => self.remove(key),
+        let own = {
+            let mut own = self.turn();
+            self.notices.changed(key);
+            let copied = own.remove(key).then(|| self.copy(key)).flatten();
+            self.remove(key);
+            copied
+        };
+        // The change may have been this process's own, and the last.
+        if let Some(record) = own
+            && let Some(version) = copy::version(&record)
+        {
+            self.keep_if_last(key, record.value, record.remaining, version);
         }
     }
 
@@ -148,7 +157,7 @@ impl Near {
     pub(crate) fn forget_all(&self, scope: &Scope) {
         let mut own = self.turn();
         self.notices.everything_changed();
-        own.retain(|key, _| !scope.contains(key));
+        own.retain(|key| !scope.contains(key));
         let _ = self.copies.clear(scope).now_or_never();
     }
 
@@ -165,23 +174,18 @@ impl Near {
         let _ = self.copies.set(key, copy, options).now_or_never();
     }
 
+    #[inline]
+    fn copy(&self, key: &Key) -> Option<Record> {
+        self.copies.get(key).now_or_never()?.ok()?
+    }
+
     fn remove(&self, key: &Key) {
         let _ = self.copies.delete(key).now_or_never();
     }
 
-    /// Removes a copy unless it is of the record's last version.
-    async fn verify(&self, key: &Key) {
-        let last = self.far.version(key).await.ok().flatten();
-        let _turn = self.turn();
-        let copied = self.copies.get(key).now_or_never().and_then(Result::ok).flatten();
-        if copied.as_ref().and_then(copy::version) != last {
-            self.remove(key);
-        }
-    }
-
     /// Whoever puts or removes a copy does so in turn, so that nothing comes between what is decided and what is done.
     /// What is guarded are the writes of this process whose notices are still to come.
-    fn turn(&self) -> MutexGuard<'_, HashMap<Key, Version>> {
+    fn turn(&self) -> MutexGuard<'_, HashSet<Key>> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

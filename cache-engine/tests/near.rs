@@ -130,6 +130,31 @@ async fn a_notice_of_an_own_change_and_anothers_at_once_is_not_taken_for_an_echo
     assert_eq!(value(&here).await, Some(2));
 }
 
+/// However long it takes to find out whether it was an own change alone, an old copy is not answered meanwhile.
+#[tokio::test(start_paused = true)]
+async fn nor_is_the_copy_used_until_it_is_known_to_be_the_last() {
+    let remote = Remote::telling();
+    let (here, _) = two(&remote).await;
+    let plain = over(&remote).build();
+    for changed_elsewhere in [false, true] {
+        remote.teller().hold();
+        here.set("key", 1_u32).await.unwrap();
+        if changed_elsewhere {
+            plain.set("key", 2_u32).await.unwrap();
+        }
+        let gate = Gate::closed();
+        remote.once(Fate::Hold(gate.clone()), |call| call.is("version"));
+        remote.teller().merge();
+        remote.teller().let_go();
+        gate.reached().await;
+        let expected = if changed_elsewhere { 2 } else { 1 };
+        assert_eq!(asked(&remote, value(&here)).await, (Some(expected), vec!["get"]));
+        gate.open();
+        settle().await;
+        assert_eq!(asked(&remote, value(&here)).await, (Some(expected), vec![]));
+    }
+}
+
 /// The copy is about to be kept when the change is told of.
 #[tokio::test(start_paused = true)]
 async fn a_change_between_the_reading_and_the_keeping_is_not_missed() {
