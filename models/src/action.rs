@@ -38,7 +38,19 @@ pub enum Action {
     /// An invalidation goes on.
     Invalidate(u8),
     /// A process is told of a change.
-    Tell(u8),
+    Tell {
+        /// The process.
+        process: u8,
+        /// And of the next one with it, as if they were one.
+        both: bool,
+    },
+    /// A process compares a copy with the store.
+    Check {
+        /// The process.
+        process: u8,
+        /// Which one.
+        index: u8,
+    },
     /// A write arrives whose sender is gone.
     Arrive,
     /// The lease under the key runs out.
@@ -67,12 +79,22 @@ impl Protocol {
             actions.push(Action::Arrive);
         }
         for (process, near) in (0..).zip(&state.near) {
-            if near.queue != 0 {
-                actions.push(Action::Tell(process));
+            for (index, check) in (0..).zip(&near.checks) {
+                if check.is_some() {
+                    actions.push(Action::Check { process, index });
+                }
+            }
+            if Self::can_be_told(state, process) {
+                actions.push(Action::Tell { process, both: false });
+                if let [first, second, ..] = near.queue[..]
+                    && first.of_tag == second.of_tag
+                {
+                    actions.push(Action::Tell { process, both: true });
+                }
             }
         }
         for (index, invalidation) in (0..).zip(&state.invalidations) {
-            if invalidation.is_some_and(|it| !matches!(it.step, Step::Idle | Step::Over)) {
+            if invalidation.is_some_and(|it| !matches!(it.step, Step::Idle | Step::Over | Step::Broken)) {
                 actions.push(Action::Invalidate(index));
             }
         }

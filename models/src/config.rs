@@ -51,10 +51,24 @@ pub enum Flaw {
     NoRecheck,
     /// Whether anybody waits is asked first, and the flight landed without a recheck in a step of its own.
     UnwaitedLandsLater,
-    /// The near copy is put in without a look at the generation.
+    /// The near copy is put in without a look at the mark.
     NearUnchecked,
     /// The near copy is put in first, and taken out again in a step of its own.
     NearTakenOutLater,
+    /// An invalidation removes what its own process has near first, and moves the mark in a step of its own.
+    NearForgottenFirst,
+    /// A process's own write does not move its mark.
+    OwnDoesNotMoveTheMark,
+    /// A process's own write does not move its mark, and the copy there is taken for what was written last.
+    OwnByLastWritten,
+    /// A copy of an own write is kept although something was told since the write began.
+    OwnKeptThoughMoved,
+    /// The notice of an own write is left aside.
+    OwnNoticeIgnored,
+    /// At the notice of an own write the copy stays where it is while it is compared with the store.
+    OwnComparedInItsPlace,
+    /// A copy that is what is in the store is put back, whatever was told meanwhile.
+    PutBackUnchecked,
     /// A load that fails falls back to the stale copy without another look at it.
     ErrorUnchecked,
     /// The stale copy of a failed load is shared if the tag that the load captured has not changed; its own is not read

@@ -2,7 +2,9 @@
 
 use crate::config::{Flaw, Tagging};
 use crate::protocol::Protocol;
-use crate::state::{At, Basis, Fence, Flight, Landing, Leader, Mode, Purpose, Reader, Seen, Stale, State, Task, Value};
+use crate::state::{
+    At, Basis, Copied, Fence, Flight, Landing, Leader, Mode, Purpose, Reader, Seen, Stale, State, Task, Value,
+};
 
 impl Flight {
     /// What was loaded.
@@ -37,7 +39,7 @@ impl Protocol {
             master: None,
             outcome: None,
             failed_after: 0,
-            slot_unchanged: true,
+            slot_unchanged: false,
             lost: false,
         });
     }
@@ -57,7 +59,6 @@ impl Protocol {
             flight.task = self.first_task(flight.fence, basis);
             flight.basis = basis;
             flight.stale = stale;
-            flight.slot_unchanged = true;
         }
     }
 
@@ -112,6 +113,8 @@ impl Protocol {
 
     pub(crate) fn flight(&self, state: &mut State, slot: usize) {
         let Some(mut flight) = state.flights[slot] else { return };
+        let process = flight.process;
+        let last = flight.task;
         flight.task = match flight.task {
             Task::Vacant => Task::Vacant,
             Task::Master(purpose) => {
@@ -121,7 +124,7 @@ impl Protocol {
                 flight.master = state.store.master;
                 self.after_capture(purpose)
             }
-            Task::Tag(purpose) => match state.store.tag {
+            Task::Tag(purpose) => match self.read_tag(state, process) {
                 Some(tag) => {
                     flight.tag = Some(tag);
                     self.after_capture(purpose)
@@ -162,7 +165,10 @@ impl Protocol {
                     record => self.prepare(&mut flight, self.classify(record, None)),
                 }
             }
-            Task::LookTag(record) => self.prepare(&mut flight, self.classify(Some(record), state.store.tag)),
+            Task::LookTag(record) => {
+                let tag = self.recall_tag(state, process);
+                self.prepare(&mut flight, self.classify(Some(record), tag))
+            }
             Task::Pause => match flight.basis {
                 None => Task::Look,
                 Some(_) => self.capture_for(Purpose::PutUp),
@@ -181,25 +187,22 @@ impl Protocol {
                 }
             }
             Task::Fill => self.fill(state, &mut flight),
-            Task::Filled => {
-                self.insert(state, &flight);
-                match flight.outcome {
-                    Some(landing) => {
-                        let waited_for = state.waiting(slot).next().is_some();
-                        if !self.config.tagged() || self.config.is(Flaw::NoRecheck) {
-                            Task::Land(landing)
-                        } else if waited_for {
-                            Task::Recheck(landing)
-                        } else if self.config.is(Flaw::UnwaitedLandsLater) {
-                            Task::Land(landing)
-                        } else {
-                            state.flights[slot] = Some(flight);
-                            self.land(state, slot, landing);
-                            return;
-                        }
-                    }
-                    None => Task::Land(Landing::LookAgain),
+            Task::Filled(version) => match flight.outcome {
+                Some(landing @ Landing::Value(value)) => {
+                    let tag = flight.tag;
+                    let copied = Copied { version, tag, value };
+                    // It moves its own mark, as that of everybody else.
+                    state.flights[slot] = Some(flight);
+                    self.keep_own(state, process, copied, flight.slot_unchanged);
+                    self.share(state, slot, landing)
                 }
+                _ => Task::Land(Landing::LookAgain),
+            },
+            Task::Share(landing) => self.share(state, slot, landing),
+            Task::LandUnlessWaitedFor(landing) => {
+                let waited_for = state.waiting(slot).next().is_some();
+                self.land(state, slot, if waited_for { Landing::LookAgain } else { landing });
+                return;
             }
             Task::ErrorRecord => {
                 if !Self::record_stands(state, &flight) {
@@ -218,12 +221,17 @@ impl Protocol {
                 }
             }
             Task::Withdraw(landing) => self.withdraw(state, &mut flight, landing),
-            Task::Recheck(landing) => self.recheck(state, &flight, landing),
+            Task::Recheck(landing) => {
+                self.read_tag(state, process);
+                self.recheck(state, &flight, landing)
+            }
             Task::Land(landing) => {
                 self.land(state, slot, landing);
                 return;
             }
         };
+        // The mark is taken before the fill.
+        flight.slot_unchanged |= flight.task == Task::Fill && last != Task::Fill;
         state.flights[slot] = Some(flight);
     }
 
@@ -248,7 +256,7 @@ impl Protocol {
 
     fn prepare(&self, flight: &mut Flight, seen: Seen) -> Task {
         let landing = match seen {
-            Seen::Fresh(value) => Landing::Value(value),
+            Seen::Fresh(copied) => Landing::Value(copied.value),
             Seen::Usable(stale, _) => Landing::Stale(stale.value),
             Seen::Missing(basis, stale) => {
                 flight.stale = stale;
@@ -314,14 +322,19 @@ impl Protocol {
                 Landing::LookAgain
             });
         }
-        state.write_record(write.record.tag, write.record.body);
-        Task::Filled
+        Task::Filled(state.write_record(write.record.tag, write.record.body))
     }
 
-    fn insert(&self, state: &mut State, flight: &Flight) {
-        let unchanged = flight.slot_unchanged || self.config.is(Flaw::NearUnchecked);
-        if self.config.near && unchanged {
-            state.near[usize::from(flight.process)].copy = flight.loaded();
+    /// With nobody waiting there is nobody to be protected, and the tag is not read again.
+    fn share(&self, state: &State, slot: usize, landing: Landing) -> Task {
+        if !self.config.tagged() || self.config.is(Flaw::NoRecheck) {
+            Task::Land(landing)
+        } else if state.waiting(slot).next().is_some() {
+            Task::Recheck(landing)
+        } else if self.config.is(Flaw::UnwaitedLandsLater) {
+            Task::Land(landing)
+        } else {
+            Task::LandUnlessWaitedFor(landing)
         }
     }
 
@@ -340,7 +353,7 @@ impl Protocol {
         flight.fence = None;
         match landing {
             Landing::Value(_) | Landing::Stale(_) if !stood => Task::Land(Landing::LookAgain),
-            Landing::Value(_) | Landing::Stale(_) if self.config.tagged() => Task::Recheck(landing),
+            Landing::Value(_) | Landing::Stale(_) if self.config.tagged() => Task::Share(landing),
             landing => Task::Land(landing),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::config::{Flaw, Tagging};
 use crate::protocol::Protocol;
-use crate::state::{Body, Fence, Kind, Pair, Reader, Record, State, Step, Value};
+use crate::state::{Body, Copied, Fence, Invalidation, Kind, Pair, Record, State, Step, Value, Version};
 
 impl Protocol {
     pub(crate) fn invalidate(&self, state: &mut State, index: usize) {
@@ -17,9 +17,12 @@ impl Protocol {
                 self.returns(state, index, invalidation.process);
                 Step::Over
             }
+            _ if matches!(invalidation.step, Step::Forgets | Step::Moves | Step::Keeps(_)) => {
+                self.sees_to_own_copies(state, &invalidation)
+            }
             Kind::Key => {
                 state.remove_record();
-                Step::Returns
+                self.done()
             }
             Kind::KeySoft => self.end_freshness(state, invalidation.step),
             Kind::Clear => match invalidation.step {
@@ -31,25 +34,13 @@ impl Protocol {
                 }
                 _ => {
                     state.remove_record();
-                    Step::Returns
+                    self.done()
                 }
             },
-            Kind::Set => Self::set(state, invalidation.step, self.config.tagged()),
+            Kind::Set => self.set(state, index, invalidation),
             Kind::Tag => self.rewrite_tag(state, invalidation.step),
             Kind::TagSoft => self.rewrite_soft(state, invalidation.step),
         };
-        if next == Step::Returns && self.config.near {
-            for process in 0..self.processes() {
-                if process != invalidation.process {
-                    let queue = &mut state.near[usize::from(process)].queue;
-                    let mut place = 1;
-                    while *queue >= place {
-                        place *= 4;
-                    }
-                    *queue += (index as u16 + 1) * place;
-                }
-            }
-        }
         if let Some(invalidation) = &mut state.invalidations[index] {
             invalidation.step = next;
         }
@@ -64,38 +55,39 @@ impl Protocol {
         {
             flight.in_map = false;
         }
-        if self.config.near {
-            self.drop_copy(state, process);
-            state.near[usize::from(process)].told |= 1 << index;
+        let of_tag = state.by_key() & 1 << index == 0;
+        let near = &mut state.near[usize::from(process)];
+        near.told |= 1 << index;
+        if of_tag {
+            // What it wrote itself it does not remember, but reads again.
+            near.memo = None;
         }
         state.returned |= 1 << index;
     }
 
-    pub(crate) fn tell_of_change(&self, state: &mut State, process: u8) {
-        let near = &mut state.near[usize::from(process)];
-        let index = near.queue % 4;
-        near.queue /= 4;
-        near.told |= 1 << (index - 1);
-        self.drop_copy(state, process);
+    /// The store's part is done.
+    fn done(&self) -> Step {
+        if self.config.near { Step::Forgets } else { Step::Returns }
     }
 
-    /// Raises the generation of the near slot, and empties it.
-    fn drop_copy(&self, state: &mut State, process: u8) {
-        for (reader, of) in state.readers.iter_mut().zip(self.config.readers) {
-            if let (Reader::Active { slot_unchanged, .. }, true) = (reader, *of == process) {
-                *slot_unchanged = false;
+    fn sees_to_own_copies(&self, state: &mut State, invalidation: &Invalidation) -> Step {
+        let process = invalidation.process;
+        match invalidation.step {
+            Step::Keeps(copied) => self.keep_own(state, process, copied, invalidation.slot_unchanged),
+            Step::Forgets if self.config.is(Flaw::NearForgottenFirst) => {
+                state.near[usize::from(process)].remove();
+                return Step::Moves;
             }
+            Step::Forgets => self.forget(state, process),
+            _ => self.move_mark(state, process),
         }
-        for flight in state.flights.iter_mut().flatten() {
-            flight.slot_unchanged &= flight.process != process;
-        }
-        state.near[usize::from(process)].copy = None;
+        Step::Returns
     }
 
     fn end_freshness(&self, state: &mut State, step: Step) -> Step {
         let Step::Marks(read) = step else {
             return match state.store.record {
-                None => Step::Returns,
+                None => self.done(),
                 record => Step::Marks(record),
             };
         };
@@ -111,27 +103,27 @@ impl Protocol {
                 state.write_record(tag, Body::Old(value));
             }
         }
-        Step::Returns
+        self.done()
     }
 
-    fn set(state: &mut State, step: Step, tagged: bool) -> Step {
-        match step {
-            Step::Writes(tag, seen) => {
-                state.write_record(tag, Body::Fresh(Value { seen }));
-                Step::Returns
+    fn set(&self, state: &mut State, index: usize, invalidation: Invalidation) -> Step {
+        let Step::Writes(tag, seen) = invalidation.step else {
+            if self.config.tagged() && state.store.tag.is_none() {
+                state.store.tag = Some(state.new_pair());
             }
-            _ => {
-                // The caller answers for the value itself: only what comes by the tag can put it out of use.
-                let seen = state.begun | state.by_key();
-                if !tagged {
-                    state.write_record(None, Body::Fresh(Value { seen }));
-                    return Step::Returns;
-                }
-                if state.store.tag.is_none() {
-                    state.store.tag = Some(state.new_pair());
-                }
-                Step::Writes(state.store.tag, seen)
+            if let Some(invalidation) = &mut state.invalidations[index] {
+                invalidation.slot_unchanged = true;
             }
+            return Step::Writes(self.read_tag(state, invalidation.process), state.begun);
+        };
+        // The caller answers for the value itself. What it replaces, and what its tag said before, it is not.
+        let seen = seen & !state.by_key() | state.done() & state.by_key() | 1 << index;
+        let value = Value { seen };
+        let version = state.write_record(tag, Body::Fresh(value));
+        if self.config.near {
+            Step::Keeps(Copied { version, tag, value })
+        } else {
+            Step::Returns
         }
     }
 
@@ -192,10 +184,11 @@ impl State {
     }
 
     /// Writes a record over whatever is there, by right.
-    pub(crate) fn write_record(&mut self, tag: Option<Pair>, body: Body) {
+    pub(crate) fn write_record(&mut self, tag: Option<Pair>, body: Body) -> Version {
         let version = self.new_version();
         self.remove_record();
         self.store.record = Some(Record { version, tag, body });
+        version
     }
 
     /// Notes that the lease, or the record, of this version is there no more: whoever relied on it has lost its fence.

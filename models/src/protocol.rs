@@ -9,8 +9,8 @@ use stateright::{Model, Property};
 use crate::action::Action;
 use crate::config::{Config, Start, Tagging};
 use crate::state::{
-    At, Basis, Body, Budget, Fence, Flight, Invalidation, Limbo, Mode, Near, Pair, Reader, Record, Seen, Stale, State,
-    Step, Store, Task, Value, Version,
+    At, Basis, Body, Budget, Copied, Fence, Flight, Invalidation, Limbo, Mode, Near, Pair, Reader, Record, Seen, Stale,
+    State, Step, Store, Task, Value, Version,
 };
 use crate::state::{Broken, INVALIDATIONS, PROCESSES, READERS};
 
@@ -64,7 +64,7 @@ impl Protocol {
             invalidations,
             begun: 0,
             returned: 0,
-            near: [Near::default(); PROCESSES],
+            near: Default::default(),
             limbo: None,
             budget: self.config.budget,
             broken: Broken::default(),
@@ -95,7 +95,11 @@ impl Protocol {
         };
         let stale = Stale { value, tag: own };
         if fresh {
-            Seen::Fresh(value)
+            Seen::Fresh(Copied {
+                version,
+                tag: own,
+                value,
+            })
         } else if self.config.while_revalidate {
             Seen::Usable(stale, version)
         } else {
@@ -180,7 +184,7 @@ impl Protocol {
                 .invalidations
                 .iter()
                 .flatten()
-                .any(|it| it.process == process && !matches!(it.step, Step::Idle | Step::Over))
+                .any(|it| it.process == process && !matches!(it.step, Step::Idle | Step::Over | Step::Broken))
     }
 
     /// Whether nothing is under way, and no lease stands.
@@ -190,7 +194,7 @@ impl Protocol {
             && state.store.beside.is_none()
             && state.limbo.is_none()
             && (0..self.processes()).all(|process| !self.is_busy(state, process))
-            && state.near.iter().all(|near| near.queue == 0)
+            && state.near.iter().all(Near::is_at_rest)
     }
 
     /// Whether all comes to rest from here if nothing new begins and nothing more goes wrong.
@@ -233,7 +237,10 @@ impl Model for Protocol {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let processes = self.config.readers.iter().max().map_or(1, |most| most + 1);
+        let processes = match self.config.readers.iter().max() {
+            Some(most) if !self.config.near => most + 1,
+            _ => self.processes(),
+        };
         let choices: Vec<Invalidation> = self
             .config
             .kinds
@@ -243,6 +250,7 @@ impl Model for Protocol {
                 kind,
                 process,
                 step: Step::Idle,
+                slot_unchanged: true,
             })
             .collect();
         let mut sets = vec![[None; INVALIDATIONS]];
@@ -276,7 +284,8 @@ impl Model for Protocol {
             Action::TakeLead { reader, slot } => self.take_lead(&mut state, reader, slot),
             Action::Leave { slot, sent } => self.leave(&mut state, usize::from(slot), sent),
             Action::Invalidate(index) => self.invalidate(&mut state, usize::from(index)),
-            Action::Tell(process) => self.tell_of_change(&mut state, process),
+            Action::Tell { process, both } => self.tell_of_change(&mut state, process, both),
+            Action::Check { process, index } => self.check(&mut state, process, usize::from(index)),
             Action::Arrive => self.arrive(&mut state),
             Action::Expire => {
                 if let Some(lease) = state.store.record.take() {
@@ -307,6 +316,7 @@ impl Model for Protocol {
             Action::Crash { process, sent } => self.crash(&mut state, process, sent),
         }
         self.count_holders(&mut state);
+        self.notify(last, &mut state);
         state.renumber();
         Some(state)
     }
@@ -319,6 +329,7 @@ impl Model for Protocol {
         vec![
             Property::always(NO_OLD_VALUE, |_, state: &State| !state.broken.old),
             Property::always(NO_RESURRECTION, |_, state: &State| !state.broken.resurrected),
+            Property::always(NEAR_IS_TOLD, |_, state: &State| !state.broken.near_astray),
             Property::always(ONE_HOLDER, |_, state: &State| !state.broken.two_holders),
             Property::always(COMES_TO_REST, |model: &Self, state: &State| model.comes_to_rest(state)),
             Property::sometimes(IT_ENDS, |model: &Self, state: &State| {
@@ -334,6 +345,8 @@ impl Model for Protocol {
 pub const NO_OLD_VALUE: &str = "no value from before an invalidation";
 /// The same for hard invalidations, stale copies included.
 pub const NO_RESURRECTION: &str = "nothing resurrects what a hard invalidation removed";
+/// A near copy is what is in the store, unless its process has yet to be told of something.
+pub const NEAR_IS_TOLD: &str = "a near copy is what is in the store, once all was told";
 /// At most one leader loads under a lease that neither time nor an invalidation has ended.
 pub const ONE_HOLDER: &str = "one holder of a lease";
 /// From every state, if nothing new begins, everybody is answered and no lease is left.
@@ -398,14 +411,21 @@ impl Protocol {
                 *flight = None;
             }
         }
-        for invalidation in state.invalidations.iter_mut().flatten() {
-            if invalidation.process == process && invalidation.step != Step::Idle {
-                invalidation.step = Step::Over;
+        let done = state.done();
+        for (index, invalidation) in state.invalidations.iter_mut().enumerate() {
+            if let Some(invalidation) = invalidation
+                && invalidation.process == process
+                && invalidation.step != Step::Idle
+            {
+                let is_done = done & 1 << index != 0;
+                invalidation.step = if is_done { Step::Over } else { Step::Broken };
             }
         }
         // What it is not told of any more it has no copy of.
         let near = &mut state.near[usize::from(process)];
-        near.copy = None;
-        near.queue = 0;
+        *near = Near {
+            told: near.told,
+            ..Near::default()
+        };
     }
 }

@@ -2,22 +2,27 @@
 
 use crate::config::Flaw;
 use crate::protocol::Protocol;
-use crate::state::{At, Leader, Reader, Seen, Set, State, Task, Value};
+use crate::state::{At, Basis, Fence, Leader, Reader, Seen, Set, State, Task, Value};
 
 impl Protocol {
     pub(crate) fn reader(&self, state: &mut State, reader: usize) {
         let process = self.config.readers[reader];
         match state.readers[reader] {
             Reader::Idle => {
-                let near = state.near[usize::from(process)];
-                if let (true, Some(copy)) = (self.config.near, near.copy) {
+                let told = state.near[usize::from(process)].told;
+                if let Some(copied) = self.find_near(state, process) {
                     // A near copy is too old only for what its process was told of.
                     state.readers[reader] = Reader::Done;
-                    state.judge(copy, near.told, near.told);
+                    state.judge(copied.value, told, told);
                     return;
                 }
+                // What is remembered of a tag is too old only for what was told, too.
+                let must = match self.config.near {
+                    true => state.returned & state.by_key() | told,
+                    false => state.returned,
+                };
                 state.readers[reader] = Reader::Active {
-                    must: state.returned,
+                    must,
                     slot_unchanged: true,
                     at: At::Read,
                 };
@@ -32,22 +37,22 @@ impl Protocol {
             } => match at {
                 At::Read => self.read(state, reader),
                 At::ReadTag(record) => {
-                    let seen = self.classify(Some(record), state.store.tag);
+                    let tag = self.recall_tag(state, process);
+                    let seen = self.classify(Some(record), tag);
                     self.has_seen(state, reader, seen);
                 }
                 At::Join(seen) => self.join(state, reader, seen),
-                At::Insert(value) => {
-                    let near = &mut state.near[usize::from(process)];
+                At::Insert(copied) => {
                     state.readers[reader] = Reader::Done;
                     if self.config.is(Flaw::NearTakenOutLater) {
-                        near.copy = Some(value);
+                        state.near[usize::from(process)].copy = Some(copied);
                         state.readers[reader] = Reader::Active {
                             must,
                             slot_unchanged,
                             at: At::TakeOut,
                         };
-                    } else if slot_unchanged || self.config.is(Flaw::NearUnchecked) {
-                        near.copy = Some(value);
+                    } else {
+                        self.keep(state, process, copied, slot_unchanged);
                     }
                 }
                 At::TakeOut => {
@@ -74,16 +79,16 @@ impl Protocol {
 
     fn has_seen(&self, state: &mut State, reader: usize, seen: Seen) {
         match seen {
-            Seen::Fresh(value) if self.config.near => {
-                let (_, slot_unchanged) = state.answer(reader, value, false);
+            Seen::Fresh(copied) if self.config.near => {
+                let (_, slot_unchanged) = state.answer(reader, copied.value, false);
                 state.readers[reader] = Reader::Active {
                     must: 0,
                     slot_unchanged,
-                    at: At::Insert(value),
+                    at: At::Insert(copied),
                 };
             }
-            Seen::Fresh(value) => {
-                state.answer(reader, value, false);
+            Seen::Fresh(copied) => {
+                state.answer(reader, copied.value, false);
             }
             seen => state.go_on(reader, At::Join(seen)),
         }
@@ -91,12 +96,12 @@ impl Protocol {
 
     fn join(&self, state: &mut State, reader: usize, seen: Seen) {
         let process = self.config.readers[reader];
-        let found = state.flight_in_map(process);
+        let mut found = state.flight_in_map(process);
         let (basis, stale) = match seen {
             Seen::Usable(stale, version) => {
                 state.answer(reader, stale.value, true);
                 if found.is_none() {
-                    let basis = crate::state::Basis::Record(version);
+                    let basis = Basis::Record(version);
                     self.start(state, reader, Leader::Background, Some(basis), Some(stale));
                 }
                 return;
@@ -104,6 +109,15 @@ impl Protocol {
             Seen::Missing(basis, stale) => (Some(basis), stale),
             Seen::Leased | Seen::Fresh(_) => (None, None),
         };
+        if let (Some(Basis::Lease(lease)), Some(slot)) = (basis, found)
+            && let Some(flight) = &mut state.flights[slot]
+            && flight.task != Task::Vacant
+            && matches!(flight.fence, Some(Fence::Lease(own)) if own == lease)
+        {
+            // Its value is for nobody who asks from now on, so there is nothing to wait for.
+            flight.in_map = false;
+            found = None;
+        }
         let Some(slot) = found else {
             self.start(state, reader, Leader::Reader(reader as u8), basis, stale);
             state.go_on(reader, At::Lead(reader as u8));
@@ -130,8 +144,10 @@ impl Protocol {
 impl State {
     /// What a reader who is under way does next.
     pub(crate) fn go_on(&mut self, reader: usize, next: At) {
-        if let Reader::Active { at, .. } = &mut self.readers[reader] {
+        if let Reader::Active { at, slot_unchanged, .. } = &mut self.readers[reader] {
             *at = next;
+            // The mark is taken before each look.
+            *slot_unchanged |= next == At::Read;
         }
     }
 

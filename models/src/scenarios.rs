@@ -259,25 +259,79 @@ fn near() -> Vec<Config> {
         starts: &[Start::Fresh],
         ..ONE_PROCESS
     };
+    let tagged = Config {
+        kinds: &[Kind::Set, Kind::Tag, Kind::TagSoft],
+        tagging: Tagging::Declared,
+        ..near.clone()
+    };
     vec![
         Config {
-            name: "near copies, two invalidations",
+            name: "near copies, one reader, two invalidations",
             kinds: BY_KEY,
+            readers: &[0],
+            invalidations: 2,
+            starts: &[Start::Empty, Start::Fresh],
+            ..near.clone()
+        },
+        Config {
+            name: "near copies, two readers",
+            kinds: BY_KEY,
+            starts: &[Start::Empty, Start::Fresh],
+            ..near.clone()
+        },
+        Config {
+            name: "near copies, two readers, two values written",
+            kinds: &[Kind::Set],
             invalidations: 2,
             ..near.clone()
         },
         Config {
-            name: "near copies, three readers",
-            kinds: &[Kind::Key],
-            readers: THREE_READERS.readers,
+            name: "near copies, two processes",
+            kinds: BY_KEY,
+            readers: TWO_PROCESSES.readers,
             ..near.clone()
         },
         Config {
-            name: "near copies with a tag",
-            kinds: BY_TAG,
-            tagging: Tagging::Declared,
+            name: "near copies, two processes, a missing key",
+            kinds: &[Kind::Key, Kind::Set],
             readers: TWO_PROCESSES.readers,
+            starts: &[Start::Empty],
+            ..near.clone()
+        },
+        Config {
+            name: "near copies, a process that crashes",
+            kinds: &[Kind::Key, Kind::Set],
+            limbo: true,
+            budget: Budget {
+                crashes: 1,
+                ages: 1,
+                ..NO_FAULT
+            },
             ..near
+        },
+        Config {
+            name: "near copies with a tag",
+            starts: &[Start::Tags, Start::Fresh],
+            ..tagged.clone()
+        },
+        Config {
+            name: "near copies with a tag, one reader, two invalidations",
+            readers: &[0],
+            invalidations: 2,
+            ..tagged.clone()
+        },
+        Config {
+            name: "near copies with a tag, two processes",
+            kinds: BY_TAG,
+            readers: TWO_PROCESSES.readers,
+            ..tagged.clone()
+        },
+        Config {
+            name: "near copies with a tag that is known late",
+            kinds: BY_TAG,
+            tagging: Tagging::Late,
+            starts: &[Start::Tags],
+            ..tagged
         },
     ]
 }

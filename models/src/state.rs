@@ -19,7 +19,7 @@ pub type Set = u8;
 pub type Version = u8;
 
 /// What a tag's record holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pair {
     /// Changed by hard invalidations.
     pub hard: Version,
@@ -28,7 +28,7 @@ pub struct Pair {
 }
 
 /// A loaded value. Nothing of it counts but what it may be too old for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Value {
     /// The invalidations that had begun when its load read the source.
     pub seen: Set,
@@ -41,6 +41,17 @@ pub struct Stale {
     pub value: Value,
     /// The tag that it carries.
     pub tag: Option<Pair>,
+}
+
+/// A copy of a record's value, near at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Copied {
+    /// The version of the record.
+    pub version: Version,
+    /// The tag that it carries.
+    pub tag: Option<Pair>,
+    /// Its value.
+    pub value: Value,
 }
 
 /// What a record is.
@@ -109,7 +120,7 @@ pub struct Limbo {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Seen {
     /// A fresh value.
-    Fresh(Value),
+    Fresh(Copied),
     /// A stale value, to be answered while it is refreshed.
     Usable(Stale, Version),
     /// Nothing to answer with.
@@ -152,7 +163,7 @@ pub enum Reader {
     Active {
         /// The invalidations that had returned when it began: it must not be given a value from before them.
         must: Set,
-        /// Nothing has raised the generation of its near slot since it looked there.
+        /// Nothing has moved the mark of its process since it began to look.
         slot_unchanged: bool,
         /// What it does next.
         at: At,
@@ -175,7 +186,7 @@ pub enum At {
     /// Leads the flight in this slot.
     Lead(u8),
     /// Has its answer, and puts a copy into the near slot.
-    Insert(Value),
+    Insert(Copied),
     /// Has put a copy into the near slot, and looks whether it should have. (Only if that is a step of its own.)
     TakeOut,
 }
@@ -248,8 +259,12 @@ pub enum Task {
     Master2,
     /// Seals the flight and stores the value.
     Fill,
-    /// Has stored the value, and finds out whether anybody waits.
-    Filled,
+    /// Has stored the value as this version, and keeps a copy.
+    Filled(Version),
+    /// Finds out whether anybody waits, to land with this.
+    Share(Landing),
+    /// Nobody waited just now: lands with this unless somebody does.
+    LandUnlessWaitedFor(Landing),
     /// The load failed: looks whether the stale copy still stands.
     ErrorRecord,
     /// The load failed: looks whether the stale copy's tag still allows it.
@@ -289,7 +304,7 @@ pub struct Flight {
     pub outcome: Option<Landing>,
     /// The hard invalidations that had returned when the load failed.
     pub failed_after: Set,
-    /// Nothing has raised the generation of the near slot since the flight began.
+    /// Nothing has moved the mark of its process since it took that, just before its fill.
     pub slot_unchanged: bool,
     /// Its fence is no longer its own: the lease has run out or was taken, or an invalidation removed it.
     pub lost: bool,
@@ -308,10 +323,18 @@ pub enum Step {
     Rewrites(Option<Pair>),
     /// Has captured the tag, and writes a value that its caller brought then.
     Writes(Option<Pair>, Set),
-    /// Its writes are done; it tells its own process, and returns.
+    /// Has written this value, and keeps a copy.
+    Keeps(Copied),
+    /// Has removed the record, and what is near next.
+    Forgets,
+    /// Has removed what is near, and moves the mark. (Only if that is a step of its own.)
+    Moves,
+    /// Its writes are done; it returns.
     Returns,
-    /// It has returned, or its process has crashed.
+    /// It has returned, or its process has crashed since its writes were done.
     Over,
+    /// Its process has crashed before.
+    Broken,
 }
 
 /// What is invalidated, and how.
@@ -347,16 +370,45 @@ pub struct Invalidation {
     pub process: u8,
     /// What it does next.
     pub step: Step,
+    /// Nothing has moved the mark of its process since it took that, just before its write.
+    pub slot_unchanged: bool,
+}
+
+/// At most so many copies of a process are compared with the store at a time; a notice that would bring one more waits.
+pub const CHECKS: usize = 2;
+
+/// A copy that is put back if it is still what is in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Check {
+    /// Takes the mark, and asks the store for its version.
+    Asks(Copied),
+    /// The store has this version, and nothing has moved the mark since.
+    Same(Copied),
+}
+
+/// A notice that is under way to a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Notice {
+    /// It is about the tag's record, not the key's.
+    pub of_tag: bool,
+    /// The invalidations whose work was done by then.
+    pub tells: Set,
 }
 
 /// What a process has near.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Near {
     /// The copy.
-    pub copy: Option<Value>,
-    /// The invalidations that it has yet to be told of, in their order: the first in the lowest digit, in base 4.
-    pub queue: u16,
-    /// Those that it was told of.
+    pub copy: Option<Copied>,
+    /// What the process wrote last, if the notice of that is still to come.
+    pub own: Option<Version>,
+    /// What it remembers of the tag.
+    pub memo: Option<Pair>,
+    /// Copies that are compared with the store.
+    pub checks: [Option<Check>; CHECKS],
+    /// The notices that it has yet to be told.
+    pub queue: Vec<Notice>,
+    /// The invalidations that it was told of.
     pub told: Set,
 }
 
@@ -369,6 +421,8 @@ pub struct Broken {
     pub resurrected: bool,
     /// Two leaders load at once, each under a lease that neither time nor an invalidation has ended.
     pub two_holders: bool,
+    /// A process has a copy that is not what is in the store, and there is nothing left to tell it.
+    pub near_astray: bool,
 }
 
 /// How much may still go wrong.
@@ -443,6 +497,22 @@ impl State {
             } else {
                 set
             }
+        })
+    }
+
+    /// The invalidations whose writes are done.
+    pub(crate) fn done(&self) -> Set {
+        let invalidations = self.invalidations.iter().enumerate();
+        invalidations.fold(0, |set, (index, invalidation)| match invalidation {
+            Some(it)
+                if matches!(
+                    it.step,
+                    Step::Keeps(_) | Step::Forgets | Step::Moves | Step::Returns | Step::Over
+                ) =>
+            {
+                set | 1 << index
+            }
+            _ => set,
         })
     }
 

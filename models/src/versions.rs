@@ -1,6 +1,8 @@
 //! Versions: new ones, and renumbering, so that states which differ in nothing but the numbers are one.
 
-use crate::state::{At, Basis, Fence, Limbo, Mode, Pair, Reader, Record, Seen, Stale, State, Step, Task, Version};
+use crate::state::{
+    At, Basis, Check, Copied, Fence, Limbo, Mode, Pair, Reader, Record, Seen, Stale, State, Step, Task, Version,
+};
 
 /// What a version is a version of.
 #[derive(Clone, Copy)]
@@ -66,6 +68,7 @@ impl State {
             readers,
             flights,
             invalidations,
+            near,
             limbo,
             ..
         } = self;
@@ -82,13 +85,16 @@ impl State {
                     At::ReadTag(record) => in_record(record, visit),
                     At::Join(seen) => in_seen(seen, visit),
                     At::Wait(_, stale) => in_stale(stale, visit),
-                    At::Read | At::Lead(_) | At::Insert(_) | At::TakeOut => {}
+                    At::Insert(copied) => in_copied(copied, visit),
+                    At::Read | At::Lead(_) | At::TakeOut => {}
                 }
             }
         }
         for flight in flights.iter_mut().flatten() {
-            if let Task::LookTag(record) = &mut flight.task {
-                in_record(record, visit);
+            match &mut flight.task {
+                Task::LookTag(record) => in_record(record, visit),
+                Task::Filled(version) => visit(Record, version),
+                _ => {}
             }
             if let Some(basis) = &mut flight.basis {
                 in_basis(basis, visit);
@@ -109,7 +115,19 @@ impl State {
             match &mut invalidation.step {
                 Step::Marks(record) => each_record(record, visit),
                 Step::Rewrites(pair) | Step::Writes(pair, _) => each_pair(pair, visit),
+                Step::Keeps(copied) => in_copied(copied, visit),
                 _ => {}
+            }
+        }
+        for near in near {
+            if let Some(copied) = &mut near.copy {
+                in_copied(copied, visit);
+            }
+            each(&mut near.own, Record, visit);
+            each_pair(&mut near.memo, visit);
+            for check in near.checks.iter_mut().flatten() {
+                let (Check::Asks(copied) | Check::Same(copied)) = check;
+                in_copied(copied, visit);
             }
         }
         if let Some(Limbo { mode, record }) = limbo {
@@ -133,6 +151,11 @@ fn each_pair(pair: &mut Option<Pair>, visit: &mut impl FnMut(Domain, &mut Versio
         visit(Domain::Tag, hard);
         visit(Domain::Tag, soft);
     }
+}
+
+fn in_copied(copied: &mut Copied, visit: &mut impl FnMut(Domain, &mut Version)) {
+    visit(Domain::Record, &mut copied.version);
+    each_pair(&mut copied.tag, visit);
 }
 
 fn in_record(record: &mut Record, visit: &mut impl FnMut(Domain, &mut Version)) {
@@ -161,7 +184,8 @@ fn in_basis(basis: &mut Basis, visit: &mut impl FnMut(Domain, &mut Version)) {
 
 fn in_seen(seen: &mut Seen, visit: &mut impl FnMut(Domain, &mut Version)) {
     match seen {
-        Seen::Fresh(_) | Seen::Leased => {}
+        Seen::Fresh(copied) => in_copied(copied, visit),
+        Seen::Leased => {}
         Seen::Usable(stale, version) => {
             each_pair(&mut stale.tag, visit);
             visit(Domain::Record, version);

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use cache_model::{
-    Budget, COMES_TO_REST, Config, Flaw, Kind, NO_OLD_VALUE, NO_RESURRECTION, ONE_HOLDER, Protocol, Start, Tagging,
-    explore, print_trace,
+    Budget, COMES_TO_REST, Config, Flaw, Kind, NEAR_IS_TOLD, NO_OLD_VALUE, NO_RESURRECTION, ONE_HOLDER, Protocol,
+    Start, Tagging, explore, print_trace,
 };
 
 const NO_FAULT: Budget = Config::PLAIN.budget;
@@ -132,17 +132,52 @@ fn whether_anybody_waits_is_decided_with_the_landing() {
     finds(Flaw::UnwaitedLandsLater, NO_OLD_VALUE, config);
 }
 
+const NEAR: Config = Config {
+    kinds: &[Kind::Key],
+    starts: &[Start::Fresh],
+    near: true,
+    ..ONE_PROCESS
+};
+
 #[test]
-fn near_copies_are_put_in_by_one_step_with_the_look_at_the_generation() {
+fn near_copies_are_put_and_removed_in_one_step_with_the_mark() {
     for flaw in [Flaw::NearUnchecked, Flaw::NearTakenOutLater] {
-        let config = Config {
-            kinds: &[Kind::Key],
-            starts: &[Start::Fresh],
-            near: true,
-            ..ONE_PROCESS
-        };
-        finds(flaw, NO_OLD_VALUE, config);
+        finds(flaw, NO_OLD_VALUE, NEAR);
+        finds(flaw, NEAR_IS_TOLD, NEAR);
     }
+    finds(Flaw::NearForgottenFirst, NO_OLD_VALUE, NEAR);
+}
+
+#[test]
+fn an_own_write_moves_the_mark() {
+    let config = Config {
+        kinds: &[Kind::Set],
+        ..NEAR
+    };
+    finds(Flaw::OwnDoesNotMoveTheMark, NO_OLD_VALUE, config);
+}
+
+#[test]
+fn the_notice_of_an_own_write_may_be_that_of_another_one_too() {
+    let config = Config {
+        kinds: &[Kind::Set, Kind::Key],
+        invalidations: 2,
+        readers: &[0],
+        ..NEAR
+    };
+    for flaw in [
+        Flaw::OwnKeptThoughMoved,
+        Flaw::OwnNoticeIgnored,
+        Flaw::OwnComparedInItsPlace,
+        Flaw::PutBackUnchecked,
+    ] {
+        finds(flaw, NEAR_IS_TOLD, config.clone());
+    }
+    let config = Config {
+        kinds: &[Kind::Set],
+        ..NEAR
+    };
+    finds(Flaw::OwnByLastWritten, NEAR_IS_TOLD, config);
 }
 
 #[test]
