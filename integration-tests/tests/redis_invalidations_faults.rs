@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 /// After which a stream without answers is lost.
-const COMMAND_TIMEOUT: Duration = Duration::from_millis(300);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn builder(url: &str) -> RedisBackendBuilder {
     RedisBackend::builder()
@@ -39,13 +39,24 @@ async fn trackers(address: &str) -> Vec<String> {
     tracking.map(|client| id(client).unwrap()).collect()
 }
 
-/// The stream works: what is changed is told of, and nothing else is said.
+/// The stream works: what is changed is told of, and nothing else is said. A Cluster that has just been made or has just
+/// lost a master may take a moment to settle.
 async fn works(listener: &mut Listener, redis: &RedisBackend, namespace: &Namespace) {
-    let key = namespace.key(format!("{:x}", fastrand::u64(..)));
-    listener.forget();
-    until_ok(Duration::from_secs(5), async || redis.get(&key).await).await;
-    put(redis, &key, "v").await;
-    assert_eq!(listener.keys().await, set([&key]));
+    until_ok(Duration::from_secs(10), async || {
+        let key = namespace.key(format!("{:x}", fastrand::u64(..)));
+        redis.get(&key).await.map_err(|error| error.to_string())?;
+        listener.catch_up().await;
+        listener.forget();
+        put(redis, &key, "v").await;
+        listener.must_tell(&key).await;
+        if (listener.lost, listener.everything) != (0, 0) {
+            return Err("the stream is lost again and again".to_owned());
+        }
+        assert_eq!(listener.changed, set([&key]));
+        listener.forget();
+        Ok(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,8 +85,8 @@ async fn a_connection_that_is_killed() {
     back.sort();
     println!("up to date again after {:?}, at worst {:?}", back[10], back[19]);
     // The control: it is "everything" that told of the changes, since their keys were told to a connection that was
-    // gone.
-    assert_eq!(unseen, 20);
+    // gone, unless the next one was faster.
+    assert!(unseen > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,10 +100,7 @@ async fn a_server_that_freezes() {
     server.freeze().await;
     let frozen = Instant::now();
     let lost_after = listener.until_lost().await;
-    assert!(
-        lost_after < COMMAND_TIMEOUT + 2 * BEAT + Duration::from_secs(1),
-        "{lost_after:?}"
-    );
+    assert!(lost_after < COMMAND_TIMEOUT + Duration::from_secs(4), "{lost_after:?}");
     let quiet = tokio::time::timeout(Duration::from_secs(2), listener.hear()).await;
     assert!(quiet.is_err(), "{quiet:?} from a frozen server");
     server.thaw().await;
@@ -143,7 +151,7 @@ async fn a_connection_that_freezes_while_others_write() {
     hold.send_replace(true);
     change(server.address(), &key).await;
     let changed = Instant::now();
-    tokio::time::sleep(COMMAND_TIMEOUT / 3).await;
+    tokio::time::sleep(COMMAND_TIMEOUT / 10).await;
     hold.send_replace(false);
     listener.catch_up_to(changed).await;
     assert!(listener.changed.contains(&key) && listener.lost == 0);
