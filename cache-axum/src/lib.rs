@@ -195,3 +195,8 @@ struct ReadmeOfTheToolkit;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/http-caching.md")]
 struct Guide;
+
+/// And that of the guide to invalidation.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/invalidation.md")]
+struct GuideToInvalidation;

@@ -48,7 +48,7 @@ use crate::options::Options;
 /// use cache_memory::MemoryBackend;
 ///
 /// let cache = CacheLayer::new(Cache::builder(MemoryBackend::default()).build());
-/// let token = std::env::var("PURGE_TOKEN").unwrap_or_else(|_| "a long random text".to_owned());
+/// let token = std::env::var("PURGE_TOKEN").unwrap_or_else(|_| "a-long-random-text".to_owned());
 /// let app: Router = Router::new()
 ///     .nest("/purge", PurgeRouter::with_token(&cache, &token)?)
 ///     .route("/items", get(|| async { "…" }).layer(cache));
@@ -89,7 +89,8 @@ impl PurgeRouter {
         Ok(routes(layer).layer(from_fn_with_state(token, check)))
     }
 
-    /// A router behind an authentication of your own: a tower layer that lets through whoever may invalidate.
+    /// A router behind an authentication of your own: a tower layer that lets through whoever may invalidate. If it goes
+    /// by cookies, it must also refuse what other sites make a browser send.
     pub fn behind<S, L>(layer: &CacheLayer, authentication: L) -> Router<S>
     where
         S: Clone + Send + Sync + 'static,

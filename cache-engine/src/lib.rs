@@ -141,7 +141,3 @@ pub use self::tagger::{Tagger, tagged};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
-
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/invalidation.md")]
-struct Invalidation;

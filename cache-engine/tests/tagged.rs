@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::future::{Ready, ready};
 
 use cache_core::ManualClock;
 use cache_engine::{Cache, Tagger, tagged};
@@ -19,8 +20,8 @@ async fn has(cache: &Cache, key: &str) -> bool {
     cache.get::<u32>(key).await.unwrap().is_some()
 }
 
-async fn give(value: u32) -> Result<u32, Infallible> {
-    Ok(value)
+fn give(value: u32) -> Ready<Result<u32, Infallible>> {
+    ready(Ok(value))
 }
 
 #[tokio::test]
