@@ -342,16 +342,16 @@ impl<C> Cache<C> {
             return Err(Error::new(ErrorKind::Rejected, message).with_operation("clear"));
         }
         let result = tagging.end_epoch(namespace, true).await;
-        self.forget_near_all(scope);
         self.core.flights.detach_scope(scope);
+        self.forget_near_all(scope).await;
         result?;
         self.core.events.emit(&Event::Cleared { scope });
         Ok(())
     }
 
-    fn forget_near_all(&self, scope: &Scope) {
+    async fn forget_near_all(&self, scope: &Scope) {
         if let Some(near) = &self.core.fences.near {
-            near.forget_all(scope);
+            near.forget_all(scope).await;
         }
     }
 
@@ -364,8 +364,8 @@ impl<C> Cache<C> {
             tagging.forget_all(scope);
             removed.map(Some)
         };
-        self.forget_near_all(scope);
         self.core.flights.detach_scope(scope);
+        self.forget_near_all(scope).await;
         let removed = result?;
         self.core.events.emit(&Event::Cleared { scope });
         Ok(removed)

@@ -91,7 +91,7 @@ pub enum Event<'a> {
     BreakerOpened,
     /// The store answered again and is used as before.
     BreakerClosed,
-    /// The store tells of changes from now on.
+    /// The store tells of changes from now on: for the first time, or again after [`NoticesLost`](Self::NoticesLost).
     NoticesBegun,
     /// The store no longer tells of changes: near copies are of no use until it does, or until they have their maximum
     /// age, and whoever waits for another process's load asks for it again and again.

@@ -306,7 +306,7 @@ impl Fences {
 
     fn find_in<T: Send + Sync + 'static>(&self, near: &Near, key: &Key) -> Option<(Found<T>, Version)> {
         let record = near.get(key)?;
-        let (found, version) = near::read(&record, key, || self.now())?;
+        let (found, version) = near::read(&record, key, near.generation(), || self.now())?;
         if self.tagging.concerns(&found.tags) {
             let verdict = self.tagging.judge_copy(&key.namespace(), &found.tags, near.is_told());
             if verdict != Some(Verdict::Current) {
@@ -326,7 +326,7 @@ impl Fences {
         mark: Mark,
     ) {
         if let Some(near) = &self.near {
-            let copy = near::copy(key, found, version, weight);
+            let copy = near::copy(key, found, version, near.generation(), weight);
             near.keep(key, copy, found.fresh_for(self.now()), mark);
         }
     }
@@ -341,7 +341,7 @@ impl Fences {
         mark: Mark,
     ) {
         if let Some(near) = &self.near {
-            let copy = near::copy(key, found, version, weight);
+            let copy = near::copy(key, found, version, near.generation(), weight);
             near.keep_own(key, copy, found.fresh_for(self.now()), version, mark);
         }
     }

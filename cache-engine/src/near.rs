@@ -3,13 +3,14 @@
 mod copy;
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cache_core::{Backend, Key, Record, Scope, SetOptions, Ttl, Value, Version};
 use futures_util::FutureExt;
 
-pub(crate) use self::copy::{copy, read};
+pub(crate) use self::copy::{Generation, copy, read};
 use crate::notices::{Mark, Notices};
 use crate::store::Store;
 
@@ -30,6 +31,7 @@ pub(crate) struct Near {
     notices: Arc<Notices>,
     /// What this process has written, until the notice of that arrives.
     own: Mutex<HashSet<Key>>,
+    generation: AtomicU64,
 }
 
 impl Near {
@@ -46,6 +48,7 @@ impl Near {
             max_age,
             notices: Arc::clone(notices),
             own: Mutex::default(),
+            generation: AtomicU64::new(0),
         }
     }
 
@@ -65,6 +68,11 @@ impl Near {
 
     pub(crate) fn max_age(&self) -> Option<Duration> {
         self.max_age
+    }
+
+    /// The generation of copies that are made, and used, now.
+    pub(crate) fn generation(&self) -> Generation {
+        Generation(self.generation.load(Ordering::Acquire))
     }
 
     pub(crate) fn mark(&self, key: &Key) -> Mark {
@@ -153,12 +161,27 @@ impl Near {
         self.remove(key);
     }
 
-    /// Any record in `scope` may have been changed.
-    pub(crate) fn forget_all(&self, scope: &Scope) {
+    /// This process has changed all records in `scope`. When this has returned, no copy of what was read before is
+    /// there, nor will one be put there.
+    pub(crate) async fn forget_all(&self, scope: &Scope) {
+        {
+            let mut own = self.turn();
+            self.notices.everything_changed();
+            own.retain(|key| !scope.contains(key));
+        }
+        // Takes its time: unlike a look-up it is not done in one go.
+        if self.copies.clear(scope).await.is_err() {
+            self.forget_everything();
+        }
+    }
+
+    /// Any record may have been changed. What was copied so far is not used from now on; its room is freed as others need
+    /// it.
+    pub(crate) fn forget_everything(&self) {
         let mut own = self.turn();
+        self.generation.fetch_add(1, Ordering::AcqRel);
         self.notices.everything_changed();
-        own.retain(|key| !scope.contains(key));
-        let _ = self.copies.clear(scope).now_or_never();
+        own.clear();
     }
 
     fn put(&self, key: &Key, copy: Value, fresh: Option<Duration>) {

@@ -68,11 +68,11 @@ impl Notices {
         }
     }
 
-    /// Every change before `moment` has been told of.
-    pub(crate) fn told_until(&self, moment: Instant) {
+    /// Every change before `moment` has been told of. Tells whether that is news, because changes went untold so far.
+    pub(crate) fn told_until(&self, moment: Instant) -> bool {
         let nanos = moment.saturating_duration_since(self.start).as_nanos();
         let nanos = u64::try_from(nanos).unwrap_or(u64::MAX).saturating_add(1);
-        self.told_until.store(nanos, Ordering::Release);
+        self.told_until.swap(nanos, Ordering::AcqRel) == 0
     }
 
     /// Changes may go untold from now on. Tells whether they were told of so far.

@@ -79,7 +79,7 @@ impl Watch {
         match notice {
             Notice::Changed(key) => self.changed(&key),
             Notice::Everything => self.everything_changed(),
-            Notice::UpToDate(moment) => self.notices.told_until(Instant::from_std(moment)),
+            Notice::UpToDate(moment) => self.told_until(Instant::from_std(moment)),
             Notice::Lost(error) => {
                 if self.notices.lost() {
                     self.events.emit(&Event::NoticesLost { error: &error });
@@ -87,6 +87,12 @@ impl Watch {
             }
             // A kind of later versions: whatever it says, this is on the safe side.
             _ => self.everything_changed(),
+        }
+    }
+
+    fn told_until(&self, moment: Instant) {
+        if self.notices.told_until(moment) {
+            self.events.emit(&Event::NoticesBegun);
         }
     }
 
@@ -100,7 +106,7 @@ impl Watch {
 
     fn everything_changed(&self) {
         match &self.near {
-            Some(near) => near.forget_all(&self.scope),
+            Some(near) => near.forget_everything(),
             None => self.notices.everything_changed(),
         }
         self.memo.forget_all(&self.scope);
@@ -149,8 +155,7 @@ async fn subscribe(watch: &Weak<Watch>, told_of_failure: &mut bool) -> Option<Bo
         Ok(stream) => {
             // What was copied before is of no use, and all that comes from now on is told of.
             watch.everything_changed();
-            watch.notices.told_until(asked);
-            watch.events.emit(&Event::NoticesBegun);
+            watch.told_until(asked);
             Some(stream)
         }
         Err(error) => {

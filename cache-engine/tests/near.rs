@@ -81,6 +81,44 @@ async fn a_change_elsewhere_removes_it() {
     assert_eq!((value(&here).await, value(&there).await), (None, None));
 }
 
+/// However many there are, and wherever the near store keeps them.
+#[tokio::test(start_paused = true)]
+async fn a_change_of_everything_removes_all_copies() {
+    let remote = Remote::telling();
+    let (here, there) = two(&remote).await;
+    let keys: Vec<String> = (0..200).map(|number| number.to_string()).collect();
+    for way in ["clear", "clear elsewhere", "clear_all", "flush", "break off"] {
+        for key in &keys {
+            there.set(key, 1_u32).await.unwrap();
+        }
+        settle().await;
+        for key in &keys {
+            here.get::<u32>(key).await.unwrap();
+        }
+        let copies = || {
+            keys.iter()
+                .filter(|key| here.find_here::<u32>(&here.key(key.as_str())).is_some())
+        };
+        assert_eq!(copies().count(), keys.len());
+        match way {
+            "clear" => drop(here.clear("").await.unwrap()),
+            "clear elsewhere" => drop(there.clear("").await.unwrap()),
+            "clear_all" => drop(here.clear_all().await.unwrap()),
+            "flush" => remote.flush().await,
+            _ => {
+                remote.teller().break_off();
+                settle().await;
+                remote.teller().mend();
+                tokio::time::sleep(SEC).await;
+            }
+        }
+        if way != "clear" && way != "clear_all" {
+            settle().await;
+        }
+        assert_eq!(copies().count(), 0, "{way}");
+    }
+}
+
 /// Whoever changes a record with the cache's own or any other tool.
 #[tokio::test(start_paused = true)]
 async fn whoever_made_it() {
@@ -200,6 +238,7 @@ async fn while_the_store_tells_nothing_copies_are_of_no_use() {
     tokio::time::sleep(SEC).await;
     assert_eq!(value(&here).await, Some(2));
     assert_eq!(asked(&remote, value(&here)).await, (Some(2), vec![]), "it tells again");
+    assert_eq!((log.count("notices_begun"), log.count("notices_lost")), (2, 1));
 }
 
 /// The connection hangs, without breaking.

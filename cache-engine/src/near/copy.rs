@@ -17,13 +17,24 @@ struct Copied {
     tags: Tags,
     /// The version of the record that it was copied from.
     version: Version,
+    generation: Generation,
 }
+
+/// Counts how often all copies were given up at once; those of an earlier generation are not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Generation(pub(super) u64);
 
 /// What a copy costs beside its value.
 const OVERHEAD: usize = size_of::<Copied>() + 2 * size_of::<usize>();
 
 /// A copy of what was found in the record of `version`, whose value counts for `weight` bytes.
-pub(crate) fn copy<T: Send + Sync + 'static>(key: &Key, found: &Found<T>, version: Version, weight: usize) -> Value {
+pub(crate) fn copy<T: Send + Sync + 'static>(
+    key: &Key,
+    found: &Found<T>,
+    version: Version,
+    generation: Generation,
+    weight: usize,
+) -> Value {
     let weight = weight + OVERHEAD + key.as_str().len();
     let copied = Copied {
         key: key.clone(),
@@ -32,6 +43,7 @@ pub(crate) fn copy<T: Send + Sync + 'static>(key: &Key, found: &Found<T>, versio
         windows: found.windows,
         tags: found.tags.clone(),
         version,
+        generation,
     };
     Value::Shared(SharedValue::new(Arc::new(copied), weight))
 }
@@ -49,13 +61,15 @@ pub(super) fn version(record: &Record) -> Option<Version> {
 pub(crate) fn read<T: Send + Sync + 'static>(
     record: &Record,
     key: &Key,
+    generation: Generation,
     now: impl FnOnce() -> Timestamp,
 ) -> Option<(Found<T>, Version)> {
     let Value::Shared(shared) = &record.value else {
         return None;
     };
     let copied = shared.object().downcast_ref::<Copied>()?;
-    if copied.key.identity() != key.identity()
+    if copied.generation != generation
+        || copied.key.identity() != key.identity()
         || copied.windows.fresh.is_some() && Freshness::of(copied.created, &copied.windows, now()) != Freshness::Fresh
     {
         return None;
