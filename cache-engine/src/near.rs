@@ -83,7 +83,7 @@ impl Near {
     pub(crate) fn keep(&self, key: &Key, copy: Value, fresh: Option<Duration>, mark: Mark) {
         let _turn = self.turn();
         if self.notices.mark(key) == mark {
-            self.put(key, copy, fresh);
+            self.put(key, copy, fresh, mark);
         }
     }
 
@@ -112,7 +112,7 @@ impl Near {
                     }
                     own.insert(key.clone());
                 }
-                self.put(key, copy, fresh);
+                self.put(key, copy, fresh, mark);
                 return;
             }
             self.remove(key);
@@ -184,9 +184,11 @@ impl Near {
         own.clear();
     }
 
-    fn put(&self, key: &Key, copy: Value, fresh: Option<Duration>) {
-        let lifetime = match (fresh, self.max_age) {
-            (Some(fresh), Some(age)) => Some(fresh.min(age)),
+    fn put(&self, key: &Key, copy: Value, fresh: Option<Duration>, mark: Mark) {
+        // Counted from before the store was asked: what has changed since may be unknown.
+        let left = self.max_age.map(|age| age.saturating_sub(mark.at.elapsed()));
+        let lifetime = match (fresh, left) {
+            (Some(fresh), Some(left)) => Some(fresh.min(left)),
             (one, other) => one.or(other),
         };
         if lifetime.is_some_and(|lifetime| lifetime.is_zero()) {

@@ -34,11 +34,19 @@ pub(crate) struct Notices {
     waiting: Mutex<HashMap<Key, Arc<Notify>>>,
 }
 
-/// A moment in the history of a record's changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A moment in the history of a record's changes. Two are equal if there is no change between them.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Mark {
     of_slot: u64,
     of_all: u64,
+    /// When it was taken.
+    pub(crate) at: Instant,
+}
+
+impl PartialEq for Mark {
+    fn eq(&self, other: &Self) -> bool {
+        (self.of_slot, self.of_all) == (other.of_slot, other.of_all)
+    }
 }
 
 impl Notices {
@@ -84,6 +92,7 @@ impl Notices {
         Mark {
             of_slot: self.slot(key).load(Ordering::SeqCst),
             of_all: self.all.load(Ordering::SeqCst),
+            at: Instant::now(),
         }
     }
 
@@ -92,6 +101,7 @@ impl Notices {
         Mark {
             of_slot: self.reserved.load(Ordering::SeqCst),
             of_all: self.all.load(Ordering::SeqCst),
+            at: Instant::now(),
         }
     }
 

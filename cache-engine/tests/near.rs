@@ -448,3 +448,18 @@ async fn nor_is_an_own_change_in_between() {
         assert_eq!(value(&here).await, expected);
     }
 }
+
+/// The store takes its time to answer.
+#[tokio::test(start_paused = true)]
+async fn the_maximum_age_is_counted_from_when_the_store_was_asked() {
+    let remote = Remote::new();
+    let plain = over(&remote).build();
+    let here = over(&remote).near(memory(TokioClock::new())).near_max_age(SEC).build();
+    plain.set("key", 1_u32).await.unwrap();
+    remote.once(Fate::Take(MS, 300 * MS), |call| call.is("get"));
+    assert_eq!(value(&here).await, Some(1));
+    plain.set("key", 2_u32).await.unwrap();
+    assert_eq!(value(&here).await, Some(1), "within the age");
+    tokio::time::advance(700 * MS).await;
+    assert_eq!(value(&here).await, Some(2));
+}
