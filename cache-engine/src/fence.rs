@@ -261,6 +261,8 @@ impl Fences {
     async fn try_soften(self: &Arc<Self>, key: &Key) -> Result<(), Error> {
         loop {
             let Some(record) = self.store.get(key).await? else {
+                // Absent by this machine's clock, that is: another one's may still find a value, or a lease.
+                self.store.delete(key).await?;
                 return Ok(());
             };
             let done = match entry::softened(&record, key, self.now()) {

@@ -45,6 +45,8 @@ pub struct Fill<T, E = Infallible> {
     renewal: Option<Renewal>,
     stale: Option<Found<T>>,
     begun: Instant,
+    /// Before what the value depends on was captured.
+    since: Instant,
     /// The end of the load has been told of.
     told: bool,
     result: PhantomData<fn() -> E>,
@@ -88,6 +90,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             renewal: None,
             stale,
             begun: Instant::now(),
+            since: Instant::now(),
             told: false,
             result: PhantomData,
         }
@@ -380,7 +383,9 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             }
         };
         self.seal();
-        let (mark, weight) = (self.core.fences.mark(&self.key), value.weight());
+        let weight = value.weight();
+        // What has changed during the load may be unknown too.
+        let mark = self.core.fences.mark(&self.key).map(|mark| mark.as_of(self.since));
         match self.core.fences.fill(&self.key, fence, value, windows).await {
             Ok(Filled::Stored(version)) => {
                 self.fence = None;

@@ -43,6 +43,13 @@ pub(crate) struct Mark {
     pub(crate) at: Instant,
 }
 
+impl Mark {
+    /// The same, for what is known as of an earlier time only.
+    pub(crate) fn as_of(self, at: Instant) -> Self {
+        Self { at, ..self }
+    }
+}
+
 impl PartialEq for Mark {
     fn eq(&self, other: &Self) -> bool {
         (self.of_slot, self.of_all) == (other.of_slot, other.of_all)

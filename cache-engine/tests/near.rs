@@ -463,3 +463,23 @@ async fn the_maximum_age_is_counted_from_when_the_store_was_asked() {
     tokio::time::advance(700 * MS).await;
     assert_eq!(value(&here).await, Some(2));
 }
+
+/// An invalidation during a load may be unknown here, so the age of the load's own copy is counted from its begin.
+#[tokio::test(start_paused = true)]
+async fn nor_does_a_long_load_make_its_copy_last_longer() {
+    let remote = Remote::without_clear();
+    let make = || over(&remote).near(memory(TokioClock::new())).near_max_age(SEC).build();
+    let (here, there) = (make(), make());
+    let load = || async {
+        tokio::time::sleep(2 * SEC).await;
+        Ok::<_, Infallible>(1_u32)
+    };
+    let loading = tokio::spawn({
+        let tagged = here.with_tags(["tag"]);
+        async move { *tagged.get_or_load("key", load).await.unwrap() }
+    });
+    tokio::time::sleep(SEC).await;
+    there.invalidate_tag("tag").await.unwrap();
+    assert_eq!(loading.await.unwrap(), 1);
+    assert_eq!(value(&here).await, None);
+}

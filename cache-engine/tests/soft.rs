@@ -273,3 +273,15 @@ async fn a_record_that_is_not_an_entry_is_removed() {
         .unwrap();
     assert!(remote.get(&key).await.unwrap().is_none());
 }
+
+/// By the clock of the one who invalidates, the record has expired, and by others' it has not.
+#[tokio::test]
+async fn nor_is_a_key_that_has_expired_for_the_one_who_invalidates_it() {
+    let remote = Remote::new();
+    let cache = over(&remote).stale_while_revalidate(SEC).build();
+    cache.set("key", 1_u32).await.unwrap();
+    let other = over(&remote).build();
+    remote.once(Fate::FindNothing, |call| call.is("get"));
+    other.invalidate_soft("key").await.unwrap();
+    assert!(cache.get::<u32>("key").await.unwrap().is_none());
+}

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ struct Inner {
     enumerates: bool,
     ignores_modes: bool,
     teller: Option<Teller>,
+    finds_nothing: AtomicBool,
 }
 
 /// A call of the store.
@@ -63,6 +65,8 @@ pub enum Fate {
     HoldAnswer(Gate),
     /// It is never carried out nor answered.
     Freeze,
+    /// A record is not found, though it is there.
+    FindNothing,
     /// It is carried out after a time, and answered after another.
     Take(Duration, Duration),
 }
@@ -111,6 +115,7 @@ impl Remote {
             enumerates,
             ignores_modes,
             teller,
+            finds_nothing: AtomicBool::new(false),
         }))
     }
 
@@ -242,6 +247,11 @@ impl Remote {
                 answer
             }
             Fate::Freeze => std::future::pending().await,
+            // Only `get` can answer so.
+            Fate::FindNothing => {
+                self.0.finds_nothing.store(true, Ordering::SeqCst);
+                work.await
+            }
             Fate::Take(before, after) => {
                 tokio::time::sleep(before).await;
                 let answer = work.await;
@@ -261,7 +271,11 @@ impl fmt::Debug for Remote {
 #[async_trait]
 impl Backend for Remote {
     async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
-        self.call("get", key, None, self.0.store.get(key)).await
+        let work = async {
+            let record = self.0.store.get(key).await?;
+            Ok(record.filter(|_| !self.0.finds_nothing.swap(false, Ordering::SeqCst)))
+        };
+        self.call("get", key, None, work).await
     }
 
     async fn set(&self, key: &Key, value: Value, mut options: SetOptions) -> Result<SetOutcome, Error> {
