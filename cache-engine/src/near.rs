@@ -17,6 +17,9 @@ use crate::store::Store;
 /// How many writes of this process wait for their own notice at most.
 const MOST_OWN: usize = 10_000;
 
+/// How often it is asked whether a copy is the last: a load's lease and its value are told of one after the other.
+const QUESTIONS: usize = 3;
+
 /// Copies in this process of what is in a store elsewhere.
 ///
 /// A copy is taken from what was read or written there, and goes when a change of its record is told of. While changes
@@ -79,12 +82,14 @@ impl Near {
         self.notices.mark(key)
     }
 
-    /// Keeps a copy of what was read after `mark`.
-    pub(crate) fn keep(&self, key: &Key, copy: Value, fresh: Option<Duration>, mark: Mark) {
+    /// Keeps a copy of what was read after `mark`, unless something was told since; says whether it did.
+    pub(crate) fn keep(&self, key: &Key, copy: Value, fresh: Option<Duration>, mark: Mark) -> bool {
         let _turn = self.turn();
-        if self.notices.mark(key) == mark {
+        let unmoved = self.notices.mark(key) == mark;
+        if unmoved {
             self.put(key, copy, fresh, mark);
         }
+        unmoved
     }
 
     /// Keeps a copy of what this process wrote, as `version`, after `mark`.
@@ -128,9 +133,12 @@ impl Near {
         };
         let (near, key) = (Arc::clone(self), key.clone());
         runtime.spawn(async move {
-            let mark = near.mark(&key);
-            if matches!(near.far.version(&key).await, Ok(Some(last)) if last == version) {
-                near.keep(&key, copy, fresh, mark);
+            for _ in 0..QUESTIONS {
+                let mark = near.mark(&key);
+                let last = matches!(near.far.version(&key).await, Ok(Some(last)) if last == version);
+                if !last || near.keep(&key, copy.clone(), fresh, mark) {
+                    return;
+                }
             }
         });
     }

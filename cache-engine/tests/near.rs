@@ -149,6 +149,17 @@ async fn own_changes_cause_no_echo() {
     here.get_or_load("key", Count::new().loading(2_u32)).await.unwrap();
     settle().await;
     assert_eq!(asked(&remote, value(&here)).await, (Some(2), vec![]), "after a load");
+    here.invalidate("key").await.unwrap();
+    settle().await;
+    let gate = Gate::closed();
+    remote.once(Fate::HoldAnswer(gate.clone()), |call| call.is("version"));
+    here.set("key", 3_u32).await.unwrap();
+    gate.reached().await;
+    remote.teller().tell(Notice::Changed(here.key("key")));
+    settle().await;
+    gate.open();
+    settle().await;
+    assert_eq!(asked(&remote, value(&here)).await, (Some(3), vec![]), "told of twice");
 }
 
 /// The store may tell of two changes as one.

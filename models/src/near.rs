@@ -73,9 +73,14 @@ impl Protocol {
             invalidation.slot_unchanged &= invalidation.process != process;
         }
         if !self.config.is(Flaw::PutBackUnchecked) {
-            for check in &mut state.near[usize::from(process)].checks {
-                check.take_if(|check| matches!(check, Check::Same(_)));
+            let near = &mut state.near[usize::from(process)];
+            for check in near.checks.iter_mut().flatten() {
+                if let Check::Same(copied) = *check {
+                    // The store is asked again.
+                    *check = Check::Asks(copied);
+                }
             }
+            near.checks.sort_unstable_by(|a, b| b.cmp(a));
         }
     }
 
