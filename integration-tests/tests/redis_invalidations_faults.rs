@@ -11,10 +11,10 @@ use cache_core::{Backend, ErrorKind, Key, Namespace, Notice};
 use cache_redis::{RedisBackend, RedisBackendBuilder};
 use integration_tests::{Redis, RedisCluster, RedisSentinel, wire};
 use redis_support::listener::{BEAT, Listener, set};
-use redis_support::{namespace, put, send, until_ok};
+use redis_support::proxy::{Held, holding};
+use redis_support::{namespace, put, send, trackers, until_ok};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::net::TcpStream;
 
 /// After which a stream without answers is lost.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
@@ -29,14 +29,6 @@ fn builder(url: &str) -> RedisBackendBuilder {
 /// Writes a key past every handle.
 async fn change(address: &str, key: &Key) {
     send(address, &[b"SET", key.as_str().as_bytes(), b"theirs"]).await;
-}
-
-/// The connections to a server that are told of changes.
-async fn trackers(address: &str) -> Vec<String> {
-    let clients = wire::redis(address, "CLIENT LIST").await.unwrap();
-    let tracking = clients.lines().filter(|client| client.contains("flags=tB"));
-    let id = |client: &str| Some(client.split(' ').next()?.strip_prefix("id=")?.to_owned());
-    tracking.map(|client| id(client).unwrap()).collect()
 }
 
 /// The stream works: what is changed is told of, and nothing else is said. A Cluster that has just been made or has just
@@ -112,35 +104,10 @@ async fn a_server_that_freezes() {
     works(&mut listener, &redis, &namespace).await;
 }
 
-/// Leads connections to Redis; while it is held, none of them moves.
-async fn holding(to: String) -> (u16, watch::Sender<bool>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let (hold, held) = watch::channel(false);
-    tokio::spawn(async move {
-        while let Ok((near, _)) = listener.accept().await {
-            let far = TcpStream::connect(&to).await.unwrap();
-            let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-            for (mut from, mut to) in [(near_in, far_out), (far_in, near_out)] {
-                let mut held = held.clone();
-                tokio::spawn(async move {
-                    let mut bytes = vec![0; 65_536];
-                    while let Ok(read @ 1..) = from.read(&mut bytes).await {
-                        if held.wait_for(|held| !held).await.is_err() || to.write_all(&bytes[..read]).await.is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-        }
-    });
-    (port, hold)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_freezes_while_others_write() {
     let server = Redis::start().await;
-    let (port, hold) = holding(server.address().to_owned()).await;
+    let (port, hold) = holding(server.address(), Held::All).await;
     let redis = builder(&format!("redis://127.0.0.1:{port}")).connect().await.unwrap();
     let namespace = namespace();
     let mut listener = Listener::start(&redis, &namespace.scope()).await;

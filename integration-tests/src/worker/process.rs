@@ -119,6 +119,25 @@ impl Worker {
         }
     }
 
+    /// Stops it, as a suspended machine does: it does nothing until it is [resumed](Self::resume), and time goes on.
+    pub async fn stop(&self) {
+        self.signal("STOP").await;
+    }
+
+    /// Ends [`stop`](Self::stop).
+    pub async fn resume(&self) {
+        self.signal("CONT").await;
+    }
+
+    async fn signal(&self, name: &str) {
+        let id = self.child().id().expect("it has not ended").to_string();
+        let sent = Command::new("sh")
+            .args(["-c", "kill -s $0 $1", name, &id])
+            .status()
+            .await;
+        assert!(sent.is_ok_and(|status| status.success()), "no {name} to {id}");
+    }
+
     fn child(&self) -> std::sync::MutexGuard<'_, Child> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }

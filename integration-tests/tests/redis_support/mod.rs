@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "no test file uses all of it")]
 
 pub(crate) mod listener;
+pub(crate) mod near;
+pub(crate) mod proxy;
 
 use std::time::Duration;
 
@@ -60,6 +62,14 @@ pub(crate) async fn calls(address: &str, command: &str) -> u64 {
         .find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")))
         .and_then(|rest| rest.split(',').next())
         .map_or(0, |calls| calls.parse().unwrap())
+}
+
+/// The connections to a server that are told of changes.
+pub(crate) async fn trackers(address: &str) -> Vec<String> {
+    let clients = wire::redis(address, "CLIENT LIST").await.unwrap();
+    let tracking = clients.lines().filter(|client| client.contains("flags=tB"));
+    let id = |client: &str| Some(client.split(' ').next()?.strip_prefix("id=")?.to_owned());
+    tracking.map(|client| id(client).unwrap()).collect()
 }
 
 /// Leads every connection to another address, through `wrap` on this side.
