@@ -220,7 +220,9 @@ async fn purge(State(options): State<Arc<Options>>, headers: HeaderMap, body: By
         Ok(removed) => json(StatusCode::OK, &Done { target, soft, removed }),
         Err(error) => {
             let status = match error.kind() {
-                ErrorKind::InvalidKey | ErrorKind::Rejected => StatusCode::UNPROCESSABLE_ENTITY,
+                ErrorKind::InvalidKey => StatusCode::UNPROCESSABLE_ENTITY,
+                // What the store rejects is not the order's fault.
+                ErrorKind::Rejected if error.backend().is_none() => StatusCode::UNPROCESSABLE_ENTITY,
                 _ => StatusCode::BAD_GATEWAY,
             };
             if status == StatusCode::BAD_GATEWAY {

@@ -232,15 +232,19 @@ async fn an_order_that_says_nothing_or_too_much_is_refused_with_the_reason() {
 
 #[tokio::test]
 async fn an_invalidation_that_failed_says_so() {
-    let backend = support::bytes_only(&ManualClock::new());
-    backend.break_down(true);
-    let app = App::start(Cache::builder(backend).build()).await;
-    for order in [json!({"url": "/items"}), json!({"tag": "a"}), json!({"all": true})] {
-        let (status, answer) = app.purge(order).await;
-        assert_eq!(status, StatusCode::BAD_GATEWAY);
-        assert!(
-            answer["error"].as_str().is_some_and(|reason| !reason.is_empty()),
-            "{answer}"
-        );
+    let (broken, read_only) = (
+        support::bytes_only(&ManualClock::new()),
+        support::bytes_only(&ManualClock::new()),
+    );
+    broken.break_down(true);
+    read_only.reject();
+    for (backend, said) in [(broken, "unavailable"), (read_only, "rejected")] {
+        let app = App::start(Cache::builder(backend).build()).await;
+        for order in [json!({"url": "/items"}), json!({"tag": "a"}), json!({"all": true})] {
+            let (status, answer) = app.purge(order).await;
+            assert_eq!(status, StatusCode::BAD_GATEWAY);
+            let reason = answer["error"].as_str().unwrap_or_default();
+            assert!(reason.contains(said), "{answer}");
+        }
     }
 }

@@ -107,11 +107,9 @@ impl Store {
             clear.await
         } else {
             let limit = self.clear_timeout;
-            tokio::time::timeout(limit, clear).await.unwrap_or_else(|_| {
-                Err(Error::new(ErrorKind::Timeout, format!("not done within {limit:?}"))
-                    .with_backend(self.backend.name())
-                    .with_operation("clear"))
-            })
+            tokio::time::timeout(limit, clear)
+                .await
+                .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, format!("not done within {limit:?}"))))
         };
         self.observe("clear", None, result)
     }
@@ -140,11 +138,8 @@ impl Store {
         let result = match first.await {
             Some(result) => result,
             None => tokio::time::timeout(self.timeout, call).await.unwrap_or_else(|_| {
-                Err(
-                    Error::new(ErrorKind::Timeout, format!("no answer within {:?}", self.timeout))
-                        .with_backend(self.backend.name())
-                        .with_operation(operation),
-                )
+                let message = format!("no answer within {:?}", self.timeout);
+                Err(Error::new(ErrorKind::Timeout, message))
             }),
         };
         let failed = result
@@ -159,10 +154,16 @@ impl Store {
     }
 
     fn observe<R>(&self, operation: &'static str, key: Option<&Key>, result: Result<R, Error>) -> Result<R, Error> {
-        if let Err(error) = &result {
-            self.events.emit(&Event::StoreFailed { operation, key, error });
-        }
-        result
+        result.map_err(|error| {
+            // Not every backend says which it is.
+            let error = error.with_backend(self.backend.name()).with_operation(operation);
+            self.events.emit(&Event::StoreFailed {
+                operation,
+                key,
+                error: &error,
+            });
+            error
+        })
     }
 }
 

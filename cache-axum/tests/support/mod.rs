@@ -169,26 +169,30 @@ pub async fn next(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
 #[derive(Debug, Clone)]
 pub struct Breakable {
     inner: MemoryBackend,
-    broken: Arc<std::sync::atomic::AtomicBool>,
+    fails: Arc<std::sync::Mutex<Option<ErrorKind>>>,
 }
 
 pub fn bytes_only(clock: &ManualClock) -> Breakable {
     Breakable {
         inner: MemoryBackend::builder().clock(clock.clone()).build(),
-        broken: Arc::default(),
+        fails: Arc::default(),
     }
 }
 
 impl Breakable {
     pub fn break_down(&self, broken: bool) {
-        self.broken.store(broken, Ordering::SeqCst);
+        *self.fails.lock().unwrap() = broken.then_some(ErrorKind::Unavailable);
+    }
+
+    /// From now on it answers that it will not, as one without rights to write does.
+    pub fn reject(&self) {
+        *self.fails.lock().unwrap() = Some(ErrorKind::Rejected);
     }
 
     fn check(&self) -> Result<(), Error> {
-        if self.broken.load(Ordering::SeqCst) {
-            Err(Error::new(ErrorKind::Unavailable, "broken"))
-        } else {
-            Ok(())
+        match *self.fails.lock().unwrap() {
+            Some(kind) => Err(Error::new(kind, "broken")),
+            None => Ok(()),
         }
     }
 }
