@@ -24,7 +24,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cache_core::{
     Clock, EntryKind, Envelope, Error, Key, Namespace, Prefix, Record, Scope, SetOptions, SetOutcome, SharedValue,
-    Tags, Timestamp, Value, Windows,
+    Tags, Timestamp, Value, Version, Windows,
 };
 
 pub(crate) use self::capture::{Captured, union};
@@ -157,12 +157,11 @@ impl Tagging {
         entries: impl Iterator<Item = (&'a Namespace, &'a Tags)> + Clone + Send,
         known: &mut States,
     ) -> Result<Vec<Verdict>, Error> {
-        let keys: Vec<Key> = entries
+        let carried = entries
             .clone()
-            .flat_map(|(namespace, tags)| tags.iter().map(|(name, _)| self.key(name, namespace)))
+            .flat_map(|(namespace, tags)| tags.iter().map(|(name, version)| (self.key(name, namespace), version)))
             .collect();
-        let unknown = self.not_remembered(keys, known);
-        self.read(unknown, known).await?;
+        self.learn_of(carried, known).await?;
         Ok(entries
             .map(|(namespace, tags)| {
                 self.verdict(tags, |name| known.get(&self.key(name, namespace)).copied().flatten())
@@ -170,14 +169,34 @@ impl Tagging {
             .collect())
     }
 
+    /// Finds out about tags that entries carry. What was known before the entries were read may be older than they are:
+    /// if it speaks against one, the store is asked again.
+    async fn learn_of(&self, carried: Vec<(Key, Version)>, known: &mut States) -> Result<(), Error> {
+        let mut ask = Vec::new();
+        for (key, version) in carried {
+            let state = match known.get(&key) {
+                Some(state) => *state,
+                None => self.memo.recall(&key),
+            };
+            if state.is_some_and(|state| state.version == version) {
+                known.insert(key, state);
+            } else if !ask.contains(&key) {
+                ask.push(key);
+            }
+        }
+        self.read(ask, known).await
+    }
+
     /// What its tags make of an entry of `namespace`, with what is known already.
     pub(crate) async fn judge(&self, namespace: &Namespace, tags: &Tags, known: &mut States) -> Result<Verdict, Error> {
         if !self.concerns(tags) {
             return Ok(Verdict::Current);
         }
-        let keys: Vec<Key> = tags.iter().map(|(name, _)| self.key(name, namespace)).collect();
-        let unknown = self.not_remembered(keys, known);
-        self.read(unknown, known).await?;
+        let carried = tags
+            .iter()
+            .map(|(name, version)| (self.key(name, namespace), version))
+            .collect();
+        self.learn_of(carried, known).await?;
         Ok(self.verdict(tags, |name| known.get(&self.key(name, namespace)).copied().flatten()))
     }
 

@@ -2,13 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod support;
+
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use cache_engine::cache_core::{Backend, Error, Key, Record, SetOptions, SetOutcome, Value, async_trait};
 use cache_engine::{Cache, Event};
 use cache_memory::MemoryBackend;
+use support::Gate;
 use tokio::sync::Notify;
 
 /// A store that takes bytes only and cannot enumerate: the required methods of another one, counted.
@@ -16,6 +20,8 @@ use tokio::sync::Notify;
 struct Plain {
     store: MemoryBackend,
     writes: Arc<AtomicUsize>,
+    /// Where the next batch stops before it reads its first key, all others being read.
+    torn: Arc<Mutex<Option<Gate>>>,
 }
 
 #[async_trait]
@@ -31,6 +37,16 @@ impl Backend for Plain {
 
     async fn delete(&self, key: &Key) -> Result<bool, Error> {
         self.store.delete(key).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
+        let gate = self.torn.lock().unwrap().take();
+        let mut records = self.store.get_many(&keys[1..]).await?;
+        if let Some(gate) = gate {
+            gate.pass().await;
+        }
+        records.insert(0, self.store.get(&keys[0]).await?);
+        Ok(records)
     }
 }
 
@@ -168,4 +184,49 @@ async fn batches_obey_it_too() {
     let load = |ids: Vec<u32>| async move { Ok::<_, Infallible>(ids.into_iter().map(|id| (id, 7_u32)).collect()) };
     assert_eq!(*here.get_or_load_many([1], load).await.unwrap()[&1], 7);
     assert_eq!(there.get::<u32>("1").await.unwrap().as_deref(), Some(&7));
+}
+
+/// A batch is not read at one moment, and what was remembered is older still.
+#[tokio::test]
+async fn an_entry_is_not_loaded_again_since_its_epochs_were_read_before_it_was_written() {
+    for cleared in [false, true] {
+        let (store, here, there) = caches();
+        let loads = Arc::new(AtomicUsize::new(0));
+        let load = |cache: &Cache| {
+            let (cache, loads) = (cache.clone(), Arc::clone(&loads));
+            async move {
+                let load = async move || Ok::<_, Infallible>(loads.fetch_add(1, Ordering::SeqCst));
+                *cache.get_or_load("a", load).await.unwrap()
+            }
+        };
+        if cleared {
+            load(&there).await;
+        }
+        let gate = Gate::closed();
+        *store.torn.lock().unwrap() = Some(gate.clone());
+        let reader = tokio::spawn(load(&there));
+        gate.reached().await;
+        if cleared {
+            here.clear_all().await.unwrap();
+        }
+        let loaded = load(&here).await;
+        gate.open();
+        assert_eq!(reader.await.unwrap(), loaded);
+        assert_eq!(loads.load(Ordering::SeqCst), 1 + usize::from(cleared));
+    }
+}
+
+#[tokio::test]
+async fn an_entry_is_not_loaded_again_since_its_epochs_are_remembered_from_before() {
+    let store = Plain::default();
+    let cache = || {
+        Cache::builder(store.clone())
+            .remember_tags(Duration::from_secs(3600))
+            .build()
+    };
+    let (here, there) = (cache(), cache());
+    there.set("a", 1_u32).await.unwrap();
+    here.clear_all().await.unwrap();
+    here.set("a", 2_u32).await.unwrap();
+    assert_eq!(there.get::<u32>("a").await.unwrap().as_deref(), Some(&2));
 }
