@@ -15,13 +15,13 @@ use tower_service::Service;
 use crate::answer::answer;
 use crate::control::Control;
 use crate::extract::LayerHandle;
-use crate::invalidate::{Also, INVALIDATION_FAILED, Write};
 use crate::judge::{Asked, judge};
 use crate::load::reported;
 use crate::options::{Bypass, Options};
 use crate::report::Report;
 use crate::stored::{Stored, StoredResponse};
 use crate::validate::{Attempt, attempt, freshened};
+use crate::write::{Also, INVALIDATION_FAILED, Write};
 
 /// The inner service's own answer: what becomes of it is for the layer around this one to say.
 pub(crate) async fn through<S, B>(inner: S, request: Request<Body>) -> Result<Response<Body>, S::Error>
@@ -63,12 +63,15 @@ where
     B::Error: Into<BoxError>,
 {
     let (parts, body) = request.into_parts();
-    let write = options.invalidate_on_write.then(|| Write::of(&parts)).flatten();
+    let write = options
+        .invalidate_on_write
+        .then(|| Write::of(&options, &parts, |_| Also::default()))
+        .flatten();
     let (response, _) = call(&options, inner, Request::from_parts(parts, body)).await?;
     let (head, body) = response.into_parts();
     let mut report = Report::bypass(bypass);
     if let Some(write) = write
-        && write.completed(&options, &head, Also::default()).await.is_err()
+        && write.completed(&head).await.is_err()
     {
         report = report.detail(Some(INVALIDATION_FAILED));
     }

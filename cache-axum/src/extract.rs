@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
-use cache_engine::cache_core::{Error, ErrorKind};
+use cache_engine::cache_core::{Error, Key};
 use cache_engine::{Cache, IntoKey, Tagger};
+use http::StatusCode;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, StatusCode, Uri};
 
 use crate::coder::ResponseCoder;
+use crate::key::target;
 use crate::options::Options;
 
 /// What the layer leaves in the extensions of a request.
@@ -37,8 +38,7 @@ pub(crate) struct LayerHandle(pub(crate) Arc<Options>);
 #[derive(Clone)]
 pub struct CacheHandle {
     options: Arc<Options>,
-    headers: HeaderMap,
-    target: Uri,
+    request: Arc<Parts>,
     tagger: Tagger,
 }
 
@@ -53,10 +53,10 @@ impl CacheHandle {
     /// those together.
     ///
     /// # Errors
-    /// The URL cannot be read ([`InvalidKey`](ErrorKind::InvalidKey)), or the store could not be asked, so that old
+    /// The URL cannot be read ([`InvalidKey`](cache_engine::cache_core::ErrorKind::InvalidKey)), or the store could not be asked, so that old
     /// responses may still be found.
     pub async fn invalidate(&self, url: &str) -> Result<(), Error> {
-        self.options.invalidate_url(&self.headers, url, false).await
+        self.options.invalidate_url(&self.request, url, false).await
     }
 
     /// As [`invalidate`](Self::invalidate), and keeps the responses for the times in which they may be answered stale.
@@ -64,7 +64,7 @@ impl CacheHandle {
     /// # Errors
     /// As [`invalidate`](Self::invalidate).
     pub async fn invalidate_soft(&self, url: &str) -> Result<(), Error> {
-        self.options.invalidate_url(&self.headers, url, true).await
+        self.options.invalidate_url(&self.request, url, true).await
     }
 
     /// Invalidates every response and every other value of the cache that carries `tag`. See
@@ -90,7 +90,7 @@ impl CacheHandle {
     /// # Errors
     /// As [`invalidate`](Self::invalidate).
     pub async fn invalidate_target(&self) -> Result<(), Error> {
-        self.options.invalidate_uri(&self.headers, &self.target, false).await
+        self.invalidate_own(false).await
     }
 
     /// Invalidates the URL of the request at hand softly. See [`invalidate_soft`](Self::invalidate_soft).
@@ -98,7 +98,12 @@ impl CacheHandle {
     /// # Errors
     /// As [`invalidate`](Self::invalidate).
     pub async fn invalidate_target_soft(&self) -> Result<(), Error> {
-        self.options.invalidate_uri(&self.headers, &self.target, true).await
+        self.invalidate_own(true).await
+    }
+
+    async fn invalidate_own(&self, soft: bool) -> Result<(), Error> {
+        let keys = self.options.keys_at(&self.request, target(&self.request))?;
+        self.options.invalidate_keys(keys, soft).await
     }
 
     /// Invalidates a key of the cache, such as one of a function's. Names are of the layer's namespace.
@@ -175,7 +180,7 @@ impl CacheHandle {
 impl std::fmt::Debug for CacheHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CacheHandle")
-            .field("target", &self.target)
+            .field("target", target(&self.request))
             .finish_non_exhaustive()
     }
 }
@@ -187,8 +192,7 @@ impl<S: Sync> FromRequestParts<S> for CacheHandle {
         let LayerHandle(options) = parts.extensions.get().ok_or(NoCacheLayer)?;
         Ok(Self {
             options: Arc::clone(options),
-            headers: parts.headers.clone(),
-            target: crate::key::target(parts).clone(),
+            request: Arc::new(parts.clone()),
             tagger: parts.extensions.get().cloned().unwrap_or_default(),
         })
     }
@@ -214,29 +218,25 @@ impl std::fmt::Display for NoCacheLayer {
 impl std::error::Error for NoCacheLayer {}
 
 impl Options {
-    pub(crate) async fn invalidate_url(&self, headers: &HeaderMap, url: &str, soft: bool) -> Result<(), Error> {
-        let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| {
-            Error::new(ErrorKind::InvalidKey, format!("{url:?} is not a URL")).with_source(error)
-        })?;
-        self.invalidate_uri(headers, &uri, soft).await
+    /// Invalidates what is stored for GET at `url`, as the client who sent `request` would ask for it.
+    pub(crate) async fn invalidate_url(&self, request: &Parts, url: &str, soft: bool) -> Result<(), Error> {
+        self.invalidate_keys(self.keys_at_url(request, url)?, soft).await
     }
 
-    /// Invalidates what is stored for GET at `uri`, as a request with these headers would ask for it.
-    pub(crate) async fn invalidate_uri(&self, headers: &HeaderMap, uri: &Uri, soft: bool) -> Result<(), Error> {
-        let mut request = Request::new(());
-        *request.method_mut() = Method::GET;
-        *request.uri_mut() = uri.clone();
-        *request.headers_mut() = headers.clone();
-        let (parts, ()) = request.into_parts();
+    async fn invalidate_keys(&self, keys: Vec<Key>, soft: bool) -> Result<(), Error> {
         let mut result = Ok(());
-        for key in self.keys_of(&parts)? {
+        for key in keys {
             // All are tried, whatever becomes of the first.
-            result = result.and(if soft {
-                self.cache.invalidate_soft(key).await
-            } else {
-                self.cache.invalidate(key).await
-            });
+            result = result.and(self.invalidate_key(key, soft).await);
         }
         result
+    }
+
+    pub(crate) async fn invalidate_key(&self, key: Key, soft: bool) -> Result<(), Error> {
+        if soft {
+            self.cache.invalidate_soft(key).await
+        } else {
+            self.cache.invalidate(key).await
+        }
     }
 }

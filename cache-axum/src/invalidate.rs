@@ -6,21 +6,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use cache_engine::cache_core::Error;
-use cache_http::{CacheStatus, invalidated_groups, invalidated_uris, is_safe};
-use http::header::HOST;
+use cache_http::CacheStatus;
 use http::request::Parts;
-use http::uri::Scheme;
-use http::{HeaderMap, Method, Request, Response, Uri, response};
+use http::{Request, Response};
 use tower::ServiceExt;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::extract::LayerHandle;
-use crate::key::{origin, target};
 use crate::layer::CacheLayer;
 use crate::options::Options;
-use crate::tags::tag_of_group;
+use crate::write::{Also, INVALIDATION_FAILED, Write};
 
 type Names = Arc<dyn Fn(&Parts) -> Vec<String> + Send + Sync>;
 
@@ -34,6 +30,10 @@ type Names = Arc<dyn Fn(&Parts) -> Vec<String> + Send + Sync>;
 /// The answer waits for the invalidation, so whoever has it does not find what was there before. If something could
 /// not be invalidated, the answer goes out as it is, since the change was made; its `Cache-Status` then says
 /// `detail=invalidation-failed`, and the cache's observers get an event.
+///
+/// If the client goes away, or the handler panics, before there is an answer, nobody knows whether the change was made.
+/// Then too all this is invalidated, in the background; an invalidation too many does no harm. An invalidation that has
+/// begun goes on without the client. [`Cache::shutdown`](cache_engine::Cache::shutdown) waits for both.
 ///
 /// ```
 /// use axum::Router;
@@ -181,12 +181,11 @@ where
             .insert(LayerHandle(Arc::clone(&targets.options)));
         Box::pin(async move {
             let (parts, body) = request.into_parts();
-            let write = Write::of(&parts);
-            let also = write.as_ref().map(|_| targets.also(&parts)).unwrap_or_default();
+            let write = Write::of(&targets.options, &parts, |parts| targets.also(parts));
             let response = inner.oneshot(Request::from_parts(parts, body)).await?;
             let Some(write) = write else { return Ok(response) };
             let (mut head, body) = response.into_parts();
-            if write.completed(&targets.options, &head, also).await.is_err() {
+            if write.completed(&head).await.is_err() {
                 CacheStatus::generated()
                     .detail(INVALIDATION_FAILED)
                     .append_to(&targets.options.name, &mut head.headers);
@@ -203,110 +202,5 @@ impl Targets {
             tags: self.tags.iter().flat_map(|tags| tags(request)).collect(),
             namespaces: self.namespaces.clone(),
         }
-    }
-}
-
-/// What a write invalidates beside what it is about.
-#[derive(Debug, Default)]
-pub(crate) struct Also {
-    urls: Vec<String>,
-    tags: Vec<String>,
-    namespaces: Vec<String>,
-}
-
-pub(crate) const INVALIDATION_FAILED: &str = "invalidation-failed";
-
-/// A request that may change something.
-pub(crate) struct Write {
-    method: Method,
-    target: Uri,
-    headers: HeaderMap,
-    groups_of: Option<Box<str>>,
-}
-
-impl Write {
-    /// `None` if the method is safe.
-    pub(crate) fn of(request: &Parts) -> Option<Self> {
-        (!is_safe(&request.method)).then(|| Self {
-            method: request.method.clone(),
-            target: target(request).clone(),
-            headers: request.headers.clone(),
-            groups_of: origin(request),
-        })
-    }
-
-    /// Invalidates the groups that the answer names (RFC 9875, section 3), and if it is a success what the exchange is
-    /// about (RFC 9111, section 4.4) and what else is named. All is tried, whatever becomes of one; the first error is
-    /// returned.
-    pub(crate) async fn completed(&self, options: &Options, head: &response::Parts, also: Also) -> Result<(), Error> {
-        let soft = options.invalidate_softly;
-        let mut tags = self.groups(options, &head.headers);
-        let uris = self.changed(head);
-        let mut result = Ok(());
-        if !uris.is_empty() {
-            tags.extend(also.tags);
-            for uri in uris {
-                result = result.and(options.invalidate_uri(&self.headers, &uri, soft).await);
-            }
-            for url in also.urls {
-                result = result.and(options.invalidate_url(&self.headers, &url, soft).await);
-            }
-            for namespace in also.namespaces {
-                result = result.and(if soft {
-                    options.cache.clear_soft(&namespace).await
-                } else {
-                    options.cache.clear(&namespace).await.map(drop)
-                });
-            }
-        }
-        result = result.and(if soft {
-            options.cache.invalidate_tags_soft(tags).await
-        } else {
-            options.cache.invalidate_tags(tags).await
-        });
-        if let Err(error) = &result {
-            tracing::error!(target: "cache", %error, "a write could not invalidate everything that it has changed");
-        }
-        result
-    }
-
-    /// The tags of the groups that are no longer valid.
-    fn groups(&self, options: &Options, response: &HeaderMap) -> Vec<String> {
-        let Some(origin) = self.groups_of.as_ref().filter(|_| options.tags.knows_groups()) else {
-            return Vec::new();
-        };
-        let groups = invalidated_groups(&self.method, response);
-        groups.iter().map(|group| tag_of_group(origin, group)).collect()
-    }
-
-    /// The URIs whose responses the exchange makes invalid. None if it failed.
-    fn changed(&self, head: &response::Parts) -> Vec<Uri> {
-        let mut uris = invalidated_uris(&self.method, &self.target, head.status, &head.headers);
-        // A server sees neither the scheme nor, in the URI, the host; an answer may name both.
-        for scheme in [Scheme::HTTP, Scheme::HTTPS] {
-            let Some(effective) = self.effective(scheme) else { break };
-            for uri in invalidated_uris(&self.method, &effective, head.status, &head.headers) {
-                // As the requests for it will have it.
-                let mut parts = uri.into_parts();
-                (parts.scheme, parts.authority) = (None, None);
-                if let Ok(uri) = Uri::from_parts(parts)
-                    && !uris.contains(&uri)
-                {
-                    uris.push(uri);
-                }
-            }
-        }
-        uris
-    }
-
-    /// The target with scheme and host, unless it has them already.
-    fn effective(&self, scheme: Scheme) -> Option<Uri> {
-        let mut parts = self.target.clone().into_parts();
-        if parts.authority.is_some() {
-            return None;
-        }
-        parts.authority = Some(self.headers.get(HOST)?.to_str().ok()?.parse().ok()?);
-        parts.scheme = Some(scheme);
-        Uri::from_parts(parts).ok()
     }
 }

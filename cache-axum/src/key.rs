@@ -6,9 +6,9 @@ use std::fmt::Write;
 
 use axum::extract::OriginalUri;
 use cache_engine::cache_core::{Error, ErrorKind, KeyBuilder, KeyName};
-use http::Uri;
 use http::header::HOST;
 use http::request::Parts;
+use http::{HeaderValue, Method, Uri};
 
 pub use self::query::Query;
 
@@ -66,6 +66,26 @@ pub(crate) fn target(request: &Parts) -> &Uri {
         .extensions
         .get::<OriginalUri>()
         .map_or(&request.uri, |original| &original.0)
+}
+
+/// A request for GET at `uri` by the client who sent `request`: with the same headers and extensions, and on the same host
+/// unless `uri` names another.
+pub(crate) fn request_for(request: &Parts, uri: &Uri) -> Parts {
+    let mut asked = request.clone();
+    asked.method = Method::GET;
+    if let Some(authority) = uri.authority().or(target(request).authority())
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        asked.headers.insert(HOST, host);
+    }
+    // The target itself stays as key builders see it, in a nested router too.
+    if uri != target(request) {
+        asked.uri = uri.clone();
+        if let Some(OriginalUri(original)) = asked.extensions.get_mut() {
+            original.clone_from(uri);
+        }
+    }
+    asked
 }
 
 /// The origin of a request as keys have it, without the scheme. `None` if its authority is not clear.

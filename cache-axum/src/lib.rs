@@ -163,6 +163,7 @@ mod stored;
 mod tags;
 mod validate;
 mod within;
+mod write;
 
 pub use cache_engine;
 #[cfg(feature = "macros")]

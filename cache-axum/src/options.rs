@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use axum::body::Body;
 use cache_engine::Cache;
-use cache_engine::cache_core::{Error, Key, KeyBuilder, KeyName, Timestamp};
+use cache_engine::cache_core::{Error, ErrorKind, Key, KeyBuilder, KeyName, Timestamp};
 use cache_http::{CacheName, Normalization, Policy, Reason, request_bypass, variant_key};
 use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, Method, Uri};
 
 use http_body::Body as _;
 
 use crate::client::ClientCaching;
 use crate::coder::ResponseCoder;
-use crate::key::push_word;
+use crate::key::{push_word, request_for};
 use crate::marks::Marks;
 use crate::stored::OwnEtag;
 use crate::tags::RouteTags;
@@ -139,13 +139,22 @@ impl Options {
         Ok(self.cache.key(KeyName::with_identity(name, identity)))
     }
 
-    /// The keys under which answers to GET may be stored that an exchange with this request head is about.
-    pub(crate) fn keys_of(&self, request: &Parts) -> Result<Vec<Key>, Error> {
-        let mut keys = vec![self.key(request, None, None)?];
-        if let Some(identity) = self.identity(request) {
-            keys.push(self.key(request, Some(&identity), None)?);
+    /// The keys under which there may be what the client who sent `request` gets for GET at `uri`.
+    pub(crate) fn keys_at(&self, request: &Parts, uri: &Uri) -> Result<Vec<Key>, Error> {
+        let request = request_for(request, uri);
+        let mut keys = vec![self.key(&request, None, None)?];
+        if let Some(identity) = self.identity(&request) {
+            keys.push(self.key(&request, Some(&identity), None)?);
         }
         Ok(keys)
+    }
+
+    /// The same at a URL, or at a path on the host of `request`.
+    pub(crate) fn keys_at_url(&self, request: &Parts, url: &str) -> Result<Vec<Key>, Error> {
+        let uri = url.parse().map_err(|error: http::uri::InvalidUri| {
+            Error::new(ErrorKind::InvalidKey, format!("{url:?} is not a URL")).with_source(error)
+        })?;
+        self.keys_at(request, &uri)
     }
 
     /// The key of the response that a request selects among `variants`.

@@ -10,7 +10,8 @@ use axum::routing::{Route, post};
 use bytes::Bytes;
 use cache_engine::cache_core::{Error, ErrorKind};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::request::Parts;
+use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use tower_layer::Layer;
@@ -199,7 +200,7 @@ impl Order {
     }
 }
 
-async fn purge(State(options): State<Arc<Options>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn purge(State(options): State<Arc<Options>>, request: Parts, body: Bytes) -> Response {
     let order: Order = match serde_json::from_slice(&body) {
         Ok(order) => order,
         Err(error) => {
@@ -216,7 +217,7 @@ async fn purge(State(options): State<Arc<Options>>, headers: HeaderMap, body: By
         Ok(target) => target,
         Err(reason) => return fault(StatusCode::UNPROCESSABLE_ENTITY, &reason),
     };
-    match carry_out(&options, &headers, &target, soft).await {
+    match carry_out(&options, &request, &target, soft).await {
         Ok(removed) => json(StatusCode::OK, &Done { target, soft, removed }),
         Err(error) => {
             let status = match error.kind() {
@@ -233,10 +234,10 @@ async fn purge(State(options): State<Arc<Options>>, headers: HeaderMap, body: By
     }
 }
 
-async fn carry_out(options: &Options, headers: &HeaderMap, target: &Target, soft: bool) -> Result<Option<u64>, Error> {
+async fn carry_out(options: &Options, request: &Parts, target: &Target, soft: bool) -> Result<Option<u64>, Error> {
     let cache = &options.cache;
     match target {
-        Target::Url { url } => options.invalidate_url(headers, url, soft).await?,
+        Target::Url { url } => options.invalidate_url(request, url, soft).await?,
         Target::Key { key, namespace } => {
             let key = match namespace {
                 Some(namespace) => cache.with_namespace(namespace).key(key.as_str()),

@@ -4,8 +4,13 @@
 mod support;
 
 use axum::Router;
-use cache_axum::CacheLayer;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::routing::{get as get_route, put};
+use cache_axum::cache_engine::cache_core::KeyName;
+use cache_axum::{CacheHandle, CacheLayer, InvalidateLayer};
 use http::Method;
+use http::request::Parts;
 use support::{Calls, app, get, get_with, layer, request, send};
 
 /// Stands for a session that was verified: only these two are known.
@@ -87,4 +92,65 @@ async fn names_are_told_apart_whatever_they_contain() {
     }
     assert_eq!(get(&app, "/").await.x_cache(), "MISS");
     assert_eq!(calls.count(), names.len() + 1);
+}
+
+/// A session that an outer layer has verified.
+#[derive(Clone)]
+struct Session(String);
+
+fn of_session(request: &Parts) -> Option<String> {
+    Some(request.extensions.get::<Session>()?.0.clone())
+}
+
+/// A profile that can be written to, and two other routes whose writes concern it.
+fn with_sessions(layer: CacheLayer) -> Router {
+    let also = InvalidateLayer::new(&layer).url("/profile");
+    let by_hand = |cache: CacheHandle| async move { cache.invalidate("/profile").await.unwrap() };
+    let itself = |cache: CacheHandle| async move { cache.invalidate_target().await.unwrap() };
+    let verify = |mut request: Request, next: Next| async move {
+        if let Some(user) = request.headers_mut().remove("x-session") {
+            let session = Session(user.to_str().unwrap().to_owned());
+            request.extensions_mut().insert(session);
+        }
+        next.run(request).await
+    };
+    Router::new()
+        .nest(
+            "/profile",
+            Router::new().route("/", get_route(|| async { "…" }).put(|| async {}).patch(itself)),
+        )
+        .route("/name", put(by_hand))
+        .layer(layer)
+        .route("/picture", put(|| async {}).layer(also))
+        .layer(from_fn(verify))
+}
+
+#[tokio::test]
+async fn a_write_knows_its_writer_by_what_an_outer_layer_found_out() {
+    let by_user = |request: &Parts| {
+        let user = of_session(request).unwrap_or_default();
+        Ok(KeyName::from(format!("{user} {}", request.uri.path())))
+    };
+    let writes = [
+        (Method::PUT, "/profile"),
+        (Method::PUT, "/name"),
+        (Method::PUT, "/picture"),
+        (Method::PATCH, "/profile"),
+    ];
+    for (index, (method, path)) in writes.into_iter().enumerate() {
+        for layer in [layer().per_user(of_session), layer().key_builder(by_user)] {
+            // The others are to be enough without it.
+            let app = with_sessions(layer.invalidate_on_write(index == 0));
+            let (alice, bob) = ([("x-session", "alice")], [("x-session", "bob")]);
+            for asked in [&alice, &bob] {
+                get_with(&app, "/profile", asked).await;
+                assert_eq!(get_with(&app, "/profile", asked).await.x_cache(), "HIT");
+            }
+            let written = send(&app, request(method.clone(), path, &alice)).await;
+            assert!(written.status.is_success());
+            let case = format!("{method} {path}");
+            assert_eq!(get_with(&app, "/profile", &alice).await.x_cache(), "MISS", "{case}");
+            assert_eq!(get_with(&app, "/profile", &bob).await.x_cache(), "HIT", "{case}");
+        }
+    }
 }

@@ -1,0 +1,229 @@
+//! What becomes of stored responses when a request may have changed something.
+
+use std::sync::Arc;
+
+use cache_engine::cache_core::{Error, ErrorKind, Key};
+use cache_http::{invalidated_groups, invalidated_uris, is_safe};
+use futures_util::FutureExt;
+use http::header::HOST;
+use http::request::Parts;
+use http::uri::Scheme;
+use http::{HeaderMap, Uri, response};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::key::{origin, request_for, target};
+use crate::options::Options;
+use crate::tags::tag_of_group;
+
+pub(crate) const INVALIDATION_FAILED: &str = "invalidation-failed";
+
+/// What a write invalidates beside what it is about.
+#[derive(Debug, Default)]
+pub(crate) struct Also {
+    pub(crate) urls: Vec<String>,
+    pub(crate) tags: Vec<String>,
+    pub(crate) namespaces: Vec<String>,
+}
+
+/// A request that may change something, until its answer tells what has changed.
+///
+/// Dropped before that, because the caller went away, the handler panicked or its service failed, it invalidates what is
+/// known without the answer, in the background: nobody knows whether the write took place, and an invalidation too many
+/// does no harm.
+pub(crate) struct Write {
+    /// Gone once the answer is there.
+    pending: Option<Pending>,
+}
+
+struct Pending {
+    options: Arc<Options>,
+    request: Parts,
+    groups_of: Option<Box<str>>,
+    /// What is outdated if the write took place, whatever its answer says.
+    outdated: Outdated,
+}
+
+impl Write {
+    /// `None` if the method is safe.
+    pub(crate) fn of(options: &Arc<Options>, request: &Parts, also: impl FnOnce(&Parts) -> Also) -> Option<Self> {
+        if is_safe(&request.method) {
+            return None;
+        }
+        let also = also(request);
+        let mut outdated = Outdated::new(also);
+        // The keys are built here and not when they are needed: whoever the request is from is known in its own task.
+        outdated.add(options.keys_at(request, target(request)));
+        for url in std::mem::take(&mut outdated.also.urls) {
+            outdated.add(options.keys_at_url(request, &url));
+        }
+        Some(Self {
+            pending: Some(Pending {
+                groups_of: origin(&request_for(request, target(request))),
+                options: Arc::clone(options),
+                request: request.clone(),
+                outdated,
+            }),
+        })
+    }
+
+    /// Invalidates the groups that the answer names (RFC 9875, section 3), and if it is a success what the exchange is
+    /// about (RFC 9111, section 4.4) and what else is named. All is tried, whatever becomes of one; the first error is
+    /// returned.
+    ///
+    /// Once begun it goes on, also if nobody waits for it any longer.
+    pub(crate) async fn completed(mut self, head: &response::Parts) -> Result<(), Error> {
+        let Some(pending) = self.pending.take() else {
+            return Ok(());
+        };
+        let options = Arc::clone(&pending.options);
+        let outdated = pending.outdated_by(head);
+        if outdated.is_nothing() {
+            return Ok(());
+        }
+        let (waiting, done) = oneshot::channel();
+        let cache = options.cache.clone();
+        cache.spawn(async move {
+            // Whoever asked may have gone.
+            let _ = waiting.send(outdated.invalidate(&options).await);
+        });
+        done.await
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Other, "an invalidation was broken off")))
+    }
+}
+
+impl Drop for Write {
+    fn drop(&mut self) {
+        let Some(Pending { options, outdated, .. }) = self.pending.take() else {
+            return;
+        };
+        let cache = options.cache.clone();
+        let task = async move {
+            // What fails is in the log.
+            let _ = outdated.invalidate(&options).await;
+        };
+        if Handle::try_current().is_ok() {
+            cache.spawn(task);
+        } else if task.now_or_never().is_none() {
+            // There is nowhere left to wait. A store in this process is done at once.
+            tracing::error!(target: "cache", "a write could not invalidate what it has changed: there is no runtime");
+        }
+    }
+}
+
+impl Pending {
+    fn outdated_by(self, head: &response::Parts) -> Outdated {
+        let groups = self.groups(&head.headers);
+        let mut outdated = if head.status.is_success() || head.status.is_redirection() {
+            let mut outdated = self.outdated;
+            for uri in changed(&self.request, head) {
+                outdated.add(self.options.keys_at(&self.request, &uri));
+            }
+            outdated
+        } else {
+            Outdated::new(Also::default())
+        };
+        outdated.also.tags.extend(groups);
+        outdated
+    }
+
+    /// The tags of the groups that are no longer valid.
+    fn groups(&self, response: &HeaderMap) -> Vec<String> {
+        let Some(origin) = self.groups_of.as_ref().filter(|_| self.options.tags.knows_groups()) else {
+            return Vec::new();
+        };
+        let groups = invalidated_groups(&self.request.method, response);
+        groups.iter().map(|group| tag_of_group(origin, group)).collect()
+    }
+}
+
+/// The URIs beside the target whose responses the exchange makes invalid. None if it failed.
+fn changed(request: &Parts, head: &response::Parts) -> Vec<Uri> {
+    let target = target(request);
+    let mut uris = invalidated_uris(&request.method, target, head.status, &head.headers);
+    // A server sees neither the scheme nor, in the URI, the host; an answer may name both.
+    for scheme in [Scheme::HTTP, Scheme::HTTPS] {
+        let Some(effective) = effective(request, scheme) else {
+            break;
+        };
+        for uri in invalidated_uris(&request.method, &effective, head.status, &head.headers) {
+            // As the requests for it will have it.
+            let mut parts = uri.into_parts();
+            (parts.scheme, parts.authority) = (None, None);
+            if let Ok(uri) = Uri::from_parts(parts)
+                && !uris.contains(&uri)
+            {
+                uris.push(uri);
+            }
+        }
+    }
+    uris.retain(|uri| uri != target);
+    uris
+}
+
+/// The target with scheme and host, unless it has them already.
+fn effective(request: &Parts, scheme: Scheme) -> Option<Uri> {
+    let mut parts = target(request).clone().into_parts();
+    if parts.authority.is_some() {
+        return None;
+    }
+    parts.authority = Some(request.headers.get(HOST)?.to_str().ok()?.parse().ok()?);
+    parts.scheme = Some(scheme);
+    Uri::from_parts(parts).ok()
+}
+
+/// What is to be invalidated.
+struct Outdated {
+    keys: Vec<Key>,
+    also: Also,
+    /// Whether there was a key for everything.
+    result: Result<(), Error>,
+}
+
+impl Outdated {
+    fn new(also: Also) -> Self {
+        Self {
+            keys: Vec::new(),
+            also,
+            result: Ok(()),
+        }
+    }
+
+    fn add(&mut self, keys: Result<Vec<Key>, Error>) {
+        match keys {
+            Ok(keys) => self.keys.extend(keys),
+            Err(error) if self.result.is_ok() => self.result = Err(error),
+            Err(_) => {}
+        }
+    }
+
+    fn is_nothing(&self) -> bool {
+        let Also { urls, tags, namespaces } = &self.also;
+        self.keys.is_empty() && self.result.is_ok() && urls.is_empty() && tags.is_empty() && namespaces.is_empty()
+    }
+
+    /// Each is tried, whatever becomes of the others; the first failure is returned, and logged.
+    async fn invalidate(self, options: &Options) -> Result<(), Error> {
+        let soft = options.invalidate_softly;
+        let Self { keys, also, mut result } = self;
+        for key in keys {
+            result = result.and(options.invalidate_key(key, soft).await);
+        }
+        for namespace in also.namespaces {
+            result = result.and(if soft {
+                options.cache.clear_soft(&namespace).await
+            } else {
+                options.cache.clear(&namespace).await.map(drop)
+            });
+        }
+        result = result.and(if soft {
+            options.cache.invalidate_tags_soft(also.tags).await
+        } else {
+            options.cache.invalidate_tags(also.tags).await
+        });
+        if let Err(error) = &result {
+            tracing::error!(target: "cache", %error, "a write could not invalidate everything that it has changed");
+        }
+        result
+    }
+}
