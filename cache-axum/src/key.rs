@@ -17,7 +17,11 @@ pub use self::query::Query;
 ///
 /// Two URLs then have the same key only if they differ in the order of parameters with different names. The authority is
 /// that of the URI, or else of `Host`, in lower case. In a nested router the path is that of the whole
-/// request. A request whose authority is not clear has no key, and passes the cache by.
+/// request.
+///
+/// A request whose authority is not clear has no key, and passes the cache by: one with several `Host` lines (RFC 9112,
+/// section 3.2), or with an authority in its URI and another one in `Host` (section 3.2.2 there; RFC 9113, section
+/// 8.3.1). Servers hand on both, and who answers by the one would answer for the other.
 ///
 /// ```
 /// use cache_axum::UrlKey;
@@ -96,18 +100,18 @@ pub(crate) fn origin(request: &Parts) -> Option<Box<str>> {
 }
 
 fn authority<'a>(request: &'a Parts, uri: &'a Uri) -> Result<&'a [u8], Error> {
-    if let Some(authority) = uri.authority() {
-        return Ok(authority.as_str().as_bytes());
-    }
-    let mut hosts = request.headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (None, _) => Ok(b""),
-        (Some(host), None) => Ok(host.as_bytes()),
-        (Some(_), Some(_)) => Err(Error::new(
-            ErrorKind::InvalidKey,
-            "the request has more than one `Host`",
-        )),
-    }
+    let mut hosts = request.headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
+    let (host, another) = (hosts.next(), hosts.next());
+    let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
+    let refusal = match (authority, host) {
+        _ if another.is_some() => "the request has more than one `Host`",
+        // A handler may go by either, and its answer would be for one of the two hosts only.
+        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
+            "the `Host` of the request is not the host of its URI"
+        }
+        _ => return Ok(authority.or(host).unwrap_or_default()),
+    };
+    Err(Error::new(ErrorKind::InvalidKey, refusal))
 }
 
 /// In lower case, and with everything escaped that could be taken for a part of the path.

@@ -102,6 +102,17 @@ async fn hosts_are_told_apart_by_authority() {
     }
 }
 
+/// Both reach the handler, and it may go by either.
+#[tokio::test]
+async fn a_host_beside_the_authority_has_to_be_the_same() {
+    let client = Client::of(Router::new().route("/", get(|| async { TEXT })).layer(layer())).await;
+    let url = "http://shop.test/";
+    let other = client.get(url, &[("host", "evil.test")]).await;
+    assert_eq!(other.cache_status(), "cache; fwd=bypass; detail=no-key");
+    assert_eq!(client.get(url, &[("host", "shop.test")]).await.x_cache(), "MISS");
+    assert_eq!(client.get(url, &[]).await.x_cache(), "HIT");
+}
+
 /// Whoever asks over the other version of HTTP gets the same answer.
 #[tokio::test]
 async fn both_versions_share_what_is_stored() {
