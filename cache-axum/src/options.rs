@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use cache_engine::Cache;
 use cache_engine::cache_core::{Error, ErrorKind, Key, KeyBuilder, KeyName, Timestamp};
-use cache_http::{CacheName, Normalization, Policy, Reason, request_bypass, variant_key};
+use cache_http::{CacheName, Normalization, Policy, Reason, connection_names_end_to_end, request_bypass, variant_key};
 use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, Uri};
@@ -84,6 +84,11 @@ impl Options {
         let headers = &request.headers;
         if headers.contains_key(UPGRADE) {
             return Some(Bypass::Upgrade);
+        }
+        // A handler that passes the request on does so without these fields, which the key and the variant may be made
+        // of (RFC 9110, section 7.6.1).
+        if connection_names_end_to_end(headers) {
+            return Some(Bypass::Connection);
         }
         // Not for a cache to evaluate (RFC 9111, section 4.3.2), so the handler is to see them.
         if headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE) {
@@ -180,6 +185,7 @@ pub(crate) enum Bypass {
     Disabled,
     Refused(Reason),
     Upgrade,
+    Connection,
     Precondition,
     Content,
     NoKey,
@@ -192,6 +198,7 @@ impl Bypass {
             Self::Disabled => "disabled",
             Self::Refused(reason) => reason.as_str(),
             Self::Upgrade => "upgrade",
+            Self::Connection => "connection",
             Self::Precondition => "precondition",
             Self::Content => "content",
             Self::NoKey => "no-key",

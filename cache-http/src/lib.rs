@@ -106,7 +106,7 @@ pub use self::conditional::{
 pub use self::date::{format_date, parse_date};
 pub use self::freshness::{Lifetime, LifetimeSource, Reuse};
 pub use self::groups::{cache_groups, invalidated_groups};
-pub use self::headers::{age_header, prepare_for_store, remove_hop_by_hop, set_age};
+pub use self::headers::{age_header, connection_names_end_to_end, prepare_for_store, remove_hop_by_hop, set_age};
 pub use self::invalidation::{invalidated_uris, is_content_of_target, is_safe};
 pub use self::policy::{Heuristic, Policy, Sharing, Statuses, is_heuristically_cacheable};
 pub use self::range::{

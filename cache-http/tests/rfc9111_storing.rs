@@ -323,6 +323,13 @@ fn section_3_1_fields_that_are_not_stored() {
 }
 
 #[test]
+fn a_client_cannot_take_the_host_off_a_request() {
+    let mut request = headers(&[("host", "shop.test"), ("connection", "Host, x-hop"), ("x-hop", "1")]);
+    cache_http::remove_hop_by_hop(&mut request);
+    assert_eq!(request, headers(&[("host", "shop.test")]));
+}
+
+#[test]
 fn a_cookie_that_is_withheld_does_not_forbid_the_rest() {
     assert_eq!(
         ask(
