@@ -26,10 +26,12 @@ pub(crate) fn answer(
     report: &Report,
 ) -> Response<Body> {
     let (status, mut headers, body) = select(method, request, stored);
-    if aged {
+    // A 416 of this cache's own says nothing about the resource, so nobody is to keep it in the place of what is stored.
+    let is_refusal = status == StatusCode::RANGE_NOT_SATISFIABLE && stored.status != status;
+    if aged && !is_refusal {
         headers.insert(AGE, age_header(stored.lifetime.age(now)));
     }
-    if !stored.has_cache_control {
+    if !stored.has_cache_control && !is_refusal {
         options.client.apply(&mut headers, &stored.lifetime, now);
     }
     report.write(options, &mut headers);

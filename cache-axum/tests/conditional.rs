@@ -121,6 +121,8 @@ async fn ranges_are_cut_from_the_whole() {
     let beyond = get_with(&app, "/", &[("range", "bytes=10-")]).await;
     assert_eq!(beyond.status, StatusCode::RANGE_NOT_SATISFIABLE);
     assert_eq!(beyond.header("content-range"), "bytes */10");
+    // It is no answer to keep, for a cache in front neither.
+    assert_eq!((beyond.header("cache-control"), beyond.header("age")), ("", ""));
     let outdated = get_with(&app, "/", &[("range", "bytes=2-4"), ("if-range", "\"x\"")]).await;
     assert_eq!((outdated.status, outdated.text()), (StatusCode::OK, "0123456789"));
     assert_eq!(get(&app, "/").await.text(), "0123456789");
