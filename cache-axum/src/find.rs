@@ -87,7 +87,8 @@ impl Options {
         request: &HeaderMap,
         directives: Option<&RequestDirectives>,
     ) -> Found {
-        let mut anew = false;
+        // Why what is there does not do, once that is known.
+        let mut anew = None;
         let mut lookup = place.cache.lookup::<Stored>(&place.primary).await;
         loop {
             lookup = match lookup {
@@ -101,13 +102,13 @@ impl Options {
                     }
                     Stored::Response(response) => {
                         let refused = directives.is_some_and(|directives| !self.satisfies(response, directives));
-                        if !refused || coalesced || anew {
+                        if !refused || coalesced || anew.is_some() {
                             return Found::Hit {
                                 collapsed: coalesced.then_some(forward(anew, None, &place)),
                                 stored: found.value,
                             };
                         }
-                        anew = true;
+                        anew = Some(Forward::Request);
                         place.cache.lookup_anew(place.key()).await
                     }
                     Stored::Variants(variants) if place.variant.is_none() => {
@@ -136,11 +137,13 @@ impl Options {
                         }
                         Stored::Variants(_) => false,
                     };
-                    if let Some(stored) = copy.filter(takes) {
-                        return Found::Stale { stored, refresh, place };
-                    }
+                    anew = Some(match copy {
+                        Some(stored) if takes(&stored) => return Found::Stale { stored, refresh, place },
+                        Some(_) => Forward::Request,
+                        // It is kept for other variants.
+                        None => Forward::VaryMiss,
+                    });
                     drop(refresh);
-                    anew = true;
                     place.cache.lookup_anew(place.key()).await
                 }
                 Lookup::Miss(fill) => {
@@ -207,9 +210,9 @@ impl Options {
     }
 }
 
-fn forward(anew: bool, stale: Option<&Stored>, place: &Place) -> Forward {
-    if anew {
-        Forward::Request
+fn forward(anew: Option<Forward>, stale: Option<&Stored>, place: &Place) -> Forward {
+    if let Some(forward) = anew {
+        forward
     } else if matches!(stale, Some(Stored::Response(_))) {
         Forward::Stale
     } else if place.variant.is_some() {

@@ -114,3 +114,18 @@ async fn without_a_window_nothing_is_kept() {
         assert_eq!(ask(&app, "de").await.x_cache(), "MISS", "{how}");
     }
 }
+
+#[tokio::test]
+async fn who_asks_for_a_variant_that_never_was_is_told_so() {
+    for how in ["url", "tag"] {
+        let (cache, _) = cache();
+        let layer = CacheLayer::new(cache.with_tags(["site"]))
+            .ttl(60 * SEC)
+            .stale_while_revalidate(30 * SEC);
+        let (app, _) = app(layer, usize::MAX);
+        ask(&app, "de").await;
+        soften(&app, how).await;
+        let reply = ask(&app, "fr").await;
+        assert_eq!(reply.cache_status(), "cache; fwd=vary-miss; stored", "{how}");
+    }
+}
