@@ -44,7 +44,7 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    request.extensions_mut().insert(LayerHandle(Arc::clone(options)));
+    LayerHandle::leave(options, &mut request);
     let mut response = inner.oneshot(request).await?.map(Body::new);
     let control = response.extensions_mut().remove::<Control>();
     Ok((response, control))

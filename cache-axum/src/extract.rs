@@ -7,8 +7,8 @@ use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use cache_engine::cache_core::{Error, Key};
 use cache_engine::{Cache, IntoKey, Tagger};
-use http::StatusCode;
 use http::request::Parts;
+use http::{Request, StatusCode, Uri};
 
 use crate::coder::ResponseCoder;
 use crate::key::target;
@@ -16,7 +16,21 @@ use crate::options::Options;
 
 /// What the layer leaves in the extensions of a request.
 #[derive(Clone)]
-pub(crate) struct LayerHandle(pub(crate) Arc<Options>);
+pub(crate) struct LayerHandle {
+    options: Arc<Options>,
+    /// As the layer saw it, and the builders of its keys.
+    uri: Uri,
+}
+
+impl LayerHandle {
+    pub(crate) fn leave<B>(options: &Arc<Options>, request: &mut Request<B>) {
+        let handle = Self {
+            options: Arc::clone(options),
+            uri: request.uri().clone(),
+        };
+        request.extensions_mut().insert(handle);
+    }
+}
 
 /// Extracts the cache of the [`CacheLayer`](crate::CacheLayer) that the request came through, to invalidate what it
 /// has stored.
@@ -189,10 +203,12 @@ impl<S: Sync> FromRequestParts<S> for CacheHandle {
     type Rejection = NoCacheLayer;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NoCacheLayer> {
-        let LayerHandle(options) = parts.extensions.get().ok_or(NoCacheLayer)?;
+        let LayerHandle { options, uri } = parts.extensions.get().ok_or(NoCacheLayer)?;
+        let mut request = parts.clone();
+        request.uri.clone_from(uri);
         Ok(Self {
             options: Arc::clone(options),
-            request: Arc::new(parts.clone()),
+            request: Arc::new(request),
             tagger: parts.extensions.get().cloned().unwrap_or_default(),
         })
     }

@@ -27,6 +27,10 @@ type Names = Arc<dyn Fn(&Parts) -> Vec<String> + Send + Sync>;
 /// else goes is set here. A [`CacheLayer`] that the request comes through does the first by itself, so this layer is for what else a
 /// write makes outdated, and for write routes that are outside of the `CacheLayer`.
 ///
+/// Where the `CacheLayer` keeps responses apart [per user](CacheLayer::per_user) or by [fields in the
+/// key](CacheLayer::key_headers), URLs reach those of the writer, and those for nobody in particular. What others have under
+/// the same URL stays: name a tag or a namespace for that.
+///
 /// The answer waits for the invalidation, so whoever has it does not find what was there before. If something could
 /// not be invalidated, the answer goes out as it is, since the change was made; its `Cache-Status` then says
 /// `detail=invalidation-failed`, and the cache's observers get an event.
@@ -176,9 +180,7 @@ where
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
         let inner = self.inner.clone();
         let targets = Arc::clone(&self.targets);
-        request
-            .extensions_mut()
-            .insert(LayerHandle(Arc::clone(&targets.options)));
+        LayerHandle::leave(&targets.options, &mut request);
         Box::pin(async move {
             let (parts, body) = request.into_parts();
             let write = Write::of(&targets.options, &parts, |parts| targets.also(parts));

@@ -82,12 +82,9 @@ pub(crate) fn request_for(request: &Parts, uri: &Uri) -> Parts {
     {
         asked.headers.insert(HOST, host);
     }
-    // The target itself stays as key builders see it, in a nested router too.
-    if uri != target(request) {
-        asked.uri = uri.clone();
-        if let Some(OriginalUri(original)) = asked.extensions.get_mut() {
-            original.clone_from(uri);
-        }
+    asked.uri = uri.clone();
+    if let Some(OriginalUri(original)) = asked.extensions.get_mut() {
+        original.clone_from(uri);
     }
     asked
 }

@@ -345,7 +345,8 @@ impl CacheLayer {
     }
 
     /// Whether a request with an unsafe method that succeeds invalidates what is stored for its URL (RFC 9111, section
-    /// 4.4). It does unless set.
+    /// 4.4). It does unless set, and also if its client goes away before there is an answer. What others have [of their
+    /// own](Self::per_user) under that URL stays; see [`InvalidateLayer`](crate::InvalidateLayer).
     pub fn invalidate_on_write(self, invalidate: bool) -> Self {
         self.with(|options| options.invalidate_on_write = invalidate)
     }

@@ -16,7 +16,7 @@ use http_body::Body as _;
 
 use crate::client::ClientCaching;
 use crate::coder::ResponseCoder;
-use crate::key::{push_word, request_for};
+use crate::key::{push_word, request_for, target};
 use crate::marks::Marks;
 use crate::stored::OwnEtag;
 use crate::tags::RouteTags;
@@ -146,10 +146,31 @@ impl Options {
 
     /// The keys under which there may be what the client who sent `request` gets for GET at `uri`.
     pub(crate) fn keys_at(&self, request: &Parts, uri: &Uri) -> Result<Vec<Key>, Error> {
-        let request = request_for(request, uri);
-        let mut keys = vec![self.key(&request, None, None)?];
-        if let Some(identity) = self.identity(&request) {
-            keys.push(self.key(&request, Some(&identity), None)?);
+        let mut asked = request_for(request, uri);
+        let whole = self.keys_of(&asked);
+        if request.uri == *uri || target(request) != uri {
+            return whole;
+        }
+        // Where a nested router has taken its part off the path, a builder may go by what is left, or know nothing else.
+        asked.uri = request.uri.clone();
+        match (whole, self.keys_of(&asked)) {
+            (Ok(mut keys), Ok(rest)) => {
+                for key in rest {
+                    if !keys.contains(&key) {
+                        keys.push(key);
+                    }
+                }
+                Ok(keys)
+            }
+            (Ok(keys), Err(_)) | (Err(_), Ok(keys)) => Ok(keys),
+            (Err(error), Err(_)) => Err(error),
+        }
+    }
+
+    fn keys_of(&self, request: &Parts) -> Result<Vec<Key>, Error> {
+        let mut keys = vec![self.key(request, None, None)?];
+        if let Some(identity) = self.identity(request) {
+            keys.push(self.key(request, Some(&identity), None)?);
         }
         Ok(keys)
     }

@@ -27,13 +27,17 @@ use crate::options::Options;
 ///
 /// | body | invalidates |
 /// |---|---|
-/// | `{"url": "/items/42"}` | the responses of a URL, all of their variants; a path is one on the host that is asked |
+/// | `{"url": "/items/42"}` | the responses of a URL, all of their variants by `Vary`; a path is one on the host that is asked |
 /// | `{"key": "42"}`, `{"key": "42", "namespace": "users"}` | a key, in the layer's namespace or another |
 /// | `{"tag": "user:42"}`, `{"tags": ["user:42", "prices"]}` | whatever carries a tag |
 /// | `{"namespace": "users"}` | a namespace |
 /// | `{"all": true}` | everything below the cache's prefix |
 ///
-/// and, with `"soft": true`, keeps the copies for their stale windows; a namespace only where [namespaces are cleared by
+/// A URL is not enough where the layer keeps responses apart [per user](CacheLayer::per_user) or by [fields in the
+/// key](CacheLayer::key_headers): it reaches those for nobody in particular, and those that the fields of the order itself
+/// select. Give the responses a tag by [`tags_by`](CacheLayer::tags_by), such as one of their path, and name that.
+///
+/// And, with `"soft": true`, an order keeps the copies for their stale windows; a namespace only where [namespaces are cleared by
 /// a tag](cache_engine::CacheBuilder::tag_namespaces).
 ///
 /// The answer is JSON too: 200 and what was done once it holds in every process on the store; 401 without the right

@@ -352,7 +352,7 @@ fn request_to_store(options: &Arc<Options>, place: &Place, mut request: Request<
     for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
         request.headers_mut().remove(name);
     }
-    request.extensions_mut().insert(LayerHandle(Arc::clone(options)));
+    LayerHandle::leave(options, &mut request);
     Loading::add(request.extensions_mut(), &place.primary);
     request
 }

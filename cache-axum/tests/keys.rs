@@ -5,12 +5,14 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use cache_axum::UrlKey;
+use axum::Router;
+use axum::routing::get as get_route;
 use cache_axum::cache_engine::cache_core::{Error, ErrorKind, KeyBuilder, KeyName};
-use http::Request;
+use cache_axum::{CacheHandle, UrlKey};
 use http::request::Parts;
+use http::{Method, Request};
 use proptest::prelude::*;
-use support::{app, get, get_with, layer};
+use support::{app, get, get_with, layer, request, send};
 
 fn key(uri: &str, host: Option<&str>) -> String {
     let mut request = Request::get(uri);
@@ -116,6 +118,33 @@ async fn a_builder_decides_who_shares() {
         get(&app, "/none").await.cache_status(),
         "cache; fwd=bypass; detail=no-key"
     );
+}
+
+#[tokio::test]
+async fn a_builder_s_keys_are_found_again_wherever_the_layer_is() {
+    let by_path = |parts: &Parts| Ok(KeyName::from(parts.uri.path()));
+    for by_handler in [true, false] {
+        let layer = || layer().key_builder(by_path).invalidate_on_write(!by_handler);
+        let write = move |cache: CacheHandle| async move {
+            if by_handler {
+                cache.invalidate_target().await.unwrap();
+            }
+        };
+        let page = || Router::new().route("/x", get_route(|| async { "…" }).put(write));
+        let outermost = Router::new().nest("/a", page()).layer(layer());
+        let between = Router::new().nest("/a", Router::new().nest("/b", page()).layer(layer()));
+        let innermost = Router::new().nest("/a", Router::new().nest("/b", page().layer(layer())));
+        for (app, url) in [(outermost, "/a/x"), (between, "/a/b/x"), (innermost, "/a/b/x")] {
+            get(&app, url).await;
+            assert_eq!(get(&app, url).await.x_cache(), "HIT");
+            send(&app, request(Method::PUT, url, &[])).await;
+            assert_eq!(
+                get(&app, url).await.x_cache(),
+                "MISS",
+                "{url}, by handler: {by_handler}"
+            );
+        }
+    }
 }
 
 #[tokio::test]
