@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use cache_core::{Backend, Key, Record, Scope, SetOptions, Ttl, Value, Version};
 use futures_util::FutureExt;
+use tokio::time::Instant;
 
 pub(crate) use self::copy::{Generation, copy, read};
 use crate::notices::{Mark, Notices};
@@ -82,20 +83,17 @@ impl Near {
         self.notices.mark(key)
     }
 
-    /// Keeps a copy of what was read after `mark`, unless something was told since; says whether it did.
-    pub(crate) fn keep(&self, key: &Key, copy: Value, fresh: Option<Duration>, mark: Mark) -> bool {
-        let _turn = self.turn();
-        let unmoved = self.notices.mark(key) == mark;
-        if unmoved {
-            self.put(key, copy, fresh, mark);
-        }
-        unmoved
+    /// Keeps a copy of what was read after `mark`, unless something was told since.
+    pub(crate) fn keep(&self, key: &Key, copy: Value, fresh: Option<Duration>, mark: Mark) {
+        self.keep_until(key, copy, self.end(fresh, mark), mark);
     }
 
     /// Keeps a copy of what this process wrote, as `version`, after `mark`.
     ///
     /// The store tells of this process's writes as of all others, and may tell of two writes as one. So at the notice of
-    /// an own write the copy is put aside, until it is known whether it is still the last one.
+    /// an own write the copy is put aside, until it is known whether it is still the last one. So it is if this process
+    /// has changed the record in another way before the answer to the write was there, whether the store tells of
+    /// changes or not.
     pub(crate) fn keep_own(
         self: &Arc<Self>,
         key: &Key,
@@ -109,7 +107,7 @@ impl Near {
             let moved = self.notices.mark(key) != mark;
             // So that nobody keeps what was read before.
             self.notices.changed(key);
-            if !moved || !self.told {
+            if !moved {
                 if self.told {
                     if own.len() >= MOST_OWN {
                         // Their notices will remove the copies, which costs a look into the store.
@@ -117,17 +115,17 @@ impl Near {
                     }
                     own.insert(key.clone());
                 }
-                self.put(key, copy, fresh, mark);
+                self.put(key, copy, self.end(fresh, mark));
                 return;
             }
             self.remove(key);
         }
-        // That was the notice of this write, or of another one.
-        self.keep_if_last(key, copy, fresh, version);
+        // That was the notice of this write, or of another one, or another change by this process.
+        self.keep_if_last(key, copy, self.end(fresh, mark), version);
     }
 
-    /// Keeps a copy of what was written as `version`, if the store says that nothing was written since.
-    fn keep_if_last(self: &Arc<Self>, key: &Key, copy: Value, fresh: Option<Duration>, version: Version) {
+    /// Keeps a copy of what was written as `version`, until its `end`, if the store says that nothing was written since.
+    fn keep_if_last(self: &Arc<Self>, key: &Key, copy: Value, end: Option<Instant>, version: Version) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
@@ -136,11 +134,21 @@ impl Near {
             for _ in 0..QUESTIONS {
                 let mark = near.mark(&key);
                 let last = matches!(near.far.version(&key).await, Ok(Some(last)) if last == version);
-                if !last || near.keep(&key, copy.clone(), fresh, mark) {
+                if !last || near.keep_until(&key, copy.clone(), end, mark) {
                     return;
                 }
             }
         });
+    }
+
+    /// Keeps a copy until its `end`, unless something was told since `mark`; says whether it did.
+    fn keep_until(&self, key: &Key, copy: Value, end: Option<Instant>, mark: Mark) -> bool {
+        let _turn = self.turn();
+        let unmoved = self.notices.mark(key) == mark;
+        if unmoved {
+            self.put(key, copy, end);
+        }
+        unmoved
     }
 
     /// The store tells that the record under `key` was changed.
@@ -156,7 +164,8 @@ impl Near {
         if let Some(record) = own
             && let Some(version) = copy::version(&record)
         {
-            self.keep_if_last(key, record.value, record.remaining, version);
+            let end = record.remaining.and_then(after);
+            self.keep_if_last(key, record.value, end, version);
         }
     }
 
@@ -192,13 +201,18 @@ impl Near {
         own.clear();
     }
 
-    fn put(&self, key: &Key, copy: Value, fresh: Option<Duration>, mark: Mark) {
+    /// When a copy ends of what is fresh for so long, and was read or written after `mark`.
+    fn end(&self, fresh: Option<Duration>, mark: Mark) -> Option<Instant> {
         // Counted from before the store was asked: what has changed since may be unknown.
-        let left = self.max_age.map(|age| age.saturating_sub(mark.at.elapsed()));
-        let lifetime = match (fresh, left) {
-            (Some(fresh), Some(left)) => Some(fresh.min(left)),
+        let oldest = self.max_age.and_then(|age| mark.at.checked_add(age));
+        match (fresh.and_then(after), oldest) {
+            (Some(fresh), Some(oldest)) => Some(fresh.min(oldest)),
             (one, other) => one.or(other),
-        };
+        }
+    }
+
+    fn put(&self, key: &Key, copy: Value, end: Option<Instant>) {
+        let lifetime = end.map(|end| end.saturating_duration_since(Instant::now()));
         if lifetime.is_some_and(|lifetime| lifetime.is_zero()) {
             self.remove(key);
             return;
@@ -221,4 +235,9 @@ impl Near {
     fn turn(&self) -> MutexGuard<'_, HashSet<Key>> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The moment after so long a time; `None` if that is for ever.
+fn after(time: Duration) -> Option<Instant> {
+    Instant::now().checked_add(time)
 }

@@ -7,7 +7,7 @@ mod support;
 use std::convert::Infallible;
 use std::panic::catch_unwind;
 
-use cache_core::Notice;
+use cache_core::{EntryKind, Notice};
 use cache_engine::Cache;
 use support::{Count, Fate, Gate, Log, MS, Remote, SEC, TokioClock, memory, over, settle};
 
@@ -493,4 +493,70 @@ async fn nor_does_a_long_load_make_its_copy_last_longer() {
     there.invalidate_tag("tag").await.unwrap();
     assert_eq!(loading.await.unwrap(), 1);
     assert_eq!(value(&here).await, None);
+}
+
+/// What was stored may have been invalidated, or written over, before its answer is there.
+#[tokio::test(start_paused = true)]
+async fn an_own_change_that_overtakes_an_answer_sticks_where_nothing_is_told() {
+    for change in ["invalidate", "delete", "set", "clear"] {
+        for begun in ["load", "set"] {
+            let remote = Remote::without_clear();
+            let here = over(&remote)
+                .near(memory(TokioClock::new()))
+                .near_max_age(60 * SEC)
+                .build();
+            let gate = Gate::closed();
+            remote.once(Fate::HoldAnswer(gate.clone()), |call| {
+                call.is("set") && call.writes(EntryKind::Value)
+            });
+            let storing = tokio::spawn({
+                let here = here.clone();
+                async move {
+                    match begun {
+                        "load" => drop(here.get_or_load("key", Count::new().loading(1_u32)).await.unwrap()),
+                        _ => here.set("key", 1_u32).await.unwrap(),
+                    }
+                }
+            });
+            gate.reached().await;
+            match change {
+                "invalidate" => here.invalidate("key").await.unwrap(),
+                "delete" => drop(here.delete("key").await.unwrap()),
+                "set" => here.set("key", 2_u32).await.unwrap(),
+                _ => drop(here.clear("").await.unwrap()),
+            }
+            let expected = (change == "set").then_some(2);
+            gate.open();
+            storing.await.unwrap();
+            assert_eq!(value(&here).await, expected, "{change} during a {begun}");
+            settle().await;
+            assert_eq!(value(&here).await, expected, "{change} during a {begun}, later");
+        }
+    }
+}
+
+/// Other changes of this process, which happen to be counted together with it, do not cost the copy of a write.
+#[tokio::test(start_paused = true)]
+async fn an_own_write_that_is_the_last_is_kept_whatever_else_was_changed_meanwhile() {
+    let remote = Remote::without_clear();
+    let here = over(&remote).near(memory(TokioClock::new())).near_max_age(SEC).build();
+    let gate = Gate::closed();
+    remote.once(Fate::HoldAnswer(gate.clone()), |call| {
+        call.is("set") && call.writes(EntryKind::Value)
+    });
+    let storing = tokio::spawn({
+        let here = here.clone();
+        async move { here.set("key", 1_u32).await.unwrap() }
+    });
+    gate.reached().await;
+    here.clear("other").await.unwrap();
+    tokio::time::advance(300 * MS).await;
+    gate.open();
+    storing.await.unwrap();
+    settle().await;
+    let copy = || here.find_here::<u32>(&here.key("key")).is_some();
+    assert!(copy());
+    // Its age is counted from before the write all the same.
+    tokio::time::advance(700 * MS).await;
+    assert!(!copy());
 }

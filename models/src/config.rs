@@ -99,6 +99,8 @@ pub struct Config {
     pub tagging: Tagging,
     /// There are near copies.
     pub near: bool,
+    /// The store tells of changes. Otherwise a process knows of its own only, and copies are too old for no others.
+    pub told: bool,
     /// A stale value is answered while it is refreshed; otherwise it is only answered if the load fails.
     pub while_revalidate: bool,
     /// A load may turn out to be for those who wait, and not for the store.
@@ -123,6 +125,7 @@ impl Config {
         starts: &[Start::Empty],
         tagging: Tagging::None,
         near: false,
+        told: true,
         while_revalidate: true,
         unstored: false,
         expiry: true,

@@ -45,7 +45,7 @@ impl Protocol {
         }
         let near = &mut state.near[usize::from(process)];
         if unmoved || self.config.is(Flaw::OwnKeptThoughMoved) {
-            near.own = Some(copied.version);
+            near.own = self.config.told.then_some(copied.version);
             near.copy = Some(copied);
         } else {
             near.copy = None;
@@ -147,7 +147,7 @@ impl Protocol {
 
     /// Tells every process of what has happened to the records from `last` to `state`.
     pub(crate) fn notify(&self, last: &State, state: &mut State) {
-        if !self.config.near {
+        if !self.config.near || !self.config.told {
             return;
         }
         let version = |state: &State| state.store.record.map(|record| record.version);

@@ -63,6 +63,13 @@ pub fn small() -> Vec<Config> {
             starts: &[Start::Fresh],
             ..TWO_PROCESSES
         },
+        Config {
+            name: "near copies in front of a store that tells of nothing",
+            kinds: &[Kind::Key, Kind::Set],
+            near: true,
+            told: false,
+            ..ONE_PROCESS
+        },
     ]
 }
 
@@ -296,6 +303,31 @@ fn near() -> Vec<Config> {
             kinds: &[Kind::Key, Kind::Set],
             readers: TWO_PROCESSES.readers,
             starts: &[Start::Empty],
+            ..near.clone()
+        },
+        Config {
+            name: "near copies, nothing told, one reader, two invalidations",
+            kinds: BY_KEY,
+            readers: &[0],
+            invalidations: 2,
+            starts: &[Start::Empty, Start::Fresh],
+            told: false,
+            ..near.clone()
+        },
+        Config {
+            name: "near copies, nothing told, two readers, two invalidations",
+            kinds: &[Kind::Key, Kind::Set],
+            invalidations: 2,
+            starts: &[Start::Empty, Start::Fresh],
+            told: false,
+            ..near.clone()
+        },
+        Config {
+            name: "near copies, nothing told, two processes",
+            kinds: BY_KEY,
+            readers: TWO_PROCESSES.readers,
+            starts: &[Start::Empty, Start::Fresh],
+            told: false,
             ..near.clone()
         },
         Config {

@@ -181,6 +181,25 @@ fn the_notice_of_an_own_write_may_be_that_of_another_one_too() {
 }
 
 #[test]
+fn an_own_change_that_overtakes_an_answer_is_looked_for_where_nothing_is_told() {
+    let config = Config {
+        starts: &[Start::Empty],
+        told: false,
+        ..NEAR
+    };
+    finds(Flaw::OwnKeptThoughMoved, NO_OLD_VALUE, config.clone());
+    // Two values, whose answers come in the opposite order.
+    let config = Config {
+        kinds: &[Kind::Set],
+        readers: &[0],
+        invalidations: 2,
+        ..config
+    };
+    finds(Flaw::OwnKeptThoughMoved, NO_OLD_VALUE, config.clone());
+    finds(Flaw::PutBackUnchecked, NO_OLD_VALUE, config);
+}
+
+#[test]
 fn a_stale_copy_is_looked_at_again_when_the_load_has_failed() {
     let budget = Budget {
         failures: 1,
