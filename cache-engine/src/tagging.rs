@@ -29,13 +29,25 @@ use cache_core::{
 
 pub(crate) use self::capture::{Captured, union};
 pub(crate) use self::declared::Declared;
-pub(crate) use self::memo::Asked;
-pub(crate) use self::memo::Memo;
+use self::memo::Last;
+pub(crate) use self::memo::{Asked, Memo};
 use self::state::{State, decode, hard};
 use crate::store::Store;
 
 /// The names under which an entry carries its epochs.
 const EPOCHS: [&str; 2] = ["\u{0}namespace", "\u{0}prefix"];
+
+/// The kinds of the records that entries depend on.
+const TAG: &str = "tag";
+const EPOCH: &str = "epoch";
+const EPOCH_OF_ALL: &str = "epoch-of-all";
+
+/// Whether an entry may depend on the record of `key`.
+fn is_of_tag(key: &Key) -> bool {
+    let namespace = key.as_str().strip_suffix(key.name()).unwrap_or_default();
+    let kind = namespace.strip_suffix(':').and_then(|space| space.rsplit_once('!'));
+    key.is_reserved() && matches!(kind, Some((_, TAG | EPOCH | EPOCH_OF_ALL)))
+}
 
 /// What its tags make of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,9 +105,9 @@ impl Tagging {
     /// The key of the record of a tag that an entry of `namespace` carries as `name`.
     fn key(&self, name: &str, namespace: &Namespace) -> Key {
         match name {
-            "\u{0}namespace" => namespace.reserved("epoch").key(""),
-            "\u{0}prefix" => self.own("epoch-of-all").key(""),
-            name => self.own("tag").key(name),
+            "\u{0}namespace" => namespace.reserved(EPOCH).key(""),
+            "\u{0}prefix" => self.own(EPOCH_OF_ALL).key(""),
+            name => self.own(TAG).key(name),
         }
     }
 
@@ -209,15 +221,19 @@ impl Tagging {
         let mut unknown = false;
         let verdict = self.verdict(tags, |name| {
             let key = self.key(name, namespace);
-            let known = if told {
+            let state = if told {
                 self.memo.recall(&key)
             } else {
-                self.memo.recall_last(&key)
+                match self.memo.recall_last(&key) {
+                    Last::Said(state) => Some(state),
+                    Last::Changed => None,
+                    Last::Unknown => State::carried(tags, name),
+                }
             };
-            unknown |= known.is_none();
-            known.or_else(|| State::carried(tags, name))
+            unknown |= state.is_none();
+            state
         });
-        (!told || !unknown).then_some(verdict)
+        (!unknown).then_some(verdict)
     }
 
     /// To be taken before the store is asked for what [`learn`](Self::learn) is told.
@@ -282,11 +298,7 @@ impl Tagging {
     }
 
     async fn write(&self, key: &Key, state: State, options: SetOptions) -> Result<SetOutcome, Error> {
-        let outcome = self.store.set(key, self.encode(key, state)?, options).await?;
-        if let SetOutcome::Stored(_) = outcome {
-            self.memo.replace(key, state);
-        }
-        Ok(outcome)
+        self.store.set(key, self.encode(key, state)?, options).await
     }
 
     fn encode(&self, key: &Key, state: State) -> Result<Value, Error> {

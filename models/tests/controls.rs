@@ -188,15 +188,20 @@ fn an_own_change_that_overtakes_an_answer_is_looked_for_where_nothing_is_told() 
         ..NEAR
     };
     finds(Flaw::OwnKeptThoughMoved, NO_OLD_VALUE, config.clone());
+    // One before it moved the mark, and one after it is found to be the last.
+    let twice = Config {
+        invalidations: 2,
+        ..config.clone()
+    };
+    finds(Flaw::PutBackUnchecked, NO_OLD_VALUE, twice);
     // Two values, whose answers come in the opposite order.
-    let config = Config {
+    let written = Config {
         kinds: &[Kind::Set],
         readers: &[0],
         invalidations: 2,
         ..config
     };
-    finds(Flaw::OwnKeptThoughMoved, NO_OLD_VALUE, config.clone());
-    finds(Flaw::PutBackUnchecked, NO_OLD_VALUE, config);
+    finds(Flaw::OwnKeptThoughMoved, NO_OLD_VALUE, written);
 }
 
 #[test]

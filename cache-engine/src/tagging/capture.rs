@@ -4,7 +4,7 @@ use cache_core::{Error, Key, Namespace, SetOptions, SetOutcome, Tags, Ttl, Versi
 
 use super::declared::carried;
 use super::state::decode;
-use super::{Declared, EPOCHS, State, Tagging};
+use super::{Declared, EPOCHS, State, TAG, Tagging};
 
 /// What was read before a load began.
 #[derive(Debug, Clone, Default)]
@@ -87,7 +87,7 @@ impl Tagging {
         if names.is_empty() {
             return Ok(Tags::default());
         }
-        let keys: Vec<Key> = names.iter().map(|name| self.own("tag").key(&**name)).collect();
+        let keys: Vec<Key> = names.iter().map(|name| self.own(TAG).key(&**name)).collect();
         let versions = self.current(&keys).await?;
         Tags::new(names.iter().zip(versions))
     }
@@ -134,7 +134,9 @@ impl Tagging {
         let mut condition = options.if_absent();
         loop {
             let state = State::begun(self.clock.now());
+            let asked = self.memo.ask();
             if let SetOutcome::Stored(_) = self.write(key, state, condition).await? {
+                self.memo.remember(key, state, asked);
                 return Ok(state);
             }
             condition = match self.store.get(key).await? {

@@ -4,7 +4,7 @@ use cache_core::{Error, Key, Namespace, Record, SetOptions, SetOutcome, Ttl};
 
 use super::declared::carried;
 use super::state::decode;
-use super::{EPOCHS, State, Tagging};
+use super::{EPOCH_OF_ALL, EPOCHS, State, TAG, Tagging};
 
 impl Tagging {
     /// Invalidates tags: every entry that carries one of them is out of use from now on, or stale if `soft`.
@@ -15,7 +15,7 @@ impl Tagging {
     ) -> Result<(), Error> {
         let keys: Vec<Key> = names
             .into_iter()
-            .map(|name| self.own("tag").key(carried(name.as_ref()).as_ref()))
+            .map(|name| self.own(TAG).key(carried(name.as_ref()).as_ref()))
             .collect();
         if keys.is_empty() {
             return Ok(());
@@ -37,7 +37,7 @@ impl Tagging {
     pub(crate) async fn end_epoch(&self, namespace: Option<&Namespace>, soft: bool) -> Result<(), Error> {
         let key = match namespace {
             Some(namespace) => self.key(EPOCHS[0], namespace),
-            None => self.own("epoch-of-all").key(""),
+            None => self.own(EPOCH_OF_ALL).key(""),
         };
         if soft {
             let record = self.store.get(&key).await?;
@@ -49,8 +49,10 @@ impl Tagging {
 
     async fn end(&self, key: &Key) -> Result<(), Error> {
         let state = State::begun(self.clock.now());
+        let asked = self.memo.ask();
         // Written over whatever was there, so never refused.
         let _ = self.write(key, state, SetOptions::new(Ttl::FOREVER)).await?;
+        self.memo.replace(key, state, asked);
         Ok(())
     }
 
@@ -62,9 +64,10 @@ impl Tagging {
         let entries = keys.iter().zip(&states);
         let entries =
             entries.map(|(key, state)| Ok((key.clone(), self.encode(key, *state)?, SetOptions::new(Ttl::FOREVER))));
+        let asked = self.memo.ask();
         self.store.set_many(entries.collect::<Result<_, Error>>()?).await?;
         for (key, state) in keys.iter().zip(states) {
-            self.memo.replace(key, state);
+            self.memo.replace(key, state, asked);
         }
         Ok(())
     }
@@ -88,11 +91,12 @@ impl Tagging {
                 entries.push((key.clone(), self.encode(key, state)?, options));
                 states.push(state);
             }
+            let asked = self.memo.ask();
             let outcomes = self.store.set_many(entries).await?;
             let mut refused = Vec::new();
             for ((key, state), outcome) in keys.into_iter().zip(states).zip(outcomes) {
                 match outcome {
-                    SetOutcome::Stored(_) => self.memo.replace(&key, state),
+                    SetOutcome::Stored(_) => self.memo.replace(&key, state, asked),
                     // Invalidated by somebody else just now, perhaps hard: seen, and done again.
                     SetOutcome::Refused => refused.push(key),
                 }

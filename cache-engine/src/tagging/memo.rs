@@ -1,6 +1,8 @@
-//! What tags said lately: for as long as the user allows, or until the store tells of a change.
+//! What tags said lately, for as long as the user allows or until the store tells of a change, and which of them were
+//! changed lately.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -10,23 +12,37 @@ use tokio::time::Instant;
 use super::State;
 use crate::notices::{Mark, Notices};
 
-/// How many tags are remembered at most.
+/// How many tags are remembered at most, and of how many at most it is remembered that they were changed.
 const MOST: usize = 10_000;
 
-/// What tags said when they were read last.
+/// What tags said when they were read last, and which of them were changed.
+///
+/// What tags said may be forgotten at any time. That one was changed may not, for as long as a copy, or an answer of the
+/// store that is still under way, could be from before.
 #[derive(Debug)]
 pub(crate) struct Memo {
-    /// For how long that is good.
+    /// For how long what a tag said is good.
     bound: Duration,
     /// For how long it is kept, for those who want to know what this process knows to be outdated.
     kept: Duration,
     /// It is good, too, until a change is told of.
     notices: Option<Arc<Notices>>,
-    known: RwLock<HashMap<Key, Remembered>>,
+    /// How many changes there were.
+    changes: AtomicU64,
+    known: RwLock<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    said: HashMap<Key, Said>,
+    /// The last change of each tag, by this process or told of.
+    changed: HashMap<Key, Change>,
+    /// When changes were forgotten for want of room: any tag may have been changed then.
+    gave_up: Option<Change>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Remembered {
+struct Said {
     state: State,
     /// When the store was asked, or later.
     asked: Instant,
@@ -34,33 +50,59 @@ struct Remembered {
     noticed: bool,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Change {
+    /// Counts the changes.
+    number: u64,
+    /// When it was known, which is when it was carried out, or later.
+    at: Instant,
+}
+
 /// When the store was asked for what is to be remembered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
     at: Instant,
+    /// How many changes were known.
+    changes: u64,
     mark: Option<Mark>,
 }
 
+/// What a tag said last, as far as this process knows.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Last {
+    /// This.
+    Said(State),
+    /// It was changed, and what it says now is not known.
+    Changed,
+    /// Nothing is known of it.
+    Unknown,
+}
+
 impl Memo {
-    /// Remembers for `bound`, which may be zero, and until `notices` tell otherwise.
+    /// Remembers for `bound`, which may be zero, and until `notices` tell otherwise. Nobody needs to know of changes
+    /// that are older than that or `kept`.
     pub(crate) fn new(bound: Duration, kept: Duration, notices: Option<Arc<Notices>>) -> Self {
+        // Answers of the store that are under way may be older than its notices.
+        let told = notices.as_ref().map(|notices| notices.bound()).unwrap_or_default();
         Self {
             bound,
-            kept: kept.max(bound),
+            kept: kept.max(bound).max(told),
             notices,
+            changes: AtomicU64::new(0),
             known: RwLock::default(),
         }
     }
 
     fn is_idle(&self) -> bool {
-        self.kept.is_zero() && self.notices.is_none()
+        self.kept.is_zero()
     }
 
-    /// To be taken before the store is asked.
+    /// To be taken before the store is asked, or before it is written to.
     pub(super) fn ask(&self) -> Asked {
         let told = self.notices.as_ref().filter(|notices| notices.are_told());
         Asked {
             at: Instant::now(),
+            changes: self.changes.load(Ordering::SeqCst),
             mark: told.map(|notices| notices.reserved_mark()),
         }
     }
@@ -70,75 +112,121 @@ impl Memo {
         if self.is_idle() {
             return None;
         }
-        let remembered = self.remembered(key)?;
-        let told = || remembered.noticed && self.notices.as_ref().is_some_and(|notices| notices.are_told());
-        (remembered.asked.elapsed() < self.bound || told()).then_some(remembered.state)
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let said = known.said.get(key)?;
+        let told = || said.noticed && self.notices.as_ref().is_some_and(|notices| notices.are_told());
+        (said.asked.elapsed() < self.bound || told()).then_some(said.state)
     }
 
     /// What a tag said last, as far as this process knows.
-    pub(super) fn recall_last(&self, key: &Key) -> Option<State> {
-        let remembered = self.remembered(key)?;
-        (remembered.asked.elapsed() < self.kept).then_some(remembered.state)
-    }
-
-    fn remembered(&self, key: &Key) -> Option<Remembered> {
+    pub(super) fn recall_last(&self, key: &Key) -> Last {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(key).copied()
+        if let Some(said) = known.said.get(key)
+            && said.asked.elapsed() < self.kept
+        {
+            return Last::Said(said.state);
+        }
+        match known.last_change(key) {
+            Some(change) if change.at.elapsed() < self.kept => Last::Changed,
+            _ => Last::Unknown,
+        }
     }
 
     /// Remembers what the store said, unless something later is known.
     pub(super) fn remember(&self, key: &Key, state: State, asked: Asked) {
-        self.put(key, state, asked, |known| known.asked <= asked.at);
-    }
-
-    /// Remembers what this process wrote. Answers to questions that were asked before say nothing any more, so this
-    /// counts from now; and the store will tell of it as of any other change.
-    pub(super) fn replace(&self, key: &Key, state: State) {
-        let asked = Asked {
-            at: Instant::now(),
-            mark: None,
-        };
-        self.put(key, state, asked, |_| true);
-    }
-
-    fn put(&self, key: &Key, state: State, asked: Asked, over: impl FnOnce(&Remembered) -> bool) {
         if self.is_idle() {
             return;
         }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MOST && !known.contains_key(key) {
-            known.retain(|_, remembered| remembered.noticed || remembered.asked.elapsed() < self.kept);
-            if known.len() >= MOST {
-                known.clear();
-            }
+        let later = known.said.get(key).is_some_and(|said| said.asked > asked.at);
+        if later || known.has_changed_since(key, asked) {
+            return;
         }
         // Under the lock, which whoever tells of a change takes afterwards.
         let unmoved = |notices: &Arc<Notices>| asked.mark == Some(notices.reserved_mark());
-        let remembered = Remembered {
+        let said = Said {
             state,
             asked: asked.at,
             noticed: self.notices.as_ref().is_some_and(unmoved),
         };
-        match known.get_mut(key) {
-            Some(old) if over(old) => *old = remembered,
-            Some(_) => {}
-            None => {
-                known.insert(key.clone(), remembered);
-            }
+        self.put(&mut known, key, said);
+    }
+
+    /// Remembers what this process wrote over whatever there was, where it began to do so at `asked`. Answers to
+    /// questions that were asked before say nothing any more, so this counts from now; and the store will tell of it as
+    /// of any other change.
+    pub(super) fn replace(&self, key: &Key, state: State, asked: Asked) {
+        if self.is_idle() {
+            return;
+        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        // Then nobody knows which of the two changes came first in the store.
+        let another = known.has_changed_since(key, asked);
+        self.note_change(&mut known, key);
+        if another {
+            known.said.remove(key);
+        } else {
+            let said = Said {
+                state,
+                asked: Instant::now(),
+                noticed: false,
+            };
+            self.put(&mut known, key, said);
         }
     }
 
     /// The record of a tag was changed.
     pub(crate) fn forget(&self, key: &Key) {
-        if key.is_reserved() && !self.is_idle() {
+        if !self.is_idle() && super::is_of_tag(key) {
             let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-            known.remove(key);
+            self.note_change(&mut known, key);
+            known.said.remove(key);
         }
     }
 
     /// Any record in `scope` may have been changed.
     pub(crate) fn forget_all(&self, scope: &Scope) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|key, _| !scope.contains(key));
+        known.said.retain(|key, _| !scope.contains(key));
+    }
+
+    fn put(&self, known: &mut Known, key: &Key, said: Said) {
+        if known.said.len() >= MOST && !known.said.contains_key(key) {
+            known
+                .said
+                .retain(|_, said| said.noticed || said.asked.elapsed() < self.kept);
+            if known.said.len() >= MOST {
+                known.said.clear();
+            }
+        }
+        known.said.insert(key.clone(), said);
+    }
+
+    fn note_change(&self, known: &mut Known, key: &Key) {
+        let change = Change {
+            number: self.changes.fetch_add(1, Ordering::SeqCst) + 1,
+            at: Instant::now(),
+        };
+        if known.changed.len() >= MOST && !known.changed.contains_key(key) {
+            known.changed.retain(|_, change| change.at.elapsed() < self.kept);
+            // So that room is not made for one at a time.
+            if known.changed.len() >= MOST / 2 {
+                known.changed.clear();
+                known.gave_up = Some(change);
+            }
+        }
+        known.changed.insert(key.clone(), change);
+    }
+}
+
+impl Known {
+    fn last_change(&self, key: &Key) -> Option<Change> {
+        // Changes are forgotten together, so the one that is there is the later one.
+        self.changed.get(key).copied().or(self.gave_up)
+    }
+
+    fn has_changed_since(&self, key: &Key, asked: Asked) -> bool {
+        self.last_change(key)
+            .is_some_and(|change| change.number > asked.changes)
     }
 }
