@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use cache_core::{Invalidations, Key, Notice, Scope};
+use cache_core::{Error, ErrorKind, Invalidations, Key, Notice, Scope};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -26,6 +26,7 @@ pub(crate) struct Watch {
     near: Option<Arc<Near>>,
     memo: Arc<Memo>,
     events: Events,
+    /// The task is there, and its runtime.
     begun: AtomicBool,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -56,7 +57,7 @@ impl Watch {
         &self.notices
     }
 
-    /// Begins to listen, unless that was done before, or there is no runtime to do it in.
+    /// Begins to listen, unless that was done before in a runtime that is still there, or there is none to do it in.
     #[inline]
     pub(crate) fn begin(self: &Arc<Self>) {
         if !self.begun.load(Ordering::Relaxed) {
@@ -70,7 +71,8 @@ impl Watch {
             return;
         };
         if !self.begun.swap(true, Ordering::Relaxed) {
-            let task = runtime.spawn(listen(Arc::downgrade(self)));
+            let listening = Listening(Arc::downgrade(self));
+            let task = runtime.spawn(async move { listen(&listening.0).await });
             *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
         }
     }
@@ -80,14 +82,24 @@ impl Watch {
             Notice::Changed(key) => self.changed(&key),
             Notice::Everything => self.everything_changed(),
             Notice::UpToDate(moment) => self.told_until(Instant::from_std(moment)),
-            Notice::Lost(error) => {
-                if self.notices.lost() {
-                    self.events.emit(&Event::NoticesLost { error: &error });
-                }
-            }
+            Notice::Lost(error) => self.lost(&error),
             // A kind of later versions: whatever it says, this is on the safe side.
             _ => self.everything_changed(),
         }
+    }
+
+    fn lost(&self, error: &Error) {
+        if self.notices.lost() {
+            self.events.emit(&Event::NoticesLost { error });
+        }
+    }
+
+    /// Nobody listens any more.
+    fn ended(&self, why: &'static str) {
+        let name = self.store.backend().name();
+        let error = Error::new(ErrorKind::Unavailable, why).with_backend(name);
+        self.lost(&error.with_operation("invalidations"));
+        self.everything_changed();
     }
 
     fn told_until(&self, moment: Instant) {
@@ -122,10 +134,23 @@ impl Drop for Watch {
     }
 }
 
-async fn listen(watch: Weak<Watch>) {
+/// Held by the task that listens, which ends with its runtime at the latest.
+struct Listening(Weak<Watch>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        if let Some(watch) = self.0.upgrade() {
+            watch.ended("the runtime is gone in which the store was listened to");
+            // Whoever needs it next begins anew.
+            watch.begun.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+async fn listen(watch: &Weak<Watch>) {
     let mut told_of_failure = false;
     loop {
-        let Some(mut stream) = subscribe(&watch, &mut told_of_failure).await else {
+        let Some(mut stream) = subscribe(watch, &mut told_of_failure).await else {
             let gone = watch.strong_count() == 0;
             if gone {
                 return;
@@ -133,16 +158,15 @@ async fn listen(watch: Weak<Watch>) {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
-        told_of_failure = false;
         while let Some(notice) = stream.next().await {
             let Some(watch) = watch.upgrade() else { return };
             watch.take_note(notice);
         }
         // The store was closed. It may be that somebody opens it again.
-        if let Some(watch) = watch.upgrade() {
-            watch.notices.lost();
-            watch.everything_changed();
-        }
+        let Some(watch) = watch.upgrade() else { return };
+        watch.ended("the store ended the stream of notices");
+        told_of_failure = true;
+        drop(watch);
         tokio::time::sleep(PAUSE).await;
     }
 }

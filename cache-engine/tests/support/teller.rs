@@ -21,6 +21,8 @@ struct State {
     queues: Vec<VecDeque<Notice>>,
     held: bool,
     broken: bool,
+    /// So many of the listeners are told nothing more.
+    ended: usize,
 }
 
 impl Teller {
@@ -74,6 +76,14 @@ impl Teller {
         self.tell(Notice::Everything);
     }
 
+    /// Ends all streams, as a store does that is closed.
+    pub fn end(&self) {
+        let mut state = self.0.state.lock().unwrap();
+        state.ended = state.queues.len();
+        drop(state);
+        self.0.woken.notify_waiters();
+    }
+
     /// How many have ever listened.
     pub fn listeners(&self) -> usize {
         self.0.state.lock().unwrap().queues.len()
@@ -115,6 +125,9 @@ impl Invalidations for Stream {
             tokio::pin!(woken);
             woken.as_mut().enable();
             let asked = tokio::time::Instant::now();
+            if self.number < self.teller.0.state.lock().unwrap().ended {
+                return None;
+            }
             match self.take() {
                 (Some(notice), _) => return Some(notice),
                 (None, true) => woken.await,
