@@ -105,6 +105,7 @@ pub(super) struct Policy {
 impl Policy {
     /// For how long what another process has invalidated may be given.
     pub(super) fn bound(&self) -> Duration {
+        // No copy is older than its maximum age, told of changes or not.
         let near = self
             .near
             .map_or(Duration::ZERO, |near| near.max_age.unwrap_or(near.bound));
@@ -278,7 +279,8 @@ fn policy(kind: Kind, store: Store, rng: &mut Rng) -> Policy {
             0
         }),
         near: (kind == Kind::Near).then(|| Near {
-            max_age: (!store.tells_of_changes()).then(|| Duration::from_millis(rng.u64(1..60))),
+            // Where changes are told of, copies are used up to this age while they are not.
+            max_age: (!store.tells_of_changes() || rng.bool()).then(|| Duration::from_millis(rng.u64(1..60))),
             bound: Duration::from_millis(rng.u64(40..400)),
         }),
     }
