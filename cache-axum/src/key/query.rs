@@ -1,5 +1,6 @@
 //! What of a query counts, and in which order.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,6 +18,9 @@ use std::sync::Arc;
 ///
 /// A parameter that is left out of the key must be one that the handler does not look at. It is left in the request, so
 /// a handler that does look at it answers everybody with what it said to the first.
+///
+/// Parameters are told apart as axum's `Query` does it: separated by `&`, and their names decoded, with `%70`
+/// a `p` and `+` a space, and with case. A handler that takes other spellings for one name needs a rule for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Query {
@@ -82,23 +86,24 @@ impl Query {
         }
     }
 
-    /// Without the parameters of these names. A name that ends in `*` stands for all that begin so. Names are compared as
-    /// they are spelled in the URL, with case.
+    /// Without the parameters of these names, decoded. A name that ends in `*` stands for all that begin so.
     pub fn without<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         self.names = Names::Without(names.into_iter().map(Pattern::new).collect());
         self
     }
 
-    /// Only the parameters of these names, spelled as in [`without`](Self::without), and whose rule this takes the
-    /// place of. Requests with others are answered as if they had none, so nobody can fill the store by inventing
-    /// parameters.
+    /// Only the parameters of these names, given as for [`without`](Self::without), whose rule this takes the place of.
+    /// Those of other names make no other key, so nobody can fill the store by inventing parameters.
     pub fn only<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         self.names = Names::Only(names.into_iter().map(Pattern::new).collect());
         self
     }
 
     fn counts(&self, parameter: &str) -> bool {
-        let is_in = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name(parameter)));
+        let is_in = |patterns: &[Pattern]| {
+            let name = name(parameter);
+            patterns.iter().any(|pattern| pattern.matches(&name))
+        };
         match &self.names {
             Names::All => true,
             Names::Without(patterns) => !is_in(patterns),
@@ -117,7 +122,7 @@ impl Query {
         }
         let mut parameters: Vec<&str> = query.split('&').filter(|parameter| self.counts(parameter)).collect();
         if self.sorted {
-            parameters.sort_by_key(|parameter| name(parameter));
+            parameters.sort_by_cached_key(|&parameter| name(parameter));
         }
         for (index, parameter) in parameters.into_iter().enumerate() {
             out.push(if index == 0 { '?' } else { '&' });
@@ -133,13 +138,14 @@ impl Default for Query {
     }
 }
 
-fn name(parameter: &str) -> &str {
-    parameter.split_once('=').map_or(parameter, |(name, _)| name)
+/// The name as the handler sees it. Names that are not UTF-8 may come out alike, and then they count as one.
+fn name(parameter: &str) -> Cow<'_, str> {
+    let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
+    form_urlencoded::parse(name.as_bytes())
+        .next()
+        .map_or(Cow::Borrowed(""), |(name, _)| name)
 }
 
 fn is_sorted(query: &str) -> bool {
-    let mut last = "";
-    query
-        .split('&')
-        .all(|parameter| std::mem::replace(&mut last, name(parameter)) <= name(parameter))
+    query.split('&').map(name).is_sorted()
 }
