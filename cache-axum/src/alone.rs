@@ -20,7 +20,7 @@ use crate::load::reported;
 use crate::options::{Bypass, Options};
 use crate::report::Report;
 use crate::stored::{Stored, StoredResponse};
-use crate::validate::{Attempt, attempt, freshened};
+use crate::validate::{Attempt, Freshened, attempt, freshened};
 use crate::write::{Also, INVALIDATION_FAILED, Write};
 
 /// The inner service's own answer: what becomes of it is for the layer around this one to say.
@@ -135,7 +135,7 @@ where
         let (head, body) = response.into_parts();
         return Ok(reported(&options, head, body, &report));
     }
-    let Some(head) = freshened(&options, &copy, &response) else {
+    let Some(Freshened { head, withheld }) = freshened(&options, &copy, &response) else {
         return alone(options, inner, whole, asked, None, report).await;
     };
     let now = options.now();
@@ -145,13 +145,8 @@ where
         ..StoredResponse::new(head.status, head.headers, copy.body, lifetime)
     };
     let report = Report::validated(forward);
-    Ok(answer(
-        &options,
-        &asked.method,
-        &asked.headers,
-        &copy,
-        now,
-        false,
-        &report,
-    ))
+    let mut response = answer(&options, &asked.method, &asked.headers, &copy, now, false, &report);
+    response.headers_mut().extend(withheld);
+    *response.extensions_mut() = head.extensions;
+    Ok(response)
 }

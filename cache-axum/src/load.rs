@@ -27,7 +27,7 @@ use crate::keep::{OUTAGE, keep};
 use crate::options::Options;
 use crate::report::Report;
 use crate::stored::{Stored, StoredResponse, stale_copy};
-use crate::validate::{Attempt, attempt, freshened};
+use crate::validate::{Attempt, Freshened, attempt, freshened};
 
 /// What the caller gets.
 pub(crate) enum Answer<E> {
@@ -80,8 +80,8 @@ impl<E> Load<E> {
             && let Ok(Ok(response)) = &called
             && response.status() == StatusCode::NOT_MODIFIED
         {
-            if let Some(head) = freshened(&self.options, &stale, response) {
-                return self.take_freshened(&stale, head).await;
+            if let Some(freshened) = freshened(&self.options, &stale, response) {
+                return self.take_freshened(&stale, freshened).await;
             }
             // The 304 is about another response than ours (RFC 9111, section 4.3.4), so we have none.
             called = self.call(inner, whole).await;
@@ -206,8 +206,9 @@ impl<E> Load<E> {
         }
     }
 
-    /// The handler says that the stale copy is right; `head` is the copy's, brought up to date.
-    async fn take_freshened(mut self, stale: &StoredResponse, mut head: response::Parts) {
+    /// The handler says that the stale copy is right.
+    async fn take_freshened(mut self, stale: &StoredResponse, freshened: Freshened) {
+        let Freshened { mut head, withheld } = freshened;
         self.fill.keep_tags_of_stale();
         let control = head.extensions.remove::<Control>();
         let now = self.options.now();
@@ -223,11 +224,15 @@ impl<E> Load<E> {
         };
         let report = Report::validated(self.forward);
         match judged {
-            Ok(plan) => self.store_and_answer(plan, response, head.extensions, report).await,
+            Ok(plan) => {
+                let plan = Plan { withheld, ..plan };
+                self.store_and_answer(plan, response, head.extensions, report).await;
+            }
             Err(refusal) => {
                 let report = self.refused(refusal).forward_status(304);
                 let Asked { method, headers, .. } = &self.asked;
                 let mut response = answer(&self.options, method, headers, &response, now, false, &report);
+                response.headers_mut().extend(withheld);
                 *response.extensions_mut() = head.extensions;
                 self.give_response(response);
                 self.withdraw(refusal).await;

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use cache_http::{freshen, is_freshened_by, make_conditional};
-use http::{Method, Request, Response, response};
+use http::{HeaderMap, Method, Request, Response, response};
 
 use crate::options::Options;
 use crate::stored::{Stored, StoredResponse};
@@ -43,22 +43,25 @@ pub(crate) fn attempt(stale: Option<&Stored>, request: Request<Body>) -> Attempt
     }
 }
 
+/// The stale copy's head, up to date, and what is for the one who asked.
+pub(crate) struct Freshened {
+    pub(crate) head: response::Parts,
+    /// The fields of the 304 that are for the caller alone (RFC 9111, sections 5.2.2.4 and 5.2.2.7).
+    pub(crate) withheld: HeaderMap,
+}
+
 /// The head of the stale copy as a 304 brings it up to date (RFC 9111, section 4.3.4); `None` if the 304 is about
 /// another response.
-pub(crate) fn freshened(
-    options: &Options,
-    stale: &StoredResponse,
-    not_modified: &Response<Body>,
-) -> Option<response::Parts> {
+pub(crate) fn freshened(options: &Options, stale: &StoredResponse, not_modified: &Response<Body>) -> Option<Freshened> {
     // No other response was asked about, so a 304 without a validator is about this one.
     if !is_freshened_by(&stale.validators, not_modified.headers(), true) {
         return None;
     }
     let mut headers = stale.headers.clone();
-    freshen(&options.policy, &mut headers, not_modified.headers(), options.now());
+    let withheld = freshen(&options.policy, &mut headers, not_modified.headers(), options.now());
     let (mut head, ()) = Response::new(()).into_parts();
     head.status = stale.status;
     head.headers = headers;
     head.extensions = not_modified.extensions().clone();
-    Some(head)
+    Some(Freshened { head, withheld })
 }

@@ -140,11 +140,17 @@ async fn what_was_validated_for_one_is_validated_for_the_next_too() {
         let (call, gate) = (counter.add(), std::sync::Arc::clone(&theirs));
         async move {
             gate.acquire().await.unwrap().forget();
-            let headers = [("cache-control", "no-cache"), ("etag", "\"v1\"")];
-            match request.headers().contains_key("if-none-match") {
+            let headers = [
+                ("cache-control", "no-cache, private=\"set-cookie\""),
+                ("etag", "\"v1\""),
+            ];
+            let mut response = match request.headers().contains_key("if-none-match") {
                 true => with(StatusCode::NOT_MODIFIED, &headers, ""),
                 false => with(StatusCode::OK, &headers, format!("call {call}")),
-            }
+            };
+            let cookie = format!("call={call}").parse().unwrap();
+            response.headers_mut().insert("set-cookie", cookie);
+            response
         }
     };
     let app = Router::new().fallback(handler).layer(layer);
@@ -157,17 +163,21 @@ async fn what_was_validated_for_one_is_validated_for_the_next_too() {
         .collect();
     support::settle().await;
     gate.add_permits(3);
+    let mut cookies = Vec::new();
     for reply in waiting {
         let reply = reply.await.unwrap();
         assert_eq!((reply.status, reply.text()), (StatusCode::OK, "call 1"));
+        cookies.push(reply.header("set-cookie").to_owned());
         assert!(
             reply.cache_status().contains("fwd-status=304"),
             "{}",
             reply.cache_status()
         );
     }
-    // Each of them was asked about.
+    // Each of them was asked about, and has the cookie that was set for it.
     assert_eq!(calls.count(), 4);
+    cookies.sort();
+    assert_eq!(cookies, ["call=2", "call=3", "call=4"]);
 }
 
 #[tokio::test]
@@ -390,6 +400,120 @@ async fn fields_for_one_user_reach_that_one_and_are_not_stored() {
     assert_eq!(get(&app, "/").await.header("for-you"), "secret");
     let hit = get(&app, "/").await;
     assert_eq!((hit.x_cache(), hit.header("for-you")), ("HIT", ""));
+}
+
+/// An origin whose first answer and whose 304s have these fields, after a first request and eleven seconds.
+async fn validating(
+    layer: CacheLayer,
+    clock: ManualClock,
+    first: &'static [(&'static str, &'static str)],
+    not_modified: &'static [(&'static str, &'static str)],
+) -> Router {
+    let (app, _) = app(layer, move |_, request| {
+        let asks = asks(&request, "if-none-match", "\"v1\"");
+        let (status, headers) = match asks {
+            true => (StatusCode::NOT_MODIFIED, not_modified),
+            false => (StatusCode::OK, first),
+        };
+        let mut response = with(status, headers, if asks { "" } else { "whole" });
+        response.headers_mut().insert("etag", "\"v1\"".parse().unwrap());
+        response
+    });
+    get(&app, "/").await;
+    clock.advance(11 * SECOND);
+    app
+}
+
+/// Both policies, keeping stale copies to be asked about.
+fn both() -> [(CacheLayer, ManualClock); 2] {
+    let (cache, clock) = cache();
+    [
+        (CacheLayer::new(cache).keep_for_validation(60 * SECOND), clock),
+        shared(),
+    ]
+}
+
+#[tokio::test]
+async fn fields_of_a_304_for_one_user_reach_that_one_and_are_not_stored() {
+    for (first, not_modified) in [
+        // What the stored response said of the field holds where the 304 says nothing.
+        (
+            &[("cache-control", "max-age=10, private=\"x-user\""), ("x-user", "ann")][..],
+            &[("x-user", "ben")][..],
+        ),
+        (
+            &[("cache-control", "max-age=10, no-cache=\"x-user\"")],
+            &[("x-user", "ben")],
+        ),
+        (
+            &[("cache-control", "max-age=10, private=\"x-user\"")],
+            &[("x-user", "ben"), ("cache-control", "max-age=10")],
+        ),
+        // What the 304 says of it holds for what was stored too.
+        (
+            &[("cache-control", "max-age=10"), ("x-user", "ann")],
+            &[("cache-control", "max-age=10, private=\"x-user\""), ("x-user", "ben")],
+        ),
+        (
+            &[("cache-control", "max-age=10"), ("x-user", "ann")],
+            &[("cache-control", "max-age=10, private=\"x-user\"")],
+        ),
+    ] {
+        for (layer, clock) in both() {
+            let app = validating(layer, clock, first, not_modified).await;
+            let own = not_modified.iter().find(|(name, _)| *name == "x-user");
+            let validated = get(&app, "/").await;
+            assert_eq!(validated.cache_status(), "cache; fwd=stale; fwd-status=304; stored");
+            assert_eq!(
+                validated.header("x-user"),
+                own.map_or("", |(_, value)| value),
+                "{not_modified:?}"
+            );
+            let hit = get(&app, "/").await;
+            assert_eq!((hit.x_cache(), hit.text()), ("HIT", "whole"));
+            assert_eq!(hit.header("x-user"), "", "{first:?} {not_modified:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_cookies_of_a_304_reach_the_one_who_asked() {
+    const COOKIES: &[(&str, &str)] = &[("set-cookie", "session=new"), ("set-cookie", "theme=dark")];
+    let cookies = |reply: &support::Reply| {
+        let lines = reply.headers.get_all("set-cookie").iter();
+        lines.map(|line| line.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let [(layer, clock), (gateway, its_clock)] = both();
+    let app = validating(layer, clock, &[("cache-control", "max-age=10")], COOKIES).await;
+    for asked in [&[][..], &[("if-none-match", "\"v1\"")], &[("range", "bytes=0-1")]] {
+        let reply = get_with(&app, "/", &[&[("cache-control", "no-cache")], asked].concat()).await;
+        assert_eq!(cookies(&reply), ["session=new", "theme=dark"], "{asked:?}");
+        let hit = get(&app, "/").await;
+        assert_eq!((hit.x_cache(), cookies(&hit)), ("HIT", vec![]));
+    }
+    const WITHHELD: &[(&str, &str)] = &[("cache-control", "max-age=10, no-cache=\"set-cookie\"")];
+    let app = validating(gateway, its_clock, WITHHELD, COOKIES).await;
+    assert_eq!(cookies(&get(&app, "/").await), ["session=new", "theme=dark"]);
+    let hit = get(&app, "/").await;
+    assert_eq!((hit.x_cache(), cookies(&hit)), ("HIT", vec![]));
+}
+
+#[tokio::test]
+async fn the_fields_of_a_304_for_one_user_reach_that_one_where_nothing_may_be_stored_any_more() {
+    const OWN: &[(&str, &str)] = &[
+        ("cache-control", "private"),
+        ("set-cookie", "session=new"),
+        ("x-user", "ben"),
+    ];
+    for (layer, clock) in both() {
+        let app = validating(layer, clock, &[("cache-control", "max-age=10")], OWN).await;
+        let reply = get(&app, "/").await;
+        assert_eq!(
+            (reply.header("set-cookie"), reply.header("x-user")),
+            ("session=new", "ben")
+        );
+        assert_eq!(get(&app, "/").await.header("x-user"), "");
+    }
 }
 
 #[tokio::test]

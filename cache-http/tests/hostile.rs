@@ -119,7 +119,7 @@ proptest! {
             let _ = not_modified_headers(&stored);
             let _ = make_conditional(&mut request.clone(), [&stored, &later]);
             let _ = (is_freshened_by(&validators, &later, true), head_confirms(&stored, &later));
-            freshen(&policy, &mut stored, &later, now);
+            let _ = freshen(&policy, &mut stored, &later, now);
             count_down(&mut stored, 7);
         }
         if let Vary::Fields(fields) = Vary::of(&response) {

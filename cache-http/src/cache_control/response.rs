@@ -186,9 +186,11 @@ impl ResponseDirectives {
         })
     }
 
-    /// The fields that must not be stored for others: those of a qualified `private` or `no-cache`.
+    /// The fields that must not be stored for others: those of a qualified `private` or `no-cache`, each once.
     pub fn withheld_fields(&self) -> impl Iterator<Item = &HeaderName> {
-        self.private.fields().iter().chain(self.no_cache.fields())
+        let private = self.private.fields();
+        let no_cache = self.no_cache.fields().iter();
+        private.iter().chain(no_cache.filter(|name| !private.contains(name)))
     }
 
     /// The directives as a field value; `None` if there are none.
