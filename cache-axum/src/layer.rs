@@ -187,7 +187,7 @@ impl CacheLayer {
 
     /// How the fields of a request are brought to one form before they select among the responses that differ by
     /// `Vary`, or are part of the key. Unless set, `Accept-Encoding` and `Accept-Language` are sorted by quality, so
-    /// that only requests are joined that no server could tell apart.
+    /// that requests are joined that state the same preferences in other words; see [`Normalization::by_quality`].
     ///
     /// Where the responses exist in a few forms only, naming these makes more hits:
     ///

@@ -32,6 +32,27 @@ async fn spellings_of_one_preference_are_one() {
 }
 
 #[tokio::test]
+async fn languages_of_one_quality_are_told_apart_by_their_order() {
+    use axum::Router;
+    use axum::response::IntoResponse;
+    let first = |request: axum::extract::Request| async move {
+        let asked = request.headers()["accept-language"].to_str().unwrap().to_owned();
+        let first = asked.split([',', ';']).next().unwrap_or_default().to_ascii_lowercase();
+        ([("vary", "accept-language")], first).into_response()
+    };
+    let app = Router::new().fallback(first).layer(layer());
+    for (asked, x_cache, language) in [
+        ("de, en", "MISS", "de"),
+        ("en, de", "MISS", "en"),
+        ("DE,en;q=1.0", "HIT", "de"),
+        ("en;q=x, de", "MISS", "en"),
+    ] {
+        let reply = get_with(&app, "/", &[("accept-language", asked)]).await;
+        assert_eq!((reply.x_cache(), reply.text()), (x_cache, language), "{asked}");
+    }
+}
+
+#[tokio::test]
 async fn where_the_forms_are_known_the_best_of_them_selects() {
     let known = || {
         let mut normalization = Normalization::by_quality();

@@ -71,9 +71,9 @@ impl Vary {
     }
 }
 
-/// How request fields are brought to one form before they select a variant. Fields without a rule of their own have
-/// the white space around commas removed and their lines joined; `Authorization`, `Cookie` and `Proxy-Authorization`
-/// are taken as they are.
+/// How request fields are brought to one form before they select a variant. Fields without a rule of their own, and
+/// preferences that cannot be read, have the white space around commas removed and their lines joined;
+/// `Authorization`, `Cookie` and `Proxy-Authorization` are taken as they are, line by line.
 #[non_exhaustive]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Normalization {
@@ -84,7 +84,9 @@ pub struct Normalization {
 }
 
 impl Normalization {
-    /// Both fields by quality, whatever the names. It joins requests only if no server could tell them apart.
+    /// Both fields by quality, whatever the names. It joins requests only if they state the same preferences in other
+    /// words (RFC 9110, sections 12.4.2, 12.5.3 and 12.5.4): a server that tells `gzip, br` from `br, gzip`, which the
+    /// standard gives it no ground for, needs a rule without it.
     #[must_use]
     pub fn by_quality() -> Self {
         Self {
@@ -97,7 +99,8 @@ impl Normalization {
 /// What is kept of a field that states preferences.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Preference {
-    /// All members in lower case, by falling quality, those of one quality by name.
+    /// All members in lower case, by falling quality. Codings of one quality stand by name; languages in the order in
+    /// which they were listed, which servers may take for one of priority (RFC 9110, section 12.5.4).
     Ranked,
     /// The one of these names that the request likes best, or none of them. Of those that it likes equally, the first
     /// in this list. Right if the responses really exist in these forms only.
@@ -145,21 +148,22 @@ fn normalized(name: &HeaderName, request: &HeaderMap, normalization: &Normalizat
         ACCEPT_LANGUAGE => normalization.accept_language.as_ref(),
         _ => None,
     };
-    if let Some(preference) = preference {
-        let members = accept::parse(lines());
+    if let Some(preference) = preference
+        && let Some(members) = accept::parse(lines())
+    {
+        let is_language = *name == ACCEPT_LANGUAGE;
         return Some(match preference {
-            Preference::Ranked => accept::ranked(members),
-            Preference::OneOf(names) => {
-                let is_language = *name == ACCEPT_LANGUAGE;
-                accept::best(&members, names, is_language).unwrap_or_default().into()
-            }
+            Preference::Ranked => accept::ranked(members, is_language),
+            Preference::OneOf(names) => accept::best(&members, names, is_language).unwrap_or_default().into(),
         });
     }
     let exact = matches!(*name, AUTHORIZATION | COOKIE | PROXY_AUTHORIZATION);
+    // No line can contain a line break, so those that are taken as they are cannot be mistaken for one.
+    let between_lines = if exact { b'\n' } else { b',' };
     let mut joined = Vec::new();
     for (index, line) in lines().enumerate() {
         if index > 0 {
-            joined.push(b',');
+            joined.push(between_lines);
         }
         let line = line.as_bytes().trim_ascii();
         if exact {

@@ -1,5 +1,7 @@
 //! `Accept-Encoding` and `Accept-Language` in one form (RFC 9110, sections 12.4.2, 12.5.3 and 12.5.4).
 
+use std::cmp::Reverse;
+
 use http::HeaderValue;
 
 /// A member and its quality in thousandths.
@@ -9,32 +11,46 @@ pub(super) struct Weighted {
     quality: u16,
 }
 
-/// The members over all lines, in lower case. A quality that cannot be read counts as 1, as if it were not there.
-pub(super) fn parse<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> Vec<Weighted> {
-    let mut members = Vec::new();
+/// The members over all lines, in lower case and without repetition. `None` if one of them is not a name with at most a
+/// weight, or if one name has two weights: what a server makes of that, nobody can tell.
+pub(super) fn parse<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> Option<Vec<Weighted>> {
+    let mut members: Vec<Weighted> = Vec::new();
     for line in lines {
-        for member in line.as_bytes().split(|&byte| byte == b',') {
-            let mut parts = member.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
-            let name = parts.next().unwrap_or_default();
-            if name.is_empty() {
+        for member in line.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+            if member.is_empty() {
                 continue;
             }
-            let quality = parts.find_map(|part| match part {
-                [b'q' | b'Q', rest @ ..] => rest.trim_ascii_start().strip_prefix(b"=").and_then(quality),
-                _ => None,
-            });
-            members.push(Weighted {
-                name: name.escape_ascii().to_string().to_ascii_lowercase(),
-                quality: quality.unwrap_or(1000),
-            });
+            let member = weighted(member)?;
+            match members.iter().find(|other| other.name == member.name) {
+                None => members.push(member),
+                Some(other) if *other == member => {}
+                Some(_) => return None,
+            }
         }
     }
-    members
+    Some(members)
+}
+
+/// A token, and a weight if there is one.
+fn weighted(member: &[u8]) -> Option<Weighted> {
+    let mut parts = member.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+    let name = std::str::from_utf8(parts.next()?).ok()?;
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return None;
+    }
+    let quality = match (parts.next(), parts.next()) {
+        (None, _) => 1000,
+        (Some([b'q' | b'Q', b'=', weight @ ..]), None) => quality(weight)?,
+        _ => return None,
+    };
+    let name = name.to_ascii_lowercase();
+    Some(Weighted { name, quality })
 }
 
 /// A weight: `0` to `1` with at most three digits after the point.
 fn quality(text: &[u8]) -> Option<u16> {
-    let text = std::str::from_utf8(text).ok()?.trim();
+    let text = std::str::from_utf8(text).ok()?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     if fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -47,10 +63,13 @@ fn quality(text: &[u8]) -> Option<u16> {
     }
 }
 
-/// All members by falling quality, those of one quality by name, without repetition.
-pub(super) fn ranked(mut members: Vec<Weighted>) -> Vec<u8> {
-    members.sort_by(|one, other| other.quality.cmp(&one.quality).then_with(|| one.name.cmp(&other.name)));
-    members.dedup();
+/// All members by falling quality. Those of one quality stand by name, except languages, which keep their order: it may
+/// be taken for one of priority (RFC 9110, section 12.5.4).
+pub(super) fn ranked(mut members: Vec<Weighted>, is_language: bool) -> Vec<u8> {
+    if !is_language {
+        members.sort_by(|one, other| one.name.cmp(&other.name));
+    }
+    members.sort_by_key(|member| Reverse(member.quality));
     let members: Vec<String> = members
         .into_iter()
         .map(|Weighted { name, quality }| match quality {
