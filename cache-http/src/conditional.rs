@@ -231,10 +231,10 @@ pub fn is_freshened_by(stored: &Validators, not_modified: &HeaderMap, only_one: 
 /// ```
 #[must_use = "the client who asked misses the fields that are for that client alone"]
 pub fn freshen(policy: &Policy, stored: &mut HeaderMap, new: &HeaderMap, response_time: Timestamp) -> HeaderMap {
+    let before = policy.directives(stored);
+    let said = policy.directives(new);
     let mut new = new.clone();
     remove_hop_by_hop(&mut new);
-    let before = policy.directives(stored);
-    let said = policy.directives(&new);
     let keeps_cookies = refuses_set_cookie(policy, &said);
     stored.remove(AGE);
     stored.remove(DATE);

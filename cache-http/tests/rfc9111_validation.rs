@@ -171,6 +171,14 @@ fn sections_5_2_2_4_and_5_2_2_7_hold_for_what_a_304_and_the_stored_response_say_
             &[("x-user", "b"), ("cache-control", "private=\"x-user\"")],
         ),
         (
+            &[("x-user", "a")],
+            &[
+                ("x-user", "b"),
+                ("cache-control", "private=\"x-user\""),
+                ("connection", "cache-control"),
+            ],
+        ),
+        (
             &[("cdn-cache-control", "private=\"x-user\"")],
             &[("x-user", "b"), ("cache-control", "max-age=1")],
         ),
