@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::Body;
 use axum::extract::{Query, Request};
@@ -16,17 +18,25 @@ pub(crate) fn page(uri: &Uri) -> String {
     query.get("page").cloned().unwrap_or_default()
 }
 
+/// How often anything was changed, which each answer says.
+pub(crate) type Changes = Arc<AtomicUsize>;
+
 /// Says in its headers and in its body for which request it was made, whatever the route. `declares` is whether it says
 /// which field is for one user only.
-pub(crate) async fn answer(request: Request, declares: bool) -> Response {
+pub(crate) async fn answer(request: Request, declares: bool, changes: Changes) -> Response {
     let made_for = request.headers()["x-request"].to_str().unwrap().to_owned();
     let number: u32 = made_for.parse().unwrap();
     let route = request.uri().path().split('/').nth(1).unwrap_or_default().to_owned();
+    let changes = match request.method().is_safe() {
+        true => changes.load(Ordering::SeqCst),
+        false => changes.fetch_add(1, Ordering::SeqCst) + 1,
+    };
     if route == "validated" && request.headers().get_all(IF_NONE_MATCH).iter().any(|tag| tag == TAG) {
         return still_valid(number, declares);
     }
     let mut response = Response::builder()
         .header("x-made-for", &made_for)
+        .header("x-changes", changes)
         .header("x-route", &route);
     response = match &*route {
         "public" => response.header("cache-control", "public, s-maxage=5"),

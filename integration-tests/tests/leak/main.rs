@@ -1,6 +1,8 @@
 //! Nobody gets what was made for somebody else. Random people with random credentials ask an application over real HTTP,
 //! many at once, while time goes by; each answer says for which request it was made, and whether it may be shared.
 //!
+//! Whoever has changed something finds the change.
+//!
 //! The control: with any one of the protections lifted, the same check finds a leak.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -13,23 +15,28 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
 use bytes::Bytes;
 use cache_axum::cache_engine::Cache;
 use cache_axum::{CacheLayer, Query};
-use cache_core::ManualClock;
+use cache_core::{KeyName, ManualClock};
 use cache_memory::MemoryBackend;
 use futures_util::future::join_all;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
-use self::app::{answer, page};
+use self::app::{Changes, answer, page};
 use self::people::{Asked, OWN, Round, USERS, rounds};
 
-async fn send(address: SocketAddr, number: usize, asked: &Asked) -> (StatusCode, HeaderMap, Bytes) {
+type Reply = (StatusCode, HeaderMap, Bytes);
+
+async fn send(address: SocketAddr, number: usize, asked: &Asked) -> Reply {
     let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
     let (mut client, connection) = hyper::client::conn::http1::Builder::new()
         .title_case_headers(asked.title_case)
@@ -39,8 +46,8 @@ async fn send(address: SocketAddr, number: usize, asked: &Asked) -> (StatusCode,
     tokio::spawn(connection);
     let mut request = http::Request::builder()
         .method(&asked.method)
-        .uri(&asked.path)
-        .header("host", "app.test")
+        .uri(asked.target())
+        .header("host", asked.host)
         .header("x-request", number);
     for value in &asked.authorization {
         request = request.header("authorization", HeaderValue::from_bytes(value).unwrap());
@@ -110,8 +117,55 @@ fn leak(all: &HashMap<usize, Asked>, number: usize, headers: &HeaderMap, body: &
         },
     };
     let pages = [asked, made].map(|asked| page(&asked.path.parse().unwrap()));
-    (is_own_route || made.says_no_store() || !same_person || pages[0] != pages[1])
+    let is_another = pages[0] != pages[1] || asked.hosts() != made.hosts();
+    (is_own_route || made.says_no_store() || !same_person || is_another)
         .then(|| format!("{number} ({asked:?}) got what was made for {made_for} ({made:?})"))
+}
+
+/// What is known to have been changed: how many changes there had been then, by URL and by who may have its answer.
+#[derive(Default)]
+struct Changed(HashMap<(&'static str, String, Option<&'static str>), usize>);
+
+impl Changed {
+    fn user(asked: &Asked, users: Users) -> Option<&'static str> {
+        asked.user().filter(|_| users == Users::Declared)
+    }
+
+    /// Takes note of a change. It is what those find who are not known, and the one who made it.
+    fn note(&mut self, asked: &Asked, reply: &Reply, users: Users) {
+        let [field, target] = asked.hosts();
+        if asked.method != Method::PUT || !reply.0.is_success() || field != target {
+            return;
+        }
+        let changes = changes(&reply.1).unwrap_or_default();
+        for user in [None, Self::user(asked, users)] {
+            let known = self.0.entry((target, asked.path.clone(), user)).or_default();
+            *known = changes.max(*known);
+        }
+    }
+
+    /// The fault, if the answer was made before a change that was known when it was asked for.
+    fn missing(&self, asked: &Asked, reply: &Reply, users: Users) -> Option<String> {
+        let place = (asked.hosts()[1], asked.path.clone(), Self::user(asked, users));
+        let known = self.0.get(&place)?;
+        (changes(&reply.1)? < *known).then(|| format!("{asked:?} got what was there before change {known}"))
+    }
+}
+
+fn changes(headers: &HeaderMap) -> Option<usize> {
+    headers.get("x-changes")?.to_str().ok()?.parse().ok()
+}
+
+/// Whom a middleware in front of the cache has found the request to be from.
+#[derive(Debug, Clone)]
+struct User(&'static str);
+
+async fn identify(mut request: Request, next: Next) -> Response {
+    let said = request.headers().get("authorization").map(HeaderValue::as_bytes);
+    if let Some(user) = USERS.into_iter().find(|user| said == Some(user.as_bytes())) {
+        request.extensions_mut().insert(User(user));
+    }
+    next.run(request).await
 }
 
 async fn play(
@@ -133,11 +187,13 @@ async fn play(
     );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    let changes = Changes::default();
     let app = Router::new()
-        .fallback(move |request: Request| answer(request, declares))
-        .layer(layer);
+        .fallback(move |request: Request| answer(request, declares, Changes::clone(&changes)))
+        .layer(layer)
+        .layer(axum::middleware::from_fn(identify));
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
-    let (mut all, mut shared) = (HashMap::new(), 0);
+    let (mut all, mut changed, mut shared) = (HashMap::new(), Changed::default(), 0);
     for (round, seconds) in rounds {
         let first = all.len();
         for asked in round {
@@ -150,16 +206,21 @@ async fn play(
                 .map(|(at, asked)| send(address, first + at, asked)),
         )
         .await;
-        for (at, (_, headers, body)) in replies.iter().enumerate() {
-            if let Some(leak) = leak(&all, first + at, headers, body, users) {
+        for (at, reply) in replies.iter().enumerate() {
+            let (_, headers, body) = reply;
+            let leak = leak(&all, first + at, headers, body, users);
+            if let Some(fault) = leak.or_else(|| changed.missing(&round[at], reply, users)) {
                 server.abort();
-                return Err(leak);
+                return Err(fault);
             }
             shared += usize::from(
                 headers
                     .get("x-made-for")
                     .is_some_and(|number| *number != *(first + at).to_string()),
             );
+        }
+        for (asked, reply) in round.iter().zip(&replies) {
+            changed.note(asked, reply, users);
         }
         clock.advance(Duration::from_secs(*seconds));
     }
@@ -184,7 +245,7 @@ fn check_app(layer: impl Fn(CacheLayer) -> CacheLayer, declares: bool, users: Us
     };
     let seed: u64 = std::env::var("SEED").map_or(0, |seed| seed.parse().expect("SEED is a number"));
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_be_bytes(); 4].concat());
-    let result = TestRunner::new_with_rng(config, random).run(&rounds(), |rounds| {
+    let result = TestRunner::new_with_rng(config, random).run(&rounds(users == Users::Declared), |rounds| {
         let played = runtime.block_on(play(&layer, declares, &rounds, users));
         shared.set(shared.get() + played.map_err(TestCaseError::fail)?);
         Ok(())
@@ -220,9 +281,22 @@ fn declared_users_get_their_own() {
 }
 
 #[test]
+fn users_whom_a_middleware_knows_get_their_own() {
+    let declared = |layer: CacheLayer| layer.per_user(|request| Some(request.extensions.get::<User>()?.0.to_owned()));
+    let shared = check(declared, Users::Declared).unwrap_or_else(|leak| panic!("{leak}"));
+    println!("{shared} answers were shared");
+    assert!(shared > 300, "only {shared} answers were shared at all");
+}
+
+/// As if there were one host only.
+fn by_path(request: &Parts) -> Result<KeyName, cache_core::Error> {
+    Ok(KeyName::from(format!("{} {}", request.uri.path(), page(&request.uri))))
+}
+
+#[test]
 fn each_protection_is_needed() {
     type Lift = fn(CacheLayer) -> CacheLayer;
-    let lifts: [(&str, Lift); 7] = [
+    let lifts: [(&str, Lift); 9] = [
         ("authorization", CacheLayer::allow_authorization),
         ("cookies", CacheLayer::allow_cookies),
         ("set-cookie", CacheLayer::allow_set_cookie),
@@ -230,6 +304,8 @@ fn each_protection_is_needed() {
         ("no-store", CacheLayer::allow_no_store),
         ("vary-any", CacheLayer::allow_vary_any),
         ("query", |layer| layer.query(Query::sorted().only(["other"]))),
+        ("host", |layer| layer.key_builder(by_path)),
+        ("invalidation", |layer| layer.invalidate_on_write(false)),
     ];
     for (name, lift) in lifts {
         let leak = check(lift, Users::Unknown).expect_err(name);

@@ -22,11 +22,29 @@ pub(crate) struct Asked {
     pub(crate) cookies: Vec<&'static [u8]>,
     pub(crate) others: Vec<(&'static str, &'static str)>,
     pub(crate) title_case: bool,
+    /// What `Host` says.
+    pub(crate) host: &'static str,
+    /// The host in the request's target, which counts where the two differ (RFC 9112, section 3.2.2).
+    pub(crate) target_host: Option<&'static str>,
 }
 
 impl Asked {
     pub(crate) fn has_credentials(&self) -> bool {
         !self.authorization.is_empty() || !self.cookies.is_empty()
+    }
+
+    /// The hosts that a handler sees, by the field and by the target.
+    pub(crate) fn hosts(&self) -> [&'static str; 2] {
+        [self.host, self.target_host.unwrap_or(self.host)]
+    }
+
+    /// The target as the request has it.
+    pub(crate) fn target(&self) -> String {
+        let origin = self
+            .target_host
+            .map(|host| format!("http://{host}"))
+            .unwrap_or_default();
+        format!("{origin}{}", self.path)
     }
 
     pub(crate) fn says_no_store(&self) -> bool {
@@ -63,8 +81,10 @@ const QUERIES: [&str; 8] = [
 /// At once; and what time it is for the cache afterwards.
 pub(crate) type Round = (Vec<Asked>, u64);
 
-fn asked(routes: Vec<&'static str>) -> impl Strategy<Value = Asked> {
-    let method = prop_oneof![16 => Just(Method::GET), 2 => Just(Method::HEAD), 1 => Just(Method::PUT)];
+fn asked(routes: Vec<&'static str>, mostly_users: bool) -> impl Strategy<Value = Asked> {
+    let method = prop_oneof![16 => Just(Method::GET), 2 => Just(Method::HEAD), 2 => Just(Method::PUT)];
+    let user = select(USERS[..2].to_vec()).prop_map(|user| vec![user.as_bytes()]);
+    let host = || prop_oneof![9 => Just("app.test"), 1 => Just("other.test")];
     let query = prop_oneof![2 => Just(""), 1 => select(QUERIES.to_vec())];
     let path = (select(routes), query).prop_map(|(route, query)| format!("/{route}{query}"));
     let authorization: Vec<&[u8]> = vec![
@@ -92,26 +112,35 @@ fn asked(routes: Vec<&'static str>) -> impl Strategy<Value = Asked> {
     (
         method,
         path,
-        prop_oneof![4 => Just(vec![]), 1 => vec(select(authorization), 1..3)],
+        prop_oneof![
+            4 => Just(vec![]),
+            1 => vec(select(authorization), 1..3),
+            if mostly_users { 8 } else { 0 } => user,
+        ],
         prop_oneof![4 => Just(vec![]), 1 => vec(select(cookies), 1..3)],
         prop_oneof![1 => Just(vec![]), 1 => subsequence(others, 1..3)],
         any::<bool>(),
+        (host(), proptest::option::weighted(0.2, host())),
     )
-        .prop_map(|(method, path, authorization, cookies, others, title_case)| Asked {
-            method,
-            path,
-            authorization,
-            cookies,
-            others,
-            title_case,
-        })
+        .prop_map(
+            |(method, path, authorization, cookies, others, title_case, (host, target_host))| Asked {
+                method,
+                path,
+                authorization,
+                cookies,
+                others,
+                title_case,
+                host,
+                target_host,
+            },
+        )
 }
 
-/// All about two routes, so that people meet.
-pub(crate) fn rounds() -> impl Strategy<Value = Vec<Round>> {
+/// All about two routes, so that people meet. `mostly_users` is whether most of them are known by name.
+pub(crate) fn rounds(mostly_users: bool) -> impl Strategy<Value = Vec<Round>> {
     let routes: Vec<&str> = SHARED.into_iter().chain(OWN).chain(["keyed"]).collect();
-    subsequence(routes, 2).prop_flat_map(|routes| {
+    subsequence(routes, 2).prop_flat_map(move |routes| {
         let seconds = select(vec![0_u64, 0, 1, 7, 20, 100]);
-        vec((vec(asked(routes), 1..12), seconds), 1..6)
+        vec((vec(asked(routes, mostly_users), 1..12), seconds), 1..6)
     })
 }
