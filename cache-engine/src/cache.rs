@@ -485,6 +485,7 @@ impl<C> Cache<C> {
                     created: self.now(),
                     windows,
                     tags: captured.tags,
+                    version: Some(version),
                 };
                 fences.keep_own_near(key, &found, version, weight, mark);
             }

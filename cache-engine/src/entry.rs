@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::{
-    Coder, EntryKind, Envelope, Error, ErrorKind, Key, Record, SharedValue, Tags, Timestamp, Ttl, Value, Windows,
+    Coder, EntryKind, Envelope, Error, ErrorKind, Key, Record, SharedValue, Tags, Timestamp, Ttl, Value, Version,
+    Windows,
 };
 
 /// A value that was found, and how old it is.
@@ -21,6 +22,8 @@ pub struct Found<T> {
     pub windows: Windows,
     /// What it depends on.
     pub(crate) tags: Tags,
+    /// The version of the record that it was read from, if it was.
+    pub(crate) version: Option<Version>,
 }
 
 impl<T> Clone for Found<T> {
@@ -30,6 +33,7 @@ impl<T> Clone for Found<T> {
             created: self.created,
             windows: self.windows,
             tags: self.tags.clone(),
+            version: self.version,
         }
     }
 }
@@ -42,6 +46,7 @@ impl<T> Found<T> {
             created: Timestamp::from_millis(0),
             windows: Windows::new(Duration::ZERO),
             tags: Tags::default(),
+            version: None,
         }
     }
 

@@ -26,6 +26,14 @@ pub(crate) enum Fence {
 }
 
 impl Fence {
+    /// The version of the record that the load is to replace, if there is one.
+    pub(crate) fn record(self) -> Option<Version> {
+        match self {
+            Self::Record { record, .. } => Some(record),
+            Self::Lease(_) | Self::Others(_) => None,
+        }
+    }
+
     /// The version that the fill is conditional on.
     fn version(self) -> Version {
         match self {
@@ -248,7 +256,12 @@ impl Fences {
 
     /// Whether nothing came in between so far.
     pub(crate) async fn stands(&self, key: &Key, fence: Fence) -> Result<bool, Error> {
-        Ok(self.store.version(key).await? == Some(fence.version()))
+        self.is_at(key, fence.version()).await
+    }
+
+    /// Whether the record under `key` has `version`.
+    pub(crate) async fn is_at(&self, key: &Key, version: Version) -> Result<bool, Error> {
+        Ok(self.store.version(key).await? == Some(version))
     }
 
     /// Invalidates `key` softly: its value is kept, but no longer fresh. A load that is under way is fenced.

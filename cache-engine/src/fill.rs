@@ -44,6 +44,8 @@ pub struct Fill<T, E = Infallible> {
     /// The renewal of the fence that is under way. Until it has ended, nobody knows which version the lease has.
     renewal: Option<Renewal>,
     stale: Option<Found<T>>,
+    /// The store is in reach, and did not take a lease.
+    refused: bool,
     begun: Instant,
     /// Before what the value depends on was captured.
     since: Instant,
@@ -89,6 +91,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             captured: Captured::default(),
             renewal: None,
             stale,
+            refused: false,
             begun: Instant::now(),
             since: Instant::now(),
             told: false,
@@ -100,10 +103,21 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// stored.
     pub(crate) fn arm(&mut self, (fence, captured): (Fence, Captured)) {
         self.hold(fence);
+        self.depend_on(captured);
+    }
+
+    fn depend_on(&mut self, captured: Captured) {
+        if captured.ends_stale() {
+            // It was invalidated after it was seen.
+            self.stale = None;
+        }
         self.captured = captured;
     }
 
     fn hold(&mut self, fence: Fence) {
+        // A copy that was seen when something else stood under the key is of no use any more.
+        let record = fence.record();
+        self.stale.take_if(|stale| stale.version != record);
         if let (Some(lead), Fence::Lease(lease)) = (&self.lead, fence) {
             lead.holds(lease);
         }
@@ -120,7 +134,10 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 self.arm(armour);
                 true
             }
-            Err(_) => true,
+            Err(error) => {
+                self.refused = !matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable);
+                true
+            }
         }
     }
 
@@ -181,7 +198,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         let Some(fence) = self.fence else { return false };
         let of_stale = self.stale.as_ref().map(|stale| &stale.tags);
         match self.core.fences.capture(&self.key, declared, of_stale).await {
-            Ok(captured) => self.captured = captured,
+            Ok(captured) => self.depend_on(captured),
             Err(_) => {
                 self.fence = None;
                 self.core.release(self.key.clone(), fence, None);
@@ -308,6 +325,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             created: self.core.fences.now(),
             windows,
             tags: self.captured.tags.clone(),
+            version: None,
         };
         let encoded = self.encoded(settled, |writer, key| writer.value(key, &found.value, coder, windows));
         self.land(Ok(Some(found)), encoded, &windows).await
@@ -414,10 +432,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 StoreOutcome::Failed(error)
             }
             Err(error) => {
-                if error.kind() == ErrorKind::TooLarge && matches!(fence, Fence::Lease(_)) {
-                    // Nothing is left under the key, the lease included, so there is nothing more to be learned.
-                    self.fence = None;
-                }
+                // Whether the fence stood until now is not known, and is found out when it is taken down.
                 self.share(outcome).await;
                 StoreOutcome::Failed(error)
             }
@@ -459,7 +474,10 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 self.core.release(self.key.clone(), fence, None);
                 false
             }
-            None => true,
+            None => match stale {
+                Some(_) => self.unfenced_stale_stands().await,
+                None => true,
+            },
         };
         self.fence = None;
         self.land_with(stood, outcome, stale).await;
@@ -494,6 +512,27 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         } else {
             Landing::LookAgain
         });
+    }
+
+    /// Whether the stale copy may be shared although there is no fence, and with whom. It was seen before the load began,
+    /// so not with those who came since, unless it is still there.
+    async fn unfenced_stale_stands(&self) -> bool {
+        self.seal();
+        match self.stale_is_there().await {
+            Some(there) => there,
+            None => {
+                if let Some(lead) = &self.lead {
+                    lead.seal_from_the_start();
+                }
+                true
+            }
+        }
+    }
+
+    /// Whether the record of the stale copy is still in a store that is in reach. `None` if that cannot be told.
+    async fn stale_is_there(&self) -> Option<bool> {
+        let version = self.stale.as_ref().filter(|_| self.refused)?.version?;
+        self.core.fences.is_at(&self.key, version).await.ok()
     }
 
     /// What the value depends on; `None` if that is not known.
@@ -536,8 +575,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         let stands = match self.fence {
             Some(fence @ Fence::Record { .. }) => self.core.fences.stands(&self.key, fence).await.unwrap_or(false),
             Some(Fence::Lease(_) | Fence::Others(_)) => false,
-            // The store is out of reach. What was invalidated in this process is found out when the flight lands.
-            None => true,
+            // If the store is out of reach, what was invalidated in this process is found out when the flight lands.
+            None => self.stale_is_there().await.unwrap_or(true),
         };
         let usable = stands && self.core.fences.still_usable(&self.key, &stale.tags).await;
         usable.then(|| stale.clone())

@@ -345,6 +345,16 @@ impl Lead {
         self.flight.crew().seal = Seal { at, or_unaware };
     }
 
+    /// As [`seal`](Self::seal), for a value that may be from before the flight began, and of which nobody knows
+    /// whether it is still there: it is for nobody but those who could not ask the store either.
+    pub(crate) fn seal_from_the_start(&self) {
+        let _map = self.flights.lock();
+        self.flight.crew().seal = Seal {
+            at: Moment::default(),
+            or_unaware: true,
+        };
+    }
+
     /// Notes which lease stands in the store for the flight.
     pub(crate) fn holds(&self, lease: Version) {
         let _map = self.flights.lock();

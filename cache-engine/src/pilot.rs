@@ -199,6 +199,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
                     continue;
                 }
                 Seen::Absent(version) | Seen::Failed(_, _, version) => {
+                    fill.set_stale(None);
                     backoff.wait(None).await;
                     basis = Some(Basis::Record(version));
                     continue;
@@ -215,6 +216,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
                     return Prepared::Go(fill);
                 }
                 Seen::Leased(remaining, _) => {
+                    fill.set_stale(None);
                     backoff.wait_or(remaining, listener.take().flatten()).await;
                     // Whoever finds the lease gone finds out with the next look what there is instead.
                     basis = None;
@@ -342,6 +344,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
             created: self.core.fences.now(),
             windows,
             tags: Tags::default(),
+            version: None,
         };
         if loaded.store && is_of_use(&windows) {
             fill.store(Arc::clone(&found.value), &*self.coder, windows).await;

@@ -306,6 +306,7 @@ impl Core {
             created,
             windows,
             tags: entry.tags,
+            version: Some(version),
         };
         if let Verdict::Stale(since) = verdict {
             found = found.softened(since, now);

@@ -427,3 +427,88 @@ async fn joiners_that_look_again_share_one_load() {
     }
     assert_eq!(loads.get(), 1);
 }
+
+/// Says that the stale value is still good, and loads anew where there is none.
+async fn revalidate(load: cache_engine::Load<String>) -> Result<Loaded<String>, Infallible> {
+    Ok(match load.stale() {
+        Some(stale) => stale.not_modified(),
+        None => Loaded::new("new".to_owned()),
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_load_is_given_a_copy_that_was_invalidated_between_its_look_and_its_fence() {
+    for how in [How::Tag, How::Clear] {
+        let remote = Remote::without_clear();
+        let make = || {
+            over(&remote)
+                .namespace("things")
+                .ttl(SEC)
+                .stale_if_error(60 * SEC)
+                .build()
+                .with_tags(["tag"])
+        };
+        let (cache, other) = (make(), make());
+        cache.set("key", "stale".to_owned()).await.unwrap();
+        tokio::time::advance(2 * SEC).await;
+        // The third batch, after the entry with its epochs and its tag, is what the load depends on.
+        let (gate, mut batches) = (Gate::closed(), 0);
+        let held = gate.clone();
+        remote.plan(move |call| {
+            batches += u32::from(call.is("get_many"));
+            if batches == 3 && call.is("get_many") {
+                Fate::Hold(held.clone())
+            } else {
+                Fate::Pass
+            }
+        });
+        let caller = tokio::spawn({
+            let cache = cache.clone();
+            async move { cache.get_or_load_with("key", revalidate).await.unwrap().unwrap() }
+        });
+        gate.reached().await;
+        how.run(&other).await;
+        gate.open();
+        assert_eq!(*caller.await.unwrap(), "new", "{how:?}");
+        assert_eq!(*cache.get::<String>("key").await.unwrap().unwrap(), "new", "{how:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_is_one_that_passes_to_a_waiter() {
+    let remote = Remote::new();
+    let make = || {
+        over(&remote)
+            .ttl(SEC)
+            .stale_if_error(60 * SEC)
+            .build()
+            .with_tags(["tag"])
+    };
+    let (cache, other) = (make(), make());
+    cache.set("key", "stale".to_owned()).await.unwrap();
+    tokio::time::advance(2 * SEC).await;
+    let gate = Gate::closed();
+    let leader = tokio::spawn({
+        let (cache, gate) = (cache.clone(), gate.clone());
+        async move {
+            let load = |load: cache_engine::Load<String>| async move {
+                gate.pass().await;
+                revalidate(load).await
+            };
+            drop(cache.borrowing().get_or_load_with("key", load).await);
+        }
+    });
+    gate.reached().await;
+    let waiter = tokio::spawn({
+        let cache = cache.clone();
+        async move {
+            let value = cache.borrowing().get_or_load_with("key", revalidate).await;
+            value.unwrap().unwrap()
+        }
+    });
+    settle().await;
+    other.invalidate_tag("tag").await.unwrap();
+    leader.abort();
+    assert_eq!(*waiter.await.unwrap(), "new");
+    assert_eq!(*cache.get::<String>("key").await.unwrap().unwrap(), "new");
+}

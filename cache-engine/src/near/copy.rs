@@ -79,6 +79,7 @@ pub(crate) fn read<T: Send + Sync + 'static>(
         created: copied.created,
         windows: copied.windows,
         tags: copied.tags.clone(),
+        version: Some(copied.version),
     };
     Some((found, copied.version))
 }

@@ -4,7 +4,7 @@ use cache_core::{Error, Key, Namespace, SetOptions, SetOutcome, Tags, Ttl, Versi
 
 use super::declared::carried;
 use super::state::decode;
-use super::{Declared, EPOCHS, State, TAG, Tagging};
+use super::{Declared, EPOCHS, State, TAG, Tagging, Verdict};
 
 /// What was read before a load began.
 #[derive(Debug, Clone, Default)]
@@ -15,9 +15,16 @@ pub(crate) struct Captured {
     of_stale: Tags,
     /// The roll, if tags may be added afterwards.
     roll: Option<Version>,
+    /// The stale value was invalidated, and not only softly.
+    ends_stale: bool,
 }
 
 impl Captured {
+    /// Whether the stale value is of no use any more.
+    pub(crate) fn ends_stale(&self) -> bool {
+        self.ends_stale
+    }
+
     /// The tags of an entry that keeps the stale value.
     pub(crate) fn of_stale(&self) -> Result<Tags, Error> {
         union(&self.tags, &self.of_stale)
@@ -65,12 +72,23 @@ impl Tagging {
         if declared.late {
             keys.push(self.roll());
         }
-        let versions = self.current(&keys).await?;
-        let carried = names.iter().zip(&versions).map(|(name, version)| (*name, *version));
+        let states = self.current(&keys).await?;
+        let carried = names.iter().zip(&states).map(|(name, state)| (*name, state.version));
+        let now = |name: &str| names.iter().position(|known| *known == name).map(|at| states[at]);
+        // An invalidation may have come after the look that showed the stale value.
+        let ends_stale = of_stale.is_some_and(|tags| self.verdict(tags, now) == Verdict::Gone);
         Ok(Captured {
             tags: Tags::new(carried.clone().take(own))?,
-            of_stale: Tags::new(carried.skip(own))?,
-            roll: declared.late.then(|| versions.last().copied()).flatten(),
+            of_stale: if ends_stale {
+                Tags::default()
+            } else {
+                Tags::new(carried.skip(own))?
+            },
+            roll: declared
+                .late
+                .then(|| states.last().map(|state| state.version))
+                .flatten(),
+            ends_stale,
         })
     }
 
@@ -88,8 +106,8 @@ impl Tagging {
             return Ok(Tags::default());
         }
         let keys: Vec<Key> = names.iter().map(|name| self.own(TAG).key(&**name)).collect();
-        let versions = self.current(&keys).await?;
-        Tags::new(names.iter().zip(versions))
+        let states = self.current(&keys).await?;
+        Tags::new(names.iter().zip(states.iter().map(|state| state.version)))
     }
 
     /// The tags `names` for a load that is over, as they were when it began. `None` if a tag, whichever, was
@@ -112,10 +130,10 @@ impl Tagging {
         Ok(now.is_some_and(|now| now.version == roll).then_some(tags))
     }
 
-    /// The versions in the records of `keys`, which are written where there are none.
-    async fn current(&self, keys: &[Key]) -> Result<Vec<Version>, Error> {
+    /// What the records of `keys` say, which are written where there are none.
+    async fn current(&self, keys: &[Key]) -> Result<Vec<State>, Error> {
         let asked = self.memo.ask();
-        let mut versions = Vec::with_capacity(keys.len());
+        let mut states = Vec::with_capacity(keys.len());
         for (key, record) in keys.iter().zip(self.store.get_many(keys).await?) {
             let state = match record.and_then(|record| decode(&record, key)) {
                 Some(state) => {
@@ -124,9 +142,9 @@ impl Tagging {
                 }
                 None => self.begin(key).await?,
             };
-            versions.push(state.version);
+            states.push(state);
         }
-        Ok(versions)
+        Ok(states)
     }
 
     async fn begin(&self, key: &Key) -> Result<State, Error> {

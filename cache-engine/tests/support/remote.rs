@@ -61,6 +61,8 @@ pub enum Fate {
     FailAfter(ErrorKind),
     /// It is carried out once the gate is open.
     Hold(Gate),
+    /// Nothing is done, and it is reported as failed once the gate is open.
+    HoldAndFail(Gate, ErrorKind),
     /// It is carried out, and answered once the gate is open.
     HoldAnswer(Gate),
     /// It is never carried out nor answered.
@@ -240,6 +242,10 @@ impl Remote {
             Fate::Hold(gate) => {
                 gate.pass().await;
                 work.await
+            }
+            Fate::HoldAndFail(gate, kind) => {
+                gate.pass().await;
+                failed(kind)
             }
             Fate::HoldAnswer(gate) => {
                 let answer = work.await;
