@@ -228,7 +228,8 @@ impl<C> Cache<C> {
 
     /// As [`invalidate`](Self::invalidate), and keeps the value for
     /// [`stale_while_revalidate`](Policy::stale_while_revalidate) and [`stale_if_error`](Policy::stale_if_error): it is
-    /// no longer fresh, and both of its windows begin now. A value without such windows is removed.
+    /// no longer fresh, and both of its windows begin now, unless they have begun before. A value without such windows is
+    /// removed.
     ///
     /// # Errors
     /// The store could not be asked, so the value may still be found fresh.

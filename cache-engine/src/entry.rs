@@ -291,24 +291,25 @@ pub(crate) fn tags(record: &Record, key: &Key) -> Option<Tags> {
 }
 
 /// The entry of a value as it is after a soft invalidation of its key: not fresh at any time, by whatever clock, and
-/// otherwise of use from now on as it would have been from the end of its freshness. `None` if it is then of no use.
+/// otherwise of use from now on as it would have been from the end of its freshness. If that lies in the past, its
+/// windows have begun, and end when they would have ended. `None` if it is of no use then.
 pub(crate) fn softened(record: &Record, key: &Key, now: Timestamp) -> Option<(Value, Ttl)> {
     let soften = |windows: &mut Windows, created: Timestamp| {
-        let windows_left = windows.stale_while_revalidate.max(windows.stale_if_error);
-        let left = Ttl::from(
-            record
-                .remaining
-                .map_or(windows_left, |remaining| remaining.min(windows_left)),
-        );
-        // Both windows are counted from the end of freshness, which is now the creation.
         let age = now.saturating_since(created);
+        let fresh_until = windows.fresh.map_or(age, |fresh| fresh.min(age));
+        // Both windows are counted from the end of freshness, which is now the creation.
         windows.fresh = Some(Duration::ZERO);
         for window in [&mut windows.stale_while_revalidate, &mut windows.stale_if_error] {
             if !window.is_zero() {
-                *window = window.saturating_add(age);
+                *window = window.saturating_add(fresh_until);
             }
         }
-        (!windows_left.is_zero()).then_some(left)
+        let windows_end = windows.stale_while_revalidate.max(windows.stale_if_error);
+        let windows_left = windows_end.saturating_sub(age);
+        let left = record
+            .remaining
+            .map_or(windows_left, |remaining| remaining.min(windows_left));
+        (!windows_left.is_zero()).then(|| Ttl::from(left))
     };
     match &record.value {
         Value::Shared(shared) => {

@@ -285,3 +285,53 @@ async fn nor_is_a_key_that_has_expired_for_the_one_who_invalidates_it() {
     other.invalidate_soft("key").await.unwrap();
     assert!(cache.get::<u32>("key").await.unwrap().is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn windows_that_have_begun_are_not_lengthened() {
+    // The store keeps the record for the longer one.
+    for cache in all(|builder| builder.stale_while_revalidate(10 * SEC).stale_if_error(3600 * SEC)) {
+        // Ended by a soft invalidation, and by time.
+        for (softened, fresh_for) in [(true, 30), (false, 60)] {
+            cache.set("key", 1_u32).await.unwrap();
+            tokio::time::advance(fresh_for * SEC).await;
+            if softened {
+                How::Key.soft(&cache).await;
+            }
+            for (later, answer) in [(4, 1), (4, 1), (4, 2)] {
+                tokio::time::advance(later * SEC).await;
+                let gone = answer == 2;
+                let loads = Count::new();
+                if gone {
+                    assert_eq!(*cache.get_or_load("key", loads.loading(2_u32)).await.unwrap(), 2);
+                } else {
+                    let failing = || async { Err::<u32, _>("down") };
+                    assert_eq!(*cache.get_or_load("key", failing).await.unwrap(), 1);
+                    settle().await;
+                    How::Key.soft(&cache).await;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_load_that_began_after_the_first_is_fenced_by_the_second() {
+    for cache in all(|builder| builder.stale_while_revalidate(60 * SEC)) {
+        cache.set("key", 1_u32).await.unwrap();
+        tokio::time::advance(SEC).await;
+        How::Key.soft(&cache).await;
+        let gate = Gate::closed();
+        let held = gate.clone();
+        let refresh = move || async move {
+            held.pass().await;
+            Ok::<_, Infallible>(2_u32)
+        };
+        assert_eq!(*cache.get_or_load("key", refresh).await.unwrap(), 1);
+        gate.reached().await;
+        How::Key.soft(&cache).await;
+        gate.open();
+        settle().await;
+        assert!(cache.get::<u32>("key").await.unwrap().is_none());
+        assert_eq!(*cache.get_or_load("key", Count::new().loading(3_u32)).await.unwrap(), 1);
+    }
+}
