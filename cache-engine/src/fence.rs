@@ -203,7 +203,7 @@ impl Fences {
     }
 
     /// Extends the lease by its full time. `None` if the fence no longer stands.
-    pub(crate) async fn renew(&self, key: &Key, fence: Fence, tags: &Tags) -> Result<Option<Fence>, Error> {
+    pub(crate) async fn renew(self: &Arc<Self>, key: &Key, fence: Fence, tags: &Tags) -> Result<Option<Fence>, Error> {
         let options = SetOptions::new(self.lease_time);
         match fence {
             Fence::Lease(lease) => {
@@ -211,6 +211,12 @@ impl Fences {
                 Ok(outcome.version().map(Fence::Lease))
             }
             Fence::Record { record, lease } => {
+                if !self.stands(key, fence).await? {
+                    // An invalidation or a write leaves the lease beside the record alone, and nobody is to wait for
+                    // the end of a load that can store nothing any more.
+                    self.release_beside(key, lease);
+                    return Ok(None);
+                }
                 let beside = key.reserved(LEASE);
                 let outcome = self.set_lease(&beside, options.if_version(lease), tags).await?;
                 Ok(outcome.version().map(|lease| Fence::Record { record, lease }))

@@ -205,18 +205,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 return false;
             }
         }
-        let stands = match (self.renew().await, fence) {
-            (Ok(true), Fence::Lease(_) | Fence::Others(_)) => true,
-            (Ok(true), Fence::Record { .. }) => {
-                // The record may have been replaced without a change to the lease beside it.
-                let stands = self.core.fences.stands(&self.key, fence).await.unwrap_or(false);
-                if !stands && let Some(fence) = self.fence {
-                    self.core.fences.take_down(&self.key, fence).await;
-                }
-                stands
-            }
-            _ => false,
-        };
+        let stands = matches!(self.renew().await, Ok(true));
         if !stands {
             self.fence = None;
         }
