@@ -108,7 +108,8 @@ impl<C: Send + Sync + 'static> Cache<C> {
 
     /// Loads the value of a key anew, however fresh it is, and replaces it. Callers of the other methods are answered
     /// with the old value meanwhile, as long as it is usable. If the key is being loaded already, that load's value is
-    /// taken.
+    /// taken. The [soft timeout](crate::Policy::soft_timeout) does not make a value that is fresh, or usable while it
+    /// is revalidated, the answer.
     ///
     /// # Errors
     /// As [`get_or_load`](Self::get_or_load).

@@ -18,6 +18,7 @@ use crate::fill::{Fill, Outcome};
 use crate::flight::{Landing, Moment, Waited};
 use crate::load::Loaded;
 use crate::load_error::LoadError;
+use crate::notices::Listener;
 use crate::pilot::{Ask, Backoff, Step, Take, Waiting, panic_message};
 use crate::see::Seen;
 use crate::tagger::Tagger;
@@ -84,8 +85,12 @@ impl<C: Send + Sync + 'static> Cache<C> {
         let chain = Chain::current();
         let since = self.core.flights.now();
         let mut backoff = Backoff::new();
+        let mut waits = false;
         while !pending.is_empty() {
             let asked = pending.len();
+            // Before the look, so that no change after it is missed.
+            let listen = |(_, key): &(K, Key)| self.core.fences.listen(key);
+            let listeners: Option<Vec<Listener>> = waits.then(|| pending.iter().map(listen).collect()).flatten();
             let round = self
                 .look(std::mem::take(&mut pending), since, chain.as_deref(), &mut values)
                 .await?;
@@ -115,9 +120,10 @@ impl<C: Send + Sync + 'static> Cache<C> {
                     None => pending.push((id, key)),
                 }
             }
-            if pending.len() == asked {
-                // Another process is loading all of them.
-                backoff.wait(None).await;
+            waits = pending.len() == asked;
+            if waits {
+                // Another process is loading all of them, and probably in one go.
+                backoff.wait_or_all(listeners).await;
             }
         }
         Ok(values)

@@ -5,6 +5,7 @@ mod waiting;
 use std::any::{Any, TypeId};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -194,19 +195,19 @@ impl<C: Send + Sync + 'static> Cache<C> {
                 Seen::Fresh(found, version) | Seen::Usable(found, version) => {
                     // Somebody else is replacing it.
                     fill.set_stale(Some(found));
-                    backoff.wait(None).await;
+                    backoff.wait_or(None, listener.take().flatten()).await;
                     basis = Some(Basis::Record(version));
                     continue;
                 }
                 Seen::Absent(version) | Seen::Failed(_, _, version) => {
                     fill.set_stale(None);
-                    backoff.wait(None).await;
+                    backoff.wait_or(None, listener.take().flatten()).await;
                     basis = Some(Basis::Record(version));
                     continue;
                 }
                 Seen::Missing(found, stale) => {
                     if basis.replace(found) == Some(found) {
-                        backoff.wait(None).await;
+                        backoff.wait_or(None, listener.take().flatten()).await;
                     }
                     fill.set_stale(stale);
                     continue;
@@ -421,8 +422,9 @@ impl<C: Send + Sync + 'static> Cache<C> {
                     (take, stale)
                 }
                 Step::Wait(wait, stale) => {
-                    let Some(waited) = self.patiently(stale.as_ref(), wait.wait()).await else {
-                        return self.out_of_patience(key, stale);
+                    let waited = match self.patiently(key, stale.as_ref(), ask, wait.wait()).await {
+                        Ok(waited) => waited,
+                        Err(stale) => return Ok(Some(stale)),
                     };
                     match waited {
                         Waited::Landed(Landing::Shared(outcome)) => match outcome.downcast_ref::<Outcome<T, E>>() {
@@ -445,7 +447,8 @@ impl<C: Send + Sync + 'static> Cache<C> {
                                 basis: None,
                                 outage: false,
                             };
-                            if let Some(outcome) = self.launch(key, take, stale, within, detached, &mut launch).await {
+                            let launch = &mut launch;
+                            if let Some(outcome) = self.launch(key, take, stale, within, detached, ask, launch).await {
                                 return outcome;
                             }
                         }
@@ -454,7 +457,8 @@ impl<C: Send + Sync + 'static> Cache<C> {
                     continue;
                 }
             };
-            if let Some(outcome) = self.launch(key, take, stale, within, detached, &mut launch).await {
+            let launch = &mut launch;
+            if let Some(outcome) = self.launch(key, take, stale, within, detached, ask, launch).await {
                 return outcome;
             }
             seen = self.core.see(key, &*self.coder).await;
@@ -468,6 +472,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
         stale: Option<Found<T>>,
         within: &[crate::flight::FlightId],
         detached: bool,
+        ask: Ask,
         launch: &mut Option<L>,
     ) -> Option<Outcome<T, E>>
     where
@@ -482,24 +487,37 @@ impl<C: Send + Sync + 'static> Cache<C> {
         if !detached {
             return Some(launch(Some(take)).await);
         }
-        match self.patiently(stale.as_ref(), launch(Some(take))).await {
-            Some(outcome) => Some(outcome),
-            None => Some(self.out_of_patience(key, stale)),
+        match self.patiently(key, stale.as_ref(), ask, launch(Some(take))).await {
+            Ok(outcome) => Some(outcome),
+            Err(stale) => Some(Ok(Some(stale))),
         }
     }
 
-    /// Waits for `wait`, but for no longer than the soft timeout if there is a copy to fall back to.
-    async fn patiently<T, F: Future>(&self, stale: Option<&Found<T>>, wait: F) -> Option<F::Output> {
-        let usable = stale.is_some_and(|stale| stale.freshness(self.core.fences.now()) != Freshness::Gone);
-        match self.policy.soft_timeout.filter(|_| usable) {
-            Some(limit) => tokio::time::timeout(limit, wait).await.ok(),
-            None => Some(wait.await),
+    /// Waits for `wait`, but for no longer than the soft timeout if the stale copy may be answered then, which is
+    /// given back as the error.
+    async fn patiently<T, F: Future>(
+        &self,
+        key: &Key,
+        stale: Option<&Found<T>>,
+        ask: Ask,
+        wait: F,
+    ) -> Result<F::Output, Found<T>> {
+        // What is to be loaded anew is no answer, however long that takes.
+        let stale = stale.filter(|stale| ask.not.is_none() || stale.version != ask.not);
+        let (Some(limit), Some(stale)) = (self.policy.soft_timeout, stale) else {
+            return Ok(wait.await);
+        };
+        let mut wait = pin!(wait);
+        if let Ok(waited) = tokio::time::timeout(limit, wait.as_mut()).await {
+            return Ok(waited);
         }
-    }
-
-    fn out_of_patience<T, E>(&self, key: &Key, stale: Option<Found<T>>) -> Outcome<T, E> {
-        self.core.events.emit(&Event::Stale { key });
-        Ok(stale)
+        match stale.freshness(self.core.fences.now()) {
+            Freshness::StaleWhileRevalidate | Freshness::StaleIfError => {
+                self.core.events.emit(&Event::Stale { key });
+                Err(stale.clone())
+            }
+            Freshness::Fresh | Freshness::Gone => Ok(wait.await),
+        }
     }
 }
 
@@ -549,6 +567,22 @@ impl Backoff {
                 () = self.wait(remaining) => {}
             },
             None => self.wait(remaining).await,
+        }
+    }
+
+    /// As [`wait`](Self::wait), and no longer than until all of `listeners` have heard of a change.
+    pub(crate) async fn wait_or_all(&mut self, listeners: Option<Vec<Listener>>) {
+        let changes = listeners.map(|listeners| async move {
+            for listener in listeners {
+                listener.changed().await;
+            }
+        });
+        match changes {
+            Some(changes) => tokio::select! {
+                () = changes => {}
+                () = self.wait(None) => {}
+            },
+            None => self.wait(None).await,
         }
     }
 

@@ -211,3 +211,67 @@ async fn another_process_waits_without_holding_up_the_store() {
     let looks = remote.take_calls().iter().filter(|call| call.is("get")).count();
     assert!(looks < 300, "{looks} looks in ten seconds");
 }
+
+/// A load that was overtaken may take for ever, but nobody waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_was_overtaken_does_not_hold_up_later_ones() {
+    let remote = Remote::new();
+    let log = Log::new();
+    let make = || over(&remote).lease_time(LEASE).ttl(SEC).stale_if_error(3600 * SEC);
+    let (here, there) = (make().observer(log.clone()).build(), make().build());
+    here.set("key", 0_usize).await.unwrap();
+    tokio::time::sleep(2 * SEC).await;
+    let loads = Count::new();
+    let overtaken = load(&here, &loads, 600 * SEC);
+    tokio::time::sleep(LEASE).await;
+    there.invalidate("key").await.unwrap();
+    assert_eq!(*load(&there, &loads, SEC).await.unwrap(), 2);
+    tokio::time::sleep(LEASE).await;
+    let start = Instant::now();
+    assert_eq!(*load(&there, &loads, SEC).await.unwrap(), 3);
+    assert!(start.elapsed() <= SEC + POLL, "{:?}", start.elapsed());
+    assert_eq!(log.count("lease_lost"), 1);
+    assert_eq!(*overtaken.await.unwrap(), 1);
+    assert_eq!(
+        *there.get::<usize>("key").await.unwrap().unwrap_or_default(),
+        0,
+        "not the overtaken one's"
+    );
+}
+
+/// What is still under the key while it is replaced is of no use: its tag was invalidated, or it is for failures only.
+#[tokio::test(start_paused = true)]
+async fn another_process_is_woken_whatever_stands_under_the_key() {
+    for tagged in [true, false] {
+        let remote = Remote::telling();
+        let caches = two(&remote).map(|cache| {
+            let policy = cache.policy().with_ttl(SEC).with_stale_if_error(60 * SEC);
+            cache.with_tags(["tag"]).with_policy(policy)
+        });
+        caches[0].set("key", 0_usize).await.unwrap();
+        if tagged {
+            caches[0].invalidate_tag("tag").await.unwrap();
+        } else {
+            tokio::time::sleep(2 * SEC).await;
+        }
+        let (loads, start) = (Count::new(), Instant::now());
+        let first = load(&caches[0], &loads, 2 * SEC);
+        settle().await;
+        let ids = ["key"];
+        let many = tokio::spawn({
+            let cache = caches[1].clone();
+            async move {
+                let load = |_: Vec<&'static str>| async move { panic!("it is loaded by the other process") };
+                cache
+                    .get_or_load_many::<_, usize, Infallible, _, _>(ids, load)
+                    .await
+                    .unwrap()
+            }
+        });
+        let second = load(&caches[1], &loads, SEC);
+        assert_eq!((*first.await.unwrap(), *second.await.unwrap()), (1, 1));
+        assert_eq!(start.elapsed(), 2 * SEC, "tagged: {tagged}");
+        assert_eq!(*many.await.unwrap()["key"], 1);
+        assert_eq!(start.elapsed(), 2 * SEC, "many, tagged: {tagged}");
+    }
+}

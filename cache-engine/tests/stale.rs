@@ -205,6 +205,36 @@ async fn a_caller_with_a_stale_value_waits_no_longer_than_the_soft_timeout() {
     }
 }
 
+/// A load of `value` that outlasts the soft timeout.
+async fn slow(value: &'static str) -> Result<String, Infallible> {
+    tokio::time::sleep(SEC).await;
+    Ok(value.to_owned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_does_not_answer_with_what_it_is_to_replace_however_long_it_takes() {
+    for (ttl, window) in [(60 * SEC, Duration::ZERO), (SEC, 60 * SEC)] {
+        let policy = |builder: cache_engine::CacheBuilder| {
+            let builder = builder.ttl(ttl).stale_while_revalidate(window);
+            builder.stale_if_error(60 * SEC).soft_timeout(100 * MS)
+        };
+        for cache in both(policy) {
+            cache.set("key", "old".to_owned()).await.unwrap();
+            tokio::time::advance(2 * SEC).await;
+            assert_eq!(*cache.refresh("key", || slow("new")).await.unwrap(), "new");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_whose_window_ends_while_a_caller_waits_is_not_answered() {
+    for cache in both(|builder| builder.ttl(SEC).stale_if_error(50 * MS).soft_timeout(100 * MS)) {
+        cache.set("key", "old".to_owned()).await.unwrap();
+        tokio::time::advance(SEC + 10 * MS).await;
+        assert_eq!(*cache.get_or_load("key", || slow("new")).await.unwrap(), "new");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_loader_sees_the_value_it_replaces_and_can_say_that_it_is_still_good() {
     for cache in both(|builder| builder.ttl(SEC).stale_if_error(60 * SEC)) {
