@@ -46,6 +46,10 @@ pub struct Fill<T, E = Infallible> {
     stale: Option<Found<T>>,
     /// The store is in reach, and did not take a lease.
     refused: bool,
+    /// The value is the stale copy with a change to it: what that depends on.
+    remade: Option<Tags>,
+    /// Why the value cannot be stored.
+    fault: Option<Error>,
     begun: Instant,
     /// Before what the value depends on was captured.
     since: Instant,
@@ -92,6 +96,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             renewal: None,
             stale,
             refused: false,
+            remade: None,
+            fault: None,
             begun: Instant::now(),
             since: Instant::now(),
             told: false,
@@ -168,9 +174,9 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         let Some(stale) = &self.stale else { return };
         match tagging::union(&stale.tags, &self.captured.tags) {
             Ok(tags) => self.captured.tags = tags,
-            // The list is too long to be stored.
-            Err(_) => self.fence = None,
+            Err(error) => self.fault = Some(error),
         }
+        self.remade = Some(stale.tags.clone());
     }
 
     /// Says that the value to be stored is the [stale](Self::stale) one, which the source has just found to be still
@@ -178,8 +184,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     pub fn keep_tags_of_stale(&mut self) {
         match self.captured.of_stale() {
             Ok(tags) => self.captured.tags = tags,
-            // The list is too long to be stored.
-            Err(_) => self.fence = None,
+            Err(error) => self.fault = Some(error),
         }
     }
 
@@ -322,6 +327,9 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Adds the tags of the tagger to those that the entry carries.
     fn settle_tags(&mut self) -> Result<(), Fault> {
+        if let Some(error) = self.fault.take() {
+            return Err(Fault::Failed(error));
+        }
         let added = self.tagger.added()?;
         self.captured.tags = tagging::union(&self.captured.tags, &added).map_err(Fault::Failed)?;
         Ok(())
@@ -367,7 +375,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             return StoreOutcome::Failed(error);
         }
         let Some(fence) = self.fence else {
-            self.finish(Landing::Shared(Arc::new(outcome)));
+            if self.remade.is_some() {
+                self.share(outcome).await;
+            } else {
+                self.finish(Landing::Shared(Arc::new(outcome)));
+            }
             return StoreOutcome::Unavailable;
         };
         let encoded = encoded.and_then(|value| self.within_limits(value).map_err(Fault::Failed));
@@ -445,8 +457,10 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.share_depending(outcome, None).await;
     }
 
-    /// As [`share`](Self::share), where the outcome is a stale copy with these tags.
+    /// As [`share`](Self::share), where the outcome is a stale copy with these tags, or made from one.
     async fn share_depending(mut self, outcome: Outcome<T, E>, stale: Option<&Tags>) {
+        let remade = self.remade.take();
+        let stale = stale.or(remade.as_ref());
         let settled = self.settle().await;
         if self.fence.is_some() {
             self.seal();
@@ -472,7 +486,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.land_with(stood, outcome, stale).await;
     }
 
-    /// Lands with `outcome`, if nothing came in between: the fence stood, and what the value depends on is as it was.
+    /// Lands with `outcome`, if nothing came in between: the fence stood, and what the value depends on is as it was, and
+    /// so is what it was made from, where that is a stale copy with tags of its own.
     async fn land_with(self, stood: bool, outcome: Outcome<T, E>, stale: Option<&Tags>) {
         // An error is of no harm to those who came after an invalidation; an old value would be.
         if outcome.is_err() {

@@ -58,8 +58,8 @@ where
 /// A tag has to be captured before the data that it covers is read: otherwise an invalidation between the two would be
 /// missed, and the old value kept. So [`tagged`](Self::tagged) takes the reading along, and does things in this order.
 ///
-/// Clones add to the same load. Once that has ended, and for the default one, which belongs to no load, `tagged` does
-/// nothing but the reading.
+/// Clones add to the same load; once that has ended, what they capture is for nothing. The default one belongs to no
+/// load: its `tagged` does nothing but the reading.
 #[derive(Clone, Default)]
 pub struct Tagger(Option<Arc<Inner>>);
 

@@ -6,8 +6,8 @@ mod support;
 
 use std::sync::Arc;
 
-use cache_core::{EntryKind, ErrorKind};
-use cache_engine::{Cache, LoadError};
+use cache_core::{EntryKind, ErrorKind, Windows};
+use cache_engine::{Cache, LoadError, Lookup, StoreOutcome};
 use support::{Count, Fate, Gate, Remote, SEC, over, settle};
 use tokio::task::JoinHandle;
 
@@ -138,4 +138,32 @@ async fn otherwise_it_is_shared_and_its_lease_is_gone() {
     assert_eq!(loads.get(), 1);
     assert_eq!(remote.leases().await, Vec::<String>::new());
     assert_eq!(*spawn(&there, None, &loads, Ok("next")).await.unwrap().unwrap(), "next");
+}
+
+/// What was made from a stale copy is as old as that.
+#[tokio::test(start_paused = true)]
+async fn neither_is_a_value_that_was_made_from_a_stale_copy() {
+    let (remote, gate) = (Remote::new(), Gate::closed());
+    let [here, there] = stale(&remote, &gate, ErrorKind::Unavailable).await;
+    let changing = tokio::spawn({
+        let cache = here.clone();
+        async move {
+            let Lookup::Miss(mut fill) = cache.lookup_anew::<String>(&cache.key("key")).await else {
+                panic!("it is to be loaded anew");
+            };
+            fill.depend_as_stale();
+            let changed = Arc::new(format!("{}, changed", fill.stale().unwrap().value));
+            fill.store(changed, cache.coder(), Windows::new(SEC)).await
+        }
+    });
+    gate.reached().await;
+    there.invalidate("key").await.unwrap();
+    let joiner = tokio::spawn({
+        let cache = here.clone();
+        async move { cache.get_or_load("key", Count::new().loading("new".to_owned())).await }
+    });
+    settle().await;
+    gate.open();
+    assert!(matches!(changing.await.unwrap(), StoreOutcome::Unavailable));
+    assert_eq!(*joiner.await.unwrap().unwrap(), "new");
 }
