@@ -113,8 +113,8 @@ pub(crate) enum Content<T> {
     Absent,
     /// The load failed: the error, where it is of this process, and what is known of it.
     Failure(Option<Arc<dyn Any + Send + Sync>>, Arc<str>),
-    /// Somebody is loading.
-    Lease,
+    /// Somebody is loading. A lease that was renewed names the version that it was first written as.
+    Lease(Option<Version>),
 }
 
 /// An entry as it was read.
@@ -139,7 +139,7 @@ enum ObjectContent {
     Value(Arc<dyn Any + Send + Sync>),
     Absent,
     Failure(Arc<dyn Any + Send + Sync>, Arc<str>),
-    Lease,
+    Lease(Option<Version>),
 }
 
 /// What an entry costs beside its value.
@@ -194,12 +194,15 @@ impl Writer<'_> {
         }
     }
 
-    pub(crate) fn lease(self, key: &Key, time: Duration) -> Result<Value, Error> {
+    /// A lease, or the renewal of the one that was first written as `renews`.
+    pub(crate) fn lease(self, key: &Key, time: Duration, renews: Option<Version>) -> Result<Value, Error> {
         let windows = Windows::new(time);
         if self.local {
-            Ok(self.object(key, ObjectContent::Lease, 0, windows))
+            Ok(self.object(key, ObjectContent::Lease(renews), 0, windows))
         } else {
-            self.envelope(key, EntryKind::Lease, "", bytes::Bytes::new(), windows)
+            let first = renews.map(|version| version.as_u128().to_be_bytes());
+            let payload = first.map_or_else(bytes::Bytes::new, |first| bytes::Bytes::copy_from_slice(&first));
+            self.envelope(key, EntryKind::Lease, "", payload, windows)
         }
     }
 
@@ -352,7 +355,7 @@ fn read_object<T: Send + Sync + 'static>(shared: &SharedValue, key: &Key) -> Res
         },
         ObjectContent::Absent => Content::Absent,
         ObjectContent::Failure(error, message) => Content::Failure(Some(Arc::clone(error)), Arc::clone(message)),
-        ObjectContent::Lease => Content::Lease,
+        ObjectContent::Lease(renews) => Content::Lease(*renews),
     };
     Ok(Entry {
         content,
@@ -377,7 +380,7 @@ fn read_envelope<T, C: Coder<T>>(bytes: &bytes::Bytes, key: &Key, coder: &C) -> 
         }
         EntryKind::Absent => Content::Absent,
         EntryKind::Failure => Content::Failure(None, String::from_utf8_lossy(&envelope.payload).into()),
-        EntryKind::Lease => Content::Lease,
+        EntryKind::Lease => Content::Lease(renewed(&envelope)),
         _ => return Err(unusable("the entry is of a kind that is not read here")),
     };
     Ok(Entry {
@@ -386,6 +389,30 @@ fn read_envelope<T, C: Coder<T>>(bytes: &bytes::Bytes, key: &Key, coder: &C) -> 
         windows: envelope.windows,
         tags: envelope.tags,
     })
+}
+
+/// The version that the lease in a record was first written as; `None` if the record is no lease.
+pub(crate) fn lease(record: &Record, key: &Key) -> Option<Version> {
+    let renews = match &record.value {
+        Value::Shared(shared) => match shared.object().downcast_ref::<Object>()?.content {
+            ObjectContent::Lease(renews) => renews,
+            _ => return None,
+        },
+        Value::Bytes(bytes) => {
+            let envelope = Envelope::decode(bytes, key).ok()?;
+            if envelope.kind != EntryKind::Lease {
+                return None;
+            }
+            renewed(&envelope)
+        }
+    };
+    Some(renews.unwrap_or(record.version))
+}
+
+/// The version that the lease in an envelope was first written as, if it was renewed.
+fn renewed(lease: &Envelope) -> Option<Version> {
+    let first: [u8; 16] = lease.payload[..].try_into().ok()?;
+    Some(Version::from_u128(u128::from_be_bytes(first)))
 }
 
 fn unusable(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {

@@ -18,11 +18,36 @@ use crate::watch::Watch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fence {
     /// There was no record: a lease stands in its place.
-    Lease(Version),
+    Lease(Lease),
     /// There is a record, and a lease beside it.
     Record { record: Version, lease: Version },
     /// Somebody else's lease, which is not waited for. Whoever is the first to fill it takes it down.
-    Others(Version),
+    Others(Lease),
+}
+
+/// A lease under the key itself.
+///
+/// Each renewal changes the version of the record, so a renewed lease names the version that it was first written as.
+/// As it is renewed only over itself, a record that names the same one says that nothing came in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lease {
+    /// What the record has now, as far as is known.
+    pub(crate) version: Version,
+    pub(crate) first: Version,
+}
+
+impl Lease {
+    /// One that was just written as `version`.
+    pub(crate) fn new(version: Version) -> Self {
+        Self {
+            version,
+            first: version,
+        }
+    }
+
+    fn renewed_as(self, version: Version) -> Self {
+        Self { version, ..self }
+    }
 }
 
 impl Fence {
@@ -37,7 +62,8 @@ impl Fence {
     /// The version that the fill is conditional on.
     fn version(self) -> Version {
         match self {
-            Self::Lease(version) | Self::Record { record: version, .. } | Self::Others(version) => version,
+            Self::Lease(lease) | Self::Others(lease) => lease.version,
+            Self::Record { record, .. } => record,
         }
     }
 }
@@ -159,21 +185,23 @@ impl Fences {
         let options = SetOptions::new(self.lease_time);
         match basis {
             Basis::Nothing => {
-                let outcome = self.set_lease(key, options.if_absent(), tags).await?;
-                Ok(outcome.version().map(Fence::Lease))
+                let outcome = self.set_lease(key, options.if_absent(), tags, None).await?;
+                Ok(outcome.version().map(Lease::new).map(Fence::Lease))
             }
             Basis::Lease(outdated) => {
-                let outcome = self.set_lease(key, options.if_version(outdated), tags).await?;
-                Ok(outcome.version().map(Fence::Lease))
+                let outcome = self.set_lease(key, options.if_version(outdated), tags, None).await?;
+                Ok(outcome.version().map(Lease::new).map(Fence::Lease))
             }
             Basis::Record(record) => {
                 let beside = key.reserved(LEASE);
-                let mut outcome = self.set_lease(&beside, options.if_absent(), tags).await?;
+                let mut outcome = self.set_lease(&beside, options.if_absent(), tags, None).await?;
                 if outcome == SetOutcome::Refused
                     && !tags.is_empty()
                     && let Some(outdated) = self.outdated_lease(key, &beside).await?
                 {
-                    outcome = self.set_lease(&beside, options.if_version(outdated), tags).await?;
+                    outcome = self
+                        .set_lease(&beside, options.if_version(outdated), tags, None)
+                        .await?;
                 }
                 let Some(lease) = outcome.version() else {
                     return Ok(None);
@@ -207,8 +235,10 @@ impl Fences {
         let options = SetOptions::new(self.lease_time);
         match fence {
             Fence::Lease(lease) => {
-                let outcome = self.set_lease(key, options.if_version(lease), tags).await?;
-                Ok(outcome.version().map(Fence::Lease))
+                let options = options.if_version(lease.version);
+                let outcome = self.set_lease(key, options, tags, Some(lease.first)).await?;
+                let renewed = outcome.version().map(|version| lease.renewed_as(version));
+                Ok(renewed.map(Fence::Lease))
             }
             Fence::Record { record, lease } => {
                 if !self.stands(key, fence).await? {
@@ -218,7 +248,7 @@ impl Fences {
                     return Ok(None);
                 }
                 let beside = key.reserved(LEASE);
-                let outcome = self.set_lease(&beside, options.if_version(lease), tags).await?;
+                let outcome = self.set_lease(&beside, options.if_version(lease), tags, None).await?;
                 Ok(outcome.version().map(|lease| Fence::Record { record, lease }))
             }
             // Whether it still stands is found out by the fill.
@@ -234,9 +264,20 @@ impl Fences {
         value: Value,
         windows: &Windows,
     ) -> Result<Filled, Error> {
-        let version = fence.version();
-        let options = SetOptions::new(windows.total()).if_version(version);
-        let outcome = self.store.set(key, value, options).await?;
+        let options = SetOptions::new(windows.total());
+        let mut version = fence.version();
+        let outcome = loop {
+            let outcome = self.store.set(key, value.clone(), options.if_version(version)).await?;
+            if outcome == SetOutcome::Refused
+                && let Fence::Others(lease) = fence
+                && let Some(renewed) = self.version_of(key, lease).await?
+                && renewed != version
+            {
+                version = renewed;
+            } else {
+                break outcome;
+            }
+        };
         if let Fence::Record { lease, .. } = fence {
             self.release_beside(key, lease);
         }
@@ -250,7 +291,7 @@ impl Fences {
     /// run out by itself.
     pub(crate) async fn take_down(self: &Arc<Self>, key: &Key, fence: Fence) -> bool {
         match fence {
-            Fence::Lease(lease) => self.store.delete_if(key, lease).await.unwrap_or(false),
+            Fence::Lease(lease) => self.store.delete_if(key, lease.version).await.unwrap_or(false),
             Fence::Record { lease, .. } => {
                 let stood = self.stands(key, fence).await.unwrap_or(false);
                 self.release_beside(key, lease);
@@ -262,7 +303,19 @@ impl Fences {
 
     /// Whether nothing came in between so far.
     pub(crate) async fn stands(&self, key: &Key, fence: Fence) -> Result<bool, Error> {
-        self.is_at(key, fence.version()).await
+        match fence {
+            // Its holder may have renewed it.
+            Fence::Others(lease) => Ok(self.version_of(key, lease).await?.is_some()),
+            Fence::Lease(_) | Fence::Record { .. } => self.is_at(key, fence.version()).await,
+        }
+    }
+
+    /// The version that `lease` has now, however often it was renewed; `None` if it is gone.
+    async fn version_of(&self, key: &Key, lease: Lease) -> Result<Option<Version>, Error> {
+        let record = self.store.get(key).await?;
+        Ok(record
+            .filter(|record| entry::lease(record, key) == Some(lease.first))
+            .map(|record| record.version))
     }
 
     /// Whether the record under `key` has `version`.
@@ -387,8 +440,14 @@ impl Fences {
         }
     }
 
-    async fn set_lease(&self, key: &Key, options: SetOptions, tags: &Tags) -> Result<SetOutcome, Error> {
-        let value = self.writer(tags).lease(key, self.lease_time)?;
+    async fn set_lease(
+        &self,
+        key: &Key,
+        options: SetOptions,
+        tags: &Tags,
+        renews: Option<Version>,
+    ) -> Result<SetOutcome, Error> {
+        let value = self.writer(tags).lease(key, self.lease_time, renews)?;
         self.store.set(key, value, options).await
     }
 }

@@ -9,13 +9,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Coder, Error, ErrorKind, Key, Tags, Value, Version, Windows};
+use cache_core::{Coder, Error, ErrorKind, Key, Tags, Value, Windows};
 use tokio::time::Instant;
 
 use crate::core::Core;
 use crate::entry::{Found, Freshness, Writer};
 use crate::event::{Event, LoadFailure};
-use crate::fence::{Basis, Fence, Filled, Renewal};
+use crate::fence::{Basis, Fence, Filled, Lease, Renewal};
 use crate::flight::{FlightId, Landing, Lead};
 use crate::load_error::LoadError;
 use crate::tagger::{Fault, Tagger};
@@ -125,7 +125,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         let record = fence.record();
         self.stale.take_if(|stale| stale.version != record);
         if let (Some(lead), Fence::Lease(lease)) = (&self.lead, fence) {
-            lead.holds(lease);
+            lead.holds(lease.version);
         }
         self.fence = Some(fence);
     }
@@ -148,7 +148,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     }
 
     /// Loads in spite of somebody else's lease: whoever of the two is first stores its value.
-    pub(crate) async fn load_beside(&mut self, lease: Version, declared: &Declared) {
+    pub(crate) async fn load_beside(&mut self, lease: Lease, declared: &Declared) {
         let of_stale = self.stale.as_ref().map(|stale| &stale.tags);
         if let Ok(captured) = self.core.fences.capture(&self.key, declared, of_stale).await {
             self.arm((Fence::Others(lease), captured));

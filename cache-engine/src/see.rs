@@ -9,7 +9,7 @@ use cache_core::{Coder, Error, Key, Namespace, Record, Tags, Version};
 use crate::core::Core;
 use crate::entry::{self, Content, Entry, Found, Freshness};
 use crate::event::Event;
-use crate::fence::Basis;
+use crate::fence::{Basis, Lease};
 use crate::tagging::{States, Verdict};
 
 /// What a look into the store shows.
@@ -26,7 +26,7 @@ pub(crate) enum Seen<T> {
     /// Nothing to answer with. The stale value may still be of use to the load, or if it fails.
     Missing(Basis, Option<Found<T>>),
     /// Somebody is loading, and is given up after this time at the latest.
-    Leased(Option<Duration>, Version),
+    Leased(Option<Duration>, Lease),
     /// The store is out of reach.
     Outage,
 }
@@ -279,7 +279,7 @@ impl Core {
         let Written { version, remaining } = written;
         if verdict == Verdict::Gone {
             let basis = match entry.content {
-                Content::Lease => Basis::Lease(version),
+                Content::Lease(_) => Basis::Lease(version),
                 _ => Basis::Record(version),
             };
             return Seen::Missing(basis, None);
@@ -289,9 +289,12 @@ impl Core {
         let value = match entry.content {
             Content::Value(value) => value,
             // What is not a value has no use when it is stale.
-            Content::Lease if verdict != Verdict::Current => return Seen::Missing(Basis::Lease(version), None),
+            Content::Lease(_) if verdict != Verdict::Current => return Seen::Missing(Basis::Lease(version), None),
             // The store keeps a lease for its time, and by its own clock.
-            Content::Lease => return Seen::Leased(remaining, version),
+            Content::Lease(renews) => {
+                let first = renews.unwrap_or(version);
+                return Seen::Leased(remaining, Lease { version, first });
+            }
             content => {
                 let fresh = verdict == Verdict::Current && Freshness::of(created, &windows, now) == Freshness::Fresh;
                 return match content {

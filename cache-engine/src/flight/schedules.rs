@@ -13,6 +13,7 @@ use shuttle::thread;
 
 use super::shim::{MADE, Mistake};
 use super::*;
+use crate::fence::Lease;
 
 const SCHEDULES: usize = 4_000;
 
@@ -44,7 +45,7 @@ impl Run {
     fn put_up(&self) -> Fence {
         self.up.fetch_add(1, Ordering::SeqCst);
         let number = self.put_up.fetch_add(1, Ordering::SeqCst);
-        Fence::Lease(Version::from_u128(number.into()))
+        Fence::Lease(Lease::new(Version::from_u128(number.into())))
     }
 
     fn take_down(&self, fence: Option<Fence>) {
