@@ -34,6 +34,14 @@ pub(crate) struct Ask {
     pub(crate) not: Option<Version>,
 }
 
+impl Ask {
+    /// What may be answered instead if the load takes too long: not what is to be loaded anew.
+    fn fallback<T>(self, stale: Option<&Found<T>>) -> Option<Found<T>> {
+        let fallback = stale.filter(|stale| self.not.is_none() || stale.version != self.not);
+        fallback.cloned()
+    }
+}
+
 /// What is to be done about what was seen.
 pub(crate) enum Step<T, E> {
     Done(Outcome<T, E>),
@@ -401,7 +409,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
         let mut launch = Some(launch);
         let since = self.core.flights.now();
         loop {
-            let (take, stale) = match self.step(key, seen, ask, since, chain.as_deref()) {
+            let (take, fallback) = match self.step(key, seen, ask, since, chain.as_deref()) {
                 Step::Done(outcome) => return outcome,
                 Step::Circle => return Err(LoadError::Circular(Box::new(key.clone()))),
                 Step::Refresh(found, take) => {
@@ -418,11 +426,12 @@ impl<C: Send + Sync + 'static> Cache<C> {
                     return Ok(Some(found));
                 }
                 Step::Lead(take) => {
-                    let stale = take.fill.stale().cloned();
-                    (take, stale)
+                    let fallback = ask.fallback(take.fill.stale());
+                    (take, fallback)
                 }
                 Step::Wait(wait, stale) => {
-                    let waited = match self.patiently(key, stale.as_ref(), ask, wait.wait()).await {
+                    let fallback = ask.fallback(stale.as_ref());
+                    let waited = match self.patiently(key, fallback.as_ref(), wait.wait()).await {
                         Ok(waited) => waited,
                         Err(stale) => return Ok(Some(stale)),
                     };
@@ -441,14 +450,14 @@ impl<C: Send + Sync + 'static> Cache<C> {
                         }
                         Waited::Lead(lead) => {
                             drop(wait);
-                            let fill = Fill::new(Arc::clone(&self.core), key.clone(), lead, stale.clone());
+                            let fill = Fill::new(Arc::clone(&self.core), key.clone(), lead, stale);
                             let take = Take {
                                 fill,
                                 basis: None,
                                 outage: false,
                             };
                             let launch = &mut launch;
-                            if let Some(outcome) = self.launch(key, take, stale, within, detached, ask, launch).await {
+                            if let Some(outcome) = self.launch(key, take, fallback, within, detached, launch).await {
                                 return outcome;
                             }
                         }
@@ -457,8 +466,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
                     continue;
                 }
             };
-            let launch = &mut launch;
-            if let Some(outcome) = self.launch(key, take, stale, within, detached, ask, launch).await {
+            if let Some(outcome) = self.launch(key, take, fallback, within, detached, &mut launch).await {
                 return outcome;
             }
             seen = self.core.see(key, &*self.coder).await;
@@ -469,10 +477,9 @@ impl<C: Send + Sync + 'static> Cache<C> {
         &self,
         key: &Key,
         take: Take<T, E>,
-        stale: Option<Found<T>>,
+        fallback: Option<Found<T>>,
         within: &[crate::flight::FlightId],
         detached: bool,
-        ask: Ask,
         launch: &mut Option<L>,
     ) -> Option<Outcome<T, E>>
     where
@@ -487,24 +494,21 @@ impl<C: Send + Sync + 'static> Cache<C> {
         if !detached {
             return Some(launch(Some(take)).await);
         }
-        match self.patiently(key, stale.as_ref(), ask, launch(Some(take))).await {
+        match self.patiently(key, fallback.as_ref(), launch(Some(take))).await {
             Ok(outcome) => Some(outcome),
             Err(stale) => Some(Ok(Some(stale))),
         }
     }
 
-    /// Waits for `wait`, but for no longer than the soft timeout if the stale copy may be answered then, which is
-    /// given back as the error.
+    /// Waits for `wait`, but for no longer than the soft timeout if `fallback` may be answered then, which is given back
+    /// as the error.
     async fn patiently<T, F: Future>(
         &self,
         key: &Key,
-        stale: Option<&Found<T>>,
-        ask: Ask,
+        fallback: Option<&Found<T>>,
         wait: F,
     ) -> Result<F::Output, Found<T>> {
-        // What is to be loaded anew is no answer, however long that takes.
-        let stale = stale.filter(|stale| ask.not.is_none() || stale.version != ask.not);
-        let (Some(limit), Some(stale)) = (self.policy.soft_timeout, stale) else {
+        let (Some(limit), Some(stale)) = (self.policy.soft_timeout, fallback) else {
             return Ok(wait.await);
         };
         let mut wait = pin!(wait);
