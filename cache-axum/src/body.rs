@@ -5,13 +5,15 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::panic::resume_unwind;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 
 use axum::BoxError;
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::sync::mpsc;
+
+use crate::gathered::Gathered;
 
 /// What the one who collects hands to the one who answers.
 pub(crate) enum Piece {
@@ -36,12 +38,50 @@ impl fmt::Debug for Piece {
     }
 }
 
-/// The body of an answer that is collected while it passes. No more than the largest body that is stored ever waits in
-/// it for a slow client, since the rest comes from the source itself.
+/// What is between the one who collects a body and the one who reads it.
+#[derive(Debug, Default)]
+pub(crate) struct Passage {
+    pub(crate) gathered: Gathered,
+    /// What comes after what was gathered.
+    after: VecDeque<Piece>,
+    /// Nothing comes any more.
+    closed: bool,
+    reader: Option<Waker>,
+}
+
+impl Passage {
+    pub(crate) fn new() -> Arc<Mutex<Self>> {
+        Arc::default()
+    }
+
+    /// Nothing that can panic runs under the lock, but the waker of a reader.
+    pub(crate) fn of(passage: &Mutex<Self>) -> MutexGuard<'_, Self> {
+        passage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whom to wake after a change, once the lock is free.
+    #[must_use]
+    pub(crate) fn close(&mut self, after: Vec<Piece>) -> Option<Waker> {
+        if !self.closed {
+            self.closed = true;
+            self.after.extend(after);
+        }
+        self.reader.take()
+    }
+
+    /// As [`close`](Self::close), when one more piece has come.
+    #[must_use]
+    pub(crate) fn push(&mut self, piece: Bytes) -> Option<Waker> {
+        self.gathered.push(piece);
+        self.reader.take()
+    }
+}
+
+/// The body of an answer that is collected while it passes. It reads what is collected, so that nothing is kept for a
+/// slow client beside that; the rest of what is not collected comes from the source itself.
 #[derive(Debug)]
 pub(crate) struct PassingBody {
-    ready: VecDeque<Bytes>,
-    pieces: mpsc::UnboundedReceiver<Piece>,
+    passage: Arc<Mutex<Passage>>,
     rest: Option<Body>,
     /// The bytes to come, where the source knew.
     expected: Option<u64>,
@@ -49,31 +89,33 @@ pub(crate) struct PassingBody {
 }
 
 impl PassingBody {
-    /// `ready` comes first, then `pieces`.
-    pub(crate) fn new(ready: VecDeque<Bytes>, pieces: mpsc::UnboundedReceiver<Piece>, expected: Option<u64>) -> Self {
+    /// There is no more than one for a passage.
+    pub(crate) fn new(passage: Arc<Mutex<Passage>>, expected: Option<u64>) -> Self {
         Self {
-            ready,
-            pieces,
+            passage,
             rest: None,
             expected,
             ended: false,
         }
     }
 
-    /// A body of `ready` and then `pieces`, all of which are known already.
-    pub(crate) fn of(ready: VecDeque<Bytes>, pieces: Vec<Piece>, expected: Option<u64>) -> Self {
-        let (send, receive) = mpsc::unbounded_channel();
-        for piece in pieces {
-            // The receiver is still there.
-            let _ = send.send(piece);
-        }
-        Self::new(ready, receive, expected)
-    }
-
     fn passed(&mut self, data: usize) {
         if let Some(expected) = &mut self.expected {
             *expected = expected.saturating_sub(data as u64);
         }
+    }
+
+    fn next(&self, context: &Context<'_>) -> Poll<Option<Piece>> {
+        let mut passage = Passage::of(&self.passage);
+        if let Some(data) = passage.gathered.read() {
+            return Poll::Ready(Some(Piece::Frame(Frame::data(data))));
+        }
+        let piece = passage.after.pop_front();
+        if piece.is_none() && !passage.closed {
+            passage.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(piece)
     }
 }
 
@@ -82,15 +124,11 @@ impl http_body::Body for PassingBody {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Some(data) = self.ready.pop_front() {
-            self.passed(data.len());
-            return Poll::Ready(Some(Ok(Frame::data(data))));
-        }
         if self.ended {
             return Poll::Ready(None);
         }
         if self.rest.is_none() {
-            match ready!(self.pieces.poll_recv(context)) {
+            match ready!(self.next(context)) {
                 Some(Piece::End) => {
                     self.ended = true;
                     return Poll::Ready(None);

@@ -4,7 +4,6 @@ use axum::body::Body;
 use bytes::Bytes;
 use http_body::Body as _;
 
-use crate::body::PassingBody;
 use crate::collect::{Collector, Progress};
 
 /// What could be taken of a request's content.
@@ -22,12 +21,12 @@ pub(crate) async fn take_content(body: Body, limit: usize) -> Content {
         return Content::Other(body);
     }
     let mut collector = Collector::new(body, limit);
-    let (nowhere, _) = tokio::sync::mpsc::unbounded_channel();
-    match collector.collect(&nowhere).await {
+    match collector.collect().await {
         Progress::Complete | Progress::Pending => Content::Whole(collector.into_bytes()),
         Progress::Over(pieces, _) => {
-            let chunks = collector.into_chunks();
-            Content::Other(Body::new(PassingBody::of(chunks, pieces, size.exact())))
+            let body = collector.reader(size.exact());
+            collector.end_with(pieces);
+            Content::Other(Body::new(body))
         }
     }
 }

@@ -147,6 +147,7 @@ mod content;
 mod control;
 mod extract;
 mod find;
+mod gathered;
 mod invalidate;
 mod judge;
 mod keep;

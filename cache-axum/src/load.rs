@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{Extensions, Request, Response, StatusCode, response};
 use http_body::{Body as _, SizeHint};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tower::ServiceExt;
 use tower_service::Service;
 
@@ -268,7 +268,8 @@ impl<E> Load<E> {
             Progress::Over(pieces, cause) => {
                 let refusal = refusal(cause);
                 let report = self.refused(refusal);
-                let body = PassingBody::of(collector.into_chunks(), pieces, size.exact());
+                let body = collector.reader(size.exact());
+                collector.end_with(pieces);
                 self.give_response(reported(&self.options, head, Body::new(body), &report));
                 self.withdraw(refusal).await;
             }
@@ -280,7 +281,8 @@ impl<E> Load<E> {
         if !is_complete(&head, &collector) {
             let refusal = refusal(Cause::Broken);
             let report = self.refused(refusal);
-            let body = PassingBody::of(collector.into_chunks(), vec![Piece::End], None);
+            let body = collector.reader(None);
+            collector.end_with(vec![Piece::End]);
             self.give_response(reported(&self.options, head, Body::new(body), &report));
             self.fill.apart();
             return;
@@ -322,13 +324,11 @@ impl<E> Load<E> {
 
     /// For a body that takes its time: each piece goes out as it comes.
     async fn pass_on(mut self, plan: Plan, head: response::Parts, mut collector: Collector, expected: Option<u64>) {
-        let (send, receive) = mpsc::unbounded_channel();
         if self.caller.is_some() {
-            let body = PassingBody::new(collector.chunks(), receive, expected);
-            let response = self.first_answer(&plan, &head, body);
+            let response = self.first_answer(&plan, &head, collector.reader(expected));
             self.give_response(response);
         }
-        let collecting = tokio::time::timeout(self.options.max_body_time, collector.collect(&send));
+        let collecting = tokio::time::timeout(self.options.max_body_time, collector.collect());
         let progress = match self.fill.renewing(collecting).await {
             Ok(progress) => progress,
             Err(_) => Progress::Over(vec![collector.take_rest()], Cause::TooSlow),
@@ -336,20 +336,17 @@ impl<E> Load<E> {
         if let Progress::Over(pieces, cause) = progress {
             let refusal = refusal(cause);
             let _ = self.refused(refusal);
-            for piece in pieces {
-                // With nobody there to take it, the rest is dropped, and the handler's body with it.
-                let _ = send.send(piece);
-            }
+            collector.end_with(pieces);
             self.withdraw(refusal).await;
             return;
         }
-        let _ = send.send(Piece::End);
         if is_complete(&head, &collector) {
             let stored = self.prepared(&plan, &head, collector.into_bytes());
             let stored = Arc::new(Stored::Response(stored));
             // What became of it is an event.
             let _ = keep(&self.options, &self.asked, &self.place, self.fill, &stored, plan).await;
         } else {
+            collector.end_with(vec![Piece::End]);
             self.fill.apart();
         }
     }
