@@ -110,9 +110,12 @@
 //! # What the handler runs in
 //!
 //! On a miss the handler runs in a task of its own, so that a client who leaves takes the answer from nobody. The client's
-//! conditions and ranges are taken off its request: it gives the whole answer, and the layer evaluates them. Concurrent requests for
-//! the same key wait for that one answer, at most until it turns out that it is not for them; a URL whose answers were
-//! refused for good is not waited for at all in the next ten seconds. A panic goes on in the caller's task.
+//! conditions and ranges are taken off its request: it gives the whole answer, and the layer evaluates them, whether the
+//! answer is stored or not. Of a body that is still on its way it cuts one range, if the length is known beforehand;
+//! otherwise the client gets the whole, as RFC 9110, section 14.2, allows. A panic goes on in the caller's task.
+//!
+//! Concurrent requests for the same key wait for that one answer, at most until it turns out that it is not for them; a
+//! URL whose answers were refused for good is not waited for at all in the next ten seconds.
 //!
 //! Where a layer stands within another one that is loading under the same key, of the same or an equally named cache, it
 //! lets the request through, and the settings of the outer one count.
@@ -157,6 +160,7 @@ mod line;
 mod load;
 mod marks;
 mod options;
+mod part;
 mod purge;
 mod report;
 mod service;

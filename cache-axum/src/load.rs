@@ -8,7 +8,7 @@ use axum::BoxError;
 use axum::body::Body;
 use bytes::Bytes;
 use cache_engine::Fill;
-use cache_http::{Forward, Lifetime, Outcome, Validation, Validators, evaluate, validation};
+use cache_http::{Forward, Lifetime, Validation, validation};
 use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{Extensions, Request, Response, StatusCode, response};
@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tower::ServiceExt;
 use tower_service::Service;
 
-use crate::answer::{answer, headers_without_content};
+use crate::answer::answer;
 use crate::body::{PassingBody, Piece};
 use crate::collect::{Cause, Collector, Progress};
 use crate::control::{Control, OriginUnreachable};
@@ -25,6 +25,7 @@ use crate::find::Place;
 use crate::judge::{Asked, Plan, Refusal, content_length, judge};
 use crate::keep::{OUTAGE, keep};
 use crate::options::Options;
+use crate::part::select_passing;
 use crate::report::Report;
 use crate::stored::{Stored, StoredResponse, stale_copy};
 use crate::validate::{Attempt, Freshened, attempt, freshened};
@@ -195,7 +196,7 @@ impl<E> Load<E> {
             Ok(plan) => load.collect(plan, head, body).await,
             Err(refusal) => {
                 let report = load.refused(refusal);
-                load.give_response(reported(&load.options, head, body, &report));
+                load.give_passing(head, body, report);
                 if failed {
                     // What is stored is none the worse for it (RFC 9111, section 4.3.3).
                     load.fill.fail_apart();
@@ -240,6 +241,12 @@ impl<E> Load<E> {
         }
     }
 
+    /// Gives the handler's answer as far as the caller asked for it.
+    fn give_passing(&mut self, head: response::Parts, body: Body, report: Report) {
+        let (head, body, report) = select_passing(&self.asked, head, body, report);
+        self.give_response(reported(&self.options, head, body, &report));
+    }
+
     /// Takes note of a refusal.
     fn refused(&self, refusal: Refusal) -> Report {
         if refusal.is_lasting {
@@ -270,7 +277,7 @@ impl<E> Load<E> {
                 let report = self.refused(refusal);
                 let body = collector.reader(size.exact());
                 collector.end_with(pieces);
-                self.give_response(reported(&self.options, head, Body::new(body), &report));
+                self.give_passing(head, Body::new(body), report);
                 self.withdraw(refusal).await;
             }
         }
@@ -359,33 +366,16 @@ impl<E> Load<E> {
     /// The answer while its body is still being made.
     fn first_answer(&self, plan: &Plan, head: &response::Parts, body: PassingBody) -> Response<Body> {
         let is_storable = self.fill.is_storable();
-        let mut report = Report::miss(self.forward)
+        let has_cache_control = head.headers.contains_key(CACHE_CONTROL);
+        let report = Report::miss(self.forward)
             .stored(is_storable)
             .detail((!is_storable).then_some(OUTAGE));
-        let length = body.size_hint().exact();
-        let mut response = Response::new(Body::new(body));
-        *response.status_mut() = head.status;
-        *response.version_mut() = head.version;
-        *response.headers_mut() = head.headers.clone();
-        *response.extensions_mut() = head.extensions.clone();
-        let asked = &self.asked;
-        if asked.headers.contains_key(IF_NONE_MATCH) || asked.headers.contains_key(IF_MODIFIED_SINCE) {
-            let validators = Validators::of(&head.headers);
-            let arrived = plan.lifetime.response_time;
-            if evaluate(&asked.method, &asked.headers, head.status, &validators, arrived) == Outcome::NotModified {
-                report = report.forward_status(head.status.as_u16());
-                *response.status_mut() = StatusCode::NOT_MODIFIED;
-                let length = content_length(&head.headers).or(length);
-                *response.headers_mut() = headers_without_content(&head.headers, length);
-                *response.body_mut() = Body::empty();
-            }
-        }
-        if !head.headers.contains_key(CACHE_CONTROL) {
+        let (mut head, body, report) = select_passing(&self.asked, head.clone(), Body::new(body), report);
+        if !has_cache_control {
             let now = plan.lifetime.response_time;
-            self.options.client.apply(response.headers_mut(), &plan.lifetime, now);
+            self.options.client.apply(&mut head.headers, &plan.lifetime, now);
         }
-        report.write(&self.options, response.headers_mut());
-        response
+        reported(&self.options, head, body, &report)
     }
 }
 
