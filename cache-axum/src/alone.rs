@@ -84,7 +84,7 @@ pub(crate) async fn alone<S, B>(
     inner: S,
     request: Request<Body>,
     asked: Asked,
-    marked: Option<Key>,
+    key: Option<Key>,
     mut report: Report,
 ) -> Result<Response<Body>, S::Error>
 where
@@ -99,13 +99,18 @@ where
         match judge(&options, &asked, &head, &size, control, options.now()) {
             // The next one is worth waiting for again.
             Ok(_) => {
-                if let Some(key) = marked
+                if let Some(key) = key
                     && size.exact().is_some()
                 {
-                    options.marks.remove(&key);
+                    options.forget(&key, &asked);
                 }
             }
-            Err(refusal) => report = report.detail(Some(refusal.detail)),
+            Err(refusal) => {
+                if let Some(key) = key {
+                    options.remember(&key, &refusal);
+                }
+                report = report.detail(Some(refusal.detail));
+            }
         }
     }
     Ok(reported(&options, head, body, &report))

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use cache_engine::cache_core::Timestamp;
+use cache_engine::cache_core::{Key, Timestamp};
 use cache_http::{Lifetime, LifetimeSource, Policy, Reason, RequestDirectives, Storable, Vary, storable};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRAILER, VARY};
-use http::{HeaderMap, HeaderName, Method, response};
+use http::{HeaderMap, HeaderName, Method, StatusCode, response};
 use http_body::SizeHint;
 
 use crate::control::{Control, StoreFor};
+use crate::marks::Mark;
 use crate::options::Options;
 
 /// What a load needs to know of the request that it answers.
@@ -18,6 +19,8 @@ pub(crate) struct Asked {
     pub(crate) headers: HeaderMap,
     /// The request's identity is part of its key.
     pub(crate) identified: bool,
+    /// It may wait for the answer to another one, or be waited for.
+    pub(crate) may_collapse: bool,
     pub(crate) directives: RequestDirectives,
     /// When it was asked.
     pub(crate) since: Timestamp,
@@ -40,21 +43,31 @@ pub(crate) struct Plan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) detail: &'static str,
-    /// The next answer is likely to be refused as well, so nobody should wait for it.
+    /// The handler has changed its mind on what was stored before, if anything was.
     pub(crate) is_lasting: bool,
+    /// The next answer is likely to be refused as well, so nobody should wait for it.
+    pub(crate) mark: Option<Mark>,
 }
 
 impl Refusal {
-    fn lasting(detail: &'static str) -> Self {
+    pub(crate) fn lasting(detail: &'static str) -> Self {
         Self {
             detail,
             is_lasting: true,
+            mark: Some(Mark::Refused),
         }
     }
-}
 
-impl From<Reason> for Refusal {
-    fn from(reason: Reason) -> Self {
+    pub(crate) fn passing(detail: &'static str) -> Self {
+        Self {
+            detail,
+            is_lasting: false,
+            mark: None,
+        }
+    }
+
+    /// A refusal of an answer with this status.
+    fn of(reason: Reason, status: StatusCode) -> Self {
         let is_lasting = matches!(
             reason,
             Reason::NoStore
@@ -63,11 +76,44 @@ impl From<Reason> for Refusal {
                 | Reason::SetCookie
                 | Reason::VaryAny
                 | Reason::NotFresh
-                | Reason::TooLarge
         );
+        let mark = match reason {
+            Reason::Authorization | Reason::Cookie => Some(Mark::RefusedToCredentials),
+            Reason::Status if !is_transient(status) => Some(Mark::Refused),
+            _ => is_lasting.then_some(Mark::Refused),
+        };
         Self {
             detail: reason.as_str(),
             is_lasting,
+            mark,
+        }
+    }
+}
+
+/// Whether the same request may well be answered with another status in a moment.
+fn is_transient(status: StatusCode) -> bool {
+    status.is_server_error()
+        || [
+            StatusCode::REQUEST_TIMEOUT,
+            StatusCode::TOO_EARLY,
+            StatusCode::TOO_MANY_REQUESTS,
+        ]
+        .contains(&status)
+}
+
+impl Options {
+    /// Takes note of a refusal.
+    pub(crate) fn remember(&self, primary: &Key, refusal: &Refusal) {
+        if let Some(mark) = refusal.mark {
+            self.marks.insert(primary, mark, self.now());
+        }
+    }
+
+    /// Takes note of an answer that could be stored: the next one is worth waiting for.
+    pub(crate) fn forget(&self, primary: &Key, asked: &Asked) {
+        self.marks.remove(primary, Mark::Refused);
+        if !asked.may_collapse {
+            self.marks.remove(primary, Mark::RefusedToCredentials);
         }
     }
 }
@@ -112,7 +158,7 @@ pub(crate) fn judge(
         &lifetime,
     );
     if let Storable::No(reason) = verdict {
-        return Err(reason.into());
+        return Err(Refusal::of(reason, head.status));
     }
     if is_endless(&head.headers) {
         return Err(Refusal::lasting("endless"));
@@ -125,7 +171,7 @@ pub(crate) fn judge(
     }
     let length = content_length(&head.headers).unwrap_or(0).max(size.lower());
     if length > options.max_body as u64 {
-        return Err(Reason::TooLarge.into());
+        return Err(Refusal::lasting(Reason::TooLarge.as_str()));
     }
     let mut fields = match Vary::of(&head.headers) {
         Vary::Fields(fields) => fields,

@@ -115,7 +115,10 @@
 //! otherwise the client gets the whole, as RFC 9110, section 14.2, allows. A panic goes on in the caller's task.
 //!
 //! Concurrent requests for the same key wait for that one answer, at most until it turns out that it is not for them; a
-//! URL whose answers were refused for good is not waited for at all in the next ten seconds.
+//! URL whose answers were refused for good is not waited for at all in the next ten seconds. A request with credentials,
+//! where the response decides whether it may be shared (`Authorization` in the shared-cache policy), waits for nobody in
+//! this process, and nobody waits for it. One of them at a time may be stored; where its answer was refused, the next ones
+//! are not even tried, as long as they come within ten seconds of each other.
 //!
 //! Where a layer stands within another one that is loading under the same key, of the same or an equally named cache, it
 //! lets the request through, and the settings of the outer one count.

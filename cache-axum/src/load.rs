@@ -24,6 +24,7 @@ use crate::control::{Control, OriginUnreachable};
 use crate::find::Place;
 use crate::judge::{Asked, Plan, Refusal, content_length, judge};
 use crate::keep::{OUTAGE, keep};
+use crate::marks::Deciding;
 use crate::options::Options;
 use crate::part::select_passing;
 use crate::report::Report;
@@ -55,6 +56,8 @@ pub(crate) struct Load<E> {
     pub(crate) fill: Fill<Stored>,
     pub(crate) forward: Forward,
     pub(crate) caller: Option<oneshot::Sender<Answer<E>>>,
+    /// Tells others not to wait for this one.
+    pub(crate) _deciding: Option<Deciding>,
 }
 
 impl<E> Load<E> {
@@ -249,9 +252,7 @@ impl<E> Load<E> {
 
     /// Takes note of a refusal.
     fn refused(&self, refusal: Refusal) -> Report {
-        if refusal.is_lasting {
-            self.options.marks.insert(&self.place.primary, self.options.now());
-        }
+        self.options.remember(&self.place.primary, &refusal);
         Report::miss(self.forward).detail(Some(refusal.detail))
     }
 
@@ -380,9 +381,10 @@ impl<E> Load<E> {
 }
 
 fn refusal(cause: Cause) -> Refusal {
-    Refusal {
-        detail: cause.as_str(),
-        is_lasting: cause.is_lasting(),
+    if cause.is_lasting() {
+        Refusal::lasting(cause.as_str())
+    } else {
+        Refusal::passing(cause.as_str())
     }
 }
 

@@ -12,7 +12,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use cache_engine::Refresh;
 use cache_engine::cache_core::Key;
-use cache_http::{Forward, RequestDirectives};
+use cache_http::{Forward, RequestDirectives, may_collapse};
 use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
@@ -26,6 +26,7 @@ use crate::extract::LayerHandle;
 use crate::find::{Found, Place};
 use crate::judge::Asked;
 use crate::load::{Answer, Load};
+use crate::marks::Mark;
 use crate::options::{Bypass, Options};
 use crate::report::Report;
 use crate::stored::{Stored, StoredResponse};
@@ -220,8 +221,18 @@ where
     let identified = identity.is_some();
 
     let only_if_cached = directives.as_ref().is_some_and(|directives| directives.only_if_cached);
-    let is_marked = options.marks.contains(&key, options.now());
-    let is_alone = is_marked || parts.method == Method::HEAD;
+    let may_collapse = may_collapse(policy, &parts.headers);
+    let now = options.now();
+    let is_marked = options.marks.contains(&key, Mark::Refused, now)
+        || options.marks.contains(&key, Mark::Undecided, now)
+        || !may_collapse && options.marks.contains(&key, Mark::RefusedToCredentials, now);
+    let mut is_alone = is_marked || parts.method == Method::HEAD;
+    let mut deciding = None;
+    if !is_alone && !may_collapse {
+        // One of all finds out whether such answers are shared. Nobody waits for it, and nobody is waited for.
+        deciding = options.marks.decide(&key, now);
+        is_alone = deciding.is_none();
+    }
     let takes_stale = directives
         .as_ref()
         .is_some_and(|directives| directives.max_stale.is_some());
@@ -236,7 +247,7 @@ where
         }
         if is_alone {
             let report = Report::miss(Forward::UriMiss).detail(detail);
-            let asked = asked(&options, &parts, identified, directives);
+            let asked = asked(&options, &parts, identified, may_collapse, directives);
             let request = Request::from_parts(parts, body);
             return alone(options, inner, request, asked, Some(key), report).await;
         }
@@ -248,14 +259,14 @@ where
         Found::Stale { stored, refresh, place } => {
             let response = answer_with(&options, &parts, &stored, None);
             if let Some(refresh) = refresh {
-                let asked = asked(&options, &parts, identified, directives);
+                let asked = asked(&options, &parts, identified, may_collapse, directives);
                 start_refresh(&options, inner, Request::from_parts(parts, body), asked, place, refresh);
             }
             Ok(response)
         }
         Found::Lead { fill, forward, place } => {
             let (caller, answer) = oneshot::channel();
-            let asked = asked(&options, &parts, identified, directives);
+            let asked = asked(&options, &parts, identified, may_collapse, directives);
             let request = request_to_store(&options, &place, Request::from_parts(parts, body));
             let load = Load {
                 asked,
@@ -264,6 +275,7 @@ where
                 fill,
                 forward,
                 caller: Some(caller),
+                _deciding: deciding,
             };
             options.cache.spawn(load.run(inner, request));
             match answer.await {
@@ -275,7 +287,7 @@ where
             }
         }
         Found::Alone { forward, copy } => {
-            let asked = asked(&options, &parts, identified, directives);
+            let asked = asked(&options, &parts, identified, may_collapse, directives);
             let request = Request::from_parts(parts, body);
             match copy {
                 Some(copy) => confirmed(options, inner, request, asked, &copy, forward).await,
@@ -285,11 +297,18 @@ where
     }
 }
 
-fn asked(options: &Options, parts: &Parts, identified: bool, directives: Option<RequestDirectives>) -> Asked {
+fn asked(
+    options: &Options,
+    parts: &Parts,
+    identified: bool,
+    may_collapse: bool,
+    directives: Option<RequestDirectives>,
+) -> Asked {
     Asked {
         method: parts.method.clone(),
         headers: parts.headers.clone(),
         identified,
+        may_collapse,
         directives: directives.unwrap_or_default(),
         since: options.now(),
     }
@@ -341,6 +360,8 @@ fn start_refresh<S, B>(
                 fill,
                 forward: Forward::Stale,
                 caller: None,
+                // Others are answered from the stale copy meanwhile.
+                _deciding: None,
             };
             load.run(inner, request).await;
         }

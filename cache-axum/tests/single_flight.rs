@@ -125,18 +125,25 @@ async fn an_uncacheable_url_is_remembered() {
 }
 
 #[tokio::test]
-async fn an_error_is_not_remembered() {
-    let gated = gated(layer(), |call| match call {
-        1 => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        _ => "…".into_response(),
-    });
-    gated.gate.add_permits(1);
-    get(&gated.app, "/").await;
-    let asking = gated.ask(10);
-    settle().await;
-    assert_eq!(gated.calls.count(), 2, "the others wait");
-    gated.gate.add_permits(1);
-    asking.join_all().await;
+async fn a_status_that_is_not_stored_is_remembered_unless_it_may_pass() {
+    for (status, calls) in [
+        (StatusCode::PERMANENT_REDIRECT, 11),
+        (StatusCode::NOT_FOUND, 11),
+        (StatusCode::INTERNAL_SERVER_ERROR, 2),
+        (StatusCode::TOO_MANY_REQUESTS, 2),
+    ] {
+        let gated = gated(layer(), move |call| match call {
+            1 => status.into_response(),
+            _ => "…".into_response(),
+        });
+        gated.gate.add_permits(1);
+        get(&gated.app, "/").await;
+        let asking = gated.ask(10);
+        settle().await;
+        assert_eq!(gated.calls.count(), calls, "{status}");
+        gated.gate.add_permits(calls - 1);
+        asking.join_all().await;
+    }
 }
 
 #[tokio::test]

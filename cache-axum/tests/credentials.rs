@@ -1,0 +1,155 @@
+//! Where the response decides whether it may be shared, nobody waits for the answer to a request with credentials.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use cache_axum::CacheLayer;
+use cache_axum::cache_engine::cache_core::ManualClock;
+use support::{Calls, Reply, cache, get, get_with, settle};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+const ALICE: &[(&str, &str)] = &[("authorization", "alice")];
+const BOB: &[(&str, &str)] = &[("authorization", "bob")];
+const ANYONE: &[(&str, &str)] = &[];
+
+struct Gated {
+    app: Router,
+    gate: Arc<Semaphore>,
+    calls: Calls,
+    clock: ManualClock,
+}
+
+/// A gateway to a handler that waits at a gate before it answers.
+fn gated(answer: impl Fn(usize) -> Response + Clone + Send + Sync + 'static) -> Gated {
+    let gate = Arc::new(Semaphore::new(0));
+    let calls = Calls::default();
+    let (inner_gate, counter) = (Arc::clone(&gate), calls.clone());
+    let handler = move || {
+        let (gate, call, answer) = (Arc::clone(&inner_gate), counter.add(), answer.clone());
+        async move {
+            gate.acquire().await.unwrap().forget();
+            answer(call)
+        }
+    };
+    let (cache, clock) = cache();
+    Gated {
+        app: Router::new().fallback(handler).layer(CacheLayer::shared(cache)),
+        gate,
+        calls,
+        clock,
+    }
+}
+
+impl Gated {
+    fn ask(&self, asked: &[&'static [(&'static str, &'static str)]]) -> JoinSet<Reply> {
+        let mut asking = JoinSet::new();
+        for headers in asked {
+            let (app, headers) = (self.app.clone(), *headers);
+            asking.spawn(async move { get_with(&app, "/", headers).await });
+        }
+        asking
+    }
+}
+
+fn plain(call: usize) -> Response {
+    ([("cache-control", "max-age=60")], call.to_string()).into_response()
+}
+
+fn public(call: usize) -> Response {
+    ([("cache-control", "public, max-age=60")], call.to_string()).into_response()
+}
+
+#[tokio::test]
+async fn nobody_waits_for_an_answer_that_may_be_for_one_user() {
+    let gated = gated(plain);
+    let mut asking = gated.ask(&[ALICE]);
+    settle().await;
+    for asked in [BOB, ALICE, ANYONE] {
+        let calls = gated.calls.count();
+        let others = gated.ask(&[asked]);
+        settle().await;
+        assert_eq!(gated.calls.count(), calls + 1, "{asked:?} runs beside");
+        asking.spawn(async move { others.join_all().await.remove(0) });
+    }
+    gated.gate.add_permits(4);
+    let mut texts: Vec<_> = asking
+        .join_all()
+        .await
+        .iter()
+        .map(|reply| reply.text().to_owned())
+        .collect();
+    texts.sort();
+    assert_eq!(texts, ["1", "2", "3", "4"]);
+}
+
+#[tokio::test]
+async fn nobody_waits_from_then_on() {
+    let gated = gated(plain);
+    gated.gate.add_permits(1);
+    get_with(&gated.app, "/", ALICE).await;
+    // Also when what is remembered would be forgotten, as long as requests come.
+    for _ in 0..4 {
+        let calls = gated.calls.count();
+        let asking = gated.ask(&[ALICE, BOB, BOB]);
+        settle().await;
+        assert_eq!(gated.calls.count(), calls + 3);
+        gated.gate.add_permits(3);
+        asking.join_all().await;
+        gated.clock.advance(Duration::from_secs(6));
+    }
+}
+
+#[tokio::test]
+async fn those_without_credentials_share_as_ever() {
+    let gated = gated(plain);
+    gated.gate.add_permits(1);
+    get_with(&gated.app, "/", ALICE).await;
+    let asking = gated.ask(&[ANYONE; 5]);
+    settle().await;
+    assert_eq!(gated.calls.count(), 2);
+    // What is for one user waits for none of them.
+    let own = gated.ask(&[BOB]);
+    settle().await;
+    assert_eq!(gated.calls.count(), 3);
+    gated.gate.add_permits(2);
+    asking.join_all().await;
+    own.join_all().await;
+    // What was stored for all is for all.
+    assert_eq!(get_with(&gated.app, "/", ALICE).await.x_cache(), "HIT");
+    assert_eq!(gated.calls.count(), 3);
+}
+
+#[tokio::test]
+async fn what_is_shared_by_its_own_word_is_stored() {
+    let gated = gated(public);
+    gated.gate.add_permits(1);
+    assert_eq!(
+        get_with(&gated.app, "/", ALICE).await.cache_status(),
+        "cache; fwd=uri-miss; stored"
+    );
+    assert_eq!(get(&gated.app, "/").await.x_cache(), "HIT");
+    assert_eq!(get_with(&gated.app, "/", BOB).await.text(), "1");
+    // The next load, too.
+    gated.clock.advance(Duration::from_secs(60));
+    gated.gate.add_permits(1);
+    get_with(&gated.app, "/", BOB).await;
+    assert_eq!(get(&gated.app, "/").await.text(), "2");
+    assert_eq!(gated.calls.count(), 2);
+}
+
+#[tokio::test]
+async fn a_url_that_is_shared_after_all_is_stored_again() {
+    let gated = gated(|call| if call == 1 { plain(call) } else { public(call) });
+    gated.gate.add_permits(3);
+    get_with(&gated.app, "/", ALICE).await;
+    // Runs alone, and is found to be for all.
+    get_with(&gated.app, "/", ALICE).await;
+    get_with(&gated.app, "/", ALICE).await;
+    assert_eq!(get(&gated.app, "/").await.text(), "3");
+}
