@@ -15,6 +15,7 @@ use tower_service::Service;
 use crate::answer::answer;
 use crate::control::Control;
 use crate::extract::LayerHandle;
+use crate::failure::Failure;
 use crate::judge::{Asked, judge};
 use crate::load::reported;
 use crate::options::{Bypass, Options};
@@ -78,7 +79,7 @@ where
     Ok(reported(&options, head, body, &report))
 }
 
-/// Nobody waits for the answer, and it is not stored.
+/// Nobody waits for the answer, and it is not stored. What stands under `key` answers if the handler fails.
 pub(crate) async fn alone<S, B>(
     options: Arc<Options>,
     inner: S,
@@ -92,7 +93,17 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let (response, control) = call(&options, inner, request).await?;
+    let called = call(&options, inner, request).await;
+    let failure = match &called {
+        Ok((response, _)) => Failure::of(response),
+        Err(_) => Some(Failure::NoAnswer),
+    };
+    if let (Some(key), Some(failure)) = (&key, failure)
+        && let Some(response) = options.stand_in(key, &asked, failure).await
+    {
+        return Ok(response);
+    }
+    let (response, control) = called?;
     let (head, body) = response.into_parts();
     if asked.method != Method::HEAD {
         let size = body.size_hint();

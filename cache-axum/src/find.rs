@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache_engine::cache_core::{Error, Key};
+use cache_engine::cache_core::{Error, Key, Timestamp};
 use cache_engine::{Cache, Fill, Lookup, Refresh};
 use cache_http::{Forward, RequestDirectives, Reuse};
 use http::HeaderMap;
@@ -87,6 +87,7 @@ impl Options {
         request: &HeaderMap,
         directives: Option<&RequestDirectives>,
     ) -> Found {
+        let began = self.now();
         // Why what is there does not do, once that is known.
         let mut anew = None;
         let mut lookup = place.cache.lookup::<Stored>(&place.primary).await;
@@ -98,6 +99,18 @@ impl Options {
                         return Found::Alone {
                             forward: forward(anew, Some(&found.value), &place),
                             copy: Some(found.value),
+                        };
+                    }
+                    // The load failed, and it stands in. Whether it may is for each request to say.
+                    Stored::Response(_) if coalesced && found.created < began && is_stale(&found, self.now()) => {
+                        let copy = stale_copy(&self.policy, &found, &found.value, self.now());
+                        return if self.may_stand_in(&copy, directives) {
+                            Found::Hit {
+                                stored: copy,
+                                collapsed: Some(Forward::Stale),
+                            }
+                        } else {
+                            Found::alone(Forward::Stale)
                         };
                     }
                     Stored::Response(response) => {
@@ -163,35 +176,60 @@ impl Options {
     }
 
     /// A response that answers the request as it stands in the store, by reading alone: nobody is waited for, and nobody
-    /// waits for the caller. A stale one does if the request says so: by `max-stale`, or by `only-if-cached` within the
-    /// time in which it is answered to all.
+    /// waits for the caller. A stale one does if the request says so, by `max-stale`, or, where it is not looked up
+    /// further, within the time in which it is answered to all.
     pub(crate) async fn glance(
         &self,
         primary: &Key,
         request: &HeaderMap,
         directives: Option<&RequestDirectives>,
+        is_last: bool,
     ) -> Result<Option<Arc<Stored>>, Error> {
-        let Some(mut found) = self.cache.peek::<Stored>(primary).await? else {
-            return Ok(None);
-        };
-        if let Stored::Variants(variants) = &*found.value {
-            let key = self.variant(variants, primary, request);
-            match self.cache.peek::<Stored>(&key).await? {
-                Some(variant) => found = variant,
-                None => return Ok(None),
-            }
-        }
         let nothing = RequestDirectives::default();
         let directives = directives.unwrap_or(&nothing);
-        let is_usable = match &*found.value {
+        let copy = self.copy(primary, request).await?;
+        Ok(copy.filter(|copy| match &**copy {
             Stored::Response(response) => match response.lifetime.reuse(directives, self.now()) {
                 Reuse::Fresh | Reuse::Stale => true,
-                Reuse::WhileRevalidate => directives.only_if_cached,
+                Reuse::WhileRevalidate => is_last,
                 _ => false,
             },
             Stored::Variants(_) => false,
+        }))
+    }
+
+    /// The response that a request selects, as it stands in the store, fresh or stale.
+    pub(crate) async fn copy(&self, primary: &Key, request: &HeaderMap) -> Result<Option<Arc<Stored>>, Error> {
+        let Some(found) = self.cache.peek::<Stored>(primary).await? else {
+            return Ok(None);
         };
-        Ok(is_usable.then_some(found.value))
+        let now = self.now();
+        let as_it_is = |found: &cache_engine::Found<Stored>, copy: &Arc<Stored>| {
+            if is_stale(found, now) {
+                stale_copy(&self.policy, found, copy, now)
+            } else {
+                Arc::clone(copy)
+            }
+        };
+        let Stored::Variants(variants) = &*found.value else {
+            return Ok(Some(as_it_is(&found, &found.value)));
+        };
+        let key = self.variant(variants, primary, request);
+        let variant = self.cache.peek::<Stored>(&key).await?;
+        // Softly invalidated is the one or the other.
+        Ok(variant.map(|variant| as_it_is(&found, &as_it_is(&variant, &variant.value))))
+    }
+
+    /// Whether a stale copy that stands in for the answer of a handler that failed may do so for a request with these
+    /// directives too. It may for a request that has none.
+    fn may_stand_in(&self, copy: &Stored, directives: Option<&RequestDirectives>) -> bool {
+        let nothing = RequestDirectives::default();
+        let directives = directives.unwrap_or(&nothing);
+        let limit = self.policy.stale_if_disconnected;
+        match copy {
+            Stored::Response(copy) => copy.lifetime.usable_when_disconnected(directives, limit, self.now()),
+            Stored::Variants(_) => false,
+        }
     }
 
     /// The response that a marker leads to, as it stands in the store.
@@ -208,6 +246,11 @@ impl Options {
             Reuse::Fresh | Reuse::Stale | Reuse::WhileRevalidate
         )
     }
+}
+
+/// Whether the store has it as stale, whatever the response itself says.
+fn is_stale(found: &cache_engine::Found<Stored>, now: Timestamp) -> bool {
+    found.fresh_for(now).is_some_and(|left| left.is_zero())
 }
 
 fn forward(anew: Option<Forward>, stale: Option<&Stored>, place: &Place) -> Forward {

@@ -120,6 +120,8 @@
 //! this process, and nobody waits for it. One of them at a time may be stored; where its answer was refused, the next ones
 //! are not even tried, as long as they come within ten seconds of each other.
 //!
+//! HEAD is answered from what GET has stored, stale copies included, and refreshes none. It waits for nobody.
+//!
 //! Where a layer stands within another one that is loading under the same key, of the same or an equally named cache, it
 //! lets the request through, and the settings of the outer one count.
 //!
@@ -152,6 +154,7 @@ mod collect;
 mod content;
 mod control;
 mod extract;
+mod failure;
 mod find;
 mod gathered;
 mod invalidate;

@@ -8,7 +8,7 @@ use axum::BoxError;
 use axum::body::Body;
 use bytes::Bytes;
 use cache_engine::Fill;
-use cache_http::{Forward, Lifetime, Validation, validation};
+use cache_http::{Forward, Lifetime, RequestDirectives};
 use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{Extensions, Request, Response, StatusCode, response};
@@ -20,7 +20,8 @@ use tower_service::Service;
 use crate::answer::answer;
 use crate::body::{PassingBody, Piece};
 use crate::collect::{Cause, Collector, Progress};
-use crate::control::{Control, OriginUnreachable};
+use crate::control::Control;
+use crate::failure::Failure;
 use crate::find::Place;
 use crate::judge::{Asked, Plan, Refusal, content_length, judge};
 use crate::keep::{OUTAGE, keep};
@@ -36,13 +37,6 @@ pub(crate) enum Answer<E> {
     Response(Response<Body>),
     Failed(E),
     Panicked(Box<dyn Any + Send>),
-}
-
-/// How the handler failed.
-enum Failure {
-    Status(StatusCode),
-    /// It has nothing of the origin's, not even an error.
-    NoAnswer,
 }
 
 /// What a call came to: an answer, an error, or a panic.
@@ -153,38 +147,30 @@ impl<E> Load<E> {
             return Err(self);
         };
         let Asked { directives, .. } = &self.asked;
-        let (usable, status) = match failure {
-            Failure::Status(status) => (stale.lifetime.usable_on_error(directives, now), Some(status.as_u16())),
-            Failure::NoAnswer => {
-                let limit = self.options.policy.stale_if_disconnected;
-                (stale.lifetime.usable_when_disconnected(directives, limit, now), None)
-            }
-        };
-        if !usable {
+        let allows =
+            |directives: &RequestDirectives| failure.allows(&self.options.policy, &stale.lifetime, directives, now);
+        if !allows(directives) {
             return Err(self);
         }
+        let is_for_all = led_to.is_none() && allows(&RequestDirectives::default());
         if self.caller.is_some() {
-            let report = Report::stale_if_error(status);
+            let report = failure.report();
             let Asked { method, headers, .. } = &self.asked;
             let response = answer(&self.options, method, headers, stale, now, true, &report);
             self.give_response(response);
         }
-        if led_to.is_some() {
-            // What those who wait would be led to is another response for each.
-            self.fill.fail_apart();
-        } else {
+        if is_for_all {
             self.fill.share_stale(found).await;
+        } else {
+            // What those who wait would be led to is another response for each, or only this request takes it.
+            self.fill.fail_apart();
         }
         Ok(())
     }
 
     async fn take(self, response: Response<Body>) {
-        let failed = validation(response.status()) == Validation::Failed;
-        let mut load = if failed {
-            let failure = match response.extensions().get::<OriginUnreachable>() {
-                Some(OriginUnreachable) => Failure::NoAnswer,
-                None => Failure::Status(response.status()),
-            };
+        let failure = Failure::of(&response);
+        let mut load = if let Some(failure) = failure {
             match self.answer_stale(failure).await {
                 Ok(()) => return,
                 Err(load) => load,
@@ -200,7 +186,7 @@ impl<E> Load<E> {
             Err(refusal) => {
                 let report = load.refused(refusal);
                 load.give_passing(head, body, report);
-                if failed {
+                if failure.is_some() {
                     // What is stored is none the worse for it (RFC 9111, section 4.3.3).
                     load.fill.fail_apart();
                 } else {

@@ -237,7 +237,9 @@ where
         .as_ref()
         .is_some_and(|directives| directives.max_stale.is_some());
     if only_if_cached || is_alone || takes_stale {
-        let glanced = options.glance(&key, &parts.headers, directives.as_ref()).await;
+        let glanced = options
+            .glance(&key, &parts.headers, directives.as_ref(), only_if_cached || is_alone)
+            .await;
         let detail = glanced.is_err().then_some("outage");
         if let Ok(Some(stored)) = glanced {
             return Ok(answer_with(&options, &parts, &stored, None));
@@ -253,7 +255,7 @@ where
         }
     }
 
-    let place = Place::new(&options, &parts, key);
+    let place = Place::new(&options, &parts, key.clone());
     match options.find(place, &parts.headers, directives.as_ref()).await {
         Found::Hit { stored, collapsed } => Ok(answer_with(&options, &parts, &stored, collapsed)),
         Found::Stale { stored, refresh, place } => {
@@ -291,7 +293,7 @@ where
             let request = Request::from_parts(parts, body);
             match copy {
                 Some(copy) => confirmed(options, inner, request, asked, &copy, forward).await,
-                None => alone(options, inner, request, asked, None, Report::miss(forward)).await,
+                None => alone(options, inner, request, asked, Some(key), Report::miss(forward)).await,
             }
         }
     }

@@ -197,3 +197,55 @@ async fn what_a_refresh_says_is_not_for_the_cache_takes_the_copy_away() {
     settle().await;
     assert_eq!(get(&app, "/").await.text(), "3");
 }
+
+/// A stale copy, and two who ask for it at once while the handler fails.
+async fn two_at_once(
+    layer: fn(CacheLayer) -> CacheLayer,
+    first: &'static str,
+    second: &'static str,
+) -> [support::Reply; 2] {
+    let (cache, clock) = cache();
+    let layer = layer(CacheLayer::new(cache).ttl(MINUTE));
+    let gate = Arc::new(tokio::sync::Semaphore::new(1));
+    let (waiting, calls) = (Arc::clone(&gate), support::Calls::default());
+    let handler = move || {
+        let (gate, call) = (Arc::clone(&waiting), calls.add());
+        async move {
+            gate.acquire().await.unwrap().forget();
+            match call {
+                1 => ([("etag", "\"1\"")], "1").into_response(),
+                _ => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            }
+        }
+    };
+    let app = axum::Router::new().fallback(handler).layer(layer);
+    get(&app, "/").await;
+    clock.advance(MINUTE + Duration::from_secs(5));
+    let ask = |control: &'static str| {
+        let app = app.clone();
+        tokio::spawn(async move { get_with(&app, "/", &[("cache-control", control)]).await })
+    };
+    let first = ask(first);
+    settle().await;
+    let second = ask(second);
+    settle().await;
+    gate.add_permits(2);
+    [first.await.unwrap(), second.await.unwrap()]
+}
+
+#[tokio::test]
+async fn a_stale_copy_is_shared_with_those_who_may_have_it() {
+    let window = |layer: CacheLayer| layer.stale_if_error(MINUTE);
+    let [first, second] = two_at_once(window, "max-age=1000", "max-age=1000").await;
+    assert_eq!((first.status, first.x_cache()), (StatusCode::OK, "STALE"));
+    assert_eq!((second.status, second.x_cache()), (StatusCode::OK, "STALE"));
+    // What it would not have got alone, it does not get.
+    let [first, second] = two_at_once(window, "max-age=1000", "no-cache").await;
+    let failed = StatusCode::SERVICE_UNAVAILABLE;
+    assert_eq!((first.status, second.status), (StatusCode::OK, failed));
+    let asked = |layer: CacheLayer| layer.keep_for_validation(MINUTE);
+    let [first, second] = two_at_once(asked, "stale-if-error=1000", "max-age=1000").await;
+    assert_eq!((first.status, second.status), (StatusCode::OK, failed));
+    let [first, second] = two_at_once(asked, "stale-if-error=1000", "stale-if-error=1000").await;
+    assert_eq!((first.status, second.status), (StatusCode::OK, StatusCode::OK));
+}
