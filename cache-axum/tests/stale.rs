@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use cache_axum::cache_http::Policy;
 use cache_axum::{CacheLayer, StoreFor};
 use http::{Request, StatusCode};
 use support::{app, cache, get, get_with, settle};
@@ -245,6 +246,9 @@ async fn a_stale_copy_is_shared_with_those_who_may_have_it() {
     assert_eq!((first.status, second.status), (StatusCode::OK, failed));
     let asked = |layer: CacheLayer| layer.keep_for_validation(MINUTE);
     let [first, second] = two_at_once(asked, "stale-if-error=1000", "max-age=1000").await;
+    assert_eq!((first.status, second.status), (StatusCode::OK, failed));
+    let gateway = |layer: CacheLayer| layer.policy(Policy::shared());
+    let [first, second] = two_at_once(gateway, "stale-if-error=1000", "max-age=1000").await;
     assert_eq!((first.status, second.status), (StatusCode::OK, failed));
     let [first, second] = two_at_once(asked, "stale-if-error=1000", "stale-if-error=1000").await;
     assert_eq!((first.status, second.status), (StatusCode::OK, StatusCode::OK));
