@@ -261,7 +261,7 @@ fn check_app(layer: impl Fn(CacheLayer) -> CacheLayer, declares: bool, users: Us
 fn nobody_gets_what_was_made_for_another() {
     let shared = check(|layer| layer, Users::Unknown).unwrap_or_else(|leak| panic!("{leak}"));
     println!("{shared} answers were shared");
-    assert!(shared > 300, "only {shared} answers were shared at all");
+    assert!(shared > 200, "only {shared} answers were shared at all");
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn declared_users_get_their_own() {
     };
     let shared = check(declared, Users::Declared).unwrap_or_else(|leak| panic!("{leak}"));
     println!("{shared} answers were shared");
-    assert!(shared > 300, "only {shared} answers were shared at all");
+    assert!(shared > 200, "only {shared} answers were shared at all");
     let muddled = |layer: CacheLayer| layer.per_user(|_| Some("everybody".to_owned()));
     check(muddled, Users::Declared).expect_err("users who are taken for one another share");
 }
@@ -285,7 +285,7 @@ fn users_whom_a_middleware_knows_get_their_own() {
     let declared = |layer: CacheLayer| layer.per_user(|request| Some(request.extensions.get::<User>()?.0.to_owned()));
     let shared = check(declared, Users::Declared).unwrap_or_else(|leak| panic!("{leak}"));
     println!("{shared} answers were shared");
-    assert!(shared > 300, "only {shared} answers were shared at all");
+    assert!(shared > 200, "only {shared} answers were shared at all");
 }
 
 /// As if there were one host only.
