@@ -117,14 +117,27 @@ where
                 }
             }
             Err(refusal) => {
-                if let Some(key) = key {
-                    options.remember(&key, &refusal);
+                if let Some(key) = key
+                    && !is_of_condition(head.status)
+                {
+                    options.remember(&key, &asked, &refusal);
                 }
                 report = report.detail(Some(refusal.detail));
             }
         }
     }
     Ok(reported(&options, head, body, &report))
+}
+
+/// Whether an answer is what it is by the conditions or the range of its request, so that it says nothing of others.
+fn is_of_condition(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::NOT_MODIFIED
+            | StatusCode::PARTIAL_CONTENT
+            | StatusCode::PRECONDITION_FAILED
+            | StatusCode::RANGE_NOT_SATISFIABLE
+    )
 }
 
 /// As [`alone`], for a caller with a copy that the handler is to confirm, which is answered and not stored.

@@ -23,11 +23,14 @@ pub(crate) struct Place {
     pub(crate) primary: Key,
     /// What stood there, if it led on, and the key that it led to.
     pub(crate) variant: Option<(Arc<Stored>, Key)>,
+    /// The load of another request is waited for.
+    waits: bool,
 }
 
 impl Place {
-    pub(crate) fn new(options: &Options, request: &Parts, primary: Key) -> Self {
+    pub(crate) fn new(options: &Options, request: &Parts, primary: Key, waits: bool) -> Self {
         Self {
+            waits,
             cache: options.tags.handle(&options.cache, request),
             groups_of: options.tags.groups_of(request),
             primary,
@@ -37,6 +40,14 @@ impl Place {
 
     fn key(&self) -> &Key {
         self.variant.as_ref().map_or(&self.primary, |(_, key)| key)
+    }
+
+    async fn look_up(&self, anew: bool) -> Lookup<Stored> {
+        match (self.waits, anew) {
+            (true, false) => self.cache.lookup(self.key()).await,
+            (true, true) => self.cache.lookup_anew(self.key()).await,
+            (false, anew) => self.cache.lookup_at_once(self.key(), anew).await,
+        }
     }
 
     pub(crate) fn variants(&self) -> Option<&Variants> {
@@ -90,7 +101,7 @@ impl Options {
         let began = self.now();
         // Why what is there does not do, once that is known.
         let mut anew = None;
-        let mut lookup = place.cache.lookup::<Stored>(&place.primary).await;
+        let mut lookup = place.look_up(false).await;
         loop {
             lookup = match lookup {
                 Lookup::Hit { found, coalesced } => match &*found.value {
@@ -122,12 +133,12 @@ impl Options {
                             };
                         }
                         anew = Some(Forward::Request);
-                        place.cache.lookup_anew(place.key()).await
+                        place.look_up(true).await
                     }
                     Stored::Variants(variants) if place.variant.is_none() => {
                         let key = self.variant(variants, &place.primary, request);
                         place.variant = Some((Arc::clone(&found.value), key));
-                        place.cache.lookup(place.key()).await
+                        place.look_up(false).await
                     }
                     // A marker never leads to another one.
                     Stored::Variants(_) => {
@@ -157,7 +168,7 @@ impl Options {
                         None => Forward::VaryMiss,
                     });
                     drop(refresh);
-                    place.cache.lookup_anew(place.key()).await
+                    place.look_up(true).await
                 }
                 Lookup::Miss(fill) => {
                     return Found::Lead {

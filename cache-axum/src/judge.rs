@@ -103,10 +103,15 @@ fn is_transient(status: StatusCode) -> bool {
 
 impl Options {
     /// Takes note of a refusal.
-    pub(crate) fn remember(&self, primary: &Key, refusal: &Refusal) {
-        if let Some(mark) = refusal.mark {
-            self.marks.insert(primary, mark, self.now());
-        }
+    pub(crate) fn remember(&self, primary: &Key, asked: &Asked, refusal: &Refusal) {
+        let Some(mark) = refusal.mark else { return };
+        // The answer to a request with credentials says nothing of those to others.
+        let mark = if asked.may_collapse {
+            mark
+        } else {
+            Mark::RefusedToCredentials
+        };
+        self.marks.insert(primary, mark, self.now());
     }
 
     /// Takes note of an answer that could be stored: the next one is worth waiting for.

@@ -116,8 +116,8 @@
 //!
 //! Concurrent requests for the same key wait for that one answer, at most until it turns out that it is not for them; a
 //! URL whose answers were refused for good is not waited for at all in the next ten seconds. A request with credentials,
-//! where the response decides whether it may be shared (`Authorization` in the shared-cache policy), waits for nobody in
-//! this process, and nobody waits for it. One of them at a time may be stored; where its answer was refused, the next ones
+//! where the response decides whether it may be shared (`Authorization` in the shared-cache policy), waits for nobody, and
+//! nobody in this process waits for it. One of them at a time may be stored; where its answer was refused, the next ones
 //! are not even tried, as long as they come within ten seconds of each other.
 //!
 //! HEAD is answered from what GET has stored, stale copies included, and refreshes none. It waits for nobody.

@@ -238,7 +238,7 @@ impl<E> Load<E> {
 
     /// Takes note of a refusal.
     fn refused(&self, refusal: Refusal) -> Report {
-        self.options.remember(&self.place.primary, &refusal);
+        self.options.remember(&self.place.primary, &self.asked, &refusal);
         Report::miss(self.forward).detail(Some(refusal.detail))
     }
 
@@ -358,7 +358,7 @@ impl<E> Load<E> {
             .stored(is_storable)
             .detail((!is_storable).then_some(OUTAGE));
         let (mut head, body, report) = select_passing(&self.asked, head.clone(), Body::new(body), report);
-        if !has_cache_control {
+        if !has_cache_control && head.status != StatusCode::RANGE_NOT_SATISFIABLE {
             let now = plan.lifetime.response_time;
             self.options.client.apply(&mut head.headers, &plan.lifetime, now);
         }

@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 use cache_http::{
     ByteRange, Outcome, RangeOutcome, Validators, evaluate, evaluate_range, partial_headers, unsatisfiable_headers,
 };
-use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE, SET_COOKIE};
 use http::{StatusCode, response};
 use http_body::{Body as _, Frame, SizeHint};
 
@@ -56,7 +56,11 @@ pub(crate) fn select_passing(
             }
             Some((RangeOutcome::Unsatisfiable, length)) => {
                 head.status = StatusCode::RANGE_NOT_SATISFIABLE;
+                // The handler has done its work all the same, and its cookies count.
+                let cookies = head.headers.get_all(SET_COOKIE).iter();
+                let cookies: Vec<_> = cookies.map(|cookie| (SET_COOKIE, cookie.clone())).collect();
                 head.headers = unsatisfiable_headers(length);
+                head.headers.extend(cookies);
                 Body::empty()
             }
             _ => body,

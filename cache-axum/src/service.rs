@@ -255,7 +255,7 @@ where
         }
     }
 
-    let place = Place::new(&options, &parts, key.clone());
+    let place = Place::new(&options, &parts, key.clone(), may_collapse);
     match options.find(place, &parts.headers, directives.as_ref()).await {
         Found::Hit { stored, collapsed } => Ok(answer_with(&options, &parts, &stored, collapsed)),
         Found::Stale { stored, refresh, place } => {
@@ -289,6 +289,7 @@ where
             }
         }
         Found::Alone { forward, copy } => {
+            drop(deciding);
             let asked = asked(&options, &parts, identified, may_collapse, directives);
             let request = Request::from_parts(parts, body);
             match copy {

@@ -126,6 +126,38 @@ async fn those_without_credentials_share_as_ever() {
 }
 
 #[tokio::test]
+async fn a_load_for_all_is_not_waited_for_and_stays_one() {
+    let gated = gated(plain);
+    let first = gated.ask(&[ANYONE]);
+    settle().await;
+    let own = gated.ask(&[ALICE]);
+    settle().await;
+    assert_eq!(gated.calls.count(), 2);
+    let more = gated.ask(&[ANYONE; 5]);
+    settle().await;
+    assert_eq!(gated.calls.count(), 2, "they share the first load");
+    gated.gate.add_permits(2);
+    for asking in [first, own, more] {
+        asking.join_all().await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_for_one_user_says_nothing_of_those_for_others() {
+    let gated = gated(|call| match call {
+        1 => ([("cache-control", "private")], "own").into_response(),
+        _ => plain(call),
+    });
+    gated.gate.add_permits(1);
+    get_with(&gated.app, "/", ALICE).await;
+    let asking = gated.ask(&[ANYONE; 5]);
+    settle().await;
+    assert_eq!(gated.calls.count(), 2);
+    gated.gate.add_permits(1);
+    asking.join_all().await;
+}
+
+#[tokio::test]
 async fn what_is_shared_by_its_own_word_is_stored() {
     let gated = gated(public);
     gated.gate.add_permits(1);

@@ -118,6 +118,10 @@ async fn a_range_is_cut_from_the_stream() {
     let beyond = first(&headers, &[("range", "bytes=10-")]).await;
     assert_eq!(beyond.status, StatusCode::RANGE_NOT_SATISFIABLE);
     assert_eq!((beyond.header("content-range"), beyond.text()), ("bytes */10", ""));
+    let cookie = [("set-cookie", "session=1"), ("content-length", "10")];
+    let beyond = first(&cookie, &[("range", "bytes=10-")]).await;
+    assert_eq!(beyond.status, StatusCode::RANGE_NOT_SATISFIABLE);
+    assert_eq!(beyond.header("set-cookie"), "session=1", "the handler has begun one");
     let held = first(&headers, &[("range", "bytes=2-4"), ("if-range", "\"a\"")]).await;
     assert_eq!((held.status, held.text()), (StatusCode::PARTIAL_CONTENT, "234"));
     let condition = first(&headers, &[("range", "bytes=2-4"), ("if-none-match", "\"a\"")]).await;
@@ -199,4 +203,15 @@ async fn a_slow_body_is_cut_and_stored_whole() {
     settle().await;
     let hit = get(&app, "/").await;
     assert_eq!((hit.x_cache(), hit.text(), calls.count()), ("HIT", "0123456789", 1));
+}
+
+#[tokio::test]
+async fn nobody_is_to_keep_that_a_range_of_a_slow_body_lies_beyond_its_end() {
+    let bodies = Bodies::default();
+    let source = bodies.clone();
+    let (app, _) = app(layer(), move |_, _| ([("content-length", "10")], source.take()));
+    let _pieces = bodies.push();
+    let response = start(&app, request(Method::GET, "/", &[("range", "bytes=10-")])).await;
+    assert_eq!(response.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+    assert_eq!(response.headers().get("cache-control"), None);
 }

@@ -4,12 +4,13 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use cache_axum::{CacheLayer, DoNotStore};
 use http::StatusCode;
-use support::{Calls, Reply, get, get_with, layer, settle};
+use support::{Calls, Reply, cache, get, get_with, layer, settle};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -142,6 +143,36 @@ async fn a_status_that_is_not_stored_is_remembered_unless_it_may_pass() {
         settle().await;
         assert_eq!(gated.calls.count(), calls, "{status}");
         gated.gate.add_permits(calls - 1);
+        asking.join_all().await;
+    }
+}
+
+#[tokio::test]
+async fn the_answer_to_a_condition_says_nothing_of_the_next_one() {
+    for status in [
+        StatusCode::NOT_MODIFIED,
+        StatusCode::PRECONDITION_FAILED,
+        StatusCode::RANGE_NOT_SATISFIABLE,
+    ] {
+        let (cache, clock) = cache();
+        let gated = gated(
+            CacheLayer::new(cache).ttl(Duration::from_secs(60)),
+            move |call| match call {
+                1 => StatusCode::NOT_FOUND.into_response(),
+                2 => status.into_response(),
+                _ => "…".into_response(),
+            },
+        );
+        gated.gate.add_permits(2);
+        get(&gated.app, "/").await;
+        clock.advance(Duration::from_secs(6));
+        // Goes by itself, since the first one was refused.
+        get(&gated.app, "/").await;
+        clock.advance(Duration::from_secs(6));
+        let asking = gated.ask(10);
+        settle().await;
+        assert_eq!(gated.calls.count(), 3, "{status}");
+        gated.gate.add_permits(1);
         asking.join_all().await;
     }
 }

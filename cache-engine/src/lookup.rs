@@ -36,7 +36,7 @@ pub enum Lookup<T> {
     /// No value: the caller is to load it.
     Miss(Fill<T>),
     /// The caller is to go on alone, and to store nothing: the load that it waited for turned out to be for nobody
-    /// else, or the cache is switched off.
+    /// else, or it was not to wait for one, or the cache is switched off.
     Apart {
         /// The caller waited for a load.
         waited: bool,
@@ -95,7 +95,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
                     coalesced: false,
                 }
             }
-            seen => Box::pin(self.lookup_further(key, seen, Ask::default())).await,
+            seen => Box::pin(self.lookup_further(key, seen, Ask::default(), true)).await,
         }
     }
 
@@ -109,15 +109,36 @@ impl<C: Send + Sync + 'static> Cache<C> {
         if !self.is_enabled() {
             return Lookup::Apart { waited: false };
         }
-        let seen = self.core.see(key, &*self.coder).await;
-        let not = match &seen {
-            Seen::Fresh(_, version) | Seen::Usable(_, version) => Some(*version),
-            _ => None,
-        };
-        Box::pin(self.lookup_further(key, seen, Ask { absent: false, not })).await
+        self.look_up(key, true, true).await
     }
 
-    async fn lookup_further<T>(&self, key: &Key, mut seen: Seen<T>, ask: Ask) -> Lookup<T>
+    /// As [`lookup`](Self::lookup), or [`lookup_anew`](Self::lookup_anew), for a caller who waits for no load of others,
+    /// here or in another process: it gets [`Lookup::Apart`] where it would have to.
+    pub async fn lookup_at_once<T>(&self, key: &Key, anew: bool) -> Lookup<T>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        if !self.is_enabled() {
+            return Lookup::Apart { waited: false };
+        }
+        self.look_up(key, anew, false).await
+    }
+
+    async fn look_up<T>(&self, key: &Key, anew: bool, waits: bool) -> Lookup<T>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        let seen = self.core.see(key, &*self.coder).await;
+        let not = match &seen {
+            Seen::Fresh(_, version) | Seen::Usable(_, version) if anew => Some(*version),
+            _ => None,
+        };
+        Box::pin(self.lookup_further(key, seen, Ask { absent: false, not }, waits)).await
+    }
+
+    async fn lookup_further<T>(&self, key: &Key, mut seen: Seen<T>, ask: Ask, waits: bool) -> Lookup<T>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
@@ -136,7 +157,17 @@ impl<C: Send + Sync + 'static> Cache<C> {
                         refresh: take.map(Refresh),
                     };
                 }
-                Step::Lead(take) => take,
+                Step::Lead(take) if waits => take,
+                Step::Lead(take) => {
+                    return match self.prepare_at_once(take).await {
+                        Some(mut fill) => {
+                            fill.begin();
+                            Lookup::Miss(fill)
+                        }
+                        None => Lookup::Apart { waited: false },
+                    };
+                }
+                Step::Wait(..) if !waits => return Lookup::Apart { waited: false },
                 Step::Wait(wait, stale) => {
                     coalesced = true;
                     match wait.wait().await {
