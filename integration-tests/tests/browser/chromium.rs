@@ -181,7 +181,8 @@ impl Traffic {
             "Page.loadEventFired" => self.loaded = true,
             "Network.requestWillBeSent" => {
                 let url = said["request"]["url"].as_str().unwrap();
-                if url.starts_with("http") {
+                // Where a page names no icon, the browser asks for one when it likes, and need not say how that ended.
+                if url.starts_with("http") && !url.ends_with("/favicon.ico") {
                     self.fetched.push(Fetched {
                         id: id.to_owned(),
                         path: format!("/{}", url.splitn(4, '/').nth(3).unwrap_or_default()),
