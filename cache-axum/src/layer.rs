@@ -63,7 +63,7 @@ impl CacheLayer {
             key: Arc::new(UrlKey::new()),
             key_headers: Vec::new(),
             identity: None,
-            normalization: Normalization::by_quality(),
+            normalization: Normalization::by_quality_and_order(),
             post: None,
             client: ClientCaching::default(),
             status_header: Some(HeaderName::from_static("x-cache")),
@@ -111,6 +111,7 @@ impl CacheLayer {
             .with(|options| {
                 options.key = Arc::new(UrlKey::new().query(Query::exact()));
                 options.own_etag = OwnEtag::Absent;
+                options.normalization = Normalization::by_quality();
                 options.is_gateway = true;
             })
     }
@@ -187,7 +188,9 @@ impl CacheLayer {
 
     /// How the fields of a request are brought to one form before they select among the responses that differ by
     /// `Vary`, or are part of the key. Unless set, `Accept-Encoding` and `Accept-Language` are sorted by quality, so
-    /// that requests are joined that state the same preferences in other words; see [`Normalization::by_quality`].
+    /// that requests are joined that state the same preferences in other words. Languages of one quality keep their
+    /// order ([`Normalization::by_quality_and_order`]), except in a layer made by [`shared`](Self::shared)
+    /// ([`Normalization::by_quality`]).
     ///
     /// Where the responses exist in a few forms only, naming these makes more hits:
     ///

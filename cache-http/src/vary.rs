@@ -94,14 +94,25 @@ impl Normalization {
             accept_language: Some(Preference::Ranked),
         }
     }
+
+    /// As [`by_quality`](Self::by_quality), for servers that take the order of languages of one quality for one of
+    /// priority, as some do (RFC 9110, section 12.5.4).
+    #[must_use]
+    pub fn by_quality_and_order() -> Self {
+        Self {
+            accept_language: Some(Preference::Listed),
+            ..Self::by_quality()
+        }
+    }
 }
 
 /// What is kept of a field that states preferences.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Preference {
-    /// All members in lower case, by falling quality. Codings of one quality stand by name; languages in the order in
-    /// which they were listed, which servers may take for one of priority (RFC 9110, section 12.5.4).
+    /// All members in lower case, by falling quality, those of one quality by name.
     Ranked,
+    /// All members in lower case, by falling quality, those of one quality in the order in which they were listed.
+    Listed,
     /// The one of these names that the request likes best, or none of them. Of those that it likes equally, the first
     /// in this list. Right if the responses really exist in these forms only.
     OneOf(Vec<String>),
@@ -151,10 +162,13 @@ fn normalized(name: &HeaderName, request: &HeaderMap, normalization: &Normalizat
     if let Some(preference) = preference
         && let Some(members) = accept::parse(lines())
     {
-        let is_language = *name == ACCEPT_LANGUAGE;
         return Some(match preference {
-            Preference::Ranked => accept::ranked(members, is_language),
-            Preference::OneOf(names) => accept::best(&members, names, is_language).unwrap_or_default().into(),
+            Preference::Ranked => accept::ranked(members),
+            Preference::Listed => accept::listed(members),
+            Preference::OneOf(names) => {
+                let is_language = *name == ACCEPT_LANGUAGE;
+                accept::best(&members, names, is_language).unwrap_or_default().into()
+            }
         });
     }
     let exact = matches!(*name, AUTHORIZATION | COOKIE | PROXY_AUTHORIZATION);

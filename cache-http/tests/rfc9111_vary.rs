@@ -73,7 +73,7 @@ fn section_4_1_requests_that_match_and_requests_that_do_not() {
 
 #[test]
 fn rfc_9110_section_12_5_4_languages_by_quality_and_else_in_their_order() {
-    let key = |line: &str| key_with(&Normalization::by_quality(), "accept-language", &[line]);
+    let key = |line: &str| key_with(&Normalization::by_quality_and_order(), "accept-language", &[line]);
     assert_eq!(key("de, en"), "accept-language=de,en");
     for same in ["dE, En", " de ,   en", "de;q=1.0,en", "de,en,de", "de;Q=1, ,en;q=1.000"] {
         assert_eq!(key(same), key("de, en"), "{same}");
@@ -85,6 +85,13 @@ fn rfc_9110_section_12_5_4_languages_by_quality_and_else_in_their_order() {
         key("fr;q=0.5, de;q=1.0, *;q=0.100, en;q=0.5, es;q=0"),
         "accept-language=de,fr;q%3D0.5,en;q%3D0.5,*;q%3D0.1,es;q%3D0"
     );
+}
+
+#[test]
+fn rfc_9110_section_12_5_4_languages_of_one_quality_have_no_order_to_rely_on() {
+    let key = |line: &str| key_with(&Normalization::by_quality(), "accept-language", &[line]);
+    assert_eq!(key("en, de"), key("de, en"));
+    assert_ne!(key("en, de;q=0.9"), key("de, en;q=0.9"));
 }
 
 #[test]
@@ -102,7 +109,11 @@ fn preferences_that_cannot_be_read_are_left_as_they_are() {
     let mut known = Normalization::default();
     known.accept_encoding = Some(Preference::OneOf(vec!["a".to_owned()]));
     known.accept_language = known.accept_encoding.clone();
-    for normalization in [Normalization::by_quality(), known] {
+    for normalization in [
+        Normalization::by_quality(),
+        Normalization::by_quality_and_order(),
+        known,
+    ] {
         for name in ["accept-encoding", "accept-language"] {
             let key = |line: &str| key_with(&normalization, name, &[line]);
             for (line, as_it_is) in [

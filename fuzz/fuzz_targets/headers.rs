@@ -223,7 +223,12 @@ fn variants(exchange: &Exchange) {
     known.accept_encoding = Some(Preference::OneOf(vec!["br".to_owned(), "gzip".to_owned()]));
     known.accept_language = Some(Preference::OneOf(vec!["de-AT".to_owned(), "en".to_owned()]));
     if let Vary::Fields(fields) = Vary::of(response) {
-        for normalization in [Normalization::default(), Normalization::by_quality(), known] {
+        for normalization in [
+            Normalization::default(),
+            Normalization::by_quality(),
+            Normalization::by_quality_and_order(),
+            known,
+        ] {
             let key = variant_key(&fields, request, &normalization);
             assert!(key.bytes().all(|byte| byte.is_ascii_graphic()));
         }

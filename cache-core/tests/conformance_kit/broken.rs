@@ -546,7 +546,9 @@ impl Invalidations for BrokenStream {
                     ));
                 }
                 (Fault::StreamEarly, Notice::Changed(_)) => {
-                    // What has come in is told of after the next beat, which is said first.
+                    // What has come in is told of after the next beat, which is said first. The stream is slow, so that
+                    // whoever wrote has been told by then that it is done.
+                    tokio::time::sleep(Duration::from_millis(5)).await;
                     let now = Instant::now();
                     self.held.push_back(notice);
                     self.held.push_back(Notice::UpToDate(now));

@@ -63,12 +63,14 @@ fn quality(text: &[u8]) -> Option<u16> {
     }
 }
 
-/// All members by falling quality. Those of one quality stand by name, except languages, which keep their order: it may
-/// be taken for one of priority (RFC 9110, section 12.5.4).
-pub(super) fn ranked(mut members: Vec<Weighted>, is_language: bool) -> Vec<u8> {
-    if !is_language {
-        members.sort_by(|one, other| one.name.cmp(&other.name));
-    }
+/// All members by falling quality, those of one quality by name.
+pub(super) fn ranked(mut members: Vec<Weighted>) -> Vec<u8> {
+    members.sort_by(|one, other| one.name.cmp(&other.name));
+    listed(members)
+}
+
+/// All members by falling quality, those of one quality as they come.
+pub(super) fn listed(mut members: Vec<Weighted>) -> Vec<u8> {
     members.sort_by_key(|member| Reverse(member.quality));
     let members: Vec<String> = members
         .into_iter()
