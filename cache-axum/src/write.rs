@@ -50,11 +50,15 @@ impl Write {
         if is_safe(&request.method) {
             return None;
         }
-        let also = also(request);
-        let mut outdated = Outdated::new(also);
+        let Also { urls, tags, namespaces } = also(request);
+        let mut outdated = Outdated {
+            tags,
+            namespaces,
+            ..Outdated::default()
+        };
         // The keys are built here and not when they are needed: whoever the request is from is known in its own task.
         outdated.add(options.keys_at(request, target(request)));
-        for url in std::mem::take(&mut outdated.also.urls) {
+        for url in urls {
             outdated.add(options.keys_at_url(request, &url));
         }
         Some(Self {
@@ -121,9 +125,9 @@ impl Pending {
             }
             outdated
         } else {
-            Outdated::new(Also::default())
+            Outdated::default()
         };
-        outdated.also.tags.extend(groups);
+        outdated.tags.extend(groups);
         outdated
     }
 
@@ -173,43 +177,43 @@ fn effective(request: &Parts, scheme: Scheme) -> Option<Uri> {
 }
 
 /// What is to be invalidated.
+#[derive(Default)]
 struct Outdated {
     keys: Vec<Key>,
-    also: Also,
-    /// Whether there was a key for everything.
-    result: Result<(), Error>,
+    tags: Vec<String>,
+    namespaces: Vec<String>,
+    /// Why there is no key for something.
+    error: Option<Error>,
 }
 
 impl Outdated {
-    fn new(also: Also) -> Self {
-        Self {
-            keys: Vec::new(),
-            also,
-            result: Ok(()),
-        }
-    }
-
     fn add(&mut self, keys: Result<Vec<Key>, Error>) {
         match keys {
             Ok(keys) => self.keys.extend(keys),
-            Err(error) if self.result.is_ok() => self.result = Err(error),
-            Err(_) => {}
+            Err(error) => {
+                self.error.get_or_insert(error);
+            }
         }
     }
 
     fn is_nothing(&self) -> bool {
-        let Also { urls, tags, namespaces } = &self.also;
-        self.keys.is_empty() && self.result.is_ok() && urls.is_empty() && tags.is_empty() && namespaces.is_empty()
+        self.keys.is_empty() && self.error.is_none() && self.tags.is_empty() && self.namespaces.is_empty()
     }
 
     /// Each is tried, whatever becomes of the others; the first failure is returned, and logged.
     async fn invalidate(self, options: &Options) -> Result<(), Error> {
         let soft = options.invalidate_softly;
-        let Self { keys, also, mut result } = self;
+        let Self {
+            keys,
+            tags,
+            namespaces,
+            error,
+        } = self;
+        let mut result = error.map_or(Ok(()), Err);
         for key in keys {
             result = result.and(options.invalidate_key(key, soft).await);
         }
-        for namespace in also.namespaces {
+        for namespace in namespaces {
             result = result.and(if soft {
                 options.cache.clear_soft(&namespace).await
             } else {
@@ -217,9 +221,9 @@ impl Outdated {
             });
         }
         result = result.and(if soft {
-            options.cache.invalidate_tags_soft(also.tags).await
+            options.cache.invalidate_tags_soft(tags).await
         } else {
-            options.cache.invalidate_tags(also.tags).await
+            options.cache.invalidate_tags(tags).await
         });
         if let Err(error) = &result {
             tracing::error!(target: "cache", %error, "a write could not invalidate everything that it has changed");

@@ -3,58 +3,21 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::response::{IntoResponse, Response};
 use cache_axum::CacheLayer;
 use cache_axum::cache_engine::cache_core::ManualClock;
-use support::{Calls, Reply, cache, get, get_with, settle};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use support::{Gated, cache, gated, get, get_with, settle};
 
 const ALICE: &[(&str, &str)] = &[("authorization", "alice")];
 const BOB: &[(&str, &str)] = &[("authorization", "bob")];
 const ANYONE: &[(&str, &str)] = &[];
 
-struct Gated {
-    app: Router,
-    gate: Arc<Semaphore>,
-    calls: Calls,
-    clock: ManualClock,
-}
-
 /// A gateway to a handler that waits at a gate before it answers.
-fn gated(answer: impl Fn(usize) -> Response + Clone + Send + Sync + 'static) -> Gated {
-    let gate = Arc::new(Semaphore::new(0));
-    let calls = Calls::default();
-    let (inner_gate, counter) = (Arc::clone(&gate), calls.clone());
-    let handler = move || {
-        let (gate, call, answer) = (Arc::clone(&inner_gate), counter.add(), answer.clone());
-        async move {
-            gate.acquire().await.unwrap().forget();
-            answer(call)
-        }
-    };
+fn gateway(answer: impl Fn(usize) -> Response + Clone + Send + Sync + 'static) -> (Gated, ManualClock) {
     let (cache, clock) = cache();
-    Gated {
-        app: Router::new().fallback(handler).layer(CacheLayer::shared(cache)),
-        gate,
-        calls,
-        clock,
-    }
-}
-
-impl Gated {
-    fn ask(&self, asked: &[&'static [(&'static str, &'static str)]]) -> JoinSet<Reply> {
-        let mut asking = JoinSet::new();
-        for headers in asked {
-            let (app, headers) = (self.app.clone(), *headers);
-            asking.spawn(async move { get_with(&app, "/", headers).await });
-        }
-        asking
-    }
+    (gated(CacheLayer::shared(cache), answer), clock)
 }
 
 fn plain(call: usize) -> Response {
@@ -67,12 +30,12 @@ fn public(call: usize) -> Response {
 
 #[tokio::test]
 async fn nobody_waits_for_an_answer_that_may_be_for_one_user() {
-    let gated = gated(plain);
-    let mut asking = gated.ask(&[ALICE]);
+    let (gated, _) = gateway(plain);
+    let mut asking = gated.ask_with(&[ALICE]);
     settle().await;
     for asked in [BOB, ALICE, ANYONE] {
         let calls = gated.calls.count();
-        let others = gated.ask(&[asked]);
+        let others = gated.ask_with(&[asked]);
         settle().await;
         assert_eq!(gated.calls.count(), calls + 1, "{asked:?} runs beside");
         asking.spawn(async move { others.join_all().await.remove(0) });
@@ -90,31 +53,31 @@ async fn nobody_waits_for_an_answer_that_may_be_for_one_user() {
 
 #[tokio::test]
 async fn nobody_waits_from_then_on() {
-    let gated = gated(plain);
+    let (gated, clock) = gateway(plain);
     gated.gate.add_permits(1);
     get_with(&gated.app, "/", ALICE).await;
     // Also when what is remembered would be forgotten, as long as requests come.
     for _ in 0..4 {
         let calls = gated.calls.count();
-        let asking = gated.ask(&[ALICE, BOB, BOB]);
+        let asking = gated.ask_with(&[ALICE, BOB, BOB]);
         settle().await;
         assert_eq!(gated.calls.count(), calls + 3);
         gated.gate.add_permits(3);
         asking.join_all().await;
-        gated.clock.advance(Duration::from_secs(6));
+        clock.advance(Duration::from_secs(6));
     }
 }
 
 #[tokio::test]
 async fn those_without_credentials_share_as_ever() {
-    let gated = gated(plain);
+    let (gated, _) = gateway(plain);
     gated.gate.add_permits(1);
     get_with(&gated.app, "/", ALICE).await;
-    let asking = gated.ask(&[ANYONE; 5]);
+    let asking = gated.ask_with(&[ANYONE; 5]);
     settle().await;
     assert_eq!(gated.calls.count(), 2);
     // What is for one user waits for none of them.
-    let own = gated.ask(&[BOB]);
+    let own = gated.ask_with(&[BOB]);
     settle().await;
     assert_eq!(gated.calls.count(), 3);
     gated.gate.add_permits(2);
@@ -127,13 +90,13 @@ async fn those_without_credentials_share_as_ever() {
 
 #[tokio::test]
 async fn a_load_for_all_is_not_waited_for_and_stays_one() {
-    let gated = gated(plain);
-    let first = gated.ask(&[ANYONE]);
+    let (gated, _) = gateway(plain);
+    let first = gated.ask_with(&[ANYONE]);
     settle().await;
-    let own = gated.ask(&[ALICE]);
+    let own = gated.ask_with(&[ALICE]);
     settle().await;
     assert_eq!(gated.calls.count(), 2);
-    let more = gated.ask(&[ANYONE; 5]);
+    let more = gated.ask_with(&[ANYONE; 5]);
     settle().await;
     assert_eq!(gated.calls.count(), 2, "they share the first load");
     gated.gate.add_permits(2);
@@ -144,13 +107,13 @@ async fn a_load_for_all_is_not_waited_for_and_stays_one() {
 
 #[tokio::test]
 async fn an_answer_for_one_user_says_nothing_of_those_for_others() {
-    let gated = gated(|call| match call {
+    let (gated, _) = gateway(|call| match call {
         1 => ([("cache-control", "private")], "own").into_response(),
         _ => plain(call),
     });
     gated.gate.add_permits(1);
     get_with(&gated.app, "/", ALICE).await;
-    let asking = gated.ask(&[ANYONE; 5]);
+    let asking = gated.ask_with(&[ANYONE; 5]);
     settle().await;
     assert_eq!(gated.calls.count(), 2);
     gated.gate.add_permits(1);
@@ -159,7 +122,7 @@ async fn an_answer_for_one_user_says_nothing_of_those_for_others() {
 
 #[tokio::test]
 async fn what_is_shared_by_its_own_word_is_stored() {
-    let gated = gated(public);
+    let (gated, clock) = gateway(public);
     gated.gate.add_permits(1);
     assert_eq!(
         get_with(&gated.app, "/", ALICE).await.cache_status(),
@@ -168,7 +131,7 @@ async fn what_is_shared_by_its_own_word_is_stored() {
     assert_eq!(get(&gated.app, "/").await.x_cache(), "HIT");
     assert_eq!(get_with(&gated.app, "/", BOB).await.text(), "1");
     // The next load, too.
-    gated.clock.advance(Duration::from_secs(60));
+    clock.advance(Duration::from_secs(60));
     gated.gate.add_permits(1);
     get_with(&gated.app, "/", BOB).await;
     assert_eq!(get(&gated.app, "/").await.text(), "2");
@@ -177,7 +140,7 @@ async fn what_is_shared_by_its_own_word_is_stored() {
 
 #[tokio::test]
 async fn a_url_that_is_shared_after_all_is_stored_again() {
-    let gated = gated(|call| if call == 1 { plain(call) } else { public(call) });
+    let (gated, _) = gateway(|call| if call == 1 { plain(call) } else { public(call) });
     gated.gate.add_permits(3);
     get_with(&gated.app, "/", ALICE).await;
     // Runs alone, and is found to be for all.

@@ -3,52 +3,13 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::response::{IntoResponse, Response};
 use cache_axum::{CacheLayer, DoNotStore};
 use http::StatusCode;
-use support::{Calls, Reply, cache, get, get_with, layer, settle};
-use tokio::sync::Semaphore;
+use support::{cache, gated, get, get_with, layer, settle};
 use tokio::task::JoinSet;
-
-/// A handler that waits at a gate before it answers.
-fn gated(layer: CacheLayer, answer: impl Fn(usize) -> Response + Clone + Send + Sync + 'static) -> Gated {
-    let gate = Arc::new(Semaphore::new(0));
-    let calls = Calls::default();
-    let (inner_gate, counter) = (Arc::clone(&gate), calls.clone());
-    let handler = move || {
-        let (gate, call, answer) = (Arc::clone(&inner_gate), counter.add(), answer.clone());
-        async move {
-            gate.acquire().await.unwrap().forget();
-            answer(call)
-        }
-    };
-    Gated {
-        app: Router::new().fallback(handler).layer(layer),
-        gate,
-        calls,
-    }
-}
-
-struct Gated {
-    app: Router,
-    gate: Arc<Semaphore>,
-    calls: Calls,
-}
-
-impl Gated {
-    fn ask(&self, requests: usize) -> JoinSet<Reply> {
-        let mut asking = JoinSet::new();
-        for _ in 0..requests {
-            let app = self.app.clone();
-            asking.spawn(async move { get(&app, "/").await });
-        }
-        asking
-    }
-}
 
 #[tokio::test]
 async fn a_hundred_first_requests_run_the_handler_once() {

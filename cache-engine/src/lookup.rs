@@ -106,9 +106,6 @@ impl<C: Send + Sync + 'static> Cache<C> {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        if !self.is_enabled() {
-            return Lookup::Apart { waited: false };
-        }
         self.look_up(key, true, true).await
     }
 
@@ -119,9 +116,6 @@ impl<C: Send + Sync + 'static> Cache<C> {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        if !self.is_enabled() {
-            return Lookup::Apart { waited: false };
-        }
         self.look_up(key, anew, false).await
     }
 
@@ -130,6 +124,9 @@ impl<C: Send + Sync + 'static> Cache<C> {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
+        if !self.is_enabled() {
+            return Lookup::Apart { waited: false };
+        }
         let seen = self.core.see(key, &*self.coder).await;
         let not = match &seen {
             Seen::Fresh(_, version) | Seen::Usable(_, version) if anew => Some(*version),

@@ -125,25 +125,18 @@ impl Tagging {
         if !self.by_epoch {
             return Vec::new();
         }
-        let keys = EPOCHS.map(|name| self.key(name, namespace));
-        self.not_remembered(keys, known)
+        let keys = EPOCHS.into_iter().map(|name| self.key(name, namespace));
+        keys.filter(|key| self.recall(key, known).is_none()).collect()
     }
 
-    /// What of `keys` is neither known nor remembered; what is remembered becomes known.
-    fn not_remembered(&self, keys: impl IntoIterator<Item = Key>, known: &mut States) -> Vec<Key> {
-        let mut unknown = Vec::new();
-        for key in keys {
-            if known.contains_key(&key) || unknown.contains(&key) {
-                continue;
-            }
-            match self.memo.recall(&key) {
-                Some(state) => {
-                    known.insert(key, Some(state));
-                }
-                None => unknown.push(key),
-            }
+    /// What a tag says, if that is known, or remembered and thereby known.
+    fn recall(&self, key: &Key, known: &mut States) -> Option<State> {
+        if let Some(state) = known.get(key) {
+            return *state;
         }
-        unknown
+        let state = self.memo.recall(key)?;
+        known.insert(key.clone(), Some(state));
+        Some(state)
     }
 
     /// Takes note of what the records of `keys`, asked for at `asked`, say.
@@ -186,13 +179,8 @@ impl Tagging {
     async fn learn_of(&self, carried: Vec<(Key, Version)>, known: &mut States) -> Result<(), Error> {
         let mut ask = Vec::new();
         for (key, version) in carried {
-            let state = match known.get(&key) {
-                Some(state) => *state,
-                None => self.memo.recall(&key),
-            };
-            if state.is_some_and(|state| state.version == version) {
-                known.insert(key, state);
-            } else if !ask.contains(&key) {
+            let known = self.recall(&key, known);
+            if known.is_none_or(|state| state.version != version) && !ask.contains(&key) {
                 ask.push(key);
             }
         }

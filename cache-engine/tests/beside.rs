@@ -8,21 +8,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use cache_engine::{Cache, CacheBuilder};
-use support::{Count, Gate, Log, Remote, SEC, TokioClock, memory, over, settle};
+use support::{Count, Gate, Log, Remote, SEC, TokioClock, load, memory, over, settle};
 use tokio::task::JoinHandle;
 
 fn spawn(cache: &Cache, gate: Option<&Gate>, loads: &Count, value: &'static str) -> JoinHandle<Arc<String>> {
-    let (cache, gate, loads) = (cache.clone(), gate.cloned(), loads.clone());
-    tokio::spawn(async move {
-        let load = move || async move {
-            loads.up();
-            if let Some(gate) = gate {
-                gate.pass().await;
-            }
-            Ok::<_, Infallible>(value.to_owned())
-        };
-        cache.get_or_load("key", load).await.unwrap()
-    })
+    let answer = load(cache, gate, loads, Ok::<_, Infallible>(value));
+    tokio::spawn(async move { answer.await.unwrap() })
 }
 
 fn caches(remote: &Remote) -> [Cache; 2] {

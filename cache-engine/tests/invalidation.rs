@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cache_core::EntryKind;
 use cache_engine::{Cache, LoadError, Loaded};
-use support::{Count, Fate, Gate, Log, MS, Remote, SEC, TokioClock, memory, over, settle};
+use support::{Count, Fate, Gate, Log, MS, Remote, SEC, TokioClock, load, memory, over, settle};
 use tokio::task::JoinHandle;
 
 /// How a key is invalidated.
@@ -71,16 +71,8 @@ fn remotes() -> [Remote; 2] {
 }
 
 fn spawn(cache: &Cache, gate: Option<&Gate>, value: &'static str) -> JoinHandle<Arc<String>> {
-    let (cache, gate) = (cache.clone(), gate.cloned());
-    tokio::spawn(async move {
-        let load = move || async move {
-            if let Some(gate) = gate {
-                gate.pass().await;
-            }
-            Ok::<_, Infallible>(value.to_owned())
-        };
-        cache.get_or_load("key", load).await.unwrap()
-    })
+    let answer = load(cache, gate, &Count::new(), Ok::<_, Infallible>(value));
+    tokio::spawn(async move { answer.await.unwrap() })
 }
 
 #[tokio::test(start_paused = true)]
@@ -440,15 +432,7 @@ async fn revalidate(load: cache_engine::Load<String>) -> Result<Loaded<String>, 
 async fn no_load_is_given_a_copy_that_was_invalidated_between_its_look_and_its_fence() {
     for how in [How::Tag, How::Clear] {
         let remote = Remote::without_clear();
-        let make = || {
-            over(&remote)
-                .namespace("things")
-                .ttl(SEC)
-                .stale_if_error(60 * SEC)
-                .build()
-                .with_tags(["tag"])
-        };
-        let (cache, other) = (make(), make());
+        let (cache, other) = stale_over(&remote);
         cache.set("key", "stale".to_owned()).await.unwrap();
         tokio::time::advance(2 * SEC).await;
         // The third batch, after the entry with its epochs and its tag, is what the load depends on.
@@ -476,15 +460,7 @@ async fn no_load_is_given_a_copy_that_was_invalidated_between_its_look_and_its_f
 
 #[tokio::test(start_paused = true)]
 async fn nor_is_one_that_passes_to_a_waiter() {
-    let remote = Remote::new();
-    let make = || {
-        over(&remote)
-            .ttl(SEC)
-            .stale_if_error(60 * SEC)
-            .build()
-            .with_tags(["tag"])
-    };
-    let (cache, other) = (make(), make());
+    let (cache, other) = remote_stale();
     cache.set("key", "stale".to_owned()).await.unwrap();
     tokio::time::advance(2 * SEC).await;
     let gate = Gate::closed();

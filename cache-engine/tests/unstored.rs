@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cache_core::{EntryKind, ErrorKind, Windows};
 use cache_engine::{Cache, LoadError, Lookup, StoreOutcome};
-use support::{Count, Fate, Gate, Remote, SEC, over, settle};
+use support::{Count, Fate, Gate, Remote, SEC, load, over, settle};
 use tokio::task::JoinHandle;
 
 type Answer = Result<Arc<String>, LoadError<&'static str>>;
@@ -24,17 +24,7 @@ fn spawn(
     loads: &Count,
     result: Result<&'static str, &'static str>,
 ) -> JoinHandle<Answer> {
-    let (cache, gate, loads) = (cache.clone(), gate.cloned(), loads.clone());
-    tokio::spawn(async move {
-        let load = move || async move {
-            loads.up();
-            if let Some(gate) = gate {
-                gate.pass().await;
-            }
-            result.map(str::to_owned)
-        };
-        cache.get_or_load("key", load).await
-    })
+    tokio::spawn(load(cache, gate, loads, result))
 }
 
 /// A cache with a stale copy, in a store that is about to refuse every lease, once `gate` is open.

@@ -17,6 +17,7 @@ use cache_axum::cache_engine::cache_core::{
 use cache_memory::MemoryBackend;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
+use tokio::task::JoinSet;
 use tower::ServiceExt;
 
 /// A cache in memory, on a clock that stands still.
@@ -122,6 +123,48 @@ pub async fn get(app: &Router, uri: &str) -> Reply {
 
 pub async fn get_with(app: &Router, uri: &str, headers: &[(&str, &str)]) -> Reply {
     send(app, request(Method::GET, uri, headers)).await
+}
+
+/// A handler that waits at a gate before it answers, behind a layer.
+pub struct Gated {
+    pub app: Router,
+    pub gate: Arc<tokio::sync::Semaphore>,
+    pub calls: Calls,
+}
+
+pub fn gated(layer: CacheLayer, answer: impl Fn(usize) -> Response + Clone + Send + Sync + 'static) -> Gated {
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let calls = Calls::default();
+    let (inner_gate, counter) = (Arc::clone(&gate), calls.clone());
+    let handler = move || {
+        let (gate, call, answer) = (Arc::clone(&inner_gate), counter.add(), answer.clone());
+        async move {
+            gate.acquire().await.unwrap().forget();
+            answer(call)
+        }
+    };
+    Gated {
+        app: Router::new().fallback(handler).layer(layer),
+        gate,
+        calls,
+    }
+}
+
+impl Gated {
+    /// Asks so often at once.
+    pub fn ask(&self, requests: usize) -> JoinSet<Reply> {
+        self.ask_with(&vec![&[] as &[_]; requests])
+    }
+
+    /// Asks at once, with these headers each.
+    pub fn ask_with(&self, asked: &[&'static [(&'static str, &'static str)]]) -> JoinSet<Reply> {
+        let mut asking = JoinSet::new();
+        for headers in asked {
+            let (app, headers) = (self.app.clone(), *headers);
+            asking.spawn(async move { get_with(&app, "/", headers).await });
+        }
+        asking
+    }
 }
 
 /// Lets everything go on that can go on without time passing.

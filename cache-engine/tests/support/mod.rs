@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cache_core::Clock;
-use cache_engine::{Cache, CacheBuilder};
+use cache_engine::{Cache, CacheBuilder, LoadError};
 use cache_memory::{MemoryBackend, MemoryBackendBuilder};
 
 pub use self::clock::TokioClock;
@@ -80,5 +80,28 @@ impl Count {
             count.up();
             std::future::ready(Ok(value))
         }
+    }
+}
+
+/// Gets "key", or loads `result` once `gate` is open.
+pub fn load<E>(
+    cache: &Cache,
+    gate: Option<&Gate>,
+    loads: &Count,
+    result: Result<&'static str, E>,
+) -> impl Future<Output = Result<Arc<String>, LoadError<E>>> + Send + use<E>
+where
+    E: Send + Sync + 'static,
+{
+    let (cache, gate, loads) = (cache.clone(), gate.cloned(), loads.clone());
+    async move {
+        let load = move || async move {
+            loads.up();
+            if let Some(gate) = gate {
+                gate.pass().await;
+            }
+            result.map(str::to_owned)
+        };
+        cache.get_or_load("key", load).await
     }
 }
