@@ -113,7 +113,7 @@ pub(crate) enum Content<T> {
     Absent,
     /// The load failed: the error, where it is of this process, and what is known of it.
     Failure(Option<Arc<dyn Any + Send + Sync>>, Arc<str>),
-    /// Somebody is loading. A lease that was renewed names the version that it was first written as.
+    /// Somebody is loading. The lease may name a version, as in [`Writer::lease`].
     Lease(Option<Version>),
 }
 
@@ -194,14 +194,15 @@ impl Writer<'_> {
         }
     }
 
-    /// A lease, or the renewal of the one that was first written as `renews`.
-    pub(crate) fn lease(self, key: &Key, time: Duration, renews: Option<Version>) -> Result<Value, Error> {
+    /// A lease. If it is the renewal of another one, it names the version that the first was written as; if it stands
+    /// beside a record, it names that record's.
+    pub(crate) fn lease(self, key: &Key, time: Duration, names: Option<Version>) -> Result<Value, Error> {
         let windows = Windows::new(time);
         if self.local {
-            Ok(self.object(key, ObjectContent::Lease(renews), 0, windows))
+            Ok(self.object(key, ObjectContent::Lease(names), 0, windows))
         } else {
-            let first = renews.map(|version| version.as_u128().to_be_bytes());
-            let payload = first.map_or_else(bytes::Bytes::new, |first| bytes::Bytes::copy_from_slice(&first));
+            let named = names.map(|version| version.as_u128().to_be_bytes());
+            let payload = named.map_or_else(bytes::Bytes::new, |named| bytes::Bytes::copy_from_slice(&named));
             self.envelope(key, EntryKind::Lease, "", payload, windows)
         }
     }
@@ -355,7 +356,7 @@ fn read_object<T: Send + Sync + 'static>(shared: &SharedValue, key: &Key) -> Res
         },
         ObjectContent::Absent => Content::Absent,
         ObjectContent::Failure(error, message) => Content::Failure(Some(Arc::clone(error)), Arc::clone(message)),
-        ObjectContent::Lease(renews) => Content::Lease(*renews),
+        ObjectContent::Lease(names) => Content::Lease(*names),
     };
     Ok(Entry {
         content,
@@ -380,7 +381,7 @@ fn read_envelope<T, C: Coder<T>>(bytes: &bytes::Bytes, key: &Key, coder: &C) -> 
         }
         EntryKind::Absent => Content::Absent,
         EntryKind::Failure => Content::Failure(None, String::from_utf8_lossy(&envelope.payload).into()),
-        EntryKind::Lease => Content::Lease(renewed(&envelope)),
+        EntryKind::Lease => Content::Lease(named(&envelope)),
         _ => return Err(unusable("the entry is of a kind that is not read here")),
     };
     Ok(Entry {
@@ -391,11 +392,11 @@ fn read_envelope<T, C: Coder<T>>(bytes: &bytes::Bytes, key: &Key, coder: &C) -> 
     })
 }
 
-/// The version that the lease in a record was first written as; `None` if the record is no lease.
+/// The version that the lease in a record names, or else its own; `None` if the record is no lease.
 pub(crate) fn lease(record: &Record, key: &Key) -> Option<Version> {
-    let renews = match &record.value {
+    let named = match &record.value {
         Value::Shared(shared) => match shared.object().downcast_ref::<Object>()?.content {
-            ObjectContent::Lease(renews) => renews,
+            ObjectContent::Lease(names) => names,
             _ => return None,
         },
         Value::Bytes(bytes) => {
@@ -403,16 +404,16 @@ pub(crate) fn lease(record: &Record, key: &Key) -> Option<Version> {
             if envelope.kind != EntryKind::Lease {
                 return None;
             }
-            renewed(&envelope)
+            named(&envelope)
         }
     };
-    Some(renews.unwrap_or(record.version))
+    Some(named.unwrap_or(record.version))
 }
 
-/// The version that the lease in an envelope was first written as, if it was renewed.
-fn renewed(lease: &Envelope) -> Option<Version> {
-    let first: [u8; 16] = lease.payload[..].try_into().ok()?;
-    Some(Version::from_u128(u128::from_be_bytes(first)))
+/// The version that the lease in an envelope names.
+fn named(lease: &Envelope) -> Option<Version> {
+    let version: [u8; 16] = lease.payload[..].try_into().ok()?;
+    Some(Version::from_u128(u128::from_be_bytes(version)))
 }
 
 fn unusable(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {

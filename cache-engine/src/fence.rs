@@ -194,14 +194,12 @@ impl Fences {
             }
             Basis::Record(record) => {
                 let beside = key.reserved(LEASE);
-                let mut outcome = self.set_lease(&beside, options.if_absent(), tags, None).await?;
+                let put_up = |options| self.set_lease(&beside, options, tags, Some(record));
+                let mut outcome = put_up(options.if_absent()).await?;
                 if outcome == SetOutcome::Refused
-                    && !tags.is_empty()
-                    && let Some(outdated) = self.outdated_lease(key, &beside).await?
+                    && let Some(outdated) = self.outdated_lease(key, record, &beside).await?
                 {
-                    outcome = self
-                        .set_lease(&beside, options.if_version(outdated), tags, None)
-                        .await?;
+                    outcome = put_up(options.if_version(outdated)).await?;
                 }
                 let Some(lease) = outcome.version() else {
                     return Ok(None);
@@ -218,16 +216,20 @@ impl Fences {
         }
     }
 
-    /// The lease beside a record, if it is of a load that an invalidation of its tags has overtaken.
-    async fn outdated_lease(&self, key: &Key, beside: &Key) -> Result<Option<Version>, Error> {
-        let Some(record) = self.store.get(beside).await? else {
+    /// The lease beside `record`, if its load was overtaken: it was to replace an earlier record, or its tags were
+    /// invalidated. What it loads is for nobody any more, so nobody is to wait for its end.
+    async fn outdated_lease(&self, key: &Key, record: Version, beside: &Key) -> Result<Option<Version>, Error> {
+        let Some(lease) = self.store.get(beside).await? else {
             return Ok(None);
         };
-        let current = match entry::tags(&record, beside) {
-            Some(tags) => self.tagging.judge_now(&key.namespace(), &tags).await? == Verdict::Current,
-            None => false,
-        };
-        Ok((!current).then_some(record.version))
+        // Read after the lease, so a record other than the one that the lease names came later.
+        let of_earlier = entry::lease(&lease, beside) != Some(record) && self.is_at(key, record).await?;
+        let outdated = of_earlier
+            || match entry::tags(&lease, beside) {
+                Some(tags) => self.tagging.judge_now(&key.namespace(), &tags).await? != Verdict::Current,
+                None => true,
+            };
+        Ok(outdated.then_some(lease.version))
     }
 
     /// Extends the lease by its full time. `None` if the fence no longer stands.
@@ -248,7 +250,8 @@ impl Fences {
                     return Ok(None);
                 }
                 let beside = key.reserved(LEASE);
-                let outcome = self.set_lease(&beside, options.if_version(lease), tags, None).await?;
+                let options = options.if_version(lease);
+                let outcome = self.set_lease(&beside, options, tags, Some(record)).await?;
                 Ok(outcome.version().map(|lease| Fence::Record { record, lease }))
             }
             // Whether it still stands is found out by the fill.
@@ -340,12 +343,7 @@ impl Fences {
             let done = match entry::softened(&record, key, self.now()) {
                 Some((value, left)) => {
                     let options = SetOptions::new(left).if_version(record.version);
-                    let softened = matches!(self.store.set(key, value, options).await?, SetOutcome::Stored(_));
-                    if softened {
-                        // So that the next refresh need not wait for the one that is fenced now.
-                        self.store.delete(&key.reserved(LEASE)).await?;
-                    }
-                    softened
+                    matches!(self.store.set(key, value, options).await?, SetOutcome::Stored(_))
                 }
                 None => self.store.delete_if(key, record.version).await?,
             };
@@ -445,9 +443,9 @@ impl Fences {
         key: &Key,
         options: SetOptions,
         tags: &Tags,
-        renews: Option<Version>,
+        names: Option<Version>,
     ) -> Result<SetOutcome, Error> {
-        let value = self.writer(tags).lease(key, self.lease_time, renews)?;
+        let value = self.writer(tags).lease(key, self.lease_time, names)?;
         self.store.set(key, value, options).await
     }
 }

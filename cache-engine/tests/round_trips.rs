@@ -38,6 +38,7 @@ async fn a_store_that_enumerates() {
     assert_eq!(calls(&remote, load(&cache, "a")).await, ["get"], "a hit");
     assert_eq!(calls(&remote, cache.get::<u32>("a")).await, ["get"]);
     assert_eq!(calls(&remote, cache.set("a", 2_u32)).await, ["set"]);
+    assert_eq!(calls(&remote, cache.invalidate_soft("a")).await, ["get", "set"]);
     assert_eq!(calls(&remote, cache.invalidate("a")).await, ["delete"]);
     assert_eq!(calls(&remote, cache.clear("")).await, ["clear"]);
     let batch = calls(&remote, load_many(&cache, [1, 2, 3])).await;

@@ -7,7 +7,7 @@ mod support;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use cache_core::{Backend, ErrorKind, Key, ManualClock, Prefix};
+use cache_core::{Backend, EntryKind, ErrorKind, Key, ManualClock, Prefix};
 use cache_engine::{Cache, CacheBuilder};
 use support::{Count, Fate, Gate, Remote, SEC, TokioClock, local, memory, over, settle};
 
@@ -195,14 +195,73 @@ async fn a_load_that_is_under_way_is_fenced() {
     }
 }
 
-/// The next refresh need not wait until the one that was overtaken has ended.
+/// The next refresh does not wait until the one that was overtaken has ended.
 #[tokio::test(start_paused = true)]
-async fn the_lease_of_a_refresh_that_was_overtaken_is_released() {
+async fn the_lease_of_a_refresh_that_was_overtaken_holds_up_nobody() {
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum By {
+        Soft,
+        Write,
+        InvalidationAndWrite,
+    }
+    for by in [By::Soft, By::Write, By::InvalidationAndWrite] {
+        let remote = Remote::new();
+        let make = || {
+            let builder = over(&remote).ttl(SEC).stale_while_revalidate(60 * SEC);
+            builder.lease_time(60 * SEC).build()
+        };
+        let (here, there) = (make(), make());
+        here.set("key", 1_u32).await.unwrap();
+        tokio::time::advance(2 * SEC).await;
+        let gate = Gate::closed();
+        let held = gate.clone();
+        let refresh = move || async move {
+            held.pass().await;
+            Ok::<_, Infallible>(2_u32)
+        };
+        here.get_or_load("key", refresh).await.unwrap();
+        gate.reached().await;
+        match by {
+            By::Soft => there.invalidate_soft("key").await.unwrap(),
+            By::Write => there.set("key", 1_u32).await.unwrap(),
+            By::InvalidationAndWrite => {
+                there.invalidate("key").await.unwrap();
+                there.set("key", 1_u32).await.unwrap();
+            }
+        }
+        if by != By::Soft {
+            tokio::time::advance(2 * SEC).await;
+        }
+        let loads = Count::new();
+        assert_eq!(
+            *there.get_or_load("key", loads.loading(3_u32)).await.unwrap(),
+            1,
+            "{by:?}"
+        );
+        settle().await;
+        assert_eq!(loads.get(), 1, "{by:?}");
+        gate.open();
+        settle().await;
+        let value = here.get::<u32>("key").await.unwrap().unwrap();
+        assert_eq!(*value, 3, "{by:?}: not the overtaken one's");
+    }
+}
+
+/// Who wants to replace a record that is gone by now does not put an end to a refresh of the later one.
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_not_overtaken_by_those_who_saw_an_earlier_record() {
     let remote = Remote::new();
     let make = || over(&remote).ttl(SEC).stale_while_revalidate(60 * SEC).build();
-    let (here, there) = (make(), make());
+    let (here, late, last) = (make(), make(), make());
     here.set("key", 1_u32).await.unwrap();
     tokio::time::advance(2 * SEC).await;
+    // It has seen the first record, and is about to ask for the lease.
+    let asking = Gate::closed();
+    remote.once(Fate::Hold(asking.clone()), |call| call.writes(EntryKind::Lease));
+    let loads = Count::new();
+    late.get_or_load("key", loads.loading(4_u32)).await.unwrap();
+    asking.reached().await;
+    here.invalidate_soft("key").await.unwrap();
     let gate = Gate::closed();
     let held = gate.clone();
     let refresh = move || async move {
@@ -211,18 +270,14 @@ async fn the_lease_of_a_refresh_that_was_overtaken_is_released() {
     };
     here.get_or_load("key", refresh).await.unwrap();
     gate.reached().await;
-    there.invalidate_soft("key").await.unwrap();
-    let loads = Count::new();
-    assert_eq!(*there.get_or_load("key", loads.loading(3_u32)).await.unwrap(), 1);
+    asking.open();
     settle().await;
-    assert_eq!(loads.get(), 1);
+    last.get_or_load("key", loads.loading(5_u32)).await.unwrap();
+    settle().await;
+    assert_eq!(loads.get(), 0);
     gate.open();
     settle().await;
-    assert_eq!(
-        *here.get::<u32>("key").await.unwrap().unwrap(),
-        3,
-        "not the overtaken one's"
-    );
+    assert_eq!(*here.get::<u32>("key").await.unwrap().unwrap(), 2);
 }
 
 #[tokio::test]

@@ -76,6 +76,8 @@ pub enum Flaw {
     ErrorRecheckedByLoad,
     /// The record beside which a lease was written is not looked at again.
     NoSecondLook,
+    /// A lease beside another record than the one to be replaced is taken over, whichever of the two came later.
+    OvertakenByEarlier,
     /// Leases have no time limit.
     LeaseForEver,
     /// A leader that goes away leaves its lead to nobody.

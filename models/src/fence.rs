@@ -10,7 +10,7 @@ impl Protocol {
         let wins = match flight.basis {
             Some(Basis::Nothing) => found.is_none(),
             Some(Basis::Lease(version)) => found == Some(version),
-            Some(Basis::Record(_)) => !self.beside_stands(state),
+            Some(Basis::Record(record)) => !self.beside_stands(state, record),
             None => false,
         };
         if !wins && !self.config.is(Flaw::PlainLease) {
@@ -19,11 +19,9 @@ impl Protocol {
         let version = state.new_version();
         flight.lost = false;
         if let Some(Basis::Record(record)) = flight.basis {
-            if let (true, Some(outdated)) = (wins, state.store.beside) {
-                state.lose(outdated.version);
-            }
             state.store.beside = Some(Beside {
                 version,
+                of: record,
                 tag: self.tag_of_lease(flight),
             });
             flight.fence = Some(Fence::Record { record, lease: version });
@@ -77,10 +75,11 @@ impl Protocol {
                     body: Body::Lease,
                 });
             }
-            Some(Fence::Record { lease, .. }) => {
+            Some(Fence::Record { record, lease }) => {
                 *lease = version;
                 state.store.beside = Some(Beside {
                     version,
+                    of: *record,
                     tag: self.tag_of_lease(flight),
                 });
             }

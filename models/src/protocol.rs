@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use stateright::{Model, Property};
 
 use crate::action::Action;
-use crate::config::{Config, Start, Tagging};
+use crate::config::{Config, Flaw, Start, Tagging};
 use crate::state::{
     At, Basis, Body, Budget, Copied, Fence, Flight, Invalidation, Limbo, Mode, Near, Pair, Reader, Record, Seen, Stale,
     State, Step, Store, Task, Value, Version,
@@ -112,16 +112,20 @@ impl Protocol {
         match basis {
             None => self.classify(state.store.record, state.store.tag) == Seen::Leased,
             Some(Basis::Record(version)) => {
-                self.beside_stands(state) && state.store.record.is_some_and(|record| record.version == version)
+                self.beside_stands(state, version) && state.store.record.is_some_and(|record| record.version == version)
             }
             Some(_) => false,
         }
     }
 
-    /// Whether there is a lease beside the record, and no invalidation of its tag has overtaken it.
-    pub(crate) fn beside_stands(&self, state: &State) -> bool {
-        let beside = state.store.beside;
-        beside.is_some_and(|beside| beside.tag.is_none() || beside.tag == state.store.tag)
+    /// Whether there is a lease beside the record of version `of`, and nothing has overtaken it: no invalidation of its
+    /// tag, and that record is not a later one than the lease was written beside.
+    pub(crate) fn beside_stands(&self, state: &State, of: Version) -> bool {
+        let is_there = state.store.record.is_some_and(|record| record.version == of);
+        state.store.beside.is_some_and(|beside| {
+            let later = beside.of != of && (is_there || self.config.is(Flaw::OvertakenByEarlier));
+            !later && (beside.tag.is_none() || beside.tag == state.store.tag)
+        })
     }
 
     pub(crate) fn takes_steps(&self, reader: &Reader) -> bool {
@@ -386,7 +390,6 @@ impl Protocol {
     }
 
     fn writes_whatever_there_is(&self, record: &Record) -> bool {
-        use crate::config::Flaw;
         match record.body {
             Body::Lease => self.config.is(Flaw::PlainLease),
             _ => self.config.is(Flaw::PlainFill),

@@ -81,6 +81,8 @@ pub struct Record {
 pub struct Beside {
     /// Its version.
     pub version: Version,
+    /// The version of the record that it was written beside.
+    pub of: Version,
     /// The tag that it carries.
     pub tag: Option<Pair>,
 }

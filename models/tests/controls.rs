@@ -236,6 +236,18 @@ fn a_record_is_looked_at_again_once_there_is_a_lease_beside_it() {
 }
 
 #[test]
+fn a_lease_beside_a_record_is_taken_over_only_for_a_later_one() {
+    let config = Config {
+        readers: &[0, 1],
+        kinds: &[Kind::KeySoft],
+        starts: &[Start::Old],
+        while_revalidate: false,
+        ..ONE_PROCESS
+    };
+    finds(Flaw::OvertakenByEarlier, ONE_HOLDER, config);
+}
+
+#[test]
 fn a_lease_without_a_time_limit_outlives_its_owner() {
     let budget = Budget { crashes: 1, ..NO_FAULT };
     finds(
