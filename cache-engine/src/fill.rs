@@ -409,7 +409,9 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             Ok(Filled::Stored(version)) => {
                 self.fence = None;
                 match (&outcome, mark) {
-                    (Ok(Some(found)), Some(mark)) => {
+                    // What was made from a stale copy is older than its load, so what is still known of changes since
+                    // then may not be all.
+                    (Ok(Some(found)), Some(mark)) if self.remade.is_none() => {
                         let fences = &self.core.fences;
                         fences.keep_own_near(&self.key, found, version, weight, mark);
                     }

@@ -4,8 +4,10 @@
 
 mod support;
 
-use cache_core::EntryKind;
-use cache_engine::Cache;
+use std::sync::Arc;
+
+use cache_core::{EntryKind, Windows};
+use cache_engine::{Cache, Lookup};
 use support::{Call, Fate, Gate, Remote, SEC, TokioClock, memory, over, settle};
 
 /// More than are remembered of tags.
@@ -139,5 +141,31 @@ async fn although_two_have_invalidated_it_at_once() {
     here.invalidate_tag("tag").await.unwrap();
     gate.open();
     first.await.unwrap();
+    assert_eq!(value(&here).await, None);
+}
+
+/// By when it may no longer be remembered that it was.
+#[tokio::test(start_paused = true)]
+async fn although_a_value_from_before_is_stored_with_a_change_to_it() {
+    let remote = Remote::without_clear();
+    let here = over(&remote)
+        .near(memory(TokioClock::new()))
+        .near_max_age(60 * SEC)
+        .ttl(3600 * SEC)
+        .stale_if_error(3600 * SEC)
+        .build();
+    here.with_tags(["tag"]).set("key", 1_u32).await.unwrap();
+    here.invalidate_tag_soft("tag").await.unwrap();
+    tokio::time::advance(59 * SEC).await;
+    let Lookup::Miss(mut fill) = here.lookup_anew::<u32>(&here.key("key")).await else {
+        panic!("it is to be loaded anew");
+    };
+    for other in 0..MANY {
+        here.with_tags([other.to_string()]).set("other", 1_u32).await.unwrap();
+    }
+    fill.depend_as_stale();
+    let stored = fill.store(Arc::new(2), here.coder(), Windows::new(3600 * SEC)).await;
+    assert!(stored.is_stored());
+    tokio::time::advance(2 * SEC).await;
     assert_eq!(value(&here).await, None);
 }
