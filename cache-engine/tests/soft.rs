@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cache_core::{Backend, EntryKind, ErrorKind, Key, ManualClock, Prefix};
 use cache_engine::{Cache, CacheBuilder};
-use support::{Count, Fate, Gate, Remote, SEC, TokioClock, local, memory, over, settle};
+use support::{Count, Fate, Gate, Remote, SEC, TokioClock, load, local, memory, over, settle};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum How {
@@ -195,6 +195,12 @@ async fn a_load_that_is_under_way_is_fenced() {
     }
 }
 
+/// What is answered while "key" is refreshed with `value` once `gate` is open.
+async fn refreshed(cache: &Cache, gate: Option<&Gate>, loads: &Count, value: &'static str) -> String {
+    let answer = load(cache, gate, loads, Ok::<_, Infallible>(value)).await;
+    (*answer.unwrap()).clone()
+}
+
 /// The next refresh does not wait until the one that was overtaken has ended.
 #[tokio::test(start_paused = true)]
 async fn the_lease_of_a_refresh_that_was_overtaken_holds_up_nobody() {
@@ -211,39 +217,30 @@ async fn the_lease_of_a_refresh_that_was_overtaken_holds_up_nobody() {
             builder.lease_time(60 * SEC).build()
         };
         let (here, there) = (make(), make());
-        here.set("key", 1_u32).await.unwrap();
+        here.set("key", "1".to_owned()).await.unwrap();
         tokio::time::advance(2 * SEC).await;
         let gate = Gate::closed();
-        let held = gate.clone();
-        let refresh = move || async move {
-            held.pass().await;
-            Ok::<_, Infallible>(2_u32)
-        };
-        here.get_or_load("key", refresh).await.unwrap();
+        refreshed(&here, Some(&gate), &Count::new(), "2").await;
         gate.reached().await;
         match by {
             By::Soft => there.invalidate_soft("key").await.unwrap(),
-            By::Write => there.set("key", 1_u32).await.unwrap(),
+            By::Write => there.set("key", "1".to_owned()).await.unwrap(),
             By::InvalidationAndWrite => {
                 there.invalidate("key").await.unwrap();
-                there.set("key", 1_u32).await.unwrap();
+                there.set("key", "1".to_owned()).await.unwrap();
             }
         }
         if by != By::Soft {
             tokio::time::advance(2 * SEC).await;
         }
         let loads = Count::new();
-        assert_eq!(
-            *there.get_or_load("key", loads.loading(3_u32)).await.unwrap(),
-            1,
-            "{by:?}"
-        );
+        assert_eq!(refreshed(&there, None, &loads, "3").await, "1", "{by:?}");
         settle().await;
         assert_eq!(loads.get(), 1, "{by:?}");
         gate.open();
         settle().await;
-        let value = here.get::<u32>("key").await.unwrap().unwrap();
-        assert_eq!(*value, 3, "{by:?}: not the overtaken one's");
+        let value = here.get::<String>("key").await.unwrap().unwrap();
+        assert_eq!(*value, "3", "{by:?}: not the overtaken one's");
     }
 }
 
@@ -253,31 +250,26 @@ async fn a_lease_is_not_overtaken_by_those_who_saw_an_earlier_record() {
     let remote = Remote::new();
     let make = || over(&remote).ttl(SEC).stale_while_revalidate(60 * SEC).build();
     let (here, late, last) = (make(), make(), make());
-    here.set("key", 1_u32).await.unwrap();
+    here.set("key", "1".to_owned()).await.unwrap();
     tokio::time::advance(2 * SEC).await;
     // It has seen the first record, and is about to ask for the lease.
     let asking = Gate::closed();
     remote.once(Fate::Hold(asking.clone()), |call| call.writes(EntryKind::Lease));
     let loads = Count::new();
-    late.get_or_load("key", loads.loading(4_u32)).await.unwrap();
+    refreshed(&late, None, &loads, "4").await;
     asking.reached().await;
     here.invalidate_soft("key").await.unwrap();
     let gate = Gate::closed();
-    let held = gate.clone();
-    let refresh = move || async move {
-        held.pass().await;
-        Ok::<_, Infallible>(2_u32)
-    };
-    here.get_or_load("key", refresh).await.unwrap();
+    refreshed(&here, Some(&gate), &Count::new(), "2").await;
     gate.reached().await;
     asking.open();
     settle().await;
-    last.get_or_load("key", loads.loading(5_u32)).await.unwrap();
+    refreshed(&last, None, &loads, "5").await;
     settle().await;
     assert_eq!(loads.get(), 0);
     gate.open();
     settle().await;
-    assert_eq!(*here.get::<u32>("key").await.unwrap().unwrap(), 2);
+    assert_eq!(*here.get::<String>("key").await.unwrap().unwrap(), "2");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use cache_core::{Key, ManualClock, Prefix};
 use cache_engine::{Cache, Load, Loaded};
 use cache_memory::MemoryBackend;
 use proptest::prelude::*;
-use support::{Count, Fate, Gate, MS, Remote, SEC, local, memory, over, settle};
+use support::{Count, Fate, Gate, MS, Remote, SEC, load, local, memory, over, settle};
 
 /// A cache over a store of objects, one over a store that takes bytes only, and one over a store that cannot clear.
 fn all() -> [Cache; 3] {
@@ -308,27 +308,23 @@ async fn a_lease_outdated_by_a_tag_is_taken_over_also_beside_a_record() {
             .with_tags(["tag"])
     };
     let (here, there) = (make(), make());
-    here.set("key", 1_u32).await.unwrap();
+    here.set("key", "1".to_owned()).await.unwrap();
     tokio::time::advance(2 * SEC).await;
     let gate = Gate::closed();
-    let held = gate.clone();
-    let refresh = move || async move {
-        held.pass().await;
-        Ok::<_, Infallible>(2_u32)
-    };
-    here.get_or_load("key", refresh).await.unwrap();
+    let refresh = Ok::<_, Infallible>("2");
+    load(&here, Some(&gate), &Count::new(), refresh).await.unwrap();
     gate.reached().await;
     here.invalidate_tag("tag").await.unwrap();
-    let loads = Count::new();
-    let new = tokio::time::timeout(SEC, there.get_or_load("key", loads.loading(3_u32))).await;
+    let loaded = load(&there, None, &Count::new(), Ok::<_, Infallible>("3"));
+    let new = tokio::time::timeout(SEC, loaded).await;
     assert_eq!(
         *new.expect("the refresh that was overtaken is not waited for").unwrap(),
-        3
+        "3"
     );
     gate.open();
     settle().await;
     assert!(remote.leases().await.is_empty());
-    assert_eq!(*here.get::<u32>("key").await.unwrap().unwrap(), 3);
+    assert_eq!(*here.get::<String>("key").await.unwrap().unwrap(), "3");
 }
 
 /// The stale copy was found to be usable after the load failed, and is invalidated before those who wait are given it.
