@@ -9,9 +9,10 @@ use crate::{Error, ErrorKind, Invalidations, Key, Record, Scope, Ttl, Value, Ver
 
 /// A store.
 ///
-/// Three methods make a backend; the rest is provided, to be overridden where the store can or does better. What the
-/// toolkit builds on them (one load per key in the cluster, fills that an invalidation fences off) needs nothing but
-/// the [modes](SetMode) of [`set`](Self::set), so a backend must carry out each `set` and `delete` atomically.
+/// Three methods make a backend, and [`ping`](Self::ping) and [`close`](Self::close) beside them one that passes the
+/// conformance kit; the rest is provided, to be overridden where the store can or does better. What the toolkit builds
+/// on them (one load per key in the cluster, fills that an invalidation fences off) needs nothing but the
+/// [modes](SetMode) of [`set`](Self::set), so a backend must carry out each `set` and `delete` atomically.
 ///
 /// # What every method keeps to
 ///

@@ -34,8 +34,8 @@
 //!
 //! # Write a backend
 //!
-//! Three methods. Each `set` and `delete` is atomic, versions change on every write, and what is past its lifetime is
-//! absent:
+//! Three methods, and two more, [`ping`](Backend::ping) and [`close`](Backend::close), to pass the test kit. Each `set`
+//! and `delete` is atomic, versions change on every write, and what is past its lifetime is absent:
 //!
 //! ```
 //! use std::collections::HashMap;
@@ -132,9 +132,10 @@
 //! # }
 //! ```
 //!
-//! This is a whole backend. A bounded one would evict, a better one would say in [`Backend::capabilities`] what else it
-//! can do, and one over a network has more that can go wrong: read what [every method keeps
-//! to](Backend#what-every-method-keeps-to), and let the feature `conformance` check it, in one line of your tests.
+//! The engine needs no more than this. The kit, which is the feature `conformance` and one line of your tests, also
+//! demands that every call, `ping` too, fails with [`Unavailable`](ErrorKind::Unavailable) after `close`. A bounded
+//! backend would evict, a better one would say in [`Backend::capabilities`] what else it can do, and one over a network
+//! has more that can go wrong: read what [every method keeps to](Backend#what-every-method-keeps-to).
 //!
 //! # Features
 //!
