@@ -301,6 +301,10 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             // A failure is tried again at the next turn, as long as the lease lasts.
             if let Ok(false) = renewed {
                 self.core.events.emit(&Event::LeaseLost { key: &self.key });
+                // Its value is for nobody else any more.
+                if let Some(lead) = &self.lead {
+                    lead.disband();
+                }
                 break;
             }
         }
@@ -411,7 +415,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 match (&outcome, mark) {
                     // What was made from a stale copy is older than its load, so what is still known of changes since
                     // then may not be all.
-                    (Ok(Some(found)), Some(mark)) if self.remade.is_none() => {
+                    (Ok(Some(found)), Some(mark)) if self.remade.as_ref().is_none_or(Tags::is_empty) => {
                         let fences = &self.core.fences;
                         fences.keep_own_near(&self.key, found, version, weight, mark);
                     }

@@ -307,7 +307,7 @@ impl Flight {
     }
 
     fn land(&self, landing: Landing, seal: Seal) {
-        // Only the leader lands a flight, and only once.
+        // Only the leader lands a flight, and what it lands with first counts.
         let _ = self.landing.set(Landed { landing, seal });
         self.wake.notify_waiters();
     }
@@ -359,6 +359,15 @@ impl Lead {
     pub(crate) fn holds(&self, lease: Version) {
         let _map = self.flights.lock();
         self.flight.crew().lease = Some(lease);
+    }
+
+    /// Leaves the flight to this leader alone: who waits looks again, and who comes later starts anew.
+    pub(crate) fn disband(&self) {
+        let mut map = self.flights.lock();
+        map.remove(&self.flight);
+        self.flight.crew().detached = true;
+        drop(map);
+        self.flight.land(Landing::LookAgain, Seal::default());
     }
 
     /// Whether anybody waits.

@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use cache_engine::Cache;
-use support::{Count, Remote, over};
+use support::{Count, Remote, TokioClock, memory, over};
 
 /// The calls of the store that `work` leads to, by their names.
 async fn calls<F: Future>(remote: &Remote, work: F) -> Vec<&'static str> {
@@ -84,6 +84,57 @@ async fn a_store_that_cannot_enumerate() {
         ["set"],
         "however many entries there are"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn tags_in_a_store_that_cannot_enumerate() {
+    let remote = Remote::without_clear();
+    let cache = over(&remote)
+        .ttl(Duration::from_secs(10))
+        .stale_while_revalidate(Duration::from_secs(10))
+        .build();
+    let tags = ["1", "2", "3", "4", "5", "6", "7", "8"];
+    let tagged = cache.with_tags(tags);
+    load(&tagged, "the records of the tags exist from here on").await;
+    assert_eq!(
+        calls(&remote, load(&tagged, "a")).await,
+        ["get_many", "get_many", "set", "set"],
+        "look, epochs and tags, lease, fill"
+    );
+    assert_eq!(
+        calls(&remote, load(&tagged, "a")).await,
+        ["get_many", "get_many"],
+        "a hit: entry and epochs, tags"
+    );
+    assert_eq!(calls(&remote, cache.invalidate_soft("a")).await, ["get", "set"]);
+    assert_eq!(calls(&remote, cache.invalidate_tag("1")).await, ["set", "set"]);
+    assert_eq!(
+        calls(&remote, cache.invalidate_tag_soft("1")).await,
+        ["set", "get_many", "set"]
+    );
+    assert_eq!(calls(&remote, cache.clear_soft("")).await, ["get", "set"]);
+
+    let remembering = over(&remote).remember_tags(Duration::from_secs(1)).build();
+    load(&remembering.with_tags(tags), "b").await;
+    load(&remembering, "b").await;
+    assert_eq!(
+        calls(&remote, load(&remembering, "b")).await,
+        ["get"],
+        "a hit whose tags and epochs are remembered"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_near_tier() {
+    let second = Duration::from_secs(1);
+    for remote in [Remote::new(), Remote::without_clear()] {
+        let cache = over(&remote).near(memory(TokioClock::new())).near_max_age(second).build();
+        for (key, cache) in [("plain", cache.clone()), ("tagged", cache.with_tags(["1"]))] {
+            load(&cache, key).await;
+            let none: [&str; 0] = [];
+            assert_eq!(calls(&remote, load(&cache, key)).await, none, "{key}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -244,6 +244,47 @@ async fn the_lease_of_a_refresh_that_was_overtaken_holds_up_nobody() {
     }
 }
 
+/// Its own process learns of it when the lease is to be renewed; who waits for it there does so no longer.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_was_overtaken_holds_up_its_own_process_for_a_third_of_the_lease_time() {
+    for usable in [true, false] {
+        let remote = Remote::new();
+        let make = || {
+            let builder = over(&remote).ttl(SEC).lease_time(6 * SEC);
+            if usable {
+                builder.stale_while_revalidate(60 * SEC).build()
+            } else {
+                builder.stale_if_error(60 * SEC).build()
+            }
+        };
+        let (here, there) = (make(), make());
+        here.set("key", "1".to_owned()).await.unwrap();
+        tokio::time::advance(2 * SEC).await;
+        let (gate, loads) = (Gate::closed(), Count::new());
+        let refreshing = tokio::spawn(load(&here, Some(&gate), &Count::new(), Ok::<_, Infallible>("2")));
+        gate.reached().await;
+        let ask = || tokio::spawn(load(&here, None, &loads, Ok::<_, Infallible>("3")));
+        there.invalidate_soft("key").await.unwrap();
+        let waiting = ask();
+        settle().await;
+        assert_eq!((loads.get(), waiting.is_finished()), (0, usable));
+        tokio::time::advance(2 * SEC).await;
+        settle().await;
+        let later = ask();
+        settle().await;
+        assert_eq!(loads.get(), 1);
+        let answers = [waiting, later].map(|asked| async { (*asked.await.unwrap().unwrap()).clone() });
+        let [waited, came] = answers;
+        let expected = if usable { "1" } else { "3" };
+        assert_eq!((waited.await.as_str(), came.await.as_str()), (expected, expected));
+        gate.open();
+        let own = if usable { "1" } else { "2" };
+        assert_eq!(*refreshing.await.unwrap().unwrap(), own);
+        settle().await;
+        assert_eq!(*here.get::<String>("key").await.unwrap().unwrap(), "3");
+    }
+}
+
 /// Who wants to replace a record that is gone by now does not put an end to a refresh of the later one.
 #[tokio::test(start_paused = true)]
 async fn a_lease_is_not_overtaken_by_those_who_saw_an_earlier_record() {

@@ -78,6 +78,8 @@ pub enum Flaw {
     NoSecondLook,
     /// A lease beside another record than the one to be replaced is taken over, whichever of the two came later.
     OvertakenByEarlier,
+    /// A lease beside an earlier record than the one to be replaced is waited for.
+    NeverOvertaken,
     /// Leases have no time limit.
     LeaseForEver,
     /// A leader that goes away leaves its lead to nobody.

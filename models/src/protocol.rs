@@ -123,9 +123,24 @@ impl Protocol {
     pub(crate) fn beside_stands(&self, state: &State, of: Version) -> bool {
         let is_there = state.store.record.is_some_and(|record| record.version == of);
         state.store.beside.is_some_and(|beside| {
-            let later = beside.of != of && (is_there || self.config.is(Flaw::OvertakenByEarlier));
+            let later = match self.config.flaw {
+                Some(Flaw::OvertakenByEarlier) => beside.of != of,
+                Some(Flaw::NeverOvertaken) => false,
+                _ => beside.of != of && is_there,
+            };
             !later && (beside.tag.is_none() || beside.tag == state.store.tag)
         })
+    }
+
+    /// Whether a leader waits for the lease of one whose record was replaced.
+    fn waits_in_vain(&self, state: &State) -> bool {
+        let Some(beside) = state.store.beside else { return false };
+        let overtaken = |holder: &Flight| {
+            holder.lost && matches!(holder.fence, Some(Fence::Record { lease, .. }) if lease == beside.version)
+        };
+        let waits = |flight: &Flight| flight.task == Task::Pause && self.waits_still(state, flight.basis);
+        let mut flights = state.flights.iter().flatten();
+        flights.any(overtaken) && state.flights.iter().flatten().any(waits)
     }
 
     pub(crate) fn takes_steps(&self, reader: &Reader) -> bool {
@@ -335,6 +350,9 @@ impl Model for Protocol {
             Property::always(NO_RESURRECTION, |_, state: &State| !state.broken.resurrected),
             Property::always(NEAR_IS_TOLD, |_, state: &State| !state.broken.near_astray),
             Property::always(ONE_HOLDER, |_, state: &State| !state.broken.two_holders),
+            Property::always(NO_OVERTAKEN_HOLDER, |model: &Self, state: &State| {
+                !model.waits_in_vain(state)
+            }),
             Property::always(COMES_TO_REST, |model: &Self, state: &State| model.comes_to_rest(state)),
             Property::sometimes(IT_ENDS, |model: &Self, state: &State| {
                 let mut actions = Vec::new();
@@ -353,6 +371,8 @@ pub const NO_RESURRECTION: &str = "nothing resurrects what a hard invalidation r
 pub const NEAR_IS_TOLD: &str = "a near copy is what is in the store, once all was told";
 /// At most one leader loads under a lease that neither time nor an invalidation has ended.
 pub const ONE_HOLDER: &str = "one holder of a lease";
+/// Nobody waits for a lease beside a record whose holder was to replace an earlier one.
+pub const NO_OVERTAKEN_HOLDER: &str = "an overtaken lease holds up nobody";
 /// From every state, if nothing new begins, everybody is answered and no lease is left.
 pub const COMES_TO_REST: &str = "all comes to rest";
 /// That there is an end at all, so that the others say something.

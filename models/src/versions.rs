@@ -75,6 +75,7 @@ impl State {
         each_record(&mut store.record, visit);
         if let Some(beside) = &mut store.beside {
             visit(Record, &mut beside.version);
+            visit(Record, &mut beside.of);
             each_pair(&mut beside.tag, visit);
         }
         each_pair(&mut store.tag, visit);

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use cache_model::{
-    Budget, COMES_TO_REST, Config, Flaw, Kind, NEAR_IS_TOLD, NO_OLD_VALUE, NO_RESURRECTION, ONE_HOLDER, Protocol,
-    Start, Tagging, explore, print_trace,
+    Budget, COMES_TO_REST, Config, Flaw, Kind, NEAR_IS_TOLD, NO_OLD_VALUE, NO_OVERTAKEN_HOLDER, NO_RESURRECTION,
+    ONE_HOLDER, Protocol, Start, Tagging, explore, print_trace,
 };
 
 const NO_FAULT: Budget = Config::PLAIN.budget;
@@ -244,7 +244,8 @@ fn a_lease_beside_a_record_is_taken_over_only_for_a_later_one() {
         while_revalidate: false,
         ..ONE_PROCESS
     };
-    finds(Flaw::OvertakenByEarlier, ONE_HOLDER, config);
+    finds(Flaw::OvertakenByEarlier, ONE_HOLDER, config.clone());
+    finds(Flaw::NeverOvertaken, NO_OVERTAKEN_HOLDER, config);
 }
 
 #[test]

@@ -67,6 +67,9 @@ impl Run {
             self.take_down(Some(fence));
         }
         self.leaders.fetch_sub(1, Ordering::SeqCst);
+        if thread_rng().gen_bool(0.25) {
+            lead.disband();
+        }
         if ends {
             lead.finish(Landing::Shared(Arc::new(value)));
             return Some(value);
