@@ -198,7 +198,8 @@ impl RedisBackendBuilder {
     }
 
     /// How long a command may take; 1 second unless set, and at least 1 millisecond. A call that takes longer ends with
-    /// [`Timeout`](cache_core::ErrorKind::Timeout).
+    /// [`Timeout`](cache_core::ErrorKind::Timeout). A caller may give up earlier, as an engine does after its own time
+    /// limit; whether the server is silent is then asked on the same connection, for as long as this.
     pub fn command_timeout(mut self, timeout: Duration) -> Self {
         self.command_timeout = timeout.max(Duration::from_millis(1));
         self

@@ -10,6 +10,7 @@ use fred::clients::Client;
 use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::config::{Options, Server};
 use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
+use redis_protocol::redis_keyslot;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -146,22 +147,19 @@ impl Connection {
     ) -> Result<Answer, Error> {
         let _place = self.place()?;
         let mut options = self.options();
-        // The place of the key is said here, since a custom command's own is not heeded.
+        // The slot is said here, since a custom command's own is not heeded.
         options.cluster_hash = Some(match route {
-            Route::Key(index) => ClusterHash::Offset(index),
-            Route::Any => ClusterHash::Random,
+            Route::Key(index) if self.clustered => slot(arguments.get(index).and_then(Value::as_bytes)),
+            Route::Key(_) | Route::Any => ClusterHash::Random,
             Route::Node(server) => {
                 options.cluster_node = Some(server);
                 ClusterHash::Random
             }
         });
         let command = CustomCommand::new_static(command, ClusterHash::Random, false);
-        let answer = lane
-            .client()
-            .with_options(&options)
-            .custom_raw(command, arguments)
-            .await;
-        match answer {
+        let client = lane.client().with_options(&options);
+        let answer = client.custom_raw(command, arguments);
+        match Unanswered::until(lane, options, answer).await {
             Ok(frame) => {
                 lane.heard();
                 Ok(match frame {
@@ -178,8 +176,10 @@ impl Connection {
     /// `None` is for [`ask`](Self::ask) to find out about: the server answered with an error.
     pub(crate) async fn read(&self, lane: &Arc<Lane>, key: &str) -> Result<Option<Option<bytes::Bytes>>, Error> {
         let _place = self.place()?;
-        let client = lane.client().with_options(&self.options());
-        self.heard(lane, client.get(key).await)
+        let options = self.options_for(key);
+        let client = lane.client().with_options(&options);
+        let answer = client.get(key);
+        self.heard(lane, Unanswered::until(lane, options, answer).await)
     }
 
     /// Reads the first bytes of a string, as [`read`](Self::read) does all of them. Where nothing is, there are none.
@@ -190,8 +190,10 @@ impl Connection {
         bytes: usize,
     ) -> Result<Option<bytes::Bytes>, Error> {
         let _place = self.place()?;
-        let client = lane.client().with_options(&self.options());
-        self.heard(lane, client.getrange(key, 0, bytes.saturating_sub(1)).await)
+        let options = self.options_for(key);
+        let client = lane.client().with_options(&options);
+        let answer = client.getrange(key, 0, bytes.saturating_sub(1));
+        self.heard(lane, Unanswered::until(lane, options, answer).await)
     }
 
     /// What a command of fred's own came to. `None` is for [`ask`](Self::ask) to find out about: the server answered
@@ -208,6 +210,13 @@ impl Connection {
                 }
                 _ => Ok(None),
             },
+        }
+    }
+
+    fn options_for(&self, key: &str) -> Options {
+        Options {
+            cluster_hash: self.clustered.then(|| slot(Some(key.as_bytes()))),
+            ..self.options()
         }
     }
 
@@ -311,6 +320,38 @@ impl fmt::Debug for Connection {
             .field("command_timeout", &self.timeout)
             .field("closed", &self.closed.load(Ordering::Relaxed))
             .finish()
+    }
+}
+
+/// The slot of a key in a Cluster.
+fn slot(key: Option<&[u8]>) -> ClusterHash {
+    key.map_or(ClusterHash::Random, |key| ClusterHash::Custom(redis_keyslot(key)))
+}
+
+/// A command that was sent and is not answered yet. Whoever sent it may give it up before its time limit is over, as
+/// one does who has a shorter one: then somebody else is to find out whether the server is silent.
+struct Unanswered<'a> {
+    lane: &'a Arc<Lane>,
+    options: Option<Options>,
+}
+
+impl<'a> Unanswered<'a> {
+    async fn until<F: Future>(lane: &'a Arc<Lane>, options: Options, answer: F) -> F::Output {
+        let mut unanswered = Self {
+            lane,
+            options: Some(options),
+        };
+        let answer = answer.await;
+        unanswered.options = None;
+        answer
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(options) = self.options.take() {
+            self.lane.doubt(options);
+        }
     }
 }
 

@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use cache_core::{Error, ErrorKind};
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, ClusterInterface, EventInterface};
-use fred::types::{Builder, ConnectHandle};
+use fred::types::config::Options;
+use fred::types::{Builder, ClusterHash, ConnectHandle, CustomCommand, Value};
 use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -33,6 +35,7 @@ pub(crate) struct Lane {
     replace: Notify,
     last_error: Mutex<Option<Error>>,
     syncing: AtomicBool,
+    doubted: AtomicBool,
     supervised: bool,
 }
 
@@ -50,6 +53,7 @@ impl Lane {
             replace: Notify::new(),
             last_error: Mutex::new(None),
             syncing: AtomicBool::new(false),
+            doubted: AtomicBool::new(false),
             supervised,
         }
     }
@@ -97,6 +101,29 @@ impl Lane {
     pub(crate) fn heard(&self) {
         let now = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.answered.store(now, Ordering::Relaxed);
+    }
+
+    /// To be told of every call that was given up before it was answered, with its options: asks the same server whether
+    /// it is there, unless that is being asked already.
+    pub(crate) fn doubt(self: &Arc<Self>, options: Options) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        if !self.supervised || self.doubted.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let lane = self.clone();
+        runtime.spawn(async move {
+            let ping = CustomCommand::new_static("PING", ClusterHash::Random, false);
+            let client = lane.client().with_options(&options);
+            match client.custom_raw(ping, Vec::<Value>::new()).await {
+                Ok(_) => lane.heard(),
+                Err(error) if from_fred(&error).kind() == ErrorKind::Timeout => {
+                    lane.missed(options.timeout.unwrap_or_default());
+                }
+                // That there is no connection is known already.
+                Err(_) => {}
+            }
+            lane.doubted.store(false, Ordering::Release);
+        });
     }
 
     /// To be told of every call that was not answered in time.

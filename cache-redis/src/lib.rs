@@ -91,7 +91,7 @@
 //!
 //! | what happens | what a call sees |
 //! |---|---|
-//! | the server does not answer | [`Timeout`] after [`command_timeout`](RedisBackendBuilder::command_timeout), once on each connection; then as below |
+//! | the server does not answer | [`Timeout`] after [`command_timeout`](RedisBackendBuilder::command_timeout), once on each connection; then as below, also for callers who gave up earlier |
 //! | there is no connection | [`Unavailable`] at once, with the reason; never a wait, and never a queue |
 //! | the server comes back, or a replica takes over | it is used again within two seconds |
 //! | the connection breaks under a command | [`Unavailable`]; the command is not sent again, since it may have been carried out |

@@ -69,6 +69,69 @@ async fn a_frozen_server_costs_the_command_timeout_and_then_nothing() {
     assert_eq!(value(&redis, &key).await.unwrap(), "before");
 }
 
+/// An answer that nobody waits for any more is no sign of a silent server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_given_up_costs_no_connection() {
+    let server = Redis::start().await;
+    let timeout = Duration::from_millis(200);
+    let redis = RedisBackend::builder()
+        .url(server.url())
+        .command_timeout(timeout)
+        .connect()
+        .await
+        .unwrap();
+    let key = namespace().key("k");
+    let made = async || {
+        let stats = wire::redis(server.address(), "INFO stats").await.unwrap();
+        let line = stats
+            .lines()
+            .find_map(|line| line.strip_prefix("total_connections_received:"));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    };
+    let before = made().await;
+    for _ in 0..100 {
+        let _ = futures_util::poll!(redis.get(&key));
+    }
+    // Nobody else asks until a silent server would be known.
+    tokio::time::sleep(3 * timeout).await;
+    put(&redis, &key, "after").await;
+    assert_eq!(made().await, before + 1, "the one that was made to look");
+}
+
+/// As an engine does whose own time limit is the shorter one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_server_is_noticed_by_those_who_do_not_wait_for_the_command_timeout() {
+    let server = Redis::start().await;
+    let redis = RedisBackend::builder()
+        .url(server.url())
+        .command_timeout(Duration::from_millis(300))
+        .connection_timeout(Duration::from_millis(300))
+        // Not to be noticed by the client itself.
+        .unresponsive_timeout(HOUR)
+        .connect()
+        .await
+        .unwrap();
+    let key = namespace().key("k");
+    put(&redis, &key, "before").await;
+    server.freeze().await;
+    let begun = Instant::now();
+    let impatient = async || tokio::time::timeout(Duration::from_millis(100), redis.get(&key)).await;
+    loop {
+        match impatient().await {
+            Ok(answer) => {
+                assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unavailable);
+                break;
+            }
+            Err(_) => assert!(begun.elapsed() < Duration::from_secs(5), "still waited for"),
+        }
+    }
+    println!("noticed after {:?}", begun.elapsed());
+
+    server.thaw().await;
+    let back = until_ok(BACK_WITHIN, async || redis.get(&key).await).await;
+    println!("used again after {back:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_server_under_load_is_noticed_too() {
     // Where commands keep coming, the client never sees a connection that is idle and silent.
