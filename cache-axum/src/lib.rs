@@ -212,3 +212,13 @@ struct Guide;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/invalidation.md")]
 struct GuideToInvalidation;
+
+/// And that of the guide to production.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/production.md")]
+struct GuideToProduction;
+
+/// And that of the guide to tests of an application.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/testing.md")]
+struct GuideToTesting;
