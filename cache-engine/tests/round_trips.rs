@@ -128,7 +128,10 @@ async fn tags_in_a_store_that_cannot_enumerate() {
 async fn a_near_tier() {
     let second = Duration::from_secs(1);
     for remote in [Remote::new(), Remote::without_clear()] {
-        let cache = over(&remote).near(memory(TokioClock::new())).near_max_age(second).build();
+        let cache = over(&remote)
+            .near(memory(TokioClock::new()))
+            .near_max_age(second)
+            .build();
         for (key, cache) in [("plain", cache.clone()), ("tagged", cache.with_tags(["1"]))] {
             load(&cache, key).await;
             let none: [&str; 0] = [];
