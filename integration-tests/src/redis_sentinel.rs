@@ -11,6 +11,10 @@ use crate::{external, wire};
 const VARIABLE: &str = "CACHE_TEST_REDIS_SENTINEL_URL";
 const SERVICE: &str = "cache-test";
 
+/// What Sentinels do takes them some ten seconds at the most; but one that finds that its machine stood still does
+/// nothing for thirty.
+const PATIENCE: Duration = Duration::from_secs(90);
+
 /// Sentinels learn of replicas from the master every ten seconds, the first time at once: so they start when the
 /// replica is there.
 const SCRIPT: &str = r#"
@@ -164,11 +168,11 @@ impl RedisSentinel {
     ///
     /// # Panics
     ///
-    /// When that takes more than thirty seconds.
+    /// When that takes more than ninety seconds.
     pub async fn fail_over(&self) -> String {
         let old = self.master().await;
         self.kill(&old).await;
-        let new = wire::until(Duration::from_secs(30), || async {
+        let new = wire::until(PATIENCE, || async {
             let new = self.master().await;
             match wire::redis(&new, "ROLE").await {
                 Ok(role) if new != old && role.starts_with("master") => Ok(new),
@@ -179,6 +183,24 @@ impl RedisSentinel {
         match new {
             Ok(new) => new,
             Err(error) => panic!("no failover: {error}\n{}", self.container().logs().await),
+        }
+    }
+
+    /// Waits until the Sentinels have made the given server a replica, as they do with a former master that is back.
+    ///
+    /// # Panics
+    ///
+    /// When that takes more than ninety seconds.
+    pub async fn demoted(&self, node: &str) {
+        let demoted = wire::until(PATIENCE, || async {
+            match wire::redis(node, "ROLE").await {
+                Ok(role) if role.starts_with("slave") => Ok(()),
+                answer => Err(format!("{node} says {answer:?}")),
+            }
+        })
+        .await;
+        if let Err(error) = demoted {
+            panic!("no replica: {error}\n{}", self.container().logs().await);
         }
     }
 

@@ -97,11 +97,7 @@ async fn sentinels_promote_the_replica_of_a_killed_master() {
     assert_eq!(wire::redis(&new, "GET a").await.unwrap(), "1");
 
     redis.restart(&old).await;
-    let a_replica = || async {
-        let role = wire::redis(&old, "ROLE").await;
-        role.is_ok_and(|role| role.starts_with("slave"))
-    };
-    eventually(a_replica).await;
+    redis.demoted(&old).await;
 }
 
 #[tokio::test]
