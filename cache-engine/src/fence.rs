@@ -243,7 +243,8 @@ impl Fences {
                 Ok(renewed.map(Fence::Lease))
             }
             Fence::Record { record, lease } => {
-                if !self.stands(key, fence).await? {
+                let stands = self.stands(key, fence).await?;
+                if !stands || self.tagging.judge_now(&key.namespace(), tags).await? != Verdict::Current {
                     // An invalidation or a write leaves the lease beside the record alone, and nobody is to wait for
                     // the end of a load that can store nothing any more.
                     self.release_beside(key, lease);

@@ -247,14 +247,14 @@ async fn the_lease_of_a_refresh_that_was_overtaken_holds_up_nobody() {
 /// Its own process learns of it when the lease is to be renewed; who waits for it there does so no longer.
 #[tokio::test(start_paused = true)]
 async fn a_refresh_that_was_overtaken_holds_up_its_own_process_for_a_third_of_the_lease_time() {
-    for usable in [true, false] {
+    for (how, usable) in [(How::Key, true), (How::Key, false), (How::Tag, true), (How::Tag, false)] {
         let remote = Remote::new();
         let make = || {
             let builder = over(&remote).ttl(SEC).lease_time(6 * SEC);
             if usable {
-                builder.stale_while_revalidate(60 * SEC).build()
+                builder.stale_while_revalidate(60 * SEC).build().with_tags(["tag"])
             } else {
-                builder.stale_if_error(60 * SEC).build()
+                builder.stale_if_error(60 * SEC).build().with_tags(["tag"])
             }
         };
         let (here, there) = (make(), make());
@@ -264,15 +264,15 @@ async fn a_refresh_that_was_overtaken_holds_up_its_own_process_for_a_third_of_th
         let refreshing = tokio::spawn(load(&here, Some(&gate), &Count::new(), Ok::<_, Infallible>("2")));
         gate.reached().await;
         let ask = || tokio::spawn(load(&here, None, &loads, Ok::<_, Infallible>("3")));
-        there.invalidate_soft("key").await.unwrap();
+        how.soft(&there).await;
         let waiting = ask();
         settle().await;
-        assert_eq!((loads.get(), waiting.is_finished()), (0, usable));
+        assert_eq!((loads.get(), waiting.is_finished()), (0, usable), "{how:?}");
         tokio::time::advance(2 * SEC).await;
         settle().await;
         let later = ask();
         settle().await;
-        assert_eq!(loads.get(), 1);
+        assert_eq!(loads.get(), 1, "{how:?}");
         let answers = [waiting, later].map(|asked| async { (*asked.await.unwrap().unwrap()).clone() });
         let [waited, came] = answers;
         let expected = if usable { "1" } else { "3" };
