@@ -46,7 +46,18 @@ pub async fn an_answer_ends_with_its_lifetime(store: Store) {
             hits += 1;
             return None;
         }
-        assert_eq!(reply.cache_status(), "cache; fwd=uri-miss; stored");
+        // In its last moment it may be stale by our clock and there by the store's. If it ends during the load, nobody can
+        // tell that from an invalidation.
+        let expected = [
+            "fwd=uri-miss; stored",
+            "fwd=stale; stored",
+            "fwd=stale; detail=invalidated",
+        ];
+        let status = reply.cache_status();
+        assert!(
+            expected.map(|fwd| format!("cache; {fwd}")).contains(&status.to_owned()),
+            "{status}"
+        );
         Some(began.elapsed())
     })
     .await;
