@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::response::IntoResponse;
 use cache_axum::CacheLayer;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use crate::server::{App, layer, until};
@@ -40,27 +40,21 @@ pub async fn an_answer_ends_with_its_lifetime(store: Store) {
     let stored_by = began.elapsed();
     assert_eq!(first.text(), "1");
     let mut hits = 0;
+    // By HEAD, which loads nothing to be stored: a load in the last moment, when the copy is stale by our clock and there by
+    // the store's, would find it gone as by an invalidation.
     let ended = until("it ends", async || {
-        let reply = app.get("/").await;
-        if reply.text() == "1" {
+        let head = app.send(Method::HEAD, "/", &[], "").await;
+        if head.x_cache() == "HIT" {
             hits += 1;
             return None;
         }
-        // In its last moment it may be stale by our clock and there by the store's. If it ends during the load, nobody can
-        // tell that from an invalidation.
-        let expected = [
-            "fwd=uri-miss; stored",
-            "fwd=stale; stored",
-            "fwd=stale; detail=invalidated",
-        ];
-        let status = reply.cache_status();
-        assert!(
-            expected.map(|fwd| format!("cache; {fwd}")).contains(&status.to_owned()),
-            "{status}"
-        );
         Some(began.elapsed())
     })
     .await;
+    tokio::time::sleep(SECOND).await;
+    let reply = app.get("/").await;
+    assert_ne!(reply.text(), "1");
+    assert_eq!(reply.cache_status(), "cache; fwd=uri-miss; stored");
     assert!(ended >= lifetime, "after {ended:?}");
     // On a machine that stood still for so long there may have been no hit.
     assert!(hits > 0 || stored_by >= SECOND);
