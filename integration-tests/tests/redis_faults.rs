@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::{Backend, ErrorKind, SetOptions, SetOutcome, Value};
-use cache_redis::RedisBackend;
+use cache_redis::{RedisBackend, RedisBackendBuilder};
 use fred::interfaces::ClientLike;
 use integration_tests::{Redis, RedisCluster, RedisSentinel, wire};
 use redis_support::listener::Listener;
@@ -25,16 +25,18 @@ fn text(text: &'static str) -> Value {
 /// From the moment that the store answers again. `RedisBackend` promises two seconds.
 const BACK_WITHIN: Duration = Duration::from_secs(2);
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_server_costs_the_command_timeout_and_then_nothing() {
-    let server = Redis::start().await;
-    let redis = RedisBackend::builder()
+/// Waits for 300 milliseconds.
+fn impatient(server: &Redis) -> RedisBackendBuilder {
+    RedisBackend::builder()
         .url(server.url())
         .command_timeout(Duration::from_millis(300))
         .connection_timeout(Duration::from_millis(300))
-        .connect()
-        .await
-        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_server_costs_the_command_timeout_and_then_nothing() {
+    let server = Redis::start().await;
+    let redis = impatient(&server).connect().await.unwrap();
     let key = namespace().key("k");
     put(&redis, &key, "before").await;
 
@@ -102,10 +104,7 @@ async fn a_call_that_is_given_up_costs_no_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_server_is_noticed_by_those_who_do_not_wait_for_the_command_timeout() {
     let server = Redis::start().await;
-    let redis = RedisBackend::builder()
-        .url(server.url())
-        .command_timeout(Duration::from_millis(300))
-        .connection_timeout(Duration::from_millis(300))
+    let redis = impatient(&server)
         // Not to be noticed by the client itself.
         .unresponsive_timeout(HOUR)
         .connect()
@@ -115,9 +114,8 @@ async fn a_frozen_server_is_noticed_by_those_who_do_not_wait_for_the_command_tim
     put(&redis, &key, "before").await;
     server.freeze().await;
     let begun = Instant::now();
-    let impatient = async || tokio::time::timeout(Duration::from_millis(100), redis.get(&key)).await;
     loop {
-        match impatient().await {
+        match tokio::time::timeout(Duration::from_millis(100), redis.get(&key)).await {
             Ok(answer) => {
                 assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unavailable);
                 break;
@@ -136,13 +134,7 @@ async fn a_frozen_server_is_noticed_by_those_who_do_not_wait_for_the_command_tim
 async fn a_frozen_server_under_load_is_noticed_too() {
     // Where commands keep coming, the client never sees a connection that is idle and silent.
     let server = Redis::start().await;
-    let redis = RedisBackend::builder()
-        .url(server.url())
-        .command_timeout(Duration::from_millis(300))
-        .connection_timeout(Duration::from_millis(300))
-        .connect()
-        .await
-        .unwrap();
+    let redis = impatient(&server).connect().await.unwrap();
     let namespace = namespace();
     let large = Bytes::from(vec![b'x'; 200_000]);
     server.freeze().await;
