@@ -26,6 +26,16 @@ async fn load_many(cache: &Cache, ids: [u32; 3]) {
     cache.get_or_load_many(ids, load).await.unwrap();
 }
 
+const TAGS: [&str; 8] = ["1", "2", "3", "4", "5", "6", "7", "8"];
+
+/// The calls of a hit whose tags are remembered, and so are the epochs where there are any.
+async fn remembered_hit(remote: &Remote) -> Vec<&'static str> {
+    let remembering = over(remote).remember_tags(Duration::from_secs(1)).build();
+    load(&remembering.with_tags(TAGS), "b").await;
+    load(&remembering, "b").await;
+    calls(remote, load(&remembering, "b")).await
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_store_that_enumerates() {
     let remote = Remote::new();
@@ -93,8 +103,7 @@ async fn tags_in_a_store_that_cannot_enumerate() {
         .ttl(Duration::from_secs(10))
         .stale_while_revalidate(Duration::from_secs(10))
         .build();
-    let tags = ["1", "2", "3", "4", "5", "6", "7", "8"];
-    let tagged = cache.with_tags(tags);
+    let tagged = cache.with_tags(TAGS);
     load(&tagged, "the records of the tags exist from here on").await;
     assert_eq!(
         calls(&remote, load(&tagged, "a")).await,
@@ -114,11 +123,8 @@ async fn tags_in_a_store_that_cannot_enumerate() {
     );
     assert_eq!(calls(&remote, cache.clear_soft("")).await, ["get", "set"]);
 
-    let remembering = over(&remote).remember_tags(Duration::from_secs(1)).build();
-    load(&remembering.with_tags(tags), "b").await;
-    load(&remembering, "b").await;
     assert_eq!(
-        calls(&remote, load(&remembering, "b")).await,
+        remembered_hit(&remote).await,
         ["get"],
         "a hit whose tags and epochs are remembered"
     );
@@ -144,8 +150,7 @@ async fn a_near_tier() {
 async fn tags() {
     let remote = Remote::new();
     let cache = over(&remote).build();
-    let tags = ["1", "2", "3", "4", "5", "6", "7", "8"];
-    let tagged = cache.with_tags(tags);
+    let tagged = cache.with_tags(TAGS);
     load(&tagged, "the records of the tags exist from here on").await;
     assert_eq!(
         calls(&remote, load(&tagged, "a")).await,
@@ -169,7 +174,7 @@ async fn tags() {
         "the roll, the tag"
     );
     assert_eq!(
-        calls(&remote, cache.invalidate_tags(tags)).await,
+        calls(&remote, cache.invalidate_tags(TAGS)).await,
         ["set", "set", "set", "set", "set", "set", "set", "set", "set"],
         "the roll, and one batch, which this store carries out one by one"
     );
@@ -184,11 +189,8 @@ async fn tags() {
         "nothing to keep"
     );
 
-    let remembering = over(&remote).remember_tags(Duration::from_secs(1)).build();
-    load(&remembering.with_tags(tags), "b").await;
-    load(&remembering, "b").await;
     assert_eq!(
-        calls(&remote, load(&remembering, "b")).await,
+        remembered_hit(&remote).await,
         ["get"],
         "a hit whose tags are remembered"
     );

@@ -139,8 +139,8 @@ impl Protocol {
             holder.lost && matches!(holder.fence, Some(Fence::Record { lease, .. }) if lease == beside.version)
         };
         let waits = |flight: &Flight| flight.task == Task::Pause && self.waits_still(state, flight.basis);
-        let mut flights = state.flights.iter().flatten();
-        flights.any(overtaken) && state.flights.iter().flatten().any(waits)
+        let flights = || state.flights.iter().flatten();
+        flights().any(overtaken) && flights().any(waits)
     }
 
     pub(crate) fn takes_steps(&self, reader: &Reader) -> bool {
