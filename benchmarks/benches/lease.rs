@@ -100,7 +100,7 @@ async fn main() {
     let policy = Policy::new(LIFETIME);
     let setting = Setting {
         cache: make(policy),
-        alone: make(policy.with_cluster_wait(false)),
+        alone: make(policy.with_coalesce_across_processes(false)),
         backend: backend.clone(),
     };
     setting.cache.set("hit", Bytes::from_static(&VALUE)).await.unwrap();

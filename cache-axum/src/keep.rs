@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_engine::cache_core::{ErrorKind, Timestamp, Windows};
+use cache_engine::cache_core::{ErrorKind, FreshnessWindows, Timestamp};
 use cache_engine::{Fill, Lookup, Policy, StoreOutcome};
 use cache_http::Reason;
 
@@ -88,7 +88,7 @@ struct Listing {
 }
 
 impl Listing {
-    fn of(options: &Options, variants: &Variants, asked: &Asked, kept: &Windows) -> Self {
+    fn of(options: &Options, variants: &Variants, asked: &Asked, kept: &FreshnessWindows) -> Self {
         let now = options.now();
         let stale = kept.stale_while_revalidate.max(kept.stale_if_error);
         Self {
@@ -100,7 +100,7 @@ impl Listing {
 }
 
 /// Lists a variant that was stored. If somebody else is changing the list, this one goes without.
-async fn list(options: &Options, place: &Place, known: &Variants, listing: &Listing, kept: &Windows) {
+async fn list(options: &Options, place: &Place, known: &Variants, listing: &Listing, kept: &FreshnessWindows) {
     let Lookup::Miss(mut fill) = options.cache.lookup_anew::<Stored>(&place.primary).await else {
         return;
     };
@@ -130,7 +130,7 @@ async fn keep_variant(
     fill: Fill<Stored>,
     stored: &Arc<Stored>,
     variants: Variants,
-    kept: Windows,
+    kept: FreshnessWindows,
 ) -> Result<(), &'static str> {
     if fill.is_storable() {
         let key = options.variant(&variants, &place.primary, &asked.headers);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_engine::cache_core::{ETag, Key, Timestamp, Windows};
+use cache_engine::cache_core::{ETag, FreshnessWindows, Key, Timestamp};
 use cache_engine::{Cache, Found};
 use cache_http::{Lifetime, Normalization, Policy, Validators, prepare_for_store, variant_key};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, ETAG};
@@ -138,15 +138,15 @@ impl OwnEtag {
 
 /// How long a store keeps a response, and what for. What is kept for nothing but validation is in the last window,
 /// since a store knows no other; whether it may be answered is for its [`Lifetime`] to say.
-pub(crate) fn windows(policy: &Policy, response: &StoredResponse) -> Windows {
+pub(crate) fn windows(policy: &Policy, response: &StoredResponse) -> FreshnessWindows {
     let lifetime = &response.lifetime;
     let validated = response
         .to_validate()
         .map_or(Duration::ZERO, |_| policy.keep_for_validation);
     if lifetime.no_cache {
-        return Windows::new(Duration::ZERO).with_stale_if_error(validated);
+        return FreshnessWindows::new(Duration::ZERO).with_stale_if_error(validated);
     }
-    let windows = Windows::new(lifetime.fresh.saturating_sub(lifetime.initial_age));
+    let windows = FreshnessWindows::new(lifetime.fresh.saturating_sub(lifetime.initial_age));
     if lifetime.must_revalidate {
         return windows.with_stale_if_error(validated);
     }
@@ -256,7 +256,7 @@ impl Variants {
 pub(crate) fn stale_copy(policy: &Policy, found: &Found<Stored>, stored: &Arc<Stored>, now: Timestamp) -> Arc<Stored> {
     match &**stored {
         Stored::Response(response) if response.lifetime.is_fresh(now) => {
-            let longest = |windows: &Windows| windows.stale_while_revalidate.max(windows.stale_if_error);
+            let longest = |windows: &FreshnessWindows| windows.stale_while_revalidate.max(windows.stale_if_error);
             let fresh = found.windows.fresh.unwrap_or(Duration::MAX);
             let left = longest(&found.windows).saturating_sub(found.age(now).saturating_sub(fresh));
             // What is left of its windows tells when they began, however that is written down.
@@ -271,13 +271,13 @@ pub(crate) fn stale_copy(policy: &Policy, found: &Found<Stored>, stored: &Arc<St
 
 /// How long a marker is kept: longer than what it leads to, since a response is out of reach once its marker is gone.
 /// It is of use when it is stale, which it is only if it was softly invalidated, for as long as what it leads to.
-pub(crate) fn marker_windows(response: &Windows) -> Windows {
+pub(crate) fn marker_windows(response: &FreshnessWindows) -> FreshnessWindows {
     const LEAST: Duration = Duration::from_secs(24 * 60 * 60);
     let kept = response.fresh.map(|fresh| {
         let stale = response.stale_while_revalidate.max(response.stale_if_error);
         fresh.saturating_add(stale).saturating_mul(2).max(LEAST)
     });
-    Windows::new(kept)
+    FreshnessWindows::new(kept)
         .with_stale_while_revalidate(response.stale_while_revalidate)
         .with_stale_if_error(response.stale_if_error)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{Error, ErrorKind, Invalidations, Key, Record, Scope, Ttl, Value, Version};
+use crate::{Error, ErrorKind, Key, Record, Scope, Subscription, Ttl, Value, Version};
 
 /// A store.
 ///
@@ -155,17 +155,17 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// stands: every change from then on is told of. While the store is in reach, the stream says at least once every
     /// `beat` up to which moment it has told everything.
     ///
-    /// Only for stores that tell of changes; [`Capabilities::invalidations`] says whether this one does.
+    /// Only for stores that tell of changes; [`Capabilities::subscribe`] says whether this one does.
     ///
     /// # Errors
     /// [`Rejected`](ErrorKind::Rejected) as provided. Otherwise the store did not answer or answered with an error.
-    async fn invalidations(&self, scope: &Scope, beat: Duration) -> Result<Box<dyn Invalidations>, Error> {
+    async fn subscribe(&self, scope: &Scope, beat: Duration) -> Result<Box<dyn Subscription>, Error> {
         let _ = beat;
         let message = format!(
             "this store tells nobody of changes, so {:?} cannot be watched",
             scope.as_str()
         );
-        Err(Error::new(ErrorKind::Rejected, message).with_operation("invalidations"))
+        Err(Error::new(ErrorKind::Rejected, message).with_operation("subscribe"))
     }
 
     /// Calls `listener` for each record that the store gives up to make room, from now on. Only backends that know of
@@ -254,8 +254,8 @@ pub struct Capabilities {
     pub shared_objects: bool,
     /// [`Backend::get_many`] is one round trip, or one for each batch of [`Limits::batch`].
     pub batch: bool,
-    /// [`Backend::invalidations`] tells of changes.
-    pub invalidations: bool,
+    /// [`Backend::subscribe`] tells of changes.
+    pub subscribe: bool,
 }
 
 impl Capabilities {
@@ -280,10 +280,10 @@ impl Capabilities {
         self
     }
 
-    /// With [`invalidations`](Self::invalidations) set.
+    /// With [`subscribe`](Self::subscribe) set.
     #[must_use]
-    pub const fn with_invalidations(mut self, invalidations: bool) -> Self {
-        self.invalidations = invalidations;
+    pub const fn with_subscribe(mut self, subscribe: bool) -> Self {
+        self.subscribe = subscribe;
         self
     }
 }

@@ -64,7 +64,7 @@
 //! | clears | boundaries, literal names, counts, leases; where [`Capabilities::clear`](crate::Capabilities) is declared |
 //! | cancellation | futures dropped after any number of polls |
 //! | handle | `ping`, `close`, shared objects |
-//! | invalidations | every change is told of, to its scope only, and before the stream is up to date; where [`Capabilities::invalidations`](crate::Capabilities) is declared |
+//! | invalidations | every change is told of, to its scope only, and before the stream is up to date; where [`Capabilities::subscribe`](crate::Capabilities) is declared |
 //! | model | random calls against a map; `CONFORMANCE_SEED` repeats a run |
 //!
 //! A check that the backend's [capabilities](Backend::capabilities) or [limits](Backend::limits) leave without an object
@@ -82,12 +82,12 @@ mod cancellation;
 mod clears;
 mod deletes;
 mod handle;
-mod invalidations;
 mod keys;
 mod lifetimes;
 mod model;
 mod modes;
 mod subject;
+mod subscriptions;
 mod trial;
 mod values;
 mod versions;
@@ -176,14 +176,14 @@ macro_rules! __conformance {
             handle::ping_answers
             handle::closed_backend_refuses_every_call
             handle::shared_objects_come_back_as_they_are
-            invalidations::invalidations_are_refused_where_not_declared
-            invalidations::every_change_is_told_of
-            invalidations::cleared_records_are_told_of
-            invalidations::changes_elsewhere_are_not_told_of
-            invalidations::up_to_date_is_said_again_and_again
-            invalidations::up_to_date_follows_the_changes_before_it
-            invalidations::dropped_waits_lose_no_notice
-            invalidations::close_ends_the_notices
+            subscriptions::invalidations_are_refused_where_not_declared
+            subscriptions::every_change_is_told_of
+            subscriptions::cleared_records_are_told_of
+            subscriptions::changes_elsewhere_are_not_told_of
+            subscriptions::up_to_date_is_said_again_and_again
+            subscriptions::up_to_date_follows_the_changes_before_it
+            subscriptions::dropped_waits_lose_no_notice
+            subscriptions::close_ends_the_notices
             model::random_calls_agree_with_a_map
         }
     };

@@ -42,7 +42,7 @@ use bytes::Bytes;
 pub use self::error::EnvelopeError;
 pub use self::tags::Tags;
 use crate::windows::millis_rounded_up;
-use crate::{Error, ErrorKind, Key, Timestamp, Windows};
+use crate::{Error, ErrorKind, FreshnessWindows, Key, Timestamp};
 
 const MARK: [u8; 4] = *b"\xCAche";
 const VERSION: u8 = 1;
@@ -101,10 +101,10 @@ impl EntryKind {
 /// ```
 /// use std::time::Duration;
 /// use bytes::Bytes;
-/// use cache_core::{Clock, EntryKind, Envelope, EnvelopeError, Prefix, SystemClock, Windows};
+/// use cache_core::{Clock, EntryKind, Envelope, EnvelopeError, Prefix, SystemClock, FreshnessWindows};
 ///
 /// let users = Prefix::new("shop").namespace("users");
-/// let envelope = Envelope::new(EntryKind::Value, SystemClock.now(), Windows::new(Duration::from_secs(60)))
+/// let envelope = Envelope::new(EntryKind::Value, SystemClock.now(), FreshnessWindows::new(Duration::from_secs(60)))
 ///     .with_payload("json", Bytes::from_static(br#"{"name":"Ada"}"#));
 ///
 /// let bytes = envelope.encode(&users.key("42"))?;
@@ -122,7 +122,7 @@ pub struct Envelope {
     /// When the entry was created.
     pub created: Timestamp,
     /// How long the entry is of use, counted from its creation.
-    pub windows: Windows,
+    pub windows: FreshnessWindows,
     /// The tags of the entry, with the versions that they had before its value was loaded.
     pub tags: Tags,
     /// The encoded value.
@@ -132,7 +132,7 @@ pub struct Envelope {
 impl Envelope {
     /// An envelope without tags and payload.
     #[must_use]
-    pub fn new(kind: EntryKind, created: Timestamp, windows: Windows) -> Self {
+    pub fn new(kind: EntryKind, created: Timestamp, windows: FreshnessWindows) -> Self {
         Self {
             kind,
             coder: Cow::Borrowed(""),
@@ -158,7 +158,7 @@ impl Envelope {
         self
     }
 
-    /// The bytes to store under `key`. The payload is copied once. Windows are written in whole milliseconds, rounded
+    /// The bytes to store under `key`. The payload is copied once. FreshnessWindows are written in whole milliseconds, rounded
     /// up.
     ///
     /// # Errors
@@ -242,7 +242,7 @@ impl Envelope {
         if for_ever && !fresh.is_zero() {
             return Err(EnvelopeError::Corrupt);
         }
-        let windows = Windows::new((!for_ever).then_some(fresh))
+        let windows = FreshnessWindows::new((!for_ever).then_some(fresh))
             .with_stale_while_revalidate(header.millis())
             .with_stale_if_error(header.millis());
         let mut body = Body {

@@ -23,7 +23,7 @@
 //! 1. A [`KeyBuilder`] makes a [`KeyName`] of what is asked for: `5f3c…`, and beside it what that stands for.
 //! 2. The [`Namespace`] makes it a [`Key`]: `shop:users:5f3c…`.
 //! 3. The [`Coder`] makes bytes of the value.
-//! 4. The [`Envelope`] puts around them whatever is needed to use them again: coder, creation, [`Windows`], [`Tags`],
+//! 4. The [`Envelope`] puts around them whatever is needed to use them again: coder, creation, [`FreshnessWindows`], [`Tags`],
 //!    the whole key and a checksum.
 //! 5. The [`Backend`] stores that, if the [`SetMode`] allows it.
 //!
@@ -154,12 +154,12 @@ pub mod conformance;
 mod envelope;
 mod error;
 mod etag;
-mod invalidations;
 mod key;
 mod key_builder;
 #[cfg(feature = "md5")]
 mod md5_hex;
 mod record;
+mod subscription;
 mod ttl;
 mod windows;
 
@@ -175,14 +175,14 @@ pub use self::coder::{Coder, Raw};
 pub use self::envelope::{EntryKind, Envelope, EnvelopeError, Tags};
 pub use self::error::{Error, ErrorKind};
 pub use self::etag::{ETag, EntityTags};
-pub use self::invalidations::{Invalidations, Notice};
 pub use self::key::{Key, KeyName, Namespace, Prefix, Scope};
 #[cfg(feature = "md5")]
 pub use self::key_builder::HashedCall;
 pub use self::key_builder::{FunctionCall, KeyBuilder, ReadableCall};
 pub use self::record::{Record, SharedValue, Value, Version, VersionSource};
+pub use self::subscription::{Change, Subscription};
 pub use self::ttl::Ttl;
-pub use self::windows::Windows;
+pub use self::windows::FreshnessWindows;
 
 /// The README's code is compiled and run with the tests.
 #[cfg(all(doctest, feature = "json", feature = "md5"))]

@@ -14,17 +14,17 @@ use crate::Ttl;
 ///
 /// ```
 /// use std::time::Duration;
-/// use cache_core::{Ttl, Windows};
+/// use cache_core::{Ttl, FreshnessWindows};
 ///
-/// let windows = Windows::new(Duration::from_secs(60))
+/// let windows = FreshnessWindows::new(Duration::from_secs(60))
 ///     .with_stale_while_revalidate(Duration::from_secs(10))
 ///     .with_stale_if_error(Duration::from_secs(600));
 /// assert_eq!(windows.total(), Ttl::from(Duration::from_secs(660)));
-/// assert_eq!(Windows::FOREVER.total(), Ttl::FOREVER);
+/// assert_eq!(FreshnessWindows::FOREVER.total(), Ttl::FOREVER);
 /// ```
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Windows {
+pub struct FreshnessWindows {
     /// How long the copy is fresh; `None` is for ever.
     pub fresh: Option<Duration>,
     /// How long, after that, the stale copy is answered while a new one is fetched.
@@ -33,7 +33,7 @@ pub struct Windows {
     pub stale_if_error: Duration,
 }
 
-impl Windows {
+impl FreshnessWindows {
     /// Fresh for ever.
     pub const FOREVER: Self = Self {
         fresh: None,
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_store_keeps_a_copy_until_its_last_window_ends() {
         let second = Duration::from_secs(1);
-        let windows = Windows::new(second).with_stale_while_revalidate(3 * second);
+        let windows = FreshnessWindows::new(second).with_stale_while_revalidate(3 * second);
         assert_eq!(windows.total(), Ttl::from_millis(4_000));
         assert_eq!(windows.with_stale_if_error(2 * second).total(), Ttl::from_millis(4_000));
         assert_eq!(
@@ -101,11 +101,14 @@ mod tests {
     fn the_total_neither_overflows_nor_rounds_down() {
         let tick = Duration::from_nanos(1);
         assert_eq!(
-            Windows::new(tick).with_stale_if_error(tick).total(),
+            FreshnessWindows::new(tick).with_stale_if_error(tick).total(),
             Ttl::from_millis(2)
         );
-        let longest = Windows::new(Duration::MAX).with_stale_if_error(Duration::MAX);
+        let longest = FreshnessWindows::new(Duration::MAX).with_stale_if_error(Duration::MAX);
         assert_eq!(longest.total(), Ttl::from_millis(Ttl::MAX_MILLIS));
-        assert_eq!(Windows::FOREVER.with_stale_if_error(tick).total(), Ttl::FOREVER);
+        assert_eq!(
+            FreshnessWindows::FOREVER.with_stale_if_error(tick).total(),
+            Ttl::FOREVER
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::{
-    EntryKind, Envelope, EnvelopeError, ErrorKind, Key, KeyName, Prefix, Tags, Timestamp, Version, Windows,
+    EntryKind, Envelope, EnvelopeError, ErrorKind, FreshnessWindows, Key, KeyName, Prefix, Tags, Timestamp, Version,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -17,7 +17,7 @@ const GOLDEN_LEASE: &str = include_str!("golden/envelope-v1-lease.hex");
 
 fn golden() -> (Key, Envelope) {
     let name = KeyName::with_identity("5f3c", *b"\x00find_user\x2a");
-    let windows = Windows::new(Duration::from_secs(60))
+    let windows = FreshnessWindows::new(Duration::from_secs(60))
         .with_stale_while_revalidate(Duration::from_millis(1_500))
         .with_stale_if_error(Duration::from_secs(86_400));
     let tags = [
@@ -41,7 +41,7 @@ fn unhex(text: &str) -> Bytes {
 
 #[test]
 fn version_1_is_written_and_read_as_it_always_was() {
-    let lease = Envelope::new(EntryKind::Lease, Timestamp::from_millis(1), Windows::FOREVER);
+    let lease = Envelope::new(EntryKind::Lease, Timestamp::from_millis(1), FreshnessWindows::FOREVER);
     let key = Prefix::new("shop").namespace("users").key("42");
     for ((key, envelope), stored) in [(golden(), GOLDEN), ((key, lease), GOLDEN_LEASE)] {
         let stored = unhex(stored);
@@ -196,15 +196,18 @@ fn windows_are_kept_in_whole_milliseconds_and_never_cut() {
         Envelope::decode(&bytes.unwrap(), &key).unwrap().windows
     };
     assert_eq!(
-        stored(Windows::new(Duration::from_micros(1_001))),
-        Windows::new(Duration::from_millis(2))
+        stored(FreshnessWindows::new(Duration::from_micros(1_001))),
+        FreshnessWindows::new(Duration::from_millis(2))
     );
     assert_eq!(
-        stored(Windows::new(Duration::MAX)),
-        Windows::new(Duration::from_millis(u64::MAX))
+        stored(FreshnessWindows::new(Duration::MAX)),
+        FreshnessWindows::new(Duration::from_millis(u64::MAX))
     );
-    assert_eq!(stored(Windows::FOREVER), Windows::FOREVER);
-    assert_eq!(stored(Windows::new(Duration::ZERO)), Windows::new(Duration::ZERO));
+    assert_eq!(stored(FreshnessWindows::FOREVER), FreshnessWindows::FOREVER);
+    assert_eq!(
+        stored(FreshnessWindows::new(Duration::ZERO)),
+        FreshnessWindows::new(Duration::ZERO)
+    );
 }
 
 fn any_key() -> impl Strategy<Value = Key> {
@@ -227,7 +230,7 @@ fn any_envelope() -> impl Strategy<Value = Envelope> {
     ]);
     let millis = || any::<u64>().prop_map(Duration::from_millis);
     let windows = (option::of(millis()), millis(), millis()).prop_map(|(fresh, revalidate, error)| {
-        Windows::new(fresh)
+        FreshnessWindows::new(fresh)
             .with_stale_while_revalidate(revalidate)
             .with_stale_if_error(error)
     });

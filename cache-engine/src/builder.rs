@@ -37,10 +37,10 @@ pub struct CacheBuilder<C = Json> {
     breaker_pause: Duration,
     lease_time: Duration,
     tag_namespaces: bool,
-    remember_tags: Duration,
+    tag_cache_ttl: Duration,
     near: Option<Arc<dyn Backend>>,
     near_max_age: Option<Duration>,
-    near_bound: Duration,
+    near_max_silence: Duration,
     observers: Vec<Arc<dyn Observer>>,
 }
 
@@ -64,10 +64,10 @@ impl CacheBuilder {
             breaker_pause: Duration::from_secs(1),
             lease_time: Duration::from_secs(5),
             tag_namespaces: false,
-            remember_tags: Duration::ZERO,
+            tag_cache_ttl: Duration::ZERO,
             near: None,
             near_max_age: None,
-            near_bound: Duration::from_secs(1),
+            near_max_silence: Duration::from_secs(1),
             observers: Vec::new(),
         }
     }
@@ -159,10 +159,10 @@ impl<C> CacheBuilder<C> {
             breaker_pause: self.breaker_pause,
             lease_time: self.lease_time,
             tag_namespaces: self.tag_namespaces,
-            remember_tags: self.remember_tags,
+            tag_cache_ttl: self.tag_cache_ttl,
             near: self.near,
             near_max_age: self.near_max_age,
-            near_bound: self.near_bound,
+            near_max_silence: self.near_max_silence,
             observers: self.observers,
         }
     }
@@ -218,7 +218,7 @@ impl<C> CacheBuilder<C> {
     /// Whether namespaces are cleared by a tag that all of their entries carry, though the store could enumerate them.
     /// Not unless set. [`Cache::clear`] then costs one record, whatever the number of entries, and
     /// [`Cache::clear_soft`] can be used; each look-up reads two records more, in the same round trip, unless they are
-    /// [remembered](Self::remember_tags). Stores that cannot enumerate do so in any case.
+    /// [remembered](Self::tag_cache_ttl). Stores that cannot enumerate do so in any case.
     ///
     /// All caches on the same store and prefix must agree on this.
     pub fn tag_namespaces(mut self, tag: bool) -> Self {
@@ -229,8 +229,8 @@ impl<C> CacheBuilder<C> {
     /// For how long this process remembers what the store says of a tag, and of a namespace that is cleared by one.
     /// Not at all unless set: an entry with tags then costs a round trip more than one without. For up to this time, an
     /// invalidation of a tag by another process may go unnoticed here; those of this process are noticed at once.
-    pub fn remember_tags(mut self, time: Duration) -> Self {
-        self.remember_tags = time;
+    pub fn tag_cache_ttl(mut self, time: Duration) -> Self {
+        self.tag_cache_ttl = time;
         self
     }
 
@@ -250,7 +250,7 @@ impl<C> CacheBuilder<C> {
     }
 
     /// The maximum age of near copies, counted from when they were read from the store. For up to this time, plus that
-    /// of [`remember_tags`](Self::remember_tags), a change by another process may go unnoticed if the store does not
+    /// of [`tag_cache_ttl`](Self::tag_cache_ttl), a change by another process may go unnoticed if the store does not
     /// tell of it; those of this process are noticed at once. Where the store tells of changes this is not needed, and
     /// allows to use copies up to this age while it does not.
     pub fn near_max_age(mut self, age: Duration) -> Self {
@@ -261,8 +261,8 @@ impl<C> CacheBuilder<C> {
     /// How long after the last sign of life of a store that tells of changes near copies are still used: so old may
     /// they be at worst, if the connection hangs. One second unless set; the store is asked for a sign of life four
     /// times in this time.
-    pub fn near_bound(mut self, bound: Duration) -> Self {
-        self.near_bound = bound.max(Duration::from_millis(4));
+    pub fn near_max_silence(mut self, bound: Duration) -> Self {
+        self.near_max_silence = bound.max(Duration::from_millis(4));
         self
     }
 
@@ -302,16 +302,16 @@ impl<C> CacheBuilder<C> {
         let namespace = Arc::new(self.prefix.namespace(&self.namespace));
         let same_clock = self.clock.is_none();
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let notices = Arc::new(Notices::new(self.near_bound));
+        let notices = Arc::new(Notices::new(self.near_max_silence));
         let near = self
             .near
             .map(|near| Arc::new(Near::new(near, &store, self.near_max_age, &notices)));
         let memo = Arc::new(Memo::new(
-            self.remember_tags,
+            self.tag_cache_ttl,
             near.as_ref().and_then(|near| near.max_age()).unwrap_or_default(),
             near.is_some().then(|| Arc::clone(&notices)),
         ));
-        let told = store.backend().capabilities().invalidations;
+        let told = store.backend().capabilities().subscribe;
         let watch = told.then(|| Watch::new(&store, self.prefix.scope(), &notices, near.as_ref(), &memo, &events));
         let tagging = Tagging::new(&store, &clock, &self.prefix, self.tag_namespaces, &memo);
         Cache {
@@ -350,7 +350,7 @@ impl<C> CacheBuilder<C> {
             near.name()
         );
         assert!(
-            self.near_max_age.is_some() || self.backend.capabilities().invalidations,
+            self.near_max_age.is_some() || self.backend.capabilities().subscribe,
             "{:?} does not tell of changes, so near copies would never be removed: choose how old they may be, with \
              `.near_max_age(…)`",
             self.backend.name()

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::{
-    Coder, EntryKind, Envelope, Error, ErrorKind, Key, Record, SharedValue, Tags, Timestamp, Ttl, Value, Version,
-    Windows,
+    Coder, EntryKind, Envelope, Error, ErrorKind, FreshnessWindows, Key, Record, SharedValue, Tags, Timestamp, Ttl,
+    Value, Version,
 };
 
 /// A value that was found, and how old it is.
@@ -19,7 +19,7 @@ pub struct Found<T> {
     /// When it was stored.
     pub created: Timestamp,
     /// How long it is of use from then on.
-    pub windows: Windows,
+    pub windows: FreshnessWindows,
     /// What it depends on.
     pub(crate) tags: Tags,
     /// The version of the record that it was read from, if it was.
@@ -44,7 +44,7 @@ impl<T> Found<T> {
         Self {
             value,
             created: Timestamp::from_millis(0),
-            windows: Windows::new(Duration::ZERO),
+            windows: FreshnessWindows::new(Duration::ZERO),
             tags: Tags::default(),
             version: None,
         }
@@ -88,7 +88,7 @@ pub(crate) enum Freshness {
 }
 
 impl Freshness {
-    pub(crate) fn of(created: Timestamp, windows: &Windows, now: Timestamp) -> Self {
+    pub(crate) fn of(created: Timestamp, windows: &FreshnessWindows, now: Timestamp) -> Self {
         let Some(fresh) = windows.fresh else { return Self::Fresh };
         let age = now.saturating_since(created);
         if age < fresh {
@@ -122,7 +122,7 @@ pub(crate) enum Content<T> {
 pub(crate) struct Entry<T> {
     pub(crate) content: Content<T>,
     pub(crate) created: Timestamp,
-    pub(crate) windows: Windows,
+    pub(crate) windows: FreshnessWindows,
     pub(crate) tags: Tags,
 }
 
@@ -131,7 +131,7 @@ struct Object {
     key: Key,
     content: ObjectContent,
     created: Timestamp,
-    windows: Windows,
+    windows: FreshnessWindows,
     tags: Tags,
 }
 
@@ -156,7 +156,13 @@ pub(crate) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    pub(crate) fn value<T, C>(self, key: &Key, value: &Arc<T>, coder: &C, windows: Windows) -> Result<Value, Error>
+    pub(crate) fn value<T, C>(
+        self,
+        key: &Key,
+        value: &Arc<T>,
+        coder: &C,
+        windows: FreshnessWindows,
+    ) -> Result<Value, Error>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
@@ -170,7 +176,7 @@ impl Writer<'_> {
         }
     }
 
-    pub(crate) fn absent(self, key: &Key, windows: Windows) -> Result<Value, Error> {
+    pub(crate) fn absent(self, key: &Key, windows: FreshnessWindows) -> Result<Value, Error> {
         if self.local {
             Ok(self.object(key, ObjectContent::Absent, 0, windows))
         } else {
@@ -183,7 +189,7 @@ impl Writer<'_> {
         key: &Key,
         error: &Arc<dyn Any + Send + Sync>,
         message: &str,
-        windows: Windows,
+        windows: FreshnessWindows,
     ) -> Result<Value, Error> {
         if self.local {
             let content = ObjectContent::Failure(Arc::clone(error), message.into());
@@ -197,7 +203,7 @@ impl Writer<'_> {
     /// A lease. If it is the renewal of another one, it names the version that the first was written as; if it stands
     /// beside a record, it names that record's.
     pub(crate) fn lease(self, key: &Key, time: Duration, names: Option<Version>) -> Result<Value, Error> {
-        let windows = Windows::new(time);
+        let windows = FreshnessWindows::new(time);
         if self.local {
             Ok(self.object(key, ObjectContent::Lease(names), 0, windows))
         } else {
@@ -207,7 +213,7 @@ impl Writer<'_> {
         }
     }
 
-    fn object(self, key: &Key, content: ObjectContent, weight: usize, windows: Windows) -> Value {
+    fn object(self, key: &Key, content: ObjectContent, weight: usize, windows: FreshnessWindows) -> Value {
         let weight = weight + OVERHEAD + key.as_str().len();
         let object = Object {
             key: key.clone(),
@@ -225,7 +231,7 @@ impl Writer<'_> {
         kind: EntryKind,
         coder: &'static str,
         payload: bytes::Bytes,
-        windows: Windows,
+        windows: FreshnessWindows,
     ) -> Result<Value, Error> {
         Envelope::new(kind, self.now, windows)
             .with_payload(coder, payload)
@@ -267,7 +273,7 @@ where
         // Whether they have changed is for the caller to find out.
         return None;
     }
-    let Windows {
+    let FreshnessWindows {
         fresh,
         stale_while_revalidate,
         stale_if_error,
@@ -298,7 +304,7 @@ pub(crate) fn tags(record: &Record, key: &Key) -> Option<Tags> {
 /// otherwise of use from now on as it would have been from the end of its freshness. If that lies in the past, its
 /// windows have begun, and end when they would have ended. `None` if it is of no use then.
 pub(crate) fn softened(record: &Record, key: &Key, now: Timestamp) -> Option<(Value, Ttl)> {
-    let soften = |windows: &mut Windows, created: Timestamp| {
+    let soften = |windows: &mut FreshnessWindows, created: Timestamp| {
         let age = now.saturating_since(created);
         let fresh_until = windows.fresh.map_or(age, |fresh| fresh.min(age));
         // Both windows are counted from the end of freshness, which is now the creation.

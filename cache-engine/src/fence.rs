@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use cache_core::{Clock, Error, Key, SetOptions, SetOutcome, Tags, Timestamp, Value, Version, Windows};
+use cache_core::{Clock, Error, FreshnessWindows, Key, SetOptions, SetOutcome, Tags, Timestamp, Value, Version};
 
 use crate::entry::{self, Found, Writer};
 use crate::near::{self, Near};
@@ -266,7 +266,7 @@ impl Fences {
         key: &Key,
         fence: Fence,
         value: Value,
-        windows: &Windows,
+        windows: &FreshnessWindows,
     ) -> Result<Filled, Error> {
         let options = SetOptions::new(windows.total());
         let mut version = fence.version();

@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Coder, Error, ErrorKind, Key, Tags, Value, Windows};
+use cache_core::{Coder, Error, ErrorKind, FreshnessWindows, Key, Tags, Value};
 use tokio::time::Instant;
 
 use crate::core::Core;
@@ -315,7 +315,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     ///
     /// Those who wait get it only if it could be stored or the store is out of reach; if the key was invalidated in
     /// the meantime, they look again.
-    pub async fn store<C: Coder<T>>(mut self, value: Arc<T>, coder: &C, windows: Windows) -> StoreOutcome {
+    pub async fn store<C: Coder<T>>(mut self, value: Arc<T>, coder: &C, windows: FreshnessWindows) -> StoreOutcome {
         self.note_loaded();
         let settled = self.settle_tags();
         let found = Found {
@@ -349,14 +349,14 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     }
 
     /// Stores that there is no value.
-    pub(crate) async fn store_absent(mut self, windows: Windows) -> StoreOutcome {
+    pub(crate) async fn store_absent(mut self, windows: FreshnessWindows) -> StoreOutcome {
         let settled = self.settle_tags();
         let encoded = self.encoded(settled, |writer, key| writer.absent(key, windows));
         self.land(Ok(None), encoded, &windows).await
     }
 
     /// Stores that the load failed.
-    pub(crate) async fn store_failure(mut self, error: LoadError<E>, windows: Windows) -> StoreOutcome {
+    pub(crate) async fn store_failure(mut self, error: LoadError<E>, windows: FreshnessWindows) -> StoreOutcome {
         let (object, message): (Arc<dyn Any + Send + Sync>, &str) = match &error {
             LoadError::Failed(error) => (Arc::clone(error) as _, std::any::type_name::<E>()),
             LoadError::Panicked(message) => (Arc::new(NotKept), message),
@@ -371,7 +371,12 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.land(Err(error), encoded, &windows).await
     }
 
-    async fn land(mut self, outcome: Outcome<T, E>, encoded: Result<Value, Fault>, windows: &Windows) -> StoreOutcome {
+    async fn land(
+        mut self,
+        outcome: Outcome<T, E>,
+        encoded: Result<Value, Fault>,
+        windows: &FreshnessWindows,
+    ) -> StoreOutcome {
         if let Err(error) = self.settle().await {
             // The store does not answer, so there is no use in asking once more.
             self.fence = None;

@@ -94,7 +94,11 @@ impl<C: Send + Sync + 'static> Cache<C> {
     ///
     /// # Errors
     /// As [`get_or_load`](Self::get_or_load).
-    pub async fn get_or_find<T, E, F, Fut>(&self, key: impl IntoKey, find: F) -> Result<Option<Arc<T>>, LoadError<E>>
+    pub async fn get_or_load_optional<T, E, F, Fut>(
+        &self,
+        key: impl IntoKey,
+        find: F,
+    ) -> Result<Option<Arc<T>>, LoadError<E>>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
@@ -292,11 +296,15 @@ impl<C: Send + Sync + 'static> Borrowing<'_, C> {
         .await
     }
 
-    /// As [`Cache::get_or_find`].
+    /// As [`Cache::get_or_load_optional`].
     ///
     /// # Errors
     /// As [`Cache::get_or_load`].
-    pub async fn get_or_find<T, E, F, Fut>(&self, key: impl IntoKey, find: F) -> Result<Option<Arc<T>>, LoadError<E>>
+    pub async fn get_or_load_optional<T, E, F, Fut>(
+        &self,
+        key: impl IntoKey,
+        find: F,
+    ) -> Result<Option<Arc<T>>, LoadError<E>>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,

@@ -33,7 +33,7 @@
 //! | to | call |
 //! |---|---|
 //! | look up, and load what is missing | [`Cache::get_or_load`] |
-//! | the same, for what may not exist | [`Cache::get_or_find`] |
+//! | the same, for what may not exist | [`Cache::get_or_load_optional`] |
 //! | the same, where the loader decides how to keep its value, or sees the old one | [`Cache::get_or_load_with`] |
 //! | the same, for a loader that borrows | [`Cache::borrowing`] |
 //! | the same, for many keys at once | [`Cache::get_or_load_many`] |

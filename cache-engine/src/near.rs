@@ -46,7 +46,7 @@ impl Near {
         notices: &Arc<Notices>,
     ) -> Self {
         Self {
-            told: far.backend().capabilities().invalidations,
+            told: far.backend().capabilities().subscribe,
             copies,
             far: Arc::clone(far),
             max_age,

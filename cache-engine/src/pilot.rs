@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Coder, Key, Tags, Version, Windows};
+use cache_core::{Coder, FreshnessWindows, Key, Tags, Version};
 use futures_util::FutureExt;
 
 pub(crate) use self::waiting::Waiting;
@@ -220,7 +220,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
                     fill.set_stale(stale);
                     continue;
                 }
-                Seen::Leased(_, lease) if !self.policy.cluster_wait => {
+                Seen::Leased(_, lease) if !self.policy.coalesce_across_processes => {
                     fill.load_beside(lease, &self.declared).await;
                     return Prepared::Go(fill);
                 }
@@ -258,7 +258,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
         {
             return Some(fill);
         }
-        if self.policy.cluster_wait {
+        if self.policy.coalesce_across_processes {
             return None;
         }
         match self.core.see::<T, C>(fill.key(), &self.coder).await {
@@ -533,8 +533,8 @@ fn remembered<E: Send + Sync + 'static>(error: Option<Arc<dyn Any + Send + Sync>
 }
 
 /// Whether there is any time at which a copy may be used.
-fn is_of_use(windows: &Windows) -> bool {
-    let Windows {
+fn is_of_use(windows: &FreshnessWindows) -> bool {
+    let FreshnessWindows {
         fresh,
         stale_while_revalidate,
         stale_if_error,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_core::Windows;
+use cache_core::FreshnessWindows;
 
 /// How long entries live and how they are loaded.
 ///
@@ -37,7 +37,7 @@ pub struct Policy {
     /// Whether a load that another process is at is waited for, so that there is one in the whole cluster. It is unless
     /// set to false; then there is one in each process, and the first to end stores its value. An invalidation ends all
     /// of them either way.
-    pub cluster_wait: bool,
+    pub coalesce_across_processes: bool,
 }
 
 impl Policy {
@@ -101,22 +101,22 @@ impl Policy {
         self
     }
 
-    /// With [`cluster_wait`](Self::cluster_wait) set.
-    pub fn with_cluster_wait(mut self, wait: bool) -> Self {
-        self.cluster_wait = wait;
+    /// With [`coalesce_across_processes`](Self::coalesce_across_processes) set.
+    pub fn with_coalesce_across_processes(mut self, wait: bool) -> Self {
+        self.coalesce_across_processes = wait;
         self
     }
 
     /// The windows of a value that is stored now, jitter applied.
-    pub(crate) fn windows(&self) -> Windows {
-        Windows::new(self.ttl.map(|ttl| self.jittered(ttl)))
+    pub(crate) fn windows(&self) -> FreshnessWindows {
+        FreshnessWindows::new(self.ttl.map(|ttl| self.jittered(ttl)))
             .with_stale_while_revalidate(self.stale_while_revalidate)
             .with_stale_if_error(self.stale_if_error)
     }
 
     /// The windows of an entry that says that there is no value, or that the load failed.
-    pub(crate) fn negative_windows(&self, ttl: Duration) -> Windows {
-        Windows::new(Some(self.jittered(ttl)))
+    pub(crate) fn negative_windows(&self, ttl: Duration) -> FreshnessWindows {
+        FreshnessWindows::new(Some(self.jittered(ttl)))
     }
 
     fn jittered(&self, ttl: Duration) -> Duration {
@@ -140,7 +140,7 @@ impl Default for Policy {
             jitter: 0.0,
             soft_timeout: None,
             load_timeout: None,
-            cluster_wait: true,
+            coalesce_across_processes: true,
         }
     }
 }

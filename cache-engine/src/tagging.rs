@@ -23,8 +23,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cache_core::{
-    Clock, EntryKind, Envelope, Error, Key, Namespace, Prefix, Record, Scope, SetOptions, SetOutcome, SharedValue,
-    Tags, Timestamp, Value, Version, Windows,
+    Clock, EntryKind, Envelope, Error, FreshnessWindows, Key, Namespace, Prefix, Record, Scope, SetOptions, SetOutcome,
+    SharedValue, Tags, Timestamp, Value, Version,
 };
 
 pub(crate) use self::capture::{Captured, union};
@@ -295,7 +295,7 @@ impl Tagging {
             return Ok(Value::Shared(SharedValue::new(Arc::new(state), weight)));
         }
         let payload = Bytes::copy_from_slice(&state.version.as_u128().to_be_bytes());
-        let envelope = Envelope::new(EntryKind::Tag, state.since, Windows::FOREVER).with_payload("", payload);
+        let envelope = Envelope::new(EntryKind::Tag, state.since, FreshnessWindows::FOREVER).with_payload("", payload);
         envelope.encode(key).map(Value::Bytes)
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use cache_core::{Error, ErrorKind, Invalidations, Key, Notice, Scope};
+use cache_core::{Change, Error, ErrorKind, Key, Scope, Subscription};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -77,12 +77,12 @@ impl Watch {
         }
     }
 
-    fn take_note(&self, notice: Notice) {
+    fn take_note(&self, notice: Change) {
         match notice {
-            Notice::Changed(key) => self.changed(&key),
-            Notice::Everything => self.everything_changed(),
-            Notice::UpToDate(moment) => self.told_until(Instant::from_std(moment)),
-            Notice::Lost(error) => self.lost(&error),
+            Change::Record(key) => self.changed(&key),
+            Change::Everything => self.everything_changed(),
+            Change::Heartbeat(moment) => self.told_until(Instant::from_std(moment)),
+            Change::Lost(error) => self.lost(&error),
             // A kind of later versions: whatever it says, this is on the safe side.
             _ => self.everything_changed(),
         }
@@ -98,7 +98,7 @@ impl Watch {
     fn ended(&self, why: &'static str) {
         let name = self.store.backend().name();
         let error = Error::new(ErrorKind::Unavailable, why).with_backend(name);
-        self.lost(&error.with_operation("invalidations"));
+        self.lost(&error.with_operation("subscribe"));
         self.everything_changed();
     }
 
@@ -171,11 +171,11 @@ async fn listen(watch: &Weak<Watch>) {
     }
 }
 
-async fn subscribe(watch: &Weak<Watch>, told_of_failure: &mut bool) -> Option<Box<dyn Invalidations>> {
+async fn subscribe(watch: &Weak<Watch>, told_of_failure: &mut bool) -> Option<Box<dyn Subscription>> {
     let watch = watch.upgrade()?;
     let beat = watch.notices.bound() / 4;
     let asked = Instant::now();
-    match watch.store.backend().invalidations(&watch.scope, beat).await {
+    match watch.store.backend().subscribe(&watch.scope, beat).await {
         Ok(stream) => {
             // What was copied before is of no use, and all that comes from now on is told of.
             watch.everything_changed();

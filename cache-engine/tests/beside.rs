@@ -19,7 +19,10 @@ fn spawn(cache: &Cache, gate: Option<&Gate>, loads: &Count, value: &'static str)
 fn caches(remote: &Remote) -> [Cache; 2] {
     let leading = over(remote).build();
     let beside = over(remote).build();
-    [leading, beside.with_policy(beside.policy().with_cluster_wait(false))]
+    [
+        leading,
+        beside.with_policy(beside.policy().with_coalesce_across_processes(false)),
+    ]
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,7 +104,7 @@ async fn renewed(make: impl Fn() -> CacheBuilder) {
     let leading = make().build();
     let log = Log::new();
     let beside = make().observer(log.clone()).build();
-    let beside = beside.with_policy(beside.policy().with_cluster_wait(false));
+    let beside = beside.with_policy(beside.policy().with_coalesce_across_processes(false));
     let (loads, first, second) = (Count::new(), Gate::closed(), Gate::closed());
     let leader = spawn(&leading, Some(&first), &loads, "leader's");
     first.reached().await;

@@ -221,7 +221,7 @@ async fn an_entry_is_not_loaded_again_since_its_epochs_are_remembered_from_befor
     let store = Plain::default();
     let cache = || {
         Cache::builder(store.clone())
-            .remember_tags(Duration::from_secs(3600))
+            .tag_cache_ttl(Duration::from_secs(3600))
             .build()
     };
     let (here, there) = (cache(), cache());

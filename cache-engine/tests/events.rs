@@ -41,11 +41,11 @@ async fn each_thing_that_happens_is_told() {
     assert_eq!(log.take(), ["stored", "invalidated", "invalidated", "cleared"]);
 
     cache
-        .get_or_find("nobody", || async { Ok::<Option<i32>, Infallible>(None) })
+        .get_or_load_optional("nobody", || async { Ok::<Option<i32>, Infallible>(None) })
         .await
         .unwrap();
     cache
-        .get_or_find("nobody", || async { Ok::<Option<i32>, Infallible>(None) })
+        .get_or_load_optional("nobody", || async { Ok::<Option<i32>, Infallible>(None) })
         .await
         .unwrap();
     assert_eq!(log.take(), ["miss", "load_started", "loaded", "stored", "negative_hit"]);

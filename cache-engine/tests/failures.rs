@@ -242,7 +242,7 @@ async fn that_there_is_no_value_is_remembered_by_choice() {
         let loads = Count::new();
         let find = |value: Option<&'static str>| {
             let loads = loads.clone();
-            cache.get_or_find("key", move || async move {
+            cache.get_or_load_optional("key", move || async move {
                 loads.up();
                 Ok::<_, Infallible>(value.map(str::to_owned))
             })
@@ -277,7 +277,7 @@ async fn and_not_unless_chosen() {
     for cache in both(|builder| builder.ttl(SEC).stale_if_error(60 * SEC)) {
         let loads = Count::new();
         for number in 1..4 {
-            let answer = cache.get_or_find("key", {
+            let answer = cache.get_or_load_optional("key", {
                 let loads = loads.clone();
                 move || async move {
                     loads.up();
@@ -292,7 +292,7 @@ async fn and_not_unless_chosen() {
         cache.get_or_load_with("key", absent).await.unwrap();
         assert_eq!(
             cache
-                .get_or_find("key", || async { Ok::<_, Infallible>(Some(String::new())) })
+                .get_or_load_optional("key", || async { Ok::<_, Infallible>(Some(String::new())) })
                 .await
                 .unwrap(),
             None
@@ -301,7 +301,7 @@ async fn and_not_unless_chosen() {
         cache.set("gone", "old".to_owned()).await.unwrap();
         tokio::time::advance(2 * SEC).await;
         cache
-            .get_or_find("gone", || async { Ok::<Option<String>, Infallible>(None) })
+            .get_or_load_optional("gone", || async { Ok::<Option<String>, Infallible>(None) })
             .await
             .unwrap();
         let answer = cache

@@ -6,7 +6,7 @@ mod support;
 
 use std::sync::Arc;
 
-use cache_core::Windows;
+use cache_core::FreshnessWindows;
 use cache_engine::{Cache, Fill, Lookup, StoreOutcome};
 use support::{Fate, Gate, Remote, SEC, TokioClock, local, over};
 
@@ -26,7 +26,7 @@ async fn miss(cache: &Cache) -> Fill<u32> {
 }
 
 async fn store(cache: &Cache, fill: Fill<u32>) -> StoreOutcome {
-    fill.store(Arc::new(1), cache.coder(), Windows::new(SEC)).await
+    fill.store(Arc::new(1), cache.coder(), FreshnessWindows::new(SEC)).await
 }
 
 async fn has(cache: &Cache) -> bool {

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Clock, EntryKind, Envelope, SetOptions, Windows};
+use cache_core::{Clock, EntryKind, Envelope, FreshnessWindows, SetOptions};
 use cache_engine::Cache;
 use support::{Count, Fate, Gate, Log, MS, Remote, SEC, TokioClock, over, settle};
 use tokio::task::JoinHandle;
@@ -68,7 +68,7 @@ async fn a_leader_that_was_killed_is_replaced_within_the_lease_time() {
     let remote = Remote::new();
     let [alive, _] = two(&remote);
     let key = alive.key("key");
-    let left = Envelope::new(EntryKind::Lease, TokioClock::new().now(), Windows::new(LEASE));
+    let left = Envelope::new(EntryKind::Lease, TokioClock::new().now(), FreshnessWindows::new(LEASE));
     remote
         .plant(&key, left.encode(&key).unwrap(), SetOptions::new(LEASE))
         .await;

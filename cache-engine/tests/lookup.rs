@@ -6,7 +6,7 @@ mod support;
 
 use std::sync::Arc;
 
-use cache_core::Windows;
+use cache_core::FreshnessWindows;
 use cache_engine::{Cache, Lookup};
 use support::{Remote, SEC, over};
 
@@ -20,7 +20,7 @@ async fn whoever_waits_for_nobody_loads_or_goes_alone() {
         let caches: [Cache; 2] = [over(&remote).build(), over(&remote).build()];
         let [here, there] = &caches;
         let key = here.key("key");
-        let windows = Windows::new(60 * SEC);
+        let windows = FreshnessWindows::new(60 * SEC);
         let Lookup::Miss(fill) = here.lookup_at_once::<u32>(&key, false).await else {
             panic!("nobody is loading")
         };

@@ -7,7 +7,7 @@ mod support;
 use std::convert::Infallible;
 use std::panic::catch_unwind;
 
-use cache_core::{EntryKind, Notice};
+use cache_core::{Change, EntryKind};
 use cache_engine::Cache;
 use support::{Count, Fate, Gate, Log, MS, Remote, SEC, TokioClock, memory, over, settle};
 
@@ -155,7 +155,7 @@ async fn own_changes_cause_no_echo() {
     remote.once(Fate::HoldAnswer(gate.clone()), |call| call.is("version"));
     here.set("key", 3_u32).await.unwrap();
     gate.reached().await;
-    remote.teller().tell(Notice::Changed(here.key("key")));
+    remote.teller().tell(Change::Record(here.key("key")));
     settle().await;
     gate.open();
     settle().await;
@@ -256,7 +256,10 @@ async fn while_the_store_tells_nothing_copies_are_of_no_use() {
 #[tokio::test(start_paused = true)]
 async fn without_a_sign_of_life_copies_are_used_for_no_longer_than_the_bound() {
     let remote = Remote::telling();
-    let here = over(&remote).near(memory(TokioClock::new())).near_bound(SEC).build();
+    let here = over(&remote)
+        .near(memory(TokioClock::new()))
+        .near_max_silence(SEC)
+        .build();
     value(&here).await;
     settle().await;
     let plain = over(&remote).build();
@@ -419,7 +422,7 @@ async fn a_store_that_keeps_changes_to_itself_is_found_out() {
     tokio::time::advance(10 * MS).await;
     settle().await;
     assert_eq!(value(&here).await, Some(1), "the old value");
-    remote.teller().tell(Notice::Changed(here.key("key")));
+    remote.teller().tell(Change::Record(here.key("key")));
     settle().await;
     assert_eq!(value(&here).await, Some(2));
 }

@@ -6,7 +6,7 @@ mod support;
 
 use std::sync::Arc;
 
-use cache_core::{EntryKind, Windows};
+use cache_core::{EntryKind, FreshnessWindows};
 use cache_engine::{Cache, Lookup};
 use support::{Call, Fate, Gate, Remote, SEC, TokioClock, memory, over, settle};
 
@@ -103,7 +103,7 @@ async fn although_somebody_has_read_the_tag_just_before() {
     let remote = Remote::telling();
     let here = over(&remote)
         .near(memory(TokioClock::new()))
-        .remember_tags(60 * SEC)
+        .tag_cache_ttl(60 * SEC)
         .build();
     value(&here).await;
     settle().await;
@@ -128,7 +128,7 @@ async fn although_somebody_has_read_the_tag_just_before() {
 #[tokio::test(start_paused = true)]
 async fn although_two_have_invalidated_it_at_once() {
     let remote = Remote::without_clear();
-    let here = over(&remote).remember_tags(60 * SEC).build();
+    let here = over(&remote).tag_cache_ttl(60 * SEC).build();
     let gate = Gate::closed();
     remote.once(Fate::HoldAnswer(gate.clone()), of_tag);
     let first = tokio::spawn({
@@ -164,7 +164,9 @@ async fn although_a_value_from_before_is_stored_with_a_change_to_it() {
         here.with_tags([other.to_string()]).set("other", 1_u32).await.unwrap();
     }
     fill.depend_as_stale();
-    let stored = fill.store(Arc::new(2), here.coder(), Windows::new(3600 * SEC)).await;
+    let stored = fill
+        .store(Arc::new(2), here.coder(), FreshnessWindows::new(3600 * SEC))
+        .await;
     assert!(stored.is_stored());
     tokio::time::advance(2 * SEC).await;
     assert_eq!(value(&here).await, None);

@@ -30,7 +30,7 @@ const TAGS: [&str; 8] = ["1", "2", "3", "4", "5", "6", "7", "8"];
 
 /// The calls of a hit whose tags are remembered, and so are the epochs where there are any.
 async fn remembered_hit(remote: &Remote) -> Vec<&'static str> {
-    let remembering = over(remote).remember_tags(Duration::from_secs(1)).build();
+    let remembering = over(remote).tag_cache_ttl(Duration::from_secs(1)).build();
     load(&remembering.with_tags(TAGS), "b").await;
     load(&remembering, "b").await;
     calls(remote, load(&remembering, "b")).await

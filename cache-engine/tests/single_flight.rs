@@ -184,7 +184,7 @@ async fn the_ways_to_load_share_one_load() {
                     *cache.get_or_load_with("key", load).await.unwrap().unwrap()
                 }
                 3 => *cache
-                    .get_or_find("key", || async { load().await.map(Some) })
+                    .get_or_load_optional("key", || async { load().await.map(Some) })
                     .await
                     .unwrap()
                     .unwrap(),
@@ -215,7 +215,7 @@ async fn futures_can_move_between_threads() {
     sendable(cache.get_or_load("a", || async { Ok::<_, Infallible>(1) }))
         .await
         .unwrap();
-    sendable(cache.get_or_find("b", || async { Ok::<_, Infallible>(Some(1)) }))
+    sendable(cache.get_or_load_optional("b", || async { Ok::<_, Infallible>(Some(1)) }))
         .await
         .unwrap();
     sendable(cache.refresh("c", || async { Ok::<_, Infallible>(1) }))

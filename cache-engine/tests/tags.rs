@@ -243,7 +243,7 @@ async fn a_tag_that_cannot_be_captured_keeps_the_value_from_being_stored() {
 async fn known_versions_are_remembered_for_no_longer_than_the_user_allows() {
     for make in [Remote::new, Remote::without_clear] {
         let remote = make();
-        let here = over(&remote).remember_tags(100 * MS).build();
+        let here = over(&remote).tag_cache_ttl(100 * MS).build();
         let there = over(&remote).build();
         here.with_tags(["tag"]).set("key", 1_u32).await.unwrap();
         assert!(has(&here, "key").await);

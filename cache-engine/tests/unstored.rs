@@ -6,7 +6,7 @@ mod support;
 
 use std::sync::Arc;
 
-use cache_core::{EntryKind, ErrorKind, Windows};
+use cache_core::{EntryKind, ErrorKind, FreshnessWindows};
 use cache_engine::{Cache, LoadError, Lookup, StoreOutcome};
 use support::{Count, Fate, Gate, Remote, SEC, load, over, settle};
 use tokio::task::JoinHandle;
@@ -143,7 +143,7 @@ async fn neither_is_a_value_that_was_made_from_a_stale_copy() {
             };
             fill.depend_as_stale();
             let changed = Arc::new(format!("{}, changed", fill.stale().unwrap().value));
-            fill.store(changed, cache.coder(), Windows::new(SEC)).await
+            fill.store(changed, cache.coder(), FreshnessWindows::new(SEC)).await
         }
     });
     gate.reached().await;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::{
-    Backend, Capabilities, Clock, Error, ErrorKind, Invalidations, Key, Limits, Record, Scope, SetMode, SetOptions,
-    SetOutcome, SystemClock, Value, Version, VersionSource, async_trait,
+    Backend, Capabilities, Clock, Error, ErrorKind, Key, Limits, Record, Scope, SetMode, SetOptions, SetOutcome,
+    Subscription, SystemClock, Value, Version, VersionSource, async_trait,
 };
 use fred::clients::Pool;
 use fred::interfaces::ClientLike;
@@ -362,7 +362,7 @@ impl Backend for RedisBackend {
 
     /// By Redis's client tracking, on connections of the stream's own: one to each master. See the [crate's front
     /// page](crate#notices-of-changes) for what it costs and when it is lost.
-    async fn invalidations(&self, scope: &Scope, beat: Duration) -> Result<Box<dyn Invalidations>, Error> {
+    async fn subscribe(&self, scope: &Scope, beat: Duration) -> Result<Box<dyn Subscription>, Error> {
         let connection = &self.shared.connection;
         let start = async {
             let tracking = Tracking {
@@ -373,7 +373,7 @@ impl Backend for RedisBackend {
             };
             tracking.start(connection.ended()).await
         };
-        start.await.map_err(|error| error.with_operation("invalidations"))
+        start.await.map_err(|error| error.with_operation("subscribe"))
     }
 
     fn name(&self) -> &'static str {
@@ -384,7 +384,7 @@ impl Backend for RedisBackend {
         Capabilities::default()
             .with_clear(true)
             .with_batch(true)
-            .with_invalidations(true)
+            .with_subscribe(true)
     }
 
     fn limits(&self) -> Limits {

@@ -64,7 +64,7 @@
 //!
 //! # Notices of changes
 //!
-//! [`Backend::invalidations`](cache_core::Backend::invalidations) is Redis's [client tracking] in broadcasting mode:
+//! [`Backend::subscribe`](cache_core::Backend::subscribe) is Redis's [client tracking] in broadcasting mode:
 //! the server says that a key was changed when it changes it, whoever does it and however: a write, a delete, a script,
 //! the end of its life, an eviction, a flush. Nothing is written or published for it.
 //!
@@ -72,7 +72,7 @@
 //! |---|---|
 //! | connections | each stream has one of its own to the server, or to each master of a Cluster |
 //! | on the server | for each write below the scope's text, the key is sent to each stream once; keys that change together go in one message. Each `beat` costs two small questions for each connection |
-//! | moments | an [`UpToDate`] is the moment at which a question was sent that every master has answered since |
+//! | moments | an [`Heartbeat`] is the moment at which a question was sent that every master has answered since |
 //! | own changes | are told of like those of others |
 //! | a slow listener | 10,000 notices wait for it; if there are more, it hears [`Everything`] in their place |
 //! | other databases | the server does not tell them apart, so a key of the same text in another one is told of, too |
@@ -126,11 +126,11 @@
 //!
 //! [client tracking]: https://redis.io/docs/latest/develop/reference/client-side-caching/
 //! [fred]: https://docs.rs/fred
-//! [`Everything`]: cache_core::Notice::Everything
-//! [`Lost`]: cache_core::Notice::Lost
+//! [`Everything`]: cache_core::Change::Everything
+//! [`Lost`]: cache_core::Change::Lost
 //! [`Timeout`]: cache_core::ErrorKind::Timeout
 //! [`Unavailable`]: cache_core::ErrorKind::Unavailable
-//! [`UpToDate`]: cache_core::Notice::UpToDate
+//! [`Heartbeat`]: cache_core::Change::Heartbeat
 
 mod backend;
 mod builder;

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cache_core::{Error, ErrorKind, Invalidations, Notice, Scope};
+use cache_core::{Change, Error, ErrorKind, Scope, Subscription};
 use fred::interfaces::{ClientLike, ClusterInterface};
 use fred::types::config::{Config, ServerConfig};
 use futures_util::future::join_all;
@@ -54,7 +54,7 @@ pub(crate) struct Tracking {
 
 impl Tracking {
     /// A stream that stands. It ends when `closed` is true or gone.
-    pub(crate) async fn start(self, mut closed: watch::Receiver<bool>) -> Result<Box<dyn Invalidations>, Error> {
+    pub(crate) async fn start(self, mut closed: watch::Receiver<bool>) -> Result<Box<dyn Subscription>, Error> {
         let session = self.open().await?;
         let outbox = Arc::new(Outbox::default());
         let sender = Sender(outbox.clone());
@@ -72,7 +72,7 @@ impl Tracking {
         loop {
             let lost = self.listen(&mut session, outbox).await;
             drop(session);
-            outbox.put(Notice::Lost(lost.with_operation("invalidations")));
+            outbox.put(Change::Lost(lost.with_operation("subscribe")));
             let clustered = self.lane.client().client_config().server.is_clustered();
             let mut pause = if clustered { SETTLED_AFTER } else { RETRY_AFTER.0 };
             session = loop {
@@ -82,7 +82,7 @@ impl Tracking {
                     Err(_) => pause = (pause * 2).min(RETRY_AFTER.1),
                 }
             };
-            outbox.put(Notice::Everything);
+            outbox.put(Change::Everything);
         }
     }
 
@@ -108,7 +108,7 @@ impl Tracking {
             if let Err(error) = within(self.command_timeout, "no answer", answers).await {
                 return error;
             }
-            outbox.put(Notice::UpToDate(asked));
+            outbox.put(Change::Heartbeat(asked));
             let until = tokio::time::sleep_until((asked + pause).into());
             tokio::pin!(until);
             loop {

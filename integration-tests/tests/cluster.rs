@@ -107,7 +107,7 @@ async fn four_hundred_callers_in_eight_processes_load_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn switched_off_each_process_loads_for_itself() {
     everywhere(async |store| {
-        let mut cluster = Cluster::start(store, 3, |settings| settings.cluster_wait = false).await;
+        let mut cluster = Cluster::start(store, 3, |settings| settings.coalesce_across_processes = false).await;
         let callers: Vec<_> = (0..3).map(|process| cluster.ask(process, CALLERS)).collect();
         // None waits for another's end.
         let loads = [cluster.load().await, cluster.load().await, cluster.load().await];

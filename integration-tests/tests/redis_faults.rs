@@ -343,7 +343,7 @@ async fn a_user_needs_no_more_than_the_readme_says() {
     assert_eq!(redis.clear(&shop.scope()).await.unwrap(), 1);
 
     let beat = Duration::from_millis(100);
-    let refused = redis.invalidations(&shop.scope(), beat).await.unwrap_err();
+    let refused = redis.subscribe(&shop.scope(), beat).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Auth, "{refused}");
     wire::redis(address, "ACL SETUSER cache +client|tracking")
         .await

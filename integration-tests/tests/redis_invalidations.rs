@@ -6,7 +6,7 @@ mod redis_support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::{Backend, Key, Notice, SetOptions};
+use cache_core::{Backend, Change, Key, SetOptions};
 use cache_redis::RedisBackend;
 use integration_tests::{Redis, RedisCluster, wire};
 use redis_support::listener::{Listener, set};
@@ -172,7 +172,7 @@ async fn how_soon_a_change_is_told_of() {
         );
         let namespace = namespace();
         let mut stream = redis
-            .invalidations(&namespace.scope(), Duration::from_millis(500))
+            .subscribe(&namespace.scope(), Duration::from_millis(500))
             .await
             .unwrap();
         let mut from_begin = Vec::new();
@@ -181,7 +181,7 @@ async fn how_soon_a_change_is_told_of() {
             let begun = Instant::now();
             let told = async {
                 loop {
-                    if matches!(stream.next().await, Some(Notice::Changed(told)) if told == key) {
+                    if matches!(stream.next().await, Some(Change::Record(told)) if told == key) {
                         return Instant::now();
                     }
                 }
@@ -209,8 +209,8 @@ async fn how_soon_a_change_is_told_of() {
         let (mut told, mut moments, mut gap, mut last) = (0, 0, Duration::ZERO, Instant::now());
         while told < 32_000 {
             match stream.next().await.unwrap() {
-                Notice::Changed(_) => told += 1,
-                Notice::UpToDate(_) => {
+                Change::Record(_) => told += 1,
+                Change::Heartbeat(_) => {
                     moments += 1;
                     gap = gap.max(last.elapsed());
                     last = Instant::now();

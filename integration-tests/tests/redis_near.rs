@@ -7,7 +7,7 @@ mod redis_support;
 use std::time::Duration;
 
 use cache_core::{
-    Backend, Capabilities, Error, Invalidations, Key, Notice, Record, Scope, SetOptions, SetOutcome, Value, async_trait,
+    Backend, Capabilities, Change, Error, Key, Record, Scope, SetOptions, SetOutcome, Subscription, Value, async_trait,
 };
 use cache_redis::RedisBackend;
 use integration_tests::{Redis, RedisCluster, RedisSentinel, wire};
@@ -20,7 +20,7 @@ fn own_prefix() -> String {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Change {
+enum Write {
     Set,
     Invalidate,
     Tag,
@@ -31,7 +31,7 @@ enum Change {
 async fn changes_are_seen_everywhere(nodes: &[Node], patience: Duration) -> Result<(), String> {
     let mut value = 0;
     for (turn, writer) in nodes.iter().chain(nodes).enumerate() {
-        for change in [Change::Set, Change::Invalidate, Change::Tag, Change::Clear] {
+        for change in [Write::Set, Write::Invalidate, Write::Tag, Write::Clear] {
             let key = format!("{turn}-{change:?}");
             value += 1;
             writer.cache.with_tags(["tag"]).set(&key, value).await.unwrap();
@@ -40,14 +40,14 @@ async fn changes_are_seen_everywhere(nodes: &[Node], patience: Duration) -> Resu
             }
             let mut expected = None;
             match change {
-                Change::Set => {
+                Write::Set => {
                     value += 1;
                     writer.cache.set(&key, value).await.unwrap();
                     expected = Some(value);
                 }
-                Change::Invalidate => writer.cache.invalidate(&key).await.unwrap(),
-                Change::Tag => writer.cache.invalidate_tag("tag").await.unwrap(),
-                Change::Clear => drop(writer.cache.clear("n").await.unwrap()),
+                Write::Invalidate => writer.cache.invalidate(&key).await.unwrap(),
+                Write::Tag => writer.cache.invalidate_tag("tag").await.unwrap(),
+                Write::Clear => drop(writer.cache.clear("n").await.unwrap()),
             }
             assert_eq!(writer.read(&key).await, expected, "{change:?} by the node itself");
             for (number, node) in nodes.iter().enumerate() {
@@ -84,14 +84,14 @@ async fn changes_are_seen_everywhere_behind_sentinels() {
 struct Deaf(RedisBackend);
 
 #[derive(Debug)]
-struct Swallowing(Box<dyn Invalidations>);
+struct Swallowing(Box<dyn Subscription>);
 
 #[async_trait]
-impl Invalidations for Swallowing {
-    async fn next(&mut self) -> Option<Notice> {
+impl Subscription for Swallowing {
+    async fn next(&mut self) -> Option<Change> {
         loop {
             match self.0.next().await {
-                Some(Notice::Changed(_) | Notice::Everything) => {}
+                Some(Change::Record(_) | Change::Everything) => {}
                 other => return other,
             }
         }
@@ -120,8 +120,8 @@ impl Backend for Deaf {
         self.0.capabilities()
     }
 
-    async fn invalidations(&self, scope: &Scope, beat: Duration) -> Result<Box<dyn Invalidations>, Error> {
-        Ok(Box::new(Swallowing(self.0.invalidations(scope, beat).await?)))
+    async fn subscribe(&self, scope: &Scope, beat: Duration) -> Result<Box<dyn Subscription>, Error> {
+        Ok(Box::new(Swallowing(self.0.subscribe(scope, beat).await?)))
     }
 }
 
@@ -131,7 +131,7 @@ async fn nodes_that_are_told_of_nothing_are_found_out() {
     let (url, prefix) = (Redis::shared().await.url(), own_prefix());
     let mut nodes = Node::nodes(1, url, &prefix).await;
     let deaf = Deaf(RedisBackend::connect(url).await.unwrap());
-    nodes.push(Node::over(deaf, &prefix, |builder| builder.near_bound(NO_BOUND)).await);
+    nodes.push(Node::over(deaf, &prefix, |builder| builder.near_max_silence(NO_BOUND)).await);
     let found = changes_are_seen_everywhere(&nodes, Duration::from_millis(500)).await;
     assert_eq!(found, Err("node 1 does not see Set in turn 0".to_owned()));
 }

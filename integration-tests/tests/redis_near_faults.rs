@@ -90,7 +90,7 @@ async fn while_notices_hang(bound: Duration) -> [Result<(), String>; 2] {
     for bound in [bound, NO_BOUND] {
         let redis = RedisBackend::builder().url(&url).command_timeout(PATIENCE);
         let redis = redis.connect().await.unwrap();
-        nodes.push(Node::over(redis, PREFIX, |builder| builder.near_bound(bound)).await);
+        nodes.push(Node::over(redis, PREFIX, |builder| builder.near_max_silence(bound)).await);
     }
     let writer = plain(server.url(), PREFIX).await;
     writer.set("key", 1_u64).await.unwrap();

@@ -2,7 +2,7 @@
 
 use crate::config::Flaw;
 use crate::protocol::Protocol;
-use crate::state::{CHECKS, Check, Copied, Near, Notice, Pair, Reader, State};
+use crate::state::{CHECKS, Change, Check, Copied, Near, Pair, Reader, State};
 
 impl Protocol {
     /// The copy of a process, if its tag is known to be as it was.
@@ -161,7 +161,7 @@ impl Protocol {
                 continue;
             }
             if of_record || of_tag {
-                near.queue.push(Notice { of_tag, tells });
+                near.queue.push(Change { of_tag, tells });
             } else if let Some(notice) = near.queue.last_mut() {
                 // There is nothing to tell; it is up to date once it was told of all before.
                 notice.tells |= tells;

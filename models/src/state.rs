@@ -390,7 +390,7 @@ pub enum Check {
 
 /// A notice that is under way to a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Notice {
+pub struct Change {
     /// It is about the tag's record, not the key's.
     pub of_tag: bool,
     /// The invalidations whose work was done by then.
@@ -409,7 +409,7 @@ pub struct Near {
     /// Copies that are compared with the store.
     pub checks: [Option<Check>; CHECKS],
     /// The notices that it has yet to be told.
-    pub queue: Vec<Notice>,
+    pub queue: Vec<Change>,
     /// The invalidations that it was told of.
     pub told: Set,
 }

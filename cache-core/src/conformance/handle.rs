@@ -41,9 +41,9 @@ pub(super) async fn closed_backend_refuses_every_call(trial: Trial) -> Verdict {
     if backend.capabilities().clear {
         refused("clear", backend.clear(&trial.prefix().scope())).await?;
     }
-    if backend.capabilities().invalidations {
+    if backend.capabilities().subscribe {
         let scope = trial.prefix().scope();
-        refused("invalidations", backend.invalidations(&scope, Duration::from_secs(1))).await?;
+        refused("subscribe", backend.subscribe(&scope, Duration::from_secs(1))).await?;
     }
     // A second close may answer as it likes, but it answers.
     let again = tokio::time::timeout(Duration::from_secs(10), backend.close()).await;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cache_core::{
-    Backend, Capabilities, Clock, Error, ErrorKind, Invalidations, Key, Limits, Notice, Prefix, Record, Scope, SetMode,
-    SetOptions, SetOutcome, SharedValue, Ttl, Value, Version,
+    Backend, Capabilities, Change, Clock, Error, ErrorKind, Key, Limits, Prefix, Record, Scope, SetMode, SetOptions,
+    SetOutcome, SharedValue, Subscription, Ttl, Value, Version,
 };
 
 use crate::reference::{Reference, VALUE_BYTES};
@@ -452,14 +452,14 @@ impl Backend for Broken {
         }
     }
 
-    async fn invalidations(&self, scope: &Scope, beat: Duration) -> Result<Box<dyn Invalidations>, Error> {
+    async fn subscribe(&self, scope: &Scope, beat: Duration) -> Result<Box<dyn Subscription>, Error> {
         let wider = Prefix::new(scope.as_str().split(':').next().unwrap()).scope();
         let watched = match self.fault {
             Fault::StreamUnbounded => &wider,
             _ => scope,
         };
         Ok(Box::new(BrokenStream {
-            inner: self.inner.invalidations(watched, beat).await?,
+            inner: self.inner.subscribe(watched, beat).await?,
             fault: self.fault,
             held: VecDeque::new(),
             said: None,
@@ -487,7 +487,7 @@ impl Backend for Broken {
         let declared = self.inner.capabilities();
         declared
             .with_clear(self.fault != Fault::ClearUndeclared)
-            .with_invalidations(self.fault != Fault::StreamUndeclared)
+            .with_subscribe(self.fault != Fault::StreamUndeclared)
     }
 
     fn limits(&self) -> Limits {
@@ -497,18 +497,18 @@ impl Backend for Broken {
 
 #[derive(Debug)]
 struct BrokenStream {
-    inner: Box<dyn Invalidations>,
+    inner: Box<dyn Subscription>,
     fault: Fault,
-    held: VecDeque<Notice>,
+    held: VecDeque<Change>,
     said: Option<Instant>,
     seen: HashSet<Key>,
 }
 
 #[cache_core::async_trait]
-impl Invalidations for BrokenStream {
-    async fn next(&mut self) -> Option<Notice> {
+impl Subscription for BrokenStream {
+    async fn next(&mut self) -> Option<Change> {
         loop {
-            if matches!(self.held.back(), Some(Notice::UpToDate(_)) | None)
+            if matches!(self.held.back(), Some(Change::Heartbeat(_)) | None)
                 && let Some(held) = self.held.pop_front()
             {
                 return Some(held);
@@ -520,41 +520,41 @@ impl Invalidations for BrokenStream {
                 }
             };
             match (self.fault, &notice) {
-                (Fault::StreamSilent, Notice::Changed(_)) => {}
-                (Fault::StreamFolds, Notice::Changed(key)) => {
+                (Fault::StreamSilent, Change::Record(_)) => {}
+                (Fault::StreamFolds, Change::Record(key)) => {
                     let ascii: String = key
                         .as_str()
                         .chars()
                         .map(|c| if c.is_ascii() { c } else { '?' })
                         .collect();
-                    return Key::parse(&ascii).map(Notice::Changed);
+                    return Key::parse(&ascii).map(Change::Record);
                 }
                 // Every other change of a key, which is its delete where it was written before.
-                (Fault::StreamDeletesUntold | Fault::StreamClearUntold, Notice::Changed(key)) => {
+                (Fault::StreamDeletesUntold | Fault::StreamClearUntold, Change::Record(key)) => {
                     if self.seen.insert(key.clone()) {
                         return Some(notice);
                     }
                     self.seen.remove(key);
                 }
-                (Fault::StreamOnce, Notice::UpToDate(moment)) => {
-                    return Some(Notice::UpToDate(*self.said.get_or_insert(*moment)));
+                (Fault::StreamOnce, Change::Heartbeat(moment)) => {
+                    return Some(Change::Heartbeat(*self.said.get_or_insert(*moment)));
                 }
-                (Fault::StreamBackwards, Notice::UpToDate(moment)) => {
+                (Fault::StreamBackwards, Change::Heartbeat(moment)) => {
                     let said = self.said.replace(*moment);
-                    return Some(Notice::UpToDate(
+                    return Some(Change::Heartbeat(
                         said.map_or(*moment, |said| said - Duration::from_secs(1)),
                     ));
                 }
-                (Fault::StreamEarly, Notice::Changed(_)) => {
+                (Fault::StreamEarly, Change::Record(_)) => {
                     // What has come in is told of after the next beat, which is said first. The stream is slow, so that
                     // whoever wrote has been told by then that it is done.
                     tokio::time::sleep(Duration::from_millis(5)).await;
                     let now = Instant::now();
                     self.held.push_back(notice);
-                    self.held.push_back(Notice::UpToDate(now));
-                    return Some(Notice::UpToDate(now));
+                    self.held.push_back(Change::Heartbeat(now));
+                    return Some(Change::Heartbeat(now));
                 }
-                (Fault::StreamLoses, Notice::Changed(_)) => {
+                (Fault::StreamLoses, Change::Record(_)) => {
                     tokio::task::yield_now().await;
                     return Some(notice);
                 }

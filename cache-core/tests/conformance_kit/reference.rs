@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use cache_core::{
-    Backend, Capabilities, Clock, Error, ErrorKind, Invalidations, Key, Limits, ManualClock, Notice, Record, Scope,
-    SetMode, SetOptions, SetOutcome, SystemClock, Timestamp, Value, VersionSource,
+    Backend, Capabilities, Change, Clock, Error, ErrorKind, Key, Limits, ManualClock, Record, Scope, SetMode,
+    SetOptions, SetOutcome, Subscription, SystemClock, Timestamp, Value, VersionSource,
 };
 use tokio::sync::Notify;
 
@@ -167,7 +167,7 @@ impl Backend for Reference {
         Ok(())
     }
 
-    async fn invalidations(&self, scope: &Scope, beat: Duration) -> Result<Box<dyn Invalidations>, Error> {
+    async fn subscribe(&self, scope: &Scope, beat: Duration) -> Result<Box<dyn Subscription>, Error> {
         self.travel().await?;
         let watcher = Arc::new(Watcher {
             scope: scope.as_str().to_owned(),
@@ -188,7 +188,7 @@ impl Backend for Reference {
         Capabilities::default()
             .with_clear(true)
             .with_shared_objects(true)
-            .with_invalidations(true)
+            .with_subscribe(true)
     }
 
     fn limits(&self) -> Limits {
@@ -215,24 +215,24 @@ struct Watch {
 }
 
 impl Watch {
-    fn ready(&mut self) -> Option<Notice> {
+    fn ready(&mut self) -> Option<Change> {
         // Whoever changes the map tells of it before the lock is free.
         let _map = self.map.lock().unwrap();
         if let Some(key) = self.watcher.changed.lock().unwrap().pop_front() {
-            return Some(Notice::Changed(key));
+            return Some(Change::Record(key));
         }
         if self.said.is_some_and(|said| said.elapsed() < self.beat) {
             return None;
         }
         let now = Instant::now();
         self.said = Some(now);
-        Some(Notice::UpToDate(now))
+        Some(Change::Heartbeat(now))
     }
 }
 
 #[cache_core::async_trait]
-impl Invalidations for Watch {
-    async fn next(&mut self) -> Option<Notice> {
+impl Subscription for Watch {
+    async fn next(&mut self) -> Option<Change> {
         loop {
             if self.watcher.closed.load(Ordering::SeqCst) {
                 return None;

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::mem::size_of;
 use std::sync::Arc;
 
-use cache_core::{Key, Record, SharedValue, Tags, Timestamp, Value, Version, Windows};
+use cache_core::{FreshnessWindows, Key, Record, SharedValue, Tags, Timestamp, Value, Version};
 
 use crate::entry::{Found, Freshness};
 
@@ -13,7 +13,7 @@ struct Copied {
     key: Key,
     value: Arc<dyn Any + Send + Sync>,
     created: Timestamp,
-    windows: Windows,
+    windows: FreshnessWindows,
     tags: Tags,
     /// The version of the record that it was copied from.
     version: Version,

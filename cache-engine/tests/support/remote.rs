@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::{
-    Backend, Capabilities, EntryKind, Envelope, Error, ErrorKind, Invalidations, Key, Notice, Record, Scope, SetMode,
-    SetOptions, SetOutcome, Value, Version, async_trait,
+    Backend, Capabilities, Change, EntryKind, Envelope, Error, ErrorKind, Key, Record, Scope, SetMode, SetOptions,
+    SetOutcome, Subscription, Value, Version, async_trait,
 };
 use cache_memory::MemoryBackend;
 
@@ -104,7 +104,7 @@ impl Remote {
 
     fn tell(&self, key: &Key) {
         if let Some(teller) = &self.0.teller {
-            teller.tell(Notice::Changed(key.clone()));
+            teller.tell(Change::Record(key.clone()));
         }
     }
 
@@ -179,7 +179,7 @@ impl Remote {
         for key in keys {
             self.0.store.delete(&key).await.unwrap();
         }
-        self.teller().tell(Notice::Everything);
+        self.teller().tell(Change::Everything);
     }
 
     /// All leases that the store holds now.
@@ -324,7 +324,7 @@ impl Backend for Remote {
         let work = async {
             let removed = self.0.store.clear(scope).await;
             if let Some(teller) = &self.0.teller {
-                teller.tell(Notice::Everything);
+                teller.tell(Change::Everything);
             }
             removed
         };
@@ -338,7 +338,7 @@ impl Backend for Remote {
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
             .with_clear(self.0.enumerates)
-            .with_invalidations(self.0.teller.is_some())
+            .with_subscribe(self.0.teller.is_some())
     }
 
     async fn version(&self, key: &Key) -> Result<Option<Version>, Error> {
@@ -346,8 +346,8 @@ impl Backend for Remote {
         self.call("version", key, None, work).await
     }
 
-    async fn invalidations(&self, _: &Scope, beat: Duration) -> Result<Box<dyn Invalidations>, Error> {
-        self.perform("invalidations", "", None, async { Ok(self.teller().listen(beat)) })
+    async fn subscribe(&self, _: &Scope, beat: Duration) -> Result<Box<dyn Subscription>, Error> {
+        self.perform("subscribe", "", None, async { Ok(self.teller().listen(beat)) })
             .await
     }
 }

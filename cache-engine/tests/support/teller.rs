@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cache_core::{Error, ErrorKind, Invalidations, Notice, async_trait};
+use cache_core::{Change, Error, ErrorKind, Subscription, async_trait};
 use tokio::sync::Notify;
 
 /// Tells listeners of changes, unless it is held up or broken.
@@ -18,7 +18,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     /// For each listener that was ever there.
-    queues: Vec<VecDeque<Notice>>,
+    queues: Vec<VecDeque<Change>>,
     held: bool,
     broken: bool,
     /// So many of the listeners are told nothing more.
@@ -26,7 +26,7 @@ struct State {
 }
 
 impl Teller {
-    pub fn tell(&self, notice: Notice) {
+    pub fn tell(&self, notice: Change) {
         let mut state = self.0.state.lock().unwrap();
         if !state.broken {
             for queue in &mut state.queues {
@@ -51,7 +51,7 @@ impl Teller {
         for queue in &mut self.0.state.lock().unwrap().queues {
             let mut told = std::collections::HashSet::new();
             queue.retain(|notice| match notice {
-                Notice::Changed(key) => told.insert(key.clone()),
+                Change::Record(key) => told.insert(key.clone()),
                 _ => true,
             });
         }
@@ -66,14 +66,14 @@ impl Teller {
 
     /// Breaks all streams; what changes from now on is told to nobody.
     pub fn break_off(&self) {
-        self.tell(Notice::Lost(Error::new(ErrorKind::Unavailable, "broken off")));
+        self.tell(Change::Lost(Error::new(ErrorKind::Unavailable, "broken off")));
         self.0.state.lock().unwrap().broken = true;
     }
 
     /// The streams are there again.
     pub fn mend(&self) {
         self.0.state.lock().unwrap().broken = false;
-        self.tell(Notice::Everything);
+        self.tell(Change::Everything);
     }
 
     /// Ends all streams, as a store does that is closed.
@@ -89,7 +89,7 @@ impl Teller {
         self.0.state.lock().unwrap().queues.len()
     }
 
-    pub fn listen(&self, beat: Duration) -> Box<dyn Invalidations> {
+    pub fn listen(&self, beat: Duration) -> Box<dyn Subscription> {
         let mut state = self.0.state.lock().unwrap();
         state.queues.push(VecDeque::new());
         Box::new(Stream {
@@ -108,7 +108,7 @@ struct Stream {
 }
 
 impl Stream {
-    fn take(&self) -> (Option<Notice>, bool) {
+    fn take(&self) -> (Option<Change>, bool) {
         let mut state = self.teller.0.state.lock().unwrap();
         if state.held {
             return (None, true);
@@ -118,8 +118,8 @@ impl Stream {
 }
 
 #[async_trait]
-impl Invalidations for Stream {
-    async fn next(&mut self) -> Option<Notice> {
+impl Subscription for Stream {
+    async fn next(&mut self) -> Option<Change> {
         loop {
             let woken = self.teller.0.woken.notified();
             tokio::pin!(woken);
@@ -137,7 +137,7 @@ impl Invalidations for Stream {
                         () = tokio::time::sleep(self.beat) => {
                             // Nothing came in the meantime, or it is still in the queue.
                             if let (None, false) = self.take_if_empty() {
-                                return Some(Notice::UpToDate(asked.into_std()));
+                                return Some(Change::Heartbeat(asked.into_std()));
                             }
                         }
                     }

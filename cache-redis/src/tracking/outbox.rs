@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use cache_core::{Invalidations, Notice, async_trait};
+use cache_core::{Change, Subscription, async_trait};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -19,20 +19,20 @@ pub(super) struct Outbox {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    notices: VecDeque<Notice>,
+    notices: VecDeque<Change>,
     ended: bool,
 }
 
 impl Outbox {
-    pub(super) fn put(&self, notice: Notice) {
+    pub(super) fn put(&self, notice: Change) {
         let mut waiting = self.waiting.lock();
         let notices = &mut waiting.notices;
-        if matches!(notice, Notice::UpToDate(_)) && matches!(notices.back(), Some(Notice::UpToDate(_))) {
+        if matches!(notice, Change::Heartbeat(_)) && matches!(notices.back(), Some(Change::Heartbeat(_))) {
             // The later moment says it all.
             notices.pop_back();
         } else if notices.len() >= MOST {
             notices.clear();
-            notices.push_back(Notice::Everything);
+            notices.push_back(Change::Everything);
         }
         notices.push_back(notice);
         drop(waiting);
@@ -44,7 +44,7 @@ impl Outbox {
         self.wake.notify_one();
     }
 
-    async fn take(&self) -> Option<Notice> {
+    async fn take(&self) -> Option<Change> {
         loop {
             {
                 let mut waiting = self.waiting.lock();
@@ -78,8 +78,8 @@ pub(super) struct Stream {
 }
 
 #[async_trait]
-impl Invalidations for Stream {
-    async fn next(&mut self) -> Option<Notice> {
+impl Subscription for Stream {
+    async fn next(&mut self) -> Option<Change> {
         self.outbox.take().await
     }
 }
@@ -106,13 +106,13 @@ mod tests {
     async fn of_moments_in_a_row_the_last_is_kept() {
         let outbox = Outbox::default();
         let moments = [Instant::now(), Instant::now(), Instant::now()];
-        outbox.put(Notice::UpToDate(moments[0]));
-        outbox.put(Notice::Changed(key(1)));
-        outbox.put(Notice::UpToDate(moments[1]));
-        outbox.put(Notice::UpToDate(moments[2]));
-        assert!(matches!(outbox.take().await, Some(Notice::UpToDate(moment)) if moment == moments[0]));
-        assert!(matches!(outbox.take().await, Some(Notice::Changed(changed)) if changed == key(1)));
-        assert!(matches!(outbox.take().await, Some(Notice::UpToDate(moment)) if moment == moments[2]));
+        outbox.put(Change::Heartbeat(moments[0]));
+        outbox.put(Change::Record(key(1)));
+        outbox.put(Change::Heartbeat(moments[1]));
+        outbox.put(Change::Heartbeat(moments[2]));
+        assert!(matches!(outbox.take().await, Some(Change::Heartbeat(moment)) if moment == moments[0]));
+        assert!(matches!(outbox.take().await, Some(Change::Record(changed)) if changed == key(1)));
+        assert!(matches!(outbox.take().await, Some(Change::Heartbeat(moment)) if moment == moments[2]));
         assert!(outbox.waiting.lock().notices.is_empty());
     }
 
@@ -120,12 +120,12 @@ mod tests {
     async fn what_is_too_much_to_keep_becomes_everything_and_what_follows_is_kept() {
         let outbox = Outbox::default();
         for number in 0..=MOST {
-            outbox.put(Notice::Changed(key(number)));
+            outbox.put(Change::Record(key(number)));
         }
-        outbox.put(Notice::UpToDate(Instant::now()));
-        assert!(matches!(outbox.take().await, Some(Notice::Everything)));
-        assert!(matches!(outbox.take().await, Some(Notice::Changed(changed)) if changed == key(MOST)));
-        assert!(matches!(outbox.take().await, Some(Notice::UpToDate(_))));
+        outbox.put(Change::Heartbeat(Instant::now()));
+        assert!(matches!(outbox.take().await, Some(Change::Everything)));
+        assert!(matches!(outbox.take().await, Some(Change::Record(changed)) if changed == key(MOST)));
+        assert!(matches!(outbox.take().await, Some(Change::Heartbeat(_))));
         outbox.end();
         assert!(outbox.take().await.is_none());
     }

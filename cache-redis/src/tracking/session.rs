@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Poll;
 
-use cache_core::{Error, ErrorKind, Key, Notice, Scope};
+use cache_core::{Change, Error, ErrorKind, Key, Scope};
 use futures_util::future::join_all;
 
 use super::cluster::{Info, Nodes};
@@ -128,13 +128,13 @@ impl Session {
                     // What is no key of the toolkit's is nobody's here.
                     let key = std::str::from_utf8(&key).ok().and_then(Key::parse);
                     if let Some(key) = key.filter(|key| scope.contains(key)) {
-                        outbox.put(Notice::Changed(key));
+                        outbox.put(Change::Record(key));
                     }
                 }
                 Ok(())
             }
             Heard::Flushed => {
-                outbox.put(Notice::Everything);
+                outbox.put(Change::Everything);
                 Ok(())
             }
             Heard::Answer(answer) => self.check(index, &answer),

@@ -98,7 +98,7 @@ pub(super) struct Policy {
     pub(super) negative_ttl: Duration,
     pub(super) lease_time: Duration,
     pub(super) tag_namespaces: bool,
-    pub(super) remember_tags: Duration,
+    pub(super) tag_cache_ttl: Duration,
     pub(super) near: Option<Near>,
 }
 
@@ -109,7 +109,7 @@ impl Policy {
         let near = self
             .near
             .map_or(Duration::ZERO, |near| near.max_age.unwrap_or(near.bound));
-        near + self.remember_tags
+        near + self.tag_cache_ttl
     }
 }
 
@@ -273,7 +273,7 @@ fn policy(kind: Kind, store: Store, rng: &mut Rng) -> Policy {
         // Nobody waits for long for one that was killed, and some loads outlast their lease.
         lease_time: Duration::from_millis(if kind == Kind::Crash { rng.u64(60..400) } else { 5000 }),
         tag_namespaces: kind != Kind::Key && rng.u8(0..3) == 0,
-        remember_tags: Duration::from_millis(if kind == Kind::Near && rng.bool() {
+        tag_cache_ttl: Duration::from_millis(if kind == Kind::Near && rng.bool() {
             rng.u64(1..40)
         } else {
             0

@@ -184,7 +184,7 @@ impl History {
             clock_ahead: self.plan.skews[node],
             tags: self.tags(),
             tag_namespaces: policy.tag_namespaces,
-            remember_tags: policy.remember_tags,
+            tag_cache_ttl: policy.tag_cache_ttl,
             near: policy.near,
             way: self.way,
             ..Settings::new(&self.prefix)

@@ -84,8 +84,8 @@ pub struct Settings {
     pub negative_ttl: Duration,
     /// How long a lease lasts.
     pub lease_time: Duration,
-    /// The policy's [`cluster_wait`](cache_engine::Policy::cluster_wait).
-    pub cluster_wait: bool,
+    /// The policy's [`coalesce_across_processes`](cache_engine::Policy::coalesce_across_processes).
+    pub coalesce_across_processes: bool,
     /// By how many milliseconds its clock, and its backend's, is ahead of the others.
     pub clock_ahead: i64,
     /// The tags of its keys.
@@ -93,7 +93,7 @@ pub struct Settings {
     /// Whether namespaces are cleared by a tag in any case.
     pub tag_namespaces: bool,
     /// For how long tags are remembered; zero is not at all.
-    pub remember_tags: Duration,
+    pub tag_cache_ttl: Duration,
     /// Whether there are copies in the worker's own memory, and of which age at most, whatever the store tells.
     pub near: Option<Near>,
     /// How it caches.
@@ -114,7 +114,7 @@ pub struct Tag {
 pub struct Near {
     /// The builder's [`near_max_age`](cache_engine::CacheBuilder::near_max_age).
     pub max_age: Option<Duration>,
-    /// The builder's [`near_bound`](cache_engine::CacheBuilder::near_bound).
+    /// The builder's [`near_max_silence`](cache_engine::CacheBuilder::near_max_silence).
     pub bound: Duration,
 }
 
@@ -130,11 +130,11 @@ impl Settings {
             stale_if_error: Duration::ZERO,
             negative_ttl: Duration::ZERO,
             lease_time: Duration::from_secs(5),
-            cluster_wait: true,
+            coalesce_across_processes: true,
             clock_ahead: 0,
             tags: BTreeMap::new(),
             tag_namespaces: false,
-            remember_tags: Duration::ZERO,
+            tag_cache_ttl: Duration::ZERO,
             near: None,
             way: Way::Real,
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use cache_core::{Error, Key, Windows};
+use cache_core::{Error, FreshnessWindows, Key};
 use cache_engine::{Cache, Fill, Found, Load, LoadError, Loaded, Lookup, Policy, tagged};
 use cache_memory::MemoryBackend;
 use futures_util::FutureExt;
@@ -135,16 +135,16 @@ impl Node {
             .with_stale_if_error(settings.stale_if_error)
             .with_negative_ttl(remembered)
             .with_error_ttl(remembered)
-            .with_cluster_wait(settings.cluster_wait);
+            .with_coalesce_across_processes(settings.coalesce_across_processes);
         let mut builder = Cache::builder_shared(backend);
         if let Some(near) = settings.near {
-            builder = builder.near(MemoryBackend::default()).near_bound(near.bound);
+            builder = builder.near(MemoryBackend::default()).near_max_silence(near.bound);
             if let Some(age) = near.max_age {
                 builder = builder.near_max_age(age);
             }
         }
-        if !settings.remember_tags.is_zero() {
-            builder = builder.remember_tags(settings.remember_tags);
+        if !settings.tag_cache_ttl.is_zero() {
+            builder = builder.tag_cache_ttl(settings.tag_cache_ttl);
         }
         let cache = builder
             .tag_namespaces(settings.tag_namespaces)
@@ -295,7 +295,7 @@ impl Node {
         }
         match answer {
             Answer::Value(value) => {
-                let windows = Windows::new(Some(self.settings.ttl))
+                let windows = FreshnessWindows::new(Some(self.settings.ttl))
                     .with_stale_while_revalidate(self.settings.stale_while_revalidate)
                     .with_stale_if_error(self.settings.stale_if_error);
                 let _ = fill.store(Arc::new(value), self.cache.coder(), windows).await;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use cache_core::{Backend, Invalidations, Key, Notice, Scope};
+use cache_core::{Backend, Change, Key, Scope, Subscription};
 use cache_redis::RedisBackend;
 
 pub(crate) const BEAT: Duration = Duration::from_millis(100);
@@ -12,7 +12,7 @@ pub(crate) const BEAT: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Listener {
-    stream: Box<dyn Invalidations>,
+    stream: Box<dyn Subscription>,
     /// What was said since [`forget`](Self::forget).
     pub(crate) changed: HashSet<Key>,
     pub(crate) everything: usize,
@@ -22,20 +22,20 @@ pub(crate) struct Listener {
 impl Listener {
     pub(crate) async fn start(redis: &RedisBackend, scope: &Scope) -> Self {
         Self {
-            stream: redis.invalidations(scope, BEAT).await.unwrap(),
+            stream: redis.subscribe(scope, BEAT).await.unwrap(),
             changed: HashSet::new(),
             everything: 0,
             lost: 0,
         }
     }
 
-    pub(crate) async fn hear(&mut self) -> Notice {
+    pub(crate) async fn hear(&mut self) -> Change {
         let notice = tokio::time::timeout(PATIENCE, self.stream.next()).await;
         let notice = notice.expect("nothing is said").expect("the stream has ended");
         match &notice {
-            Notice::Changed(key) => drop(self.changed.insert(key.clone())),
-            Notice::Everything => self.everything += 1,
-            Notice::Lost(error) => {
+            Change::Record(key) => drop(self.changed.insert(key.clone())),
+            Change::Everything => self.everything += 1,
+            Change::Lost(error) => {
                 println!("lost: {error}");
                 self.lost += 1;
             }
@@ -56,7 +56,7 @@ impl Listener {
     }
 
     pub(crate) async fn catch_up_to(&mut self, moment: Instant) {
-        while !matches!(self.hear().await, Notice::UpToDate(told) if told >= moment) {}
+        while !matches!(self.hear().await, Change::Heartbeat(told) if told >= moment) {}
     }
 
     /// The keys that were told of since this was asked last; nothing else may have been said.
@@ -88,12 +88,12 @@ impl Listener {
     /// Hears that the stream was lost, that everything may have changed, and only then that it is up to date.
     pub(crate) async fn is_back(&mut self) {
         self.until_lost().await;
-        let mut last = Notice::Everything;
+        let mut last = Change::Everything;
         while self.everything == 0 {
             last = self.hear().await;
-            assert!(!matches!(last, Notice::UpToDate(_)), "up to date while it is lost");
+            assert!(!matches!(last, Change::Heartbeat(_)), "up to date while it is lost");
         }
-        assert!(matches!(last, Notice::Everything));
+        assert!(matches!(last, Change::Everything));
         self.catch_up().await;
     }
 }

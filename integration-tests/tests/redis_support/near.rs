@@ -59,7 +59,7 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) async fn start(url: &str, prefix: &str, bound: Duration) -> Self {
         let redis = RedisBackend::connect(url).await.unwrap();
-        Self::over(redis, prefix, |builder| builder.near_bound(bound)).await
+        Self::over(redis, prefix, |builder| builder.near_max_silence(bound)).await
     }
 
     /// A node that is told of changes already.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::cancellation::polled;
 use super::trial::{HOUR, Stop, Trial, Verdict, ensure, failed, show};
-use crate::{Backend, ErrorKind, Invalidations, Key, Notice, Scope, SetMode, SetOptions, Value};
+use crate::{Backend, Change, ErrorKind, Key, Scope, SetMode, SetOptions, Subscription, Value};
 
 /// How often a stream is asked to say that it is up to date.
 const BEAT: Duration = Duration::from_millis(50);
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A stream and what it has said.
 struct Listener {
-    stream: Box<dyn Invalidations>,
+    stream: Box<dyn Subscription>,
     changed: HashSet<Key>,
     /// Anything may have changed since the test looked last. The store may be shared, so this is nobody's fault.
     everything: bool,
@@ -24,17 +24,17 @@ struct Listener {
 
 impl Listener {
     async fn start(trial: &Trial, scope: &Scope) -> Result<Self, Stop> {
-        if !trial.backend().capabilities().invalidations {
-            return Err(Stop::NotApplicable("the backend does not declare `invalidations`"));
+        if !trial.backend().capabilities().subscribe {
+            return Err(Stop::NotApplicable("the backend does not declare `subscribe`"));
         }
         Ok(Self {
-            stream: trial.backend().invalidations(scope, BEAT).await?,
+            stream: trial.backend().subscribe(scope, BEAT).await?,
             changed: HashSet::new(),
             everything: false,
         })
     }
 
-    async fn hear(&mut self) -> Result<Notice, Stop> {
+    async fn hear(&mut self) -> Result<Change, Stop> {
         match tokio::time::timeout(PATIENCE, self.stream.next()).await {
             Err(_) => Err(failed(format!("the stream has said nothing for {PATIENCE:?}"))),
             Ok(None) => Err(failed("the stream has ended, and nobody closed the backend")),
@@ -45,10 +45,10 @@ impl Listener {
         }
     }
 
-    fn note(&mut self, notice: &Notice) {
+    fn note(&mut self, notice: &Change) {
         match notice {
-            Notice::Changed(key) => drop(self.changed.insert(key.clone())),
-            Notice::Everything => self.everything = true,
+            Change::Record(key) => drop(self.changed.insert(key.clone())),
+            Change::Everything => self.everything = true,
             _ => {}
         }
     }
@@ -61,7 +61,7 @@ impl Listener {
     async fn catch_up(&mut self) -> Verdict {
         let now = Instant::now();
         let latest = now + PATIENCE;
-        while !matches!(self.hear().await?, Notice::UpToDate(moment) if moment >= now) {
+        while !matches!(self.hear().await?, Change::Heartbeat(moment) if moment >= now) {
             ensure!(
                 Instant::now() < latest,
                 "the stream is not up to date with a moment {PATIENCE:?} ago"
@@ -91,13 +91,11 @@ fn value() -> Value {
 }
 
 pub(super) async fn invalidations_are_refused_where_not_declared(trial: Trial) -> Verdict {
-    if trial.backend().capabilities().invalidations {
-        return Err(Stop::NotApplicable("the backend declares `invalidations`"));
+    if trial.backend().capabilities().subscribe {
+        return Err(Stop::NotApplicable("the backend declare `subscribe`"));
     }
-    match trial.backend().invalidations(&trial.prefix().scope(), BEAT).await {
-        Ok(_) => Err(failed(
-            "the backend does not declare `invalidations` and gives a stream",
-        )),
+    match trial.backend().subscribe(&trial.prefix().scope(), BEAT).await {
+        Ok(_) => Err(failed("the backend does not declare `subscribe` and gives a stream")),
         Err(error) => {
             ensure!(
                 error.kind() == ErrorKind::Rejected,
@@ -211,7 +209,7 @@ pub(super) async fn up_to_date_is_said_again_and_again(trial: Trial) -> Verdict 
     for _ in 0..10 {
         let asked = Instant::now();
         let moment = loop {
-            if let Notice::UpToDate(moment) = listener.hear().await? {
+            if let Change::Heartbeat(moment) = listener.hear().await? {
                 break moment;
             }
             ensure!(
@@ -258,7 +256,7 @@ pub(super) async fn up_to_date_follows_the_changes_before_it(trial: Trial) -> Ve
         async move {
             let mut looked_at = 0;
             while looked_at < all {
-                let Notice::UpToDate(moment) = listener.hear().await? else {
+                let Change::Heartbeat(moment) = listener.hear().await? else {
                     continue;
                 };
                 for (key, when) in done.between(looked_at, moment) {
