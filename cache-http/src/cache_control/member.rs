@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{Directive, MAX_SECONDS};
+use crate::cache_control::directive::Directive;
+use crate::field::parse_seconds;
 
 /// One directive of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,14 +34,7 @@ impl Member<'_> {
         let Argument::Value(digits) = &self.argument else {
             return None;
         };
-        let digits = digits.trim_ascii();
-        if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-            return None;
-        }
-        let seconds = digits.iter().fold(0_u32, |sum, digit| {
-            sum.saturating_mul(10).saturating_add(u32::from(digit - b'0'))
-        });
-        Some(seconds.min(MAX_SECONDS))
+        parse_seconds(digits)
     }
 
     pub(super) fn to_directive(&self) -> Directive {

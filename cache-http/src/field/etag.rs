@@ -3,18 +3,18 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Error, ErrorKind};
+use crate::digest::content_digest;
 
 /// An entity-tag: the validator that names one representation of a resource (RFC 9110, section 8.8.3).
 ///
 /// ```
-/// use cache_core::ETag;
+/// use cache_http::ETag;
 ///
 /// let tag = ETag::weak("v7")?;
 /// assert_eq!(tag.to_string(), r#"W/"v7""#);
 /// assert!(tag.weak_eq(&ETag::strong("v7")?));
 /// assert!(!tag.strong_eq(&ETag::strong("v7")?));
-/// # Ok::<(), cache_core::Error>(())
+/// # Ok::<(), cache_http::InvalidETag>(())
 /// ```
 ///
 /// Equality (`==`) is of the tags as they are written: `"a"` and `W/"a"` are different tags. To compare validators use
@@ -30,28 +30,30 @@ impl ETag {
     /// A strong tag: two representations that share it are the same byte for byte.
     ///
     /// # Errors
-    /// [`Codec`](ErrorKind::Codec) if `opaque` has a quote, white space or a control character.
-    pub fn strong(opaque: impl AsRef<[u8]>) -> Result<Self, Error> {
+    /// [`InvalidETag`] if `opaque` has a quote, white space or a control character.
+    pub fn strong(opaque: impl AsRef<[u8]>) -> Result<Self, InvalidETag> {
         Self::new(false, opaque.as_ref())
     }
 
     /// A weak tag: two representations that share it can stand in for each other.
     ///
     /// # Errors
-    /// [`Codec`](ErrorKind::Codec) if `opaque` has a quote, white space or a control character.
-    pub fn weak(opaque: impl AsRef<[u8]>) -> Result<Self, Error> {
+    /// [`InvalidETag`] if `opaque` has a quote, white space or a control character.
+    pub fn weak(opaque: impl AsRef<[u8]>) -> Result<Self, InvalidETag> {
         Self::new(true, opaque.as_ref())
     }
 
-    fn new(weak: bool, opaque: &[u8]) -> Result<Self, Error> {
+    fn new(weak: bool, opaque: &[u8]) -> Result<Self, InvalidETag> {
         match opaque.iter().find(|&&byte| byte == b' ' || !is_tolerated(byte)) {
             None => Ok(Self {
                 weak,
                 opaque: opaque.into(),
             }),
             Some(byte) => {
-                let message = format!("an entity-tag cannot contain {:?}", char::from(*byte));
-                Err(Error::new(ErrorKind::Codec, message))
+                let byte = char::from(*byte);
+                Err(InvalidETag(format!(
+                    "an entity-tag cannot contain {byte:?}: leave out quotes, spaces and controls"
+                )))
             }
         }
     }
@@ -59,12 +61,11 @@ impl ETag {
     /// A strong tag of `content`: its MD5 digest, so it is the same in every process and on every machine.
     ///
     /// MD5 is no protection against someone who chooses the content on purpose; do not grant access by this tag.
-    #[cfg(feature = "md5")]
     #[must_use]
-    pub fn of_content(content: &[u8]) -> Self {
+    pub fn from_content(content: &[u8]) -> Self {
         Self {
             weak: false,
-            opaque: crate::md5_hex::md5_hex(content).into_bytes().into(),
+            opaque: content_digest(content).into_bytes().into(),
         }
     }
 
@@ -153,10 +154,14 @@ impl fmt::Display for ETag {
 
 /// As [`ETag::parse`].
 impl FromStr for ETag {
-    type Err = Error;
+    type Err = InvalidETag;
 
-    fn from_str(value: &str) -> Result<Self, Error> {
-        Self::parse(value).ok_or_else(|| Error::new(ErrorKind::Codec, format!("{value:?} is not an entity-tag")))
+    fn from_str(value: &str) -> Result<Self, InvalidETag> {
+        Self::parse(value).ok_or_else(|| {
+            InvalidETag(format!(
+                "{value:?} is not an entity-tag: write it as \"v1\" or W/\"v1\", with the quotes"
+            ))
+        })
     }
 }
 
@@ -165,17 +170,29 @@ fn is_tolerated(byte: u8) -> bool {
     matches!(byte, b' ' | b'!' | b'#'..=b'~' | 0x80..=0xFF)
 }
 
+/// The error of a text that cannot be an entity-tag. Its message says which, and how to write one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidETag(String);
+
+impl fmt::Display for InvalidETag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for InvalidETag {}
+
 /// The value of `If-None-Match` or `If-Match`: a list of tags, or `*` for whatever there is (RFC 9110, sections 13.1.1
 /// and 13.1.2).
 ///
 /// ```
-/// use cache_core::{ETag, EntityTags};
+/// use cache_http::{ETag, EntityTags};
 ///
 /// let tags = EntityTags::parse([r#""a,b", W/"c""#, r#", "d""#]);
 /// assert!(tags.matches_weak(Some(&ETag::strong("c")?)));
 /// assert!(!tags.matches_strong(Some(&ETag::strong("c")?)));
 /// assert!(tags.matches_strong(Some(&ETag::strong("a,b")?)));
-/// # Ok::<(), cache_core::Error>(())
+/// # Ok::<(), cache_http::InvalidETag>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntityTags {
@@ -328,10 +345,9 @@ mod tests {
         assert!(EntityTags::Any.matches_strong(None));
     }
 
-    #[cfg(feature = "md5")]
     #[test]
     fn the_tag_of_content_is_pinned() {
-        let tag = ETag::of_content(b"hello");
+        let tag = ETag::from_content(b"hello");
         assert_eq!(tag.to_string(), r#""5d41402abc4b2a76b9719d911017c592""#);
         assert!(!tag.is_weak());
     }

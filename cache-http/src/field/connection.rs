@@ -1,16 +1,9 @@
-//! Which fields are stored, and `Age`.
+//! The fields of one connection (RFC 9110, section 7.6.1).
 
-use std::time::Duration;
-
-use cache_core::Timestamp;
 use http::header::{
-    AGE, CONNECTION, DATE, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
-
-use crate::cache_control::MAX_SECONDS;
-use crate::date::format_date;
-use crate::policy::Policy;
+use http::{HeaderMap, HeaderName};
 
 /// The fields of one connection or one proxy, whether `Connection` names them or not (RFC 9110, section 7.6.1; RFC
 /// 9111, section 3.1). `Trailer` is here because trailers are not stored.
@@ -73,31 +66,4 @@ fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
         .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .collect()
-}
-
-/// The headers of a response as they are stored (RFC 9111, section 3.1): without the fields of one connection, without
-/// those that a qualified `private` or `no-cache` withholds (sections 5.2.2.4 and 5.2.2.7), and with a `Date`, which is
-/// `response_time` if there was none (RFC 9110, section 6.6.1).
-///
-/// Work out the [`Lifetime`](crate::Lifetime) from the headers as they arrived, before this.
-pub fn prepare_for_store(policy: &Policy, headers: &mut HeaderMap, response_time: Timestamp) {
-    let directives = policy.directives(headers);
-    for name in directives.withheld_fields() {
-        headers.remove(name);
-    }
-    remove_hop_by_hop(headers);
-    if !headers.contains_key(DATE) {
-        headers.insert(DATE, format_date(response_time));
-    }
-}
-
-/// The value of `Age` for an answer from the cache: whole seconds, never rounded up (RFC 9111, section 5.1).
-#[must_use]
-pub fn age_header(age: Duration) -> HeaderValue {
-    HeaderValue::from(age.as_secs().min(MAX_SECONDS.into()))
-}
-
-/// Sets `Age` on an answer from the cache, in the place of any that was stored.
-pub fn set_age(headers: &mut HeaderMap, age: Duration) {
-    headers.insert(AGE, age_header(age));
 }

@@ -3,7 +3,9 @@
 use http::{HeaderMap, HeaderName};
 use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
 
-use crate::cache_control::{Directive, MAX_SECONDS, ResponseDirectives};
+use crate::cache_control::directive::Directive;
+use crate::cache_control::response::ResponseDirectives;
+use crate::field::MAX_SECONDS;
 
 /// The name of the field that is aimed at content delivery networks (RFC 9213, section 3).
 pub const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
@@ -31,7 +33,7 @@ pub fn applicable_directives(targets: &[HeaderName], headers: &HeaderMap) -> App
         }
     }
     Applicable {
-        directives: ResponseDirectives::of(headers),
+        directives: ResponseDirectives::from_headers(headers),
         targeted: false,
     }
 }

@@ -1,15 +1,14 @@
-//! How long a stored response is fresh, how old it is, and how stale it may be used (RFC 9111, section 4.2; RFC 5861).
+//! How long a stored response is fresh, and how old it is (RFC 9111, section 4.2).
 
 use std::time::Duration;
 
 use cache_core::Timestamp;
-use http::header::{AGE, DATE, EXPIRES, LAST_MODIFIED};
+use http::header::{DATE, EXPIRES, LAST_MODIFIED};
 use http::{HeaderMap, StatusCode};
 
-use crate::cache_control::{MAX_SECONDS, RequestDirectives};
-use crate::date::{Single, date_of};
+use crate::cache_control::{Applicable, applicable_directives};
+use crate::field::{Single, age_value, date_of};
 use crate::policy::{Policy, Statuses, is_heuristically_cacheable};
-use crate::targeted::{Applicable, applicable_directives};
 
 /// What gave a response its lifetime.
 #[non_exhaustive]
@@ -52,7 +51,7 @@ impl LifetimeSource {
 /// let mut headers = HeaderMap::new();
 /// headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=60, stale-while-revalidate=30"));
 /// let stored = Timestamp::from_millis(1_700_000_000_000);
-/// let lifetime = Lifetime::of(&Policy::route(), StatusCode::OK, &headers, stored, stored);
+/// let lifetime = Lifetime::from_response(&Policy::route(), StatusCode::OK, &headers, stored, stored);
 ///
 /// let anyone = RequestDirectives::default();
 /// let after = |seconds| stored + Duration::from_secs(seconds);
@@ -81,26 +80,6 @@ pub struct Lifetime {
     pub stale_if_error: Option<Duration>,
 }
 
-/// How a stored response may be used for a request.
-#[non_exhaustive]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reuse {
-    /// As it is: it is fresh enough.
-    Fresh,
-    /// As it is, though stale: the request allows it (`max-stale`).
-    Stale,
-    /// As it is, though stale, and it is revalidated meanwhile (RFC 5861, section 3).
-    WhileRevalidate,
-    /// After the origin validated it. If the origin fails, see [`Lifetime::usable_on_error`].
-    Validate {
-        /// Whether it is the request that asks for it, of a response that is fresh in itself or may be used stale.
-        requested: bool,
-    },
-    /// Not at all: it would have to be validated, and the request forbids to ask the origin (`only-if-cached`). The
-    /// answer is 504 (RFC 9111, section 5.2.1.7).
-    Unavailable,
-}
-
 impl Lifetime {
     /// A lifetime that is no response's own: fresh for `fresh` from `response_time` on, without windows.
     #[must_use]
@@ -121,7 +100,7 @@ impl Lifetime {
     /// the origin, `response_time` when its answer arrived; where the handler runs in this process, both may be the
     /// latter.
     #[must_use]
-    pub fn of(
+    pub fn from_response(
         policy: &Policy,
         status: StatusCode,
         headers: &HeaderMap,
@@ -211,91 +190,6 @@ impl Lifetime {
         };
         self.fresh.saturating_add(window).saturating_sub(self.initial_age)
     }
-
-    /// How it may be used for a request with these directives. To ignore a request's directives, pass the default.
-    #[must_use]
-    pub fn reuse(&self, request: &RequestDirectives, now: Timestamp) -> Reuse {
-        match self.reuse_or_validate(request, now) {
-            Reuse::Validate { .. } if request.only_if_cached => Reuse::Unavailable,
-            reuse => reuse,
-        }
-    }
-
-    fn reuse_or_validate(&self, request: &RequestDirectives, now: Timestamp) -> Reuse {
-        if self.no_cache {
-            return Reuse::Validate { requested: false };
-        }
-        let age = self.age(now);
-        let stale_for = self.staleness(now);
-        let is_fresh = self.is_fresh(now);
-        let within = |window: Duration| !self.must_revalidate && stale_for <= window;
-        let window = self.stale_while_revalidate;
-        // What it would be for a request without directives decides whose wish a validation is.
-        let usable_in_itself = is_fresh || window.is_some_and(within);
-        let validate = Reuse::Validate {
-            requested: usable_in_itself,
-        };
-
-        // `max-age=0` asks for validation even of what arrived in this very millisecond.
-        let too_old = |limit: u32| limit == 0 || age > seconds(limit);
-        if request.no_cache
-            || request.max_age.is_some_and(too_old)
-            || request
-                .min_fresh
-                .is_some_and(|least| self.fresh.saturating_sub(age) < seconds(least))
-        {
-            return validate;
-        }
-        if is_fresh {
-            return Reuse::Fresh;
-        }
-        if request.max_stale.is_some_and(|limit| within(seconds(limit))) {
-            return Reuse::Stale;
-        }
-        // Whoever names an age or a freshness does not wish a stale response (RFC 9111, section 5.2.1.1).
-        let wants_fresh = request.max_age.is_some() || request.min_fresh.is_some();
-        if !wants_fresh && window.is_some_and(within) {
-            return Reuse::WhileRevalidate;
-        }
-        validate
-    }
-
-    /// Whether it may be used when the origin was asked and failed (RFC 5861, section 4): its own window, the
-    /// policy's or the request's allows it, and nothing forbids it.
-    #[must_use]
-    pub fn usable_on_error(&self, request: &RequestDirectives, now: Timestamp) -> bool {
-        if self.no_cache || request.no_cache {
-            return false;
-        }
-        if self.must_revalidate && !self.is_fresh(now) {
-            return false;
-        }
-        let window = self.stale_if_error.max(request.stale_if_error.map(seconds));
-        window.is_some_and(|window| self.staleness(now) <= window)
-    }
-
-    /// Whether it may be used when the origin could not be reached at all, so that the cache is disconnected (RFC 9111,
-    /// section 4.2.4): as [`usable_on_error`](Self::usable_on_error) has it, or within `limit`, the policy's
-    /// [`stale_if_disconnected`](Policy::stale_if_disconnected), if nothing forbids it.
-    #[must_use]
-    pub fn usable_when_disconnected(
-        &self,
-        request: &RequestDirectives,
-        limit: Option<Duration>,
-        now: Timestamp,
-    ) -> bool {
-        let forbidden = self.no_cache || request.no_cache || self.must_revalidate && !self.is_fresh(now);
-        self.usable_on_error(request, now) || !forbidden && limit.is_some_and(|limit| self.staleness(now) <= limit)
-    }
-}
-
-fn seconds(seconds: u32) -> Duration {
-    // The largest number stands for "however much".
-    if seconds >= MAX_SECONDS {
-        Duration::MAX
-    } else {
-        Duration::from_secs(seconds.into())
-    }
 }
 
 /// RFC 9111, section 4.2.1, then the policy's lifetime, then section 4.2.2.
@@ -335,20 +229,4 @@ fn freshness_lifetime(
         return (guess.min(heuristic.max), LifetimeSource::Heuristic);
     }
     (Duration::ZERO, LifetimeSource::Nothing)
-}
-
-/// The value of `Age`. Anything but one number is invalid, lists included (RFC 9111, sections 4.2.1 and 5.1).
-fn age_value(headers: &HeaderMap) -> Single<Duration> {
-    let mut lines = headers.get_all(AGE).iter();
-    let Some(line) = lines.next() else {
-        return Single::Absent;
-    };
-    let digits = line.as_bytes().trim_ascii();
-    if lines.next().is_some() || digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return Single::Invalid;
-    }
-    let seconds = digits.iter().fold(0_u64, |sum, digit| {
-        (sum * 10 + u64::from(digit - b'0')).min(MAX_SECONDS.into())
-    });
-    Single::Is(Duration::from_secs(seconds))
 }

@@ -3,24 +3,20 @@
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 
-use super::{ByteRange, ContentRange, without_whole_content};
+use crate::representation::byte_range::{ByteRange, ContentRange};
+use crate::representation::partial::without_whole_content;
 
 /// The plan of a `multipart/byteranges` body: for each part its [head](Part::head) and then the bytes of its
 /// [range](Part::range), and at the end the [closing](Self::closing) delimiter.
 ///
 /// ```
-/// use cache_http::range::{ByteRange, Multipart};
+/// use cache_http::{ByteRange, Multipart};
 /// use http::HeaderMap;
 ///
 /// let content = b"0123456789";
 /// let ranges = [ByteRange { first: 0, last: 1 }, ByteRange { first: 8, last: 9 }];
 /// let multipart = Multipart::new(&HeaderMap::new(), &ranges, 10, "4f0cbb");
-/// let mut body = String::new();
-/// for part in &multipart.parts {
-///     body.push_str(&part.head);
-///     body.push_str(std::str::from_utf8(&content[part.range.to_indices().unwrap()]).unwrap());
-/// }
-/// body.push_str(&multipart.closing);
+/// let body = multipart.body(content);
 /// assert_eq!(multipart.headers["content-length"], body.len().to_string().as_str());
 /// ```
 #[non_exhaustive]
@@ -82,5 +78,18 @@ impl Multipart {
             parts,
             closing,
         }
+    }
+
+    /// Returns the body, given the complete content. Ranges do not overlap, so it is not much longer than the content.
+    #[must_use]
+    pub fn body(&self, content: &[u8]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for part in &self.parts {
+            body.extend_from_slice(part.head.as_bytes());
+            let bytes = part.range.to_indices().and_then(|indices| content.get(indices));
+            body.extend_from_slice(bytes.unwrap_or_default());
+        }
+        body.extend_from_slice(self.closing.as_bytes());
+        body
     }
 }

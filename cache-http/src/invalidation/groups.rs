@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, Method};
 use sfv::{BareItem, List, ListEntry, Parser};
 
-use crate::invalidation::is_safe;
+use crate::invalidation::method::is_safe;
 
 /// The field that puts a response into groups (RFC 9875, section 2).
 pub const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
