@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use cache_engine::cache_core::ETag;
+use cache_http::ETag;
 use cache_http::{Lifetime, Policy, Validators, prepare_for_store};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, ETAG};
 use http::response::Parts;
@@ -29,7 +29,7 @@ impl StoredResponse {
         headers.reserve(ADDED_TO_ANSWERS);
         Self {
             status,
-            validators: Validators::of(&headers),
+            validators: Validators::from_headers(&headers),
             has_cache_control: headers.contains_key(CACHE_CONTROL),
             has_own_etag: false,
             headers,
@@ -50,7 +50,7 @@ impl StoredResponse {
             }
             if let Some(mark) = etag.mark()
                 && !headers.contains_key(ETAG)
-                && let Ok(tag) = HeaderValue::from_bytes(&[mark, &ETag::of_content(&body).to_bytes()].concat())
+                && let Ok(tag) = HeaderValue::from_bytes(&[mark, &ETag::from_content(&body).to_bytes()].concat())
             {
                 headers.insert(ETAG, tag);
                 has_own_etag = true;

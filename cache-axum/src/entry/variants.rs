@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use cache_engine::Cache;
-use cache_engine::cache_core::{ETag, Key, Timestamp};
-use cache_http::{Normalization, variant_key};
+use cache_engine::cache_core::{Key, Timestamp};
+use cache_http::{ETag, Normalization, variant_key};
 use http::{HeaderMap, HeaderName};
 
 /// Stands under the key of a request whose responses are kept elsewhere: one for each selection of request fields
@@ -49,7 +49,7 @@ impl Variants {
 
     /// A number that stands for what a request with these headers selects, the same in every process.
     pub(crate) fn selection(&self, request: &HeaderMap, normalization: &Normalization) -> u64 {
-        let digest = ETag::of_content(variant_key(&self.fields, request, normalization).as_bytes());
+        let digest = ETag::from_content(variant_key(&self.fields, request, normalization).as_bytes());
         let digits = std::str::from_utf8(digest.opaque())
             .ok()
             .and_then(|digits| digits.get(..16));

@@ -174,7 +174,7 @@ where
         return alone(shared, inner, whole, asked, None, report).await;
     };
     let now = shared.now();
-    let lifetime = Lifetime::of(&shared.config.policy, head.status, &head.headers, now, now);
+    let lifetime = Lifetime::from_response(&shared.config.policy, head.status, &head.headers, now, now);
     let copy = StoredResponse {
         has_own_etag: copy.has_own_etag,
         ..StoredResponse::new(head.status, head.headers, copy.body, lifetime)

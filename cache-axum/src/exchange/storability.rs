@@ -129,7 +129,7 @@ pub(crate) fn judge(
         &shared.config.policy
     };
     let since = if shared.config.is_gateway { asked.since } else { now };
-    let mut lifetime = Lifetime::of(policy, head.status, &head.headers, since, now);
+    let mut lifetime = Lifetime::from_response(policy, head.status, &head.headers, since, now);
     if lifetime.source == LifetimeSource::Policy {
         lifetime.fresh = jittered(lifetime.fresh, shared.cache.policy().jitter);
     }
@@ -164,7 +164,7 @@ pub(crate) fn judge(
     if length > shared.config.max_body as u64 {
         return Err(Refusal::lasting(Reason::TooLarge.as_str()));
     }
-    let mut fields = match Vary::of(&head.headers) {
+    let mut fields = match Vary::from_headers(&head.headers) {
         Vary::Fields(fields) => fields,
         // Only where the policy takes it as if it were not there.
         Vary::Any => Vary::named_fields(head.headers.get_all(VARY)),

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use cache_engine::Cache;
-use cache_engine::cache_core::{ETag, Error, ErrorKind, Key, KeyBuilder, KeyName};
-use cache_http::{Normalization, variant_key};
+use cache_engine::cache_core::{Error, ErrorKind, Key, KeyBuilder, KeyName};
+use cache_http::{Normalization, content_digest, variant_key};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderName, Method, Uri};
@@ -67,8 +67,7 @@ impl RequestKeys {
         let media_type = [CONTENT_TYPE, CONTENT_ENCODING];
         name.push_str(&variant_key(&media_type, &request.headers, &Normalization::default()));
         name.push_str(" body=");
-        let digest = ETag::of_content(content);
-        push_word(&mut name, digest.opaque());
+        push_word(&mut name, content_digest(content).as_bytes());
         name.push(' ');
         name.push_str(built.as_str());
         // Contents with the same digest are told apart when the record is read.

@@ -1,7 +1,7 @@
 //! Header fields of answers: those that the layer adds, and those that it reads.
 
 use cache_engine::cache_core::Timestamp;
-use cache_http::cache_control::MAX_SECONDS;
+use cache_http::MAX_SECONDS;
 use cache_http::{Lifetime, not_modified_headers};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue};
