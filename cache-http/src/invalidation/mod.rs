@@ -1,4 +1,4 @@
-//! What a request that changes something makes invalid (RFC 9111, section 4.4; RFC 9875).
+//! What an unsafe request invalidates (RFC 9111, section 4.4; RFC 9875).
 
 mod groups;
 mod method;

@@ -1,16 +1,16 @@
-//! The URIs that an exchange makes invalid (RFC 9111, section 4.4).
+//! The URIs that an exchange invalidates (RFC 9111, section 4.4).
 
 use http::header::{CONTENT_LOCATION, LOCATION};
 use http::{HeaderMap, Method, StatusCode, Uri};
 
 use crate::invalidation::method::is_safe;
-use crate::target::{path_and_query, resolve, same_origin};
+use crate::uri::{path_and_query, resolve, same_origin};
 
-/// The URIs whose stored responses an exchange makes invalid: the target, and those of `Location` and
-/// `Content-Location` if they have the same origin. None if the method is safe or the response an error.
+/// Returns the URIs whose stored responses an exchange invalidates: the target, and those of `Location` and
+/// `Content-Location` with the same origin. None if the method is safe or the response is an error.
 ///
-/// A target in origin form, as servers see it, is without scheme and authority. Only references without them can have
-/// its origin then; give the effective URI to have the others too.
+/// A target in origin form has neither scheme nor authority, so only references without them have the same origin. Pass the
+/// [target URI](crate::target_uri) to include the others.
 ///
 /// ```
 /// use http::header::{HeaderValue, LOCATION};
@@ -41,8 +41,8 @@ pub fn invalidated_uris(method: &Method, target: &Uri, status: StatusCode, respo
     uris
 }
 
-/// Whether a response's `Content-Location` names the target itself. Then its content is a representation of the
-/// target, and an answer to POST may be stored for later GETs (RFC 9110, section 9.3.3).
+/// Returns whether the `Content-Location` of a response names the target itself. If so, the content is a representation of
+/// the target, and the response to a POST may answer a later GET (RFC 9110, section 9.3.3).
 #[must_use]
 pub fn is_content_of_target(target: &Uri, response: &HeaderMap) -> bool {
     let mut locations = response.get_all(CONTENT_LOCATION).iter();
