@@ -11,6 +11,8 @@
 //! |---|---|---|
 //! | What may this cache store and share? | [`Policy::route`], [`Policy::shared`] | – |
 //! | Which host is a request for? | [`target_authority`], [`target_uri`] | RFC 9110, 7.1 |
+//! | Which other spellings of its URI are equivalent? | [`normal_path`], [`normal_authority`], [`NoVarySearch`] | RFC 3986, 6.2.2; RFC 9110, 4.2.3 |
+//! | Does it have content? | [`Framing`] | RFC 9112, 6.3 |
 //! | May a request be looked up? | [`request_bypass`] | RFC 9111, 3 |
 //! | May it be collapsed with others? | [`may_collapse`] | RFC 9111, 4 |
 //! | Which variant does it select? | [`Vary::from_headers`], [`variant_key`] | RFC 9111, 4.1 |
@@ -25,8 +27,9 @@
 //! | Does the answer to HEAD confirm the stored GET? | [`head_confirms`] | RFC 9111, 4.3.5 |
 //! | How long is a new response fresh? | [`Lifetime::from_response`] | RFC 9111, 4.2; RFC 9213 |
 //! | May it be stored and shared? | [`storable`] | RFC 9111, 3 |
+//! | May the response to a POST answer a later GET? | [`answers_later_get`] | RFC 9110, 9.3.3 |
 //! | Which of its headers are stored? | [`prepare_for_store`] | RFC 9111, 3.1 |
-//! | What does an unsafe request invalidate? | [`invalidated_uris`], [`invalidated_groups`] | RFC 9111, 4.4; RFC 9875 |
+//! | What does an unsafe request invalidate? | [`is_safe`], [`invalidated_targets`], [`invalidated_groups`] | RFC 9111, 4.4; RFC 9875 |
 //! | What did the cache do? | [`CacheStatus`] | RFC 9211 |
 //! | What are clients told? | [`ResponseDirectives`], [`count_down`] | RFC 9111, 5.2.2 |
 //!
@@ -94,7 +97,8 @@
 //!
 //! # Where the standards leave a choice
 //!
-//! - Freshness information that cannot be read makes a response stale, `Age` included (RFC 9111, 4.2.1 encourages it).
+//! - Freshness information that cannot be read makes a response stale (RFC 9111, 4.2.1 encourages it). An unreadable `Age` is
+//!   ignored (RFC 9111, 5.1).
 //! - A response that could never be used again, neither fresh nor stale nor after validation, is not stored.
 //! - `Pragma` (deprecated by RFC 9111, 5.4) and `Warning` are ignored.
 //! - `If-Match` and `If-Unmodified-Since` are for the origin (RFC 9111, 4.3.2).
@@ -108,6 +112,7 @@ mod cache_control;
 mod cache_status;
 mod digest;
 mod field;
+mod framing;
 mod freshness;
 mod invalidation;
 mod policy;
@@ -127,9 +132,10 @@ pub use self::field::{
     ETag, EntityTags, InvalidETag, MAX_SECONDS, age_header, connection_names_end_to_end, format_date, parse_date,
     remove_hop_by_hop, set_age,
 };
+pub use self::framing::Framing;
 pub use self::freshness::{Lifetime, LifetimeSource, Reuse};
 pub use self::invalidation::{
-    CACHE_GROUP_INVALIDATION, CACHE_GROUPS, cache_groups, invalidated_groups, invalidated_uris, is_content_of_target,
+    CACHE_GROUP_INVALIDATION, CACHE_GROUPS, cache_groups, invalidated_groups, invalidated_targets, invalidated_uris,
     is_safe,
 };
 pub use self::policy::{Heuristic, Policy, Sharing, Statuses, is_heuristically_cacheable};
@@ -137,10 +143,12 @@ pub use self::representation::{
     ByteRange, Content, ContentRange, Multipart, Outcome, Part, RangeOutcome, Representation, Selection, Validators,
     asks_for_whole, evaluate, evaluate_range, not_modified_headers, partial_headers, unsatisfiable_headers,
 };
-pub use self::storability::{Reason, Storable, may_collapse, prepare_for_store, request_bypass, storable};
-pub use self::uri::{HostConflict, target_authority, target_uri};
+pub use self::storability::{
+    Reason, Storable, answers_later_get, may_collapse, prepare_for_store, request_bypass, storable,
+};
+pub use self::uri::{HostConflict, is_content_of_target, normal_authority, normal_path, target_authority, target_uri};
 pub use self::validation::{Validation, freshen, head_confirms, is_freshened_by, make_conditional, validation};
-pub use self::variant::{Normalization, Preference, Vary, variant_key};
+pub use self::variant::{NO_VARY_SEARCH, NoVarySearch, Normalization, Preference, Vary, variant_key};
 
 /// The code of the README, compiled.
 #[cfg(doctest)]

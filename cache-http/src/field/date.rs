@@ -6,12 +6,32 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// The last second that a date can express, 9999-12-31T23:59:59Z.
 const LAST: u64 = 253_402_300_799;
 
+/// The length of the longest date, `Wednesday, 06-Nov-94 08:49:37 GMT`.
+const LONGEST: usize = 33;
+
 /// Parses a date in any of the three formats that recipients must accept (RFC 9110, section 5.6.7):
 /// `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT` and `Sun Nov  6 08:49:37 1994`.
+///
+/// Names of days, months and the zone may have any case (RFC 9111, section 4.2). A year of two digits lies between 1970 and
+/// 2069.
 #[must_use]
 pub fn parse_date(value: &[u8]) -> Option<Timestamp> {
-    let text = std::str::from_utf8(value).ok()?;
-    Some(httpdate::parse_http_date(text.trim()).ok()?.into())
+    let value = value.trim_ascii();
+    if value.len() > LONGEST {
+        return None;
+    }
+    let mut text = String::with_capacity(value.len());
+    for word in value.split_inclusive(|byte| !byte.is_ascii_alphabetic()) {
+        let word = std::str::from_utf8(word).ok()?;
+        if word.get(..3).is_some_and(|zone| zone.eq_ignore_ascii_case("gmt")) {
+            text.push_str(&word.to_ascii_uppercase());
+        } else {
+            let (first, rest) = word.split_at(word.chars().next().map_or(0, char::len_utf8));
+            text.push_str(&first.to_ascii_uppercase());
+            text.push_str(&rest.to_ascii_lowercase());
+        }
+    }
+    Some(httpdate::parse_http_date(&text).ok()?.into())
 }
 
 /// Returns the field value for a time, to the second.

@@ -110,19 +110,11 @@ impl Lifetime {
     ) -> Self {
         let applicable = applicable_directives(&policy.targets, headers);
         let date = date_of(headers, DATE).valid().unwrap_or(response_time);
-        let (mut fresh, mut source) = freshness_lifetime(policy, status, headers, &applicable, date);
+        let (fresh, source) = freshness_lifetime(policy, status, headers, &applicable, date);
 
         // RFC 9111, section 4.2.3. Dates are whole seconds, so the apparent age is too.
         let apparent = Duration::from_secs((response_time.as_millis() / 1000).saturating_sub(date.as_millis() / 1000));
-        let age_value = match age_value(headers) {
-            Single::Absent => Duration::ZERO,
-            Single::Is(age) => age,
-            // A response of unknown age has invalid freshness information (RFC 9111, section 4.2.1), so it is stale.
-            Single::Invalid => {
-                (fresh, source) = (Duration::ZERO, LifetimeSource::Invalid);
-                Duration::ZERO
-            }
-        };
+        let age_value = age_value(headers).unwrap_or_default();
         let corrected = age_value + response_time.saturating_since(request_time);
 
         let directives = &applicable.directives;

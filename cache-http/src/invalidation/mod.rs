@@ -6,4 +6,4 @@ mod uris;
 
 pub use self::groups::{CACHE_GROUP_INVALIDATION, CACHE_GROUPS, cache_groups, invalidated_groups};
 pub use self::method::is_safe;
-pub use self::uris::{invalidated_uris, is_content_of_target};
+pub use self::uris::{invalidated_targets, invalidated_uris};

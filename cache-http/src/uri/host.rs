@@ -5,6 +5,8 @@ use std::fmt;
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Uri};
 
+use crate::uri::normal_form::normal_authority;
+
 /// Returns the authority that a request is for: that of its URI, or else that of `Host`. Empty if it has neither.
 ///
 /// # Errors
@@ -26,9 +28,10 @@ pub fn target_authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a 
     let mut hosts = headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
     let (host, another) = (hosts.next(), hosts.next());
     let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
+    let is_same = |one, other| normal_authority(one, uri.scheme()) == normal_authority(other, uri.scheme());
     match (authority, host) {
         _ if another.is_some() => Err(HostConflict::Several),
-        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => Err(HostConflict::Differs),
+        (Some(authority), Some(host)) if !is_same(authority, host) => Err(HostConflict::Differs),
         _ => Ok(authority.or(host).unwrap_or_default()),
     }
 }
