@@ -158,6 +158,7 @@ mod key_builder;
 #[cfg(feature = "md5")]
 mod md5_hex;
 mod record;
+mod shared;
 mod subscription;
 mod ttl;
 mod windows;
