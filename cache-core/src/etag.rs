@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 
 /// An entity-tag: the validator that names one representation of a resource (RFC 9110, section 8.8.3).
 ///
