@@ -168,7 +168,7 @@ where
         return alone(options, inner, whole, asked, None, report).await;
     };
     let now = options.now();
-    let lifetime = Lifetime::of(&options.policy, head.status, &head.headers, now, now);
+    let lifetime = Lifetime::from_response(&options.policy, head.status, &head.headers, now, now);
     let copy = StoredResponse {
         has_own_etag: copy.has_own_etag,
         ..StoredResponse::new(head.status, head.headers, copy.body, lifetime)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cache_engine::cache_core::Timestamp;
 use cache_http::Lifetime;
-use cache_http::cache_control::MAX_SECONDS;
+use cache_http::MAX_SECONDS;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue};
 

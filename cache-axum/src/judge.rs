@@ -142,7 +142,7 @@ pub(crate) fn judge(
         &options.policy
     };
     let since = if options.is_gateway { asked.since } else { now };
-    let mut lifetime = Lifetime::of(policy, head.status, &head.headers, since, now);
+    let mut lifetime = Lifetime::from_response(policy, head.status, &head.headers, since, now);
     if lifetime.source == LifetimeSource::Policy {
         lifetime.fresh = cache_engine::cache_core::jittered(lifetime.fresh, options.cache.policy().jitter);
     }
@@ -177,7 +177,7 @@ pub(crate) fn judge(
     if length > options.max_body as u64 {
         return Err(Refusal::lasting(Reason::TooLarge.as_str()));
     }
-    let mut fields = match Vary::of(&head.headers) {
+    let mut fields = match Vary::from_headers(&head.headers) {
         Vary::Fields(fields) => fields,
         // Only where the policy takes it as if it were not there.
         Vary::Any => Vary::named_fields(head.headers.get_all(VARY)),

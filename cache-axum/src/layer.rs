@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cache_engine::Cache;
 use cache_engine::cache_core::KeyBuilder;
-use cache_http::cache_control::MAX_SECONDS;
+use cache_http::MAX_SECONDS;
 use cache_http::{CacheName, Heuristic, Normalization, Policy, Sharing, Statuses};
 use http::request::Parts;
 use http::{HeaderName, Method, StatusCode};

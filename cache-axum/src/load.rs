@@ -206,7 +206,7 @@ impl<E> Load<E> {
         let judged = judge(&self.options, &self.asked, &head, &size, control, now);
         let lifetime = match &judged {
             Ok(plan) => plan.lifetime,
-            Err(_) => Lifetime::of(&self.options.policy, head.status, &head.headers, now, now),
+            Err(_) => Lifetime::from_response(&self.options.policy, head.status, &head.headers, now, now),
         };
         let response = StoredResponse {
             has_own_etag: stale.has_own_etag,

@@ -7,7 +7,9 @@ use std::time::Duration;
 use axum::body::Body;
 use cache_engine::Cache;
 use cache_engine::cache_core::{Error, ErrorKind, Key, KeyBuilder, KeyName, Timestamp};
-use cache_http::{CacheName, Normalization, Policy, Reason, connection_names_end_to_end, request_bypass, variant_key};
+use cache_http::{
+    CacheName, Normalization, Policy, Reason, connection_names_end_to_end, content_digest, request_bypass, variant_key,
+};
 use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, Uri};
@@ -130,8 +132,7 @@ impl Options {
         let media_type = [http::header::CONTENT_TYPE, http::header::CONTENT_ENCODING];
         name.push_str(&variant_key(&media_type, &request.headers, &Normalization::default()));
         name.push_str(" body=");
-        let digest = cache_engine::cache_core::ETag::of_content(content);
-        push_word(&mut name, digest.opaque());
+        push_word(&mut name, content_digest(content).as_bytes());
         name.push(' ');
         name.push_str(built.as_str());
         // Contents with the same digest are told apart when the record is read.

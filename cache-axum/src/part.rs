@@ -32,7 +32,7 @@ pub(crate) fn select_passing(
         return (head, body, report);
     }
     let forwarded = head.status;
-    let validators = Validators::of(&head.headers);
+    let validators = Validators::from_headers(&head.headers);
     let length = content_length(&head.headers).or(body.size_hint().exact());
     // Nothing stands in for the handler's own date here: it was not asked before.
     let has_condition = request.contains_key(IF_NONE_MATCH) || validators.last_modified.is_some();

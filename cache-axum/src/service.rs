@@ -217,7 +217,7 @@ where
     }
     let policy = options.policy(identity.as_deref());
     let directives = (policy.request_directives && parts.headers.contains_key(CACHE_CONTROL))
-        .then(|| RequestDirectives::of(&parts.headers));
+        .then(|| RequestDirectives::from_headers(&parts.headers));
     let identified = identity.is_some();
 
     let only_if_cached = directives.as_ref().is_some_and(|directives| directives.only_if_cached);

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_engine::cache_core::{ETag, FreshnessWindows, Key, Timestamp};
+use cache_engine::cache_core::{FreshnessWindows, Key, Timestamp};
 use cache_engine::{Cache, Found};
-use cache_http::{Lifetime, Normalization, Policy, Validators, prepare_for_store, variant_key};
+use cache_http::{ETag, Lifetime, Normalization, Policy, Validators, prepare_for_store, variant_key};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, ETAG};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -43,7 +43,7 @@ impl StoredResponse {
         headers.reserve(ADDED_TO_ANSWERS);
         Self {
             status,
-            validators: Validators::of(&headers),
+            validators: Validators::from_headers(&headers),
             has_cache_control: headers.contains_key(CACHE_CONTROL),
             has_own_etag: false,
             headers,
@@ -64,7 +64,7 @@ impl StoredResponse {
             }
             if let Some(mark) = etag.mark()
                 && !headers.contains_key(ETAG)
-                && let Ok(tag) = HeaderValue::from_bytes(&[mark, &ETag::of_content(&body).to_bytes()].concat())
+                && let Ok(tag) = HeaderValue::from_bytes(&[mark, &ETag::from_content(&body).to_bytes()].concat())
             {
                 headers.insert(ETAG, tag);
                 has_own_etag = true;
@@ -198,7 +198,7 @@ impl Variants {
 
     /// A number that stands for what a request with these headers selects, the same in every process.
     pub(crate) fn selection(&self, request: &HeaderMap, normalization: &Normalization) -> u64 {
-        let digest = ETag::of_content(variant_key(&self.fields, request, normalization).as_bytes());
+        let digest = ETag::from_content(variant_key(&self.fields, request, normalization).as_bytes());
         let digits = std::str::from_utf8(digest.opaque())
             .ok()
             .and_then(|digits| digits.get(..16));

@@ -15,7 +15,7 @@
 //!
 //! and the words that they share: a [`Key`] is a name in a [`Namespace`] below a [`Prefix`]; a [`Record`] is a
 //! [`Value`], the [`Version`] of its last write and the time that it has left; a [`Ttl`] is never zero and never rounded
-//! down; an [`Envelope`] is what is stored for an entry; an [`ETag`] names one state of a resource; every failure is an
+//! down; an [`Envelope`] is what is stored for an entry; every failure is an
 //! [`Error`] of an [`ErrorKind`].
 //!
 //! # How a record travels
@@ -142,7 +142,7 @@
 //! | feature | by default | what it adds |
 //! |---|---|---|
 //! | `json` | yes | the coder `Json` (serde_json) |
-//! | `md5` | yes | the key builder `HashedCall`, `ETag::of_content` (md-5) |
+//! | `md5` | yes | the key builder `HashedCall` (md-5) |
 //! | `cbor` | no | the coder `Cbor` (ciborium) |
 //! | `conformance` | no | the test kit that every backend runs; for `[dev-dependencies]` |
 
@@ -153,7 +153,6 @@ mod coder;
 pub mod conformance;
 mod envelope;
 mod error;
-mod etag;
 mod freshness_windows;
 mod jitter;
 mod key;
@@ -176,7 +175,6 @@ pub use self::coder::Json;
 pub use self::coder::{Coder, Raw};
 pub use self::envelope::{EntryKind, Envelope, EnvelopeError, Tags};
 pub use self::error::{Error, ErrorKind};
-pub use self::etag::{ETag, EntityTags};
 pub use self::freshness_windows::FreshnessWindows;
 pub use self::jitter::jittered;
 pub use self::key::{Key, KeyName, Namespace, Prefix, Scope};

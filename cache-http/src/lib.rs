@@ -12,8 +12,8 @@
 //! | What may this cache do at all? | [`Policy::route`], [`Policy::shared`] | – |
 //! | May this request look into the cache? | [`request_bypass`] | RFC 9111, 3 |
 //! | May it wait for the response to another? | [`may_collapse`] | RFC 9111, 4 |
-//! | Which variant does it select? | [`Vary::of`], [`variant_key`] | RFC 9111, 4.1 |
-//! | What does it ask of the cache? | [`RequestDirectives::of`] | RFC 9111, 5.2.1 |
+//! | Which variant does it select? | [`Vary::from_headers`], [`variant_key`] | RFC 9111, 4.1 |
+//! | What does it ask of the cache? | [`RequestDirectives::from_headers`] | RFC 9111, 5.2.1 |
 //! | Fresh, stale but usable, or to be validated? | [`Lifetime::reuse`] | RFC 9111, 4.2; RFC 5861 |
 //! | Is 304 the answer? | [`evaluate`], [`not_modified_headers`] | RFC 9110, 13 and 15.4.5 |
 //! | Is a part of the body the answer? | [`evaluate_range`], [`partial_headers`], [`Multipart`] | RFC 9110, 14 |
@@ -23,7 +23,7 @@
 //! | The origin failed; may the stale copy be used? | [`Lifetime::usable_on_error`] | RFC 5861, 4 |
 //! | It cannot be reached at all; may it be used? | [`Lifetime::usable_when_disconnected`] | RFC 9111, 4.2.4 |
 //! | HEAD was answered; is the stored GET still right? | [`head_confirms`] | RFC 9111, 4.3.5 |
-//! | How long is a new response fresh? | [`Lifetime::of`] | RFC 9111, 4.2; RFC 9213 |
+//! | How long is a new response fresh? | [`Lifetime::from_response`] | RFC 9111, 4.2; RFC 9213 |
 //! | May it be stored and shared? | [`storable`] | RFC 9111, 3 |
 //! | Which of its headers are stored? | [`prepare_for_store`] | RFC 9111, 3.1 |
 //! | What does a write make invalid? | [`invalidated_uris`], [`invalidated_groups`] | RFC 9111, 4.4; RFC 9875 |
@@ -55,18 +55,18 @@
 //! response.insert(ETAG, HeaderValue::from_static("\"v1\""));
 //!
 //! // May the answer be stored? This is what a cache keeps beside the body.
-//! let lifetime = Lifetime::of(&policy, StatusCode::OK, &response, now, now);
+//! let lifetime = Lifetime::from_response(&policy, StatusCode::OK, &response, now, now);
 //! assert!(storable(&policy, &Method::GET, &request, StatusCode::OK, &response, &lifetime).is_yes());
 //! let status = CacheStatus::forwarded(Forward::UriMiss).stored(true);
 //! assert_eq!(status.to_value(&cache), "example; fwd=uri-miss; stored");
 //! prepare_for_store(&policy, &mut response, now);
-//! let validators = Validators::of(&response);
+//! let validators = Validators::from_headers(&response);
 //!
 //! // Half a minute later a client asks whether its copy is still good.
 //! let now = now + Duration::from_secs(30);
 //! let mut request = HeaderMap::new();
 //! request.insert(IF_NONE_MATCH, HeaderValue::from_static("\"v1\""));
-//! assert_eq!(lifetime.reuse(&RequestDirectives::of(&request), now), Reuse::Fresh);
+//! assert_eq!(lifetime.reuse(&RequestDirectives::from_headers(&request), now), Reuse::Fresh);
 //! let outcome = evaluate(&Method::GET, &request, StatusCode::OK, &validators, lifetime.response_time);
 //! assert_eq!(outcome, Outcome::NotModified);
 //! let mut answer = not_modified_headers(&response);
@@ -82,39 +82,43 @@
 //! - `Pragma` is not looked at (RFC 9111, 5.4 deprecates it), and neither is `Warning`.
 //! - `If-Match` and `If-Unmodified-Since` are left to the origin (RFC 9111, 4.3.2).
 
-pub mod cache_control;
-pub mod cache_status;
-pub mod conditional;
-pub mod freshness;
-pub mod groups;
-pub mod headers;
-pub mod invalidation;
-pub mod policy;
-pub mod range;
-pub mod store;
-pub mod targeted;
-pub mod vary;
+mod cache_control;
+mod cache_status;
+mod digest;
+mod field;
+mod freshness;
+mod invalidation;
+mod policy;
+mod representation;
+mod storability;
+mod target;
+mod validation;
+mod variant;
 
-mod date;
-
-pub use self::cache_control::{RequestDirectives, ResponseDirectives, count_down};
+pub use self::cache_control::{
+    Applicable, CDN_CACHE_CONTROL, Directive, Qualified, RequestDirectives, ResponseDirectives, applicable_directives,
+    count_down, parse_targeted,
+};
 pub use self::cache_status::{CACHE_STATUS, CacheName, CacheStatus, Forward};
-pub use self::conditional::{
-    Outcome, Validation, Validators, evaluate, freshen, head_confirms, is_freshened_by, make_conditional,
-    not_modified_headers, validation,
+pub use self::digest::content_digest;
+pub use self::field::{
+    ETag, EntityTags, InvalidETag, MAX_SECONDS, age_header, connection_names_end_to_end, format_date, parse_date,
+    remove_hop_by_hop, set_age,
 };
-pub use self::date::{format_date, parse_date};
 pub use self::freshness::{Lifetime, LifetimeSource, Reuse};
-pub use self::groups::{cache_groups, invalidated_groups};
-pub use self::headers::{age_header, connection_names_end_to_end, prepare_for_store, remove_hop_by_hop, set_age};
-pub use self::invalidation::{invalidated_uris, is_content_of_target, is_safe};
-pub use self::policy::{Heuristic, Policy, Sharing, Statuses, is_heuristically_cacheable};
-pub use self::range::{
-    ByteRange, ContentRange, Multipart, RangeOutcome, evaluate_range, partial_headers, unsatisfiable_headers,
+pub use self::invalidation::{
+    CACHE_GROUP_INVALIDATION, CACHE_GROUPS, cache_groups, invalidated_groups, invalidated_uris, is_content_of_target,
+    is_safe,
 };
-pub use self::store::{Reason, Storable, may_collapse, request_bypass, storable};
-pub use self::targeted::{Applicable, CDN_CACHE_CONTROL, applicable_directives, parse_targeted};
-pub use self::vary::{Normalization, Preference, Vary, variant_key};
+pub use self::policy::{Heuristic, Policy, Sharing, Statuses, is_heuristically_cacheable};
+pub use self::representation::{
+    ByteRange, Content, ContentRange, Multipart, Outcome, Part, RangeOutcome, Representation, Selection, Validators,
+    asks_for_whole, evaluate, evaluate_range, not_modified_headers, partial_headers, unsatisfiable_headers,
+};
+pub use self::storability::{Reason, Storable, may_collapse, prepare_for_store, request_bypass, storable};
+pub use self::target::{HostConflict, target_authority, target_uri};
+pub use self::validation::{Validation, freshen, head_confirms, is_freshened_by, make_conditional, validation};
+pub use self::variant::{Normalization, Preference, Vary, variant_key};
 
 /// The code of the README, compiled.
 #[cfg(doctest)]

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
-use crate::cache_control::ResponseDirectives;
-use crate::targeted::{CDN_CACHE_CONTROL, applicable_directives};
+use crate::cache_control::{CDN_CACHE_CONTROL, ResponseDirectives, applicable_directives};
 
 /// What a cache stores and shares, and what it falls back to where a response says nothing.
 ///

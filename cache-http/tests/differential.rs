@@ -59,9 +59,9 @@ impl Exchange {
         let policy = Policy::shared();
         let (request, response) = (self.first_request(), self.response());
         let status = StatusCode::from_u16(self.status).unwrap();
-        let lifetime = Lifetime::of(&policy, status, &response, NOW, NOW);
+        let lifetime = Lifetime::from_response(&policy, status, &response, NOW, NOW);
         let second = self.second_request();
-        let reuse = lifetime.reuse(&RequestDirectives::of(&second), after(self.seconds));
+        let reuse = lifetime.reuse(&RequestDirectives::from_headers(&second), after(self.seconds));
         storable(&policy, &Method::GET, &request, status, &response, &lifetime).is_yes()
             && request_bypass(&policy, &Method::GET, &second).is_none()
             && matches!(reuse, Reuse::Fresh | Reuse::Stale)

@@ -107,13 +107,13 @@ proptest! {
         let target = Uri::from_static("https://example.com/a?b");
         for policy in [Policy::route(), Policy::shared()] {
             let _ = (request_bypass(&policy, &Method::GET, &request), may_collapse(&policy, &request));
-            let lifetime = Lifetime::of(&policy, status, &response, NOW, now);
+            let lifetime = Lifetime::from_response(&policy, status, &response, NOW, now);
             let _ = storable(&policy, &Method::GET, &request, status, &response, &lifetime);
-            let directives = RequestDirectives::of(&request);
+            let directives = RequestDirectives::from_headers(&request);
             let _ = (lifetime.reuse(&directives, now), lifetime.usable_on_error(&directives, now), lifetime.ttl_seconds(NOW));
             let mut stored = response.clone();
             prepare_for_store(&policy, &mut stored, now);
-            let validators = Validators::of(&stored);
+            let validators = Validators::from_headers(&stored);
             let _ = evaluate(&Method::GET, &request, status, &validators, now);
             let _ = evaluate_range(&Method::GET, &request, status, &validators, 1000);
             let _ = not_modified_headers(&stored);
@@ -122,7 +122,7 @@ proptest! {
             let _ = freshen(&policy, &mut stored, &later, now);
             count_down(&mut stored, 7);
         }
-        if let Vary::Fields(fields) = Vary::of(&response) {
+        if let Vary::Fields(fields) = Vary::from_headers(&response) {
             let _ = variant_key(&fields, &request, &Normalization::by_quality());
         }
         let _ = (cache_groups(&response), invalidated_groups(&Method::POST, &response));
@@ -145,7 +145,7 @@ proptest! {
         };
         // Withholding the cookie is the one thing that lifts its refusal, and then it is not stored.
         response.append(HeaderName::from_static(forbidden.0), HeaderValue::from_static(forbidden.1));
-        let lifetime = Lifetime::of(&policy, StatusCode::OK, &response, NOW, NOW);
+        let lifetime = Lifetime::from_response(&policy, StatusCode::OK, &response, NOW, NOW);
         let storable = storable(&policy, &Method::GET, &HeaderMap::new(), StatusCode::OK, &response, &lifetime);
         if storable.is_yes() {
             prop_assert_eq!(forbidden.0, "set-cookie");
@@ -158,7 +158,7 @@ proptest! {
     fn credentials_are_never_shared_under_the_route_policy(credential in prop::sample::select(vec!["authorization", "cookie"]), value in value(), response in message()) {
         let mut policy = Policy::route();
         policy.default_ttl = Some(support::secs(60));
-        let lifetime = Lifetime::of(&policy, StatusCode::OK, &response, NOW, NOW);
+        let lifetime = Lifetime::from_response(&policy, StatusCode::OK, &response, NOW, NOW);
         let mut request = HeaderMap::new();
         request.insert(credential, value);
         prop_assert!(request_bypass(&policy, &Method::GET, &request).is_some());
@@ -173,7 +173,7 @@ fn the_control_of_the_properties_above_is_stored() {
     let mut policy = Policy::route();
     policy.default_ttl = Some(support::secs(60));
     let response = headers(&[("x-other", "1")]);
-    let lifetime = Lifetime::of(&policy, StatusCode::OK, &response, NOW, NOW);
+    let lifetime = Lifetime::from_response(&policy, StatusCode::OK, &response, NOW, NOW);
     assert!(
         storable(
             &policy,

@@ -9,7 +9,7 @@ use http::StatusCode;
 use support::{NOW, after, headers, secs};
 
 fn lifetime(policy: &Policy, value: &str) -> Lifetime {
-    Lifetime::of(policy, StatusCode::OK, &headers(&[("cache-control", value)]), NOW, NOW)
+    Lifetime::from_response(policy, StatusCode::OK, &headers(&[("cache-control", value)]), NOW, NOW)
 }
 
 fn request(value: &str) -> RequestDirectives {

@@ -4,14 +4,14 @@
 
 mod support;
 
-use cache_core::ETag;
+use cache_http::ETag;
 use cache_http::{Outcome, Validators, evaluate, not_modified_headers};
 use http::{Method, StatusCode};
 use proptest::prelude::*;
 use support::{NOW, date, headers};
 
 fn outcome(request: &[(&str, &str)], stored: &[(&str, &str)]) -> Outcome {
-    let stored = Validators::of(&headers(stored));
+    let stored = Validators::from_headers(&headers(stored));
     evaluate(&Method::GET, &headers(request), StatusCode::OK, &stored, NOW)
 }
 
@@ -97,7 +97,7 @@ fn section_13_2_2_if_none_match_takes_precedence() {
 
 #[test]
 fn section_13_2_1_preconditions_count_for_get_and_head_of_a_success() {
-    let stored = Validators::of(&headers(&[("etag", "\"a\"")]));
+    let stored = Validators::from_headers(&headers(&[("etag", "\"a\"")]));
     let request = headers(&[("if-none-match", "\"a\"")]);
     for (method, status, expected) in [
         (Method::GET, 200, Outcome::NotModified),
@@ -163,7 +163,7 @@ fn section_15_4_5_headers_of_a_304() {
 #[test]
 fn section_8_8_2_2_when_a_date_is_a_strong_validator() {
     let strong = |modified: &str, date: &str| {
-        Validators::of(&headers(&[("last-modified", modified), ("date", date)])).last_modified_is_strong()
+        Validators::from_headers(&headers(&[("last-modified", modified), ("date", date)])).last_modified_is_strong()
     };
     assert!(strong(&date(-1), &date(0)));
     assert!(!strong(&date(0), &date(0)));

@@ -17,7 +17,7 @@ fn range(first: u64, last: u64) -> ByteRange {
 }
 
 fn ask(request: &[(&str, &str)], stored: &[(&str, &str)], length: u64) -> RangeOutcome {
-    let stored = Validators::of(&headers(stored));
+    let stored = Validators::from_headers(&headers(stored));
     evaluate_range(&Method::GET, &headers(request), StatusCode::OK, &stored, length)
 }
 
@@ -189,7 +189,7 @@ fn section_14_6_multipart_byteranges() {
 
 #[test]
 fn section_14_4_content_range() {
-    let read = |value: &str| ContentRange::of(&headers(&[("content-range", value)]));
+    let read = |value: &str| ContentRange::from_headers(&headers(&[("content-range", value)]));
     let content = |range, complete_length| Some(ContentRange { range, complete_length });
     for (value, expected) in [
         ("bytes 42-1233/1234", content(Some(range(42, 1233)), Some(1234))),
@@ -206,7 +206,7 @@ fn section_14_4_content_range() {
         assert_eq!(read(value), expected, "{value}");
     }
     assert_eq!(
-        ContentRange::of(&headers(&[
+        ContentRange::from_headers(&headers(&[
             ("content-range", "bytes 0-1/2"),
             ("content-range", "bytes 0-1/2")
         ])),
@@ -228,7 +228,7 @@ proptest! {
                 prop_assert!(range.last < other.first || other.last < range.first);
             }
         }
-        let _ = ContentRange::of(&headers(&[("content-range", &value)]));
+        let _ = ContentRange::from_headers(&headers(&[("content-range", &value)]));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 mod support;
 
-use cache_http::cache_control::{Directive, MAX_SECONDS, Qualified};
+use cache_http::{Directive, MAX_SECONDS, Qualified};
 use cache_http::{RequestDirectives, ResponseDirectives, count_down};
 use http::HeaderName;
 use proptest::prelude::*;
@@ -263,10 +263,10 @@ proptest! {
         let Ok(value) = http::HeaderValue::from_bytes(&value) else { return Ok(()) };
         let mut counted = http::HeaderMap::new();
         counted.insert("cache-control", value);
-        let before = ResponseDirectives::of(&counted);
+        let before = ResponseDirectives::from_headers(&counted);
         count_down(&mut counted, first);
         count_down(&mut counted, second);
-        let after = ResponseDirectives::of(&counted);
+        let after = ResponseDirectives::from_headers(&counted);
         prop_assert_eq!(after.max_age, before.max_age.map(|age| age.saturating_sub(first + second)));
         prop_assert_eq!(after.s_maxage, before.s_maxage.map(|age| age.saturating_sub(first + second)));
         prop_assert_eq!(after.no_store, before.no_store);

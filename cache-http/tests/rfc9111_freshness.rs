@@ -16,7 +16,7 @@ const VALIDATE: Reuse = Reuse::Validate { requested: false };
 const REQUESTED: Reuse = Reuse::Validate { requested: true };
 
 fn lifetime_with(policy: &Policy, status: u16, lines: &[(&str, &str)]) -> Lifetime {
-    Lifetime::of(policy, StatusCode::from_u16(status).unwrap(), &headers(lines), NOW, NOW)
+    Lifetime::from_response(policy, StatusCode::from_u16(status).unwrap(), &headers(lines), NOW, NOW)
 }
 
 fn lifetime(lines: &[(&str, &str)]) -> Lifetime {
@@ -127,7 +127,7 @@ fn section_4_2_3_age() {
         let policy = Policy::shared();
         // The request was sent so many seconds before the response came.
         let sent = Timestamp::from_millis(NOW.as_millis() - requested * 1000);
-        Lifetime::of(&policy, StatusCode::OK, &headers(lines), sent, NOW).age(after(3))
+        Lifetime::from_response(&policy, StatusCode::OK, &headers(lines), sent, NOW).age(after(3))
     };
     assert_eq!(age(&[], 0), secs(3));
     assert_eq!(age(&[("date", &ago)], 0), secs(13));
@@ -142,7 +142,7 @@ fn section_4_2_3_age() {
 fn the_parts_of_a_second_that_dates_cannot_say_are_not_age() {
     let arrived = NOW + Duration::from_millis(999);
     let lines = headers(&[("date", &date(0)), ("cache-control", "max-age=1")]);
-    let lifetime = Lifetime::of(&Policy::shared(), StatusCode::OK, &lines, arrived, arrived);
+    let lifetime = Lifetime::from_response(&Policy::shared(), StatusCode::OK, &lines, arrived, arrived);
     assert!(lifetime.is_fresh(arrived + Duration::from_millis(999)));
     assert!(!lifetime.is_fresh(arrived + secs(1)));
 }
@@ -297,8 +297,8 @@ proptest! {
         }
         let status = StatusCode::from_u16(status).unwrap();
         let (sent, arrived, now) = (Timestamp::from_millis(sent), Timestamp::from_millis(arrived), Timestamp::from_millis(now));
-        let lifetime = Lifetime::of(&Policy::shared(), status, &headers, sent, arrived);
-        let _ = (lifetime.reuse(&RequestDirectives::of(&headers), now), lifetime.ttl_seconds(now), lifetime.usable_for(), lifetime.fresh_until());
+        let lifetime = Lifetime::from_response(&Policy::shared(), status, &headers, sent, arrived);
+        let _ = (lifetime.reuse(&RequestDirectives::from_headers(&headers), now), lifetime.ttl_seconds(now), lifetime.usable_for(), lifetime.fresh_until());
     }
 
     #[test]

@@ -15,7 +15,7 @@ type Lines = &'static [(&'static str, &'static str)];
 
 fn ask_with(policy: &Policy, method: &Method, request: &HeaderMap, status: u16, response: &HeaderMap) -> Storable {
     let status = StatusCode::from_u16(status).unwrap();
-    let lifetime = Lifetime::of(policy, status, response, NOW, NOW);
+    let lifetime = Lifetime::from_response(policy, status, response, NOW, NOW);
     storable(policy, method, request, status, response, &lifetime)
 }
 

@@ -78,7 +78,7 @@ fn section_4_3_4_which_response_a_304_is_about() {
         (&[], &[], true, true),
         (&[], &[("etag", "\"a\"")], true, false),
     ] {
-        let validators = Validators::of(&headers(stored));
+        let validators = Validators::from_headers(&headers(stored));
         let freshened = is_freshened_by(&validators, &headers(not_modified), only_one);
         assert_eq!(freshened, expected, "{stored:?} {not_modified:?} {only_one}");
     }
@@ -208,7 +208,7 @@ fn a_304_can_end_the_sharing_of_a_response() {
     let policy = Policy::shared();
     let mut stored = headers(&[("cache-control", "max-age=60"), ("etag", "\"a\"")]);
     let is_storable = |stored: &HeaderMap| {
-        let lifetime = Lifetime::of(&policy, StatusCode::OK, stored, NOW, NOW);
+        let lifetime = Lifetime::from_response(&policy, StatusCode::OK, stored, NOW, NOW);
         storable(
             &policy,
             &Method::GET,
@@ -233,7 +233,7 @@ fn a_validated_response_is_as_fresh_as_a_new_one() {
         ("date", &date(-5)),
         ("etag", "\"a\""),
     ]);
-    let lifetime = Lifetime::of(&policy, StatusCode::OK, &stored, NOW, NOW);
+    let lifetime = Lifetime::from_response(&policy, StatusCode::OK, &stored, NOW, NOW);
     assert_eq!(
         lifetime.reuse(&RequestDirectives::default(), after(20)),
         Reuse::Validate { requested: false }
@@ -244,7 +244,7 @@ fn a_validated_response_is_as_fresh_as_a_new_one() {
         &headers(&[("etag", "\"a\""), ("date", &date(20))]),
         after(20),
     );
-    let lifetime = Lifetime::of(&policy, StatusCode::OK, &stored, after(20), after(20));
+    let lifetime = Lifetime::from_response(&policy, StatusCode::OK, &stored, after(20), after(20));
     assert_eq!(lifetime.reuse(&RequestDirectives::default(), after(29)), Reuse::Fresh);
     assert_eq!(lifetime.age(after(20)).as_secs(), 0);
 }

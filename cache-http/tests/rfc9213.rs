@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use support::{NOW, date, headers, secs};
 
 fn fresh(policy: &Policy, lines: &[(&str, &str)]) -> u64 {
-    Lifetime::of(policy, StatusCode::OK, &headers(lines), NOW, NOW)
+    Lifetime::from_response(policy, StatusCode::OK, &headers(lines), NOW, NOW)
         .fresh
         .as_secs()
 }
@@ -109,7 +109,7 @@ fn section_3_1_the_examples() {
     let policy = Policy::shared();
     let store = |lines: &[(&str, &str)]| {
         let response = headers(lines);
-        let lifetime = Lifetime::of(&policy, StatusCode::OK, &response, NOW, NOW);
+        let lifetime = Lifetime::from_response(&policy, StatusCode::OK, &response, NOW, NOW);
         cache_http::storable(
             &policy,
             &http::Method::GET,
@@ -135,7 +135,7 @@ fn section_3_1_the_examples() {
 #[test]
 fn a_lifetime_that_is_no_integer_makes_the_response_stale() {
     let response = headers(&[("cdn-cache-control", "max-age=60.5"), ("cache-control", "max-age=60")]);
-    let lifetime = Lifetime::of(&Policy::shared(), StatusCode::OK, &response, NOW, NOW);
+    let lifetime = Lifetime::from_response(&Policy::shared(), StatusCode::OK, &response, NOW, NOW);
     assert_eq!((lifetime.fresh, lifetime.source), (secs(0), LifetimeSource::MaxAge));
 }
 

@@ -1,7 +1,7 @@
 //! No field value makes parsing an entity-tag panic, and a tag that was read is read again as it is written.
 #![no_main]
 
-use cache_core::{ETag, EntityTags};
+use cache_http::{ETag, EntityTags};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|value: &[u8]| {

@@ -95,7 +95,7 @@ fn storing(policy: &Policy, exchange: &Exchange) {
         ..
     } = exchange;
     let bypass = request_bypass(policy, method, request);
-    let lifetime = Lifetime::of(policy, *status, response, NOW, *then);
+    let lifetime = Lifetime::from_response(policy, *status, response, NOW, *then);
     let verdict = storable(policy, method, request, *status, response, &lifetime);
     if verdict == Storable::Yes {
         assert_eq!(bypass, None);
@@ -109,7 +109,7 @@ fn storing(policy: &Policy, exchange: &Exchange) {
         assert_eq!(verdict.reason(), Some(Reason::Method));
     }
 
-    let asked = RequestDirectives::of(request);
+    let asked = RequestDirectives::from_headers(request);
     for now in [NOW, *then, *then + Duration::from_secs(60)] {
         let _ = (lifetime.reuse(&asked, now), lifetime.usable_on_error(&asked, now));
         let _ = lifetime.usable_when_disconnected(&asked, policy.stale_if_disconnected, now);
@@ -137,7 +137,7 @@ fn freshening(policy: &Policy, exchange: &Exchange) {
     } = exchange;
     let mut stored = response.clone();
     prepare_for_store(policy, &mut stored, NOW);
-    let validators = Validators::of(&stored);
+    let validators = Validators::from_headers(&stored);
     let _ = (is_freshened_by(&validators, later, true), head_confirms(&stored, later));
     let _ = (validation(exchange.status), validators.any());
 
@@ -175,7 +175,7 @@ fn answering(exchange: &Exchange) {
         later,
         ..
     } = exchange;
-    let validators = Validators::of(response);
+    let validators = Validators::from_headers(response);
     if evaluate(method, request, *status, &validators, NOW) == Outcome::NotModified {
         assert!(is_safe(method) && status.is_success());
         assert!(!not_modified_headers(response).contains_key("content-length"));
@@ -188,7 +188,7 @@ fn answering(exchange: &Exchange) {
         RangeOutcome::Single(range) => {
             assert!(range.first <= range.last && range.last < LENGTH);
             let headers = partial_headers(response, range, LENGTH);
-            let written = ContentRange::of(&headers).expect("what is written can be read");
+            let written = ContentRange::from_headers(&headers).expect("what is written can be read");
             assert_eq!((written.range, written.complete_length), (Some(range), Some(LENGTH)));
         }
         RangeOutcome::Several(ranges) => {
@@ -204,7 +204,7 @@ fn answering(exchange: &Exchange) {
         RangeOutcome::Unsatisfiable => {
             let headers = unsatisfiable_headers(LENGTH);
             assert_eq!(
-                ContentRange::of(&headers).and_then(|range| range.complete_length),
+                ContentRange::from_headers(&headers).and_then(|range| range.complete_length),
                 Some(LENGTH)
             );
         }
@@ -222,7 +222,7 @@ fn variants(exchange: &Exchange) {
     let mut known = Normalization::default();
     known.accept_encoding = Some(Preference::OneOf(vec!["br".to_owned(), "gzip".to_owned()]));
     known.accept_language = Some(Preference::OneOf(vec!["de-AT".to_owned(), "en".to_owned()]));
-    if let Vary::Fields(fields) = Vary::of(response) {
+    if let Vary::Fields(fields) = Vary::from_headers(response) {
         for normalization in [
             Normalization::default(),
             Normalization::by_quality(),
@@ -285,11 +285,11 @@ fn fields(headers: &HeaderMap) {
     }
     let name = HeaderName::from_static("cdn-cache-control");
     let applicable = applicable_directives(&[name], headers);
-    assert!(applicable.targeted || applicable.directives == ResponseDirectives::of(headers));
+    assert!(applicable.targeted || applicable.directives == ResponseDirectives::from_headers(headers));
 
     let mut left = headers.clone();
     count_down(&mut left, 7);
-    let (before, after) = (ResponseDirectives::of(headers), ResponseDirectives::of(&left));
+    let (before, after) = (ResponseDirectives::from_headers(headers), ResponseDirectives::from_headers(&left));
     assert_eq!(after.max_age, before.max_age.map(|seconds| seconds.saturating_sub(7)));
     assert_eq!((&after.private, after.no_store), (&before.private, before.no_store));
     assert_eq!(

@@ -3,8 +3,9 @@
 use http::HeaderMap;
 use http::header::CACHE_CONTROL;
 
-use super::parse::{Argument, members};
-use super::{Directive, MAX_SECONDS};
+use crate::cache_control::directive::{Directive, smaller};
+use crate::cache_control::member::{Argument, members};
+use crate::field::MAX_SECONDS;
 
 /// The `Cache-Control` of a request (RFC 9111, section 5.2.1). Times are in seconds.
 ///
@@ -13,7 +14,7 @@ use super::{Directive, MAX_SECONDS};
 ///
 /// let directives = RequestDirectives::parse(["max-age=60, Max-Stale", "max-age=10"]);
 /// assert_eq!(directives.max_age, Some(10));
-/// assert_eq!(directives.max_stale, Some(cache_http::cache_control::MAX_SECONDS));
+/// assert_eq!(directives.max_stale, Some(cache_http::MAX_SECONDS));
 /// ```
 #[non_exhaustive]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub struct RequestDirectives {
 impl RequestDirectives {
     /// The directives of a request with these headers.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn from_headers(headers: &HeaderMap) -> Self {
         Self::parse(headers.get_all(CACHE_CONTROL))
     }
 
@@ -84,8 +85,4 @@ impl RequestDirectives {
         }
         directives
     }
-}
-
-pub(super) fn smaller(slot: &mut Option<u32>, value: u32) {
-    *slot = Some(slot.map_or(value, |other| other.min(value)));
 }

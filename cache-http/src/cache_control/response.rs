@@ -5,75 +5,14 @@ use std::fmt;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::parse::{Argument, Member, members};
-use super::request::smaller;
-use super::{Directive, MAX_SECONDS};
-
-/// Whether a directive is there, and if so, for the whole response or for some of its fields.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Qualified {
-    /// The directive is not there.
-    #[default]
-    Absent,
-    /// It is there for these fields only.
-    Fields(Vec<HeaderName>),
-    /// It is there for the whole response.
-    Whole,
-}
-
-impl Qualified {
-    /// Whether the directive holds for the whole response.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        *self == Self::Whole
-    }
-
-    /// The fields that it is limited to; empty unless it is [`Fields`](Self::Fields).
-    #[must_use]
-    pub fn fields(&self) -> &[HeaderName] {
-        match self {
-            Self::Fields(fields) => fields,
-            _ => &[],
-        }
-    }
-
-    /// Adds one more occurrence. The whole response outweighs a list; an argument without any readable name counts
-    /// as the whole response.
-    pub(crate) fn add(&mut self, argument: Option<&[u8]>) {
-        let mut names = match argument {
-            Some(list) => list
-                .split(|&byte| byte == b',')
-                .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-                .collect(),
-            None => Vec::new(),
-        };
-        *self = match std::mem::take(self) {
-            Self::Whole => Self::Whole,
-            _ if names.is_empty() => Self::Whole,
-            Self::Absent => Self::Fields(names),
-            Self::Fields(mut fields) => {
-                names.retain(|name| !fields.contains(name));
-                fields.append(&mut names);
-                Self::Fields(fields)
-            }
-        };
-    }
-
-    fn write(&self, members: &mut Vec<String>, name: &str) {
-        match self {
-            Self::Absent => {}
-            Self::Whole => members.push(name.to_owned()),
-            Self::Fields(fields) => {
-                let fields: Vec<&str> = fields.iter().map(HeaderName::as_str).collect();
-                members.push(format!("{name}=\"{}\"", fields.join(", ")));
-            }
-        }
-    }
-}
+use crate::cache_control::directive::{Directive, smaller};
+use crate::cache_control::member::{Argument, Member, members};
+use crate::cache_control::qualified::Qualified;
+use crate::field::MAX_SECONDS;
 
 /// The `Cache-Control` of a response (RFC 9111, section 5.2.2; RFC 5861; RFC 8246). Times are in seconds.
 ///
-/// It is read with [`of`](Self::of), or built and written:
+/// It is read with [`from_headers`](Self::from_headers), or built and written:
 ///
 /// ```
 /// use cache_http::ResponseDirectives;
@@ -126,7 +65,7 @@ impl ResponseDirectives {
     /// The `Cache-Control` of a response with these headers. See
     /// [`Policy::directives`](crate::Policy::directives) for responses that may have targeted fields.
     #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
+    pub fn from_headers(headers: &HeaderMap) -> Self {
         Self::parse(headers.get_all(CACHE_CONTROL))
     }
 
@@ -335,45 +274,4 @@ fn write_other(directive: &Directive) -> Option<String> {
             format!("{}=\"{text}\"", directive.name)
         }
     })
-}
-
-/// Takes `seconds` off every `max-age` and `s-maxage` in the `Cache-Control` of `headers`, down to zero, and leaves all
-/// else as it is. Unreadable lifetimes become zero.
-///
-/// This is for answers that go out **without** `Age`. Whoever receives an `Age` takes it off by himself (RFC 9111,
-/// section 4.2.3), so with both the time would be taken off twice.
-///
-/// ```
-/// use http::HeaderMap;
-/// use http::header::{CACHE_CONTROL, HeaderValue};
-///
-/// let mut headers = HeaderMap::new();
-/// headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=60"));
-/// cache_http::count_down(&mut headers, 45);
-/// assert_eq!(headers[CACHE_CONTROL], "public, max-age=15");
-/// ```
-pub fn count_down(headers: &mut HeaderMap, seconds: u32) {
-    for (_, value) in headers.iter_mut().filter(|(name, _)| *name == CACHE_CONTROL) {
-        let counts = |member: &Member<'_>| member.is("max-age") || member.is("s-maxage");
-        if !members(value.as_bytes()).any(|member| counts(&member)) {
-            continue;
-        }
-        let mut line = Vec::with_capacity(value.len());
-        for member in members(value.as_bytes()) {
-            if !line.is_empty() {
-                line.extend_from_slice(b", ");
-            }
-            if counts(&member) {
-                let left = member.seconds().unwrap_or(0).saturating_sub(seconds);
-                line.extend_from_slice(member.name);
-                line.extend_from_slice(format!("={left}").as_bytes());
-            } else {
-                line.extend_from_slice(member.raw);
-            }
-        }
-        // Every byte comes from a valid value, so this does not fail.
-        if let Ok(line) = HeaderValue::from_bytes(&line) {
-            *value = line;
-        }
-    }
 }

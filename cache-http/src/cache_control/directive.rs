@@ -1,0 +1,14 @@
+//! What the directives of requests and responses have in common.
+
+/// A directive that this crate gives no meaning to, as it was received.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Directive {
+    /// The name in lower case.
+    pub name: String,
+    /// The argument without quotes, if there is one.
+    pub argument: Option<String>,
+}
+
+pub(super) fn smaller(slot: &mut Option<u32>, value: u32) {
+    *slot = Some(slot.map_or(value, |other| other.min(value)));
+}

@@ -1,0 +1,102 @@
+//! Cache directives that are aimed at one class of caches (RFC 9213), such as `CDN-Cache-Control`.
+
+use http::{HeaderMap, HeaderName};
+use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
+
+use crate::cache_control::directive::Directive;
+use crate::cache_control::response::ResponseDirectives;
+use crate::field::MAX_SECONDS;
+
+/// The name of the field that is aimed at content delivery networks (RFC 9213, section 3).
+pub const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+
+/// The directives that apply to a cache, and where they come from.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applicable {
+    /// The directives.
+    pub directives: ResponseDirectives,
+    /// Whether they come from a targeted field. `Cache-Control` and `Expires` are ignored then.
+    pub targeted: bool,
+}
+
+/// The directives of a response for a cache with the target list `targets`, most applicable name first: those of the
+/// first field that is there, valid and not empty; otherwise those of `Cache-Control` (RFC 9213, section 2.2).
+#[must_use]
+pub fn applicable_directives(targets: &[HeaderName], headers: &HeaderMap) -> Applicable {
+    for target in targets {
+        if let Some(directives) = parse_targeted(headers.get_all(target)) {
+            return Applicable {
+                directives,
+                targeted: true,
+            };
+        }
+    }
+    Applicable {
+        directives: ResponseDirectives::from_headers(headers),
+        targeted: false,
+    }
+}
+
+/// The directives of a targeted field: a Dictionary of RFC 9651. `None` if it is not there, empty or not valid, since
+/// it is to be ignored then (RFC 9213, section 2.1).
+///
+/// A lifetime of another type than Integer, or a negative one, counts as zero.
+pub fn parse_targeted<L: AsRef<[u8]>>(lines: impl IntoIterator<Item = L>) -> Option<ResponseDirectives> {
+    let mut text = Vec::new();
+    for line in lines {
+        if !text.is_empty() {
+            text.extend_from_slice(b", ");
+        }
+        text.extend_from_slice(line.as_ref());
+    }
+    if text.is_empty() {
+        return None;
+    }
+    let members = Parser::new(&text).parse::<Dictionary>().ok()?;
+    if members.is_empty() {
+        return None;
+    }
+    let mut directives = ResponseDirectives::new();
+    for (name, value) in &members {
+        let value = match value {
+            ListEntry::Item(Item { bare_item, .. }) => Some(bare_item),
+            ListEntry::InnerList(_) => None,
+        };
+        add(&mut directives, name.as_str(), value);
+    }
+    Some(directives)
+}
+
+fn add(directives: &mut ResponseDirectives, name: &str, value: Option<&BareItem>) {
+    if value == Some(&BareItem::Boolean(false)) {
+        return;
+    }
+    let text = match value {
+        Some(BareItem::String(text)) => Some(text.as_str().to_owned()),
+        Some(BareItem::Token(token)) => Some(token.as_str().to_owned()),
+        Some(BareItem::Integer(number)) => Some(number.to_string()),
+        _ => None,
+    };
+    if let Some(slot) = directives.seconds_of(name.as_bytes()) {
+        let seconds = match value {
+            Some(BareItem::Integer(number)) => i64::from(*number).clamp(0, MAX_SECONDS.into()),
+            _ => 0,
+        };
+        *slot = Some(u32::try_from(seconds).unwrap_or(0));
+    } else if let Some(flag) = directives.restriction(name.as_bytes()) {
+        *flag = true;
+    } else {
+        let is_true = value == Some(&BareItem::Boolean(true));
+        match name {
+            "private" => directives.private.add(text.as_deref().map(str::as_bytes)),
+            "no-cache" => directives.no_cache.add(text.as_deref().map(str::as_bytes)),
+            "public" if is_true => directives.public = true,
+            "immutable" if is_true => directives.immutable = true,
+            _ => directives.others.push(Directive {
+                name: name.to_owned(),
+                argument: text,
+            }),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Groups of responses that become invalid together (RFC 9875).
+
+use http::{HeaderMap, HeaderName, Method};
+use sfv::{BareItem, List, ListEntry, Parser};
+
+use crate::invalidation::method::is_safe;
+
+/// The field that puts a response into groups (RFC 9875, section 2).
+pub const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
+
+/// The field that makes groups invalid (RFC 9875, section 3).
+pub const CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
+
+/// The groups that a response belongs to, in the order given and without repetition. Names are compared as they are,
+/// with case, and belong to the response's origin.
+///
+/// A field that is not a List of Strings counts as absent; parameters are ignored.
+///
+/// ```
+/// use http::HeaderMap;
+/// use http::header::HeaderValue;
+///
+/// let mut response = HeaderMap::new();
+/// response.insert("cache-groups", HeaderValue::from_static(r#""scripts", "menu";v=2"#));
+/// assert_eq!(cache_http::cache_groups(&response), ["scripts", "menu"]);
+/// ```
+#[must_use]
+pub fn cache_groups(response: &HeaderMap) -> Vec<String> {
+    strings(response, &CACHE_GROUPS).unwrap_or_default()
+}
+
+/// The groups of the same origin that an exchange makes invalid. None if the method is safe, since the field is to be
+/// ignored then.
+#[must_use]
+pub fn invalidated_groups(method: &Method, response: &HeaderMap) -> Vec<String> {
+    if is_safe(method) {
+        return Vec::new();
+    }
+    strings(response, &CACHE_GROUP_INVALIDATION).unwrap_or_default()
+}
+
+fn strings(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<String>> {
+    let lines: Vec<&[u8]> = headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect();
+    let members = Parser::new(&lines.join(&b", "[..])).parse::<List>().ok()?;
+    let mut names: Vec<String> = Vec::with_capacity(members.len());
+    for member in members {
+        let ListEntry::Item(item) = member else {
+            return None;
+        };
+        let BareItem::String(name) = item.bare_item else {
+            return None;
+        };
+        if !names.iter().any(|other| other == name.as_str()) {
+            names.push(name.as_str().to_owned());
+        }
+    }
+    Some(names)
+}

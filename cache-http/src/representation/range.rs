@@ -1,0 +1,150 @@
+//! `Range` and `If-Range` (RFC 9110, sections 13.1.5 and 14.2).
+
+use http::header::{IF_RANGE, RANGE};
+use http::{HeaderMap, Method, StatusCode};
+
+use crate::field::{ETag, parse_date};
+use crate::representation::byte_range::{ByteRange, number};
+use crate::representation::validators::Validators;
+
+/// The most ranges that are served; a request for more gets the whole (RFC 9110, section 14.2).
+const MAX_RANGES: usize = 32;
+
+/// What to send for a request that may ask for ranges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum RangeOutcome {
+    /// The whole, with the stored status.
+    Whole,
+    /// 206 with this range; see [`partial_headers`].
+    Single(ByteRange),
+    /// 206 with several ranges, which do not overlap; see [`Multipart`].
+    Several(Vec<ByteRange>),
+    /// 416 without the body; see [`unsatisfiable_headers`].
+    Unsatisfiable,
+}
+
+/// Evaluates `Range` and `If-Range` of a request against a stored complete response of `length` bytes (RFC 9110,
+/// sections 13.1.5, 13.2.2 and 14.2). To be asked after [`evaluate`](crate::evaluate): a 304 wins.
+///
+/// A `Range` of another method than GET, of another unit than bytes, or that is broken is ignored. Ranges that overlap
+/// are joined; a request for more than 32 gets the whole.
+pub fn evaluate_range(
+    method: &Method,
+    request: &HeaderMap,
+    status: StatusCode,
+    stored: &Validators,
+    length: u64,
+) -> RangeOutcome {
+    if method != Method::GET || status != StatusCode::OK || !if_range_holds(request, stored) {
+        return RangeOutcome::Whole;
+    }
+    let mut lines = request.get_all(RANGE).iter();
+    let (Some(value), None) = (lines.next(), lines.next()) else {
+        return RangeOutcome::Whole;
+    };
+    let Some(specs) = value.to_str().ok().and_then(parse_specs) else {
+        return RangeOutcome::Whole;
+    };
+    if specs.len() > MAX_RANGES {
+        return RangeOutcome::Whole;
+    }
+    if length == 0 && specs.iter().any(|spec| matches!(spec, Spec::Suffix(1..))) {
+        // Satisfiable by definition, but there is no byte that a 206 could name.
+        return RangeOutcome::Whole;
+    }
+    let ranges = joined(specs.iter().filter_map(|spec| spec.within(length)));
+    match ranges[..] {
+        [] => RangeOutcome::Unsatisfiable,
+        [range] => RangeOutcome::Single(range),
+        _ => RangeOutcome::Several(ranges),
+    }
+}
+
+/// RFC 9110, section 13.1.5: the whole is sent unless the validator is strong and exactly the stored one.
+fn if_range_holds(request: &HeaderMap, stored: &Validators) -> bool {
+    let mut lines = request.get_all(IF_RANGE).iter();
+    let Some(value) = lines.next() else {
+        return true;
+    };
+    if lines.next().is_some() {
+        return false;
+    }
+    // A date has a space before its first comma or dash and no quote, so it is not taken for a tag.
+    if let Some(date) = parse_date(value.as_bytes()) {
+        return stored.last_modified_is_strong() && stored.last_modified == Some(date);
+    }
+    match (ETag::parse(value), &stored.etag) {
+        (Some(asked), Some(stored)) => stored.strong_eq(&asked),
+        _ => false,
+    }
+}
+
+/// A range as it is asked for.
+#[derive(Debug, Clone, Copy)]
+enum Spec {
+    From(u64, Option<u64>),
+    /// The last so many bytes.
+    Suffix(u64),
+}
+
+impl Spec {
+    /// The bytes that it means; `None` if there are none.
+    fn within(self, length: u64) -> Option<ByteRange> {
+        let end = length.checked_sub(1)?;
+        match self {
+            Self::From(first, last) => (first <= end).then(|| ByteRange {
+                first,
+                last: last.map_or(end, |last| last.min(end)),
+            }),
+            Self::Suffix(0) => None,
+            Self::Suffix(count) => Some(ByteRange {
+                first: length.saturating_sub(count),
+                last: end,
+            }),
+        }
+    }
+}
+
+/// The ranges of a `Range` value; `None` if any part of it is broken or it has none.
+fn parse_specs(value: &str) -> Option<Vec<Spec>> {
+    let (unit, set) = value.split_once('=')?;
+    if !unit.trim().eq_ignore_ascii_case("bytes") {
+        return None;
+    }
+    let mut specs = Vec::new();
+    for spec in set.split(',').map(str::trim).filter(|spec| !spec.is_empty()) {
+        let (first, last) = spec.split_once('-')?;
+        specs.push(match (first, last) {
+            ("", count) => Spec::Suffix(number(count)?),
+            (first, "") => Spec::From(number(first)?, None),
+            (first, last) => {
+                let (first, last) = (number(first)?, number(last)?);
+                (first <= last).then_some(Spec::From(first, Some(last)))?
+            }
+        });
+    }
+    (!specs.is_empty()).then_some(specs)
+}
+
+/// Joins ranges that overlap; each stands where the first of its parts stood.
+fn joined(ranges: impl Iterator<Item = ByteRange>) -> Vec<ByteRange> {
+    let mut joined: Vec<ByteRange> = Vec::new();
+    for mut range in ranges {
+        let mut at = joined.len();
+        let mut index = 0;
+        while index < joined.len() {
+            let other = joined[index];
+            if range.first <= other.last && other.first <= range.last {
+                range.first = range.first.min(other.first);
+                range.last = range.last.max(other.last);
+                joined.remove(index);
+                at = at.min(index);
+            } else {
+                index += 1;
+            }
+        }
+        joined.insert(at.min(joined.len()), range);
+    }
+    joined
+}

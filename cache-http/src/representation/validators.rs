@@ -1,0 +1,47 @@
+//! What tells one representation from another (RFC 9110, section 8.8).
+
+use cache_core::Timestamp;
+use http::HeaderMap;
+use http::header::{DATE, ETAG, LAST_MODIFIED};
+
+use crate::field::{ETag, date_of};
+
+/// What tells one representation from another. Worked out once, when the response is stored.
+#[non_exhaustive]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Validators {
+    /// `ETag`.
+    pub etag: Option<ETag>,
+    /// `Last-Modified`.
+    pub last_modified: Option<Timestamp>,
+    /// `Date`.
+    pub date: Option<Timestamp>,
+}
+
+impl Validators {
+    /// The validators of a response with these headers.
+    #[must_use]
+    pub fn from_headers(headers: &HeaderMap) -> Self {
+        Self {
+            etag: headers.get(ETAG).and_then(ETag::parse),
+            last_modified: date_of(headers, LAST_MODIFIED).valid(),
+            date: date_of(headers, DATE).valid(),
+        }
+    }
+
+    /// Whether there is an entity-tag or a modification date.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.etag.is_some() || self.last_modified.is_some()
+    }
+
+    /// Whether `Last-Modified` is a strong validator: the origin's `Date` is at least a second later (RFC 9110, section
+    /// 8.8.2.2).
+    #[must_use]
+    pub fn last_modified_is_strong(&self) -> bool {
+        match (self.last_modified, self.date) {
+            (Some(modified), Some(date)) => date.as_millis() >= modified.as_millis().saturating_add(1000),
+            _ => false,
+        }
+    }
+}

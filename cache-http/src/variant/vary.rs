@@ -1,0 +1,68 @@
+//! `Vary` (RFC 9110, section 12.5.5).
+
+use http::header::VARY;
+use http::{HeaderMap, HeaderName};
+
+/// The `Vary` of a response: the request fields that selected it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Vary {
+    /// `*`, or something unreadable: nobody can tell which request selects the response.
+    Any,
+    /// These fields, sorted and without repetition. Empty if the response does not vary.
+    Fields(Vec<HeaderName>),
+}
+
+impl Vary {
+    /// The `Vary` of a response with these headers, over all its lines.
+    ///
+    /// ```
+    /// use cache_http::Vary;
+    /// use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue, VARY};
+    /// use http::HeaderMap;
+    ///
+    /// let mut headers = HeaderMap::new();
+    /// headers.append(VARY, HeaderValue::from_static("Accept-Encoding, , accept"));
+    /// assert_eq!(Vary::from_headers(&headers), Vary::Fields(vec![ACCEPT, ACCEPT_ENCODING]));
+    /// headers.append(VARY, HeaderValue::from_static("*"));
+    /// assert_eq!(Vary::from_headers(&headers), Vary::Any);
+    /// ```
+    #[must_use]
+    pub fn from_headers(headers: &HeaderMap) -> Self {
+        Self::parse(headers.get_all(VARY))
+    }
+
+    /// The `Vary` that these lines spell together.
+    pub fn parse<L: AsRef<[u8]>>(lines: impl IntoIterator<Item = L>) -> Self {
+        let (fields, all_read) = Self::read(lines);
+        if all_read { Self::Fields(fields) } else { Self::Any }
+    }
+
+    /// The fields that could be read, as if `*` were not there: for a cache that was told to store such responses.
+    pub fn named_fields<L: AsRef<[u8]>>(lines: impl IntoIterator<Item = L>) -> Vec<HeaderName> {
+        Self::read(lines).0
+    }
+
+    fn read<L: AsRef<[u8]>>(lines: impl IntoIterator<Item = L>) -> (Vec<HeaderName>, bool) {
+        let mut fields = Vec::new();
+        let mut all_read = true;
+        for line in lines {
+            for member in line.as_ref().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+                match HeaderName::from_bytes(member) {
+                    _ if member.is_empty() => {}
+                    // `*` is a token, and so would pass as a name.
+                    Ok(name) if member != b"*" => fields.push(name),
+                    _ => all_read = false,
+                }
+            }
+        }
+        fields.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        fields.dedup();
+        (fields, all_read)
+    }
+
+    /// Whether it is [`Any`](Self::Any).
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        *self == Self::Any
+    }
+}
