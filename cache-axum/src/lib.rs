@@ -197,28 +197,3 @@ pub use self::stored::{Stored, StoredResponse, Variants};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
-
-/// And so is that of the whole toolkit.
-#[cfg(all(doctest, feature = "macros"))]
-#[doc = include_str!("../../README.md")]
-struct ReadmeOfTheToolkit;
-
-/// And the guide's.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/http-caching.md")]
-struct Guide;
-
-/// And that of the guide to invalidation.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/invalidation.md")]
-struct GuideToInvalidation;
-
-/// And that of the guide to production.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/production.md")]
-struct GuideToProduction;
-
-/// And that of the guide to tests of an application.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/testing.md")]
-struct GuideToTesting;

@@ -29,7 +29,7 @@ pub mod __private {
     pub use std::option::Option::{None, Some};
     pub use std::time::Duration;
 
-    pub use cache_macros::{cached_of_axum, invalidates_of_axum};
+    pub use cache_macros::{cached_of_axum, cached_of_larder, invalidates_of_axum, invalidates_of_larder};
 
     pub use super::access::{AsCache, GivenCoder, OwnCoder, as_cache, borrow, default_cache, own, time};
     pub use super::invalidation::*;

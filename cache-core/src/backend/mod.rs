@@ -3,6 +3,7 @@
 mod capabilities;
 mod contract;
 mod set;
+mod shared;
 mod subscription;
 
 pub use self::capabilities::{Capabilities, Limits};
