@@ -102,11 +102,6 @@
 //! - A response that could never be used again, neither fresh nor stale nor after validation, is not stored.
 //! - `Pragma` (deprecated by RFC 9111, 5.4) and `Warning` are ignored.
 //! - `If-Match` and `If-Unmodified-Since` are for the origin (RFC 9111, 4.3.2).
-//!
-//! # Rooms
-//!
-//! `digest, field → cache_control → policy → freshness → storability`, and beside them `uri → invalidation`, `variant`,
-//! `representation`, `validation` and `cache_status`.
 
 mod cache_control;
 mod cache_status;
