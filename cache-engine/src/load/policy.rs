@@ -1,0 +1,141 @@
+//! How long entries live and how they are loaded.
+
+use std::time::Duration;
+
+use cache_core::FreshnessWindows;
+
+/// How long entries live and how they are loaded.
+///
+/// A [`Cache`](crate::Cache) has one as its default, set by its [builder](crate::Cache::builder);
+/// [`Cache::with_policy`](crate::Cache::with_policy) makes a handle with another.
+///
+/// All durations count in whole milliseconds; a fraction of one is rounded up.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[must_use]
+pub struct Policy {
+    /// How long a value is fresh; `None` is for ever. Five minutes unless set.
+    pub ttl: Option<Duration>,
+    /// How long after its freshness a value is still answered at once, while one load brings a new one
+    /// (RFC 5861 §3). Zero unless set.
+    pub stale_while_revalidate: Duration,
+    /// How long after its freshness a value is still answered if the load fails or outlasts
+    /// [`soft_timeout`](Self::soft_timeout) (RFC 5861 §4). Zero unless set.
+    pub stale_if_error: Duration,
+    /// How long "there is no such value" is remembered; `None`, which is the default, is not at all.
+    pub negative_ttl: Option<Duration>,
+    /// How long a failed load is remembered and not tried again; `None`, which is the default, is not at all.
+    pub error_ttl: Option<Duration>,
+    /// By how much the lifetimes of entries differ from each other, so that what was stored together does not expire
+    /// together: each is shortened by a random part of up to this fraction, 0 to 1. Zero unless set.
+    pub jitter: f64,
+    /// How long a caller waits for a load when it holds a copy that [`stale_if_error`](Self::stale_if_error) lets it
+    /// use. `None`, which is the default, is as long as the load takes.
+    pub soft_timeout: Option<Duration>,
+    /// How long a load may take before it is cancelled. `None`, which is the default, is without limit.
+    pub load_timeout: Option<Duration>,
+    /// Whether a load that another process is at is waited for, so that there is one in the whole cluster. It is unless
+    /// set to false; then there is one in each process, and the first to end stores its value. An invalidation ends all
+    /// of them either way.
+    pub coalesce_across_processes: bool,
+}
+
+impl Policy {
+    /// Fresh for `ttl`, everything else as by default.
+    pub fn new(ttl: Duration) -> Self {
+        Self {
+            ttl: Some(ttl),
+            ..Self::default()
+        }
+    }
+
+    /// With [`ttl`](Self::ttl) set; `None` is for ever.
+    pub fn with_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
+        self.ttl = ttl.into();
+        self
+    }
+
+    /// With [`stale_while_revalidate`](Self::stale_while_revalidate) set.
+    pub fn with_stale_while_revalidate(mut self, window: Duration) -> Self {
+        self.stale_while_revalidate = window;
+        self
+    }
+
+    /// With [`stale_if_error`](Self::stale_if_error) set.
+    pub fn with_stale_if_error(mut self, window: Duration) -> Self {
+        self.stale_if_error = window;
+        self
+    }
+
+    /// With [`negative_ttl`](Self::negative_ttl) set.
+    pub fn with_negative_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
+        self.negative_ttl = ttl.into();
+        self
+    }
+
+    /// With [`error_ttl`](Self::error_ttl) set.
+    pub fn with_error_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
+        self.error_ttl = ttl.into();
+        self
+    }
+
+    /// With [`jitter`](Self::jitter) set; what lies outside of 0 to 1 is moved to the nearer end.
+    pub fn with_jitter(mut self, fraction: f64) -> Self {
+        self.jitter = if fraction.is_nan() {
+            0.0
+        } else {
+            fraction.clamp(0.0, 1.0)
+        };
+        self
+    }
+
+    /// With [`soft_timeout`](Self::soft_timeout) set.
+    pub fn with_soft_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.soft_timeout = timeout.into();
+        self
+    }
+
+    /// With [`load_timeout`](Self::load_timeout) set.
+    pub fn with_load_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.load_timeout = timeout.into();
+        self
+    }
+
+    /// With [`coalesce_across_processes`](Self::coalesce_across_processes) set.
+    pub fn with_coalesce_across_processes(mut self, wait: bool) -> Self {
+        self.coalesce_across_processes = wait;
+        self
+    }
+
+    /// The windows of a value that is stored now, jitter applied.
+    pub(crate) fn windows(&self) -> FreshnessWindows {
+        FreshnessWindows::new(self.ttl.map(|ttl| self.jittered(ttl)))
+            .with_stale_while_revalidate(self.stale_while_revalidate)
+            .with_stale_if_error(self.stale_if_error)
+    }
+
+    /// The windows of an entry that says that there is no value, or that the load failed.
+    pub(crate) fn negative_windows(&self, ttl: Duration) -> FreshnessWindows {
+        FreshnessWindows::new(Some(self.jittered(ttl)))
+    }
+
+    fn jittered(&self, ttl: Duration) -> Duration {
+        cache_core::jittered(ttl, self.jitter)
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            ttl: Some(Duration::from_secs(5 * 60)),
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            negative_ttl: None,
+            error_ttl: None,
+            jitter: 0.0,
+            soft_timeout: None,
+            load_timeout: None,
+            coalesce_across_processes: true,
+        }
+    }
+}
