@@ -7,7 +7,7 @@ pub(crate) mod tags;
 use std::borrow::Cow;
 use std::time::Duration;
 
-use cache_http::{CacheName, Policy, Sharing};
+use cache_http::{CacheName, Policy, Sharing, Statuses};
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -48,6 +48,12 @@ pub(crate) struct Config {
     pub(crate) max_variants: usize,
     pub(crate) max_body: usize,
     pub(crate) max_body_time: Duration,
+    /// How long others wait for a load, counted from its beginning.
+    pub(crate) max_wait: Duration,
+    /// The most loads that go on although nobody waits for them.
+    pub(crate) max_detached: usize,
+    /// The statuses that count as a failure of the handler.
+    pub(crate) failures: Statuses,
     pub(crate) invalidate_on_write: bool,
     pub(crate) invalidate_softly: bool,
     pub(crate) tags: RouteTags,

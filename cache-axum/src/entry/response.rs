@@ -21,6 +21,8 @@ pub(crate) struct StoredResponse {
     pub(crate) has_cache_control: bool,
     /// The `ETag` is the layer's own, so the handler would not know it.
     pub(crate) has_own_etag: bool,
+    /// It is what a handler that failed has said, which is shared with those who wait and never stored.
+    pub(crate) is_shared_failure: bool,
 }
 
 impl StoredResponse {
@@ -32,6 +34,7 @@ impl StoredResponse {
             validators: Validators::from_headers(&headers),
             has_cache_control: headers.contains_key(CACHE_CONTROL),
             has_own_etag: false,
+            is_shared_failure: false,
             headers,
             body,
             lifetime,

@@ -1,21 +1,22 @@
 //! Answers for one caller only: nobody waits for them, and they are not stored.
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 
 use axum::BoxError;
 use axum::body::Body;
 use bytes::Bytes;
 use cache_engine::cache_core::Key;
-use cache_http::{Forward, Lifetime};
+use cache_http::Forward;
+use futures_util::FutureExt;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use tower::ServiceExt;
 use tower_service::Service;
 
 use crate::config::handler::Control;
-use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
-use crate::exchange::revalidate::{RefreshedHead, Revalidation, refreshed_head, revalidation};
+use crate::exchange::revalidate::{Revalidation, confirmed, refreshed_head, revalidation};
 use crate::exchange::stale_if_error::Failure;
 use crate::exchange::stale_if_error::stale_if_error;
 use crate::exchange::storability::storability;
@@ -26,7 +27,6 @@ use crate::request::context::RequestContext;
 use crate::request::extension::LayerHandle;
 use crate::request::shared::Shared;
 use crate::response::detail::Detail;
-use crate::response::from_entry::answer;
 use crate::response::passing::reported;
 use crate::response::status::Report;
 
@@ -100,17 +100,18 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let called = call(&shared, inner, request).await;
+    let called = AssertUnwindSafe(call(&shared, inner, request)).catch_unwind().await;
     let failure = match &called {
-        Ok((response, _)) => Failure::of(response),
-        Err(_) => Some(Failure::NoAnswer),
+        Ok(Ok((response, _))) => Failure::of(&shared, response),
+        Ok(Err(_)) => Some(Failure::NoAnswer),
+        Err(_) => Some(Failure::Panic),
     };
     if let (Some(key), Some(failure)) = (&key, failure)
         && let Some(response) = stale_if_error(&shared, key, &context, failure).await
     {
         return Ok(response);
     }
-    let (response, control) = called?;
+    let (response, control) = called.unwrap_or_else(|panic| resume_unwind(panic))?;
     let (head, body) = response.into_parts();
     if context.method != Method::HEAD {
         let size = body.size_hint();
@@ -171,18 +172,8 @@ where
         let (head, body) = response.into_parts();
         return Ok(reported(&shared, head, body, &report));
     }
-    let Some(RefreshedHead { head, withheld }) = refreshed_head(&shared, &copy, &response) else {
+    let Some(refreshed) = refreshed_head(&shared, &copy, &response) else {
         return forward_uncoalesced(shared, inner, whole, context, None, report).await;
     };
-    let now = shared.now();
-    let lifetime = Lifetime::from_response(&shared.config.policy, head.status, &head.headers, now, now);
-    let copy = StoredResponse {
-        has_own_etag: copy.has_own_etag,
-        ..StoredResponse::new(head.status, head.headers, copy.body, lifetime)
-    };
-    let report = Report::validated(forward);
-    let mut response = answer(&shared, &context.method, &context.headers, &copy, now, false, &report);
-    response.headers_mut().extend(withheld);
-    *response.extensions_mut() = head.extensions;
-    Ok(response)
+    Ok(confirmed(&shared, &context, &copy, refreshed, forward))
 }

@@ -1,13 +1,15 @@
 //! The load: the handler's answer on its way to the caller and into the store. It belongs to no caller.
 
 use std::any::Any;
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::BoxError;
 use axum::body::Body;
 use bytes::Bytes;
-use cache_engine::Fill;
+use cache_engine::{Fill, Found};
 use cache_http::{Forward, Lifetime, RequestDirectives, asks_for_whole};
 use futures_util::FutureExt;
 use http::header::CACHE_CONTROL;
@@ -24,22 +26,18 @@ use crate::config::handler::Control;
 use crate::entry::lifetime::stale_copy;
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
-use crate::exchange::lookup::Slot;
-use crate::exchange::lookup::read_variant;
-use crate::exchange::revalidate::{RefreshedHead, Revalidation, refreshed_head, revalidation};
+use crate::exchange::lookup::{Slot, read_variant};
+use crate::exchange::revalidate::{RefreshedHead, Revalidation, confirmed, refreshed_head, revalidation};
 use crate::exchange::stale_if_error::Failure;
-use crate::exchange::storability::remember;
-use crate::exchange::storability::{Refusal, StorePlan, storability};
+use crate::exchange::storability::{Refusal, StorePlan, is_shareable, remember, storability};
 use crate::exchange::store::store;
 use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::Probe;
 use crate::request::shared::Shared;
 use crate::response::detail::Detail;
 use crate::response::from_entry::answer;
-use crate::response::headers::add_client_caching;
-use crate::response::headers::content_length;
-use crate::response::passing::reported;
-use crate::response::passing::select_passing;
+use crate::response::headers::{add_client_caching, content_length};
+use crate::response::passing::{reported, select_passing};
 use crate::response::status::Report;
 
 /// What the caller gets.
@@ -51,6 +49,28 @@ pub(crate) enum Answer<E> {
 
 /// What a call came to: an answer, an error, or a panic.
 type Called<E> = Result<Result<Response<Body>, E>, Box<dyn Any + Send>>;
+
+/// How a load's waiting for the handler ended.
+enum Attended<E> {
+    Ended(Called<E>),
+    /// Others have waited as long as they are to wait.
+    Overdue,
+    /// Its caller has gone away, and there are too many such loads.
+    Cancelled,
+}
+
+/// How often a load that has just become late looks whether anybody waits for it. Later it does so less often.
+const LOOK_FOR_WAITERS: Duration = Duration::from_millis(20);
+
+async fn call_handler<S, B>(inner: S, request: Request<Body>) -> Called<S::Error>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let called = AssertUnwindSafe(inner.oneshot(request)).catch_unwind().await;
+    called.map(|called| called.map(|response| response.map(Body::new)))
+}
 
 /// A load, from the fill that it ends to the caller who waits for its answer. A refresh has none.
 pub(crate) struct Load<E> {
@@ -83,41 +103,130 @@ impl<E> Load<E> {
         B::Error: Into<BoxError>,
     {
         let Revalidation { request, validated } = revalidation(self.fill.stale().map(|found| &*found.value), request);
-        let mut called = self.call(inner.clone(), request).await;
+        let mut call = Box::pin(call_handler(inner.clone(), request));
+        let mut called = match self.attend(&mut call).await {
+            Attended::Ended(called) => called,
+            Attended::Overdue => return self.leave_to_others(inner, call, validated).await,
+            Attended::Cancelled => return,
+        };
         if let Some((stale, whole)) = validated
             && let Ok(Ok(response)) = &called
             && response.status() == StatusCode::NOT_MODIFIED
         {
-            if let Some(freshened) = refreshed_head(&self.shared, &stale, response) {
-                return self.take_confirmed(&stale, freshened).await;
+            if let Some(refreshed) = refreshed_head(&self.shared, &stale, response) {
+                return self.take_confirmed(&stale, refreshed).await;
             }
             // The 304 is about another response than ours (RFC 9111, section 4.3.4), so we have none.
-            called = self.call(inner, whole).await;
+            let mut call = Box::pin(call_handler(inner.clone(), whole));
+            called = match self.attend(&mut call).await {
+                Attended::Ended(called) => called,
+                Attended::Overdue => return self.leave_to_others(inner, call, None).await,
+                Attended::Cancelled => return,
+            };
         }
         match called {
             Ok(Ok(response)) => self.take(response).await,
             Ok(Err(error)) => {
                 if let Err(mut load) = self.answer_stale(Failure::NoAnswer).await {
                     load.give(Answer::Failed(error));
-                    load.fill.fail_apart();
+                    load.fill.fail_over();
                 }
             }
             Err(panic) => {
-                self.give(Answer::Panicked(panic));
-                self.fill.fail_apart();
+                if let Err(mut load) = self.answer_stale(Failure::Panic).await {
+                    load.give(Answer::Panicked(panic));
+                    load.fill.fail_over();
+                }
             }
         }
     }
 
-    async fn call<S, B>(&mut self, inner: S, request: Request<Body>) -> Called<E>
+    /// Waits for a call of the handler, as long as it holds up nobody beyond the bounds.
+    async fn attend<F: Future<Output = Called<E>> + Unpin>(&mut self, call: &mut F) -> Attended<E> {
+        let Self {
+            shared, fill, caller, ..
+        } = self;
+        let max_wait = shared.config.max_wait;
+        let waiters = fill.waiters();
+        let overdue = async {
+            tokio::time::sleep(max_wait).await;
+            let mut pause = LOOK_FOR_WAITERS;
+            while !waiters() {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LOOK_FOR_WAITERS * 10);
+            }
+        };
+        let detached = async {
+            match caller {
+                Some(caller) => caller.closed().await,
+                // A refresh, of which there is one for each response at most.
+                None => std::future::pending().await,
+            }
+            let loads = Arc::clone(&shared.detached);
+            loads.until_cancelled(shared.config.max_detached).await;
+        };
+        fill.renewing(async {
+            tokio::select! {
+                biased;
+                called = call => Attended::Ended(called),
+                () = overdue => Attended::Overdue,
+                () = detached => Attended::Cancelled,
+            }
+        })
+        .await
+    }
+
+    /// The handler is late, and others wait: a stale copy answers if there is one that may be used. Otherwise one of
+    /// those who wait loads in the place of this load, which goes on for its own caller.
+    async fn leave_to_others<S, B, F>(self, inner: S, call: F, validated: Option<(StoredResponse, Request<Body>)>)
     where
-        S: Service<Request<Body>, Response = Response<B>, Error = E>,
+        S: Service<Request<Body>, Response = Response<B>, Error = E> + Clone,
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
+        F: Future<Output = Called<E>>,
     {
-        let call = AssertUnwindSafe(inner.oneshot(request)).catch_unwind();
-        let called = self.fill.renewing(call).await;
-        called.map(|called| called.map(|response| response.map(Body::new)))
+        let Err(load) = self.answer_stale(Failure::NoAnswer).await else {
+            return;
+        };
+        let Self {
+            shared,
+            context,
+            fill,
+            forward,
+            caller,
+            ..
+        } = load;
+        drop(fill);
+        let Some(mut caller) = caller else { return };
+        let finish = async {
+            let report = Report::miss(forward).detail(Some(Detail::Overdue));
+            let mut called = call.await;
+            if let Some((stale, whole)) = validated
+                && let Ok(Ok(response)) = &called
+                && response.status() == StatusCode::NOT_MODIFIED
+            {
+                if let Some(refreshed) = refreshed_head(&shared, &stale, response) {
+                    return Answer::Response(confirmed(&shared, &context, &stale, refreshed, forward));
+                }
+                called = call_handler(inner, whole).await;
+            }
+            match called {
+                Ok(Ok(response)) => {
+                    let (mut head, body) = response.into_parts();
+                    head.extensions.remove::<Control>();
+                    let (head, body, report) = select_passing(&context, head, body, report);
+                    Answer::Response(reported(&shared, head, body, &report))
+                }
+                Ok(Err(error)) => Answer::Failed(error),
+                Err(panic) => Answer::Panicked(panic),
+            }
+        };
+        let answer = tokio::select! {
+            answer = finish => answer,
+            () = caller.closed() => return,
+        };
+        // A caller who has gone away needs no answer.
+        let _ = caller.send(answer);
     }
 
     fn give(&mut self, answer: Answer<E>) {
@@ -180,7 +289,7 @@ impl<E> Load<E> {
     }
 
     async fn take(self, response: Response<Body>) {
-        let failure = Failure::of(&response);
+        let failure = Failure::of(&self.shared, &response);
         let mut load = if let Some(failure) = failure {
             match self.answer_stale(failure).await {
                 Ok(()) => return,
@@ -194,15 +303,51 @@ impl<E> Load<E> {
         let now = load.shared.now();
         match storability(&load.shared, &load.context, &head, &body.size_hint(), control, now) {
             Ok(plan) => load.collect(plan, head, body).await,
+            // What is stored is none the worse for a failure (RFC 9111, section 4.3.3).
+            Err(refusal) if failure.is_some() => load.share_failure(refusal, head, body).await,
             Err(refusal) => {
                 let report = load.refused(refusal);
                 load.give_passing(head, body, report);
-                if failure.is_some() {
-                    // What is stored is none the worse for it (RFC 9111, section 4.3.3).
-                    load.fill.fail_apart();
-                } else {
-                    load.withdraw(refusal).await;
-                }
+                load.withdraw(refusal).await;
+            }
+        }
+    }
+
+    /// Gives the answer of a handler that failed to all who have waited for it, where it may be shared; otherwise one of
+    /// them tries again.
+    async fn share_failure(mut self, refusal: Refusal, head: response::Parts, body: Body) {
+        let report = self.refused(refusal);
+        let now = self.shared.now();
+        if !is_shareable(&self.shared, &self.context, &head, now) {
+            self.give_passing(head, body, report);
+            self.fill.fail_over();
+            return;
+        }
+        let size = body.size_hint();
+        let mut collector = Collector::new(body, self.shared.config.max_body);
+        match collector.gather_ready().await {
+            Progress::Complete if is_complete(&head, &collector) => {
+                let whole = collector.into_bytes();
+                let lifetime = Lifetime::new(Duration::ZERO, now);
+                let failed = StoredResponse {
+                    // Nothing is said of its lifetime.
+                    has_cache_control: true,
+                    is_shared_failure: true,
+                    ..StoredResponse::new(head.status, head.headers.clone(), whole.clone(), lifetime)
+                };
+                self.give_passing(head, Body::from(whole), report);
+                self.fill.share_unstored(Arc::new(Stored::Response(failed))).await;
+            }
+            progress => {
+                let pieces = match progress {
+                    Progress::Complete => vec![Piece::End],
+                    Progress::Pending => vec![collector.take_rest()],
+                    Progress::Over(pieces, _) => pieces,
+                };
+                let body = collector.reader(size.exact());
+                collector.end_with(pieces);
+                self.give_passing(head, Body::new(body), report);
+                self.fill.fail_over();
             }
         }
     }
@@ -255,7 +400,10 @@ impl<E> Load<E> {
 
     /// Lets all who wait go on alone. What was stored before the handler changed its mind goes.
     async fn withdraw(self, refusal: Refusal) {
-        let replaced = refusal.is_lasting && self.fill.stale().is_some();
+        // A copy that is still fresh is not given up for what the handler has told one request.
+        let now = self.shared.now();
+        let is_fresh = |found: &Found<Stored>| found.fresh_for(now).is_none_or(|left| !left.is_zero());
+        let replaced = refusal.is_lasting && self.fill.stale().is_some_and(|stale| !is_fresh(stale));
         let key = replaced.then(|| self.fill.key().clone());
         self.fill.apart();
         if let Some(key) = key {

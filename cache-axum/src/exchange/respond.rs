@@ -169,7 +169,16 @@ where
     let (parts, body) = request.into_parts();
     let slot = Slot::new(&shared, &parts, keyed.key.clone(), keyed.may_collapse);
     let request = Request::from_parts(parts, body);
-    match look_up(&shared, slot, request.headers(), keyed.directives.as_ref()).await {
+    // Each load that is waited for has a bound of its own; here are those of several in a row.
+    let bound = shared.config.max_wait + shared.config.max_wait.max(shared.config.max_body_time);
+    let looking_up = look_up(&shared, slot, request.headers(), keyed.directives.as_ref());
+    let Ok(outcome) = tokio::time::timeout(bound, looking_up).await else {
+        drop(probe);
+        let report = Report::miss(Forward::UriMiss).detail(Some(Detail::Overdue));
+        let (context, key) = keyed.into_context(&shared, &request);
+        return forward_uncoalesced(shared, inner, request, context, Some(key), report).await;
+    };
+    match outcome {
         LookupOutcome::Hit { stored, collapsed } => Ok(answer_with(
             &shared,
             request.method(),
@@ -227,6 +236,11 @@ fn answer_with(
     collapsed: Option<Forward>,
 ) -> Response<Body> {
     match stored {
+        // The answer of a handler that failed, for all who have waited for it.
+        Stored::Response(response) if response.is_shared_failure && collapsed.is_some() => {
+            let report = Report::collapsed(collapsed.unwrap_or(Forward::UriMiss));
+            answer(shared, method, headers, response, shared.now(), false, &report)
+        }
         Stored::Response(response) => hit(shared, method, headers, response, shared.now(), collapsed),
         Stored::Index(_) => empty(StatusCode::SERVICE_UNAVAILABLE),
     }

@@ -1,12 +1,15 @@
 //! Validation: the handler is asked whether the stale copy is still right (RFC 9111, section 4.3).
 
 use axum::body::Body;
-use cache_http::{freshen, is_freshened_by, make_conditional};
+use cache_http::{Forward, Lifetime, freshen, is_freshened_by, make_conditional};
 use http::{HeaderMap, Method, Request, Response, response};
 
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
+use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
+use crate::response::from_entry::answer;
+use crate::response::status::Report;
 
 /// A call of the handler.
 pub(crate) struct Revalidation {
@@ -74,4 +77,26 @@ pub(crate) fn refreshed_head(
     head.headers = headers;
     head.extensions = not_modified.extensions().clone();
     Some(RefreshedHead { head, withheld })
+}
+
+/// The answer from a copy that the handler has confirmed, which is not stored.
+pub(crate) fn confirmed(
+    shared: &Shared,
+    context: &RequestContext,
+    copy: &StoredResponse,
+    refreshed: RefreshedHead,
+    forward: Forward,
+) -> Response<Body> {
+    let RefreshedHead { head, withheld } = refreshed;
+    let now = shared.now();
+    let lifetime = Lifetime::from_response(&shared.config.policy, head.status, &head.headers, now, now);
+    let copy = StoredResponse {
+        has_own_etag: copy.has_own_etag,
+        ..StoredResponse::new(head.status, head.headers, copy.body.clone(), lifetime)
+    };
+    let report = Report::validated(forward);
+    let mut response = answer(shared, &context.method, &context.headers, &copy, now, false, &report);
+    response.headers_mut().extend(withheld);
+    *response.extensions_mut() = head.extensions;
+    response
 }

@@ -5,7 +5,7 @@ use cache_engine::cache_core::{Key, Timestamp};
 use cache_http::{RequestDirectives, may_collapse};
 use http::header::CACHE_CONTROL;
 use http::request::Parts;
-use http::{Method, Request};
+use http::{HeaderMap, Method, Request};
 
 use crate::request::bypass::{Bypass, bypass};
 use crate::request::context::RequestContext;
@@ -77,7 +77,7 @@ impl Route {
         };
         if only_if_cached {
             Self::OnlyIfCached(keyed)
-        } else if request.method == Method::HEAD || keyed.is_hit_for_miss(shared) {
+        } else if request.method == Method::HEAD || keyed.is_hit_for_miss(shared, &request.headers) {
             Self::Uncoalesced(keyed)
         } else {
             Self::Normal(keyed)
@@ -87,8 +87,8 @@ impl Route {
 
 impl Keyed {
     /// Whether the last response of the URL turned out to be for one request only.
-    fn is_hit_for_miss(&self, shared: &Shared) -> bool {
-        let is_remembered = |what| shared.hit_for_miss.contains(&self.key, what, self.arrived);
+    fn is_hit_for_miss(&self, shared: &Shared, request: &HeaderMap) -> bool {
+        let is_remembered = |what| shared.hit_for_miss.contains(&self.key, what, request, self.arrived);
         is_remembered(Remembered::Refused)
             || is_remembered(Remembered::Undecided)
             || !self.may_collapse && is_remembered(Remembered::RefusedToCredentials)

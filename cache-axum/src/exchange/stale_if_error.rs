@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use cache_engine::cache_core::{Key, Timestamp};
-use cache_http::{Lifetime, Policy, RequestDirectives, Validation, validation};
+use cache_http::{Lifetime, Policy, RequestDirectives, Statuses, Validation, validation};
 use http::{Response, StatusCode};
 
 use crate::config::handler::OriginUnreachable;
@@ -17,14 +17,24 @@ use crate::response::status::Report;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Failure {
     Status(StatusCode),
+    Panic,
     /// It has nothing of the origin's, not even an error.
     NoAnswer,
 }
 
+/// Whether a status tells that the handler failed, unless the layer is set otherwise (RFC 5861, section 4).
+pub(crate) fn is_failure(status: StatusCode) -> bool {
+    validation(status) == Validation::Failed
+}
+
 impl Failure {
     /// The failure that an answer tells of.
-    pub(crate) fn of<B>(response: &Response<B>) -> Option<Self> {
-        (validation(response.status()) == Validation::Failed).then(|| match response.extensions().get() {
+    pub(crate) fn of<B>(shared: &Shared, response: &Response<B>) -> Option<Self> {
+        let is_failure = match &shared.config.failures {
+            Statuses::Predicate(predicate) => predicate(response.status()),
+            _ => is_failure(response.status()),
+        };
+        is_failure.then(|| match response.extensions().get() {
             Some(OriginUnreachable) => Self::NoAnswer,
             None => Self::Status(response.status()),
         })
@@ -39,7 +49,7 @@ impl Failure {
         now: Timestamp,
     ) -> bool {
         match self {
-            Self::Status(_) => copy.usable_on_error(directives, now),
+            Self::Status(_) | Self::Panic => copy.usable_on_error(directives, now),
             Self::NoAnswer => copy.usable_when_disconnected(directives, policy.stale_if_disconnected, now),
         }
     }
@@ -47,7 +57,7 @@ impl Failure {
     pub(crate) fn report(self) -> Report {
         Report::stale_if_error(match self {
             Self::Status(status) => Some(status.as_u16()),
-            Self::NoAnswer => None,
+            Self::Panic | Self::NoAnswer => None,
         })
     }
 }

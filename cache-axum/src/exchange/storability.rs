@@ -1,7 +1,7 @@
 //! Whether an answer is stored, for how long, and where.
 
 use cache_engine::cache_core::{Key, Timestamp};
-use cache_http::{Lifetime, LifetimeSource, Policy, Reason, Storable, Vary, storable};
+use cache_http::{Lifetime, LifetimeSource, Policy, Reason, Statuses, Storable, Vary, storable};
 use http::header::{CONTENT_TYPE, TRAILER, VARY};
 use http::{HeaderMap, HeaderName, StatusCode, response};
 use http_body::SizeHint;
@@ -66,7 +66,7 @@ impl Refusal {
         );
         let mark = match reason {
             Reason::Authorization | Reason::Cookie => Some(Remembered::RefusedToCredentials),
-            Reason::Status if !is_transient(status) => Some(Remembered::Refused),
+            Reason::Status if is_of_url(status) => Some(Remembered::Refused),
             _ => is_lasting.then_some(Remembered::Refused),
         };
         Self {
@@ -77,15 +77,17 @@ impl Refusal {
     }
 }
 
-/// Whether the same request may well be answered with another status in a moment.
-fn is_transient(status: StatusCode) -> bool {
-    status.is_server_error()
-        || [
-            StatusCode::REQUEST_TIMEOUT,
-            StatusCode::TOO_EARLY,
-            StatusCode::TOO_MANY_REQUESTS,
+/// Whether a status says something of the URL: it is neither the fault of the request, nor one that may pass in a moment.
+fn is_of_url(status: StatusCode) -> bool {
+    let is_of_request = status.is_client_error()
+        && ![
+            StatusCode::NOT_FOUND,
+            StatusCode::METHOD_NOT_ALLOWED,
+            StatusCode::GONE,
+            StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
         ]
-        .contains(&status)
+        .contains(&status);
+    !is_of_request && !status.is_server_error()
 }
 
 /// Takes note of a refusal.
@@ -97,14 +99,20 @@ pub(crate) fn remember(shared: &Shared, primary: &Key, context: &RequestContext,
     } else {
         Remembered::RefusedToCredentials
     };
-    shared.hit_for_miss.insert(primary, mark, shared.now());
+    shared
+        .hit_for_miss
+        .insert(primary, mark, &context.headers, shared.now());
 }
 
 /// Takes note of an answer that could be stored: the next one is worth waiting for.
 pub(crate) fn forget(shared: &Shared, primary: &Key, context: &RequestContext) {
-    shared.hit_for_miss.remove(primary, Remembered::Refused);
+    shared
+        .hit_for_miss
+        .remove(primary, Remembered::Refused, &context.headers);
     if !context.may_collapse {
-        shared.hit_for_miss.remove(primary, Remembered::RefusedToCredentials);
+        shared
+            .hit_for_miss
+            .remove(primary, Remembered::RefusedToCredentials, &context.headers);
     }
 }
 
@@ -197,4 +205,22 @@ fn is_endless(headers: &HeaderMap) -> bool {
         let end = value.iter().position(|&byte| byte == b';').unwrap_or(value.len());
         value[..end].trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
     })
+}
+
+/// Whether the answer of a handler that failed, which is not stored, may be given to those who have waited for it.
+pub(crate) fn is_shareable(shared: &Shared, context: &RequestContext, head: &response::Parts, now: Timestamp) -> bool {
+    let mut policy = shared.config.policy(context.is_identified).clone();
+    policy.statuses = Statuses::predicate(|_| true);
+    let lifetime = Lifetime::from_response(&policy, head.status, &head.headers, now, now);
+    let headers = shared.config.with_credentials(&context.headers);
+    let decided = storable(
+        &policy,
+        &context.method,
+        &headers,
+        head.status,
+        &head.headers,
+        &lifetime,
+    );
+    let is_for_all = matches!(decided, Storable::Yes | Storable::No(Reason::NotFresh));
+    is_for_all && !head.headers.contains_key(VARY) && !is_endless(&head.headers) && !head.headers.contains_key(TRAILER)
 }

@@ -16,6 +16,7 @@ use crate::config::tags::RouteTags;
 use crate::config::{Allow, Config};
 use crate::entry::coder::ResponseCoder;
 use crate::entry::response::OwnEtag;
+use crate::exchange::stale_if_error::is_failure;
 use crate::key::query::Query;
 use crate::key::request::RequestKeys;
 use crate::key::url::UrlKey;
@@ -83,6 +84,9 @@ impl CacheLayer {
             max_variants: 100,
             max_body: 2 * 1024 * 1024,
             max_body_time: Duration::from_secs(10),
+            max_wait: Duration::from_secs(5),
+            max_detached: 64,
+            failures: Statuses::predicate(is_failure),
             invalidate_on_write: true,
             invalidate_softly: false,
             tags: RouteTags::default(),
@@ -90,6 +94,7 @@ impl CacheLayer {
         let shared = Shared {
             config,
             hit_for_miss: Arc::new(HitForMiss::new(cache.now())),
+            detached: Arc::default(),
             cache,
         };
         Self {
@@ -338,6 +343,29 @@ impl CacheLayer {
     /// longer is passed on as it comes and not stored, and nobody waits for it any longer.
     pub fn max_body_time(self, time: Duration) -> Self {
         self.with(|config| config.max_body_time = time)
+    }
+
+    /// Sets how long requests wait for a load that another request has started, counted from the beginning of the load.
+    /// Default: 5 s.
+    ///
+    /// After that, a stale copy is used if [`stale_if_error`](Self::stale_if_error) allows it. Otherwise one of those who
+    /// wait loads in its place, and its response is stored. The handler that is late goes on for its own caller.
+    pub fn max_wait(self, wait: Duration) -> Self {
+        self.with(|config| config.max_wait = wait)
+    }
+
+    /// Sets how many loads may go on although their callers have gone away. One more cancels the oldest. Default: 64.
+    ///
+    /// With 0, a load is cancelled as soon as its caller goes away; if others wait for it, one of them loads in its place.
+    pub fn max_detached(self, loads: usize) -> Self {
+        self.with(|config| config.max_detached = loads)
+    }
+
+    /// Sets which status codes count as a failure of the handler, so that a stale copy takes the place of the response
+    /// within [`stale_if_error`](Self::stale_if_error). A panic and an error of the service always count. Default: 500,
+    /// 502, 503 and 504.
+    pub fn failure_statuses(self, predicate: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
+        self.with(|config| config.failures = Statuses::predicate(predicate))
     }
 
     /// Whether a request with an unsafe method that succeeds invalidates what is stored for its URL (RFC 9111, section

@@ -7,9 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cache_engine::cache_core::{Key, Timestamp};
+use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, PRAGMA, RANGE};
+use http::{HeaderMap, HeaderName};
 
 /// How many URLs can be remembered; one more takes the place of another.
 const SLOTS: usize = 4096;
+
+/// The fields that make no difference to handlers whose answers are stored.
+const OF_THE_CACHE: [HeaderName; 6] = [CACHE_CONTROL, PRAGMA, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE];
 
 /// How long a URL is remembered.
 const KEPT: Duration = Duration::from_secs(10);
@@ -20,7 +25,7 @@ const DECIDED_WITHIN: Duration = Duration::from_secs(600);
 /// What is remembered of a URL. Whatever it is, requests do not wait for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Remembered {
-    /// An answer was refused.
+    /// An answer was refused. It counts for requests with the same fields only, since it may be due to one of them.
     Refused,
     /// An answer was refused since the request had credentials. It counts for such requests only.
     RefusedToCredentials,
@@ -37,7 +42,7 @@ pub(crate) struct Probe {
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        self.hit_for_miss.remove(&self.key, Remembered::Undecided);
+        self.hit_for_miss.clear(&self.key, Remembered::Undecided, 0);
     }
 }
 
@@ -66,25 +71,35 @@ impl HitForMiss {
         (now.saturating_since(self.origin).as_millis() as u64 >> 6) & u64::from(u32::MAX)
     }
 
-    fn slot(&self, key: &Key, mark: Remembered) -> (&AtomicU64, u64) {
-        let hash = self.hasher.hash_one((key.as_str(), mark as u8));
+    fn slot(&self, key: &Key, mark: Remembered, fields: u64) -> (&AtomicU64, u64) {
+        let hash = self.hasher.hash_one((key.as_str(), mark as u8, fields));
         // The lower bits choose the slot, the upper ones are the fingerprint.
         let index = (hash & (SLOTS as u64 - 1)) as usize;
         (&self.slots[index], hash & !u64::from(u32::MAX))
     }
 
-    pub(crate) fn contains(&self, key: &Key, mark: Remembered, now: Timestamp) -> bool {
+    /// A number for the names of the fields that a request has, in whatever order. What a request says of caching, or of
+    /// the part that it asks for, is not looked at by handlers whose answers are stored.
+    fn fields(&self, mark: Remembered, request: &HeaderMap) -> u64 {
+        if mark != Remembered::Refused {
+            return 0;
+        }
+        let names = request.keys().filter(|name| !OF_THE_CACHE.contains(name));
+        names.fold(0, |sum: u64, name| sum.wrapping_add(self.hasher.hash_one(name)))
+    }
+
+    pub(crate) fn contains(&self, key: &Key, mark: Remembered, request: &HeaderMap, now: Timestamp) -> bool {
         let now = self.ticks(now);
         if now >= self.latest.load(Ordering::Relaxed) {
             return false;
         }
-        let (slot, fingerprint) = self.slot(key, mark);
+        let (slot, fingerprint) = self.slot(key, mark, self.fields(mark, request));
         is_live(slot.load(Ordering::Relaxed), fingerprint, now)
     }
 
-    pub(crate) fn insert(&self, key: &Key, mark: Remembered, now: Timestamp) {
+    pub(crate) fn insert(&self, key: &Key, mark: Remembered, request: &HeaderMap, now: Timestamp) {
         let deadline = self.ticks(now + KEPT) + 1;
-        let (slot, fingerprint) = self.slot(key, mark);
+        let (slot, fingerprint) = self.slot(key, mark, self.fields(mark, request));
         slot.store(fingerprint | deadline, Ordering::Relaxed);
         self.latest.fetch_max(deadline, Ordering::Relaxed);
     }
@@ -93,7 +108,7 @@ impl HitForMiss {
     pub(crate) fn probe(self: &Arc<Self>, key: &Key, now: Timestamp) -> Option<Probe> {
         let deadline = self.ticks(now + DECIDED_WITHIN) + 1;
         let now = self.ticks(now);
-        let (slot, fingerprint) = self.slot(key, Remembered::Undecided);
+        let (slot, fingerprint) = self.slot(key, Remembered::Undecided, 0);
         let marked = slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |other| {
             (!is_live(other, fingerprint, now)).then_some(fingerprint | deadline)
         });
@@ -104,8 +119,12 @@ impl HitForMiss {
         })
     }
 
-    pub(crate) fn remove(&self, key: &Key, mark: Remembered) {
-        let (slot, fingerprint) = self.slot(key, mark);
+    pub(crate) fn remove(&self, key: &Key, mark: Remembered, request: &HeaderMap) {
+        self.clear(key, mark, self.fields(mark, request));
+    }
+
+    fn clear(&self, key: &Key, mark: Remembered, fields: u64) {
+        let (slot, fingerprint) = self.slot(key, mark, fields);
         let mark = slot.load(Ordering::Relaxed);
         if mark & !u64::from(u32::MAX) == fingerprint {
             // Somebody else's mark that came in between stays.

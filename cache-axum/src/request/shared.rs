@@ -10,6 +10,7 @@ use http::{HeaderMap, Uri};
 use crate::config::Config;
 use crate::entry::coder::ResponseCoder;
 use crate::entry::variants::VariantIndex;
+use crate::request::detached::DetachedLoads;
 use crate::request::hit_for_miss::HitForMiss;
 
 /// What all requests of a layer share: its settings, the cache, and what is remembered of URLs.
@@ -18,6 +19,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) cache: Cache<ResponseCoder>,
     pub(crate) hit_for_miss: Arc<HitForMiss>,
+    pub(crate) detached: Arc<DetachedLoads>,
 }
 
 impl Shared {

@@ -48,6 +48,8 @@ pub(crate) enum Detail {
     HandlerFailed,
     /// The request forbids calling the handler, and nothing is stored.
     OnlyIfCached,
+    /// The handler took so long that those who waited for it did not wait any longer.
+    Overdue,
     /// An invalidation failed.
     InvalidationFailed,
 }
@@ -75,6 +77,7 @@ impl Detail {
             Self::StoreFailed => "store-failed",
             Self::HandlerFailed => "handler-failed",
             Self::OnlyIfCached => "only-if-cached",
+            Self::Overdue => "overdue",
             Self::InvalidationFailed => "invalidation-failed",
         }
     }
@@ -115,8 +118,8 @@ mod tests {
 
     use super::Detail;
 
-    /// Every word. A new one is added here, since the match in `is_listed` does not compile without it.
-    const ALL: [Detail; 35] = [
+    /// Every word.
+    const ALL: [Detail; 36] = [
         Detail::Rule(Reason::Method),
         Detail::Rule(Reason::Authorization),
         Detail::Rule(Reason::Cookie),
@@ -151,6 +154,7 @@ mod tests {
         Detail::StoreFailed,
         Detail::HandlerFailed,
         Detail::OnlyIfCached,
+        Detail::Overdue,
         Detail::InvalidationFailed,
     ];
 

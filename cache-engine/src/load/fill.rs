@@ -271,6 +271,18 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         &self.key
     }
 
+    /// Returns what tells whether anybody in this process waits for the load. Dropping the fill then passes the load on to
+    /// one of them.
+    pub fn waiters(&self) -> impl Fn() -> bool + Send + Sync + use<T, E> {
+        let waiters = self.lead.as_ref().map(Lead::waiters);
+        move || waiters.as_ref().is_some_and(|waiters| waiters())
+    }
+
+    /// Ends a load that failed: one of those who wait loads in its place.
+    pub fn fail_over(mut self) {
+        self.note_failed(LoadFailure::Error);
+    }
+
     /// The stale copy that the load replaces, where one is at hand.
     #[must_use]
     pub fn stale(&self) -> Option<&Found<T>> {

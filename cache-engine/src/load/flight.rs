@@ -370,6 +370,15 @@ impl Lead {
         self.flight.land(Landing::LookAgain, Seal::default());
     }
 
+    /// Returns what tells whether anybody waits, for use while the lead is at work elsewhere.
+    pub(crate) fn waiters(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+        let (flights, flight) = (self.flights.clone(), Arc::clone(&self.flight));
+        move || {
+            let _map = flights.lock();
+            flight.crew().waiting > 0
+        }
+    }
+
     /// Whether anybody waits.
     pub(crate) fn is_waited_for(&self) -> bool {
         let _map = self.flights.lock();
