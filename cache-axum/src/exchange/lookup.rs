@@ -114,6 +114,13 @@ pub(crate) async fn look_up(
                         copy: Some(found.value),
                     };
                 }
+                // The handler failed, and what it said is for all who have waited.
+                Stored::Response(response) if coalesced && response.is_shared_failure => {
+                    return LookupOutcome::Hit {
+                        collapsed: Some(forward(anew, None, &slot)),
+                        stored: found.value,
+                    };
+                }
                 // The load failed, and it stands in. Whether it may is for each request to say.
                 Stored::Response(_) if coalesced && found.created < began && is_stale(&found, shared.now()) => {
                     let copy = stale_copy(&shared.config.policy, &found, &found.value, shared.now());
