@@ -56,7 +56,7 @@ async fn a_copy_costs_no_round_trip() {
     })
     .await;
     assert_eq!(load, (1, vec![]));
-    assert!(there.find_here::<u32>(&there.key("key")).is_some());
+    assert!(there.adapter().read_local::<u32>(&there.key("key")).is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,7 +97,7 @@ async fn a_change_of_everything_removes_all_copies() {
         }
         let copies = || {
             keys.iter()
-                .filter(|key| here.find_here::<u32>(&here.key(key.as_str())).is_some())
+                .filter(|key| here.adapter().read_local::<u32>(&here.key(key.as_str())).is_some())
         };
         assert_eq!(copies().count(), keys.len());
         match way {
@@ -241,7 +241,7 @@ async fn while_the_store_tells_nothing_copies_are_of_no_use() {
     settle().await;
     remote.teller().break_off();
     settle().await;
-    assert_eq!(log.count("notices_lost"), 1);
+    assert_eq!(log.count("subscription_lost"), 1);
     plain.set("key", 2_u32).await.unwrap();
     assert_eq!(value(&here).await, Some(2), "at once");
     assert_eq!(asked(&remote, value(&here)).await.1, ["get"], "and not kept");
@@ -249,7 +249,10 @@ async fn while_the_store_tells_nothing_copies_are_of_no_use() {
     tokio::time::sleep(SEC).await;
     assert_eq!(value(&here).await, Some(2));
     assert_eq!(asked(&remote, value(&here)).await, (Some(2), vec![]), "it tells again");
-    assert_eq!((log.count("notices_begun"), log.count("notices_lost")), (2, 1));
+    assert_eq!(
+        (log.count("subscription_begun"), log.count("subscription_lost")),
+        (2, 1)
+    );
 }
 
 /// The connection hangs, without breaking.
@@ -557,7 +560,7 @@ async fn an_own_write_that_is_the_last_is_kept_whatever_else_was_changed_meanwhi
     gate.open();
     storing.await.unwrap();
     settle().await;
-    let copy = || here.find_here::<u32>(&here.key("key")).is_some();
+    let copy = || here.adapter().read_local::<u32>(&here.key("key")).is_some();
     assert!(copy());
     // Its age is counted from before the write all the same.
     tokio::time::advance(700 * MS).await;

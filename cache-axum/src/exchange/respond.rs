@@ -64,10 +64,15 @@ pub(crate) fn at_once(shared: &Shared, parts: &Parts, body: &Body) -> AtOnce {
         return AtOnce::Through;
     }
     if !(policy.request_directives && parts.headers.contains_key(CACHE_CONTROL)) {
-        let found = match shared.cache.find_here::<Stored>(&key) {
+        let found = match shared.cache.adapter().read_local::<Stored>(&key) {
             Some(found) => match &*found {
                 Stored::Response(_) => Some(found),
-                Stored::Variants(variants) => shared.cache.find_here(&shared.variant(variants, &key, &parts.headers)),
+                Stored::Variants(variants) => {
+                    shared
+                        .cache
+                        .adapter()
+                        .read_local(&shared.variant(variants, &key, &parts.headers))
+                }
             },
             None => None,
         };
@@ -184,7 +189,7 @@ where
                 caller: Some(caller),
                 _deciding: deciding,
             };
-            shared.cache.spawn(load.run(inner, request));
+            shared.cache.adapter().spawn(load.run(inner, request));
             match answer.await {
                 Ok(Answer::Response(response)) => Ok(response),
                 Ok(Answer::Failed(error)) => Err(error),
@@ -259,8 +264,8 @@ fn start_refresh<S, B>(
 {
     let request = request_to_store(shared, &place, request);
     let owned = Arc::clone(shared);
-    shared.cache.spawn(async move {
-        if let Some(fill) = place.cache.begin_refresh(refresh).await {
+    shared.cache.adapter().spawn(async move {
+        if let Some(fill) = place.cache.adapter().begin_refresh(refresh).await {
             let load = Load {
                 shared: owned,
                 asked,

@@ -31,7 +31,7 @@ pub(crate) async fn keep(
         return Err("store-failed");
     };
     let kept = windows(&shared.config.policy, response);
-    let coder = shared.cache.coder();
+    let coder = shared.cache.adapter().coder();
     let mut tags = plan.tags;
     if let Some(origin) = &place.groups_of {
         tags.extend(tags_of_groups(origin, &response.headers));
@@ -59,7 +59,7 @@ pub(crate) async fn keep(
             let listing = Listing::of(shared, variants, asked, &kept);
             let (is_listed, others) = variants.listing(listing.selection, listing.now);
             if others >= shared.config.max_variants {
-                fill.apart();
+                fill.uncoalesced();
                 return Err(Reason::TooManyVariants.as_str());
             }
             let outcome = said(fill.store(Arc::clone(stored), coder, kept).await);
@@ -72,8 +72,8 @@ pub(crate) async fn keep(
             // It varies by more than was known. Nobody has looked by the new fields yet, and its load may be older than
             // an invalidation by now, so only the marker is replaced.
             let widened = variants.widened(&plan.fields, plan.namespace);
-            fill.apart();
-            if let Lookup::Miss(mut fill) = shared.cache.lookup_anew::<Stored>(&place.primary).await {
+            fill.uncoalesced();
+            if let Lookup::Miss(mut fill) = shared.cache.adapter().lookup_anew::<Stored>(&place.primary).await {
                 fill.depend_as_stale();
                 let marker = Arc::new(Stored::Variants(widened));
                 let _ = fill.store(marker, coder, marker_windows(&kept)).await;
@@ -104,7 +104,7 @@ impl Listing {
 
 /// Lists a variant that was stored. If somebody else is changing the list, this one goes without.
 async fn list(shared: &Shared, place: &Place, known: &Variants, listing: &Listing, kept: &FreshnessWindows) {
-    let Lookup::Miss(mut fill) = shared.cache.lookup_anew::<Stored>(&place.primary).await else {
+    let Lookup::Miss(mut fill) = shared.cache.adapter().lookup_anew::<Stored>(&place.primary).await else {
         return;
     };
     fill.depend_as_stale();
@@ -120,7 +120,7 @@ async fn list(shared: &Shared, place: &Place, known: &Variants, listing: &Listin
         let variants = variants.with_listed(listing.selection, listing.until, listing.now);
         let marker = Arc::new(Stored::Variants(variants));
         // A failure is an event, and the list is only for the bound.
-        let _ = fill.store(marker, shared.cache.coder(), windows).await;
+        let _ = fill.store(marker, shared.cache.adapter().coder(), windows).await;
     }
 }
 
@@ -143,12 +143,15 @@ async fn keep_variant(
             .with_stale_if_error(kept.stale_if_error);
         let cache = shared.cache.with_policy(policy);
         if let Err(error) = cache.set_shared(key, Arc::clone(stored)).await {
-            fill.apart();
+            fill.uncoalesced();
             return said(StoreOutcome::Failed(error));
         }
     }
     let marker = Arc::new(Stored::Variants(variants));
-    said(fill.store(marker, shared.cache.coder(), marker_windows(&kept)).await)
+    said(
+        fill.store(marker, shared.cache.adapter().coder(), marker_windows(&kept))
+            .await,
+    )
 }
 
 fn said(outcome: StoreOutcome) -> Result<(), &'static str> {

@@ -79,7 +79,7 @@ impl CacheHandle {
     /// # Errors
     /// As [`invalidate_tag`](Self::invalidate_tag).
     pub async fn invalidate_tag_soft(&self, tag: impl AsRef<str>) -> Result<(), Error> {
-        self.shared.cache.invalidate_tag_soft(tag).await
+        self.shared.cache.soft().invalidate_tag(tag).await
     }
 
     /// Invalidates the URL of the request at hand. See [`invalidate`](Self::invalidate).
@@ -116,7 +116,7 @@ impl CacheHandle {
     /// # Errors
     /// The store could not be asked.
     pub async fn invalidate_key_soft(&self, key: impl IntoKey) -> Result<(), Error> {
-        self.shared.cache.invalidate_soft(key).await
+        self.shared.cache.soft().invalidate(key).await
     }
 
     /// Clears a namespace, and tells how many records there were, where the store can tell. See [`Cache::clear`].
@@ -132,7 +132,7 @@ impl CacheHandle {
     /// # Errors
     /// As [`Cache::clear_soft`].
     pub async fn clear_soft(&self, namespace: &str) -> Result<(), Error> {
-        self.shared.cache.clear_soft(namespace).await
+        self.shared.cache.soft().clear(namespace).await
     }
 
     /// Captures `tags`, and then does `read`, which reads the data that they cover: the response that this request leads

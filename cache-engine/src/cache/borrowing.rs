@@ -10,10 +10,10 @@ use cache_core::{Coder, Key};
 use crate::cache::get_or_load::{Obtained, present, value};
 use crate::cache::handle::Cache;
 use crate::cache::key::IntoKey;
+use crate::load::call::Accepts;
 use crate::load::context::{Load, Loaded};
 use crate::load::error::LoadError;
 use crate::load::launch::load_uncached;
-use crate::load::call::Accepts;
 
 impl<C: Send + Sync + 'static> Cache<C> {
     /// A view of this cache for loads that borrow from their caller.

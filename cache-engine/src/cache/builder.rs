@@ -434,7 +434,10 @@ impl<C> CacheBuilder<C> {
                     tasks: TaskTracker::new(),
                     enabled: AtomicBool::new(self.enabled),
                 }),
-                policy: self.policy_changes.into_iter().fold(self.policy, |policy, change| change(policy)),
+                policy: self
+                    .policy_changes
+                    .into_iter()
+                    .fold(self.policy, |policy, change| change(policy)),
                 tags: Declared::default(),
                 coder: Arc::new(self.coder),
             },

@@ -10,11 +10,11 @@ use cache_core::{Coder, Key};
 use crate::cache::handle::Cache;
 use crate::cache::key::IntoKey;
 use crate::event::Event;
+use crate::load::call::Accepts;
 use crate::load::context::{Load, Loaded};
 use crate::load::error::LoadError;
 use crate::load::fill::Outcome;
 use crate::load::launch::load_uncached;
-use crate::load::call::Accepts;
 use crate::tier::read::Read;
 
 impl<C: Send + Sync + 'static> Cache<C> {

@@ -153,7 +153,12 @@ impl Invalidation {
             Ok(runtime) => tasks
                 .spawn_on(work.in_current_span(), &runtime)
                 .await
-                .unwrap_or_else(|_| Err(Error::new(ErrorKind::Other, "the runtime ended during the invalidation"))),
+                .unwrap_or_else(|_| {
+                    Err(Error::new(
+                        ErrorKind::Other,
+                        "the runtime ended during the invalidation",
+                    ))
+                }),
             Err(_) => work.await,
         }
     }

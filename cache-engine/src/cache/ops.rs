@@ -54,7 +54,10 @@ impl<C> Cache<C> {
             return Ok(vec![None; keys.len()]);
         }
         let reads = self.engine.shared.tier.read_many(&keys, &*self.engine.coder).await;
-        keys.iter().zip(reads).map(|(key, read)| self.fresh(key, read)).collect()
+        keys.iter()
+            .zip(reads)
+            .map(|(key, read)| self.fresh(key, read))
+            .collect()
     }
 
     fn fresh<T>(&self, key: &Key, read: Read<T>) -> Result<Option<Arc<T>>, Error> {

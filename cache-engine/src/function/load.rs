@@ -11,11 +11,11 @@ use super::error::CallError;
 use super::probe::Handling;
 use crate::cache::handle::Cache;
 use crate::event::Event;
+use crate::load::call::Accepts;
 use crate::load::context::{Load, Loaded};
 use crate::load::error::LoadError;
 use crate::load::fill::Outcome;
 use crate::load::policy::Policy;
-use crate::load::call::Accepts;
 use crate::tier::read::Read;
 
 /// What a call found.

@@ -73,7 +73,9 @@ impl Leases {
         let (received, abandoned) = tokio::sync::oneshot::channel();
         let (leases, key, declared, of_stale) = (self.clone(), key.clone(), declared.clone(), of_stale.cloned());
         tokio::spawn(async move {
-            let result = leases.try_acquire(&key, precondition, &declared, of_stale.as_ref()).await;
+            let result = leases
+                .try_acquire(&key, precondition, &declared, of_stale.as_ref())
+                .await;
             let fence = result.as_ref().ok().and_then(Option::as_ref).map(|(fence, _)| *fence);
             let _ = send.send(result);
             if let (Some(fence), Err(_)) = (fence, abandoned.await) {

@@ -6,10 +6,10 @@ use cache_core::Coder;
 use tokio::time::Instant;
 
 use crate::load::backoff::Backoff;
+use crate::load::call::Accepts;
 use crate::load::engine::Engine;
 use crate::load::fill::{Fill, Outcome};
 use crate::load::flight::Lead;
-use crate::load::call::Accepts;
 use crate::load::step::{LoadStart, remembered};
 use crate::tier::precondition::Precondition;
 use crate::tier::read::Read;

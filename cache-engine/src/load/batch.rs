@@ -92,10 +92,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
             let chunk: Vec<_> = items.by_ref().take(CHUNK).collect();
             chunks.push(self.run_chunk(chunk, outer.clone(), load, &calls));
         }
-        stream::iter(chunks)
-            .buffer_unordered(LOADS_AT_A_TIME)
-            .concat()
-            .await
+        stream::iter(chunks).buffer_unordered(LOADS_AT_A_TIME).concat().await
     }
 
     /// Acquires the leases of `items`, loads those that it got in one call, and keeps what that brings. Each lease is

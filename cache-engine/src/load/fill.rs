@@ -141,7 +141,12 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// the precondition is gone.
     pub(crate) async fn acquire(&mut self, precondition: Precondition, declared: &Declared) -> bool {
         let of_stale = self.stale.as_ref().map(|stale| &stale.tags);
-        match self.shared.leases.acquire(&self.key, precondition, declared, of_stale).await {
+        match self
+            .shared
+            .leases
+            .acquire(&self.key, precondition, declared, of_stale)
+            .await
+        {
             Ok(None) => false,
             Ok(Some(armour)) => {
                 self.arm(armour);

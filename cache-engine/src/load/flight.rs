@@ -445,7 +445,9 @@ impl Lead {
             (crew.detached || unless_waited_for && crew.waiting > 0, crew.seal)
         };
         let landing = match landing {
-            Landing::Shared(_) | Landing::Uncoalesced if detached && !Mistake::SharesDetached.is_made() => Landing::ReadAgain,
+            Landing::Shared(_) | Landing::Uncoalesced if detached && !Mistake::SharesDetached.is_made() => {
+                Landing::ReadAgain
+            }
             landing => landing,
         };
         drop(map);

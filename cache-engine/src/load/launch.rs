@@ -8,13 +8,13 @@ use cache_core::{Coder, Key};
 use tracing::Instrument;
 
 use crate::load::acquire::Acquired;
+use crate::load::call::Accepts;
 use crate::load::context::{Load, Loaded};
 use crate::load::engine::Engine;
 use crate::load::error::LoadError;
 use crate::load::fill::Outcome;
 use crate::load::run::Ended;
 use crate::load::stack::LoadStack;
-use crate::load::call::Accepts;
 use crate::load::step::LoadStart;
 use crate::store::record::Found;
 use crate::tags::scope::Tagger;

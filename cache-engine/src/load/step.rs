@@ -44,12 +44,7 @@ pub(crate) struct LoadStart<T, E> {
 
 impl<C: Send + Sync + 'static> Engine<C> {
     /// Decides what `call` is to do about what it read.
-    pub(crate) fn step<T, E>(
-        &self,
-        key: &Key,
-        read: Read<T>,
-        call: &Call,
-    ) -> Step<T, E>
+    pub(crate) fn step<T, E>(&self, key: &Key, read: Read<T>, call: &Call) -> Step<T, E>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
@@ -91,7 +86,9 @@ impl<C: Send + Sync + 'static> Engine<C> {
             Read::Fresh(found, version) | Read::Stale(found, version) => {
                 (Some(Precondition::Record(version)), Some(found), false)
             }
-            Read::NegativeHit(version) | Read::FailedLoad(_, _, version) => (Some(Precondition::Record(version)), None, false),
+            Read::NegativeHit(version) | Read::FailedLoad(_, _, version) => {
+                (Some(Precondition::Record(version)), None, false)
+            }
             Read::Miss(precondition, stale) => (Some(precondition), stale, false),
             Read::Leased(..) => (None, None, false),
             Read::Unavailable(_) => (None, None, true),

@@ -61,7 +61,10 @@ impl Tier {
             Err(error) => return ControlFlow::Continue(Read::Unavailable(error)),
         };
         let now = (!self.same_clock).then_some(|| self.now());
-        match record.as_ref().and_then(|record| record::fresh_object(record, key, now)) {
+        match record
+            .as_ref()
+            .and_then(|record| record::fresh_object(record, key, now))
+        {
             Some(value) => ControlFlow::Break(value),
             None => self.judged(record, TagVersions::new(), key, coder).await.0.into_fresh(),
         }
@@ -154,12 +157,16 @@ impl Tier {
             Ok(read) => read,
             Err(error) => remote.iter().map(|_| (Read::Unavailable(error.clone()), 0)).collect(),
         };
-        let mut read = remote.iter().zip(stamps).zip(read).map(|((key, stamp), (read, weight))| {
-            if let (Read::Fresh(found, version), Some(stamp)) = (&read, stamp) {
-                self.keep_near(key, found, *version, weight, stamp);
-            }
-            read
-        });
+        let mut read = remote
+            .iter()
+            .zip(stamps)
+            .zip(read)
+            .map(|((key, stamp), (read, weight))| {
+                if let (Read::Fresh(found, version), Some(stamp)) = (&read, stamp) {
+                    self.keep_near(key, found, *version, weight, stamp);
+                }
+                read
+            });
         reads
             .into_iter()
             .filter_map(|near| near.or_else(|| read.next()))
