@@ -5,7 +5,6 @@
 mod support;
 
 use std::convert::Infallible;
-use std::panic::catch_unwind;
 
 use cache_core::{Change, EntryKind};
 use cache_engine::Cache;
@@ -285,11 +284,15 @@ async fn without_a_sign_of_life_copies_are_used_for_no_longer_than_the_bound() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_tells_nothing_needs_a_maximum_age() {
     let remote = Remote::new();
-    let forgotten = catch_unwind(|| over(&Remote::new()).near(memory(TokioClock::new())).build());
-    let message = *forgotten.unwrap_err().downcast::<String>().unwrap();
+    let forgotten = over(&Remote::new()).near(memory(TokioClock::new()));
+    let message = forgotten.try_build().unwrap_err().to_string();
     assert!(message.contains("near_max_age"), "{message}");
-    let elsewhere = catch_unwind(|| over(&Remote::new()).near(Remote::new()).near_max_age(SEC).build());
-    elsewhere.unwrap_err();
+    let elsewhere = over(&Remote::new()).near(Remote::new()).near_max_age(SEC);
+    elsewhere.try_build().unwrap_err();
+    // Without `try_build`, such a tier is left out.
+    let without = over(&Remote::new()).near(memory(TokioClock::new())).build();
+    without.set("key", 1_u32).await.unwrap();
+    assert_eq!(without.adapter().read_local::<u32>(&without.key("key")), None);
 
     let make = || over(&remote).near(memory(TokioClock::new())).near_max_age(SEC).build();
     let (here, there) = (make(), make());

@@ -159,7 +159,7 @@ async fn nor_does_a_soft_invalidation_that_overtakes_a_hard_one() {
     remote.once(Fate::HoldAnswer(gate.clone()), |call| call.is("get_many"));
     let softening = tokio::spawn({
         let soft = soft.clone();
-        async move { soft.invalidate_tag_soft("tag").await.unwrap() }
+        async move { soft.soft().invalidate_tag("tag").await.unwrap() }
     });
     gate.reached().await;
     hard.invalidate_tag("tag").await.unwrap();
@@ -340,7 +340,8 @@ async fn clearing_softly_takes_namespaces_with_tags() {
     cache.soft().clear_all().await.unwrap_err();
     over(&Remote::without_clear())
         .build()
-        .clear_soft("things")
+        .soft()
+        .clear("things")
         .await
         .unwrap();
 }
@@ -356,7 +357,8 @@ async fn a_record_that_is_not_an_entry_is_removed() {
     over(&remote)
         .stale_if_error(SEC)
         .build()
-        .invalidate_soft("key")
+        .soft()
+        .invalidate("key")
         .await
         .unwrap();
     assert!(remote.get(&key).await.unwrap().is_none());
