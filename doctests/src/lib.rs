@@ -15,6 +15,7 @@ mod book {
         caching_endpoints: "../../docs/caching-endpoints.md";
         caching_functions: "../../docs/caching-functions.md";
         from_fastapi_cache: "../../docs/from-fastapi-cache.md";
+        getting_started: "../../docs/getting-started.md";
         invalidation: "../../docs/invalidation.md";
         production: "../../docs/production.md";
         stacking: "../../docs/stacking.md";
