@@ -18,6 +18,8 @@ mod book {
         getting_started: "../../docs/getting-started.md";
         invalidation: "../../docs/invalidation.md";
         production: "../../docs/production.md";
+        recipes: "../../docs/recipes.md";
+        security: "../../docs/security.md";
         stacking: "../../docs/stacking.md";
         stores: "../../docs/stores.md";
         testing: "../../docs/testing.md";
