@@ -1,6 +1,5 @@
 //! Whether an answer is stored, for how long, and where.
 
-use std::time::Duration;
 
 use cache_engine::cache_core::{Key, Timestamp};
 use cache_http::{Lifetime, LifetimeSource, Policy, Reason, Storable, Vary, storable};
@@ -131,7 +130,7 @@ pub(crate) fn judge(
     let since = if shared.config.is_gateway { asked.since } else { now };
     let mut lifetime = Lifetime::from_response(policy, head.status, &head.headers, since, now);
     if lifetime.source == LifetimeSource::Policy {
-        lifetime.fresh = jittered(lifetime.fresh, shared.cache.policy().jitter);
+        lifetime.fresh = cache_engine::cache_core::jittered(lifetime.fresh, shared.cache.policy().jitter);
     }
     if let Some(ttl) = store_for.ttl {
         lifetime.fresh = ttl.saturating_add(lifetime.initial_age);
@@ -194,13 +193,4 @@ fn is_endless(headers: &HeaderMap) -> bool {
         let end = value.iter().position(|&byte| byte == b';').unwrap_or(value.len());
         value[..end].trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
     })
-}
-
-/// Shortened by a random part, so that what was stored together does not expire together.
-fn jittered(fresh: Duration, jitter: f64) -> Duration {
-    if jitter > 0.0 {
-        fresh.mul_f64(1.0 - jitter * fastrand::f64())
-    } else {
-        fresh
-    }
 }

@@ -1,4 +1,4 @@
-//! A client of our own, from what the environment says.
+//! Makes a client from what the environment says.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use cache_core::Error;
 
-use crate::builder::DynamoBackendBuilder;
+use crate::client::ClientSettings;
 use crate::credentials::Detached;
 use crate::error::configuration;
 use crate::url::Target;
@@ -20,7 +20,7 @@ use crate::url::Target;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-pub(crate) async fn client(builder: &DynamoBackendBuilder, target: &Target) -> Result<Client, Error> {
+pub(crate) async fn client(settings: &ClientSettings, target: &Target) -> Result<Client, Error> {
     let http = HttpClient::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https();
@@ -28,26 +28,26 @@ pub(crate) async fn client(builder: &DynamoBackendBuilder, target: &Target) -> R
     if let Some(region) = &target.region {
         loader = loader.region(Region::new(region.clone()));
     }
-    if let Some(profile) = &builder.profile {
+    if let Some(profile) = &settings.profile {
         loader = loader.profile_name(profile);
     }
-    if let Some(credentials) = &builder.credentials {
+    if let Some(credentials) = &settings.credentials {
         loader = loader.credentials_provider(credentials.clone());
     }
     let environment = loader.load().await;
     if environment.region().is_none() {
         return Err(configuration(
-            "there is no region: set it in the URL or the builder, by AWS_REGION or in a profile (DynamoDB Local takes \
-             any)",
+            "there is no region: set `region` in the URL or the builder, AWS_REGION, or a profile's region (DynamoDB Local \
+             takes any)",
         ));
     }
     let retries = RetryConfig::standard()
-        .with_max_attempts(builder.max_attempts)
+        .with_max_attempts(settings.max_attempts)
         .with_initial_backoff(FIRST_PAUSE)
         .with_max_backoff(LONGEST_PAUSE);
     // The limits are those of DynamoDB's requests, and not of those that fetch credentials.
     let mut config = Builder::from(&environment)
-        .timeout_config(builder.timeouts())
+        .timeout_config(settings.timeouts())
         .retry_config(retries);
     if let Some(endpoint) = &target.endpoint {
         config = config.endpoint_url(endpoint);

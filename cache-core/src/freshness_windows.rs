@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Ttl;
+use crate::ttl::{Ttl, millis_rounded_up};
 
 /// How long a stored copy is of use, counted from its creation.
 ///
@@ -74,11 +74,6 @@ impl FreshnessWindows {
         let stale = self.stale_while_revalidate.max(self.stale_if_error);
         Ttl::from_millis(millis_rounded_up(fresh).saturating_add(millis_rounded_up(stale)))
     }
-}
-
-/// Whole milliseconds; a fraction counts as one.
-pub(crate) fn millis_rounded_up(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,37 +1,4 @@
-//! The stored envelope: what travels to a store as [`Value::Bytes`](crate::Value::Bytes).
-//!
-//! # Format, version 1
-//!
-//! Numbers are big-endian. The header has 64 bytes:
-//!
-//! | offset | bytes | what |
-//! |-------:|------:|------|
-//! | 0  | 4 | the mark `CA 63 68 65`; it is not UTF-8, so neither JSON nor any other text starts with it |
-//! | 4  | 1 | the version of the format, `01` |
-//! | 5  | 4 | CRC-32 (ISO-HDLC) of all bytes but these four |
-//! | 9  | 1 | the [kind](EntryKind): 0 value, 1 absent, 2 failure, 3 lease, 4 tag |
-//! | 10 | 1 | flags: bit 0, the copy is fresh for ever; bit 1, the text of the key follows its identity; others are 0 |
-//! | 11 | 8 | created, in milliseconds since the Unix epoch |
-//! | 19 | 8 | fresh, in milliseconds; 0 if for ever |
-//! | 27 | 8 | stale while revalidate, in milliseconds |
-//! | 35 | 8 | stale if error, in milliseconds |
-//! | 43 | 1 | length of the coder's name |
-//! | 44 | 4 | length of the key's identity |
-//! | 48 | 4 | length of the key's text; 0 without flag bit 1 |
-//! | 52 | 4 | length of the tags |
-//! | 56 | 8 | length of the payload |
-//!
-//! After the header follow, without gaps and with nothing after them, the coder's name (UTF-8), the key's identity, the
-//! key's text (UTF-8; only if it differs from the identity), the tags and the payload. A tag is the length of its name
-//! (4 bytes), its name (UTF-8) and its version (16 bytes).
-//!
-//! There is one way to write an envelope: bytes that decode are the bytes that encoding gives.
-//!
-//! An envelope is written in the lowest version of the format that can hold it. Whoever adds to the format raises the
-//! version for the envelopes that need the addition, and only for those.
-
-mod error;
-mod tags;
+//! Writes and reads the bytes of an envelope.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -39,10 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-pub use self::error::EnvelopeError;
-pub use self::tags::Tags;
-use crate::windows::millis_rounded_up;
-use crate::{Error, ErrorKind, FreshnessWindows, Key, Timestamp};
+use crate::clock::Timestamp;
+use crate::envelope::error::EnvelopeError;
+use crate::envelope::kind::EntryKind;
+use crate::envelope::tags::Tags;
+use crate::error::{Error, ErrorKind};
+use crate::freshness_windows::FreshnessWindows;
+use crate::key::Key;
+use crate::ttl::millis_rounded_up;
 
 const MARK: [u8; 4] = *b"\xCAche";
 const VERSION: u8 = 1;
@@ -51,45 +22,6 @@ const HEADER_LEN: usize = 64;
 
 const FRESH_FOR_EVER: u8 = 0b01;
 const TEXT_FOLLOWS: u8 = 0b10;
-
-/// What an entry is.
-#[non_exhaustive]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum EntryKind {
-    /// A value; the payload is its encoding.
-    Value,
-    /// It is remembered that there is no value.
-    Absent,
-    /// It is remembered that a load failed; the payload is the message.
-    Failure,
-    /// A load is in progress.
-    Lease,
-    /// The record of a tag.
-    Tag,
-}
-
-impl EntryKind {
-    const fn to_byte(self) -> u8 {
-        match self {
-            Self::Value => 0,
-            Self::Absent => 1,
-            Self::Failure => 2,
-            Self::Lease => 3,
-            Self::Tag => 4,
-        }
-    }
-
-    const fn from_byte(byte: u8) -> Option<Self> {
-        Some(match byte {
-            0 => Self::Value,
-            1 => Self::Absent,
-            2 => Self::Failure,
-            3 => Self::Lease,
-            4 => Self::Tag,
-            _ => return None,
-        })
-    }
-}
 
 /// A value with everything that must be known to use it again: how it is coded, how old it is, how long it is of use,
 /// and what makes it out of date.
@@ -158,8 +90,8 @@ impl Envelope {
         self
     }
 
-    /// The bytes to store under `key`. The payload is copied once. FreshnessWindows are written in whole milliseconds, rounded
-    /// up.
+    /// The bytes to store under `key`. The payload is copied once. The windows are
+    /// written in whole milliseconds, rounded up.
     ///
     /// # Errors
     /// [`Codec`](ErrorKind::Codec) if the coder's name has more than 255 bytes, or if the key or all tags together

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{
-    Backend, Capabilities, Error, EvictionListener, Key, Limits, Record, Scope, SetOptions, SetOutcome, Subscription,
-    Value, Version,
-};
+use crate::backend::capabilities::{Capabilities, Limits};
+use crate::backend::contract::{Backend, EvictionListener};
+use crate::backend::set::{SetOptions, SetOutcome};
+use crate::backend::subscription::Subscription;
+use crate::error::Error;
+use crate::key::{Key, Scope};
+use crate::record::{Record, Value, Version};
 
 /// Every method goes to the backend behind the `Arc`; so `Arc<dyn Backend>` can be used wherever a backend is taken.
 #[async_trait]
