@@ -17,7 +17,7 @@ use larder::prelude::*;
 use tokio::sync::Notify;
 use tower::ServiceExt;
 use tower_http::compression::CompressionLayer;
-use tower_http::cors::CorsLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::timeout::TimeoutLayer;
 
@@ -187,8 +187,9 @@ async fn compression_inside_stores_each_coding_with_a_tag_of_its_own() {
 #[tokio::test]
 async fn cors_inside_stores_a_variant_for_each_origin() {
     let app = || Router::new().route("/", get(async || "…"));
-    let inside = app().layer(CorsLayer::permissive()).layer(layer());
-    let outside = app().layer(layer()).layer(CorsLayer::permissive());
+    let cors = || CorsLayer::new().allow_origin(AllowOrigin::mirror_request());
+    let inside = app().layer(cors()).layer(layer());
+    let outside = app().layer(layer()).layer(cors());
     for (app, second) in [(inside, "MISS"), (outside, "HIT")] {
         // The first response tells what others vary by.
         for origin in ["https://a.example", "https://a.example"] {
