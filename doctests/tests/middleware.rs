@@ -88,7 +88,9 @@ async fn a_user_whom_an_outer_layer_names_has_responses_of_their_own() {
 async fn a_session_that_is_set_inside_keeps_the_response_out_of_the_store() {
     async fn session(request: Request, next: Next) -> Response {
         let mut response = next.run(request).await;
-        response.headers_mut().insert(SET_COOKIE, HeaderValue::from_static("session=1"));
+        response
+            .headers_mut()
+            .insert(SET_COOKIE, HeaderValue::from_static("session=1"));
         response
     }
 
@@ -99,7 +101,12 @@ async fn a_session_that_is_set_inside_keeps_the_response_out_of_the_store() {
     ask(&inside).await;
     let response = ask(&inside).await;
     assert_eq!(outcome(&response), "MISS");
-    assert!(response.headers()["cache-status"].to_str().unwrap().contains("detail=set-cookie"));
+    assert!(
+        response.headers()["cache-status"]
+            .to_str()
+            .unwrap()
+            .contains("detail=set-cookie")
+    );
 
     let outside: Router = Router::new()
         .route("/", get(async || "…"))
@@ -145,7 +152,9 @@ async fn response_extensions_do_not_survive_a_hit() {
     #[derive(Clone)]
     struct Note;
 
-    let app: Router = Router::new().route("/", get(async || Extension(Note).into_response())).layer(layer());
+    let app: Router = Router::new()
+        .route("/", get(async || Extension(Note).into_response()))
+        .layer(layer());
     let miss = ask(&app).await;
     assert!(miss.extensions().get::<Note>().is_some());
     let _ = to_bytes(miss.into_body(), 1_000).await.unwrap();
