@@ -283,7 +283,7 @@ impl<E> Load<E> {
             self.fill.share_stale(found).await;
         } else {
             // What those who wait would be led to is another response for each, or only this request takes it.
-            self.fill.fail_apart();
+            self.fill.fail_uncoalesced();
         }
         Ok(())
     }
@@ -405,7 +405,7 @@ impl<E> Load<E> {
         let is_fresh = |found: &Found<Stored>| found.fresh_for(now).is_none_or(|left| !left.is_zero());
         let replaced = refusal.is_lasting && self.fill.stale().is_some_and(|stale| !is_fresh(stale));
         let key = replaced.then(|| self.fill.key().clone());
-        self.fill.apart();
+        self.fill.uncoalesced();
         if let Some(key) = key {
             // A failure is an event already, and the copy is stale.
             let _ = self.shared.cache.invalidate(key).await;
@@ -437,7 +437,7 @@ impl<E> Load<E> {
             let body = collector.reader(None);
             collector.end_with(vec![Piece::End]);
             self.give_response(reported(&self.shared, head, Body::new(body), &report));
-            self.fill.apart();
+            self.fill.uncoalesced();
             return;
         }
         let stored = self.prepared(&plan, &head, collector.into_bytes());
@@ -506,7 +506,7 @@ impl<E> Load<E> {
             let _ = store(&self.shared, &self.context, &self.slot, self.fill, &stored, plan).await;
         } else {
             collector.end_with(vec![Piece::End]);
-            self.fill.apart();
+            self.fill.uncoalesced();
         }
     }
 
