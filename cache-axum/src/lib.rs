@@ -51,10 +51,10 @@
 //!
 //! | never, unless allowed | allowed by |
 //! |---|---|
-//! | answers to requests with `Authorization` or cookies; they do not even look into the cache | [`allow_authorization`], [`allow_cookies`], [`per_user`] |
-//! | answers with `Set-Cookie` | [`allow_set_cookie`] |
-//! | answers that say `private`, `no-store` or `Vary: *` | [`allow_private`], [`allow_no_store`], [`allow_vary_any`] |
-//! | answers that say `no-cache` or `max-age=0` | [`allow_no_cache`]; [`StoreFor`] for the latter |
+//! | responses to requests with `Authorization`, cookies or other [`credentials`]; such requests are not looked up either | [`allow_authorization`], [`allow_cookies`], [`per_user`] |
+//! | responses with `Set-Cookie` | [`allow_set_cookie`] |
+//! | responses that say `private` | [`per_user`], for that user; or [`policy_with`] |
+//! | responses that say `no-store`, `no-cache`, `max-age=0` or `Vary: *` | [`policy_with`]; [`StoreFor`] for `max-age=0` |
 //! | any status but 2xx | [`statuses`] |
 //! | any method but GET; HEAD is answered from GET | [`post`] |
 //! | bodies that break, are larger than [`max_body`], take longer than [`max_body_time`], have trailers, or are event streams | the two bounds |
@@ -62,78 +62,105 @@
 //! Each is allowed by its own name and allows nothing else. [`CacheLayer::shared`] is the other policy: a shared cache by
 //! the book, for gateways and reverse proxies, where the response alone decides.
 //!
-//! What the handler says in `Cache-Control` and `Vary` wins over the route's setting, and [`StoreFor`] and
-//! [`DoNotStore`] win over both.
+//! What the handler says in `Cache-Control` and `Vary` wins over the route's setting. [`StoreFor`] and [`DoNotStore`] win over
+//! both.
 //!
-//! # Who is answered by whose answer
+//! # Who gets whose response
 //!
-//! All whose requests have the same key: method, host, path and sorted query, unless [`query`] or [`key_builder`] says
-//! otherwise.
-//! What else an answer depends on must be in its `Vary`, in [`key_headers`], or declared by [`per_user`]. Beware of
-//! handlers that look at fields which are in none of them, `X-Forwarded-Host` for example: anybody can set those.
+//! Requests with the same key get the same response: the key has the method, host, path and sorted query, unless
+//! [`query`] or [`key_builder`] says otherwise. If something between two routers rewrites the URI, the key has the URI that
+//! the handler sees as well.
 //!
-//! Anybody can make up values as well. Of the answers that `Vary` tells apart, a URL has no more than [`max_variants`];
-//! [`normalization`] joins requests that mean the same. What nobody looks at in a query is left out of the key by
-//! [`query`].
+//! What else a response depends on must be in its `Vary`, in [`key_headers`], or declared by [`per_user`]. Beware of
+//! handlers that read fields which are in none of them, such as `X-Forwarded-Host`: anybody can set those.
 //!
-//! # What stale copies are good for
+//! The same holds downstream. Where the layer tells browsers and shared caches how long to keep a response, it names the
+//! fields by which it tells requests apart in `Vary`, and responses of users are `private, no-cache`.
 //!
-//! | a stale copy | when | source |
+//! A URL has no more than [`max_variants`] stored responses, since anybody can make up values of a field. [`normalization`]
+//! joins requests that mean the same. [`query`] leaves out of the key what no handler reads.
+//!
+//! # When a stale response is used
+//!
+//! | a stale response | when | source |
 //! |---|---|---|
 //! | answers at once, while a new one is fetched | within [`stale_while_revalidate`] | RFC 5861, 3 |
-//! | answers if the handler fails | within [`stale_if_error`] | RFC 5861, 4 |
-//! | answers if the origin is [out of reach](OriginUnreachable) | for a day, in the shared-cache policy | RFC 9111, 4.2.4 |
-//! | answers a request that takes one | `Cache-Control: max-stale` of the request | RFC 9111, 5.2.1.2 |
-//! | is asked about: the handler gets a conditional request, and a 304 makes the copy fresh again | it has a validator of the handler's and is [kept for that](CacheLayer::keep_for_validation), or is there for one of the other reasons | RFC 9111, 4.3 |
+//! | answers if the handler fails, or others have waited for it for [`max_wait`] | within [`stale_if_error`] | RFC 5861, 4 |
+//! | answers if the origin is [unreachable](OriginUnreachable) | for a day, in the shared-cache policy | RFC 9111, 4.2.4 |
+//! | answers a request that accepts one | `Cache-Control: max-stale` of the request | RFC 9111, 5.2.1.2 |
+//! | is revalidated: the handler gets a conditional request, and 304 makes the response fresh again | it has a validator of the handler's, and is kept for this ([`Policy::keep_for_validation`](cache_http::Policy::keep_for_validation)) or for one of the reasons above | RFC 9111, 4.3 |
 //!
 //! `must-revalidate`, `proxy-revalidate`, `s-maxage` and `no-cache` leave only the last.
 //!
-//! # How a request is handled
+//! # What the answer says
 //!
-//! `X-Cache` says it in a word, `Cache-Status` (RFC 9211) in full:
+//! `X-Cache` says in a word how a request was handled, and `Cache-Status` (RFC 9211) in full:
 //!
 //! | `X-Cache` | `Cache-Status` | what happened |
 //! |---|---|---|
-//! | `HIT` | `cache; hit; ttl=37` | answered from a copy that is fresh for 37 more seconds |
-//! | `HIT` | `cache; fwd=uri-miss; collapsed` | answered by a load that another request had started |
-//! | `HIT` | `cache; fwd=stale; fwd-status=304; stored` | the handler was asked, and says that the stale copy is right |
-//! | `STALE` | `cache; hit; ttl=-5` | answered from a copy that is stale for 5 seconds, and refreshed in the background, unless it was the request that took a stale one |
-//! | `STALE` | `cache; fwd=stale; fwd-status=503` | the handler failed, and a stale copy stands in |
-//! | `MISS` | `cache; fwd=uri-miss; stored` | the handler answered, and its answer is stored |
-//! | `MISS` | `cache; fwd=uri-miss; detail=set-cookie` | the handler answered, and the detail says why that is not stored |
-//! | `MISS` | `cache; fwd=uri-miss; detail=outage` | the store is out of reach |
-//! | `BYPASS` | `cache; fwd=bypass; detail=authorization` | the request passed the cache by, and the detail says why |
+//! | `HIT` | `cache; hit; ttl=37` | served from a response that is fresh for 37 more seconds |
+//! | `HIT` | `cache; fwd=uri-miss; collapsed` | served by a load that another request had started |
+//! | `HIT` | `cache; fwd=stale; fwd-status=304; stored` | the handler confirmed the stale response |
+//! | `STALE` | `cache; hit; ttl=-5` | served from a response that is stale for 5 seconds, and refreshed in the background unless the request itself accepted a stale one |
+//! | `STALE` | `cache; fwd=stale; fwd-status=503` | the handler failed, and a stale response replaces its answer |
+//! | `MISS` | `cache; fwd=uri-miss; stored` | the handler answered, and its response is stored |
+//! | `MISS` | `cache; fwd=uri-miss; detail=set-cookie` | the handler answered, and the detail says why its response is not stored |
+//! | `MISS` | `cache; fwd=uri-miss; detail=outage` | the store is unavailable |
+//! | `BYPASS` | `cache; fwd=bypass; detail=authorization` | the request bypassed the cache, and the detail says why |
 //! | `BYPASS` | `cache; fwd=method` | so does every request with another method |
 //!
-//! On a body that is passed on while it is collected, `stored` says that it will be stored if it arrives whole.
+//! While a body is still streaming, `stored` says that it will be stored if it arrives whole.
 //!
-//! # What the handler runs in
+//! # How the handler runs
 //!
-//! On a miss the handler runs in a task of its own, so that a client who leaves takes the answer from nobody. The client's
-//! conditions and ranges are taken off its request: it gives the whole answer, and the layer evaluates them, whether the
-//! answer is stored or not. Of a body that is still on its way it cuts one range, if the length is known beforehand;
-//! otherwise the client gets the whole, as RFC 9110, section 14.2, allows. A panic goes on in the caller's task.
+//! On a miss the handler runs in a task of its own, so that a client who leaves takes the response from nobody else. No more
+//! than [`max_detached`] such tasks go on without a client. The client's preconditions and ranges are taken off the
+//! request: the handler produces the whole response, and the layer evaluates them, whether the response is stored or not.
+//! Of a body that is still streaming, the layer cuts one range if the length is known beforehand; otherwise the client gets
+//! the whole, as RFC 9110, section 14.2, allows. If the whole turns out to be larger than [`max_body`], the handler gets
+//! the range. A panic continues in the caller's task.
 //!
-//! Concurrent requests for the same key wait for that one answer, at most until it turns out that it is not for them; a
-//! URL whose answers were refused for good is not waited for at all in the next ten seconds. A request with credentials,
-//! where the response decides whether it may be shared (`Authorization` in the shared-cache policy), waits for nobody, and
-//! nobody in this process waits for it. One of them at a time may be stored; where its answer was refused, the next ones
-//! are not even tried, as long as they come within ten seconds of each other.
+//! Concurrent requests for the same key wait for one load (single-flight), for [`max_wait`] at most. If its response
+//! may not be shared, each of them calls the handler itself, and for the next ten seconds requests with the same fields do
+//! not wait for each other at that URL. If the handler failed, its answer is shared with them where that is allowed;
+//! otherwise one of them at a time tries again. A request with credentials, where the response decides whether it may be
+//! shared (`Authorization` in the shared-cache policy), waits for nobody, and nobody in this process waits for it.
 //!
-//! HEAD is answered from what GET has stored, stale copies included, and refreshes none. It waits for nobody.
+//! HEAD is answered from what GET has stored, stale responses included, and refreshes none. It waits for nobody.
 //!
-//! Where a layer stands within another one that is loading under the same key, of the same or an equally named cache, it
-//! lets the request through, and the settings of the outer one count.
+//! A layer within another one that is loading under the same key, of the same or an equally named cache, lets the request
+//! through, and the settings of the outer one count.
+//!
+//! # Glossary
+//!
+//! | word | meaning |
+//! |---|---|
+//! | entry | what the store holds under a key: a response, or a variant index |
+//! | variant | one of the responses of a URL that `Vary` tells apart |
+//! | variant index | the entry that leads from a URL to its variants (RFC 9111, 4.1) |
+//! | fresh, stale | within its lifetime, and after it |
+//! | load | a call of the handler whose response may be stored and shared |
+//! | coalesced | waits for the load of another request; `collapsed` in `Cache-Status` |
+//! | uncoalesced | calls the handler for one request only; the response is not stored |
+//! | forward | to hand a request to the handler (RFC 9211) |
+//! | bypass | to forward a request without looking it up |
+//! | hit-for-miss | the memory of URLs whose last response was for one request only |
+//! | revalidate | to ask the handler whether a stale response is still right |
+//! | refresh | to load anew in the background, while a stale response is served |
+//! | storability | whether a response may be stored, and for how long |
+//! | invalidate | to make entries unusable; softly if they may still be served stale |
+//! | tag | a name that entries carry, by which they are invalidated together |
+//! | namespace | a part of the keys, which can be cleared |
 //!
 //! [`allow_authorization`]: CacheLayer::allow_authorization
 //! [`allow_cookies`]: CacheLayer::allow_cookies
 //! [`allow_set_cookie`]: CacheLayer::allow_set_cookie
-//! [`allow_private`]: CacheLayer::allow_private
-//! [`allow_no_store`]: CacheLayer::allow_no_store
-//! [`allow_vary_any`]: CacheLayer::allow_vary_any
-//! [`allow_no_cache`]: CacheLayer::allow_no_cache
+//! [`credentials`]: CacheLayer::credentials
+//! [`policy_with`]: CacheLayer::policy_with
 //! [`query`]: CacheLayer::query
 //! [`max_variants`]: CacheLayer::max_variants
+//! [`max_wait`]: CacheLayer::max_wait
+//! [`max_detached`]: CacheLayer::max_detached
 //! [`normalization`]: CacheLayer::normalization
 //! [`stale_while_revalidate`]: CacheLayer::stale_while_revalidate
 //! [`stale_if_error`]: CacheLayer::stale_if_error

@@ -10,10 +10,10 @@ use axum::BoxError;
 use axum::body::Body;
 use bytes::Bytes;
 use cache_engine::{Fill, Found};
-use cache_http::{Forward, Lifetime, RequestDirectives, asks_for_whole};
+use cache_http::{Forward, Lifetime, Reason, RequestDirectives, asks_for_whole};
 use futures_util::FutureExt;
-use http::header::CACHE_CONTROL;
-use http::{Extensions, Request, Response, StatusCode, response};
+use http::header::{CACHE_CONTROL, RANGE};
+use http::{Extensions, Method, Request, Response, StatusCode, response};
 use http_body::{Body as _, SizeHint};
 use tokio::sync::oneshot;
 use tower::ServiceExt;
@@ -32,7 +32,7 @@ use crate::exchange::stale_if_error::Failure;
 use crate::exchange::storability::{Refusal, StorePlan, is_shareable, remember, storability};
 use crate::exchange::store::store;
 use crate::request::context::RequestContext;
-use crate::request::hit_for_miss::Probe;
+use crate::request::hit_for_miss::{Probe, Remembered};
 use crate::request::shared::Shared;
 use crate::response::detail::Detail;
 use crate::response::from_entry::answer;
@@ -102,6 +102,7 @@ impl<E> Load<E> {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        let ranged = with_range(&self.context, &request);
         let Revalidation { request, validated } = revalidation(self.fill.stale().map(|found| &*found.value), request);
         let mut call = Box::pin(call_handler(inner.clone(), request));
         let mut called = match self.attend(&mut call).await {
@@ -125,7 +126,12 @@ impl<E> Load<E> {
             };
         }
         match called {
-            Ok(Ok(response)) => self.take(response).await,
+            Ok(Ok(response)) => match ranged {
+                Some(request) if is_too_large(&self.shared, &response) => {
+                    self.forward_range(inner, request, response).await;
+                }
+                _ => self.take(response).await,
+            },
             Ok(Err(error)) => {
                 if let Err(mut load) = self.answer_stale(Failure::NoAnswer).await {
                     load.give(Answer::Failed(error));
@@ -139,6 +145,49 @@ impl<E> Load<E> {
                 }
             }
         }
+    }
+
+    /// The whole will not be stored, and the request is for a part: the handler is to produce that part alone.
+    async fn forward_range<S, B>(self, inner: S, request: Request<Body>, whole: Response<Body>)
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = E> + Clone,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (head, body) = whole.into_parts();
+        drop(body);
+        let policy = self.shared.config.policy(self.context.is_identified);
+        let now = self.shared.now();
+        let lifetime = Lifetime::from_response(policy, head.status, &head.headers, now, now);
+        self.shared.hit_for_miss.insert_for(
+            lifetime.fresh,
+            &self.slot.primary,
+            Remembered::TooLarge,
+            &self.context.headers,
+            now,
+        );
+        let Self {
+            shared,
+            fill,
+            forward,
+            mut caller,
+            ..
+        } = self;
+        // Each who waits has its own part to ask for.
+        fill.uncoalesced();
+        let Some(caller) = caller.take() else { return };
+        let answer = match call_handler(inner, request).await {
+            Ok(Ok(response)) => {
+                let (mut head, body) = response.into_parts();
+                head.extensions.remove::<Control>();
+                let report = Report::miss(forward).detail(Some(Detail::Rule(Reason::TooLarge)));
+                Answer::Response(reported(&shared, head, body, &report))
+            }
+            Ok(Err(error)) => Answer::Failed(error),
+            Err(panic) => Answer::Panicked(panic),
+        };
+        // A caller who has gone away needs no answer.
+        let _ = caller.send(answer);
     }
 
     /// Waits for a call of the handler, as long as it holds up nobody beyond the bounds.
@@ -535,6 +584,27 @@ impl<E> Load<E> {
         }
         reported(&self.shared, head, body, &report)
     }
+}
+
+/// The request as the client sent it, if it is for a part.
+fn with_range(context: &RequestContext, request: &Request<Body>) -> Option<Request<Body>> {
+    if context.method != Method::GET || !context.headers.contains_key(RANGE) {
+        return None;
+    }
+    let mut ranged = Request::new(Body::empty());
+    ranged.method_mut().clone_from(request.method());
+    ranged.uri_mut().clone_from(request.uri());
+    *ranged.version_mut() = request.version();
+    ranged.headers_mut().clone_from(&context.headers);
+    ranged.extensions_mut().clone_from(request.extensions());
+    Some(ranged)
+}
+
+/// Whether a response is known to be too large to be stored.
+fn is_too_large(shared: &Shared, response: &Response<Body>) -> bool {
+    let length = content_length(response.headers()).unwrap_or(0);
+    response.status() == StatusCode::OK
+        && length.max(response.body().size_hint().lower()) > shared.config.max_body as u64
 }
 
 fn refusal(cause: Cause) -> Refusal {

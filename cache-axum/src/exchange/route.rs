@@ -3,7 +3,7 @@
 use axum::body::Body;
 use cache_engine::cache_core::{Key, Timestamp};
 use cache_http::{RequestDirectives, may_collapse};
-use http::header::CACHE_CONTROL;
+use http::header::{CACHE_CONTROL, RANGE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request};
 
@@ -77,7 +77,10 @@ impl Route {
         };
         if only_if_cached {
             Self::OnlyIfCached(keyed)
-        } else if request.method == Method::HEAD || keyed.is_hit_for_miss(shared, &request.headers) {
+        } else if request.method == Method::HEAD
+            || keyed.is_range_of_large(shared, &request.headers)
+            || keyed.is_hit_for_miss(shared, &request.headers)
+        {
             Self::Uncoalesced(keyed)
         } else {
             Self::Normal(keyed)
@@ -86,6 +89,14 @@ impl Route {
 }
 
 impl Keyed {
+    /// Whether the request is for a part of what is known to be too large to be stored.
+    fn is_range_of_large(&self, shared: &Shared, request: &HeaderMap) -> bool {
+        request.contains_key(RANGE)
+            && shared
+                .hit_for_miss
+                .contains(&self.key, Remembered::TooLarge, request, self.arrived)
+    }
+
     /// Whether the last response of the URL turned out to be for one request only.
     fn is_hit_for_miss(&self, shared: &Shared, request: &HeaderMap) -> bool {
         let is_remembered = |what| shared.hit_for_miss.contains(&self.key, what, request, self.arrived);

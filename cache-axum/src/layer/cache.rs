@@ -48,10 +48,10 @@ pub struct CacheLayer {
 }
 
 impl CacheLayer {
-    /// A layer with safe defaults over `cache`, in the namespace of that handle.
+    /// Makes a layer with safe defaults over `cache`, in the namespace of that handle.
     ///
-    /// What is stored: answers of status 2xx to GET, from requests without `Authorization` and `Cookie`, that do not
-    /// set a cookie and do not say `private`, `no-store`, `no-cache` or `Vary: *`. HEAD is answered from them too.
+    /// It stores responses of status 2xx to GET, from requests without `Authorization` and `Cookie`, that set no cookie and do
+    /// not say `private`, `no-store`, `no-cache` or `Vary: *`. HEAD is answered from them too.
     pub fn new<C>(cache: Cache<C>) -> Self {
         let cache = cache.with_coder(ResponseCoder);
         let defaults = *cache.policy();
@@ -165,26 +165,26 @@ impl CacheLayer {
         self
     }
 
-    /// How long a response is fresh; `None` is for ever. That of the cache's policy unless set.
+    /// Sets how long a response is fresh; `None` is for ever. Default: that of the cache's policy.
     pub fn ttl(self, ttl: impl Into<Option<Duration>>) -> Self {
         let ttl = ttl.into().unwrap_or(FOR_EVER);
         self.policy_with(|policy| policy.default_ttl = Some(ttl))
     }
 
-    /// How long after its freshness a response is answered at once while one request in the background brings a new
-    /// one (RFC 5861, section 3). That of the cache's policy unless set.
+    /// Sets how long after its lifetime a response is still served while one request in the background refreshes it (RFC 5861,
+    /// section 3). Default: that of the cache's policy.
     pub fn stale_while_revalidate(self, window: Duration) -> Self {
         self.policy_with(|policy| policy.stale_while_revalidate = some(window))
     }
 
-    /// How long after its freshness a response is answered if the handler fails, by an error of its service or by
-    /// status 500, 502, 503 or 504 (RFC 5861, section 4). That of the cache's policy unless set.
+    /// Sets how long after its lifetime a response is still served if the handler fails (RFC 5861, section 4). What counts as a
+    /// failure is set by [`failure_statuses`](Self::failure_statuses). Default: that of the cache's policy.
     pub fn stale_if_error(self, window: Duration) -> Self {
         self.policy_with(|policy| policy.stale_if_error = some(window))
     }
 
-    /// The namespace of the stored responses, which [`Cache::clear`] and
-    /// [`CacheHandle::clear`](crate::CacheHandle::clear) empty. That of the cache's handle unless set.
+    /// Sets the namespace of the stored responses, which [`Cache::clear`] and
+    /// [`CacheHandle::clear`](crate::CacheHandle::clear) empty. Default: that of the cache's handle.
     pub fn namespace(mut self, name: &str) -> Self {
         let shared = Arc::make_mut(&mut self.shared);
         shared.cache = shared.cache.with_namespace(name);
@@ -210,13 +210,12 @@ impl CacheLayer {
         self.with(|config| config.keys.url = UrlKey::new().query(query))
     }
 
-    /// How the fields of a request are brought to one form before they select among the responses that differ by
-    /// `Vary`, or are part of the key. Unless set, `Accept-Encoding` and `Accept-Language` are sorted by quality, so
-    /// that requests are joined that state the same preferences in other words. Languages of one quality keep their
-    /// order ([`Normalization::by_quality_and_order`]), except in a layer made by [`shared`](Self::shared)
-    /// ([`Normalization::by_quality`]).
+    /// Sets how request fields are normalised before they select among variants or become part of the key. Default:
+    /// `Accept-Encoding` and `Accept-Language` are sorted by quality, so that requests that state the same preferences in
+    /// other words share a response. Languages of one quality keep their order
+    /// ([`Normalization::by_quality_and_order`]), except with [`shared`](Self::shared) ([`Normalization::by_quality`]).
     ///
-    /// Where the responses exist in a few forms only, naming these makes more hits:
+    /// If there are only a few forms of a response, name them for more hits:
     ///
     /// ```
     /// use cache_axum::CacheLayer;
@@ -233,9 +232,10 @@ impl CacheLayer {
         self.with(|config| config.keys.normalization = normalization)
     }
 
-    /// The most responses that are stored for one URL, one for each selection that its `Vary` makes. 100 unless set.
-    /// Further ones are answered and not stored (`detail=too-many-variants`) until one of the others expires. Requests
-    /// at the same time may go beyond it by a few.
+    /// Sets how many responses are stored for one URL at most, one for each selection that its `Vary` makes. Default: 100.
+    ///
+    /// Further ones are not stored (`detail=too-many-variants`) until one of the others expires. Concurrent requests may exceed
+    /// the bound by a few.
     pub fn max_variants(self, variants: usize) -> Self {
         self.with(|config| config.max_variants = variants)
     }
@@ -291,7 +291,7 @@ impl CacheLayer {
         self.with(|config| config.post = Some(max_bytes))
     }
 
-    /// Which status codes are stored. 2xx unless set; 206 and 304 never are.
+    /// Sets which status codes are stored. 206 and 304 never are. Default: 2xx.
     pub fn statuses(self, predicate: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
         self.policy_with(|policy| policy.statuses = Statuses::predicate(predicate))
     }
@@ -303,13 +303,13 @@ impl CacheLayer {
         self.with(|config| config.client = Some(client))
     }
 
-    /// The name of the plain status header, whose value is `HIT`, `MISS`, `STALE` or `BYPASS`. `X-Cache` unless set;
-    /// `None` leaves it out. `Cache-Status` says more, and is always there.
+    /// Sets the name of the plain status header, whose value is `HIT`, `MISS`, `STALE` or `BYPASS`. `None` leaves it out.
+    /// `Cache-Status` says more and is always there. Default: `X-Cache`.
     pub fn status_header(self, name: impl Into<Option<HeaderName>>) -> Self {
         self.with(|config| config.status_header = name.into())
     }
 
-    /// The name of this cache in `Cache-Status` (RFC 9211), of which the first 40 characters count. `cache` unless set.
+    /// Sets the name of this cache in `Cache-Status` (RFC 9211). Only the first 40 characters are used. Default: `cache`.
     pub fn name(self, name: &str) -> Self {
         let end = name.char_indices().nth(40).map_or(name.len(), |(end, _)| end);
         let name = &name[..end];
@@ -334,13 +334,13 @@ impl CacheLayer {
         })
     }
 
-    /// The largest body that is stored, in bytes. 2 MiB unless set. A larger one is passed on as it comes.
+    /// Sets the size of the largest body that is stored, in bytes. A larger one is passed on as it comes. Default: 2 MiB.
     pub fn max_body(self, bytes: usize) -> Self {
         self.with(|config| config.max_body = bytes)
     }
 
-    /// How long a body may take to arrive, counted from the head of the response. 10 seconds unless set. One that takes
-    /// longer is passed on as it comes and not stored, and nobody waits for it any longer.
+    /// Sets how long a body may take to arrive, counted from the head of the response. One that takes longer is passed on as it
+    /// comes and not stored, and requests stop waiting for it. Default: 10 s.
     pub fn max_body_time(self, time: Duration) -> Self {
         self.with(|config| config.max_body_time = time)
     }
@@ -368,9 +368,9 @@ impl CacheLayer {
         self.with(|config| config.failures = Statuses::predicate(predicate))
     }
 
-    /// Whether a request with an unsafe method that succeeds invalidates what is stored for its URL (RFC 9111, section
-    /// 4.4). It does unless set, and also if its client goes away before there is an answer. What others have [of their
-    /// own](Self::per_user) under that URL stays; see [`InvalidateLayer`](crate::InvalidateLayer).
+    /// Sets whether a successful request with an unsafe method invalidates what is stored for its URL (RFC 9111, section 4.4).
+    /// It does so also if its client leaves before there is an answer. The responses that other users have [of their
+    /// own](Self::per_user) under that URL stay; see [`InvalidateLayer`](crate::InvalidateLayer). Default: `true`.
     pub fn invalidate_on_write(self, invalidate: bool) -> Self {
         self.with(|config| config.invalidate_on_write = invalidate)
     }
@@ -393,12 +393,12 @@ impl CacheLayer {
         self.with(|config| config.allow.cookies = allow)
     }
 
-    /// The tags of all responses, beside those that are named elsewhere.
+    /// Adds tags to all responses.
     ///
     /// A tag is invalidated by [`CacheHandle::invalidate_tag`](crate::CacheHandle::invalidate_tag),
     /// [`InvalidateLayer::tags`](crate::InvalidateLayer::tags), a [`PurgeRouter`](crate::PurgeRouter), or
-    /// [`Cache::invalidate_tag`]. It belongs to the whole cache, whatever the namespace. Tags are captured before the
-    /// handler runs, so an invalidation while it runs is not missed. A hit reads their records too.
+    /// [`Cache::invalidate_tag`]. It belongs to the whole cache, whatever the namespace. Tags are read before the handler runs,
+    /// so an invalidation while it runs is not missed. A hit reads their records too.
     pub fn tags<N: Into<String>>(self, tags: impl IntoIterator<Item = N>) -> Self {
         self.with(|config| config.tags.fixed.extend(tags.into_iter().map(Into::into)))
     }
@@ -423,29 +423,28 @@ impl CacheLayer {
         self.with(|config| config.tags.by.push(Arc::new(tags)))
     }
 
-    /// Whether responses may name tags, by [`StoreFor::tags`](crate::StoreFor::tags). Not unless set: a response that
-    /// does is then not stored (`detail=late-tags`).
+    /// Sets whether responses may name tags, by [`StoreFor::tags`](crate::StoreFor::tags). If `false`, a response that does is not
+    /// stored (`detail=late-tags`). Default: `false`.
     ///
-    /// A tag that is known only when the handler has answered was not captured before. So each load captures what every
-    /// invalidation of a tag, whichever, changes, which is one record more to read; if that has changed meanwhile, the
-    /// response is not stored. Where tags are known earlier, name them by [`tags_by`](Self::tags_by), or in the handler
-    /// by [`CacheHandle::tagged`](crate::CacheHandle::tagged).
+    /// A tag that is known only when the handler has answered could not be read before. So each load reads one record more,
+    /// which every invalidation of any tag changes. If it has changed meanwhile, the response is not stored. If you know the tags
+    /// earlier, name them by [`tags_by`](Self::tags_by), or in the handler by [`CacheHandle::tagged`](crate::CacheHandle::tagged).
     pub fn late_tags(self, late: bool) -> Self {
         self.with(|config| config.tags.late = late)
     }
 
-    /// Whether `Cache-Groups` put responses into groups, and `Cache-Group-Invalidation` in the response to a request
-    /// with an unsafe method invalidates them (RFC 9875). With [`shared`](Self::shared) they do unless set, otherwise not.
+    /// Sets whether `Cache-Groups` put responses into groups, which `Cache-Group-Invalidation` in the response to a request with
+    /// an unsafe method invalidates (RFC 9875). Default: `false`; `true` with [`shared`](Self::shared).
     ///
-    /// Groups belong to the origin: the host and port of the request, whatever the scheme, as with the keys. They are
-    /// late tags, with the cost of [those](Self::late_tags).
+    /// Groups belong to the origin: the host and port of the request, whatever the scheme, as in the keys. They are
+    /// [late tags](Self::late_tags), and cost as much.
     pub fn cache_groups(self, groups: bool) -> Self {
         self.with(|config| config.tags.groups = groups)
     }
 
-    /// Whether requests that change something invalidate softly: responses are kept for
-    /// [`stale_while_revalidate`](Self::stale_while_revalidate) and [`stale_if_error`](Self::stale_if_error), but are no
-    /// longer fresh. Not unless set.
+    /// Sets whether requests that change something invalidate softly: responses are no longer fresh, but may still be served
+    /// within [`stale_while_revalidate`](Self::stale_while_revalidate) and [`stale_if_error`](Self::stale_if_error). Default:
+    /// `false`.
     pub fn invalidate_softly(self, soft: bool) -> Self {
         self.with(|config| config.invalidate_softly = soft)
     }

@@ -29,6 +29,8 @@ pub(crate) enum Remembered {
     Refused,
     /// An answer was refused since the request had credentials. It counts for such requests only.
     RefusedToCredentials,
+    /// The whole is too large to be stored, so ranges of it are the handler's to send.
+    TooLarge,
     /// The answer to a request with credentials is being loaded, and may turn out to be for nobody else.
     Undecided,
 }
@@ -98,7 +100,12 @@ impl HitForMiss {
     }
 
     pub(crate) fn insert(&self, key: &Key, mark: Remembered, request: &HeaderMap, now: Timestamp) {
-        let deadline = self.ticks(now + KEPT) + 1;
+        self.insert_for(KEPT, key, mark, request, now);
+    }
+
+    /// As [`insert`](Self::insert), for this time, or longer.
+    pub(crate) fn insert_for(&self, time: Duration, key: &Key, mark: Remembered, request: &HeaderMap, now: Timestamp) {
+        let deadline = (self.ticks(now) + (time.max(KEPT).as_millis() as u64 >> 6) + 1).min(u64::from(u32::MAX));
         let (slot, fingerprint) = self.slot(key, mark, self.fields(mark, request));
         slot.store(fingerprint | deadline, Ordering::Relaxed);
         self.latest.fetch_max(deadline, Ordering::Relaxed);
