@@ -1,9 +1,9 @@
-//! References to URIs, such as `Location` has them (RFC 3986, section 5.2).
+//! References to URIs, as in `Location` (RFC 3986, section 5.2).
 
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
-/// Whether two URIs have scheme, host and port in common (RFC 9110, section 4.3.1).
+/// Returns whether two URIs have the same scheme, host and port (RFC 9110, section 4.3.1).
 pub(crate) fn same_origin(one: &Uri, other: &Uri) -> bool {
     let port = |uri: &Uri| {
         uri.port_u16().or(match uri.scheme_str() {
@@ -23,7 +23,7 @@ pub(crate) fn path_and_query(uri: &Uri) -> &str {
     uri.path_and_query().map_or("/", PathAndQuery::as_str)
 }
 
-/// The URI that `reference` means at `base` (RFC 3986, section 5.2), without its fragment.
+/// Resolves `reference` at `base` (RFC 3986, section 5.2). Drops the fragment.
 pub(crate) fn resolve(base: &Uri, reference: &str) -> Option<Uri> {
     let reference = reference.trim();
     let reference = reference.split_once('#').map_or(reference, |(reference, _)| reference);
@@ -75,7 +75,7 @@ fn build(scheme: Option<Scheme>, authority: Option<Authority>, path: &str, query
     Uri::from_parts(parts).ok()
 }
 
-/// RFC 3986, section 5.2.4, for an absolute path.
+/// Removes dot segments from an absolute path (RFC 3986, section 5.2.4).
 fn without_dot_segments(path: &str) -> String {
     let mut segments: Vec<&str> = Vec::new();
     let mut rest = path.split('/').skip(1).peekable();

@@ -5,11 +5,13 @@ use std::fmt;
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Uri};
 
-/// Returns the authority that a request is for: that of its URI, or else of `Host`. Empty if it has neither.
+use crate::uri::normal_form::normal_authority;
+
+/// Returns the authority that a request is for: that of its URI, or else that of `Host`. Empty if it has neither.
 ///
 /// # Errors
-/// [`HostConflict`] if it is not clear. Servers hand on such requests, and a handler that goes by the one host would
-/// answer for the other; so no cache should look them up.
+/// [`HostConflict`] if the request names more than one host. Servers pass such requests on, and a handler may use either
+/// host. So do not look them up in a cache.
 ///
 /// ```
 /// use cache_http::{HostConflict, target_authority};
@@ -26,20 +28,21 @@ pub fn target_authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Result<&'a 
     let mut hosts = headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
     let (host, another) = (hosts.next(), hosts.next());
     let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
+    let is_same = |one, other| normal_authority(one, uri.scheme()) == normal_authority(other, uri.scheme());
     match (authority, host) {
         _ if another.is_some() => Err(HostConflict::Several),
-        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => Err(HostConflict::Differs),
+        (Some(authority), Some(host)) if !is_same(authority, host) => Err(HostConflict::Differs),
         _ => Ok(authority.or(host).unwrap_or_default()),
     }
 }
 
-/// Why it is not clear which host a request is for.
+/// Why the host of a request is ambiguous.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HostConflict {
-    /// It has more than one `Host` line (RFC 9112, section 3.2).
+    /// The request has more than one `Host` line (RFC 9112, section 3.2).
     Several,
-    /// Its URI names another authority than `Host` (RFC 9112, section 3.2.2; RFC 9113, section 8.3.1).
+    /// The URI of the request names another authority than `Host` (RFC 9112, section 3.2.2; RFC 9113, section 8.3.1).
     Differs,
 }
 
