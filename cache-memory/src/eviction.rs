@@ -14,6 +14,8 @@ use crate::slots::Slots;
 /// The bounds of the cold queue's share of the weight.
 const LEAST_COLD: f64 = 0.01;
 const MOST_COLD: f64 = 0.97;
+/// The cold queue has room for an entry even where there are few.
+const LEAST_COLD_ENTRIES: f64 = 1.5;
 /// Above this share, the cold queue is most of what is kept, and one use is all that an entry can show.
 const MOSTLY_COLD: f64 = 0.3;
 /// Popularity moves on where this many times as many keys come back that the cold queue gave up. Where it stays, both
@@ -90,7 +92,7 @@ impl Eviction {
             self.learn(len);
             return Queue::Cold;
         }
-        if self.cold.first().is_none() && fullness < 1.0 - self.cold_share {
+        if self.cold.first().is_none() && fullness < self.hot_share(len) {
             Queue::Hot
         } else {
             Queue::Cold
@@ -164,7 +166,7 @@ impl Eviction {
     /// Chooses the entry to give up, if there is one that is not pinned.
     pub(crate) fn choose(&mut self, slots: &mut Slots) -> Option<u32> {
         loop {
-            let share = 1.0 - self.cold_share;
+            let share = self.hot_share(slots.occupied());
             let hot_is_over = self.hot_weight as f64 > share * (self.hot_weight + self.cold_weight) as f64;
             self.cooling &= hot_is_over;
             // At its smallest share, the cold queue makes way for those that come back.
@@ -208,6 +210,10 @@ impl Eviction {
             Queue::Hot => self.gone_hot.add(entry.hash, len / 2),
             Queue::Pinned => {}
         }
+    }
+
+    fn hot_share(&self, len: usize) -> f64 {
+        1.0 - self.cold_share.max(LEAST_COLD_ENTRIES / len.max(2) as f64)
     }
 
     fn weight(&self, entry: &Entry) -> u64 {
