@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache_core::{Clock, Error, Key, Tags, Timestamp, Version};
+use cache_core::{Clock, Error, Key, Prefix, Scope, Tags, Timestamp, Version};
 
 use crate::event::Events;
 use crate::near::copies::Near;
@@ -14,6 +14,7 @@ use crate::store::record::{Found, Writer};
 use crate::tags::declared::Declared;
 use crate::tags::records::{TagRecords, Verdict};
 use crate::tags::snapshot::TagSnapshot;
+use crate::tier::pending::Pending;
 
 /// The store of a cache, and what this process knows of what is in it.
 #[derive(Debug)]
@@ -28,6 +29,9 @@ pub(crate) struct Tier {
     /// What the store tells of changes, if it does.
     pub(crate) subscriber: Option<Arc<Subscriber>>,
     pub(crate) events: Events,
+    pub(crate) prefix: Prefix,
+    /// Invalidations that the store did not carry out.
+    pub(crate) pending: Pending,
 }
 
 impl Tier {
@@ -86,7 +90,7 @@ impl Tier {
 
     /// The fresh value of a near copy, and the version of the record that it was copied from.
     #[inline]
-    pub(crate) fn find_near<T: Send + Sync + 'static>(&self, key: &Key) -> Option<(Found<T>, Version)> {
+    pub(crate) fn read_near<T: Send + Sync + 'static>(&self, key: &Key) -> Option<(Found<T>, Version)> {
         self.near.as_ref().and_then(|near| self.find_in(near, key))
     }
 
@@ -98,6 +102,9 @@ impl Tier {
             if verdict != Some(Verdict::Current) {
                 return None;
             }
+        }
+        if self.pending.verdict(key, &found.tags).is_some() {
+            return None;
         }
         Some((found, version))
     }
@@ -136,6 +143,13 @@ impl Tier {
     pub(crate) fn forget_near(&self, key: &Key) {
         if let Some(near) = &self.near {
             near.forget(key);
+        }
+    }
+
+    /// Removes the near copies of all records in `scope`.
+    pub(crate) async fn forget_near_all(&self, scope: &Scope) {
+        if let Some(near) = &self.near {
+            near.forget_all(scope).await;
         }
     }
 }
