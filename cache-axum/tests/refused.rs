@@ -159,7 +159,8 @@ async fn a_large_file_is_not_sent_for_a_part_of_it() {
         let part = get_with(&app, "/", &[("range", "bytes=0-1")]).await;
         assert_eq!((part.status, part.text()), (StatusCode::PARTIAL_CONTENT, "01"));
         assert_eq!(part.header("content-range"), "bytes 0-1/10");
-        assert_eq!(calls.count(), call);
+        // The first call shows how large the whole is.
+        assert_eq!(calls.count(), call + 1);
     }
 }
 
