@@ -10,7 +10,7 @@ use bytes::Bytes;
 use cache_engine::Fill;
 use cache_http::{Forward, Lifetime, RequestDirectives};
 use futures_util::FutureExt;
-use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::header::{CACHE_CONTROL, EXPIRES, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{Extensions, Request, Response, StatusCode, response};
 use http_body::{Body as _, SizeHint};
 use tokio::sync::oneshot;
@@ -363,7 +363,7 @@ impl<E> Load<E> {
     /// The answer while its body is still being made.
     fn first_answer(&self, plan: &Plan, head: &response::Parts, body: TeeBody) -> Response<Body> {
         let is_storable = self.fill.is_storable();
-        let has_cache_control = head.headers.contains_key(CACHE_CONTROL);
+        let has_cache_control = head.headers.contains_key(CACHE_CONTROL) || head.headers.contains_key(EXPIRES);
         let report = Report::miss(self.forward)
             .stored(is_storable)
             .detail((!is_storable).then_some(OUTAGE));

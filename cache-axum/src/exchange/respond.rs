@@ -20,6 +20,7 @@ use crate::entry::stored::Stored;
 use crate::exchange::forward::{alone, confirmed, pass_by, through};
 use crate::exchange::load::{Answer, Load};
 use crate::exchange::lookup::{Found, Place, find, glance};
+use crate::key::url::{is_unrouted_spelling, spell_normally};
 use crate::request::body::{Content, take_content};
 use crate::request::bypass::{Bypass, bypass};
 use crate::request::context::Asked;
@@ -126,7 +127,8 @@ where
     let is_marked = shared.hit_for_miss.contains(&key, Mark::Refused, now)
         || shared.hit_for_miss.contains(&key, Mark::Undecided, now)
         || !may_collapse && shared.hit_for_miss.contains(&key, Mark::RefusedToCredentials, now);
-    let mut is_alone = is_marked || parts.method == Method::HEAD;
+    let is_unrouted = is_unrouted_spelling(&parts);
+    let mut is_alone = is_marked || parts.method == Method::HEAD || is_unrouted;
     let mut deciding = None;
     if !is_alone && !may_collapse {
         // One of all finds out whether such answers are shared. Nobody waits for it, and nobody is waited for.
@@ -156,7 +158,8 @@ where
             let report = Report::miss(Forward::UriMiss).detail(detail);
             let asked = asked(&shared, &parts, identified, may_collapse, directives);
             let request = Request::from_parts(parts, body);
-            return alone(shared, inner, request, asked, Some(key), report).await;
+            let key = (!is_unrouted).then_some(key);
+            return alone(shared, inner, request, asked, key, report).await;
         }
     }
 
@@ -281,6 +284,7 @@ fn request_to_store(shared: &Arc<Shared>, place: &Place, mut request: Request<Bo
     for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
         request.headers_mut().remove(name);
     }
+    spell_normally(&mut request);
     LayerHandle::leave(shared, &mut request);
     Loading::add(request.extensions_mut(), &place.primary);
     request

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use cache_engine::cache_core::{Error, ErrorKind, Key};
-use cache_http::{invalidated_groups, invalidated_uris, is_safe};
+use cache_http::{invalidated_groups, invalidated_targets, is_safe};
 use futures_util::FutureExt;
-use http::header::HOST;
 use http::request::Parts;
-use http::uri::Scheme;
 use http::{HeaderMap, Uri, response};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -148,36 +146,9 @@ impl Pending {
 /// The URIs beside the target whose responses the exchange makes invalid. None if it failed.
 fn changed(request: &Parts, head: &response::Parts) -> Vec<Uri> {
     let target = target(request);
-    let mut uris = invalidated_uris(&request.method, target, head.status, &head.headers);
-    // A server sees neither the scheme nor, in the URI, the host; an answer may name both.
-    for scheme in [Scheme::HTTP, Scheme::HTTPS] {
-        let Some(effective) = effective(request, scheme) else {
-            break;
-        };
-        for uri in invalidated_uris(&request.method, &effective, head.status, &head.headers) {
-            // As the requests for it will have it.
-            let mut parts = uri.into_parts();
-            (parts.scheme, parts.authority) = (None, None);
-            if let Ok(uri) = Uri::from_parts(parts)
-                && !uris.contains(&uri)
-            {
-                uris.push(uri);
-            }
-        }
-    }
+    let mut uris = invalidated_targets(&request.method, target, &request.headers, head.status, &head.headers);
     uris.retain(|uri| uri != target);
     uris
-}
-
-/// The target with scheme and host, unless it has them already.
-fn effective(request: &Parts, scheme: Scheme) -> Option<Uri> {
-    let mut parts = target(request).clone().into_parts();
-    if parts.authority.is_some() {
-        return None;
-    }
-    parts.authority = Some(request.headers.get(HOST)?.to_str().ok()?.parse().ok()?);
-    parts.scheme = Some(scheme);
-    Uri::from_parts(parts).ok()
 }
 
 /// What is to be invalidated.

@@ -1,21 +1,26 @@
 //! The key of a URL.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
-use axum::extract::OriginalUri;
+use axum::body::Body;
+use axum::extract::{MatchedPath, OriginalUri};
 use cache_engine::cache_core::{Error, ErrorKind, KeyBuilder, KeyName};
+use cache_http::{normal_authority, normal_path, target_authority};
 use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderValue, Method, Uri};
+use http::uri::Authority;
+use http::{HeaderValue, Method, Request, Uri};
 
 use crate::key::query::Query;
 
 /// The key of a URL: authority, path, and of the query what its rules say: unless set, all parameters in the order of
 /// their names.
 ///
-/// Two URLs then have the same key only if they differ in the order of parameters with different names. The authority is
-/// that of the URI, or else of `Host`, in lower case. In a nested router the path is that of the whole
-/// request.
+/// Two URLs then have the same key only if they differ in the order of parameters with different names, or in spellings
+/// that RFC 3986, section 6.2.2, and RFC 9110, section 4.2.3, call equivalent: `%7E` for `~`, `%c3` for `%C3`, a default
+/// port, a final dot of the host. Reserved characters, `//` and the case of paths make different keys. The authority is
+/// that of the URI, or else of `Host`, in lower case. In a nested router the path is that of the whole request.
 ///
 /// A request whose authority is not clear has no key, and passes the cache by: one with several `Host` lines (RFC 9112,
 /// section 3.2), or with an authority in its URI and another one in `Host` (section 3.2.2 there; RFC 9113, section
@@ -53,10 +58,10 @@ impl KeyBuilder<Parts> for UrlKey {
     fn build(&self, request: &Parts) -> Result<KeyName, Error> {
         let uri = target(request);
         let mut name = String::with_capacity(64);
-        push_authority(&mut name, authority(request, uri)?);
-        name.push_str(uri.path());
+        push_authority(&mut name, &authority(request, uri)?);
+        name.push_str(&normal_path(uri.path()));
         if let Some(query) = uri.query() {
-            self.query.push_to(&mut name, query);
+            self.query.push_to(&mut name, &normal_path(query));
         }
         Ok(KeyName::from(name))
     }
@@ -90,29 +95,66 @@ pub(crate) fn request_for(request: &Parts, uri: &Uri) -> Parts {
 /// The origin of a request as keys have it, without the scheme. `None` if its authority is not clear.
 pub(crate) fn origin(request: &Parts) -> Option<Box<str>> {
     let mut name = String::new();
-    push_authority(&mut name, authority(request, target(request)).ok()?);
+    push_authority(&mut name, &authority(request, target(request)).ok()?);
     Some(name.into())
 }
 
-fn authority<'a>(request: &'a Parts, uri: &'a Uri) -> Result<&'a [u8], Error> {
-    let mut hosts = request.headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
-    let (host, another) = (hosts.next(), hosts.next());
-    let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
-    let refusal = match (authority, host) {
-        _ if another.is_some() => "the request has more than one `Host`",
-        // A handler may go by either, and its answer would be for one of the two hosts only.
-        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
-            "the `Host` of the request is not the host of its URI"
-        }
-        _ => return Ok(authority.or(host).unwrap_or_default()),
-    };
-    Err(Error::new(ErrorKind::InvalidKey, refusal))
+/// The authority that a request is for, in normal form.
+fn authority<'a>(request: &'a Parts, uri: &'a Uri) -> Result<Cow<'a, [u8]>, Error> {
+    match target_authority(uri, &request.headers) {
+        Ok(authority) => Ok(normal_authority(authority, uri.scheme())),
+        // A handler may go by either host, and its answer would be for one of the two only.
+        Err(conflict) => Err(Error::new(ErrorKind::InvalidKey, conflict.to_string())),
+    }
 }
 
-/// In lower case, and with everything escaped that could be taken for a part of the path.
+/// Whether the request spells its path in another way than the normal form, and a router has found no route for it. Routers
+/// compare without decoding, so the handler may be another than that of the normal form.
+pub(crate) fn is_unrouted_spelling(request: &Parts) -> bool {
+    let is_unrouted = || {
+        let extensions = &request.extensions;
+        extensions.get::<OriginalUri>().is_some() && extensions.get::<MatchedPath>().is_none()
+    };
+    matches!(normal_path(target(request).path()), Cow::Owned(_)) && is_unrouted()
+}
+
+/// Spells the host and the path of a request as its key does, so that nothing of another spelling is in an answer for
+/// everyone.
+pub(crate) fn spell_normally(request: &mut Request<Body>) {
+    let scheme = request.uri().scheme().cloned();
+    let normal = |authority: &[u8]| match normal_authority(authority, scheme.as_ref()) {
+        Cow::Owned(normal) => Some(normal),
+        Cow::Borrowed(normal) => (normal.len() < authority.len()).then(|| normal.to_vec()),
+    };
+    if let Some(host) = request.headers().get(HOST)
+        && let Some(host) = normal(host.as_bytes())
+        && let Ok(host) = HeaderValue::from_bytes(&host)
+    {
+        request.headers_mut().insert(HOST, host);
+    }
+    let uri = request.uri();
+    let authority = uri
+        .authority()
+        .and_then(|authority| normal(authority.as_str().as_bytes()));
+    let path = uri.path_and_query().map(|path| normal_path(path.as_str()));
+    if authority.is_none() && !matches!(path, Some(Cow::Owned(_))) {
+        return;
+    }
+    let mut parts = uri.clone().into_parts();
+    if let Some(path) = path {
+        parts.path_and_query = path.parse().ok();
+    }
+    if let Some(authority) = authority {
+        parts.authority = Authority::try_from(&authority[..]).ok();
+    }
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+}
+
+/// With everything escaped that could be taken for a part of the path.
 fn push_authority(name: &mut String, authority: &[u8]) {
-    for byte in authority {
-        let byte = byte.to_ascii_lowercase();
+    for &byte in authority {
         if byte.is_ascii_alphanumeric() || b".-:_~[]".contains(&byte) {
             name.push(char::from(byte));
         } else {
