@@ -113,7 +113,7 @@ async fn handles_and_purges_reach_it_too() {
         async move { format!("{call} {id}") }
     });
     let invalidate = post(|cache: CacheHandle, url: String| async move {
-        cache.invalidate(&url).await.map_err(|error| error.to_string())
+        cache.invalidate_url(&url).await.map_err(|error| error.to_string())
     });
     let app = Router::new()
         .route("/items/{id}", item)

@@ -14,8 +14,6 @@ use crate::config::tags::tag_of_group;
 use crate::key::url::{origin, request_for, target};
 use crate::request::shared::Shared;
 
-pub(crate) const INVALIDATION_FAILED: &str = "invalidation-failed";
-
 /// What a write invalidates beside what it is about.
 #[derive(Debug, Default)]
 pub(crate) struct Also {
@@ -27,9 +25,9 @@ pub(crate) struct Also {
 /// A request that may change something, until its answer tells what has changed.
 ///
 /// Dropped before that, because the caller went away, the handler panicked or its service failed, it invalidates what is
-/// known without the answer, in the background: nobody knows whether the write took place, and an invalidation too many
+/// known without the answer, in the background: nobody knows whether the write took slot, and an invalidation too many
 /// does no harm.
-pub(crate) struct Write {
+pub(crate) struct UnsafeRequest {
     /// Gone once the answer is there.
     pending: Option<Pending>,
 }
@@ -38,11 +36,11 @@ struct Pending {
     shared: Arc<Shared>,
     request: Parts,
     groups_of: Option<Box<str>>,
-    /// What is outdated if the write took place, whatever its answer says.
+    /// What is outdated if the write took slot, whatever its answer says.
     outdated: Outdated,
 }
 
-impl Write {
+impl UnsafeRequest {
     /// `None` if the method is safe.
     pub(crate) fn of(shared: &Arc<Shared>, request: &Parts, also: impl FnOnce(&Parts) -> Also) -> Option<Self> {
         if is_safe(&request.method) {
@@ -86,7 +84,7 @@ impl Write {
         let (waiting, done) = oneshot::channel();
         let cache = shared.cache.clone();
         cache.spawn(async move {
-            // Whoever asked may have gone.
+            // The caller may have gone.
             let _ = waiting.send(outdated.invalidate(&shared).await);
         });
         done.await
@@ -94,7 +92,7 @@ impl Write {
     }
 }
 
-impl Drop for Write {
+impl Drop for UnsafeRequest {
     fn drop(&mut self) {
         let Some(Pending { shared, outdated, .. }) = self.pending.take() else {
             return;

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use axum::body::Body;
-use axum::extract::{MatchedPath, OriginalUri};
+use axum::extract::{FromRequestParts, MatchedPath, NestedPath, OriginalUri, RawPathParams};
 use cache_engine::cache_core::{Error, ErrorKind, KeyBuilder, KeyName};
 use cache_http::{normal_authority, normal_path, target_authority};
+use futures_util::FutureExt;
 use http::header::HOST;
 use http::request::Parts;
-use http::uri::Authority;
+use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Method, Request, Uri};
 
 use crate::key::query::Query;
@@ -20,7 +21,8 @@ use crate::key::query::Query;
 /// Two URLs then have the same key only if they differ in the order of parameters with different names, or in spellings
 /// that RFC 3986, section 6.2.2, and RFC 9110, section 4.2.3, call equivalent: `%7E` for `~`, `%c3` for `%C3`, a default
 /// port, a final dot of the host. Reserved characters, `//` and the case of paths make different keys. The authority is
-/// that of the URI, or else of `Host`, in lower case. In a nested router the path is that of the whole request.
+/// that of the URI, or else of `Host`, in lower case. In a nested router the path is that of the whole request. If something
+/// between two routers has rewritten the URI, the key has both: the client's URI and the one that the handler sees.
 ///
 /// A request whose authority is not clear has no key, and passes the cache by: one with several `Host` lines (RFC 9112,
 /// section 3.2), or with an authority in its URI and another one in `Host` (section 3.2.2 there; RFC 9113, section
@@ -63,8 +65,78 @@ impl KeyBuilder<Parts> for UrlKey {
         if let Some(query) = uri.query() {
             self.query.push_to(&mut name, &normal_path(query));
         }
+        if is_rewritten_from(uri, request) {
+            self.push_seen(&mut name, uri, request);
+        }
         Ok(KeyName::from(name))
     }
+}
+
+impl UrlKey {
+    /// Appends the URI that the handler sees. No URI has a space in it.
+    fn push_seen(&self, name: &mut String, original: &Uri, request: &Parts) {
+        let seen = &request.uri;
+        name.push(' ');
+        if seen.authority() != original.authority() {
+            let seen = seen
+                .authority()
+                .map_or(&b""[..], |authority| authority.as_str().as_bytes());
+            push_authority(name, seen);
+        }
+        name.push_str(&normal_path(seen.path()));
+        if let Some(query) = seen.query() {
+            self.query.push_to(name, &normal_path(query));
+        }
+        // What a nested router has taken off a path that was rewritten before, the handler sees in its parameters.
+        let Some(nested) = request.extensions.get::<NestedPath>() else {
+            return;
+        };
+        let parameters = RawPathParams::from_request_parts(&mut request.clone(), &()).now_or_never();
+        for (parameter, value) in parameters.iter().flatten().flatten() {
+            if nested.as_str().contains(&format!("{{{parameter}}}")) {
+                name.push(' ');
+                push_word(name, parameter.as_bytes());
+                name.push('=');
+                push_word(name, value.as_bytes());
+            }
+        }
+    }
+}
+
+/// Whether something between two routers has changed the URI of a request, beside what nesting takes off its path.
+pub(crate) fn is_rewritten(request: &Parts) -> bool {
+    is_rewritten_from(target(request), request)
+}
+
+fn is_rewritten_from(original: &Uri, request: &Parts) -> bool {
+    let seen = &request.uri;
+    if std::ptr::eq(original, seen) {
+        return false;
+    }
+    let nested = request.extensions.get::<NestedPath>();
+    let expected = match nested {
+        None => Some(original.path()),
+        Some(nested) => without_nested(original.path(), nested.as_str()),
+    };
+    // A layer around the router that nests sees the whole path.
+    let is_path_as_expected = expected == Some(seen.path());
+    !is_path_as_expected || original.query() != seen.query() || original.authority() != seen.authority()
+}
+
+/// The path without the segments at which a router is nested.
+fn without_nested<'a>(path: &'a str, nested: &str) -> Option<&'a str> {
+    let mut rest = path;
+    for segment in nested.split('/').filter(|segment| !segment.is_empty()) {
+        let (first, after) = match rest.strip_prefix('/')?.split_once('/') {
+            Some((first, after)) => (first, &rest[rest.len() - after.len() - 1..]),
+            None => (&rest[1..], ""),
+        };
+        if !segment.starts_with('{') && segment != first {
+            return None;
+        }
+        rest = after;
+    }
+    Some(if rest.is_empty() { "/" } else { rest })
 }
 
 /// The URI that the client asked for, also where a nested router has taken its part off the path.
@@ -86,6 +158,8 @@ pub(crate) fn request_for(request: &Parts, uri: &Uri) -> Parts {
         asked.headers.insert(HOST, host);
     }
     asked.uri = uri.clone();
+    // As a layer around all routers would have it.
+    asked.extensions.remove::<NestedPath>();
     if let Some(OriginalUri(original)) = asked.extensions.get_mut() {
         original.clone_from(uri);
     }
@@ -99,17 +173,17 @@ pub(crate) fn origin(request: &Parts) -> Option<Box<str>> {
     Some(name.into())
 }
 
-/// The authority that a request is for, in normal form.
+/// Returns the authority that a request is for, in normal form.
 fn authority<'a>(request: &'a Parts, uri: &'a Uri) -> Result<Cow<'a, [u8]>, Error> {
     match target_authority(uri, &request.headers) {
         Ok(authority) => Ok(normal_authority(authority, uri.scheme())),
         // A handler may go by either host, and its answer would be for one of the two only.
-        Err(conflict) => Err(Error::new(ErrorKind::InvalidKey, conflict.to_string())),
+        Err(conflict) => Err(Error::new(ErrorKind::InvalidKey, conflict.to_string()).with_source(conflict)),
     }
 }
 
-/// Whether the request spells its path in another way than the normal form, and a router has found no route for it. Routers
-/// compare without decoding, so the handler may be another than that of the normal form.
+/// Returns whether a request spells its path in another way than the normal form, and a router found no route for it.
+/// Routers compare without decoding, so its handler may be another than that of the normal form.
 pub(crate) fn is_unrouted_spelling(request: &Parts) -> bool {
     let is_unrouted = || {
         let extensions = &request.extensions;
@@ -118,37 +192,51 @@ pub(crate) fn is_unrouted_spelling(request: &Parts) -> bool {
     matches!(normal_path(target(request).path()), Cow::Owned(_)) && is_unrouted()
 }
 
-/// Spells the host and the path of a request as its key does, so that nothing of another spelling is in an answer for
-/// everyone.
+/// Spells the host and the path of a request as its key does. An answer for everyone then has nothing of another spelling.
 pub(crate) fn spell_normally(request: &mut Request<Body>) {
-    let scheme = request.uri().scheme().cloned();
-    let normal = |authority: &[u8]| match normal_authority(authority, scheme.as_ref()) {
-        Cow::Owned(normal) => Some(normal),
-        Cow::Borrowed(normal) => (normal.len() < authority.len()).then(|| normal.to_vec()),
-    };
-    if let Some(host) = request.headers().get(HOST)
-        && let Some(host) = normal(host.as_bytes())
+    let host = request.headers().get(HOST);
+    if let Some(host) = host.and_then(|host| normalized_authority(host.as_bytes(), request.uri().scheme()))
         && let Ok(host) = HeaderValue::from_bytes(&host)
     {
         request.headers_mut().insert(HOST, host);
     }
-    let uri = request.uri();
+    if let Some(normal) = normalized(request.uri()) {
+        *request.uri_mut() = normal;
+    }
+    if let Some(OriginalUri(original)) = request.extensions_mut().get_mut()
+        && let Some(normal) = normalized(original)
+    {
+        *original = normal;
+    }
+}
+
+/// Returns the normal form of a URI, or `None` if it has that form.
+fn normalized(uri: &Uri) -> Option<Uri> {
     let authority = uri
         .authority()
-        .and_then(|authority| normal(authority.as_str().as_bytes()));
-    let path = uri.path_and_query().map(|path| normal_path(path.as_str()));
-    if authority.is_none() && !matches!(path, Some(Cow::Owned(_))) {
-        return;
+        .and_then(|authority| normalized_authority(authority.as_str().as_bytes(), uri.scheme()));
+    let path = match uri.path_and_query().map(|path| normal_path(path.as_str())) {
+        Some(Cow::Owned(path)) => Some(path),
+        _ => None,
+    };
+    if authority.is_none() && path.is_none() {
+        return None;
     }
     let mut parts = uri.clone().into_parts();
     if let Some(path) = path {
-        parts.path_and_query = path.parse().ok();
+        parts.path_and_query = Some(path.parse().ok()?);
     }
     if let Some(authority) = authority {
-        parts.authority = Authority::try_from(&authority[..]).ok();
+        parts.authority = Some(Authority::try_from(&authority[..]).ok()?);
     }
-    if let Ok(uri) = Uri::from_parts(parts) {
-        *request.uri_mut() = uri;
+    Uri::from_parts(parts).ok()
+}
+
+/// Returns the normal form of an authority, or `None` if it has that form.
+fn normalized_authority(authority: &[u8], scheme: Option<&Scheme>) -> Option<Vec<u8>> {
+    match normal_authority(authority, scheme) {
+        Cow::Owned(normal) => Some(normal),
+        Cow::Borrowed(normal) => (normal.len() < authority.len()).then(|| normal.to_vec()),
     }
 }
 
