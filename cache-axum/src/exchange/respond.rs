@@ -8,7 +8,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use cache_engine::Refresh;
 use cache_engine::cache_core::{Error, Timestamp};
-use cache_http::Forward;
+use cache_http::{Forward, Framing};
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -22,14 +22,14 @@ use crate::exchange::load::{Answer, Load};
 use crate::exchange::lookup::{LookupOutcome, Slot, look_up, read_usable};
 use crate::exchange::route::{Keyed, Route};
 use crate::key::url::spell_normally;
-use crate::request::body::{Content, take_content};
+use crate::request::body::{Content, take_content, take_nothing};
 use crate::request::bypass::Bypass;
 use crate::request::context::RequestContext;
 use crate::request::extension::LayerHandle;
 use crate::request::nesting::NestedLoads;
 use crate::request::shared::Shared;
 use crate::response::detail::Detail;
-use crate::response::from_entry::answer;
+use crate::response::from_entry::{Source, answer};
 use crate::response::status::Report;
 
 /// Answers a plain request from a store in this process: without a task, a wait, or a clone of the inner service.
@@ -83,12 +83,21 @@ where
     B::Error: Into<BoxError>,
 {
     if let Route::Content(identity) = route {
-        (route, body) = match take_content(body, shared.config.post.unwrap_or(0)).await {
-            Content::Whole(content) => (
-                Route::by_key(&shared, &parts, identity.as_deref(), Some(&content)),
-                Body::from(content),
-            ),
-            Content::Other(body) => (Route::Bypass(Bypass::TooLarge), body),
+        let limit = shared.config.content_limit(&parts.method);
+        let content = match limit {
+            Some(limit) => take_content(body, limit).await,
+            None => take_nothing(body, Framing::from_request(parts.version, &parts.headers)).await,
+        };
+        (route, body) = match content {
+            Content::Whole(content) => {
+                let in_key = limit.map(|_| &content[..]);
+                (
+                    Route::by_key(&shared, &parts, identity.as_deref(), in_key),
+                    Body::from(content),
+                )
+            }
+            Content::Other(body) if limit.is_some() => (Route::Bypass(Bypass::TooLarge), body),
+            Content::Other(body) => (Route::Bypass(Bypass::Content), body),
         };
     }
     let request = Request::from_parts(parts, body);
@@ -250,7 +259,7 @@ fn hit(
         Some(forward) => Report::collapsed(forward),
         None => Report::hit(ttl),
     };
-    answer(shared, method, headers, response, now, true, &report)
+    answer(shared, method, headers, response, now, Source::Store, &report)
 }
 
 /// Refreshes a stale response in the background.

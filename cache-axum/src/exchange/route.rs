@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{Method, Request};
 
 use crate::key::url::is_unrouted_spelling;
-use crate::request::bypass::{Bypass, bypass};
+use crate::request::bypass::{Bypass, bypass, may_have_content};
 use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::Remembered;
 use crate::request::nesting::NestedLoads;
@@ -18,7 +18,7 @@ use crate::request::shared::Shared;
 pub(crate) enum Route {
     /// By the handler: the cache has nothing to do with it.
     Bypass(Bypass),
-    /// By the content of the request, which is part of its key and has to be read first.
+    /// By the content of the request, which has to be read first: it is part of the key, or shows whether there is any.
     Content(Option<String>),
     /// By the handler: a layer around this one is loading the response.
     Nested,
@@ -53,7 +53,7 @@ impl Route {
         if let Some(reason) = bypass(shared, policy, request, body) {
             return Self::Bypass(reason);
         }
-        if request.method == Method::POST {
+        if shared.config.content_limit(&request.method).is_some() || may_have_content(body) {
             return Self::Content(identity);
         }
         Self::by_key(shared, request, identity.as_deref(), None)
