@@ -1,6 +1,5 @@
 //! Whether an answer is stored, for how long, and where.
 
-
 use cache_engine::cache_core::{Key, Timestamp};
 use cache_http::{Lifetime, LifetimeSource, Policy, Reason, Storable, Vary, storable};
 use http::header::{CONTENT_TYPE, TRAILER, VARY};
