@@ -329,8 +329,8 @@ impl Backend for RedisBackend {
         closed.map_err(|error| error.with_operation("close"))
     }
 
-    /// By Redis's client tracking, on connections of the stream's own: one to each master. See the [crate's front
-    /// page](crate#notices-of-changes) for what it costs and when it is lost.
+    /// Uses Redis's client tracking, on connections of the subscription's own: one to each master. See the [crate's front
+    /// page](crate#change-subscriptions) for what it costs and when it is lost.
     async fn subscribe(&self, scope: &Scope, heartbeat: Duration) -> Result<Box<dyn Subscription>, Error> {
         let connection = &self.shared.connection;
         let start = async {

@@ -37,7 +37,7 @@ pub(crate) struct Connection {
     lanes: Vec<Arc<Lane>>,
     next: AtomicUsize,
     closed: AtomicBool,
-    /// Ends the streams of notices, when it says so and when it is gone.
+    /// Ends the subscriptions, when it is true and when it is gone.
     ended: watch::Sender<bool>,
     in_flight: AtomicUsize,
     most_in_flight: usize,

@@ -1,12 +1,12 @@
-//! Telling of changes, by Redis's client tracking in broadcasting mode.
+//! Change subscriptions, by Redis's client tracking in broadcasting mode.
 //!
-//! A stream has a connection of its own to each master and asks for the keys that start with the scope's text. A server
-//! says that a key was changed before it answers whoever changed it, and before it answers what is asked on the same
-//! connection from then on. So whatever was changed before a question was sent has been heard of when the answer to it
-//! arrives, and the moment of the question is one up to which everything has been told.
+//! A subscription has a connection of its own to each master, and asks for the keys that start with the scope's text. A
+//! server reports a change before it answers the client that made it, and before it answers what is asked on the same
+//! connection afterwards. So when a question is answered, every change made before the question was sent has been received,
+//! and the moment of sending is the moment of the heartbeat.
 //!
-//! Whatever is wrong with one connection is wrong with the stream: it is said to be lost, all connections are made anew,
-//! and anything may have changed.
+//! Any failure of one connection loses the subscription: it reports so, makes all connections anew, and reports that
+//! everything may have changed.
 
 mod cluster;
 mod marker;
@@ -28,7 +28,7 @@ use crate::error::error;
 use crate::lane::Lane;
 use crate::tracking::cluster::{Info, Nodes};
 use crate::tracking::marker::{Command, Marker};
-use crate::tracking::outbox::{Outbox, Sender, Stream};
+use crate::tracking::outbox::{Outbox, Sender, Tracked};
 use crate::tracking::session::{Session, master};
 use crate::tracking::wire::{Address, Wire, within};
 
@@ -46,7 +46,7 @@ const ROUND_AFTER: Duration = Duration::from_millis(50);
 /// The shortest time between two questions.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(2);
 
-/// What a stream needs to connect, again and again.
+/// What a subscription needs to connect, again and again.
 pub(crate) struct Tracking {
     pub(crate) lane: Arc<Lane>,
     pub(crate) scope: Scope,
@@ -55,7 +55,7 @@ pub(crate) struct Tracking {
 }
 
 impl Tracking {
-    /// A stream that stands. It ends when `closed` is true or gone.
+    /// Returns a subscription that stands. It ends when `closed` is true or gone.
     pub(crate) async fn start(self, mut closed: watch::Receiver<bool>) -> Result<Box<dyn Subscription>, Error> {
         let session = self.open().await?;
         let outbox = Arc::new(Outbox::default());
@@ -67,7 +67,7 @@ impl Tracking {
                 () = self.run(session, &sender.0) => {}
             }
         });
-        Ok(Box::new(Stream { outbox, task }))
+        Ok(Box::new(Tracked { outbox, task }))
     }
 
     async fn run(&self, mut session: Session, outbox: &Outbox) {
@@ -236,7 +236,7 @@ impl Tracking {
         Ok((wire, nodes, info))
     }
 
-    /// A connection on which changes are told of.
+    /// Returns a connection on which the server reports changes.
     async fn connect(&self, address: &Address, config: &Config) -> Result<Wire, Error> {
         let client = self.lane.client();
         let limits = client.connection_config();

@@ -85,7 +85,7 @@ impl Marker {
         }
     }
 
-    /// Takes note that it was written. What changed before, nobody may have been told of.
+    /// Takes note that it was written. Changes made before may have gone unreported.
     pub(super) fn was_written(&mut self) {
         self.written = Instant::now();
         self.state = State::Standing;

@@ -1,4 +1,4 @@
-//! The connections of a stream while all is well.
+//! The connections of a subscription while nothing is wrong with them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Poll;
@@ -241,6 +241,6 @@ pub(super) fn master(info: &str) -> Result<(), Error> {
     if info.lines().any(|line| line.trim() == "role:master") {
         return Ok(());
     }
-    let message = "the server is a replica, which cannot say that all changes have been told of";
+    let message = "the server is a replica, which cannot report all changes: connect to the master";
     Err(error(ErrorKind::Unavailable, message))
 }

@@ -224,7 +224,9 @@ async fn socket(address: &Address, config: &Config) -> Result<Box<dyn Socket>, E
             reason = "another crate may have fred with another TLS library, too"
         )]
         let TlsConnector::Rustls(connector) = &tls.connector else {
-            return Err(configuration("changes are told of over TLS by rustls only"));
+            return Err(configuration(
+                "a change subscription over TLS needs rustls: use the feature `rustls`, and no other TLS library of fred's",
+            ));
         };
         let stream = connector.connect(name, stream).await;
         return Ok(Box::new(stream.map_err(|error| refused(&error))?));
