@@ -120,7 +120,7 @@ impl<C: Send + Sync + 'static> Coding<C> for OwnCoder {
     type Coder = C;
 
     fn coder<'a>(&'a self, cache: &'a Cache<C>) -> &'a C {
-        cache.coder()
+        cache.adapter().coder()
     }
 
     fn handle(self, cache: &Cache<C>) -> Cache<C> {

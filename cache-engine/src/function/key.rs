@@ -37,7 +37,7 @@ impl CallKey {
     /// # Errors
     /// An argument has no serial form, or the key builder has no name for the call.
     pub fn build<C>(self, cache: &Cache<C>) -> Result<KeyName, Error> {
-        cache.call_name(&self.0?)
+        cache.adapter().call_name(&self.0?)
     }
 }
 

@@ -11,11 +11,11 @@ use super::error::CallError;
 use super::probe::Handling;
 use crate::cache::handle::Cache;
 use crate::event::Event;
+use crate::load::call::Accepts;
 use crate::load::context::{Load, Loaded};
 use crate::load::error::LoadError;
 use crate::load::fill::Outcome;
 use crate::load::policy::Policy;
-use crate::load::step::Ask;
 use crate::tier::read::Read;
 
 /// What a call found.
@@ -56,12 +56,12 @@ where
             return Looked(State::Alone);
         }
     };
-    match cache.engine.shared.tier.see_near(&key, coding.coder(cache)).await {
+    match cache.engine.shared.tier.read(&key, coding.coder(cache)).await {
         Read::Fresh(found, _) => {
             cache.engine.shared.events.emit(&Event::Hit { key: &key });
             Looked(State::Hit(found.value))
         }
-        seen => Looked(State::Seen(key, seen)),
+        read => Looked(State::Seen(key, read)),
     }
 }
 
@@ -98,7 +98,7 @@ where
     D::Coder: Codes<H::Value>,
     F: Future<Output = H::Output>,
 {
-    let State::Seen(key, seen) = looked.0 else {
+    let State::Seen(key, read) = looked.0 else {
         return body.await;
     };
     let cache = handle::<H, _, _>(cache, coding, policy);
@@ -114,7 +114,7 @@ where
         }
     };
     // Boxed, so that a hit does not carry its weight.
-    let outcome = Box::pin(cache.borrowing().obtain_unless(&key, seen, ask::<H>(), load)).await;
+    let outcome = Box::pin(cache.engine.load_borrowing(&key, read, ask::<H>(), load)).await;
     match settle::<H>(outcome, own) {
         Settled::Answer(output) => output,
         Settled::Fail(error) => fail(&error),
@@ -143,7 +143,7 @@ where
     D::Coder: Codes<H::Value>,
     F: Future<Output = H::Output> + Send + 'static,
 {
-    let State::Seen(key, seen) = looked.0 else {
+    let State::Seen(key, read) = looked.0 else {
         return body.await;
     };
     let cache = handle::<H, _, _>(cache, coding, policy);
@@ -161,7 +161,7 @@ where
             }
         }
     };
-    let outcome = Box::pin(cache.obtain_unless(&key, seen, ask::<H>(), load)).await;
+    let outcome = Box::pin(cache.engine.load_detached(&key, read, ask::<H>(), load)).await;
     match settle::<H>(outcome, take(&own)) {
         Settled::Answer(output) => output,
         Settled::Fail(error) => fail(&error),
@@ -187,10 +187,10 @@ where
     cache
 }
 
-fn ask<H: Handling>() -> Ask {
-    Ask {
-        absent: H::OPTIONAL,
-        not: None,
+fn ask<H: Handling>() -> Accepts {
+    Accepts {
+        negative: H::OPTIONAL,
+        except: None,
     }
 }
 

@@ -18,15 +18,15 @@ use crate::load::stack::LoadStack;
 use crate::store::record::Found;
 
 /// How a load ended for the one who led it.
-pub(crate) enum Flown<T, E> {
-    Landed(Outcome<T, E>),
+pub(crate) enum Ended<T, E> {
+    Outcome(Outcome<T, E>),
     Panicked(Arc<str>, Box<dyn Any + Send>),
 }
 
-impl<T, E> Flown<T, E> {
+impl<T, E> Ended<T, E> {
     pub(crate) fn into_outcome(self) -> Outcome<T, E> {
         match self {
-            Self::Landed(outcome) => outcome,
+            Self::Outcome(outcome) => outcome,
             Self::Panicked(message, _) => Err(LoadError::Panicked(message)),
         }
     }
@@ -34,12 +34,12 @@ impl<T, E> Flown<T, E> {
 
 impl<C: Send + Sync + 'static> Engine<C> {
     /// Loads, and lands the flight.
-    pub(crate) async fn fly<T, E, F, Fut>(
+    pub(crate) async fn run<T, E, F, Fut>(
         &self,
         mut fill: Fill<T, E>,
         outer: Option<Arc<LoadStack>>,
         load: F,
-    ) -> Flown<T, E>
+    ) -> Ended<T, E>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
@@ -49,34 +49,34 @@ impl<C: Send + Sync + 'static> Engine<C> {
     {
         fill.begin();
         let backend = self.shared.tier.store.backend();
-        let chain = LoadStack::within(outer, backend, [fill.key().clone()], fill.flight().as_slice());
+        let stack = LoadStack::within(outer, backend, [fill.key().clone()], fill.flight().as_slice());
         let stale = fill.stale().map(|stale| Arc::clone(&stale.value));
         let tagger = fill.tagger().clone();
-        let told = Load::new(fill.key().clone(), stale, tagger.clone());
+        let context = Load::new(fill.key().clone(), stale, tagger.clone());
         // A loader that panics is not used again, so nothing that it left half-done is seen. It is called within the
         // future, so that a panic of the call itself is caught too.
         // Boxed, since loads are nested in loads, and each level would hold its load several times over.
-        let load = chain.scope(tagger.scope(async move { load(told).await }));
+        let load = stack.scope(tagger.scope(async move { load(context).await }));
         let load = AssertUnwindSafe(Box::pin(load)).catch_unwind();
         match self.limited(fill.renewing(load)).await {
             Ok(Ok(Ok(loaded))) => {
                 fill.note_loaded();
-                Flown::Landed(Ok(self.keep(fill, loaded).await))
+                Ended::Outcome(Ok(self.keep(fill, loaded).await))
             }
             Ok(Ok(Err(error))) => {
                 fill.note_failed(LoadFailure::Error);
-                Flown::Landed(self.fail(fill, LoadError::Failed(Arc::new(error))).await)
+                Ended::Outcome(self.fail(fill, LoadError::Failed(Arc::new(error))).await)
             }
             Err(limit) => {
                 fill.note_failed(LoadFailure::Timeout);
-                Flown::Landed(self.fail(fill, LoadError::TimedOut(limit)).await)
+                Ended::Outcome(self.fail(fill, LoadError::TimedOut(limit)).await)
             }
             Ok(Err(panic)) => {
                 fill.note_failed(LoadFailure::Panic);
                 let message = panic_message(&*panic);
                 match self.fail(fill, LoadError::Panicked(Arc::clone(&message))).await {
-                    Ok(stale) => Flown::Landed(Ok(stale)),
-                    Err(_) => Flown::Panicked(message, panic),
+                    Ok(stale) => Ended::Outcome(Ok(stale)),
+                    Err(_) => Ended::Panicked(message, panic),
                 }
             }
         }
