@@ -28,6 +28,10 @@ pub(super) fn markers_of(scope: &Scope) -> String {
     format!("{prefix}!subscription:")
 }
 
+fn random() -> String {
+    format!("{:016x}", RandomState::new().hash_one(()))
+}
+
 pub(super) struct Marker {
     key: String,
     value: String,
@@ -53,10 +57,9 @@ pub(super) enum Command {
 
 impl Marker {
     pub(super) fn new(scope: &Scope) -> Self {
-        let random = || RandomState::new().hash_one(());
         Self {
-            key: format!("{}{:016x}{:016x}", markers_of(scope), random(), random()),
-            value: format!("{:016x}", random()),
+            key: format!("{}{}{}", markers_of(scope), random(), random()),
+            value: String::new(),
             written: Instant::now(),
             state: State::Missing,
         }
@@ -69,7 +72,11 @@ impl Marker {
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
         match self.state {
             State::Forbidden => None,
-            State::Missing => Some(Command::Write(words(&["SET", &self.key, &self.value, "PX", &lifetime]))),
+            State::Missing => {
+                // Another value each time: the database may come back, and with it the marker that was in it.
+                self.value = random();
+                Some(Command::Write(words(&["SET", &self.key, &self.value, "PX", &lifetime])))
+            }
             State::Standing if self.written.elapsed() < RENEW_AFTER => Some(Command::Look(words(&["GET", &self.key]))),
             State::Standing => {
                 self.written = Instant::now();
@@ -130,12 +137,19 @@ mod tests {
     #[test]
     fn a_marker_is_written_looked_for_and_written_again_when_it_is_gone() {
         let mut marker = Marker::new(&Prefix::new("shop").scope());
-        let value = marker.value.clone();
-        assert!(matches!(marker.command(), Some(Command::Write(words)) if words[0] == "SET" && words[2] == value));
+        let Some(Command::Write(words)) = marker.command() else {
+            panic!("it must be written first");
+        };
+        let value = words[2].clone();
+        assert_eq!((&*words[0], &words[1]), ("SET", &marker.key));
         marker.was_written();
         assert!(matches!(marker.command(), Some(Command::Look(words)) if words == ["GET", &marker.key]));
         assert!(marker.was_found(&value) && !marker.was_found(""));
-        assert!(matches!(marker.command(), Some(Command::Write(_))));
+        let again = marker.command();
+        assert!(
+            matches!(again, Some(Command::Write(words)) if words[2] != value),
+            "the database may come back"
+        );
         marker.was_refused(&Error::new(ErrorKind::Rejected, "OOM"));
         assert!(
             matches!(marker.command(), Some(Command::Write(_))),
