@@ -85,58 +85,39 @@
 //! | `md5` | yes | [`HashedCall`](cache_core::HashedCall), the default key builder of functions |
 //! | `cbor` | no | the coder [`Cbor`](cache_core::Cbor) |
 
-mod breaker;
-mod builder;
 mod cache;
-mod chain;
-mod core;
-mod default_cache;
-mod entry;
 mod event;
-mod fence;
-mod fill;
-mod flight;
 #[cfg(feature = "macros")]
 mod function;
-mod get_or_load;
-mod into_key;
+mod lease;
 mod load;
-mod load_error;
-mod lookup;
-mod many;
 mod near;
-mod notices;
-mod peek;
-mod pilot;
-mod policy;
-mod see;
 mod store;
-mod tagger;
-mod tagging;
-mod watch;
+mod tags;
+mod tier;
 
 pub use cache_core;
 #[cfg(feature = "macros")]
 pub use cache_macros::{cached, invalidates};
 
-pub use self::builder::CacheBuilder;
-pub use self::cache::Cache;
-pub use self::default_cache::{DefaultCacheIsSet, default_cache, set_default_cache};
-pub use self::entry::Found;
+pub use self::cache::adapter::{Lookup, Refresh};
+pub use self::cache::borrowing::Borrowing;
+pub use self::cache::builder::CacheBuilder;
+pub use self::cache::default_cache::{DefaultCacheIsSet, default_cache, set_default_cache};
+pub use self::cache::handle::Cache;
+pub use self::cache::key::IntoKey;
 pub use self::event::{Event, LoadFailure, Observer};
-pub use self::fill::{Fill, StoreOutcome};
 #[cfg(feature = "macros")]
 #[doc(hidden)]
 pub use self::function::__private;
 #[cfg(feature = "macros")]
 pub use self::function::{CachedEntry, CallError, SharedError};
-pub use self::get_or_load::Borrowing;
-pub use self::into_key::IntoKey;
-pub use self::load::{Load, Loaded, Stale};
-pub use self::load_error::LoadError;
-pub use self::lookup::{Lookup, Refresh};
-pub use self::policy::Policy;
-pub use self::tagger::{Tagger, tagged};
+pub use self::load::context::{Load, Loaded, Stale};
+pub use self::load::error::LoadError;
+pub use self::load::fill::{Fill, StoreOutcome};
+pub use self::load::policy::Policy;
+pub use self::store::record::Found;
+pub use self::tags::scope::{Tagger, tagged};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cache_core::Coder;
 
-use crate::Cache;
+use crate::cache::handle::Cache;
 
 /// What `cache = …` may name: a [`Cache`], or whatever dereferences to one.
 #[diagnostic::on_unimplemented(
@@ -53,7 +53,7 @@ pub fn as_cache<A: AsCache + ?Sized>(cache: &A) -> &Cache<A::Coder> {
 #[must_use]
 #[track_caller]
 pub fn default_cache(module: &str, function: &str) -> &'static Cache {
-    match crate::default_cache() {
+    match crate::cache::default_cache::default_cache() {
         Some(cache) => cache,
         None => panic!(
             "`{module}::{function}` is to use the default cache, and none is set: call \

@@ -2,7 +2,7 @@
 
 use cache_core::{Error, Key};
 
-use crate::Cache;
+use crate::cache::handle::Cache;
 
 /// The cache entry of a call of a `#[cached]` function.
 ///

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::LoadError;
+use crate::load::error::LoadError;
 
 /// Why a call of a `#[cached]` function has no value, where the function's own error cannot be had: the call waited
 /// for a load of another caller, who has the error; or the load took too long, was not tried again so soon, or asks

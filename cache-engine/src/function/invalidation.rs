@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use super::entry::CachedEntry;
 use super::key::key_in;
 use super::probe::{Returns, markers};
-use crate::Cache;
+use crate::cache::handle::Cache;
 
 /// What a write invalidates.
 ///
@@ -111,7 +111,11 @@ impl Drop for Invalidations {
         if !self.armed {
             return;
         }
-        let Some(tasks) = self.targets.first().map(|target| target.cache().core.tasks.clone()) else {
+        let Some(tasks) = self
+            .targets
+            .first()
+            .map(|target| target.cache().engine.shared.tasks.clone())
+        else {
             return;
         };
         let (targets, soft) = (Arc::clone(&self.targets), self.soft);

@@ -7,7 +7,7 @@ use cache_core::{Error, FunctionCall, Key, KeyName};
 use serde::Serialize;
 
 use super::probe::Returns;
-use crate::Cache;
+use crate::cache::handle::Cache;
 
 /// The key of a call that is made from its arguments, by the key builder of its cache.
 #[derive(Debug)]
@@ -161,7 +161,7 @@ pub fn namespace<T: AsRef<str> + ?Sized>(name: &T) -> &str {
 pub fn key_in<C>(cache: &Cache<C>, namespace: Option<&str>, name: Result<KeyName, Error>) -> Result<Key, Error> {
     let name = name?;
     Ok(match namespace {
-        Some(namespace) => cache.core.prefix.key(namespace, name),
+        Some(namespace) => cache.engine.shared.prefix.key(namespace, name),
         None => cache.key(name),
     })
 }

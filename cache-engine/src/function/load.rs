@@ -9,12 +9,14 @@ use cache_core::{Error, Key};
 use super::access::{Codes, Coding};
 use super::error::CallError;
 use super::probe::Handling;
+use crate::cache::handle::Cache;
 use crate::event::Event;
-use crate::fill::Outcome;
-use crate::load::{Load, Loaded};
-use crate::pilot::Ask;
-use crate::see::Seen;
-use crate::{Cache, LoadError, Policy};
+use crate::load::context::{Load, Loaded};
+use crate::load::error::LoadError;
+use crate::load::fill::Outcome;
+use crate::load::policy::Policy;
+use crate::load::step::Ask;
+use crate::tier::read::Read;
 
 /// What a call found.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ pub struct Looked<V>(State<V>);
 #[derive(Debug)]
 enum State<V> {
     Hit(Arc<V>),
-    Seen(Key, Seen<V>),
+    Seen(Key, Read<V>),
     /// It goes past the cache.
     Alone,
 }
@@ -44,7 +46,7 @@ where
     D: Coding<C>,
     D::Coder: Codes<H::Value>,
 {
-    if !cache.core.is_enabled() {
+    if !cache.engine.shared.is_enabled() {
         return Looked(State::Alone);
     }
     let key = match key {
@@ -54,9 +56,9 @@ where
             return Looked(State::Alone);
         }
     };
-    match cache.core.see_near(&key, coding.coder(cache)).await {
-        Seen::Fresh(found, _) => {
-            cache.core.events.emit(&Event::Hit { key: &key });
+    match cache.engine.shared.tier.see_near(&key, coding.coder(cache)).await {
+        Read::Fresh(found, _) => {
+            cache.engine.shared.events.emit(&Event::Hit { key: &key });
             Looked(State::Hit(found.value))
         }
         seen => Looked(State::Seen(key, seen)),
@@ -177,10 +179,10 @@ where
     D: Coding<C>,
 {
     let mut cache = coding.handle(cache);
-    cache.policy = policy;
+    cache.engine.policy = policy;
     if !H::CONVERTS {
         // The function could not say that it was cancelled.
-        cache.policy.load_timeout = None;
+        cache.engine.policy.load_timeout = None;
     }
     cache
 }

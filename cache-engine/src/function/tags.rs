@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::Cache;
+use crate::cache::handle::Cache;
 
 /// What can be a tag in the list of `tags = […]`.
 #[diagnostic::on_unimplemented(

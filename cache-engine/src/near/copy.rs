@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cache_core::{FreshnessWindows, Key, Record, SharedValue, Tags, Timestamp, Value, Version};
 
-use crate::entry::{Found, Freshness};
+use crate::store::record::{Found, Freshness};
 
 /// A copy of a value that is elsewhere.
 struct Copied {

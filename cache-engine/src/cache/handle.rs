@@ -1,0 +1,191 @@
+//! The handle.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use cache_core::{Backend, Error, FunctionCall, Json, Key, KeyName, Namespace, Timestamp};
+
+use crate::load::engine::Engine;
+use crate::load::policy::Policy;
+
+/// A cache: one policy engine over a backend.
+///
+/// Clones are cheap and share everything; handles made by [`with_namespace`](Self::with_namespace),
+/// [`with_policy`](Self::with_policy) and their kin share everything but what they are named after. Two caches that
+/// were built separately never see each other, unless they share a store and a prefix.
+///
+/// # Errors and outages
+///
+/// The methods that load never fail because of the store: while it is out of reach, values are loaded, shared with
+/// those who wait, and not stored. The plain operations ([`get`](Self::get), [`set`](Self::set),
+/// [`invalidate`](Self::invalidate), …) report what the store reports.
+pub struct Cache<C = Json> {
+    pub(crate) engine: Engine<C>,
+    pub(crate) namespace: Arc<Namespace>,
+}
+
+impl<C> Cache<C> {
+    /// A handle whose names are in the namespace `name`.
+    #[must_use]
+    pub fn with_namespace(&self, name: &str) -> Self {
+        Self {
+            namespace: Arc::new(self.engine.shared.prefix.namespace(name)),
+            ..self.clone()
+        }
+    }
+
+    /// A handle with another policy.
+    #[must_use]
+    pub fn with_policy(&self, policy: Policy) -> Self {
+        let mut cache = self.clone();
+        cache.engine.policy = policy;
+        cache
+    }
+
+    /// A handle under whose policy a value is fresh for `ttl`; `None` is for ever.
+    #[must_use]
+    pub fn with_ttl(&self, ttl: impl Into<Option<Duration>>) -> Self {
+        self.with_policy(self.engine.policy.with_ttl(ttl))
+    }
+
+    /// A handle with another coder.
+    #[must_use]
+    pub fn with_coder<D>(&self, coder: D) -> Cache<D> {
+        Cache {
+            engine: Engine {
+                shared: Arc::clone(&self.engine.shared),
+                policy: self.engine.policy,
+                tags: self.engine.tags.clone(),
+                coder: Arc::new(coder),
+            },
+            namespace: Arc::clone(&self.namespace),
+        }
+    }
+
+    /// A handle whose entries carry these tags, beside those of this handle: [`invalidate_tag`](Self::invalidate_tag)
+    /// invalidates them. Tags belong to the whole cache, whatever the namespace. Loads capture them before they begin,
+    /// so that an invalidation during the load is not missed.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::convert::Infallible;
+    /// use cache_engine::Cache;
+    /// use cache_memory::MemoryBackend;
+    ///
+    /// let cache = Cache::builder(MemoryBackend::default()).build();
+    /// let profile = cache.with_namespace("profiles").with_tags(["user:42"]);
+    /// profile.get_or_load("42", || async { Ok::<_, Infallible>("Ada".to_owned()) }).await?;
+    ///
+    /// cache.invalidate_tag("user:42").await?;
+    /// assert!(profile.get::<String>("42").await?.is_none());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_tags<N: AsRef<str>>(&self, tags: impl IntoIterator<Item = N>) -> Self {
+        let mut cache = self.clone();
+        cache.engine.tags = self.engine.tags.with(tags);
+        cache
+    }
+
+    /// A handle whose loads may get tags of which nobody knew before they were over, by
+    /// [`Fill::add_late_tags`](crate::Fill::add_late_tags). That costs them one more record to read when they begin.
+    #[must_use]
+    pub fn with_late_tags(&self, late: bool) -> Self {
+        let mut cache = self.clone();
+        cache.engine.tags.late = late;
+        cache
+    }
+
+    /// The policy of this handle.
+    pub fn policy(&self) -> &Policy {
+        &self.engine.policy
+    }
+
+    /// The coder of this handle.
+    #[must_use]
+    pub fn coder(&self) -> &C {
+        &self.engine.coder
+    }
+
+    /// The namespace of this handle.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// The whole key of `name` in this handle's namespace.
+    #[must_use]
+    pub fn key(&self, name: impl Into<KeyName>) -> Key {
+        self.namespace.key(name)
+    }
+
+    /// The name of a function's call, by the cache's [key builder](CacheBuilder::key_builder).
+    ///
+    /// # Errors
+    /// The builder has no name for the call.
+    pub fn call_name(&self, call: &FunctionCall<'_>) -> Result<KeyName, Error> {
+        self.engine.shared.call_keys.build(call)
+    }
+
+    /// The store, for what the cache has no words for.
+    #[must_use]
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        self.engine.shared.tier.store.backend()
+    }
+
+    /// The time by the cache's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.engine.shared.tier.now()
+    }
+
+    /// Whether the cache is switched on.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.engine.shared.is_enabled()
+    }
+
+    /// Switches the cache, all of its handles, on or off at run time. While it is off, nothing is read, stored or
+    /// coalesced: every load runs. Deleting, invalidating and clearing work as ever, so that nothing outdated is found
+    /// when it is on again.
+    pub fn set_enabled(&self, enabled: bool) {
+        self.engine.shared.enabled.store(enabled, Ordering::Relaxed);
+    }
+
+    /// How many loads of this process are under way, refreshes included.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.engine.shared.flights.len()
+    }
+
+    /// Waits until all loads and refreshes that run in the background have ended, and starts no refresh from now on.
+    ///
+    /// The store is not closed, since others may use it; see [`Backend::close`]. Dropping the future only stops the
+    /// waiting.
+    pub async fn shutdown(&self) {
+        self.engine.shared.tasks.close();
+        self.engine.shared.tasks.wait().await;
+    }
+}
+
+impl<C> Clone for Cache<C> {
+    fn clone(&self) -> Self {
+        Self {
+            engine: self.engine.clone(),
+            namespace: Arc::clone(&self.namespace),
+        }
+    }
+}
+
+impl<C> fmt::Debug for Cache<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("backend", self.backend())
+            .field("namespace", &self.namespace)
+            .field("policy", &self.engine.policy)
+            .field("enabled", &self.is_enabled())
+            .finish_non_exhaustive()
+    }
+}

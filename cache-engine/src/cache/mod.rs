@@ -1,0 +1,12 @@
+//! The handle and everything that is called on it.
+
+pub(crate) mod adapter;
+pub(crate) mod borrowing;
+pub(crate) mod builder;
+pub(crate) mod default_cache;
+pub(crate) mod get_or_load;
+pub(crate) mod handle;
+pub(crate) mod invalidate;
+pub(crate) mod key;
+pub(crate) mod many;
+pub(crate) mod ops;

@@ -1,0 +1,131 @@
+//! Reading and storing without a load.
+
+use std::borrow::Borrow;
+use std::sync::Arc;
+
+use cache_core::{Coder, Error, Key, SetOptions, SetOutcome};
+
+use crate::cache::handle::Cache;
+use crate::cache::key::IntoKey;
+use crate::event::Event;
+use crate::store::record::Found;
+use crate::tier::read::{Glimpse, Read};
+
+impl<C> Cache<C> {
+    /// The fresh value of a key.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    pub async fn get<T>(&self, key: impl IntoKey) -> Result<Option<Arc<T>>, Error>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        if !self.is_enabled() {
+            return Ok(None);
+        }
+        let key = key.into_key(&self.namespace);
+        let key = key.borrow();
+        match self.engine.shared.tier.glimpse(key, &*self.engine.coder).await? {
+            Glimpse::Fresh(value) => {
+                self.engine.shared.events.emit(&Event::Hit { key });
+                Ok(Some(value))
+            }
+            Glimpse::Other(seen) => Ok(self.fresh(key, seen)),
+        }
+    }
+
+    /// The fresh values of several keys, in their order, in one batch.
+    ///
+    /// # Errors
+    /// The store could not be asked; one failure fails the batch.
+    pub async fn get_many<T, K>(&self, keys: impl IntoIterator<Item = K>) -> Result<Vec<Option<Arc<T>>>, Error>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+        K: IntoKey,
+    {
+        let keys: Vec<Key> = keys
+            .into_iter()
+            .map(|key| key.into_key(&self.namespace).borrow().clone())
+            .collect();
+        if !self.is_enabled() || keys.is_empty() {
+            return Ok(vec![None; keys.len()]);
+        }
+        let seen = self.engine.shared.tier.look_many(&keys, &*self.engine.coder).await?;
+        let values = keys.iter().zip(seen);
+        Ok(values.map(|(key, seen)| self.fresh(key, seen)).collect())
+    }
+
+    fn fresh<T>(&self, key: &Key, seen: Read<T>) -> Option<Arc<T>> {
+        if let Read::Fresh(found, _) = seen {
+            self.engine.shared.events.emit(&Event::Hit { key });
+            Some(found.value)
+        } else {
+            self.engine.shared.events.emit(&Event::Miss { key });
+            None
+        }
+    }
+
+    /// Stores a value under this handle's policy, over whatever was there.
+    ///
+    /// A load of the key that is under way is fenced: its value does not replace this one.
+    ///
+    /// The [tags](Self::with_tags) of this handle are captured now. If the value was read a while ago, and one of them
+    /// may have been invalidated since, use [`refresh`](Self::refresh), which captures them before it reads.
+    ///
+    /// # Errors
+    /// The store could not be asked, or refused; or the value has no encoding.
+    pub async fn set<T>(&self, key: impl IntoKey, value: T) -> Result<(), Error>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        self.set_shared(key, Arc::new(value)).await
+    }
+
+    /// As [`set`](Self::set), for a value that is shared already.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    pub async fn set_shared<T>(&self, key: impl IntoKey, value: Arc<T>) -> Result<(), Error>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        if !self.is_enabled() {
+            return Ok(());
+        }
+        let key = key.into_key(&self.namespace);
+        let key = key.borrow();
+        let windows = self.engine.policy.windows();
+        let tier = &self.engine.shared.tier;
+        let stamp = tier.stamp(key);
+        let captured = tier.capture(key, &self.engine.tags, None).await?;
+        let encoded = tier
+            .writer(&captured.tags)
+            .value(key, &value, &*self.engine.coder, windows)?;
+        let weight = encoded.weight();
+        let result = tier.store.set(key, encoded, SetOptions::new(windows.total())).await;
+        self.engine.shared.flights.detach(key);
+        match (result, stamp) {
+            (Ok(SetOutcome::Stored(version)), Some(stamp)) => {
+                let found = Found {
+                    value,
+                    created: self.now(),
+                    windows,
+                    tags: captured.tags,
+                    version: Some(version),
+                };
+                tier.keep_own_near(key, &found, version, weight, stamp);
+            }
+            (result, _) => {
+                tier.forget_near(key);
+                // Written over whatever was there, so never refused.
+                let _ = result?;
+            }
+        }
+        self.engine.shared.events.emit(&Event::Stored { key });
+        Ok(())
+    }
+}

@@ -1,0 +1,264 @@
+//! The protocol of leases: acquire, renew, fill, release.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::{Error, FreshnessWindows, Key, SetOptions, SetOutcome, Tags, Value, Version};
+use futures_util::FutureExt;
+
+use crate::lease::fence::Fence;
+use crate::store::record;
+use crate::tags::declared::Declared;
+use crate::tags::records::Verdict;
+use crate::tags::snapshot::TagSnapshot;
+use crate::tier::precondition::{Lease, Precondition};
+use crate::tier::storage::Tier;
+
+/// What became of a fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filled {
+    Stored(Version),
+    /// The fence no longer stood.
+    Fenced,
+}
+
+/// A renewal that runs in a task of its own, so that its outcome is known even if nobody waits for it.
+pub(crate) type Renewal = tokio::task::JoinHandle<Result<Option<Fence>, Error>>;
+
+/// The leases of one store.
+#[derive(Debug, Clone)]
+pub(crate) struct Leases {
+    pub(super) tier: Arc<Tier>,
+    /// How long a lease lasts without a renewal.
+    time: Duration,
+}
+
+impl Leases {
+    pub(crate) fn new(tier: &Arc<Tier>, time: Duration) -> Self {
+        Self {
+            tier: Arc::clone(tier),
+            time,
+        }
+    }
+
+    /// How long a lease lasts without a renewal.
+    pub(crate) fn time(&self) -> Duration {
+        self.time
+    }
+
+    /// Puts up a fence, unless somebody else has one up or the basis is gone; then it is `None`. With it comes what an
+    /// entry whose load begins now depends on.
+    ///
+    /// If the future is dropped, a lease that was written all the same is taken back in the background.
+    pub(crate) async fn put_up(
+        &self,
+        key: &Key,
+        basis: Precondition,
+        declared: &Declared,
+        of_stale: Option<&Tags>,
+    ) -> Result<Option<(Fence, TagSnapshot)>, Error> {
+        if self.tier.store.is_local() {
+            // Never waits, so it is never dropped half-way.
+            return self.try_put_up(key, basis, declared, of_stale).await;
+        }
+        let (send, receive) = tokio::sync::oneshot::channel();
+        let (received, abandoned) = tokio::sync::oneshot::channel();
+        let (leases, key, declared, of_stale) = (self.clone(), key.clone(), declared.clone(), of_stale.cloned());
+        tokio::spawn(async move {
+            let result = leases.try_put_up(&key, basis, &declared, of_stale.as_ref()).await;
+            let fence = result.as_ref().ok().and_then(Option::as_ref).map(|(fence, _)| *fence);
+            let _ = send.send(result);
+            if let (Some(fence), Err(_)) = (fence, abandoned.await) {
+                leases.take_down(&key, fence).await;
+            }
+        });
+        let result = receive.await.unwrap_or(Ok(None));
+        let _: Result<(), ()> = received.send(());
+        result
+    }
+
+    async fn try_put_up(
+        &self,
+        key: &Key,
+        basis: Precondition,
+        declared: &Declared,
+        of_stale: Option<&Tags>,
+    ) -> Result<Option<(Fence, TagSnapshot)>, Error> {
+        // Before the lease, which carries them too: so an invalidation puts the lease out of use as well.
+        let captured = self.tier.capture(key, declared, of_stale).await?;
+        let fence = self.try_lease(key, basis, &captured.tags).await?;
+        Ok(fence.map(|fence| (fence, captured)))
+    }
+
+    async fn try_lease(&self, key: &Key, basis: Precondition, tags: &Tags) -> Result<Option<Fence>, Error> {
+        let options = SetOptions::new(self.time);
+        match basis {
+            Precondition::Nothing => {
+                let outcome = self.set_lease(key, options.if_absent(), tags, None).await?;
+                Ok(outcome.version().map(Lease::new).map(Fence::Lease))
+            }
+            Precondition::Lease(outdated) => {
+                let outcome = self.set_lease(key, options.if_version(outdated), tags, None).await?;
+                Ok(outcome.version().map(Lease::new).map(Fence::Lease))
+            }
+            Precondition::Record(record) => {
+                let beside = key.reserved(LEASE);
+                let put_up = |options| self.set_lease(&beside, options, tags, Some(record));
+                let mut outcome = put_up(options.if_absent()).await?;
+                if outcome == SetOutcome::Refused
+                    && let Some(outdated) = self.outdated_lease(key, record, &beside).await?
+                {
+                    outcome = put_up(options.if_version(outdated)).await?;
+                }
+                let Some(lease) = outcome.version() else {
+                    return Ok(None);
+                };
+                let fence = Fence::Record { record, lease };
+                // The holder of the last lease may just have replaced the record.
+                let stands = self.stands(key, fence).await;
+                if matches!(stands, Ok(true)) {
+                    return Ok(Some(fence));
+                }
+                self.release_beside(key, lease);
+                stands.map(|_| None)
+            }
+        }
+    }
+
+    /// The lease beside `record`, if its load was overtaken: it was to replace an earlier record, or its tags were
+    /// invalidated. What it loads is for nobody any more, so nobody is to wait for its end.
+    async fn outdated_lease(&self, key: &Key, record: Version, beside: &Key) -> Result<Option<Version>, Error> {
+        let Some(lease) = self.tier.store.get(beside).await? else {
+            return Ok(None);
+        };
+        // Read after the lease, so a record other than the one that the lease names came later.
+        let of_earlier = record::lease(&lease, beside) != Some(record) && self.tier.is_at(key, record).await?;
+        let outdated = of_earlier
+            || match record::tags(&lease, beside) {
+                Some(tags) => self.tier.tags.judge_now(&key.namespace(), &tags).await? != Verdict::Current,
+                None => true,
+            };
+        Ok(outdated.then_some(lease.version))
+    }
+
+    /// Extends the lease by its full time. `None` if the fence no longer stands.
+    pub(crate) async fn renew(&self, key: &Key, fence: Fence, tags: &Tags) -> Result<Option<Fence>, Error> {
+        let options = SetOptions::new(self.time);
+        match fence {
+            Fence::Lease(lease) => {
+                let options = options.if_version(lease.version);
+                let outcome = self.set_lease(key, options, tags, Some(lease.first)).await?;
+                let renewed = outcome.version().map(|version| lease.renewed_as(version));
+                Ok(renewed.map(Fence::Lease))
+            }
+            Fence::Record { record, lease } => {
+                let stands = self.stands(key, fence).await?;
+                if !stands || self.tier.tags.judge_now(&key.namespace(), tags).await? != Verdict::Current {
+                    // An invalidation or a write leaves the lease beside the record alone, and nobody is to wait for
+                    // the end of a load that can store nothing any more.
+                    self.release_beside(key, lease);
+                    return Ok(None);
+                }
+                let beside = key.reserved(LEASE);
+                let options = options.if_version(lease);
+                let outcome = self.set_lease(&beside, options, tags, Some(record)).await?;
+                Ok(outcome.version().map(|lease| Fence::Record { record, lease }))
+            }
+            // Whether it still stands is found out by the fill.
+            Fence::Others(_) => Ok(Some(fence)),
+        }
+    }
+
+    /// Writes `value` if the fence still stands, and takes it down. After an error the fence may still be up.
+    pub(crate) async fn fill(
+        &self,
+        key: &Key,
+        fence: Fence,
+        value: Value,
+        windows: &FreshnessWindows,
+    ) -> Result<Filled, Error> {
+        let options = SetOptions::new(windows.total());
+        let mut version = fence.version();
+        let outcome = loop {
+            let outcome = self
+                .tier
+                .store
+                .set(key, value.clone(), options.if_version(version))
+                .await?;
+            if outcome == SetOutcome::Refused
+                && let Fence::Others(lease) = fence
+                && let Some(renewed) = self.version_of(key, lease).await?
+                && renewed != version
+            {
+                version = renewed;
+            } else {
+                break outcome;
+            }
+        };
+        if let Fence::Record { lease, .. } = fence {
+            self.release_beside(key, lease);
+        }
+        Ok(match outcome {
+            SetOutcome::Stored(version) => Filled::Stored(version),
+            SetOutcome::Refused => Filled::Fenced,
+        })
+    }
+
+    /// Releases the lease, and tells whether the fence stood until now. A store that does not answer lets the lease
+    /// run out by itself.
+    pub(crate) async fn take_down(&self, key: &Key, fence: Fence) -> bool {
+        match fence {
+            Fence::Lease(lease) => self.tier.store.delete_if(key, lease.version).await.unwrap_or(false),
+            Fence::Record { lease, .. } => {
+                let stood = self.stands(key, fence).await.unwrap_or(false);
+                self.release_beside(key, lease);
+                stood
+            }
+            Fence::Others(_) => self.stands(key, fence).await.unwrap_or(false),
+        }
+    }
+
+    /// Whether nothing came in between so far.
+    pub(crate) async fn stands(&self, key: &Key, fence: Fence) -> Result<bool, Error> {
+        match fence {
+            // Its holder may have renewed it.
+            Fence::Others(lease) => Ok(self.version_of(key, lease).await?.is_some()),
+            Fence::Lease(_) | Fence::Record { .. } => self.tier.is_at(key, fence.version()).await,
+        }
+    }
+
+    /// The version that `lease` has now, however often it was renewed; `None` if it is gone.
+    async fn version_of(&self, key: &Key, lease: Lease) -> Result<Option<Version>, Error> {
+        let record = self.tier.store.get(key).await?;
+        Ok(record
+            .filter(|record| record::lease(record, key) == Some(lease.first))
+            .map(|record| record.version))
+    }
+
+    /// Releases the lease beside a record in the background, since nobody who looks up the key waits for that.
+    fn release_beside(&self, key: &Key, lease: Version) {
+        let (tier, beside) = (Arc::clone(&self.tier), key.reserved(LEASE));
+        // A failure is an event already, and the lease runs out by itself.
+        let release = async move { drop(tier.store.delete_if(&beside, lease).await) };
+        if self.tier.store.is_local() {
+            // Ready at once.
+            let _ = release.now_or_never();
+        } else {
+            tokio::spawn(release);
+        }
+    }
+
+    async fn set_lease(
+        &self,
+        key: &Key,
+        options: SetOptions,
+        tags: &Tags,
+        names: Option<Version>,
+    ) -> Result<SetOutcome, Error> {
+        let value = self.tier.writer(tags).lease(key, self.time, names)?;
+        self.tier.store.set(key, value, options).await
+    }
+}
+
+/// The kind of record that stands beside another one while that is refreshed.
+const LEASE: &str = "lease";

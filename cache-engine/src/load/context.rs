@@ -1,0 +1,161 @@
+//! What a loader is told, and what it answers.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::Key;
+
+use crate::load::policy::Policy;
+use crate::tags::scope::Tagger;
+
+/// What a loader is told about its load.
+#[derive(Debug)]
+pub struct Load<T> {
+    key: Key,
+    stale: Option<Arc<T>>,
+    tagger: Tagger,
+}
+
+impl<T> Load<T> {
+    pub(crate) fn new(key: Key, stale: Option<Arc<T>>, tagger: Tagger) -> Self {
+        Self { key, stale, tagger }
+    }
+
+    /// Captures `tags`, and then does `read`, which reads the data that they cover; see [`Tagger::tagged`].
+    pub async fn tagged<N, R, Fut>(&self, tags: impl IntoIterator<Item = N>, read: R) -> Fut::Output
+    where
+        N: AsRef<str>,
+        R: FnOnce() -> Fut,
+        Fut: Future,
+    {
+        self.tagger.tagged(tags, read).await
+    }
+
+    /// Adds tags to the value, in functions that are called by the loader.
+    #[must_use]
+    pub fn tagger(&self) -> &Tagger {
+        &self.tagger
+    }
+
+    /// The key that is loaded.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The stale value that the load replaces, where one is at hand.
+    ///
+    /// Ask the source whether it changed, and answer [`Stale::not_modified`] if it did not.
+    #[must_use]
+    pub fn stale(&self) -> Option<Stale<T>> {
+        self.stale.as_ref().map(|value| Stale(Arc::clone(value)))
+    }
+}
+
+/// A stale value that a load replaces.
+#[derive(Debug)]
+pub struct Stale<T>(Arc<T>);
+
+impl<T> Stale<T> {
+    /// The value.
+    #[must_use]
+    pub fn value(&self) -> &Arc<T> {
+        &self.0
+    }
+
+    /// The answer that the value is still good: it is kept and becomes fresh again.
+    pub fn not_modified(self) -> Loaded<T> {
+        Loaded::of(Some(self.0))
+    }
+}
+
+/// What a loader answers: a value, or that there is none, and how to keep it.
+///
+/// ```
+/// use std::time::Duration;
+/// use cache_engine::Loaded;
+///
+/// let loaded = Loaded::new("token".to_owned()).with_ttl(Duration::from_secs(30));
+/// # let _ = loaded;
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct Loaded<T> {
+    pub(crate) value: Option<Arc<T>>,
+    pub(crate) store: bool,
+    ttl: Option<Option<Duration>>,
+    stale_while_revalidate: Option<Duration>,
+    stale_if_error: Option<Duration>,
+}
+
+impl<T> Loaded<T> {
+    /// A value.
+    pub fn new(value: T) -> Self {
+        Self::of(Some(Arc::new(value)))
+    }
+
+    /// A value that is shared already.
+    pub fn shared(value: Arc<T>) -> Self {
+        Self::of(Some(value))
+    }
+
+    /// The answer that there is no value. It is remembered for
+    /// [`Policy::negative_ttl`](crate::Policy::negative_ttl), or for the TTL given here.
+    pub fn absent() -> Self {
+        Self::of(None)
+    }
+
+    fn of(value: Option<Arc<T>>) -> Self {
+        Self {
+            value,
+            store: true,
+            ttl: None,
+            stale_while_revalidate: None,
+            stale_if_error: None,
+        }
+    }
+
+    /// With another TTL than the policy's; `None` is for ever.
+    pub fn with_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
+        self.ttl = Some(ttl.into());
+        self
+    }
+
+    /// With another [window](crate::Policy::stale_while_revalidate) than the policy's.
+    pub fn with_stale_while_revalidate(mut self, window: Duration) -> Self {
+        self.stale_while_revalidate = Some(window);
+        self
+    }
+
+    /// With another [window](crate::Policy::stale_if_error) than the policy's.
+    pub fn with_stale_if_error(mut self, window: Duration) -> Self {
+        self.stale_if_error = Some(window);
+        self
+    }
+
+    /// To be answered to those who wait for it now, and not to be stored.
+    pub fn do_not_store(mut self) -> Self {
+        self.store = false;
+        self
+    }
+
+    /// The policy under which the value is kept.
+    pub(crate) fn policy(&self, policy: &Policy) -> Policy {
+        let mut own = *policy;
+        match (self.ttl, &self.value) {
+            (Some(ttl), Some(_)) => own.ttl = ttl,
+            (Some(ttl), None) => own.negative_ttl = Some(ttl.unwrap_or(Duration::MAX)),
+            (None, _) => {}
+        }
+        own.stale_while_revalidate = self.stale_while_revalidate.unwrap_or(own.stale_while_revalidate);
+        own.stale_if_error = self.stale_if_error.unwrap_or(own.stale_if_error);
+        own
+    }
+}
+
+impl<T> From<T> for Loaded<T> {
+    fn from(value: T) -> Self {
+        Self::new(value)
+    }
+}

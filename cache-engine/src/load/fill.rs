@@ -1,0 +1,715 @@
+//! The right, and the duty, to load a key: from the fence to the landing of the flight.
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::{Coder, Error, ErrorKind, FreshnessWindows, Key, Tags, Value};
+use tokio::time::Instant;
+
+use crate::event::{Event, LoadFailure};
+use crate::lease::fence::Fence;
+use crate::lease::protocol::{Filled, Renewal};
+use crate::load::error::LoadError;
+use crate::load::flight::{FlightId, Landing, Lead};
+use crate::load::shared::Shared;
+use crate::store::record::{Found, Freshness, Writer};
+use crate::tags::declared::Declared;
+use crate::tags::scope::{Fault, Tagger};
+use crate::tags::snapshot::{TagSnapshot, union};
+use crate::tier::precondition::{Lease, Precondition};
+
+/// What a flight lands with, when it is to be shared.
+pub(crate) type Outcome<T, E> = Result<Option<Found<T>>, LoadError<E>>;
+
+/// The right to load a key, held by one caller of all who ask for it, and the duty to end it.
+///
+/// It ends by one of the methods that take it: the value is [stored](Self::store),
+/// [shared](Self::share_unstored) with those who wait but not stored, or each who waits is told to [go on alone](Self::apart). Dropped, it passes to somebody who
+/// waits.
+///
+/// A store that cannot be reached shows nowhere here: the value is then shared and not stored.
+#[must_use = "dropping it passes the load on to somebody who waits"]
+pub struct Fill<T, E = Infallible> {
+    shared: Arc<Shared>,
+    key: Key,
+    lead: Option<Lead>,
+    fence: Option<Fence>,
+    /// What the value depends on, as it was before the load began.
+    captured: TagSnapshot,
+    /// Adds to it.
+    tagger: Tagger,
+    /// The renewal of the fence that is under way. Until it has ended, nobody knows which version the lease has.
+    renewal: Option<Renewal>,
+    stale: Option<Found<T>>,
+    /// The store is in reach, and did not take a lease.
+    refused: bool,
+    /// The value is the stale copy with a change to it: what that depends on.
+    remade: Option<Tags>,
+    /// Why the value cannot be stored.
+    fault: Option<Error>,
+    begun: Instant,
+    /// Before what the value depends on was captured.
+    since: Instant,
+    /// The end of the load has been told of.
+    told: bool,
+    result: PhantomData<fn() -> E>,
+}
+
+/// Stands for the error of a load that ended without one; no loader's error is of this type.
+struct NotKept;
+
+/// What became of a value that was to be [stored](Fill::store).
+#[non_exhaustive]
+#[derive(Debug, Clone)]
+pub enum StoreOutcome {
+    /// It was stored.
+    Stored,
+    /// It was not, since the key was invalidated or written in the meantime. It may be answered to the request that
+    /// it was loaded for, and to nobody else.
+    Fenced,
+    /// It was not, since the store was out of reach when the load began.
+    Unavailable,
+    /// It was not: the store, or the coder, reported this.
+    Failed(Error),
+}
+
+impl StoreOutcome {
+    /// Whether it was stored.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        matches!(self, Self::Stored)
+    }
+}
+
+impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
+    pub(crate) fn new(shared: Arc<Shared>, key: Key, lead: Lead, stale: Option<Found<T>>) -> Self {
+        Self {
+            tagger: Tagger::new(&shared.tier.tags),
+            shared,
+            key,
+            lead: Some(lead),
+            fence: None,
+            captured: TagSnapshot::default(),
+            renewal: None,
+            stale,
+            refused: false,
+            remade: None,
+            fault: None,
+            begun: Instant::now(),
+            since: Instant::now(),
+            told: false,
+            result: PhantomData,
+        }
+    }
+
+    /// Sets the fence that the fill is conditional on, and what the value depends on. Without them the value is not
+    /// stored.
+    pub(crate) fn arm(&mut self, (fence, captured): (Fence, TagSnapshot)) {
+        self.hold(fence);
+        self.depend_on(captured);
+    }
+
+    fn depend_on(&mut self, captured: TagSnapshot) {
+        if captured.ends_stale() {
+            // It was invalidated after it was seen.
+            self.stale = None;
+        }
+        self.captured = captured;
+    }
+
+    fn hold(&mut self, fence: Fence) {
+        // A copy that was seen when something else stood under the key is of no use any more.
+        let record = fence.record();
+        self.stale.take_if(|stale| stale.version != record);
+        if let (Some(lead), Fence::Lease(lease)) = (&self.lead, fence) {
+            lead.holds(lease.version);
+        }
+        self.fence = Some(fence);
+    }
+
+    /// Puts up the fence of the load. Without a store it is loaded without one. False if somebody else has one up, or
+    /// the basis is gone.
+    pub(crate) async fn put_up_fence(&mut self, basis: Precondition, declared: &Declared) -> bool {
+        let of_stale = self.stale.as_ref().map(|stale| &stale.tags);
+        match self.shared.leases.put_up(&self.key, basis, declared, of_stale).await {
+            Ok(None) => false,
+            Ok(Some(armour)) => {
+                self.arm(armour);
+                true
+            }
+            Err(error) => {
+                self.refused = !matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable);
+                true
+            }
+        }
+    }
+
+    /// Loads in spite of somebody else's lease: whoever of the two is first stores its value.
+    pub(crate) async fn load_beside(&mut self, lease: Lease, declared: &Declared) {
+        let of_stale = self.stale.as_ref().map(|stale| &stale.tags);
+        if let Ok(captured) = self.shared.tier.capture(&self.key, declared, of_stale).await {
+            self.arm((Fence::Others(lease), captured));
+        }
+    }
+
+    /// Adds tags to the value while it is loaded.
+    #[must_use]
+    pub fn tagger(&self) -> &Tagger {
+        &self.tagger
+    }
+
+    /// Adds tags of which nobody knew before the value was loaded. For that, the look-up must have been made through a
+    /// handle [`with_late_tags`](crate::Cache::with_late_tags). If any tag of the cache was invalidated during the
+    /// load, the value is not stored, since these may have been among them.
+    pub async fn add_late_tags<N: AsRef<str>>(&mut self, tags: impl IntoIterator<Item = N>) {
+        self.tagger.add_late(tags, &self.captured).await;
+    }
+
+    /// Says that the value to be stored is the [stale](Self::stale) one with a change to it, and was not loaded anew: it
+    /// depends on all that the stale one depended on, as that was when the stale one was loaded.
+    pub fn depend_as_stale(&mut self) {
+        let Some(stale) = &self.stale else { return };
+        match union(&stale.tags, &self.captured.tags) {
+            Ok(tags) => self.captured.tags = tags,
+            Err(error) => self.fault = Some(error),
+        }
+        self.remade = Some(stale.tags.clone());
+    }
+
+    /// Says that the value to be stored is the [stale](Self::stale) one, which the source has just found to be still
+    /// good, or made from it: it depends on all that the stale one depended on, as that was when this load began.
+    pub fn keep_tags_of_stale(&mut self) {
+        match self.captured.of_stale() {
+            Ok(tags) => self.captured.tags = tags,
+            Err(error) => self.fault = Some(error),
+        }
+    }
+
+    /// Lets several loads that are one have one tagger.
+    pub(crate) fn set_tagger(&mut self, tagger: &Tagger) {
+        self.tagger = tagger.clone();
+    }
+
+    pub(crate) fn set_stale(&mut self, stale: Option<Found<T>>) {
+        self.stale = stale;
+    }
+
+    /// Takes over the fence that a predecessor held, if it still stands.
+    pub(crate) async fn inherit(&mut self, declared: &Declared) -> bool {
+        self.fence = self.lead.as_mut().and_then(Lead::take_fence);
+        let Some(fence) = self.fence else { return false };
+        let of_stale = self.stale.as_ref().map(|stale| &stale.tags);
+        match self.shared.tier.capture(&self.key, declared, of_stale).await {
+            Ok(captured) => self.depend_on(captured),
+            Err(_) => {
+                self.fence = None;
+                self.shared.release(self.key.clone(), fence, None);
+                return false;
+            }
+        }
+        let stands = matches!(self.renew().await, Ok(true));
+        if !stands {
+            self.fence = None;
+        }
+        stands
+    }
+
+    /// Renews the lease, or ends the renewal that is under way, and tells whether the lease was still there. Dropping
+    /// the future leaves the renewal under way.
+    async fn renew(&mut self) -> Result<bool, Error> {
+        let Some(fence) = self.fence else { return Ok(true) };
+        let renewed = if self.shared.tier.store.is_local() {
+            self.shared.leases.renew(&self.key, fence, &self.captured.tags).await
+        } else {
+            let renewal = self.renewal.get_or_insert_with(|| {
+                let (leases, key) = (self.shared.leases.clone(), self.key.clone());
+                let tags = self.captured.tags.clone();
+                self.shared
+                    .tasks
+                    .spawn(async move { leases.renew(&key, fence, &tags).await })
+            });
+            let renewed = renewal.await;
+            self.renewal = None;
+            // A task is only cancelled with its runtime.
+            renewed.unwrap_or(Ok(None))
+        };
+        match renewed? {
+            Some(fence) => {
+                self.hold(fence);
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Ends the renewal that is under way, if there is one.
+    async fn settle(&mut self) -> Result<(), Error> {
+        if self.renewal.is_some() {
+            // If the lease is gone, so the store says to whatever comes next.
+            self.renew().await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn flight(&self) -> Option<FlightId> {
+        self.lead.as_ref().map(Lead::id)
+    }
+
+    pub(crate) fn lead(&self) -> Option<&Lead> {
+        self.lead.as_ref()
+    }
+
+    /// The key to load.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The stale copy that the load replaces, where one is at hand.
+    #[must_use]
+    pub fn stale(&self) -> Option<&Found<T>> {
+        self.stale.as_ref()
+    }
+
+    /// Whether a value can be stored at all: the store was in reach when the load began.
+    #[must_use]
+    pub fn is_storable(&self) -> bool {
+        self.fence.is_some()
+    }
+
+    /// Runs `load`, and keeps the lease alive for as long as that takes.
+    ///
+    /// Dropping the future drops `load`.
+    pub async fn renewing<F: Future>(&mut self, load: F) -> F::Output {
+        let mut load = pin!(load);
+        while self.fence.is_some() {
+            let pause = self.shared.leases.time() / 3;
+            tokio::select! {
+                biased;
+                result = &mut load => return result,
+                () = tokio::time::sleep(pause) => {}
+            }
+            // The load goes on while the lease is renewed.
+            let renewed = tokio::select! {
+                biased;
+                renewed = self.renew() => renewed,
+                result = &mut load => return result,
+            };
+            // A failure is tried again at the next turn, as long as the lease lasts.
+            if let Ok(false) = renewed {
+                self.shared.events.emit(&Event::LeaseLost { key: &self.key });
+                // Its value is for nobody else any more.
+                if let Some(lead) = &self.lead {
+                    lead.disband();
+                }
+                break;
+            }
+        }
+        load.await
+    }
+
+    /// Stores `value` for `windows` and shares it with those who wait.
+    ///
+    /// Those who wait get it only if it could be stored or the store is out of reach; if the key was invalidated in
+    /// the meantime, they look again.
+    pub async fn store<C: Coder<T>>(mut self, value: Arc<T>, coder: &C, windows: FreshnessWindows) -> StoreOutcome {
+        self.note_loaded();
+        let settled = self.settle_tags();
+        let found = Found {
+            value,
+            created: self.shared.tier.now(),
+            windows,
+            tags: self.captured.tags.clone(),
+            version: None,
+        };
+        let encoded = self.encoded(settled, |writer, key| writer.value(key, &found.value, coder, windows));
+        self.land(Ok(Some(found)), encoded, &windows).await
+    }
+
+    /// Adds the tags of the tagger to those that the entry carries.
+    fn settle_tags(&mut self) -> Result<(), Fault> {
+        if let Some(error) = self.fault.take() {
+            return Err(Fault::Failed(error));
+        }
+        let added = self.tagger.added()?;
+        self.captured.tags = union(&self.captured.tags, &added).map_err(Fault::Failed)?;
+        Ok(())
+    }
+
+    fn encoded(
+        &self,
+        settled: Result<(), Fault>,
+        encode: impl FnOnce(Writer<'_>, &Key) -> Result<Value, Error>,
+    ) -> Result<Value, Fault> {
+        settled?;
+        encode(self.shared.tier.writer(&self.captured.tags), &self.key).map_err(Fault::Failed)
+    }
+
+    /// Stores that there is no value.
+    pub(crate) async fn store_absent(mut self, windows: FreshnessWindows) -> StoreOutcome {
+        let settled = self.settle_tags();
+        let encoded = self.encoded(settled, |writer, key| writer.absent(key, windows));
+        self.land(Ok(None), encoded, &windows).await
+    }
+
+    /// Stores that the load failed.
+    pub(crate) async fn store_failure(mut self, error: LoadError<E>, windows: FreshnessWindows) -> StoreOutcome {
+        let (object, message): (Arc<dyn Any + Send + Sync>, &str) = match &error {
+            LoadError::Failed(error) => (Arc::clone(error) as _, std::any::type_name::<E>()),
+            LoadError::Panicked(message) => (Arc::new(NotKept), message),
+            LoadError::TimedOut(_) => (Arc::new(NotKept), "the load took too long"),
+            LoadError::Remembered(_) | LoadError::Circular(_) => {
+                self.share(Err(error)).await;
+                return StoreOutcome::Unavailable;
+            }
+        };
+        let settled = self.settle_tags();
+        let encoded = self.encoded(settled, |writer, key| writer.failure(key, &object, message, windows));
+        self.land(Err(error), encoded, &windows).await
+    }
+
+    async fn land(
+        mut self,
+        outcome: Outcome<T, E>,
+        encoded: Result<Value, Fault>,
+        windows: &FreshnessWindows,
+    ) -> StoreOutcome {
+        if let Err(error) = self.settle().await {
+            // The store does not answer, so there is no use in asking once more.
+            self.fence = None;
+            self.finish(Landing::LookAgain);
+            return StoreOutcome::Failed(error);
+        }
+        let Some(fence) = self.fence else {
+            if self.remade.is_some() {
+                self.share(outcome).await;
+            } else {
+                self.finish(Landing::Shared(Arc::new(outcome)));
+            }
+            return StoreOutcome::Unavailable;
+        };
+        let encoded = encoded.and_then(|value| self.within_limits(value).map_err(Fault::Failed));
+        let value = match encoded {
+            Ok(value) => value,
+            Err(Fault::Fenced) => {
+                self.shared.events.emit(&Event::Fenced { key: &self.key });
+                self.share(outcome).await;
+                return StoreOutcome::Fenced;
+            }
+            Err(Fault::Failed(error)) => {
+                let event = Event::StoreFailed {
+                    operation: "set",
+                    key: Some(&self.key),
+                    error: &error,
+                };
+                self.shared.events.emit(&event);
+                self.share(outcome).await;
+                return StoreOutcome::Failed(error);
+            }
+        };
+        self.seal();
+        let weight = value.weight();
+        // What has changed during the load may be unknown too.
+        let stamp = self.shared.tier.stamp(&self.key).map(|stamp| stamp.as_of(self.since));
+        match self.shared.leases.fill(&self.key, fence, value, windows).await {
+            Ok(Filled::Stored(version)) => {
+                self.fence = None;
+                match (&outcome, stamp) {
+                    // What was made from a stale copy is older than its load, so what is still known of changes since
+                    // then may not be all.
+                    (Ok(Some(found)), Some(stamp)) if self.remade.as_ref().is_none_or(Tags::is_empty) => {
+                        let tier = &self.shared.tier;
+                        tier.keep_own_near(&self.key, found, version, weight, stamp);
+                    }
+                    _ => self.shared.tier.forget_near(&self.key),
+                }
+                self.shared.events.emit(&Event::Stored { key: &self.key });
+                self.land_with(true, outcome, None).await;
+                StoreOutcome::Stored
+            }
+            Ok(Filled::Fenced) => {
+                self.fence = None;
+                self.shared.events.emit(&Event::Fenced { key: &self.key });
+                self.finish(Landing::LookAgain);
+                StoreOutcome::Fenced
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) => {
+                // It may or may not have been written, and an invalidation may have come in between.
+                self.shared.tier.forget_near(&self.key);
+                self.fence = None;
+                self.finish(Landing::LookAgain);
+                StoreOutcome::Failed(error)
+            }
+            Err(error) => {
+                // Whether the fence stood until now is not known, and is found out when it is taken down.
+                self.share(outcome).await;
+                StoreOutcome::Failed(error)
+            }
+        }
+    }
+
+    fn within_limits(&self, value: Value) -> Result<Value, Error> {
+        match self.shared.tier.store.backend().limits().value_bytes {
+            Some(limit) if value.weight() > limit => {
+                let message = format!("{} bytes, and the store takes {limit}", value.weight());
+                Err(Error::new(ErrorKind::TooLarge, message)
+                    .with_backend(self.shared.tier.store.backend().name())
+                    .with_operation("set"))
+            }
+            _ => Ok(value),
+        }
+    }
+
+    /// Gives `outcome` to those who wait, and stores nothing.
+    pub(crate) async fn share(self, outcome: Outcome<T, E>) {
+        self.share_depending(outcome, None).await;
+    }
+
+    /// As [`share`](Self::share), where the outcome is a stale copy with these tags, or made from one.
+    async fn share_depending(mut self, outcome: Outcome<T, E>, stale: Option<&Tags>) {
+        let remade = self.remade.take();
+        let stale = stale.or(remade.as_ref());
+        let settled = self.settle().await;
+        if self.fence.is_some() {
+            self.seal();
+        }
+        let stood = match self.fence {
+            // An error is shared whether the fence stood or not.
+            Some(fence @ Fence::Record { .. }) if outcome.is_err() => {
+                self.shared.release(self.key.clone(), fence, None);
+                true
+            }
+            Some(fence) if settled.is_ok() => self.shared.leases.take_down(&self.key, fence).await,
+            Some(fence) => {
+                // The store does not answer, so nobody is kept waiting for it.
+                self.shared.release(self.key.clone(), fence, None);
+                false
+            }
+            None => match stale {
+                Some(_) => self.unfenced_stale_stands().await,
+                None => true,
+            },
+        };
+        self.fence = None;
+        self.land_with(stood, outcome, stale).await;
+    }
+
+    /// Lands with `outcome`, if nothing came in between: the fence stood, and what the value depends on is as it was, and
+    /// so is what it was made from, where that is a stale copy with tags of its own.
+    async fn land_with(self, stood: bool, outcome: Outcome<T, E>, stale: Option<&Tags>) {
+        // An error is of no harm to those who came after an invalidation; an old value would be.
+        if outcome.is_err() {
+            self.finish(Landing::Shared(Arc::new(outcome)));
+            return;
+        }
+        let waited_for = self.lead.as_ref().is_some_and(Lead::is_waited_for);
+        let Some(tags) = self.dependencies().filter(|_| stood) else {
+            self.finish(Landing::LookAgain);
+            return;
+        };
+        let concerned = !tags.is_empty() || stale.is_some_and(|tags| !tags.is_empty());
+        if concerned && !waited_for {
+            // With nobody waiting there is nobody to be protected; whoever comes in this moment looks again.
+            self.finish_unless_waited_for(Landing::Shared(Arc::new(outcome)));
+            return;
+        }
+        let tier = &self.shared.tier;
+        let current = tags.is_empty() || tier.still_current(&self.key, &tags).await;
+        let usable = match stale {
+            Some(tags) if current => tier.still_usable(&self.key, tags).await,
+            _ => current,
+        };
+        self.finish(if usable {
+            Landing::Shared(Arc::new(outcome))
+        } else {
+            Landing::LookAgain
+        });
+    }
+
+    /// Whether the stale copy may be shared although there is no fence, and with whom. It was seen before the load began,
+    /// so not with those who came since, unless it is still there.
+    async fn unfenced_stale_stands(&self) -> bool {
+        self.seal();
+        match self.stale_is_there().await {
+            Some(there) => there,
+            None => {
+                if let Some(lead) = &self.lead {
+                    lead.seal_from_the_start();
+                }
+                true
+            }
+        }
+    }
+
+    /// Whether the record of the stale copy is still in a store that is in reach. `None` if that cannot be told.
+    async fn stale_is_there(&self) -> Option<bool> {
+        let version = self.stale.as_ref().filter(|_| self.refused)?.version?;
+        self.shared.tier.is_at(&self.key, version).await.ok()
+    }
+
+    /// What the value depends on; `None` if that is not known.
+    fn dependencies(&self) -> Option<Tags> {
+        union(&self.captured.tags, &self.tagger.added().ok()?).ok()
+    }
+
+    /// Tells each who waits to go on alone: the result is for nobody but the caller, or there is none.
+    ///
+    /// Those who wait are told at once; the lease is released in the background.
+    pub fn apart(mut self) {
+        self.note_loaded();
+        self.part();
+    }
+
+    /// As [`apart`](Self::apart), for a load that failed.
+    pub fn fail_apart(mut self) {
+        self.note_failed(LoadFailure::Error);
+        self.part();
+    }
+
+    fn part(mut self) {
+        if let Some(fence) = self.fence.take() {
+            self.shared.release(self.key.clone(), fence, self.renewal.take());
+        }
+        self.finish(Landing::Apart);
+    }
+
+    /// The stale copy, if it may be answered now that the load has failed: its window is open, and nothing has removed
+    /// or replaced it (RFC 5861 §4).
+    pub async fn stale_if_error(&self) -> Option<Found<T>> {
+        let stale = self.stale.as_ref()?;
+        // A copy that is fresh is not what a load that replaces it all the same falls back to.
+        if matches!(
+            stale.freshness(self.shared.tier.now()),
+            Freshness::Fresh | Freshness::Gone
+        ) {
+            return None;
+        }
+        let stands = match self.fence {
+            Some(fence @ Fence::Record { .. }) => self.shared.leases.stands(&self.key, fence).await.unwrap_or(false),
+            Some(Fence::Lease(_) | Fence::Others(_)) => false,
+            // If the store is out of reach, what was invalidated in this process is found out when the flight lands.
+            None => self.stale_is_there().await.unwrap_or(true),
+        };
+        let usable = stands && self.shared.tier.still_usable(&self.key, &stale.tags).await;
+        usable.then(|| stale.clone())
+    }
+
+    /// Gives `value` to those who wait, and does not store it.
+    ///
+    /// If the key was invalidated in the meantime, they look again instead.
+    pub async fn share_unstored(mut self, value: Arc<T>) {
+        self.note_loaded();
+        self.share(Ok(Some(Found::unkept(value)))).await;
+    }
+
+    /// Gives those who wait the stale copy that [`stale_if_error`](Self::stale_if_error) allowed.
+    pub async fn share_stale(mut self, stale: Found<T>) {
+        self.note_failed(LoadFailure::Error);
+        self.shared.events.emit(&Event::Stale { key: &self.key });
+        let tags = stale.tags.clone();
+        self.share_depending(Ok(Some(stale)), Some(&tags)).await;
+    }
+
+    /// Shares that there is no value, and removes the stale copy that says otherwise.
+    pub(crate) async fn share_absence(self) {
+        if let Some(Fence::Record { record, .. }) = self.fence {
+            self.seal();
+            let removed = self.shared.tier.store.delete_if(&self.key, record).await;
+            self.shared.tier.forget_near(&self.key);
+            match removed {
+                Ok(true) => self.land_with(true, Ok(None), None).await,
+                // It was invalidated or written in the meantime, or nobody knows; a failure is an event already.
+                _ => self.finish(Landing::LookAgain),
+            }
+        } else {
+            self.share(Ok(None)).await;
+        }
+    }
+
+    /// From now on, an invalidation in another process may go unnoticed.
+    pub(crate) fn seal(&self) {
+        if let Some(lead) = &self.lead {
+            lead.seal(self.fence.is_none());
+        }
+    }
+
+    pub(crate) fn took(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    pub(crate) fn begin(&mut self) {
+        self.begun = Instant::now();
+        // Without a fence, nothing shows an invalidation from now on. With one, this is put off until it is taken down.
+        self.seal();
+        self.shared.events.emit(&Event::LoadStarted { key: &self.key });
+    }
+
+    /// Tells of the end of the load, once.
+    pub(crate) fn note_loaded(&mut self) {
+        if !std::mem::replace(&mut self.told, true) {
+            self.shared.events.emit(&Event::Loaded {
+                key: &self.key,
+                took: self.took(),
+            });
+        }
+    }
+
+    /// Tells of the end of the load, once.
+    pub(crate) fn note_failed(&mut self, failure: LoadFailure) {
+        if !std::mem::replace(&mut self.told, true) {
+            self.shared.events.emit(&Event::LoadFailed {
+                key: &self.key,
+                took: self.took(),
+                failure,
+            });
+        }
+    }
+
+    /// Ends the flight with what was found, by somebody else's doing, before the load began.
+    pub(crate) fn answer(self, outcome: Outcome<T, E>) {
+        self.finish(Landing::Shared(Arc::new(outcome)));
+    }
+
+    fn finish(mut self, landing: Landing) {
+        if let Some(lead) = self.lead.take() {
+            lead.finish(landing);
+        }
+    }
+
+    fn finish_unless_waited_for(mut self, landing: Landing) {
+        if let Some(lead) = self.lead.take() {
+            lead.finish_unless_waited_for(landing);
+        }
+    }
+}
+
+impl<T, E> Drop for Fill<T, E> {
+    fn drop(&mut self) {
+        let mut fence = self.fence.take();
+        if let (Some(fence), Some(renewal)) = (fence.take_if(|_| self.renewal.is_some()), self.renewal.take()) {
+            self.shared.release(self.key.clone(), fence, Some(renewal));
+        }
+        let left = match self.lead.take() {
+            Some(lead) => lead.pass_on(fence),
+            None => fence,
+        };
+        if let Some(fence) = left {
+            self.shared.release(self.key.clone(), fence, None);
+        }
+    }
+}
+
+impl<T, E> fmt::Debug for Fill<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fill")
+            .field("key", &self.key)
+            .field("fence", &self.fence)
+            .finish_non_exhaustive()
+    }
+}

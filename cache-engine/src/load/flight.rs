@@ -1,0 +1,554 @@
+//! Flights: at most one load per key and type in this process, with everybody else waiting for it.
+//!
+//! A flight is led by one caller at a time. The leader [finishes](Lead::finish) it with an outcome for all who wait;
+//! a leader that goes away without one leaves the lead to somebody who waits. The map has an entry exactly while a
+//! flight is led or waited for, and everything that decides about that happens under one lock.
+
+#[cfg(all(test, shuttle))]
+mod schedules;
+mod shim;
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock, PoisonError};
+
+use cache_core::{Key, Scope, Version};
+use tokio::sync::Notify;
+
+use self::shim::{Mistake, Mutex, MutexGuard};
+use crate::lease::fence::Fence;
+
+/// How a flight ended, for those who waited.
+#[derive(Clone)]
+pub(crate) enum Landing {
+    /// With a result to share, whose type the flight's key tells.
+    Shared(Arc<dyn Any + Send + Sync>),
+    /// With nothing that a later caller may have: look again.
+    LookAgain,
+    /// With something that is not to be shared: each goes on alone.
+    Apart,
+}
+
+impl fmt::Debug for Landing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shared(_) => "Shared",
+            Self::LookAgain => "LookAgain",
+            Self::Apart => "Apart",
+        })
+    }
+}
+
+/// What a flight is identified by while it lasts, among those of all caches: a load may wait for one of another cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct FlightId {
+    /// The address of the map that the flight belongs to.
+    map: usize,
+    number: u64,
+}
+
+/// The flights of one cache.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Flights(Arc<Mutex<Map>>);
+
+#[derive(Debug, Default)]
+struct Map {
+    by_key: HashMap<Key, Vec<(TypeId, Arc<Flight>)>>,
+    /// Which flight's load waits for which flight: what a circle is found by.
+    waits: Vec<(FlightId, FlightId)>,
+    next_id: u64,
+    ticks: u64,
+}
+
+/// A moment, by a clock that ticks whenever it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Moment(u64);
+
+#[derive(Debug)]
+struct Flight {
+    id: FlightId,
+    key: Key,
+    /// Wakes one when the lead is vacant, all when the flight has landed.
+    wake: Notify,
+    landing: OnceLock<Landed>,
+    /// Only touched under the map's lock.
+    crew: Mutex<Crew>,
+}
+
+#[derive(Debug)]
+struct Crew {
+    led: bool,
+    waiting: usize,
+    /// No longer in the map: an invalidation came in between.
+    detached: bool,
+    seal: Seal,
+    /// What a leader that went away held in the store, for its successor.
+    fence: Option<Fence>,
+    /// The lease that stands in the store for this flight.
+    lease: Option<Version>,
+}
+
+/// Who may be given what a flight lands with: an invalidation in another process says nothing to this map, so whoever
+/// began to look after it must be kept from what was loaded before it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seal {
+    /// Those who began to look before this. Whatever they knew of came before it too.
+    at: Moment,
+    /// Those who could not ask the store, and so would not know better.
+    or_unaware: bool,
+}
+
+#[derive(Debug)]
+struct Landed {
+    landing: Landing,
+    seal: Seal,
+}
+
+/// Somebody who asks for a key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asker<'a> {
+    /// When it began to look, or later.
+    pub(crate) since: Moment,
+    /// The store could not be asked.
+    pub(crate) unaware: bool,
+    /// The flights that the caller's own load belongs to.
+    pub(crate) within: &'a [FlightId],
+    /// A lease that the caller found overtaken by an invalidation.
+    pub(crate) overtaken: Option<Version>,
+}
+
+/// What [`Flights::join`] found.
+#[derive(Debug)]
+pub(crate) enum Join {
+    Lead(Lead),
+    Wait(Wait),
+    /// Waiting would never end: the flight waits for one of those that the caller runs in.
+    Circle,
+}
+
+impl Flights {
+    /// The time by the map's own clock.
+    pub(crate) fn now(&self) -> Moment {
+        self.lock().now()
+    }
+
+    /// Leads the flight of `key` if nobody does, and waits for it otherwise.
+    pub(crate) fn join(&self, key: &Key, result: TypeId, asker: Asker<'_>) -> Join {
+        let mut map = self.lock();
+        match map.find(key, result) {
+            None => Join::Lead(self.start(&mut map, key, result)),
+            Some(flight) => {
+                let mut crew = flight.crew();
+                if crew.led && asker.overtaken.is_some() && crew.lease == asker.overtaken {
+                    // Its value is for nobody who asks from now on, so there is nothing to wait for.
+                    crew.detached = true;
+                    drop(crew);
+                    map.remove(&flight);
+                    return Join::Lead(self.start(&mut map, key, result));
+                }
+                if !crew.led {
+                    crew.led = true;
+                    let fence = crew.fence.take();
+                    drop(crew);
+                    return Join::Lead(Lead {
+                        flights: self.clone(),
+                        flight,
+                        fence,
+                        landed: false,
+                    });
+                }
+                if asker.within.iter().any(|own| map.leads_to(flight.id, *own)) {
+                    return Join::Circle;
+                }
+                crew.waiting += 1;
+                drop(crew);
+                let edges = self.edges(&mut map, asker.within, flight.id);
+                Join::Wait(Wait {
+                    flights: self.clone(),
+                    flight,
+                    _edges: edges,
+                    since: asker.since,
+                    unaware: asker.unaware,
+                    left: false,
+                })
+            }
+        }
+    }
+
+    /// Leads the flight of `key`, unless there is one.
+    pub(crate) fn lead_new(&self, key: &Key, result: TypeId) -> Option<Lead> {
+        let mut map = self.lock();
+        match map.find(key, result) {
+            None => Some(self.start(&mut map, key, result)),
+            Some(_) => None,
+        }
+    }
+
+    /// Takes the flights of `key` out of the map: who comes later starts anew, and who waits looks again.
+    pub(crate) fn detach(&self, key: &Key) {
+        let mut map = self.lock();
+        for (_, flight) in map.by_key.remove(key).unwrap_or_default() {
+            flight.crew().detached = true;
+        }
+    }
+
+    /// [`detach`](Self::detach) for all keys in `scope`.
+    pub(crate) fn detach_scope(&self, scope: &Scope) {
+        self.lock().by_key.retain(|key, flights| {
+            let within = scope.contains(key);
+            if within {
+                for (_, flight) in flights {
+                    flight.crew().detached = true;
+                }
+            }
+            !within
+        });
+    }
+
+    /// How many flights there are.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().by_key.values().map(Vec::len).sum()
+    }
+
+    fn start(&self, map: &mut Map, key: &Key, result: TypeId) -> Lead {
+        map.next_id += 1;
+        let flight = Arc::new(Flight {
+            id: FlightId {
+                map: Arc::as_ptr(&self.0).addr(),
+                number: map.next_id,
+            },
+            key: key.clone(),
+            wake: Notify::new(),
+            landing: OnceLock::new(),
+            crew: Mutex::new(Crew {
+                led: true,
+                waiting: 0,
+                detached: false,
+                seal: Seal::default(),
+                fence: None,
+                lease: None,
+            }),
+        });
+        map.by_key
+            .entry(key.clone())
+            .or_default()
+            .push((result, Arc::clone(&flight)));
+        Lead {
+            flights: self.clone(),
+            flight,
+            fence: None,
+            landed: false,
+        }
+    }
+
+    fn edges(&self, map: &mut Map, within: &[FlightId], to: FlightId) -> Edges {
+        map.waits.extend(within.iter().map(|from| (*from, to)));
+        Edges {
+            flights: self.clone(),
+            from: within.into(),
+            to,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Map> {
+        // Nothing that can panic runs under the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Map {
+    fn now(&mut self) -> Moment {
+        self.ticks += 1;
+        Moment(self.ticks)
+    }
+
+    fn find(&self, key: &Key, result: TypeId) -> Option<Arc<Flight>> {
+        let flights = self.by_key.get(key)?;
+        flights
+            .iter()
+            // Keys that were shortened can be equal and yet not mean the same.
+            .find(|(of, flight)| *of == result && flight.key.identity() == key.identity())
+            .map(|(_, flight)| Arc::clone(flight))
+    }
+
+    fn remove(&mut self, flight: &Arc<Flight>) {
+        if let Some(flights) = self.by_key.get_mut(&flight.key) {
+            flights.retain(|(_, other)| !Arc::ptr_eq(other, flight));
+            if flights.is_empty() {
+                self.by_key.remove(&flight.key);
+            }
+        }
+    }
+
+    /// Whether `from` is `to`, or its load waits, directly or through others, for `to`.
+    fn leads_to(&self, from: FlightId, to: FlightId) -> bool {
+        let mut seen = vec![from];
+        let mut next = 0;
+        while let Some(flight) = seen.get(next).copied() {
+            if flight == to {
+                return true;
+            }
+            for (waiting, target) in &self.waits {
+                if *waiting == flight && !seen.contains(target) {
+                    seen.push(*target);
+                }
+            }
+            next += 1;
+        }
+        false
+    }
+}
+
+impl Flight {
+    fn crew(&self) -> MutexGuard<'_, Crew> {
+        self.crew.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn land(&self, landing: Landing, seal: Seal) {
+        // Only the leader lands a flight, and what it lands with first counts.
+        let _ = self.landing.set(Landed { landing, seal });
+        self.wake.notify_waiters();
+    }
+}
+
+/// The lead of a flight. Dropped without [`finish`](Self::finish), it passes to somebody who waits.
+#[derive(Debug)]
+pub(crate) struct Lead {
+    flights: Flights,
+    flight: Arc<Flight>,
+    fence: Option<Fence>,
+    landed: bool,
+}
+
+impl Lead {
+    pub(crate) fn id(&self) -> FlightId {
+        self.flight.id
+    }
+
+    /// The fence that a predecessor held when it went away.
+    pub(crate) fn take_fence(&mut self) -> Option<Fence> {
+        self.fence.take()
+    }
+
+    /// Notes that the loads of `within` wait for this flight, while the guard lives.
+    pub(crate) fn waited_for_by(&self, within: &[FlightId]) -> Edges {
+        self.flights.edges(&mut self.flights.lock(), within, self.flight.id)
+    }
+
+    /// Keeps what the flight lands with from those who begin to look after now: from now on, an invalidation in
+    /// another process may go unnoticed. If nothing shows one at all, as without a fence, `or_unaware` lets in those
+    /// who could not ask the store.
+    pub(crate) fn seal(&self, or_unaware: bool) {
+        let at = self.flights.now();
+        self.flight.crew().seal = Seal { at, or_unaware };
+    }
+
+    /// As [`seal`](Self::seal), for a value that may be from before the flight began, and of which nobody knows
+    /// whether it is still there: it is for nobody but those who could not ask the store either.
+    pub(crate) fn seal_from_the_start(&self) {
+        let _map = self.flights.lock();
+        self.flight.crew().seal = Seal {
+            at: Moment::default(),
+            or_unaware: true,
+        };
+    }
+
+    /// Notes which lease stands in the store for the flight.
+    pub(crate) fn holds(&self, lease: Version) {
+        let _map = self.flights.lock();
+        self.flight.crew().lease = Some(lease);
+    }
+
+    /// Leaves the flight to this leader alone: who waits looks again, and who comes later starts anew.
+    pub(crate) fn disband(&self) {
+        let mut map = self.flights.lock();
+        map.remove(&self.flight);
+        self.flight.crew().detached = true;
+        drop(map);
+        self.flight.land(Landing::LookAgain, Seal::default());
+    }
+
+    /// Whether anybody waits.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        let _map = self.flights.lock();
+        self.flight.crew().waiting > 0
+    }
+
+    /// Lands the flight. Those who wait are told to look again if the flight was detached in the meantime, whatever
+    /// `landing` says.
+    pub(crate) fn finish(self, landing: Landing) {
+        self.land(landing, false);
+    }
+
+    /// As [`finish`](Self::finish), if nobody waits. Whoever does is told to look again.
+    pub(crate) fn finish_unless_waited_for(self, landing: Landing) {
+        self.land(landing, true);
+    }
+
+    fn land(mut self, landing: Landing, unless_waited_for: bool) {
+        let mut map = self.flights.lock();
+        map.remove(&self.flight);
+        let (detached, seal) = {
+            let crew = self.flight.crew();
+            (crew.detached || unless_waited_for && crew.waiting > 0, crew.seal)
+        };
+        let landing = match landing {
+            Landing::Shared(_) | Landing::Apart if detached && !Mistake::SharesDetached.is_made() => Landing::LookAgain,
+            landing => landing,
+        };
+        drop(map);
+        self.landed = true;
+        self.flight.land(landing, seal);
+    }
+
+    /// Gives up the lead. Whoever takes it over inherits `fence`; it comes back if there is nobody.
+    pub(crate) fn pass_on(mut self, fence: Option<Fence>) -> Option<Fence> {
+        self.fence = fence;
+        self.leave()
+    }
+
+    fn leave(&mut self) -> Option<Fence> {
+        if std::mem::replace(&mut self.landed, true) {
+            return self.fence.take();
+        }
+        let mut map = self.flights.lock();
+        let mut crew = self.flight.crew();
+        crew.led = false;
+        if crew.detached {
+            drop(crew);
+            self.flight.land(Landing::LookAgain, Seal::default());
+            return self.fence.take();
+        }
+        if crew.waiting == 0 {
+            drop(crew);
+            map.remove(&self.flight);
+            return self.fence.take();
+        }
+        crew.fence = self.fence.take();
+        drop(crew);
+        if !Mistake::WakesNobody.is_made() {
+            self.flight.wake.notify_one();
+        }
+        None
+    }
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// A place among those who wait for a flight.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    flights: Flights,
+    flight: Arc<Flight>,
+    _edges: Edges,
+    since: Moment,
+    unaware: bool,
+    left: bool,
+}
+
+/// Loads that wait for a flight, for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Edges {
+    flights: Flights,
+    from: Box<[FlightId]>,
+    to: FlightId,
+}
+
+impl Drop for Edges {
+    fn drop(&mut self) {
+        if self.from.is_empty() {
+            return;
+        }
+        let mut map = self.flights.lock();
+        for from in &self.from {
+            if let Some(at) = map.waits.iter().position(|wait| *wait == (*from, self.to)) {
+                map.waits.swap_remove(at);
+            }
+        }
+    }
+}
+
+/// What waiting led to.
+#[derive(Debug)]
+pub(crate) enum Waited {
+    /// The flight landed.
+    Landed(Landing),
+    /// Its leader went away, and the lead is the caller's now.
+    Lead(Lead),
+}
+
+impl Wait {
+    /// Waits for the flight to land, or for its lead. Dropping the future leaves the flight to the others.
+    pub(crate) async fn wait(&self) -> Waited {
+        loop {
+            let mut woken = pin!(self.flight.wake.notified());
+            // Registered before the state is looked at, so that nothing between the two is missed.
+            woken.as_mut().enable();
+            if let Some(landed) = self.flight.landing.get() {
+                return Waited::Landed(self.view(landed));
+            }
+            if let Some(lead) = self.take_lead() {
+                return Waited::Lead(lead);
+            }
+            woken.await;
+        }
+    }
+
+    /// What the landing is to this one.
+    fn view(&self, landed: &Landed) -> Landing {
+        let Seal { at, or_unaware } = landed.seal;
+        match &landed.landing {
+            Landing::Shared(_) if self.since >= at && !(or_unaware && self.unaware) => Landing::LookAgain,
+            landing => landing.clone(),
+        }
+    }
+
+    fn take_lead(&self) -> Option<Lead> {
+        let map = self.flights.lock();
+        let mut crew = self.flight.crew();
+        if (crew.led && !Mistake::LeadsBeside.is_made()) || self.flight.landing.get().is_some() {
+            return None;
+        }
+        crew.led = true;
+        let fence = crew.fence.take();
+        drop(crew);
+        drop(map);
+        Some(Lead {
+            flights: self.flights.clone(),
+            flight: Arc::clone(&self.flight),
+            fence,
+            landed: false,
+        })
+    }
+}
+
+impl Wait {
+    /// Gives up the place. What a leader that went away left for a successor comes back if there is nobody else.
+    pub(crate) fn leave(&mut self) -> Option<Fence> {
+        if std::mem::replace(&mut self.left, true) {
+            return None;
+        }
+        let mut map = self.flights.lock();
+        let mut crew = self.flight.crew();
+        crew.waiting -= 1;
+        if crew.led || crew.waiting > 0 {
+            return None;
+        }
+        let fence = crew.fence.take();
+        drop(crew);
+        map.remove(&self.flight);
+        fence.filter(|_| !Mistake::ForgetsFence.is_made())
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}

@@ -1,0 +1,16 @@
+//! Loads: flights in this process, the steps of a load, and what a caller and a loader see of it.
+
+pub(crate) mod acquire;
+pub(crate) mod backoff;
+pub(crate) mod context;
+pub(crate) mod drive;
+pub(crate) mod engine;
+pub(crate) mod error;
+pub(crate) mod fill;
+pub(crate) mod flight;
+pub(crate) mod policy;
+pub(crate) mod run;
+pub(crate) mod shared;
+pub(crate) mod stack;
+pub(crate) mod step;
+pub(crate) mod waiting;

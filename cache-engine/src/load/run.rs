@@ -1,0 +1,172 @@
+//! Running a load, and keeping what it brought.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::{Coder, FreshnessWindows, Tags};
+use futures_util::FutureExt;
+
+use crate::event::LoadFailure;
+use crate::load::context::{Load, Loaded};
+use crate::load::engine::Engine;
+use crate::load::error::LoadError;
+use crate::load::fill::{Fill, Outcome};
+use crate::load::stack::LoadStack;
+use crate::store::record::Found;
+
+/// How a load ended for the one who led it.
+pub(crate) enum Flown<T, E> {
+    Landed(Outcome<T, E>),
+    Panicked(Arc<str>, Box<dyn Any + Send>),
+}
+
+impl<T, E> Flown<T, E> {
+    pub(crate) fn into_outcome(self) -> Outcome<T, E> {
+        match self {
+            Self::Landed(outcome) => outcome,
+            Self::Panicked(message, _) => Err(LoadError::Panicked(message)),
+        }
+    }
+}
+
+impl<C: Send + Sync + 'static> Engine<C> {
+    /// Loads, and lands the flight.
+    pub(crate) async fn fly<T, E, F, Fut>(
+        &self,
+        mut fill: Fill<T, E>,
+        outer: Option<Arc<LoadStack>>,
+        load: F,
+    ) -> Flown<T, E>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+        F: FnOnce(Load<T>) -> Fut,
+        Fut: Future<Output = Result<Loaded<T>, E>>,
+    {
+        fill.begin();
+        let backend = self.shared.tier.store.backend();
+        let chain = LoadStack::within(outer, backend, [fill.key().clone()], fill.flight().as_slice());
+        let stale = fill.stale().map(|stale| Arc::clone(&stale.value));
+        let tagger = fill.tagger().clone();
+        let told = Load::new(fill.key().clone(), stale, tagger.clone());
+        // A loader that panics is not used again, so nothing that it left half-done is seen. It is called within the
+        // future, so that a panic of the call itself is caught too.
+        // Boxed, since loads are nested in loads, and each level would hold its load several times over.
+        let load = chain.scope(tagger.scope(async move { load(told).await }));
+        let load = AssertUnwindSafe(Box::pin(load)).catch_unwind();
+        match self.limited(fill.renewing(load)).await {
+            Ok(Ok(Ok(loaded))) => {
+                fill.note_loaded();
+                Flown::Landed(Ok(self.keep(fill, loaded).await))
+            }
+            Ok(Ok(Err(error))) => {
+                fill.note_failed(LoadFailure::Error);
+                Flown::Landed(self.fail(fill, LoadError::Failed(Arc::new(error))).await)
+            }
+            Err(limit) => {
+                fill.note_failed(LoadFailure::Timeout);
+                Flown::Landed(self.fail(fill, LoadError::TimedOut(limit)).await)
+            }
+            Ok(Err(panic)) => {
+                fill.note_failed(LoadFailure::Panic);
+                let message = panic_message(&*panic);
+                match self.fail(fill, LoadError::Panicked(Arc::clone(&message))).await {
+                    Ok(stale) => Flown::Landed(Ok(stale)),
+                    Err(_) => Flown::Panicked(message, panic),
+                }
+            }
+        }
+    }
+
+    /// Runs `load` for no longer than the policy allows; the error is that limit.
+    pub(crate) async fn limited<F: Future>(&self, load: F) -> Result<F::Output, Duration> {
+        match self.policy.load_timeout {
+            Some(limit) => tokio::time::timeout(limit, load).await.map_err(|_| limit),
+            None => Ok(load.await),
+        }
+    }
+
+    pub(crate) async fn keep<T, E>(&self, fill: Fill<T, E>, loaded: Loaded<T>) -> Option<Found<T>>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        let policy = loaded.policy(&self.policy);
+        let Some(value) = loaded.value else {
+            match policy.negative_ttl.filter(|ttl| loaded.store && !ttl.is_zero()) {
+                Some(ttl) => {
+                    fill.store_absent(policy.negative_windows(ttl)).await;
+                }
+                None => fill.share_absence().await,
+            }
+            return None;
+        };
+        let windows = policy.windows();
+        let mut fill = fill;
+        if fill.stale().is_some_and(|stale| Arc::ptr_eq(&stale.value, &value)) {
+            fill.keep_tags_of_stale();
+        }
+        let found = Found {
+            value,
+            created: self.shared.tier.now(),
+            windows,
+            tags: Tags::default(),
+            version: None,
+        };
+        if loaded.store && is_of_use(&windows) {
+            fill.store(Arc::clone(&found.value), &*self.coder, windows).await;
+        } else {
+            fill.share(Ok(Some(found.clone()))).await;
+        }
+        Some(found)
+    }
+
+    pub(crate) async fn fail<T, E>(&self, fill: Fill<T, E>, error: LoadError<E>) -> Outcome<T, E>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+    {
+        if let Some(stale) = fill.stale_if_error().await {
+            fill.share_stale(stale.clone()).await;
+            return Ok(Some(stale));
+        }
+        // A failure must not take the place of a value, however old: the next load may need it.
+        match self
+            .policy
+            .error_ttl
+            .filter(|ttl| fill.stale().is_none() && !ttl.is_zero())
+        {
+            Some(ttl) => {
+                fill.store_failure(error.clone(), self.policy.negative_windows(ttl))
+                    .await;
+            }
+            None => fill.share(Err(error.clone())).await,
+        }
+        Err(error)
+    }
+}
+
+/// Whether there is any time at which a copy may be used.
+fn is_of_use(windows: &FreshnessWindows) -> bool {
+    let FreshnessWindows {
+        fresh,
+        stale_while_revalidate,
+        stale_if_error,
+        ..
+    } = windows;
+    fresh.is_none_or(|fresh| !fresh.is_zero()) || !stale_while_revalidate.is_zero() || !stale_if_error.is_zero()
+}
+
+/// The message of a panic, as `panic!` was given it.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> Arc<str> {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(message), _) => Arc::from(*message),
+        (_, Some(message)) => Arc::from(message.as_str()),
+        _ => Arc::from("a panic without a message"),
+    }
+}

@@ -1,0 +1,72 @@
+//! What all handles of one cache share.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cache_core::{FunctionCall, Key, KeyBuilder, Prefix};
+use futures_util::FutureExt;
+use tokio_util::task::TaskTracker;
+
+use crate::event::Events;
+use crate::lease::fence::Fence;
+use crate::lease::protocol::{Leases, Renewal};
+use crate::load::flight::Flights;
+use crate::tier::storage::Tier;
+
+/// How the calls of functions are named.
+pub(crate) trait CallKeys: for<'a> KeyBuilder<FunctionCall<'a>> {}
+
+impl<B: for<'a> KeyBuilder<FunctionCall<'a>>> CallKeys for B {}
+
+impl fmt::Debug for dyn CallKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CallKeys")
+    }
+}
+
+/// What all handles of one cache share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) prefix: Prefix,
+    pub(crate) tier: Arc<Tier>,
+    pub(crate) leases: Leases,
+    pub(crate) flights: Flights,
+    pub(crate) events: Events,
+    pub(crate) call_keys: Box<dyn CallKeys>,
+    /// Loads and refreshes that belong to no caller.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) enabled: AtomicBool,
+}
+
+impl Shared {
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.enabled.load(Ordering::Relaxed)
+    }
+
+    /// Whether background work may still be started.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.tasks.is_closed()
+    }
+
+    /// Takes a fence down in the background, after its renewal if that is under way. Outside of a runtime the lease
+    /// runs out by itself.
+    pub(crate) fn release(&self, key: Key, fence: Fence, renewal: Option<Renewal>) {
+        if self.tier.store.is_local() {
+            // Ready at once, so that nobody finds a lease that nobody holds.
+            let _ = self.leases.take_down(&key, fence).now_or_never();
+        } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let leases = self.leases.clone();
+            self.tasks.spawn_on(
+                async move {
+                    let fence = match renewal {
+                        Some(renewal) => renewal.await.ok().and_then(Result::ok).flatten().unwrap_or(fence),
+                        None => fence,
+                    };
+                    leases.take_down(&key, fence).await;
+                },
+                &runtime,
+            );
+        }
+    }
+}

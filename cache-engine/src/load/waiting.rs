@@ -1,0 +1,36 @@
+//! A place among those who wait for a flight, and what is left behind when it is given up.
+
+use std::sync::Arc;
+
+use cache_core::Key;
+
+use crate::load::flight::{Wait, Waited};
+use crate::load::shared::Shared;
+
+/// A place among those who wait for a flight. If its leader is gone and nobody else waits, giving it up releases the
+/// fence that the leader left for a successor.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    shared: Arc<Shared>,
+    key: Key,
+    wait: Wait,
+}
+
+impl Waiting {
+    pub(crate) fn new(shared: Arc<Shared>, key: Key, wait: Wait) -> Self {
+        Self { shared, key, wait }
+    }
+
+    /// As [`Wait::wait`].
+    pub(crate) async fn wait(&self) -> Waited {
+        self.wait.wait().await
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(fence) = self.wait.leave() {
+            self.shared.release(self.key.clone(), fence, None);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Invalidating tags, and ending epochs.
+
+use cache_core::{Error, Key, Namespace, Record, SetOptions, SetOutcome, Ttl};
+
+use crate::tags::name::{EPOCH_OF_ALL, EPOCHS, TAG, carried};
+use crate::tags::records::TagRecords;
+use crate::tags::version::{TagVersion, decode};
+
+impl TagRecords {
+    /// Invalidates tags: every entry that carries one of them is out of use from now on, or stale if `soft`.
+    pub(crate) async fn invalidate<N: AsRef<str>>(
+        &self,
+        names: impl IntoIterator<Item = N>,
+        soft: bool,
+    ) -> Result<(), Error> {
+        let keys: Vec<Key> = names
+            .into_iter()
+            .map(|name| self.own(TAG).key(carried(name.as_ref()).as_ref()))
+            .collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        if soft {
+            // The roll is replaced before any of the tags.
+            let roll = self.roll();
+            let (roll, records) = tokio::join!(self.end(&roll), self.store.get_many(&keys));
+            roll?;
+            self.soften(keys, records?).await
+        } else {
+            self.end(&self.roll()).await?;
+            self.end_many(keys).await
+        }
+    }
+
+    /// Ends the epoch of a namespace, or of everything below the prefix: every entry that carries it is out of use, or
+    /// stale if `soft`.
+    pub(crate) async fn end_epoch(&self, namespace: Option<&Namespace>, soft: bool) -> Result<(), Error> {
+        let key = match namespace {
+            Some(namespace) => self.key(EPOCHS[0], namespace),
+            None => self.own(EPOCH_OF_ALL).key(""),
+        };
+        if soft {
+            let record = self.store.get(&key).await?;
+            self.soften(vec![key], vec![record]).await
+        } else {
+            self.end(&key).await
+        }
+    }
+
+    async fn end(&self, key: &Key) -> Result<(), Error> {
+        let state = TagVersion::begun(self.clock.now());
+        let asked = self.cache.ask();
+        // Written over whatever was there, so never refused.
+        let _ = self.write(key, state, SetOptions::new(Ttl::FOREVER)).await?;
+        self.cache.replace(key, state, asked);
+        Ok(())
+    }
+
+    async fn end_many(&self, keys: Vec<Key>) -> Result<(), Error> {
+        if let [key] = &keys[..] {
+            return self.end(key).await;
+        }
+        let states: Vec<TagVersion> = keys.iter().map(|_| TagVersion::begun(self.clock.now())).collect();
+        let entries = keys.iter().zip(&states);
+        let entries =
+            entries.map(|(key, state)| Ok((key.clone(), self.encode(key, *state)?, SetOptions::new(Ttl::FOREVER))));
+        let asked = self.cache.ask();
+        self.store.set_many(entries.collect::<Result<_, Error>>()?).await?;
+        for (key, state) in keys.iter().zip(states) {
+            self.cache.replace(key, state, asked);
+        }
+        Ok(())
+    }
+
+    /// Replaces the soft versions in the records of `keys`. A tag without a record has no entries that are of use, but
+    /// may have loads that are just about to begin it.
+    async fn soften(&self, mut keys: Vec<Key>, mut records: Vec<Option<Record>>) -> Result<(), Error> {
+        loop {
+            let mut entries = Vec::with_capacity(keys.len());
+            let mut states = Vec::with_capacity(keys.len());
+            for (key, record) in keys.iter().zip(&records) {
+                let now = self.clock.now();
+                let options = SetOptions::new(Ttl::FOREVER);
+                let (state, options) = match record {
+                    None => (TagVersion::begun(now), options.if_absent()),
+                    Some(record) => (
+                        decode(record, key).map_or_else(|| TagVersion::begun(now), |state| state.softened(now)),
+                        options.if_version(record.version),
+                    ),
+                };
+                entries.push((key.clone(), self.encode(key, state)?, options));
+                states.push(state);
+            }
+            let asked = self.cache.ask();
+            let outcomes = self.store.set_many(entries).await?;
+            let mut refused = Vec::new();
+            for ((key, state), outcome) in keys.into_iter().zip(states).zip(outcomes) {
+                match outcome {
+                    SetOutcome::Stored(_) => self.cache.replace(&key, state, asked),
+                    // Invalidated by somebody else just now, perhaps hard: seen, and done again.
+                    SetOutcome::Refused => refused.push(key),
+                }
+            }
+            if refused.is_empty() {
+                return Ok(());
+            }
+            records = self.store.get_many(&refused).await?;
+            keys = refused;
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What a read found that a write may be conditional on.
+
+use cache_core::Version;
+
+/// What the load is to replace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Precondition {
+    Nothing,
+    Record(Version),
+    /// The lease of a load that began before its namespace was cleared, in a store that could not remove it.
+    Lease(Version),
+}
+
+/// A lease under the key itself.
+///
+/// Each renewal changes the version of the record, so a renewed lease names the version that it was first written as.
+/// As it is renewed only over itself, a record that names the same one says that nothing came in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lease {
+    /// What the record has now, as far as is known.
+    pub(crate) version: Version,
+    pub(crate) first: Version,
+}
+
+impl Lease {
+    /// One that was just written as `version`.
+    pub(crate) fn new(version: Version) -> Self {
+        Self {
+            version,
+            first: version,
+        }
+    }
+
+    pub(crate) fn renewed_as(self, version: Version) -> Self {
+        Self { version, ..self }
+    }
+}

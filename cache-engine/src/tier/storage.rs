@@ -1,0 +1,141 @@
+//! The storage tier of a cache: the store, what is known of tags, near copies, and the subscription to changes.
+
+use std::sync::Arc;
+
+use cache_core::{Clock, Error, Key, Tags, Timestamp, Version};
+
+use crate::event::Events;
+use crate::near::copies::Near;
+use crate::near::copy;
+use crate::near::subscription::Subscriber;
+use crate::store::Store;
+use crate::store::changes::{ChangeListener, ChangeStamp};
+use crate::store::record::{Found, Writer};
+use crate::tags::declared::Declared;
+use crate::tags::records::{TagRecords, Verdict};
+use crate::tags::snapshot::TagSnapshot;
+
+/// The store of a cache, and what this process knows of what is in it.
+#[derive(Debug)]
+pub(crate) struct Tier {
+    pub(crate) store: Arc<Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The clock is the one that stores use too unless they are told otherwise.
+    pub(crate) same_clock: bool,
+    pub(crate) tags: Arc<TagRecords>,
+    /// Copies in this process.
+    pub(crate) near: Option<Arc<Near>>,
+    /// What the store tells of changes, if it does.
+    pub(crate) subscriber: Option<Arc<Subscriber>>,
+    pub(crate) events: Events,
+}
+
+impl Tier {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn writer<'a>(&self, tags: &'a Tags) -> Writer<'a> {
+        Writer {
+            local: self.store.is_local(),
+            now: self.now(),
+            tags,
+        }
+    }
+
+    /// What an entry under `key` whose load begins now depends on.
+    pub(crate) async fn capture(
+        &self,
+        key: &Key,
+        declared: &Declared,
+        of_stale: Option<&Tags>,
+    ) -> Result<TagSnapshot, Error> {
+        self.tags.capture(&key.namespace(), declared, of_stale).await
+    }
+
+    /// Whether what was captured for `key` has not changed since. If that cannot be found out, it counts as changed.
+    pub(crate) async fn still_current(&self, key: &Key, tags: &Tags) -> bool {
+        self.tags.still_current(&key.namespace(), tags).await
+    }
+
+    /// Whether a stale copy with `tags` may still be used. If that cannot be found out, it may not.
+    pub(crate) async fn still_usable(&self, key: &Key, tags: &Tags) -> bool {
+        !self.tags.concerns(tags) || self.tags.still_usable(&key.namespace(), tags).await
+    }
+
+    /// Whether the record under `key` has `version`.
+    pub(crate) async fn is_at(&self, key: &Key, version: Version) -> Result<bool, Error> {
+        Ok(self.store.version(key).await? == Some(version))
+    }
+
+    /// Begins to listen for the next change of a record, where the store tells of changes.
+    pub(crate) fn listen(&self, key: &Key) -> Option<ChangeListener> {
+        let subscriber = self.subscriber.as_ref()?;
+        subscriber.begin();
+        Some(subscriber.changes().listen(key))
+    }
+
+    /// To be taken before a record is read or written of which a near copy is to be kept.
+    pub(crate) fn stamp(&self, key: &Key) -> Option<ChangeStamp> {
+        let near = self.near.as_ref()?;
+        if let Some(subscriber) = &self.subscriber {
+            subscriber.begin();
+        }
+        Some(near.stamp(key))
+    }
+
+    /// The fresh value of a near copy, and the version of the record that it was copied from.
+    #[inline]
+    pub(crate) fn find_near<T: Send + Sync + 'static>(&self, key: &Key) -> Option<(Found<T>, Version)> {
+        self.near.as_ref().and_then(|near| self.find_in(near, key))
+    }
+
+    fn find_in<T: Send + Sync + 'static>(&self, near: &Near, key: &Key) -> Option<(Found<T>, Version)> {
+        let record = near.get(key)?;
+        let (found, version) = copy::read(&record, key, near.generation(), || self.now())?;
+        if self.tags.concerns(&found.tags) {
+            let verdict = self.tags.judge_copy(&key.namespace(), &found.tags, near.is_told());
+            if verdict != Some(Verdict::Current) {
+                return None;
+            }
+        }
+        Some((found, version))
+    }
+
+    /// Keeps a near copy of what was read, as `version`, after `stamp`.
+    pub(crate) fn keep_near<T: Send + Sync + 'static>(
+        &self,
+        key: &Key,
+        found: &Found<T>,
+        version: Version,
+        weight: usize,
+        stamp: ChangeStamp,
+    ) {
+        if let Some(near) = &self.near {
+            let copy = copy::copy(key, found, version, near.generation(), weight);
+            near.keep(key, copy, found.fresh_for(self.now()), stamp);
+        }
+    }
+
+    /// Keeps a near copy of what this process wrote, as `version`, after `stamp`.
+    pub(crate) fn keep_own_near<T: Send + Sync + 'static>(
+        &self,
+        key: &Key,
+        found: &Found<T>,
+        version: Version,
+        weight: usize,
+        stamp: ChangeStamp,
+    ) {
+        if let Some(near) = &self.near {
+            let copy = copy::copy(key, found, version, near.generation(), weight);
+            near.keep_own(key, copy, found.fresh_for(self.now()), version, stamp);
+        }
+    }
+
+    /// Takes note that this process has changed the record under `key`, otherwise than by a value.
+    pub(crate) fn forget_near(&self, key: &Key) {
+        if let Some(near) = &self.near {
+            near.forget(key);
+        }
+    }
+}
