@@ -1,88 +1,46 @@
-//! A call of a function that is cached.
+//! Loads the result of a call.
 
-use std::future::Future;
-use std::pin::pin;
+use std::convert::Infallible;
+use std::future::{Future, pending};
+use std::panic::resume_unwind;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use cache_core::{Error, Key};
+use cache_core::Key;
 
-use super::access::{Codes, Coding};
-use super::error::CallError;
-use super::probe::Handling;
+use super::coder::{Codes, Coding};
+use super::lookup::{Looked, State};
+use super::return_type::plan::Handling;
+use super::run::{Ran, Run};
+use super::settle::{Settled, fail, settle};
 use crate::cache::handle::Cache;
-use crate::event::Event;
+use crate::load::acquire::Prepared;
 use crate::load::context::{Load, Loaded};
+use crate::load::engine::Engine;
 use crate::load::error::LoadError;
-use crate::load::fill::Outcome;
+use crate::load::fill::{Fill, Outcome};
+use crate::load::flight::Edges;
 use crate::load::policy::Policy;
-use crate::load::step::Ask;
+use crate::load::run::{Ended, Flown};
+use crate::load::stack::LoadStack;
+use crate::load::step::{Ask, Take};
+use crate::store::record::Found;
+use crate::tags::scope::Tagger;
 use crate::tier::read::Read;
 
-/// What a call found.
-#[derive(Debug)]
-pub struct Looked<V>(State<V>);
+type Boxed<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
 
-#[derive(Debug)]
-enum State<V> {
-    Hit(Arc<V>),
-    Seen(Key, Read<V>),
-    /// It goes past the cache.
-    Alone,
+/// Boxes a body.
+#[must_use]
+pub fn boxed<F: Future>(body: F) -> Pin<Box<F>> {
+    Box::pin(body)
 }
 
-impl<V> Looked<V> {
-    /// A call that is not to be cached.
-    #[must_use]
-    pub const fn alone() -> Self {
-        Self(State::Alone)
-    }
-}
-
-/// Looks whether the result of a call is there.
-#[inline]
-pub async fn look<H, C, D>(_: H, cache: &Cache<C>, coding: &D, key: Result<Key, Error>) -> Looked<H::Value>
-where
-    H: Handling,
-    D: Coding<C>,
-    D::Coder: Codes<H::Value>,
-{
-    if !cache.engine.shared.is_enabled() {
-        return Looked(State::Alone);
-    }
-    let key = match key {
-        Ok(key) => key,
-        Err(error) => {
-            tracing::warn!(target: "cache", %error, "a call has no key, and is not cached");
-            return Looked(State::Alone);
-        }
-    };
-    match cache.engine.shared.tier.see_near(&key, coding.coder(cache)).await {
-        Read::Fresh(found, _) => {
-            cache.engine.shared.events.emit(&Event::Hit { key: &key });
-            Looked(State::Hit(found.value))
-        }
-        seen => Looked(State::Seen(key, seen)),
-    }
-}
-
-/// Whether a call can be answered from what it found.
-#[derive(Debug)]
-pub enum Answered<R, L> {
-    Now(R),
-    /// This is to be loaded.
-    NotYet(L),
-}
-
-/// The result, if it was there.
-#[inline]
-pub fn hit<H: Handling>(_: H, looked: Looked<H::Value>) -> Answered<H::Output, Looked<H::Value>> {
-    match looked.0 {
-        State::Hit(value) => H::join(Ok(Some(value))).map_or(Answered::NotYet(Looked::alone()), Answered::Now),
-        _ => Answered::NotYet(looked),
-    }
-}
-
-/// Loads in the caller's own task, by a `body` that may borrow from it.
+/// Loads in the caller's own task. `body` may borrow from it.
+///
+/// The steps before and after the body are futures of their own, which are made out of line and are gone while the body
+/// runs: functions within functions are on the stack together, and hold as little of it as they can.
 pub async fn load_borrowing<H, C, D, F>(
     _: H,
     cache: &Cache<C>,
@@ -90,7 +48,7 @@ pub async fn load_borrowing<H, C, D, F>(
     policy: Policy,
     keep: impl Fn(&H::Value) -> bool,
     looked: Looked<H::Value>,
-    body: F,
+    body: Pin<Box<F>>,
 ) -> H::Output
 where
     H: Handling,
@@ -98,35 +56,153 @@ where
     D::Coder: Codes<H::Value>,
     F: Future<Output = H::Output>,
 {
-    let State::Seen(key, seen) = looked.0 else {
+    let State::Missed(missed) = looked.0 else {
         return body.await;
     };
-    let cache = handle::<H, _, _>(cache, coding, policy);
-    let mut body = pin!(body);
-    let (mut ready, mut own) = (Some(body.as_mut()), None);
-    let load = {
-        let (ready, own, keep) = (&mut ready, &mut own, &keep);
-        move |_: Load<H::Value>| async move {
-            match ready.take() {
-                Some(body) => outcome::<H>(body.await, keep, |error| *own = Some(error)),
-                None => absent(),
-            }
+    let mut flight = match acquire::<H, _>(handle::<H, _, _>(cache, coding, policy), missed).await {
+        Acquired::Lead(flight) => flight,
+        Acquired::Uncoalesced => return body.await,
+        Acquired::Answered(outcome) => {
+            return match settle::<H>(outcome, None) {
+                Settled::Answer(output) => output,
+                Settled::Fail(error) => fail(&error),
+                Settled::Uncoalesced(_) => body.await,
+            };
         }
     };
-    // Boxed, so that a hit does not carry its weight.
-    let outcome = Box::pin(cache.borrowing().obtain_unless(&key, seen, ask::<H>(), load)).await;
+    let (stack, tagger) = flight.enter();
+    let ran = Run {
+        body,
+        stack: &stack,
+        tagger: &tagger,
+        keeper: flight.keep(),
+    }
+    .await;
+    let mut own = None;
+    let ended = match ran {
+        Ran::Returned(output) => ended::<H>(output, &keep, &mut own),
+        Ran::Panicked(panic) => Ended::Panicked(panic),
+        Ran::TimedOut(limit) => Ended::TimedOut(limit),
+    };
+    let outcome = flight.land(ended).await;
     match settle::<H>(outcome, own) {
         Settled::Answer(output) => output,
-        Settled::Fail(error) => fail(&error),
-        Settled::Alone(error) => match ready {
-            Some(body) => body.await,
-            None => fail(&error),
-        },
+        Settled::Fail(error) | Settled::Uncoalesced(error) => fail(&error),
     }
 }
 
-/// Loads in a task of its own, which goes on if the caller goes away, and refreshes a stale value behind the caller's
-/// back.
+/// What a call has to do about a value that was not there.
+enum Acquired<T, E, D> {
+    /// Load it.
+    Lead(Box<Flight<T, E, D>>),
+    /// Nothing: another caller has loaded it, or cannot.
+    Answered(Outcome<T, E>),
+    /// Run the function for itself alone.
+    Uncoalesced,
+}
+
+/// A load that a call leads.
+struct Flight<T, E, D> {
+    engine: Engine<D>,
+    fill: Fill<T, E>,
+    /// What is answered if the load fails.
+    fallback: Option<Found<T>>,
+    /// The loads that this one runs in, which wait for it.
+    _edges: Option<Edges>,
+}
+
+/// Waits for the loads of other callers, or takes the lead.
+#[inline(never)]
+fn acquire<H, D>(
+    cache: Cache<D>,
+    missed: Box<(Key, Read<H::Value>)>,
+) -> Boxed<'static, Acquired<H::Value, H::Shared, D>>
+where
+    H: Handling,
+    D: Codes<H::Value> + Send + Sync + 'static,
+{
+    Box::pin(async move {
+        let (key, read) = *missed;
+        let engine = cache.engine;
+        let ask = ask::<H>();
+        let mut acquired = None;
+        let outcome = {
+            let (engine, acquired) = (&engine, &mut acquired);
+            let launch = move |take: Option<Take<H::Value, H::Shared>>| async move {
+                match take {
+                    None => *acquired = Some(None),
+                    Some(take) => match engine.prepare(take, ask).await {
+                        Prepared::Answered(outcome) => return outcome,
+                        Prepared::Go(fill) => {
+                            let outer = LoadStack::current();
+                            let within = outer.as_deref().map_or(&[][..], LoadStack::flights);
+                            let edges = fill.lead().map(|lead| lead.waited_for_by(within));
+                            *acquired = Some(Some((fill, edges)));
+                        }
+                    },
+                }
+                // The load comes later.
+                Err(LoadError::Remembered(Arc::default()))
+            };
+            engine.drive(&key, read, ask, false, launch).await
+        };
+        match acquired {
+            None => Acquired::Answered(outcome),
+            Some(None) => Acquired::Uncoalesced,
+            Some(Some((fill, edges))) => Acquired::Lead(Box::new(Flight {
+                engine,
+                fill,
+                // A stale value is the outcome until the load has brought a new one.
+                fallback: outcome.ok().flatten(),
+                _edges: edges,
+            })),
+        }
+    })
+}
+
+impl<T, E, D> Flight<T, E, D>
+where
+    T: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+    D: Codes<T> + Send + Sync + 'static,
+{
+    /// Begins the load, and returns what it runs in.
+    #[inline(never)]
+    fn enter(&mut self) -> (Arc<LoadStack>, Tagger) {
+        let stack = self.engine.take_off(&mut self.fill, LoadStack::current());
+        (stack, self.fill.tagger().clone())
+    }
+
+    /// Keeps the lease, until the time limit of the load.
+    #[inline(never)]
+    fn keep(&mut self) -> Boxed<'_, Duration> {
+        let (engine, fill) = (&self.engine, &mut self.fill);
+        Box::pin(async move {
+            match engine.limited(fill.renewing(pending::<Infallible>())).await {
+                Ok(never) => match never {},
+                Err(limit) => limit,
+            }
+        })
+    }
+
+    /// Ends the load, and returns what its caller gets.
+    #[inline(never)]
+    fn land(self: Box<Self>, ended: Ended<T, E>) -> Boxed<'static, Outcome<T, E>> {
+        Box::pin(async move {
+            let Self {
+                engine, fill, fallback, ..
+            } = *self;
+            match (engine.land(fill, ended).await, fallback) {
+                (Flown::Panicked(_, panic), _) => resume_unwind(panic),
+                (Flown::Landed(Ok(Some(found))), _) => Ok(Some(found)),
+                (_, Some(stale)) => Ok(Some(stale)),
+                (Flown::Landed(outcome), None) => outcome,
+            }
+        })
+    }
+}
+
+/// Loads in a task of its own, which goes on if the caller goes away, and refreshes a stale value in the background.
 pub async fn load_detached<H, C, D, F>(
     _: H,
     cache: &Cache<C>,
@@ -134,7 +210,7 @@ pub async fn load_detached<H, C, D, F>(
     policy: Policy,
     keep: impl Fn(&H::Value) -> bool + Send + 'static,
     looked: Looked<H::Value>,
-    body: F,
+    body: Pin<Box<F>>,
 ) -> H::Output
 where
     H: Handling,
@@ -143,36 +219,71 @@ where
     D::Coder: Codes<H::Value>,
     F: Future<Output = H::Output> + Send + 'static,
 {
-    let State::Seen(key, seen) = looked.0 else {
+    let State::Missed(missed) = looked.0 else {
         return body.await;
     };
-    let cache = handle::<H, _, _>(cache, coding, policy);
-    let ready = Arc::new(Mutex::new(Some(Box::pin(body))));
-    let own = Arc::new(Mutex::new(None));
-    let load = {
-        let (ready, own) = (Arc::clone(&ready), Arc::clone(&own));
-        move |_: Load<H::Value>| async move {
-            match take(&ready) {
-                Some(body) => {
-                    let output = body.await;
-                    outcome::<H>(output, &keep, |error| put(&own, error))
-                }
-                None => absent(),
-            }
-        }
+    let slots = Slots::<H, F> {
+        body: Arc::new(Mutex::new(Some(body))),
+        own: Arc::new(Mutex::new(None)),
     };
-    let outcome = Box::pin(cache.obtain_unless(&key, seen, ask::<H>(), load)).await;
-    match settle::<H>(outcome, take(&own)) {
+    let outcome = obtain_detached(handle::<H, _, _>(cache, coding, policy), missed, &slots, keep).await;
+    match settle::<H>(outcome, take(&slots.own)) {
         Settled::Answer(output) => output,
         Settled::Fail(error) => fail(&error),
-        Settled::Alone(error) => match take(&ready) {
+        Settled::Uncoalesced(error) => match take(&slots.body) {
             Some(body) => body.await,
             None => fail(&error),
         },
     }
 }
 
-/// A handle with the function's own settings.
+type Slot<T> = Arc<Mutex<Option<T>>>;
+
+/// What a call and its load in another task share.
+struct Slots<H: Handling, F> {
+    body: Slot<Pin<Box<F>>>,
+    /// The function's own error.
+    own: Slot<H::Error>,
+}
+
+#[inline(never)]
+fn obtain_detached<H, D, F>(
+    cache: Cache<D>,
+    missed: Box<(Key, Read<H::Value>)>,
+    slots: &Slots<H, F>,
+    keep: impl Fn(&H::Value) -> bool + Send + 'static,
+) -> Boxed<'static, Outcome<H::Value, H::Shared>>
+where
+    H: Handling,
+    H::Error: Send + 'static,
+    D: Codes<H::Value> + Send + Sync + 'static,
+    F: Future<Output = H::Output> + Send + 'static,
+{
+    let (body, own) = (Arc::clone(&slots.body), Arc::clone(&slots.own));
+    let load = move |_: Load<H::Value>| async move {
+        match take(&body) {
+            Some(body) => {
+                let output = body.await;
+                let mut error = None;
+                let ended = ended::<H>(output, &keep, &mut error);
+                *own.lock().unwrap_or_else(PoisonError::into_inner) = error;
+                match ended {
+                    Ended::Failed(error) => Err(error),
+                    Ended::Loaded(loaded) => Ok(loaded),
+                    Ended::Panicked(_) | Ended::TimedOut(_) => Ok(nothing()),
+                }
+            }
+            None => Ok(nothing()),
+        }
+    };
+    Box::pin(async move {
+        let (key, read) = *missed;
+        cache.obtain_unless(&key, read, ask::<H>(), load).await
+    })
+}
+
+/// Returns a handle with the function's own settings.
+#[inline(never)]
 fn handle<H, C, D>(cache: &Cache<C>, coding: D, policy: Policy) -> Cache<D::Coder>
 where
     H: Handling,
@@ -194,84 +305,29 @@ fn ask<H: Handling>() -> Ask {
     }
 }
 
-/// What a function's result is to the cache.
-fn outcome<H: Handling>(
+/// Returns how a load ended, by what the function returned. Its own error goes to `own`.
+fn ended<H: Handling>(
     output: H::Output,
     keep: impl Fn(&H::Value) -> bool,
-    own: impl FnOnce(H::Error),
-) -> Result<Loaded<H::Value>, H::Shared> {
+    own: &mut Option<H::Error>,
+) -> Ended<H::Value, H::Shared> {
     match H::split(output) {
-        Ok(Some(value)) if keep(&value) => Ok(Loaded::shared(value)),
-        Ok(Some(value)) => Ok(Loaded::shared(value).do_not_store()),
-        Ok(None) => Ok(Loaded::absent()),
+        Ok(Some(value)) if keep(&value) => Ended::Loaded(Loaded::shared(value)),
+        Ok(Some(value)) => Ended::Loaded(Loaded::shared(value).do_not_store()),
+        Ok(None) => Ended::Loaded(Loaded::absent()),
         Err(error) => {
             let shared = H::share(&error);
-            own(error);
-            Err(shared)
+            *own = Some(error);
+            Ended::Failed(shared)
         }
     }
 }
 
-/// A load that has nothing to run: a body is taken by its load, and by its caller only when there is none.
-fn absent<V, S>() -> Result<Loaded<V>, S> {
-    Ok(Loaded::absent().do_not_store())
-}
-
-/// What a call ends with.
-enum Settled<R> {
-    Answer(R),
-    /// There is no value, and the function's type cannot say why.
-    Fail(CallError),
-    /// As `Fail`, if the function has run already; if not, its caller is to run it.
-    Alone(CallError),
-}
-
-fn settle<H: Handling>(outcome: Outcome<H::Value, H::Shared>, own: Option<H::Error>) -> Settled<H::Output> {
-    let error = match outcome {
-        Ok(found) => {
-            return match H::join(Ok(found.map(|found| found.value))) {
-                Some(output) => Settled::Answer(output),
-                None => Settled::Alone(LoadError::Remembered("there is no value".into())),
-            };
-        }
-        Err(error) => error,
-    };
-    let error = match error {
-        LoadError::Failed(shared) => {
-            return match own
-                .or_else(|| H::restore(&shared))
-                .and_then(|error| H::join(Err(error)))
-            {
-                Some(output) => Settled::Answer(output),
-                None => Settled::Alone(LoadError::Remembered("the load of another caller failed".into())),
-            };
-        }
-        LoadError::Panicked(message) => return Settled::Fail(LoadError::Panicked(message)),
-        LoadError::Remembered(message) => LoadError::Remembered(message),
-        LoadError::TimedOut(after) => LoadError::TimedOut(after),
-        LoadError::Circular(key) => LoadError::Circular(key),
-    };
-    match H::convert(error).map(|error| H::join(Err(error))) {
-        Ok(Some(output)) => Settled::Answer(output),
-        Ok(None) => Settled::Fail(LoadError::Remembered("there is no value".into())),
-        Err(error @ LoadError::Circular(_)) => Settled::Fail(error),
-        Err(error) => Settled::Alone(error),
-    }
-}
-
-/// A panic is passed on to all who waited. That a function asks for its own entry is a mistake in the program, which
-/// only a function that returns a fitting error can report in another way.
-fn fail(error: &CallError) -> ! {
-    match error {
-        LoadError::Panicked(message) => panic!("{message}"),
-        error => panic!("a function that is cached has no value: {error}"),
-    }
+/// The result of a load that has no body: its load takes it, and its caller only if there is none.
+fn nothing<V>() -> Loaded<V> {
+    Loaded::absent().do_not_store()
 }
 
 fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
     slot.lock().unwrap_or_else(PoisonError::into_inner).take()
-}
-
-fn put<T>(slot: &Mutex<Option<T>>, value: T) {
-    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
 }

@@ -17,6 +17,14 @@ use crate::load::fill::{Fill, Outcome};
 use crate::load::stack::LoadStack;
 use crate::store::record::Found;
 
+/// How a load ended.
+pub(crate) enum Ended<T, E> {
+    Loaded(Loaded<T>),
+    Failed(E),
+    TimedOut(Duration),
+    Panicked(Box<dyn Any + Send>),
+}
+
 /// How a load ended for the one who led it.
 pub(crate) enum Flown<T, E> {
     Landed(Outcome<T, E>),
@@ -47,31 +55,56 @@ impl<C: Send + Sync + 'static> Engine<C> {
         F: FnOnce(Load<T>) -> Fut,
         Fut: Future<Output = Result<Loaded<T>, E>>,
     {
-        fill.begin();
-        let backend = self.shared.tier.store.backend();
-        let chain = LoadStack::within(outer, backend, [fill.key().clone()], fill.flight().as_slice());
+        let stack = self.take_off(&mut fill, outer);
         let stale = fill.stale().map(|stale| Arc::clone(&stale.value));
         let tagger = fill.tagger().clone();
         let told = Load::new(fill.key().clone(), stale, tagger.clone());
         // A loader that panics is not used again, so nothing that it left half-done is seen. It is called within the
         // future, so that a panic of the call itself is caught too.
         // Boxed, since loads are nested in loads, and each level would hold its load several times over.
-        let load = chain.scope(tagger.scope(async move { load(told).await }));
+        let load = stack.scope(tagger.scope(async move { load(told).await }));
         let load = AssertUnwindSafe(Box::pin(load)).catch_unwind();
-        match self.limited(fill.renewing(load)).await {
-            Ok(Ok(Ok(loaded))) => {
+        let ended = match self.limited(fill.renewing(load)).await {
+            Ok(Ok(Ok(loaded))) => Ended::Loaded(loaded),
+            Ok(Ok(Err(error))) => Ended::Failed(error),
+            Ok(Err(panic)) => Ended::Panicked(panic),
+            Err(limit) => Ended::TimedOut(limit),
+        };
+        self.land(fill, ended).await
+    }
+
+    /// Begins a load, and returns the stack that it runs in.
+    pub(crate) fn take_off<T, E>(&self, fill: &mut Fill<T, E>, outer: Option<Arc<LoadStack>>) -> Arc<LoadStack>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+    {
+        fill.begin();
+        let backend = self.shared.tier.store.backend();
+        LoadStack::within(outer, backend, [fill.key().clone()], fill.flight().as_slice())
+    }
+
+    /// Ends a load, and lands its flight.
+    pub(crate) async fn land<T, E>(&self, mut fill: Fill<T, E>, ended: Ended<T, E>) -> Flown<T, E>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        match ended {
+            Ended::Loaded(loaded) => {
                 fill.note_loaded();
                 Flown::Landed(Ok(self.keep(fill, loaded).await))
             }
-            Ok(Ok(Err(error))) => {
+            Ended::Failed(error) => {
                 fill.note_failed(LoadFailure::Error);
                 Flown::Landed(self.fail(fill, LoadError::Failed(Arc::new(error))).await)
             }
-            Err(limit) => {
+            Ended::TimedOut(limit) => {
                 fill.note_failed(LoadFailure::Timeout);
                 Flown::Landed(self.fail(fill, LoadError::TimedOut(limit)).await)
             }
-            Ok(Err(panic)) => {
+            Ended::Panicked(panic) => {
                 fill.note_failed(LoadFailure::Panic);
                 let message = panic_message(&*panic);
                 match self.fail(fill, LoadError::Panicked(Arc::clone(&message))).await {

@@ -1,6 +1,8 @@
 //! What a look into the store shows.
 
 use std::any::Any;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +40,17 @@ pub(crate) enum Glimpse<T> {
     Other(Read<T>),
 }
 
+impl<T> Glimpse<T> {
+    fn of(seen: Read<T>) -> Self {
+        match seen {
+            Read::Fresh(found, _) => Self::Fresh(found.value),
+            seen => Self::Other(seen),
+        }
+    }
+}
+
+type Boxed<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
+
 impl Tier {
     /// As [`look`](Self::look), by the shortest way to a fresh object.
     #[inline]
@@ -55,18 +68,41 @@ impl Tier {
             let fresh = record
                 .as_ref()
                 .and_then(|record| record::fresh_object(record, key, now));
-            return Ok(match fresh {
-                Some(value) => Glimpse::Fresh(value),
-                None => match self.judge(record, TagVersions::new(), key, coder).await?.0 {
-                    Read::Fresh(found, _) => Glimpse::Fresh(found.value),
-                    seen => Glimpse::Other(seen),
-                },
-            });
+            return match fresh {
+                Some(value) => Ok(Glimpse::Fresh(value)),
+                None => self.glimpse_into(record, key, coder).await,
+            };
         }
-        Ok(match self.look(key, coder).await? {
-            Read::Fresh(found, _) => Glimpse::Fresh(found.value),
-            seen => Glimpse::Other(seen),
+        self.glimpse_far(key, coder).await
+    }
+
+    /// As [`glimpse`](Self::glimpse), of a record that is not a fresh object without tags.
+    ///
+    /// Boxed, like [`glimpse_far`](Self::glimpse_far), so that a hit in memory does not carry its weight.
+    #[inline(never)]
+    fn glimpse_into<'a, T, C>(
+        &'a self,
+        record: Option<Record>,
+        key: &'a Key,
+        coder: &'a C,
+    ) -> Boxed<'a, Result<Glimpse<T>, Error>>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        Box::pin(async move {
+            let (seen, _) = self.judge(record, TagVersions::new(), key, coder).await?;
+            Ok(Glimpse::of(seen))
         })
+    }
+
+    #[inline(never)]
+    fn glimpse_far<'a, T, C>(&'a self, key: &'a Key, coder: &'a C) -> Boxed<'a, Result<Glimpse<T>, Error>>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        Box::pin(async move { self.look(key, coder).await.map(Glimpse::of) })
     }
 
     #[inline]
