@@ -61,7 +61,7 @@ pub fn check(root: &Path) -> Result<Report, String> {
 /// The folders of all crates, examples and tools among them, relative to `root`.
 fn crates(root: &Path) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
-    for parent in ["", "examples"] {
+    for parent in ["", "benchmarks", "examples"] {
         let folder = root.join(parent);
         if !folder.is_dir() {
             continue;

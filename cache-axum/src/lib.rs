@@ -145,36 +145,14 @@
 //! [`key_builder`]: CacheLayer::key_builder
 //! [`key_headers`]: CacheLayer::key_headers
 
-mod alone;
-mod answer;
 mod body;
-mod client;
-mod coder;
-mod collect;
-mod content;
-mod control;
-mod extract;
-mod failure;
-mod find;
-mod gathered;
-mod invalidate;
-mod judge;
-mod keep;
+mod config;
+mod entry;
+mod exchange;
 mod key;
 mod layer;
-mod line;
-mod load;
-mod marks;
-mod options;
-mod part;
-mod purge;
-mod report;
-mod service;
-mod stored;
-mod tags;
-mod validate;
-mod within;
-mod write;
+mod request;
+mod response;
 
 pub use cache_engine;
 #[cfg(feature = "macros")]
@@ -182,43 +160,17 @@ pub use cache_engine;
 pub use cache_engine::__private::{cached_of_axum as cached, invalidates_of_axum as invalidates};
 pub use cache_http;
 
-pub use self::client::ClientCaching;
-pub use self::coder::ResponseCoder;
-pub use self::control::{DoNotStore, OriginUnreachable, StoreFor};
-pub use self::extract::{CacheHandle, NoCacheLayer};
-pub use self::invalidate::{InvalidateLayer, InvalidateService};
-pub use self::key::{Query, UrlKey};
-pub use self::layer::CacheLayer;
-pub use self::purge::PurgeRouter;
-pub use self::service::{CacheService, ResponseFuture};
-pub use self::stored::{Stored, StoredResponse, Variants};
+pub use self::config::client_caching::ClientCaching;
+pub use self::config::handler::{DoNotStore, OriginUnreachable, StoreFor};
+pub use self::key::query::Query;
+pub use self::key::url::UrlKey;
+pub use self::layer::cache::CacheLayer;
+pub use self::layer::handle::{CacheHandle, NoCacheLayer};
+pub use self::layer::invalidate::{InvalidateLayer, InvalidateService};
+pub use self::layer::purge::PurgeRouter;
+pub use self::layer::service::{CacheService, ResponseFuture};
 
 /// The README's code is compiled and run with the tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
-
-/// And so is that of the whole toolkit.
-#[cfg(all(doctest, feature = "macros"))]
-#[doc = include_str!("../../README.md")]
-struct ReadmeOfTheToolkit;
-
-/// And the guide's.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/http-caching.md")]
-struct Guide;
-
-/// And that of the guide to invalidation.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/invalidation.md")]
-struct GuideToInvalidation;
-
-/// And that of the guide to production.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/production.md")]
-struct GuideToProduction;
-
-/// And that of the guide to tests of an application.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/testing.md")]
-struct GuideToTesting;

@@ -23,6 +23,12 @@ impl Timestamp {
         self.0
     }
 
+    /// Returns the whole seconds since the Unix epoch, rounded up.
+    #[must_use]
+    pub const fn as_secs_rounded_up(self) -> u64 {
+        self.0.div_ceil(1000)
+    }
+
     /// How much later `self` is than `earlier`; zero if it is not later.
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Duration {

@@ -153,18 +153,20 @@ mod coder;
 pub mod conformance;
 mod envelope;
 mod error;
+mod freshness_windows;
+mod jitter;
 mod key;
 mod key_builder;
 #[cfg(feature = "md5")]
 mod md5_hex;
 mod record;
-mod subscription;
 mod ttl;
-mod windows;
 
 pub use async_trait::async_trait;
 
-pub use self::backend::{Backend, Capabilities, EvictionListener, Limits, SetMode, SetOptions, SetOutcome};
+pub use self::backend::{
+    Backend, Capabilities, Change, EvictionListener, Limits, SetMode, SetOptions, SetOutcome, Subscription,
+};
 pub use self::clock::{Clock, ManualClock, SystemClock, Timestamp};
 #[cfg(feature = "cbor")]
 pub use self::coder::Cbor;
@@ -173,14 +175,14 @@ pub use self::coder::Json;
 pub use self::coder::{Coder, Raw};
 pub use self::envelope::{EntryKind, Envelope, EnvelopeError, Tags};
 pub use self::error::{Error, ErrorKind};
+pub use self::freshness_windows::FreshnessWindows;
+pub use self::jitter::jittered;
 pub use self::key::{Key, KeyName, Namespace, Prefix, Scope};
 #[cfg(feature = "md5")]
 pub use self::key_builder::HashedCall;
 pub use self::key_builder::{FunctionCall, KeyBuilder, ReadableCall};
 pub use self::record::{Record, SharedValue, Value, Version, VersionSource};
-pub use self::subscription::{Change, Subscription};
 pub use self::ttl::Ttl;
-pub use self::windows::FreshnessWindows;
 
 /// The README's code is compiled and run with the tests.
 #[cfg(all(doctest, feature = "json", feature = "md5"))]

@@ -73,9 +73,13 @@ impl Ttl {
 
 impl From<Duration> for Ttl {
     fn from(duration: Duration) -> Self {
-        let millis = duration.as_nanos().div_ceil(1_000_000);
-        Self::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+        Self::from_millis(millis_rounded_up(duration))
     }
+}
+
+/// Returns whole milliseconds; a fraction counts as one.
+pub(crate) fn millis_rounded_up(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 impl fmt::Debug for Ttl {

@@ -1,15 +1,10 @@
 //! The backend.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
-use cache_core::{
-    Backend, Capabilities, Error, Key, Limits, Record, SetOptions, SetOutcome, SystemClock, Value, Version, async_trait,
-};
+use cache_core::{Backend, Error, Key, Limits, Record, SetOptions, SetOutcome, Value, Version, async_trait};
 
 use crate::batch::READ_KEYS;
-use crate::builder::DynamoBackendBuilder;
 use crate::error::NAME;
 use crate::item::MAX_VALUE_BYTES;
 use crate::store::Store;
@@ -27,32 +22,6 @@ pub struct DynamoBackend {
 }
 
 impl DynamoBackend {
-    /// Uses a client of the [AWS SDK](https://docs.rs/aws-sdk-dynamodb/1) that is ready, with strongly consistent reads.
-    ///
-    /// The table is not looked at. Where the client sets no time limit of its own for an operation or an attempt, those
-    /// of the [builder](DynamoBackendBuilder) hold; its number of attempts stays as it is. This and
-    /// [`DynamoBackendBuilder::client`] are the only places where a type of the SDK's is public, so they follow its
-    /// major version.
-    #[must_use]
-    pub fn new(client: Client, table: impl Into<String>) -> Self {
-        let client = DynamoBackendBuilder::new().bounded(&client);
-        Self::over(Store::new(client, table.into(), true, Arc::new(SystemClock)))
-    }
-
-    /// Uses the table that the URL names, with the defaults of the [builder](Self::builder). See the [crate's front
-    /// page](crate#urls) for what a URL says.
-    ///
-    /// # Errors
-    /// As [`DynamoBackendBuilder::connect`].
-    pub async fn connect(url: &str) -> Result<Self, Error> {
-        Self::builder().url(url).connect().await
-    }
-
-    /// Sets up a backend.
-    pub fn builder() -> DynamoBackendBuilder {
-        DynamoBackendBuilder::new()
-    }
-
     pub(crate) fn over(store: Store) -> Self {
         Self { store: Arc::new(store) }
     }
@@ -131,14 +100,9 @@ impl Backend for DynamoBackend {
         NAME
     }
 
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::default().with_batch(true)
-    }
-
     fn limits(&self) -> Limits {
         Limits::default()
             .with_value_bytes(MAX_VALUE_BYTES)
             .with_batch(READ_KEYS)
-            .with_ttl_step(Duration::from_millis(1))
     }
 }

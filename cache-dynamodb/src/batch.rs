@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{KeysAndAttributes, PutRequest, WriteRequest};
 use bytes::Bytes;
-use cache_core::{Error, ErrorKind, Key, Record, SetMode, SetOptions, SetOutcome, Value, Version};
+use cache_core::{Error, ErrorKind, Key, Record, SetMode, SetOptions, SetOutcome, Value, Version, jittered};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use crate::error::{error, from_sdk, throttled};
@@ -46,7 +46,7 @@ impl Patience {
         if self.in_vain >= ATTEMPTS {
             return Err(throttled(left));
         }
-        tokio::time::sleep(pause(self.in_vain).mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+        tokio::time::sleep(jittered(pause(self.in_vain), 0.5)).await;
         Ok(())
     }
 }

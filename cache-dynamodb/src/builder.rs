@@ -1,4 +1,4 @@
-//! How a backend is set up.
+//! Sets up a backend.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,17 +6,47 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use cache_core::{Clock, Error, SystemClock};
 
-use crate::DynamoBackend;
+use crate::backend::DynamoBackend;
+use crate::client::ClientSettings;
+#[cfg(feature = "aws-config")]
+use crate::environment;
 use crate::error::configuration;
 use crate::store::Store;
 use crate::url::{self, Target};
 
+impl DynamoBackend {
+    /// Uses a ready client of the [AWS SDK](https://docs.rs/aws-sdk-dynamodb/1), with strongly consistent reads.
+    ///
+    /// The table is not looked at. Where the client sets no time limit of its own for an operation or an attempt, the
+    /// defaults of the [builder](DynamoBackendBuilder) apply. Its number of attempts is not changed. This and
+    /// [`DynamoBackendBuilder::client`] are the only places where a type of the SDK's is public, so they follow its major
+    /// version.
+    #[must_use]
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        let client = ClientSettings::default().bound(&client);
+        Self::over(Store::new(client, table.into(), true, Arc::new(SystemClock)))
+    }
+
+    /// Uses the table of a URL, with the defaults of the [builder](Self::builder). See the [crate's front
+    /// page](crate#urls) for its form.
+    ///
+    /// # Errors
+    /// Fails as [`DynamoBackendBuilder::connect`] does.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::builder().url(url).connect().await
+    }
+
+    /// Returns a builder, for all settings.
+    pub fn builder() -> DynamoBackendBuilder {
+        DynamoBackendBuilder::new()
+    }
+}
+
 /// Sets up a [`DynamoBackend`].
 ///
-/// Without the feature `aws-config` the [client](Self::client) must be given.
+/// Without the feature `aws-config`, set the [client](Self::client).
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -37,36 +67,26 @@ use crate::url::{self, Target};
 #[derive(Clone)]
 #[must_use]
 pub struct DynamoBackendBuilder {
-    pub(crate) target: Result<Target, Error>,
+    target: Result<Target, Error>,
     client: Option<Client>,
-    pub(crate) credentials: Option<Credentials>,
-    pub(crate) profile: Option<String>,
+    settings: ClientSettings,
     clock: Arc<dyn Clock>,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) attempt_timeout: Duration,
-    pub(crate) operation_timeout: Duration,
-    pub(crate) max_attempts: u32,
 }
 
 impl DynamoBackendBuilder {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self {
             target: Ok(Target::default()),
             client: None,
-            credentials: None,
-            profile: None,
+            settings: ClientSettings::default(),
             clock: Arc::new(SystemClock),
-            connect_timeout: Duration::from_secs(1),
-            attempt_timeout: Duration::from_secs(1),
-            operation_timeout: Duration::from_secs(3),
-            max_attempts: 3,
         }
     }
 
-    /// Everything that a URL says: table, region, endpoint, and how it is read. See the [crate's front
-    /// page](crate#urls).
+    /// Sets table, region, endpoint and the kind of reads from a URL. See the [crate's front page](crate#urls) for its
+    /// form.
     ///
-    /// It replaces what was said of these before. A URL that cannot be read is reported by [`connect`](Self::connect).
+    /// It replaces what was set of these before. [`connect`](Self::connect) fails if the URL cannot be read.
     pub fn url(mut self, url: &str) -> Self {
         self.target = url::parse(url);
         self
@@ -79,45 +99,45 @@ impl DynamoBackendBuilder {
         self
     }
 
-    /// The table, by its name or its ARN. It must be set.
+    /// Sets the table, by its name or its ARN. Required.
     pub fn table(self, table: impl Into<String>) -> Self {
         let table = table.into();
         self.target(|target| target.table = table)
     }
 
-    /// A client that is ready. It brings its own region, endpoint, credentials, connections and retries; time limits
-    /// that it leaves open are those of this builder.
+    /// Uses a ready client. It brings its own region, endpoint, credentials, connections and retries; time limits that it
+    /// does not set are those of this builder.
     pub fn client(mut self, client: Client) -> Self {
         self.client = Some(client);
         self
     }
 
-    /// The region; what the environment says unless set.
+    /// Sets the region. Default: what the environment says.
     pub fn region(self, region: impl Into<String>) -> Self {
         let region = region.into();
         self.target(|target| target.region = Some(region))
     }
 
-    /// The URL of the service, for DynamoDB Local and for VPC endpoints; that of the region unless set.
+    /// Sets the URL of the service, for DynamoDB Local and VPC endpoints. Default: that of the region.
     pub fn endpoint(self, url: impl Into<String>) -> Self {
         let url = url.into();
         self.target(|target| target.endpoint = Some(url))
     }
 
-    /// The profile of the AWS configuration files; what the environment says unless set.
+    /// Sets the profile of the AWS configuration files. Default: what the environment says.
     pub fn profile(mut self, name: impl Into<String>) -> Self {
-        self.profile = Some(name.into());
+        self.settings.profile = Some(name.into());
         self
     }
 
-    /// Fixed credentials, for DynamoDB Local and for tests. In production, leave them to the environment, which renews
-    /// them.
+    /// Sets fixed credentials, for DynamoDB Local and tests. Default: those of the environment, which it renews; use them
+    /// in production.
     pub fn static_credentials(
         mut self,
         access_key_id: impl Into<String>,
         secret_access_key: impl Into<String>,
     ) -> Self {
-        self.credentials = Some(Credentials::new(
+        self.settings.credentials = Some(Credentials::new(
             access_key_id,
             secret_access_key,
             None,
@@ -127,67 +147,72 @@ impl DynamoBackendBuilder {
         self
     }
 
-    /// Whether reads see every write that ended before them; they do unless this is switched off. Reads that need not
-    /// cost half. See the [crate's front page](crate#eventual-reads) for what they may miss.
+    /// Sets whether reads see every write that ended before them. Default: `true`.
+    ///
+    /// If `false`, reads cost half. See the [crate's front page](crate#eventual-reads) for what they may miss.
     pub fn consistent_reads(self, consistent: bool) -> Self {
         self.target(|target| target.consistent_reads = consistent)
     }
 
-    /// Whether [`connect`](Self::connect) makes the table if there is none, as
-    /// [`DynamoBackend::create_table_if_missing`] does; off unless set.
+    /// Sets whether [`connect`](Self::connect) creates the table if it does not exist, as
+    /// [`DynamoBackend::create_table_if_missing`] does. Default: `false`.
     pub fn create_table_if_missing(self, create: bool) -> Self {
         self.target(|target| target.create_table_if_missing = create)
     }
 
-    /// Where deadlines are read from; the system's clock unless set.
+    /// Sets the clock by which lifetimes end. Default: the system's clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// How long making a connection may take; 1 second unless set.
+    /// Sets how long opening a connection may take. Default: 1 s. Must not be zero.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = positive(timeout);
+        self.settings.connect_timeout = timeout;
         self
     }
 
-    /// How long one attempt of a request may take; 1 second unless set. To be raised for large batches of large values.
+    /// Sets how long one attempt of a request may take. Default: 1 s. Must not be zero. Raise it for large batches of large
+    /// values.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
-        self.attempt_timeout = positive(timeout);
+        self.settings.attempt_timeout = timeout;
         self
     }
 
-    /// How long a request may take with all its attempts; 3 seconds unless set. A request that takes longer ends with
-    /// [`Timeout`](cache_core::ErrorKind::Timeout). A batch may be several requests.
+    /// Sets how long a request may take with all its attempts. Default: 3 s. Must not be zero.
+    ///
+    /// A request that takes longer fails with [`Timeout`](cache_core::ErrorKind::Timeout). A batch may be several
+    /// requests.
     pub fn operation_timeout(mut self, timeout: Duration) -> Self {
-        self.operation_timeout = positive(timeout);
+        self.settings.operation_timeout = timeout;
         self
     }
 
-    /// How often a request is tried that failed for a reason that may pass: throttling, a broken connection, an error
-    /// of the server; 3 times unless set, and at least once.
+    /// Sets how often a request is tried if it fails for a reason that may pass: throttling, a broken connection, an error
+    /// of the server. Default: 3 times. Must not be 0.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
-        self.max_attempts = attempts.max(1);
+        self.settings.max_attempts = attempts;
         self
     }
 
-    /// Makes the backend. It sends nothing, unless a table is to be [made](Self::create_table_if_missing): the first
-    /// call finds out whether table and credentials are there. Finding the region may ask the machine's metadata
+    /// Returns the backend. Unless it [creates the table](Self::create_table_if_missing), it sends nothing to DynamoDB: the
+    /// first call finds out whether table and credentials are there. Finding the region may ask the machine's metadata
     /// service.
     ///
     /// # Errors
-    /// [`Configuration`](cache_core::ErrorKind::Configuration); and as
-    /// [`create_table_if_missing`](DynamoBackend::create_table_if_missing).
+    /// Fails with [`Configuration`](cache_core::ErrorKind::Configuration) if a setting is wrong, and as
+    /// [`create_table_if_missing`](DynamoBackend::create_table_if_missing) does.
     pub async fn connect(self) -> Result<DynamoBackend, Error> {
         let target = self.target.clone()?;
         check(&target)?;
+        check_limits(&self.settings)?;
         let client = match &self.client {
             Some(_) if target.region.is_some() || target.endpoint.is_some() => {
                 return Err(configuration(
-                    "a client that is ready brings its own region and endpoint: set them there",
+                    "a ready `client` brings its own region and endpoint: set them there",
                 ));
             }
-            Some(client) => self.bounded(client),
+            Some(client) => self.settings.bound(client),
             None => self.new_client(&target).await?,
         };
         let store = Store::new(client, target.table, target.consistent_reads, self.clock);
@@ -200,36 +225,30 @@ impl DynamoBackendBuilder {
 
     #[cfg(feature = "aws-config")]
     async fn new_client(&self, target: &Target) -> Result<Client, Error> {
-        crate::connect::client(self, target).await
+        environment::client(&self.settings, target).await
     }
 
     #[cfg(not(feature = "aws-config"))]
     #[allow(clippy::unused_async, reason = "with the feature it waits")]
     async fn new_client(&self, _: &Target) -> Result<Client, Error> {
         Err(configuration(
-            "there is no client: give one, or switch on the feature `aws-config` of cache-dynamodb",
+            "there is no client: set `client`, or enable the feature `aws-config` of cache-dynamodb",
         ))
-    }
-
-    /// The client, with time limits where it has none: the SDK sets none for answers.
-    pub(crate) fn bounded(&self, client: &Client) -> Client {
-        let config = client.config();
-        let mut timeouts = config.timeout_config().cloned().unwrap_or_else(|| self.timeouts());
-        timeouts.take_defaults_from(&self.timeouts());
-        Client::from_conf(config.to_builder().timeout_config(timeouts).build())
-    }
-
-    pub(crate) fn timeouts(&self) -> TimeoutConfig {
-        TimeoutConfig::builder()
-            .connect_timeout(self.connect_timeout)
-            .operation_attempt_timeout(self.attempt_timeout)
-            .operation_timeout(self.operation_timeout)
-            .build()
     }
 }
 
-fn positive(timeout: Duration) -> Duration {
-    timeout.max(Duration::from_millis(1))
+fn check_limits(settings: &ClientSettings) -> Result<(), Error> {
+    for (name, is_zero) in [
+        ("connect_timeout", settings.connect_timeout.is_zero()),
+        ("attempt_timeout", settings.attempt_timeout.is_zero()),
+        ("operation_timeout", settings.operation_timeout.is_zero()),
+        ("max_attempts", settings.max_attempts == 0),
+    ] {
+        if is_zero {
+            return Err(configuration(format!("`{name}` is 0 and must be more")));
+        }
+    }
+    Ok(())
 }
 
 fn check(target: &Target) -> Result<(), Error> {
@@ -239,7 +258,7 @@ fn check(target: &Target) -> Result<(), Error> {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
     if table.is_empty() {
-        return Err(configuration("the table is missing"));
+        return Err(configuration("there is no `table`: name it in the URL or the builder"));
     }
     if !is_name && !table.starts_with("arn:") {
         return Err(configuration(format!(
@@ -257,19 +276,20 @@ impl fmt::Debug for DynamoBackendBuilder {
         f.debug_struct("DynamoBackendBuilder")
             .field("target", &self.target)
             .field("client", &self.client.as_ref().map(|_| "ready"))
-            .field("static_credentials", &self.credentials.as_ref().map(|_| "***"))
-            .field("profile", &self.profile)
+            .field("static_credentials", &self.settings.credentials.as_ref().map(|_| "***"))
+            .field("profile", &self.settings.profile)
             .field("clock", &self.clock)
-            .field("connect_timeout", &self.connect_timeout)
-            .field("attempt_timeout", &self.attempt_timeout)
-            .field("operation_timeout", &self.operation_timeout)
-            .field("max_attempts", &self.max_attempts)
+            .field("connect_timeout", &self.settings.connect_timeout)
+            .field("attempt_timeout", &self.settings.attempt_timeout)
+            .field("operation_timeout", &self.settings.operation_timeout)
+            .field("max_attempts", &self.settings.max_attempts)
             .finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
     use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Region};
     use cache_core::ErrorKind;
 
@@ -287,12 +307,25 @@ mod tests {
     async fn mistakes_are_refused_before_anything_is_sent() {
         let new = DynamoBackendBuilder::new;
         for (builder, part) in [
-            (new(), "missing"),
+            (new(), "no `table`"),
             (new().table("a b"), "\"a b\""),
             (new().table("ab"), "3 to 255"),
             (new().url("redis://cache"), "redis://cache"),
             (new().table("cache").endpoint("localhost:8000"), "localhost:8000"),
             (new().table("cache").client(ready(None)).region("eu-west-1"), "region"),
+            (
+                new().table("cache").connect_timeout(Duration::ZERO),
+                "`connect_timeout`",
+            ),
+            (
+                new().table("cache").attempt_timeout(Duration::ZERO),
+                "`attempt_timeout`",
+            ),
+            (
+                new().table("cache").operation_timeout(Duration::ZERO),
+                "`operation_timeout`",
+            ),
+            (new().table("cache").max_attempts(0), "`max_attempts`"),
         ] {
             let error = builder.connect().await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration);
@@ -307,12 +340,13 @@ mod tests {
             .build();
         let client = DynamoBackendBuilder::new()
             .attempt_timeout(Duration::from_millis(70))
-            .bounded(&ready(Some(own)));
+            .settings
+            .bound(&ready(Some(own)));
         let timeouts = client.config().timeout_config().unwrap();
         assert_eq!(timeouts.operation_timeout(), Some(Duration::from_secs(9)));
         assert_eq!(timeouts.operation_attempt_timeout(), Some(Duration::from_millis(70)));
 
-        let client = DynamoBackendBuilder::new().bounded(&ready(None));
+        let client = ClientSettings::default().bound(&ready(None));
         let timeouts = client.config().timeout_config().unwrap();
         assert_eq!(timeouts.operation_timeout(), Some(Duration::from_secs(3)));
     }

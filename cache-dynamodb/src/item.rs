@@ -75,9 +75,8 @@ pub(crate) fn encode(key: &Key, value: Bytes, version: Version, deadline: Option
     item.insert(VALUE.to_owned(), AttributeValue::B(Blob::new(Vec::from(value))));
     item.insert(VERSION.to_owned(), version_attribute(version));
     if let Some(deadline) = deadline {
-        let millis = deadline.as_millis();
-        item.insert(DEADLINE.to_owned(), number(millis));
-        item.insert(TTL.to_owned(), number(millis.div_ceil(1000)));
+        item.insert(DEADLINE.to_owned(), number(deadline.as_millis()));
+        item.insert(TTL.to_owned(), number(deadline.as_secs_rounded_up()));
     }
     item
 }

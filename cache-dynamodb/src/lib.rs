@@ -166,11 +166,12 @@
 mod backend;
 mod batch;
 mod builder;
+mod client;
 mod condition;
 #[cfg(feature = "aws-config")]
-mod connect;
-#[cfg(feature = "aws-config")]
 mod credentials;
+#[cfg(feature = "aws-config")]
+mod environment;
 mod error;
 mod item;
 mod key;

@@ -12,28 +12,29 @@ pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const MAX_INTEGER: i64 = 999_999_999_999_999;
 
 /// Why a request was forwarded (RFC 9211, section 2.2).
+#[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Forward {
-    /// The cache was told not to handle the request.
+    /// The cache is configured not to handle the request.
     Bypass,
-    /// The method asks for it.
+    /// The semantics of the method require it.
     Method,
     /// Nothing was stored for the URI.
     UriMiss,
     /// Something was stored for the URI, but not for the fields that `Vary` names.
     VaryMiss,
-    /// Nothing usable was stored, and it cannot be told why.
+    /// Nothing usable was stored; the cache does not say why.
     Miss,
-    /// What was stored is fresh, but the request's directives ask for validation.
+    /// The stored response is fresh, but the request's directives ask for validation.
     Request,
-    /// What was stored is stale.
+    /// The stored response is stale.
     Stale,
-    /// What was stored is only a part of what was asked for.
+    /// The stored response is only a part of what the request asks for.
     Partial,
 }
 
 impl Forward {
-    /// The reason as a token.
+    /// Returns the reason as a token.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -54,8 +55,8 @@ impl Forward {
 pub struct CacheName(String);
 
 impl CacheName {
-    /// The cache `name`, written as a token if it is one, and as a string if not. Characters that neither can hold are
-    /// left out.
+    /// Creates a name, written as a token if it is one and otherwise as a string. Leaves out characters that neither can
+    /// hold.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self(token_or_string(name))
@@ -92,7 +93,7 @@ pub struct CacheStatus {
 }
 
 impl CacheStatus {
-    /// The request was satisfied from the cache, without being forwarded.
+    /// Creates the member of a request that was answered from the cache.
     pub fn hit() -> Self {
         Self {
             hit: true,
@@ -100,7 +101,7 @@ impl CacheStatus {
         }
     }
 
-    /// The request was forwarded to the origin.
+    /// Creates the member of a request that was forwarded to the origin.
     pub fn forwarded(reason: Forward) -> Self {
         Self {
             forward: Some(reason),
@@ -108,49 +109,49 @@ impl CacheStatus {
         }
     }
 
-    /// Neither: the cache made the answer by itself.
+    /// Creates the member of an answer that the cache generated itself: neither a hit nor forwarded.
     pub fn generated() -> Self {
         Self::default()
     }
 
-    /// The status of the forwarded request's response, where it is another than the answer's. Only for what was
+    /// Sets the status of the forwarded response, if the answer has another one. Ignored for a request that was not
     /// forwarded.
     pub fn forward_status(mut self, status: u16) -> Self {
         self.forward_status = self.forward.map(|_| status);
         self
     }
 
-    /// The remaining freshness in seconds; negative when stale.
+    /// Sets the remaining freshness in seconds, negative if stale.
     pub fn ttl(mut self, seconds: i64) -> Self {
         self.ttl = Some(seconds.clamp(-MAX_INTEGER, MAX_INTEGER));
         self
     }
 
-    /// Whether the response to the forwarded request was stored. Only for what was forwarded.
+    /// Sets whether the forwarded response was stored. Ignored for a request that was not forwarded.
     pub fn stored(mut self, stored: bool) -> Self {
         self.stored = stored && self.forward.is_some();
         self
     }
 
-    /// Whether the request was collapsed with another. Only for what was forwarded.
+    /// Sets whether the request was collapsed with another. Ignored for a request that was not forwarded.
     pub fn collapsed(mut self, collapsed: bool) -> Self {
         self.collapsed = collapsed && self.forward.is_some();
         self
     }
 
-    /// The cache key, for debugging. Characters that a structured field cannot hold are left out.
+    /// Sets the cache key, for debugging. Leaves out characters that a structured field cannot hold.
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
         self
     }
 
-    /// More for those who read along. Characters that a structured field cannot hold are left out.
+    /// Sets the detail, for debugging. Leaves out characters that a structured field cannot hold.
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
     }
 
-    /// The member as a field value.
+    /// Returns the member as a field value.
     #[must_use]
     pub fn to_value(&self, cache: &CacheName) -> HeaderValue {
         let mut text = String::with_capacity(64);
@@ -187,7 +188,7 @@ impl CacheStatus {
         HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("cache"))
     }
 
-    /// Adds the member to the `Cache-Status` of a response, after those of caches nearer to the origin (RFC 9211,
+    /// Appends the member to the `Cache-Status` of a response, after those of caches nearer to the origin (RFC 9211,
     /// section 2).
     pub fn append_to(&self, cache: &CacheName, headers: &mut HeaderMap) {
         headers.append(CACHE_STATUS, self.to_value(cache));

@@ -1,4 +1,4 @@
-//! What a cache may do, as plain data.
+//! What a cache may store and share, as plain data.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use crate::cache_control::{CDN_CACHE_CONTROL, ResponseDirectives, applicable_directives};
 
-/// What a cache stores and shares, and what it falls back to where a response says nothing.
+/// What a cache stores and shares, and the defaults for responses that state nothing.
 ///
-/// Start from [`route`](Self::route) or [`shared`](Self::shared) and change single fields; each refusal can be lifted
-/// by name.
+/// Start from [`route`](Self::route) or [`shared`](Self::shared) and change single fields. Each refusal has a field that
+/// lifts it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -19,62 +19,63 @@ use crate::cache_control::{CDN_CACHE_CONTROL, ResponseDirectives, applicable_dir
 ///
 /// let mut policy = Policy::route();
 /// policy.default_ttl = Some(Duration::from_secs(60));
-/// // This route answers everybody alike, whatever cookies they send.
+/// // This route gives everybody the same answer, whatever cookies they send.
 /// policy.cookie = Sharing::Always;
 /// ```
 #[non_exhaustive]
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// The methods whose requests look into the cache. HEAD is answered from what GET stored. Naming POST is right
-    /// only where the key covers the request's content.
+    /// The methods whose requests are looked up. HEAD is answered from the stored response to GET. Add POST or QUERY only
+    /// if the key covers the content of the request.
     pub methods: Vec<Method>,
-    /// The status codes that may be stored.
+    /// The status codes to store.
     pub statuses: Statuses,
-    /// Answers to requests with `Authorization`.
+    /// Whether to share responses to requests with `Authorization`.
     pub authorization: Sharing,
-    /// Answers to requests with `Cookie`.
+    /// Whether to share responses to requests with `Cookie`.
     pub cookie: Sharing,
-    /// Answers with `Set-Cookie`.
+    /// Whether to share responses with `Set-Cookie`.
     pub set_cookie: Sharing,
-    /// Store although the response is `private` as a whole.
+    /// Whether to store a response that is `private` as a whole.
     pub allow_private: bool,
-    /// Store although the response, or an honoured request, says `no-store`.
+    /// Whether to store a response although it, or an honoured request, says `no-store`.
     pub allow_no_store: bool,
-    /// Store what can only be used after validation by the origin: `no-cache`, or not fresh but with a validator.
+    /// Whether to store a response that can only be used after validation: `no-cache`, or stale with a validator.
     pub allow_no_cache: bool,
-    /// Store although the response says `Vary: *`, as if that member were not there.
+    /// Whether to store a response with `Vary: *`, and ignore that member.
     pub allow_vary_any: bool,
-    /// Store 206 (Partial Content). Only for caches that combine and mark partial bodies.
+    /// Whether to store 206 (Partial Content). Only for caches that mark and combine partial bodies.
     pub allow_partial: bool,
-    /// Use stale although `s-maxage` is there, where the response itself gives a window (RFC 5861). RFC 9111, section
-    /// 5.2.2.10, forbids it, and much of the web relies on it.
+    /// Whether to use a stale response with `s-maxage` within a window that the response itself states (RFC 5861). RFC
+    /// 9111, section 5.2.2.10, forbids this, and much of the web relies on it.
     pub allow_stale_s_maxage: bool,
-    /// Honour the `Cache-Control` of requests.
+    /// Whether to honour the `Cache-Control` of requests.
     pub request_directives: bool,
-    /// How long a response is fresh that says nothing of it.
+    /// How long a response is fresh that states no lifetime.
     pub default_ttl: Option<Duration>,
-    /// How long a response may be used stale while it is revalidated, where it says nothing of it.
+    /// How long a response may be used stale while it is revalidated, if it states no window.
     pub stale_while_revalidate: Option<Duration>,
-    /// How long a response may be used stale when the origin fails, where it says nothing of it.
+    /// How long a response may be used stale if the origin fails, if it states no window.
     pub stale_if_error: Option<Duration>,
-    /// How long a response may be used stale when the origin cannot be reached at all, which RFC 9111, section 4.2.4,
-    /// allows without a word of the response, unless that forbids it.
+    /// How long a response may be used stale if the origin cannot be reached. RFC 9111, section 4.2.4, allows this for
+    /// every response that does not forbid it.
     pub stale_if_disconnected: Option<Duration>,
-    /// For how long a response with a validator is kept when nothing else allows to use it any more, so that the origin
-    /// can be asked whether it is still right (RFC 9111, section 4.3).
+    /// How long to keep a response with a validator after its other windows, so that the origin can validate it (RFC 9111,
+    /// section 4.3).
     pub keep_for_validation: Duration,
-    /// How to guess a lifetime from `Last-Modified` where nothing else gives one.
+    /// How to derive a lifetime from `Last-Modified` if nothing else states one.
     pub heuristic: Option<Heuristic>,
     /// The targeted fields that this cache obeys, most applicable first (RFC 9213).
     pub targets: Vec<HeaderName>,
 }
 
 impl Policy {
-    /// For a cache in front of an application's own routes: what could be meant for one user only is refused.
+    /// Creates a policy for a cache in front of an application's own routes. It refuses every response that could be for one
+    /// user.
     ///
-    /// GET and HEAD; 2xx but 206; nothing with `Authorization`, `Cookie` or `Set-Cookie`, nothing `private`,
-    /// `no-store`, `no-cache` or `Vary: *`. The lifetime is the response's, or else
-    /// [`default_ttl`](Self::default_ttl), which is for the route to set.
+    /// It stores responses to GET and HEAD with 2xx except 206. It refuses `Authorization`, `Cookie`, `Set-Cookie`,
+    /// `private`, `no-store`, `no-cache` and `Vary: *`. The lifetime is the response's own, or else
+    /// [`default_ttl`](Self::default_ttl), which you set per route.
     #[must_use]
     pub fn route() -> Self {
         Self {
@@ -100,11 +101,11 @@ impl Policy {
         }
     }
 
-    /// A shared cache by the book (RFC 9111), for gateways and reverse proxies.
+    /// Creates the policy of a shared cache by RFC 9111, for gateways and reverse proxies.
     ///
-    /// Any final status that may be stored; `Authorization` as section 3.5 has it; cookies as the standard has them,
-    /// which is to ignore them; heuristics of section 4.2.2; `CDN-Cache-Control` before `Cache-Control`. Stale responses
-    /// are kept for a day to be validated, and to be used if the origin cannot be reached.
+    /// It stores any final status, treats `Authorization` as section 3.5 requires, and ignores cookies as the standard does.
+    /// It applies the heuristics of section 4.2.2, and prefers `CDN-Cache-Control` to `Cache-Control`. It keeps stale
+    /// responses for a day, to validate them and to use them if the origin cannot be reached.
     #[must_use]
     pub fn shared() -> Self {
         Self {
@@ -121,7 +122,7 @@ impl Policy {
         }
     }
 
-    /// The directives of a response that apply to this cache: those of the first valid field in
+    /// Returns the directives of a response that apply to this cache: those of the first valid field in
     /// [`targets`](Self::targets), or else those of `Cache-Control`.
     #[must_use]
     pub fn directives(&self, headers: &HeaderMap) -> ResponseDirectives {
@@ -131,36 +132,38 @@ impl Policy {
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Whether answers that carry or answer to credentials are shared.
+/// Whether to share responses that carry credentials or answer requests that do.
+#[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sharing {
-    /// Never.
+    /// Never share them.
     Never,
-    /// If the response says so: by `public` or `s-maxage`, and for `Authorization` by `must-revalidate` too (RFC 9111,
-    /// section 3.5).
+    /// Share them if the response says so: by `public` or `s-maxage`, and for `Authorization` also by `must-revalidate`
+    /// (RFC 9111, section 3.5).
     Explicit,
-    /// Always. They must be the same for everyone, or the key must tell them apart.
+    /// Always share them. They must be the same for everyone, or the key must distinguish them.
     Always,
 }
 
-/// A decision on status codes.
+/// A predicate on status codes.
 type StatusPredicate = Arc<dyn Fn(StatusCode) -> bool + Send + Sync>;
 
-/// Which status codes may be stored. 1xx and 304 never are, and 206 only with
+/// Which status codes to store. 1xx and 304 are never stored, and 206 only with
 /// [`allow_partial`](Policy::allow_partial).
+#[non_exhaustive]
 #[derive(Clone)]
 pub enum Statuses {
     /// 2xx.
     Success,
-    /// Any final one, as RFC 9111, section 3, has it. [`default_ttl`](Policy::default_ttl) is only for those that are
-    /// cacheable by default.
+    /// Any final status (RFC 9111, section 3). [`default_ttl`](Policy::default_ttl) applies only to those that are
+    /// heuristically cacheable.
     Final,
-    /// Those that the predicate takes.
+    /// Those that the predicate accepts.
     Predicate(StatusPredicate),
 }
 
 impl Statuses {
-    /// Those that `predicate` takes.
+    /// Selects the status codes that `predicate` accepts.
     #[must_use]
     pub fn predicate(predicate: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
         Self::Predicate(Arc::new(predicate))
@@ -185,23 +188,23 @@ impl fmt::Debug for Statuses {
     }
 }
 
-/// How a lifetime is guessed: as a part of the time for which the resource had not changed (RFC 9111, section 4.2.2).
+/// How to derive a lifetime from `Last-Modified`: a share of the time since the last change (RFC 9111, section 4.2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heuristic {
-    /// The part, in percent.
+    /// The share, in percent.
     pub percent: u32,
-    /// The longest guess.
+    /// The longest lifetime.
     pub max: Duration,
 }
 
 impl Default for Heuristic {
-    /// A tenth, and a day at most.
+    /// Returns ten percent, and at most a day.
     fn default() -> Self {
         Self { percent: 10, max: DAY }
     }
 }
 
-/// Whether a status is cacheable without any freshness information (RFC 9110, section 15.1).
+/// Returns whether a response with this status is cacheable without freshness information (RFC 9110, section 15.1).
 #[must_use]
 pub fn is_heuristically_cacheable(status: StatusCode) -> bool {
     matches!(

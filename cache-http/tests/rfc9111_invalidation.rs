@@ -4,7 +4,7 @@
 
 mod support;
 
-use cache_http::{invalidated_uris, is_content_of_target};
+use cache_http::{invalidated_targets, invalidated_uris, is_content_of_target};
 use http::{Method, StatusCode, Uri};
 use proptest::prelude::*;
 use support::headers;
@@ -21,19 +21,27 @@ fn invalidated(target: &str, lines: &[(&str, &str)]) -> Vec<String> {
 #[test]
 fn unsafe_methods_that_succeed_invalidate_their_target() {
     let target: Uri = TARGET.parse().unwrap();
-    let unknown = Method::from_bytes(b"M-SEARCH").unwrap();
+    let extension = |name: &str| Method::from_bytes(name.as_bytes()).unwrap();
     for (method, status, expected) in [
         (Method::POST, 200, true),
         (Method::PUT, 204, true),
         (Method::DELETE, 303, true),
         (Method::PATCH, 200, true),
-        (unknown, 200, true),
+        (extension("M-SEARCH"), 200, true),
         (Method::PUT, 400, false),
         (Method::PUT, 500, false),
         (Method::GET, 200, false),
         (Method::HEAD, 200, false),
         (Method::OPTIONS, 200, false),
         (Method::TRACE, 200, false),
+        (extension("QUERY"), 200, false),
+        (extension("PROPFIND"), 207, false),
+        (extension("REPORT"), 200, false),
+        (extension("SEARCH"), 200, false),
+        // Names are case-sensitive, and what IANA does not call safe is not.
+        (extension("query"), 200, true),
+        (extension("PROPPATCH"), 207, true),
+        (extension("LOCK"), 200, true),
     ] {
         let status = StatusCode::from_u16(status).unwrap();
         let uris = invalidated_uris(&method, &target, status, &headers(&[("location", "/x")]));
@@ -96,6 +104,58 @@ fn rfc_9110_section_9_3_3_an_answer_to_post_that_is_the_target_s_content() {
     ] {
         assert_eq!(is_content_of_target(&target, &headers(lines)), expected, "{lines:?}");
     }
+}
+
+#[test]
+fn a_server_invalidates_references_to_its_host_whatever_their_scheme() {
+    for (target, host, reference, expected) in [
+        ("/a", Some("example.com"), "https://example.com/x", Some("/x")),
+        ("/a", Some("example.com"), "http://example.com/x", Some("/x")),
+        ("/a", Some("EXAMPLE.com."), "https://example.com:443/x", Some("/x")),
+        ("/a", Some("example.com:8443"), "https://example.com:8443/x", Some("/x")),
+        ("/a", Some("example.com"), "//example.com/x", Some("/x")),
+        ("/a", None, "/x", Some("/x")),
+        (
+            "http://example.com/a",
+            None,
+            "https://example.com/x",
+            Some("http://example.com/x"),
+        ),
+        (
+            "http://example.com/a",
+            Some("example.com"),
+            "x?y",
+            Some("http://example.com/x?y"),
+        ),
+        (
+            "https://example.com/a",
+            None,
+            "http://example.com:80/x",
+            Some("https://example.com/x"),
+        ),
+        // Another host or another port.
+        ("/a", Some("example.com"), "https://evil.example/x", None),
+        ("/a", Some("example.com"), "https://example.com:8443/x", None),
+        ("/a", Some("example.com:8443"), "https://example.com/x", None),
+        ("http://example.com/a", None, "http://example.com:443/x", None),
+        ("/a", None, "https://example.com/x", None),
+        // The target itself.
+        ("/a", Some("example.com"), "https://example.com/a", None),
+    ] {
+        let mut request = headers(&[]);
+        if let Some(host) = host {
+            request.insert("host", host.parse().unwrap());
+        }
+        let uri: Uri = target.parse().unwrap();
+        let response = headers(&[("location", reference)]);
+        let uris = invalidated_targets(&Method::POST, &uri, &request, StatusCode::OK, &response);
+        assert_eq!(uris[0], uri);
+        let more = uris.get(1).map(ToString::to_string);
+        assert_eq!(more.as_deref(), expected, "{target} {host:?} {reference}");
+    }
+    let uri = Uri::from_static("/a");
+    assert!(invalidated_targets(&Method::GET, &uri, &headers(&[]), StatusCode::OK, &headers(&[])).is_empty());
+    assert!(invalidated_targets(&Method::PUT, &uri, &headers(&[]), StatusCode::CONFLICT, &headers(&[])).is_empty());
 }
 
 proptest! {

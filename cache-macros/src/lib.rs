@@ -51,6 +51,20 @@ pub fn invalidates_of_axum(options: TokenStream, item: TokenStream) -> TokenStre
     )
 }
 
+/// `cached` for services that depend on `larder` alone, which exports it under that name.
+#[doc(hidden)]
+#[proc_macro_attribute]
+pub fn cached_of_larder(options: TokenStream, item: TokenStream) -> TokenStream {
+    run(cached::expand, options, item, parse_quote!(::larder::cache_engine))
+}
+
+/// `invalidates` for services that depend on `larder` alone, which exports it under that name.
+#[doc(hidden)]
+#[proc_macro_attribute]
+pub fn invalidates_of_larder(options: TokenStream, item: TokenStream) -> TokenStream {
+    run(invalidates::expand, options, item, parse_quote!(::larder::cache_engine))
+}
+
 type Expand = fn(proc_macro2::TokenStream, proc_macro2::TokenStream, Path) -> syn::Result<proc_macro2::TokenStream>;
 
 /// Expands an attribute. Errors are reported beside the function as it was written, so that it is not missing as well.

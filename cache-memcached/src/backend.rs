@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cache_core::{
-    Backend, Capabilities, Clock, Error, ErrorKind, Key, Limits, Record, SetMode, SetOptions, SetOutcome, SystemClock,
-    Value, Version, VersionSource, async_trait,
+    Backend, Clock, Error, ErrorKind, Key, Limits, Record, SetMode, SetOptions, SetOutcome, SystemClock, Value,
+    Version, VersionSource, async_trait,
 };
 use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt};
 
-use crate::builder::MemcachedBackendBuilder;
 use crate::error::{Fault, NAME, closed, error};
 use crate::fleet::{Fleet, Target};
 use crate::key::StoreKey;
@@ -51,22 +50,7 @@ struct Shared {
 }
 
 impl MemcachedBackend {
-    /// Connects to the servers that the URL names, with the defaults of the [builder](Self::builder), and asks each for
-    /// a sign of life. See the [crate's front page](crate#urls) for what a URL may say.
-    ///
-    /// # Errors
-    /// [`Configuration`](ErrorKind::Configuration); [`Unavailable`](ErrorKind::Unavailable) or
-    /// [`Timeout`](ErrorKind::Timeout) if a server does not answer.
-    pub async fn connect(url: &str) -> Result<Self, Error> {
-        Self::builder().url(url).connect().await
-    }
-
-    /// Sets up a backend.
-    pub fn builder() -> MemcachedBackendBuilder {
-        MemcachedBackendBuilder::new()
-    }
-
-    /// How many connections are open or being opened, over all servers.
+    /// Returns how many connections are open or being opened, over all servers.
     #[must_use]
     pub fn connections(&self) -> usize {
         let servers = self.shared.fleet.servers().iter();
@@ -213,7 +197,7 @@ impl Shared {
         error(
             ErrorKind::TooLarge,
             format!(
-                "{size} bytes, and at most {} are taken: raise `max_item_bytes` here and -I in memcached",
+                "the value has {size} bytes, and at most {} are stored: raise `max_value_bytes` here and -I of memcached",
                 self.max_value_bytes
             ),
         )
@@ -374,10 +358,6 @@ impl Backend for MemcachedBackend {
 
     fn name(&self) -> &'static str {
         NAME
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::default().with_batch(true)
     }
 
     fn limits(&self) -> Limits {

@@ -1,4 +1,4 @@
-//! How a backend is set up.
+//! Sets up a backend.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -20,11 +20,27 @@ use crate::stream::{Address, BoxedStream, Connector};
 use crate::url;
 
 /// memcached's default of `-I`.
-const MAX_ITEM_BYTES: usize = 1024 * 1024;
+const ITEM_BYTES: usize = 1024 * 1024;
 
-/// What memcached adds to a value before it compares: its own header (up to 56 bytes), the key (250) and some bytes
-/// around them. The rest is for later releases.
-const ITEM_OVERHEAD: usize = 512;
+/// What is added to a value before memcached compares it with `-I`: this crate's header, memcached's own (up to 56 bytes),
+/// the key (250) and some bytes around them. The rest is for later releases.
+const OVERHEAD: usize = 512 + HEADER_LEN;
+
+impl MemcachedBackend {
+    /// Uses the servers of a URL, with the defaults of the [builder](Self::builder), after each has answered. See the
+    /// [crate's front page](crate#urls) for the URL's form.
+    ///
+    /// # Errors
+    /// Fails as [`MemcachedBackendBuilder::connect`] does.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::builder().url(url).connect().await
+    }
+
+    /// Returns a builder, for all settings.
+    pub fn builder() -> MemcachedBackendBuilder {
+        MemcachedBackendBuilder::new()
+    }
+}
 
 /// Sets up a [`MemcachedBackend`].
 ///
@@ -48,7 +64,7 @@ pub struct MemcachedBackendBuilder {
     servers: Vec<Address>,
     connector: Option<Connector>,
     bounds: Bounds,
-    max_item_bytes: usize,
+    max_value_bytes: usize,
     when_down: WhenDown,
     clock: Arc<dyn Clock>,
     problem: Option<Error>,
@@ -66,15 +82,15 @@ impl MemcachedBackendBuilder {
                 failures: 3,
                 pause: Duration::from_secs(1),
             },
-            max_item_bytes: MAX_ITEM_BYTES,
+            max_value_bytes: ITEM_BYTES - OVERHEAD,
             when_down: WhenDown::default(),
             clock: Arc::new(SystemClock),
             problem: None,
         }
     }
 
-    /// Takes servers and settings from a URL; see the [crate's front page](crate#urls). A URL that cannot be read is an
-    /// error of [`build`](Self::build).
+    /// Adds servers and sets limits from a URL. See the [crate's front page](crate#urls) for its form.
+    /// [`build`](Self::build) fails if it cannot be read.
     pub fn url(mut self, url: &str) -> Self {
         let settings = match url::parse(url) {
             Ok(settings) => settings,
@@ -85,14 +101,15 @@ impl MemcachedBackendBuilder {
         bounds.connections = settings.connections.unwrap_or(bounds.connections);
         bounds.connect_timeout = settings.connect_timeout.unwrap_or(bounds.connect_timeout);
         bounds.operation_timeout = settings.operation_timeout.unwrap_or(bounds.operation_timeout);
-        self.max_item_bytes = settings.max_item_bytes.unwrap_or(self.max_item_bytes);
+        self.max_value_bytes = settings.max_value_bytes.unwrap_or(self.max_value_bytes);
         self.when_down = settings.when_down.unwrap_or(self.when_down);
         self
     }
 
-    /// Adds a server: `host:port`, or a host with the port 11211.
+    /// Adds a server: `host:port`, or `host` for port 11211.
     ///
-    /// Its keys are found by this text, so every process must write it alike. The order of the servers does not matter.
+    /// The text decides which keys the server has, so every process must write it alike. The order of the servers does
+    /// not matter.
     pub fn server(mut self, address: &str) -> Self {
         match url::address(address) {
             Ok(address) => {
@@ -103,17 +120,17 @@ impl MemcachedBackendBuilder {
         }
     }
 
-    /// Adds a server that listens at a unix socket.
+    /// Adds a server that listens on a Unix socket.
     pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
         self.servers.push(Address::Unix(path.into()));
         self
     }
 
-    /// Opens the connections in the caller's way, by TLS for example.
+    /// Sets how connections are opened, for example to use TLS. Default: plain TCP or a Unix socket.
     ///
-    /// `connect` is given a server as it was named (`host:port`, or the path of the socket) and gives any stream that
-    /// tokio reads and writes. Set `TCP_NODELAY` on what is below it. The time that it may take is bounded by
-    /// [`connect_timeout`](Self::connect_timeout).
+    /// `connect` takes a server as it was named (`host:port`, or the path of the socket) and returns any stream that tokio
+    /// reads and writes. Set `TCP_NODELAY` on the socket below it. [`connect_timeout`](Self::connect_timeout) bounds the
+    /// time that it may take.
     pub fn connector<F, Fut, S>(mut self, connect: F) -> Self
     where
         F: Fn(String) -> Fut + Send + Sync + 'static,
@@ -130,58 +147,65 @@ impl MemcachedBackendBuilder {
         self
     }
 
-    /// The most connections to each server; 16 by default. A call has one for itself. When all are in use, the next
-    /// call waits, for no longer than a call may take.
+    /// Sets the most connections to each server. Default: 16. Must not be 0.
+    ///
+    /// Each call has a connection to itself. If all are in use, the next call waits, within its
+    /// [`operation_timeout`](Self::operation_timeout).
     pub fn connections(mut self, connections: usize) -> Self {
         self.bounds.connections = connections;
         self
     }
 
-    /// How long opening a connection may take; 300 ms by default.
+    /// Sets how long opening a connection may take. Default: 300 ms. Must not be zero.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.bounds.connect_timeout = timeout;
         self
     }
 
-    /// How long a call to a server may take in all, with waiting for a connection and opening one; 400 ms by default.
+    /// Sets how long a call to a server may take in all, including the time to wait for a connection or open one. Default:
+    /// 400 ms. Must not be zero.
     pub fn operation_timeout(mut self, timeout: Duration) -> Self {
         self.bounds.operation_timeout = timeout;
         self
     }
 
-    /// Leaves a server alone for `pause` when so many calls in a row have failed or timed out; 3 and one second by
-    /// default. After each pause one call finds out whether it is back.
+    /// Sets after how many failed calls in a row a server counts as down, and for how long it is then not asked. Default: 3
+    /// calls, 1 s. `failures` must not be 0.
+    ///
+    /// After each pause one call probes whether the server is back.
     pub fn down_after(mut self, failures: u32, pause: Duration) -> Self {
         self.bounds.failures = failures;
         self.bounds.pause = pause;
         self
     }
 
-    /// What happens to the keys of a server that is left alone; [`WhenDown::Fail`] by default.
+    /// Sets what happens to the keys of a server that is down. Default: [`WhenDown::Fail`].
     pub fn when_down(mut self, when_down: WhenDown) -> Self {
         self.when_down = when_down;
         self
     }
 
-    /// The largest item of the servers, as they were told by `-I`; 1 MiB by default. The largest value is smaller by
-    /// 555 bytes.
-    pub fn max_item_bytes(mut self, bytes: usize) -> Self {
-        self.max_item_bytes = bytes;
+    /// Sets the largest value in bytes. Default: 1,048,021, which is memcached's default limit of an item, 1 MiB, less 555
+    /// bytes. Must not be 0.
+    ///
+    /// To raise it, start the servers with `-I` of at least 555 bytes more.
+    pub fn max_value_bytes(mut self, bytes: usize) -> Self {
+        self.max_value_bytes = bytes;
         self
     }
 
-    /// The clock that lifetimes go by; the system's by default. The servers go by their own, and are told to keep
-    /// records for a little longer.
+    /// Sets the clock by which lifetimes end. Default: the system's clock. The servers use their own, and keep records a
+    /// little longer.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Builds the backend. Connections are opened when they are needed.
+    /// Returns the backend. It opens connections when it needs them.
     ///
     /// # Errors
-    /// [`Configuration`](cache_core::ErrorKind::Configuration): no server, one that is named twice, or a setting that
-    /// cannot be.
+    /// Fails with [`Configuration`](cache_core::ErrorKind::Configuration) if there is no server, one is named twice, or a
+    /// setting is wrong.
     pub fn build(self) -> Result<MemcachedBackend, Error> {
         if let Some(problem) = self.problem {
             return Err(problem);
@@ -191,18 +215,21 @@ impl MemcachedBackendBuilder {
             return Err(configuration(format!("the server {} is named twice", twice.name())));
         }
         if self.servers.is_empty() {
-            return Err(configuration("no server is named"));
+            return Err(configuration(
+                "no server is named: add one by `server`, `unix_socket` or `url`",
+            ));
         }
-        if self.bounds.connections == 0 {
-            return Err(configuration("there must be at least one connection"));
+        for (name, is_zero) in [
+            ("connections", self.bounds.connections == 0),
+            ("connect_timeout", self.bounds.connect_timeout.is_zero()),
+            ("operation_timeout", self.bounds.operation_timeout.is_zero()),
+            ("down_after", self.bounds.failures == 0),
+            ("max_value_bytes", self.max_value_bytes == 0),
+        ] {
+            if is_zero {
+                return Err(configuration(format!("`{name}` is 0 and must be more")));
+            }
         }
-        if self.bounds.connect_timeout.is_zero() || self.bounds.operation_timeout.is_zero() {
-            return Err(configuration("a timeout must be longer than nothing"));
-        }
-        let max_value_bytes = self
-            .max_item_bytes
-            .checked_sub(ITEM_OVERHEAD + HEADER_LEN)
-            .ok_or_else(|| configuration(format!("items of {} bytes hold no value", self.max_item_bytes)))?;
         let servers: Result<Vec<Server>, Error> = self
             .servers
             .into_iter()
@@ -216,13 +243,13 @@ impl MemcachedBackendBuilder {
             })
             .collect();
         let fleet = Fleet::new(servers?, self.when_down);
-        Ok(MemcachedBackend::new(fleet, self.clock, max_value_bytes))
+        Ok(MemcachedBackend::new(fleet, self.clock, self.max_value_bytes))
     }
 
-    /// Builds the backend and asks every server for a sign of life.
+    /// Returns the backend after every server has answered.
     ///
     /// # Errors
-    /// As [`build`](Self::build) and [`ping`](Backend::ping).
+    /// Fails as [`build`](Self::build) does, and if a server does not answer.
     pub async fn connect(self) -> Result<MemcachedBackend, Error> {
         let backend = self.build()?;
         backend.ping().await.map_err(|error| error.with_operation("connect"))?;

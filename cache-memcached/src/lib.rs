@@ -44,7 +44,7 @@
 //! | `connections` | [`connections`](MemcachedBackendBuilder::connections) to each server |
 //! | `connect_timeout_ms` | [`connect_timeout`](MemcachedBackendBuilder::connect_timeout) |
 //! | `operation_timeout_ms` | [`operation_timeout`](MemcachedBackendBuilder::operation_timeout) |
-//! | `max_item_bytes` | [`max_item_bytes`](MemcachedBackendBuilder::max_item_bytes) |
+//! | `max_value_bytes` | [`max_value_bytes`](MemcachedBackendBuilder::max_value_bytes) |
 //! | `when_down` | `fail` or `skip`, see [`WhenDown`] |
 //!
 //! [`MemcachedBackend::builder`] has a method for each of these and for all other [settings](MemcachedBackendBuilder).

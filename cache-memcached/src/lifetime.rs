@@ -34,7 +34,7 @@ pub(crate) fn expiration(ttl: Ttl, now: Timestamp) -> u32 {
     }
     let deadline = now + Duration::from_secs(relative + SKEW);
     // memcached reads a signed number of 32 bits. What lies beyond ends by the deadline in the record.
-    i32::try_from(deadline.as_millis().div_ceil(1000)).map_or(NEVER, i32::unsigned_abs)
+    i32::try_from(deadline.as_secs_rounded_up()).map_or(NEVER, i32::unsigned_abs)
 }
 
 #[cfg(test)]

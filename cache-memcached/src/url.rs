@@ -17,7 +17,7 @@ pub(crate) struct Settings {
     pub(crate) connections: Option<usize>,
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) operation_timeout: Option<Duration>,
-    pub(crate) max_item_bytes: Option<usize>,
+    pub(crate) max_value_bytes: Option<usize>,
     pub(crate) when_down: Option<WhenDown>,
 }
 
@@ -56,7 +56,7 @@ fn read(text: &str) -> Result<Settings, String> {
             "connections" => settings.connections = Some(number(name, value)?),
             "connect_timeout_ms" => settings.connect_timeout = Some(Duration::from_millis(number(name, value)?)),
             "operation_timeout_ms" => settings.operation_timeout = Some(Duration::from_millis(number(name, value)?)),
-            "max_item_bytes" => settings.max_item_bytes = Some(number(name, value)?),
+            "max_value_bytes" => settings.max_value_bytes = Some(number(name, value)?),
             "when_down" => {
                 settings.when_down = Some(match value {
                     "fail" => WhenDown::Fail,
@@ -122,14 +122,13 @@ mod tests {
 
     #[test]
     fn parameters() {
-        let url =
-            "memcached://a?connections=4&connect_timeout_ms=50&operation_timeout_ms=70&max_item_bytes=8&when_down=skip";
+        let url = "memcached://a?connections=4&connect_timeout_ms=50&operation_timeout_ms=70&max_value_bytes=8&when_down=skip";
         let expected = Settings {
             servers: vec![Address::Tcp("a:11211".to_owned())],
             connections: Some(4),
             connect_timeout: Some(Duration::from_millis(50)),
             operation_timeout: Some(Duration::from_millis(70)),
-            max_item_bytes: Some(8),
+            max_value_bytes: Some(8),
             when_down: Some(WhenDown::Skip),
         };
         assert_eq!(parse(url), Ok(expected));

@@ -20,9 +20,9 @@ fn subject(servers: usize) -> Subject {
 }
 
 mod one_server {
-    cache_core::conformance!(super::subject(1));
+    cache_core::conformance!(super::subject(1), declares: [value_bytes]);
 }
 
 mod three_servers {
-    cache_core::conformance!(super::subject(3));
+    cache_core::conformance!(super::subject(3), declares: [value_bytes]);
 }

@@ -280,7 +280,7 @@ fn settings_that_cannot_be_are_refused() {
         "memcached://a,a:11211",
         "memcached://a?connections=0",
         "memcached://a?operation_timeout_ms=0",
-        "memcached://a?max_item_bytes=100",
+        "memcached://a?max_value_bytes=0",
     ] {
         assert_eq!(build(url).unwrap_err().kind(), ErrorKind::Configuration, "{url}");
     }

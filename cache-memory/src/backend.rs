@@ -152,10 +152,7 @@ impl Backend for MemoryBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
-            .with_clear(true)
-            .with_shared_objects(true)
-            .with_batch(true)
+        Capabilities::default().with_clear(true).with_shared_objects(true)
     }
 
     /// Values up to `value_bytes` are taken under every key of up to 4 KiB, or up to a quarter of the room where

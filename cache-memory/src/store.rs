@@ -3,7 +3,6 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
 use cache_core::{
     Clock, Error, ErrorKind, EvictionListener, Key, Limits, Record, Scope, SetOptions, SetOutcome, Timestamp, Value,
@@ -190,9 +189,7 @@ impl Store {
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        Limits::default()
-            .with_value_bytes(usize::try_from(self.max_value_bytes).unwrap_or(usize::MAX))
-            .with_ttl_step(Duration::from_millis(1))
+        Limits::default().with_value_bytes(usize::try_from(self.max_value_bytes).unwrap_or(usize::MAX))
     }
 
     pub(crate) fn stats(&self) -> Stats {

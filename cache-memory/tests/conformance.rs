@@ -3,7 +3,7 @@
 use cache_memory::MemoryBackend;
 
 mod real_time {
-    cache_core::conformance!(super::MemoryBackend::default());
+    cache_core::conformance!(super::MemoryBackend::default(), declares: [clear, shared_objects, value_bytes]);
 }
 
 mod manual_time {
@@ -14,9 +14,9 @@ mod manual_time {
         let clock = ManualClock::new();
         let backend = super::MemoryBackend::builder().clock(clock.clone()).build();
         Subject::new(backend).with_clock(clock)
-    });
+    }, declares: [clear, shared_objects, value_bytes]);
 }
 
 mod many_shards {
-    cache_core::conformance!(super::MemoryBackend::builder().shards(64).build());
+    cache_core::conformance!(super::MemoryBackend::builder().shards(64).build(), declares: [clear, shared_objects, value_bytes]);
 }

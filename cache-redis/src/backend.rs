@@ -6,14 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use cache_core::{
     Backend, Capabilities, Clock, Error, ErrorKind, Key, Limits, Record, Scope, SetMode, SetOptions, SetOutcome,
-    Subscription, SystemClock, Value, Version, VersionSource, async_trait,
+    Subscription, Value, Version, VersionSource, async_trait,
 };
-use fred::clients::Pool;
-use fred::interfaces::ClientLike;
 use fred::types::{Resp3Frame, Value as Argument};
 use futures_util::future::try_join_all;
 
-use crate::builder::RedisBackendBuilder;
 use crate::clear::{self, integer, unexpected};
 use crate::connection::{Answer, Connection, Route};
 use crate::error::{NAME, error, from_server};
@@ -24,10 +21,6 @@ use crate::tracking::Tracking;
 
 /// How many keys of a batch are under way at a time.
 const BATCH: usize = 512;
-
-/// Of a pool that was handed in, whose own settings are not known to be safe.
-const POOL_COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
-const POOL_MAX_IN_FLIGHT: usize = 10_000;
 
 /// A store in Redis: one server, a Cluster, or a master behind Sentinels.
 ///
@@ -50,47 +43,13 @@ struct Shared {
 }
 
 impl RedisBackend {
-    /// Connects to what the URL names, with the defaults of the [builder](Self::builder). See the [crate's front
-    /// page](crate#urls) for the schemes.
-    ///
-    /// # Errors
-    /// [`Configuration`](ErrorKind::Configuration), which names the URL without what is secret in it;
-    /// [`Auth`](ErrorKind::Auth); [`Unavailable`](ErrorKind::Unavailable) or [`Timeout`](ErrorKind::Timeout).
-    pub async fn connect(url: &str) -> Result<Self, Error> {
-        Self::builder().url(url).connect().await
-    }
-
-    /// Sets up a backend.
-    pub fn builder() -> RedisBackendBuilder {
-        RedisBackendBuilder::new()
-    }
-
-    /// Uses a pool of [fred](https://docs.rs/fred/10)'s, which is connected already.
-    ///
-    /// The pool stays the caller's: its settings for connecting and reconnecting are not changed, and
-    /// [`close`](Backend::close) ends only this handle. A command is given up after a second, is never repeated after a
-    /// broken connection, and fails at once while there is none. This is the only place where a type of fred's is
-    /// public, so it follows fred's major version.
-    #[must_use]
-    pub fn from_pool(pool: Pool) -> Self {
-        let clustered = pool.client_config().server.is_clustered();
-        let lanes = pool
-            .clients()
-            .iter()
-            .map(|client| (Lane::over(client.clone()), None))
-            .collect();
-        drop(pool);
-        let connection = Connection::new(lanes, POOL_COMMAND_TIMEOUT, POOL_MAX_IN_FLIGHT, clustered);
-        Self::new(connection, Arc::new(SystemClock), usize::MAX)
-    }
-
     pub(crate) fn new(connection: Connection, clock: Arc<dyn Clock>, max_value_bytes: usize) -> Self {
         Self {
             shared: Arc::new(Shared {
                 connection,
                 versions: VersionSource::new(),
                 clock,
-                max_value_bytes: max_value_bytes.min(512 * 1024 * 1024 - HEADER_LEN),
+                max_value_bytes,
             }),
         }
     }
@@ -171,7 +130,7 @@ impl Shared {
         let Value::Bytes(value) = value else {
             return Err(error(
                 ErrorKind::Rejected,
-                "Redis takes bytes, and no objects of this process",
+                "Redis stores bytes, not objects of this process",
             ));
         };
         if value.len() > self.max_value_bytes {
@@ -238,7 +197,10 @@ impl Shared {
         {
             return error;
         }
-        let message = format!("{len} bytes, and {} is the most", self.max_value_bytes);
+        let message = format!(
+            "the value has {len} bytes, and at most {} are stored: see `max_value_bytes`",
+            self.max_value_bytes
+        );
         error(ErrorKind::TooLarge, message)
     }
 
@@ -362,13 +324,13 @@ impl Backend for RedisBackend {
 
     /// By Redis's client tracking, on connections of the stream's own: one to each master. See the [crate's front
     /// page](crate#notices-of-changes) for what it costs and when it is lost.
-    async fn subscribe(&self, scope: &Scope, beat: Duration) -> Result<Box<dyn Subscription>, Error> {
+    async fn subscribe(&self, scope: &Scope, heartbeat: Duration) -> Result<Box<dyn Subscription>, Error> {
         let connection = &self.shared.connection;
         let start = async {
             let tracking = Tracking {
                 lane: connection.lane()?.clone(),
                 scope: scope.clone(),
-                beat,
+                heartbeat,
                 command_timeout: connection.timeout(),
             };
             tracking.start(connection.ended()).await
@@ -381,16 +343,12 @@ impl Backend for RedisBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
-            .with_clear(true)
-            .with_batch(true)
-            .with_subscribe(true)
+        Capabilities::default().with_clear(true).with_subscribe(true)
     }
 
     fn limits(&self) -> Limits {
         Limits::default()
             .with_value_bytes(self.shared.max_value_bytes)
             .with_batch(BATCH)
-            .with_ttl_step(Duration::from_millis(1))
     }
 }

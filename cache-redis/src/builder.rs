@@ -1,4 +1,4 @@
-//! How a backend is set up.
+//! Sets up a backend.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::{Clock, Error, SystemClock};
+use fred::clients::Pool;
+use fred::interfaces::ClientLike;
 use fred::types::Builder;
 use fred::types::config::{
     ClusterDiscoveryPolicy, Config, ConnectionConfig, PerformanceConfig, ReconnectError, ReconnectPolicy, Server,
     ServerConfig, TcpConfig, UnresponsiveConfig,
 };
 
-use crate::RedisBackend;
+use crate::backend::RedisBackend;
 use crate::connection::Connection;
 use crate::error::configuration;
 use crate::format::HEADER_LEN;
@@ -24,9 +26,47 @@ use crate::url::{self, Target};
 /// The largest string that Redis takes, less what is put before the value.
 const MAX_VALUE_BYTES: usize = 512 * 1024 * 1024 - HEADER_LEN;
 
+/// The limits over a pool that was handed in, whose own settings are not known to be safe.
+const POOL_OPERATION_TIMEOUT: Duration = Duration::from_secs(1);
+const POOL_MAX_IN_FLIGHT: usize = 10_000;
+
+impl RedisBackend {
+    /// Connects to the servers of a URL, with the defaults of the [builder](Self::builder). See the [crate's front
+    /// page](crate#urls) for its form.
+    ///
+    /// # Errors
+    /// Fails as [`RedisBackendBuilder::connect`] does. Messages name the URL without its secrets.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        Self::builder().url(url).connect().await
+    }
+
+    /// Returns a builder, for all settings.
+    pub fn builder() -> RedisBackendBuilder {
+        RedisBackendBuilder::new()
+    }
+
+    /// Uses a connected pool of [fred](https://docs.rs/fred/10)'s.
+    ///
+    /// The pool stays yours: its settings are not changed, and [`close`](cache_core::Backend::close) ends only this
+    /// handle. A command fails after a second, and at once while there is no connection; it is never repeated after a
+    /// connection broke. This is the only place where a type of fred's is public, so it follows fred's major version.
+    #[must_use]
+    pub fn from_pool(pool: Pool) -> Self {
+        let clustered = pool.client_config().server.is_clustered();
+        let lanes = pool
+            .clients()
+            .iter()
+            .map(|client| (Lane::over(client.clone()), None))
+            .collect();
+        drop(pool);
+        let connection = Connection::new(lanes, POOL_OPERATION_TIMEOUT, POOL_MAX_IN_FLIGHT, clustered);
+        Self::new(connection, Arc::new(SystemClock), MAX_VALUE_BYTES)
+    }
+}
+
 /// Sets up a [`RedisBackend`].
 ///
-/// The default is safe: every wait has an end, and nothing queues without a bound. Each bound can be moved.
+/// By default every wait ends and every queue is bounded. Each bound can be changed.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -38,7 +78,7 @@ const MAX_VALUE_BYTES: usize = 512 * 1024 * 1024 - HEADER_LEN;
 ///     .cluster([("cache-1.example", 6379), ("cache-2.example", 6379)])
 ///     .username("app")
 ///     .password("…")
-///     .command_timeout(Duration::from_millis(250))
+///     .operation_timeout(Duration::from_millis(250))
 ///     .connect()
 ///     .await?;
 /// # Ok(())
@@ -48,9 +88,10 @@ const MAX_VALUE_BYTES: usize = 512 * 1024 * 1024 - HEADER_LEN;
 #[must_use]
 pub struct RedisBackendBuilder {
     target: Result<Target, Error>,
+    sentinel_credentials: Option<(Option<String>, String)>,
     connections: usize,
-    command_timeout: Duration,
-    connection_timeout: Duration,
+    operation_timeout: Duration,
+    connect_timeout: Duration,
     unresponsive_timeout: Duration,
     reconnect_delay: (Duration, Duration),
     max_in_flight: usize,
@@ -71,9 +112,10 @@ impl RedisBackendBuilder {
                 password: None,
                 database: None,
             }),
+            sentinel_credentials: None,
             connections: 2,
-            command_timeout: Duration::from_secs(1),
-            connection_timeout: Duration::from_secs(1),
+            operation_timeout: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(1),
             unresponsive_timeout: Duration::from_secs(2),
             reconnect_delay: (Duration::from_millis(50), Duration::from_millis(250)),
             max_in_flight: 10_000,
@@ -85,10 +127,10 @@ impl RedisBackendBuilder {
         }
     }
 
-    /// Everything that a URL says: servers, TLS, credentials and database. See the [crate's front page](crate#urls).
+    /// Sets servers, TLS, credentials and database from a URL. See the [crate's front page](crate#urls) for its form.
     ///
-    /// It replaces what was said of these before. A URL that cannot be read is reported by [`connect`](Self::connect)
-    /// and [`build`](Self::build).
+    /// It replaces what was set of these before. [`connect`](Self::connect) and [`build`](Self::build) fail if the URL
+    /// cannot be read.
     pub fn url(mut self, url: &str) -> Self {
         self.target = url::parse(url);
         self
@@ -101,13 +143,13 @@ impl RedisBackendBuilder {
         self
     }
 
-    /// One server; 127.0.0.1 and 6379 unless set.
+    /// Connects to one server. Default: 127.0.0.1, port 6379.
     pub fn server(self, host: impl Into<String>, port: u16) -> Self {
         let host = host.into();
         self.target(|target| target.server = ServerConfig::new_centralized(host, port))
     }
 
-    /// A Cluster, of which some nodes are known. It names the others.
+    /// Connects to a Cluster. Some of its nodes are enough: they name the others.
     pub fn cluster<H: Into<String>>(self, nodes: impl IntoIterator<Item = (H, u16)>) -> Self {
         let hosts = servers(nodes);
         self.target(|target| {
@@ -118,7 +160,8 @@ impl RedisBackendBuilder {
         })
     }
 
-    /// The master that Sentinels know by the name `service`. Some of the Sentinels are known; they name the others.
+    /// Connects to the master that Sentinels know by the name `service`. Some of the Sentinels are enough: they name the
+    /// others.
     pub fn sentinel<H: Into<String>>(
         self,
         service: impl Into<String>,
@@ -135,134 +178,138 @@ impl RedisBackendBuilder {
         })
     }
 
-    /// The credentials for the Sentinels themselves, which are asked without any otherwise. To be called after
-    /// [`sentinel`](Self::sentinel).
-    pub fn sentinel_credentials(self, user: Option<&str>, secret: &str) -> Self {
-        self.target(|target| {
-            if let ServerConfig::Sentinel { username, password, .. } = &mut target.server {
-                *username = user.map(str::to_owned);
-                *password = Some(secret.to_owned());
-            }
-        })
+    /// Sets the credentials for the Sentinels themselves. Default: none.
+    pub fn sentinel_credentials(mut self, user: Option<&str>, secret: &str) -> Self {
+        self.sentinel_credentials = Some((user.map(str::to_owned), secret.to_owned()));
+        self
     }
 
-    /// A server on this machine, by its socket.
+    /// Connects to a server on this machine through its socket.
     pub fn unix_socket(self, path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         self.target(|target| target.server = ServerConfig::Unix { path })
     }
 
-    /// The ACL user; Redis's `default` unless set. Without a [password](Self::password) it has no effect.
+    /// Sets the ACL user. Default: Redis's `default` user. It needs a [password](Self::password).
     pub fn username(self, username: impl Into<String>) -> Self {
         let username = username.into();
         self.target(|target| target.username = Some(username))
     }
 
-    /// The password.
+    /// Sets the password. Default: none.
     pub fn password(self, password: impl Into<String>) -> Self {
         let password = password.into();
         self.target(|target| target.password = Some(password))
     }
 
-    /// The database number; 0 unless set. A Cluster has no other.
+    /// Sets the database number. Default: 0. A Cluster has no other.
     pub fn database(self, database: u8) -> Self {
         self.target(|target| target.database = Some(database))
     }
 
-    /// Encrypts the connections, to Sentinels too. The servers are checked against the system's certificates, or those
-    /// of [`ca_certificates`](Self::ca_certificates).
+    /// Encrypts the connections, also those to Sentinels. The servers' certificates are checked against the system's
+    /// authorities, or those of [`ca_certificates`](Self::ca_certificates).
     #[cfg(feature = "rustls")]
     pub fn tls(self) -> Self {
         self.target(|target| target.tls = true)
     }
 
-    /// The certificates, in PEM, that vouch for the servers, in place of the system's.
+    /// Sets the certificate authorities, in PEM, that replace the system's.
     #[cfg(feature = "rustls")]
     pub fn ca_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.certificates.authorities = Some(pem.into());
         self
     }
 
-    /// The certificate and its private key, in PEM, by which this client shows who it is.
+    /// Sets the client's certificate and private key, in PEM.
     #[cfg(feature = "rustls")]
     pub fn client_certificate(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         self.certificates.identity = Some((certificate.into(), key.into()));
         self
     }
 
-    /// How many connections there are to each server; 2 unless set, and at least 1. Calls share them: more help only
-    /// where one is busy with its processor or with large values.
+    /// Sets the number of connections to each server. Default: 2. Must not be 0.
+    ///
+    /// Calls share the connections. More of them help only if one is limited by its processor or by large values.
     pub fn connections(mut self, connections: usize) -> Self {
-        self.connections = connections.max(1);
+        self.connections = connections;
         self
     }
 
-    /// How long a command may take; 1 second unless set, and at least 1 millisecond. A call that takes longer ends with
-    /// [`Timeout`](cache_core::ErrorKind::Timeout). A caller may give up earlier, as an engine does after its own time
-    /// limit; whether the server is silent is then asked on the same connection, for as long as this.
-    pub fn command_timeout(mut self, timeout: Duration) -> Self {
-        self.command_timeout = timeout.max(Duration::from_millis(1));
+    /// Sets how long one command may take. Default: 1 s. Must not be zero.
+    ///
+    /// A call that takes longer fails with [`Timeout`](cache_core::ErrorKind::Timeout). If a caller drops its call
+    /// earlier, as an engine with a shorter limit does, the backend itself checks whether the server still answers on
+    /// that connection, for as long as this.
+    pub fn operation_timeout(mut self, timeout: Duration) -> Self {
+        self.operation_timeout = timeout;
         self
     }
 
-    /// How long one attempt to connect may take, and how long the greetings that follow; 1 second each unless set.
-    pub fn connection_timeout(mut self, timeout: Duration) -> Self {
-        self.connection_timeout = timeout.max(Duration::from_millis(1));
+    /// Sets how long opening a connection may take, and how long the greeting that follows. Default: 1 s each. Must not
+    /// be zero.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
         self
     }
 
-    /// How long a connection may leave commands without an answer before it is given up for a new one; 2 seconds unless
-    /// set.
+    /// Sets how long a connection may leave commands unanswered before it is replaced. Default: 2 s. Must not be zero.
     pub fn unresponsive_timeout(mut self, timeout: Duration) -> Self {
-        self.unresponsive_timeout = timeout.max(Duration::from_millis(1));
+        self.unresponsive_timeout = timeout;
         self
     }
 
-    /// The pause before the first attempt to reconnect, which doubles up to `longest`; 50 and 250 milliseconds unless
-    /// set. Attempts never end. Until one succeeds, calls fail at once.
+    /// Sets the pause before the first attempt to reconnect, and the longest pause, up to which it doubles. Default: 50
+    /// and 250 ms. `longest` must not be shorter than `first`.
+    ///
+    /// Attempts go on until one succeeds. Meanwhile calls fail at once.
     pub fn reconnect_delay(mut self, first: Duration, longest: Duration) -> Self {
-        self.reconnect_delay = (first, longest.max(first));
+        self.reconnect_delay = (first, longest);
         self
     }
 
-    /// How many commands may be under way at a time; 10,000 unless set. One more fails at once with
-    /// [`Unavailable`](cache_core::ErrorKind::Unavailable), so a store that is slower than its users costs no memory
-    /// without end. A batch counts each of its keys, up to 512 at a time.
+    /// Sets how many commands may be in flight at a time. Default: 10,000. Must not be 0.
+    ///
+    /// One more fails at once with [`Unavailable`](cache_core::ErrorKind::Unavailable), so that a slow store costs a
+    /// bounded amount of memory. Each key of a batch counts, up to 512 at a time.
     pub fn max_in_flight(mut self, commands: usize) -> Self {
-        self.max_in_flight = commands.max(1);
+        self.max_in_flight = commands;
         self
     }
 
-    /// The largest value in bytes; what Redis takes, 512 MiB less a header of 26 bytes, unless set. To be lowered with
-    /// the server's `proto-max-bulk-len`.
+    /// Sets the largest value in bytes. Default, and most: 512 MiB less a header of 26 bytes, which is what Redis takes.
+    /// Lower it together with the server's `proto-max-bulk-len`. Must not be 0.
     pub fn max_value_bytes(mut self, bytes: usize) -> Self {
-        self.max_value_bytes = bytes.min(MAX_VALUE_BYTES);
+        self.max_value_bytes = bytes;
         self
     }
 
-    /// Sends each command at once rather than waiting for more to fill a packet (`TCP_NODELAY`); on unless set.
+    /// Sets `TCP_NODELAY`: whether each command is sent at once, without waiting for more to fill a packet. Default:
+    /// `true`.
     pub fn tcp_nodelay(mut self, nodelay: bool) -> Self {
         self.tcp_nodelay = nodelay;
         self
     }
 
-    /// Where [`Record::remaining`](cache_core::Record::remaining) is read from; the system's clock unless set.
+    /// Sets the clock from which [`Record::remaining`](cache_core::Record::remaining) is calculated. Default: the
+    /// system's clock.
     ///
-    /// Whether a record is there is decided by the server's clock alone. A record also says when it ends by the clock
-    /// of its writer, so on machines whose clocks differ, `remaining` differs by as much; it is never below zero.
+    /// The server's clock alone decides whether a record is there. The record also holds the time of its end by the clock
+    /// of its writer. If the clocks of writer and reader differ, `remaining` is wrong by as much; it is never negative.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Connects, and fails if that does not succeed at once.
+    /// Connects, and returns the backend once all connections stand.
     ///
     /// # Errors
-    /// [`Configuration`](cache_core::ErrorKind::Configuration), [`Auth`](cache_core::ErrorKind::Auth),
-    /// [`Unavailable`](cache_core::ErrorKind::Unavailable) or [`Timeout`](cache_core::ErrorKind::Timeout).
+    /// Fails with [`Configuration`](cache_core::ErrorKind::Configuration) if a setting is wrong. Fails with
+    /// [`Auth`](cache_core::ErrorKind::Auth), [`Unavailable`](cache_core::ErrorKind::Unavailable) or
+    /// [`Timeout`](cache_core::ErrorKind::Timeout) if the first attempt to connect fails.
     ///
-    /// # Cancellation
-    /// Connections that were begun are ended.
+    /// # Cancel safety
+    /// If the future is dropped, connections that were begun are closed.
     pub async fn connect(self) -> Result<RedisBackend, Error> {
         let builder = self.client()?;
         let lanes = (0..self.connections).map(|_| Lane::connect(&builder));
@@ -272,37 +319,85 @@ impl RedisBackendBuilder {
         Ok(self.backend(&builder, lanes))
     }
 
-    /// Connects in the background, so that a service starts without its store. Until the store is there, calls fail at
-    /// once with [`Unavailable`](cache_core::ErrorKind::Unavailable).
+    /// Returns the backend at once and connects in the background, for services that start without their store. While
+    /// there is no connection, calls fail at once with [`Unavailable`](cache_core::ErrorKind::Unavailable).
     ///
     /// # Errors
-    /// [`Configuration`](cache_core::ErrorKind::Configuration).
-    ///
-    /// # Panics
-    /// Outside of a tokio runtime.
+    /// Fails with [`Configuration`](cache_core::ErrorKind::Configuration) if a setting is wrong, or outside of a tokio
+    /// runtime.
     pub fn build(self) -> Result<RedisBackend, Error> {
         let builder = self.client()?;
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(configuration(
+                "there is no tokio runtime to connect on: call `build` within one",
+            ));
+        }
         let lanes = (0..self.connections)
             .map(|_| Lane::start(&builder))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(self.backend(&builder, lanes))
     }
 
+    /// Fails if a setting is nonsense.
+    fn check(&self) -> Result<(), Error> {
+        for (name, value) in [
+            ("connections", self.connections),
+            ("max_in_flight", self.max_in_flight),
+            ("max_value_bytes", self.max_value_bytes),
+        ] {
+            if value == 0 {
+                return Err(configuration(format!("`{name}` is 0 and must be at least 1")));
+            }
+        }
+        for (name, timeout) in [
+            ("operation_timeout", self.operation_timeout),
+            ("connect_timeout", self.connect_timeout),
+            ("unresponsive_timeout", self.unresponsive_timeout),
+        ] {
+            if timeout.is_zero() {
+                return Err(configuration(format!("`{name}` is zero: nothing could ever succeed")));
+            }
+        }
+        if self.max_value_bytes > MAX_VALUE_BYTES {
+            return Err(configuration(format!(
+                "`max_value_bytes` is {}, and Redis takes at most {MAX_VALUE_BYTES}",
+                self.max_value_bytes
+            )));
+        }
+        let (first, longest) = self.reconnect_delay;
+        if longest < first {
+            return Err(configuration(format!(
+                "`reconnect_delay`: the longest pause, {longest:?}, is shorter than the first, {first:?}"
+            )));
+        }
+        Ok(())
+    }
+
     fn backend(&self, builder: &Builder, lanes: Vec<(Arc<Lane>, tokio::task::JoinHandle<()>)>) -> RedisBackend {
         let clustered = builder.get_config().is_some_and(|config| config.server.is_clustered());
         let lanes = lanes.into_iter().map(|(lane, task)| (lane, Some(task))).collect();
-        let connection = Connection::new(lanes, self.command_timeout, self.max_in_flight, clustered);
+        let connection = Connection::new(lanes, self.operation_timeout, self.max_in_flight, clustered);
         RedisBackend::new(connection, self.clock.clone(), self.max_value_bytes)
     }
 
     /// What makes a client of fred's with these settings.
     fn client(&self) -> Result<Builder, Error> {
-        let target = self.target.clone()?;
+        let mut target = self.target.clone()?;
+        self.check()?;
+        if let Some((user, secret)) = &self.sentinel_credentials {
+            let ServerConfig::Sentinel { username, password, .. } = &mut target.server else {
+                return Err(configuration(
+                    "there are `sentinel_credentials` and no Sentinels: name them by `sentinel`",
+                ));
+            };
+            *username = user.clone();
+            *password = Some(secret.clone());
+        }
         if target.server.is_clustered() && target.database.is_some_and(|database| database != 0) {
-            return Err(configuration("a Cluster has no databases to choose from"));
+            return Err(configuration("a Cluster has only database 0: remove `database`"));
         }
         if target.username.is_some() && target.password.is_none() {
-            return Err(configuration("there is a username and no password"));
+            return Err(configuration("there is a `username` and no `password`"));
         }
         #[cfg(feature = "rustls")]
         let tls = target.tls.then(|| self.certificates.config()).transpose()?;
@@ -326,12 +421,12 @@ impl RedisBackendBuilder {
         policy.set_jitter(millis(first).max(2) / 2);
         builder.set_policy(policy);
         builder.set_performance_config(PerformanceConfig {
-            default_command_timeout: self.command_timeout,
+            default_command_timeout: self.operation_timeout,
             ..PerformanceConfig::default()
         });
         builder.set_connection_config(ConnectionConfig {
-            connection_timeout: self.connection_timeout,
-            internal_command_timeout: self.connection_timeout,
+            connection_timeout: self.connect_timeout,
+            internal_command_timeout: self.connect_timeout,
             unresponsive: UnresponsiveConfig {
                 max_timeout: Some(self.unresponsive_timeout),
                 interval: (self.unresponsive_timeout / 4).max(Duration::from_millis(10)),
@@ -381,8 +476,8 @@ impl fmt::Debug for RedisBackendBuilder {
         };
         debug
             .field("connections", &self.connections)
-            .field("command_timeout", &self.command_timeout)
-            .field("connection_timeout", &self.connection_timeout)
+            .field("operation_timeout", &self.operation_timeout)
+            .field("connect_timeout", &self.connect_timeout)
             .field("unresponsive_timeout", &self.unresponsive_timeout)
             .field("reconnect_delay", &self.reconnect_delay)
             .field("max_in_flight", &self.max_in_flight)
@@ -421,10 +516,34 @@ mod tests {
         for (builder, part) in [
             (
                 RedisBackendBuilder::new().cluster([("a", 1)]).database(1),
-                "no databases",
+                "only database 0",
             ),
-            (RedisBackendBuilder::new().username("ada"), "no password"),
+            (RedisBackendBuilder::new().username("ada"), "no `password`"),
             (RedisBackendBuilder::new().url("http://a"), "http://a"),
+            (
+                RedisBackendBuilder::new().sentinel_credentials(None, "secret"),
+                "`sentinel`",
+            ),
+            (RedisBackendBuilder::new().connections(0), "`connections`"),
+            (RedisBackendBuilder::new().max_in_flight(0), "`max_in_flight`"),
+            (RedisBackendBuilder::new().max_value_bytes(0), "`max_value_bytes`"),
+            (RedisBackendBuilder::new().max_value_bytes(1 << 30), "536870886"),
+            (
+                RedisBackendBuilder::new().operation_timeout(Duration::ZERO),
+                "`operation_timeout`",
+            ),
+            (
+                RedisBackendBuilder::new().connect_timeout(Duration::ZERO),
+                "`connect_timeout`",
+            ),
+            (
+                RedisBackendBuilder::new().unresponsive_timeout(Duration::ZERO),
+                "`unresponsive_timeout`",
+            ),
+            (
+                RedisBackendBuilder::new().reconnect_delay(Duration::from_secs(2), Duration::from_secs(1)),
+                "`reconnect_delay`",
+            ),
         ] {
             let Err(error) = builder.clone().connect().await else {
                 panic!("{builder:?} is taken");
@@ -433,6 +552,13 @@ mod tests {
             assert!(error.to_string().contains(part), "{error}");
             assert!(builder.build().is_err());
         }
+    }
+
+    #[test]
+    fn without_a_runtime_there_is_nothing_to_connect_on() {
+        let error = RedisBackendBuilder::new().build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(error.to_string().contains("runtime"), "{error}");
     }
 
     #[cfg(not(feature = "rustls"))]

@@ -71,14 +71,14 @@
 //! | | |
 //! |---|---|
 //! | connections | each stream has one of its own to the server, or to each master of a Cluster |
-//! | on the server | for each write below the scope's text, the key is sent to each stream once; keys that change together go in one message. Each `beat` costs two small questions for each connection |
+//! | on the server | for each write below the scope's text, the key is sent to each stream once; keys that change together go in one message. Each `heartbeat` costs two small questions for each connection |
 //! | moments | an [`Heartbeat`] is the moment at which a question was sent that every master has answered since |
 //! | own changes | are told of like those of others |
 //! | a slow listener | 10,000 notices wait for it; if there are more, it hears [`Everything`] in their place |
 //! | other databases | the server does not tell them apart, so a key of the same text in another one is told of, too |
 //!
 //! A stream is [`Lost`] when a connection breaks, when a server has not answered for
-//! [`command_timeout`](RedisBackendBuilder::command_timeout), when it has become a replica, when the Sentinels name
+//! [`operation_timeout`](RedisBackendBuilder::operation_timeout), when it has become a replica, when the Sentinels name
 //! another master, and in a Cluster when a master was replaced, came in or is about to be replaced, which shows in the
 //! number of the vote (`cluster_current_epoch`); slots that move may do so, too. All its connections are then made anew.
 //! It needs Redis 6 or later, or Valkey.
@@ -91,7 +91,7 @@
 //!
 //! | what happens | what a call sees |
 //! |---|---|
-//! | the server does not answer | [`Timeout`] after [`command_timeout`](RedisBackendBuilder::command_timeout), once on each connection; then as below, also for callers who gave up earlier |
+//! | the server does not answer | [`Timeout`] after [`operation_timeout`](RedisBackendBuilder::operation_timeout), once on each connection; then as below, also for callers who gave up earlier |
 //! | there is no connection | [`Unavailable`] at once, with the reason; never a wait, and never a queue |
 //! | the server comes back, or a replica takes over | it is used again within two seconds |
 //! | the connection breaks under a command | [`Unavailable`]; the command is not sent again, since it may have been carried out |

@@ -42,13 +42,13 @@ const ROUNDS: usize = 10;
 const ROUND_AFTER: Duration = Duration::from_millis(50);
 
 /// The shortest time between two questions.
-const SHORTEST_BEAT: Duration = Duration::from_millis(2);
+const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(2);
 
 /// What a stream needs to connect, again and again.
 pub(crate) struct Tracking {
     pub(crate) lane: Arc<Lane>,
     pub(crate) scope: Scope,
-    pub(crate) beat: Duration,
+    pub(crate) heartbeat: Duration,
     pub(crate) command_timeout: Duration,
 }
 
@@ -89,7 +89,7 @@ impl Tracking {
     /// Passes on what the servers say, until something is wrong.
     async fn listen(&self, session: &mut Session, outbox: &Outbox) -> Error {
         // Twice as often as asked for, so that an answer that takes its time is no gap.
-        let pause = (self.beat / 2).max(SHORTEST_BEAT);
+        let pause = (self.heartbeat / 2).max(SHORTEST_HEARTBEAT);
         let mut asked = Instant::now();
         loop {
             if let Some(moved) = self.moved(session) {

@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use cache_core::Timestamp;
 use cache_http::{
-    ContentRange, Lifetime, Multipart, Normalization, Outcome, Policy, Preference, RangeOutcome, Reason,
-    RequestDirectives, ResponseDirectives, Storable, Validators, Vary, applicable_directives, cache_groups, count_down,
-    evaluate, evaluate_range, format_date, freshen, head_confirms, invalidated_groups, invalidated_uris,
-    is_content_of_target, is_freshened_by, is_safe, make_conditional, may_collapse, not_modified_headers, parse_date,
-    parse_targeted, partial_headers, prepare_for_store, remove_hop_by_hop, request_bypass, set_age, storable,
+    ContentRange, Framing, Lifetime, Multipart, NoVarySearch, Normalization, Outcome, Policy, Preference, RangeOutcome,
+    Reason, RequestDirectives, ResponseDirectives, Storable, Validators, Vary, answers_later_get,
+    applicable_directives, cache_groups, count_down, evaluate, evaluate_range, format_date, freshen, head_confirms,
+    invalidated_groups, invalidated_targets, invalidated_uris, is_content_of_target, is_freshened_by, is_safe,
+    make_conditional, may_collapse, normal_authority, normal_path, not_modified_headers, parse_date, parse_targeted,
+    partial_headers, prepare_for_store, remove_hop_by_hop, request_bypass, set_age, storable, target_authority,
     unsatisfiable_headers, validation, variant_key,
 };
 use http::header::{AGE, AUTHORIZATION, CACHE_CONTROL, CONNECTION, COOKIE, DATE, SET_COOKIE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use libfuzzer_sys::fuzz_target;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -82,6 +83,7 @@ fuzz_target!(|input: &[u8]| {
     answering(&exchange);
     variants(&exchange);
     invalidating(&exchange);
+    spelling(&exchange);
     fields(&exchange.response);
 });
 
@@ -140,6 +142,7 @@ fn freshening(policy: &Policy, exchange: &Exchange) {
     let validators = Validators::from_headers(&stored);
     let _ = (is_freshened_by(&validators, later, true), head_confirms(&stored, later));
     let _ = (validation(exchange.status), validators.any());
+    let _ = Framing::from_request(Version::HTTP_11, later);
 
     let had_cookie = stored.contains_key(SET_COOKIE);
     let before = policy.directives(&stored);
@@ -160,6 +163,22 @@ fn freshening(policy: &Policy, exchange: &Exchange) {
     if policy.set_cookie == Policy::route().set_cookie && later.contains_key(SET_COOKIE) {
         assert!(had_cookie || !stored.contains_key(SET_COOKIE));
     }
+}
+
+/// All spellings of a target are one target, and a rule on queries is one for both sides.
+fn spelling(exchange: &Exchange) {
+    let target = &exchange.target;
+    let normal = normal_path(target.path()).into_owned();
+    assert!(normal.len() <= target.path().len());
+    if let Ok(authority) = target_authority(target, &exchange.request) {
+        let normal = normal_authority(authority, target.scheme());
+        assert!(normal.len() <= authority.len());
+    }
+    let rules = NoVarySearch::from_headers(&exchange.response);
+    let query = target.query().unwrap_or_default();
+    let normal = rules.normal_query(query);
+    assert!(rules.are_equivalent(query, &normal));
+    assert_eq!(rules.normal_query(&normal), normal);
 }
 
 fn lines<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a [u8]> {
@@ -253,7 +272,12 @@ fn invalidating(exchange: &Exchange) {
     let uris = invalidated_uris(method, target, *status, response);
     assert!(uris.iter().all(|uri| host(uri) == host(target)));
     assert!(uris.is_empty() || !is_safe(method));
+    let targets = invalidated_targets(method, target, &exchange.request, *status, response);
+    assert!(targets.iter().all(|uri| uri.authority() == target.authority()));
+    assert_eq!(targets.is_empty(), uris.is_empty());
     let _ = is_content_of_target(target, response);
+    let lifetime = Lifetime::from_response(&Policy::shared(), *status, response, NOW, NOW);
+    assert!(!answers_later_get(method, target, *status, response, &lifetime) || *method == Method::POST);
     assert!(invalidated_groups(method, response).is_empty() || !is_safe(method));
     let _ = cache_groups(response);
 }
@@ -289,7 +313,10 @@ fn fields(headers: &HeaderMap) {
 
     let mut left = headers.clone();
     count_down(&mut left, 7);
-    let (before, after) = (ResponseDirectives::from_headers(headers), ResponseDirectives::from_headers(&left));
+    let (before, after) = (
+        ResponseDirectives::from_headers(headers),
+        ResponseDirectives::from_headers(&left),
+    );
     assert_eq!(after.max_age, before.max_age.map(|seconds| seconds.saturating_sub(7)));
     assert_eq!((&after.private, after.no_store), (&before.private, before.no_store));
     assert_eq!(

@@ -37,7 +37,7 @@ mod real_time {
         Subject::new(backend).with_timeout(TIMEOUT)
     }
 
-    cache_core::conformance!(subject().await);
+    cache_core::conformance!(subject().await, declares: [value_bytes]);
 }
 
 /// Lifetimes to the exact millisecond. What has nothing to do with time is checked above with the kit's own numbers, and
@@ -61,5 +61,5 @@ mod to_the_millisecond {
             .with_steps(300)
     }
 
-    cache_core::conformance!(subject().await);
+    cache_core::conformance!(subject().await, declares: [value_bytes]);
 }

@@ -19,11 +19,11 @@ async fn connect(url: &str) -> MemcachedBackend {
 mod one_server {
     use super::*;
 
-    cache_core::conformance!(connect(&Memcached::shared().await.url()).await);
+    cache_core::conformance!(connect(&Memcached::shared().await.url()).await, declares: [value_bytes]);
 }
 
 mod three_servers {
     use super::*;
 
-    cache_core::conformance!(connect(&Memcached::shared_fleet().await.url()).await);
+    cache_core::conformance!(connect(&Memcached::shared_fleet().await.url()).await, declares: [value_bytes]);
 }

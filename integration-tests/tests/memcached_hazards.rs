@@ -212,7 +212,7 @@ async fn holds_anything(address: &str, keys: &[Key]) -> bool {
 async fn what_the_server_finds_too_large_is_an_error_and_leaves_nothing_stale() {
     let servers = Memcached::shared().await;
     // More than the server's own limit of 1 MiB, which a careless setting allows.
-    let backend = over(servers).max_item_bytes(8 << 20).build().unwrap();
+    let backend = over(servers).max_value_bytes(8 << 20).build().unwrap();
     let key = key("too large", "key");
     put(&backend, &key, "old").await;
     let large = || Value::from(Bytes::from(vec![b'x'; 2 << 20]));

@@ -13,17 +13,17 @@ async fn connect(url: &str) -> Subject {
 mod single {
     use super::*;
 
-    cache_core::conformance!(connect(Redis::shared().await.url()).await);
+    cache_core::conformance!(connect(Redis::shared().await.url()).await, declares: [clear, subscribe, value_bytes]);
 }
 
 mod cluster {
     use super::*;
 
-    cache_core::conformance!(connect(RedisCluster::shared().await.url()).await);
+    cache_core::conformance!(connect(RedisCluster::shared().await.url()).await, declares: [clear, subscribe, value_bytes]);
 }
 
 mod sentinel {
     use super::*;
 
-    cache_core::conformance!(connect(RedisSentinel::shared().await.url()).await);
+    cache_core::conformance!(connect(RedisSentinel::shared().await.url()).await, declares: [clear, subscribe, value_bytes]);
 }

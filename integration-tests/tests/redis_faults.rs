@@ -29,8 +29,8 @@ const BACK_WITHIN: Duration = Duration::from_secs(2);
 fn impatient(server: &Redis) -> RedisBackendBuilder {
     RedisBackend::builder()
         .url(server.url())
-        .command_timeout(Duration::from_millis(300))
-        .connection_timeout(Duration::from_millis(300))
+        .operation_timeout(Duration::from_millis(300))
+        .connect_timeout(Duration::from_millis(300))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,7 +78,7 @@ async fn a_call_that_is_given_up_costs_no_connection() {
     let timeout = Duration::from_millis(200);
     let redis = RedisBackend::builder()
         .url(server.url())
-        .command_timeout(timeout)
+        .operation_timeout(timeout)
         .connect()
         .await
         .unwrap();
@@ -342,8 +342,8 @@ async fn a_user_needs_no_more_than_the_readme_says() {
     put(&redis, &key, "v").await;
     assert_eq!(redis.clear(&shop.scope()).await.unwrap(), 1);
 
-    let beat = Duration::from_millis(100);
-    let refused = redis.subscribe(&shop.scope(), beat).await.unwrap_err();
+    let heartbeat = Duration::from_millis(100);
+    let refused = redis.subscribe(&shop.scope(), heartbeat).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Auth, "{refused}");
     wire::redis(address, "ACL SETUSER cache +client|tracking")
         .await
@@ -451,7 +451,7 @@ async fn more_than_may_be_under_way_is_refused_at_once() {
     let redis = RedisBackend::builder()
         .url(server.url())
         .max_in_flight(8)
-        .command_timeout(Duration::from_millis(300))
+        .operation_timeout(Duration::from_millis(300))
         .connect()
         .await
         .unwrap();

@@ -22,8 +22,8 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 fn builder(url: &str) -> RedisBackendBuilder {
     RedisBackend::builder()
         .url(url)
-        .command_timeout(COMMAND_TIMEOUT)
-        .connection_timeout(COMMAND_TIMEOUT)
+        .operation_timeout(COMMAND_TIMEOUT)
+        .connect_timeout(COMMAND_TIMEOUT)
 }
 
 /// Writes a key past every handle.

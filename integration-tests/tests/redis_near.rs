@@ -120,8 +120,8 @@ impl Backend for Deaf {
         self.0.capabilities()
     }
 
-    async fn subscribe(&self, scope: &Scope, beat: Duration) -> Result<Box<dyn Subscription>, Error> {
-        Ok(Box::new(Swallowing(self.0.subscribe(scope, beat).await?)))
+    async fn subscribe(&self, scope: &Scope, heartbeat: Duration) -> Result<Box<dyn Subscription>, Error> {
+        Ok(Box::new(Swallowing(self.0.subscribe(scope, heartbeat).await?)))
     }
 }
 

@@ -88,7 +88,7 @@ async fn while_notices_hang(bound: Duration) -> [Result<(), String>; 2] {
     let url = format!("redis://127.0.0.1:{port}");
     let mut nodes = Vec::new();
     for bound in [bound, NO_BOUND] {
-        let redis = RedisBackend::builder().url(&url).command_timeout(PATIENCE);
+        let redis = RedisBackend::builder().url(&url).operation_timeout(PATIENCE);
         let redis = redis.connect().await.unwrap();
         nodes.push(Node::over(redis, PREFIX, |builder| builder.near_max_silence(bound)).await);
     }

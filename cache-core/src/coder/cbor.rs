@@ -6,8 +6,9 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Coder;
-use crate::{Error, ErrorKind};
+use crate::coder::contract::Coder;
+use crate::coder::count::Count;
+use crate::error::{Error, ErrorKind};
 
 /// CBOR (RFC 8949), by ciborium. Smaller than JSON, and exact for bytes, floats and maps with any keys.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,7 +36,7 @@ impl<T: Serialize + DeserializeOwned> Coder<T> for Cbor {
     }
 
     fn encoded_len(&self, value: &T) -> Result<usize, Error> {
-        let mut count = super::Count::default();
+        let mut count = Count::default();
         ciborium::into_writer(value, &mut count).map_err(|error| cannot::<T>("encode", &error))?;
         Ok(count.0)
     }

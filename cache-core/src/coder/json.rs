@@ -4,8 +4,9 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Coder;
-use crate::{Error, ErrorKind};
+use crate::coder::contract::Coder;
+use crate::coder::count::Count;
+use crate::error::{Error, ErrorKind};
 
 /// JSON, by serde_json. Readable in the store's own tools; numbers that are not finite become `null`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,7 +28,7 @@ impl<T: Serialize + DeserializeOwned> Coder<T> for Json {
     }
 
     fn encoded_len(&self, value: &T) -> Result<usize, Error> {
-        let mut count = super::Count::default();
+        let mut count = Count::default();
         serde_json::to_writer(&mut count, value).map_err(|error| cannot::<T>("encode", error))?;
         Ok(count.0)
     }

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::Coder;
-use crate::{Error, ErrorKind};
+use crate::coder::contract::Coder;
+use crate::error::{Error, ErrorKind};
 
 /// No coding at all, for values that are bytes or text already: [`Bytes`], `Vec<u8>`, [`String`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::trial::{HOUR, Stop, Trial, Verdict, ensure, failed, matches_value};
-use crate::{Key, Record, SetOptions, SetOutcome, Value, Version};
+use crate::backend::{SetOptions, SetOutcome};
+use crate::conformance::trial::{HOUR, Stop, Trial, Verdict, ensure, failed, matches_value};
+use crate::key::Key;
+use crate::record::{Record, Value, Version};
 
 type Entry = (Key, Value, SetOptions);
 

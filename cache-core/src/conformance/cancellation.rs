@@ -5,8 +5,10 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::trial::{HOUR, Stop, Trial, Verdict, ensure, failed, matches_value, show_value};
-use crate::{Key, SetMode, SetOptions, Value};
+use crate::backend::{SetMode, SetOptions};
+use crate::conformance::trial::{HOUR, Stop, Trial, Verdict, ensure, failed, matches_value, show_value};
+use crate::key::Key;
+use crate::record::Value;
 
 /// The calls that are dropped half-way.
 const CALLS: usize = 9;

@@ -5,12 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::oneshot;
 
-use super::keys::HOSTILE;
-use super::trial::{HOUR, Stop, Trial, Verdict, ensure, matches_value};
-use crate::{ErrorKind, Key, Namespace, Scope, SetMode, SetOptions, Value};
+use crate::backend::{SetMode, SetOptions};
+use crate::conformance::keys::HOSTILE;
+use crate::conformance::trial::{HOUR, Stop, Trial, Verdict, ensure, matches_value};
+use crate::error::ErrorKind;
+use crate::key::{Key, Namespace, Scope};
+use crate::record::Value;
 
 fn needs_clear(trial: &Trial) -> Verdict {
-    if trial.backend().capabilities().clear {
+    if trial.subject.declared.has_clear() {
         Ok(())
     } else {
         Err(Stop::NotApplicable("the backend does not declare `clear`"))
@@ -55,7 +58,7 @@ async fn each_is_cleared_alone(trial: &Trial, namespaces: &[Namespace]) -> Verdi
 }
 
 pub(super) async fn clear_is_refused_where_not_declared(trial: Trial) -> Verdict {
-    if trial.backend().capabilities().clear {
+    if trial.subject.declared.has_clear() {
         return Err(Stop::NotApplicable("the backend declares `clear`"));
     }
     let key = trial.key("kept");

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::trial::{Trial, Verdict, ensure};
-use crate::SetMode;
+use crate::backend::SetMode;
+use crate::conformance::trial::{Trial, Verdict, ensure};
 
 pub(super) async fn delete_reports_what_it_removed(trial: Trial) -> Verdict {
     let [key, other] = trial.keys(["deleted", "other"]);

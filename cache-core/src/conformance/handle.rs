@@ -5,8 +5,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::trial::{HOUR, Stop, Trial, Verdict, ensure, failed};
-use crate::{Error, ErrorKind, Record, SetOptions, SharedValue, Value, Version};
+use crate::backend::SetOptions;
+use crate::conformance::trial::{HOUR, Stop, Trial, Verdict, ensure, failed};
+use crate::error::{Error, ErrorKind};
+use crate::record::{Record, SharedValue, Value, Version};
 
 pub(super) async fn ping_answers(trial: Trial) -> Verdict {
     trial.backend().ping().await?;
@@ -38,10 +40,10 @@ pub(super) async fn closed_backend_refuses_every_call(trial: Trial) -> Verdict {
     refused("delete_many", backend.delete_many(std::slice::from_ref(&key))).await?;
     refused("version", backend.version(&key)).await?;
     refused("ping", backend.ping()).await?;
-    if backend.capabilities().clear {
+    if trial.subject.declared.has_clear() {
         refused("clear", backend.clear(&trial.prefix().scope())).await?;
     }
-    if backend.capabilities().subscribe {
+    if trial.subject.declared.has_subscribe() {
         let scope = trial.prefix().scope();
         refused("subscribe", backend.subscribe(&scope, Duration::from_secs(1))).await?;
     }
@@ -68,7 +70,7 @@ async fn refused<T>(call: &str, answer: impl Future<Output = Result<T, Error>>) 
 }
 
 pub(super) async fn shared_objects_come_back_as_they_are(trial: Trial) -> Verdict {
-    if !trial.backend().capabilities().shared_objects {
+    if !trial.subject.declared.has_shared_objects() {
         return Err(Stop::NotApplicable("the backend does not declare `shared_objects`"));
     }
     let key = trial.key("shared");

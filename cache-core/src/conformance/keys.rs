@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::trial::{Trial, Verdict, ensure, matches_value};
-use crate::{Key, Prefix};
+use crate::conformance::trial::{Trial, Verdict, ensure, matches_value};
+use crate::key::{Key, Prefix};
 
 /// Names that some store, protocol, pattern language or encoding gives a meaning to. No two are equal.
 pub(super) const HOSTILE: &[&str] = &[

@@ -1,9 +1,13 @@
-//! A record lives as long as it was told to: never shorter, never for ever.
+//! A record lives for its lifetime: never shorter, never for ever.
 
 use std::time::{Duration, Instant};
 
-use super::trial::{GRAIN, HOUR, Stop, Trial, Verdict, ensure, failed};
-use crate::{Clock, Key, Record, SetMode, SetOptions, SetOutcome, Ttl, Value, Version};
+use crate::backend::{SetMode, SetOptions, SetOutcome};
+use crate::clock::Clock;
+use crate::conformance::trial::{GRAIN, HOUR, Stop, Trial, Verdict, ensure, failed};
+use crate::key::Key;
+use crate::record::{Record, Value, Version};
+use crate::ttl::Ttl;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -57,7 +61,7 @@ pub(super) async fn remaining_lifetime_counts_down(trial: Trial) -> Verdict {
     let begun = Instant::now();
     trial.put_for(&key, "value", ttl.into()).await?;
     let first = trial.holds(&key, "value").await?;
-    let first = plausible(&trial, &first, ttl, begun.elapsed())?;
+    let first = plausible(&first, ttl, begun.elapsed())?;
 
     let pause = Duration::from_millis(1200);
     trial.pass(pause).await;
@@ -67,9 +71,9 @@ pub(super) async fn remaining_lifetime_counts_down(trial: Trial) -> Verdict {
     } else {
         begun.elapsed()
     };
-    let second = plausible(&trial, &second, ttl, passed)?;
+    let second = plausible(&second, ttl, passed)?;
     ensure!(
-        second + pause <= first + step(&trial),
+        second + pause <= first + GRAIN,
         "the remaining lifetime was {first:?}, and {second:?} when {pause:?} had passed"
     );
     let batch = trial.backend().get_many(&[key]).await?;
@@ -77,7 +81,6 @@ pub(super) async fn remaining_lifetime_counts_down(trial: Trial) -> Verdict {
         return Err(failed("a batch read misses a record that a single read found"));
     };
     plausible(
-        &trial,
         record,
         ttl,
         if trial.subject.clock.is_some() {
@@ -247,7 +250,7 @@ async fn ends_after(trial: &Trial, millis: u64) -> Verdict {
     if let Some(clock) = &trial.subject.clock {
         clock.advance(ttl - Duration::from_millis(1));
         let record = present(trial, &key, ttl).await?;
-        plausible(trial, &record, ttl, ttl - Duration::from_millis(1))?;
+        plausible(&record, ttl, ttl - Duration::from_millis(1))?;
         clock.advance(GRAIN);
         return trial
             .lacks(&key, &format!("a millisecond after its lifetime of {ttl:?}"))
@@ -274,7 +277,7 @@ async fn ends_after(trial: &Trial, millis: u64) -> Verdict {
                     "the record is still there {:?} after its lifetime of {ttl:?}",
                     asked - deadline
                 );
-                plausible(trial, &record, ttl, answered - begun)?;
+                plausible(&record, ttl, answered - begun)?;
             }
         }
         // Closer steps as the end comes near, so that a record that is gone a little early is caught.
@@ -291,7 +294,7 @@ async fn are_kept(trial: &Trial, lifetimes: &[Duration]) -> Verdict {
     for &lifetime in lifetimes {
         trial.put_for(&key(lifetime), "value", lifetime.into()).await?;
         let record = present(trial, &key(lifetime), lifetime).await?;
-        plausible(trial, &record, lifetime, begun.elapsed())?;
+        plausible(&record, lifetime, begun.elapsed())?;
     }
     if let Some(clock) = &trial.subject.clock {
         let written = clock.now();
@@ -307,7 +310,7 @@ async fn are_kept(trial: &Trial, lifetimes: &[Duration]) -> Verdict {
     trial.pass(Duration::from_millis(1100)).await;
     for &lifetime in lifetimes {
         let record = present(trial, &key(lifetime), lifetime).await?;
-        plausible(trial, &record, lifetime, begun.elapsed())?;
+        plausible(&record, lifetime, begun.elapsed())?;
         trial.backend().delete(&key(lifetime)).await?;
     }
     Ok(())
@@ -319,14 +322,14 @@ async fn present(trial: &Trial, key: &Key, ttl: Duration) -> Result<Record, Stop
 }
 
 /// The remaining lifetime of a record that was written for `ttl` at most `passed` ago.
-fn plausible(trial: &Trial, record: &Record, ttl: Duration, passed: Duration) -> Result<Duration, Stop> {
+fn plausible(record: &Record, ttl: Duration, passed: Duration) -> Result<Duration, Stop> {
     let Some(remaining) = record.remaining else {
         return Err(failed(format!(
             "a record with a lifetime of {ttl:?} is said to have no end"
         )));
     };
     ensure!(
-        remaining <= ttl + step(trial),
+        remaining <= ttl + GRAIN,
         "the remaining lifetime is {remaining:?}, and the whole is {ttl:?}"
     );
     let least = ttl.saturating_sub(passed + GRAIN);
@@ -335,9 +338,4 @@ fn plausible(trial: &Trial, record: &Record, ttl: Duration, passed: Duration) ->
         "the remaining lifetime is {remaining:?}, and at least {least:?} of {ttl:?} is left"
     );
     Ok(remaining)
-}
-
-/// How much too long a remaining lifetime may be.
-fn step(trial: &Trial) -> Duration {
-    GRAIN + trial.backend().limits().ttl_step.unwrap_or_default()
 }

@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::trial::{HOUR, Stop, Trial, Verdict, ensure, failed, random_seed};
-use crate::{Clock, Key, Record, SetMode, SetOptions, SetOutcome, Timestamp, Ttl, Value, Version};
+use crate::backend::{SetMode, SetOptions, SetOutcome};
+use crate::clock::{Clock, Timestamp};
+use crate::conformance::trial::{HOUR, Stop, Trial, Verdict, ensure, failed, random_seed};
+use crate::key::Key;
+use crate::record::{Record, Value, Version};
+use crate::ttl::Ttl;
 
 pub(super) async fn random_calls_agree_with_a_map(trial: Trial) -> Verdict {
     let seed = std::env::var("CONFORMANCE_SEED")

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::trial::{Stop, Trial, Verdict, ensure, failed};
-use crate::{ErrorKind, Key, SetMode, SetOutcome, Version};
+use crate::backend::{SetMode, SetOutcome};
+use crate::conformance::trial::{Stop, Trial, Verdict, ensure, failed};
+use crate::error::ErrorKind;
+use crate::key::Key;
+use crate::record::Version;
 
 pub(super) async fn if_absent_writes_only_where_nothing_is(trial: Trial) -> Verdict {
     let key = trial.key("absent");

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Backend, ManualClock};
+use crate::backend::Backend;
+use crate::clock::ManualClock;
+use crate::conformance::declared::Declared;
 
 /// A backend under test, and how thorough the checks are.
 ///
-/// The numbers are lower bounds of what a backend must bear, so lower them only where a store is slow or costs money.
+/// Lower the numbers only for a store that is slow or costs money.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Subject {
     pub(super) backend: Arc<dyn Backend>,
+    pub(super) declared: Declared,
     pub(super) other: Option<Arc<dyn Backend>>,
     pub(super) clock: Option<ManualClock>,
     pub(super) slack: Duration,
@@ -23,10 +26,11 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// `backend`, on the real clock, with the default numbers.
+    /// Returns `backend` as a subject on the real clock, with the default numbers, that declares nothing.
     pub fn new(backend: impl Backend) -> Self {
         Self {
             backend: Arc::new(backend),
+            declared: Declared::nothing(),
             other: None,
             clock: None,
             slack: Duration::from_secs(2),
@@ -38,51 +42,59 @@ impl Subject {
         }
     }
 
-    /// The clock that drives the backend. The checks move it instead of waiting, and look at the exact millisecond.
+    /// Sets what the backend is expected to declare, which decides which checks apply. The macro
+    /// [`conformance!`](macro@crate::conformance) sets it from its list.
+    pub fn with_declared(mut self, declared: Declared) -> Self {
+        self.declared = declared;
+        self
+    }
+
+    /// Sets the clock that drives the backend. The checks move it instead of waiting, and test the exact millisecond.
     pub fn with_clock(mut self, clock: ManualClock) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// Another handle to the same store, connected on its own. The checks of notices write by it, too.
+    /// Adds another handle to the same store, with a connection of its own. The checks of subscriptions also write
+    /// through it.
     pub fn with_other_handle(mut self, backend: impl Backend) -> Self {
         self.other = Some(Arc::new(backend));
         self
     }
 
-    /// How long past its lifetime a record may still be there; 2 seconds by default. Without meaning where there is a
+    /// Sets how long past its lifetime a record may still be found. Default: 2 s. It has no effect with a
     /// [clock](Self::with_clock).
     pub fn with_slack(mut self, slack: Duration) -> Self {
         self.slack = slack;
         self
     }
 
-    /// How long one check may take before it counts as failed; 120 seconds by default.
+    /// Sets how long one check may take before it counts as failed. Default: 120 s.
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How many writers compete in the checks of concurrency; 64 by default, at least 2.
+    /// Sets how many writers compete in the checks of concurrency. Default: 64. At least 2.
     pub fn with_writers(mut self, writers: usize) -> Self {
         self.writers = writers.max(2);
         self
     }
 
-    /// How many entries the largest namespace has that is cleared; 10,000 by default, at least 2.
+    /// Sets how many entries the largest cleared namespace has. Default: 10,000. At least 2.
     pub fn with_entries(mut self, entries: usize) -> Self {
         self.entries = entries.max(2);
         self
     }
 
-    /// How many keys the largest batch has; 1,000 by default, and never less than twice the backend's
-    /// [`Limits::batch`](crate::Limits::batch) and one.
+    /// Sets how many keys the largest batch has. Default: 1,000. Never less than one more than twice the backend's
+    /// [`Limits::batch`](crate::Limits::batch).
     pub fn with_batch(mut self, keys: usize) -> Self {
         self.batch = keys.max(2);
         self
     }
 
-    /// How many random calls are compared with a map; 1,000 by default.
+    /// Sets how many random calls are compared with a map. Default: 1,000.
     pub fn with_steps(mut self, steps: usize) -> Self {
         self.steps = steps;
         self

@@ -1,82 +1,87 @@
-//! A stream of notices: what it tells of, what it does not, and in which order.
+//! A subscription: what it reports, what it does not, and in which order.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::cancellation::polled;
-use super::trial::{HOUR, Stop, Trial, Verdict, ensure, failed, show};
-use crate::{Backend, Change, ErrorKind, Key, Scope, SetMode, SetOptions, Subscription, Value};
+use crate::backend::{Backend, Change, SetMode, SetOptions, Subscription};
+use crate::conformance::cancellation::polled;
+use crate::conformance::trial::{HOUR, Stop, Trial, Verdict, ensure, failed, show};
+use crate::error::ErrorKind;
+use crate::key::{Key, Scope};
+use crate::record::Value;
 
-/// How often a stream is asked to say that it is up to date.
-const BEAT: Duration = Duration::from_millis(50);
+/// The heartbeat that is asked for.
+const HEARTBEAT: Duration = Duration::from_millis(50);
 
-/// How long anything may take to be said, also on a machine that has much else to do.
+/// How long any report may take, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// A stream and what it has said.
+/// A subscription and what it has reported.
 struct Listener {
-    stream: Box<dyn Subscription>,
+    subscription: Box<dyn Subscription>,
     changed: HashSet<Key>,
-    /// Anything may have changed since the test looked last. The store may be shared, so this is nobody's fault.
+    /// Whether any record may have changed since the last look. The store may be shared, so this is no fault.
     everything: bool,
 }
 
 impl Listener {
     async fn start(trial: &Trial, scope: &Scope) -> Result<Self, Stop> {
-        if !trial.backend().capabilities().subscribe {
+        if !trial.subject.declared.has_subscribe() {
             return Err(Stop::NotApplicable("the backend does not declare `subscribe`"));
         }
         Ok(Self {
-            stream: trial.backend().subscribe(scope, BEAT).await?,
+            subscription: trial.backend().subscribe(scope, HEARTBEAT).await?,
             changed: HashSet::new(),
             everything: false,
         })
     }
 
-    async fn hear(&mut self) -> Result<Change, Stop> {
-        match tokio::time::timeout(PATIENCE, self.stream.next()).await {
-            Err(_) => Err(failed(format!("the stream has said nothing for {PATIENCE:?}"))),
-            Ok(None) => Err(failed("the stream has ended, and nobody closed the backend")),
-            Ok(Some(notice)) => {
-                self.note(&notice);
-                Ok(notice)
+    async fn next(&mut self) -> Result<Change, Stop> {
+        match tokio::time::timeout(PATIENCE, self.subscription.next()).await {
+            Err(_) => Err(failed(format!(
+                "the subscription has reported nothing for {PATIENCE:?}"
+            ))),
+            Ok(None) => Err(failed("the subscription has ended, and the backend was not closed")),
+            Ok(Some(change)) => {
+                self.note(&change);
+                Ok(change)
             }
         }
     }
 
-    fn note(&mut self, notice: &Change) {
-        match notice {
+    fn note(&mut self, change: &Change) {
+        match change {
             Change::Record(key) => drop(self.changed.insert(key.clone())),
             Change::Everything => self.everything = true,
             _ => {}
         }
     }
 
-    fn has_told(&self, key: &Key) -> bool {
+    fn has_reported(&self, key: &Key) -> bool {
         self.everything || self.changed.contains(key)
     }
 
-    /// Hears all that changed until now.
+    /// Waits until every change made until now is reported.
     async fn catch_up(&mut self) -> Verdict {
         let now = Instant::now();
         let latest = now + PATIENCE;
-        while !matches!(self.hear().await?, Change::Heartbeat(moment) if moment >= now) {
+        while !matches!(self.next().await?, Change::Heartbeat(moment) if moment >= now) {
             ensure!(
                 Instant::now() < latest,
-                "the stream is not up to date with a moment {PATIENCE:?} ago"
+                "no heartbeat has come for a moment {PATIENCE:?} ago"
             );
         }
         Ok(())
     }
 
-    /// The keys that were just changed, and are told of by now.
-    async fn tells(&mut self, keys: &[&Key], how: &str) -> Verdict {
+    /// Fails unless the changes of these keys, which were just made, are reported.
+    async fn reports(&mut self, keys: &[&Key], how: &str) -> Verdict {
         self.catch_up().await?;
         for key in keys {
             ensure!(
-                self.has_told(key),
-                "the stream is up to date and has not told of {}, which was changed by {how}",
+                self.has_reported(key),
+                "a heartbeat came, and {} was not reported, which was changed by {how} before",
                 show(key)
             );
         }
@@ -90,27 +95,29 @@ fn value() -> Value {
     Value::Bytes("value".into())
 }
 
-pub(super) async fn invalidations_are_refused_where_not_declared(trial: Trial) -> Verdict {
-    if trial.backend().capabilities().subscribe {
-        return Err(Stop::NotApplicable("the backend declare `subscribe`"));
+pub(super) async fn subscribe_is_refused_where_not_declared(trial: Trial) -> Verdict {
+    if trial.subject.declared.has_subscribe() {
+        return Err(Stop::NotApplicable("the backend declares `subscribe`"));
     }
-    match trial.backend().subscribe(&trial.prefix().scope(), BEAT).await {
-        Ok(_) => Err(failed("the backend does not declare `subscribe` and gives a stream")),
+    match trial.backend().subscribe(&trial.prefix().scope(), HEARTBEAT).await {
+        Ok(_) => Err(failed(
+            "the backend does not declare `subscribe` and returns a subscription",
+        )),
         Err(error) => {
             ensure!(
                 error.kind() == ErrorKind::Rejected,
-                "the error of invalidations is not \"rejected\" but {error}"
+                "the error of subscribe is not \"rejected\" but {error}"
             );
             Ok(())
         }
     }
 }
 
-pub(super) async fn every_change_is_told_of(trial: Trial) -> Verdict {
+pub(super) async fn every_change_is_reported(trial: Trial) -> Verdict {
     // Of a namespace, and of all below a prefix.
     for scope in [trial.namespace("n").scope(), trial.prefix().scope()] {
         let mut listener = Listener::start(&trial, &scope).await?;
-        listener.tells(&[], "nobody").await?;
+        listener.reports(&[], "nobody").await?;
         for (number, handle) in trial.handles().enumerate() {
             changes(&trial, handle, number, &mut listener).await?;
         }
@@ -132,32 +139,32 @@ async fn changes(trial: &Trial, handle: &dyn Backend, number: usize, listener: &
             .ok_or_else(|| failed(format!("a set of {} was refused", show(key))))
     };
     let first = written(&a, SetMode::Always).await?;
-    listener.tells(&[&a], "a set").await?;
+    listener.reports(&[&a], "a set").await?;
     let second = written(&a, SetMode::IfVersion(first)).await?;
-    listener.tells(&[&a], "a compare-and-set").await?;
+    listener.reports(&[&a], "a compare-and-set").await?;
     written(&b, SetMode::IfAbsent).await?;
-    listener.tells(&[&b], "a set if absent").await?;
+    listener.reports(&[&b], "a set if absent").await?;
     written(&a, SetMode::Always).await?;
     written(&b, SetMode::Always).await?;
-    listener.tells(&[&a, &b], "two sets").await?;
+    listener.reports(&[&a, &b], "two sets").await?;
     ensure!(!handle.delete_if(&a, second).await?, "an old version was removed");
     handle.delete(&b).await?;
-    listener.tells(&[&b], "a delete").await?;
+    listener.reports(&[&b], "a delete").await?;
     let third = written(&a, SetMode::Always).await?;
-    listener.tells(&[&a], "a set").await?;
+    listener.reports(&[&a], "a set").await?;
     ensure!(handle.delete_if(&a, third).await?, "a delete_if did nothing");
-    listener.tells(&[&a], "a delete_if").await?;
+    listener.reports(&[&a], "a delete_if").await?;
     let entries = [&a, &b].map(|key| (key.clone(), value(), options));
     let _ = handle.set_many(entries.into()).await?;
-    listener.tells(&[&a, &b], "a batch write").await?;
+    listener.reports(&[&a, &b], "a batch write").await?;
     handle.delete_many(&[a.clone(), b.clone()]).await?;
-    listener.tells(&[&a, &b], "a batch delete").await
+    listener.reports(&[&a, &b], "a batch delete").await
 }
 
-pub(super) async fn cleared_records_are_told_of(trial: Trial) -> Verdict {
+pub(super) async fn cleared_records_are_reported(trial: Trial) -> Verdict {
     let namespace = trial.namespace("cleared");
     let mut listener = Listener::start(&trial, &namespace.scope()).await?;
-    if !trial.backend().capabilities().clear {
+    if !trial.subject.declared.has_clear() {
         return Err(Stop::NotApplicable("the backend does not declare `clear`"));
     }
     let keys: Vec<Key> = (0..50).map(|number| namespace.key(format!("entry {number}"))).collect();
@@ -166,14 +173,14 @@ pub(super) async fn cleared_records_are_told_of(trial: Trial) -> Verdict {
             trial.put(key, "value").await?;
         }
         let all: Vec<&Key> = keys.iter().collect();
-        listener.tells(&all, "sets").await?;
+        listener.reports(&all, "sets").await?;
         handle.clear(&namespace.scope()).await?;
-        listener.tells(&all, "a clear").await?;
+        listener.reports(&all, "a clear").await?;
     }
     Ok(())
 }
 
-pub(super) async fn changes_elsewhere_are_not_told_of(trial: Trial) -> Verdict {
+pub(super) async fn changes_elsewhere_are_not_reported(trial: Trial) -> Verdict {
     let namespace = trial.namespace("user");
     let mut listener = Listener::start(&trial, &namespace.scope()).await?;
     let elsewhere = [
@@ -191,11 +198,11 @@ pub(super) async fn changes_elsewhere_are_not_told_of(trial: Trial) -> Verdict {
     let inside = namespace.key("k");
     trial.put(&inside, "value").await?;
     listener.catch_up().await?;
-    ensure!(listener.has_told(&inside), "a change in the scope is not told of");
+    ensure!(listener.has_reported(&inside), "a change in the scope is not reported");
     for key in &elsewhere {
         ensure!(
             !listener.changed.contains(key),
-            "{} is told of, and is not in {:?}",
+            "{} is reported, and is not in {:?}",
             show(key),
             namespace.scope().as_str()
         );
@@ -203,24 +210,21 @@ pub(super) async fn changes_elsewhere_are_not_told_of(trial: Trial) -> Verdict {
     Ok(())
 }
 
-pub(super) async fn up_to_date_is_said_again_and_again(trial: Trial) -> Verdict {
+pub(super) async fn heartbeats_keep_coming(trial: Trial) -> Verdict {
     let mut listener = Listener::start(&trial, &trial.namespace("n").scope()).await?;
     let mut last = None;
     for _ in 0..10 {
         let asked = Instant::now();
         let moment = loop {
-            if let Change::Heartbeat(moment) = listener.hear().await? {
+            if let Change::Heartbeat(moment) = listener.next().await? {
                 break moment;
             }
-            ensure!(
-                asked.elapsed() < PATIENCE,
-                "the stream has not said that it is up to date for {PATIENCE:?}"
-            );
+            ensure!(asked.elapsed() < PATIENCE, "no heartbeat has come for {PATIENCE:?}");
         };
-        ensure!(moment <= Instant::now(), "the stream is up to date with the future");
+        ensure!(moment <= Instant::now(), "a heartbeat is for a moment in the future");
         ensure!(
             last.is_none_or(|last| last < moment),
-            "the stream says again that it is up to date with a moment that has not moved on"
+            "a heartbeat is for a moment that is not later than that of the one before"
         );
         last = Some(moment);
     }
@@ -245,7 +249,7 @@ impl Done {
     }
 }
 
-pub(super) async fn up_to_date_follows_the_changes_before_it(trial: Trial) -> Verdict {
+pub(super) async fn heartbeat_follows_the_changes_before_it(trial: Trial) -> Verdict {
     const ROUNDS: usize = 60;
     let namespace = trial.namespace("n");
     let mut listener = Listener::start(&trial, &namespace.scope()).await?;
@@ -256,13 +260,13 @@ pub(super) async fn up_to_date_follows_the_changes_before_it(trial: Trial) -> Ve
         async move {
             let mut looked_at = 0;
             while looked_at < all {
-                let Change::Heartbeat(moment) = listener.hear().await? else {
+                let Change::Heartbeat(moment) = listener.next().await? else {
                     continue;
                 };
                 for (key, when) in done.between(looked_at, moment) {
                     ensure!(
-                        listener.has_told(&key),
-                        "the stream is up to date with a moment {:?} after {} was changed, and has not told of it",
+                        listener.has_reported(&key),
+                        "a heartbeat is for a moment {:?} after {} was changed, which was not reported before",
                         moment - when,
                         show(&key)
                     );
@@ -295,7 +299,7 @@ pub(super) async fn up_to_date_follows_the_changes_before_it(trial: Trial) -> Ve
     listening.await.map_err(|panic| failed(panic.to_string()))?
 }
 
-pub(super) async fn dropped_waits_lose_no_notice(trial: Trial) -> Verdict {
+pub(super) async fn dropped_waits_lose_no_change(trial: Trial) -> Verdict {
     let namespace = trial.namespace("n");
     let mut listener = Listener::start(&trial, &namespace.scope()).await?;
     let handle = trial.handles().last().unwrap_or(trial.backend());
@@ -306,33 +310,33 @@ pub(super) async fn dropped_waits_lose_no_notice(trial: Trial) -> Verdict {
         // Three times for four numbers of polls, so that each of them comes right after a change.
         for _ in 0..3 {
             polls = (polls + 1) % 4;
-            match polled(polls + 1, listener.stream.next()).await {
-                Some(Some(notice)) => listener.note(&notice),
-                Some(None) => return Err(failed("the stream has ended, and nobody closed the backend")),
+            match polled(polls + 1, listener.subscription.next()).await {
+                Some(Some(change)) => listener.note(&change),
+                Some(None) => return Err(failed("the subscription has ended, and the backend was not closed")),
                 None => tokio::task::yield_now().await,
             }
         }
     }
     let all: Vec<&Key> = keys.iter().collect();
     listener
-        .tells(&all, "a set while waits for notices were dropped half-way")
+        .reports(&all, "a set while waits for changes were dropped")
         .await
 }
 
-pub(super) async fn close_ends_the_notices(trial: Trial) -> Verdict {
+pub(super) async fn close_ends_the_subscription(trial: Trial) -> Verdict {
     let mut listener = Listener::start(&trial, &trial.namespace("n").scope()).await?;
     listener.catch_up().await?;
     trial.backend().close().await?;
-    let ended = async { while listener.stream.next().await.is_some() {} };
+    let ended = async { while listener.subscription.next().await.is_some() {} };
     ensure!(
         tokio::time::timeout(PATIENCE, ended).await.is_ok(),
-        "the stream goes on {PATIENCE:?} after the backend was closed"
+        "the subscription goes on {PATIENCE:?} after the backend was closed"
     );
     for _ in 0..3 {
-        let again = tokio::time::timeout(PATIENCE, listener.stream.next()).await;
+        let again = tokio::time::timeout(PATIENCE, listener.subscription.next()).await;
         ensure!(
             matches!(again, Ok(None)),
-            "a stream that has ended says {again:?} when it is asked again"
+            "a subscription that has ended returns {again:?} afterwards"
         );
     }
     Ok(())

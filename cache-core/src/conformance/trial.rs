@@ -8,8 +8,12 @@ use bytes::Bytes;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use super::Subject;
-use crate::{Backend, Error, Key, Namespace, Prefix, Record, SetMode, SetOptions, SetOutcome, Ttl, Value, Version};
+use crate::backend::{Backend, SetMode, SetOptions, SetOutcome};
+use crate::conformance::subject::Subject;
+use crate::error::Error;
+use crate::key::{Key, Namespace, Prefix};
+use crate::record::{Record, Value, Version};
+use crate::ttl::Ttl;
 
 /// Why a check ends before its end.
 #[derive(Debug)]
@@ -30,7 +34,7 @@ pub(super) type Verdict = Result<(), Stop>;
 macro_rules! ensure {
     ($condition:expr, $($message:tt)+) => {
         if !$condition {
-            return Err($crate::conformance::Stop::Failed(format!($($message)+)));
+            return Err($crate::conformance::trial::Stop::Failed(format!($($message)+)));
         }
     };
 }

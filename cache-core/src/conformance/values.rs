@@ -2,8 +2,12 @@
 
 use bytes::Bytes;
 
-use super::trial::{HOUR, Stop, Trial, Verdict, ensure};
-use crate::{ErrorKind, Key, SetMode, SetOptions, Value};
+use crate::backend::{SetMode, SetOptions, SetOutcome};
+use crate::conformance::declared::tried_value_bytes;
+use crate::conformance::trial::{HOUR, Stop, Trial, Verdict, ensure, failed};
+use crate::error::{Error, ErrorKind};
+use crate::key::Key;
+use crate::record::Value;
 
 pub(super) async fn empty_value_comes_back(trial: Trial) -> Verdict {
     let key = trial.key("empty");
@@ -149,15 +153,14 @@ pub(super) async fn too_large_value_in_a_batch_leaves_nothing_stale(trial: Trial
 }
 
 fn limit(trial: &Trial) -> Result<usize, Stop> {
-    // A gigabyte of zeros is memory that is not touched until a backend sends it.
-    match trial.backend().limits().value_bytes {
-        None => Err(Stop::NotApplicable("the backend declares no limit of the value's size")),
-        Some(limit) if limit > 1 << 30 => Err(Stop::NotApplicable("the limit of the value's size is over 1 GiB")),
-        Some(limit) => Ok(limit),
+    if !trial.subject.declared.has_value_bytes() {
+        let reason = "the backend does not declare `value_bytes` of at most 1 GiB";
+        return Err(Stop::NotApplicable(reason));
     }
+    tried_value_bytes(trial.backend().limits()).ok_or_else(|| failed("the backend has no limit of the value's size"))
 }
 
-async fn set_of_size(trial: &Trial, key: &Key, size: usize, mode: SetMode) -> Result<crate::SetOutcome, crate::Error> {
+async fn set_of_size(trial: &Trial, key: &Key, size: usize, mode: SetMode) -> Result<SetOutcome, Error> {
     let mut options = SetOptions::new(HOUR);
     options.mode = mode;
     let value = Value::Bytes(Bytes::from(vec![0; size]));

@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::trial::{HOUR, Stop, Trial, Verdict, ensure, failed, show_value};
-use crate::{SetMode, SetOptions, Ttl, Value, Version};
+use crate::backend::{SetMode, SetOptions};
+use crate::conformance::trial::{HOUR, Stop, Trial, Verdict, ensure, failed, show_value};
+use crate::record::{Value, Version};
+use crate::ttl::Ttl;
 
 /// The versions of one key, which are all different.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 
 /// Why bytes from a store could not be used. Each is a miss to a reader, never a failure.
 #[non_exhaustive]

@@ -4,7 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::{Error, ErrorKind, Version};
+use crate::error::{Error, ErrorKind};
+use crate::record::Version;
 
 const VERSION_LEN: usize = size_of::<u128>();
 

@@ -63,6 +63,10 @@ pub enum Fault {
     BatchBackwards,
     BatchCheckThenWrite,
     BatchCountsKeys,
+    ClearForgotten,
+    SharedForgotten,
+    SubscriptionForgotten,
+    LimitForgotten,
     ClearUndeclared,
     ClearUnbounded,
     ClearGlob,
@@ -78,17 +82,17 @@ pub enum Fault {
     SometimesStale,
     VersionOfThePast,
     VersionOfTheDead,
-    StreamUndeclared,
-    StreamSilent,
-    StreamFolds,
-    StreamDeletesUntold,
-    StreamClearUntold,
-    StreamUnbounded,
-    StreamOnce,
-    StreamBackwards,
-    StreamEarly,
-    StreamLoses,
-    StreamOutlives,
+    SubscriptionUndeclared,
+    SubscriptionSilent,
+    SubscriptionFolds,
+    SubscriptionOmitsDeletes,
+    SubscriptionOmitsClears,
+    SubscriptionUnbounded,
+    SubscriptionOnce,
+    SubscriptionBackwards,
+    SubscriptionEarly,
+    SubscriptionLoses,
+    SubscriptionOutlives,
 }
 
 #[derive(Debug)]
@@ -452,14 +456,14 @@ impl Backend for Broken {
         }
     }
 
-    async fn subscribe(&self, scope: &Scope, beat: Duration) -> Result<Box<dyn Subscription>, Error> {
+    async fn subscribe(&self, scope: &Scope, heartbeat: Duration) -> Result<Box<dyn Subscription>, Error> {
         let wider = Prefix::new(scope.as_str().split(':').next().unwrap()).scope();
         let watched = match self.fault {
-            Fault::StreamUnbounded => &wider,
+            Fault::SubscriptionUnbounded => &wider,
             _ => scope,
         };
-        Ok(Box::new(BrokenStream {
-            inner: self.inner.subscribe(watched, beat).await?,
+        Ok(Box::new(BrokenSubscription {
+            inner: self.inner.subscribe(watched, heartbeat).await?,
             fault: self.fault,
             held: VecDeque::new(),
             said: None,
@@ -486,17 +490,24 @@ impl Backend for Broken {
     fn capabilities(&self) -> Capabilities {
         let declared = self.inner.capabilities();
         declared
-            .with_clear(self.fault != Fault::ClearUndeclared)
-            .with_subscribe(self.fault != Fault::StreamUndeclared)
+            .with_clear(!matches!(self.fault, Fault::ClearUndeclared | Fault::ClearForgotten))
+            .with_shared_objects(self.fault != Fault::SharedForgotten)
+            .with_subscribe(!matches!(
+                self.fault,
+                Fault::SubscriptionUndeclared | Fault::SubscriptionForgotten
+            ))
     }
 
     fn limits(&self) -> Limits {
-        self.inner.limits()
+        match self.fault {
+            Fault::LimitForgotten => Limits::default(),
+            _ => self.inner.limits(),
+        }
     }
 }
 
 #[derive(Debug)]
-struct BrokenStream {
+struct BrokenSubscription {
     inner: Box<dyn Subscription>,
     fault: Fault,
     held: VecDeque<Change>,
@@ -505,7 +516,7 @@ struct BrokenStream {
 }
 
 #[cache_core::async_trait]
-impl Subscription for BrokenStream {
+impl Subscription for BrokenSubscription {
     async fn next(&mut self) -> Option<Change> {
         loop {
             if matches!(self.held.back(), Some(Change::Heartbeat(_)) | None)
@@ -513,15 +524,15 @@ impl Subscription for BrokenStream {
             {
                 return Some(held);
             }
-            let Some(notice) = self.inner.next().await else {
+            let Some(change) = self.inner.next().await else {
                 match self.fault {
-                    Fault::StreamOutlives => std::future::pending().await,
+                    Fault::SubscriptionOutlives => std::future::pending().await,
                     _ => return None,
                 }
             };
-            match (self.fault, &notice) {
-                (Fault::StreamSilent, Change::Record(_)) => {}
-                (Fault::StreamFolds, Change::Record(key)) => {
+            match (self.fault, &change) {
+                (Fault::SubscriptionSilent, Change::Record(_)) => {}
+                (Fault::SubscriptionFolds, Change::Record(key)) => {
                     let ascii: String = key
                         .as_str()
                         .chars()
@@ -530,35 +541,35 @@ impl Subscription for BrokenStream {
                     return Key::parse(&ascii).map(Change::Record);
                 }
                 // Every other change of a key, which is its delete where it was written before.
-                (Fault::StreamDeletesUntold | Fault::StreamClearUntold, Change::Record(key)) => {
+                (Fault::SubscriptionOmitsDeletes | Fault::SubscriptionOmitsClears, Change::Record(key)) => {
                     if self.seen.insert(key.clone()) {
-                        return Some(notice);
+                        return Some(change);
                     }
                     self.seen.remove(key);
                 }
-                (Fault::StreamOnce, Change::Heartbeat(moment)) => {
+                (Fault::SubscriptionOnce, Change::Heartbeat(moment)) => {
                     return Some(Change::Heartbeat(*self.said.get_or_insert(*moment)));
                 }
-                (Fault::StreamBackwards, Change::Heartbeat(moment)) => {
+                (Fault::SubscriptionBackwards, Change::Heartbeat(moment)) => {
                     let said = self.said.replace(*moment);
                     return Some(Change::Heartbeat(
                         said.map_or(*moment, |said| said - Duration::from_secs(1)),
                     ));
                 }
-                (Fault::StreamEarly, Change::Record(_)) => {
-                    // What has come in is told of after the next beat, which is said first. The stream is slow, so that
+                (Fault::SubscriptionEarly, Change::Record(_)) => {
+                    // What has come in is reported after the next heartbeat. The subscription is slow, so that
                     // whoever wrote has been told by then that it is done.
                     tokio::time::sleep(Duration::from_millis(5)).await;
                     let now = Instant::now();
-                    self.held.push_back(notice);
+                    self.held.push_back(change);
                     self.held.push_back(Change::Heartbeat(now));
                     return Some(Change::Heartbeat(now));
                 }
-                (Fault::StreamLoses, Change::Record(_)) => {
+                (Fault::SubscriptionLoses, Change::Record(_)) => {
                     tokio::task::yield_now().await;
-                    return Some(notice);
+                    return Some(change);
                 }
-                _ => return Some(notice),
+                _ => return Some(change),
             }
         }
     }

@@ -4,14 +4,27 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use cache_core::ManualClock;
-use cache_core::conformance::{self, Outcome, Subject};
+use cache_core::conformance::{self, Declared, Outcome, Subject};
 
 use crate::broken::{Broken, Fault};
 use crate::reference::Reference;
 
 fn subject(fault: Fault) -> Subject {
     let clock = ManualClock::new();
-    Subject::new(Broken::new(Reference::with_clock(clock.clone()), fault)).with_clock(clock)
+    Subject::new(Broken::new(Reference::with_clock(clock.clone()), fault))
+        .with_clock(clock)
+        .with_declared(declared(fault))
+}
+
+/// What a test of the broken backend says that it declares.
+fn declared(fault: Fault) -> Declared {
+    let declared = Declared::nothing().shared_objects().value_bytes();
+    match fault {
+        // The test says as much as the backend does, and both say too little.
+        Fault::ClearUndeclared => declared.subscribe(),
+        Fault::SubscriptionUndeclared => declared.clear(),
+        _ => declared.clear().subscribe(),
+    }
 }
 
 fn is_caught(fault: Fault, by: &[&str]) {
@@ -83,11 +96,74 @@ fn silence_and_panics_are_failures() {
     }
 }
 
+/// A check whose object the backend does not declare, though its test says so, runs and never passes as one that does
+/// not apply.
+#[test]
+fn what_the_test_says_is_declared_is_checked() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let forgetful = [
+        Fault::ClearForgotten,
+        Fault::SharedForgotten,
+        Fault::SubscriptionForgotten,
+        Fault::LimitForgotten,
+    ];
+    for fault in forgetful {
+        let mut undeclared = 0;
+        for check in conformance::checks() {
+            let outcome = runtime.block_on(check.run(subject(fault)));
+            if check.name().ends_with("_are_refused_where_not_declared")
+                || check.name().ends_with("_is_refused_where_not_declared")
+            {
+                undeclared += usize::from(matches!(outcome, Outcome::NotApplicable(_)));
+            } else {
+                assert!(
+                    !matches!(outcome, Outcome::NotApplicable(_)),
+                    "{fault:?}, {}: {outcome}",
+                    check.name()
+                );
+            }
+        }
+        assert_eq!(undeclared, 2, "{fault:?}");
+    }
+}
+
+/// The other way round: what the backend declares and its test does not say.
+#[test]
+fn what_the_backend_declares_must_be_said_by_its_test() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let check = conformance::checks()
+        .iter()
+        .find(|check| check.name() == "backend_declares_what_the_test_says")
+        .unwrap();
+    let all = Declared::nothing().clear().shared_objects().subscribe().value_bytes();
+    let too_little = [
+        ("clear", Declared::nothing().shared_objects().subscribe().value_bytes()),
+        ("shared_objects", Declared::nothing().clear().subscribe().value_bytes()),
+        ("subscribe", Declared::nothing().clear().shared_objects().value_bytes()),
+        ("value_bytes", Declared::nothing().clear().shared_objects().subscribe()),
+    ];
+    let run = |declared| runtime.block_on(check.run(Subject::new(Reference::new()).with_declared(declared)));
+    assert_eq!(run(all), Outcome::Passed);
+    for (name, declared) in too_little {
+        let outcome = run(declared).to_string();
+        assert!(
+            outcome.contains("FAILED") && outcome.contains(&format!("`{name}`")),
+            "{outcome}"
+        );
+    }
+}
+
 /// Without a fault, the wrapper that the faults are built into is as correct as what it wraps.
 mod no_fault {
     use super::{Fault, subject};
 
-    cache_core::conformance!(subject(Fault::None));
+    cache_core::conformance!(subject(Fault::None), declares: [clear, shared_objects, subscribe, value_bytes]);
 }
 
 macro_rules! faults {
@@ -110,6 +186,12 @@ macro_rules! faults {
 }
 
 faults! {
+    clear_is_forgotten: ClearForgotten is caught by backend_declares_what_the_test_says;
+    shared_objects_are_forgotten: SharedForgotten is caught by backend_declares_what_the_test_says;
+    subscribe_is_forgotten: SubscriptionForgotten is caught by backend_declares_what_the_test_says;
+    the_limit_is_forgotten: LimitForgotten is caught by
+        backend_declares_what_the_test_says, too_large_value_is_refused;
+
     empty_values_are_taken_for_absent: EmptyIsAbsent is caught by empty_value_comes_back;
     values_pass_through_lossy_utf8: LossyUtf8 is caught by binary_value_comes_back;
     values_are_cut_at_64_kib: ValuesCut is caught by large_value_comes_back;
@@ -191,19 +273,19 @@ faults! {
     pings_go_unanswered: PingFails is caught by ping_answers;
     close_is_ignored: CloseIgnored is caught by closed_backend_refuses_every_call;
     shared_objects_are_wrapped_anew: SharedAnew is caught by shared_objects_come_back_as_they_are;
-    streams_are_undeclared: StreamUndeclared is caught by invalidations_are_refused_where_not_declared;
-    streams_tell_of_nothing: StreamSilent is caught by
-        every_change_is_told_of, cleared_records_are_told_of, changes_elsewhere_are_not_told_of,
-        up_to_date_follows_the_changes_before_it, dropped_waits_lose_no_notice;
-    streams_tell_of_another_key: StreamFolds is caught by every_change_is_told_of;
-    streams_do_not_tell_of_deletes: StreamDeletesUntold is caught by every_change_is_told_of;
-    streams_do_not_tell_of_clears: StreamClearUntold is caught by cleared_records_are_told_of;
-    streams_tell_of_all_below_the_prefix: StreamUnbounded is caught by changes_elsewhere_are_not_told_of;
-    streams_are_up_to_date_once: StreamOnce is caught by up_to_date_is_said_again_and_again;
-    streams_go_back_in_time: StreamBackwards is caught by up_to_date_is_said_again_and_again;
-    streams_are_up_to_date_before_the_change: StreamEarly is caught by
-        every_change_is_told_of, up_to_date_follows_the_changes_before_it;
-    streams_lose_what_a_dropped_wait_had_taken: StreamLoses is caught by dropped_waits_lose_no_notice;
-    streams_outlive_the_handle: StreamOutlives is caught by close_ends_the_notices;
+    subscribe_is_an_empty_promise: SubscriptionUndeclared is caught by subscribe_is_refused_where_not_declared;
+    subscriptions_report_nothing: SubscriptionSilent is caught by
+        every_change_is_reported, cleared_records_are_reported, changes_elsewhere_are_not_reported,
+        heartbeat_follows_the_changes_before_it, dropped_waits_lose_no_change;
+    subscriptions_report_another_key: SubscriptionFolds is caught by every_change_is_reported;
+    subscriptions_omit_deletes: SubscriptionOmitsDeletes is caught by every_change_is_reported;
+    subscriptions_omit_clears: SubscriptionOmitsClears is caught by cleared_records_are_reported;
+    subscriptions_report_all_below_the_prefix: SubscriptionUnbounded is caught by changes_elsewhere_are_not_reported;
+    heartbeats_stand_still: SubscriptionOnce is caught by heartbeats_keep_coming;
+    heartbeats_go_back_in_time: SubscriptionBackwards is caught by heartbeats_keep_coming;
+    heartbeats_come_before_the_change: SubscriptionEarly is caught by
+        every_change_is_reported, heartbeat_follows_the_changes_before_it;
+    subscriptions_lose_what_a_dropped_wait_had_taken: SubscriptionLoses is caught by dropped_waits_lose_no_change;
+    subscriptions_outlive_the_handle: SubscriptionOutlives is caught by close_ends_the_subscription;
     reads_are_stale_now_and_then: SometimesStale is caught by random_calls_agree_with_a_map;
 }

@@ -1,13 +1,13 @@
 //! A correct backend passes every check: on the real clock, on a clock that is moved, and with the provided methods.
 
-use cache_core::conformance::{self, Outcome};
+use cache_core::conformance::{self, Declared, Outcome, Subject};
 
 use crate::reference::Reference;
 
 mod on_the_real_clock {
     use super::*;
 
-    cache_core::conformance!(Reference::new());
+    cache_core::conformance!(Reference::new(), declares: [clear, shared_objects, subscribe, value_bytes]);
 }
 
 mod on_a_manual_clock {
@@ -19,7 +19,7 @@ mod on_a_manual_clock {
     cache_core::conformance!({
         let clock = ManualClock::new();
         Subject::new(Reference::with_clock(clock.clone())).with_clock(clock)
-    });
+    }, declares: [clear, shared_objects, subscribe, value_bytes]);
 }
 
 /// With the three required methods and `close` only: no capability, no limit.
@@ -58,7 +58,7 @@ mod with_the_provided_methods {
     cache_core::conformance!({
         let clock = ManualClock::new();
         Subject::new(Minimal(Reference::with_clock(clock.clone()))).with_clock(clock)
-    });
+    }, declares: []);
 }
 
 /// Against one store that all checks share, all of them at once.
@@ -74,7 +74,9 @@ fn checks_do_not_disturb_each_other() {
         for check in conformance::checks() {
             // Closing a handle closes no other, as with connections to a server.
             let handle = shared.another_handle();
-            running.spawn(async move { (check.name(), check.run(handle).await) });
+            let declared = Declared::nothing().clear().shared_objects().subscribe().value_bytes();
+            let subject = Subject::new(handle).with_declared(declared);
+            running.spawn(async move { (check.name(), check.run(subject).await) });
         }
         while let Some(report) = running.join_next().await {
             let (name, outcome) = report.unwrap();

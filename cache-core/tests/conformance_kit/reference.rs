@@ -167,7 +167,7 @@ impl Backend for Reference {
         Ok(())
     }
 
-    async fn subscribe(&self, scope: &Scope, beat: Duration) -> Result<Box<dyn Subscription>, Error> {
+    async fn subscribe(&self, scope: &Scope, heartbeat: Duration) -> Result<Box<dyn Subscription>, Error> {
         self.travel().await?;
         let watcher = Arc::new(Watcher {
             scope: scope.as_str().to_owned(),
@@ -179,7 +179,7 @@ impl Backend for Reference {
         Ok(Box::new(Watch {
             watcher,
             map: self.map.clone(),
-            beat,
+            heartbeat,
             said: None,
         }))
     }
@@ -204,12 +204,12 @@ struct Watcher {
     closed: Arc<AtomicBool>,
 }
 
-/// A stream of notices.
+/// A subscription.
 #[derive(Debug)]
 struct Watch {
     watcher: Arc<Watcher>,
     map: Arc<Mutex<BTreeMap<String, Stored>>>,
-    beat: Duration,
+    heartbeat: Duration,
     /// When it was last said that all has been told.
     said: Option<Instant>,
 }
@@ -221,7 +221,7 @@ impl Watch {
         if let Some(key) = self.watcher.changed.lock().unwrap().pop_front() {
             return Some(Change::Record(key));
         }
-        if self.said.is_some_and(|said| said.elapsed() < self.beat) {
+        if self.said.is_some_and(|said| said.elapsed() < self.heartbeat) {
             return None;
         }
         let now = Instant::now();
@@ -237,10 +237,10 @@ impl Subscription for Watch {
             if self.watcher.closed.load(Ordering::SeqCst) {
                 return None;
             }
-            if let Some(notice) = self.ready() {
-                return Some(notice);
+            if let Some(change) = self.ready() {
+                return Some(change);
             }
-            let _ = tokio::time::timeout(self.beat, self.watcher.wake.notified()).await;
+            let _ = tokio::time::timeout(self.heartbeat, self.watcher.wake.notified()).await;
         }
     }
 }

@@ -44,7 +44,7 @@ pub mod __private {
     pub use std::option::Option::{None, Some};
     pub use std::time::Duration;
 
-    pub use cache_macros::{cached_of_axum, invalidates_of_axum};
+    pub use cache_macros::{cached_of_axum, cached_of_larder, invalidates_of_axum, invalidates_of_larder};
 
     pub use super::cache::{AsCache, as_cache, default_cache};
     pub use super::call_key::{CallKey, argument, receiver};

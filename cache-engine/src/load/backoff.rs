@@ -45,7 +45,7 @@ impl Backoff {
     /// Waits, but not longer than `remaining`.
     pub(crate) async fn wait(&mut self, remaining: Option<Duration>) {
         // Half of the pause is random, so that those who wait do not ask all at once.
-        let pause = self.0.mul_f64(0.5 + fastrand::f64() / 2.0);
+        let pause = cache_core::jittered(self.0, 0.5);
         // None at all says nothing: it is there, and only the clocks differ.
         let remaining = remaining.filter(|remaining| !remaining.is_zero());
         let remaining = remaining.map_or(Duration::MAX, |remaining| remaining + Duration::from_millis(1));

@@ -120,12 +120,7 @@ impl Policy {
     }
 
     fn jittered(&self, ttl: Duration) -> Duration {
-        // The field is open to any number.
-        if self.jitter > 0.0 {
-            ttl.mul_f64(1.0 - self.jitter.min(1.0) * fastrand::f64())
-        } else {
-            ttl
-        }
+        cache_core::jittered(ttl, self.jitter)
     }
 }
 

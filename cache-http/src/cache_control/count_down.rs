@@ -5,11 +5,11 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::cache_control::member::{Member, members};
 
-/// Takes `seconds` off every `max-age` and `s-maxage` in the `Cache-Control` of `headers`, down to zero, and leaves all
-/// else as it is. Unreadable lifetimes become zero.
+/// Subtracts `seconds` from every `max-age` and `s-maxage` in the `Cache-Control` of `headers`, down to zero. Everything
+/// else stays as it is. Unreadable lifetimes become zero.
 ///
-/// This is for answers that go out **without** `Age`. Whoever receives an `Age` takes it off by himself (RFC 9111,
-/// section 4.2.3), so with both the time would be taken off twice.
+/// Use this only for answers **without** `Age`. A recipient subtracts `Age` itself (RFC 9111, section 4.2.3), so with both
+/// the time would count twice.
 ///
 /// ```
 /// use http::HeaderMap;

@@ -8,9 +8,9 @@ use crate::field::parse_seconds;
 /// One directive of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Member<'a> {
-    /// The whole member as it stands in the line, without white space around it.
+    /// The whole member as it stands in the line, trimmed.
     pub(super) raw: &'a [u8],
-    /// As received; compare without case.
+    /// The name as received. Compare it without case.
     pub(super) name: &'a [u8],
     pub(super) argument: Argument<'a>,
 }
@@ -18,9 +18,9 @@ pub(super) struct Member<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Argument<'a> {
     None,
-    /// A token, or what stands in the quotes.
+    /// A token, or the text between the quotes.
     Value(Cow<'a, [u8]>),
-    /// Something follows the `=`, but nobody can be sure what.
+    /// Something follows the `=`, but it cannot be read.
     Broken,
 }
 
@@ -29,7 +29,7 @@ impl Member<'_> {
         self.name.eq_ignore_ascii_case(name.as_bytes())
     }
 
-    /// The argument as a number of seconds; `None` if it is not one.
+    /// Returns the argument as a number of seconds, or `None` if it is not one.
     pub(super) fn seconds(&self) -> Option<u32> {
         let Argument::Value(digits) = &self.argument else {
             return None;
@@ -50,7 +50,7 @@ impl Member<'_> {
     }
 }
 
-/// The members of one field line, in their order. Empty ones are skipped.
+/// Returns the members of one field line, in order. Skips empty ones.
 pub(super) fn members(line: &[u8]) -> Members<'_> {
     Members {
         rest: line,
@@ -60,7 +60,7 @@ pub(super) fn members(line: &[u8]) -> Members<'_> {
 
 pub(super) struct Members<'a> {
     rest: &'a [u8],
-    /// A quote was opened and never closed. What follows may have been meant as text, so its arguments count as broken.
+    /// A quote was opened and never closed. What follows may be text, so its arguments count as broken.
     tainted: bool,
 }
 
@@ -75,7 +75,7 @@ impl<'a> Iterator for Members<'a> {
         if line.is_empty() {
             return None;
         }
-        // A quoted string where a name should be: one member, so that nothing in the quotes counts as a directive.
+        // A quoted string in the place of a name is one member, so that nothing in the quotes counts as a directive.
         let name_from = match line {
             [b'"', text @ ..] => closing_quote(text).map_or(0, |end| end + 2),
             _ => 0,
@@ -106,7 +106,7 @@ impl<'a> Iterator for Members<'a> {
 }
 
 impl<'a> Members<'a> {
-    /// The argument that begins at `from`, and where its member ends.
+    /// Returns the argument that begins at `from`, and where its member ends.
     fn argument(&mut self, line: &'a [u8], from: usize) -> (Argument<'a>, usize) {
         let value = &line[from..];
         let to_comma = |at: usize| {
@@ -140,7 +140,7 @@ impl<'a> Members<'a> {
     }
 }
 
-/// Where the quote is that closes `text`, which begins after the opening one.
+/// Returns the index of the quote that closes `text`, which begins after the opening quote.
 fn closing_quote(text: &[u8]) -> Option<usize> {
     let mut at = 0;
     while at < text.len() {

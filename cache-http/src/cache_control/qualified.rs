@@ -2,26 +2,27 @@
 
 use http::HeaderName;
 
-/// Whether a directive is there, and if so, for the whole response or for some of its fields.
+/// Whether a response has a directive, and if so, for the whole response or for some of its fields. The grammar allows
+/// no other form, so this enum is closed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Qualified {
-    /// The directive is not there.
+    /// The response does not have the directive.
     #[default]
     Absent,
-    /// It is there for these fields only.
+    /// The directive applies to these fields only.
     Fields(Vec<HeaderName>),
-    /// It is there for the whole response.
+    /// The directive applies to the whole response.
     Whole,
 }
 
 impl Qualified {
-    /// Whether the directive holds for the whole response.
+    /// Returns whether the directive applies to the whole response.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         *self == Self::Whole
     }
 
-    /// The fields that it is limited to; empty unless it is [`Fields`](Self::Fields).
+    /// Returns the fields that the directive is limited to. Empty for the other two variants.
     #[must_use]
     pub fn fields(&self) -> &[HeaderName] {
         match self {
@@ -30,8 +31,8 @@ impl Qualified {
         }
     }
 
-    /// Adds one more occurrence. The whole response outweighs a list; an argument without any readable name counts
-    /// as the whole response.
+    /// Adds one more occurrence. The whole response outweighs a list. An argument without a readable name counts as the
+    /// whole response.
     pub(crate) fn add(&mut self, argument: Option<&[u8]>) {
         let mut names = match argument {
             Some(list) => list

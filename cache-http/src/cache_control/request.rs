@@ -1,4 +1,4 @@
-//! Directives of requests.
+//! `Cache-Control` of requests.
 
 use http::HeaderMap;
 use http::header::CACHE_CONTROL;
@@ -19,35 +19,36 @@ use crate::field::MAX_SECONDS;
 #[non_exhaustive]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequestDirectives {
-    /// No older than this. An unreadable value counts as zero.
+    /// The greatest age that the client accepts. An unreadable value counts as zero.
     pub max_age: Option<u32>,
-    /// A stale response will do, if it is stale for no longer than this; without an argument, for however long
-    /// ([`MAX_SECONDS`]). An unreadable value is left out.
+    /// The greatest staleness that the client accepts; [`MAX_SECONDS`] if the directive has no argument. An unreadable
+    /// value is ignored.
     pub max_stale: Option<u32>,
-    /// Fresh for at least this long. An unreadable value counts as [`MAX_SECONDS`].
+    /// The least remaining freshness that the client accepts. An unreadable value counts as [`MAX_SECONDS`].
     pub min_fresh: Option<u32>,
-    /// Not without successful validation by the origin.
+    /// The client accepts a stored response only after successful validation.
     pub no_cache: bool,
-    /// Store neither this request nor its response.
+    /// The cache must store neither this request nor its response.
     pub no_store: bool,
-    /// Do not transform the content.
+    /// The content must not be transformed.
     pub no_transform: bool,
-    /// Only what is stored; 504 otherwise.
+    /// The client accepts only a stored response, and 504 if there is none.
     pub only_if_cached: bool,
-    /// If the origin fails, a response that is stale for no longer than this will do (RFC 5861, section 4).
+    /// The greatest staleness that the client accepts if the origin fails (RFC 5861, section 4). An unreadable value is
+    /// ignored.
     pub stale_if_error: Option<u32>,
-    /// Whatever else there is.
+    /// All other directives.
     pub others: Vec<Directive>,
 }
 
 impl RequestDirectives {
-    /// The directives of a request with these headers.
+    /// Parses the `Cache-Control` of a request with these headers.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
         Self::parse(headers.get_all(CACHE_CONTROL))
     }
 
-    /// The directives of these field lines.
+    /// Parses field lines.
     pub fn parse<L: AsRef<[u8]>>(lines: impl IntoIterator<Item = L>) -> Self {
         let mut directives = Self::default();
         for line in lines {

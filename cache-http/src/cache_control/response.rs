@@ -1,4 +1,4 @@
-//! Directives of responses.
+//! `Cache-Control` of responses.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::field::MAX_SECONDS;
 
 /// The `Cache-Control` of a response (RFC 9111, section 5.2.2; RFC 5861; RFC 8246). Times are in seconds.
 ///
-/// It is read with [`from_headers`](Self::from_headers), or built and written:
+/// Parse one with [`from_headers`](Self::from_headers), or build and write one:
 ///
 /// ```
 /// use cache_http::ResponseDirectives;
@@ -23,53 +23,53 @@ use crate::field::MAX_SECONDS;
 #[non_exhaustive]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResponseDirectives {
-    /// Fresh for this long. An unreadable value counts as zero.
+    /// How long the response is fresh. An unreadable value counts as zero.
     pub max_age: Option<u32>,
-    /// Fresh for this long in shared caches. An unreadable value counts as zero.
+    /// How long the response is fresh in shared caches. An unreadable value counts as zero.
     pub s_maxage: Option<u32>,
-    /// May be used stale while it is revalidated, for this long (RFC 5861, section 3). An unreadable value counts as
-    /// zero.
+    /// How long the response may be used stale while it is revalidated (RFC 5861, section 3). An unreadable value counts
+    /// as zero.
     pub stale_while_revalidate: Option<u32>,
-    /// May be used stale when the origin fails, for this long (RFC 5861, section 4). An unreadable value counts as
+    /// How long the response may be used stale if the origin fails (RFC 5861, section 4). An unreadable value counts as
     /// zero.
     pub stale_if_error: Option<u32>,
-    /// For one user only.
+    /// The response is for one user.
     pub private: Qualified,
-    /// Not without successful validation.
+    /// The response must be validated before each use.
     pub no_cache: Qualified,
-    /// Not to be stored.
+    /// The response must not be stored.
     pub no_store: bool,
-    /// Not to be transformed.
+    /// The response must not be transformed.
     pub no_transform: bool,
-    /// Not to be used stale.
+    /// The response must not be used stale.
     pub must_revalidate: bool,
-    /// Not to be used stale by shared caches.
+    /// Shared caches must not use the response stale.
     pub proxy_revalidate: bool,
-    /// To be stored only by caches that know the status code; they may ignore `no-store` then.
+    /// Only caches that understand the status code may store the response; they ignore `no-store` then.
     pub must_understand: bool,
-    /// May be stored and shared.
+    /// Any cache may store the response.
     pub public: bool,
-    /// Does not change while it is fresh (RFC 8246).
+    /// The response does not change while it is fresh (RFC 8246).
     pub immutable: bool,
-    /// Whatever else there is.
+    /// All other directives.
     pub others: Vec<Directive>,
 }
 
 impl ResponseDirectives {
-    /// No directives.
+    /// Creates an empty set of directives.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The `Cache-Control` of a response with these headers. See
-    /// [`Policy::directives`](crate::Policy::directives) for responses that may have targeted fields.
+    /// Parses the `Cache-Control` of a response with these headers. For responses that may have targeted fields, use
+    /// [`Policy::directives`](crate::Policy::directives).
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
         Self::parse(headers.get_all(CACHE_CONTROL))
     }
 
-    /// The directives of these field lines.
+    /// Parses field lines.
     pub fn parse<L: AsRef<[u8]>>(lines: impl IntoIterator<Item = L>) -> Self {
         let mut directives = Self::default();
         for line in lines {
@@ -102,7 +102,7 @@ impl ResponseDirectives {
         }
     }
 
-    /// The slot of the directive `name`, if it takes seconds.
+    /// Returns the slot of the directive `name`, if it takes seconds.
     pub(crate) fn seconds_of(&mut self, name: &[u8]) -> Option<&mut Option<u32>> {
         Some(match name {
             _ if name.eq_ignore_ascii_case(b"max-age") => &mut self.max_age,
@@ -113,7 +113,7 @@ impl ResponseDirectives {
         })
     }
 
-    /// The flag of the directive `name`, if it forbids something. Such a directive counts whatever its argument.
+    /// Returns the flag of the directive `name`, if it forbids something. Such a directive counts whatever its argument.
     pub(crate) fn restriction(&mut self, name: &[u8]) -> Option<&mut bool> {
         Some(match name {
             _ if name.eq_ignore_ascii_case(b"no-store") => &mut self.no_store,
@@ -125,14 +125,15 @@ impl ResponseDirectives {
         })
     }
 
-    /// The fields that must not be stored for others: those of a qualified `private` or `no-cache`, each once.
+    /// Returns the fields that must not be stored for other users: those of a qualified `private` or `no-cache`, each
+    /// once.
     pub fn withheld_fields(&self) -> impl Iterator<Item = &HeaderName> {
         let private = self.private.fields();
         let no_cache = self.no_cache.fields().iter();
         private.iter().chain(no_cache.filter(|name| !private.contains(name)))
     }
 
-    /// The directives as a field value; `None` if there are none.
+    /// Returns the directives as a field value, or `None` if there are none.
     #[must_use]
     pub fn to_header_value(&self) -> Option<HeaderValue> {
         let text = self.to_string();
@@ -142,70 +143,70 @@ impl ResponseDirectives {
         HeaderValue::try_from(text).ok()
     }
 
-    /// With `max-age`, in seconds.
+    /// Sets `max-age`, in seconds.
     #[must_use]
     pub fn with_max_age(mut self, seconds: u32) -> Self {
         self.max_age = Some(seconds.min(MAX_SECONDS));
         self
     }
 
-    /// With `s-maxage`, in seconds.
+    /// Sets `s-maxage`, in seconds.
     #[must_use]
     pub fn with_s_maxage(mut self, seconds: u32) -> Self {
         self.s_maxage = Some(seconds.min(MAX_SECONDS));
         self
     }
 
-    /// With `stale-while-revalidate`, in seconds.
+    /// Sets `stale-while-revalidate`, in seconds.
     #[must_use]
     pub fn with_stale_while_revalidate(mut self, seconds: u32) -> Self {
         self.stale_while_revalidate = Some(seconds.min(MAX_SECONDS));
         self
     }
 
-    /// With `stale-if-error`, in seconds.
+    /// Sets `stale-if-error`, in seconds.
     #[must_use]
     pub fn with_stale_if_error(mut self, seconds: u32) -> Self {
         self.stale_if_error = Some(seconds.min(MAX_SECONDS));
         self
     }
 
-    /// With `private` for the whole response.
+    /// Sets `private` for the whole response.
     #[must_use]
     pub fn with_private(mut self) -> Self {
         self.private = Qualified::Whole;
         self
     }
 
-    /// With `no-cache` for the whole response.
+    /// Sets `no-cache` for the whole response.
     #[must_use]
     pub fn with_no_cache(mut self) -> Self {
         self.no_cache = Qualified::Whole;
         self
     }
 
-    /// With `no-store`.
+    /// Sets `no-store`.
     #[must_use]
     pub fn with_no_store(mut self) -> Self {
         self.no_store = true;
         self
     }
 
-    /// With `must-revalidate`.
+    /// Sets `must-revalidate`.
     #[must_use]
     pub fn with_must_revalidate(mut self) -> Self {
         self.must_revalidate = true;
         self
     }
 
-    /// With `public`.
+    /// Sets `public`.
     #[must_use]
     pub fn with_public(mut self) -> Self {
         self.public = true;
         self
     }
 
-    /// With `immutable`.
+    /// Sets `immutable`.
     #[must_use]
     pub fn with_immutable(mut self) -> Self {
         self.immutable = true;
@@ -213,7 +214,7 @@ impl ResponseDirectives {
     }
 }
 
-/// As a field value. What cannot stand in a field is left out.
+/// Writes the directives as a field value. Leaves out what a field cannot hold.
 impl fmt::Display for ResponseDirectives {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut members = Vec::new();

@@ -1,4 +1,4 @@
-//! Cache directives that are aimed at one class of caches (RFC 9213), such as `CDN-Cache-Control`.
+//! Fields that are aimed at one class of caches, such as `CDN-Cache-Control` (RFC 9213).
 
 use http::{HeaderMap, HeaderName};
 use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
@@ -7,21 +7,21 @@ use crate::cache_control::directive::Directive;
 use crate::cache_control::response::ResponseDirectives;
 use crate::field::MAX_SECONDS;
 
-/// The name of the field that is aimed at content delivery networks (RFC 9213, section 3).
+/// The name of the field for content delivery networks (RFC 9213, section 3).
 pub const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
-/// The directives that apply to a cache, and where they come from.
+/// The directives that apply to a cache, and their source.
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applicable {
     /// The directives.
     pub directives: ResponseDirectives,
-    /// Whether they come from a targeted field. `Cache-Control` and `Expires` are ignored then.
+    /// Whether they come from a targeted field. If so, `Cache-Control` and `Expires` are ignored.
     pub targeted: bool,
 }
 
-/// The directives of a response for a cache with the target list `targets`, most applicable name first: those of the
-/// first field that is there, valid and not empty; otherwise those of `Cache-Control` (RFC 9213, section 2.2).
+/// Returns the directives that apply to a cache with the target list `targets`, most applicable name first: those of the
+/// first field that is present, valid and not empty, or else those of `Cache-Control` (RFC 9213, section 2.2).
 #[must_use]
 pub fn applicable_directives(targets: &[HeaderName], headers: &HeaderMap) -> Applicable {
     for target in targets {
@@ -38,10 +38,10 @@ pub fn applicable_directives(targets: &[HeaderName], headers: &HeaderMap) -> App
     }
 }
 
-/// The directives of a targeted field: a Dictionary of RFC 9651. `None` if it is not there, empty or not valid, since
-/// it is to be ignored then (RFC 9213, section 2.1).
+/// Parses a targeted field, a Dictionary of RFC 9651. Returns `None` if the field is absent, empty or invalid, since it
+/// must be ignored then (RFC 9213, section 2.1).
 ///
-/// A lifetime of another type than Integer, or a negative one, counts as zero.
+/// A lifetime that is negative or not an Integer counts as zero.
 pub fn parse_targeted<L: AsRef<[u8]>>(lines: impl IntoIterator<Item = L>) -> Option<ResponseDirectives> {
     let mut text = Vec::new();
     for line in lines {

@@ -5,8 +5,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName};
 
-/// The fields of one connection or one proxy, whether `Connection` names them or not (RFC 9110, section 7.6.1; RFC
-/// 9111, section 3.1). `Trailer` is here because trailers are not stored.
+/// The fields of one connection or one proxy, whether or not `Connection` names them (RFC 9110, section 7.6.1; RFC 9111,
+/// section 3.1). `Trailer` is one of them because trailers are not stored.
 const HOP_BY_HOP: [HeaderName; 10] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -20,9 +20,10 @@ const HOP_BY_HOP: [HeaderName; 10] = [
     PROXY_AUTHORIZATION,
 ];
 
-/// Removes what belongs to one connection only: the fields that `Connection` names, `Connection` itself and its kin.
-/// For responses before they are stored, and for messages before they are forwarded. `Host` stays, whatever `Connection`
-/// says: without it a request would be for another site.
+/// Removes the fields of one connection: those that `Connection` names, `Connection` itself, and those that belong to a
+/// connection by definition. Call it on a response before storing it, and on a message before forwarding it.
+///
+/// `Host` stays even if `Connection` names it: without it the request would be for another site.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in connection_options(headers) {
         if name != HOST {
@@ -34,10 +35,11 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether `Connection` names a field that is not of the connection, as it must not (RFC 9110, section 7.6.1).
+/// Returns whether `Connection` names a field that does not belong to the connection, which RFC 9110, section 7.6.1,
+/// forbids.
 ///
-/// A cache sees such a field in a request, and an origin behind a gateway does not; so the answer must not be stored
-/// under what the field says.
+/// A cache sees such a field in a request, but an origin behind a gateway does not. So do not store the answer under the
+/// value of the field.
 ///
 /// ```
 /// use http::HeaderMap;
@@ -58,7 +60,7 @@ pub fn connection_names_end_to_end(headers: &HeaderMap) -> bool {
             .any(|name| !HOP_BY_HOP.contains(name) && !["close", "http2-settings"].contains(&name.as_str()))
 }
 
-/// The field names that `Connection` lists.
+/// Returns the field names that `Connection` lists.
 fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(CONNECTION)

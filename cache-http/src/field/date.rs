@@ -1,20 +1,40 @@
-//! Dates in field values.
+//! Dates (RFC 9110, section 5.6.7).
 
 use cache_core::Timestamp;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The last second that a date field can express, 9999-12-31T23:59:59Z.
+/// The last second that a date can express, 9999-12-31T23:59:59Z.
 const LAST: u64 = 253_402_300_799;
 
-/// The time that a date field gives, in any of the three formats that recipients must take (RFC 9110, section 5.6.7):
+/// The length of the longest date, `Wednesday, 06-Nov-94 08:49:37 GMT`.
+const LONGEST: usize = 33;
+
+/// Parses a date in any of the three formats that recipients must accept (RFC 9110, section 5.6.7):
 /// `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT` and `Sun Nov  6 08:49:37 1994`.
+///
+/// Names of days, months and the zone may have any case (RFC 9111, section 4.2). A year of two digits lies between 1970 and
+/// 2069.
 #[must_use]
 pub fn parse_date(value: &[u8]) -> Option<Timestamp> {
-    let text = std::str::from_utf8(value).ok()?;
-    Some(httpdate::parse_http_date(text.trim()).ok()?.into())
+    let value = value.trim_ascii();
+    if value.len() > LONGEST {
+        return None;
+    }
+    let mut text = String::with_capacity(value.len());
+    for word in value.split_inclusive(|byte| !byte.is_ascii_alphabetic()) {
+        let word = std::str::from_utf8(word).ok()?;
+        if word.get(..3).is_some_and(|zone| zone.eq_ignore_ascii_case("gmt")) {
+            text.push_str(&word.to_ascii_uppercase());
+        } else {
+            let (first, rest) = word.split_at(word.chars().next().map_or(0, char::len_utf8));
+            text.push_str(&first.to_ascii_uppercase());
+            text.push_str(&rest.to_ascii_lowercase());
+        }
+    }
+    Some(httpdate::parse_http_date(&text).ok()?.into())
 }
 
-/// The date field value for a time, to the second.
+/// Returns the field value for a time, to the second.
 #[must_use]
 pub fn format_date(time: Timestamp) -> HeaderValue {
     let seconds = (time.as_millis() / 1000).min(LAST);
@@ -23,11 +43,11 @@ pub fn format_date(time: Timestamp) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
 }
 
-/// What a field that should stand alone says.
+/// The reading of a field that should have one line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Single<T> {
     Absent,
-    /// It is there, but not readable, or it says two different things.
+    /// The field is unreadable, or its lines differ.
     Invalid,
     Is(T),
 }
@@ -41,7 +61,7 @@ impl<T> Single<T> {
     }
 }
 
-/// A date field. Several lines are valid as long as they are equal.
+/// Reads a date field. Several lines are valid if they are equal.
 pub(crate) fn date_of(headers: &HeaderMap, name: HeaderName) -> Single<Timestamp> {
     let mut lines = headers.get_all(name).iter();
     let Some(first) = lines.next() else {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::digest::content_digest;
 
-/// An entity-tag: the validator that names one representation of a resource (RFC 9110, section 8.8.3).
+/// An entity-tag: a validator that identifies one representation of a resource (RFC 9110, section 8.8.3).
 ///
 /// ```
 /// use cache_http::ETag;
@@ -17,25 +17,25 @@ use crate::digest::content_digest;
 /// # Ok::<(), cache_http::InvalidETag>(())
 /// ```
 ///
-/// Equality (`==`) is of the tags as they are written: `"a"` and `W/"a"` are different tags. To compare validators use
-/// [`strong_eq`](Self::strong_eq) or [`weak_eq`](Self::weak_eq).
+/// `==` compares the tags as written: `"a"` and `W/"a"` differ. To compare validators, use [`strong_eq`](Self::strong_eq)
+/// or [`weak_eq`](Self::weak_eq).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ETag {
     weak: bool,
-    // Bytes, because the grammar allows any above 0x7F and says nothing of an encoding.
+    // Bytes, because the grammar allows any above 0x7F and names no encoding.
     opaque: Box<[u8]>,
 }
 
 impl ETag {
-    /// A strong tag: two representations that share it are the same byte for byte.
+    /// Creates a strong tag. Two representations with the same strong tag are equal byte for byte.
     ///
     /// # Errors
-    /// [`InvalidETag`] if `opaque` has a quote, white space or a control character.
+    /// [`InvalidETag`] if `opaque` contains a quote, white space or a control character.
     pub fn strong(opaque: impl AsRef<[u8]>) -> Result<Self, InvalidETag> {
         Self::new(false, opaque.as_ref())
     }
 
-    /// A weak tag: two representations that share it can stand in for each other.
+    /// Creates a weak tag. Two representations with the same weak tag are equivalent.
     ///
     /// # Errors
     /// [`InvalidETag`] if `opaque` has a quote, white space or a control character.
@@ -58,9 +58,10 @@ impl ETag {
         }
     }
 
-    /// A strong tag of `content`: its MD5 digest, so it is the same in every process and on every machine.
+    /// Creates a strong tag from the [digest](content_digest) of `content`. It is the same in every process and on every
+    /// machine.
     ///
-    /// MD5 is no protection against someone who chooses the content on purpose; do not grant access by this tag.
+    /// Do not grant access by this tag: MD5 does not protect against a caller who chooses the content.
     #[must_use]
     pub fn from_content(content: &[u8]) -> Self {
         Self {
@@ -69,10 +70,10 @@ impl ETag {
         }
     }
 
-    /// The tag that a field value spells, or `None` if it is none.
+    /// Parses a field value. Returns `None` if it is not an entity-tag.
     ///
-    /// Beside the grammar this takes what servers really send: spaces within the quotes, a lower-case `w/`, and a tag
-    /// without any quotes as long as it has no comma, quote or space.
+    /// Beyond the grammar it accepts what servers send: spaces within the quotes, a lower-case `w/`, and a tag without
+    /// quotes if it has no comma, quote or space.
     #[must_use]
     pub fn parse(value: impl AsRef<[u8]>) -> Option<Self> {
         let value = value.as_ref().trim_ascii();
@@ -106,19 +107,19 @@ impl ETag {
         })
     }
 
-    /// Whether the tag is weak.
+    /// Returns whether the tag is weak.
     #[must_use]
     pub fn is_weak(&self) -> bool {
         self.weak
     }
 
-    /// What stands between the quotes.
+    /// Returns the text between the quotes.
     #[must_use]
     pub fn opaque(&self) -> &[u8] {
         &self.opaque
     }
 
-    /// The tag as a field value.
+    /// Returns the tag as a field value.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut value = Vec::with_capacity(self.opaque.len() + 4);
@@ -131,20 +132,20 @@ impl ETag {
         value
     }
 
-    /// The strong comparison of RFC 9110, section 8.8.3.2: both are strong and the same. Ranges need it.
+    /// Compares strongly (RFC 9110, section 8.8.3.2): both tags are strong and equal. Ranges need this.
     #[must_use]
     pub fn strong_eq(&self, other: &Self) -> bool {
         !self.weak && !other.weak && self.opaque == other.opaque
     }
 
-    /// The weak comparison of RFC 9110, section 8.8.3.2: the same, whether weak or not. `If-None-Match` uses it.
+    /// Compares weakly (RFC 9110, section 8.8.3.2): the tags are equal, whether weak or not. `If-None-Match` needs this.
     #[must_use]
     pub fn weak_eq(&self, other: &Self) -> bool {
         self.opaque == other.opaque
     }
 }
 
-/// As a field value, quoted; bytes that are not UTF-8 are replaced. [`to_bytes`](ETag::to_bytes) is exact.
+/// Writes the tag as a field value. Replaces bytes that are not UTF-8; [`to_bytes`](ETag::to_bytes) is exact.
 impl fmt::Display for ETag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let prefix = if self.weak { "W/" } else { "" };
@@ -152,7 +153,7 @@ impl fmt::Display for ETag {
     }
 }
 
-/// As [`ETag::parse`].
+/// Parses as [`ETag::parse`] does.
 impl FromStr for ETag {
     type Err = InvalidETag;
 
@@ -165,7 +166,7 @@ impl FromStr for ETag {
     }
 }
 
-/// Every byte but controls and the quote. The grammar forbids the space too, but servers send it.
+/// Accepts every byte but controls and the quote. The grammar forbids the space too, but servers send it.
 fn is_tolerated(byte: u8) -> bool {
     matches!(byte, b' ' | b'!' | b'#'..=b'~' | 0x80..=0xFF)
 }
@@ -182,8 +183,8 @@ impl fmt::Display for InvalidETag {
 
 impl std::error::Error for InvalidETag {}
 
-/// The value of `If-None-Match` or `If-Match`: a list of tags, or `*` for whatever there is (RFC 9110, sections 13.1.1
-/// and 13.1.2).
+/// The value of `If-None-Match` or `If-Match`: a list of tags, or `*` (RFC 9110, sections 13.1.1 and 13.1.2). The grammar
+/// allows no other form, so this enum is closed.
 ///
 /// ```
 /// use cache_http::{ETag, EntityTags};
@@ -198,13 +199,13 @@ impl std::error::Error for InvalidETag {}
 pub enum EntityTags {
     /// `*`: any current representation.
     Any,
-    /// The tags of the list, those that could be read.
+    /// The readable tags of the list.
     Tags(Vec<ETag>),
 }
 
 impl EntityTags {
-    /// The list that the lines of a field spell together. Empty members are allowed, and members that are no tag are
-    /// left out, so a broken list matches less and never more. `*` among tags is such a broken member.
+    /// Parses the lines of a field as one list. Skips empty members and members that are not tags, so a broken list
+    /// matches less and never more. `*` among tags is such a broken member.
     pub fn parse<L: AsRef<[u8]>>(lines: impl IntoIterator<Item = L>) -> Self {
         let mut tags = Vec::new();
         let mut any = false;
@@ -230,7 +231,7 @@ impl EntityTags {
                         } else {
                             broken = true;
                         }
-                        // After a quote that never closes, nobody knows where the next member begins.
+                        // After a quote that never closes, the start of the next member is unknown.
                         let quotes = rest[..].iter().filter(|&&byte| byte == b'"').count();
                         rest = if quotes % 2 == 1 { &[] } else { &rest[end..] };
                     }
@@ -244,15 +245,15 @@ impl EntityTags {
         }
     }
 
-    /// Whether a representation with the tag `current` is among them by the weak comparison, as `If-None-Match` asks.
-    /// [`Any`](Self::Any) takes a representation without a tag too.
+    /// Returns whether the list contains `current` by the weak comparison, as `If-None-Match` requires.
+    /// [`Any`](Self::Any) also matches a representation without a tag.
     #[must_use]
     pub fn matches_weak(&self, current: Option<&ETag>) -> bool {
         self.matches(current, ETag::weak_eq)
     }
 
-    /// Whether a representation with the tag `current` is among them by the strong comparison, as `If-Match` asks.
-    /// [`Any`](Self::Any) takes a representation without a tag too.
+    /// Returns whether the list contains `current` by the strong comparison, as `If-Match` requires.
+    /// [`Any`](Self::Any) also matches a representation without a tag.
     #[must_use]
     pub fn matches_strong(&self, current: Option<&ETag>) -> bool {
         self.matches(current, ETag::strong_eq)

@@ -10,7 +10,7 @@ use crate::cache_control::{Applicable, applicable_directives};
 use crate::field::{Single, age_value, date_of};
 use crate::policy::{Policy, Statuses, is_heuristically_cacheable};
 
-/// What gave a response its lifetime.
+/// The source of a lifetime.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LifetimeSource {
@@ -20,26 +20,27 @@ pub enum LifetimeSource {
     MaxAge,
     /// `Expires`.
     Expires,
-    /// The policy's own lifetime.
+    /// [`Policy::default_ttl`].
     Policy,
-    /// A guess from `Last-Modified`.
+    /// A heuristic from `Last-Modified`.
     Heuristic,
-    /// There is freshness information that cannot be read or contradicts itself; the response counts as stale.
+    /// The freshness information is unreadable or contradicts itself. The response counts as stale.
     Invalid,
-    /// Nothing; the response was never fresh.
+    /// The response has no freshness information, and was never fresh.
     Nothing,
 }
 
 impl LifetimeSource {
-    /// Whether the response itself gave it.
+    /// Returns whether the response itself states the lifetime.
     #[must_use]
     pub fn is_explicit(self) -> bool {
         matches!(self, Self::SMaxage | Self::MaxAge | Self::Expires | Self::Invalid)
     }
 }
 
-/// The times of a stored response. It is worked out once, when the response is stored or freshened; a hit then needs
-/// no look at the headers.
+/// The times of a stored response.
+///
+/// Compute it once, when you store or freshen the response. A hit then does not read the headers.
 ///
 /// ```
 /// use std::time::Duration;
@@ -62,26 +63,26 @@ impl LifetimeSource {
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetime {
-    /// For how long it is fresh, counted from when the origin made or validated it.
+    /// How long the response is fresh, counted from when the origin generated or validated it.
     pub fresh: Duration,
-    /// What gave it this lifetime.
+    /// The source of this lifetime.
     pub source: LifetimeSource,
-    /// How old it was when it arrived.
+    /// The age of the response when it arrived.
     pub initial_age: Duration,
-    /// When it arrived.
+    /// When the response arrived.
     pub response_time: Timestamp,
-    /// It must be validated before each use (`no-cache`).
+    /// Whether the response must be validated before each use (`no-cache`).
     pub no_cache: bool,
-    /// It must not be used stale (`must-revalidate`, `proxy-revalidate`, `s-maxage`).
+    /// Whether the response must not be used stale (`must-revalidate`, `proxy-revalidate`, `s-maxage`).
     pub must_revalidate: bool,
-    /// How long it may be used stale while it is revalidated.
+    /// How long the response may be used stale while it is revalidated.
     pub stale_while_revalidate: Option<Duration>,
-    /// How long it may be used stale when the origin fails.
+    /// How long the response may be used stale if the origin fails.
     pub stale_if_error: Option<Duration>,
 }
 
 impl Lifetime {
-    /// A lifetime that is no response's own: fresh for `fresh` from `response_time` on, without windows.
+    /// Creates a lifetime of `fresh` from `response_time` on, without stale windows.
     #[must_use]
     pub fn new(fresh: Duration, response_time: Timestamp) -> Self {
         Self {
@@ -96,9 +97,9 @@ impl Lifetime {
         }
     }
 
-    /// The lifetime of a response with this status and these headers. `request_time` is when the request was sent to
-    /// the origin, `response_time` when its answer arrived; where the handler runs in this process, both may be the
-    /// latter.
+    /// Computes the lifetime of a response with this status and these headers. `request_time` is when the request was
+    /// sent to the origin, `response_time` when the response arrived. If the handler runs in this process, pass
+    /// `response_time` for both.
     #[must_use]
     pub fn from_response(
         policy: &Policy,
@@ -109,19 +110,11 @@ impl Lifetime {
     ) -> Self {
         let applicable = applicable_directives(&policy.targets, headers);
         let date = date_of(headers, DATE).valid().unwrap_or(response_time);
-        let (mut fresh, mut source) = freshness_lifetime(policy, status, headers, &applicable, date);
+        let (fresh, source) = freshness_lifetime(policy, status, headers, &applicable, date);
 
         // RFC 9111, section 4.2.3. Dates are whole seconds, so the apparent age is too.
         let apparent = Duration::from_secs((response_time.as_millis() / 1000).saturating_sub(date.as_millis() / 1000));
-        let age_value = match age_value(headers) {
-            Single::Absent => Duration::ZERO,
-            Single::Is(age) => age,
-            // A response of unknown age has invalid freshness information (RFC 9111, section 4.2.1), so it is stale.
-            Single::Invalid => {
-                (fresh, source) = (Duration::ZERO, LifetimeSource::Invalid);
-                Duration::ZERO
-            }
-        };
+        let age_value = age_value(headers).unwrap_or_default();
         let corrected = age_value + response_time.saturating_since(request_time);
 
         let directives = &applicable.directives;
@@ -141,32 +134,32 @@ impl Lifetime {
         }
     }
 
-    /// How old the response is (RFC 9111, section 4.2.3).
+    /// Returns the age of the response (RFC 9111, section 4.2.3).
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Duration {
         self.initial_age
             .saturating_add(now.saturating_since(self.response_time))
     }
 
-    /// Whether it is fresh (RFC 9111, section 4.2).
+    /// Returns whether the response is fresh (RFC 9111, section 4.2).
     #[must_use]
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         self.fresh > self.age(now)
     }
 
-    /// For how long it has been stale; zero while it is fresh.
+    /// Returns how long the response has been stale; zero while it is fresh.
     #[must_use]
     pub fn staleness(&self, now: Timestamp) -> Duration {
         self.age(now).saturating_sub(self.fresh)
     }
 
-    /// When it stops being fresh; `response_time` if it never was.
+    /// Returns when the response becomes stale; `response_time` if it was never fresh.
     #[must_use]
     pub fn fresh_until(&self) -> Timestamp {
         self.response_time + self.fresh.saturating_sub(self.initial_age)
     }
 
-    /// How much longer it is fresh, in whole seconds, negative when it is stale: the `ttl` of `Cache-Status`.
+    /// Returns the remaining freshness in whole seconds, negative if the response is stale: the `ttl` of `Cache-Status`.
     #[must_use]
     pub fn ttl_seconds(&self, now: Timestamp) -> i64 {
         let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
@@ -175,7 +168,7 @@ impl Lifetime {
             .div_euclid(1000)
     }
 
-    /// For how long after it arrived it can be used without a validator, fresh or stale by a window.
+    /// Returns how long after its arrival the response can be used without validation, fresh or within a stale window.
     #[must_use]
     pub fn usable_for(&self) -> Duration {
         if self.no_cache {
@@ -192,7 +185,7 @@ impl Lifetime {
     }
 }
 
-/// RFC 9111, section 4.2.1, then the policy's lifetime, then section 4.2.2.
+/// Applies RFC 9111, section 4.2.1, then the policy's lifetime, then section 4.2.2.
 fn freshness_lifetime(
     policy: &Policy,
     status: StatusCode,

@@ -12,24 +12,25 @@ use crate::freshness::lifetime::Lifetime;
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reuse {
-    /// As it is: it is fresh enough.
+    /// Use it: it is fresh enough.
     Fresh,
-    /// As it is, though stale: the request allows it (`max-stale`).
+    /// Use it although it is stale: the request allows this (`max-stale`).
     Stale,
-    /// As it is, though stale, and it is revalidated meanwhile (RFC 5861, section 3).
+    /// Use it although it is stale, and revalidate it meanwhile (RFC 5861, section 3).
     WhileRevalidate,
-    /// After the origin validated it. If the origin fails, see [`Lifetime::usable_on_error`].
+    /// Use it after the origin has validated it. If the origin fails, see [`Lifetime::usable_on_error`].
     Validate {
-        /// Whether it is the request that asks for it, of a response that is fresh in itself or may be used stale.
+        /// Whether the request requires the validation. If `false`, the response itself does.
         requested: bool,
     },
-    /// Not at all: it would have to be validated, and the request forbids to ask the origin (`only-if-cached`). The
-    /// answer is 504 (RFC 9111, section 5.2.1.7).
+    /// Answer 504: the response needs validation, and the request forbids asking the origin (`only-if-cached`; RFC 9111,
+    /// section 5.2.1.7).
     Unavailable,
 }
 
 impl Lifetime {
-    /// How it may be used for a request with these directives. To ignore a request's directives, pass the default.
+    /// Returns how the response may be used for a request with these directives. To ignore the directives, pass the
+    /// default.
     #[must_use]
     pub fn reuse(&self, request: &RequestDirectives, now: Timestamp) -> Reuse {
         match self.reuse_or_validate(request, now) {
@@ -47,13 +48,13 @@ impl Lifetime {
         let is_fresh = self.is_fresh(now);
         let within = |window: Duration| !self.must_revalidate && stale_for <= window;
         let window = self.stale_while_revalidate;
-        // What it would be for a request without directives decides whose wish a validation is.
+        // Whether it could be used for a request without directives decides which side requires the validation.
         let usable_in_itself = is_fresh || window.is_some_and(within);
         let validate = Reuse::Validate {
             requested: usable_in_itself,
         };
 
-        // `max-age=0` asks for validation even of what arrived in this very millisecond.
+        // `max-age=0` requires validation even of a response that arrived in this millisecond.
         let too_old = |limit: u32| limit == 0 || age > seconds(limit);
         if request.no_cache
             || request.max_age.is_some_and(too_old)
@@ -69,7 +70,7 @@ impl Lifetime {
         if request.max_stale.is_some_and(|limit| within(seconds(limit))) {
             return Reuse::Stale;
         }
-        // Whoever names an age or a freshness does not wish a stale response (RFC 9111, section 5.2.1.1).
+        // A request that limits age or freshness does not accept a stale response (RFC 9111, section 5.2.1.1).
         let wants_fresh = request.max_age.is_some() || request.min_fresh.is_some();
         if !wants_fresh && window.is_some_and(within) {
             return Reuse::WhileRevalidate;
@@ -77,7 +78,7 @@ impl Lifetime {
         validate
     }
 
-    /// Whether it may be used when the origin was asked and failed (RFC 5861, section 4): its own window, the
+    /// Returns whether the response may be used after the origin failed (RFC 5861, section 4): its own window, the
     /// policy's or the request's allows it, and nothing forbids it.
     #[must_use]
     pub fn usable_on_error(&self, request: &RequestDirectives, now: Timestamp) -> bool {
@@ -91,9 +92,9 @@ impl Lifetime {
         window.is_some_and(|window| self.staleness(now) <= window)
     }
 
-    /// Whether it may be used when the origin could not be reached at all, so that the cache is disconnected (RFC 9111,
-    /// section 4.2.4): as [`usable_on_error`](Self::usable_on_error) has it, or within `limit`, the policy's
-    /// [`stale_if_disconnected`](Policy::stale_if_disconnected), if nothing forbids it.
+    /// Returns whether the response may be used if the cache cannot reach the origin (RFC 9111, section 4.2.4): if
+    /// [`usable_on_error`](Self::usable_on_error) allows it, or within `limit`, the policy's
+    /// [`stale_if_disconnected`](crate::Policy::stale_if_disconnected), and nothing forbids it.
     #[must_use]
     pub fn usable_when_disconnected(
         &self,
@@ -107,7 +108,7 @@ impl Lifetime {
 }
 
 fn seconds(seconds: u32) -> Duration {
-    // The largest number stands for "however much".
+    // The largest number means "without a limit".
     if seconds >= MAX_SECONDS {
         Duration::MAX
     } else {

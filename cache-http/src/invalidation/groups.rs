@@ -5,16 +5,16 @@ use sfv::{BareItem, List, ListEntry, Parser};
 
 use crate::invalidation::method::is_safe;
 
-/// The field that puts a response into groups (RFC 9875, section 2).
+/// The field that adds a response to groups (RFC 9875, section 2).
 pub const CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
 
-/// The field that makes groups invalid (RFC 9875, section 3).
+/// The field that invalidates groups (RFC 9875, section 3).
 pub const CACHE_GROUP_INVALIDATION: HeaderName = HeaderName::from_static("cache-group-invalidation");
 
-/// The groups that a response belongs to, in the order given and without repetition. Names are compared as they are,
-/// with case, and belong to the response's origin.
+/// Returns the groups of a response, in the order given and without duplicates. Names are case-sensitive and belong to the
+/// response's origin.
 ///
-/// A field that is not a List of Strings counts as absent; parameters are ignored.
+/// A field that is not a List of Strings counts as absent. Parameters are ignored.
 ///
 /// ```
 /// use http::HeaderMap;
@@ -29,7 +29,7 @@ pub fn cache_groups(response: &HeaderMap) -> Vec<String> {
     strings(response, &CACHE_GROUPS).unwrap_or_default()
 }
 
-/// The groups of the same origin that an exchange makes invalid. None if the method is safe, since the field is to be
+/// Returns the groups of the same origin that an exchange invalidates. None if the method is safe, since the field must be
 /// ignored then.
 #[must_use]
 pub fn invalidated_groups(method: &Method, response: &HeaderMap) -> Vec<String> {

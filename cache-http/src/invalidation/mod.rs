@@ -1,4 +1,4 @@
-//! What a request that changes something makes invalid (RFC 9111, section 4.4; RFC 9875).
+//! What an unsafe request invalidates (RFC 9111, section 4.4; RFC 9875).
 
 mod groups;
 mod method;
@@ -6,4 +6,4 @@ mod uris;
 
 pub use self::groups::{CACHE_GROUP_INVALIDATION, CACHE_GROUPS, cache_groups, invalidated_groups};
 pub use self::method::is_safe;
-pub use self::uris::{invalidated_uris, is_content_of_target};
+pub use self::uris::{invalidated_targets, invalidated_uris};

@@ -11,19 +11,19 @@ use http::{HeaderMap, HeaderValue};
 pub struct ByteRange {
     /// The first byte.
     pub first: u64,
-    /// The last byte, not before the first.
+    /// The last byte, at or after the first.
     pub last: u64,
 }
 
 impl ByteRange {
-    /// How many bytes it has, at least one.
+    /// Returns the number of bytes, at least one.
     #[must_use]
     #[expect(clippy::len_without_is_empty, reason = "a range of bytes is never empty")]
     pub fn len(self) -> u64 {
         self.last.saturating_sub(self.first).saturating_add(1)
     }
 
-    /// As indices; `None` where this machine has no such index.
+    /// Returns the range as indices, or `None` if they do not fit into `usize`.
     #[must_use]
     pub fn to_indices(self) -> Option<Range<usize>> {
         let first = usize::try_from(self.first).ok()?;
@@ -35,15 +35,15 @@ impl ByteRange {
 /// The value of `Content-Range` (RFC 9110, section 14.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContentRange {
-    /// The range that is sent; `None` where it could not be satisfied.
+    /// The range that is sent, or `None` if the requested one is unsatisfiable.
     pub range: Option<ByteRange>,
-    /// The length of the complete representation, if it is known.
+    /// The length of the complete representation, if known.
     pub complete_length: Option<u64>,
 }
 
 impl ContentRange {
-    /// The value that a response's `Content-Range` has; `None` if it is missing, broken, contradicts itself or is of
-    /// another unit than bytes.
+    /// Parses the `Content-Range` of a response with these headers. Returns `None` if it is absent, broken,
+    /// self-contradictory, or of another unit than bytes.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut lines = headers.get_all(CONTENT_RANGE).iter();
@@ -53,7 +53,7 @@ impl ContentRange {
         }
         let (unit, value) = value.split_once(' ')?;
         let (range, length) = value.trim().split_once('/')?;
-        // Here a number that does not fit is no length.
+        // A number that does not fit is not a length here.
         let number = |digits| number(digits).filter(|&number| number < u64::MAX);
         let complete_length = if length == "*" { None } else { Some(number(length)?) };
         let range = if range == "*" {
@@ -71,7 +71,7 @@ impl ContentRange {
         (unit.eq_ignore_ascii_case("bytes") && fits).then_some(Self { range, complete_length })
     }
 
-    /// As a field value.
+    /// Returns the field value.
     #[must_use]
     pub fn to_header_value(self) -> HeaderValue {
         // Digits and punctuation are always a valid value.
@@ -92,7 +92,7 @@ impl fmt::Display for ContentRange {
     }
 }
 
-/// A number of digits only; larger than any length if it does not fit.
+/// Parses digits. A number that does not fit becomes the largest, which is longer than any content.
 pub(super) fn number(digits: &str) -> Option<u64> {
     let all_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     all_digits.then(|| digits.parse().unwrap_or(u64::MAX))

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::representation::byte_range::{ByteRange, ContentRange};
 use crate::representation::partial::without_whole_content;
 
-/// The plan of a `multipart/byteranges` body: for each part its [head](Part::head) and then the bytes of its
+/// The layout of a `multipart/byteranges` body: for each part its [head](Part::head) and the bytes of its
 /// [range](Part::range), and at the end the [closing](Self::closing) delimiter.
 ///
 /// ```
@@ -24,9 +24,9 @@ use crate::representation::partial::without_whole_content;
 pub struct Multipart {
     /// The headers of the 206.
     pub headers: HeaderMap,
-    /// The parts, in their order.
+    /// The parts, in order.
     pub parts: Vec<Part>,
-    /// What stands after the last part.
+    /// The text after the last part.
     pub closing: String,
 }
 
@@ -41,8 +41,8 @@ pub struct Part {
 }
 
 impl Multipart {
-    /// The plan for these ranges of a stored complete response. `boundary` must not occur in the content, so it should
-    /// be random: at most 70 letters and digits, others are left out.
+    /// Lays out these ranges of a stored complete response. `boundary` must not occur in the content, so pass a random one
+    /// of at most 70 letters and digits; other characters are dropped.
     #[must_use]
     pub fn new(stored: &HeaderMap, ranges: &[ByteRange], complete_length: u64, boundary: &str) -> Self {
         let boundary: String = boundary.chars().filter(char::is_ascii_alphanumeric).take(70).collect();

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::representation::byte_range::{ByteRange, ContentRange};
 
-/// The headers of a 206 with one range of a stored complete response (RFC 9110, section 15.3.7.1).
+/// Returns the headers of a 206 with one range of a stored complete response (RFC 9110, section 15.3.7.1).
 #[must_use]
 pub fn partial_headers(stored: &HeaderMap, range: ByteRange, complete_length: u64) -> HeaderMap {
     let mut headers = without_whole_content(stored);
@@ -18,7 +18,7 @@ pub fn partial_headers(stored: &HeaderMap, range: ByteRange, complete_length: u6
     headers
 }
 
-/// The headers of a 416 for a stored complete response of this length (RFC 9110, section 15.5.17).
+/// Returns the headers of a 416 for a stored complete response of this length (RFC 9110, section 15.5.17).
 #[must_use]
 pub fn unsatisfiable_headers(complete_length: u64) -> HeaderMap {
     let content_range = ContentRange {
@@ -31,7 +31,7 @@ pub fn unsatisfiable_headers(complete_length: u64) -> HeaderMap {
     headers
 }
 
-/// Stored headers without what is true of the whole content only.
+/// Returns the stored headers without those that describe the whole content only.
 pub(super) fn without_whole_content(stored: &HeaderMap) -> HeaderMap {
     let mut headers = stored.clone();
     for name in ["content-length", "content-md5", "content-digest"] {

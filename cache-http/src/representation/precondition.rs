@@ -1,4 +1,4 @@
-//! Preconditions of clients, which the cache evaluates, and 304 (RFC 9110, section 13; RFC 9111, section 4.3.2).
+//! Preconditions and 304 (RFC 9110, section 13; RFC 9111, section 4.3.2).
 
 use cache_core::Timestamp;
 use http::header::{
@@ -10,22 +10,22 @@ use http::{HeaderMap, Method, StatusCode};
 use crate::field::{CONTENT_DIGEST, CONTENT_MD5, EntityTags, REPR_DIGEST, Single, date_of};
 use crate::representation::validators::Validators;
 
-/// How a stored response answers a request that is conditional.
+/// How a stored response answers a conditional request. RFC 9111 knows no other outcome, so this enum is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Outcome {
-    /// With 304 (Not Modified); see [`not_modified_headers`].
+    /// With 304 (Not Modified). See [`not_modified_headers`].
     NotModified,
     /// With the whole response.
     Full,
 }
 
 /// Evaluates `If-None-Match` and `If-Modified-Since` of a request against a stored response with these validators
-/// (RFC 9110, section 13.2.2; RFC 9111, section 4.3.2). `stored_at` is when the response arrived; it stands in for
-/// `Last-Modified` and `Date` where both are missing.
+/// (RFC 9110, section 13.2.2; RFC 9111, section 4.3.2). `stored_at` is when the response arrived. It stands in for
+/// `Last-Modified` and `Date` if both are missing.
 ///
-/// `If-None-Match` wins: where it is there, `If-Modified-Since` is not looked at. Preconditions only count for GET and
-/// HEAD and for a stored success. `If-Match` and `If-Unmodified-Since` are none of a cache's business.
+/// `If-None-Match` takes precedence: if it is present, `If-Modified-Since` is ignored. Preconditions apply only to GET and
+/// HEAD and to a stored success. `If-Match` and `If-Unmodified-Since` are for the origin.
 pub fn evaluate(
     method: &Method,
     request: &HeaderMap,
@@ -54,8 +54,8 @@ pub fn evaluate(
     }
 }
 
-/// The headers of a 304 that stands for a response with these headers (RFC 9110, section 15.4.5): all but those that
-/// describe the content it does not carry. `Last-Modified` goes too if there is an `ETag`.
+/// Returns the headers of a 304 for a response with these headers (RFC 9110, section 15.4.5): all but those that describe
+/// the content. Also drops `Last-Modified` if there is an `ETag`.
 #[must_use]
 pub fn not_modified_headers(stored: &HeaderMap) -> HeaderMap {
     let mut headers = stored.clone();

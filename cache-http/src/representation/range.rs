@@ -7,28 +7,28 @@ use crate::field::{ETag, parse_date};
 use crate::representation::byte_range::{ByteRange, number};
 use crate::representation::validators::Validators;
 
-/// The most ranges that are served; a request for more gets the whole (RFC 9110, section 14.2).
+/// The greatest number of ranges that are served. A request for more gets the whole (RFC 9110, section 14.2).
 const MAX_RANGES: usize = 32;
 
-/// What to send for a request that may ask for ranges.
+/// What to send for a request that may ask for ranges. RFC 9110 knows no other outcome, so this enum is closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum RangeOutcome {
-    /// The whole, with the stored status.
+    /// Send the whole with the stored status.
     Whole,
-    /// 206 with this range; see [`partial_headers`].
+    /// Send 206 with this range. See [`partial_headers`](crate::partial_headers).
     Single(ByteRange),
-    /// 206 with several ranges, which do not overlap; see [`Multipart`].
+    /// Send 206 with several ranges, which do not overlap. See [`Multipart`](crate::Multipart).
     Several(Vec<ByteRange>),
-    /// 416 without the body; see [`unsatisfiable_headers`].
+    /// Send 416 without content. See [`unsatisfiable_headers`](crate::unsatisfiable_headers).
     Unsatisfiable,
 }
 
 /// Evaluates `Range` and `If-Range` of a request against a stored complete response of `length` bytes (RFC 9110,
-/// sections 13.1.5, 13.2.2 and 14.2). To be asked after [`evaluate`](crate::evaluate): a 304 wins.
+/// sections 13.1.5, 13.2.2 and 14.2). Call [`evaluate`](crate::evaluate) first: a 304 takes precedence.
 ///
-/// A `Range` of another method than GET, of another unit than bytes, or that is broken is ignored. Ranges that overlap
-/// are joined; a request for more than 32 gets the whole.
+/// Ignores a `Range` that is broken, has another unit than bytes, or belongs to another method than GET. Joins ranges that
+/// overlap. A request for more than 32 ranges gets the whole.
 pub fn evaluate_range(
     method: &Method,
     request: &HeaderMap,
@@ -50,7 +50,7 @@ pub fn evaluate_range(
         return RangeOutcome::Whole;
     }
     if length == 0 && specs.iter().any(|spec| matches!(spec, Spec::Suffix(1..))) {
-        // Satisfiable by definition, but there is no byte that a 206 could name.
+        // The range is satisfiable by definition, but a 206 could not name a byte.
         return RangeOutcome::Whole;
     }
     let ranges = joined(specs.iter().filter_map(|spec| spec.within(length)));
@@ -61,7 +61,8 @@ pub fn evaluate_range(
     }
 }
 
-/// RFC 9110, section 13.1.5: the whole is sent unless the validator is strong and exactly the stored one.
+/// Evaluates `If-Range` (RFC 9110, section 13.1.5): a range is sent only if the validator is strong and equal to the
+/// stored one.
 fn if_range_holds(request: &HeaderMap, stored: &Validators) -> bool {
     let mut lines = request.get_all(IF_RANGE).iter();
     let Some(value) = lines.next() else {
@@ -70,7 +71,7 @@ fn if_range_holds(request: &HeaderMap, stored: &Validators) -> bool {
     if lines.next().is_some() {
         return false;
     }
-    // A date has a space before its first comma or dash and no quote, so it is not taken for a tag.
+    // A date contains a space and no quote, so it cannot be mistaken for a tag.
     if let Some(date) = parse_date(value.as_bytes()) {
         return stored.last_modified_is_strong() && stored.last_modified == Some(date);
     }
@@ -80,16 +81,16 @@ fn if_range_holds(request: &HeaderMap, stored: &Validators) -> bool {
     }
 }
 
-/// A range as it is asked for.
+/// A range as requested.
 #[derive(Debug, Clone, Copy)]
 enum Spec {
     From(u64, Option<u64>),
-    /// The last so many bytes.
+    /// This number of bytes at the end.
     Suffix(u64),
 }
 
 impl Spec {
-    /// The bytes that it means; `None` if there are none.
+    /// Returns the bytes within a content of `length` bytes, or `None` if there are none.
     fn within(self, length: u64) -> Option<ByteRange> {
         let end = length.checked_sub(1)?;
         match self {
@@ -106,7 +107,7 @@ impl Spec {
     }
 }
 
-/// The ranges of a `Range` value; `None` if any part of it is broken or it has none.
+/// Parses the ranges of a `Range` value. Returns `None` if any part is broken or there is none.
 fn parse_specs(value: &str) -> Option<Vec<Spec>> {
     let (unit, set) = value.split_once('=')?;
     if !unit.trim().eq_ignore_ascii_case("bytes") {
@@ -127,7 +128,7 @@ fn parse_specs(value: &str) -> Option<Vec<Spec>> {
     (!specs.is_empty()).then_some(specs)
 }
 
-/// Joins ranges that overlap; each stands where the first of its parts stood.
+/// Joins ranges that overlap. The result takes the place of the first of its parts.
 fn joined(ranges: impl Iterator<Item = ByteRange>) -> Vec<ByteRange> {
     let mut joined: Vec<ByteRange> = Vec::new();
     for mut range in ranges {

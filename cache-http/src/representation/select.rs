@@ -11,7 +11,7 @@ use crate::representation::precondition::{Outcome, evaluate, not_modified_header
 use crate::representation::range::{RangeOutcome, evaluate_range};
 use crate::representation::validators::Validators;
 
-/// A response from which an answer is chosen, stored or on its way.
+/// A response to choose an answer from, either stored or still arriving.
 ///
 /// ```
 /// use cache_http::{Content, Representation, Validators};
@@ -50,31 +50,31 @@ pub struct Selection {
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
-    /// What of the content to send.
+    /// Which part of the content to send.
     pub content: Content,
 }
 
-/// What of the content of a response to send.
+/// Which part of the content of a response to send.
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// All of it.
+    /// All of the content.
     Whole,
-    /// Nothing, since the request is a HEAD.
+    /// Nothing, because the method is HEAD.
     Head,
-    /// Nothing, since the client has it (304).
+    /// Nothing, because the client has the content (304).
     NotModified,
     /// This range (206).
     Range(ByteRange),
     /// Several ranges (206).
     Multipart(Multipart),
-    /// Nothing, since the ranges lie outside of it (416).
+    /// Nothing, because the ranges lie outside of the content (416).
     Unsatisfiable,
 }
 
 impl<'a> Representation<'a> {
-    /// Describes a response with this status, these headers and the validators of the headers. Its length is unknown,
-    /// nothing stands in for a missing `Last-Modified`, and a request for several ranges gets the whole.
+    /// Describes a response with this status, these headers and their validators. By default its length is unknown, only
+    /// `Last-Modified` is compared with `If-Modified-Since`, and a request for several ranges gets the whole.
     pub fn new(status: StatusCode, headers: &'a HeaderMap, validators: &'a Validators) -> Self {
         Self {
             status,
@@ -103,7 +103,7 @@ impl<'a> Representation<'a> {
         }
     }
 
-    /// Allows [several ranges](Content::Multipart) in one answer. `boundary` makes what separates them; see
+    /// Allows [several ranges](Content::Multipart) in one answer. `boundary` returns the text that separates them, see
     /// [`Multipart::new`].
     pub fn with_boundary(self, boundary: fn() -> String) -> Self {
         Self {
@@ -117,7 +117,7 @@ impl<'a> Representation<'a> {
     pub fn select(&self, method: &Method, request: &HeaderMap) -> Selection {
         if self.is_not_modified(method, request) {
             let mut headers = not_modified_headers(self.headers);
-            // The length of a 200, and not that of the empty body, which a server would add (RFC 9110, section 8.6).
+            // Without this a server would add the length of the empty body. RFC 9110, section 8.6, wants that of the 200.
             if let Some(length) = self.length {
                 headers.insert(CONTENT_LENGTH, length.into());
             }
@@ -155,13 +155,13 @@ impl<'a> Representation<'a> {
             let comparable = self.arrived.is_some() || self.validators.last_modified.is_some();
             comparable && request.contains_key(IF_MODIFIED_SINCE)
         };
-        // Where nothing arrived, only `Last-Modified` is compared, and this is not looked at.
+        // Not used if nothing has arrived, since only `Last-Modified` is compared then.
         let arrived = self.arrived.unwrap_or(Timestamp::from_millis(0));
         (by_tag || by_date())
             && evaluate(method, request, self.status, self.validators, arrived) == Outcome::NotModified
     }
 
-    /// `None` if the request gets the whole.
+    /// Returns `None` if the request gets the whole.
     fn ranges(&self, method: &Method, request: &HeaderMap) -> Option<Selection> {
         let length = self.length.filter(|_| request.contains_key(RANGE))?;
         let (status, headers, content) = match evaluate_range(method, request, self.status, self.validators, length) {
@@ -189,8 +189,8 @@ impl<'a> Representation<'a> {
     }
 }
 
-/// Whether a request with these headers can only get the whole: it has neither a precondition that a cache evaluates
-/// nor a range.
+/// Returns whether a request with these headers gets the whole in any case: it has neither a range nor a precondition
+/// that a cache evaluates.
 #[must_use]
 pub fn asks_for_whole(request: &HeaderMap) -> bool {
     ![IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE]

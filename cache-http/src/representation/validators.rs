@@ -1,4 +1,4 @@
-//! What tells one representation from another (RFC 9110, section 8.8).
+//! Validators (RFC 9110, section 8.8).
 
 use cache_core::Timestamp;
 use http::HeaderMap;
@@ -6,7 +6,7 @@ use http::header::{DATE, ETAG, LAST_MODIFIED};
 
 use crate::field::{ETag, date_of};
 
-/// What tells one representation from another. Worked out once, when the response is stored.
+/// The validators of a response, which identify its representation. Compute them once, when you store the response.
 #[non_exhaustive]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Validators {
@@ -19,7 +19,7 @@ pub struct Validators {
 }
 
 impl Validators {
-    /// The validators of a response with these headers.
+    /// Reads the validators of a response with these headers.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
         Self {
@@ -29,13 +29,13 @@ impl Validators {
         }
     }
 
-    /// Whether there is an entity-tag or a modification date.
+    /// Returns whether there is an entity-tag or a modification date.
     #[must_use]
     pub fn any(&self) -> bool {
         self.etag.is_some() || self.last_modified.is_some()
     }
 
-    /// Whether `Last-Modified` is a strong validator: the origin's `Date` is at least a second later (RFC 9110, section
+    /// Returns whether `Last-Modified` is a strong validator: `Date` is at least a second later (RFC 9110, section
     /// 8.8.2.2).
     #[must_use]
     pub fn last_modified_is_strong(&self) -> bool {

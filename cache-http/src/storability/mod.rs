@@ -2,11 +2,13 @@
 //!
 //! [`request_bypass`] is asked before anything is looked up or collapsed; [`storable`] when the response is there.
 
+mod later_get;
 mod reason;
 mod request;
 mod storable;
 mod stored_fields;
 
+pub use self::later_get::answers_later_get;
 pub use self::reason::Reason;
 pub use self::request::{may_collapse, request_bypass};
 pub(crate) use self::storable::refuses_set_cookie;

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-/// Why a response is not stored, or a request does not look into the cache.
+/// Why a response is not stored, or a request bypasses the cache.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// The method is none that the cache serves.
+    /// The policy does not name the method.
     Method,
     /// The request has `Authorization`.
     Authorization,
@@ -14,7 +14,8 @@ pub enum Reason {
     Cookie,
     /// The request says `no-store`.
     RequestNoStore,
-    /// The status is none that the cache stores, or none that it knows although it must (`must-understand`).
+    /// The policy does not store the status, or the response says `must-understand` and this crate does not know the
+    /// status.
     Status,
     /// The response is a part of a representation.
     Partial,
@@ -22,25 +23,25 @@ pub enum Reason {
     NoStore,
     /// The response is `private`.
     Private,
-    /// The response says `no-cache`, and this cache does not validate or has nothing to validate with.
+    /// The response says `no-cache`, and the policy does not validate or the response has no validator.
     NoCache,
     /// The response sets a cookie.
     SetCookie,
     /// The response says `Vary: *`.
     VaryAny,
-    /// The response is not fresh, has no window in which it may be used stale, and this cache does not validate or
-    /// has nothing to validate with.
+    /// The response is not fresh and has no stale window, and the policy does not validate or the response has no
+    /// validator.
     NotFresh,
-    /// The body is larger than the cache takes. For those who collect bodies.
+    /// The body is larger than the cache accepts. This crate never returns it; it is for caches that collect bodies.
     TooLarge,
-    /// The body ended early. For those who collect bodies.
+    /// The body ended early. This crate never returns it; it is for caches that collect bodies.
     Incomplete,
-    /// There are too many variants of the URL. For those who count them.
+    /// The URL has too many variants. This crate never returns it; it is for caches that count them.
     TooManyVariants,
 }
 
 impl Reason {
-    /// The reason as a token, for the `detail` of `Cache-Status`.
+    /// Returns the reason as a token, for the `detail` of `Cache-Status`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

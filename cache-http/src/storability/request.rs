@@ -1,4 +1,4 @@
-//! What can be said of a request before its response is there.
+//! What a request alone decides.
 
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, Method};
@@ -7,11 +7,11 @@ use crate::cache_control::RequestDirectives;
 use crate::policy::{Policy, Sharing};
 use crate::storability::reason::Reason;
 
-/// Why a request must pass the cache by, or `None` if it may look into it. A request that passes by is neither
-/// answered from the cache nor joined with others, and its response is not stored.
+/// Returns why a request must bypass the cache, or `None` if it may be looked up. Do not answer a request that bypasses
+/// the cache from the cache, do not collapse it with others, and do not store its response.
 ///
-/// What may be shared only if the response allows it ([`Sharing::Explicit`]) may be looked up: what is found there was
-/// allowed. Whether it may wait for another request's response is for [`may_collapse`] to say.
+/// A request whose response may be shared only explicitly ([`Sharing::Explicit`]) may be looked up, since a stored response
+/// was shared explicitly. [`may_collapse`] says whether it may wait for the response to another request.
 ///
 /// ```
 /// use cache_http::{Policy, Reason, Sharing, request_bypass};
@@ -42,11 +42,10 @@ pub fn request_bypass(policy: &Policy, method: &Method, headers: &HeaderMap) -> 
     None
 }
 
-/// Whether a request may wait for the response to another of the same key, or be the one that others wait for, before
-/// there is a response that says whether it may be shared.
+/// Returns whether a request may be collapsed with others of the same key before a response says whether it may be shared.
 ///
-/// A request with credentials may not, where the response decides on sharing ([`Sharing::Explicit`]): most such
-/// responses turn out to be for one user.
+/// A request with credentials may not if the response decides on sharing ([`Sharing::Explicit`]), because most such
+/// responses are for one user.
 #[must_use]
 pub fn may_collapse(policy: &Policy, headers: &HeaderMap) -> bool {
     let undecided = |sharing: Sharing, name| sharing != Sharing::Always && headers.contains_key(name);

@@ -10,24 +10,24 @@ use crate::storability::reason::Reason;
 use crate::storability::request::request_bypass;
 use crate::variant::Vary;
 
-/// Whether a response may be stored.
+/// Whether a response may be stored. There is no third answer, so this enum is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Storable {
-    /// It may.
+    /// The response may be stored.
     Yes,
-    /// It may not.
+    /// The response may not be stored.
     No(Reason),
 }
 
 impl Storable {
-    /// Whether it may be stored.
+    /// Returns whether the response may be stored.
     #[must_use]
     pub fn is_yes(self) -> bool {
         self == Self::Yes
     }
 
-    /// Why it may not be stored.
+    /// Returns why the response may not be stored.
     #[must_use]
     pub fn reason(self) -> Option<Reason> {
         match self {
@@ -37,10 +37,10 @@ impl Storable {
     }
 }
 
-/// Whether a response may be stored and shared. `lifetime` is the response's, from [`Lifetime::from_response`] with the same
+/// Returns whether a response may be stored and shared. `lifetime` comes from [`Lifetime::from_response`] with the same
 /// policy.
 ///
-/// HEAD is never stored: its response has no body. Whoever answers HEAD by GET passes the method that was sent.
+/// The response to HEAD is never stored, since it has no content. If you answer HEAD by sending GET, pass GET.
 pub fn storable(
     policy: &Policy,
     method: &Method,
@@ -77,7 +77,7 @@ fn status_refusal(policy: &Policy, status: StatusCode, directives: &ResponseDire
 }
 
 fn directive_refusal(policy: &Policy, status: StatusCode, directives: &ResponseDirectives) -> Option<Reason> {
-    // RFC 9111, section 5.2.2.3: who knows the status ignores `no-store` beside `must-understand`.
+    // RFC 9111, section 5.2.2.3: a cache that knows the status ignores `no-store` beside `must-understand`.
     let no_store = directives.no_store && !(directives.must_understand && is_understood(status));
     if no_store && !policy.allow_no_store {
         return Some(Reason::NoStore);
@@ -98,7 +98,7 @@ fn credential_refusal(
     if request.contains_key(COOKIE) && refuses(policy.cookie, explicit) {
         return Some(Reason::Cookie);
     }
-    // A cookie that a qualified directive withholds is not stored with the rest.
+    // A cookie that a qualified directive withholds is not stored.
     let withheld = directives.withheld_fields().any(|name| *name == SET_COOKIE);
     if response.contains_key(SET_COOKIE) && !withheld && refuses_set_cookie(policy, directives) {
         return Some(Reason::SetCookie);
@@ -106,7 +106,7 @@ fn credential_refusal(
     None
 }
 
-/// Whether `Set-Cookie` of a response with these directives is kept from others.
+/// Returns whether `Set-Cookie` of a response with these directives must not be shared.
 pub(crate) fn refuses_set_cookie(policy: &Policy, directives: &ResponseDirectives) -> bool {
     refuses(policy.set_cookie, is_shared_by_name(directives))
 }
@@ -123,7 +123,7 @@ fn refuses(sharing: Sharing, explicit: bool) -> bool {
     }
 }
 
-/// The last conditions of RFC 9111, section 3, and beyond them: what could never be used is not stored.
+/// Checks the last conditions of RFC 9111, section 3, and refuses a response that could never be used.
 fn freshness_refusal(
     policy: &Policy,
     status: StatusCode,
@@ -143,7 +143,8 @@ fn freshness_refusal(
     (!cacheable || !usable).then_some(Reason::NotFresh)
 }
 
-/// Whether this crate knows what the status asks of a cache: those of RFC 9110 that ask nothing special.
+/// Returns whether this crate knows what the status requires of a cache: the statuses of RFC 9110 that require nothing
+/// special.
 fn is_understood(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),

@@ -7,11 +7,11 @@ use http::header::DATE;
 use crate::field::{format_date, remove_hop_by_hop};
 use crate::policy::Policy;
 
-/// The headers of a response as they are stored (RFC 9111, section 3.1): without the fields of one connection, without
-/// those that a qualified `private` or `no-cache` withholds (sections 5.2.2.4 and 5.2.2.7), and with a `Date`, which is
-/// `response_time` if there was none (RFC 9110, section 6.6.1).
+/// Turns the headers of a response into those to store (RFC 9111, section 3.1). Removes the fields of one connection and
+/// those that a qualified `private` or `no-cache` withholds (sections 5.2.2.4 and 5.2.2.7). Adds `Date`, set to
+/// `response_time`, if there is none (RFC 9110, section 6.6.1).
 ///
-/// Work out the [`Lifetime`](crate::Lifetime) from the headers as they arrived, before this.
+/// Compute the [`Lifetime`](crate::Lifetime) before this, from the headers as they arrived.
 pub fn prepare_for_store(policy: &Policy, headers: &mut HeaderMap, response_time: Timestamp) {
     let directives = policy.directives(headers);
     for name in directives.withheld_fields() {

@@ -1,24 +1,24 @@
-//! What the origin said to a validation (RFC 9111, sections 4.3.3 to 4.3.5).
+//! The origin's answer to a validation (RFC 9111, sections 4.3.3 to 4.3.5).
 
 use http::header::{CONTENT_LENGTH, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, StatusCode};
 
 use crate::representation::Validators;
 
-/// What an answer of the origin to a validation means (RFC 9111, section 4.3.3).
+/// The meaning of the origin's answer to a validation. RFC 9111, section 4.3.3, lists these three, so this enum is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Validation {
-    /// 304: the stored response is to be [freshened](freshen) and used, if the 304 [is about it](is_freshened_by).
+    /// [Freshen](crate::freshen) the stored response and use it, if the 304 [concerns it](is_freshened_by).
     NotModified,
-    /// The answer takes the place of the stored response.
+    /// Replace the stored response with the answer.
     Replaced,
-    /// The origin failed: the stored response may be used if [`Lifetime::usable_on_error`](crate::Lifetime) says so,
-    /// otherwise the answer is passed on. The stored response stays.
+    /// Keep the stored response. Use it if [`Lifetime::usable_on_error`](crate::Lifetime::usable_on_error) allows that, or
+    /// else pass on the answer.
     Failed,
 }
 
-/// What the status of an answer to a validation means. 500, 502, 503 and 504 are failures (RFC 5861, section 4).
+/// Returns what the status of an answer to a validation means. 500, 502, 503 and 504 are failures (RFC 5861, section 4).
 pub fn validation(status: StatusCode) -> Validation {
     match status.as_u16() {
         304 => Validation::NotModified,
@@ -27,11 +27,11 @@ pub fn validation(status: StatusCode) -> Validation {
     }
 }
 
-/// Whether a 304 with these headers is about the stored response with these validators (RFC 9111, section 4.3.4).
-/// `only_one` says whether that response is the only one that the request could have selected.
+/// Returns whether a 304 with these headers concerns the stored response with these validators (RFC 9111, section 4.3.4).
+/// `only_one` says whether the request could have selected only that response.
 ///
-/// A strong validator must be the same, a weak one must match, and a 304 without any validator is about the only
-/// response there is: it answers the validators that this very cache sent.
+/// A strong validator must be equal and a weak one must match. A 304 without a validator concerns the only response, since
+/// it answers the validators that the cache sent.
 #[must_use]
 pub fn is_freshened_by(stored: &Validators, not_modified: &HeaderMap, only_one: bool) -> bool {
     let new = Validators::from_headers(not_modified);
@@ -48,8 +48,9 @@ pub fn is_freshened_by(stored: &Validators, not_modified: &HeaderMap, only_one: 
     }
 }
 
-/// Whether the answer to HEAD shows that a stored response is still the one (RFC 9111, section 4.3.5): the validators
-/// and the length that it gives are those of the stored one. If so, [`freshen`] it; if not, it counts as stale.
+/// Returns whether the answer to HEAD confirms a stored response to GET (RFC 9111, section 4.3.5): the validators and the
+/// length that it states equal the stored ones. If so, [`freshen`](crate::freshen) the stored response. If not, treat it as
+/// stale.
 #[must_use]
 pub fn head_confirms(stored: &HeaderMap, head: &HeaderMap) -> bool {
     [ETAG, LAST_MODIFIED, CONTENT_LENGTH]

@@ -9,20 +9,19 @@ use crate::field::{CONTENT_DIGEST, CONTENT_MD5, format_date, remove_hop_by_hop};
 use crate::policy::Policy;
 use crate::storability::refuses_set_cookie;
 
-/// Updates stored headers from a 304, or from the answer to HEAD (RFC 9111, sections 3.2, 4.3.4 and 4.3.5): each field
-/// of `new` takes the place of all stored lines of its name. The fields that say how the stored bytes are to be read
-/// stay as they are: `Content-Encoding`, `Content-Length`, `Content-Range`, digests of the content, and `ETag`. What
-/// would not be stored of a full response is not stored here either: the fields of one connection, those that a
-/// qualified directive withholds (sections 5.2.2.4 and 5.2.2.7), of the stored response, of `new` or of what they make
-/// together, and a new `Set-Cookie` where the policy does not share it. A stored `Age` goes, since the origin has just
-/// vouched for the response.
+/// Updates stored headers from a 304 or from the answer to HEAD (RFC 9111, sections 3.2, 4.3.4 and 4.3.5). Each field of
+/// `new` replaces all stored lines of its name. Removes a stored `Age`, since the origin has just confirmed the response.
 ///
-/// Returns the fields of `new` that are for the client who asked and for nobody else: add them to the answer to that
+/// Fields that say how to read the stored bytes stay: `Content-Encoding`, `Content-Length`, `Content-Range`, digests of the
+/// content, and `ETag`. Fields that are not stored of a full response are not stored here: those of one connection, those
+/// that a qualified directive withholds before or after the update (sections 5.2.2.4 and 5.2.2.7), and a new `Set-Cookie` if
+/// the policy does not share it.
+///
+/// Returns the fields of `new` that are only for the client whose request was validated. Add them to the answer to that
 /// client.
 ///
-/// The answer may also say that the response is not to be shared any more. So work out the
-/// [`Lifetime`](crate::Lifetime) again from the result, with the times of the validation, and ask
-/// [`storable`](crate::storable) again before it is used for anyone but the client who asked.
+/// The answer may also forbid sharing the response. So compute the [`Lifetime`](crate::Lifetime) again from the result, with
+/// the times of the validation, and call [`storable`](crate::storable) again before you use the response for other clients.
 ///
 /// ```
 /// use cache_core::Timestamp;
@@ -40,7 +39,7 @@ use crate::storability::refuses_set_cookie;
 /// assert_eq!(for_ann["x-user"], "ann");
 /// assert!(!stored.contains_key("x-user"));
 /// ```
-#[must_use = "the client who asked misses the fields that are for that client alone"]
+#[must_use = "add the returned fields to the answer to the client whose request was validated"]
 pub fn freshen(policy: &Policy, stored: &mut HeaderMap, new: &HeaderMap, response_time: Timestamp) -> HeaderMap {
     let before = policy.directives(stored);
     let said = policy.directives(new);
@@ -75,7 +74,7 @@ pub fn freshen(policy: &Policy, stored: &mut HeaderMap, new: &HeaderMap, respons
     withheld
 }
 
-/// Makes the lines of `name` in `headers` those of `new`.
+/// Replaces the lines of `name` in `headers` with those of `new`.
 fn replace(headers: &mut HeaderMap, name: &HeaderName, new: &HeaderMap) {
     headers.remove(name);
     for value in new.get_all(name) {

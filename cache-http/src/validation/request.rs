@@ -7,19 +7,19 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::field::{ETag, parse_date};
 
-/// Makes a request to the origin one that validates these stored responses, variants of one resource (RFC 9111,
-/// section 4.3.1): `If-None-Match` with all their entity-tags, as they were received, and `If-Modified-Since` if there
-/// is one response and it has `Last-Modified`.
+/// Turns a request to the origin into one that validates these stored responses, the variants of one resource (RFC 9111,
+/// section 4.3.1). Sets `If-None-Match` to all their entity-tags as received, and `If-Modified-Since` if there is only one
+/// response and it has `Last-Modified`. Removes the client's own preconditions and `Range`; evaluate those once you have
+/// the answer.
 ///
-/// Returns `false`, with the request unchanged, if none of them has a validator. Otherwise the client's own
-/// preconditions and `Range` are removed: they are for the cache to evaluate once it has an answer.
+/// Returns `false` and leaves the request unchanged if none of the responses has a validator.
 pub fn make_conditional<'a>(request: &mut HeaderMap, stored: impl IntoIterator<Item = &'a HeaderMap>) -> bool {
     let mut tags: Vec<&HeaderValue> = Vec::new();
     let mut dates = Vec::new();
     let mut responses = 0;
     for headers in stored {
         responses += 1;
-        // A tag that nobody could compare is of no use; the others go out byte for byte.
+        // An unreadable tag cannot be compared. The others go out byte for byte.
         if let Some(tag) = headers.get(ETAG).filter(|tag| ETag::parse(tag).is_some())
             && !tags.contains(&tag)
         {

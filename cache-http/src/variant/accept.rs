@@ -1,4 +1,4 @@
-//! `Accept-Encoding` and `Accept-Language` in one form (RFC 9110, sections 12.4.2, 12.5.3 and 12.5.4).
+//! `Accept-Encoding` and `Accept-Language` (RFC 9110, sections 12.4.2, 12.5.3 and 12.5.4).
 
 use std::cmp::Reverse;
 
@@ -11,8 +11,8 @@ pub(super) struct Weighted {
     quality: u16,
 }
 
-/// The members over all lines, in lower case and without repetition. `None` if one of them is not a name with at most a
-/// weight, or if one name has two weights: what a server makes of that, nobody can tell.
+/// Parses the members of all lines, in lower case and without duplicates. Returns `None` if a member is not a name with
+/// at most a weight, or if a name has two weights, since servers may read that in different ways.
 pub(super) fn parse<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> Option<Vec<Weighted>> {
     let mut members: Vec<Weighted> = Vec::new();
     for line in lines {
@@ -31,7 +31,7 @@ pub(super) fn parse<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> Option<
     Some(members)
 }
 
-/// A token, and a weight if there is one.
+/// Parses a token with an optional weight.
 fn weighted(member: &[u8]) -> Option<Weighted> {
     let mut parts = member.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
     let name = std::str::from_utf8(parts.next()?).ok()?;
@@ -48,7 +48,7 @@ fn weighted(member: &[u8]) -> Option<Weighted> {
     Some(Weighted { name, quality })
 }
 
-/// A weight: `0` to `1` with at most three digits after the point.
+/// Parses a weight: `0` to `1` with at most three digits after the point.
 fn quality(text: &[u8]) -> Option<u16> {
     let text = std::str::from_utf8(text).ok()?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -63,13 +63,13 @@ fn quality(text: &[u8]) -> Option<u16> {
     }
 }
 
-/// All members by falling quality, those of one quality by name.
+/// Writes all members by descending quality, and those of equal quality by name.
 pub(super) fn ranked(mut members: Vec<Weighted>) -> Vec<u8> {
     members.sort_by(|one, other| one.name.cmp(&other.name));
     listed(members)
 }
 
-/// All members by falling quality, those of one quality as they come.
+/// Writes all members by descending quality, and those of equal quality in the order given.
 pub(super) fn listed(mut members: Vec<Weighted>) -> Vec<u8> {
     members.sort_by_key(|member| Reverse(member.quality));
     let members: Vec<String> = members
@@ -91,7 +91,7 @@ pub(super) fn listed(mut members: Vec<Weighted>) -> Vec<u8> {
     members.join(",").into_bytes()
 }
 
-/// The name of `available` that `members` like best.
+/// Returns the name of `available` that `members` prefer.
 pub(super) fn best<'a>(members: &[Weighted], available: &'a [String], is_language: bool) -> Option<&'a str> {
     let mut best: Option<(u16, &str)> = None;
     for name in available {
@@ -103,8 +103,8 @@ pub(super) fn best<'a>(members: &[Weighted], available: &'a [String], is_languag
     best.map(|(_, name)| name)
 }
 
-/// The most specific member decides: the name itself, then a language range that it begins with (RFC 4647, section
-/// 3.3.1), then `*`.
+/// Returns the quality of `name`. The most specific member decides: the name itself, then a language range that is a
+/// prefix of it (RFC 4647, section 3.3.1), then `*`.
 fn quality_of(members: &[Weighted], name: &str, is_language: bool) -> u16 {
     let prefixed = |range: &str| is_language && name.strip_prefix(range).is_some_and(|rest| rest.starts_with('-'));
     let specific = members

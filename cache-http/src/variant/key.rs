@@ -8,12 +8,11 @@ use http::{HeaderMap, HeaderName};
 use crate::variant::accept;
 use crate::variant::normalization::{Normalization, Preference};
 
-/// The variant that a request selects: the named fields of the request in one form, unambiguously. Two requests have
-/// the same key if and only if they agree in all these fields, after normalisation.
+/// Returns the key of the variant that a request selects. Two requests have the same key if and only if they agree in all
+/// these fields after normalisation.
 ///
-/// The key is printable ASCII: `name=value` for each field, joined by `&`, with all but plain characters
-/// percent-encoded; a field that the request has not stands without `=`. `fields` should be sorted, as those of
-/// [`Vary::Fields`] are.
+/// The key is printable ASCII: `name=value` for each field, joined by `&`, with special characters percent-encoded. A field
+/// that the request does not have is written without `=`. Pass `fields` sorted, as in [`Vary::Fields`](crate::Vary::Fields).
 ///
 /// ```
 /// use cache_http::{Normalization, variant_key};
@@ -62,7 +61,7 @@ fn normalized(name: &HeaderName, request: &HeaderMap, normalization: &Normalizat
         });
     }
     let exact = matches!(*name, AUTHORIZATION | COOKIE | PROXY_AUTHORIZATION);
-    // No line can contain a line break, so those that are taken as they are cannot be mistaken for one.
+    // No line contains a line break, so joined lines cannot be mistaken for one line.
     let between_lines = if exact { b'\n' } else { b',' };
     let mut joined = Vec::new();
     for (index, line) in lines().enumerate() {
@@ -79,12 +78,13 @@ fn normalized(name: &HeaderName, request: &HeaderMap, normalization: &Normalizat
     Some(joined)
 }
 
-/// White space around commas has no meaning in a list (RFC 9110, section 5.6.1); within quotes it has.
+/// Appends a line without the white space around commas, which has no meaning in a list outside of quotes (RFC 9110,
+/// section 5.6.1).
 fn push_without_space_around_commas(out: &mut Vec<u8>, line: &[u8]) {
     let start = out.len();
     let mut in_quotes = false;
     let mut escaped = false;
-    // What ends in a quoted string keeps its white space, so trimming stops there.
+    // White space in a quoted string is kept, so trimming stops at its end.
     let mut keep_to = start;
     for &byte in line {
         if in_quotes {

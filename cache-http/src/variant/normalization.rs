@@ -1,21 +1,22 @@
-//! How request fields are brought to one form.
+//! How request fields are normalised.
 
-/// How request fields are brought to one form before they select a variant. Fields without a rule of their own, and
-/// preferences that cannot be read, have the white space around commas removed and their lines joined;
-/// `Authorization`, `Cookie` and `Proxy-Authorization` are taken as they are, line by line.
+/// How request fields are normalised before they select a variant.
+///
+/// A field without a rule, or whose preferences are unreadable, has its lines joined and the white space around commas
+/// removed. `Authorization`, `Cookie` and `Proxy-Authorization` are compared unchanged, line by line.
 #[non_exhaustive]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Normalization {
-    /// For `Accept-Encoding`.
+    /// The rule for `Accept-Encoding`. Default: none.
     pub accept_encoding: Option<Preference>,
-    /// For `Accept-Language`.
+    /// The rule for `Accept-Language`. Default: none.
     pub accept_language: Option<Preference>,
 }
 
 impl Normalization {
-    /// Both fields by quality, whatever the names. It joins requests only if they state the same preferences in other
-    /// words (RFC 9110, sections 12.4.2, 12.5.3 and 12.5.4): a server that tells `gzip, br` from `br, gzip`, which the
-    /// standard gives it no ground for, needs a rule without it.
+    /// Ranks both fields by quality. Two requests become equal only if they state the same preferences (RFC 9110, sections
+    /// 12.4.2, 12.5.3 and 12.5.4). Do not use it if your server distinguishes `gzip, br` from `br, gzip`, for which the
+    /// standard gives no ground.
     #[must_use]
     pub fn by_quality() -> Self {
         Self {
@@ -24,8 +25,8 @@ impl Normalization {
         }
     }
 
-    /// As [`by_quality`](Self::by_quality), for servers that take the order of languages of one quality for one of
-    /// priority, as some do (RFC 9110, section 12.5.4).
+    /// Ranks both fields by quality and keeps the order of languages of equal quality. Use it if your server treats that
+    /// order as a priority, as some do (RFC 9110, section 12.5.4).
     #[must_use]
     pub fn by_quality_and_order() -> Self {
         Self {
@@ -35,14 +36,15 @@ impl Normalization {
     }
 }
 
-/// What is kept of a field that states preferences.
+/// How a field that states preferences is normalised.
+#[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Preference {
-    /// All members in lower case, by falling quality, those of one quality by name.
+    /// Keeps all members in lower case, by descending quality, and those of equal quality by name.
     Ranked,
-    /// All members in lower case, by falling quality, those of one quality in the order in which they were listed.
+    /// Keeps all members in lower case, by descending quality, and those of equal quality in the order given.
     Listed,
-    /// The one of these names that the request likes best, or none of them. Of those that it likes equally, the first
-    /// in this list. Right if the responses really exist in these forms only.
+    /// Keeps only the name from this list that the request prefers, or none. Of equally preferred names, the first in
+    /// this list wins. Use it if responses exist in these forms only.
     OneOf(Vec<String>),
 }

@@ -3,17 +3,18 @@
 use http::header::VARY;
 use http::{HeaderMap, HeaderName};
 
-/// The `Vary` of a response: the request fields that selected it.
+/// The `Vary` of a response: the request fields that selected it. The grammar allows no other form, so this enum is
+/// closed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Vary {
-    /// `*`, or something unreadable: nobody can tell which request selects the response.
+    /// `*`, or unreadable: which requests select the response is unknown.
     Any,
-    /// These fields, sorted and without repetition. Empty if the response does not vary.
+    /// These fields, sorted and without duplicates. Empty if the response does not vary.
     Fields(Vec<HeaderName>),
 }
 
 impl Vary {
-    /// The `Vary` of a response with these headers, over all its lines.
+    /// Parses all lines of the `Vary` of a response with these headers.
     ///
     /// ```
     /// use cache_http::Vary;
@@ -31,13 +32,13 @@ impl Vary {
         Self::parse(headers.get_all(VARY))
     }
 
-    /// The `Vary` that these lines spell together.
+    /// Parses field lines as one list.
     pub fn parse<L: AsRef<[u8]>>(lines: impl IntoIterator<Item = L>) -> Self {
         let (fields, all_read) = Self::read(lines);
         if all_read { Self::Fields(fields) } else { Self::Any }
     }
 
-    /// The fields that could be read, as if `*` were not there: for a cache that was told to store such responses.
+    /// Returns the readable fields and ignores `*`, for a cache that stores such responses.
     pub fn named_fields<L: AsRef<[u8]>>(lines: impl IntoIterator<Item = L>) -> Vec<HeaderName> {
         Self::read(lines).0
     }
@@ -60,7 +61,7 @@ impl Vary {
         (fields, all_read)
     }
 
-    /// Whether it is [`Any`](Self::Any).
+    /// Returns whether the value is [`Any`](Self::Any).
     #[must_use]
     pub fn is_any(&self) -> bool {
         *self == Self::Any

@@ -9,4 +9,4 @@ fn database() -> Database {
     Database::builder().create_with_backend(InMemoryBackend::new()).unwrap()
 }
 
-cache_core::conformance!(RedbBackend::new(database(), SystemClock));
+cache_core::conformance!(RedbBackend::new(database(), SystemClock), declares: [clear]);

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::plan::NODES;
-use super::store::Store;
+use crate::histories::plan::NODES;
+use crate::histories::store::Store;
 use crate::worker::{Answer, LoadAsk, Worker};
 
 /// What is done about a load.

@@ -11,6 +11,7 @@
 //!
 //! [`run`] plays any number of them, many at a time, and tells what it found. `scripts/histories` is that as a program.
 
+mod counts;
 mod fleet;
 mod plan;
 mod play;
@@ -18,7 +19,8 @@ mod record;
 mod run;
 mod store;
 
+pub use counts::Counts;
 pub use plan::{Kind, Plan};
 pub use record::{Floor, Reader, Record, Scope};
-pub use run::{Counts, Options, Summary, run};
+pub use run::{Options, Summary, run};
 pub use store::Store;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::store::Store;
+use crate::histories::store::Store;
 use crate::worker::{Answer, Borne, Near};
 
 /// How many processes, or caches of one process, take part in a history.

@@ -10,10 +10,10 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::fleet::{Fleet, Loads};
-use super::plan::{Act, Brings, Hold, KeyTag, Load, NODES, Plan, Step, Strength, TAGS};
-use super::record::{Floor, Reader, Record, Scope};
-use super::run::Counts;
+use crate::histories::counts::Counts;
+use crate::histories::fleet::{Fleet, Loads};
+use crate::histories::plan::{Act, Brings, Hold, KeyTag, Load, NODES, Plan, Step, Strength, TAGS};
+use crate::histories::record::{Floor, Reader, Record, Scope};
 use crate::worker::{Action, CacheId, Gone, LoadAsk, Outcome, Settings, Tag, Way, Worker};
 
 /// Nothing takes so long, on whatever machine.

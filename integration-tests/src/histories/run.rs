@@ -1,7 +1,6 @@
 //! Many histories, played.
 
 use std::fmt;
-use std::ops::AddAssign;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,10 +8,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::fleet::Fleet;
-use super::plan::{GROUP, Kind, Plan};
-use super::play::{History, Played};
-use super::store::Store;
+use crate::histories::counts::Counts;
+use crate::histories::fleet::Fleet;
+use crate::histories::plan::{GROUP, Kind, Plan};
+use crate::histories::play::{History, Played};
+use crate::histories::store::Store;
 use crate::worker::Way;
 
 /// What is to be played.
@@ -38,23 +38,6 @@ pub struct Options {
     pub traces: usize,
 }
 
-/// What was done.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Counts {
-    /// Histories.
-    pub histories: u64,
-    /// Reads that were given a value.
-    pub reads: u64,
-    /// Of these, those that began after an invalidation had returned.
-    pub bounded: u64,
-    /// Invalidations, clears and sets that returned.
-    pub invalidations: u64,
-    /// Calls that failed since the store did.
-    pub failed: u64,
-    /// Calls that ended with their process.
-    pub crashed: u64,
-}
-
 /// What a run has found.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
@@ -66,17 +49,6 @@ pub struct Summary {
     pub seeds: Vec<u64>,
     /// How long it took.
     pub took: Duration,
-}
-
-impl AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
-        self.histories += other.histories;
-        self.reads += other.reads;
-        self.bounded += other.bounded;
-        self.invalidations += other.invalidations;
-        self.failed += other.failed;
-        self.crashed += other.crashed;
-    }
 }
 
 /// Plays histories. Violations are told of on standard output as they are found, with what led to them.

@@ -7,6 +7,10 @@
 //!
 //! Some of the [`Way`]s to cache are wrong on purpose: they are what a check must be able to tell from the right one.
 
+mod loads;
+mod node;
+mod outcome;
+mod perform;
 mod process;
 mod protocol;
 mod serve;

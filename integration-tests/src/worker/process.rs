@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{mpsc, oneshot};
 
-use super::protocol::{Action, Answer, CacheId, Order, Outcome, Report, Settings};
+use crate::worker::protocol::{Action, Answer, CacheId, Order, Outcome, Report, Settings};
 
 /// A process that caches. It ends with the last handle, or with whoever started it.
 pub struct Worker {

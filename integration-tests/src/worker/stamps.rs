@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use cache_core::Error;
 use cache_engine::{Cache, Loaded};
 
-use super::protocol::{Action, Answer, Outcome};
-use super::serve::{Node, NotLoaded, done, panic, seen};
+use crate::worker::loads::NotLoaded;
+use crate::worker::node::Node;
+use crate::worker::outcome::{done, panic, seen};
+use crate::worker::protocol::{Action, Answer, Outcome};
 
 /// A value, and when its load began by the clock of its process, in milliseconds.
 type Stamped = (u64, u64);

@@ -10,8 +10,8 @@ use cache_memcached::MemcachedBackend;
 use cache_memory::MemoryBackend;
 use cache_redis::RedisBackend;
 
-use super::protocol::Way;
-use super::ways::PlainSets;
+use crate::worker::protocol::Way;
+use crate::worker::ways::PlainSets;
 
 /// The stores share a few processors with the tests. Slowness is not what is tested.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -71,8 +71,8 @@ async fn connect(url: &str, clock: SkewedClock) -> Result<Arc<dyn Backend>, Erro
         "redis" | "rediss" | "valkey" | "valkeys" => {
             let redis = RedisBackend::builder()
                 .url(url)
-                .command_timeout(PATIENCE)
-                .connection_timeout(PATIENCE)
+                .operation_timeout(PATIENCE)
+                .connect_timeout(PATIENCE)
                 .unresponsive_timeout(PATIENCE)
                 .clock(clock);
             Arc::new(redis.connect().await?)

@@ -11,7 +11,7 @@ use cache_core::{
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 
-use super::protocol::Outcome;
+use crate::worker::protocol::Outcome;
 
 /// A store that writes whatever has become of the record that a write is conditional on.
 #[derive(Debug)]

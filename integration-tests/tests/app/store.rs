@@ -75,8 +75,8 @@ impl Store {
             Place::Redis(url) => {
                 let redis = RedisBackend::builder()
                     .url(url)
-                    .command_timeout(PATIENCE)
-                    .connection_timeout(PATIENCE)
+                    .operation_timeout(PATIENCE)
+                    .connect_timeout(PATIENCE)
                     .unresponsive_timeout(PATIENCE)
                     .max_value_bytes(LARGEST_VALUE);
                 Arc::new(redis.connect().await.unwrap())

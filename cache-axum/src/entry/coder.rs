@@ -1,0 +1,399 @@
+//! The byte form of stored responses, for stores that keep bytes.
+
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use cache_engine::cache_core::{Coder, Error, ErrorKind, Timestamp};
+use cache_http::{Lifetime, LifetimeSource};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::entry::response::StoredResponse;
+use crate::entry::stored::Stored;
+use crate::entry::variants::Variants;
+
+/// Codes [`Stored`] responses: numbers, the headers in their order, and the body as it is. Reading copies neither the
+/// body nor the values of the headers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ResponseCoder;
+
+const RESPONSE: u8 = 0;
+const VARIANTS: u8 = 1;
+
+const NO_CACHE: u8 = 1;
+const MUST_REVALIDATE: u8 = 2;
+const OWN_ETAG: u8 = 4;
+
+/// Stands for "not set", one more than any window can be.
+const NONE: u64 = u64::MAX;
+
+impl Coder<Stored> for ResponseCoder {
+    fn name(&self) -> &'static str {
+        "http-response/1"
+    }
+
+    fn encode(&self, value: &Stored) -> Result<Bytes, Error> {
+        let mut out = BytesMut::with_capacity(self.encoded_len(value)?);
+        match value {
+            Stored::Response(response) => write_response(&mut out, response)?,
+            Stored::Variants(variants) => write_variants(&mut out, variants)?,
+        }
+        Ok(out.freeze())
+    }
+
+    fn decode(&self, bytes: &Bytes) -> Result<Stored, Error> {
+        let mut input = Input(bytes.clone());
+        let stored = match input.u8()? {
+            RESPONSE => Stored::Response(read_response(&mut input)?),
+            VARIANTS => Stored::Variants(read_variants(&mut input)?),
+            _ => return Err(broken()),
+        };
+        if input.0.is_empty() { Ok(stored) } else { Err(broken()) }
+    }
+
+    fn encoded_len(&self, value: &Stored) -> Result<usize, Error> {
+        Ok(match value {
+            Stored::Response(response) => {
+                let headers = response.headers.iter();
+                let headers: usize = headers.map(|(name, value)| 6 + name.as_str().len() + value.len()).sum();
+                1 + 2 + LIFETIME_LEN + 2 + headers + response.body.len()
+            }
+            Stored::Variants(variants) => {
+                let fields: usize = variants.fields.iter().map(|field| 2 + field.as_str().len()).sum();
+                1 + 16 + 1 + 2 + variants.namespace().map_or(0, str::len) + 2 + fields + 2 + 16 * variants.listed.len()
+            }
+        })
+    }
+}
+
+const LIFETIME_LEN: usize = 8 + 1 + 8 + 8 + 1 + 8 + 8;
+
+fn write_response(out: &mut BytesMut, response: &StoredResponse) -> Result<(), Error> {
+    out.put_u8(RESPONSE);
+    out.put_u16(response.status.as_u16());
+    write_lifetime(out, &response.lifetime, response.has_own_etag);
+    out.put_u16(u16::try_from(response.headers.len()).map_err(|_| too_many("headers"))?);
+    for (name, value) in &response.headers {
+        write_name(out, name)?;
+        out.put_u32(u32::try_from(value.len()).map_err(|_| too_many("bytes in a header"))?);
+        out.put_slice(value.as_bytes());
+    }
+    out.put_slice(&response.body);
+    Ok(())
+}
+
+fn read_response(input: &mut Input) -> Result<StoredResponse, Error> {
+    let status = StatusCode::from_u16(input.u16()?).map_err(|_| broken())?;
+    let (lifetime, has_own_etag) = read_lifetime(input)?;
+    let count = input.u16()?;
+    let mut headers = HeaderMap::new();
+    for _ in 0..count {
+        let name = read_name(input)?;
+        let len = input.u32()?;
+        let value = input.take(usize::try_from(len).map_err(|_| broken())?)?;
+        let value = HeaderValue::from_maybe_shared(value).map_err(|_| broken())?;
+        headers.try_append(name, value).map_err(|_| broken())?;
+    }
+    let body = std::mem::take(&mut input.0);
+    Ok(StoredResponse {
+        has_own_etag,
+        ..StoredResponse::new(status, headers, body, lifetime)
+    })
+}
+
+fn write_variants(out: &mut BytesMut, variants: &Variants) -> Result<(), Error> {
+    out.put_u8(VARIANTS);
+    out.put_u128(variants.generation);
+    match &variants.namespace {
+        Some(namespace) => {
+            out.put_u8(1);
+            out.put_u16(u16::try_from(namespace.len()).map_err(|_| too_many("bytes in a namespace"))?);
+            out.put_slice(namespace.as_bytes());
+        }
+        None => out.put_slice(&[0, 0, 0]),
+    }
+    out.put_u16(u16::try_from(variants.fields.len()).map_err(|_| too_many("fields in `Vary`"))?);
+    for field in &variants.fields {
+        write_name(out, field)?;
+    }
+    out.put_u16(u16::try_from(variants.listed.len()).map_err(|_| too_many("variants"))?);
+    for (selection, until) in &variants.listed {
+        out.put_u64(*selection);
+        out.put_u64(until.as_millis());
+    }
+    Ok(())
+}
+
+fn read_variants(input: &mut Input) -> Result<Variants, Error> {
+    let generation = input.u128()?;
+    let has_namespace = match input.u8()? {
+        0 => false,
+        1 => true,
+        _ => return Err(broken()),
+    };
+    let len = input.u16()?;
+    let namespace = input.take(len.into())?;
+    let namespace = match (has_namespace, namespace.is_empty()) {
+        (true, _) => Some(std::str::from_utf8(&namespace).map_err(|_| broken())?.into()),
+        (false, true) => None,
+        (false, false) => return Err(broken()),
+    };
+    let count = input.u16()?;
+    let mut fields = Vec::new();
+    for _ in 0..count {
+        fields.push(read_name(input)?);
+    }
+    let count = input.u16()?;
+    let mut listed = Vec::new();
+    for _ in 0..count {
+        listed.push((input.u64()?, Timestamp::from_millis(input.u64()?)));
+    }
+    Ok(Variants {
+        fields,
+        namespace,
+        generation,
+        listed,
+    })
+}
+
+fn write_lifetime(out: &mut BytesMut, lifetime: &Lifetime, has_own_etag: bool) {
+    out.put_u64(millis(lifetime.fresh));
+    out.put_u8(match lifetime.source {
+        LifetimeSource::SMaxage => 0,
+        LifetimeSource::MaxAge => 1,
+        LifetimeSource::Expires => 2,
+        LifetimeSource::Policy => 3,
+        LifetimeSource::Heuristic => 4,
+        LifetimeSource::Invalid => 5,
+        _ => 6,
+    });
+    out.put_u64(millis(lifetime.initial_age));
+    out.put_u64(lifetime.response_time.as_millis());
+    let no_cache = if lifetime.no_cache { NO_CACHE } else { 0 };
+    let must_revalidate = if lifetime.must_revalidate { MUST_REVALIDATE } else { 0 };
+    let own_etag = if has_own_etag { OWN_ETAG } else { 0 };
+    out.put_u8(no_cache | must_revalidate | own_etag);
+    out.put_u64(lifetime.stale_while_revalidate.map_or(NONE, millis));
+    out.put_u64(lifetime.stale_if_error.map_or(NONE, millis));
+}
+
+/// With the flag that stands among those of the lifetime.
+fn read_lifetime(input: &mut Input) -> Result<(Lifetime, bool), Error> {
+    let fresh = Duration::from_millis(input.u64()?);
+    let source = match input.u8()? {
+        0 => LifetimeSource::SMaxage,
+        1 => LifetimeSource::MaxAge,
+        2 => LifetimeSource::Expires,
+        3 => LifetimeSource::Policy,
+        4 => LifetimeSource::Heuristic,
+        5 => LifetimeSource::Invalid,
+        6 => LifetimeSource::Nothing,
+        _ => return Err(broken()),
+    };
+    let initial_age = Duration::from_millis(input.u64()?);
+    let mut lifetime = Lifetime::new(fresh, Timestamp::from_millis(input.u64()?));
+    lifetime.source = source;
+    lifetime.initial_age = initial_age;
+    let flags = input.u8()?;
+    if flags & !(NO_CACHE | MUST_REVALIDATE | OWN_ETAG) != 0 {
+        return Err(broken());
+    }
+    lifetime.no_cache = flags & NO_CACHE != 0;
+    lifetime.must_revalidate = flags & MUST_REVALIDATE != 0;
+    let window = |millis| (millis != NONE).then(|| Duration::from_millis(millis));
+    lifetime.stale_while_revalidate = window(input.u64()?);
+    lifetime.stale_if_error = window(input.u64()?);
+    Ok((lifetime, flags & OWN_ETAG != 0))
+}
+
+/// Whole milliseconds, as the store's own windows have them.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(NONE - 1).min(NONE - 1)
+}
+
+fn write_name(out: &mut BytesMut, name: &HeaderName) -> Result<(), Error> {
+    out.put_u16(u16::try_from(name.as_str().len()).map_err(|_| too_many("bytes in a header's name"))?);
+    out.put_slice(name.as_str().as_bytes());
+    Ok(())
+}
+
+fn read_name(input: &mut Input) -> Result<HeaderName, Error> {
+    let len = input.u16()?;
+    HeaderName::from_bytes(&input.take(len.into())?).map_err(|_| broken())
+}
+
+/// Bytes that are taken from the front.
+struct Input(Bytes);
+
+impl Input {
+    fn take(&mut self, len: usize) -> Result<Bytes, Error> {
+        if len > self.0.len() {
+            return Err(broken());
+        }
+        Ok(self.0.split_to(len))
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+        self.take(N)?[..].try_into().map_err(|_| broken())
+    }
+
+    fn u8(&mut self) -> Result<u8, Error> {
+        self.array().map(u8::from_be_bytes)
+    }
+
+    fn u16(&mut self) -> Result<u16, Error> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, Error> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, Error> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    fn u128(&mut self) -> Result<u128, Error> {
+        self.array().map(u128::from_be_bytes)
+    }
+}
+
+fn broken() -> Error {
+    Error::new(ErrorKind::Codec, "not a stored response")
+}
+
+fn too_many(what: &str) -> Error {
+    Error::new(ErrorKind::Codec, format!("too many {what}"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use cache_engine::cache_core::{Coder, Timestamp};
+    use cache_http::{Lifetime, LifetimeSource};
+    use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+    use proptest::option;
+    use proptest::prelude::*;
+
+    use super::ResponseCoder;
+    use crate::entry::response::StoredResponse;
+    use crate::entry::stored::Stored;
+    use crate::entry::variants::Variants;
+
+    fn lifetimes() -> impl Strategy<Value = Lifetime> {
+        let sources = [
+            LifetimeSource::SMaxage,
+            LifetimeSource::MaxAge,
+            LifetimeSource::Expires,
+            LifetimeSource::Policy,
+            LifetimeSource::Heuristic,
+            LifetimeSource::Invalid,
+            LifetimeSource::Nothing,
+        ];
+        let millis = || (0..1_u64 << 42).prop_map(Duration::from_millis);
+        (
+            (
+                millis(),
+                0..1_u64 << 42,
+                prop::sample::select(sources.to_vec()),
+                millis(),
+            ),
+            any::<bool>(),
+            any::<bool>(),
+            option::of(millis()),
+            option::of(millis()),
+        )
+            .prop_map(
+                |((fresh, response_time, source, age), no_cache, must_revalidate, swr, sie)| {
+                    let mut lifetime = Lifetime::new(fresh, Timestamp::from_millis(response_time));
+                    lifetime.source = source;
+                    lifetime.initial_age = age;
+                    lifetime.no_cache = no_cache;
+                    lifetime.must_revalidate = must_revalidate;
+                    lifetime.stale_while_revalidate = swr;
+                    lifetime.stale_if_error = sie;
+                    lifetime
+                },
+            )
+    }
+
+    fn responses() -> impl Strategy<Value = StoredResponse> {
+        (
+            prop::sample::select(vec![200_u16, 203, 204]),
+            prop::collection::vec(("x-[a-c]", "[ -~]{0,8}"), 0..8),
+            prop::collection::vec(any::<u8>(), 0..64),
+            lifetimes(),
+            any::<bool>(),
+        )
+            .prop_map(|(status, lines, body, lifetime, has_own_etag)| {
+                let mut headers = HeaderMap::new();
+                for (name, value) in lines {
+                    headers.append(
+                        HeaderName::try_from(name).unwrap(),
+                        HeaderValue::try_from(value.trim()).unwrap(),
+                    );
+                }
+                StoredResponse {
+                    has_own_etag,
+                    ..StoredResponse::new(StatusCode::from_u16(status).unwrap(), headers, body.into(), lifetime)
+                }
+            })
+    }
+
+    fn variants() -> impl Strategy<Value = Variants> {
+        (
+            prop::collection::vec("x-[a-c]{1,3}", 0..4),
+            option::of("[a-z]{0,8}"),
+            prop::collection::vec((any::<u64>(), 0..1_u64 << 42), 0..4),
+        )
+            .prop_map(|(fields, namespace, listed)| {
+                let fields = fields.into_iter().map(|field| HeaderName::try_from(field).unwrap());
+                let listed = listed
+                    .into_iter()
+                    .map(|(selection, until)| (selection, Timestamp::from_millis(until)));
+                Variants {
+                    listed: listed.collect(),
+                    ..Variants::new(fields.collect(), namespace.map(Into::into))
+                }
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn a_response_is_read_as_it_was_written(response in responses()) {
+            let written = Stored::Response(response);
+            let bytes = ResponseCoder.encode(&written).unwrap();
+            prop_assert_eq!(bytes.len(), ResponseCoder.encoded_len(&written).unwrap());
+            let read = ResponseCoder.decode(&bytes).unwrap();
+            prop_assert_eq!(&read, &written);
+            if let (Stored::Response(read), Stored::Response(written)) = (&read, &written) {
+                prop_assert!(read.headers.iter().eq(written.headers.iter()));
+                // A slice of what was read, and no copy.
+                if !read.body.is_empty() {
+                    prop_assert_eq!(read.body.as_ptr_range().end, bytes.as_ptr_range().end);
+                }
+            }
+        }
+
+        #[test]
+        fn a_variant_index_is_read_as_it_was_written_and_no_part_of_it_is(variants in variants()) {
+            let written = Stored::Variants(variants);
+            let bytes = ResponseCoder.encode(&written).unwrap();
+            prop_assert_eq!(bytes.len(), ResponseCoder.encoded_len(&written).unwrap());
+            prop_assert_eq!(&ResponseCoder.decode(&bytes).unwrap(), &written);
+            for len in 0..bytes.len() {
+                prop_assert!(ResponseCoder.decode(&bytes.slice(..len)).is_err());
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_reading_panic(bytes: Vec<u8>, kind in 0_u8..3) {
+            let _ = ResponseCoder.decode(&Bytes::from(bytes.clone()));
+            let mut bytes = bytes;
+            bytes.insert(0, kind);
+            let _ = ResponseCoder.decode(&Bytes::from(bytes));
+        }
+    }
+}

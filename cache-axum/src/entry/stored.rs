@@ -1,0 +1,13 @@
+//! What the cache holds under the key of a request.
+
+use crate::entry::response::StoredResponse;
+use crate::entry::variants::Variants;
+
+/// What the cache holds under the key of a request.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Stored {
+    /// A response.
+    Response(StoredResponse),
+    /// Where to look for the response that the request selects.
+    Variants(Variants),
+}

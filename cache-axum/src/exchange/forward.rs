@@ -1,0 +1,187 @@
+//! Answers for one caller only: nobody waits for them, and they are not stored.
+
+use std::sync::Arc;
+
+use axum::BoxError;
+use axum::body::Body;
+use bytes::Bytes;
+use cache_engine::cache_core::Key;
+use cache_http::{Forward, Lifetime};
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
+use tower::ServiceExt;
+use tower_service::Service;
+
+use crate::config::handler::Control;
+use crate::entry::response::StoredResponse;
+use crate::entry::stored::Stored;
+use crate::exchange::revalidate::{Attempt, Freshened, attempt, freshened};
+use crate::exchange::stale_if_error::Failure;
+use crate::exchange::stale_if_error::stand_in;
+use crate::exchange::storability::judge;
+use crate::exchange::storability::{forget, remember};
+use crate::exchange::unsafe_method::{Also, INVALIDATION_FAILED, Write};
+use crate::request::bypass::Bypass;
+use crate::request::context::Asked;
+use crate::request::extension::LayerHandle;
+use crate::request::shared::Shared;
+use crate::response::from_entry::answer;
+use crate::response::passing::reported;
+use crate::response::status::Report;
+
+/// The inner service's own answer: what becomes of it is for the layer around this one to say.
+pub(crate) async fn through<S, B>(inner: S, request: Request<Body>) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    Ok(inner.oneshot(request).await?.map(Body::new))
+}
+
+/// Calls the inner service as if there were no layer.
+async fn call<S, B>(
+    shared: &Arc<Shared>,
+    inner: S,
+    mut request: Request<Body>,
+) -> Result<(Response<Body>, Option<Control>), S::Error>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    LayerHandle::leave(shared, &mut request);
+    let mut response = inner.oneshot(request).await?.map(Body::new);
+    let control = response.extensions_mut().remove::<Control>();
+    Ok((response, control))
+}
+
+/// The request has nothing to do with the cache, unless it changes something.
+pub(crate) async fn pass_by<S, B>(
+    shared: Arc<Shared>,
+    inner: S,
+    request: Request<Body>,
+    bypass: Bypass,
+) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let (parts, body) = request.into_parts();
+    let write = shared
+        .config
+        .invalidate_on_write
+        .then(|| Write::of(&shared, &parts, |_| Also::default()))
+        .flatten();
+    let (response, _) = call(&shared, inner, Request::from_parts(parts, body)).await?;
+    let (head, body) = response.into_parts();
+    let mut report = Report::bypass(bypass);
+    if let Some(write) = write
+        && write.completed(&head).await.is_err()
+    {
+        report = report.detail(Some(INVALIDATION_FAILED));
+    }
+    Ok(reported(&shared, head, body, &report))
+}
+
+/// Nobody waits for the answer, and it is not stored. What stands under `key` answers if the handler fails.
+pub(crate) async fn alone<S, B>(
+    shared: Arc<Shared>,
+    inner: S,
+    request: Request<Body>,
+    asked: Asked,
+    key: Option<Key>,
+    mut report: Report,
+) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let called = call(&shared, inner, request).await;
+    let failure = match &called {
+        Ok((response, _)) => Failure::of(response),
+        Err(_) => Some(Failure::NoAnswer),
+    };
+    if let (Some(key), Some(failure)) = (&key, failure)
+        && let Some(response) = stand_in(&shared, key, &asked, failure).await
+    {
+        return Ok(response);
+    }
+    let (response, control) = called?;
+    let (head, body) = response.into_parts();
+    if asked.method != Method::HEAD {
+        let size = body.size_hint();
+        match judge(&shared, &asked, &head, &size, control, shared.now()) {
+            // The next one is worth waiting for again.
+            Ok(_) => {
+                if let Some(key) = key
+                    && size.exact().is_some()
+                {
+                    forget(&shared, &key, &asked);
+                }
+            }
+            Err(refusal) => {
+                if let Some(key) = key
+                    && !is_of_condition(head.status)
+                {
+                    remember(&shared, &key, &asked, &refusal);
+                }
+                report = report.detail(Some(refusal.detail));
+            }
+        }
+    }
+    Ok(reported(&shared, head, body, &report))
+}
+
+/// Whether an answer is what it is by the conditions or the range of its request, so that it says nothing of others.
+fn is_of_condition(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::NOT_MODIFIED
+            | StatusCode::PARTIAL_CONTENT
+            | StatusCode::PRECONDITION_FAILED
+            | StatusCode::RANGE_NOT_SATISFIABLE
+    )
+}
+
+/// As [`alone`], for a caller with a copy that the handler is to confirm, which is answered and not stored.
+pub(crate) async fn confirmed<S, B>(
+    shared: Arc<Shared>,
+    inner: S,
+    request: Request<Body>,
+    asked: Asked,
+    copy: &Stored,
+    forward: Forward,
+) -> Result<Response<Body>, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let report = Report::miss(forward);
+    let Attempt { request, validated } = attempt(Some(copy), request);
+    let Some((copy, whole)) = validated else {
+        return alone(shared, inner, request, asked, None, report).await;
+    };
+    let (response, _) = call(&shared, inner.clone(), request).await?;
+    if response.status() != StatusCode::NOT_MODIFIED {
+        let (head, body) = response.into_parts();
+        return Ok(reported(&shared, head, body, &report));
+    }
+    let Some(Freshened { head, withheld }) = freshened(&shared, &copy, &response) else {
+        return alone(shared, inner, whole, asked, None, report).await;
+    };
+    let now = shared.now();
+    let lifetime = Lifetime::from_response(&shared.config.policy, head.status, &head.headers, now, now);
+    let copy = StoredResponse {
+        has_own_etag: copy.has_own_etag,
+        ..StoredResponse::new(head.status, head.headers, copy.body, lifetime)
+    };
+    let report = Report::validated(forward);
+    let mut response = answer(&shared, &asked.method, &asked.headers, &copy, now, false, &report);
+    response.headers_mut().extend(withheld);
+    *response.extensions_mut() = head.extensions;
+    Ok(response)
+}

@@ -1,0 +1,402 @@
+//! The load: the handler's answer on its way to the caller and into the store. It belongs to no caller.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::BoxError;
+use axum::body::Body;
+use bytes::Bytes;
+use cache_engine::Fill;
+use cache_http::{Forward, Lifetime, RequestDirectives};
+use futures_util::FutureExt;
+use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::{Extensions, Request, Response, StatusCode, response};
+use http_body::{Body as _, SizeHint};
+use tokio::sync::oneshot;
+use tower::ServiceExt;
+use tower_service::Service;
+
+use crate::body::collect::{Cause, Collector, Progress};
+use crate::body::tee::{Piece, TeeBody};
+use crate::config::Config;
+use crate::config::handler::Control;
+use crate::entry::lifetime::stale_copy;
+use crate::entry::response::StoredResponse;
+use crate::entry::stored::Stored;
+use crate::exchange::lookup::Place;
+use crate::exchange::lookup::led_to;
+use crate::exchange::revalidate::{Attempt, Freshened, attempt, freshened};
+use crate::exchange::stale_if_error::Failure;
+use crate::exchange::storability::remember;
+use crate::exchange::storability::{Plan, Refusal, judge};
+use crate::exchange::store::{OUTAGE, keep};
+use crate::request::context::Asked;
+use crate::request::hit_for_miss::Deciding;
+use crate::request::shared::Shared;
+use crate::response::from_entry::answer;
+use crate::response::headers::add_client_caching;
+use crate::response::headers::content_length;
+use crate::response::passing::reported;
+use crate::response::passing::select_passing;
+use crate::response::status::Report;
+
+/// What the caller gets.
+pub(crate) enum Answer<E> {
+    Response(Response<Body>),
+    Failed(E),
+    Panicked(Box<dyn Any + Send>),
+}
+
+/// What a call came to: an answer, an error, or a panic.
+type Called<E> = Result<Result<Response<Body>, E>, Box<dyn Any + Send>>;
+
+/// A load, from the fill that it ends to the caller who waits for its answer. A refresh has none.
+pub(crate) struct Load<E> {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) asked: Asked,
+    pub(crate) place: Place,
+    pub(crate) fill: Fill<Stored>,
+    pub(crate) forward: Forward,
+    pub(crate) caller: Option<oneshot::Sender<Answer<E>>>,
+    /// Tells others not to wait for this one.
+    pub(crate) _deciding: Option<Deciding>,
+}
+
+impl<E> Load<E> {
+    pub(crate) async fn run<S, B>(self, inner: S, mut request: Request<Body>)
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = E> + Clone,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let tagger = self.fill.tagger().clone();
+        request.extensions_mut().insert(tagger.clone());
+        tagger.scope(self.load(inner, request)).await;
+    }
+
+    async fn load<S, B>(mut self, inner: S, request: Request<Body>)
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = E> + Clone,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let Attempt { request, validated } = attempt(self.fill.stale().map(|found| &*found.value), request);
+        let mut called = self.call(inner.clone(), request).await;
+        if let Some((stale, whole)) = validated
+            && let Ok(Ok(response)) = &called
+            && response.status() == StatusCode::NOT_MODIFIED
+        {
+            if let Some(freshened) = freshened(&self.shared, &stale, response) {
+                return self.take_freshened(&stale, freshened).await;
+            }
+            // The 304 is about another response than ours (RFC 9111, section 4.3.4), so we have none.
+            called = self.call(inner, whole).await;
+        }
+        match called {
+            Ok(Ok(response)) => self.take(response).await,
+            Ok(Err(error)) => {
+                if let Err(mut load) = self.answer_stale(Failure::NoAnswer).await {
+                    load.give(Answer::Failed(error));
+                    load.fill.fail_apart();
+                }
+            }
+            Err(panic) => {
+                self.give(Answer::Panicked(panic));
+                self.fill.fail_apart();
+            }
+        }
+    }
+
+    async fn call<S, B>(&mut self, inner: S, request: Request<Body>) -> Called<E>
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = E>,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let call = AssertUnwindSafe(inner.oneshot(request)).catch_unwind();
+        let called = self.fill.renewing(call).await;
+        called.map(|called| called.map(|response| response.map(Body::new)))
+    }
+
+    fn give(&mut self, answer: Answer<E>) {
+        if let Some(caller) = self.caller.take() {
+            // A caller who has gone away needs no answer.
+            let _ = caller.send(answer);
+        }
+    }
+
+    fn give_response(&mut self, response: Response<Body>) {
+        self.give(Answer::Response(response));
+    }
+
+    /// Answers with the stale copy, if it may be used now that the handler has failed; hands itself back if not.
+    async fn answer_stale(mut self, failure: Failure) -> Result<(), Self> {
+        let Some(found) = self.fill.stale_if_error().await else {
+            return Err(self);
+        };
+        let led_to = match &*found.value {
+            Stored::Response(_) => None,
+            Stored::Variants(variants) => {
+                let Asked { headers, .. } = &self.asked;
+                match led_to(&self.shared, variants, &self.place.primary, headers).await {
+                    Some(copy) => Some(copy),
+                    None => return Err(self),
+                }
+            }
+        };
+        let now = self.shared.now();
+        let copy = stale_copy(
+            &self.shared.config.policy,
+            &found,
+            led_to.as_ref().unwrap_or(&found.value),
+            now,
+        );
+        let Stored::Response(stale) = &*copy else {
+            return Err(self);
+        };
+        let Asked { directives, .. } = &self.asked;
+        let allows = |directives: &RequestDirectives| {
+            failure.allows(&self.shared.config.policy, &stale.lifetime, directives, now)
+        };
+        if !allows(directives) {
+            return Err(self);
+        }
+        let is_for_all = led_to.is_none() && allows(&RequestDirectives::default());
+        if self.caller.is_some() {
+            let report = failure.report();
+            let Asked { method, headers, .. } = &self.asked;
+            let response = answer(&self.shared, method, headers, stale, now, true, &report);
+            self.give_response(response);
+        }
+        if is_for_all {
+            self.fill.share_stale(found).await;
+        } else {
+            // What those who wait would be led to is another response for each, or only this request takes it.
+            self.fill.fail_apart();
+        }
+        Ok(())
+    }
+
+    async fn take(self, response: Response<Body>) {
+        let failure = Failure::of(&response);
+        let mut load = if let Some(failure) = failure {
+            match self.answer_stale(failure).await {
+                Ok(()) => return,
+                Err(load) => load,
+            }
+        } else {
+            self
+        };
+        let (mut head, body) = response.into_parts();
+        let control = head.extensions.remove::<Control>();
+        let now = load.shared.now();
+        match judge(&load.shared, &load.asked, &head, &body.size_hint(), control, now) {
+            Ok(plan) => load.collect(plan, head, body).await,
+            Err(refusal) => {
+                let report = load.refused(refusal);
+                load.give_passing(head, body, report);
+                if failure.is_some() {
+                    // What is stored is none the worse for it (RFC 9111, section 4.3.3).
+                    load.fill.fail_apart();
+                } else {
+                    load.withdraw(refusal).await;
+                }
+            }
+        }
+    }
+
+    /// The handler says that the stale copy is right.
+    async fn take_freshened(mut self, stale: &StoredResponse, freshened: Freshened) {
+        let Freshened { mut head, withheld } = freshened;
+        self.fill.keep_tags_of_stale();
+        let control = head.extensions.remove::<Control>();
+        let now = self.shared.now();
+        let size = SizeHint::with_exact(stale.body.len() as u64);
+        let judged = judge(&self.shared, &self.asked, &head, &size, control, now);
+        let lifetime = match &judged {
+            Ok(plan) => plan.lifetime,
+            Err(_) => Lifetime::from_response(&self.shared.config.policy, head.status, &head.headers, now, now),
+        };
+        let response = StoredResponse {
+            has_own_etag: stale.has_own_etag,
+            ..StoredResponse::new(head.status, head.headers, stale.body.clone(), lifetime)
+        };
+        let report = Report::validated(self.forward);
+        match judged {
+            Ok(plan) => {
+                let plan = Plan { withheld, ..plan };
+                self.store_and_answer(plan, response, head.extensions, report).await;
+            }
+            Err(refusal) => {
+                let report = self.refused(refusal).forward_status(304);
+                let Asked { method, headers, .. } = &self.asked;
+                let mut response = answer(&self.shared, method, headers, &response, now, false, &report);
+                response.headers_mut().extend(withheld);
+                *response.extensions_mut() = head.extensions;
+                self.give_response(response);
+                self.withdraw(refusal).await;
+            }
+        }
+    }
+
+    /// Gives the handler's answer as far as the caller asked for it.
+    fn give_passing(&mut self, head: response::Parts, body: Body, report: Report) {
+        let (head, body, report) = select_passing(&self.asked, head, body, report);
+        self.give_response(reported(&self.shared, head, body, &report));
+    }
+
+    /// Takes note of a refusal.
+    fn refused(&self, refusal: Refusal) -> Report {
+        remember(&self.shared, &self.place.primary, &self.asked, &refusal);
+        Report::miss(self.forward).detail(Some(refusal.detail))
+    }
+
+    /// Lets all who wait go on alone. What was stored before the handler changed its mind goes.
+    async fn withdraw(self, refusal: Refusal) {
+        let replaced = refusal.is_lasting && self.fill.stale().is_some();
+        let key = replaced.then(|| self.fill.key().clone());
+        self.fill.apart();
+        if let Some(key) = key {
+            // A failure is an event already, and the copy is stale.
+            let _ = self.shared.cache.invalidate(key).await;
+        }
+    }
+
+    async fn collect(mut self, plan: Plan, head: response::Parts, body: Body) {
+        let size = body.size_hint();
+        let mut collector = Collector::new(body, self.shared.config.max_body);
+        match collector.gather_ready().await {
+            Progress::Complete => self.answer_whole(plan, head, collector).await,
+            Progress::Pending => self.pass_on(plan, head, collector, size.exact()).await,
+            Progress::Over(pieces, cause) => {
+                let refusal = refusal(cause);
+                let report = self.refused(refusal);
+                let body = collector.reader(size.exact());
+                collector.end_with(pieces);
+                self.give_passing(head, Body::new(body), report);
+                self.withdraw(refusal).await;
+            }
+        }
+    }
+
+    /// For a body that was there at once: it is stored first, so that its answer can say so, and can be a 304.
+    async fn answer_whole(mut self, plan: Plan, head: response::Parts, collector: Collector) {
+        if !is_complete(&head, &collector) {
+            let refusal = refusal(Cause::Broken);
+            let report = self.refused(refusal);
+            let body = collector.reader(None);
+            collector.end_with(vec![Piece::End]);
+            self.give_response(reported(&self.shared, head, Body::new(body), &report));
+            self.fill.apart();
+            return;
+        }
+        let stored = self.prepared(&plan, &head, collector.into_bytes());
+        let report = report_status(Report::miss(self.forward), &stored, &self.asked);
+        self.store_and_answer(plan, stored, head.extensions, report).await;
+    }
+
+    async fn store_and_answer(self, plan: Plan, stored: StoredResponse, extensions: Extensions, report: Report) {
+        let Self {
+            shared,
+            asked,
+            place,
+            fill,
+            caller,
+            ..
+        } = self;
+        let stored = Arc::new(Stored::Response(stored));
+        let withheld = plan.withheld.clone();
+        let kept = keep(&shared, &asked, &place, fill, &stored, plan).await;
+        let (Some(caller), Stored::Response(stored)) = (caller, &*stored) else {
+            return;
+        };
+        let mut response = answer(
+            &shared,
+            &asked.method,
+            &asked.headers,
+            stored,
+            stored.lifetime.response_time,
+            false,
+            &report.stored(kept.is_ok()).detail(kept.err()),
+        );
+        response.headers_mut().extend(withheld);
+        *response.extensions_mut() = extensions;
+        // A caller who has gone away needs no answer.
+        let _ = caller.send(Answer::Response(response));
+    }
+
+    /// For a body that takes its time: each piece goes out as it comes.
+    async fn pass_on(mut self, plan: Plan, head: response::Parts, mut collector: Collector, expected: Option<u64>) {
+        if self.caller.is_some() {
+            let response = self.first_answer(&plan, &head, collector.reader(expected));
+            self.give_response(response);
+        }
+        let collecting = tokio::time::timeout(self.shared.config.max_body_time, collector.collect());
+        let progress = match self.fill.renewing(collecting).await {
+            Ok(progress) => progress,
+            Err(_) => Progress::Over(vec![collector.take_rest()], Cause::TooSlow),
+        };
+        if let Progress::Over(pieces, cause) = progress {
+            let refusal = refusal(cause);
+            let _ = self.refused(refusal);
+            collector.end_with(pieces);
+            self.withdraw(refusal).await;
+            return;
+        }
+        if is_complete(&head, &collector) {
+            let stored = self.prepared(&plan, &head, collector.into_bytes());
+            let stored = Arc::new(Stored::Response(stored));
+            // What became of it is an event.
+            let _ = keep(&self.shared, &self.asked, &self.place, self.fill, &stored, plan).await;
+        } else {
+            collector.end_with(vec![Piece::End]);
+            self.fill.apart();
+        }
+    }
+
+    fn prepared(&self, plan: &Plan, head: &response::Parts, body: Bytes) -> StoredResponse {
+        let Config { policy, own_etag, .. } = &self.shared.config;
+        StoredResponse::prepare(policy, head, body, plan.lifetime, *own_etag)
+    }
+
+    /// The answer while its body is still being made.
+    fn first_answer(&self, plan: &Plan, head: &response::Parts, body: TeeBody) -> Response<Body> {
+        let is_storable = self.fill.is_storable();
+        let has_cache_control = head.headers.contains_key(CACHE_CONTROL);
+        let report = Report::miss(self.forward)
+            .stored(is_storable)
+            .detail((!is_storable).then_some(OUTAGE));
+        let (mut head, body, report) = select_passing(&self.asked, head.clone(), Body::new(body), report);
+        if !has_cache_control && head.status != StatusCode::RANGE_NOT_SATISFIABLE {
+            let now = plan.lifetime.response_time;
+            add_client_caching(self.shared.config.client, &mut head.headers, &plan.lifetime, now);
+        }
+        reported(&self.shared, head, body, &report)
+    }
+}
+
+fn refusal(cause: Cause) -> Refusal {
+    if cause.is_lasting() {
+        Refusal::lasting(cause.as_str())
+    } else {
+        Refusal::passing(cause.as_str())
+    }
+}
+
+/// Whether the body is as long as the head says.
+fn is_complete(head: &response::Parts, collector: &Collector) -> bool {
+    content_length(&head.headers).is_none_or(|length| length == collector.len() as u64)
+}
+
+/// Names the handler's status where the answer has another one.
+fn report_status(report: Report, stored: &StoredResponse, asked: &Asked) -> Report {
+    let is_whole = [IF_NONE_MATCH, IF_MODIFIED_SINCE, http::header::RANGE]
+        .iter()
+        .all(|name| !asked.headers.contains_key(name));
+    if is_whole {
+        report
+    } else {
+        report.forward_status(stored.status.as_u16())
+    }
+}

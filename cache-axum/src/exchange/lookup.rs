@@ -1,0 +1,283 @@
+//! The look-up: from a request's key to the response that it selects.
+
+use std::sync::Arc;
+
+use cache_engine::cache_core::{Error, Key, Timestamp};
+use cache_engine::{Cache, Fill, Lookup, Refresh};
+use cache_http::{Forward, RequestDirectives, Reuse};
+use http::HeaderMap;
+use http::request::Parts;
+
+use crate::entry::coder::ResponseCoder;
+use crate::entry::lifetime::stale_copy;
+use crate::entry::response::StoredResponse;
+use crate::entry::stored::Stored;
+use crate::entry::variants::Variants;
+use crate::request::shared::Shared;
+
+/// Where a response is looked for, and what its load depends on.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// The handle with the tags of the request.
+    pub(crate) cache: Cache<ResponseCoder>,
+    /// Whose groups the answer may name, if they count.
+    pub(crate) groups_of: Option<Box<str>>,
+    /// The key of the request.
+    pub(crate) primary: Key,
+    /// What stood there, if it led on, and the key that it led to.
+    pub(crate) variant: Option<(Arc<Stored>, Key)>,
+    /// The load of another request is waited for.
+    waits: bool,
+}
+
+impl Place {
+    pub(crate) fn new(shared: &Shared, request: &Parts, primary: Key, waits: bool) -> Self {
+        Self {
+            waits,
+            cache: shared.config.tags.handle(&shared.cache, request),
+            groups_of: shared.config.tags.groups_of(request),
+            primary,
+            variant: None,
+        }
+    }
+
+    fn key(&self) -> &Key {
+        self.variant.as_ref().map_or(&self.primary, |(_, key)| key)
+    }
+
+    async fn look_up(&self, anew: bool) -> Lookup<Stored> {
+        match (self.waits, anew) {
+            (true, false) => self.cache.lookup(self.key()).await,
+            (true, true) => self.cache.lookup_anew(self.key()).await,
+            (false, anew) => self.cache.lookup_at_once(self.key(), anew).await,
+        }
+    }
+
+    pub(crate) fn variants(&self) -> Option<&Variants> {
+        match self.variant.as_ref().map(|(marker, _)| &**marker) {
+            Some(Stored::Variants(variants)) => Some(variants),
+            _ => None,
+        }
+    }
+}
+
+/// What a look-up found.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// A response to answer with.
+    Hit {
+        stored: Arc<Stored>,
+        collapsed: Option<Forward>,
+    },
+    /// A stale response to answer with, and the right to refresh it, for one caller.
+    Stale {
+        stored: Arc<Stored>,
+        refresh: Option<Refresh<Stored>>,
+        place: Place,
+    },
+    /// Nothing: this caller loads.
+    Lead {
+        fill: Fill<Stored>,
+        forward: Forward,
+        place: Place,
+    },
+    /// Nothing, and there is nobody to share a load with. There may be a copy that the handler has to confirm.
+    Alone {
+        forward: Forward,
+        copy: Option<Arc<Stored>>,
+    },
+}
+
+impl Found {
+    fn alone(forward: Forward) -> Self {
+        Self::Alone { forward, copy: None }
+    }
+}
+
+pub(crate) async fn find(
+    shared: &Shared,
+    mut place: Place,
+    request: &HeaderMap,
+    directives: Option<&RequestDirectives>,
+) -> Found {
+    let began = shared.now();
+    // Why what is there does not do, once that is known.
+    let mut anew = None;
+    let mut lookup = place.look_up(false).await;
+    loop {
+        lookup = match lookup {
+            Lookup::Hit { found, coalesced } => match &*found.value {
+                // It was validated for another request (RFC 9111, section 5.2.2.4), and nobody knows for how long.
+                Stored::Response(response) if coalesced && response.lifetime.no_cache => {
+                    return Found::Alone {
+                        forward: forward(anew, Some(&found.value), &place),
+                        copy: Some(found.value),
+                    };
+                }
+                // The load failed, and it stands in. Whether it may is for each request to say.
+                Stored::Response(_) if coalesced && found.created < began && is_stale(&found, shared.now()) => {
+                    let copy = stale_copy(&shared.config.policy, &found, &found.value, shared.now());
+                    return if may_stand_in(shared, &copy, directives) {
+                        Found::Hit {
+                            stored: copy,
+                            collapsed: Some(Forward::Stale),
+                        }
+                    } else {
+                        Found::alone(Forward::Stale)
+                    };
+                }
+                Stored::Response(response) => {
+                    let refused = directives.is_some_and(|directives| !satisfies(shared, response, directives));
+                    if !refused || coalesced || anew.is_some() {
+                        return Found::Hit {
+                            collapsed: coalesced.then_some(forward(anew, None, &place)),
+                            stored: found.value,
+                        };
+                    }
+                    anew = Some(Forward::Request);
+                    place.look_up(true).await
+                }
+                Stored::Variants(variants) if place.variant.is_none() => {
+                    let key = shared.variant(variants, &place.primary, request);
+                    place.variant = Some((Arc::clone(&found.value), key));
+                    place.look_up(false).await
+                }
+                // A marker never leads to another one.
+                Stored::Variants(_) => {
+                    return Found::alone(Forward::Miss);
+                }
+            },
+            Lookup::Stale { found, refresh } => {
+                let copy = match &*found.value {
+                    Stored::Response(_) => Some(Arc::clone(&found.value)),
+                    // Softly invalidated, with all that it leads to. Whoever refreshes it begins it anew.
+                    Stored::Variants(variants) if place.variant.is_none() => {
+                        led_to(shared, variants, &place.primary, request).await
+                    }
+                    Stored::Variants(_) => None,
+                };
+                let copy = copy.map(|copy| stale_copy(&shared.config.policy, &found, &copy, shared.now()));
+                let takes = |stored: &Arc<Stored>| match &**stored {
+                    Stored::Response(response) => {
+                        directives.is_none_or(|directives| satisfies(shared, response, directives))
+                    }
+                    Stored::Variants(_) => false,
+                };
+                anew = Some(match copy {
+                    Some(stored) if takes(&stored) => return Found::Stale { stored, refresh, place },
+                    Some(_) => Forward::Request,
+                    // It is kept for other variants.
+                    None => Forward::VaryMiss,
+                });
+                drop(refresh);
+                place.look_up(true).await
+            }
+            Lookup::Miss(fill) => {
+                return Found::Lead {
+                    forward: forward(anew, fill.stale().map(|stale| &*stale.value), &place),
+                    fill,
+                    place,
+                };
+            }
+            Lookup::Apart { .. } => return Found::alone(forward(anew, None, &place)),
+            // Other outcomes than these would be new.
+            _ => {
+                return Found::alone(Forward::Miss);
+            }
+        };
+    }
+}
+
+/// A response that answers the request as it stands in the store, by reading alone: nobody is waited for, and nobody
+/// waits for the caller. A stale one does if the request says so, by `max-stale`, or, where it is not looked up
+/// further, within the time in which it is answered to all.
+pub(crate) async fn glance(
+    shared: &Shared,
+    primary: &Key,
+    request: &HeaderMap,
+    directives: Option<&RequestDirectives>,
+    is_last: bool,
+) -> Result<Option<Arc<Stored>>, Error> {
+    let nothing = RequestDirectives::default();
+    let directives = directives.unwrap_or(&nothing);
+    let copy = copy(shared, primary, request).await?;
+    Ok(copy.filter(|copy| match &**copy {
+        Stored::Response(response) => match response.lifetime.reuse(directives, shared.now()) {
+            Reuse::Fresh | Reuse::Stale => true,
+            Reuse::WhileRevalidate => is_last,
+            _ => false,
+        },
+        Stored::Variants(_) => false,
+    }))
+}
+
+/// The response that a request selects, as it stands in the store, fresh or stale.
+pub(crate) async fn copy(shared: &Shared, primary: &Key, request: &HeaderMap) -> Result<Option<Arc<Stored>>, Error> {
+    let Some(found) = shared.cache.peek::<Stored>(primary).await? else {
+        return Ok(None);
+    };
+    let now = shared.now();
+    let as_it_is = |found: &cache_engine::Found<Stored>, copy: &Arc<Stored>| {
+        if is_stale(found, now) {
+            stale_copy(&shared.config.policy, found, copy, now)
+        } else {
+            Arc::clone(copy)
+        }
+    };
+    let Stored::Variants(variants) = &*found.value else {
+        return Ok(Some(as_it_is(&found, &found.value)));
+    };
+    let key = shared.variant(variants, primary, request);
+    let variant = shared.cache.peek::<Stored>(&key).await?;
+    // Softly invalidated is the one or the other.
+    Ok(variant.map(|variant| as_it_is(&found, &as_it_is(&variant, &variant.value))))
+}
+
+/// Whether a stale copy that stands in for the answer of a handler that failed may do so for a request with these
+/// directives too. It may for a request that has none.
+fn may_stand_in(shared: &Shared, copy: &Stored, directives: Option<&RequestDirectives>) -> bool {
+    let nothing = RequestDirectives::default();
+    let directives = directives.unwrap_or(&nothing);
+    let limit = shared.config.policy.stale_if_disconnected;
+    match copy {
+        Stored::Response(copy) => copy.lifetime.usable_when_disconnected(directives, limit, shared.now()),
+        Stored::Variants(_) => false,
+    }
+}
+
+/// The response that a marker leads to, as it stands in the store.
+pub(crate) async fn led_to(
+    shared: &Shared,
+    variants: &Variants,
+    primary: &Key,
+    request: &HeaderMap,
+) -> Option<Arc<Stored>> {
+    let key = shared.variant(variants, primary, request);
+    let found = shared.cache.peek::<Stored>(&key).await.ok().flatten()?;
+    matches!(&*found.value, Stored::Response(_)).then_some(found.value)
+}
+
+/// Whether a response is fresh enough for a request with these directives.
+fn satisfies(shared: &Shared, response: &StoredResponse, directives: &RequestDirectives) -> bool {
+    matches!(
+        response.lifetime.reuse(directives, shared.now()),
+        Reuse::Fresh | Reuse::Stale | Reuse::WhileRevalidate
+    )
+}
+
+/// Whether the store has it as stale, whatever the response itself says.
+fn is_stale(found: &cache_engine::Found<Stored>, now: Timestamp) -> bool {
+    found.fresh_for(now).is_some_and(|left| left.is_zero())
+}
+
+fn forward(anew: Option<Forward>, stale: Option<&Stored>, place: &Place) -> Forward {
+    if let Some(forward) = anew {
+        forward
+    } else if matches!(stale, Some(Stored::Response(_))) {
+        Forward::Stale
+    } else if place.variant.is_some() {
+        Forward::VaryMiss
+    } else {
+        Forward::UriMiss
+    }
+}

@@ -1,0 +1,11 @@
+//! The exchange: from a request, by way of the store or the handler, to its answer.
+
+pub(crate) mod forward;
+pub(crate) mod load;
+pub(crate) mod lookup;
+pub(crate) mod respond;
+pub(crate) mod revalidate;
+pub(crate) mod stale_if_error;
+pub(crate) mod storability;
+pub(crate) mod store;
+pub(crate) mod unsafe_method;

@@ -1,0 +1,196 @@
+//! Whether an answer is stored, for how long, and where.
+
+
+use cache_engine::cache_core::{Key, Timestamp};
+use cache_http::{Lifetime, LifetimeSource, Policy, Reason, Storable, Vary, storable};
+use http::header::{CONTENT_TYPE, TRAILER, VARY};
+use http::{HeaderMap, HeaderName, StatusCode, response};
+use http_body::SizeHint;
+
+use crate::config::handler::{Control, StoreFor};
+use crate::request::context::Asked;
+use crate::request::hit_for_miss::Mark;
+use crate::request::shared::Shared;
+use crate::response::headers::content_length;
+
+/// How an answer is stored.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) lifetime: Lifetime,
+    /// The request fields that select it.
+    pub(crate) fields: Vec<HeaderName>,
+    pub(crate) namespace: Option<Box<str>>,
+    /// The tags that the handler named with the response.
+    pub(crate) tags: Vec<String>,
+    /// The fields that are for the caller alone (RFC 9111, sections 5.2.2.4 and 5.2.2.7).
+    pub(crate) withheld: HeaderMap,
+}
+
+/// Why an answer is not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) detail: &'static str,
+    /// The handler has changed its mind on what was stored before, if anything was.
+    pub(crate) is_lasting: bool,
+    /// The next answer is likely to be refused as well, so nobody should wait for it.
+    pub(crate) mark: Option<Mark>,
+}
+
+impl Refusal {
+    pub(crate) fn lasting(detail: &'static str) -> Self {
+        Self {
+            detail,
+            is_lasting: true,
+            mark: Some(Mark::Refused),
+        }
+    }
+
+    pub(crate) fn passing(detail: &'static str) -> Self {
+        Self {
+            detail,
+            is_lasting: false,
+            mark: None,
+        }
+    }
+
+    /// A refusal of an answer with this status.
+    fn of(reason: Reason, status: StatusCode) -> Self {
+        let is_lasting = matches!(
+            reason,
+            Reason::NoStore
+                | Reason::Private
+                | Reason::NoCache
+                | Reason::SetCookie
+                | Reason::VaryAny
+                | Reason::NotFresh
+        );
+        let mark = match reason {
+            Reason::Authorization | Reason::Cookie => Some(Mark::RefusedToCredentials),
+            Reason::Status if !is_transient(status) => Some(Mark::Refused),
+            _ => is_lasting.then_some(Mark::Refused),
+        };
+        Self {
+            detail: reason.as_str(),
+            is_lasting,
+            mark,
+        }
+    }
+}
+
+/// Whether the same request may well be answered with another status in a moment.
+fn is_transient(status: StatusCode) -> bool {
+    status.is_server_error()
+        || [
+            StatusCode::REQUEST_TIMEOUT,
+            StatusCode::TOO_EARLY,
+            StatusCode::TOO_MANY_REQUESTS,
+        ]
+        .contains(&status)
+}
+
+/// Takes note of a refusal.
+pub(crate) fn remember(shared: &Shared, primary: &Key, asked: &Asked, refusal: &Refusal) {
+    let Some(mark) = refusal.mark else { return };
+    // The answer to a request with credentials says nothing of those to others.
+    let mark = if asked.may_collapse {
+        mark
+    } else {
+        Mark::RefusedToCredentials
+    };
+    shared.hit_for_miss.insert(primary, mark, shared.now());
+}
+
+/// Takes note of an answer that could be stored: the next one is worth waiting for.
+pub(crate) fn forget(shared: &Shared, primary: &Key, asked: &Asked) {
+    shared.hit_for_miss.remove(primary, Mark::Refused);
+    if !asked.may_collapse {
+        shared.hit_for_miss.remove(primary, Mark::RefusedToCredentials);
+    }
+}
+
+/// Decides on an answer by its head.
+pub(crate) fn judge(
+    shared: &Shared,
+    asked: &Asked,
+    head: &response::Parts,
+    size: &SizeHint,
+    control: Option<Control>,
+    now: Timestamp,
+) -> Result<Plan, Refusal> {
+    let store_for = match control {
+        Some(Control::DoNotStore) => return Err(Refusal::lasting("do-not-store")),
+        Some(Control::StoreFor(store_for)) => store_for,
+        None => StoreFor::as_usual(),
+    };
+    let policy = if asked.identified {
+        &shared.config.identified
+    } else {
+        &shared.config.policy
+    };
+    let since = if shared.config.is_gateway { asked.since } else { now };
+    let mut lifetime = Lifetime::from_response(policy, head.status, &head.headers, since, now);
+    if lifetime.source == LifetimeSource::Policy {
+        lifetime.fresh = cache_engine::cache_core::jittered(lifetime.fresh, shared.cache.policy().jitter);
+    }
+    if let Some(ttl) = store_for.ttl {
+        lifetime.fresh = ttl.saturating_add(lifetime.initial_age);
+        lifetime.source = LifetimeSource::Policy;
+    }
+    lifetime.stale_while_revalidate = store_for.stale_while_revalidate.or(lifetime.stale_while_revalidate);
+    lifetime.stale_if_error = store_for.stale_if_error.or(lifetime.stale_if_error);
+
+    let verdict = storable(
+        policy,
+        &asked.method,
+        &asked.headers,
+        head.status,
+        &head.headers,
+        &lifetime,
+    );
+    if let Storable::No(reason) = verdict {
+        return Err(Refusal::of(reason, head.status));
+    }
+    if is_endless(&head.headers) {
+        return Err(Refusal::lasting("endless"));
+    }
+    if head.headers.contains_key(TRAILER) {
+        return Err(Refusal::lasting("trailers"));
+    }
+    if !store_for.tags.is_empty() && !shared.config.tags.takes_late() {
+        return Err(Refusal::lasting("late-tags"));
+    }
+    let length = content_length(&head.headers).unwrap_or(0).max(size.lower());
+    if length > shared.config.max_body as u64 {
+        return Err(Refusal::lasting(Reason::TooLarge.as_str()));
+    }
+    let mut fields = match Vary::from_headers(&head.headers) {
+        Vary::Fields(fields) => fields,
+        // Only where the policy takes it as if it were not there.
+        Vary::Any => Vary::named_fields(head.headers.get_all(VARY)),
+    };
+    fields.retain(|field| !shared.config.keys.fields.contains(field));
+    Ok(Plan {
+        lifetime,
+        fields,
+        namespace: store_for.namespace,
+        tags: store_for.tags,
+        withheld: withheld(policy, &head.headers),
+    })
+}
+
+fn withheld(policy: &Policy, headers: &HeaderMap) -> HeaderMap {
+    let mut withheld = HeaderMap::new();
+    for name in policy.directives(headers).withheld_fields() {
+        withheld.extend(headers.get_all(name).iter().map(|value| (name.clone(), value.clone())));
+    }
+    withheld
+}
+
+/// Whether the answer is a stream of events, which has no end to wait for.
+fn is_endless(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let value = value.as_bytes();
+        let end = value.iter().position(|&byte| byte == b';').unwrap_or(value.len());
+        value[..end].trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    })
+}

@@ -1,0 +1,162 @@
+//! Where a response is stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_engine::cache_core::{ErrorKind, FreshnessWindows, Timestamp};
+use cache_engine::{Fill, Lookup, Policy, StoreOutcome};
+use cache_http::Reason;
+
+use crate::config::tags::tags_of_groups;
+use crate::entry::lifetime::{marker_windows, windows};
+use crate::entry::stored::Stored;
+use crate::entry::variants::Variants;
+use crate::exchange::lookup::Place;
+use crate::exchange::storability::Plan;
+use crate::request::context::Asked;
+use crate::request::shared::Shared;
+
+pub(crate) const OUTAGE: &str = "outage";
+
+/// Stores a response where it belongs, and says why not if it could not be stored.
+pub(crate) async fn keep(
+    shared: &Shared,
+    asked: &Asked,
+    place: &Place,
+    mut fill: Fill<Stored>,
+    stored: &Arc<Stored>,
+    plan: Plan,
+) -> Result<(), &'static str> {
+    let Stored::Response(response) = &**stored else {
+        return Err("store-failed");
+    };
+    let kept = windows(&shared.config.policy, response);
+    let coder = shared.cache.coder();
+    let mut tags = plan.tags;
+    if let Some(origin) = &place.groups_of {
+        tags.extend(tags_of_groups(origin, &response.headers));
+    }
+    if !tags.is_empty() {
+        fill.add_late_tags(tags).await;
+    }
+    match place.variants() {
+        None if plan.fields.is_empty() && plan.namespace.is_none() => {
+            said(fill.store(Arc::clone(stored), coder, kept).await)
+        }
+        None if plan.namespace.is_some() => {
+            // Nothing stood in that namespace while the response was made, so nothing would show that it was cleared
+            // meanwhile. Only what leads there is stored; the next load has its lease there.
+            let marker = Arc::new(Stored::Variants(Variants::new(plan.fields, plan.namespace)));
+            said(fill.store(marker, coder, marker_windows(&kept)).await).and(Err("namespace-learned"))
+        }
+        None => {
+            let variants = Variants::new(plan.fields, None);
+            let listing = Listing::of(shared, &variants, asked, &kept);
+            let variants = variants.with_listed(listing.selection, listing.until, listing.now);
+            keep_variant(shared, asked, place, fill, stored, variants, kept).await
+        }
+        Some(variants) if variants.covers(&plan.fields, plan.namespace.as_deref()) => {
+            let listing = Listing::of(shared, variants, asked, &kept);
+            let (is_listed, others) = variants.listing(listing.selection, listing.now);
+            if others >= shared.config.max_variants {
+                fill.apart();
+                return Err(Reason::TooManyVariants.as_str());
+            }
+            let outcome = said(fill.store(Arc::clone(stored), coder, kept).await);
+            if outcome.is_ok() && !is_listed {
+                list(shared, place, variants, &listing, &kept).await;
+            }
+            outcome
+        }
+        Some(variants) => {
+            // It varies by more than was known. Nobody has looked by the new fields yet, and its load may be older than
+            // an invalidation by now, so only the marker is replaced.
+            let widened = variants.widened(&plan.fields, plan.namespace);
+            fill.apart();
+            if let Lookup::Miss(mut fill) = shared.cache.lookup_anew::<Stored>(&place.primary).await {
+                fill.depend_as_stale();
+                let marker = Arc::new(Stored::Variants(widened));
+                let _ = fill.store(marker, coder, marker_windows(&kept)).await;
+            }
+            Err("vary-changed")
+        }
+    }
+}
+
+/// What the list of a URL's variants says of one.
+struct Listing {
+    selection: u64,
+    until: Timestamp,
+    now: Timestamp,
+}
+
+impl Listing {
+    fn of(shared: &Shared, variants: &Variants, asked: &Asked, kept: &FreshnessWindows) -> Self {
+        let now = shared.now();
+        let stale = kept.stale_while_revalidate.max(kept.stale_if_error);
+        Self {
+            selection: variants.selection(&asked.headers, &shared.config.keys.normalization),
+            until: now + kept.fresh.unwrap_or(Duration::MAX).saturating_add(stale),
+            now,
+        }
+    }
+}
+
+/// Lists a variant that was stored. If somebody else is changing the list, this one goes without.
+async fn list(shared: &Shared, place: &Place, known: &Variants, listing: &Listing, kept: &FreshnessWindows) {
+    let Lookup::Miss(mut fill) = shared.cache.lookup_anew::<Stored>(&place.primary).await else {
+        return;
+    };
+    fill.depend_as_stale();
+    // What was invalidated meanwhile stays so.
+    if let Some(found) = fill.stale()
+        && let Stored::Variants(variants) = &*found.value
+        && variants.generation == known.generation
+    {
+        // It leads to others, whose time may be longer.
+        let mut windows = marker_windows(kept);
+        let left = found.fresh_for(listing.now);
+        windows.fresh = windows.fresh.zip(left).map(|(new, left)| new.max(left));
+        let variants = variants.with_listed(listing.selection, listing.until, listing.now);
+        let marker = Arc::new(Stored::Variants(variants));
+        // A failure is an event, and the list is only for the bound.
+        let _ = fill.store(marker, shared.cache.coder(), windows).await;
+    }
+}
+
+/// Stores the first variant of a URL, and then what leads to it. Nothing leads to the variant before, so the fence and
+/// the tags of the marker are all that it needs.
+async fn keep_variant(
+    shared: &Shared,
+    asked: &Asked,
+    place: &Place,
+    fill: Fill<Stored>,
+    stored: &Arc<Stored>,
+    variants: Variants,
+    kept: FreshnessWindows,
+) -> Result<(), &'static str> {
+    if fill.is_storable() {
+        let key = shared.variant(&variants, &place.primary, &asked.headers);
+        let policy = Policy::default()
+            .with_ttl(kept.fresh)
+            .with_stale_while_revalidate(kept.stale_while_revalidate)
+            .with_stale_if_error(kept.stale_if_error);
+        let cache = shared.cache.with_policy(policy);
+        if let Err(error) = cache.set_shared(key, Arc::clone(stored)).await {
+            fill.apart();
+            return said(StoreOutcome::Failed(error));
+        }
+    }
+    let marker = Arc::new(Stored::Variants(variants));
+    said(fill.store(marker, shared.cache.coder(), marker_windows(&kept)).await)
+}
+
+fn said(outcome: StoreOutcome) -> Result<(), &'static str> {
+    match outcome {
+        StoreOutcome::Stored => Ok(()),
+        StoreOutcome::Fenced => Err("invalidated"),
+        StoreOutcome::Unavailable => Err(OUTAGE),
+        StoreOutcome::Failed(error) if error.kind() == ErrorKind::TooLarge => Err("too-large"),
+        _ => Err("store-failed"),
+    }
+}

@@ -1,0 +1,141 @@
+//! The key of a request: of its URL, and of what else the layer makes part of it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use cache_engine::Cache;
+use cache_engine::cache_core::{Error, ErrorKind, Key, KeyBuilder, KeyName};
+use cache_http::{Normalization, content_digest, variant_key};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderName, Method, Uri};
+
+use crate::key::url::{push_word, request_for, target};
+
+/// Names the user that a request is from.
+pub(crate) type Identity = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
+
+/// What the keys of a layer's requests consist of.
+#[derive(Clone)]
+pub(crate) struct RequestKeys {
+    pub(crate) builder: Arc<dyn KeyBuilder<Parts>>,
+    /// Request fields that are part of the key.
+    pub(crate) fields: Vec<HeaderName>,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) normalization: Normalization,
+}
+
+impl RequestKeys {
+    /// Who the request is from, if the route declares identities.
+    pub(crate) fn identity(&self, request: &Parts) -> Option<String> {
+        self.identity.as_ref().and_then(|identity| identity(request))
+    }
+
+    /// The key of a request. `content` is the content of a POST.
+    pub(crate) fn key<C>(
+        &self,
+        cache: &Cache<C>,
+        request: &Parts,
+        identity: Option<&str>,
+        content: Option<&[u8]>,
+    ) -> Result<Key, Error> {
+        let built = self.builder.build(request)?;
+        let mut name = String::with_capacity(built.as_str().len() + 8);
+        // What stands before the builder's own name has a fixed number of words for one method of one layer, so no
+        // name can be taken for another.
+        name.push_str(match request.method {
+            Method::HEAD => "GET",
+            _ => request.method.as_str(),
+        });
+        name.push(' ');
+        if self.identity.is_some() {
+            name.push_str("user");
+            if let Some(identity) = identity {
+                name.push('=');
+                push_word(&mut name, identity.as_bytes());
+            }
+            name.push(' ');
+        }
+        if !self.fields.is_empty() {
+            name.push_str(&variant_key(&self.fields, &request.headers, &self.normalization));
+            name.push(' ');
+        }
+        let Some(content) = content else {
+            name.push_str(built.as_str());
+            return Ok(cache.key(standing_for(name, &built)));
+        };
+        let media_type = [CONTENT_TYPE, CONTENT_ENCODING];
+        name.push_str(&variant_key(&media_type, &request.headers, &Normalization::default()));
+        name.push_str(" body=");
+        push_word(&mut name, content_digest(content).as_bytes());
+        name.push(' ');
+        name.push_str(built.as_str());
+        // Contents with the same digest are told apart when the record is read.
+        let mut identity = Vec::with_capacity(name.len() + built.identity().len() + content.len() + 8);
+        identity.extend_from_slice(&(name.len() as u64).to_be_bytes());
+        identity.extend_from_slice(name.as_bytes());
+        identity.extend_from_slice(&(built.identity().len() as u64).to_be_bytes());
+        identity.extend_from_slice(built.identity());
+        identity.extend_from_slice(content);
+        Ok(cache.key(KeyName::with_identity(name, identity)))
+    }
+
+    /// The keys under which there may be what the client who sent `request` gets for GET at `uri`.
+    pub(crate) fn keys_at<C>(&self, cache: &Cache<C>, request: &Parts, uri: &Uri) -> Result<Vec<Key>, Error> {
+        let mut asked = request_for(request, uri);
+        let whole = self.keys_of(cache, &asked);
+        if request.uri == *uri || target(request) != uri {
+            return whole;
+        }
+        // Where a nested router has taken its part off the path, a builder may go by what is left, or know nothing else.
+        asked.uri = request.uri.clone();
+        match (whole, self.keys_of(cache, &asked)) {
+            (Ok(mut keys), Ok(rest)) => {
+                for key in rest {
+                    if !keys.contains(&key) {
+                        keys.push(key);
+                    }
+                }
+                Ok(keys)
+            }
+            (Ok(keys), Err(_)) | (Err(_), Ok(keys)) => Ok(keys),
+            (Err(error), Err(_)) => Err(error),
+        }
+    }
+
+    fn keys_of<C>(&self, cache: &Cache<C>, request: &Parts) -> Result<Vec<Key>, Error> {
+        let mut keys = vec![self.key(cache, request, None, None)?];
+        if let Some(identity) = self.identity(request) {
+            keys.push(self.key(cache, request, Some(&identity), None)?);
+        }
+        Ok(keys)
+    }
+
+    /// The same at a URL, or at a path on the host of `request`.
+    pub(crate) fn keys_at_url<C>(&self, cache: &Cache<C>, request: &Parts, url: &str) -> Result<Vec<Key>, Error> {
+        let uri = url.parse().map_err(|error: http::uri::InvalidUri| {
+            Error::new(ErrorKind::InvalidKey, format!("{url:?} is not a URL")).with_source(error)
+        })?;
+        self.keys_at(cache, request, &uri)
+    }
+}
+
+/// A name that stands for what the builder's name stood for.
+fn standing_for(name: String, built: &KeyName) -> KeyName {
+    if built.identity() == built.as_str().as_bytes() {
+        return KeyName::from(name);
+    }
+    let mut identity = (name.len() as u64).to_be_bytes().to_vec();
+    identity.extend_from_slice(name.as_bytes());
+    identity.extend_from_slice(built.identity());
+    KeyName::with_identity(name, identity)
+}
+
+impl fmt::Debug for RequestKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestKeys")
+            .field("fields", &self.fields)
+            .field("per_user", &self.identity.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,492 @@
+//! The layer, and what it can be set to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_engine::Cache;
+use cache_engine::cache_core::KeyBuilder;
+use cache_http::MAX_SECONDS;
+use cache_http::{CacheName, Heuristic, Normalization, Policy, Sharing, Statuses};
+use http::request::Parts;
+use http::{HeaderName, Method, StatusCode};
+use tower_layer::Layer;
+
+use crate::config::Config;
+use crate::config::client_caching::ClientCaching;
+use crate::config::tags::RouteTags;
+use crate::entry::coder::ResponseCoder;
+use crate::entry::response::OwnEtag;
+use crate::key::query::Query;
+use crate::key::request::RequestKeys;
+use crate::key::url::UrlKey;
+use crate::layer::service::CacheService;
+use crate::request::hit_for_miss::HitForMiss;
+use crate::request::shared::Shared;
+
+/// Caches the responses of what it is wrapped around: a `Router`, a route, a `MethodRouter`, or any tower service.
+///
+/// Lifetimes and windows are those of the cache's policy unless set here; what a handler says in `Cache-Control` wins
+/// over both. Clones share what they remember.
+///
+/// ```
+/// use std::time::Duration;
+/// use axum::{Router, routing::get};
+/// use cache_axum::CacheLayer;
+/// use cache_axum::cache_engine::Cache;
+/// use cache_memory::MemoryBackend;
+///
+/// let cache = Cache::builder(MemoryBackend::default()).prefix("shop").build();
+/// let app: Router = Router::new()
+///     .route("/items", get(|| async { "…" }))
+///     .layer(CacheLayer::new(cache).ttl(Duration::from_secs(60)));
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct CacheLayer {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl CacheLayer {
+    /// A layer with safe defaults over `cache`, in the namespace of that handle.
+    ///
+    /// What is stored: answers of status 2xx to GET, from requests without `Authorization` and `Cookie`, that do not
+    /// set a cookie and do not say `private`, `no-store`, `no-cache` or `Vary: *`. HEAD is answered from them too.
+    pub fn new<C>(cache: Cache<C>) -> Self {
+        let cache = cache.with_coder(ResponseCoder);
+        let defaults = *cache.policy();
+        let mut policy = Policy::route();
+        policy.default_ttl = Some(defaults.ttl.unwrap_or(FOR_EVER));
+        policy.stale_while_revalidate = some(defaults.stale_while_revalidate);
+        policy.stale_if_error = some(defaults.stale_if_error);
+        let config = Config {
+            keys: RequestKeys {
+                builder: Arc::new(UrlKey::new()),
+                fields: Vec::new(),
+                identity: None,
+                normalization: Normalization::by_quality_and_order(),
+            },
+            identified: policy.clone(),
+            policy,
+            post: None,
+            client: ClientCaching::default(),
+            status_header: Some(HeaderName::from_static("x-cache")),
+            own_etag: OwnEtag::Strong,
+            is_gateway: false,
+            name: CacheName::new(DEFAULT_NAME),
+            hit: hit_line(DEFAULT_NAME),
+            max_variants: 100,
+            max_body: 2 * 1024 * 1024,
+            max_body_time: Duration::from_secs(10),
+            invalidate_on_write: true,
+            invalidate_softly: false,
+            tags: RouteTags::default(),
+        };
+        let shared = Shared {
+            config,
+            hit_for_miss: Arc::new(HitForMiss::new(cache.now())),
+            cache,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+        .with_policy(|_| {})
+    }
+
+    /// A shared cache by the book (RFC 9111), for gateways and reverse proxies: the service behind it speaks for itself.
+    ///
+    /// Responses are stored by what their headers say, for as long as those say; the lifetimes and windows of the
+    /// cache's policy do not count here. Nothing is added for clients: no `Cache-Control`, no `ETag`.
+    /// [`Policy::shared`] has the details, and each setter changes one of them.
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use cache_axum::CacheLayer;
+    /// use cache_axum::cache_engine::Cache;
+    /// use cache_memory::MemoryBackend;
+    ///
+    /// async fn forward() -> &'static str {
+    ///     "what the origin said"
+    /// }
+    ///
+    /// let cache = Cache::builder(MemoryBackend::default()).prefix("proxy").build();
+    /// let app: Router = Router::new().fallback(forward).layer(CacheLayer::shared(cache));
+    /// ```
+    pub fn shared<C>(cache: Cache<C>) -> Self {
+        Self::new(cache)
+            .client_caching(ClientCaching::Silent)
+            .policy(Policy::shared())
+            .cache_groups(true)
+            .with(|config| {
+                config.keys.builder = Arc::new(UrlKey::new().query(Query::exact()));
+                config.own_etag = OwnEtag::Absent;
+                config.keys.normalization = Normalization::by_quality();
+                config.is_gateway = true;
+            })
+    }
+
+    /// What is stored, shared and fresh for how long, all at once; the setters change single fields of it.
+    ///
+    /// ```
+    /// use cache_axum::CacheLayer;
+    /// use cache_axum::cache_engine::Cache;
+    /// use cache_axum::cache_http::{Policy, Sharing};
+    /// use cache_memory::MemoryBackend;
+    ///
+    /// let mut policy = Policy::shared();
+    /// policy.set_cookie = Sharing::Never;
+    /// policy.heuristic = None;
+    /// let layer = CacheLayer::shared(Cache::builder(MemoryBackend::default()).build()).policy(policy);
+    /// ```
+    pub fn policy(self, policy: Policy) -> Self {
+        self.with_policy(|old| *old = policy)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut Arc::make_mut(&mut self.shared).config);
+        self
+    }
+
+    fn with_policy(self, change: impl FnOnce(&mut Policy)) -> Self {
+        self.with(|config| {
+            change(&mut config.policy);
+            config.identified = config.policy.clone();
+            config.identified.authorization = Sharing::Always;
+            config.identified.cookie = Sharing::Always;
+        })
+    }
+
+    /// How long a response is fresh; `None` is for ever. That of the cache's policy unless set.
+    pub fn ttl(self, ttl: impl Into<Option<Duration>>) -> Self {
+        let ttl = ttl.into().unwrap_or(FOR_EVER);
+        self.with_policy(|policy| policy.default_ttl = Some(ttl))
+    }
+
+    /// How long after its freshness a response is answered at once while one request in the background brings a new
+    /// one (RFC 5861, section 3). That of the cache's policy unless set.
+    pub fn stale_while_revalidate(self, window: Duration) -> Self {
+        self.with_policy(|policy| policy.stale_while_revalidate = some(window))
+    }
+
+    /// How long after its freshness a response is answered if the handler fails, by an error of its service or by
+    /// status 500, 502, 503 or 504 (RFC 5861, section 4). That of the cache's policy unless set.
+    pub fn stale_if_error(self, window: Duration) -> Self {
+        self.with_policy(|policy| policy.stale_if_error = some(window))
+    }
+
+    /// The namespace of the stored responses, which [`Cache::clear`] and
+    /// [`CacheHandle::clear`](crate::CacheHandle::clear) empty. That of the cache's handle unless set.
+    pub fn namespace(mut self, name: &str) -> Self {
+        let shared = Arc::make_mut(&mut self.shared);
+        shared.cache = shared.cache.with_namespace(name);
+        self
+    }
+
+    /// What names a request's entry. [`UrlKey`] unless set. A request for which the builder has no name passes the
+    /// cache by.
+    ///
+    /// Whatever the builder does, the method is part of the key, HEAD counting as GET, and so is what
+    /// [`key_headers`](Self::key_headers), [`per_user`](Self::per_user) and [`post`](Self::post) add.
+    pub fn key_builder(self, builder: impl KeyBuilder<Parts>) -> Self {
+        self.with(|config| config.keys.builder = Arc::new(builder))
+    }
+
+    /// What of the query is part of the key: all of it in the order of the names, unless set. In the place of any
+    /// [`key_builder`](Self::key_builder).
+    pub fn query(self, query: Query) -> Self {
+        self.key_builder(UrlKey::new().query(query))
+    }
+
+    /// How the fields of a request are brought to one form before they select among the responses that differ by
+    /// `Vary`, or are part of the key. Unless set, `Accept-Encoding` and `Accept-Language` are sorted by quality, so
+    /// that requests are joined that state the same preferences in other words. Languages of one quality keep their
+    /// order ([`Normalization::by_quality_and_order`]), except in a layer made by [`shared`](Self::shared)
+    /// ([`Normalization::by_quality`]).
+    ///
+    /// Where the responses exist in a few forms only, naming these makes more hits:
+    ///
+    /// ```
+    /// use cache_axum::CacheLayer;
+    /// use cache_axum::cache_engine::Cache;
+    /// use cache_axum::cache_http::{Normalization, Preference};
+    /// use cache_memory::MemoryBackend;
+    ///
+    /// let mut normalization = Normalization::by_quality();
+    /// normalization.accept_encoding = Some(Preference::OneOf(vec!["br".into(), "gzip".into()]));
+    /// normalization.accept_language = Some(Preference::OneOf(vec!["de".into(), "en".into()]));
+    /// let layer = CacheLayer::new(Cache::builder(MemoryBackend::default()).build()).normalization(normalization);
+    /// ```
+    pub fn normalization(self, normalization: Normalization) -> Self {
+        self.with(|config| config.keys.normalization = normalization)
+    }
+
+    /// The most responses that are stored for one URL, one for each selection that its `Vary` makes. 100 unless set.
+    /// Further ones are answered and not stored (`detail=too-many-variants`) until one of the others expires. Requests
+    /// at the same time may go beyond it by a few.
+    pub fn max_variants(self, variants: usize) -> Self {
+        self.with(|config| config.max_variants = variants)
+    }
+
+    /// The fields that this cache obeys before `Cache-Control`, the first that is there (RFC 9213). None unless set;
+    /// `CDN-Cache-Control` with [`shared`](Self::shared).
+    ///
+    /// ```
+    /// use cache_axum::CacheLayer;
+    /// use cache_axum::cache_engine::Cache;
+    /// use cache_axum::cache_http::CDN_CACHE_CONTROL;
+    /// use cache_memory::MemoryBackend;
+    /// use http::HeaderName;
+    ///
+    /// let layer = CacheLayer::new(Cache::builder(MemoryBackend::default()).build());
+    /// let layer = layer.targets([HeaderName::from_static("shop-cache-control"), CDN_CACHE_CONTROL]);
+    /// ```
+    pub fn targets(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        let names = names.into_iter().collect();
+        self.with_policy(|policy| policy.targets = names)
+    }
+
+    /// How a lifetime is guessed from `Last-Modified` where neither the response nor the route gives one (RFC 9111,
+    /// section 4.2.2). Not at all unless set; a tenth of the time for which nothing had changed, and a day at most, with
+    /// [`shared`](Self::shared). It takes the place of the route's [`ttl`](Self::ttl).
+    pub fn heuristic(self, heuristic: impl Into<Option<Heuristic>>) -> Self {
+        let heuristic = heuristic.into();
+        self.with_policy(|policy| {
+            policy.heuristic = heuristic;
+            if heuristic.is_some() {
+                policy.default_ttl = None;
+            }
+        })
+    }
+
+    /// How long a response with a validator of the handler's is kept when it is of no other use any more, so that the
+    /// handler can be asked whether it is still right (RFC 9111, section 4.3). A day with [`shared`](Self::shared), and
+    /// not at all unless set.
+    ///
+    /// Worth it where a handler answers conditional requests and saves work by that. An `ETag` that the layer has made
+    /// itself is never asked about.
+    pub fn keep_for_validation(self, time: Duration) -> Self {
+        self.with_policy(|policy| policy.keep_for_validation = time)
+    }
+
+    /// Makes these fields of the request part of the key. Not needed for fields that the handler names in `Vary`.
+    pub fn key_headers(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.with(|config| {
+            config.keys.fields = names.into_iter().collect();
+            config
+                .keys
+                .fields
+                .sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+            config.keys.fields.dedup();
+        })
+    }
+
+    /// Declares who a request is from, and keeps each user's responses apart. Requests with `Authorization` or cookies
+    /// for which `identity` returns a name are then cached under that name; others pass the cache by as before.
+    ///
+    /// The name must be one that the request has proved: a session or token that was **verified**, and not a part of
+    /// the request that anyone can write.
+    pub fn per_user(self, identity: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.with(|config| config.keys.identity = Some(Arc::new(identity)))
+    }
+
+    /// Caches POST as well. The content, up to `max_bytes`, its media type and its encoding are part of the key; a
+    /// request with more passes the cache by, whole. Only for POST that changes nothing, such as a search.
+    pub fn post(self, max_bytes: usize) -> Self {
+        self.with(|config| config.post = Some(max_bytes)).with_policy(|policy| {
+            if !policy.methods.contains(&Method::POST) {
+                policy.methods.push(Method::POST);
+            }
+        })
+    }
+
+    /// Which status codes are stored. 2xx unless set; 206 and 304 never are.
+    pub fn statuses(self, predicate: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
+        self.with_policy(|policy| policy.statuses = Statuses::predicate(predicate))
+    }
+
+    /// What clients are told in `Cache-Control` where the handler says nothing.
+    pub fn client_caching(self, client: ClientCaching) -> Self {
+        self.with(|config| config.client = client)
+    }
+
+    /// Ignores the `Cache-Control` of requests. Unless set it is honoured: `no-store` passes the cache by, `no-cache`
+    /// and an age or freshness that the stored copy does not have load anew, and `only-if-cached` is answered with 504
+    /// where nothing is stored.
+    pub fn ignore_request_directives(self) -> Self {
+        self.with_policy(|policy| policy.request_directives = false)
+    }
+
+    /// The name of the plain status header, whose value is `HIT`, `MISS`, `STALE` or `BYPASS`. `X-Cache` unless set;
+    /// `None` leaves it out. `Cache-Status` says more, and is always there.
+    pub fn status_header(self, name: impl Into<Option<HeaderName>>) -> Self {
+        self.with(|config| config.status_header = name.into())
+    }
+
+    /// The name of this cache in `Cache-Status` (RFC 9211), of which the first 40 characters count. `cache` unless set.
+    pub fn name(self, name: &str) -> Self {
+        let end = name.char_indices().nth(40).map_or(name.len(), |(end, _)| end);
+        let name = &name[..end];
+        self.with(|config| {
+            config.name = CacheName::new(name);
+            config.hit = hit_line(name);
+        })
+    }
+
+    /// Makes the entity-tags weak that the layer gives to answers without one. They are strong unless set: they stand for
+    /// the stored bytes.
+    ///
+    /// For a layer within one that changes the bytes afterwards and leaves the tags as they are, as tower-http's
+    /// compression does: a strong tag would stand for each of its codings (RFC 9110, section 8.8.3.3). Compression
+    /// inside of this layer needs no weak tags, since each coding is stored with a tag of its own. Conditional requests
+    /// are answered as before; `If-Range` never matches a weak tag, so a download that broke off starts anew.
+    pub fn weak_etags(self) -> Self {
+        self.with(|config| {
+            if config.own_etag == OwnEtag::Strong {
+                config.own_etag = OwnEtag::Weak;
+            }
+        })
+    }
+
+    /// The largest body that is stored, in bytes. 2 MiB unless set. A larger one is passed on as it comes.
+    pub fn max_body(self, bytes: usize) -> Self {
+        self.with(|config| config.max_body = bytes)
+    }
+
+    /// How long a body may take to arrive, counted from the head of the response. 10 seconds unless set. One that takes
+    /// longer is passed on as it comes and not stored, and nobody waits for it any longer.
+    pub fn max_body_time(self, time: Duration) -> Self {
+        self.with(|config| config.max_body_time = time)
+    }
+
+    /// Whether a request with an unsafe method that succeeds invalidates what is stored for its URL (RFC 9111, section
+    /// 4.4). It does unless set, and also if its client goes away before there is an answer. What others have [of their
+    /// own](Self::per_user) under that URL stays; see [`InvalidateLayer`](crate::InvalidateLayer).
+    pub fn invalidate_on_write(self, invalidate: bool) -> Self {
+        self.with(|config| config.invalidate_on_write = invalidate)
+    }
+
+    /// Stores answers that set a cookie, and hands **the same cookie to everyone**.
+    pub fn allow_set_cookie(self) -> Self {
+        self.with_policy(|policy| policy.set_cookie = Sharing::Always)
+    }
+
+    /// Shares answers to requests with `Authorization` among all, whoever they are from.
+    pub fn allow_authorization(self) -> Self {
+        self.with_policy(|policy| policy.authorization = Sharing::Always)
+    }
+
+    /// Shares answers to requests with cookies among all. Right for routes that do not look at cookies.
+    pub fn allow_cookies(self) -> Self {
+        self.with_policy(|policy| policy.cookie = Sharing::Always)
+    }
+
+    /// Stores and shares answers that say `private`.
+    pub fn allow_private(self) -> Self {
+        self.with_policy(|policy| policy.allow_private = true)
+    }
+
+    /// Stores although the response, or the request, says `no-store`.
+    pub fn allow_no_store(self) -> Self {
+        self.with_policy(|policy| policy.allow_no_store = true)
+    }
+
+    /// Stores answers that say `no-cache`, or are not fresh, if they have a validator of the handler's, and has the handler
+    /// confirm them for each request (RFC 9111, section 5.2.2.4). They are kept for a day, or as
+    /// [`keep_for_validation`](Self::keep_for_validation) says after this.
+    pub fn allow_no_cache(self) -> Self {
+        self.with_policy(|policy| {
+            policy.allow_no_cache = true;
+            policy.keep_for_validation = policy.keep_for_validation.max(DAY);
+        })
+    }
+
+    /// Uses answers with `s-maxage` stale where they give a window themselves (RFC 5861). RFC 9111, section 5.2.2.10,
+    /// forbids it, and much of the web relies on it.
+    pub fn allow_stale_s_maxage(self) -> Self {
+        self.with_policy(|policy| policy.allow_stale_s_maxage = true)
+    }
+
+    /// Stores answers with `Vary: *` as if it were not there.
+    pub fn allow_vary_any(self) -> Self {
+        self.with_policy(|policy| policy.allow_vary_any = true)
+    }
+
+    /// The tags of all responses, beside those that are named elsewhere.
+    ///
+    /// A tag is invalidated by [`CacheHandle::invalidate_tag`](crate::CacheHandle::invalidate_tag),
+    /// [`InvalidateLayer::tags`](crate::InvalidateLayer::tags), a [`PurgeRouter`](crate::PurgeRouter), or
+    /// [`Cache::invalidate_tag`]. It belongs to the whole cache, whatever the namespace. Tags are captured before the
+    /// handler runs, so an invalidation while it runs is not missed. A hit reads their records too.
+    pub fn tags<N: Into<String>>(self, tags: impl IntoIterator<Item = N>) -> Self {
+        self.with(|config| config.tags.fixed.extend(tags.into_iter().map(Into::into)))
+    }
+
+    /// The tags that `tags` names for a request, beside those that are named elsewhere.
+    ///
+    /// ```
+    /// use axum::{Router, routing::get};
+    /// use cache_axum::CacheLayer;
+    /// use cache_axum::cache_engine::Cache;
+    /// use cache_memory::MemoryBackend;
+    ///
+    /// let layer = CacheLayer::new(Cache::builder(MemoryBackend::default()).build())
+    ///     .tags(["pages"])
+    ///     .tags_by(|request| {
+    ///         let id = request.uri.path().trim_start_matches("/items/");
+    ///         vec![format!("item:{id}")]
+    ///     });
+    /// let app: Router = Router::new().route("/items/{id}", get(|| async { "…" })).layer(layer);
+    /// ```
+    pub fn tags_by(self, tags: impl Fn(&Parts) -> Vec<String> + Send + Sync + 'static) -> Self {
+        self.with(|config| config.tags.by.push(Arc::new(tags)))
+    }
+
+    /// Whether responses may name tags, by [`StoreFor::tags`](crate::StoreFor::tags). Not unless set: a response that
+    /// does is then not stored (`detail=late-tags`).
+    ///
+    /// A tag that is known only when the handler has answered was not captured before. So each load captures what every
+    /// invalidation of a tag, whichever, changes, which is one record more to read; if that has changed meanwhile, the
+    /// response is not stored. Where tags are known earlier, name them by [`tags_by`](Self::tags_by), or in the handler
+    /// by [`CacheHandle::tagged`](crate::CacheHandle::tagged).
+    pub fn late_tags(self, late: bool) -> Self {
+        self.with(|config| config.tags.late = late)
+    }
+
+    /// Whether `Cache-Groups` put responses into groups, and `Cache-Group-Invalidation` in the response to a request
+    /// with an unsafe method invalidates them (RFC 9875). With [`shared`](Self::shared) they do unless set, otherwise not.
+    ///
+    /// Groups belong to the origin: the host and port of the request, whatever the scheme, as with the keys. They are
+    /// late tags, with the cost of [those](Self::late_tags).
+    pub fn cache_groups(self, groups: bool) -> Self {
+        self.with(|config| config.tags.groups = groups)
+    }
+
+    /// Whether requests that change something invalidate softly: responses are kept for
+    /// [`stale_while_revalidate`](Self::stale_while_revalidate) and [`stale_if_error`](Self::stale_if_error), but are no
+    /// longer fresh. Not unless set.
+    pub fn invalidate_softly(self, soft: bool) -> Self {
+        self.with(|config| config.invalidate_softly = soft)
+    }
+}
+
+impl<S> Layer<S> for CacheLayer {
+    type Service = CacheService<S>;
+
+    fn layer(&self, inner: S) -> CacheService<S> {
+        CacheService::new(inner, Arc::clone(&self.shared))
+    }
+}
+
+/// The longest lifetime that HTTP can speak of: 68 years.
+const FOR_EVER: Duration = Duration::from_secs(MAX_SECONDS as u64);
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+const DEFAULT_NAME: &str = "cache";
+
+fn hit_line(name: &str) -> Box<str> {
+    format!("{}; hit; ttl=", CacheName::new(name)).into()
+}
+
+fn some(window: Duration) -> Option<Duration> {
+    (!window.is_zero()).then_some(window)
+}

@@ -1,0 +1,217 @@
+//! The cache in the hands of a handler.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Response};
+use cache_engine::cache_core::{Error, Json};
+use cache_engine::{Cache, IntoKey, Tagger};
+use http::StatusCode;
+use http::request::Parts;
+
+use crate::exchange::unsafe_method::{invalidate_keys, invalidate_url};
+use crate::key::url::target;
+use crate::request::extension::LayerHandle;
+use crate::request::shared::Shared;
+
+/// Extracts the cache of the [`CacheLayer`](crate::CacheLayer) that the request came through, to invalidate what it
+/// has stored.
+///
+/// A request of an unsafe method that succeeds invalidates its own URL without this.
+///
+/// ```
+/// use axum::extract::Path;
+/// use cache_axum::CacheHandle;
+/// use cache_axum::cache_engine::cache_core::Error;
+///
+/// async fn rename(Path(id): Path<u64>, cache: CacheHandle) -> Result<&'static str, String> {
+///     // … change the item, and then what shows it:
+///     cache.invalidate(&format!("/items/{id}")).await.map_err(|error| error.to_string())?;
+///     cache.clear("lists").await.map_err(|error| error.to_string())?;
+///     Ok("renamed")
+/// }
+/// ```
+#[derive(Clone)]
+pub struct CacheHandle {
+    shared: Arc<Shared>,
+    request: Arc<Parts>,
+    tagger: Tagger,
+}
+
+impl CacheHandle {
+    /// Invalidates the responses that are stored for a URL, all of their variants: once this has returned, no request
+    /// is answered with what the handler said before.
+    ///
+    /// `url` is a path with or without a query, on the host of the request at hand, or a whole URL. What else the keys
+    /// consist of is taken from the request at hand: where responses are kept apart
+    /// [per user](crate::CacheLayer::per_user) or by [fields in the key](crate::CacheLayer::key_headers), its own are
+    /// invalidated. Other queries of the same path are other URLs; [namespaces](crate::StoreFor::namespace) hold
+    /// those together.
+    ///
+    /// # Errors
+    /// The URL cannot be read ([`InvalidKey`](cache_engine::cache_core::ErrorKind::InvalidKey)), or the store could not be asked, so that old
+    /// responses may still be found.
+    pub async fn invalidate(&self, url: &str) -> Result<(), Error> {
+        invalidate_url(&self.shared, &self.request, url, false).await
+    }
+
+    /// As [`invalidate`](Self::invalidate), and keeps the responses for the times in which they may be answered stale.
+    ///
+    /// # Errors
+    /// As [`invalidate`](Self::invalidate).
+    pub async fn invalidate_soft(&self, url: &str) -> Result<(), Error> {
+        invalidate_url(&self.shared, &self.request, url, true).await
+    }
+
+    /// Invalidates every response and every other value of the cache that carries `tag`. See
+    /// [`Cache::invalidate_tag`].
+    ///
+    /// # Errors
+    /// The store could not be asked, so that old responses may still be found.
+    pub async fn invalidate_tag(&self, tag: impl AsRef<str>) -> Result<(), Error> {
+        self.shared.cache.invalidate_tag(tag).await
+    }
+
+    /// As [`invalidate_tag`](Self::invalidate_tag), and keeps the responses for the times in which they may be answered
+    /// stale.
+    ///
+    /// # Errors
+    /// As [`invalidate_tag`](Self::invalidate_tag).
+    pub async fn invalidate_tag_soft(&self, tag: impl AsRef<str>) -> Result<(), Error> {
+        self.shared.cache.invalidate_tag_soft(tag).await
+    }
+
+    /// Invalidates the URL of the request at hand. See [`invalidate`](Self::invalidate).
+    ///
+    /// # Errors
+    /// As [`invalidate`](Self::invalidate).
+    pub async fn invalidate_target(&self) -> Result<(), Error> {
+        self.invalidate_own(false).await
+    }
+
+    /// Invalidates the URL of the request at hand softly. See [`invalidate_soft`](Self::invalidate_soft).
+    ///
+    /// # Errors
+    /// As [`invalidate`](Self::invalidate).
+    pub async fn invalidate_target_soft(&self) -> Result<(), Error> {
+        self.invalidate_own(true).await
+    }
+
+    async fn invalidate_own(&self, soft: bool) -> Result<(), Error> {
+        let keys = self.shared.keys_at(&self.request, target(&self.request))?;
+        invalidate_keys(&self.shared, keys, soft).await
+    }
+
+    /// Invalidates a key of the cache, such as one of a function's. Names are of the layer's namespace.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    pub async fn invalidate_key(&self, key: impl IntoKey) -> Result<(), Error> {
+        self.shared.cache.invalidate(key).await
+    }
+
+    /// Invalidates a key of the cache softly. See [`Cache::invalidate_soft`].
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    pub async fn invalidate_key_soft(&self, key: impl IntoKey) -> Result<(), Error> {
+        self.shared.cache.invalidate_soft(key).await
+    }
+
+    /// Clears a namespace, and tells how many records there were, where the store can tell. See [`Cache::clear`].
+    ///
+    /// # Errors
+    /// Something failed, and some responses may still be found.
+    pub async fn clear(&self, namespace: &str) -> Result<Option<u64>, Error> {
+        self.shared.cache.clear(namespace).await
+    }
+
+    /// Clears a namespace softly. See [`Cache::clear_soft`], which says where that can be done.
+    ///
+    /// # Errors
+    /// As [`Cache::clear_soft`].
+    pub async fn clear_soft(&self, namespace: &str) -> Result<(), Error> {
+        self.shared.cache.clear_soft(namespace).await
+    }
+
+    /// Captures `tags`, and then does `read`, which reads the data that they cover: the response that this request leads
+    /// to carries the tags. Nothing but `read` where the response is not to be stored.
+    ///
+    /// ```
+    /// use axum::extract::Path;
+    /// use cache_axum::CacheHandle;
+    /// # struct Article { author: u64, text: String }
+    /// # async fn read_article(id: u64) -> Article { Article { author: 7, text: String::new() } }
+    /// # async fn read_author(id: u64) -> String { String::new() }
+    ///
+    /// async fn article(Path(id): Path<u64>, cache: CacheHandle) -> String {
+    ///     let article = cache.tagged([format!("article:{id}")], || read_article(id)).await;
+    ///     let author = cache.tagged([format!("author:{}", article.author)], || read_author(article.author)).await;
+    ///     format!("{} (by {author})", article.text)
+    /// }
+    /// ```
+    pub async fn tagged<N, R, Fut>(&self, tags: impl IntoIterator<Item = N>, read: R) -> Fut::Output
+    where
+        N: AsRef<str>,
+        R: FnOnce() -> Fut,
+        Fut: Future,
+    {
+        self.tagger.tagged(tags, read).await
+    }
+
+    /// Adds tags to the response, in functions and tasks that are called by the handler.
+    /// [`tagged`](cache_engine::tagged) finds it by itself in the handler's own task.
+    #[must_use]
+    pub fn tagger(&self) -> &Tagger {
+        &self.tagger
+    }
+
+    /// Returns the cache itself, in the layer's namespace.
+    #[must_use]
+    pub fn cache(&self) -> Cache {
+        self.shared.cache.with_coder(Json)
+    }
+}
+
+impl std::fmt::Debug for CacheHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CacheHandle")
+            .field("target", target(&self.request))
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for CacheHandle {
+    type Rejection = NoCacheLayer;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NoCacheLayer> {
+        let LayerHandle { shared, uri } = parts.extensions.get().ok_or(NoCacheLayer)?;
+        let mut request = parts.clone();
+        request.uri.clone_from(uri);
+        Ok(Self {
+            shared: Arc::clone(shared),
+            request: Arc::new(request),
+            tagger: parts.extensions.get().cloned().unwrap_or_default(),
+        })
+    }
+}
+
+/// The request did not come through a [`CacheLayer`](crate::CacheLayer). Answered with 500, since the fault is in how
+/// the router is put together.
+#[derive(Debug, Clone, Copy)]
+pub struct NoCacheLayer;
+
+impl IntoResponse for NoCacheLayer {
+    fn into_response(self) -> Response {
+        (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
+    }
+}
+
+impl std::fmt::Display for NoCacheLayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the request did not come through a CacheLayer")
+    }
+}
+
+impl std::error::Error for NoCacheLayer {}

@@ -1,0 +1,7 @@
+//! What users hold: the layers and their services, the purge router, and the handle of handlers.
+
+pub(crate) mod cache;
+pub(crate) mod handle;
+pub(crate) mod invalidate;
+pub(crate) mod purge;
+pub(crate) mod service;

@@ -1,0 +1,282 @@
+//! Invalidation from outside: a router for operators and other services.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{Route, post};
+use bytes::Bytes;
+use cache_engine::cache_core::{Error, ErrorKind};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderValue, StatusCode};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::exchange::unsafe_method::invalidate_url;
+use crate::layer::cache::CacheLayer;
+use crate::request::shared::Shared;
+
+/// Makes a router by which operators and other services invalidate what a [`CacheLayer`] has stored. Whoever asks has to
+/// prove that it may: there is no router without authentication.
+///
+/// It takes `POST` with a JSON body that names one thing:
+///
+/// | body | invalidates |
+/// |---|---|
+/// | `{"url": "/items/42"}` | the responses of a URL, all of their variants by `Vary`; a path is one on the host that is asked |
+/// | `{"key": "42"}`, `{"key": "42", "namespace": "users"}` | a key, in the layer's namespace or another |
+/// | `{"tag": "user:42"}`, `{"tags": ["user:42", "prices"]}` | whatever carries a tag |
+/// | `{"namespace": "users"}` | a namespace |
+/// | `{"all": true}` | everything below the cache's prefix |
+///
+/// A URL is not enough where the layer keeps responses apart [per user](CacheLayer::per_user) or by [fields in the
+/// key](CacheLayer::key_headers): it reaches those for nobody in particular, and those that the fields of the order itself
+/// select. Give the responses a tag by [`tags_by`](CacheLayer::tags_by), such as one of their path, and name that.
+///
+/// And, with `"soft": true`, an order keeps the copies for their stale windows; a namespace only where [namespaces are cleared by
+/// a tag](cache_engine::CacheBuilder::tag_namespaces).
+///
+/// The answer is JSON too: 200 and what was done once it holds in every process on the store; 401 without the right
+/// token; 400 or 422 for a body that does not say what to do, with the reason; 502 if the store could not be asked, so
+/// that old values may still be found.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use axum::Router;
+/// use axum::routing::get;
+/// use cache_axum::cache_engine::Cache;
+/// use cache_axum::{CacheLayer, PurgeRouter};
+/// use cache_memory::MemoryBackend;
+///
+/// let cache = CacheLayer::new(Cache::builder(MemoryBackend::default()).build());
+/// let token = std::env::var("PURGE_TOKEN").unwrap_or_else(|_| "a-long-random-text".to_owned());
+/// let app: Router = Router::new()
+///     .nest("/purge", PurgeRouter::with_token(&cache, &token)?)
+///     .route("/items", get(|| async { "…" }).layer(cache));
+/// # let _ = app;
+/// # Ok(()) }
+/// ```
+///
+/// ```console
+/// $ curl -X POST localhost:3000/purge -H "Authorization: Bearer $PURGE_TOKEN" -d '{"tag": "user:42"}'
+/// {"purged":"tag","tags":["user:42"],"soft":false}
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct PurgeRouter;
+
+impl PurgeRouter {
+    /// A router that asks for `Authorization: Bearer` and this token (RFC 6750, section 2.1). The token is compared in
+    /// constant time.
+    ///
+    /// # Errors
+    /// [`Configuration`](ErrorKind::Configuration) if the token is empty or has a character that such a header cannot
+    /// carry.
+    pub fn with_token<S>(layer: &CacheLayer, token: &str) -> Result<Router<S>, Error>
+    where
+        S: Clone + Send + Sync + 'static,
+    {
+        if token.is_empty() {
+            return Err(configuration(
+                "the token of the purge router is empty: give it a long random text",
+            ));
+        }
+        if token.bytes().any(|byte| !byte.is_ascii_graphic()) {
+            return Err(configuration(
+                "the token of the purge router has a character that a header cannot carry: use printable ASCII without \
+                 spaces",
+            ));
+        }
+        let token: Arc<[u8]> = token.as_bytes().into();
+        Ok(routes(layer).layer(from_fn_with_state(token, check)))
+    }
+
+    /// A router behind an authentication of your own: a tower layer that lets through whoever may invalidate. If it goes
+    /// by cookies, it must also refuse what other sites make a browser send.
+    pub fn behind<S, L>(layer: &CacheLayer, authentication: L) -> Router<S>
+    where
+        S: Clone + Send + Sync + 'static,
+        L: Layer<Route> + Clone + Send + Sync + 'static,
+        L::Service: Service<Request> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request>>::Response: IntoResponse + 'static,
+        <L::Service as Service<Request>>::Error: Into<std::convert::Infallible> + 'static,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        routes(layer).layer(authentication)
+    }
+}
+
+fn configuration(message: &'static str) -> Error {
+    Error::new(ErrorKind::Configuration, message).with_operation("purge")
+}
+
+fn routes<S: Clone + Send + Sync + 'static>(layer: &CacheLayer) -> Router<S> {
+    let shared = Arc::clone(&layer.shared);
+    Router::new().route("/", post(purge).with_state(shared))
+}
+
+async fn check(State(token): State<Arc<[u8]>>, request: Request, next: Next) -> Response {
+    let given = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    let given = given.and_then(|value| {
+        let (scheme, token) = value.split_at_checked(7)?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+    });
+    if given.is_some_and(|given| bool::from(given.ct_eq(&token))) {
+        return next.run(request).await;
+    }
+    let mut refusal = fault(
+        StatusCode::UNAUTHORIZED,
+        "this takes `Authorization: Bearer` and the token of the purge router",
+    );
+    let scheme = HeaderValue::from_static("Bearer");
+    refusal.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+    refusal
+}
+
+/// What is to be invalidated.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Order {
+    url: Option<String>,
+    key: Option<String>,
+    tag: Option<String>,
+    tags: Option<Vec<String>>,
+    namespace: Option<String>,
+    all: Option<bool>,
+    #[serde(default)]
+    soft: bool,
+}
+
+/// What was invalidated.
+#[derive(Debug, Serialize)]
+#[serde(tag = "purged", rename_all = "lowercase")]
+enum Target {
+    Url { url: String },
+    Key { key: String, namespace: Option<String> },
+    Tag { tags: Vec<String> },
+    Namespace { namespace: String },
+    All,
+}
+
+#[derive(Debug, Serialize)]
+struct Done {
+    #[serde(flatten)]
+    target: Target,
+    soft: bool,
+    /// How many records there were, where the store can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<u64>,
+}
+
+impl Order {
+    fn target(self) -> Result<Target, String> {
+        let Self {
+            url,
+            key,
+            tag,
+            tags,
+            namespace,
+            all,
+            soft: _,
+        } = self;
+        match (url, key, tag, tags, namespace, all) {
+            (Some(url), None, None, None, None, None) => Ok(Target::Url { url }),
+            (None, Some(key), None, None, namespace, None) => Ok(Target::Key { key, namespace }),
+            (None, None, Some(tag), None, None, None) => Ok(Target::Tag { tags: vec![tag] }),
+            (None, None, None, Some(tags), None, None) if tags.is_empty() => {
+                Err("`tags` is empty: name at least one".to_owned())
+            }
+            (None, None, None, Some(tags), None, None) => Ok(Target::Tag { tags }),
+            (None, None, None, None, Some(namespace), None) => Ok(Target::Namespace { namespace }),
+            (None, None, None, None, None, Some(true)) => Ok(Target::All),
+            (None, None, None, None, None, Some(false)) => {
+                Err("`all` is false: name `url`, `key`, `tag`, `tags` or `namespace`, or say `\"all\": true`".to_owned())
+            }
+            _ => Err(
+                "name one of `url`, `key` (with `namespace`, if it is not the layer's), `tag`, `tags`, `namespace` and \
+                 `all`"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+async fn purge(State(shared): State<Arc<Shared>>, request: Parts, body: Bytes) -> Response {
+    let order: Order = match serde_json::from_slice(&body) {
+        Ok(order) => order,
+        Err(error) => {
+            let status = if error.is_data() {
+                StatusCode::UNPROCESSABLE_ENTITY
+            } else {
+                StatusCode::BAD_REQUEST
+            };
+            return fault(status, &format!("the body is not an order to purge: {error}"));
+        }
+    };
+    let soft = order.soft;
+    let target = match order.target() {
+        Ok(target) => target,
+        Err(reason) => return fault(StatusCode::UNPROCESSABLE_ENTITY, &reason),
+    };
+    match carry_out(&shared, &request, &target, soft).await {
+        Ok(removed) => json(StatusCode::OK, &Done { target, soft, removed }),
+        Err(error) => {
+            let status = match error.kind() {
+                ErrorKind::InvalidKey => StatusCode::UNPROCESSABLE_ENTITY,
+                // What the store rejects is not the order's fault.
+                ErrorKind::Rejected if error.backend().is_none() => StatusCode::UNPROCESSABLE_ENTITY,
+                _ => StatusCode::BAD_GATEWAY,
+            };
+            if status == StatusCode::BAD_GATEWAY {
+                tracing::error!(target: "cache", %error, "a purge could not be carried out");
+            }
+            fault(status, &error.to_string())
+        }
+    }
+}
+
+async fn carry_out(shared: &Shared, request: &Parts, target: &Target, soft: bool) -> Result<Option<u64>, Error> {
+    let cache = &shared.cache;
+    match target {
+        Target::Url { url } => invalidate_url(shared, request, url, soft).await?,
+        Target::Key { key, namespace } => {
+            let key = match namespace {
+                Some(namespace) => cache.with_namespace(namespace).key(key.as_str()),
+                None => cache.key(key.as_str()),
+            };
+            if soft {
+                cache.invalidate_soft(key).await?;
+            } else {
+                return cache.delete(key).await.map(|existed| Some(u64::from(existed)));
+            }
+        }
+        Target::Tag { tags } if soft => cache.invalidate_tags_soft(tags).await?,
+        Target::Tag { tags } => cache.invalidate_tags(tags).await?,
+        Target::Namespace { namespace } if soft => cache.clear_soft(namespace).await?,
+        Target::Namespace { namespace } => return cache.clear(namespace).await,
+        Target::All if soft => cache.clear_all_soft().await?,
+        Target::All => return cache.clear_all().await,
+    }
+    Ok(None)
+}
+
+fn fault(status: StatusCode, reason: &str) -> Response {
+    #[derive(Serialize)]
+    struct Fault<'a> {
+        error: &'a str,
+    }
+    json(status, &Fault { error: reason })
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    let content_type = HeaderValue::from_static("application/json");
+    match serde_json::to_vec(body) {
+        Ok(body) => (status, [(CONTENT_TYPE, content_type)], body).into_response(),
+        // Nothing that is sent here fails to be written.
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

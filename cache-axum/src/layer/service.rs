@@ -1,0 +1,113 @@
+//! The service of the cache layer.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::BoxError;
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, Response};
+use tower_service::Service;
+
+use crate::exchange::forward::through;
+use crate::exchange::respond::{AtOnce, at_once, respond};
+use crate::request::shared::Shared;
+
+/// What [`CacheLayer`](crate::CacheLayer) makes of a service.
+///
+/// It is always ready: the readiness of the inner service is waited for where it is called, so a hit needs none.
+#[derive(Clone)]
+pub struct CacheService<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S> CacheService<S> {
+    pub(crate) fn new(inner: S, shared: Arc<Shared>) -> Self {
+        Self { inner, shared }
+    }
+}
+
+impl<S> fmt::Debug for CacheService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheService")
+            .field("shared", &self.shared)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, A, B> Service<Request<A>> for CacheService<S>
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    A: http_body::Body<Data = Bytes> + Send + 'static,
+    A::Error: Into<BoxError>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Error>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let (parts, body) = request.into_parts();
+        let body = Body::new(body);
+        let known = match at_once(&self.shared, &parts, &body) {
+            AtOnce::Answer(response) => return ResponseFuture::ready(response),
+            AtOnce::Known(known) => known,
+            AtOnce::Through => {
+                let inner = self.inner.clone();
+                return ResponseFuture::waiting(through(inner, Request::from_parts(parts, body)));
+            }
+        };
+        let inner = self.inner.clone();
+        let shared = Arc::clone(&self.shared);
+        ResponseFuture::waiting(respond(shared, inner, parts, body, known))
+    }
+}
+
+/// What [`CacheService`] returns: the answer itself where it was in memory, and otherwise the way to it.
+pub struct ResponseFuture<E>(Answering<E>);
+
+enum Answering<E> {
+    Ready(Option<Response<Body>>),
+    Waiting(Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>),
+}
+
+impl<E> ResponseFuture<E> {
+    fn ready(response: Response<Body>) -> Self {
+        Self(Answering::Ready(Some(response)))
+    }
+
+    fn waiting(future: impl Future<Output = Result<Response<Body>, E>> + Send + 'static) -> Self {
+        Self(Answering::Waiting(Box::pin(future)))
+    }
+}
+
+impl<E> Future for ResponseFuture<E> {
+    type Output = Result<Response<Body>, E>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            // Polled again after its end it waits for ever, as it may.
+            Answering::Ready(response) => response
+                .take()
+                .map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
+            Answering::Waiting(future) => future.as_mut().poll(context),
+        }
+    }
+}
+
+impl<E> fmt::Debug for ResponseFuture<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,32 @@
+//! The content of a request that is cached by it.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::Body as _;
+
+use crate::body::collect::{Collector, Progress};
+
+/// What could be taken of a request's content.
+pub(crate) enum Content {
+    /// All of it.
+    Whole(Bytes),
+    /// It is too large, broken or has trailers: here it is, as it came.
+    Other(Body),
+}
+
+/// Takes content of up to `limit` bytes.
+pub(crate) async fn take_content(body: Body, limit: usize) -> Content {
+    let size = body.size_hint();
+    if size.lower() > limit as u64 {
+        return Content::Other(body);
+    }
+    let mut collector = Collector::new(body, limit);
+    match collector.collect().await {
+        Progress::Complete | Progress::Pending => Content::Whole(collector.into_bytes()),
+        Progress::Over(pieces, _) => {
+            let body = collector.reader(size.exact());
+            collector.end_with(pieces);
+            Content::Other(Body::new(body))
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Requests that pass the cache by.
+
+use axum::body::Body;
+use cache_http::{Policy, Reason, connection_names_end_to_end, request_bypass};
+use http::Method;
+use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
+use http::request::Parts;
+use http_body::Body as _;
+
+/// Why a request passes the cache by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bypass {
+    Disabled,
+    Refused(Reason),
+    Upgrade,
+    Connection,
+    Precondition,
+    Content,
+    NoKey,
+    TooLarge,
+}
+
+impl Bypass {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Refused(reason) => reason.as_str(),
+            Self::Upgrade => "upgrade",
+            Self::Connection => "connection",
+            Self::Precondition => "precondition",
+            Self::Content => "content",
+            Self::NoKey => "no-key",
+            Self::TooLarge => "request-too-large",
+        }
+    }
+}
+
+/// Why a request passes the cache by.
+pub(crate) fn bypass(is_enabled: bool, policy: &Policy, request: &Parts, body: &Body) -> Option<Bypass> {
+    if !is_enabled {
+        return Some(Bypass::Disabled);
+    }
+    if let Some(reason) = request_bypass(policy, &request.method, &request.headers) {
+        return Some(Bypass::Refused(reason));
+    }
+    let headers = &request.headers;
+    if headers.contains_key(UPGRADE) {
+        return Some(Bypass::Upgrade);
+    }
+    // A handler that passes the request on does so without these fields, which the key and the variant may be made
+    // of (RFC 9110, section 7.6.1).
+    if connection_names_end_to_end(headers) {
+        return Some(Bypass::Connection);
+    }
+    // Not for a cache to evaluate (RFC 9111, section 4.3.2), so the handler is to see them.
+    if headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE) {
+        return Some(Bypass::Precondition);
+    }
+    // Content that is in no key would make answers differ that are taken for the same.
+    let has_content = request.method != Method::POST && !body.is_end_stream() && body.size_hint().exact() != Some(0);
+    has_content.then_some(Bypass::Content)
+}

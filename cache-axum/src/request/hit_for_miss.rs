@@ -1,0 +1,125 @@
+//! Which URLs are not to be waited for: their answers were for one caller only, the last time.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use cache_engine::cache_core::{Key, Timestamp};
+
+/// How many URLs can be remembered; one more takes the place of another.
+const SLOTS: usize = 4096;
+
+/// How long a URL is remembered.
+const KEPT: Duration = Duration::from_secs(10);
+
+/// How long it is remembered at most that an answer is being loaded. It is forgotten when that ends.
+const DECIDED_WITHIN: Duration = Duration::from_secs(600);
+
+/// What is remembered of a URL. Whatever it is, requests do not wait for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// An answer was refused.
+    Refused,
+    /// An answer was refused since the request had credentials. It counts for such requests only.
+    RefusedToCredentials,
+    /// The answer to a request with credentials is being loaded, and may turn out to be for nobody else.
+    Undecided,
+}
+
+/// That an answer is being loaded which may turn out to be for nobody else.
+#[derive(Debug)]
+pub(crate) struct Deciding {
+    hit_for_miss: Arc<HitForMiss>,
+    key: Key,
+}
+
+impl Drop for Deciding {
+    fn drop(&mut self) {
+        self.hit_for_miss.remove(&self.key, Mark::Undecided);
+    }
+}
+
+/// A small, lossy set of keys. What is forgotten costs a wait, what is remembered by mistake, for two keys that look
+/// alike, costs a shared load.
+pub(crate) struct HitForMiss {
+    hasher: RandomState,
+    /// The upper half of each is a fingerprint, the lower half the deadline in units of 64 ms since `origin`.
+    slots: Box<[AtomicU64]>,
+    origin: Timestamp,
+    /// The latest deadline of all, so that nothing is hashed while nothing is marked.
+    latest: AtomicU64,
+}
+
+impl HitForMiss {
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self {
+            hasher: RandomState::new(),
+            slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
+            origin: now,
+            latest: AtomicU64::new(0),
+        }
+    }
+
+    fn ticks(&self, now: Timestamp) -> u64 {
+        (now.saturating_since(self.origin).as_millis() as u64 >> 6) & u64::from(u32::MAX)
+    }
+
+    fn slot(&self, key: &Key, mark: Mark) -> (&AtomicU64, u64) {
+        let hash = self.hasher.hash_one((key.as_str(), mark as u8));
+        // The lower bits choose the slot, the upper ones are the fingerprint.
+        let index = (hash & (SLOTS as u64 - 1)) as usize;
+        (&self.slots[index], hash & !u64::from(u32::MAX))
+    }
+
+    pub(crate) fn contains(&self, key: &Key, mark: Mark, now: Timestamp) -> bool {
+        let now = self.ticks(now);
+        if now >= self.latest.load(Ordering::Relaxed) {
+            return false;
+        }
+        let (slot, fingerprint) = self.slot(key, mark);
+        is_live(slot.load(Ordering::Relaxed), fingerprint, now)
+    }
+
+    pub(crate) fn insert(&self, key: &Key, mark: Mark, now: Timestamp) {
+        let deadline = self.ticks(now + KEPT) + 1;
+        let (slot, fingerprint) = self.slot(key, mark);
+        slot.store(fingerprint | deadline, Ordering::Relaxed);
+        self.latest.fetch_max(deadline, Ordering::Relaxed);
+    }
+
+    /// HitForMiss a URL as undecided until the result is dropped; `None` if it is so already.
+    pub(crate) fn decide(self: &Arc<Self>, key: &Key, now: Timestamp) -> Option<Deciding> {
+        let deadline = self.ticks(now + DECIDED_WITHIN) + 1;
+        let now = self.ticks(now);
+        let (slot, fingerprint) = self.slot(key, Mark::Undecided);
+        let marked = slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |other| {
+            (!is_live(other, fingerprint, now)).then_some(fingerprint | deadline)
+        });
+        self.latest.fetch_max(deadline, Ordering::Relaxed);
+        marked.is_ok().then(|| Deciding {
+            hit_for_miss: Arc::clone(self),
+            key: key.clone(),
+        })
+    }
+
+    pub(crate) fn remove(&self, key: &Key, mark: Mark) {
+        let (slot, fingerprint) = self.slot(key, mark);
+        let mark = slot.load(Ordering::Relaxed);
+        if mark & !u64::from(u32::MAX) == fingerprint {
+            // Somebody else's mark that came in between stays.
+            let _ = slot.compare_exchange(mark, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
+fn is_live(mark: u64, fingerprint: u64, now: u64) -> bool {
+    mark & !u64::from(u32::MAX) == fingerprint && mark & u64::from(u32::MAX) > now
+}
+
+impl fmt::Debug for HitForMiss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HitForMiss").finish_non_exhaustive()
+    }
+}

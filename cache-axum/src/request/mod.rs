@@ -1,0 +1,9 @@
+//! What is known of a request before anything is looked up, and what the layer shares among requests.
+
+pub(crate) mod body;
+pub(crate) mod bypass;
+pub(crate) mod context;
+pub(crate) mod extension;
+pub(crate) mod hit_for_miss;
+pub(crate) mod nesting;
+pub(crate) mod shared;

@@ -1,0 +1,42 @@
+//! What all requests of a layer share.
+
+use std::sync::Arc;
+
+use cache_engine::Cache;
+use cache_engine::cache_core::{Error, Key, Timestamp};
+use http::request::Parts;
+use http::{HeaderMap, Uri};
+
+use crate::config::Config;
+use crate::entry::coder::ResponseCoder;
+use crate::entry::variants::Variants;
+use crate::request::hit_for_miss::HitForMiss;
+
+/// What all requests of a layer share: its settings, the cache, and what is remembered of URLs.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) cache: Cache<ResponseCoder>,
+    pub(crate) hit_for_miss: Arc<HitForMiss>,
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.cache.now()
+    }
+
+    /// Returns the key of a request. `content` is the content of a POST.
+    pub(crate) fn key(&self, request: &Parts, identity: Option<&str>, content: Option<&[u8]>) -> Result<Key, Error> {
+        self.config.keys.key(&self.cache, request, identity, content)
+    }
+
+    /// Returns the keys under which there may be what the client who sent `request` gets for GET at `uri`.
+    pub(crate) fn keys_at(&self, request: &Parts, uri: &Uri) -> Result<Vec<Key>, Error> {
+        self.config.keys.keys_at(&self.cache, request, uri)
+    }
+
+    /// Returns the key of the response that a request selects among `variants`.
+    pub(crate) fn variant(&self, variants: &Variants, primary: &Key, request: &HeaderMap) -> Key {
+        variants.key(&self.cache, primary, request, &self.config.keys.normalization)
+    }
+}

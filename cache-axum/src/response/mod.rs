@@ -1,0 +1,7 @@
+//! The answers that clients get, and what their header fields say.
+
+pub(crate) mod from_entry;
+pub(crate) mod header_value;
+pub(crate) mod headers;
+pub(crate) mod passing;
+pub(crate) mod status;

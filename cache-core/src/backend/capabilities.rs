@@ -1,0 +1,63 @@
+//! What a store can do, and what it takes.
+
+/// What a store can do beyond the required methods, as plain data.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capabilities {
+    /// Whether [`Backend::clear`](crate::Backend::clear) removes the records of a scope.
+    pub clear: bool,
+    /// Whether [`Value::Shared`](crate::Value::Shared) is stored and returned as the same object. Such a store is in this process and answers
+    /// without waiting.
+    pub shared_objects: bool,
+    /// Whether [`Backend::subscribe`](crate::Backend::subscribe) reports changes.
+    pub subscribe: bool,
+}
+
+impl Capabilities {
+    /// Sets [`clear`](Self::clear).
+    #[must_use]
+    pub const fn with_clear(mut self, clear: bool) -> Self {
+        self.clear = clear;
+        self
+    }
+
+    /// Sets [`shared_objects`](Self::shared_objects).
+    #[must_use]
+    pub const fn with_shared_objects(mut self, shared_objects: bool) -> Self {
+        self.shared_objects = shared_objects;
+        self
+    }
+
+    /// Sets [`subscribe`](Self::subscribe).
+    #[must_use]
+    pub const fn with_subscribe(mut self, subscribe: bool) -> Self {
+        self.subscribe = subscribe;
+        self
+    }
+}
+
+/// The limits of a store; `None` where it has none.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// The largest value in bytes.
+    pub value_bytes: Option<usize>,
+    /// The most keys that a batch call sends in one round trip. The backend splits larger batches itself.
+    pub batch: Option<usize>,
+}
+
+impl Limits {
+    /// Sets [`value_bytes`](Self::value_bytes).
+    #[must_use]
+    pub const fn with_value_bytes(mut self, bytes: usize) -> Self {
+        self.value_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets [`batch`](Self::batch).
+    #[must_use]
+    pub const fn with_batch(mut self, keys: usize) -> Self {
+        self.batch = Some(keys);
+        self
+    }
+}

@@ -1,0 +1,211 @@
+//! What a store must do.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::backend::capabilities::{Capabilities, Limits};
+#[cfg(doc)]
+use crate::backend::set::SetMode;
+use crate::backend::set::{SetOptions, SetOutcome};
+use crate::backend::subscription::Subscription;
+use crate::error::{Error, ErrorKind};
+use crate::key::{Key, Scope};
+use crate::record::{Record, Value, Version};
+use crate::ttl::Ttl;
+
+/// A store of records.
+///
+/// For authors of backends. Three methods are required: [`get`](Self::get), [`set`](Self::set) and
+/// [`delete`](Self::delete). To pass the test kit, a backend also needs [`ping`](Self::ping) and [`close`](Self::close).
+/// The other methods are provided; override them where the store can do better.
+///
+/// The toolkit builds one load per key in the cluster, and fills that an invalidation fences off, on nothing but the
+/// [modes](SetMode) of [`set`](Self::set). So each `set` and each `delete` must be atomic.
+///
+/// # What every method guarantees
+///
+/// - **Absent is not an error.** A record past its lifetime is absent, even if the store still holds it.
+/// - **An error is not absence.** A store that cannot be reached returns an error, never `None`.
+/// - **Cancel safety.** A future may be dropped at any await point. Its operation may or may not have been carried out,
+///   but no later call reads its answer or finds a connection in the middle of it.
+/// - **Clones share the store.** Two backends that were built separately in one process share only what the store itself
+///   shares.
+#[async_trait]
+pub trait Backend: fmt::Debug + Send + Sync + 'static {
+    /// Returns the record under `key`, or `None` if there is none.
+    ///
+    /// # Errors
+    /// Fails if the store does not answer, or answers with an error.
+    async fn get(&self, key: &Key) -> Result<Option<Record>, Error>;
+
+    /// Writes `value` under `key` if the condition of [`options.mode`](SetOptions::mode) holds. If it does not hold,
+    /// returns [`SetOutcome::Refused`], which is not an error.
+    ///
+    /// # Errors
+    /// Fails if the store does not answer, answers with an error, or the value is [too large](ErrorKind::TooLarge). When
+    /// a value is too large, a record that [`SetMode::Always`] would have replaced is removed, so that it is not read as
+    /// if it were the new one.
+    async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error>;
+
+    /// Removes the record under `key`. Returns whether there was one.
+    ///
+    /// # Errors
+    /// Fails if the store does not answer, or answers with an error.
+    async fn delete(&self, key: &Key) -> Result<bool, Error>;
+
+    /// Removes the record under `key` if it still has `version`. Returns whether it did.
+    ///
+    /// The provided method replaces the record with an empty one that expires after a millisecond.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    async fn delete_if(&self, key: &Key, version: Version) -> Result<bool, Error> {
+        let options = SetOptions::new(Ttl::from_millis(1)).if_version(version);
+        let outcome = self.set(key, Value::Bytes(Bytes::new()), options).await?;
+        Ok(matches!(outcome, SetOutcome::Stored(_)))
+    }
+
+    /// Returns the version of the record under `key`, or `None` if there is none.
+    ///
+    /// The provided method reads the whole record.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    async fn version(&self, key: &Key) -> Result<Option<Version>, Error> {
+        Ok(self.get(key).await?.map(|record| record.version))
+    }
+
+    /// Returns the records under `keys`, in the same order. A key may occur more than once.
+    ///
+    /// The provided method calls [`get`](Self::get) for each key.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get). One failure fails the batch.
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
+        let mut records = Vec::with_capacity(keys.len());
+        for key in keys {
+            records.push(self.get(key).await?);
+        }
+        Ok(records)
+    }
+
+    /// Writes several records. Returns their outcomes in the same order. The batch is not atomic.
+    ///
+    /// The provided method calls [`set`](Self::set) for each record.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set). After an error, any part of the batch may have been written.
+    async fn set_many(&self, entries: Vec<(Key, Value, SetOptions)>) -> Result<Vec<SetOutcome>, Error> {
+        let mut outcomes = Vec::with_capacity(entries.len());
+        for (key, value, options) in entries {
+            outcomes.push(self.set(&key, value, options).await?);
+        }
+        Ok(outcomes)
+    }
+
+    /// Removes several records. Returns how many there were. The batch is not atomic.
+    ///
+    /// The provided method calls [`delete`](Self::delete) for each key.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete). After an error, any part of the batch may have been removed.
+    async fn delete_many(&self, keys: &[Key]) -> Result<u64, Error> {
+        let mut removed = 0;
+        for key in keys {
+            removed += u64::from(self.delete(key).await?);
+        }
+        Ok(removed)
+    }
+
+    /// Removes every record whose key is in `scope`. Returns how many there were.
+    ///
+    /// Only stores that can enumerate their keys support this; they declare [`Capabilities::clear`].
+    ///
+    /// # Errors
+    /// The provided method fails with [`Rejected`](ErrorKind::Rejected). After another error, any part of the scope may
+    /// have been removed.
+    async fn clear(&self, scope: &Scope) -> Result<u64, Error> {
+        let message = format!(
+            "the store cannot enumerate its keys, so {:?} cannot be cleared: clear the namespace through the engine, \
+             which needs no enumeration",
+            scope.as_str()
+        );
+        Err(Error::new(ErrorKind::Rejected, message).with_operation("clear"))
+    }
+
+    /// Checks that the store answers.
+    ///
+    /// The provided method always succeeds.
+    ///
+    /// # Errors
+    /// Fails if the store does not answer, or answers with an error.
+    async fn ping(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Closes all connections and ends background work. Later calls, including [`ping`](Self::ping), fail with
+    /// [`Unavailable`](ErrorKind::Unavailable).
+    ///
+    /// The provided method does nothing. A backend that has something to end, or is to pass the test kit, overrides it.
+    ///
+    /// # Errors
+    /// Fails if something could not be ended in good order. It is ended nevertheless.
+    async fn close(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Returns the store's name in errors and events, for example `"redis"`.
+    ///
+    /// The provided method returns the name of the type.
+    fn name(&self) -> &'static str {
+        std::any::type_name::<Self>()
+    }
+
+    /// Returns what the store can do beyond the required methods.
+    ///
+    /// The provided method returns the default: nothing.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    /// Returns the limits of the store.
+    ///
+    /// The provided method returns the default: no limits.
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
+    /// Subscribes to changes of the records in `scope`, made by any process.
+    ///
+    /// When the future completes, the subscription stands: every later change is reported. While the store is reachable,
+    /// the subscription reports a [`Change::Heartbeat`](crate::Change::Heartbeat) at least once every `heartbeat`.
+    ///
+    /// Only some stores support this; they declare [`Capabilities::subscribe`].
+    ///
+    /// # Errors
+    /// The provided method fails with [`Rejected`](ErrorKind::Rejected). Otherwise fails if the store does not answer, or
+    /// answers with an error.
+    async fn subscribe(&self, scope: &Scope, heartbeat: Duration) -> Result<Box<dyn Subscription>, Error> {
+        let _ = heartbeat;
+        let message = format!(
+            "the store does not report changes, so there is no subscription to {:?}",
+            scope.as_str()
+        );
+        Err(Error::new(ErrorKind::Rejected, message).with_operation("subscribe"))
+    }
+
+    /// Calls `listener` for each record that the store evicts from now on.
+    ///
+    /// The provided method drops the listener. Only stores that know of their evictions, which are those in this process,
+    /// call it.
+    fn on_eviction(&self, listener: EvictionListener) {
+        drop(listener);
+    }
+}
+
+/// A callback for evicted records. The store calls it while it works, so it must return quickly and must not call the
+/// store.
+pub type EvictionListener = Box<dyn Fn(&Key) + Send + Sync>;

@@ -1,0 +1,12 @@
+//! The contract between the toolkit and a store.
+
+mod capabilities;
+mod contract;
+mod set;
+mod shared;
+mod subscription;
+
+pub use self::capabilities::{Capabilities, Limits};
+pub use self::contract::{Backend, EvictionListener};
+pub use self::set::{SetMode, SetOptions, SetOutcome};
+pub use self::subscription::{Change, Subscription};

@@ -1,0 +1,61 @@
+//! What a format must do.
+
+use bytes::Bytes;
+
+use crate::error::Error;
+
+/// Turns values of type `T` into bytes and back.
+///
+/// The [name](Self::name) is stored with the bytes. Bytes of a coder with another name are a miss, so change the name when
+/// the format changes.
+///
+/// ```
+/// use bytes::Bytes;
+/// use cache_core::{Coder, Error, ErrorKind};
+///
+/// /// Keeps a number as its eight bytes.
+/// #[derive(Debug, Clone, Copy)]
+/// struct BigEndian;
+///
+/// impl Coder<u64> for BigEndian {
+///     fn name(&self) -> &'static str {
+///         "u64-be"
+///     }
+///
+///     fn encode(&self, value: &u64) -> Result<Bytes, Error> {
+///         Ok(Bytes::copy_from_slice(&value.to_be_bytes()))
+///     }
+///
+///     fn decode(&self, bytes: &Bytes) -> Result<u64, Error> {
+///         let bytes = bytes[..].try_into().map_err(|_| Error::new(ErrorKind::Codec, "not eight bytes"))?;
+///         Ok(u64::from_be_bytes(bytes))
+///     }
+/// }
+/// ```
+pub trait Coder<T>: Send + Sync + 'static {
+    /// Returns the name of the format, of at most 255 bytes.
+    fn name(&self) -> &'static str;
+
+    /// Encodes `value`.
+    ///
+    /// # Errors
+    /// Fails with [`Codec`](crate::ErrorKind::Codec) if the value has no encoding, or would decode to another value.
+    fn encode(&self, value: &T) -> Result<Bytes, Error>;
+
+    /// Decodes `bytes`. The value may keep slices of them.
+    ///
+    /// # Errors
+    /// Fails with [`Codec`](crate::ErrorKind::Codec) if the bytes are not the encoding of a value.
+    fn decode(&self, bytes: &Bytes) -> Result<T, Error>;
+
+    /// Returns the length of the encoding of `value` in bytes.
+    ///
+    /// Stores that keep objects as they are use it as the object's weight, once, when they write it. The provided method
+    /// encodes the value.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    fn encoded_len(&self, value: &T) -> Result<usize, Error> {
+        self.encode(value).map(|bytes| bytes.len())
+    }
+}

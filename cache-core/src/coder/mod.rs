@@ -1,0 +1,17 @@
+//! How values become bytes and bytes become values.
+
+#[cfg(feature = "cbor")]
+mod cbor;
+mod contract;
+#[cfg(any(feature = "cbor", feature = "json"))]
+mod count;
+#[cfg(feature = "json")]
+mod json;
+mod raw;
+
+#[cfg(feature = "cbor")]
+pub use self::cbor::Cbor;
+pub use self::contract::Coder;
+#[cfg(feature = "json")]
+pub use self::json::Json;
+pub use self::raw::Raw;

@@ -1,0 +1,109 @@
+//! How long a copy is of use, and for what.
+
+use std::time::Duration;
+
+use crate::ttl::{Ttl, millis_rounded_up};
+
+/// How long a stored copy is of use, counted from its creation.
+///
+/// A copy is *fresh* first. After that come two windows side by side, both counted from the end of freshness: in one
+/// the stale copy is answered while a new one is fetched, in the other it is answered if the new one cannot be had
+/// (RFC 5861 has the same two). A copy past both is of no use.
+///
+/// The resolution is a millisecond; a fraction counts as a whole one.
+///
+/// ```
+/// use std::time::Duration;
+/// use cache_core::{Ttl, FreshnessWindows};
+///
+/// let windows = FreshnessWindows::new(Duration::from_secs(60))
+///     .with_stale_while_revalidate(Duration::from_secs(10))
+///     .with_stale_if_error(Duration::from_secs(600));
+/// assert_eq!(windows.total(), Ttl::from(Duration::from_secs(660)));
+/// assert_eq!(FreshnessWindows::FOREVER.total(), Ttl::FOREVER);
+/// ```
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FreshnessWindows {
+    /// How long the copy is fresh; `None` is for ever.
+    pub fresh: Option<Duration>,
+    /// How long, after that, the stale copy is answered while a new one is fetched.
+    pub stale_while_revalidate: Duration,
+    /// How long, after that, the stale copy is answered if a new one cannot be had.
+    pub stale_if_error: Duration,
+}
+
+impl FreshnessWindows {
+    /// Fresh for ever.
+    pub const FOREVER: Self = Self {
+        fresh: None,
+        stale_while_revalidate: Duration::ZERO,
+        stale_if_error: Duration::ZERO,
+    };
+
+    /// Fresh for `fresh`, or for ever if that is `None`; of no use afterwards.
+    #[must_use]
+    pub fn new(fresh: impl Into<Option<Duration>>) -> Self {
+        Self {
+            fresh: fresh.into(),
+            ..Self::FOREVER
+        }
+    }
+
+    /// With [`stale_while_revalidate`](Self::stale_while_revalidate) set.
+    #[must_use]
+    pub const fn with_stale_while_revalidate(mut self, window: Duration) -> Self {
+        self.stale_while_revalidate = window;
+        self
+    }
+
+    /// With [`stale_if_error`](Self::stale_if_error) set.
+    #[must_use]
+    pub const fn with_stale_if_error(mut self, window: Duration) -> Self {
+        self.stale_if_error = window;
+        self
+    }
+
+    /// How long the copy is of any use, which is how long a store keeps it: freshness and the longer of the two
+    /// windows.
+    #[must_use]
+    pub fn total(&self) -> Ttl {
+        let Some(fresh) = self.fresh else {
+            return Ttl::FOREVER;
+        };
+        let stale = self.stale_while_revalidate.max(self.stale_if_error);
+        Ttl::from_millis(millis_rounded_up(fresh).saturating_add(millis_rounded_up(stale)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_keeps_a_copy_until_its_last_window_ends() {
+        let second = Duration::from_secs(1);
+        let windows = FreshnessWindows::new(second).with_stale_while_revalidate(3 * second);
+        assert_eq!(windows.total(), Ttl::from_millis(4_000));
+        assert_eq!(windows.with_stale_if_error(2 * second).total(), Ttl::from_millis(4_000));
+        assert_eq!(
+            windows.with_stale_if_error(9 * second).total(),
+            Ttl::from_millis(10_000)
+        );
+    }
+
+    #[test]
+    fn the_total_neither_overflows_nor_rounds_down() {
+        let tick = Duration::from_nanos(1);
+        assert_eq!(
+            FreshnessWindows::new(tick).with_stale_if_error(tick).total(),
+            Ttl::from_millis(2)
+        );
+        let longest = FreshnessWindows::new(Duration::MAX).with_stale_if_error(Duration::MAX);
+        assert_eq!(longest.total(), Ttl::from_millis(Ttl::MAX_MILLIS));
+        assert_eq!(
+            FreshnessWindows::FOREVER.with_stale_if_error(tick).total(),
+            Ttl::FOREVER
+        );
+    }
+}

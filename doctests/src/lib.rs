@@ -1,0 +1,24 @@
+//! Compiles and runs the code of `README.md` and of the book in `docs/`, one module a file.
+//!
+//! `docs/write-a-backend.md` shows the code of `examples/redb-backend`, whose tests compare the two.
+
+#[cfg(doctest)]
+mod book {
+    macro_rules! chapters {
+        ($($name:ident: $path:literal;)*) => {
+            $(#[doc = include_str!($path)] pub mod $name {})*
+        };
+    }
+
+    chapters! {
+        readme: "../../README.md";
+        caching_endpoints: "../../docs/caching-endpoints.md";
+        caching_functions: "../../docs/caching-functions.md";
+        from_fastapi_cache: "../../docs/from-fastapi-cache.md";
+        invalidation: "../../docs/invalidation.md";
+        production: "../../docs/production.md";
+        stacking: "../../docs/stacking.md";
+        stores: "../../docs/stores.md";
+        testing: "../../docs/testing.md";
+    }
+}

@@ -1,0 +1,31 @@
+//! What was done in histories.
+
+use std::ops::AddAssign;
+
+/// What was done.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    /// Histories.
+    pub histories: u64,
+    /// Reads that were given a value.
+    pub reads: u64,
+    /// Of these, those that began after an invalidation had returned.
+    pub bounded: u64,
+    /// Invalidations, clears and sets that returned.
+    pub invalidations: u64,
+    /// Calls that failed since the store did.
+    pub failed: u64,
+    /// Calls that ended with their process.
+    pub crashed: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.histories += other.histories;
+        self.reads += other.reads;
+        self.bounded += other.bounded;
+        self.invalidations += other.invalidations;
+        self.failed += other.failed;
+        self.crashed += other.crashed;
+    }
+}

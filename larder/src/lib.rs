@@ -1,0 +1,100 @@
+//! Larder caches axum endpoints and async functions, in memory, Redis, Memcached or DynamoDB.
+//!
+//! A cached function takes three lines:
+//!
+//! ```
+//! use larder::{Cache, MemoryBackend, cached};
+//!
+//! #[cached(ttl = "60s")]
+//! async fn square(number: u64) -> u64 {
+//!     number * number
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! larder::set_default_cache(Cache::builder(MemoryBackend::default()).build())?;
+//! assert_eq!(square(12).await, 144); // runs
+//! assert_eq!(square(12).await, 144); // does not
+//! # Ok(()) }
+//! ```
+//!
+//! A cached endpoint takes two more, with the feature `axum`:
+//!
+//! ```
+//! # #[cfg(feature = "axum")]
+//! # fn router() -> axum::Router {
+//! use std::time::Duration;
+//!
+//! use axum::{Router, routing::get};
+//! use larder::axum::CacheLayer;
+//! use larder::{Cache, MemoryBackend};
+//!
+//! let cache = Cache::builder(MemoryBackend::default()).build();
+//! let layer = CacheLayer::new(cache).ttl(Duration::from_secs(60));
+//! let router = Router::new().route("/", get(async || "Hello!\n")).layer(layer);
+//! # router }
+//! ```
+//!
+//! # What is where
+//!
+//! | you want | you find it in | feature |
+//! |---|---|---|
+//! | values by key: `get_or_load`, tags, stale values, a near tier | [`Cache`] | |
+//! | cached functions | [`cached`], [`invalidates`] | `macros` (default) |
+//! | cached endpoints | `larder::axum` | `axum` |
+//! | a store by its URL | [`open`] | one for each store |
+//! | settings from a file or the environment | [`Settings`] | |
+//! | a store in this process | [`MemoryBackend`], `larder::memory` | `memory` (default) |
+//! | Redis and Valkey | `larder::redis` | `redis`; `redis-rustls` for TLS |
+//! | Memcached | `larder::memcached` | `memcached` |
+//! | DynamoDB | `larder::dynamodb` | `dynamodb` |
+//! | the coder `Cbor` | [`cache_core`] | `cbor` |
+//! | to write a store of your own | [`cache_core`] | |
+//!
+//! Each part is a crate of its own (`cache-engine`, `cache-axum`, `cache-redis` and so on), which you may depend on
+//! instead. A service compiles only the stores that its features name.
+
+mod open;
+mod settings;
+
+pub use cache_engine::*;
+
+#[cfg(feature = "axum")]
+pub use cache_axum as axum;
+#[cfg(feature = "dynamodb")]
+pub use cache_dynamodb as dynamodb;
+#[doc(hidden)]
+pub use cache_engine;
+// Under paths that a service has which depends on this crate alone.
+#[cfg(feature = "macros")]
+#[doc(inline)]
+pub use cache_engine::__private::{cached_of_larder as cached, invalidates_of_larder as invalidates};
+#[cfg(feature = "memcached")]
+pub use cache_memcached as memcached;
+#[cfg(feature = "memory")]
+pub use cache_memory as memory;
+#[cfg(feature = "memory")]
+pub use cache_memory::MemoryBackend;
+#[cfg(feature = "redis")]
+pub use cache_redis as redis;
+
+pub use self::open::open;
+pub use self::settings::{NearSettings, Settings};
+
+/// What most services import: `use larder::prelude::*;`.
+pub mod prelude {
+    #[cfg(feature = "axum")]
+    pub use cache_axum::{CacheHandle, CacheLayer};
+    pub use cache_engine::cache_core::{Backend, Error};
+    pub use cache_engine::{Cache, LoadError};
+
+    #[cfg(feature = "memory")]
+    pub use crate::MemoryBackend;
+    pub use crate::{Settings, open};
+    #[cfg(feature = "macros")]
+    pub use crate::{cached, invalidates};
+}
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,78 @@
+//! Stores by URL: what is opened, and what a wrong URL is answered with.
+
+#![allow(clippy::unwrap_used)]
+
+#[cfg(feature = "redis")]
+use larder::cache_core::Backend;
+use larder::cache_core::ErrorKind;
+use larder::{Cache, open};
+
+#[tokio::test]
+async fn memory_is_opened_and_used_as_any_backend() {
+    let cache = Cache::builder(open("memory:").await.unwrap()).build();
+    cache.set("key", 1_u32).await.unwrap();
+    assert_eq!(cache.get::<u32>("key").await.unwrap().as_deref(), Some(&1));
+}
+
+#[tokio::test]
+async fn memory_takes_its_bounds() {
+    let bounded = open("memory:?max_bytes=100000&max_entries=10").await.unwrap();
+    let cache = Cache::builder(bounded).build();
+    for number in 0..1_000_u32 {
+        cache.set(number.to_string(), number).await.unwrap();
+    }
+    let mut kept = 0;
+    for number in 0..1_000_u32 {
+        kept += u32::from(cache.get::<u32>(number.to_string()).await.unwrap().is_some());
+    }
+    assert!(kept <= 10, "{kept}");
+}
+
+async fn refusal(url: &str) -> String {
+    let error = open(url).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration, "{url}: {error}");
+    error.to_string()
+}
+
+#[tokio::test]
+async fn a_wrong_url_is_named_with_its_remedy() {
+    assert!(
+        refusal("rabbit://a")
+            .await
+            .contains("`rabbit:` names no store: use memory:")
+    );
+    assert!(refusal("").await.contains("names no store"));
+    assert!(
+        refusal("memory:?max_byte=1")
+            .await
+            .contains("`memory:` has no setting `max_byte=1`")
+    );
+    assert!(
+        refusal("memory:?max_bytes=many")
+            .await
+            .contains("`max_bytes=many` is no whole number")
+    );
+    assert!(refusal("memory://host").await.contains("but not `host`"));
+}
+
+#[cfg(not(feature = "redis"))]
+#[tokio::test]
+async fn a_store_that_is_switched_off_names_its_feature() {
+    for (url, feature) in [
+        ("redis://:secret@host", "redis"),
+        ("redis-cluster://host", "redis"),
+        ("memcached://host", "memcached"),
+        ("dynamodb://table", "dynamodb"),
+    ] {
+        let message = refusal(url).await;
+        assert!(message.contains(&format!("add the feature `{feature}`")), "{message}");
+        assert!(!message.contains("secret"), "{message}");
+    }
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test]
+async fn a_store_need_not_be_in_reach() {
+    let backend = open("redis://127.0.0.1:1").await.unwrap();
+    assert_eq!(backend.name(), "redis");
+}

@@ -1,0 +1,75 @@
+//! Settings from a file: what they set, and what is wrong with one that cannot be read.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use larder::Settings;
+use larder::cache_core::ErrorKind;
+
+fn read(text: &str) -> Settings {
+    serde_json::from_str(text).unwrap()
+}
+
+fn refusal(text: &str) -> String {
+    serde_json::from_str::<Settings>(text).unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn they_reach_the_cache() {
+    let settings = read(
+        r#"{ "store": "memory:", "prefix": "shop", "namespace": "users", "enabled": false, "ttl": "1m 30s",
+             "stale_while_revalidate": "10s", "stale_if_error": "1h", "backend_timeout": "250ms" }"#,
+    );
+    let cache = settings.open().await.unwrap().build();
+    assert_eq!(cache.key("1").to_string(), "shop:users:1");
+    assert!(!cache.is_enabled());
+    assert_eq!(cache.policy().ttl, Some(Duration::from_secs(90)));
+    assert_eq!(cache.policy().stale_while_revalidate, Duration::from_secs(10));
+    assert_eq!(cache.policy().stale_if_error, Duration::from_secs(3_600));
+}
+
+#[tokio::test]
+async fn none_at_all_are_a_cache_in_memory() {
+    let cache = read("{}").open().await.unwrap().build();
+    cache.set("key", 1_u32).await.unwrap();
+    assert!(cache.get::<u32>("key").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_near_tier_before_memory_is_left_out() {
+    let cache = read(r#"{ "near": { "max_bytes": 1000000 } }"#)
+        .open()
+        .await
+        .unwrap()
+        .build();
+    cache.set("key", 1_u32).await.unwrap();
+    assert!(cache.get::<u32>("key").await.unwrap().is_some());
+}
+
+#[cfg(feature = "memcached")]
+#[tokio::test]
+async fn a_near_tier_whose_copies_have_no_end_is_refused() {
+    let error = read(r#"{ "store": "memcached://127.0.0.1:1", "near": {} }"#)
+        .open()
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.to_string().contains("set near.max_age"), "{error}");
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    assert!(refusal(r#"{ "tll": "60s" }"#).contains("unknown field `tll`"));
+    let message = refusal(r#"{ "ttl": "60" }"#);
+    assert!(
+        message.contains("`60` is no duration") && message.contains("\"60s\""),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_store_is_an_error_of_open() {
+    let error = read(r#"{ "store": "rabbit://a" }"#).open().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+}
