@@ -5,12 +5,9 @@ use std::future::{Future, pending};
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-use cache_core::Key;
 
 use super::coder::{Codes, Coding};
-use super::lookup::{Looked, State};
+use super::lookup::Missed;
 use super::return_type::plan::Handling;
 use super::run::{Ran, Run};
 use super::settle::{Settled, fail, settle};
@@ -22,14 +19,13 @@ use crate::load::error::LoadError;
 use crate::load::fill::{Fill, Outcome};
 use crate::load::flight::Edges;
 use crate::load::policy::Policy;
-use crate::load::run::{Ended, Flown};
+use crate::load::run::{self, Flown};
 use crate::load::stack::LoadStack;
 use crate::load::step::{Ask, Take};
 use crate::store::record::Found;
-use crate::tags::scope::Tagger;
-use crate::tier::read::Read;
 
-type Boxed<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
+/// A future that is `Send`, whatever the function's own is.
+pub(super) type Boxed<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
 
 /// Boxes a body.
 #[must_use]
@@ -37,72 +33,21 @@ pub fn boxed<F: Future>(body: F) -> Pin<Box<F>> {
     Box::pin(body)
 }
 
-/// Loads in the caller's own task. `body` may borrow from it.
-///
-/// The steps before and after the body are futures of their own, which are made out of line and are gone while the body
-/// runs: functions within functions are on the stack together, and hold as little of it as they can.
-pub async fn load_borrowing<H, C, D, F>(
-    _: H,
-    cache: &Cache<C>,
-    coding: D,
-    policy: Policy,
-    keep: impl Fn(&H::Value) -> bool,
-    looked: Looked<H::Value>,
-    body: Pin<Box<F>>,
-) -> H::Output
-where
-    H: Handling,
-    D: Coding<C>,
-    D::Coder: Codes<H::Value>,
-    F: Future<Output = H::Output>,
-{
-    let State::Missed(missed) = looked.0 else {
-        return body.await;
-    };
-    let mut flight = match acquire::<H, _>(handle::<H, _, _>(cache, coding, policy), missed).await {
-        Acquired::Lead(flight) => flight,
-        Acquired::Uncoalesced => return body.await,
-        Acquired::Answered(outcome) => {
-            return match settle::<H>(outcome, None) {
-                Settled::Answer(output) => output,
-                Settled::Fail(error) => fail(&error),
-                Settled::Uncoalesced(_) => body.await,
-            };
-        }
-    };
-    let (stack, tagger) = flight.enter();
-    let ran = Run {
-        body,
-        stack: &stack,
-        tagger: &tagger,
-        keeper: flight.keep(),
-    }
-    .await;
-    let mut own = None;
-    let ended = match ran {
-        Ran::Returned(output) => ended::<H>(output, &keep, &mut own),
-        Ran::Panicked(panic) => Ended::Panicked(panic),
-        Ran::TimedOut(limit) => Ended::TimedOut(limit),
-    };
-    let outcome = flight.land(ended).await;
-    match settle::<H>(outcome, own) {
-        Settled::Answer(output) => output,
-        Settled::Fail(error) | Settled::Uncoalesced(error) => fail(&error),
-    }
-}
-
 /// What a call has to do about a value that was not there.
-enum Acquired<T, E, D> {
+pub enum Acquired<T, E, D> {
     /// Load it.
     Lead(Box<Flight<T, E, D>>),
     /// Nothing: another caller has loaded it, or cannot.
-    Answered(Outcome<T, E>),
+    Answered(Ended<T, E>),
     /// Run the function for itself alone.
     Uncoalesced,
 }
 
+/// How a load ended for a call.
+pub struct Ended<T, E>(Outcome<T, E>);
+
 /// A load that a call leads.
-struct Flight<T, E, D> {
+pub struct Flight<T, E, D> {
     engine: Engine<D>,
     fill: Fill<T, E>,
     /// What is answered if the load fails.
@@ -111,19 +56,26 @@ struct Flight<T, E, D> {
     _edges: Option<Edges>,
 }
 
-/// Waits for the loads of other callers, or takes the lead.
+/// Waits for the loads of other callers, or takes the lead, for a function that runs in its caller's task.
+///
+/// The steps before and after the body are futures of their own, which are made out of line and are gone while the body
+/// runs: functions within functions are on the stack together, and hold as little of it as they can.
 #[inline(never)]
-fn acquire<H, D>(
-    cache: Cache<D>,
-    missed: Box<(Key, Read<H::Value>)>,
-) -> Boxed<'static, Acquired<H::Value, H::Shared, D>>
+pub fn acquire<H, C, D>(
+    _: H,
+    cache: &Cache<C>,
+    coding: D,
+    policy: Policy,
+    missed: Missed<H::Value>,
+) -> Boxed<'static, Acquired<H::Value, H::Shared, D::Coder>>
 where
     H: Handling,
-    D: Codes<H::Value> + Send + Sync + 'static,
+    D: Coding<C>,
+    D::Coder: Codes<H::Value>,
 {
+    let engine = handle::<H, _, _>(cache, coding, policy).engine;
     Box::pin(async move {
-        let (key, read) = *missed;
-        let engine = cache.engine;
+        let (key, read) = *missed.0;
         let ask = ask::<H>();
         let mut acquired = None;
         let outcome = {
@@ -147,7 +99,7 @@ where
             engine.drive(&key, read, ask, false, launch).await
         };
         match acquired {
-            None => Acquired::Answered(outcome),
+            None => Acquired::Answered(Ended(outcome)),
             Some(None) => Acquired::Uncoalesced,
             Some(Some((fill, edges))) => Acquired::Lead(Box::new(Flight {
                 engine,
@@ -166,52 +118,111 @@ where
     E: Send + Sync + 'static,
     D: Codes<T> + Send + Sync + 'static,
 {
-    /// Begins the load, and returns what it runs in.
+    /// Runs the body.
     #[inline(never)]
-    fn enter(&mut self) -> (Arc<LoadStack>, Tagger) {
+    pub fn run<F: Future>(&mut self, body: Pin<Box<F>>) -> Run<'_, F> {
         let stack = self.engine.take_off(&mut self.fill, LoadStack::current());
-        (stack, self.fill.tagger().clone())
-    }
-
-    /// Keeps the lease, until the time limit of the load.
-    #[inline(never)]
-    fn keep(&mut self) -> Boxed<'_, Duration> {
+        let tagger = self.fill.tagger().clone();
         let (engine, fill) = (&self.engine, &mut self.fill);
-        Box::pin(async move {
+        let keeper = Box::pin(async move {
             match engine.limited(fill.renewing(pending::<Infallible>())).await {
                 Ok(never) => match never {},
                 Err(limit) => limit,
             }
-        })
+        });
+        Run {
+            body,
+            stack,
+            tagger,
+            keeper,
+        }
     }
 
-    /// Ends the load, and returns what its caller gets.
+    /// Ends the load.
     #[inline(never)]
-    fn land(self: Box<Self>, ended: Ended<T, E>) -> Boxed<'static, Outcome<T, E>> {
+    pub fn land(self: Box<Self>, brought: Brought<T, E>) -> Boxed<'static, Ended<T, E>> {
         Box::pin(async move {
             let Self {
                 engine, fill, fallback, ..
             } = *self;
-            match (engine.land(fill, ended).await, fallback) {
+            Ended(match (engine.land(fill, brought.0).await, fallback) {
                 (Flown::Panicked(_, panic), _) => resume_unwind(panic),
                 (Flown::Landed(Ok(Some(found))), _) => Ok(Some(found)),
                 (_, Some(stale)) => Ok(Some(stale)),
                 (Flown::Landed(outcome), None) => outcome,
-            }
+            })
         })
     }
 }
 
+/// What a body brought to its load.
+pub struct Brought<T, E>(run::Ended<T, E>);
+
+/// Returns what a body brought, and the function's own error.
+pub fn brought<H: Handling>(
+    _: H,
+    ran: Ran<H::Output>,
+    keep: impl Fn(&H::Value) -> bool,
+) -> (Brought<H::Value, H::Shared>, Option<H::Error>) {
+    let mut own = None;
+    let ended = match ran {
+        Ran::Returned(output) => returned::<H>(output, &keep, &mut own),
+        Ran::Panicked(panic) => run::Ended::Panicked(panic),
+        Ran::TimedOut(limit) => run::Ended::TimedOut(limit),
+    };
+    (Brought(ended), own)
+}
+
+/// Returns the result of a call that another caller's load ended, or `None` if the function must run.
+pub fn answer<H: Handling>(_: H, ended: Ended<H::Value, H::Shared>) -> Option<H::Output> {
+    match settle::<H>(ended.0, None) {
+        Settled::Answer(output) => Some(output),
+        Settled::Fail(error) => fail(&error),
+        Settled::Uncoalesced(_) => None,
+    }
+}
+
+/// Returns the result of a call whose function has run.
+pub fn finish<H: Handling>(_: H, ended: Ended<H::Value, H::Shared>, own: Option<H::Error>) -> H::Output {
+    match settle::<H>(ended.0, own) {
+        Settled::Answer(output) => output,
+        Settled::Fail(error) | Settled::Uncoalesced(error) => fail(&error),
+    }
+}
+
+/// Gives the closure of `store_if = …` its type.
+pub fn keep_if<H: Handling, K: Fn(&H::Value) -> bool>(_: H, keep: K) -> K {
+    keep
+}
+
+type Slot<T> = Arc<Mutex<Option<T>>>;
+
+/// What a call and its load in another task share.
+pub struct Slots<E, F> {
+    body: Slot<Pin<Box<F>>>,
+    /// The function's own error.
+    own: Slot<E>,
+}
+
+/// Returns what a call and its load in another task share.
+pub fn slots<H: Handling, F>(_: H, body: Pin<Box<F>>) -> Slots<H::Error, F> {
+    Slots {
+        body: Arc::new(Mutex::new(Some(body))),
+        own: Arc::new(Mutex::new(None)),
+    }
+}
+
 /// Loads in a task of its own, which goes on if the caller goes away, and refreshes a stale value in the background.
-pub async fn load_detached<H, C, D, F>(
+#[inline(never)]
+pub fn load_detached<H, C, D, F>(
     _: H,
     cache: &Cache<C>,
     coding: D,
     policy: Policy,
+    missed: Missed<H::Value>,
+    slots: &Slots<H::Error, F>,
     keep: impl Fn(&H::Value) -> bool + Send + 'static,
-    looked: Looked<H::Value>,
-    body: Pin<Box<F>>,
-) -> H::Output
+) -> Boxed<'static, Ended<H::Value, H::Shared>>
 where
     H: Handling,
     H::Error: Send + 'static,
@@ -219,67 +230,47 @@ where
     D::Coder: Codes<H::Value>,
     F: Future<Output = H::Output> + Send + 'static,
 {
-    let State::Missed(missed) = looked.0 else {
-        return body.await;
-    };
-    let slots = Slots::<H, F> {
-        body: Arc::new(Mutex::new(Some(body))),
-        own: Arc::new(Mutex::new(None)),
-    };
-    let outcome = obtain_detached(handle::<H, _, _>(cache, coding, policy), missed, &slots, keep).await;
-    match settle::<H>(outcome, take(&slots.own)) {
-        Settled::Answer(output) => output,
-        Settled::Fail(error) => fail(&error),
-        Settled::Uncoalesced(error) => match take(&slots.body) {
-            Some(body) => body.await,
-            None => fail(&error),
-        },
-    }
-}
-
-type Slot<T> = Arc<Mutex<Option<T>>>;
-
-/// What a call and its load in another task share.
-struct Slots<H: Handling, F> {
-    body: Slot<Pin<Box<F>>>,
-    /// The function's own error.
-    own: Slot<H::Error>,
-}
-
-#[inline(never)]
-fn obtain_detached<H, D, F>(
-    cache: Cache<D>,
-    missed: Box<(Key, Read<H::Value>)>,
-    slots: &Slots<H, F>,
-    keep: impl Fn(&H::Value) -> bool + Send + 'static,
-) -> Boxed<'static, Outcome<H::Value, H::Shared>>
-where
-    H: Handling,
-    H::Error: Send + 'static,
-    D: Codes<H::Value> + Send + Sync + 'static,
-    F: Future<Output = H::Output> + Send + 'static,
-{
+    let cache = handle::<H, _, _>(cache, coding, policy);
     let (body, own) = (Arc::clone(&slots.body), Arc::clone(&slots.own));
     let load = move |_: Load<H::Value>| async move {
         match take(&body) {
             Some(body) => {
                 let output = body.await;
                 let mut error = None;
-                let ended = ended::<H>(output, &keep, &mut error);
+                let ended = returned::<H>(output, &keep, &mut error);
                 *own.lock().unwrap_or_else(PoisonError::into_inner) = error;
                 match ended {
-                    Ended::Failed(error) => Err(error),
-                    Ended::Loaded(loaded) => Ok(loaded),
-                    Ended::Panicked(_) | Ended::TimedOut(_) => Ok(nothing()),
+                    run::Ended::Failed(error) => Err(error),
+                    run::Ended::Loaded(loaded) => Ok(loaded),
+                    run::Ended::Panicked(_) | run::Ended::TimedOut(_) => Ok(nothing()),
                 }
             }
             None => Ok(nothing()),
         }
     };
     Box::pin(async move {
-        let (key, read) = *missed;
-        cache.obtain_unless(&key, read, ask::<H>(), load).await
+        let (key, read) = *missed.0;
+        Ended(cache.obtain_unless(&key, read, ask::<H>(), load).await)
     })
+}
+
+/// Returns the result of a call whose load ran in another task, or the body that must run.
+///
+/// # Errors
+/// Returns the body.
+pub fn finish_detached<H: Handling, F>(
+    _: H,
+    ended: Ended<H::Value, H::Shared>,
+    slots: &Slots<H::Error, F>,
+) -> Result<H::Output, Pin<Box<F>>> {
+    match settle::<H>(ended.0, take(&slots.own)) {
+        Settled::Answer(output) => Ok(output),
+        Settled::Fail(error) => fail(&error),
+        Settled::Uncoalesced(error) => match take(&slots.body) {
+            Some(body) => Err(body),
+            None => fail(&error),
+        },
+    }
 }
 
 /// Returns a handle with the function's own settings.
@@ -306,19 +297,19 @@ fn ask<H: Handling>() -> Ask {
 }
 
 /// Returns how a load ended, by what the function returned. Its own error goes to `own`.
-fn ended<H: Handling>(
+fn returned<H: Handling>(
     output: H::Output,
     keep: impl Fn(&H::Value) -> bool,
     own: &mut Option<H::Error>,
-) -> Ended<H::Value, H::Shared> {
+) -> run::Ended<H::Value, H::Shared> {
     match H::split(output) {
-        Ok(Some(value)) if keep(&value) => Ended::Loaded(Loaded::shared(value)),
-        Ok(Some(value)) => Ended::Loaded(Loaded::shared(value).do_not_store()),
-        Ok(None) => Ended::Loaded(Loaded::absent()),
+        Ok(Some(value)) if keep(&value) => run::Ended::Loaded(Loaded::shared(value)),
+        Ok(Some(value)) => run::Ended::Loaded(Loaded::shared(value).do_not_store()),
+        Ok(None) => run::Ended::Loaded(Loaded::absent()),
         Err(error) => {
             let shared = H::share(&error);
             *own = Some(error);
-            Ended::Failed(shared)
+            run::Ended::Failed(shared)
         }
     }
 }

@@ -6,74 +6,73 @@ use cache_core::{Error, Key};
 
 use super::coder::{Codes, Coding};
 use super::return_type::plan::Handling;
+use super::return_type::shape::Item;
 use crate::cache::handle::Cache;
 use crate::event::Event;
 use crate::tier::read::{Glimpse, Read};
 
 /// What a call found.
 #[derive(Debug)]
-pub struct Looked<V>(pub(super) State<V>);
-
-#[derive(Debug)]
-pub(super) enum State<V> {
+pub enum Looked<V> {
     Hit(Arc<V>),
-    /// Boxed, so that a hit does not carry its weight.
-    Missed(Box<(Key, Read<V>)>),
+    Missed(Box<Read<V>>),
     /// The call is not cached.
     Bypassed,
 }
 
-impl<V> Looked<V> {
-    /// Returns what a call finds that is not cached.
-    #[must_use]
-    pub const fn bypassed() -> Self {
-        Self(State::Bypassed)
-    }
-}
+/// A key, and what was read in place of a fresh value. Boxed, so that a hit does not carry its weight.
+#[derive(Debug)]
+pub struct Missed<V>(pub(super) Box<(Key, Read<V>)>);
 
-/// Looks whether the result of a call is there.
+/// Looks whether the result of a call is there. Without a key, the call is not cached.
+///
+/// Like all futures here, this one names the types of values and errors themselves, and not the plan that they are known
+/// by: the plan's traits ask for `'static`, which the compiler cannot see in a future that is to be `Send`.
 #[inline]
-pub async fn look<H, C, D>(_: H, cache: &Cache<C>, coding: &D, key: Result<Key, Error>) -> Looked<H::Value>
+pub async fn look<V, C, D>(_: Item<V>, cache: &Cache<C>, coding: &D, key: &Option<Result<Key, Error>>) -> Looked<V>
 where
-    H: Handling,
+    V: Send + Sync + 'static,
     D: Coding<C>,
-    D::Coder: Codes<H::Value>,
+    D::Coder: Codes<V>,
 {
     let shared = &cache.engine.shared;
-    if !shared.is_enabled() {
-        return Looked(State::Bypassed);
-    }
     let key = match key {
-        Ok(key) => key,
-        Err(error) => {
+        Some(Ok(key)) if shared.is_enabled() => key,
+        Some(Err(error)) => {
             tracing::warn!(target: "cache", %error, "a call has no key, and is not cached");
-            return Looked(State::Bypassed);
+            return Looked::Bypassed;
         }
+        _ => return Looked::Bypassed,
     };
-    let read = match shared.tier.glimpse(&key, coding.coder(cache)).await {
+    let read = match shared.tier.glimpse(key, coding.coder(cache)).await {
         Ok(Glimpse::Fresh(value)) => {
-            shared.events.emit(&Event::Hit { key: &key });
-            return Looked(State::Hit(value));
+            shared.events.emit(&Event::Hit { key });
+            return Looked::Hit(value);
         }
         Ok(Glimpse::Other(read)) => read,
         Err(_) => Read::Outage,
     };
-    Looked(State::Missed(Box::new((key, read))))
+    Looked::Missed(Box::new(read))
 }
 
 /// Whether a call can be answered from what it found.
 #[derive(Debug)]
-pub enum Answered<R, L> {
+pub enum Answered<R, V> {
     Now(R),
-    /// The result must be loaded.
-    NotYet(L),
+    /// The function must run: as a load, unless the call is not cached.
+    NotYet(Option<Missed<V>>),
 }
 
 /// Returns the result, if it was there.
 #[inline]
-pub fn hit<H: Handling>(_: H, looked: Looked<H::Value>) -> Answered<H::Output, Looked<H::Value>> {
-    match looked.0 {
-        State::Hit(value) => H::join(Ok(Some(value))).map_or(Answered::NotYet(Looked::bypassed()), Answered::Now),
-        _ => Answered::NotYet(looked),
+pub fn hit<H: Handling>(
+    _: H,
+    looked: Looked<H::Value>,
+    key: Option<Result<Key, Error>>,
+) -> Answered<H::Output, H::Value> {
+    match (looked, key) {
+        (Looked::Hit(value), _) => H::join(Ok(Some(value))).map_or(Answered::NotYet(None), Answered::Now),
+        (Looked::Missed(read), Some(Ok(key))) => Answered::NotYet(Some(Missed(Box::new((key, *read))))),
+        _ => Answered::NotYet(None),
     }
 }

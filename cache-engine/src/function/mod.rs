@@ -27,6 +27,7 @@ mod lookup;
 mod owned;
 #[allow(missing_docs, missing_debug_implementations)]
 mod return_type;
+#[allow(missing_docs, missing_debug_implementations)]
 mod run;
 mod settle;
 #[allow(missing_docs, missing_debug_implementations)]
@@ -52,12 +53,14 @@ pub mod __private {
     pub use super::completion::{CompletionOfFitting, CompletionOfOthers, CompletionOfUnfitting};
     pub use super::invalidation::Invalidations;
     pub use super::key_name::{Displayed, NameOf, Named, key_in, namespace, versioned};
-    pub use super::load::{boxed, load_borrowing, load_detached};
+    pub use super::load::{
+        Acquired, acquire, answer, boxed, brought, finish, finish_detached, keep_if, load_detached, slots,
+    };
     pub use super::lookup::{Answered, Looked, hit, look};
     pub use super::owned::{borrow, own};
     pub use super::return_type::convert::{ConvertByFrom, ConvertNothing};
     pub use super::return_type::keep::{KeepOfArcs, KeepOfOthers};
-    pub use super::return_type::plan::Plan;
+    pub use super::return_type::plan::{Handling, Plan};
     pub use super::return_type::shape::{Returns, Shape, ShapeOfOptions, ShapeOfOthers, ShapeOfResults};
     pub use super::return_type::share::{ShareByClone, ShareByText, ShareNothing};
     pub use super::tags::{tag, tags, with_tags};

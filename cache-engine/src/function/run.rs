@@ -12,7 +12,7 @@ use crate::load::stack::LoadStack;
 use crate::tags::scope::Tagger;
 
 /// How a body ended.
-pub(super) enum Ran<R> {
+pub enum Ran<R> {
     Returned(R),
     Panicked(Box<dyn Any + Send>),
     TimedOut(Duration),
@@ -22,10 +22,10 @@ pub(super) enum Ran<R> {
 ///
 /// It is written by hand, and as small as it can be: a function that calls cached functions has one of these on the stack
 /// for each level, whenever it is polled.
-pub(super) struct Run<'a, F> {
+pub struct Run<'a, F> {
     pub(super) body: Pin<Box<F>>,
-    pub(super) stack: &'a Arc<LoadStack>,
-    pub(super) tagger: &'a Tagger,
+    pub(super) stack: Arc<LoadStack>,
+    pub(super) tagger: Tagger,
     pub(super) keeper: Pin<Box<dyn Future<Output = Duration> + Send + 'a>>,
 }
 

@@ -61,14 +61,15 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
         }
         None => quote!(#private::OwnCoder),
     };
-    let [plan, coder, looked, body, shape] =
-        ["plan", "coder", "looked", "body", "shape"].map(|name| Ident::new(name, Span::mixed_site()));
+    let [plan, coder, key, looked, missed, body, keep, shape] =
+        ["plan", "coder", "key", "looked", "missed", "body", "keep", "shape"]
+            .map(|name| Ident::new(name, Span::mixed_site()));
     // What is wrong with the values is reported at the type that is returned.
     let returned = match &sig.output {
         ReturnType::Type(_, ty) => ty.span(),
         ReturnType::Default => sig.ident.span(),
     };
-    let keep = match &options.store_if {
+    let kept = match &options.store_if {
         Some(keep) => keep.value.to_token_stream(),
         None => quote!(|_| true),
     };
@@ -83,14 +84,6 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
         let block = &function.block;
         (TokenStream::new(), quote!(async move #block))
     };
-    let load = Ident::new(
-        if options.is_detached() {
-            "load_detached"
-        } else {
-            "load_borrowing"
-        },
-        Span::mixed_site(),
-    );
     let plan_of = quote_spanned! {returned=>
         #private::Plan::of(
             #shape,
@@ -99,10 +92,40 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
             (&&#shape.failure()).convert(),
         )
     };
-    let looked_up = look_up(site, returned, &plan, &coder);
-    let load = quote_spanned! {returned=>
-        #private::#load(#plan, #cache, #coder, #policy, #keep, #looked, #body)
+    let key_if = key_if(site);
+    let look = quote_spanned! {returned=>
+        #private::look(#private::Handling::values(#plan), #cache, &#coder, &#key)
     };
+    let load = if options.is_detached() {
+        let load = quote_spanned! {returned=>
+            #private::load_detached(#plan, #cache, #coder, #policy, #missed, &slots, #keep)
+        };
+        quote! {
+            let slots = #private::slots(#plan, #body);
+            match #private::finish_detached(#plan, #load.await, &slots) {
+                ::core::result::Result::Ok(output) => output,
+                ::core::result::Result::Err(#body) => #body.await,
+            }
+        }
+    } else {
+        let acquire = quote_spanned! {returned=>
+            #private::acquire(#plan, #cache, #coder, #policy, #missed)
+        };
+        quote! {
+            match #acquire.await {
+                #private::Acquired::Lead(mut flight) => {
+                    let (brought, own) = #private::brought(#plan, flight.run(#body).await, #keep);
+                    #private::finish(#plan, flight.land(brought).await, own)
+                }
+                #private::Acquired::Answered(ended) => match #private::answer(#plan, ended) {
+                    #private::Some(output) => output,
+                    #private::None => #body.await,
+                },
+                #private::Acquired::Uncoalesced => #body.await,
+            }
+        }
+    };
+    let kept = quote_spanned!(returned=> #private::keep_if(#plan, #kept));
     Ok(quote! {
         #(#attrs)*
         #vis #sig {
@@ -118,35 +141,36 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
             };
             #bind_cache
             let #coder = #coding;
-            let #looked = #looked_up;
-            match #private::hit(#plan, #looked) {
+            let #key = #key_if;
+            let #looked = #look.await;
+            match #private::hit(#plan, #looked, #key) {
                 #private::Answered::Now(output) => output,
-                #private::Answered::NotYet(#looked) => {
+                #private::Answered::NotYet(#missed) => {
                     #tags
                     #own
                     // Boxed, so that functions within functions do not hold each other's futures.
                     let #body = #private::boxed(#private::Returns::<#output>::new().is(#block));
-                    #load.await
+                    match #missed {
+                        #private::Some(#missed) => {
+                            let #keep = #kept;
+                            #load
+                        }
+                        #private::None => #body.await,
+                    }
                 }
             }
         }
     })
 }
 
-/// An expression that looks whether the result is there.
-fn look_up(site: &Site<'_>, returned: Span, plan: &Ident, coder: &Ident) -> TokenStream {
+/// An expression for the key, which is `None` if the call is not cached.
+fn key_if(site: &Site<'_>) -> TokenStream {
     let private = site.private();
-    let (cache, key) = (site.cache_ident(), key::key(site));
-    let look = quote_spanned!(returned=> #private::look(#plan, #cache, &#coder, #key).await);
-    match (&site.options.when, &site.options.unless) {
-        (Some(when), _) => {
-            let condition = condition(&when.value);
-            quote!(if #condition { #look } else { #private::Looked::bypassed() })
-        }
-        (None, Some(unless)) => {
-            let condition = condition(&unless.value);
-            quote!(if #condition { #private::Looked::bypassed() } else { #look })
-        }
-        (None, None) => look,
-    }
+    let key = key::key(site);
+    let (condition, cached) = match (&site.options.when, &site.options.unless) {
+        (Some(when), _) => (condition(&when.value), true),
+        (None, Some(unless)) => (condition(&unless.value), false),
+        (None, None) => return quote!(#private::Some(#key)),
+    };
+    quote!(if #condition == #cached { #private::Some(#key) } else { #private::None })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::convert::Convert;
 use super::keep::Keep;
 use super::markers::markers;
-use super::shape::Shape;
+use super::shape::{Item, Shape};
 use super::share::Share;
 use crate::function::error::CallError;
 
@@ -37,6 +37,11 @@ pub trait Handling: Copy + Send + 'static {
     const OPTIONAL: bool;
     /// Whether the function can return a [`CallError`].
     const CONVERTS: bool;
+
+    /// Asks about the type of the values.
+    fn values(self) -> Item<Self::Value> {
+        Item::new()
+    }
 
     fn split(output: Self::Output) -> Result<Option<Arc<Self::Value>>, Self::Error>;
     fn join(parts: Result<Option<Arc<Self::Value>>, Self::Error>) -> Option<Self::Output>;

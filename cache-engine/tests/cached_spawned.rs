@@ -1,5 +1,7 @@
 //! Calls in tasks of their own, with every error type that the documentation names, and all kinds of borrowed arguments.
 
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+
 use std::error::Error;
 use std::fmt;
 use std::rc::Rc;
@@ -75,17 +77,19 @@ macro_rules! functions {
                 }
             }
 
-            pub fn spawn(app: App) {
-                tokio::spawn(async move {
+            pub async fn run(app: App) -> u8 {
+                let task = tokio::spawn(async move {
                     let text = String::from("text");
-                    let _ = borrowed(&app, &text, &[&text], Some(&text)).await;
-                    let _ = detached(&app, &text).await;
-                    let _ = app.$name(&text).await;
+                    let mut values = 0;
+                    values += u8::from(borrowed(&app, &text, &[&text], Some(&text)).await.is_ok());
+                    values += u8::from(detached(&app, &text).await.is_ok());
                     let calls = ["a", "b"].map(|text| app.$name(text));
                     for call in calls {
-                        let _ = call.await;
+                        values += u8::from(call.await.is_ok());
                     }
+                    values
                 });
+                task.await.unwrap()
             }
         }
     )*};
@@ -101,6 +105,7 @@ functions! {
     any: anyhow::Error;
     text: String;
     call: CallError;
+    shared_dynamic: Arc<dyn Error + Send + Sync>;
     shared: Arc<Shop>;
     unit: ();
     infallible: std::convert::Infallible;
@@ -121,7 +126,7 @@ async fn lifetimes<'a, 'b: 'a>(app: &'a App, first: &'a str, second: &'b [u8], p
 #[cached(cache = app.cache, skip(app))]
 async fn conditional<T: serde::Serialize + Sync, const N: usize>(
     app: &App,
-    mut items: [T; N],
+    mut items: Vec<T>,
     #[allow(unused)] unused: u8,
     #[cfg(any())] absent: Missing,
 ) -> usize
@@ -129,17 +134,49 @@ where
     T: Clone,
 {
     items.reverse();
-    items.len()
+    items.len() + N
 }
 
-fn main() {
-    let _ = not_send;
-    let _ = |app: App| {
-        tokio::spawn(async move {
-            lifetimes(&app, "a", &[1], ("b", &1)).await;
-            conditional(&app, [1, 2], 0).await
-        })
-    };
-    let _ = [cloneable::spawn, plain::spawn, shop::spawn, io::spawn, dynamic::spawn, send_only::spawn];
-    let _ = [any::spawn, text::spawn, call::spawn, shared::spawn, unit::spawn, infallible::spawn];
+fn app() -> App {
+    App {
+        cache: Cache::builder(cache_memory::MemoryBackend::default()).build(),
+    }
+}
+
+#[tokio::test]
+async fn calls_run_in_tasks_with_every_type_of_error() {
+    let app = app();
+    let values = [
+        cloneable::run(app.clone()).await,
+        plain::run(app.clone()).await,
+        shop::run(app.clone()).await,
+        io::run(app.clone()).await,
+        dynamic::run(app.clone()).await,
+        send_only::run(app.clone()).await,
+        any::run(app.clone()).await,
+        text::run(app.clone()).await,
+        call::run(app.clone()).await,
+        shared::run(app.clone()).await,
+        shared_dynamic::run(app.clone()).await,
+        unit::run(app.clone()).await,
+        infallible::run(app.clone()).await,
+    ];
+    assert_eq!(values, [4; 13]);
+}
+
+#[tokio::test]
+async fn what_is_not_send_is_cached_without_a_task() {
+    assert_eq!(not_send(&app(), Rc::new(7)).await.unwrap(), 7);
+}
+
+#[tokio::test]
+async fn lifetimes_and_conditions_are_as_in_plain_functions() {
+    let task = tokio::spawn(async move {
+        let app = app();
+        (
+            lifetimes(&app, "a", &[1], ("b", &1)).await,
+            conditional::<_, 2>(&app, vec![1, 2], 0).await,
+        )
+    });
+    assert_eq!(task.await.unwrap(), (3, 4));
 }
