@@ -26,49 +26,54 @@ const REFUSED: [Exchange; 8] = [
         asked: &[("authorization", "Bearer a")],
         status: 200,
         answered: &[],
-        allow: CacheLayer::allow_authorization,
+        allow: |layer| layer.allow_authorization(true),
     },
     Exchange {
         name: "cookie",
         asked: &[("cookie", "a=b")],
         status: 200,
         answered: &[],
-        allow: CacheLayer::allow_cookies,
+        allow: |layer| layer.allow_cookies(true),
     },
     Exchange {
         name: "set-cookie",
         asked: &[],
         status: 200,
         answered: &[("set-cookie", "a=b")],
-        allow: CacheLayer::allow_set_cookie,
+        allow: |layer| layer.allow_set_cookie(true),
     },
     Exchange {
         name: "private",
         asked: &[],
         status: 200,
         answered: &[("cache-control", "private")],
-        allow: CacheLayer::allow_private,
+        allow: |layer| layer.policy_with(|policy| policy.allow_private = true),
     },
     Exchange {
         name: "no-store",
         asked: &[],
         status: 200,
         answered: &[("cache-control", "no-store")],
-        allow: CacheLayer::allow_no_store,
+        allow: |layer| layer.policy_with(|policy| policy.allow_no_store = true),
     },
     Exchange {
         name: "no-cache",
         asked: &[],
         status: 200,
         answered: &[("cache-control", "no-cache"), ("etag", "\"v1\"")],
-        allow: CacheLayer::allow_no_cache,
+        allow: |layer| {
+            layer.policy_with(|policy| {
+                policy.allow_no_cache = true;
+                policy.keep_for_validation = Duration::from_secs(60);
+            })
+        },
     },
     Exchange {
         name: "vary",
         asked: &[],
         status: 200,
         answered: &[("vary", "*")],
-        allow: CacheLayer::allow_vary_any,
+        allow: |layer| layer.policy_with(|policy| policy.allow_vary_any = true),
     },
     Exchange {
         name: "status",
@@ -115,7 +120,11 @@ async fn s_maxage_forbids_stale_answers_unless_allowed() {
     for (allow, expected) in [(false, "MISS"), (true, "STALE")] {
         let (cache, clock) = support::cache();
         let layer = CacheLayer::new(cache);
-        let layer = if allow { layer.allow_stale_s_maxage() } else { layer };
+        let layer = if allow {
+            layer.policy_with(|policy| policy.allow_stale_s_maxage = true)
+        } else {
+            layer
+        };
         let (app, _) = app(layer, |_, _| {
             ([("cache-control", "s-maxage=10, stale-while-revalidate=60")], "…")
         });
@@ -133,7 +142,10 @@ async fn lifetimes_are_guessed_only_by_choice() {
     ] {
         let layer = layer();
         let layer = match heuristic {
-            Some(heuristic) => layer.heuristic(heuristic),
+            Some(heuristic) => layer.policy_with(|policy| {
+                policy.heuristic = Some(heuristic);
+                policy.default_ttl = None;
+            }),
             None => layer,
         };
         let (app, _) = app(layer, |_, _| {

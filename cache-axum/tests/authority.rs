@@ -75,8 +75,8 @@ async fn one_that_is_the_same_makes_no_difference() {
 /// A page and a list, and a write to either that invalidates the other one by a path and by a whole URL.
 fn shop() -> Router {
     let write = |cache: CacheHandle| async move {
-        cache.invalidate("/list").await.unwrap();
-        cache.invalidate("http://other.test/list").await.unwrap();
+        cache.invalidate_url("/list").await.unwrap();
+        cache.invalidate_url("http://other.test/list").await.unwrap();
         StatusCode::NO_CONTENT
     };
     Router::new()

@@ -64,7 +64,13 @@ fn check(reply: &Reply, taken: &[&str]) {
         reply.headers.get_all("content-encoding").iter().count(),
         usize::from(!coding.is_empty())
     );
-    assert_eq!(reply.header("vary"), "accept-encoding");
+    assert!(
+        reply
+            .headers
+            .get_all("vary")
+            .iter()
+            .any(|value| value == "accept-encoding")
+    );
     let length = reply.header("content-length");
     assert!(length.is_empty() || length == reply.body.len().to_string(), "{length}");
 }
@@ -89,7 +95,7 @@ proptest! {
     fn every_client_can_read_what_it_gets(order in prop::collection::vec(0..CLIENTS.len(), 1..12)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            for (app, _) in [inside(layer()), outside(layer()), outside(layer().weak_etags())] {
+            for (app, _) in [inside(layer()), outside(layer()), outside(layer().weak_etags(true))] {
                 for &client in &order {
                     let (codings, taken) = CLIENTS[client];
                     check(&taking(&app, codings).await, taken);
@@ -172,7 +178,7 @@ async fn outside_all_codings_are_made_of_one_copy() {
 /// Compression leaves tags as they are, so a strong one would stand for several sequences of bytes.
 #[tokio::test]
 async fn outside_a_weak_tag_is_true_of_all_codings() {
-    for (layer, is_weak) in [(layer().weak_etags(), true), (layer(), false)] {
+    for (layer, is_weak) in [(layer().weak_etags(true), true), (layer(), false)] {
         let (app, _) = outside(layer);
         let (gzip, plain) = (taking(&app, "gzip").await, taking(&app, "identity").await);
         assert_ne!(gzip.body, plain.body);

@@ -48,14 +48,14 @@ async fn requests_with_credentials_pass_by() {
     }
     assert!(
         is_shared(
-            layer().allow_authorization(),
+            layer().allow_authorization(true),
             &[("authorization", "Bearer a")],
             &[],
             200
         )
         .await
     );
-    assert!(is_shared(layer().allow_cookies(), &[("cookie", "session=1")], &[], 200).await);
+    assert!(is_shared(layer().allow_cookies(true), &[("cookie", "session=1")], &[], 200).await);
 }
 
 #[tokio::test]
@@ -96,10 +96,34 @@ async fn answers_for_one_are_not_stored() {
     assert!(is_shared(layer(), &[], &[("cache-control", "max-age=60")], 200).await);
     assert!(is_shared(layer(), &[], &[("cache-control", "public")], 200).await);
     assert!(is_shared(layer(), &[], &[("vary", "accept")], 200).await);
-    assert!(is_shared(layer().allow_set_cookie(), &[], &[("set-cookie", "seen=1")], 200).await);
-    assert!(is_shared(layer().allow_private(), &[], &[("cache-control", "private")], 200).await);
-    assert!(is_shared(layer().allow_no_store(), &[], &[("cache-control", "no-store")], 200).await);
-    assert!(is_shared(layer().allow_vary_any(), &[], &[("vary", "*")], 200).await);
+    assert!(is_shared(layer().allow_set_cookie(true), &[], &[("set-cookie", "seen=1")], 200).await);
+    assert!(
+        is_shared(
+            layer().policy_with(|policy| policy.allow_private = true),
+            &[],
+            &[("cache-control", "private")],
+            200
+        )
+        .await
+    );
+    assert!(
+        is_shared(
+            layer().policy_with(|policy| policy.allow_no_store = true),
+            &[],
+            &[("cache-control", "no-store")],
+            200
+        )
+        .await
+    );
+    assert!(
+        is_shared(
+            layer().policy_with(|policy| policy.allow_vary_any = true),
+            &[],
+            &[("vary", "*")],
+            200
+        )
+        .await
+    );
 }
 
 #[tokio::test]

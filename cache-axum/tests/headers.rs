@@ -122,7 +122,10 @@ async fn only_if_cached_never_reaches_the_handler() {
 
 #[tokio::test]
 async fn directives_can_be_ignored() {
-    let (app, calls) = app(layer().ignore_request_directives(), |call, _| call.to_string());
+    let (app, calls) = app(
+        layer().policy_with(|policy| policy.request_directives = false),
+        |call, _| call.to_string(),
+    );
     for directive in ["max-age=60", "no-cache", "no-store", "only-if-cached"] {
         assert_eq!(
             get_with(&app, "/", &[("cache-control", directive)]).await.text(),

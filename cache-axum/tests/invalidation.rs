@@ -67,9 +67,9 @@ async fn another_host_is_another_url() {
 #[tokio::test]
 async fn a_handler_invalidates_urls_keys_and_namespaces() {
     let write = |cache: CacheHandle| async move {
-        cache.invalidate("/a?x=1&y=2").await.unwrap();
+        cache.invalidate_url("/a?x=1&y=2").await.unwrap();
         cache.invalidate_target().await.unwrap();
-        assert!(cache.invalidate("no url at all").await.is_err());
+        assert!(cache.invalidate_url("no url at all").await.is_err());
         cache.clear("lists").await.unwrap().unwrap().to_string()
     };
     let calls = support::Calls::default();

@@ -90,7 +90,7 @@ async fn a_write_to_a_nested_route_invalidates_its_own_url_alone() {
 async fn a_nested_handler_invalidates_by_the_whole_url() {
     let (calls, layer) = (Calls::default(), layer());
     let write = async |cache: CacheHandle| {
-        cache.invalidate("/a/items/1").await.unwrap();
+        cache.invalidate_url("/a/items/1").await.unwrap();
         StatusCode::NO_CONTENT
     };
     let part = routes(&calls).route("/writes", axum::routing::post(write));

@@ -85,7 +85,7 @@ async fn a_store_that_fails_between_look_up_and_fill_costs_nothing_but_the_fill(
 #[tokio::test]
 async fn a_write_says_that_it_could_not_invalidate() {
     let (cache, store) = breakable();
-    let write = |cache: CacheHandle| async move { cache.invalidate("/other").await.is_err().to_string() };
+    let write = |cache: CacheHandle| async move { cache.invalidate_url("/other").await.is_err().to_string() };
     let app = Router::new()
         .route("/", get_route(|| async { "…" }).put(write))
         .layer(CacheLayer::new(cache));

@@ -428,7 +428,10 @@ async fn validating(
 fn both() -> [(CacheLayer, ManualClock); 2] {
     let (cache, clock) = cache();
     [
-        (CacheLayer::new(cache).keep_for_validation(60 * SECOND), clock),
+        (
+            CacheLayer::new(cache).policy_with(|policy| policy.keep_for_validation = 60 * SECOND),
+            clock,
+        ),
         shared(),
     ]
 }
@@ -524,14 +527,17 @@ async fn without_time_to_be_kept_for_validation_a_stale_copy_is_gone() {
     let mut policy = cache_axum::cache_http::Policy::shared();
     policy.keep_for_validation = 5 * SECOND;
     policy.stale_if_disconnected = None;
-    let (app, _) = app(CacheLayer::shared(cache).policy(policy), |call, request| {
-        assert_eq!(request.headers.contains_key("if-none-match"), call == 2);
-        with(
-            StatusCode::OK,
-            &[("cache-control", "max-age=10"), ("etag", "\"v1\"")],
-            "…",
-        )
-    });
+    let (app, _) = app(
+        CacheLayer::shared(cache).policy_with(|old| *old = policy),
+        |call, request| {
+            assert_eq!(request.headers.contains_key("if-none-match"), call == 2);
+            with(
+                StatusCode::OK,
+                &[("cache-control", "max-age=10"), ("etag", "\"v1\"")],
+                "…",
+            )
+        },
+    );
     get(&app, "/").await;
     clock.advance(14 * SECOND);
     get(&app, "/").await;

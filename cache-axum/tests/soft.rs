@@ -30,8 +30,8 @@ fn app(layer: CacheLayer, fails_from: usize) -> (Router, Calls) {
     };
     let soften = |Path(how): Path<String>, cache: CacheHandle| async move {
         match how.as_str() {
-            "url" => cache.invalidate_soft("/page").await.unwrap(),
-            _ => cache.invalidate_tag_soft("site").await.unwrap(),
+            "url" => cache.soft().invalidate_url("/page").await.unwrap(),
+            _ => cache.soft().invalidate_tag("site").await.unwrap(),
         }
     };
     let app = Router::new()

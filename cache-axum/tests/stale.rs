@@ -244,10 +244,10 @@ async fn a_stale_copy_is_shared_with_those_who_may_have_it() {
     let [first, second] = two_at_once(window, "max-age=1000", "no-cache").await;
     let failed = StatusCode::SERVICE_UNAVAILABLE;
     assert_eq!((first.status, second.status), (StatusCode::OK, failed));
-    let asked = |layer: CacheLayer| layer.keep_for_validation(MINUTE);
+    let asked = |layer: CacheLayer| layer.policy_with(|policy| policy.keep_for_validation = MINUTE);
     let [first, second] = two_at_once(asked, "stale-if-error=1000", "max-age=1000").await;
     assert_eq!((first.status, second.status), (StatusCode::OK, failed));
-    let gateway = |layer: CacheLayer| layer.policy(Policy::shared());
+    let gateway = |layer: CacheLayer| layer.policy_with(|policy| *policy = Policy::shared());
     let [first, second] = two_at_once(gateway, "stale-if-error=1000", "max-age=1000").await;
     assert_eq!((first.status, second.status), (StatusCode::OK, failed));
     let [first, second] = two_at_once(asked, "stale-if-error=1000", "stale-if-error=1000").await;

@@ -39,7 +39,11 @@ async fn invalidate(Path(tag): Path<String>, cache: CacheHandle) -> Result<(), S
 }
 
 async fn soften(Path(tag): Path<String>, cache: CacheHandle) -> Result<(), String> {
-    cache.invalidate_tag_soft(tag).await.map_err(|error| error.to_string())
+    cache
+        .soft()
+        .invalidate_tag(tag)
+        .await
+        .map_err(|error| error.to_string())
 }
 
 /// An app whose write routes invalidate the tag that they name.
@@ -275,9 +279,9 @@ async fn a_write_invalidates_softly_by_choice_and_names_other_urls_with_their_ho
 async fn handlers_invalidate_urls_keys_and_namespaces_softly() {
     async fn soften_all(Path(what): Path<String>, cache: CacheHandle) -> Result<(), String> {
         let done = match &*what {
-            "url" => cache.invalidate_soft("/a").await,
-            "key" => cache.invalidate_key_soft("GET test/a").await,
-            _ => cache.clear_soft("").await,
+            "url" => cache.soft().invalidate_url("/a").await,
+            "key" => cache.soft().invalidate_key("GET test/a").await,
+            _ => cache.soft().clear("").await.map(drop),
         };
         done.map_err(|error| error.to_string())
     }

@@ -21,7 +21,7 @@ async fn second(layer: CacheLayer, headers: [(&'static str, &'static str); 2]) -
 
 #[tokio::test]
 async fn the_first_target_that_is_there_decides() {
-    let targeted = || layer().targets([OURS, CDN_CACHE_CONTROL]);
+    let targeted = || layer().policy_with(|policy| policy.targets = vec![OURS, CDN_CACHE_CONTROL]);
     let ours = [
         ("cdn-cache-control", "max-age=20"),
         ("shop-cache-control", "max-age=30"),
@@ -39,7 +39,10 @@ async fn the_first_target_that_is_there_decides() {
 #[tokio::test]
 async fn a_target_that_cannot_be_read_does_not_count() {
     let broken = [("cache-control", "max-age=60"), ("shop-cache-control", "max-age=\"")];
-    assert_eq!(second(layer().targets([OURS]), broken).await, "cache; hit; ttl=60");
+    assert_eq!(
+        second(layer().policy_with(|policy| policy.targets = vec![OURS]), broken).await,
+        "cache; hit; ttl=60"
+    );
 }
 
 #[tokio::test]
@@ -55,7 +58,9 @@ async fn a_route_obeys_none_unless_set_and_a_gateway_that_of_networks() {
 #[tokio::test]
 async fn clients_are_told_what_the_handler_tells_them() {
     let (app, _) = app(
-        layer().targets([CDN_CACHE_CONTROL]).ttl(Duration::from_secs(5)),
+        layer()
+            .policy_with(|policy| policy.targets = vec![CDN_CACHE_CONTROL])
+            .ttl(Duration::from_secs(5)),
         |_, _| {
             (
                 [("cache-control", "no-store"), ("cdn-cache-control", "max-age=20")],

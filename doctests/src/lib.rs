@@ -15,8 +15,11 @@ mod book {
         caching_endpoints: "../../docs/caching-endpoints.md";
         caching_functions: "../../docs/caching-functions.md";
         from_fastapi_cache: "../../docs/from-fastapi-cache.md";
+        getting_started: "../../docs/getting-started.md";
         invalidation: "../../docs/invalidation.md";
         production: "../../docs/production.md";
+        recipes: "../../docs/recipes.md";
+        security: "../../docs/security.md";
         stacking: "../../docs/stacking.md";
         stores: "../../docs/stores.md";
         testing: "../../docs/testing.md";

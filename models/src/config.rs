@@ -1,7 +1,5 @@
 //! What is explored: how many take part, what may go wrong, and which rule of the protocol is left out.
 
-use crate::state::{Budget, Kind};
-
 /// How the entry comes by its tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tagging {
@@ -159,4 +157,45 @@ impl Config {
     pub(crate) fn tagged(&self) -> bool {
         self.tagging != Tagging::None
     }
+}
+
+/// What is invalidated, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Removes the key's record.
+    Key,
+    /// Ends the freshness of the key's record.
+    KeySoft,
+    /// Removes everything, record by record.
+    Clear,
+    /// Writes another value over whatever is there.
+    Set,
+    /// Rewrites the tag's record.
+    Tag,
+    /// Rewrites the soft half of the tag's record.
+    TagSoft,
+}
+
+impl Kind {
+    /// Whether stale copies from before it are of no use either.
+    pub fn is_hard(self) -> bool {
+        !matches!(self, Self::KeySoft | Self::TagSoft)
+    }
+}
+
+/// How much may still go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Budget {
+    /// Crashes of a process.
+    pub crashes: u8,
+    /// Leaders that go away.
+    pub departures: u8,
+    /// Loads that fail.
+    pub failures: u8,
+    /// Renewals of a lease.
+    pub renewals: u8,
+    /// Values that grow old.
+    pub ages: u8,
+    /// Records of tags that the store loses.
+    pub losses: u8,
 }

@@ -50,7 +50,7 @@ fn trace(protocol: &Protocol, path: Vec<(State, Option<Action>)>) -> Trace {
     });
     let steps = path
         .iter()
-        .filter_map(|(state, action)| action.map(|action| protocol.tell(state, action)));
+        .filter_map(|(state, action)| action.map(|action| protocol.describe(state, action)));
     first.into_iter().chain(steps).collect()
 }
 

@@ -2,15 +2,15 @@
 
 use crate::config::Flaw;
 use crate::protocol::Protocol;
-use crate::state::{Basis, Beside, Body, Fence, Flight, Record, State, Task};
+use crate::state::{Beside, Body, Fence, Flight, Precondition, Record, State, Task};
 
 impl Protocol {
-    pub(crate) fn put_up(&self, state: &mut State, flight: &mut Flight) -> Task {
+    pub(crate) fn acquire(&self, state: &mut State, flight: &mut Flight) -> Task {
         let found = state.store.record.map(|record| record.version);
-        let wins = match flight.basis {
-            Some(Basis::Nothing) => found.is_none(),
-            Some(Basis::Lease(version)) => found == Some(version),
-            Some(Basis::Record(record)) => !self.beside_stands(state, record),
+        let wins = match flight.precondition {
+            Some(Precondition::Nothing) => found.is_none(),
+            Some(Precondition::Lease(version)) => found == Some(version),
+            Some(Precondition::Record(record)) => !self.beside_stands(state, record),
             None => false,
         };
         if !wins && !self.config.is(Flaw::PlainLease) {
@@ -18,7 +18,7 @@ impl Protocol {
         }
         let version = state.new_version();
         flight.lost = false;
-        if let Some(Basis::Record(record)) = flight.basis {
+        if let Some(Precondition::Record(record)) = flight.precondition {
             state.store.beside = Some(Beside {
                 version,
                 of: record,
@@ -56,8 +56,8 @@ impl Protocol {
 
     pub(crate) fn without_fence(flight: &mut Flight) -> Task {
         flight.fence = None;
-        if flight.basis.is_some() {
-            Task::PutUp
+        if flight.precondition.is_some() {
+            Task::Acquire
         } else {
             Task::Look
         }

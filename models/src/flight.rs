@@ -3,7 +3,7 @@
 use crate::config::{Flaw, Tagging};
 use crate::protocol::Protocol;
 use crate::state::{
-    At, Basis, Copied, Fence, Flight, Landing, Leader, Mode, Purpose, Reader, Seen, Stale, State, Task, Value,
+    At, Copied, Fence, Flight, Landing, Leader, Mode, Precondition, Purpose, Read, Reader, Stale, State, Task, Value,
 };
 
 impl Flight {
@@ -23,7 +23,7 @@ impl Protocol {
         state: &mut State,
         reader: usize,
         leader: Leader,
-        basis: Option<Basis>,
+        precondition: Option<Precondition>,
         stale: Option<Stale>,
     ) {
         state.flights[reader] = Some(Flight {
@@ -31,8 +31,8 @@ impl Protocol {
             in_map: true,
             leader,
             sealed_for: 0,
-            task: self.first_task(None, basis),
-            basis,
+            task: self.first_task(None, precondition),
+            precondition,
             stale,
             fence: None,
             tag: None,
@@ -50,22 +50,22 @@ impl Protocol {
         state: &mut State,
         reader: usize,
         slot: usize,
-        basis: Option<Basis>,
+        precondition: Option<Precondition>,
         stale: Option<Stale>,
     ) {
         state.go_on(reader, At::Lead(slot as u8));
         if let Some(flight) = &mut state.flights[slot] {
             flight.leader = Leader::Reader(reader as u8);
-            flight.task = self.first_task(flight.fence, basis);
-            flight.basis = basis;
+            flight.task = self.first_task(flight.fence, precondition);
+            flight.precondition = precondition;
             flight.stale = stale;
         }
     }
 
-    fn first_task(&self, fence: Option<Fence>, basis: Option<Basis>) -> Task {
-        match (fence, basis) {
+    fn first_task(&self, fence: Option<Fence>, precondition: Option<Precondition>) -> Task {
+        match (fence, precondition) {
             (Some(_), _) => self.capture_for(Purpose::Inherit),
-            (None, Some(_)) => self.capture_for(Purpose::PutUp),
+            (None, Some(_)) => self.capture_for(Purpose::Acquire),
             (None, None) => Task::Look,
         }
     }
@@ -81,7 +81,7 @@ impl Protocol {
 
     fn after_capture(&self, purpose: Purpose) -> Task {
         match purpose {
-            Purpose::PutUp => Task::PutUp,
+            Purpose::Acquire => Task::Acquire,
             Purpose::Inherit => Task::Inherit,
             Purpose::Source => Task::Source,
             Purpose::Fill => {
@@ -141,7 +141,7 @@ impl Protocol {
                     Task::Tag(purpose)
                 }
             }
-            Task::PutUp => self.put_up(state, &mut flight),
+            Task::Acquire => self.acquire(state, &mut flight),
             Task::CheckRecord => {
                 if Self::record_stands(state, &flight) {
                     self.load()
@@ -169,9 +169,9 @@ impl Protocol {
                 let tag = self.recall_tag(state, process);
                 self.prepare(&mut flight, self.classify(Some(record), tag))
             }
-            Task::Pause => match flight.basis {
+            Task::Pause => match flight.precondition {
                 None => Task::Look,
-                Some(_) => self.capture_for(Purpose::PutUp),
+                Some(_) => self.capture_for(Purpose::Acquire),
             },
             Task::Source => {
                 flight.outcome = Some(Landing::Value(Value { seen: state.begun }));
@@ -254,20 +254,20 @@ impl Protocol {
         state.store.tag.is_some_and(|tag| tag.hard == own.hard)
     }
 
-    fn prepare(&self, flight: &mut Flight, seen: Seen) -> Task {
+    fn prepare(&self, flight: &mut Flight, seen: Read) -> Task {
         let landing = match seen {
-            Seen::Fresh(copied) => Landing::Value(copied.value),
-            Seen::Usable(stale, _) => Landing::Stale(stale.value),
-            Seen::Missing(basis, stale) => {
+            Read::Fresh(copied) => Landing::Value(copied.value),
+            Read::Usable(stale, _) => Landing::Stale(stale.value),
+            Read::Missing(precondition, stale) => {
                 flight.stale = stale;
-                return if flight.basis.replace(basis) == Some(basis) {
+                return if flight.precondition.replace(precondition) == Some(precondition) {
                     Task::Pause
                 } else {
-                    self.capture_for(Purpose::PutUp)
+                    self.capture_for(Purpose::Acquire)
                 };
             }
-            Seen::Leased => {
-                flight.basis = None;
+            Read::Leased => {
+                flight.precondition = None;
                 return Task::Pause;
             }
         };
@@ -423,7 +423,7 @@ impl Protocol {
         flight.task = Task::Vacant;
         flight.outcome = None;
         flight.stale = None;
-        flight.basis = None;
+        flight.precondition = None;
         flight.tag = None;
         flight.master = None;
         let waited_for = state.waiting(slot).next().is_some();

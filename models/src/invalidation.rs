@@ -1,8 +1,9 @@
 //! What invalidates: by key, by tag, by clearing, by writing another value; and how near copies hear of it.
 
+use crate::config::Kind;
 use crate::config::{Flaw, Tagging};
 use crate::protocol::Protocol;
-use crate::state::{Body, Copied, Fence, Invalidation, Kind, Pair, Record, State, Step, Value, Version};
+use crate::state::{Body, Copied, Fence, Invalidation, Pair, Record, State, Step, Value, Version};
 
 impl Protocol {
     pub(crate) fn invalidate(&self, state: &mut State, index: usize) {

@@ -2,6 +2,7 @@
 
 mod action;
 mod config;
+mod enabled;
 mod explore;
 mod fence;
 mod flight;
@@ -14,10 +15,10 @@ mod state;
 mod versions;
 
 pub use action::Action;
-pub use config::{Config, Flaw, Start, Tagging};
+pub use config::{Budget, Config, Flaw, Kind, Start, Tagging};
 pub use explore::{Explored, Trace, explore, print_trace};
 pub use protocol::{
-    COMES_TO_REST, IT_ENDS, NEAR_IS_TOLD, NO_OLD_VALUE, NO_OVERTAKEN_HOLDER, NO_RESURRECTION, ONE_HOLDER, Protocol,
+    COMES_TO_REST, IT_ENDS, NEAR_IS_IN_STEP, NO_OLD_VALUE, NO_OVERTAKEN_HOLDER, NO_RESURRECTION, ONE_HOLDER, Protocol,
 };
 pub use scenarios::{large, small};
 pub use state::*;

@@ -85,13 +85,13 @@ impl Protocol {
     }
 
     /// Whether a notice can be told now.
-    pub(crate) fn can_be_told(state: &State, process: u8) -> bool {
+    pub(crate) fn can_deliver(state: &State, process: u8) -> bool {
         let near = &state.near[usize::from(process)];
         !near.queue.is_empty() && near.checks.iter().any(Option::is_none)
     }
 
     /// Tells the first notice, or the first two as one: they are about the same record.
-    pub(crate) fn tell_of_change(&self, state: &mut State, process: u8, both: bool) {
+    pub(crate) fn deliver(&self, state: &mut State, process: u8, both: bool) {
         let near = &mut state.near[usize::from(process)];
         let notice = near.queue.remove(0);
         near.told |= notice.tells;

@@ -7,9 +7,9 @@ use std::sync::Mutex;
 use stateright::{Model, Property};
 
 use crate::action::Action;
-use crate::config::{Config, Flaw, Start, Tagging};
+use crate::config::{Budget, Config, Flaw, Start, Tagging};
 use crate::state::{
-    At, Basis, Body, Budget, Copied, Fence, Flight, Invalidation, Limbo, Mode, Near, Pair, Reader, Record, Seen, Stale,
+    At, Body, Copied, Fence, Flight, Invalidation, Limbo, Mode, Near, Pair, Precondition, Read, Reader, Record, Stale,
     State, Step, Store, Task, Value, Version,
 };
 use crate::state::{Broken, INVALIDATIONS, PROCESSES, READERS};
@@ -72,14 +72,14 @@ impl Protocol {
     }
 
     /// What a look at `record`, and at its tag after it, shows.
-    pub(crate) fn classify(&self, record: Option<Record>, tag: Option<Pair>) -> Seen {
+    pub(crate) fn classify(&self, record: Option<Record>, tag: Option<Pair>) -> Read {
         let Some(Record {
             version,
             tag: own,
             body,
         }) = record
         else {
-            return Seen::Missing(Basis::Nothing, None);
+            return Read::Missing(Precondition::Nothing, None);
         };
         let (gone, outdated) = match (own, tag) {
             (None, _) => (false, false),
@@ -87,31 +87,31 @@ impl Protocol {
             (Some(_), None) => (true, true),
         };
         let (value, fresh) = match body {
-            Body::Lease if gone || outdated => return Seen::Missing(Basis::Lease(version), None),
-            Body::Lease => return Seen::Leased,
-            _ if gone => return Seen::Missing(Basis::Record(version), None),
+            Body::Lease if gone || outdated => return Read::Missing(Precondition::Lease(version), None),
+            Body::Lease => return Read::Leased,
+            _ if gone => return Read::Missing(Precondition::Record(version), None),
             Body::Fresh(value) => (value, !outdated),
             Body::Old(value) => (value, false),
         };
         let stale = Stale { value, tag: own };
         if fresh {
-            Seen::Fresh(Copied {
+            Read::Fresh(Copied {
                 version,
                 tag: own,
                 value,
             })
         } else if self.config.while_revalidate {
-            Seen::Usable(stale, version)
+            Read::Usable(stale, version)
         } else {
-            Seen::Missing(Basis::Record(version), Some(stale))
+            Read::Missing(Precondition::Record(version), Some(stale))
         }
     }
 
-    /// Whether a leader who waits to replace `basis` would find by another look that it has to wait on.
-    pub(crate) fn waits_still(&self, state: &State, basis: Option<Basis>) -> bool {
-        match basis {
-            None => self.classify(state.store.record, state.store.tag) == Seen::Leased,
-            Some(Basis::Record(version)) => {
+    /// Whether a leader who waits to replace `precondition` would find by another look that it has to wait on.
+    pub(crate) fn waits_still(&self, state: &State, precondition: Option<Precondition>) -> bool {
+        match precondition {
+            None => self.classify(state.store.record, state.store.tag) == Read::Leased,
+            Some(Precondition::Record(version)) => {
                 self.beside_stands(state, version) && state.store.record.is_some_and(|record| record.version == version)
             }
             Some(_) => false,
@@ -138,7 +138,7 @@ impl Protocol {
         let overtaken = |holder: &Flight| {
             holder.lost && matches!(holder.fence, Some(Fence::Record { lease, .. }) if lease == beside.version)
         };
-        let waits = |flight: &Flight| flight.task == Task::Pause && self.waits_still(state, flight.basis);
+        let waits = |flight: &Flight| flight.task == Task::Pause && self.waits_still(state, flight.precondition);
         let flights = || state.flights.iter().flatten();
         flights().any(overtaken) && flights().any(waits)
     }
@@ -168,12 +168,12 @@ impl Protocol {
     pub(crate) fn write_under_way(&self, flight: &Flight) -> Option<Limbo> {
         let record = |body, tag| Record { version: 0, tag, body };
         match flight.task {
-            Task::PutUp => {
-                let mode = match flight.basis? {
-                    Basis::Nothing => Mode::IfAbsent,
-                    Basis::Lease(version) => Mode::IfVersion(version),
+            Task::Acquire => {
+                let mode = match flight.precondition? {
+                    Precondition::Nothing => Mode::IfAbsent,
+                    Precondition::Lease(version) => Mode::IfVersion(version),
                     // A lease beside a record holds nobody up for longer than one of a leader that is gone.
-                    Basis::Record(_) => return None,
+                    Precondition::Record(_) => return None,
                 };
                 Some(Limbo {
                     mode,
@@ -303,7 +303,7 @@ impl Model for Protocol {
             Action::TakeLead { reader, slot } => self.take_lead(&mut state, reader, slot),
             Action::Leave { slot, sent } => self.leave(&mut state, usize::from(slot), sent),
             Action::Invalidate(index) => self.invalidate(&mut state, usize::from(index)),
-            Action::Tell { process, both } => self.tell_of_change(&mut state, process, both),
+            Action::Deliver { process, both } => self.deliver(&mut state, process, both),
             Action::Check { process, index } => self.check(&mut state, process, usize::from(index)),
             Action::Arrive => self.arrive(&mut state),
             Action::Expire => {
@@ -348,7 +348,7 @@ impl Model for Protocol {
         vec![
             Property::always(NO_OLD_VALUE, |_, state: &State| !state.broken.old),
             Property::always(NO_RESURRECTION, |_, state: &State| !state.broken.resurrected),
-            Property::always(NEAR_IS_TOLD, |_, state: &State| !state.broken.near_astray),
+            Property::always(NEAR_IS_IN_STEP, |_, state: &State| !state.broken.near_astray),
             Property::always(ONE_HOLDER, |_, state: &State| !state.broken.two_holders),
             Property::always(NO_OVERTAKEN_HOLDER, |model: &Self, state: &State| {
                 !model.waits_in_vain(state)
@@ -368,7 +368,7 @@ pub const NO_OLD_VALUE: &str = "no value from before an invalidation";
 /// The same for hard invalidations, stale copies included.
 pub const NO_RESURRECTION: &str = "nothing resurrects what a hard invalidation removed";
 /// A near copy is what is in the store, unless its process has yet to be told of something.
-pub const NEAR_IS_TOLD: &str = "a near copy is what is in the store, once all was told";
+pub const NEAR_IS_IN_STEP: &str = "a near copy is what is in the store, once all was told";
 /// At most one leader loads under a lease that neither time nor an invalidation has ended.
 pub const ONE_HOLDER: &str = "one holder of a lease";
 /// Nobody waits for a lease beside a record whose holder was to replace an earlier one.

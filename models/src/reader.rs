@@ -2,7 +2,7 @@
 
 use crate::config::Flaw;
 use crate::protocol::Protocol;
-use crate::state::{At, Basis, Fence, Leader, Reader, Seen, Set, State, Task, Value};
+use crate::state::{At, Fence, Leader, Precondition, Read, Reader, Set, State, Task, Value};
 
 impl Protocol {
     pub(crate) fn reader(&self, state: &mut State, reader: usize) {
@@ -77,9 +77,9 @@ impl Protocol {
         }
     }
 
-    fn has_seen(&self, state: &mut State, reader: usize, seen: Seen) {
+    fn has_seen(&self, state: &mut State, reader: usize, seen: Read) {
         match seen {
-            Seen::Fresh(copied) if self.config.near => {
+            Read::Fresh(copied) if self.config.near => {
                 let (_, slot_unchanged) = state.answer(reader, copied.value, false);
                 state.readers[reader] = Reader::Active {
                     must: 0,
@@ -87,29 +87,29 @@ impl Protocol {
                     at: At::Insert(copied),
                 };
             }
-            Seen::Fresh(copied) => {
+            Read::Fresh(copied) => {
                 state.answer(reader, copied.value, false);
             }
             seen => state.go_on(reader, At::Join(seen)),
         }
     }
 
-    fn join(&self, state: &mut State, reader: usize, seen: Seen) {
+    fn join(&self, state: &mut State, reader: usize, seen: Read) {
         let process = self.config.readers[reader];
         let mut found = state.flight_in_map(process);
-        let (basis, stale) = match seen {
-            Seen::Usable(stale, version) => {
+        let (precondition, stale) = match seen {
+            Read::Usable(stale, version) => {
                 state.answer(reader, stale.value, true);
                 if found.is_none() {
-                    let basis = Basis::Record(version);
-                    self.start(state, reader, Leader::Background, Some(basis), Some(stale));
+                    let precondition = Precondition::Record(version);
+                    self.start(state, reader, Leader::Background, Some(precondition), Some(stale));
                 }
                 return;
             }
-            Seen::Missing(basis, stale) => (Some(basis), stale),
-            Seen::Leased | Seen::Fresh(_) => (None, None),
+            Read::Missing(precondition, stale) => (Some(precondition), stale),
+            Read::Leased | Read::Fresh(_) => (None, None),
         };
-        if let (Some(Basis::Lease(lease)), Some(slot)) = (basis, found)
+        if let (Some(Precondition::Lease(lease)), Some(slot)) = (precondition, found)
             && let Some(flight) = &mut state.flights[slot]
             && flight.task != Task::Vacant
             && matches!(flight.fence, Some(Fence::Lease(own)) if own == lease)
@@ -119,13 +119,13 @@ impl Protocol {
             found = None;
         }
         let Some(slot) = found else {
-            self.start(state, reader, Leader::Reader(reader as u8), basis, stale);
+            self.start(state, reader, Leader::Reader(reader as u8), precondition, stale);
             state.go_on(reader, At::Lead(reader as u8));
             return;
         };
         let vacant = state.flights[slot].is_some_and(|flight| flight.task == Task::Vacant);
         if vacant && !self.config.is(Flaw::LeadNotPassedOn) {
-            self.lead(state, reader, slot, basis, stale);
+            self.lead(state, reader, slot, precondition, stale);
         } else {
             state.go_on(reader, At::Wait(slot as u8, stale));
         }

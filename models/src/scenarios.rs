@@ -1,7 +1,7 @@
 //! What is explored: small parts of the protocol, each with all that bears upon it.
 
+use crate::config::{Budget, Kind};
 use crate::config::{Config, Start, Tagging};
-use crate::state::{Budget, Kind};
 
 const BY_KEY: &[Kind] = &[Kind::Key, Kind::KeySoft, Kind::Clear, Kind::Set];
 const BY_TAG: &[Kind] = &[Kind::Tag, Kind::TagSoft];

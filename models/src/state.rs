@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::config::Config;
+use crate::config::{Budget, Config, Kind};
 
 /// At most so many readers; each leads at most one flight.
 pub const READERS: usize = 3;
@@ -120,20 +120,20 @@ pub struct Limbo {
 
 /// What a look shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Seen {
+pub enum Read {
     /// A fresh value.
     Fresh(Copied),
     /// A stale value, to be answered while it is refreshed.
     Usable(Stale, Version),
     /// Nothing to answer with.
-    Missing(Basis, Option<Stale>),
+    Missing(Precondition, Option<Stale>),
     /// Somebody loads.
     Leased,
 }
 
 /// What a load is to replace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Basis {
+pub enum Precondition {
     /// Nothing is there.
     Nothing,
     /// A stale record, or one whose tag was invalidated.
@@ -182,7 +182,7 @@ pub enum At {
     /// Has the record, and reads its tag.
     ReadTag(Record),
     /// Has seen this, and decides.
-    Join(Seen),
+    Join(Read),
     /// Waits for the flight in this slot; the copy is what it saw before.
     Wait(u8, Option<Stale>),
     /// Leads the flight in this slot.
@@ -221,7 +221,7 @@ pub enum Landing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// To put up a fence next.
-    PutUp,
+    Acquire,
     /// To take over a predecessor's fence next.
     Inherit,
     /// To read the source next.
@@ -242,7 +242,7 @@ pub enum Task {
     /// Found no record of the tag, and begins one.
     BeginTag(Purpose),
     /// Writes its lease.
-    PutUp,
+    Acquire,
     /// Has a lease beside a record, and looks whether that is still the same.
     CheckRecord,
     /// Renews the lease that it inherits.
@@ -293,7 +293,7 @@ pub struct Flight {
     /// What its leader does next.
     pub task: Task,
     /// What it is to replace, where that is known.
-    pub basis: Option<Basis>,
+    pub precondition: Option<Precondition>,
     /// The copy to fall back to.
     pub stale: Option<Stale>,
     /// What the fill is conditional on.
@@ -337,30 +337,6 @@ pub enum Step {
     Over,
     /// Its process has crashed before.
     Broken,
-}
-
-/// What is invalidated, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// Removes the key's record.
-    Key,
-    /// Ends the freshness of the key's record.
-    KeySoft,
-    /// Removes everything, record by record.
-    Clear,
-    /// Writes another value over whatever is there.
-    Set,
-    /// Rewrites the tag's record.
-    Tag,
-    /// Rewrites the soft half of the tag's record.
-    TagSoft,
-}
-
-impl Kind {
-    /// Whether stale copies from before it are of no use either.
-    pub fn is_hard(self) -> bool {
-        !matches!(self, Self::KeySoft | Self::TagSoft)
-    }
 }
 
 /// An invalidation.
@@ -425,23 +401,6 @@ pub struct Broken {
     pub two_holders: bool,
     /// A process has a copy that is not what is in the store, and there is nothing left to tell it.
     pub near_astray: bool,
-}
-
-/// How much may still go wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Budget {
-    /// Crashes of a process.
-    pub crashes: u8,
-    /// Leaders that go away.
-    pub departures: u8,
-    /// Loads that fail.
-    pub failures: u8,
-    /// Renewals of a lease.
-    pub renewals: u8,
-    /// Values that grow old.
-    pub ages: u8,
-    /// Records of tags that the store loses.
-    pub losses: u8,
 }
 
 /// The state of the whole.

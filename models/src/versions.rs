@@ -1,7 +1,7 @@
 //! Versions: new ones, and renumbering, so that states which differ in nothing but the numbers are one.
 
 use crate::state::{
-    At, Basis, Check, Copied, Fence, Limbo, Mode, Pair, Reader, Record, Seen, Stale, State, Step, Task, Version,
+    At, Check, Copied, Fence, Limbo, Mode, Pair, Precondition, Read, Reader, Record, Stale, State, Step, Task, Version,
 };
 
 /// What a version is a version of.
@@ -97,8 +97,8 @@ impl State {
                 Task::Filled(version) => visit(Record, version),
                 _ => {}
             }
-            if let Some(basis) = &mut flight.basis {
-                in_basis(basis, visit);
+            if let Some(precondition) = &mut flight.precondition {
+                in_basis(precondition, visit);
             }
             in_stale(&mut flight.stale, visit);
             match &mut flight.fence {
@@ -176,23 +176,23 @@ fn in_stale(stale: &mut Option<Stale>, visit: &mut impl FnMut(Domain, &mut Versi
     }
 }
 
-fn in_basis(basis: &mut Basis, visit: &mut impl FnMut(Domain, &mut Version)) {
-    match basis {
-        Basis::Nothing => {}
-        Basis::Record(version) | Basis::Lease(version) => visit(Domain::Record, version),
+fn in_basis(precondition: &mut Precondition, visit: &mut impl FnMut(Domain, &mut Version)) {
+    match precondition {
+        Precondition::Nothing => {}
+        Precondition::Record(version) | Precondition::Lease(version) => visit(Domain::Record, version),
     }
 }
 
-fn in_seen(seen: &mut Seen, visit: &mut impl FnMut(Domain, &mut Version)) {
+fn in_seen(seen: &mut Read, visit: &mut impl FnMut(Domain, &mut Version)) {
     match seen {
-        Seen::Fresh(copied) => in_copied(copied, visit),
-        Seen::Leased => {}
-        Seen::Usable(stale, version) => {
+        Read::Fresh(copied) => in_copied(copied, visit),
+        Read::Leased => {}
+        Read::Usable(stale, version) => {
             each_pair(&mut stale.tag, visit);
             visit(Domain::Record, version);
         }
-        Seen::Missing(basis, stale) => {
-            in_basis(basis, visit);
+        Read::Missing(precondition, stale) => {
+            in_basis(precondition, visit);
             in_stale(stale, visit);
         }
     }

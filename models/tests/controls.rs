@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use cache_model::{
-    Budget, COMES_TO_REST, Config, Flaw, Kind, NEAR_IS_TOLD, NO_OLD_VALUE, NO_OVERTAKEN_HOLDER, NO_RESURRECTION,
+    Budget, COMES_TO_REST, Config, Flaw, Kind, NEAR_IS_IN_STEP, NO_OLD_VALUE, NO_OVERTAKEN_HOLDER, NO_RESURRECTION,
     ONE_HOLDER, Protocol, Start, Tagging, explore, print_trace,
 };
 
@@ -143,7 +143,7 @@ const NEAR: Config = Config {
 fn near_copies_are_put_and_removed_in_one_step_with_the_mark() {
     for flaw in [Flaw::NearUnchecked, Flaw::NearTakenOutLater] {
         finds(flaw, NO_OLD_VALUE, NEAR);
-        finds(flaw, NEAR_IS_TOLD, NEAR);
+        finds(flaw, NEAR_IS_IN_STEP, NEAR);
     }
     finds(Flaw::NearForgottenFirst, NO_OLD_VALUE, NEAR);
 }
@@ -171,13 +171,13 @@ fn the_notice_of_an_own_write_may_be_that_of_another_one_too() {
         Flaw::OwnComparedInItsPlace,
         Flaw::PutBackUnchecked,
     ] {
-        finds(flaw, NEAR_IS_TOLD, config.clone());
+        finds(flaw, NEAR_IS_IN_STEP, config.clone());
     }
     let config = Config {
         kinds: &[Kind::Set],
         ..NEAR
     };
-    finds(Flaw::OwnByLastWritten, NEAR_IS_TOLD, config);
+    finds(Flaw::OwnByLastWritten, NEAR_IS_IN_STEP, config);
 }
 
 #[test]

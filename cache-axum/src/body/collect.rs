@@ -58,15 +58,6 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::TooLarge => "too-large",
-            Self::TooSlow => "too-slow",
-            Self::Trailers => "trailers",
-            Self::Broken => "incomplete",
-        }
-    }
-
     /// Whether the next answer is likely to be refused for the same reason.
     pub(crate) fn is_lasting(self) -> bool {
         self != Self::Broken

@@ -4,10 +4,12 @@ pub(crate) mod client_caching;
 pub(crate) mod handler;
 pub(crate) mod tags;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use cache_http::{CacheName, Policy};
-use http::HeaderName;
+use cache_http::{CacheName, Policy, Sharing};
+use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::config::client_caching::ClientCaching;
 use crate::config::tags::RouteTags;
@@ -18,14 +20,24 @@ use crate::key::request::RequestKeys;
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) keys: RequestKeys,
+    /// The request fields by which the layer tells requests apart, beside their URLs.
+    pub(crate) vary: Vec<HeaderName>,
+    /// The same as a value of `Vary`. `None` if there are none.
+    pub(crate) vary_value: Option<HeaderValue>,
+    /// The rules before any switch is thrown.
+    pub(crate) base: Policy,
+    pub(crate) allow: Allow,
+    /// The rules for requests whose identity is not part of their key.
     pub(crate) policy: Policy,
-    /// For requests whose identity is part of their key.
+    /// The rules for requests whose identity is part of their key.
     pub(crate) identified: Policy,
+    /// The request fields beside `Authorization` that are credentials.
+    pub(crate) credentials: Vec<HeaderName>,
     /// The most bytes of a POST's content that are taken into the key.
     pub(crate) post: Option<usize>,
-    pub(crate) client: ClientCaching,
+    /// `None` if it follows from what is in the key.
+    pub(crate) client: Option<ClientCaching>,
     pub(crate) status_header: Option<HeaderName>,
-    /// Whether the tags are weak that the layer adds.
     pub(crate) own_etag: OwnEtag,
     /// The handler asks an origin elsewhere, so its time counts to the age of what it brings.
     pub(crate) is_gateway: bool,
@@ -41,9 +53,70 @@ pub(crate) struct Config {
     pub(crate) tags: RouteTags,
 }
 
+/// What is stored and shared although the rules refuse it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Allow {
+    pub(crate) set_cookie: bool,
+    pub(crate) authorization: bool,
+    pub(crate) cookies: bool,
+}
+
 impl Config {
-    /// The policy for a request, by whether its identity is part of its key.
+    /// Returns the rules for a request, by whether its identity is part of its key.
     pub(crate) fn policy(&self, is_identified: bool) -> &Policy {
         if is_identified { &self.identified } else { &self.policy }
+    }
+
+    /// Makes the rules for requests from the base and the switches.
+    pub(crate) fn derive_policies(&mut self) {
+        let mut policy = self.base.clone();
+        for (is_allowed, sharing) in [
+            (self.allow.set_cookie, &mut policy.set_cookie),
+            (self.allow.authorization, &mut policy.authorization),
+            (self.allow.cookies, &mut policy.cookie),
+        ] {
+            if is_allowed {
+                *sharing = Sharing::Always;
+            }
+        }
+        if self.post.is_some() && !policy.methods.contains(&Method::POST) {
+            policy.methods.push(Method::POST);
+        }
+        self.identified = policy.clone();
+        self.identified.authorization = Sharing::Always;
+        self.identified.cookie = Sharing::Always;
+        // Each user's responses are stored for that user.
+        self.identified.allow_private = true;
+        self.policy = policy;
+        self.vary = self.fields_that_tell_apart();
+        let names: Vec<&str> = self.vary.iter().map(HeaderName::as_str).collect();
+        self.vary_value = HeaderValue::try_from(names.join(", "))
+            .ok()
+            .filter(|names| !names.is_empty());
+    }
+
+    fn fields_that_tell_apart(&self) -> Vec<HeaderName> {
+        let mut fields = self.keys.fields.clone();
+        let tells_users_apart = self.keys.identity.is_some();
+        if tells_users_apart || self.policy.authorization != Sharing::Always {
+            fields.push(AUTHORIZATION);
+            fields.extend(self.credentials.iter().cloned());
+        }
+        if tells_users_apart || self.policy.cookie != Sharing::Always {
+            fields.push(COOKIE);
+        }
+        fields
+    }
+
+    /// Returns the headers of a request as the rules are to see them: with `Authorization` where another field is
+    /// declared to be a credential.
+    pub(crate) fn with_credentials<'a>(&self, headers: &'a HeaderMap) -> Cow<'a, HeaderMap> {
+        let has_other = self.credentials.iter().any(|name| headers.contains_key(name));
+        if !has_other || headers.contains_key(AUTHORIZATION) {
+            return Cow::Borrowed(headers);
+        }
+        let mut headers = headers.clone();
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("declared"));
+        Cow::Owned(headers)
     }
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
-use crate::entry::variants::Variants;
+use crate::entry::variants::VariantIndex;
 
 /// Codes [`Stored`] responses: numbers, the headers in their order, and the body as it is. Reading copies neither the
 /// body nor the values of the headers.
@@ -35,7 +35,7 @@ impl Coder<Stored> for ResponseCoder {
         let mut out = BytesMut::with_capacity(self.encoded_len(value)?);
         match value {
             Stored::Response(response) => write_response(&mut out, response)?,
-            Stored::Variants(variants) => write_variants(&mut out, variants)?,
+            Stored::Index(variants) => write_variants(&mut out, variants)?,
         }
         Ok(out.freeze())
     }
@@ -44,7 +44,7 @@ impl Coder<Stored> for ResponseCoder {
         let mut input = Input(bytes.clone());
         let stored = match input.u8()? {
             RESPONSE => Stored::Response(read_response(&mut input)?),
-            VARIANTS => Stored::Variants(read_variants(&mut input)?),
+            VARIANTS => Stored::Index(read_variants(&mut input)?),
             _ => return Err(broken()),
         };
         if input.0.is_empty() { Ok(stored) } else { Err(broken()) }
@@ -57,7 +57,7 @@ impl Coder<Stored> for ResponseCoder {
                 let headers: usize = headers.map(|(name, value)| 6 + name.as_str().len() + value.len()).sum();
                 1 + 2 + LIFETIME_LEN + 2 + headers + response.body.len()
             }
-            Stored::Variants(variants) => {
+            Stored::Index(variants) => {
                 let fields: usize = variants.fields.iter().map(|field| 2 + field.as_str().len()).sum();
                 1 + 16 + 1 + 2 + variants.namespace().map_or(0, str::len) + 2 + fields + 2 + 16 * variants.listed.len()
             }
@@ -100,7 +100,7 @@ fn read_response(input: &mut Input) -> Result<StoredResponse, Error> {
     })
 }
 
-fn write_variants(out: &mut BytesMut, variants: &Variants) -> Result<(), Error> {
+fn write_variants(out: &mut BytesMut, variants: &VariantIndex) -> Result<(), Error> {
     out.put_u8(VARIANTS);
     out.put_u128(variants.generation);
     match &variants.namespace {
@@ -123,7 +123,7 @@ fn write_variants(out: &mut BytesMut, variants: &Variants) -> Result<(), Error> 
     Ok(())
 }
 
-fn read_variants(input: &mut Input) -> Result<Variants, Error> {
+fn read_variants(input: &mut Input) -> Result<VariantIndex, Error> {
     let generation = input.u128()?;
     let has_namespace = match input.u8()? {
         0 => false,
@@ -147,7 +147,7 @@ fn read_variants(input: &mut Input) -> Result<Variants, Error> {
     for _ in 0..count {
         listed.push((input.u64()?, Timestamp::from_millis(input.u64()?)));
     }
-    Ok(Variants {
+    Ok(VariantIndex {
         fields,
         namespace,
         generation,
@@ -280,7 +280,7 @@ mod tests {
     use super::ResponseCoder;
     use crate::entry::response::StoredResponse;
     use crate::entry::stored::Stored;
-    use crate::entry::variants::Variants;
+    use crate::entry::variants::VariantIndex;
 
     fn lifetimes() -> impl Strategy<Value = Lifetime> {
         let sources = [
@@ -342,7 +342,7 @@ mod tests {
             })
     }
 
-    fn variants() -> impl Strategy<Value = Variants> {
+    fn variants() -> impl Strategy<Value = VariantIndex> {
         (
             prop::collection::vec("x-[a-c]{1,3}", 0..4),
             option::of("[a-z]{0,8}"),
@@ -353,9 +353,9 @@ mod tests {
                 let listed = listed
                     .into_iter()
                     .map(|(selection, until)| (selection, Timestamp::from_millis(until)));
-                Variants {
+                VariantIndex {
                     listed: listed.collect(),
-                    ..Variants::new(fields.collect(), namespace.map(Into::into))
+                    ..VariantIndex::new(fields.collect(), namespace.map(Into::into))
                 }
             })
     }
@@ -379,7 +379,7 @@ mod tests {
 
         #[test]
         fn a_variant_index_is_read_as_it_was_written_and_no_part_of_it_is(variants in variants()) {
-            let written = Stored::Variants(variants);
+            let written = Stored::Index(variants);
             let bytes = ResponseCoder.encode(&written).unwrap();
             prop_assert_eq!(bytes.len(), ResponseCoder.encoded_len(&written).unwrap());
             prop_assert_eq!(&ResponseCoder.decode(&bytes).unwrap(), &written);

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use cache_http::ETag;
-use cache_http::{Lifetime, Policy, Validators, prepare_for_store};
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, ETAG};
+use cache_http::{Lifetime, Policy, Validators, content_digest, prepare_for_store};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -50,7 +50,7 @@ impl StoredResponse {
             }
             if let Some(mark) = etag.mark()
                 && !headers.contains_key(ETAG)
-                && let Ok(tag) = HeaderValue::from_bytes(&[mark, &ETag::from_content(&body).to_bytes()].concat())
+                && let Ok(tag) = HeaderValue::from_bytes(&[mark, &own_etag(&headers, &body).to_bytes()].concat())
             {
                 headers.insert(ETAG, tag);
                 has_own_etag = true;
@@ -76,8 +76,8 @@ impl StoredResponse {
     }
 }
 
-/// `Age`, `Cache-Control`, `Cache-Status` and the plain status header.
-const ADDED_TO_ANSWERS: usize = 4;
+/// `Age`, `Cache-Control`, `Vary`, `Cache-Status` and the plain status header.
+const ADDED_TO_ANSWERS: usize = 5;
 
 /// The entity-tag that the layer makes for a response without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,4 +96,17 @@ impl OwnEtag {
             Self::Absent => None,
         }
     }
+}
+
+/// Makes an entity-tag for a representation: of its media type and coding as well as of its content, so that no two
+/// representations of a resource have the same.
+fn own_etag(headers: &HeaderMap, body: &[u8]) -> ETag {
+    let metadata =
+        [CONTENT_TYPE, CONTENT_ENCODING].map(|name| headers.get(name).map_or(&b""[..], HeaderValue::as_bytes));
+    if metadata.iter().all(|value| value.is_empty()) {
+        return ETag::from_content(body);
+    }
+    let content = content_digest(body);
+    // Neither value can contain a line break.
+    ETag::from_content(&[metadata[0], metadata[1], content.as_bytes()].join(&b'\n'))
 }

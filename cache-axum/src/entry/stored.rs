@@ -1,7 +1,7 @@
 //! What the cache holds under the key of a request.
 
 use crate::entry::response::StoredResponse;
-use crate::entry::variants::Variants;
+use crate::entry::variants::VariantIndex;
 
 /// What the cache holds under the key of a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -9,5 +9,5 @@ pub(crate) enum Stored {
     /// A response.
     Response(StoredResponse),
     /// Where to look for the response that the request selects.
-    Variants(Variants),
+    Index(VariantIndex),
 }

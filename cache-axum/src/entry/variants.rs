@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName};
 /// The generation is part of the keys of the responses. It is random and new with each marker, so what an invalidation
 /// of the marker has cut off is never found again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Variants {
+pub(crate) struct VariantIndex {
     pub(crate) fields: Vec<HeaderName>,
     pub(crate) namespace: Option<Box<str>>,
     pub(crate) generation: u128,
@@ -22,7 +22,7 @@ pub(crate) struct Variants {
     pub(crate) listed: Vec<(u64, Timestamp)>,
 }
 
-impl Variants {
+impl VariantIndex {
     pub(crate) fn new(fields: Vec<HeaderName>, namespace: Option<Box<str>>) -> Self {
         Self {
             fields,

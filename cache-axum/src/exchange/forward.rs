@@ -15,22 +15,23 @@ use tower_service::Service;
 use crate::config::handler::Control;
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
-use crate::exchange::revalidate::{Attempt, Freshened, attempt, freshened};
+use crate::exchange::revalidate::{RefreshedHead, Revalidation, refreshed_head, revalidation};
 use crate::exchange::stale_if_error::Failure;
-use crate::exchange::stale_if_error::stand_in;
-use crate::exchange::storability::judge;
+use crate::exchange::stale_if_error::stale_if_error;
+use crate::exchange::storability::storability;
 use crate::exchange::storability::{forget, remember};
-use crate::exchange::unsafe_method::{Also, INVALIDATION_FAILED, Write};
+use crate::exchange::unsafe_method::{Also, UnsafeRequest};
 use crate::request::bypass::Bypass;
-use crate::request::context::Asked;
+use crate::request::context::RequestContext;
 use crate::request::extension::LayerHandle;
 use crate::request::shared::Shared;
+use crate::response::detail::Detail;
 use crate::response::from_entry::answer;
 use crate::response::passing::reported;
 use crate::response::status::Report;
 
 /// The inner service's own answer: what becomes of it is for the layer around this one to say.
-pub(crate) async fn through<S, B>(inner: S, request: Request<Body>) -> Result<Response<Body>, S::Error>
+pub(crate) async fn forward_nested<S, B>(inner: S, request: Request<Body>) -> Result<Response<Body>, S::Error>
 where
     S: Service<Request<Body>, Response = Response<B>>,
     B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -57,7 +58,7 @@ where
 }
 
 /// The request has nothing to do with the cache, unless it changes something.
-pub(crate) async fn pass_by<S, B>(
+pub(crate) async fn forward_bypassing<S, B>(
     shared: Arc<Shared>,
     inner: S,
     request: Request<Body>,
@@ -72,7 +73,7 @@ where
     let write = shared
         .config
         .invalidate_on_write
-        .then(|| Write::of(&shared, &parts, |_| Also::default()))
+        .then(|| UnsafeRequest::of(&shared, &parts, |_| Also::default()))
         .flatten();
     let (response, _) = call(&shared, inner, Request::from_parts(parts, body)).await?;
     let (head, body) = response.into_parts();
@@ -80,17 +81,17 @@ where
     if let Some(write) = write
         && write.completed(&head).await.is_err()
     {
-        report = report.detail(Some(INVALIDATION_FAILED));
+        report = report.detail(Some(Detail::InvalidationFailed));
     }
     Ok(reported(&shared, head, body, &report))
 }
 
 /// Nobody waits for the answer, and it is not stored. What stands under `key` answers if the handler fails.
-pub(crate) async fn alone<S, B>(
+pub(crate) async fn forward_uncoalesced<S, B>(
     shared: Arc<Shared>,
     inner: S,
     request: Request<Body>,
-    asked: Asked,
+    context: RequestContext,
     key: Option<Key>,
     mut report: Report,
 ) -> Result<Response<Body>, S::Error>
@@ -105,28 +106,28 @@ where
         Err(_) => Some(Failure::NoAnswer),
     };
     if let (Some(key), Some(failure)) = (&key, failure)
-        && let Some(response) = stand_in(&shared, key, &asked, failure).await
+        && let Some(response) = stale_if_error(&shared, key, &context, failure).await
     {
         return Ok(response);
     }
     let (response, control) = called?;
     let (head, body) = response.into_parts();
-    if asked.method != Method::HEAD {
+    if context.method != Method::HEAD {
         let size = body.size_hint();
-        match judge(&shared, &asked, &head, &size, control, shared.now()) {
+        match storability(&shared, &context, &head, &size, control, shared.now()) {
             // The next one is worth waiting for again.
             Ok(_) => {
                 if let Some(key) = key
                     && size.exact().is_some()
                 {
-                    forget(&shared, &key, &asked);
+                    forget(&shared, &key, &context);
                 }
             }
             Err(refusal) => {
                 if let Some(key) = key
                     && !is_of_condition(head.status)
                 {
-                    remember(&shared, &key, &asked, &refusal);
+                    remember(&shared, &key, &context, &refusal);
                 }
                 report = report.detail(Some(refusal.detail));
             }
@@ -146,12 +147,12 @@ fn is_of_condition(status: StatusCode) -> bool {
     )
 }
 
-/// As [`alone`], for a caller with a copy that the handler is to confirm, which is answered and not stored.
-pub(crate) async fn confirmed<S, B>(
+/// As [`forward_uncoalesced`], for a caller with a copy that the handler is to confirm, which is answered and not stored.
+pub(crate) async fn forward_to_revalidate<S, B>(
     shared: Arc<Shared>,
     inner: S,
     request: Request<Body>,
-    asked: Asked,
+    context: RequestContext,
     copy: &Stored,
     forward: Forward,
 ) -> Result<Response<Body>, S::Error>
@@ -161,17 +162,17 @@ where
     B::Error: Into<BoxError>,
 {
     let report = Report::miss(forward);
-    let Attempt { request, validated } = attempt(Some(copy), request);
+    let Revalidation { request, validated } = revalidation(Some(copy), request);
     let Some((copy, whole)) = validated else {
-        return alone(shared, inner, request, asked, None, report).await;
+        return forward_uncoalesced(shared, inner, request, context, None, report).await;
     };
     let (response, _) = call(&shared, inner.clone(), request).await?;
     if response.status() != StatusCode::NOT_MODIFIED {
         let (head, body) = response.into_parts();
         return Ok(reported(&shared, head, body, &report));
     }
-    let Some(Freshened { head, withheld }) = freshened(&shared, &copy, &response) else {
-        return alone(shared, inner, whole, asked, None, report).await;
+    let Some(RefreshedHead { head, withheld }) = refreshed_head(&shared, &copy, &response) else {
+        return forward_uncoalesced(shared, inner, whole, context, None, report).await;
     };
     let now = shared.now();
     let lifetime = Lifetime::from_response(&shared.config.policy, head.status, &head.headers, now, now);
@@ -180,7 +181,7 @@ where
         ..StoredResponse::new(head.status, head.headers, copy.body, lifetime)
     };
     let report = Report::validated(forward);
-    let mut response = answer(&shared, &asked.method, &asked.headers, &copy, now, false, &report);
+    let mut response = answer(&shared, &context.method, &context.headers, &copy, now, false, &report);
     response.headers_mut().extend(withheld);
     *response.extensions_mut() = head.extensions;
     Ok(response)

@@ -8,9 +8,9 @@ use axum::BoxError;
 use axum::body::Body;
 use bytes::Bytes;
 use cache_engine::Fill;
-use cache_http::{Forward, Lifetime, RequestDirectives};
+use cache_http::{Forward, Lifetime, RequestDirectives, asks_for_whole};
 use futures_util::FutureExt;
-use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::header::CACHE_CONTROL;
 use http::{Extensions, Request, Response, StatusCode, response};
 use http_body::{Body as _, SizeHint};
 use tokio::sync::oneshot;
@@ -24,16 +24,17 @@ use crate::config::handler::Control;
 use crate::entry::lifetime::stale_copy;
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
-use crate::exchange::lookup::Place;
-use crate::exchange::lookup::led_to;
-use crate::exchange::revalidate::{Attempt, Freshened, attempt, freshened};
+use crate::exchange::lookup::Slot;
+use crate::exchange::lookup::read_variant;
+use crate::exchange::revalidate::{RefreshedHead, Revalidation, refreshed_head, revalidation};
 use crate::exchange::stale_if_error::Failure;
 use crate::exchange::storability::remember;
-use crate::exchange::storability::{Plan, Refusal, judge};
-use crate::exchange::store::{OUTAGE, keep};
-use crate::request::context::Asked;
-use crate::request::hit_for_miss::Deciding;
+use crate::exchange::storability::{Refusal, StorePlan, storability};
+use crate::exchange::store::store;
+use crate::request::context::RequestContext;
+use crate::request::hit_for_miss::Probe;
 use crate::request::shared::Shared;
+use crate::response::detail::Detail;
 use crate::response::from_entry::answer;
 use crate::response::headers::add_client_caching;
 use crate::response::headers::content_length;
@@ -54,13 +55,13 @@ type Called<E> = Result<Result<Response<Body>, E>, Box<dyn Any + Send>>;
 /// A load, from the fill that it ends to the caller who waits for its answer. A refresh has none.
 pub(crate) struct Load<E> {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) asked: Asked,
-    pub(crate) place: Place,
+    pub(crate) context: RequestContext,
+    pub(crate) slot: Slot,
     pub(crate) fill: Fill<Stored>,
     pub(crate) forward: Forward,
     pub(crate) caller: Option<oneshot::Sender<Answer<E>>>,
     /// Tells others not to wait for this one.
-    pub(crate) _deciding: Option<Deciding>,
+    pub(crate) _probe: Option<Probe>,
 }
 
 impl<E> Load<E> {
@@ -81,14 +82,14 @@ impl<E> Load<E> {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let Attempt { request, validated } = attempt(self.fill.stale().map(|found| &*found.value), request);
+        let Revalidation { request, validated } = revalidation(self.fill.stale().map(|found| &*found.value), request);
         let mut called = self.call(inner.clone(), request).await;
         if let Some((stale, whole)) = validated
             && let Ok(Ok(response)) = &called
             && response.status() == StatusCode::NOT_MODIFIED
         {
-            if let Some(freshened) = freshened(&self.shared, &stale, response) {
-                return self.take_freshened(&stale, freshened).await;
+            if let Some(freshened) = refreshed_head(&self.shared, &stale, response) {
+                return self.take_confirmed(&stale, freshened).await;
             }
             // The 304 is about another response than ours (RFC 9111, section 4.3.4), so we have none.
             called = self.call(inner, whole).await;
@@ -137,9 +138,9 @@ impl<E> Load<E> {
         };
         let led_to = match &*found.value {
             Stored::Response(_) => None,
-            Stored::Variants(variants) => {
-                let Asked { headers, .. } = &self.asked;
-                match led_to(&self.shared, variants, &self.place.primary, headers).await {
+            Stored::Index(variants) => {
+                let RequestContext { headers, .. } = &self.context;
+                match read_variant(&self.shared, variants, &self.slot.primary, headers).await {
                     Some(copy) => Some(copy),
                     None => return Err(self),
                 }
@@ -155,7 +156,7 @@ impl<E> Load<E> {
         let Stored::Response(stale) = &*copy else {
             return Err(self);
         };
-        let Asked { directives, .. } = &self.asked;
+        let RequestContext { directives, .. } = &self.context;
         let allows = |directives: &RequestDirectives| {
             failure.allows(&self.shared.config.policy, &stale.lifetime, directives, now)
         };
@@ -165,7 +166,7 @@ impl<E> Load<E> {
         let is_for_all = led_to.is_none() && allows(&RequestDirectives::default());
         if self.caller.is_some() {
             let report = failure.report();
-            let Asked { method, headers, .. } = &self.asked;
+            let RequestContext { method, headers, .. } = &self.context;
             let response = answer(&self.shared, method, headers, stale, now, true, &report);
             self.give_response(response);
         }
@@ -191,7 +192,7 @@ impl<E> Load<E> {
         let (mut head, body) = response.into_parts();
         let control = head.extensions.remove::<Control>();
         let now = load.shared.now();
-        match judge(&load.shared, &load.asked, &head, &body.size_hint(), control, now) {
+        match storability(&load.shared, &load.context, &head, &body.size_hint(), control, now) {
             Ok(plan) => load.collect(plan, head, body).await,
             Err(refusal) => {
                 let report = load.refused(refusal);
@@ -207,14 +208,14 @@ impl<E> Load<E> {
     }
 
     /// The handler says that the stale copy is right.
-    async fn take_freshened(mut self, stale: &StoredResponse, freshened: Freshened) {
-        let Freshened { mut head, withheld } = freshened;
+    async fn take_confirmed(mut self, stale: &StoredResponse, freshened: RefreshedHead) {
+        let RefreshedHead { mut head, withheld } = freshened;
         self.fill.keep_tags_of_stale();
         let control = head.extensions.remove::<Control>();
         let now = self.shared.now();
         let size = SizeHint::with_exact(stale.body.len() as u64);
-        let judged = judge(&self.shared, &self.asked, &head, &size, control, now);
-        let lifetime = match &judged {
+        let decided = storability(&self.shared, &self.context, &head, &size, control, now);
+        let lifetime = match &decided {
             Ok(plan) => plan.lifetime,
             Err(_) => Lifetime::from_response(&self.shared.config.policy, head.status, &head.headers, now, now),
         };
@@ -223,14 +224,14 @@ impl<E> Load<E> {
             ..StoredResponse::new(head.status, head.headers, stale.body.clone(), lifetime)
         };
         let report = Report::validated(self.forward);
-        match judged {
+        match decided {
             Ok(plan) => {
-                let plan = Plan { withheld, ..plan };
+                let plan = StorePlan { withheld, ..plan };
                 self.store_and_answer(plan, response, head.extensions, report).await;
             }
             Err(refusal) => {
                 let report = self.refused(refusal).forward_status(304);
-                let Asked { method, headers, .. } = &self.asked;
+                let RequestContext { method, headers, .. } = &self.context;
                 let mut response = answer(&self.shared, method, headers, &response, now, false, &report);
                 response.headers_mut().extend(withheld);
                 *response.extensions_mut() = head.extensions;
@@ -242,13 +243,13 @@ impl<E> Load<E> {
 
     /// Gives the handler's answer as far as the caller asked for it.
     fn give_passing(&mut self, head: response::Parts, body: Body, report: Report) {
-        let (head, body, report) = select_passing(&self.asked, head, body, report);
+        let (head, body, report) = select_passing(&self.context, head, body, report);
         self.give_response(reported(&self.shared, head, body, &report));
     }
 
     /// Takes note of a refusal.
     fn refused(&self, refusal: Refusal) -> Report {
-        remember(&self.shared, &self.place.primary, &self.asked, &refusal);
+        remember(&self.shared, &self.slot.primary, &self.context, &refusal);
         Report::miss(self.forward).detail(Some(refusal.detail))
     }
 
@@ -263,7 +264,7 @@ impl<E> Load<E> {
         }
     }
 
-    async fn collect(mut self, plan: Plan, head: response::Parts, body: Body) {
+    async fn collect(mut self, plan: StorePlan, head: response::Parts, body: Body) {
         let size = body.size_hint();
         let mut collector = Collector::new(body, self.shared.config.max_body);
         match collector.gather_ready().await {
@@ -281,7 +282,7 @@ impl<E> Load<E> {
     }
 
     /// For a body that was there at once: it is stored first, so that its answer can say so, and can be a 304.
-    async fn answer_whole(mut self, plan: Plan, head: response::Parts, collector: Collector) {
+    async fn answer_whole(mut self, plan: StorePlan, head: response::Parts, collector: Collector) {
         if !is_complete(&head, &collector) {
             let refusal = refusal(Cause::Broken);
             let report = self.refused(refusal);
@@ -292,29 +293,29 @@ impl<E> Load<E> {
             return;
         }
         let stored = self.prepared(&plan, &head, collector.into_bytes());
-        let report = report_status(Report::miss(self.forward), &stored, &self.asked);
+        let report = report_status(Report::miss(self.forward), &stored, &self.context);
         self.store_and_answer(plan, stored, head.extensions, report).await;
     }
 
-    async fn store_and_answer(self, plan: Plan, stored: StoredResponse, extensions: Extensions, report: Report) {
+    async fn store_and_answer(self, plan: StorePlan, stored: StoredResponse, extensions: Extensions, report: Report) {
         let Self {
             shared,
-            asked,
-            place,
+            context,
+            slot,
             fill,
             caller,
             ..
         } = self;
         let stored = Arc::new(Stored::Response(stored));
         let withheld = plan.withheld.clone();
-        let kept = keep(&shared, &asked, &place, fill, &stored, plan).await;
+        let kept = store(&shared, &context, &slot, fill, &stored, plan).await;
         let (Some(caller), Stored::Response(stored)) = (caller, &*stored) else {
             return;
         };
         let mut response = answer(
             &shared,
-            &asked.method,
-            &asked.headers,
+            &context.method,
+            &context.headers,
             stored,
             stored.lifetime.response_time,
             false,
@@ -327,7 +328,13 @@ impl<E> Load<E> {
     }
 
     /// For a body that takes its time: each piece goes out as it comes.
-    async fn pass_on(mut self, plan: Plan, head: response::Parts, mut collector: Collector, expected: Option<u64>) {
+    async fn pass_on(
+        mut self,
+        plan: StorePlan,
+        head: response::Parts,
+        mut collector: Collector,
+        expected: Option<u64>,
+    ) {
         if self.caller.is_some() {
             let response = self.first_answer(&plan, &head, collector.reader(expected));
             self.give_response(response);
@@ -348,29 +355,35 @@ impl<E> Load<E> {
             let stored = self.prepared(&plan, &head, collector.into_bytes());
             let stored = Arc::new(Stored::Response(stored));
             // What became of it is an event.
-            let _ = keep(&self.shared, &self.asked, &self.place, self.fill, &stored, plan).await;
+            let _ = store(&self.shared, &self.context, &self.slot, self.fill, &stored, plan).await;
         } else {
             collector.end_with(vec![Piece::End]);
             self.fill.apart();
         }
     }
 
-    fn prepared(&self, plan: &Plan, head: &response::Parts, body: Bytes) -> StoredResponse {
+    fn prepared(&self, plan: &StorePlan, head: &response::Parts, body: Bytes) -> StoredResponse {
         let Config { policy, own_etag, .. } = &self.shared.config;
         StoredResponse::prepare(policy, head, body, plan.lifetime, *own_etag)
     }
 
     /// The answer while its body is still being made.
-    fn first_answer(&self, plan: &Plan, head: &response::Parts, body: TeeBody) -> Response<Body> {
+    fn first_answer(&self, plan: &StorePlan, head: &response::Parts, body: TeeBody) -> Response<Body> {
         let is_storable = self.fill.is_storable();
         let has_cache_control = head.headers.contains_key(CACHE_CONTROL);
         let report = Report::miss(self.forward)
             .stored(is_storable)
-            .detail((!is_storable).then_some(OUTAGE));
-        let (mut head, body, report) = select_passing(&self.asked, head.clone(), Body::new(body), report);
+            .detail((!is_storable).then_some(Detail::Outage));
+        let (mut head, body, report) = select_passing(&self.context, head.clone(), Body::new(body), report);
         if !has_cache_control && head.status != StatusCode::RANGE_NOT_SATISFIABLE {
             let now = plan.lifetime.response_time;
-            add_client_caching(self.shared.config.client, &mut head.headers, &plan.lifetime, now);
+            add_client_caching(
+                &self.shared.config,
+                &self.context.method,
+                &mut head.headers,
+                &plan.lifetime,
+                now,
+            );
         }
         reported(&self.shared, head, body, &report)
     }
@@ -378,9 +391,9 @@ impl<E> Load<E> {
 
 fn refusal(cause: Cause) -> Refusal {
     if cause.is_lasting() {
-        Refusal::lasting(cause.as_str())
+        Refusal::lasting(cause.into())
     } else {
-        Refusal::passing(cause.as_str())
+        Refusal::passing(cause.into())
     }
 }
 
@@ -390,11 +403,8 @@ fn is_complete(head: &response::Parts, collector: &Collector) -> bool {
 }
 
 /// Names the handler's status where the answer has another one.
-fn report_status(report: Report, stored: &StoredResponse, asked: &Asked) -> Report {
-    let is_whole = [IF_NONE_MATCH, IF_MODIFIED_SINCE, http::header::RANGE]
-        .iter()
-        .all(|name| !asked.headers.contains_key(name));
-    if is_whole {
+fn report_status(report: Report, stored: &StoredResponse, context: &RequestContext) -> Report {
+    if asks_for_whole(&context.headers) {
         report
     } else {
         report.forward_status(stored.status.as_u16())

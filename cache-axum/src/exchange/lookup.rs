@@ -12,12 +12,12 @@ use crate::entry::coder::ResponseCoder;
 use crate::entry::lifetime::stale_copy;
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
-use crate::entry::variants::Variants;
+use crate::entry::variants::VariantIndex;
 use crate::request::shared::Shared;
 
 /// Where a response is looked for, and what its load depends on.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Slot {
     /// The handle with the tags of the request.
     pub(crate) cache: Cache<ResponseCoder>,
     /// Whose groups the answer may name, if they count.
@@ -30,7 +30,7 @@ pub(crate) struct Place {
     waits: bool,
 }
 
-impl Place {
+impl Slot {
     pub(crate) fn new(shared: &Shared, request: &Parts, primary: Key, waits: bool) -> Self {
         Self {
             waits,
@@ -53,9 +53,9 @@ impl Place {
         }
     }
 
-    pub(crate) fn variants(&self) -> Option<&Variants> {
+    pub(crate) fn variants(&self) -> Option<&VariantIndex> {
         match self.variant.as_ref().map(|(marker, _)| &**marker) {
-            Some(Stored::Variants(variants)) => Some(variants),
+            Some(Stored::Index(variants)) => Some(variants),
             _ => None,
         }
     }
@@ -63,7 +63,7 @@ impl Place {
 
 /// What a look-up found.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum LookupOutcome {
     /// A response to answer with.
     Hit {
         stored: Arc<Stored>,
@@ -73,44 +73,44 @@ pub(crate) enum Found {
     Stale {
         stored: Arc<Stored>,
         refresh: Option<Refresh<Stored>>,
-        place: Place,
+        slot: Slot,
     },
     /// Nothing: this caller loads.
-    Lead {
+    Miss {
         fill: Fill<Stored>,
         forward: Forward,
-        place: Place,
+        slot: Slot,
     },
     /// Nothing, and there is nobody to share a load with. There may be a copy that the handler has to confirm.
-    Alone {
+    Uncoalesced {
         forward: Forward,
         copy: Option<Arc<Stored>>,
     },
 }
 
-impl Found {
-    fn alone(forward: Forward) -> Self {
-        Self::Alone { forward, copy: None }
+impl LookupOutcome {
+    fn uncoalesced(forward: Forward) -> Self {
+        Self::Uncoalesced { forward, copy: None }
     }
 }
 
-pub(crate) async fn find(
+pub(crate) async fn look_up(
     shared: &Shared,
-    mut place: Place,
+    mut slot: Slot,
     request: &HeaderMap,
     directives: Option<&RequestDirectives>,
-) -> Found {
+) -> LookupOutcome {
     let began = shared.now();
     // Why what is there does not do, once that is known.
     let mut anew = None;
-    let mut lookup = place.look_up(false).await;
+    let mut lookup = slot.look_up(false).await;
     loop {
         lookup = match lookup {
             Lookup::Hit { found, coalesced } => match &*found.value {
                 // It was validated for another request (RFC 9111, section 5.2.2.4), and nobody knows for how long.
                 Stored::Response(response) if coalesced && response.lifetime.no_cache => {
-                    return Found::Alone {
-                        forward: forward(anew, Some(&found.value), &place),
+                    return LookupOutcome::Uncoalesced {
+                        forward: forward(anew, Some(&found.value), &slot),
                         copy: Some(found.value),
                     };
                 }
@@ -118,71 +118,71 @@ pub(crate) async fn find(
                 Stored::Response(_) if coalesced && found.created < began && is_stale(&found, shared.now()) => {
                     let copy = stale_copy(&shared.config.policy, &found, &found.value, shared.now());
                     return if may_stand_in(shared, &copy, directives) {
-                        Found::Hit {
+                        LookupOutcome::Hit {
                             stored: copy,
                             collapsed: Some(Forward::Stale),
                         }
                     } else {
-                        Found::alone(Forward::Stale)
+                        LookupOutcome::uncoalesced(Forward::Stale)
                     };
                 }
                 Stored::Response(response) => {
                     let refused = directives.is_some_and(|directives| !satisfies(shared, response, directives));
                     if !refused || coalesced || anew.is_some() {
-                        return Found::Hit {
-                            collapsed: coalesced.then_some(forward(anew, None, &place)),
+                        return LookupOutcome::Hit {
+                            collapsed: coalesced.then_some(forward(anew, None, &slot)),
                             stored: found.value,
                         };
                     }
                     anew = Some(Forward::Request);
-                    place.look_up(true).await
+                    slot.look_up(true).await
                 }
-                Stored::Variants(variants) if place.variant.is_none() => {
-                    let key = shared.variant(variants, &place.primary, request);
-                    place.variant = Some((Arc::clone(&found.value), key));
-                    place.look_up(false).await
+                Stored::Index(variants) if slot.variant.is_none() => {
+                    let key = shared.variant(variants, &slot.primary, request);
+                    slot.variant = Some((Arc::clone(&found.value), key));
+                    slot.look_up(false).await
                 }
                 // A marker never leads to another one.
-                Stored::Variants(_) => {
-                    return Found::alone(Forward::Miss);
+                Stored::Index(_) => {
+                    return LookupOutcome::uncoalesced(Forward::Miss);
                 }
             },
             Lookup::Stale { found, refresh } => {
                 let copy = match &*found.value {
                     Stored::Response(_) => Some(Arc::clone(&found.value)),
                     // Softly invalidated, with all that it leads to. Whoever refreshes it begins it anew.
-                    Stored::Variants(variants) if place.variant.is_none() => {
-                        led_to(shared, variants, &place.primary, request).await
+                    Stored::Index(variants) if slot.variant.is_none() => {
+                        read_variant(shared, variants, &slot.primary, request).await
                     }
-                    Stored::Variants(_) => None,
+                    Stored::Index(_) => None,
                 };
                 let copy = copy.map(|copy| stale_copy(&shared.config.policy, &found, &copy, shared.now()));
                 let takes = |stored: &Arc<Stored>| match &**stored {
                     Stored::Response(response) => {
                         directives.is_none_or(|directives| satisfies(shared, response, directives))
                     }
-                    Stored::Variants(_) => false,
+                    Stored::Index(_) => false,
                 };
                 anew = Some(match copy {
-                    Some(stored) if takes(&stored) => return Found::Stale { stored, refresh, place },
+                    Some(stored) if takes(&stored) => return LookupOutcome::Stale { stored, refresh, slot },
                     Some(_) => Forward::Request,
                     // It is kept for other variants.
                     None => Forward::VaryMiss,
                 });
                 drop(refresh);
-                place.look_up(true).await
+                slot.look_up(true).await
             }
             Lookup::Miss(fill) => {
-                return Found::Lead {
-                    forward: forward(anew, fill.stale().map(|stale| &*stale.value), &place),
+                return LookupOutcome::Miss {
+                    forward: forward(anew, fill.stale().map(|stale| &*stale.value), &slot),
                     fill,
-                    place,
+                    slot,
                 };
             }
-            Lookup::Apart { .. } => return Found::alone(forward(anew, None, &place)),
+            Lookup::Apart { .. } => return LookupOutcome::uncoalesced(forward(anew, None, &slot)),
             // Other outcomes than these would be new.
             _ => {
-                return Found::alone(Forward::Miss);
+                return LookupOutcome::uncoalesced(Forward::Miss);
             }
         };
     }
@@ -191,7 +191,7 @@ pub(crate) async fn find(
 /// A response that answers the request as it stands in the store, by reading alone: nobody is waited for, and nobody
 /// waits for the caller. A stale one does if the request says so, by `max-stale`, or, where it is not looked up
 /// further, within the time in which it is answered to all.
-pub(crate) async fn glance(
+pub(crate) async fn read_usable(
     shared: &Shared,
     primary: &Key,
     request: &HeaderMap,
@@ -200,19 +200,19 @@ pub(crate) async fn glance(
 ) -> Result<Option<Arc<Stored>>, Error> {
     let nothing = RequestDirectives::default();
     let directives = directives.unwrap_or(&nothing);
-    let copy = copy(shared, primary, request).await?;
+    let copy = read(shared, primary, request).await?;
     Ok(copy.filter(|copy| match &**copy {
         Stored::Response(response) => match response.lifetime.reuse(directives, shared.now()) {
             Reuse::Fresh | Reuse::Stale => true,
             Reuse::WhileRevalidate => is_last,
             _ => false,
         },
-        Stored::Variants(_) => false,
+        Stored::Index(_) => false,
     }))
 }
 
 /// The response that a request selects, as it stands in the store, fresh or stale.
-pub(crate) async fn copy(shared: &Shared, primary: &Key, request: &HeaderMap) -> Result<Option<Arc<Stored>>, Error> {
+pub(crate) async fn read(shared: &Shared, primary: &Key, request: &HeaderMap) -> Result<Option<Arc<Stored>>, Error> {
     let Some(found) = shared.cache.peek::<Stored>(primary).await? else {
         return Ok(None);
     };
@@ -224,7 +224,7 @@ pub(crate) async fn copy(shared: &Shared, primary: &Key, request: &HeaderMap) ->
             Arc::clone(copy)
         }
     };
-    let Stored::Variants(variants) = &*found.value else {
+    let Stored::Index(variants) = &*found.value else {
         return Ok(Some(as_it_is(&found, &found.value)));
     };
     let key = shared.variant(variants, primary, request);
@@ -241,14 +241,14 @@ fn may_stand_in(shared: &Shared, copy: &Stored, directives: Option<&RequestDirec
     let limit = shared.config.policy.stale_if_disconnected;
     match copy {
         Stored::Response(copy) => copy.lifetime.usable_when_disconnected(directives, limit, shared.now()),
-        Stored::Variants(_) => false,
+        Stored::Index(_) => false,
     }
 }
 
 /// The response that a marker leads to, as it stands in the store.
-pub(crate) async fn led_to(
+pub(crate) async fn read_variant(
     shared: &Shared,
-    variants: &Variants,
+    variants: &VariantIndex,
     primary: &Key,
     request: &HeaderMap,
 ) -> Option<Arc<Stored>> {
@@ -270,12 +270,12 @@ fn is_stale(found: &cache_engine::Found<Stored>, now: Timestamp) -> bool {
     found.fresh_for(now).is_some_and(|left| left.is_zero())
 }
 
-fn forward(anew: Option<Forward>, stale: Option<&Stored>, place: &Place) -> Forward {
+fn forward(anew: Option<Forward>, stale: Option<&Stored>, slot: &Slot) -> Forward {
     if let Some(forward) = anew {
         forward
     } else if matches!(stale, Some(Stored::Response(_))) {
         Forward::Stale
-    } else if place.variant.is_some() {
+    } else if slot.variant.is_some() {
         Forward::VaryMiss
     } else {
         Forward::UriMiss

@@ -5,6 +5,7 @@ pub(crate) mod load;
 pub(crate) mod lookup;
 pub(crate) mod respond;
 pub(crate) mod revalidate;
+pub(crate) mod route;
 pub(crate) mod stale_if_error;
 pub(crate) mod storability;
 pub(crate) mod store;

@@ -9,7 +9,7 @@ use crate::entry::stored::Stored;
 use crate::request::shared::Shared;
 
 /// A call of the handler.
-pub(crate) struct Attempt {
+pub(crate) struct Revalidation {
     pub(crate) request: Request<Body>,
     /// The copy that the request asks about, and the request without that question.
     pub(crate) validated: Option<(StoredResponse, Request<Body>)>,
@@ -17,19 +17,19 @@ pub(crate) struct Attempt {
 
 /// Makes a request conditional on the stale copy that its answer would replace, if that has a validator that the handler
 /// knows.
-pub(crate) fn attempt(stale: Option<&Stored>, request: Request<Body>) -> Attempt {
+pub(crate) fn revalidation(stale: Option<&Stored>, request: Request<Body>) -> Revalidation {
     // Preconditions are for requests whose content is not asked for twice (RFC 9110, section 13.2.1).
     let stale = match stale {
         Some(Stored::Response(stale)) if request.method() == Method::GET => stale,
         _ => {
-            return Attempt {
+            return Revalidation {
                 request,
                 validated: None,
             };
         }
     };
     let Some(validators) = stale.to_validate() else {
-        return Attempt {
+        return Revalidation {
             request,
             validated: None,
         };
@@ -38,14 +38,14 @@ pub(crate) fn attempt(stale: Option<&Stored>, request: Request<Body>) -> Attempt
     let whole = Request::from_parts(parts.clone(), Body::empty());
     let mut request = Request::from_parts(parts, body);
     let is_conditional = make_conditional(request.headers_mut(), [&*validators]);
-    Attempt {
+    Revalidation {
         request,
         validated: is_conditional.then(|| (stale.clone(), whole)),
     }
 }
 
-/// The stale copy's head, up to date, and what is for the one who asked.
-pub(crate) struct Freshened {
+/// The stale copy's head, up to date, and what is for the caller.
+pub(crate) struct RefreshedHead {
     pub(crate) head: response::Parts,
     /// The fields of the 304 that are for the caller alone (RFC 9111, sections 5.2.2.4 and 5.2.2.7).
     pub(crate) withheld: HeaderMap,
@@ -53,7 +53,11 @@ pub(crate) struct Freshened {
 
 /// The head of the stale copy as a 304 brings it up to date (RFC 9111, section 4.3.4); `None` if the 304 is about
 /// another response.
-pub(crate) fn freshened(shared: &Shared, stale: &StoredResponse, not_modified: &Response<Body>) -> Option<Freshened> {
+pub(crate) fn refreshed_head(
+    shared: &Shared,
+    stale: &StoredResponse,
+    not_modified: &Response<Body>,
+) -> Option<RefreshedHead> {
     // No other response was asked about, so a 304 without a validator is about this one.
     if !is_freshened_by(&stale.validators, not_modified.headers(), true) {
         return None;
@@ -69,5 +73,5 @@ pub(crate) fn freshened(shared: &Shared, stale: &StoredResponse, not_modified: &
     head.status = stale.status;
     head.headers = headers;
     head.extensions = not_modified.extensions().clone();
-    Some(Freshened { head, withheld })
+    Some(RefreshedHead { head, withheld })
 }

@@ -7,8 +7,8 @@ use http::{Response, StatusCode};
 
 use crate::config::handler::OriginUnreachable;
 use crate::entry::stored::Stored;
-use crate::exchange::lookup::copy;
-use crate::request::context::Asked;
+use crate::exchange::lookup::read;
+use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
 use crate::response::from_entry::answer;
 use crate::response::status::Report;
@@ -53,21 +53,21 @@ impl Failure {
 }
 
 /// The answer from the stale copy, for a request that has asked the handler alone, if there is one that may be used.
-pub(crate) async fn stand_in(
+pub(crate) async fn stale_if_error(
     shared: &Shared,
     primary: &Key,
-    asked: &Asked,
+    context: &RequestContext,
     failure: Failure,
 ) -> Option<Response<Body>> {
-    let copy = copy(shared, primary, &asked.headers).await.ok().flatten()?;
+    let copy = read(shared, primary, &context.headers).await.ok().flatten()?;
     let Stored::Response(stale) = &*copy else { return None };
     let now = shared.now();
-    let usable = failure.allows(&shared.config.policy, &stale.lifetime, &asked.directives, now);
+    let usable = failure.allows(&shared.config.policy, &stale.lifetime, &context.directives, now);
     usable.then(|| {
         answer(
             shared,
-            &asked.method,
-            &asked.headers,
+            &context.method,
+            &context.headers,
             stale,
             now,
             true,

@@ -1,6 +1,5 @@
 //! Whether an answer is stored, for how long, and where.
 
-
 use cache_engine::cache_core::{Key, Timestamp};
 use cache_http::{Lifetime, LifetimeSource, Policy, Reason, Storable, Vary, storable};
 use http::header::{CONTENT_TYPE, TRAILER, VARY};
@@ -8,14 +7,15 @@ use http::{HeaderMap, HeaderName, StatusCode, response};
 use http_body::SizeHint;
 
 use crate::config::handler::{Control, StoreFor};
-use crate::request::context::Asked;
-use crate::request::hit_for_miss::Mark;
+use crate::request::context::RequestContext;
+use crate::request::hit_for_miss::Remembered;
 use crate::request::shared::Shared;
+use crate::response::detail::Detail;
 use crate::response::headers::content_length;
 
 /// How an answer is stored.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(crate) struct StorePlan {
     pub(crate) lifetime: Lifetime,
     /// The request fields that select it.
     pub(crate) fields: Vec<HeaderName>,
@@ -29,23 +29,23 @@ pub(crate) struct Plan {
 /// Why an answer is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    pub(crate) detail: &'static str,
+    pub(crate) detail: Detail,
     /// The handler has changed its mind on what was stored before, if anything was.
     pub(crate) is_lasting: bool,
     /// The next answer is likely to be refused as well, so nobody should wait for it.
-    pub(crate) mark: Option<Mark>,
+    pub(crate) mark: Option<Remembered>,
 }
 
 impl Refusal {
-    pub(crate) fn lasting(detail: &'static str) -> Self {
+    pub(crate) fn lasting(detail: Detail) -> Self {
         Self {
             detail,
             is_lasting: true,
-            mark: Some(Mark::Refused),
+            mark: Some(Remembered::Refused),
         }
     }
 
-    pub(crate) fn passing(detail: &'static str) -> Self {
+    pub(crate) fn passing(detail: Detail) -> Self {
         Self {
             detail,
             is_lasting: false,
@@ -65,12 +65,12 @@ impl Refusal {
                 | Reason::NotFresh
         );
         let mark = match reason {
-            Reason::Authorization | Reason::Cookie => Some(Mark::RefusedToCredentials),
-            Reason::Status if !is_transient(status) => Some(Mark::Refused),
-            _ => is_lasting.then_some(Mark::Refused),
+            Reason::Authorization | Reason::Cookie => Some(Remembered::RefusedToCredentials),
+            Reason::Status if !is_transient(status) => Some(Remembered::Refused),
+            _ => is_lasting.then_some(Remembered::Refused),
         };
         Self {
-            detail: reason.as_str(),
+            detail: Detail::Rule(reason),
             is_lasting,
             mark,
         }
@@ -89,45 +89,49 @@ fn is_transient(status: StatusCode) -> bool {
 }
 
 /// Takes note of a refusal.
-pub(crate) fn remember(shared: &Shared, primary: &Key, asked: &Asked, refusal: &Refusal) {
+pub(crate) fn remember(shared: &Shared, primary: &Key, context: &RequestContext, refusal: &Refusal) {
     let Some(mark) = refusal.mark else { return };
     // The answer to a request with credentials says nothing of those to others.
-    let mark = if asked.may_collapse {
+    let mark = if context.may_collapse {
         mark
     } else {
-        Mark::RefusedToCredentials
+        Remembered::RefusedToCredentials
     };
     shared.hit_for_miss.insert(primary, mark, shared.now());
 }
 
 /// Takes note of an answer that could be stored: the next one is worth waiting for.
-pub(crate) fn forget(shared: &Shared, primary: &Key, asked: &Asked) {
-    shared.hit_for_miss.remove(primary, Mark::Refused);
-    if !asked.may_collapse {
-        shared.hit_for_miss.remove(primary, Mark::RefusedToCredentials);
+pub(crate) fn forget(shared: &Shared, primary: &Key, context: &RequestContext) {
+    shared.hit_for_miss.remove(primary, Remembered::Refused);
+    if !context.may_collapse {
+        shared.hit_for_miss.remove(primary, Remembered::RefusedToCredentials);
     }
 }
 
 /// Decides on an answer by its head.
-pub(crate) fn judge(
+pub(crate) fn storability(
     shared: &Shared,
-    asked: &Asked,
+    context: &RequestContext,
     head: &response::Parts,
     size: &SizeHint,
     control: Option<Control>,
     now: Timestamp,
-) -> Result<Plan, Refusal> {
+) -> Result<StorePlan, Refusal> {
     let store_for = match control {
-        Some(Control::DoNotStore) => return Err(Refusal::lasting("do-not-store")),
+        Some(Control::DoNotStore) => return Err(Refusal::lasting(Detail::DoNotStore)),
         Some(Control::StoreFor(store_for)) => store_for,
         None => StoreFor::as_usual(),
     };
-    let policy = if asked.identified {
+    let policy = if context.is_identified {
         &shared.config.identified
     } else {
         &shared.config.policy
     };
-    let since = if shared.config.is_gateway { asked.since } else { now };
+    let since = if shared.config.is_gateway {
+        context.forwarded_at
+    } else {
+        now
+    };
     let mut lifetime = Lifetime::from_response(policy, head.status, &head.headers, since, now);
     if lifetime.source == LifetimeSource::Policy {
         lifetime.fresh = cache_engine::cache_core::jittered(lifetime.fresh, shared.cache.policy().jitter);
@@ -141,8 +145,8 @@ pub(crate) fn judge(
 
     let verdict = storable(
         policy,
-        &asked.method,
-        &asked.headers,
+        &context.method,
+        &shared.config.with_credentials(&context.headers),
         head.status,
         &head.headers,
         &lifetime,
@@ -151,17 +155,17 @@ pub(crate) fn judge(
         return Err(Refusal::of(reason, head.status));
     }
     if is_endless(&head.headers) {
-        return Err(Refusal::lasting("endless"));
+        return Err(Refusal::lasting(Detail::Endless));
     }
     if head.headers.contains_key(TRAILER) {
-        return Err(Refusal::lasting("trailers"));
+        return Err(Refusal::lasting(Detail::Trailers));
     }
     if !store_for.tags.is_empty() && !shared.config.tags.takes_late() {
-        return Err(Refusal::lasting("late-tags"));
+        return Err(Refusal::lasting(Detail::LateTags));
     }
     let length = content_length(&head.headers).unwrap_or(0).max(size.lower());
     if length > shared.config.max_body as u64 {
-        return Err(Refusal::lasting(Reason::TooLarge.as_str()));
+        return Err(Refusal::lasting(Detail::Rule(Reason::TooLarge)));
     }
     let mut fields = match Vary::from_headers(&head.headers) {
         Vary::Fields(fields) => fields,
@@ -169,7 +173,7 @@ pub(crate) fn judge(
         Vary::Any => Vary::named_fields(head.headers.get_all(VARY)),
     };
     fields.retain(|field| !shared.config.keys.fields.contains(field));
-    Ok(Plan {
+    Ok(StorePlan {
         lifetime,
         fields,
         namespace: store_for.namespace,

@@ -10,61 +10,60 @@ use cache_http::Reason;
 use crate::config::tags::tags_of_groups;
 use crate::entry::lifetime::{marker_windows, windows};
 use crate::entry::stored::Stored;
-use crate::entry::variants::Variants;
-use crate::exchange::lookup::Place;
-use crate::exchange::storability::Plan;
-use crate::request::context::Asked;
+use crate::entry::variants::VariantIndex;
+use crate::exchange::lookup::Slot;
+use crate::exchange::storability::StorePlan;
+use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
-
-pub(crate) const OUTAGE: &str = "outage";
+use crate::response::detail::Detail;
 
 /// Stores a response where it belongs, and says why not if it could not be stored.
-pub(crate) async fn keep(
+pub(crate) async fn store(
     shared: &Shared,
-    asked: &Asked,
-    place: &Place,
+    context: &RequestContext,
+    slot: &Slot,
     mut fill: Fill<Stored>,
     stored: &Arc<Stored>,
-    plan: Plan,
-) -> Result<(), &'static str> {
+    plan: StorePlan,
+) -> Result<(), Detail> {
     let Stored::Response(response) = &**stored else {
-        return Err("store-failed");
+        return Err(Detail::StoreFailed);
     };
     let kept = windows(&shared.config.policy, response);
     let coder = shared.cache.coder();
     let mut tags = plan.tags;
-    if let Some(origin) = &place.groups_of {
+    if let Some(origin) = &slot.groups_of {
         tags.extend(tags_of_groups(origin, &response.headers));
     }
     if !tags.is_empty() {
         fill.add_late_tags(tags).await;
     }
-    match place.variants() {
+    match slot.variants() {
         None if plan.fields.is_empty() && plan.namespace.is_none() => {
             said(fill.store(Arc::clone(stored), coder, kept).await)
         }
         None if plan.namespace.is_some() => {
             // Nothing stood in that namespace while the response was made, so nothing would show that it was cleared
             // meanwhile. Only what leads there is stored; the next load has its lease there.
-            let marker = Arc::new(Stored::Variants(Variants::new(plan.fields, plan.namespace)));
-            said(fill.store(marker, coder, marker_windows(&kept)).await).and(Err("namespace-learned"))
+            let marker = Arc::new(Stored::Index(VariantIndex::new(plan.fields, plan.namespace)));
+            said(fill.store(marker, coder, marker_windows(&kept)).await).and(Err(Detail::NamespaceLearned))
         }
         None => {
-            let variants = Variants::new(plan.fields, None);
-            let listing = Listing::of(shared, &variants, asked, &kept);
+            let variants = VariantIndex::new(plan.fields, None);
+            let listing = Listing::of(shared, &variants, context, &kept);
             let variants = variants.with_listed(listing.selection, listing.until, listing.now);
-            keep_variant(shared, asked, place, fill, stored, variants, kept).await
+            store_first_variant(shared, context, slot, fill, stored, variants, kept).await
         }
         Some(variants) if variants.covers(&plan.fields, plan.namespace.as_deref()) => {
-            let listing = Listing::of(shared, variants, asked, &kept);
+            let listing = Listing::of(shared, variants, context, &kept);
             let (is_listed, others) = variants.listing(listing.selection, listing.now);
             if others >= shared.config.max_variants {
                 fill.apart();
-                return Err(Reason::TooManyVariants.as_str());
+                return Err(Detail::Rule(Reason::TooManyVariants));
             }
             let outcome = said(fill.store(Arc::clone(stored), coder, kept).await);
             if outcome.is_ok() && !is_listed {
-                list(shared, place, variants, &listing, &kept).await;
+                list(shared, slot, variants, &listing, &kept).await;
             }
             outcome
         }
@@ -73,12 +72,12 @@ pub(crate) async fn keep(
             // an invalidation by now, so only the marker is replaced.
             let widened = variants.widened(&plan.fields, plan.namespace);
             fill.apart();
-            if let Lookup::Miss(mut fill) = shared.cache.lookup_anew::<Stored>(&place.primary).await {
+            if let Lookup::Miss(mut fill) = shared.cache.lookup_anew::<Stored>(&slot.primary).await {
                 fill.depend_as_stale();
-                let marker = Arc::new(Stored::Variants(widened));
+                let marker = Arc::new(Stored::Index(widened));
                 let _ = fill.store(marker, coder, marker_windows(&kept)).await;
             }
-            Err("vary-changed")
+            Err(Detail::VaryChanged)
         }
     }
 }
@@ -91,11 +90,11 @@ struct Listing {
 }
 
 impl Listing {
-    fn of(shared: &Shared, variants: &Variants, asked: &Asked, kept: &FreshnessWindows) -> Self {
+    fn of(shared: &Shared, variants: &VariantIndex, context: &RequestContext, kept: &FreshnessWindows) -> Self {
         let now = shared.now();
         let stale = kept.stale_while_revalidate.max(kept.stale_if_error);
         Self {
-            selection: variants.selection(&asked.headers, &shared.config.keys.normalization),
+            selection: variants.selection(&context.headers, &shared.config.keys.normalization),
             until: now + kept.fresh.unwrap_or(Duration::MAX).saturating_add(stale),
             now,
         }
@@ -103,14 +102,14 @@ impl Listing {
 }
 
 /// Lists a variant that was stored. If somebody else is changing the list, this one goes without.
-async fn list(shared: &Shared, place: &Place, known: &Variants, listing: &Listing, kept: &FreshnessWindows) {
-    let Lookup::Miss(mut fill) = shared.cache.lookup_anew::<Stored>(&place.primary).await else {
+async fn list(shared: &Shared, slot: &Slot, known: &VariantIndex, listing: &Listing, kept: &FreshnessWindows) {
+    let Lookup::Miss(mut fill) = shared.cache.lookup_anew::<Stored>(&slot.primary).await else {
         return;
     };
     fill.depend_as_stale();
     // What was invalidated meanwhile stays so.
     if let Some(found) = fill.stale()
-        && let Stored::Variants(variants) = &*found.value
+        && let Stored::Index(variants) = &*found.value
         && variants.generation == known.generation
     {
         // It leads to others, whose time may be longer.
@@ -118,7 +117,7 @@ async fn list(shared: &Shared, place: &Place, known: &Variants, listing: &Listin
         let left = found.fresh_for(listing.now);
         windows.fresh = windows.fresh.zip(left).map(|(new, left)| new.max(left));
         let variants = variants.with_listed(listing.selection, listing.until, listing.now);
-        let marker = Arc::new(Stored::Variants(variants));
+        let marker = Arc::new(Stored::Index(variants));
         // A failure is an event, and the list is only for the bound.
         let _ = fill.store(marker, shared.cache.coder(), windows).await;
     }
@@ -126,17 +125,17 @@ async fn list(shared: &Shared, place: &Place, known: &Variants, listing: &Listin
 
 /// Stores the first variant of a URL, and then what leads to it. Nothing leads to the variant before, so the fence and
 /// the tags of the marker are all that it needs.
-async fn keep_variant(
+async fn store_first_variant(
     shared: &Shared,
-    asked: &Asked,
-    place: &Place,
+    context: &RequestContext,
+    slot: &Slot,
     fill: Fill<Stored>,
     stored: &Arc<Stored>,
-    variants: Variants,
+    variants: VariantIndex,
     kept: FreshnessWindows,
-) -> Result<(), &'static str> {
+) -> Result<(), Detail> {
     if fill.is_storable() {
-        let key = shared.variant(&variants, &place.primary, &asked.headers);
+        let key = shared.variant(&variants, &slot.primary, &context.headers);
         let policy = Policy::default()
             .with_ttl(kept.fresh)
             .with_stale_while_revalidate(kept.stale_while_revalidate)
@@ -147,16 +146,16 @@ async fn keep_variant(
             return said(StoreOutcome::Failed(error));
         }
     }
-    let marker = Arc::new(Stored::Variants(variants));
+    let marker = Arc::new(Stored::Index(variants));
     said(fill.store(marker, shared.cache.coder(), marker_windows(&kept)).await)
 }
 
-fn said(outcome: StoreOutcome) -> Result<(), &'static str> {
+fn said(outcome: StoreOutcome) -> Result<(), Detail> {
     match outcome {
         StoreOutcome::Stored => Ok(()),
-        StoreOutcome::Fenced => Err("invalidated"),
-        StoreOutcome::Unavailable => Err(OUTAGE),
-        StoreOutcome::Failed(error) if error.kind() == ErrorKind::TooLarge => Err("too-large"),
-        _ => Err("store-failed"),
+        StoreOutcome::Fenced => Err(Detail::Invalidated),
+        StoreOutcome::Unavailable => Err(Detail::Outage),
+        StoreOutcome::Failed(error) if error.kind() == ErrorKind::TooLarge => Err(Detail::Rule(Reason::TooLarge)),
+        _ => Err(Detail::StoreFailed),
     }
 }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use cache_engine::cache_core::{Error, ErrorKind, Key};
-use cache_http::{invalidated_groups, invalidated_uris, is_safe};
+use cache_http::{invalidated_groups, invalidated_uris, is_safe, target_uri};
 use futures_util::FutureExt;
-use http::header::HOST;
 use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderMap, Uri, response};
@@ -15,8 +14,6 @@ use tokio::sync::oneshot;
 use crate::config::tags::tag_of_group;
 use crate::key::url::{origin, request_for, target};
 use crate::request::shared::Shared;
-
-pub(crate) const INVALIDATION_FAILED: &str = "invalidation-failed";
 
 /// What a write invalidates beside what it is about.
 #[derive(Debug, Default)]
@@ -29,9 +26,9 @@ pub(crate) struct Also {
 /// A request that may change something, until its answer tells what has changed.
 ///
 /// Dropped before that, because the caller went away, the handler panicked or its service failed, it invalidates what is
-/// known without the answer, in the background: nobody knows whether the write took place, and an invalidation too many
+/// known without the answer, in the background: nobody knows whether the write took slot, and an invalidation too many
 /// does no harm.
-pub(crate) struct Write {
+pub(crate) struct UnsafeRequest {
     /// Gone once the answer is there.
     pending: Option<Pending>,
 }
@@ -40,11 +37,11 @@ struct Pending {
     shared: Arc<Shared>,
     request: Parts,
     groups_of: Option<Box<str>>,
-    /// What is outdated if the write took place, whatever its answer says.
+    /// What is outdated if the write took slot, whatever its answer says.
     outdated: Outdated,
 }
 
-impl Write {
+impl UnsafeRequest {
     /// `None` if the method is safe.
     pub(crate) fn of(shared: &Arc<Shared>, request: &Parts, also: impl FnOnce(&Parts) -> Also) -> Option<Self> {
         if is_safe(&request.method) {
@@ -88,7 +85,7 @@ impl Write {
         let (waiting, done) = oneshot::channel();
         let cache = shared.cache.clone();
         cache.spawn(async move {
-            // Whoever asked may have gone.
+            // The caller may have gone.
             let _ = waiting.send(outdated.invalidate(&shared).await);
         });
         done.await
@@ -96,7 +93,7 @@ impl Write {
     }
 }
 
-impl Drop for Write {
+impl Drop for UnsafeRequest {
     fn drop(&mut self) {
         let Some(Pending { shared, outdated, .. }) = self.pending.take() else {
             return;
@@ -151,7 +148,7 @@ fn changed(request: &Parts, head: &response::Parts) -> Vec<Uri> {
     let mut uris = invalidated_uris(&request.method, target, head.status, &head.headers);
     // A server sees neither the scheme nor, in the URI, the host; an answer may name both.
     for scheme in [Scheme::HTTP, Scheme::HTTPS] {
-        let Some(effective) = effective(request, scheme) else {
+        let Some(effective) = target_uri(target, &request.headers, scheme).filter(|uri| uri != target) else {
             break;
         };
         for uri in invalidated_uris(&request.method, &effective, head.status, &head.headers) {
@@ -167,17 +164,6 @@ fn changed(request: &Parts, head: &response::Parts) -> Vec<Uri> {
     }
     uris.retain(|uri| uri != target);
     uris
-}
-
-/// The target with scheme and host, unless it has them already.
-fn effective(request: &Parts, scheme: Scheme) -> Option<Uri> {
-    let mut parts = target(request).clone().into_parts();
-    if parts.authority.is_some() {
-        return None;
-    }
-    parts.authority = Some(request.headers.get(HOST)?.to_str().ok()?.parse().ok()?);
-    parts.scheme = Some(scheme);
-    Uri::from_parts(parts).ok()
 }
 
 /// What is to be invalidated.

@@ -3,14 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
+use axum::extract::NestedPath;
 use cache_engine::Cache;
 use cache_engine::cache_core::{Error, ErrorKind, Key, KeyBuilder, KeyName};
 use cache_http::{Normalization, content_digest, variant_key};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
+use http::uri::InvalidUri;
 use http::{HeaderName, Method, Uri};
 
-use crate::key::url::{push_word, request_for, target};
+use crate::key::url::{UrlKey, is_rewritten, push_word, request_for, target};
 
 /// Names the user that a request is from.
 pub(crate) type Identity = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
@@ -18,7 +20,9 @@ pub(crate) type Identity = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
 /// What the keys of a layer's requests consist of.
 #[derive(Clone)]
 pub(crate) struct RequestKeys {
-    pub(crate) builder: Arc<dyn KeyBuilder<Parts>>,
+    pub(crate) url: UrlKey,
+    /// Takes the place of `url`.
+    pub(crate) builder: Option<Arc<dyn KeyBuilder<Parts>>>,
     /// Request fields that are part of the key.
     pub(crate) fields: Vec<HeaderName>,
     pub(crate) identity: Option<Identity>,
@@ -39,7 +43,10 @@ impl RequestKeys {
         identity: Option<&str>,
         content: Option<&[u8]>,
     ) -> Result<Key, Error> {
-        let built = self.builder.build(request)?;
+        let built = match &self.builder {
+            Some(builder) => builder.build(request)?,
+            None => self.url.build(request)?,
+        };
         let mut name = String::with_capacity(built.as_str().len() + 8);
         // What stands before the builder's own name has a fixed number of words for one method of one layer, so no
         // name can be taken for another.
@@ -80,27 +87,30 @@ impl RequestKeys {
         Ok(cache.key(KeyName::with_identity(name, identity)))
     }
 
-    /// The keys under which there may be what the client who sent `request` gets for GET at `uri`.
+    /// Returns the keys under which there may be what the client who sent `request` gets for GET at `uri`.
     pub(crate) fn keys_at<C>(&self, cache: &Cache<C>, request: &Parts, uri: &Uri) -> Result<Vec<Key>, Error> {
-        let mut asked = request_for(request, uri);
-        let whole = self.keys_of(cache, &asked);
-        if request.uri == *uri || target(request) != uri {
-            return whole;
-        }
-        // Where a nested router has taken its part off the path, a builder may go by what is left, or know nothing else.
-        asked.uri = request.uri.clone();
-        match (whole, self.keys_of(cache, &asked)) {
-            (Ok(mut keys), Ok(rest)) => {
-                for key in rest {
-                    if !keys.contains(&key) {
-                        keys.push(key);
+        let mut result = self.keys_of(cache, &request_for(request, uri));
+        for (original, seen) in spellings(request, uri) {
+            // Where a nested router has taken its part off the path, a builder may go by what is left, or know nothing
+            // else.
+            let mut asked = request_for(request, &original);
+            asked.uri = seen;
+            if let Some(nested) = request.extensions.get::<NestedPath>() {
+                asked.extensions.insert(nested.clone());
+            }
+            match (&mut result, self.keys_of(cache, &asked)) {
+                (Ok(keys), Ok(others)) => {
+                    for key in others {
+                        if !keys.contains(&key) {
+                            keys.push(key);
+                        }
                     }
                 }
-                Ok(keys)
+                (Err(_), Ok(others)) => result = Ok(others),
+                (_, Err(_)) => {}
             }
-            (Ok(keys), Err(_)) | (Err(_), Ok(keys)) => Ok(keys),
-            (Err(error), Err(_)) => Err(error),
         }
+        result
     }
 
     fn keys_of<C>(&self, cache: &Cache<C>, request: &Parts) -> Result<Vec<Key>, Error> {
@@ -111,13 +121,72 @@ impl RequestKeys {
         Ok(keys)
     }
 
-    /// The same at a URL, or at a path on the host of `request`.
+    /// Returns the same at a URL, or at a path on the host of `request`.
     pub(crate) fn keys_at_url<C>(&self, cache: &Cache<C>, request: &Parts, url: &str) -> Result<Vec<Key>, Error> {
-        let uri = url.parse().map_err(|error: http::uri::InvalidUri| {
-            Error::new(ErrorKind::InvalidKey, format!("{url:?} is not a URL")).with_source(error)
-        })?;
+        let uri: Uri = url
+            .parse()
+            .map_err(|error: InvalidUri| not_a_url(url).with_source(error))?;
+        // `user:42` is read as a host and a port.
+        if uri.path_and_query().is_none() {
+            return Err(not_a_url(url));
+        }
         self.keys_at(cache, request, &uri)
     }
+}
+
+fn not_a_url(url: &str) -> Error {
+    let message = format!(
+        "{url:?} is not a URL with a path: name a path such as \"/items/42\", or a whole URL; keys, tags and namespaces \
+         are invalidated by methods of their own"
+    );
+    Error::new(ErrorKind::InvalidKey, message)
+}
+
+/// Returns the client's URI and the one that the handler sees, for each way in which `uri` can be either.
+fn spellings(request: &Parts, uri: &Uri) -> Vec<(Uri, Uri)> {
+    let (original, seen) = (target(request), &request.uri);
+    if original == uri {
+        return vec![(uri.clone(), seen.clone())];
+    }
+    if !is_rewritten(request) {
+        return Vec::new();
+    }
+    let as_original = changed_alike(original, seen, uri).map(|seen| (uri.clone(), seen));
+    let as_seen = changed_alike(seen, original, uri).map(|original| (original, uri.clone()));
+    as_original.into_iter().chain(as_seen).collect()
+}
+
+/// Returns what becomes of `uri` by the change that makes `to` of `from`: at the beginning of the path, and at the end of
+/// the query. `None` if the change does not apply to it.
+fn changed_alike(from: &Uri, to: &Uri, uri: &Uri) -> Option<Uri> {
+    let same = from
+        .path()
+        .bytes()
+        .rev()
+        .zip(to.path().bytes().rev())
+        .take_while(|(one, other)| one == other)
+        .count();
+    let kept = &from.path()[from.path().len() - same..];
+    // Whole segments only.
+    let kept = kept.find('/').map_or("", |slash| &kept[slash..]);
+    let taken = from.path().strip_suffix(kept)?;
+    let given = to.path().strip_suffix(kept)?;
+    let mut changed = format!("{given}{}", uri.path().strip_prefix(taken)?);
+    let query = match (from.query(), to.query()) {
+        (None, added) => [uri.query(), added],
+        (Some(before), None) => [uri.query().filter(|query| *query != before), None],
+        (Some(before), Some(after)) if after.len() >= before.len() => {
+            [uri.query(), after.strip_prefix(before)?.strip_prefix('&')]
+        }
+        (Some(before), Some(after)) => [uri.query()?.strip_suffix(before.strip_prefix(after)?), None],
+    };
+    for (index, part) in query.into_iter().flatten().enumerate() {
+        changed.push(if index == 0 { '?' } else { '&' });
+        changed.push_str(part);
+    }
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(changed.parse().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 /// A name that stands for what the builder's name stood for.

@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
-use axum::extract::OriginalUri;
+use axum::extract::{FromRequestParts, NestedPath, OriginalUri, RawPathParams};
 use cache_engine::cache_core::{Error, ErrorKind, KeyBuilder, KeyName};
+use cache_http::target_authority;
+use futures_util::FutureExt;
 use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderValue, Method, Uri};
@@ -14,8 +16,8 @@ use crate::key::query::Query;
 /// their names.
 ///
 /// Two URLs then have the same key only if they differ in the order of parameters with different names. The authority is
-/// that of the URI, or else of `Host`, in lower case. In a nested router the path is that of the whole
-/// request.
+/// that of the URI, or else of `Host`, in lower case. In a nested router the path is that of the whole request. If something
+/// between two routers has rewritten the URI, the key has both: the client's URI and the one that the handler sees.
 ///
 /// A request whose authority is not clear has no key, and passes the cache by: one with several `Host` lines (RFC 9112,
 /// section 3.2), or with an authority in its URI and another one in `Host` (section 3.2.2 there; RFC 9113, section
@@ -58,8 +60,78 @@ impl KeyBuilder<Parts> for UrlKey {
         if let Some(query) = uri.query() {
             self.query.push_to(&mut name, query);
         }
+        if is_rewritten_from(uri, request) {
+            self.push_seen(&mut name, uri, request);
+        }
         Ok(KeyName::from(name))
     }
+}
+
+impl UrlKey {
+    /// Appends the URI that the handler sees. No URI has a space in it.
+    fn push_seen(&self, name: &mut String, original: &Uri, request: &Parts) {
+        let seen = &request.uri;
+        name.push(' ');
+        if seen.authority() != original.authority() {
+            let seen = seen
+                .authority()
+                .map_or(&b""[..], |authority| authority.as_str().as_bytes());
+            push_authority(name, seen);
+        }
+        name.push_str(seen.path());
+        if let Some(query) = seen.query() {
+            self.query.push_to(name, query);
+        }
+        // What a nested router has taken off a path that was rewritten before, the handler sees in its parameters.
+        let Some(nested) = request.extensions.get::<NestedPath>() else {
+            return;
+        };
+        let parameters = RawPathParams::from_request_parts(&mut request.clone(), &()).now_or_never();
+        for (parameter, value) in parameters.iter().flatten().flatten() {
+            if nested.as_str().contains(&format!("{{{parameter}}}")) {
+                name.push(' ');
+                push_word(name, parameter.as_bytes());
+                name.push('=');
+                push_word(name, value.as_bytes());
+            }
+        }
+    }
+}
+
+/// Whether something between two routers has changed the URI of a request, beside what nesting takes off its path.
+pub(crate) fn is_rewritten(request: &Parts) -> bool {
+    is_rewritten_from(target(request), request)
+}
+
+fn is_rewritten_from(original: &Uri, request: &Parts) -> bool {
+    let seen = &request.uri;
+    if std::ptr::eq(original, seen) {
+        return false;
+    }
+    let nested = request.extensions.get::<NestedPath>();
+    let expected = match nested {
+        None => Some(original.path()),
+        Some(nested) => without_nested(original.path(), nested.as_str()),
+    };
+    // A layer around the router that nests sees the whole path.
+    let is_path_as_expected = expected == Some(seen.path());
+    !is_path_as_expected || original.query() != seen.query() || original.authority() != seen.authority()
+}
+
+/// The path without the segments at which a router is nested.
+fn without_nested<'a>(path: &'a str, nested: &str) -> Option<&'a str> {
+    let mut rest = path;
+    for segment in nested.split('/').filter(|segment| !segment.is_empty()) {
+        let (first, after) = match rest.strip_prefix('/')?.split_once('/') {
+            Some((first, after)) => (first, &rest[rest.len() - after.len() - 1..]),
+            None => (&rest[1..], ""),
+        };
+        if !segment.starts_with('{') && segment != first {
+            return None;
+        }
+        rest = after;
+    }
+    Some(if rest.is_empty() { "/" } else { rest })
 }
 
 /// The URI that the client asked for, also where a nested router has taken its part off the path.
@@ -81,6 +153,8 @@ pub(crate) fn request_for(request: &Parts, uri: &Uri) -> Parts {
         asked.headers.insert(HOST, host);
     }
     asked.uri = uri.clone();
+    // As a layer around all routers would have it.
+    asked.extensions.remove::<NestedPath>();
     if let Some(OriginalUri(original)) = asked.extensions.get_mut() {
         original.clone_from(uri);
     }
@@ -95,18 +169,8 @@ pub(crate) fn origin(request: &Parts) -> Option<Box<str>> {
 }
 
 fn authority<'a>(request: &'a Parts, uri: &'a Uri) -> Result<&'a [u8], Error> {
-    let mut hosts = request.headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
-    let (host, another) = (hosts.next(), hosts.next());
-    let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
-    let refusal = match (authority, host) {
-        _ if another.is_some() => "the request has more than one `Host`",
-        // A handler may go by either, and its answer would be for one of the two hosts only.
-        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
-            "the `Host` of the request is not the host of its URI"
-        }
-        _ => return Ok(authority.or(host).unwrap_or_default()),
-    };
-    Err(Error::new(ErrorKind::InvalidKey, refusal))
+    target_authority(uri, &request.headers)
+        .map_err(|conflict| Error::new(ErrorKind::InvalidKey, conflict.to_string()).with_source(conflict))
 }
 
 /// In lower case, and with everything escaped that could be taken for a part of the path.

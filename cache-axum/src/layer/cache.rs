@@ -6,14 +6,14 @@ use std::time::Duration;
 use cache_engine::Cache;
 use cache_engine::cache_core::KeyBuilder;
 use cache_http::MAX_SECONDS;
-use cache_http::{CacheName, Heuristic, Normalization, Policy, Sharing, Statuses};
+use cache_http::{CacheName, Normalization, Policy, Statuses};
 use http::request::Parts;
-use http::{HeaderName, Method, StatusCode};
+use http::{HeaderName, StatusCode};
 use tower_layer::Layer;
 
-use crate::config::Config;
 use crate::config::client_caching::ClientCaching;
 use crate::config::tags::RouteTags;
+use crate::config::{Allow, Config};
 use crate::entry::coder::ResponseCoder;
 use crate::entry::response::OwnEtag;
 use crate::key::query::Query;
@@ -60,15 +60,21 @@ impl CacheLayer {
         policy.stale_if_error = some(defaults.stale_if_error);
         let config = Config {
             keys: RequestKeys {
-                builder: Arc::new(UrlKey::new()),
+                url: UrlKey::new(),
+                builder: None,
                 fields: Vec::new(),
                 identity: None,
                 normalization: Normalization::by_quality_and_order(),
             },
+            vary: Vec::new(),
+            vary_value: None,
             identified: policy.clone(),
-            policy,
+            policy: policy.clone(),
+            base: policy,
+            allow: Allow::default(),
+            credentials: Vec::new(),
             post: None,
-            client: ClientCaching::default(),
+            client: None,
             status_header: Some(HeaderName::from_static("x-cache")),
             own_etag: OwnEtag::Strong,
             is_gateway: false,
@@ -89,7 +95,7 @@ impl CacheLayer {
         Self {
             shared: Arc::new(shared),
         }
-        .with_policy(|_| {})
+        .with(|_| {})
     }
 
     /// A shared cache by the book (RFC 9111), for gateways and reverse proxies: the service behind it speaks for itself.
@@ -114,63 +120,62 @@ impl CacheLayer {
     pub fn shared<C>(cache: Cache<C>) -> Self {
         Self::new(cache)
             .client_caching(ClientCaching::Silent)
-            .policy(Policy::shared())
             .cache_groups(true)
             .with(|config| {
-                config.keys.builder = Arc::new(UrlKey::new().query(Query::exact()));
+                config.base = Policy::shared();
+                config.keys.url = UrlKey::new().query(Query::exact());
                 config.own_etag = OwnEtag::Absent;
                 config.keys.normalization = Normalization::by_quality();
                 config.is_gateway = true;
             })
     }
 
-    /// What is stored, shared and fresh for how long, all at once; the setters change single fields of it.
+    /// Changes the rules of HTTP caching that this layer follows: what no other setter is for.
+    ///
+    /// Use it for what is rarely changed, such as the [fields obeyed before `Cache-Control`](Policy::targets), the
+    /// [heuristic lifetime](Policy::heuristic), or what is [kept to be revalidated](Policy::keep_for_validation). The `allow_…`
+    /// fields of the policy lift a refusal each: a response that says [`private`](Policy::allow_private) is then shared
+    /// among all. What the setters of the layer allow is allowed whatever the policy says.
     ///
     /// ```
     /// use cache_axum::CacheLayer;
     /// use cache_axum::cache_engine::Cache;
-    /// use cache_axum::cache_http::{Policy, Sharing};
+    /// use cache_axum::cache_http::CDN_CACHE_CONTROL;
     /// use cache_memory::MemoryBackend;
+    /// use http::HeaderName;
     ///
-    /// let mut policy = Policy::shared();
-    /// policy.set_cookie = Sharing::Never;
-    /// policy.heuristic = None;
-    /// let layer = CacheLayer::shared(Cache::builder(MemoryBackend::default()).build()).policy(policy);
+    /// let layer = CacheLayer::new(Cache::builder(MemoryBackend::default()).build()).policy_with(|policy| {
+    ///     policy.targets = vec![HeaderName::from_static("shop-cache-control"), CDN_CACHE_CONTROL];
+    ///     policy.request_directives = false;
+    /// });
     /// ```
-    pub fn policy(self, policy: Policy) -> Self {
-        self.with_policy(|old| *old = policy)
+    pub fn policy_with(self, change: impl FnOnce(&mut Policy)) -> Self {
+        self.with(|config| change(&mut config.base))
     }
 
     fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
-        change(&mut Arc::make_mut(&mut self.shared).config);
+        let config = &mut Arc::make_mut(&mut self.shared).config;
+        change(config);
+        config.derive_policies();
         self
-    }
-
-    fn with_policy(self, change: impl FnOnce(&mut Policy)) -> Self {
-        self.with(|config| {
-            change(&mut config.policy);
-            config.identified = config.policy.clone();
-            config.identified.authorization = Sharing::Always;
-            config.identified.cookie = Sharing::Always;
-        })
     }
 
     /// How long a response is fresh; `None` is for ever. That of the cache's policy unless set.
     pub fn ttl(self, ttl: impl Into<Option<Duration>>) -> Self {
         let ttl = ttl.into().unwrap_or(FOR_EVER);
-        self.with_policy(|policy| policy.default_ttl = Some(ttl))
+        self.policy_with(|policy| policy.default_ttl = Some(ttl))
     }
 
     /// How long after its freshness a response is answered at once while one request in the background brings a new
     /// one (RFC 5861, section 3). That of the cache's policy unless set.
     pub fn stale_while_revalidate(self, window: Duration) -> Self {
-        self.with_policy(|policy| policy.stale_while_revalidate = some(window))
+        self.policy_with(|policy| policy.stale_while_revalidate = some(window))
     }
 
     /// How long after its freshness a response is answered if the handler fails, by an error of its service or by
     /// status 500, 502, 503 or 504 (RFC 5861, section 4). That of the cache's policy unless set.
     pub fn stale_if_error(self, window: Duration) -> Self {
-        self.with_policy(|policy| policy.stale_if_error = some(window))
+        self.policy_with(|policy| policy.stale_if_error = some(window))
     }
 
     /// The namespace of the stored responses, which [`Cache::clear`] and
@@ -181,19 +186,23 @@ impl CacheLayer {
         self
     }
 
-    /// What names a request's entry. [`UrlKey`] unless set. A request for which the builder has no name passes the
-    /// cache by.
+    /// Sets what names a request's entry. Default: a [`UrlKey`]. A request for which the builder returns an error bypasses the
+    /// cache.
     ///
-    /// Whatever the builder does, the method is part of the key, HEAD counting as GET, and so is what
-    /// [`key_headers`](Self::key_headers), [`per_user`](Self::per_user) and [`post`](Self::post) add.
+    /// Whatever the builder does, the method is part of the key, with HEAD as GET, and so is what
+    /// [`key_headers`](Self::key_headers), [`per_user`](Self::per_user) and [`post`](Self::post) add. Takes the place of
+    /// [`query`](Self::query).
+    ///
+    /// The layer cannot tell which request fields the builder reads, so it tells clients and shared caches downstream
+    /// `no-cache` unless [`client_caching`](Self::client_caching) is set. Name those fields in `Vary` if you set it.
     pub fn key_builder(self, builder: impl KeyBuilder<Parts>) -> Self {
-        self.with(|config| config.keys.builder = Arc::new(builder))
+        self.with(|config| config.keys.builder = Some(Arc::new(builder)))
     }
 
-    /// What of the query is part of the key: all of it in the order of the names, unless set. In the place of any
-    /// [`key_builder`](Self::key_builder).
+    /// Sets which part of the query is in the key, and in which order. Default: all of it, in the order of the names. A
+    /// [`key_builder`](Self::key_builder) takes the place of this.
     pub fn query(self, query: Query) -> Self {
-        self.key_builder(UrlKey::new().query(query))
+        self.with(|config| config.keys.url = UrlKey::new().query(query))
     }
 
     /// How the fields of a request are brought to one form before they select among the responses that differ by
@@ -226,93 +235,67 @@ impl CacheLayer {
         self.with(|config| config.max_variants = variants)
     }
 
-    /// The fields that this cache obeys before `Cache-Control`, the first that is there (RFC 9213). None unless set;
-    /// `CDN-Cache-Control` with [`shared`](Self::shared).
+    /// Makes these fields of the request part of the key. Not needed for fields that the handler names in `Vary`. Where the
+    /// layer tells clients how long to keep a response, it names them in `Vary`. Default: none.
+    pub fn key_headers(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.with(|config| {
+            let fields = &mut config.keys.fields;
+            *fields = names.into_iter().collect();
+            fields.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+            fields.dedup();
+        })
+    }
+
+    /// Declares request fields that are credentials, as `Authorization` is: an API key, or the field by which a proxy hands
+    /// on a client certificate. Requests with one of them bypass the cache, unless [`allow_authorization`] or
+    /// [`per_user`](Self::per_user) says otherwise, and the fields are named in `Vary` where `Authorization` is. Default:
+    /// none.
     ///
     /// ```
     /// use cache_axum::CacheLayer;
     /// use cache_axum::cache_engine::Cache;
-    /// use cache_axum::cache_http::CDN_CACHE_CONTROL;
     /// use cache_memory::MemoryBackend;
     /// use http::HeaderName;
     ///
-    /// let layer = CacheLayer::new(Cache::builder(MemoryBackend::default()).build());
-    /// let layer = layer.targets([HeaderName::from_static("shop-cache-control"), CDN_CACHE_CONTROL]);
+    /// let layer = CacheLayer::new(Cache::builder(MemoryBackend::default()).build())
+    ///     .credentials([HeaderName::from_static("x-api-key")]);
     /// ```
-    pub fn targets(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        let names = names.into_iter().collect();
-        self.with_policy(|policy| policy.targets = names)
-    }
-
-    /// How a lifetime is guessed from `Last-Modified` where neither the response nor the route gives one (RFC 9111,
-    /// section 4.2.2). Not at all unless set; a tenth of the time for which nothing had changed, and a day at most, with
-    /// [`shared`](Self::shared). It takes the place of the route's [`ttl`](Self::ttl).
-    pub fn heuristic(self, heuristic: impl Into<Option<Heuristic>>) -> Self {
-        let heuristic = heuristic.into();
-        self.with_policy(|policy| {
-            policy.heuristic = heuristic;
-            if heuristic.is_some() {
-                policy.default_ttl = None;
-            }
-        })
-    }
-
-    /// How long a response with a validator of the handler's is kept when it is of no other use any more, so that the
-    /// handler can be asked whether it is still right (RFC 9111, section 4.3). A day with [`shared`](Self::shared), and
-    /// not at all unless set.
     ///
-    /// Worth it where a handler answers conditional requests and saves work by that. An `ETag` that the layer has made
-    /// itself is never asked about.
-    pub fn keep_for_validation(self, time: Duration) -> Self {
-        self.with_policy(|policy| policy.keep_for_validation = time)
+    /// [`allow_authorization`]: Self::allow_authorization
+    pub fn credentials(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.with(|config| config.credentials = names.into_iter().collect())
     }
 
-    /// Makes these fields of the request part of the key. Not needed for fields that the handler names in `Vary`.
-    pub fn key_headers(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.with(|config| {
-            config.keys.fields = names.into_iter().collect();
-            config
-                .keys
-                .fields
-                .sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
-            config.keys.fields.dedup();
-        })
-    }
-
-    /// Declares who a request is from, and keeps each user's responses apart. Requests with `Authorization` or cookies
-    /// for which `identity` returns a name are then cached under that name; others pass the cache by as before.
+    /// Keeps each user's responses apart. Requests for which `identity` returns a name are cached under that name, also if
+    /// they have credentials or the response says `private`. The others are handled as on any route.
     ///
     /// The name must be one that the request has proved: a session or token that was **verified**, and not a part of
     /// the request that anyone can write.
+    ///
+    /// Clients are told `private, no-cache` by default, so that no shared cache downstream and no browser shows one user's
+    /// response to another; the `ETag` keeps that cheap. With [`client_caching`](Self::client_caching) set, they are told
+    /// that beside `private`.
     pub fn per_user(self, identity: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
         self.with(|config| config.keys.identity = Some(Arc::new(identity)))
     }
 
     /// Caches POST as well. The content, up to `max_bytes`, its media type and its encoding are part of the key; a
-    /// request with more passes the cache by, whole. Only for POST that changes nothing, such as a search.
+    /// request with more passes the cache by, whole. Only for POST that changes nothing, such as a search. Default: not
+    /// cached.
     pub fn post(self, max_bytes: usize) -> Self {
-        self.with(|config| config.post = Some(max_bytes)).with_policy(|policy| {
-            if !policy.methods.contains(&Method::POST) {
-                policy.methods.push(Method::POST);
-            }
-        })
+        self.with(|config| config.post = Some(max_bytes))
     }
 
     /// Which status codes are stored. 2xx unless set; 206 and 304 never are.
     pub fn statuses(self, predicate: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
-        self.with_policy(|policy| policy.statuses = Statuses::predicate(predicate))
+        self.policy_with(|policy| policy.statuses = Statuses::predicate(predicate))
     }
 
-    /// What clients are told in `Cache-Control` where the handler says nothing.
+    /// Sets what clients are told in `Cache-Control` where the handler says nothing. Default: what is safe by the key. That is
+    /// [`ClientCaching::Remaining`], or [`ClientCaching::Revalidate`] with [`per_user`](Self::per_user) or a
+    /// [`key_builder`](Self::key_builder).
     pub fn client_caching(self, client: ClientCaching) -> Self {
-        self.with(|config| config.client = client)
-    }
-
-    /// Ignores the `Cache-Control` of requests. Unless set it is honoured: `no-store` passes the cache by, `no-cache`
-    /// and an age or freshness that the stored copy does not have load anew, and `only-if-cached` is answered with 504
-    /// where nothing is stored.
-    pub fn ignore_request_directives(self) -> Self {
-        self.with_policy(|policy| policy.request_directives = false)
+        self.with(|config| config.client = Some(client))
     }
 
     /// The name of the plain status header, whose value is `HIT`, `MISS`, `STALE` or `BYPASS`. `X-Cache` unless set;
@@ -331,17 +314,17 @@ impl CacheLayer {
         })
     }
 
-    /// Makes the entity-tags weak that the layer gives to answers without one. They are strong unless set: they stand for
-    /// the stored bytes.
+    /// Sets whether the entity-tags are weak that the layer gives to responses without one. Default: `false`, since they stand
+    /// for the stored bytes.
     ///
     /// For a layer within one that changes the bytes afterwards and leaves the tags as they are, as tower-http's
     /// compression does: a strong tag would stand for each of its codings (RFC 9110, section 8.8.3.3). Compression
     /// inside of this layer needs no weak tags, since each coding is stored with a tag of its own. Conditional requests
     /// are answered as before; `If-Range` never matches a weak tag, so a download that broke off starts anew.
-    pub fn weak_etags(self) -> Self {
+    pub fn weak_etags(self, weak: bool) -> Self {
         self.with(|config| {
-            if config.own_etag == OwnEtag::Strong {
-                config.own_etag = OwnEtag::Weak;
+            if config.own_etag != OwnEtag::Absent {
+                config.own_etag = if weak { OwnEtag::Weak } else { OwnEtag::Strong };
             }
         })
     }
@@ -364,50 +347,22 @@ impl CacheLayer {
         self.with(|config| config.invalidate_on_write = invalidate)
     }
 
-    /// Stores answers that set a cookie, and hands **the same cookie to everyone**.
-    pub fn allow_set_cookie(self) -> Self {
-        self.with_policy(|policy| policy.set_cookie = Sharing::Always)
+    /// Sets whether to store responses that set a cookie, and hand **the same cookie to everyone**. Default: `false`; with
+    /// [`shared`](Self::shared) the response decides.
+    pub fn allow_set_cookie(self, allow: bool) -> Self {
+        self.with(|config| config.allow.set_cookie = allow)
     }
 
-    /// Shares answers to requests with `Authorization` among all, whoever they are from.
-    pub fn allow_authorization(self) -> Self {
-        self.with_policy(|policy| policy.authorization = Sharing::Always)
+    /// Sets whether to share responses to requests with `Authorization` among all, whoever they are from. Default: `false`;
+    /// with [`shared`](Self::shared) the response decides.
+    pub fn allow_authorization(self, allow: bool) -> Self {
+        self.with(|config| config.allow.authorization = allow)
     }
 
-    /// Shares answers to requests with cookies among all. Right for routes that do not look at cookies.
-    pub fn allow_cookies(self) -> Self {
-        self.with_policy(|policy| policy.cookie = Sharing::Always)
-    }
-
-    /// Stores and shares answers that say `private`.
-    pub fn allow_private(self) -> Self {
-        self.with_policy(|policy| policy.allow_private = true)
-    }
-
-    /// Stores although the response, or the request, says `no-store`.
-    pub fn allow_no_store(self) -> Self {
-        self.with_policy(|policy| policy.allow_no_store = true)
-    }
-
-    /// Stores answers that say `no-cache`, or are not fresh, if they have a validator of the handler's, and has the handler
-    /// confirm them for each request (RFC 9111, section 5.2.2.4). They are kept for a day, or as
-    /// [`keep_for_validation`](Self::keep_for_validation) says after this.
-    pub fn allow_no_cache(self) -> Self {
-        self.with_policy(|policy| {
-            policy.allow_no_cache = true;
-            policy.keep_for_validation = policy.keep_for_validation.max(DAY);
-        })
-    }
-
-    /// Uses answers with `s-maxage` stale where they give a window themselves (RFC 5861). RFC 9111, section 5.2.2.10,
-    /// forbids it, and much of the web relies on it.
-    pub fn allow_stale_s_maxage(self) -> Self {
-        self.with_policy(|policy| policy.allow_stale_s_maxage = true)
-    }
-
-    /// Stores answers with `Vary: *` as if it were not there.
-    pub fn allow_vary_any(self) -> Self {
-        self.with_policy(|policy| policy.allow_vary_any = true)
+    /// Sets whether to share responses to requests with cookies among all. Right for routes that do not look at cookies.
+    /// Default: `false`; with [`shared`](Self::shared) the response decides.
+    pub fn allow_cookies(self, allow: bool) -> Self {
+        self.with(|config| config.allow.cookies = allow)
     }
 
     /// The tags of all responses, beside those that are named elsewhere.
@@ -478,8 +433,6 @@ impl<S> Layer<S> for CacheLayer {
 
 /// The longest lifetime that HTTP can speak of: 68 years.
 const FOR_EVER: Duration = Duration::from_secs(MAX_SECONDS as u64);
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 const DEFAULT_NAME: &str = "cache";
 

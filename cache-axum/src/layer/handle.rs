@@ -27,7 +27,7 @@ use crate::request::shared::Shared;
 ///
 /// async fn rename(Path(id): Path<u64>, cache: CacheHandle) -> Result<&'static str, String> {
 ///     // … change the item, and then what shows it:
-///     cache.invalidate(&format!("/items/{id}")).await.map_err(|error| error.to_string())?;
+///     cache.invalidate_url(&format!("/items/{id}")).await.map_err(|error| error.to_string())?;
 ///     cache.clear("lists").await.map_err(|error| error.to_string())?;
 ///     Ok("renamed")
 /// }
@@ -37,31 +37,43 @@ pub struct CacheHandle {
     shared: Arc<Shared>,
     request: Arc<Parts>,
     tagger: Tagger,
+    is_soft: bool,
 }
 
 impl CacheHandle {
-    /// Invalidates the responses that are stored for a URL, all of their variants: once this has returned, no request
+    /// Returns a handle whose invalidations are soft: what they invalidate is kept for the times in which it may be answered
+    /// stale.
+    #[must_use]
+    pub fn soft(&self) -> Self {
+        Self {
+            is_soft: true,
+            ..self.clone()
+        }
+    }
+
+    /// Invalidates the responses that are stored for a URL, all of their variants. Once this has returned, no request
     /// is answered with what the handler said before.
     ///
     /// `url` is a path with or without a query, on the host of the request at hand, or a whole URL. What else the keys
     /// consist of is taken from the request at hand: where responses are kept apart
     /// [per user](crate::CacheLayer::per_user) or by [fields in the key](crate::CacheLayer::key_headers), its own are
-    /// invalidated. Other queries of the same path are other URLs; [namespaces](crate::StoreFor::namespace) hold
+    /// invalidated. Other queries of the same path are other URLs; [namespaces](crate::StoreFor::namespace) and tags hold
     /// those together.
     ///
     /// # Errors
-    /// The URL cannot be read ([`InvalidKey`](cache_engine::cache_core::ErrorKind::InvalidKey)), or the store could not be asked, so that old
-    /// responses may still be found.
-    pub async fn invalidate(&self, url: &str) -> Result<(), Error> {
-        invalidate_url(&self.shared, &self.request, url, false).await
+    /// [`InvalidKey`](cache_engine::cache_core::ErrorKind::InvalidKey) if `url` is not a URL with a path, as `user:42` is
+    /// not; or else the store could not be asked, so that old responses may still be found.
+    pub async fn invalidate_url(&self, url: &str) -> Result<(), Error> {
+        invalidate_url(&self.shared, &self.request, url, self.is_soft).await
     }
 
-    /// As [`invalidate`](Self::invalidate), and keeps the responses for the times in which they may be answered stale.
+    /// Invalidates the URL of the request at hand. See [`invalidate_url`](Self::invalidate_url).
     ///
     /// # Errors
-    /// As [`invalidate`](Self::invalidate).
-    pub async fn invalidate_soft(&self, url: &str) -> Result<(), Error> {
-        invalidate_url(&self.shared, &self.request, url, true).await
+    /// As [`invalidate_url`](Self::invalidate_url).
+    pub async fn invalidate_target(&self) -> Result<(), Error> {
+        let keys = self.shared.keys_at(&self.request, target(&self.request))?;
+        invalidate_keys(&self.shared, keys, self.is_soft).await
     }
 
     /// Invalidates every response and every other value of the cache that carries `tag`. See
@@ -70,37 +82,11 @@ impl CacheHandle {
     /// # Errors
     /// The store could not be asked, so that old responses may still be found.
     pub async fn invalidate_tag(&self, tag: impl AsRef<str>) -> Result<(), Error> {
-        self.shared.cache.invalidate_tag(tag).await
-    }
-
-    /// As [`invalidate_tag`](Self::invalidate_tag), and keeps the responses for the times in which they may be answered
-    /// stale.
-    ///
-    /// # Errors
-    /// As [`invalidate_tag`](Self::invalidate_tag).
-    pub async fn invalidate_tag_soft(&self, tag: impl AsRef<str>) -> Result<(), Error> {
-        self.shared.cache.invalidate_tag_soft(tag).await
-    }
-
-    /// Invalidates the URL of the request at hand. See [`invalidate`](Self::invalidate).
-    ///
-    /// # Errors
-    /// As [`invalidate`](Self::invalidate).
-    pub async fn invalidate_target(&self) -> Result<(), Error> {
-        self.invalidate_own(false).await
-    }
-
-    /// Invalidates the URL of the request at hand softly. See [`invalidate_soft`](Self::invalidate_soft).
-    ///
-    /// # Errors
-    /// As [`invalidate`](Self::invalidate).
-    pub async fn invalidate_target_soft(&self) -> Result<(), Error> {
-        self.invalidate_own(true).await
-    }
-
-    async fn invalidate_own(&self, soft: bool) -> Result<(), Error> {
-        let keys = self.shared.keys_at(&self.request, target(&self.request))?;
-        invalidate_keys(&self.shared, keys, soft).await
+        if self.is_soft {
+            self.shared.cache.invalidate_tag_soft(tag).await
+        } else {
+            self.shared.cache.invalidate_tag(tag).await
+        }
     }
 
     /// Invalidates a key of the cache, such as one of a function's. Names are of the layer's namespace.
@@ -108,31 +94,24 @@ impl CacheHandle {
     /// # Errors
     /// The store could not be asked.
     pub async fn invalidate_key(&self, key: impl IntoKey) -> Result<(), Error> {
-        self.shared.cache.invalidate(key).await
+        if self.is_soft {
+            self.shared.cache.invalidate_soft(key).await
+        } else {
+            self.shared.cache.invalidate(key).await
+        }
     }
 
-    /// Invalidates a key of the cache softly. See [`Cache::invalidate_soft`].
-    ///
-    /// # Errors
-    /// The store could not be asked.
-    pub async fn invalidate_key_soft(&self, key: impl IntoKey) -> Result<(), Error> {
-        self.shared.cache.invalidate_soft(key).await
-    }
-
-    /// Clears a namespace, and tells how many records there were, where the store can tell. See [`Cache::clear`].
+    /// Clears a namespace, and returns how many records there were, where the store can tell. See [`Cache::clear`], and
+    /// for soft clearing [`Cache::clear_soft`], which says where that can be done.
     ///
     /// # Errors
     /// Something failed, and some responses may still be found.
     pub async fn clear(&self, namespace: &str) -> Result<Option<u64>, Error> {
-        self.shared.cache.clear(namespace).await
-    }
-
-    /// Clears a namespace softly. See [`Cache::clear_soft`], which says where that can be done.
-    ///
-    /// # Errors
-    /// As [`Cache::clear_soft`].
-    pub async fn clear_soft(&self, namespace: &str) -> Result<(), Error> {
-        self.shared.cache.clear_soft(namespace).await
+        if self.is_soft {
+            self.shared.cache.clear_soft(namespace).await.map(|()| None)
+        } else {
+            self.shared.cache.clear(namespace).await
+        }
     }
 
     /// Captures `tags`, and then does `read`, which reads the data that they cover: the response that this request leads
@@ -193,6 +172,7 @@ impl<S: Sync> FromRequestParts<S> for CacheHandle {
             shared: Arc::clone(shared),
             request: Arc::new(request),
             tagger: parts.extensions.get().cloned().unwrap_or_default(),
+            is_soft: false,
         })
     }
 }

@@ -13,10 +13,11 @@ use tower::ServiceExt;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::exchange::unsafe_method::{Also, INVALIDATION_FAILED, Write};
+use crate::exchange::unsafe_method::{Also, UnsafeRequest};
 use crate::layer::cache::CacheLayer;
 use crate::request::extension::LayerHandle;
 use crate::request::shared::Shared;
+use crate::response::detail::Detail;
 
 type Names = Arc<dyn Fn(&Parts) -> Vec<String> + Send + Sync>;
 
@@ -83,7 +84,7 @@ impl InvalidateLayer {
         self
     }
 
-    /// This URL too; see [`CacheHandle::invalidate`](crate::CacheHandle::invalidate).
+    /// This URL too; see [`CacheHandle::invalidate_url`](crate::CacheHandle::invalidate_url).
     pub fn url(self, url: &str) -> Self {
         let url = url.to_owned();
         self.urls(move |_| vec![url.clone()])
@@ -183,13 +184,13 @@ where
         LayerHandle::leave(&targets.shared, &mut request);
         Box::pin(async move {
             let (parts, body) = request.into_parts();
-            let write = Write::of(&targets.shared, &parts, |parts| targets.also(parts));
+            let write = UnsafeRequest::of(&targets.shared, &parts, |parts| targets.also(parts));
             let response = inner.oneshot(Request::from_parts(parts, body)).await?;
             let Some(write) = write else { return Ok(response) };
             let (mut head, body) = response.into_parts();
             if write.completed(&head).await.is_err() {
                 CacheStatus::generated()
-                    .detail(INVALIDATION_FAILED)
+                    .detail(Detail::InvalidationFailed.as_str())
                     .append_to(&targets.shared.config.name, &mut head.headers);
             }
             Ok(Response::from_parts(head, body))

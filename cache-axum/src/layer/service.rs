@@ -12,8 +12,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tower_service::Service;
 
-use crate::exchange::forward::through;
-use crate::exchange::respond::{AtOnce, at_once, respond};
+use crate::exchange::respond::{respond, respond_from_memory};
+use crate::exchange::route::Route;
 use crate::request::shared::Shared;
 
 /// What [`CacheLayer`](crate::CacheLayer) makes of a service.
@@ -60,17 +60,12 @@ where
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let (parts, body) = request.into_parts();
         let body = Body::new(body);
-        let known = match at_once(&self.shared, &parts, &body) {
-            AtOnce::Answer(response) => return ResponseFuture::ready(response),
-            AtOnce::Known(known) => known,
-            AtOnce::Through => {
-                let inner = self.inner.clone();
-                return ResponseFuture::waiting(through(inner, Request::from_parts(parts, body)));
-            }
-        };
-        let inner = self.inner.clone();
-        let shared = Arc::clone(&self.shared);
-        ResponseFuture::waiting(respond(shared, inner, parts, body, known))
+        let route = Route::of(&self.shared, &parts, &body);
+        if let Some(response) = respond_from_memory(&self.shared, &parts, &route) {
+            return ResponseFuture::ready(response);
+        }
+        let (inner, shared) = (self.inner.clone(), Arc::clone(&self.shared));
+        ResponseFuture::waiting(respond(shared, inner, parts, body, route))
     }
 }
 

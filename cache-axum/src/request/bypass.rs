@@ -7,11 +7,13 @@ use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
 use http::request::Parts;
 use http_body::Body as _;
 
+use crate::request::shared::Shared;
+
 /// Why a request passes the cache by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bypass {
     Disabled,
-    Refused(Reason),
+    Rule(Reason),
     Upgrade,
     Connection,
     Precondition,
@@ -20,28 +22,17 @@ pub(crate) enum Bypass {
     TooLarge,
 }
 
-impl Bypass {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Disabled => "disabled",
-            Self::Refused(reason) => reason.as_str(),
-            Self::Upgrade => "upgrade",
-            Self::Connection => "connection",
-            Self::Precondition => "precondition",
-            Self::Content => "content",
-            Self::NoKey => "no-key",
-            Self::TooLarge => "request-too-large",
-        }
-    }
-}
-
-/// Why a request passes the cache by.
-pub(crate) fn bypass(is_enabled: bool, policy: &Policy, request: &Parts, body: &Body) -> Option<Bypass> {
-    if !is_enabled {
+/// Returns why a request bypasses the cache, as far as its head and the framing of its content tell.
+pub(crate) fn bypass(shared: &Shared, policy: &Policy, request: &Parts, body: &Body) -> Option<Bypass> {
+    if !shared.cache.is_enabled() {
         return Some(Bypass::Disabled);
     }
-    if let Some(reason) = request_bypass(policy, &request.method, &request.headers) {
-        return Some(Bypass::Refused(reason));
+    if let Some(reason) = request_bypass(
+        policy,
+        &request.method,
+        &shared.config.with_credentials(&request.headers),
+    ) {
+        return Some(Bypass::Rule(reason));
     }
     let headers = &request.headers;
     if headers.contains_key(UPGRADE) {

@@ -6,14 +6,14 @@ use http::{HeaderMap, Method};
 
 /// What a load needs to know of the request that it answers.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct RequestContext {
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     /// The request's identity is part of its key.
-    pub(crate) identified: bool,
+    pub(crate) is_identified: bool,
     /// It may wait for the answer to another one, or be waited for.
     pub(crate) may_collapse: bool,
     pub(crate) directives: RequestDirectives,
-    /// When it was asked.
-    pub(crate) since: Timestamp,
+    /// When the handler was asked.
+    pub(crate) forwarded_at: Timestamp,
 }

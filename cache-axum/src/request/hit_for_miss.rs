@@ -19,7 +19,7 @@ const DECIDED_WITHIN: Duration = Duration::from_secs(600);
 
 /// What is remembered of a URL. Whatever it is, requests do not wait for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mark {
+pub(crate) enum Remembered {
     /// An answer was refused.
     Refused,
     /// An answer was refused since the request had credentials. It counts for such requests only.
@@ -30,14 +30,14 @@ pub(crate) enum Mark {
 
 /// That an answer is being loaded which may turn out to be for nobody else.
 #[derive(Debug)]
-pub(crate) struct Deciding {
+pub(crate) struct Probe {
     hit_for_miss: Arc<HitForMiss>,
     key: Key,
 }
 
-impl Drop for Deciding {
+impl Drop for Probe {
     fn drop(&mut self) {
-        self.hit_for_miss.remove(&self.key, Mark::Undecided);
+        self.hit_for_miss.remove(&self.key, Remembered::Undecided);
     }
 }
 
@@ -66,14 +66,14 @@ impl HitForMiss {
         (now.saturating_since(self.origin).as_millis() as u64 >> 6) & u64::from(u32::MAX)
     }
 
-    fn slot(&self, key: &Key, mark: Mark) -> (&AtomicU64, u64) {
+    fn slot(&self, key: &Key, mark: Remembered) -> (&AtomicU64, u64) {
         let hash = self.hasher.hash_one((key.as_str(), mark as u8));
         // The lower bits choose the slot, the upper ones are the fingerprint.
         let index = (hash & (SLOTS as u64 - 1)) as usize;
         (&self.slots[index], hash & !u64::from(u32::MAX))
     }
 
-    pub(crate) fn contains(&self, key: &Key, mark: Mark, now: Timestamp) -> bool {
+    pub(crate) fn contains(&self, key: &Key, mark: Remembered, now: Timestamp) -> bool {
         let now = self.ticks(now);
         if now >= self.latest.load(Ordering::Relaxed) {
             return false;
@@ -82,7 +82,7 @@ impl HitForMiss {
         is_live(slot.load(Ordering::Relaxed), fingerprint, now)
     }
 
-    pub(crate) fn insert(&self, key: &Key, mark: Mark, now: Timestamp) {
+    pub(crate) fn insert(&self, key: &Key, mark: Remembered, now: Timestamp) {
         let deadline = self.ticks(now + KEPT) + 1;
         let (slot, fingerprint) = self.slot(key, mark);
         slot.store(fingerprint | deadline, Ordering::Relaxed);
@@ -90,21 +90,21 @@ impl HitForMiss {
     }
 
     /// HitForMiss a URL as undecided until the result is dropped; `None` if it is so already.
-    pub(crate) fn decide(self: &Arc<Self>, key: &Key, now: Timestamp) -> Option<Deciding> {
+    pub(crate) fn probe(self: &Arc<Self>, key: &Key, now: Timestamp) -> Option<Probe> {
         let deadline = self.ticks(now + DECIDED_WITHIN) + 1;
         let now = self.ticks(now);
-        let (slot, fingerprint) = self.slot(key, Mark::Undecided);
+        let (slot, fingerprint) = self.slot(key, Remembered::Undecided);
         let marked = slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |other| {
             (!is_live(other, fingerprint, now)).then_some(fingerprint | deadline)
         });
         self.latest.fetch_max(deadline, Ordering::Relaxed);
-        marked.is_ok().then(|| Deciding {
+        marked.is_ok().then(|| Probe {
             hit_for_miss: Arc::clone(self),
             key: key.clone(),
         })
     }
 
-    pub(crate) fn remove(&self, key: &Key, mark: Mark) {
+    pub(crate) fn remove(&self, key: &Key, mark: Remembered) {
         let (slot, fingerprint) = self.slot(key, mark);
         let mark = slot.load(Ordering::Relaxed);
         if mark & !u64::from(u32::MAX) == fingerprint {

@@ -8,10 +8,10 @@ use http::Extensions;
 /// A layer with the same key within the one that loads would find an outdated answer, or wait for that very load and so
 /// for itself. It lets the request through instead.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Loading(Vec<Key>);
+pub(crate) struct NestedLoads(Vec<Key>);
 
-impl Loading {
-    pub(crate) fn has(request: &Extensions, key: &Key) -> bool {
+impl NestedLoads {
+    pub(crate) fn contain(request: &Extensions, key: &Key) -> bool {
         request.get::<Self>().is_some_and(|loading| loading.0.contains(key))
     }
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, Uri};
 
 use crate::config::Config;
 use crate::entry::coder::ResponseCoder;
-use crate::entry::variants::Variants;
+use crate::entry::variants::VariantIndex;
 use crate::request::hit_for_miss::HitForMiss;
 
 /// What all requests of a layer share: its settings, the cache, and what is remembered of URLs.
@@ -36,7 +36,7 @@ impl Shared {
     }
 
     /// Returns the key of the response that a request selects among `variants`.
-    pub(crate) fn variant(&self, variants: &Variants, primary: &Key, request: &HeaderMap) -> Key {
+    pub(crate) fn variant(&self, variants: &VariantIndex, primary: &Key, request: &HeaderMap) -> Key {
         variants.key(&self.cache, primary, request, &self.config.keys.normalization)
     }
 }

@@ -3,12 +3,12 @@
 use http::HeaderValue;
 
 /// A header value in the making, on the stack.
-pub(crate) struct Line {
-    bytes: [u8; Line::MAX],
+pub(crate) struct HeaderLine {
+    bytes: [u8; HeaderLine::MAX],
     len: usize,
 }
 
-impl Line {
+impl HeaderLine {
     /// The most bytes of a line; what does not fit is left out.
     pub(crate) const MAX: usize = 128;
 
@@ -55,12 +55,12 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
-    use super::Line;
+    use super::HeaderLine;
 
     #[test]
     fn numbers_are_written_as_they_are_elsewhere() {
         for number in [0, 7, 10, 1234567890, u64::MAX] {
-            let mut line = Line::new();
+            let mut line = HeaderLine::new();
             line.push("n=");
             line.push_number(number);
             assert_eq!(line.to_value(), format!("n={number}"));
@@ -69,9 +69,9 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_left_out() {
-        let mut line = Line::new();
+        let mut line = HeaderLine::new();
         line.push("a");
-        line.push(&"b".repeat(Line::MAX));
+        line.push(&"b".repeat(HeaderLine::MAX));
         line.push("c");
         assert_eq!(line.to_value(), "ac");
     }

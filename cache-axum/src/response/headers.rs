@@ -2,43 +2,71 @@
 
 use cache_engine::cache_core::Timestamp;
 use cache_http::MAX_SECONDS;
-use cache_http::{Lifetime, not_modified_headers};
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH};
-use http::{HeaderMap, HeaderValue};
+use cache_http::{Lifetime, Vary};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, VARY};
+use http::{HeaderMap, HeaderValue, Method};
 
+use crate::config::Config;
 use crate::config::client_caching::ClientCaching;
-use crate::response::header_value::Line;
+use crate::response::header_value::HeaderLine;
 
 /// Returns the value of `Content-Length`, if there is one that can be read.
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// Returns the headers of a 304 for a response with these headers and this length, where it is known. Its body is an empty
-/// one, which says so: compression around the layer would take one of unknown length for content, and give the 304 a
-/// body. The length that goes out is therefore the one that a 200 would have (RFC 9110, section 8.6); without it the
-/// server would add that of the body, zero.
-pub(crate) fn headers_without_content(headers: &HeaderMap, length: Option<u64>) -> HeaderMap {
-    let mut headers = not_modified_headers(headers);
-    if let Some(length) = length {
-        headers.insert(CONTENT_LENGTH, length.into());
+/// Tells clients in `Cache-Control` how long to keep a response about whose caching the handler has said nothing.
+///
+/// They keep it for no more requests than the layer gives it to. A response of one user is `private`, and what other
+/// fields the layer tells requests apart by is in `Vary`. Content is in no other cache's key, so answers to POST get
+/// nothing.
+pub(crate) fn add_client_caching(
+    config: &Config,
+    method: &Method,
+    headers: &mut HeaderMap,
+    lifetime: &Lifetime,
+    now: Timestamp,
+) {
+    if *method == Method::POST {
+        return;
     }
-    headers
+    let is_of_user = config.keys.identity.is_some();
+    let by_key = if is_of_user || config.keys.builder.is_some() {
+        // Nobody but the key builder knows by what it tells requests apart.
+        ClientCaching::Revalidate
+    } else {
+        ClientCaching::default()
+    };
+    let mut line = HeaderLine::new();
+    if is_of_user {
+        line.push("private, ");
+    }
+    match config.client.unwrap_or(by_key) {
+        ClientCaching::Silent => return,
+        ClientCaching::Revalidate => line.push("no-cache"),
+        ClientCaching::Remaining => push_max_age(&mut line, u64::try_from(lifetime.ttl_seconds(now)).unwrap_or(0)),
+        ClientCaching::MaxAge(age) => push_max_age(&mut line, age.as_secs()),
+    }
+    headers.insert(CACHE_CONTROL, line.to_value());
+    add_vary(config, headers);
 }
 
-/// Tells clients in `Cache-Control` how long to keep the response.
-pub(crate) fn add_client_caching(client: ClientCaching, headers: &mut HeaderMap, lifetime: &Lifetime, now: Timestamp) {
-    let seconds = match client {
-        ClientCaching::Remaining => u64::try_from(lifetime.ttl_seconds(now)).unwrap_or(0),
-        ClientCaching::MaxAge(age) => age.as_secs(),
-        ClientCaching::Revalidate => {
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            return;
-        }
-        ClientCaching::Silent => return,
-    };
-    let mut line = Line::new();
+fn push_max_age(line: &mut HeaderLine, seconds: u64) {
     line.push("max-age=");
     line.push_number(seconds.min(MAX_SECONDS.into()));
-    headers.insert(CACHE_CONTROL, line.to_value());
+}
+
+/// Adds the fields to `Vary` by which the layer tells requests apart.
+fn add_vary(config: &Config, headers: &mut HeaderMap) {
+    let Some(value) = &config.vary_value else { return };
+    if !headers.contains_key(VARY) {
+        headers.insert(VARY, value.clone());
+        return;
+    }
+    let Vary::Fields(named) = Vary::from_headers(headers) else {
+        return;
+    };
+    for field in config.vary.iter().filter(|field| !named.contains(field)) {
+        headers.append(VARY, HeaderValue::from_name(field.clone()));
+    }
 }

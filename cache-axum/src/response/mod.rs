@@ -1,5 +1,6 @@
 //! The answers that clients get, and what their header fields say.
 
+pub(crate) mod detail;
 pub(crate) mod from_entry;
 pub(crate) mod header_value;
 pub(crate) mod headers;

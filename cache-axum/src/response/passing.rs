@@ -1,68 +1,62 @@
 //! What a client asked for of an answer that is still on its way: 304, a part of it, or all of it.
 
 use axum::body::Body;
-use cache_http::{Outcome, RangeOutcome, Validators, evaluate, evaluate_range, partial_headers, unsatisfiable_headers};
-use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE, SET_COOKIE};
-use http::{Response, StatusCode, response};
+use cache_http::{Content, Representation, Selection, Validators, asks_for_whole};
+use http::header::SET_COOKIE;
+use http::{Response, response};
 use http_body::Body as _;
 
 use crate::body::range::RangeBody;
-use crate::request::context::Asked;
+use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
 use crate::response::headers::content_length;
-use crate::response::headers::headers_without_content;
 use crate::response::status::Report;
 
 /// Evaluates the conditions and the range of a request, which were taken off it, against the handler's answer. A range
 /// needs a length that is known beforehand, and several are not cut from a stream: the answer is then the whole, as
 /// RFC 9110, section 14.2, allows.
 pub(crate) fn select_passing(
-    asked: &Asked,
+    context: &RequestContext,
     mut head: response::Parts,
     body: Body,
     report: Report,
 ) -> (response::Parts, Body, Report) {
-    let request = &asked.headers;
-    let is_conditional = request.contains_key(IF_NONE_MATCH) || request.contains_key(IF_MODIFIED_SINCE);
-    if !is_conditional && !request.contains_key(RANGE) {
+    if asks_for_whole(&context.headers) {
         return (head, body, report);
     }
     let forwarded = head.status;
     let validators = Validators::from_headers(&head.headers);
     let length = content_length(&head.headers).or(body.size_hint().exact());
-    // Nothing stands in for the handler's own date here: it was not asked before.
-    let has_condition = request.contains_key(IF_NONE_MATCH) || validators.last_modified.is_some();
-    let body = if has_condition
-        && evaluate(&asked.method, request, head.status, &validators, asked.since) == Outcome::NotModified
-    {
-        head.status = StatusCode::NOT_MODIFIED;
-        head.headers = headers_without_content(&head.headers, length);
-        Body::empty()
-    } else {
-        match length.map(|length| {
-            (
-                evaluate_range(&asked.method, request, head.status, &validators, length),
-                length,
-            )
-        }) {
-            Some((RangeOutcome::Single(range), length)) => {
-                head.status = StatusCode::PARTIAL_CONTENT;
-                head.headers = partial_headers(&head.headers, range, length);
-                Body::new(RangeBody::of(body, range))
-            }
-            Some((RangeOutcome::Unsatisfiable, length)) => {
-                head.status = StatusCode::RANGE_NOT_SATISFIABLE;
-                // The handler has done its work all the same, and its cookies count.
-                let cookies = head.headers.get_all(SET_COOKIE).iter();
-                let cookies: Vec<_> = cookies.map(|cookie| (SET_COOKIE, cookie.clone())).collect();
-                head.headers = unsatisfiable_headers(length);
-                head.headers.extend(cookies);
-                Body::empty()
-            }
-            _ => body,
+    // Of a HEAD the body goes unread, and its headers stay as the handler made them.
+    let Selection {
+        status,
+        headers,
+        content,
+        ..
+    } = Representation::new(forwarded, &head.headers, &validators)
+        .with_length(length)
+        .select(&context.method, &context.headers);
+    let body = match content {
+        Content::Whole | Content::Head | Content::Multipart(_) => return (head, body, report),
+        Content::Range(range) => {
+            head.headers = headers;
+            Body::new(RangeBody::of(body, range))
+        }
+        Content::NotModified => {
+            head.headers = headers;
+            Body::empty()
+        }
+        _ => {
+            // The handler has done its work all the same, and its cookies count.
+            let cookies = head.headers.get_all(SET_COOKIE).iter();
+            let cookies: Vec<_> = cookies.map(|cookie| (SET_COOKIE, cookie.clone())).collect();
+            head.headers = headers;
+            head.headers.extend(cookies);
+            Body::empty()
         }
     };
-    let report = if head.status == forwarded {
+    head.status = status;
+    let report = if status == forwarded {
         report
     } else {
         report.forward_status(forwarded.as_u16())

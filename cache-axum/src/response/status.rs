@@ -1,11 +1,12 @@
 //! How a request was handled: `X-Cache` and `Cache-Status` on every answer.
 
-use cache_http::{CACHE_STATUS, CacheStatus, Forward};
+use cache_http::{CACHE_STATUS, CacheStatus, Forward, Reason};
 use http::{HeaderMap, HeaderValue};
 
 use crate::request::bypass::Bypass;
 use crate::request::shared::Shared;
-use crate::response::header_value::Line;
+use crate::response::detail::Detail;
+use crate::response::header_value::HeaderLine;
 
 /// How a request was handled.
 #[derive(Debug, Clone)]
@@ -62,7 +63,7 @@ impl Report {
             plain: "STALE",
             status: Member::Other(match status {
                 Some(status) => forwarded.forward_status(status),
-                None => forwarded.detail("handler-failed"),
+                None => forwarded.detail(Detail::HandlerFailed.as_str()),
             }),
         }
     }
@@ -86,8 +87,8 @@ impl Report {
     /// The request passed the cache by.
     pub(crate) fn bypass(bypass: Bypass) -> Self {
         let (forward, detail) = match bypass {
-            Bypass::Refused(cache_http::Reason::Method) => (Forward::Method, None),
-            other => (Forward::Bypass, Some(other.as_str())),
+            Bypass::Rule(Reason::Method) => (Forward::Method, None),
+            other => (Forward::Bypass, Some(Detail::from(other).as_str())),
         };
         let status = CacheStatus::forwarded(forward);
         Self {
@@ -100,10 +101,10 @@ impl Report {
     }
 
     /// Answered by the cache itself, with nothing to go by.
-    pub(crate) fn generated(detail: &'static str) -> Self {
+    pub(crate) fn generated(detail: Detail) -> Self {
         Self {
             plain: "MISS",
-            status: Member::Other(CacheStatus::generated().detail(detail)),
+            status: Member::Other(CacheStatus::generated().detail(detail.as_str())),
         }
     }
 
@@ -117,9 +118,9 @@ impl Report {
         self
     }
 
-    pub(crate) fn detail(mut self, detail: Option<&'static str>) -> Self {
+    pub(crate) fn detail(mut self, detail: Option<Detail>) -> Self {
         if let Some(detail) = detail {
-            self.status = self.status.change(|member| member.detail(detail));
+            self.status = self.status.change(|member| member.detail(detail.as_str()));
         }
         self
     }
@@ -131,7 +132,7 @@ impl Report {
         }
         match &self.status {
             Member::Hit(ttl) => {
-                let mut line = Line::new();
+                let mut line = HeaderLine::new();
                 line.push(&shared.config.hit);
                 line.push_number(*ttl);
                 headers.append(CACHE_STATUS, line.to_value());

@@ -59,7 +59,7 @@ impl Shop {
         };
         let invalidate = move |Path(name): Path<String>, cache: CacheHandle| async move {
             writes.change();
-            cache.invalidate(&format!("/items/{name}")).await.unwrap();
+            cache.invalidate_url(&format!("/items/{name}")).await.unwrap();
         };
         let writes = self.clone();
         let clear = move |Path(namespace): Path<String>, cache: CacheHandle| async move {

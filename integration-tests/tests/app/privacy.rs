@@ -38,7 +38,7 @@ pub async fn requests_with_credentials_share_nothing(store: Store) {
         assert!(!is_shared(layer.clone(), &url("to-all"), [alice, &[]], &[]).await);
         assert!(!is_shared(layer.clone(), &url("from-all"), [&[], alice], &[]).await);
         assert!(is_shared(layer.clone(), &url("nobody"), [&[], &[]], &[]).await);
-        let allowed = layer.clone().allow_authorization().allow_cookies();
+        let allowed = layer.clone().allow_authorization(true).allow_cookies(true);
         assert!(is_shared(allowed, &url("allowed"), [alice, bob], &[]).await);
     }
 }

@@ -60,7 +60,7 @@ impl Shop {
             .ttl(Duration::from_secs(60))
             .stale_while_revalidate(Duration::from_secs(60));
         if compressed == Compressed::Outside {
-            layer = layer.weak_etags();
+            layer = layer.weak_etags(true);
         }
         let goods = Goods {
             item: Arc::new(Mutex::new("lamp".to_owned())),

@@ -297,12 +297,12 @@ fn by_path(request: &Parts) -> Result<KeyName, cache_core::Error> {
 fn each_protection_is_needed() {
     type Lift = fn(CacheLayer) -> CacheLayer;
     let lifts: [(&str, Lift); 9] = [
-        ("authorization", CacheLayer::allow_authorization),
-        ("cookies", CacheLayer::allow_cookies),
-        ("set-cookie", CacheLayer::allow_set_cookie),
-        ("private", CacheLayer::allow_private),
-        ("no-store", CacheLayer::allow_no_store),
-        ("vary-any", CacheLayer::allow_vary_any),
+        ("authorization", |layer| layer.allow_authorization(true)),
+        ("cookies", |layer| layer.allow_cookies(true)),
+        ("set-cookie", |layer| layer.allow_set_cookie(true)),
+        ("private", |layer| layer.policy_with(|policy| policy.allow_private = true)),
+        ("no-store", |layer| layer.policy_with(|policy| policy.allow_no_store = true)),
+        ("vary-any", |layer| layer.policy_with(|policy| policy.allow_vary_any = true)),
         ("query", |layer| layer.query(Query::sorted().only(["other"]))),
         ("host", |layer| layer.key_builder(by_path)),
         ("invalidation", |layer| layer.invalidate_on_write(false)),

@@ -1,0 +1,116 @@
+//! The route of a request: how it is to be handled, decided once.
+
+use axum::body::Body;
+use cache_engine::cache_core::{Key, Timestamp};
+use cache_http::{RequestDirectives, may_collapse};
+use http::header::CACHE_CONTROL;
+use http::request::Parts;
+use http::{Method, Request};
+
+use crate::request::bypass::{Bypass, bypass};
+use crate::request::context::RequestContext;
+use crate::request::hit_for_miss::Remembered;
+use crate::request::nesting::NestedLoads;
+use crate::request::shared::Shared;
+
+/// How a request is to be handled.
+pub(crate) enum Route {
+    /// By the handler: the cache has nothing to do with it.
+    Bypass(Bypass),
+    /// By the content of the request, which is part of its key and has to be read first.
+    Content(Option<String>),
+    /// By the handler: a layer around this one is loading the response.
+    Nested,
+    /// From the store, or by 504.
+    OnlyIfCached(Keyed),
+    /// From the store, or by a call of the handler that no other request shares.
+    Uncoalesced(Keyed),
+    /// From the store, or by a load that other requests share.
+    Normal(Keyed),
+}
+
+/// What is known of a request that is looked up.
+pub(crate) struct Keyed {
+    pub(crate) key: Key,
+    /// The request's identity is part of its key.
+    pub(crate) is_identified: bool,
+    /// It may wait for the response to another request, or be waited for.
+    pub(crate) may_collapse: bool,
+    /// `None` if it has none, or they are ignored.
+    pub(crate) directives: Option<RequestDirectives>,
+    /// When it arrived.
+    pub(crate) arrived: Timestamp,
+}
+
+impl Route {
+    /// Decides on a request by its head and the framing of its content.
+    pub(crate) fn of(shared: &Shared, request: &Parts, body: &Body) -> Self {
+        let identity = shared.config.keys.identity(request);
+        let policy = shared.config.policy(identity.is_some());
+        if let Some(reason) = bypass(shared, policy, request, body) {
+            return Self::Bypass(reason);
+        }
+        if request.method == Method::POST {
+            return Self::Content(identity);
+        }
+        Self::by_key(shared, request, identity.as_deref(), None)
+    }
+
+    /// Decides on a request whose content has been read, where that is part of its key.
+    pub(crate) fn by_key(shared: &Shared, request: &Parts, identity: Option<&str>, content: Option<&[u8]>) -> Self {
+        let Ok(key) = shared.key(request, identity, content) else {
+            return Self::Bypass(Bypass::NoKey);
+        };
+        if NestedLoads::contain(&request.extensions, &key) {
+            return Self::Nested;
+        }
+        let policy = shared.config.policy(identity.is_some());
+        let directives = (policy.request_directives && request.headers.contains_key(CACHE_CONTROL))
+            .then(|| RequestDirectives::from_headers(&request.headers));
+        let only_if_cached = directives.as_ref().is_some_and(|directives| directives.only_if_cached);
+        let keyed = Keyed {
+            key,
+            is_identified: identity.is_some(),
+            may_collapse: may_collapse(policy, &shared.config.with_credentials(&request.headers)),
+            directives,
+            arrived: shared.now(),
+        };
+        if only_if_cached {
+            Self::OnlyIfCached(keyed)
+        } else if request.method == Method::HEAD || keyed.is_hit_for_miss(shared) {
+            Self::Uncoalesced(keyed)
+        } else {
+            Self::Normal(keyed)
+        }
+    }
+}
+
+impl Keyed {
+    /// Whether the last response of the URL turned out to be for one request only.
+    fn is_hit_for_miss(&self, shared: &Shared) -> bool {
+        let is_remembered = |what| shared.hit_for_miss.contains(&self.key, what, self.arrived);
+        is_remembered(Remembered::Refused)
+            || is_remembered(Remembered::Undecided)
+            || !self.may_collapse && is_remembered(Remembered::RefusedToCredentials)
+    }
+
+    /// Whether the request takes a response that is stale.
+    pub(crate) fn takes_stale(&self) -> bool {
+        self.directives
+            .as_ref()
+            .is_some_and(|directives| directives.max_stale.is_some())
+    }
+
+    /// What the exchange needs to know of the request from here on, and its key.
+    pub(crate) fn into_context(self, shared: &Shared, request: &Request<Body>) -> (RequestContext, Key) {
+        let context = RequestContext {
+            method: request.method().clone(),
+            headers: request.headers().clone(),
+            is_identified: self.is_identified,
+            may_collapse: self.may_collapse,
+            directives: self.directives.unwrap_or_default(),
+            forwarded_at: shared.now(),
+        };
+        (context, self.key)
+    }
+}
