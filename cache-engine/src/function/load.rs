@@ -54,6 +54,8 @@ pub struct Flight<T, E, D> {
     fallback: Option<Found<T>>,
     /// The loads that this one runs in, which wait for it.
     _edges: Option<Edges>,
+    /// [`land`], which needs to know of the coder what [`acquire`] knows.
+    land: fn(Box<Self>, run::Ended<T, E>) -> Boxed<'static, Ended<T, E>>,
 }
 
 /// Waits for the loads of other callers, or takes the lead, for a function that runs in its caller's task.
@@ -107,6 +109,7 @@ where
                 // A stale value is the outcome until the load has brought a new one.
                 fallback: outcome.ok().flatten(),
                 _edges: edges,
+                land: land::<H::Value, H::Shared, D::Coder>,
             })),
         }
     })
@@ -116,7 +119,7 @@ impl<T, E, D> Flight<T, E, D>
 where
     T: Send + Sync + 'static,
     E: Send + Sync + 'static,
-    D: Codes<T> + Send + Sync + 'static,
+    D: Send + Sync + 'static,
 {
     /// Runs the body.
     #[inline(never)]
@@ -139,20 +142,29 @@ where
     }
 
     /// Ends the load.
-    #[inline(never)]
     pub fn land(self: Box<Self>, brought: Brought<T, E>) -> Boxed<'static, Ended<T, E>> {
-        Box::pin(async move {
-            let Self {
-                engine, fill, fallback, ..
-            } = *self;
-            Ended(match (engine.land(fill, brought.0).await, fallback) {
-                (Flown::Panicked(_, panic), _) => resume_unwind(panic),
-                (Flown::Landed(Ok(Some(found))), _) => Ok(Some(found)),
-                (_, Some(stale)) => Ok(Some(stale)),
-                (Flown::Landed(outcome), None) => outcome,
-            })
-        })
+        (self.land)(self, brought.0)
     }
+}
+
+#[inline(never)]
+fn land<T, E, D>(flight: Box<Flight<T, E, D>>, ended: run::Ended<T, E>) -> Boxed<'static, Ended<T, E>>
+where
+    T: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+    D: Codes<T> + Send + Sync + 'static,
+{
+    Box::pin(async move {
+        let Flight {
+            engine, fill, fallback, ..
+        } = *flight;
+        Ended(match (engine.land(fill, ended).await, fallback) {
+            (Flown::Panicked(_, panic), _) => resume_unwind(panic),
+            (Flown::Landed(Ok(Some(found))), _) => Ok(Some(found)),
+            (_, Some(stale)) => Ok(Some(stale)),
+            (Flown::Landed(outcome), None) => outcome,
+        })
+    })
 }
 
 /// What a body brought to its load.

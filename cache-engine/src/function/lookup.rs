@@ -15,12 +15,16 @@ use crate::tier::read::{Glimpse, Read};
 #[derive(Debug)]
 pub enum Looked<V> {
     Hit(Arc<V>),
-    Missed(Box<Read<V>>),
+    Missed(Stored<V>),
     /// The call is not cached.
     Bypassed,
 }
 
-/// A key, and what was read in place of a fresh value. Boxed, so that a hit does not carry its weight.
+/// What was read in place of a fresh value. Boxed, so that a hit does not carry its weight.
+#[derive(Debug)]
+pub struct Stored<V>(Box<Read<V>>);
+
+/// A key, and what was read in place of a fresh value.
 #[derive(Debug)]
 pub struct Missed<V>(pub(super) Box<(Key, Read<V>)>);
 
@@ -52,7 +56,7 @@ where
         Ok(Glimpse::Other(read)) => read,
         Err(_) => Read::Outage,
     };
-    Looked::Missed(Box::new(read))
+    Looked::Missed(Stored(Box::new(read)))
 }
 
 /// Whether a call can be answered from what it found.
@@ -72,7 +76,7 @@ pub fn hit<H: Handling>(
 ) -> Answered<H::Output, H::Value> {
     match (looked, key) {
         (Looked::Hit(value), _) => H::join(Ok(Some(value))).map_or(Answered::NotYet(None), Answered::Now),
-        (Looked::Missed(read), Some(Ok(key))) => Answered::NotYet(Some(Missed(Box::new((key, *read))))),
+        (Looked::Missed(Stored(read)), Some(Ok(key))) => Answered::NotYet(Some(Missed(Box::new((key, *read))))),
         _ => Answered::NotYet(None),
     }
 }
