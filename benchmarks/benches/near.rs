@@ -70,7 +70,7 @@ async fn has_copy<T>(node: &Cache, key: &str, value: &T)
 where
     T: PartialEq + serde::Serialize + serde::de::DeserializeOwned + Send + Sync + 'static,
 {
-    let copy = || node.find_here::<T>(&node.key(key));
+    let copy = || node.adapter().read_local::<T>(&node.key(key));
     while copy().is_none_or(|copy| *copy != *value) {
         node.get::<T>(key).await.unwrap();
         tokio::task::yield_now().await;
@@ -94,7 +94,7 @@ async fn visibility(nodes: &[Cache], what: &str, invalidates: bool) {
             let mut seen: Vec<Option<Duration>> = vec![None; watched.len()];
             while seen.contains(&None) {
                 for (node, seen) in watched.iter().zip(&mut seen) {
-                    let copy = node.find_here::<u64>(&node.key(&name));
+                    let copy = node.adapter().read_local::<u64>(&node.key(&name));
                     if seen.is_none() && copy.is_none_or(|copy| *copy != 2 * round) {
                         *seen = Some(began.elapsed());
                     }

@@ -91,11 +91,11 @@ pub enum Event<'a> {
     BreakerOpened,
     /// The store answered again and is used as before.
     BreakerClosed,
-    /// The store tells of changes from now on: for the first time, or again after [`NoticesLost`](Self::NoticesLost).
-    NoticesBegun,
+    /// The store tells of changes from now on: for the first time, or again after [`SubscriptionLost`](Self::SubscriptionLost).
+    SubscriptionBegun,
     /// The store no longer tells of changes: near copies are of no use until it does, or until they have their maximum
     /// age, and whoever waits for another process's load asks for it again and again.
-    NoticesLost {
+    SubscriptionLost {
         /// What was reported.
         error: &'a Error,
     },
@@ -160,8 +160,8 @@ impl Event<'_> {
             Self::StoreFailed { .. } => "store_failed",
             Self::BreakerOpened => "breaker_opened",
             Self::BreakerClosed => "breaker_closed",
-            Self::NoticesBegun => "notices_begun",
-            Self::NoticesLost { .. } => "notices_lost",
+            Self::SubscriptionBegun => "subscription_begun",
+            Self::SubscriptionLost { .. } => "subscription_lost",
             Self::LeaseLost { .. } => "lease_lost",
             Self::Evicted { .. } => "evicted",
             Self::Invalidated { .. } => "invalidated",
@@ -192,8 +192,8 @@ impl Event<'_> {
             Self::StoreFailed { key, .. } => *key,
             Self::BreakerOpened
             | Self::BreakerClosed
-            | Self::NoticesBegun
-            | Self::NoticesLost { .. }
+            | Self::SubscriptionBegun
+            | Self::SubscriptionLost { .. }
             | Self::TagInvalidated { .. }
             | Self::Cleared { .. } => None,
         }
@@ -207,7 +207,7 @@ impl Event<'_> {
                 | Self::StoreFailed { .. }
                 | Self::BreakerOpened
                 | Self::BreakerClosed
-                | Self::NoticesLost { .. }
+                | Self::SubscriptionLost { .. }
                 | Self::LeaseLost { .. }
         )
     }

@@ -100,11 +100,13 @@ pub use cache_core;
 #[cfg(feature = "macros")]
 pub use cache_macros::{cached, invalidates};
 
-pub use self::cache::adapter::{Lookup, Refresh};
+pub use self::cache::adapter::{Adapter, Lookup, Refresh};
 pub use self::cache::borrowing::Borrowing;
 pub use self::cache::builder::CacheBuilder;
 pub use self::cache::default_cache::{DefaultCacheIsSet, default_cache, set_default_cache};
 pub use self::cache::handle::Cache;
+pub use self::cache::invalidate::Soft;
+pub use self::cache::invalidation::Invalidation;
 pub use self::cache::key::IntoKey;
 pub use self::event::{Event, LoadFailure, Observer};
 #[cfg(feature = "macros")]

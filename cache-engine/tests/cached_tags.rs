@@ -148,7 +148,7 @@ async fn a_soft_invalidation_refreshes_behind_the_callers_back() {
     assert_eq!(shop.refreshed("7").await, "first 7");
     tokio::time::advance(SEC).await;
     "second".clone_into(&mut shop.name.lock().unwrap());
-    shop.cache.invalidate_tag_soft("item:7").await.unwrap();
+    shop.cache.soft().invalidate_tag("item:7").await.unwrap();
     assert_eq!(shop.refreshed("7").await, "first 7", "answered at once");
     settle().await;
     assert_eq!(shop.refreshed("7").await, "second 7");

@@ -101,9 +101,13 @@ async fn what_does_not_hold_is_a_miss_and_an_event_and_is_replaced() {
         ("of no type", coded("json", b"")),
         (
             "a tag's",
-            Envelope::new(EntryKind::Tag, cache.now(), cache_core::FreshnessWindows::FOREVER)
-                .encode(&key)
-                .unwrap(),
+            Envelope::new(
+                EntryKind::Tag,
+                cache.adapter().now(),
+                cache_core::FreshnessWindows::FOREVER,
+            )
+            .encode(&key)
+            .unwrap(),
         ),
     ];
     for (what, bytes) in bad {

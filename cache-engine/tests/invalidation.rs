@@ -46,8 +46,8 @@ impl How {
             Self::ClearAll => drop(cache.clear_all().await.unwrap()),
             Self::Set => cache.set("key", "set".to_owned()).await.unwrap(),
             Self::Tag => cache.invalidate_tag("tag").await.unwrap(),
-            Self::SoftKey => cache.invalidate_soft("key").await.unwrap(),
-            Self::SoftTag => cache.invalidate_tag_soft("tag").await.unwrap(),
+            Self::SoftKey => cache.soft().invalidate("key").await.unwrap(),
+            Self::SoftTag => cache.soft().invalidate_tag("tag").await.unwrap(),
         }
     }
 

@@ -19,14 +19,15 @@ fn all() -> [Cache; 3] {
 }
 
 async fn miss(cache: &Cache) -> Fill<u32> {
-    match cache.lookup::<u32>(&cache.key("key")).await {
+    match cache.adapter().lookup::<u32>(&cache.key("key")).await {
         Lookup::Miss(fill) => fill,
         other => panic!("{other:?}"),
     }
 }
 
 async fn store(cache: &Cache, fill: Fill<u32>) -> StoreOutcome {
-    fill.store(Arc::new(1), cache.coder(), FreshnessWindows::new(SEC)).await
+    fill.store(Arc::new(1), cache.adapter().coder(), FreshnessWindows::new(SEC))
+        .await
 }
 
 async fn has(cache: &Cache) -> bool {
@@ -36,7 +37,7 @@ async fn has(cache: &Cache) -> bool {
 #[tokio::test(start_paused = true)]
 async fn they_invalidate_like_any_other() {
     for cache in all() {
-        let late = cache.with_late_tags(true);
+        let late = cache.adapter().with_late_tags(true);
         let mut fill = miss(&late).await;
         fill.add_late_tags(["group"]).await;
         assert!(store(&late, fill).await.is_stored());
@@ -52,10 +53,10 @@ async fn they_invalidate_like_any_other() {
 async fn a_value_is_not_stored_if_any_tag_was_invalidated_while_it_was_loaded() {
     for cache in all() {
         for soft in [false, true] {
-            let late = cache.with_late_tags(true);
+            let late = cache.adapter().with_late_tags(true);
             let mut fill = miss(&late).await;
             if soft {
-                cache.invalidate_tag_soft("group").await.unwrap();
+                cache.soft().invalidate_tag("group").await.unwrap();
             } else {
                 cache.invalidate_tag("group").await.unwrap();
             }
@@ -88,7 +89,7 @@ async fn an_invalidation_half_way_is_not_missed() {
     for soft in [false, true] {
         let remote = Remote::new();
         let [here, there] = [(); 2].map(|()| over(&remote).build());
-        let late = here.with_late_tags(true);
+        let late = here.adapter().with_late_tags(true);
         // The tag exists already.
         here.with_tags(["group"]).set("other", 1_u32).await.unwrap();
         let mut fill = miss(&late).await;
@@ -97,7 +98,7 @@ async fn an_invalidation_half_way_is_not_missed() {
         remote.once(Fate::Hold(gate.clone()), is_tag);
         let invalidating = tokio::spawn(async move {
             if soft {
-                there.invalidate_tag_soft("group").await.unwrap();
+                there.soft().invalidate_tag("group").await.unwrap();
             } else {
                 there.invalidate_tag("group").await.unwrap();
             }
@@ -115,12 +116,12 @@ async fn an_invalidation_half_way_is_not_missed() {
 #[tokio::test(start_paused = true)]
 async fn a_change_to_a_value_carries_its_tags_on_as_they_were() {
     for cache in all() {
-        let tagged = cache.with_late_tags(true);
+        let tagged = cache.adapter().with_late_tags(true);
         let mut fill = miss(&tagged).await;
         fill.add_late_tags(["group"]).await;
         assert!(store(&tagged, fill).await.is_stored());
         for invalidated in [false, true] {
-            let Lookup::Miss(mut fill) = cache.lookup_anew::<u32>(&cache.key("key")).await else {
+            let Lookup::Miss(mut fill) = cache.adapter().lookup_anew::<u32>(&cache.key("key")).await else {
                 panic!("it is to be loaded anew");
             };
             if invalidated {
@@ -135,7 +136,7 @@ async fn a_change_to_a_value_carries_its_tags_on_as_they_were() {
         let mut fill = miss(&tagged).await;
         fill.add_late_tags(["group"]).await;
         store(&tagged, fill).await;
-        let Lookup::Miss(mut fill) = cache.lookup_anew::<u32>(&cache.key("key")).await else {
+        let Lookup::Miss(mut fill) = cache.adapter().lookup_anew::<u32>(&cache.key("key")).await else {
             panic!("it is to be loaded anew");
         };
         fill.keep_tags_of_stale();

@@ -20,11 +20,11 @@ async fn value(cache: &Cache) -> Option<u32> {
 
 /// Whether the store need not be asked.
 fn is_near(cache: &Cache) -> bool {
-    cache.find_here::<u32>(&cache.key("key")).is_some()
+    cache.adapter().read_local::<u32>(&cache.key("key")).is_some()
 }
 
 fn events(log: &Log) -> (usize, usize) {
-    (log.count("notices_begun"), log.count("notices_lost"))
+    (log.count("subscription_begun"), log.count("subscription_lost"))
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use cache_engine::{Cache, Lookup};
 use support::{Remote, SEC, over};
 
 fn is_apart(lookup: &Lookup<u32>) -> bool {
-    matches!(lookup, Lookup::Apart { waited: false })
+    matches!(lookup, Lookup::Uncoalesced { waited: false })
 }
 
 #[tokio::test(start_paused = true)]
@@ -21,27 +21,27 @@ async fn whoever_waits_for_nobody_loads_or_goes_alone() {
         let [here, there] = &caches;
         let key = here.key("key");
         let windows = FreshnessWindows::new(60 * SEC);
-        let Lookup::Miss(fill) = here.lookup_at_once::<u32>(&key, false).await else {
+        let Lookup::Miss(fill) = here.adapter().lookup_uncoalesced::<u32>(&key, false).await else {
             panic!("nobody is loading")
         };
         // In this process, and in another one that finds the lease.
-        assert!(is_apart(&here.lookup_at_once(&key, false).await));
-        assert!(is_apart(&there.lookup_at_once(&key, false).await));
-        fill.store(Arc::new(1), here.coder(), windows).await;
+        assert!(is_apart(&here.adapter().lookup_uncoalesced(&key, false).await));
+        assert!(is_apart(&there.adapter().lookup_uncoalesced(&key, false).await));
+        fill.store(Arc::new(1), here.adapter().coder(), windows).await;
         for cache in &caches {
             let Lookup::Hit {
                 found,
                 coalesced: false,
-            } = cache.lookup_at_once::<u32>(&key, false).await
+            } = cache.adapter().lookup_uncoalesced::<u32>(&key, false).await
             else {
                 panic!("it is stored")
             };
             assert_eq!(*found.value, 1);
         }
-        let Lookup::Miss(fill) = there.lookup_at_once::<u32>(&key, true).await else {
+        let Lookup::Miss(fill) = there.adapter().lookup_uncoalesced::<u32>(&key, true).await else {
             panic!("what is there does not do")
         };
-        assert!(is_apart(&here.lookup_at_once(&key, true).await));
+        assert!(is_apart(&here.adapter().lookup_uncoalesced(&key, true).await));
         drop(fill);
     }
 }

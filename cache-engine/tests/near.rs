@@ -5,7 +5,6 @@
 mod support;
 
 use std::convert::Infallible;
-use std::panic::catch_unwind;
 
 use cache_core::{Change, EntryKind};
 use cache_engine::Cache;
@@ -56,7 +55,7 @@ async fn a_copy_costs_no_round_trip() {
     })
     .await;
     assert_eq!(load, (1, vec![]));
-    assert!(there.find_here::<u32>(&there.key("key")).is_some());
+    assert!(there.adapter().read_local::<u32>(&there.key("key")).is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,7 +96,7 @@ async fn a_change_of_everything_removes_all_copies() {
         }
         let copies = || {
             keys.iter()
-                .filter(|key| here.find_here::<u32>(&here.key(key.as_str())).is_some())
+                .filter(|key| here.adapter().read_local::<u32>(&here.key(key.as_str())).is_some())
         };
         assert_eq!(copies().count(), keys.len());
         match way {
@@ -241,7 +240,7 @@ async fn while_the_store_tells_nothing_copies_are_of_no_use() {
     settle().await;
     remote.teller().break_off();
     settle().await;
-    assert_eq!(log.count("notices_lost"), 1);
+    assert_eq!(log.count("subscription_lost"), 1);
     plain.set("key", 2_u32).await.unwrap();
     assert_eq!(value(&here).await, Some(2), "at once");
     assert_eq!(asked(&remote, value(&here)).await.1, ["get"], "and not kept");
@@ -249,7 +248,10 @@ async fn while_the_store_tells_nothing_copies_are_of_no_use() {
     tokio::time::sleep(SEC).await;
     assert_eq!(value(&here).await, Some(2));
     assert_eq!(asked(&remote, value(&here)).await, (Some(2), vec![]), "it tells again");
-    assert_eq!((log.count("notices_begun"), log.count("notices_lost")), (2, 1));
+    assert_eq!(
+        (log.count("subscription_begun"), log.count("subscription_lost")),
+        (2, 1)
+    );
 }
 
 /// The connection hangs, without breaking.
@@ -282,11 +284,15 @@ async fn without_a_sign_of_life_copies_are_used_for_no_longer_than_the_bound() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_tells_nothing_needs_a_maximum_age() {
     let remote = Remote::new();
-    let forgotten = catch_unwind(|| over(&Remote::new()).near(memory(TokioClock::new())).build());
-    let message = *forgotten.unwrap_err().downcast::<String>().unwrap();
+    let forgotten = over(&Remote::new()).near(memory(TokioClock::new()));
+    let message = forgotten.try_build().unwrap_err().to_string();
     assert!(message.contains("near_max_age"), "{message}");
-    let elsewhere = catch_unwind(|| over(&Remote::new()).near(Remote::new()).near_max_age(SEC).build());
-    elsewhere.unwrap_err();
+    let elsewhere = over(&Remote::new()).near(Remote::new()).near_max_age(SEC);
+    elsewhere.try_build().unwrap_err();
+    // Without `try_build`, such a tier is left out.
+    let without = over(&Remote::new()).near(memory(TokioClock::new())).build();
+    without.set("key", 1_u32).await.unwrap();
+    assert_eq!(without.adapter().read_local::<u32>(&without.key("key")), None);
 
     let make = || over(&remote).near(memory(TokioClock::new())).near_max_age(SEC).build();
     let (here, there) = (make(), make());
@@ -557,7 +563,7 @@ async fn an_own_write_that_is_the_last_is_kept_whatever_else_was_changed_meanwhi
     gate.open();
     storing.await.unwrap();
     settle().await;
-    let copy = || here.find_here::<u32>(&here.key("key")).is_some();
+    let copy = || here.adapter().read_local::<u32>(&here.key("key")).is_some();
     assert!(copy());
     // Its age is counted from before the write all the same.
     tokio::time::advance(700 * MS).await;

@@ -45,7 +45,7 @@ async fn however_many_other_tags_are_read_meanwhile() {
         here.with_tags(["kept"]).set("kept", 1_u32).await.unwrap();
         assert_eq!(value(&here).await, Some(1));
         if soft {
-            here.invalidate_tag_soft("tag").await.unwrap();
+            here.soft().invalidate_tag("tag").await.unwrap();
         } else {
             here.invalidate_tag("tag").await.unwrap();
         }
@@ -155,9 +155,9 @@ async fn although_a_value_from_before_is_stored_with_a_change_to_it() {
         .stale_if_error(3600 * SEC)
         .build();
     here.with_tags(["tag"]).set("key", 1_u32).await.unwrap();
-    here.invalidate_tag_soft("tag").await.unwrap();
+    here.soft().invalidate_tag("tag").await.unwrap();
     tokio::time::advance(59 * SEC).await;
-    let Lookup::Miss(mut fill) = here.lookup_anew::<u32>(&here.key("key")).await else {
+    let Lookup::Miss(mut fill) = here.adapter().lookup_anew::<u32>(&here.key("key")).await else {
         panic!("it is to be loaded anew");
     };
     for other in 0..MANY {
@@ -165,7 +165,7 @@ async fn although_a_value_from_before_is_stored_with_a_change_to_it() {
     }
     fill.depend_as_stale();
     let stored = fill
-        .store(Arc::new(2), here.coder(), FreshnessWindows::new(3600 * SEC))
+        .store(Arc::new(2), here.adapter().coder(), FreshnessWindows::new(3600 * SEC))
         .await;
     assert!(stored.is_stored());
     tokio::time::advance(2 * SEC).await;

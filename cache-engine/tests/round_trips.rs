@@ -48,7 +48,7 @@ async fn a_store_that_enumerates() {
     assert_eq!(calls(&remote, load(&cache, "a")).await, ["get"], "a hit");
     assert_eq!(calls(&remote, cache.get::<u32>("a")).await, ["get"]);
     assert_eq!(calls(&remote, cache.set("a", 2_u32)).await, ["set"]);
-    assert_eq!(calls(&remote, cache.invalidate_soft("a")).await, ["get", "set"]);
+    assert_eq!(calls(&remote, cache.soft().invalidate("a")).await, ["get", "set"]);
     assert_eq!(calls(&remote, cache.invalidate("a")).await, ["delete"]);
     assert_eq!(calls(&remote, cache.clear("")).await, ["clear"]);
     let batch = calls(&remote, load_many(&cache, [1, 2, 3])).await;
@@ -115,13 +115,13 @@ async fn tags_in_a_store_that_cannot_enumerate() {
         ["get_many", "get_many"],
         "a hit: entry and epochs, tags"
     );
-    assert_eq!(calls(&remote, cache.invalidate_soft("a")).await, ["get", "set"]);
+    assert_eq!(calls(&remote, cache.soft().invalidate("a")).await, ["get", "set"]);
     assert_eq!(calls(&remote, cache.invalidate_tag("1")).await, ["set", "set"]);
     assert_eq!(
-        calls(&remote, cache.invalidate_tag_soft("1")).await,
+        calls(&remote, cache.soft().invalidate_tag("1")).await,
         ["set", "get_many", "set"]
     );
-    assert_eq!(calls(&remote, cache.clear_soft("")).await, ["get", "set"]);
+    assert_eq!(calls(&remote, cache.soft().clear("")).await, ["get", "set"]);
 
     assert_eq!(
         remembered_hit(&remote).await,
@@ -179,12 +179,12 @@ async fn tags() {
         "the roll, and one batch, which this store carries out one by one"
     );
     assert_eq!(
-        calls(&remote, cache.invalidate_tag_soft("1")).await,
+        calls(&remote, cache.soft().invalidate_tag("1")).await,
         ["set", "get_many", "set"],
         "the roll and the tag's record at once, the tag"
     );
     assert_eq!(
-        calls(&remote, cache.invalidate_soft("a")).await,
+        calls(&remote, cache.soft().invalidate("a")).await,
         ["get", "delete_if"],
         "nothing to keep"
     );

@@ -227,7 +227,7 @@ async fn futures_can_move_between_threads() {
     sendable(cache.set("a", 1)).await.unwrap();
     sendable(cache.invalidate("a")).await.unwrap();
     sendable(cache.clear("a")).await.unwrap();
-    sendable(cache.lookup::<i32>(&cache.key("a"))).await;
+    sendable(cache.adapter().lookup::<i32>(&cache.key("a"))).await;
     sendable(cache.shutdown()).await;
     // A borrowing load need not be.
     let cell = std::rc::Rc::new(2);

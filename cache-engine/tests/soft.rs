@@ -24,10 +24,10 @@ const ALL: [How; 4] = [How::Key, How::Tag, How::Namespace, How::All];
 impl How {
     async fn soft(self, cache: &Cache) {
         match self {
-            Self::Key => cache.invalidate_soft("key").await.unwrap(),
-            Self::Tag => cache.invalidate_tag_soft("tag").await.unwrap(),
-            Self::Namespace => cache.clear_soft("things").await.unwrap(),
-            Self::All => cache.clear_all_soft().await.unwrap(),
+            Self::Key => cache.soft().invalidate("key").await.unwrap(),
+            Self::Tag => cache.soft().invalidate_tag("tag").await.unwrap(),
+            Self::Namespace => cache.soft().clear("things").await.unwrap(),
+            Self::All => cache.soft().clear_all().await.unwrap(),
         }
     }
 
@@ -159,7 +159,7 @@ async fn nor_does_a_soft_invalidation_that_overtakes_a_hard_one() {
     remote.once(Fate::HoldAnswer(gate.clone()), |call| call.is("get_many"));
     let softening = tokio::spawn({
         let soft = soft.clone();
-        async move { soft.invalidate_tag_soft("tag").await.unwrap() }
+        async move { soft.soft().invalidate_tag("tag").await.unwrap() }
     });
     gate.reached().await;
     hard.invalidate_tag("tag").await.unwrap();
@@ -223,7 +223,7 @@ async fn the_lease_of_a_refresh_that_was_overtaken_holds_up_nobody() {
         refreshed(&here, Some(&gate), &Count::new(), "2").await;
         gate.reached().await;
         match by {
-            By::Soft => there.invalidate_soft("key").await.unwrap(),
+            By::Soft => there.soft().invalidate("key").await.unwrap(),
             By::Write => there.set("key", "1".to_owned()).await.unwrap(),
             By::InvalidationAndWrite => {
                 there.invalidate("key").await.unwrap();
@@ -299,7 +299,7 @@ async fn a_lease_is_not_overtaken_by_those_who_saw_an_earlier_record() {
     let loads = Count::new();
     refreshed(&late, None, &loads, "4").await;
     asking.reached().await;
-    here.invalidate_soft("key").await.unwrap();
+    here.soft().invalidate("key").await.unwrap();
     let gate = Gate::closed();
     refreshed(&here, Some(&gate), &Count::new(), "2").await;
     gate.reached().await;
@@ -325,7 +325,7 @@ async fn a_key_is_not_fresh_by_anybodys_clock() {
     let (slow, fast) = (make(&slow), make(&fast));
     for (writer, other) in [(&slow, &fast), (&fast, &slow)] {
         writer.set("key", 1_u32).await.unwrap();
-        other.invalidate_soft("key").await.unwrap();
+        other.soft().invalidate("key").await.unwrap();
         assert!(writer.get::<u32>("key").await.unwrap().is_none());
         assert!(other.get::<u32>("key").await.unwrap().is_none());
     }
@@ -334,13 +334,14 @@ async fn a_key_is_not_fresh_by_anybodys_clock() {
 #[tokio::test]
 async fn clearing_softly_takes_namespaces_with_tags() {
     let cache = over(&Remote::new()).namespace("things").build();
-    let error = cache.clear_soft("things").await.unwrap_err();
+    let error = cache.soft().clear("things").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Rejected);
     assert!(error.to_string().contains("tag_namespaces(true)"), "{error}");
-    cache.clear_all_soft().await.unwrap_err();
+    cache.soft().clear_all().await.unwrap_err();
     over(&Remote::without_clear())
         .build()
-        .clear_soft("things")
+        .soft()
+        .clear("things")
         .await
         .unwrap();
 }
@@ -356,7 +357,8 @@ async fn a_record_that_is_not_an_entry_is_removed() {
     over(&remote)
         .stale_if_error(SEC)
         .build()
-        .invalidate_soft("key")
+        .soft()
+        .invalidate("key")
         .await
         .unwrap();
     assert!(remote.get(&key).await.unwrap().is_none());
@@ -370,7 +372,7 @@ async fn nor_is_a_key_that_has_expired_for_the_one_who_invalidates_it() {
     cache.set("key", 1_u32).await.unwrap();
     let other = over(&remote).build();
     remote.once(Fate::FindNothing, |call| call.is("get"));
-    other.invalidate_soft("key").await.unwrap();
+    other.soft().invalidate("key").await.unwrap();
     assert!(cache.get::<u32>("key").await.unwrap().is_none());
 }
 

@@ -138,12 +138,13 @@ async fn neither_is_a_value_that_was_made_from_a_stale_copy() {
     let changing = tokio::spawn({
         let cache = here.clone();
         async move {
-            let Lookup::Miss(mut fill) = cache.lookup_anew::<String>(&cache.key("key")).await else {
+            let Lookup::Miss(mut fill) = cache.adapter().lookup_anew::<String>(&cache.key("key")).await else {
                 panic!("it is to be loaded anew");
             };
             fill.depend_as_stale();
             let changed = Arc::new(format!("{}, changed", fill.stale().unwrap().value));
-            fill.store(changed, cache.coder(), FreshnessWindows::new(SEC)).await
+            fill.store(changed, cache.adapter().coder(), FreshnessWindows::new(SEC))
+                .await
         }
     });
     gate.reached().await;

@@ -56,7 +56,7 @@ async fn a_connection_that_is_killed_ends_near_copies_at_once() {
                 .unwrap();
         }
         for node in &nodes {
-            node.log.until("notices_lost", round).await;
+            node.log.until("subscription_lost", round).await;
         }
         times.push(killed.elapsed());
         writer.set("key", value + 1).await.unwrap();
@@ -64,7 +64,7 @@ async fn a_connection_that_is_killed_ends_near_copies_at_once() {
             assert_eq!(node.read("key").await, Some(value + 1), "without any delay");
         }
         for node in &nodes {
-            node.log.until("notices_begun", round + 1).await;
+            node.log.until("subscription_begun", round + 1).await;
             node.has_copy("key", value + 1).await;
         }
     }
@@ -75,7 +75,10 @@ async fn a_connection_that_is_killed_ends_near_copies_at_once() {
     );
     for node in &nodes {
         assert_eq!(
-            (node.log.count("notices_lost"), node.log.count("notices_begun")),
+            (
+                node.log.count("subscription_lost"),
+                node.log.count("subscription_begun")
+            ),
             (10, 11)
         );
     }
@@ -107,7 +110,7 @@ async fn while_notices_hang(bound: Duration) -> [Result<(), String>; 2] {
         no_older_than(bound, bounded, changed, 2),
         no_older_than(bound, unbounded, changed, 2)
     );
-    assert_eq!(bounded.log.count("notices_lost"), 0, "it was the bound");
+    assert_eq!(bounded.log.count("subscription_lost"), 0, "it was the bound");
     // What is told late does not bring the old copy back.
     hold.send_replace(false);
     bounded.has_copy("key", 2).await;
@@ -136,9 +139,9 @@ async fn a_server_that_freezes() {
     let frozen = Instant::now();
     sleep_until(frozen + bound).await;
     assert_eq!(node.copy("key"), None);
-    node.log.until("notices_lost", 1).await;
+    node.log.until("subscription_lost", 1).await;
     server.thaw().await;
-    node.log.until("notices_begun", 2).await;
+    node.log.until("subscription_begun", 2).await;
     // The connections for everything else take their time, too.
     let writes = async || writer.set("key", 2_u64).await.is_ok();
     assert!(until(PATIENCE, writes).await);
@@ -163,7 +166,7 @@ async fn a_store_that_was_flushed_is_noticed() {
             let copies = async || keys.iter().any(|key| node.copy(key).is_some());
             assert!(until(PATIENCE, async || !copies().await).await);
             assert_eq!(node.read("0").await, None);
-            assert_eq!(node.log.count("notices_lost"), 0);
+            assert_eq!(node.log.count("subscription_lost"), 0);
         }
     }
 }
@@ -187,8 +190,8 @@ async fn a_failover_by_the_sentinels() {
     for node in &nodes {
         no_older_than(bound, node, changed, 2).await.unwrap();
         println!("the new master's value after {:?}", changed.elapsed());
-        node.log.until("notices_lost", 1).await;
-        node.log.until("notices_begun", 2).await;
+        node.log.until("subscription_lost", 1).await;
+        node.log.until("subscription_begun", 2).await;
         node.has_copy("key", 2).await;
     }
     nodes[0].cache.set("key", 3_u64).await.unwrap();

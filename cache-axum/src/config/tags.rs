@@ -33,6 +33,7 @@ impl RouteTags {
         let by = self.by.iter().flat_map(|tags| tags(request));
         cache
             .with_tags(self.fixed.iter().cloned().chain(by))
+            .adapter()
             .with_late_tags(self.takes_late())
     }
 

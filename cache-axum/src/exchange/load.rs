@@ -99,12 +99,12 @@ impl<E> Load<E> {
             Ok(Err(error)) => {
                 if let Err(mut load) = self.answer_stale(Failure::NoAnswer).await {
                     load.give(Answer::Failed(error));
-                    load.fill.fail_apart();
+                    load.fill.fail_uncoalesced();
                 }
             }
             Err(panic) => {
                 self.give(Answer::Panicked(panic));
-                self.fill.fail_apart();
+                self.fill.fail_uncoalesced();
             }
         }
     }
@@ -174,7 +174,7 @@ impl<E> Load<E> {
             self.fill.share_stale(found).await;
         } else {
             // What those who wait would be led to is another response for each, or only this request takes it.
-            self.fill.fail_apart();
+            self.fill.fail_uncoalesced();
         }
         Ok(())
     }
@@ -199,7 +199,7 @@ impl<E> Load<E> {
                 load.give_passing(head, body, report);
                 if failure.is_some() {
                     // What is stored is none the worse for it (RFC 9111, section 4.3.3).
-                    load.fill.fail_apart();
+                    load.fill.fail_uncoalesced();
                 } else {
                     load.withdraw(refusal).await;
                 }
@@ -257,7 +257,7 @@ impl<E> Load<E> {
     async fn withdraw(self, refusal: Refusal) {
         let replaced = refusal.is_lasting && self.fill.stale().is_some();
         let key = replaced.then(|| self.fill.key().clone());
-        self.fill.apart();
+        self.fill.uncoalesced();
         if let Some(key) = key {
             // A failure is an event already, and the copy is stale.
             let _ = self.shared.cache.invalidate(key).await;
@@ -289,7 +289,7 @@ impl<E> Load<E> {
             let body = collector.reader(None);
             collector.end_with(vec![Piece::End]);
             self.give_response(reported(&self.shared, head, Body::new(body), &report));
-            self.fill.apart();
+            self.fill.uncoalesced();
             return;
         }
         let stored = self.prepared(&plan, &head, collector.into_bytes());
@@ -358,7 +358,7 @@ impl<E> Load<E> {
             let _ = store(&self.shared, &self.context, &self.slot, self.fill, &stored, plan).await;
         } else {
             collector.end_with(vec![Piece::End]);
-            self.fill.apart();
+            self.fill.uncoalesced();
         }
     }
 

@@ -47,9 +47,9 @@ impl Slot {
 
     async fn look_up(&self, anew: bool) -> Lookup<Stored> {
         match (self.waits, anew) {
-            (true, false) => self.cache.lookup(self.key()).await,
-            (true, true) => self.cache.lookup_anew(self.key()).await,
-            (false, anew) => self.cache.lookup_at_once(self.key(), anew).await,
+            (true, false) => self.cache.adapter().lookup(self.key()).await,
+            (true, true) => self.cache.adapter().lookup_anew(self.key()).await,
+            (false, anew) => self.cache.adapter().lookup_uncoalesced(self.key(), anew).await,
         }
     }
 
@@ -179,7 +179,7 @@ pub(crate) async fn look_up(
                     slot,
                 };
             }
-            Lookup::Apart { .. } => return LookupOutcome::uncoalesced(forward(anew, None, &slot)),
+            Lookup::Uncoalesced { .. } => return LookupOutcome::uncoalesced(forward(anew, None, &slot)),
             // Other outcomes than these would be new.
             _ => {
                 return LookupOutcome::uncoalesced(Forward::Miss);
@@ -213,7 +213,7 @@ pub(crate) async fn read_usable(
 
 /// The response that a request selects, as it stands in the store, fresh or stale.
 pub(crate) async fn read(shared: &Shared, primary: &Key, request: &HeaderMap) -> Result<Option<Arc<Stored>>, Error> {
-    let Some(found) = shared.cache.peek::<Stored>(primary).await? else {
+    let Some(found) = shared.cache.adapter().read::<Stored>(primary).await? else {
         return Ok(None);
     };
     let now = shared.now();
@@ -228,7 +228,7 @@ pub(crate) async fn read(shared: &Shared, primary: &Key, request: &HeaderMap) ->
         return Ok(Some(as_it_is(&found, &found.value)));
     };
     let key = shared.variant(variants, primary, request);
-    let variant = shared.cache.peek::<Stored>(&key).await?;
+    let variant = shared.cache.adapter().read::<Stored>(&key).await?;
     // Softly invalidated is the one or the other.
     Ok(variant.map(|variant| as_it_is(&found, &as_it_is(&variant, &variant.value))))
 }
@@ -253,7 +253,7 @@ pub(crate) async fn read_variant(
     request: &HeaderMap,
 ) -> Option<Arc<Stored>> {
     let key = shared.variant(variants, primary, request);
-    let found = shared.cache.peek::<Stored>(&key).await.ok().flatten()?;
+    let found = shared.cache.adapter().read::<Stored>(&key).await.ok().flatten()?;
     matches!(&*found.value, Stored::Response(_)).then_some(found.value)
 }
 

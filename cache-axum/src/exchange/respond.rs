@@ -39,7 +39,7 @@ pub(crate) fn respond_from_memory(shared: &Shared, parts: &Parts, route: &Route)
     if keyed.directives.is_some() {
         return None;
     }
-    let found = shared.cache.find_here::<Stored>(&keyed.key)?;
+    let found = shared.cache.adapter().read_local::<Stored>(&keyed.key)?;
     match &*found {
         Stored::Response(response) => Some(hit(
             shared,
@@ -51,7 +51,7 @@ pub(crate) fn respond_from_memory(shared: &Shared, parts: &Parts, route: &Route)
         )),
         Stored::Index(variants) => {
             let key = shared.variant(variants, &keyed.key, &parts.headers);
-            match &*shared.cache.find_here::<Stored>(&key)? {
+            match &*shared.cache.adapter().read_local::<Stored>(&key)? {
                 Stored::Response(response) => Some(hit(
                     shared,
                     &parts.method,
@@ -198,7 +198,7 @@ where
                 caller: Some(caller),
                 _probe: probe,
             };
-            shared.cache.spawn(load.run(inner, request));
+            shared.cache.adapter().spawn(load.run(inner, request));
             match answer.await {
                 Ok(Answer::Response(response)) => Ok(response),
                 Ok(Answer::Failed(error)) => Err(error),
@@ -267,8 +267,8 @@ fn start_refresh<S, B>(
 {
     let request = request_to_store(shared, &slot, request);
     let owned = Arc::clone(shared);
-    shared.cache.spawn(async move {
-        if let Some(fill) = slot.cache.begin_refresh(refresh).await {
+    shared.cache.adapter().spawn(async move {
+        if let Some(fill) = slot.cache.adapter().begin_refresh(refresh).await {
             let load = Load {
                 shared: owned,
                 context,

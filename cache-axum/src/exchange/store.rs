@@ -30,7 +30,7 @@ pub(crate) async fn store(
         return Err(Detail::StoreFailed);
     };
     let kept = windows(&shared.config.policy, response);
-    let coder = shared.cache.coder();
+    let coder = shared.cache.adapter().coder();
     let mut tags = plan.tags;
     if let Some(origin) = &slot.groups_of {
         tags.extend(tags_of_groups(origin, &response.headers));
@@ -58,7 +58,7 @@ pub(crate) async fn store(
             let listing = Listing::of(shared, variants, context, &kept);
             let (is_listed, others) = variants.listing(listing.selection, listing.now);
             if others >= shared.config.max_variants {
-                fill.apart();
+                fill.uncoalesced();
                 return Err(Detail::Rule(Reason::TooManyVariants));
             }
             let outcome = said(fill.store(Arc::clone(stored), coder, kept).await);
@@ -71,8 +71,8 @@ pub(crate) async fn store(
             // It varies by more than was known. Nobody has looked by the new fields yet, and its load may be older than
             // an invalidation by now, so only the marker is replaced.
             let widened = variants.widened(&plan.fields, plan.namespace);
-            fill.apart();
-            if let Lookup::Miss(mut fill) = shared.cache.lookup_anew::<Stored>(&slot.primary).await {
+            fill.uncoalesced();
+            if let Lookup::Miss(mut fill) = shared.cache.adapter().lookup_anew::<Stored>(&slot.primary).await {
                 fill.depend_as_stale();
                 let marker = Arc::new(Stored::Index(widened));
                 let _ = fill.store(marker, coder, marker_windows(&kept)).await;
@@ -103,7 +103,7 @@ impl Listing {
 
 /// Lists a variant that was stored. If somebody else is changing the list, this one goes without.
 async fn list(shared: &Shared, slot: &Slot, known: &VariantIndex, listing: &Listing, kept: &FreshnessWindows) {
-    let Lookup::Miss(mut fill) = shared.cache.lookup_anew::<Stored>(&slot.primary).await else {
+    let Lookup::Miss(mut fill) = shared.cache.adapter().lookup_anew::<Stored>(&slot.primary).await else {
         return;
     };
     fill.depend_as_stale();
@@ -119,7 +119,7 @@ async fn list(shared: &Shared, slot: &Slot, known: &VariantIndex, listing: &List
         let variants = variants.with_listed(listing.selection, listing.until, listing.now);
         let marker = Arc::new(Stored::Index(variants));
         // A failure is an event, and the list is only for the bound.
-        let _ = fill.store(marker, shared.cache.coder(), windows).await;
+        let _ = fill.store(marker, shared.cache.adapter().coder(), windows).await;
     }
 }
 
@@ -142,12 +142,15 @@ async fn store_first_variant(
             .with_stale_if_error(kept.stale_if_error);
         let cache = shared.cache.with_policy(policy);
         if let Err(error) = cache.set_shared(key, Arc::clone(stored)).await {
-            fill.apart();
+            fill.uncoalesced();
             return said(StoreOutcome::Failed(error));
         }
     }
     let marker = Arc::new(Stored::Index(variants));
-    said(fill.store(marker, shared.cache.coder(), marker_windows(&kept)).await)
+    said(
+        fill.store(marker, shared.cache.adapter().coder(), marker_windows(&kept))
+            .await,
+    )
 }
 
 fn said(outcome: StoreOutcome) -> Result<(), Detail> {

@@ -84,7 +84,7 @@ impl UnsafeRequest {
         }
         let (waiting, done) = oneshot::channel();
         let cache = shared.cache.clone();
-        cache.spawn(async move {
+        cache.adapter().spawn(async move {
             // The caller may have gone.
             let _ = waiting.send(outdated.invalidate(&shared).await);
         });
@@ -104,7 +104,7 @@ impl Drop for UnsafeRequest {
             let _ = outdated.invalidate(&shared).await;
         };
         if Handle::try_current().is_ok() {
-            cache.spawn(task);
+            cache.adapter().spawn(task);
         } else if task.now_or_never().is_none() {
             // There is nowhere left to wait. A store in this process is done at once.
             tracing::error!(target: "cache", "a write could not invalidate what it has changed: there is no runtime");
@@ -205,13 +205,13 @@ impl Outdated {
         }
         for namespace in namespaces {
             result = result.and(if soft {
-                shared.cache.clear_soft(&namespace).await
+                shared.cache.soft().clear(&namespace).await
             } else {
                 shared.cache.clear(&namespace).await.map(drop)
             });
         }
         result = result.and(if soft {
-            shared.cache.invalidate_tags_soft(tags).await
+            shared.cache.soft().invalidate_tags(tags).await
         } else {
             shared.cache.invalidate_tags(tags).await
         });
@@ -243,7 +243,7 @@ pub(crate) async fn invalidate_keys(shared: &Shared, keys: Vec<Key>, soft: bool)
 
 pub(crate) async fn invalidate_key(shared: &Shared, key: Key, soft: bool) -> Result<(), Error> {
     if soft {
-        shared.cache.invalidate_soft(key).await
+        shared.cache.soft().invalidate(key).await
     } else {
         shared.cache.invalidate(key).await
     }

@@ -89,7 +89,7 @@ impl CacheLayer {
         };
         let shared = Shared {
             config,
-            hit_for_miss: Arc::new(HitForMiss::new(cache.now())),
+            hit_for_miss: Arc::new(HitForMiss::new(cache.adapter().now())),
             cache,
         };
         Self {

@@ -83,7 +83,7 @@ impl CacheHandle {
     /// The store could not be asked, so that old responses may still be found.
     pub async fn invalidate_tag(&self, tag: impl AsRef<str>) -> Result<(), Error> {
         if self.is_soft {
-            self.shared.cache.invalidate_tag_soft(tag).await
+            self.shared.cache.soft().invalidate_tag(tag).await
         } else {
             self.shared.cache.invalidate_tag(tag).await
         }
@@ -95,7 +95,7 @@ impl CacheHandle {
     /// The store could not be asked.
     pub async fn invalidate_key(&self, key: impl IntoKey) -> Result<(), Error> {
         if self.is_soft {
-            self.shared.cache.invalidate_soft(key).await
+            self.shared.cache.soft().invalidate(key).await
         } else {
             self.shared.cache.invalidate(key).await
         }
@@ -108,7 +108,7 @@ impl CacheHandle {
     /// Something failed, and some responses may still be found.
     pub async fn clear(&self, namespace: &str) -> Result<Option<u64>, Error> {
         if self.is_soft {
-            self.shared.cache.clear_soft(namespace).await.map(|()| None)
+            self.shared.cache.soft().clear(namespace).await.map(|()| None)
         } else {
             self.shared.cache.clear(namespace).await
         }

@@ -249,16 +249,16 @@ async fn carry_out(shared: &Shared, request: &Parts, target: &Target, soft: bool
                 None => cache.key(key.as_str()),
             };
             if soft {
-                cache.invalidate_soft(key).await?;
+                cache.soft().invalidate(key).await?;
             } else {
                 return cache.delete(key).await.map(|existed| Some(u64::from(existed)));
             }
         }
-        Target::Tag { tags } if soft => cache.invalidate_tags_soft(tags).await?,
+        Target::Tag { tags } if soft => cache.soft().invalidate_tags(tags).await?,
         Target::Tag { tags } => cache.invalidate_tags(tags).await?,
-        Target::Namespace { namespace } if soft => cache.clear_soft(namespace).await?,
+        Target::Namespace { namespace } if soft => cache.soft().clear(namespace).await?,
         Target::Namespace { namespace } => return cache.clear(namespace).await,
-        Target::All if soft => cache.clear_all_soft().await?,
+        Target::All if soft => cache.soft().clear_all().await?,
         Target::All => return cache.clear_all().await,
     }
     Ok(None)

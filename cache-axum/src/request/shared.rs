@@ -22,7 +22,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn now(&self) -> Timestamp {
-        self.cache.now()
+        self.cache.adapter().now()
     }
 
     /// Returns the key of a request. `content` is the content of a POST.

@@ -1,23 +1,25 @@
-//! The steps of a look-up one by one, for those who cannot load within a closure.
+//! What only authors of adapters need: the steps of a lookup one by one.
 
 use std::convert::Infallible;
+use std::future::Future;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use cache_core::{Coder, Key};
+use cache_core::{Coder, Error, FunctionCall, Key, KeyName, Timestamp};
 use futures_util::FutureExt;
+use tracing::Instrument;
 
 use crate::cache::handle::Cache;
 use crate::event::Event;
-use crate::load::acquire::Prepared;
+use crate::load::acquire::Acquired;
+use crate::load::call::Accepts;
+use crate::load::drive::Next;
 use crate::load::fill::Fill;
-use crate::load::flight::{Landing, Waited};
-use crate::load::stack::LoadStack;
-use crate::load::step::{Ask, Step, Take};
+use crate::load::step::LoadStart;
 use crate::store::record::Found;
-use crate::tier::read::{Glimpse, Read};
-use cache_core::Error;
+use crate::tier::read::Read;
 
-/// What [`Cache::lookup`] found.
+/// What [`Adapter::lookup`] found.
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum Lookup<T> {
@@ -32,251 +34,268 @@ pub enum Lookup<T> {
     Stale {
         /// The value.
         found: Found<T>,
-        /// The right to refresh it, for one caller of all.
+        /// The right to refresh it, which one caller of all gets.
         refresh: Option<Refresh<T>>,
     },
     /// No value: the caller is to load it.
     Miss(Fill<T>),
-    /// The caller is to go on alone, and to store nothing: the load that it waited for turned out to be for nobody
-    /// else, or it was not to wait for one, or the cache is switched off.
-    Apart {
+    /// The caller is to load for itself, and to store nothing: it waited for a load whose value is not shared, or it
+    /// does not wait, or the cache is switched off.
+    Uncoalesced {
         /// The caller waited for a load.
         waited: bool,
     },
 }
 
-/// The right to refresh a stale value; dropped, it passes to the next caller.
+/// The right to refresh a stale value. Dropped, it passes to the next caller.
 #[derive(Debug)]
-#[must_use = "dropping it gives up the refresh"]
-pub struct Refresh<T>(Take<T, Infallible>);
+#[must_use = "dropping it passes the refresh to the next caller"]
+pub struct Refresh<T>(LoadStart<T, Infallible>);
 
-impl<C: Send + Sync + 'static> Cache<C> {
-    /// The fresh value of a key, if it is in this process: in the store itself, or in the
-    /// [near tier](crate::CacheBuilder::near). It never waits, and is
-    /// silent unless it finds something, so that a [`lookup`](Self::lookup) can follow.
+/// A view of a cache for authors of adapters, whose loads do not fit into a closure; see [`Cache::adapter`].
+///
+/// An HTTP layer is one: it streams the response that it stores.
+#[derive(Debug)]
+pub struct Adapter<'a, C> {
+    cache: &'a Cache<C>,
+}
+
+impl<C> Clone for Adapter<'_, C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for Adapter<'_, C> {}
+
+impl<C> Cache<C> {
+    /// A view of this cache for authors of adapters: the steps of a lookup one by one.
+    #[must_use]
+    pub fn adapter(&self) -> Adapter<'_, C> {
+        Adapter { cache: self }
+    }
+}
+
+impl<'a, C> Adapter<'a, C> {
+    /// A handle whose loads may get tags that are known only after the load, by
+    /// [`Fill::add_late_tags`](crate::Fill::add_late_tags). Each load then reads one more record when it begins.
+    #[must_use]
+    pub fn with_late_tags(self, late: bool) -> Cache<C> {
+        let mut cache = self.cache.clone();
+        cache.engine.tags.late = late;
+        cache
+    }
+
+    /// The name of a function's call, by the cache's [key builder](crate::CacheBuilder::key_builder).
+    ///
+    /// # Errors
+    /// The builder has no name for the call.
+    pub fn call_name(self, call: &FunctionCall<'_>) -> Result<KeyName, Error> {
+        self.cache.engine.shared.call_keys.build(call)
+    }
+
+    /// The coder of the handle.
+    #[must_use]
+    pub fn coder(self) -> &'a C {
+        &self.cache.engine.coder
+    }
+
+    /// The time by the cache's clock.
+    #[must_use]
+    pub fn now(self) -> Timestamp {
+        self.cache.engine.shared.tier.now()
+    }
+
+    /// Runs `task` in the background, as part of what [`Cache::shutdown`] waits for.
+    pub fn spawn(self, task: impl Future<Output = ()> + Send + 'static) {
+        self.cache.engine.shared.tasks.spawn(task.in_current_span());
+    }
+}
+
+impl<C: Send + Sync + 'static> Adapter<'_, C> {
+    /// Reads the fresh value of a key, if it is in this process: in the store itself, or in the
+    /// [near tier](crate::CacheBuilder::near). Never waits. Emits no event without a hit, so that a
+    /// [`lookup`](Self::lookup) can follow.
     #[inline]
-    pub fn find_here<T>(&self, key: &Key) -> Option<Arc<T>>
+    pub fn read_local<T>(self, key: &Key) -> Option<Arc<T>>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        if !self.is_enabled() {
+        let engine = &self.cache.engine;
+        if !engine.shared.is_enabled() {
             return None;
         }
-        if !self.engine.shared.tier.store.is_local() {
-            let (found, _) = self.engine.shared.tier.find_near(key)?;
-            self.engine.shared.events.emit(&Event::Hit { key });
-            return Some(found.value);
-        }
-        match self.engine.shared.tier.glimpse(key, &*self.engine.coder).now_or_never() {
-            Some(Ok(Glimpse::Fresh(value))) => {
-                self.engine.shared.events.emit(&Event::Hit { key });
-                Some(value)
+        let tier = &engine.shared.tier;
+        let value = if tier.store.is_local() {
+            match tier.read_fresh(key, &*engine.coder).now_or_never() {
+                Some(ControlFlow::Break(value)) => value,
+                _ => return None,
             }
-            _ => None,
+        } else {
+            tier.read_near(key)?.0.value
+        };
+        engine.shared.events.emit(&Event::Hit { key });
+        Some(value)
+    }
+
+    /// Reads what is stored under a key, fresh or stale, for adapters that decide themselves what a stale value may
+    /// answer. Waits only for the store, loads nothing, and keeps nobody from loading.
+    ///
+    /// A stale value is there until the longest of its windows ends, and not after an invalidation.
+    ///
+    /// # Errors
+    /// The store did not answer.
+    pub async fn read<T>(self, key: &Key) -> Result<Option<Found<T>>, Error>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        let engine = &self.cache.engine;
+        if !engine.shared.is_enabled() {
+            return Ok(None);
+        }
+        match engine.shared.tier.read_store(key, &*engine.coder).await {
+            Read::Fresh(found, _) => {
+                engine.shared.events.emit(&Event::Hit { key });
+                Ok(Some(found))
+            }
+            Read::Stale(found, _) => Ok(Some(found)),
+            Read::Miss(_, stale) => Ok(stale),
+            Read::Unavailable(error) => Err(error),
+            _ => Ok(None),
         }
     }
 
-    /// Looks up a key, for adapters whose loads do not fit into a closure, because they stream, say.
+    /// Looks up a key.
     ///
-    /// The caller who gets [`Lookup::Miss`] holds up all others who ask for the key in this process, and by a lease all
-    /// in the cluster, until it ends its [`Fill`]. Dropping the future, or the fill, passes that on to one of them.
-    pub async fn lookup<T>(&self, key: &Key) -> Lookup<T>
+    /// The caller that gets [`Lookup::Miss`] makes all others wait that ask for the key in this process, and by a lease
+    /// all in the cluster, until it ends its [`Fill`]. Dropping the future, or the fill, passes the load on to one of
+    /// them.
+    pub async fn lookup<T>(self, key: &Key) -> Lookup<T>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        if !self.is_enabled() {
-            return Lookup::Apart { waited: false };
+        let engine = &self.cache.engine;
+        if !engine.shared.is_enabled() {
+            return Lookup::Uncoalesced { waited: false };
         }
-        match self.engine.shared.tier.see_near(key, &*self.engine.coder).await {
+        match engine.shared.tier.read(key, &*engine.coder).await {
             Read::Fresh(found, _) => {
-                self.engine.shared.events.emit(&Event::Hit { key });
+                engine.shared.events.emit(&Event::Hit { key });
                 Lookup::Hit {
                     found,
                     coalesced: false,
                 }
             }
-            seen => Box::pin(self.lookup_further(key, seen, Ask::default(), true)).await,
+            read => Box::pin(self.lookup_after(key, read, Accepts::default(), true)).await,
         }
     }
 
-    /// As [`lookup`](Self::lookup), for a caller who takes no value that is there already, however fresh: it is
-    /// loaded anew, and stays the stale copy of that load. Callers who come at the same time share one load.
-    pub async fn lookup_anew<T>(&self, key: &Key) -> Lookup<T>
+    /// As [`lookup`](Self::lookup), for a caller that accepts no value that is there already, however fresh: it is
+    /// loaded anew, and stays the stale copy of that load. Callers that come at the same time share one load.
+    pub async fn lookup_anew<T>(self, key: &Key) -> Lookup<T>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        self.look_up(key, true, true).await
+        self.lookup_in_store(key, true, true).await
     }
 
-    /// As [`lookup`](Self::lookup), or [`lookup_anew`](Self::lookup_anew), for a caller who waits for no load of others,
-    /// here or in another process: it gets [`Lookup::Apart`] where it would have to.
-    pub async fn lookup_at_once<T>(&self, key: &Key, anew: bool) -> Lookup<T>
+    /// As [`lookup`](Self::lookup), or [`lookup_anew`](Self::lookup_anew), for a caller that waits for no load of
+    /// others, in this process or another: it gets [`Lookup::Uncoalesced`] where it would have to.
+    pub async fn lookup_uncoalesced<T>(self, key: &Key, anew: bool) -> Lookup<T>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        self.look_up(key, anew, false).await
+        self.lookup_in_store(key, anew, false).await
     }
 
-    async fn look_up<T>(&self, key: &Key, anew: bool, waits: bool) -> Lookup<T>
+    async fn lookup_in_store<T>(self, key: &Key, anew: bool, waits: bool) -> Lookup<T>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        if !self.is_enabled() {
-            return Lookup::Apart { waited: false };
+        let engine = &self.cache.engine;
+        if !engine.shared.is_enabled() {
+            return Lookup::Uncoalesced { waited: false };
         }
-        let seen = self.engine.shared.tier.see(key, &*self.engine.coder).await;
-        let not = match &seen {
-            Read::Fresh(_, version) | Read::Usable(_, version) if anew => Some(*version),
+        let read = engine.shared.tier.read_store(key, &*engine.coder).await;
+        let except = match &read {
+            Read::Fresh(_, version) | Read::Stale(_, version) if anew => Some(*version),
             _ => None,
         };
-        Box::pin(self.lookup_further(key, seen, Ask { absent: false, not }, waits)).await
+        let accepts = Accepts {
+            negative: false,
+            except,
+        };
+        Box::pin(self.lookup_after(key, read, accepts, waits)).await
     }
 
-    async fn lookup_further<T>(&self, key: &Key, mut seen: Read<T>, ask: Ask, waits: bool) -> Lookup<T>
+    async fn lookup_after<T>(self, key: &Key, mut read: Read<T>, accepts: Accepts, waits: bool) -> Lookup<T>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        let chain = LoadStack::current();
-        let mut coalesced = false;
-        let since = self.engine.shared.flights.now();
+        let engine = &self.cache.engine;
+        let mut call = engine.call(accepts);
+        call.waits = waits;
+        call.soft_timeout = false;
         loop {
-            let take = match self
-                .engine
-                .step::<T, Infallible>(key, seen, ask, since, chain.as_deref())
-            {
-                Step::Done(Ok(Some(found))) => return Lookup::Hit { found, coalesced },
-                // No load of this kind has either for a result, and a load within itself cannot wait for itself.
-                Step::Done(_) | Step::Circle => return Lookup::Apart { waited: coalesced },
-                Step::Refresh(found, take) => {
-                    return Lookup::Stale {
-                        found,
-                        refresh: take.map(Refresh),
-                    };
+            let start = match engine.next::<T, Infallible>(key, read, &mut call).await {
+                Next::Done(Ok(Some(found))) => {
+                    let coalesced = call.coalesced;
+                    return Lookup::Hit { found, coalesced };
                 }
-                Step::Lead(take) if waits => take,
-                Step::Lead(take) => {
-                    return match self.engine.prepare_at_once(take).await {
-                        Some(mut fill) => {
-                            fill.begin();
-                            Lookup::Miss(fill)
-                        }
-                        None => Lookup::Apart { waited: false },
-                    };
+                // No load of an adapter ends with an error or without a value.
+                Next::Done(_) | Next::Circular | Next::Uncoalesced => {
+                    let waited = call.coalesced;
+                    return Lookup::Uncoalesced { waited };
                 }
-                Step::Wait(..) if !waits => return Lookup::Apart { waited: false },
-                Step::Wait(wait, stale) => {
-                    coalesced = true;
-                    match wait.wait().await {
-                        Waited::Landed(Landing::Shared(outcome)) => {
-                            if let Some(Ok(Some(found))) =
-                                outcome.downcast_ref::<crate::load::fill::Outcome<T, Infallible>>()
-                            {
-                                return Lookup::Hit {
-                                    found: found.clone(),
-                                    coalesced,
-                                };
-                            }
-                        }
-                        Waited::Landed(Landing::LookAgain) => {}
-                        Waited::Landed(Landing::Apart) => return Lookup::Apart { waited: true },
-                        Waited::Lead(lead) => {
-                            drop(wait);
-                            let fill = Fill::new(Arc::clone(&self.engine.shared), key.clone(), lead, stale);
-                            if let Some(lookup) = self
-                                .settle(
-                                    Take {
-                                        fill,
-                                        basis: None,
-                                        outage: false,
-                                    },
-                                    ask,
-                                    coalesced,
-                                )
-                                .await
-                            {
-                                return lookup;
-                            }
-                        }
-                    }
-                    seen = self.engine.shared.tier.see(key, &*self.engine.coder).await;
-                    continue;
+                Next::Stale(found, start) => {
+                    let refresh = start.map(Refresh);
+                    return Lookup::Stale { found, refresh };
                 }
+                Next::Load(start, _) => start,
             };
-            if let Some(lookup) = self.settle(take, ask, coalesced).await {
-                return lookup;
+            if !waits {
+                return match engine.try_acquire(start).await {
+                    Some(mut fill) => {
+                        fill.begin();
+                        Lookup::Miss(fill)
+                    }
+                    None => Lookup::Uncoalesced { waited: false },
+                };
             }
-            seen = self.engine.shared.tier.see(key, &*self.engine.coder).await;
+            match engine.acquire(start, accepts).await {
+                Acquired::Load(mut fill) => {
+                    fill.begin();
+                    return Lookup::Miss(fill);
+                }
+                Acquired::Answered(Ok(Some(found))) => {
+                    let coalesced = call.coalesced;
+                    return Lookup::Hit { found, coalesced };
+                }
+                Acquired::Answered(_) => {}
+            }
+            read = engine.shared.tier.read_store(key, &*engine.coder).await;
         }
     }
 
-    async fn settle<T>(&self, take: Take<T, Infallible>, ask: Ask, coalesced: bool) -> Option<Lookup<T>>
+    /// Begins a refresh. `None` if another process is refreshing the value, or has done so.
+    pub async fn begin_refresh<T>(self, refresh: Refresh<T>) -> Option<Fill<T>>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        match self.engine.prepare(take, ask).await {
-            Prepared::Go(mut fill) => {
-                fill.begin();
-                Some(Lookup::Miss(fill))
-            }
-            Prepared::Answered(Ok(Some(found))) => Some(Lookup::Hit { found, coalesced }),
-            Prepared::Answered(_) => None,
-        }
-    }
-
-    /// Begins a refresh, unless somebody else in the cluster is at it or was faster.
-    pub async fn begin_refresh<T>(&self, refresh: Refresh<T>) -> Option<Fill<T>>
-    where
-        T: Send + Sync + 'static,
-        C: Coder<T>,
-    {
-        match self.engine.prepare(refresh.0, Ask::default()).await {
-            Prepared::Go(mut fill) => {
+        match self.cache.engine.acquire(refresh.0, Accepts::default()).await {
+            Acquired::Load(mut fill) => {
                 fill.begin();
                 Some(fill)
             }
-            Prepared::Answered(_) => None,
+            Acquired::Answered(_) => None,
         }
-    }
-
-    /// Runs `task` in the background, as part of what [`shutdown`](Self::shutdown) waits for.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.engine
-            .shared
-            .tasks
-            .spawn(tracing::Instrument::in_current_span(task));
-    }
-
-    /// What is stored under a key, fresh or stale, for adapters that have rules of their own on what a stale value is
-    /// good for. Nothing is waited for but the store, nothing is loaded, and nobody is kept from loading.
-    ///
-    /// A stale value is there for as long as the longest of its windows, and not after an invalidation.
-    ///
-    /// # Errors
-    /// The store could not be asked.
-    pub async fn peek<T>(&self, key: &Key) -> Result<Option<Found<T>>, Error>
-    where
-        T: Send + Sync + 'static,
-        C: Coder<T>,
-    {
-        if !self.is_enabled() {
-            return Ok(None);
-        }
-        Ok(match self.engine.shared.tier.look(key, &*self.engine.coder).await? {
-            Read::Fresh(found, _) => {
-                self.engine.shared.events.emit(&Event::Hit { key });
-                Some(found)
-            }
-            // Whether it is of use is for the caller to say.
-            Read::Usable(found, _) => Some(found),
-            Read::Missing(_, stale) => stale,
-            _ => None,
-        })
     }
 }

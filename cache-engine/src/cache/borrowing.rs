@@ -2,22 +2,18 @@
 
 use std::borrow::Borrow;
 use std::future::Future;
-use std::panic::resume_unwind;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use cache_core::{Coder, Key};
 
-use crate::cache::get_or_load::{Glance, Obtained, alone, present, value};
+use crate::cache::get_or_load::{Obtained, present, value};
 use crate::cache::handle::Cache;
 use crate::cache::key::IntoKey;
-use crate::load::acquire::Prepared;
+use crate::load::call::Accepts;
 use crate::load::context::{Load, Loaded};
 use crate::load::error::LoadError;
-use crate::load::fill::Outcome;
-use crate::load::run::Flown;
-use crate::load::stack::LoadStack;
-use crate::load::step::{Ask, Take};
-use crate::tier::read::Read;
+use crate::load::launch::load_uncached;
 
 impl<C: Send + Sync + 'static> Cache<C> {
     /// A view of this cache for loads that borrow from their caller.
@@ -54,7 +50,7 @@ impl<C: Send + Sync + 'static> Borrowing<'_, C> {
     {
         let key = key.into_key(&self.cache.namespace);
         let load = |_| async move { load().await.map(Loaded::new) };
-        present(self.obtain(key.borrow(), Ask::default(), load).await)
+        present(self.obtain(key.borrow(), Accepts::default(), load).await)
     }
 
     /// As [`Cache::get_or_load_with`].
@@ -76,9 +72,9 @@ impl<C: Send + Sync + 'static> Borrowing<'_, C> {
         let key = key.into_key(&self.cache.namespace);
         self.obtain(
             key.borrow(),
-            Ask {
-                absent: true,
-                not: None,
+            Accepts {
+                negative: true,
+                except: None,
             },
             load,
         )
@@ -105,7 +101,7 @@ impl<C: Send + Sync + 'static> Borrowing<'_, C> {
         self.get_or_load_with(key, load).await
     }
 
-    async fn obtain<T, E, F, Fut>(&self, key: &Key, ask: Ask, load: F) -> Obtained<T, E>
+    async fn obtain<T, E, F, Fut>(&self, key: &Key, accepts: Accepts, load: F) -> Obtained<T, E>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
@@ -114,35 +110,12 @@ impl<C: Send + Sync + 'static> Borrowing<'_, C> {
         Fut: Future<Output = Result<Loaded<T>, E>>,
     {
         let cache = self.cache;
-        match cache.glance(key).await {
-            Glance::Hit(value) => Ok(Some(value)),
-            Glance::Off => value(alone(key, load).await),
-            Glance::Read(seen) => value(Box::pin(self.obtain_unless(key, seen, ask, load)).await),
-        }
-    }
-
-    /// Loads what was not seen fresh, in the caller's own task.
-    pub(crate) async fn obtain_unless<T, E, F, Fut>(&self, key: &Key, seen: Read<T>, ask: Ask, load: F) -> Outcome<T, E>
-    where
-        T: Send + Sync + 'static,
-        E: Send + Sync + 'static,
-        C: Coder<T>,
-        F: FnOnce(Load<T>) -> Fut,
-        Fut: Future<Output = Result<Loaded<T>, E>>,
-    {
-        let cache = self.cache;
-        let launch = |take: Option<Take<T, E>>| async move {
-            let Some(take) = take else {
-                return alone(key, load).await;
-            };
-            match cache.engine.prepare(take, ask).await {
-                Prepared::Answered(outcome) => outcome,
-                Prepared::Go(fill) => match cache.engine.fly(fill, LoadStack::current(), load).await {
-                    Flown::Landed(outcome) => outcome,
-                    Flown::Panicked(_, panic) => resume_unwind(panic),
-                },
+        match cache.read_or_bypass(key).await {
+            Some(ControlFlow::Break(value)) => Ok(Some(value)),
+            Some(ControlFlow::Continue(read)) => {
+                value(Box::pin(cache.engine.load_borrowing(key, read, accepts, load)).await)
             }
-        };
-        cache.engine.drive(key, seen, ask, false, launch).await
+            None => value(load_uncached(key, load).await),
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use cache_core::{Backend, Clock, FunctionCall, Json, KeyBuilder, Prefix, SystemClock};
+use cache_core::{Backend, Clock, Error, ErrorKind, FunctionCall, Json, KeyBuilder, Prefix, SystemClock};
 use tokio_util::task::TaskTracker;
 
 use crate::cache::handle::Cache;
@@ -25,6 +25,8 @@ use crate::tags::declared::Declared;
 use crate::tags::records::TagRecords;
 use crate::tier::storage::Tier;
 
+type PolicyChange = Box<dyn FnOnce(Policy) -> Policy + Send + Sync>;
+
 /// Makes a [`Cache`]; see [`Cache::builder`].
 #[must_use]
 pub struct CacheBuilder<C = Json> {
@@ -33,6 +35,7 @@ pub struct CacheBuilder<C = Json> {
     prefix: Prefix,
     namespace: String,
     policy: Policy,
+    policy_changes: Vec<PolicyChange>,
     clock: Option<Arc<dyn Clock>>,
     call_keys: Box<dyn CallKeys>,
     enabled: bool,
@@ -41,6 +44,7 @@ pub struct CacheBuilder<C = Json> {
     breaker_failures: u32,
     breaker_pause: Duration,
     lease_time: Duration,
+    max_lease: Duration,
     tag_namespaces: bool,
     tag_cache_ttl: Duration,
     near: Option<Arc<dyn Backend>>,
@@ -82,6 +86,7 @@ impl CacheBuilder {
             prefix: Prefix::new("cache"),
             namespace: String::new(),
             policy: Policy::default(),
+            policy_changes: Vec::new(),
             clock: None,
             #[cfg(feature = "md5")]
             call_keys: Box::new(cache_core::HashedCall),
@@ -93,6 +98,7 @@ impl CacheBuilder {
             breaker_failures: 3,
             breaker_pause: Duration::from_secs(1),
             lease_time: Duration::from_secs(5),
+            max_lease: Duration::from_secs(10 * 60),
             tag_namespaces: false,
             tag_cache_ttl: Duration::ZERO,
             near: None,
@@ -104,74 +110,86 @@ impl CacheBuilder {
 }
 
 impl<C> CacheBuilder<C> {
-    /// What every key starts with, so that several applications can share a store. `"cache"` unless set.
+    /// Sets the text that every key starts with, so that several applications can share a store. Default: `"cache"`.
     pub fn prefix(mut self, prefix: &str) -> Self {
         self.prefix = Prefix::new(prefix);
         self
     }
 
-    /// The namespace of the first handle. The empty one unless set; see
-    /// [`Cache::with_namespace`].
+    /// Sets the namespace of the first handle. Default: the empty one. See [`Cache::with_namespace`].
     pub fn namespace(mut self, namespace: &str) -> Self {
         namespace.clone_into(&mut self.namespace);
         self
     }
 
-    /// How long a value is fresh; `None` is for ever. Five minutes unless set.
-    pub fn ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
-        self.policy = self.policy.with_ttl(ttl);
-        self
+    /// Sets how long a value is fresh; `None` is for ever. Default: five minutes.
+    pub fn ttl(self, ttl: impl Into<Option<Duration>>) -> Self {
+        let ttl = ttl.into();
+        self.policy_with(move |policy| policy.with_ttl(ttl))
     }
 
-    /// How long after its freshness a value is answered at once while one load brings a new one. Zero unless set.
-    pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
-        self.policy = self.policy.with_stale_while_revalidate(window);
-        self
+    /// Sets how long after its freshness a value is answered at once while one load brings a new one. Default: zero.
+    pub fn stale_while_revalidate(self, window: Duration) -> Self {
+        self.policy_with(move |policy| policy.with_stale_while_revalidate(window))
     }
 
-    /// How long after its freshness a value is answered if its load fails. Zero unless set.
-    pub fn stale_if_error(mut self, window: Duration) -> Self {
-        self.policy = self.policy.with_stale_if_error(window);
-        self
+    /// Sets how long after its freshness a value is answered if its load fails. Default: zero.
+    pub fn stale_if_error(self, window: Duration) -> Self {
+        self.policy_with(move |policy| policy.with_stale_if_error(window))
     }
 
-    /// How long "there is no such value" is remembered. Not at all unless set.
-    pub fn negative_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
-        self.policy = self.policy.with_negative_ttl(ttl);
-        self
+    /// Sets how long "there is no such value" is remembered. Default: not at all.
+    pub fn negative_ttl(self, ttl: impl Into<Option<Duration>>) -> Self {
+        let ttl = ttl.into();
+        self.policy_with(move |policy| policy.with_negative_ttl(ttl))
     }
 
-    /// How long a failed load is remembered and not tried again. Not at all unless set.
-    pub fn error_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
-        self.policy = self.policy.with_error_ttl(ttl);
-        self
+    /// Sets how long a failed load is remembered and not tried again. Default: not at all.
+    pub fn error_ttl(self, ttl: impl Into<Option<Duration>>) -> Self {
+        let ttl = ttl.into();
+        self.policy_with(move |policy| policy.with_error_ttl(ttl))
     }
 
-    /// The random part, 0 to 1, by which lifetimes are shortened. Zero unless set.
-    pub fn jitter(mut self, fraction: f64) -> Self {
-        self.policy = self.policy.with_jitter(fraction);
-        self
+    /// Sets the random part, 0 to 1, by which lifetimes are shortened. Default: zero.
+    pub fn jitter(self, fraction: f64) -> Self {
+        self.policy_with(move |policy| policy.with_jitter(fraction))
     }
 
-    /// How long a load may take before it is cancelled. Without limit unless set.
-    pub fn load_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.policy = self.policy.with_load_timeout(timeout);
-        self
+    /// Sets how long a load may take before it is cancelled. Default: no limit.
+    pub fn load_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        let timeout = timeout.into();
+        self.policy_with(move |policy| policy.with_load_timeout(timeout))
     }
 
-    /// How long a caller that holds a stale copy waits for a load. As long as it takes unless set.
-    pub fn soft_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.policy = self.policy.with_soft_timeout(timeout);
-        self
+    /// Sets how long a caller that holds a stale copy waits for a load. Default: as long as the load takes.
+    pub fn soft_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        let timeout = timeout.into();
+        self.policy_with(move |policy| policy.with_soft_timeout(timeout))
     }
 
-    /// The whole [`Policy`] at once, in place of what was set before.
+    /// Sets the [`Policy`] that the other settings change, whether they are called before or after. Default:
+    /// [`Policy::default`].
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// How values are coded. [`Json`] unless set. Stores in this process keep values as they are and use the coder
+    /// Changes the policy, for the settings that have no method here.
+    ///
+    /// ```
+    /// # use cache_engine::Cache;
+    /// # use cache_memory::MemoryBackend;
+    /// let cache = Cache::builder(MemoryBackend::default())
+    ///     .policy_with(|policy| policy.with_coalesce_across_processes(false))
+    ///     .build();
+    /// # let _ = cache;
+    /// ```
+    pub fn policy_with(mut self, change: impl FnOnce(Policy) -> Policy + Send + Sync + 'static) -> Self {
+        self.policy_changes.push(Box::new(change));
+        self
+    }
+
+    /// Sets how values are coded. Default: [`Json`]. Stores in this process keep values as they are and use the coder
     /// only to weigh them.
     pub fn coder<D>(self, coder: D) -> CacheBuilder<D> {
         CacheBuilder {
@@ -180,6 +198,7 @@ impl<C> CacheBuilder<C> {
             prefix: self.prefix,
             namespace: self.namespace,
             policy: self.policy,
+            policy_changes: self.policy_changes,
             clock: self.clock,
             call_keys: self.call_keys,
             enabled: self.enabled,
@@ -188,6 +207,7 @@ impl<C> CacheBuilder<C> {
             breaker_failures: self.breaker_failures,
             breaker_pause: self.breaker_pause,
             lease_time: self.lease_time,
+            max_lease: self.max_lease,
             tag_namespaces: self.tag_namespaces,
             tag_cache_ttl: self.tag_cache_ttl,
             near: self.near,
@@ -197,58 +217,67 @@ impl<C> CacheBuilder<C> {
         }
     }
 
-    /// How the calls of `#[cached]` functions without a `key` of their own are named. By
-    /// [`HashedCall`](cache_core::HashedCall) unless set; [`ReadableCall`](cache_core::ReadableCall) names them in
-    /// plain text.
+    /// Sets how the calls of `#[cached]` functions without a `key` of their own are named. Default:
+    /// [`HashedCall`](cache_core::HashedCall). [`ReadableCall`](cache_core::ReadableCall) names them in plain text.
     pub fn key_builder(mut self, builder: impl for<'a> KeyBuilder<FunctionCall<'a>>) -> Self {
         self.call_keys = Box::new(builder);
         self
     }
 
-    /// Where freshness is read from. The wall clock unless set.
+    /// Sets the clock that freshness is read from. Default: the wall clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
     }
 
-    /// Whether the cache starts switched on; see [`Cache::set_enabled`]. It does unless set.
+    /// Sets whether the cache starts switched on; see [`Cache::set_enabled`]. Default: `true`.
     pub fn enabled(mut self, enabled: bool) -> Self {
         self.enabled = enabled;
         self
     }
 
-    /// How long one call of the store may take. 500 ms unless set. Stores in this process are not limited, since they
-    /// never wait.
+    /// Sets how long one call of the store may take. Default: 500 ms. Stores in this process are not limited, since
+    /// they never wait.
     pub fn backend_timeout(mut self, timeout: Duration) -> Self {
         self.backend_timeout = timeout;
         self
     }
 
-    /// How long clearing a namespace may take in a store that walks through its records for it. 60 s unless set.
+    /// Sets how long clearing a namespace may take in a store that walks through its records for it. Default: 60 s.
     pub fn clear_timeout(mut self, timeout: Duration) -> Self {
         self.clear_timeout = timeout;
         self
     }
 
-    /// After how many calls in a row that timed out or found the store out of reach it is left alone, and for how long
-    /// until one call tries it again. Three, and one second, unless set; zero failures switch this off.
+    /// Sets after how many timeouts or lost connections in a row the circuit breaker opens, and after which pause one
+    /// call probes the store. Default: three, and one second. Zero failures switch the breaker off.
     pub fn breaker(mut self, failures: u32, pause: Duration) -> Self {
         self.breaker_failures = failures;
         self.breaker_pause = pause;
         self
     }
 
-    /// How long the lease of a load lasts unless it is renewed, which it is while the load runs: so long may it take
-    /// until the load of a killed process is taken over. Five seconds unless set; at least 10 ms.
+    /// Sets how long the lease of a load lasts without a renewal. It is renewed while the load runs, so the load of a
+    /// killed process is taken over after at most this time. Default: 5 s; at least 10 ms.
+    ///
+    /// A load that another load waits for waits no longer than this for a lease of another process, and then runs
+    /// beside it.
     pub fn lease_time(mut self, time: Duration) -> Self {
         self.lease_time = time.max(Duration::from_millis(10));
         self
     }
 
-    /// Whether namespaces are cleared by a tag that all of their entries carry, though the store could enumerate them.
-    /// Not unless set. [`Cache::clear`] then costs one record, whatever the number of entries, and
-    /// [`Cache::clear_soft`] can be used; each look-up reads two records more, in the same round trip, unless they are
-    /// [remembered](Self::tag_cache_ttl). Stores that cannot enumerate do so in any case.
+    /// Sets how long a lease is renewed. A load that takes longer loses it: its value is not stored, and other callers
+    /// load in its place. Default: ten minutes; see also [`load_timeout`](Self::load_timeout).
+    pub fn max_lease(mut self, time: Duration) -> Self {
+        self.max_lease = time;
+        self
+    }
+
+    /// Sets whether namespaces are cleared by a tag that all of their entries carry, although the store could enumerate
+    /// them. Default: `false`. With it, [`Cache::clear`] costs one record, however many entries there are, and
+    /// [`Soft::clear`](crate::Soft::clear) works; each lookup reads two more records, in the same round trip, as long
+    /// as they are not [remembered](Self::tag_cache_ttl). Stores that cannot enumerate do so in any case.
     ///
     /// All caches on the same store and prefix must agree on this.
     pub fn tag_namespaces(mut self, tag: bool) -> Self {
@@ -256,8 +285,8 @@ impl<C> CacheBuilder<C> {
         self
     }
 
-    /// For how long this process remembers what the store says of a tag, and of a namespace that is cleared by one.
-    /// Not at all unless set: an entry with tags then costs a round trip more than one without. For up to this time, an
+    /// Sets how long this process remembers what the store says of a tag, and of a namespace that is cleared by one.
+    /// Default: not at all; an entry with tags then costs one more round trip than one without. For up to this time, an
     /// invalidation of a tag by another process may go unnoticed here; those of this process are noticed at once.
     pub fn tag_cache_ttl(mut self, time: Duration) -> Self {
         self.tag_cache_ttl = time;
@@ -265,52 +294,83 @@ impl<C> CacheBuilder<C> {
     }
 
     /// Keeps copies of what is in the store in `near`, which must be a store of this process, such as a
-    /// `MemoryBackend`: what is found there costs no round trip, and a tagged entry none for its tags. Give it to no
+    /// `MemoryBackend`. What is found there costs no round trip, and a tagged entry none for its tags. Give `near` to no
     /// other cache.
     ///
-    /// A store that tells of changes, as Redis does, has copies removed as soon as their records change, whoever
-    /// changes them; the delay is that of one message. If it does not tell of them for a while, because the connection
-    /// broke or hangs, copies are not used, and none of before is used afterwards; that is an
-    /// [event](Event::NoticesLost). With any other store, a [maximum age](Self::near_max_age) must be chosen.
+    /// A store with a change subscription, such as Redis, has copies removed as soon as their records change, whoever
+    /// changes them; the delay is that of one message. While the subscription is broken or silent, copies are not used,
+    /// and older ones are not used afterwards either; that is an [event](Event::SubscriptionLost). With any other
+    /// store, a [maximum age](Self::near_max_age) must be chosen.
     ///
-    /// Only fresh values are answered from there. Loads, leases, fences and stale copies are matters of the store.
+    /// Only fresh values are answered from there. Loads, leases, fences and stale copies belong to the store.
     pub fn near(mut self, near: impl Backend) -> Self {
         self.near = Some(Arc::new(near));
         self
     }
 
-    /// The maximum age of near copies, counted from when they were read from the store. For up to this time, plus that
-    /// of [`tag_cache_ttl`](Self::tag_cache_ttl), a change by another process may go unnoticed if the store does not
-    /// tell of it; those of this process are noticed at once. Where the store tells of changes this is not needed, and
-    /// allows to use copies up to this age while it does not.
+    /// Sets the maximum age of near copies, counted from when they were read from the store. For up to this time, plus
+    /// that of [`tag_cache_ttl`](Self::tag_cache_ttl), a change by another process may go unnoticed if the store has no
+    /// change subscription; those of this process are noticed at once. Default: none. With a subscription, copies up to
+    /// this age are also used while it is lost.
     pub fn near_max_age(mut self, age: Duration) -> Self {
         self.near_max_age = Some(age);
         self
     }
 
-    /// How long after the last sign of life of a store that tells of changes near copies are still used: so old may
-    /// they be at worst, if the connection hangs. One second unless set; the store is asked for a sign of life four
-    /// times in this time.
+    /// Serves near copies for at most this long after the last heartbeat of the change subscription. Bounds their
+    /// staleness if the connection hangs. Default: 1 s. The store is asked for a heartbeat four times in this time.
     pub fn near_max_silence(mut self, bound: Duration) -> Self {
         self.near_max_silence = bound.max(Duration::from_millis(4));
         self
     }
 
-    /// Tells `observer` of every [`Event`]. Can be called more than once.
+    /// Adds an observer of every [`Event`].
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observers.push(Arc::new(observer));
         self
     }
 
-    /// The cache.
-    ///
-    /// # Panics
-    /// There is a [near](Self::near) tier that is not in this process, or that has no
-    /// [maximum age](Self::near_max_age) in front of a store that does not tell of changes.
+    /// Builds the cache. A [near](Self::near) tier that cannot be used is left out, with an error in the log;
+    /// [`try_build`](Self::try_build) returns the error instead.
     #[must_use]
-    #[track_caller]
-    pub fn build(self) -> Cache<C> {
-        self.check_near();
+    pub fn build(mut self) -> Cache<C> {
+        if let Err(error) = self.check_near() {
+            tracing::error!(target: "cache", %error, "the near tier is left out");
+            self.near = None;
+        }
+        self.assemble()
+    }
+
+    /// Builds the cache, or says what is wrong with the settings.
+    ///
+    /// # Errors
+    /// [`Configuration`](ErrorKind::Configuration): there is a [near](Self::near) tier that is not in this process, or
+    /// one without a [maximum age](Self::near_max_age) in front of a store without a change subscription.
+    pub fn try_build(self) -> Result<Cache<C>, Error> {
+        self.check_near()?;
+        Ok(self.assemble())
+    }
+
+    fn check_near(&self) -> Result<(), Error> {
+        let Some(near) = &self.near else { return Ok(()) };
+        let wrong = |message| Err(Error::new(ErrorKind::Configuration, message).with_operation("build"));
+        if !near.capabilities().shared_objects {
+            return wrong(format!(
+                "the near tier must be a store of this process, such as a `MemoryBackend`, and {:?} is not",
+                near.name()
+            ));
+        }
+        if self.near_max_age.is_none() && !self.backend.capabilities().subscribe {
+            return wrong(format!(
+                "{:?} has no change subscription, so near copies would never be removed: set their maximum age with \
+                 `.near_max_age(…)`",
+                self.backend.name()
+            ));
+        }
+        Ok(())
+    }
+
+    fn assemble(self) -> Cache<C> {
         let observed = !self.observers.is_empty();
         let events = Events::new(self.observers);
         if observed {
@@ -366,7 +426,7 @@ impl<C> CacheBuilder<C> {
             engine: Engine {
                 shared: Arc::new(Shared {
                     prefix: self.prefix,
-                    leases: Leases::new(&tier, self.lease_time),
+                    leases: Leases::new(&tier, self.lease_time, self.max_lease),
                     tier,
                     flights: Flights::default(),
                     events,
@@ -374,30 +434,15 @@ impl<C> CacheBuilder<C> {
                     tasks: TaskTracker::new(),
                     enabled: AtomicBool::new(self.enabled),
                 }),
-                policy: self.policy,
+                policy: self
+                    .policy_changes
+                    .into_iter()
+                    .fold(self.policy, |policy, change| change(policy)),
                 tags: Declared::default(),
                 coder: Arc::new(self.coder),
             },
             namespace,
         }
-    }
-}
-
-impl<C> CacheBuilder<C> {
-    #[track_caller]
-    fn check_near(&self) {
-        let Some(near) = &self.near else { return };
-        assert!(
-            near.capabilities().shared_objects,
-            "the near tier must be a store of this process, and {:?} is not",
-            near.name()
-        );
-        assert!(
-            self.near_max_age.is_some() || self.backend.capabilities().subscribe,
-            "{:?} does not tell of changes, so near copies would never be removed: choose how old they may be, with \
-             `.near_max_age(…)`",
-            self.backend.name()
-        );
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use cache_core::{Coder, Key};
@@ -9,15 +10,12 @@ use cache_core::{Coder, Key};
 use crate::cache::handle::Cache;
 use crate::cache::key::IntoKey;
 use crate::event::Event;
-use crate::load::acquire::Prepared;
+use crate::load::call::Accepts;
 use crate::load::context::{Load, Loaded};
 use crate::load::error::LoadError;
 use crate::load::fill::Outcome;
-use crate::load::stack::LoadStack;
-use crate::load::step::{Ask, Take};
-use crate::store::record::Found;
-use crate::tags::scope::Tagger;
-use crate::tier::read::{Glimpse, Read};
+use crate::load::launch::load_uncached;
+use crate::tier::read::Read;
 
 impl<C: Send + Sync + 'static> Cache<C> {
     /// The value of a key; `load` brings it if there is none.
@@ -57,7 +55,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
     {
         let key = key.into_key(&self.namespace);
         let load = |_| async move { load().await.map(Loaded::new) };
-        present(self.obtain(key.borrow(), Ask::default(), load).await)
+        present(self.obtain(key.borrow(), Accepts::default(), load).await)
     }
 
     /// As [`get_or_load`](Self::get_or_load), for a loader that sees the [stale value](Load::stale) it replaces, and
@@ -80,9 +78,9 @@ impl<C: Send + Sync + 'static> Cache<C> {
         let key = key.into_key(&self.namespace);
         self.obtain(
             key.borrow(),
-            Ask {
-                absent: true,
-                not: None,
+            Accepts {
+                negative: true,
+                except: None,
             },
             load,
         )
@@ -129,23 +127,22 @@ impl<C: Send + Sync + 'static> Cache<C> {
         let key = key.borrow();
         let load = |_| async move { load().await.map(Loaded::new) };
         if !self.is_enabled() {
-            return present(value(alone(key, load).await));
+            return present(value(load_uncached(key, load).await));
         }
-        let seen = self.engine.shared.tier.see(key, &*self.engine.coder).await;
-        let not = match &seen {
-            Read::Fresh(_, version) | Read::Usable(_, version) | Read::Failed(_, _, version) => Some(*version),
+        let read = self.engine.shared.tier.read_store(key, &*self.engine.coder).await;
+        let except = match &read {
+            Read::Fresh(_, version) | Read::Stale(_, version) | Read::FailedLoad(_, _, version) => Some(*version),
             _ => None,
         };
-        let launch = |take| self.launch_detached(key, take, Ask { absent: false, not }, load);
-        present(value(
-            self.engine
-                .drive(key, seen, Ask { absent: false, not }, true, launch)
-                .await,
-        ))
+        let accepts = Accepts {
+            negative: false,
+            except,
+        };
+        present(value(self.engine.load_detached(key, read, accepts, load).await))
     }
 
     #[inline]
-    async fn obtain<T, E, F, Fut>(&self, key: &Key, ask: Ask, load: F) -> Obtained<T, E>
+    async fn obtain<T, E, F, Fut>(&self, key: &Key, accepts: Accepts, load: F) -> Obtained<T, E>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
@@ -153,110 +150,35 @@ impl<C: Send + Sync + 'static> Cache<C> {
         F: FnOnce(Load<T>) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
     {
-        match self.glance(key).await {
-            Glance::Hit(value) => Ok(Some(value)),
-            Glance::Off => value(alone(key, load).await),
+        match self.read_or_bypass(key).await {
+            Some(ControlFlow::Break(value)) => Ok(Some(value)),
             // The rest is boxed, so that a hit does not carry its weight.
-            Glance::Read(seen) => value(Box::pin(self.obtain_unless(key, seen, ask, load)).await),
+            Some(ControlFlow::Continue(read)) => {
+                value(Box::pin(self.engine.load_detached(key, read, accepts, load)).await)
+            }
+            None => value(load_uncached(key, load).await),
         }
     }
 
-    /// Loads what was not seen fresh, in a task of its own.
-    pub(crate) async fn obtain_unless<T, E, F, Fut>(&self, key: &Key, seen: Read<T>, ask: Ask, load: F) -> Outcome<T, E>
-    where
-        T: Send + Sync + 'static,
-        E: Send + Sync + 'static,
-        C: Coder<T>,
-        F: FnOnce(Load<T>) -> Fut + Send + 'static,
-        Fut: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
-    {
-        let launch = |take| self.launch_detached(key, take, ask, load);
-        self.engine.drive(key, seen, ask, true, launch).await
-    }
-
+    /// Reads a fresh value, which is a hit. `None` if the cache is switched off.
     #[inline]
-    pub(super) async fn glance<T>(&self, key: &Key) -> Glance<T>
+    pub(super) async fn read_or_bypass<T>(&self, key: &Key) -> Option<ControlFlow<Arc<T>, Read<T>>>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
         if !self.is_enabled() {
-            return Glance::Off;
+            return None;
         }
-        match self.engine.shared.tier.glimpse(key, &*self.engine.coder).await {
-            Ok(Glimpse::Fresh(value)) => {
-                self.engine.shared.events.emit(&Event::Hit { key });
-                Glance::Hit(value)
-            }
-            Ok(Glimpse::Other(seen)) => Glance::Read(seen),
-            Err(_) => Glance::Read(Read::Outage),
+        let read = self.engine.shared.tier.read_fresh(key, &*self.engine.coder).await;
+        if read.is_break() {
+            self.engine.shared.events.emit(&Event::Hit { key });
         }
-    }
-
-    /// Starts the load in a task of its own, and gives the future that waits for it.
-    fn launch_detached<T, E, F, Fut>(
-        &self,
-        key: &Key,
-        take: Option<Take<T, E>>,
-        ask: Ask,
-        load: F,
-    ) -> impl Future<Output = Outcome<T, E>> + use<T, E, F, Fut, C>
-    where
-        T: Send + Sync + 'static,
-        E: Send + Sync + 'static,
-        C: Coder<T>,
-        F: FnOnce(Load<T>) -> Fut + Send + 'static,
-        Fut: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
-    {
-        let (send, receive) = tokio::sync::oneshot::channel();
-        let (cache, key) = (self.clone(), key.clone());
-        let outer = LoadStack::current();
-        let task = async move {
-            let outcome = match take {
-                None => alone(&key, load).await,
-                Some(take) => match cache.engine.prepare(take, ask).await {
-                    Prepared::Answered(outcome) => outcome,
-                    Prepared::Go(fill) => cache.engine.fly(fill, outer, load).await.into_outcome(),
-                },
-            };
-            // Whoever started it may have gone away.
-            let _ = send.send(outcome);
-        };
-        self.engine
-            .shared
-            .tasks
-            .spawn(tracing::Instrument::in_current_span(task));
-        async move {
-            let gone = || {
-                Err(LoadError::Panicked(
-                    "the task of the load was ended, by a panic outside of the loader or with its runtime".into(),
-                ))
-            };
-            receive.await.unwrap_or_else(|_| gone())
-        }
+        Some(read)
     }
 }
 
-pub(super) enum Glance<T> {
-    Hit(Arc<T>),
-    Read(Read<T>),
-    /// The cache is switched off.
-    Off,
-}
-
-/// Loads for one caller and keeps nothing.
-pub(super) async fn alone<T, E, F, Fut>(key: &Key, load: F) -> Outcome<T, E>
-where
-    F: FnOnce(Load<T>) -> Fut,
-    Fut: Future<Output = Result<Loaded<T>, E>>,
-{
-    match load(Load::new(key.clone(), None, Tagger::default())).await {
-        Ok(loaded) => Ok(loaded.value.map(Found::unkept)),
-        Err(error) => Err(LoadError::Failed(Arc::new(error))),
-    }
-}
-
-/// What a caller is given.
+/// What a caller gets.
 pub(super) type Obtained<T, E> = Result<Option<Arc<T>>, LoadError<E>>;
 
 pub(super) fn value<T, E>(outcome: Outcome<T, E>) -> Obtained<T, E> {

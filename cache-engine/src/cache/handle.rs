@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use cache_core::{Backend, Error, FunctionCall, Json, Key, KeyName, Namespace, Timestamp};
+use cache_core::{Backend, Json, Key, KeyName, Namespace};
 
 use crate::load::engine::Engine;
 use crate::load::policy::Policy;
@@ -42,6 +42,20 @@ impl<C> Cache<C> {
         let mut cache = self.clone();
         cache.engine.policy = policy;
         cache
+    }
+
+    /// A handle whose policy is this one's after `change`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use cache_engine::Cache;
+    /// # let cache = Cache::builder(cache_memory::MemoryBackend::default()).build();
+    /// let quotes = cache.policy_with(|policy| policy.with_jitter(0.1).with_soft_timeout(Duration::from_millis(200)));
+    /// # let _ = quotes;
+    /// ```
+    #[must_use]
+    pub fn policy_with(&self, change: impl FnOnce(Policy) -> Policy) -> Self {
+        self.with_policy(change(self.engine.policy))
     }
 
     /// A handle under whose policy a value is fresh for `ttl`; `None` is for ever.
@@ -89,24 +103,9 @@ impl<C> Cache<C> {
         cache
     }
 
-    /// A handle whose loads may get tags of which nobody knew before they were over, by
-    /// [`Fill::add_late_tags`](crate::Fill::add_late_tags). That costs them one more record to read when they begin.
-    #[must_use]
-    pub fn with_late_tags(&self, late: bool) -> Self {
-        let mut cache = self.clone();
-        cache.engine.tags.late = late;
-        cache
-    }
-
     /// The policy of this handle.
     pub fn policy(&self) -> &Policy {
         &self.engine.policy
-    }
-
-    /// The coder of this handle.
-    #[must_use]
-    pub fn coder(&self) -> &C {
-        &self.engine.coder
     }
 
     /// The namespace of this handle.
@@ -121,24 +120,10 @@ impl<C> Cache<C> {
         self.namespace.key(name)
     }
 
-    /// The name of a function's call, by the cache's [key builder](CacheBuilder::key_builder).
-    ///
-    /// # Errors
-    /// The builder has no name for the call.
-    pub fn call_name(&self, call: &FunctionCall<'_>) -> Result<KeyName, Error> {
-        self.engine.shared.call_keys.build(call)
-    }
-
     /// The store, for what the cache has no words for.
     #[must_use]
     pub fn backend(&self) -> &Arc<dyn Backend> {
         self.engine.shared.tier.store.backend()
-    }
-
-    /// The time by the cache's clock.
-    #[must_use]
-    pub fn now(&self) -> Timestamp {
-        self.engine.shared.tier.now()
     }
 
     /// Whether the cache is switched on.

@@ -1,8 +1,8 @@
-//! Invalidating keys, tags and namespaces.
+//! Invalidating keys, tags and namespaces, hard and [softly](Soft).
 
 use std::borrow::Borrow;
 
-use cache_core::{Error, ErrorKind, Namespace, Scope};
+use cache_core::{Error, Key, Namespace, Scope};
 
 use crate::cache::handle::Cache;
 use crate::cache::key::IntoKey;
@@ -13,116 +13,53 @@ impl<C> Cache<C> {
     /// [`invalidate`](Self::invalidate).
     ///
     /// # Errors
-    /// The store could not be asked; the record may or may not be there.
+    /// The store did not answer; the record may or may not be there.
     pub async fn delete<K: IntoKey>(&self, key: K) -> Result<bool, Error> {
         let key = key.into_key(&self.namespace);
         let key = key.borrow();
-        let result = self.engine.shared.tier.store.delete(key).await;
-        self.engine.shared.tier.forget_near(key);
-        // Whoever asks from now on must not be given what was loaded before now, whatever the store said.
-        self.engine.shared.flights.detach(key);
-        let existed = result?;
-        self.engine.shared.events.emit(&Event::Invalidated { key });
-        Ok(existed)
+        let result = self.engine.shared.tier.delete(key).await;
+        self.invalidated_key(key, result)
     }
 
-    /// Invalidates a key: after this has returned, nobody who asks is given a value whose load began before, in any
-    /// process on the same store. A load that is under way ends, and its value goes to the caller who started it and
-    /// to nobody else; callers who had joined it look again.
+    /// Invalidates a key. Once this has returned, no caller gets a value whose load began before, in any process on the
+    /// same store. A load that is under way ends, and its value goes only to the caller that started it; callers that
+    /// had joined it read again.
     ///
     /// # Errors
-    /// The store could not be asked, so other processes may still find the value.
+    /// The store did not answer, so other processes may still find the value.
     pub async fn invalidate<K: IntoKey>(&self, key: K) -> Result<(), Error> {
         self.delete(key).await.map(drop)
     }
 
-    /// As [`invalidate`](Self::invalidate), and keeps the value for
-    /// [`stale_while_revalidate`](Policy::stale_while_revalidate) and [`stale_if_error`](Policy::stale_if_error): it is
-    /// no longer fresh, and both of its windows begin now, unless they have begun before. A value without such windows is
-    /// removed.
+    /// Invalidates every entry that carries `tag`, in all namespaces of this cache, as
+    /// [`invalidate`](Self::invalidate) does for one key. Costs two small writes, however many entries there are.
     ///
     /// # Errors
-    /// The store could not be asked, so the value may still be found fresh.
-    pub async fn invalidate_soft<K: IntoKey>(&self, key: K) -> Result<(), Error> {
-        let key = key.into_key(&self.namespace);
-        let key = key.borrow();
-        let result = self.engine.shared.leases.soften(key).await;
-        self.engine.shared.flights.detach(key);
-        result?;
-        self.engine.shared.events.emit(&Event::Invalidated { key });
-        Ok(())
-    }
-
-    /// Invalidates every entry that carries `tag`, in whatever namespace of this cache, as
-    /// [`invalidate`](Self::invalidate) does for one key: at the cost of two small writes, however many there are.
-    ///
-    /// # Errors
-    /// The store could not be asked, so values may still be found.
+    /// The store did not answer, so values may still be found.
     pub async fn invalidate_tag(&self, tag: impl AsRef<str>) -> Result<(), Error> {
         self.invalidate_tags([tag]).await
     }
 
-    /// As [`invalidate_tag`](Self::invalidate_tag), for several tags at once.
+    /// Invalidates several tags at once, as [`invalidate_tag`](Self::invalidate_tag).
     ///
     /// # Errors
-    /// As [`invalidate_tag`](Self::invalidate_tag); any of the tags may have been invalidated.
+    /// As [`invalidate_tag`](Self::invalidate_tag); some of the tags may have been invalidated.
     pub async fn invalidate_tags<N: AsRef<str>>(&self, tags: impl IntoIterator<Item = N>) -> Result<(), Error> {
         self.end_tags(tags, false).await
     }
 
-    /// As [`invalidate_tag`](Self::invalidate_tag), and keeps the values for
-    /// [`stale_while_revalidate`](Policy::stale_while_revalidate) and [`stale_if_error`](Policy::stale_if_error), as
-    /// [`invalidate_soft`](Self::invalidate_soft) does. The windows are counted from now by this machine's clock.
-    ///
-    /// # Errors
-    /// As [`invalidate_tag`](Self::invalidate_tag).
-    pub async fn invalidate_tag_soft(&self, tag: impl AsRef<str>) -> Result<(), Error> {
-        self.invalidate_tags_soft([tag]).await
-    }
-
-    /// As [`invalidate_tag_soft`](Self::invalidate_tag_soft), for several tags at once.
-    ///
-    /// # Errors
-    /// As [`invalidate_tags`](Self::invalidate_tags).
-    pub async fn invalidate_tags_soft<N: AsRef<str>>(&self, tags: impl IntoIterator<Item = N>) -> Result<(), Error> {
-        self.end_tags(tags, true).await
-    }
-
-    async fn end_tags<N: AsRef<str>>(&self, tags: impl IntoIterator<Item = N>, soft: bool) -> Result<(), Error> {
-        let tags: Vec<N> = tags.into_iter().collect();
-        self.engine.shared.tier.tags.invalidate(tags.iter(), soft).await?;
-        for tag in &tags {
-            self.engine.shared.events.emit(&Event::TagInvalidated {
-                tag: tag.as_ref(),
-                soft,
-            });
-        }
-        Ok(())
-    }
-
-    /// Clears the namespace `name`: after this has returned, nobody finds a value of it, nor one whose load began
+    /// Clears the namespace `name`. Once this has returned, no caller finds a value of it, nor one whose load began
     /// before. Loads that are under way are fenced, as by [`invalidate`](Self::invalidate).
     ///
-    /// Where the store can enumerate its records, they are removed, and the answer is how many there were. Where it
-    /// cannot, one record is written, whatever the number of entries, that puts all of them out of use; the store
-    /// drops them as they expire.
+    /// Where the store can enumerate its records, they are removed, and the answer is their number. Where it cannot,
+    /// one record is written, however many entries there are, that invalidates all of them; the store drops them as
+    /// they expire.
     ///
     /// # Errors
-    /// Something failed, and some values may still be found.
+    /// The store did not answer, or not to the end, and some values may still be found.
     pub async fn clear(&self, name: &str) -> Result<Option<u64>, Error> {
         let namespace = self.engine.shared.prefix.namespace(name);
-        self.clear_scope(&namespace.scope(), Some(&namespace)).await
-    }
-
-    /// As [`clear`](Self::clear), and keeps the values for
-    /// [`stale_while_revalidate`](Policy::stale_while_revalidate) and [`stale_if_error`](Policy::stale_if_error).
-    ///
-    /// # Errors
-    /// [`Rejected`](cache_core::ErrorKind::Rejected) unless namespaces are cleared by a tag; see
-    /// [`CacheBuilder::tag_namespaces`]. Otherwise as [`clear`](Self::clear).
-    pub async fn clear_soft(&self, name: &str) -> Result<(), Error> {
-        let namespace = self.engine.shared.prefix.namespace(name);
-        self.soften_scope(&namespace.scope(), Some(&namespace)).await
+        self.clear_scope(Some(&namespace)).await
     }
 
     /// Clears every namespace below the cache's prefix.
@@ -130,55 +67,135 @@ impl<C> Cache<C> {
     /// # Errors
     /// As [`clear`](Self::clear).
     pub async fn clear_all(&self) -> Result<Option<u64>, Error> {
-        let prefix = &self.engine.shared.prefix;
-        self.clear_scope(&prefix.scope(), None).await
+        self.clear_scope(None).await
     }
 
-    /// As [`clear_soft`](Self::clear_soft), for every namespace below the cache's prefix.
+    /// A view of this cache whose invalidations are soft: they end the freshness of values, and keep them for
+    /// [`stale_while_revalidate`](crate::Policy::stale_while_revalidate) and
+    /// [`stale_if_error`](crate::Policy::stale_if_error).
     ///
-    /// # Errors
-    /// As [`clear_soft`](Self::clear_soft).
-    pub async fn clear_all_soft(&self) -> Result<(), Error> {
-        self.soften_scope(&self.engine.shared.prefix.scope(), None).await
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use cache_engine::Cache;
+    /// use cache_memory::MemoryBackend;
+    ///
+    /// let pages = Cache::builder(MemoryBackend::default())
+    ///     .stale_while_revalidate(Duration::from_secs(60))
+    ///     .build();
+    /// pages.set("start", "…".to_owned()).await?;
+    ///
+    /// pages.soft().invalidate("start").await?;
+    /// // The next caller gets the old page at once, and one load brings the new one.
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn soft(&self) -> Soft<'_, C> {
+        Soft { cache: self }
     }
 
-    async fn soften_scope(&self, scope: &Scope, namespace: Option<&Namespace>) -> Result<(), Error> {
-        let tags = &self.engine.shared.tier.tags;
-        if !tags.clears_by_epoch() {
-            let message = format!(
-                "{:?} cannot be cleared softly, since the store enumerates its records to clear them: build the cache \
-                 with `.tag_namespaces(true)`",
-                scope.as_str()
-            );
-            return Err(Error::new(ErrorKind::Rejected, message).with_operation("clear"));
+    fn invalidated_key<R>(&self, key: &Key, result: Result<R, Error>) -> Result<R, Error> {
+        // Callers that come from now on must not get what was loaded before now, whatever the store said.
+        self.engine.shared.flights.detach(key);
+        let result = result?;
+        self.engine.shared.events.emit(&Event::Invalidated { key });
+        Ok(result)
+    }
+
+    async fn end_tags<N: AsRef<str>>(&self, tags: impl IntoIterator<Item = N>, soft: bool) -> Result<(), Error> {
+        let tags: Vec<N> = tags.into_iter().collect();
+        self.engine.shared.tier.tags.invalidate(tags.iter(), soft).await?;
+        for tag in &tags {
+            let tag = tag.as_ref();
+            self.engine.shared.events.emit(&Event::TagInvalidated { tag, soft });
         }
-        let result = tags.end_epoch(namespace, true).await;
-        self.engine.shared.flights.detach_scope(scope);
-        self.forget_near_all(scope).await;
-        result?;
-        self.engine.shared.events.emit(&Event::Cleared { scope });
         Ok(())
     }
 
-    async fn forget_near_all(&self, scope: &Scope) {
-        if let Some(near) = &self.engine.shared.tier.near {
-            near.forget_all(scope).await;
-        }
+    async fn clear_scope(&self, namespace: Option<&Namespace>) -> Result<Option<u64>, Error> {
+        let shared = &self.engine.shared;
+        let result = shared.tier.clear(&shared.prefix, namespace).await;
+        self.cleared(namespace, result)
     }
 
-    async fn clear_scope(&self, scope: &Scope, namespace: Option<&Namespace>) -> Result<Option<u64>, Error> {
-        let tags = &self.engine.shared.tier.tags;
-        let result = if tags.clears_by_epoch() {
-            tags.end_epoch(namespace, false).await.map(|()| None)
-        } else {
-            let removed = self.engine.shared.tier.store.clear(scope).await;
-            tags.forget_all(scope);
-            removed.map(Some)
-        };
-        self.engine.shared.flights.detach_scope(scope);
-        self.forget_near_all(scope).await;
-        let removed = result?;
-        self.engine.shared.events.emit(&Event::Cleared { scope });
-        Ok(removed)
+    fn cleared<R>(&self, namespace: Option<&Namespace>, result: Result<R, Error>) -> Result<R, Error> {
+        let shared = &self.engine.shared;
+        let scope: Scope = namespace.map_or_else(|| shared.prefix.scope(), Namespace::scope);
+        shared.flights.detach_scope(&scope);
+        let result = result?;
+        shared.events.emit(&Event::Cleared { scope: &scope });
+        Ok(result)
+    }
+}
+
+/// A view of a cache whose invalidations are soft; see [`Cache::soft`].
+#[derive(Debug)]
+pub struct Soft<'a, C> {
+    cache: &'a Cache<C>,
+}
+
+impl<C> Clone for Soft<'_, C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for Soft<'_, C> {}
+
+impl<'a, C> Soft<'a, C> {
+    pub(super) fn cache(self) -> &'a Cache<C> {
+        self.cache
+    }
+
+    /// Invalidates a key softly: its value is no longer fresh, and both of its windows begin now, if they have not
+    /// begun before. A value without such windows is removed.
+    ///
+    /// # Errors
+    /// The store did not answer, so the value may still be found fresh.
+    pub async fn invalidate<K: IntoKey>(self, key: K) -> Result<(), Error> {
+        let key = key.into_key(&self.cache.namespace);
+        let key = key.borrow();
+        let result = self.cache.engine.shared.tier.soften(key).await;
+        self.cache.invalidated_key(key, result)
+    }
+
+    /// Invalidates every entry that carries `tag` softly. The windows are counted from now by this machine's clock.
+    ///
+    /// # Errors
+    /// As [`Cache::invalidate_tag`].
+    pub async fn invalidate_tag(self, tag: impl AsRef<str>) -> Result<(), Error> {
+        self.invalidate_tags([tag]).await
+    }
+
+    /// Invalidates several tags at once, as [`invalidate_tag`](Self::invalidate_tag).
+    ///
+    /// # Errors
+    /// As [`Cache::invalidate_tags`].
+    pub async fn invalidate_tags<N: AsRef<str>>(self, tags: impl IntoIterator<Item = N>) -> Result<(), Error> {
+        self.cache.end_tags(tags, true).await
+    }
+
+    /// Clears the namespace `name` softly.
+    ///
+    /// # Errors
+    /// [`Rejected`](cache_core::ErrorKind::Rejected) where namespaces are not cleared by a tag; see
+    /// [`CacheBuilder::tag_namespaces`](crate::CacheBuilder::tag_namespaces). Otherwise as [`Cache::clear`].
+    pub async fn clear(self, name: &str) -> Result<(), Error> {
+        let namespace = self.cache.engine.shared.prefix.namespace(name);
+        self.clear_scope(Some(&namespace)).await
+    }
+
+    /// Clears every namespace below the cache's prefix softly.
+    ///
+    /// # Errors
+    /// As [`clear`](Self::clear).
+    pub async fn clear_all(self) -> Result<(), Error> {
+        self.clear_scope(None).await
+    }
+
+    async fn clear_scope(self, namespace: Option<&Namespace>) -> Result<(), Error> {
+        let shared = &self.cache.engine.shared;
+        let result = shared.tier.clear_softly(&shared.prefix, namespace).await;
+        self.cache.cleared(namespace, result)
     }
 }

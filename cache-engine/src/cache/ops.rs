@@ -1,6 +1,7 @@
 //! Reading and storing without a load.
 
 use std::borrow::Borrow;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use cache_core::{Coder, Error, Key, SetOptions, SetOutcome};
@@ -9,7 +10,7 @@ use crate::cache::handle::Cache;
 use crate::cache::key::IntoKey;
 use crate::event::Event;
 use crate::store::record::Found;
-use crate::tier::read::{Glimpse, Read};
+use crate::tier::read::Read;
 
 impl<C> Cache<C> {
     /// The fresh value of a key.
@@ -26,12 +27,12 @@ impl<C> Cache<C> {
         }
         let key = key.into_key(&self.namespace);
         let key = key.borrow();
-        match self.engine.shared.tier.glimpse(key, &*self.engine.coder).await? {
-            Glimpse::Fresh(value) => {
+        match self.engine.shared.tier.read_fresh(key, &*self.engine.coder).await {
+            ControlFlow::Break(value) => {
                 self.engine.shared.events.emit(&Event::Hit { key });
                 Ok(Some(value))
             }
-            Glimpse::Other(seen) => Ok(self.fresh(key, seen)),
+            ControlFlow::Continue(read) => self.fresh(key, read),
         }
     }
 
@@ -52,18 +53,25 @@ impl<C> Cache<C> {
         if !self.is_enabled() || keys.is_empty() {
             return Ok(vec![None; keys.len()]);
         }
-        let seen = self.engine.shared.tier.look_many(&keys, &*self.engine.coder).await?;
-        let values = keys.iter().zip(seen);
-        Ok(values.map(|(key, seen)| self.fresh(key, seen)).collect())
+        let reads = self.engine.shared.tier.read_many(&keys, &*self.engine.coder).await;
+        keys.iter()
+            .zip(reads)
+            .map(|(key, read)| self.fresh(key, read))
+            .collect()
     }
 
-    fn fresh<T>(&self, key: &Key, seen: Read<T>) -> Option<Arc<T>> {
-        if let Read::Fresh(found, _) = seen {
-            self.engine.shared.events.emit(&Event::Hit { key });
-            Some(found.value)
-        } else {
-            self.engine.shared.events.emit(&Event::Miss { key });
-            None
+    fn fresh<T>(&self, key: &Key, read: Read<T>) -> Result<Option<Arc<T>>, Error> {
+        let events = &self.engine.shared.events;
+        match read {
+            Read::Fresh(found, _) => {
+                events.emit(&Event::Hit { key });
+                Ok(Some(found.value))
+            }
+            Read::Unavailable(error) => Err(error),
+            _ => {
+                events.emit(&Event::Miss { key });
+                Ok(None)
+            }
         }
     }
 
@@ -112,7 +120,7 @@ impl<C> Cache<C> {
             (Ok(SetOutcome::Stored(version)), Some(stamp)) => {
                 let found = Found {
                     value,
-                    created: self.now(),
+                    created: tier.now(),
                     windows,
                     tags: captured.tags,
                     version: Some(version),

@@ -85,7 +85,7 @@ impl CallKey {
     /// # Errors
     /// Returns an error if an argument has no serial form, or if the key builder has no name for the call.
     pub fn build<C>(self, cache: &Cache<C>) -> Result<KeyName, Error> {
-        cache.call_name(&self.call?)
+        cache.adapter().call_name(&self.call?)
     }
 }
 

@@ -34,7 +34,7 @@ impl<C: Send + Sync + 'static> Coding<C> for OwnCoder {
     type Coder = C;
 
     fn coder<'a>(&'a self, cache: &'a Cache<C>) -> &'a C {
-        cache.coder()
+        &cache.engine.coder
     }
 
     fn handle(self, cache: &Cache<C>) -> Cache<C> {

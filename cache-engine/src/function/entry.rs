@@ -60,6 +60,6 @@ impl CachedEntry {
     /// # Errors
     /// As [`Cache::invalidate_soft`], and as [`key`](Self::key).
     pub async fn invalidate_soft(&self) -> Result<(), Error> {
-        self.cache.invalidate_soft(self.key()?).await
+        self.cache.soft().invalidate(self.key()?).await
     }
 }

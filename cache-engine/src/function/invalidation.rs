@@ -38,12 +38,12 @@ impl Target {
 
     async fn invalidate(&self, soft: bool) -> Result<(), Error> {
         match self {
-            Self::Entry(cache, Ok(key)) if soft => cache.invalidate_soft(key).await,
+            Self::Entry(cache, Ok(key)) if soft => cache.soft().invalidate(key).await,
             Self::Entry(cache, Ok(key)) => cache.invalidate(key).await,
             Self::Entry(_, Err(error)) => Err(error.clone()),
-            Self::Tags(cache, tags) if soft => cache.invalidate_tags_soft(tags).await,
+            Self::Tags(cache, tags) if soft => cache.soft().invalidate_tags(tags).await,
             Self::Tags(cache, tags) => cache.invalidate_tags(tags).await,
-            Self::Namespace(cache, name) if soft => cache.clear_soft(name).await,
+            Self::Namespace(cache, name) if soft => cache.soft().clear(name).await,
             Self::Namespace(cache, name) => cache.clear(name).await.map(drop),
         }
     }

@@ -12,16 +12,17 @@ use super::return_type::plan::Handling;
 use super::run::{Ran, Run};
 use super::settle::{Settled, fail, settle};
 use crate::cache::handle::Cache;
-use crate::load::acquire::Prepared;
+use crate::load::acquire;
+use crate::load::call::Accepts;
 use crate::load::context::{Load, Loaded};
+use crate::load::drive::Next;
 use crate::load::engine::Engine;
 use crate::load::error::LoadError;
 use crate::load::fill::{Fill, Outcome};
 use crate::load::flight::Edges;
 use crate::load::policy::Policy;
-use crate::load::run::{self, Flown};
+use crate::load::run::{self, Returned};
 use crate::load::stack::LoadStack;
-use crate::load::step::{Ask, Take};
 use crate::store::record::Found;
 
 /// A future that is `Send`, whatever the function's own is.
@@ -55,7 +56,7 @@ pub struct Flight<T, E, D> {
     /// The loads that this one runs in, which wait for it.
     _edges: Option<Edges>,
     /// [`land`], which needs to know of the coder what [`acquire`] knows.
-    land: fn(Box<Self>, run::Ended<T, E>) -> Boxed<'static, Ended<T, E>>,
+    land: fn(Box<Self>, Returned<T, E>) -> Boxed<'static, Ended<T, E>>,
 }
 
 /// Waits for the loads of other callers, or takes the lead, for a function that runs in its caller's task.
@@ -78,41 +79,39 @@ where
     let engine = handle::<H, _, _>(cache, coding, policy).engine;
     Box::pin(async move {
         let (key, read) = *missed.0;
-        let ask = ask::<H>();
-        let mut acquired = None;
-        let outcome = {
-            let (engine, acquired) = (&engine, &mut acquired);
-            let launch = move |take: Option<Take<H::Value, H::Shared>>| async move {
-                match take {
-                    None => *acquired = Some(None),
-                    Some(take) => match engine.prepare(take, ask).await {
-                        Prepared::Answered(outcome) => return outcome,
-                        Prepared::Go(fill) => {
-                            let outer = LoadStack::current();
-                            let within = outer.as_deref().map_or(&[][..], LoadStack::flights);
-                            let edges = fill.lead().map(|lead| lead.waited_for_by(within));
-                            *acquired = Some(Some((fill, edges)));
-                        }
-                    },
-                }
-                // The load comes later.
-                Err(LoadError::Remembered(Arc::default()))
-            };
-            engine.drive(&key, read, ask, false, launch).await
+        let accepts = accepts::<H>();
+        let mut call = engine.call(accepts);
+        // A stale value is the answer until the load has brought a new one.
+        let (start, fallback) = match engine.next(&key, read, &mut call).await {
+            Next::Done(outcome) => return Acquired::Answered(Ended(outcome)),
+            Next::Circular => return Acquired::Answered(Ended(Err(LoadError::Circular(Box::new(key))))),
+            Next::Uncoalesced => return Acquired::Uncoalesced,
+            Next::Stale(stale, None) => return Acquired::Answered(Ended(Ok(Some(stale)))),
+            Next::Stale(stale, Some(start)) => (start, Some(stale)),
+            Next::Load(start, _) => (start, None),
         };
-        match acquired {
-            None => Acquired::Answered(Ended(outcome)),
-            Some(None) => Acquired::Uncoalesced,
-            Some(Some((fill, edges))) => Acquired::Lead(Box::new(Flight {
+        let within = call.stack.as_deref().map_or(&[][..], LoadStack::flights);
+        let edges = start.fill.lead().map(|lead| lead.waited_for_by(within));
+        match engine.acquire(start, accepts).await {
+            acquire::Acquired::Answered(outcome) => Acquired::Answered(Ended(or_stale(outcome, fallback))),
+            acquire::Acquired::Load(fill) => Acquired::Lead(Box::new(Flight {
                 engine,
                 fill,
-                // A stale value is the outcome until the load has brought a new one.
-                fallback: outcome.ok().flatten(),
+                fallback,
                 _edges: edges,
                 land: land::<H::Value, H::Shared, D::Coder>,
             })),
         }
     })
+}
+
+/// Returns the stale value in place of an outcome without a value.
+fn or_stale<T, E>(outcome: Outcome<T, E>, stale: Option<Found<T>>) -> Outcome<T, E> {
+    match (outcome, stale) {
+        (Ok(Some(found)), _) => Ok(Some(found)),
+        (_, Some(stale)) => Ok(Some(stale)),
+        (outcome, None) => outcome,
+    }
 }
 
 impl<T, E, D> Flight<T, E, D>
@@ -124,7 +123,7 @@ where
     /// Runs the body.
     #[inline(never)]
     pub fn run<F: Future>(&mut self, body: Pin<Box<F>>) -> Run<'_, F> {
-        let stack = self.engine.take_off(&mut self.fill, LoadStack::current());
+        let stack = self.engine.begin(&mut self.fill, LoadStack::current());
         let tagger = self.fill.tagger().clone();
         let (engine, fill) = (&self.engine, &mut self.fill);
         let keeper = Box::pin(async move {
@@ -148,7 +147,7 @@ where
 }
 
 #[inline(never)]
-fn land<T, E, D>(flight: Box<Flight<T, E, D>>, ended: run::Ended<T, E>) -> Boxed<'static, Ended<T, E>>
+fn land<T, E, D>(flight: Box<Flight<T, E, D>>, returned: Returned<T, E>) -> Boxed<'static, Ended<T, E>>
 where
     T: Send + Sync + 'static,
     E: Send + Sync + 'static,
@@ -158,17 +157,15 @@ where
         let Flight {
             engine, fill, fallback, ..
         } = *flight;
-        Ended(match (engine.land(fill, ended).await, fallback) {
-            (Flown::Panicked(_, panic), _) => resume_unwind(panic),
-            (Flown::Landed(Ok(Some(found))), _) => Ok(Some(found)),
-            (_, Some(stale)) => Ok(Some(stale)),
-            (Flown::Landed(outcome), None) => outcome,
-        })
+        match engine.end(fill, returned).await {
+            run::Ended::Panicked(_, panic) => resume_unwind(panic),
+            run::Ended::Outcome(outcome) => Ended(or_stale(outcome, fallback)),
+        }
     })
 }
 
 /// What a body brought to its load.
-pub struct Brought<T, E>(run::Ended<T, E>);
+pub struct Brought<T, E>(Returned<T, E>);
 
 /// Returns what a body brought, and the function's own error.
 pub fn brought<H: Handling>(
@@ -179,8 +176,8 @@ pub fn brought<H: Handling>(
     let mut own = None;
     let ended = match ran {
         Ran::Returned(output) => returned::<H>(output, &keep, &mut own),
-        Ran::Panicked(panic) => run::Ended::Panicked(panic),
-        Ran::TimedOut(limit) => run::Ended::TimedOut(limit),
+        Ran::Panicked(panic) => Returned::Panicked(panic),
+        Ran::TimedOut(limit) => Returned::TimedOut(limit),
     };
     (Brought(ended), own)
 }
@@ -242,7 +239,7 @@ where
     D::Coder: Codes<H::Value>,
     F: Future<Output = H::Output> + Send + 'static,
 {
-    let cache = handle::<H, _, _>(cache, coding, policy);
+    let engine = handle::<H, _, _>(cache, coding, policy).engine;
     let (body, own) = (Arc::clone(&slots.body), Arc::clone(&slots.own));
     let load = move |_: Load<H::Value>| async move {
         match take(&body) {
@@ -252,9 +249,9 @@ where
                 let ended = returned::<H>(output, &keep, &mut error);
                 *own.lock().unwrap_or_else(PoisonError::into_inner) = error;
                 match ended {
-                    run::Ended::Failed(error) => Err(error),
-                    run::Ended::Loaded(loaded) => Ok(loaded),
-                    run::Ended::Panicked(_) | run::Ended::TimedOut(_) => Ok(nothing()),
+                    Returned::Failed(error) => Err(error),
+                    Returned::Loaded(loaded) => Ok(loaded),
+                    Returned::Panicked(_) | Returned::TimedOut(_) => Ok(nothing()),
                 }
             }
             None => Ok(nothing()),
@@ -262,7 +259,7 @@ where
     };
     Box::pin(async move {
         let (key, read) = *missed.0;
-        Ended(cache.obtain_unless(&key, read, ask::<H>(), load).await)
+        Ended(engine.load_detached(&key, read, accepts::<H>(), load).await)
     })
 }
 
@@ -301,27 +298,27 @@ where
     cache
 }
 
-fn ask<H: Handling>() -> Ask {
-    Ask {
-        absent: H::OPTIONAL,
-        not: None,
+fn accepts<H: Handling>() -> Accepts {
+    Accepts {
+        negative: H::OPTIONAL,
+        except: None,
     }
 }
 
-/// Returns how a load ended, by what the function returned. Its own error goes to `own`.
+/// Returns what a load brought, by what the function returned. Its own error goes to `own`.
 fn returned<H: Handling>(
     output: H::Output,
     keep: impl Fn(&H::Value) -> bool,
     own: &mut Option<H::Error>,
-) -> run::Ended<H::Value, H::Shared> {
+) -> Returned<H::Value, H::Shared> {
     match H::split(output) {
-        Ok(Some(value)) if keep(&value) => run::Ended::Loaded(Loaded::shared(value)),
-        Ok(Some(value)) => run::Ended::Loaded(Loaded::shared(value).do_not_store()),
-        Ok(None) => run::Ended::Loaded(Loaded::absent()),
+        Ok(Some(value)) if keep(&value) => Returned::Loaded(Loaded::shared(value)),
+        Ok(Some(value)) => Returned::Loaded(Loaded::shared(value).do_not_store()),
+        Ok(None) => Returned::Loaded(Loaded::absent()),
         Err(error) => {
             let shared = H::share(&error);
             *own = Some(error);
-            run::Ended::Failed(shared)
+            Returned::Failed(shared)
         }
     }
 }

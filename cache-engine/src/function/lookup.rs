@@ -1,5 +1,6 @@
 //! Reads the cache for a call.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use cache_core::{Error, Key};
@@ -9,7 +10,7 @@ use super::return_type::plan::Handling;
 use super::return_type::shape::Item;
 use crate::cache::handle::Cache;
 use crate::event::Event;
-use crate::tier::read::{Glimpse, Read};
+use crate::tier::read::Read;
 
 /// What a call found.
 #[derive(Debug)]
@@ -48,15 +49,13 @@ where
         }
         _ => return Looked::Bypassed,
     };
-    let read = match shared.tier.glimpse(key, coding.coder(cache)).await {
-        Ok(Glimpse::Fresh(value)) => {
+    match shared.tier.read_fresh(key, coding.coder(cache)).await {
+        ControlFlow::Break(value) => {
             shared.events.emit(&Event::Hit { key });
-            return Looked::Hit(value);
+            Looked::Hit(value)
         }
-        Ok(Glimpse::Other(read)) => read,
-        Err(_) => Read::Outage,
-    };
-    Looked::Missed(Stored(Box::new(read)))
+        ControlFlow::Continue(read) => Looked::Missed(Stored(Box::new(read))),
+    }
 }
 
 /// Whether a call can be answered from what it found.

@@ -2,4 +2,3 @@
 
 pub(crate) mod fence;
 pub(crate) mod protocol;
-pub(crate) mod soften;

@@ -28,17 +28,25 @@ pub(crate) type Renewal = tokio::task::JoinHandle<Result<Option<Fence>, Error>>;
 /// The leases of one store.
 #[derive(Debug, Clone)]
 pub(crate) struct Leases {
-    pub(super) tier: Arc<Tier>,
+    tier: Arc<Tier>,
     /// How long a lease lasts without a renewal.
     time: Duration,
+    /// How long a lease is renewed.
+    longest: Duration,
 }
 
 impl Leases {
-    pub(crate) fn new(tier: &Arc<Tier>, time: Duration) -> Self {
+    pub(crate) fn new(tier: &Arc<Tier>, time: Duration, longest: Duration) -> Self {
         Self {
             tier: Arc::clone(tier),
             time,
+            longest,
         }
+    }
+
+    /// How long a lease is renewed.
+    pub(crate) fn longest(&self) -> Duration {
+        self.longest
     }
 
     /// How long a lease lasts without a renewal.
@@ -46,30 +54,32 @@ impl Leases {
         self.time
     }
 
-    /// Puts up a fence, unless somebody else has one up or the basis is gone; then it is `None`. With it comes what an
+    /// Puts up a fence, unless somebody else has one up or the precondition is gone; then it is `None`. With it comes what an
     /// entry whose load begins now depends on.
     ///
     /// If the future is dropped, a lease that was written all the same is taken back in the background.
-    pub(crate) async fn put_up(
+    pub(crate) async fn acquire(
         &self,
         key: &Key,
-        basis: Precondition,
+        precondition: Precondition,
         declared: &Declared,
         of_stale: Option<&Tags>,
     ) -> Result<Option<(Fence, TagSnapshot)>, Error> {
         if self.tier.store.is_local() {
             // Never waits, so it is never dropped half-way.
-            return self.try_put_up(key, basis, declared, of_stale).await;
+            return self.try_acquire(key, precondition, declared, of_stale).await;
         }
         let (send, receive) = tokio::sync::oneshot::channel();
         let (received, abandoned) = tokio::sync::oneshot::channel();
         let (leases, key, declared, of_stale) = (self.clone(), key.clone(), declared.clone(), of_stale.cloned());
         tokio::spawn(async move {
-            let result = leases.try_put_up(&key, basis, &declared, of_stale.as_ref()).await;
+            let result = leases
+                .try_acquire(&key, precondition, &declared, of_stale.as_ref())
+                .await;
             let fence = result.as_ref().ok().and_then(Option::as_ref).map(|(fence, _)| *fence);
             let _ = send.send(result);
             if let (Some(fence), Err(_)) = (fence, abandoned.await) {
-                leases.take_down(&key, fence).await;
+                leases.release(&key, fence).await;
             }
         });
         let result = receive.await.unwrap_or(Ok(None));
@@ -77,22 +87,22 @@ impl Leases {
         result
     }
 
-    async fn try_put_up(
+    async fn try_acquire(
         &self,
         key: &Key,
-        basis: Precondition,
+        precondition: Precondition,
         declared: &Declared,
         of_stale: Option<&Tags>,
     ) -> Result<Option<(Fence, TagSnapshot)>, Error> {
         // Before the lease, which carries them too: so an invalidation puts the lease out of use as well.
         let captured = self.tier.capture(key, declared, of_stale).await?;
-        let fence = self.try_lease(key, basis, &captured.tags).await?;
+        let fence = self.try_lease(key, precondition, &captured.tags).await?;
         Ok(fence.map(|fence| (fence, captured)))
     }
 
-    async fn try_lease(&self, key: &Key, basis: Precondition, tags: &Tags) -> Result<Option<Fence>, Error> {
+    async fn try_lease(&self, key: &Key, precondition: Precondition, tags: &Tags) -> Result<Option<Fence>, Error> {
         let options = SetOptions::new(self.time);
-        match basis {
+        match precondition {
             Precondition::Nothing => {
                 let outcome = self.set_lease(key, options.if_absent(), tags, None).await?;
                 Ok(outcome.version().map(Lease::new).map(Fence::Lease))
@@ -103,19 +113,19 @@ impl Leases {
             }
             Precondition::Record(record) => {
                 let beside = key.reserved(LEASE);
-                let put_up = |options| self.set_lease(&beside, options, tags, Some(record));
-                let mut outcome = put_up(options.if_absent()).await?;
+                let acquire = |options| self.set_lease(&beside, options, tags, Some(record));
+                let mut outcome = acquire(options.if_absent()).await?;
                 if outcome == SetOutcome::Refused
                     && let Some(outdated) = self.outdated_lease(key, record, &beside).await?
                 {
-                    outcome = put_up(options.if_version(outdated)).await?;
+                    outcome = acquire(options.if_version(outdated)).await?;
                 }
                 let Some(lease) = outcome.version() else {
                     return Ok(None);
                 };
                 let fence = Fence::Record { record, lease };
                 // The holder of the last lease may just have replaced the record.
-                let stands = self.stands(key, fence).await;
+                let stands = self.is_intact(key, fence).await;
                 if matches!(stands, Ok(true)) {
                     return Ok(Some(fence));
                 }
@@ -152,7 +162,7 @@ impl Leases {
                 Ok(renewed.map(Fence::Lease))
             }
             Fence::Record { record, lease } => {
-                let stands = self.stands(key, fence).await?;
+                let stands = self.is_intact(key, fence).await?;
                 if !stands || self.tier.tags.judge_now(&key.namespace(), tags).await? != Verdict::Current {
                     // An invalidation or a write leaves the lease beside the record alone, and nobody is to wait for
                     // the end of a load that can store nothing any more.
@@ -206,20 +216,20 @@ impl Leases {
 
     /// Releases the lease, and tells whether the fence stood until now. A store that does not answer lets the lease
     /// run out by itself.
-    pub(crate) async fn take_down(&self, key: &Key, fence: Fence) -> bool {
+    pub(crate) async fn release(&self, key: &Key, fence: Fence) -> bool {
         match fence {
             Fence::Lease(lease) => self.tier.store.delete_if(key, lease.version).await.unwrap_or(false),
             Fence::Record { lease, .. } => {
-                let stood = self.stands(key, fence).await.unwrap_or(false);
+                let stood = self.is_intact(key, fence).await.unwrap_or(false);
                 self.release_beside(key, lease);
                 stood
             }
-            Fence::Others(_) => self.stands(key, fence).await.unwrap_or(false),
+            Fence::Others(_) => self.is_intact(key, fence).await.unwrap_or(false),
         }
     }
 
     /// Whether nothing came in between so far.
-    pub(crate) async fn stands(&self, key: &Key, fence: Fence) -> Result<bool, Error> {
+    pub(crate) async fn is_intact(&self, key: &Key, fence: Fence) -> Result<bool, Error> {
         match fence {
             // Its holder may have renewed it.
             Fence::Others(lease) => Ok(self.version_of(key, lease).await?.is_some()),

@@ -1,119 +1,148 @@
 //! Acquiring the lease of a load, or finding that the load is unnecessary.
 
+use std::time::Duration;
+
 use cache_core::Coder;
+use tokio::time::Instant;
 
 use crate::load::backoff::Backoff;
+use crate::load::call::Accepts;
 use crate::load::engine::Engine;
 use crate::load::fill::{Fill, Outcome};
-use crate::load::step::{Ask, Take, remembered};
+use crate::load::flight::Lead;
+use crate::load::step::{LoadStart, remembered};
 use crate::tier::precondition::Precondition;
 use crate::tier::read::Read;
 
 /// What became of a lead before its load.
 #[expect(clippy::large_enum_variant, reason = "made once a load, and taken apart at once")]
-pub(crate) enum Prepared<T, E> {
+pub(crate) enum Acquired<T, E> {
     /// Load.
-    Go(Fill<T, E>),
+    Load(Fill<T, E>),
     /// Somebody else was faster.
     Answered(Outcome<T, E>),
 }
 
 impl<C: Send + Sync + 'static> Engine<C> {
-    /// Puts up the fence of a load, or finds that somebody else in the cluster has made the load unnecessary.
-    pub(crate) async fn prepare<T, E>(&self, take: Take<T, E>, ask: Ask) -> Prepared<T, E>
+    /// Acquires the lease of a load, or finds that somebody else in the cluster has made the load unnecessary.
+    ///
+    /// A load that another load waits for does not wait for a lease without a bound, as it may be waited for itself by
+    /// the holder: after one lease time it runs beside that lease.
+    pub(crate) async fn acquire<T, E>(&self, start: LoadStart<T, E>, accepts: Accepts) -> Acquired<T, E>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
         C: Coder<T>,
     {
-        let Take {
+        let LoadStart {
             mut fill,
-            mut basis,
+            mut precondition,
             outage,
-        } = take;
+            nested,
+            beside_from,
+        } = start;
         if outage || fill.inherit(&self.tags).await {
-            return Prepared::Go(fill);
+            return Acquired::Load(fill);
         }
         let mut backoff = Backoff::new();
         let mut listener = None;
         loop {
-            if let Some(basis) = basis
-                && fill.put_up_fence(basis, &self.tags).await
+            if let Some(precondition) = precondition
+                && fill.acquire(precondition, &self.tags).await
             {
-                return Prepared::Go(fill);
+                return Acquired::Load(fill);
             }
             fill.seal();
             let key = fill.key();
             let heard = listener.replace(self.shared.tier.listen(key));
             drop(heard);
-            let outcome = match self.shared.tier.see(key, &*self.coder).await {
-                Read::Fresh(found, version) | Read::Usable(found, version) if ask.not != Some(version) => {
+            let bounded = nested || fill.lead().is_some_and(Lead::is_awaited_by_load);
+            let left = beside_from.saturating_duration_since(Instant::now());
+            let beside = bounded && left.is_zero();
+            let at_most = |remaining: Option<Duration>| match remaining {
+                Some(remaining) if bounded => Some(remaining.min(left)),
+                None if bounded => Some(left),
+                remaining => remaining,
+            };
+            let outcome = match self.shared.tier.read_store(key, &*self.coder).await {
+                Read::Fresh(found, version) | Read::Stale(found, version) if accepts.except != Some(version) => {
                     Ok(Some(found))
                 }
-                Read::Absent(_) if ask.absent => Ok(None),
-                Read::Failed(error, message, version) if ask.not != Some(version) => Err(remembered(error, message)),
-                Read::Fresh(found, version) | Read::Usable(found, version) => {
-                    // Somebody else is replacing it.
-                    fill.set_stale(Some(found));
-                    backoff.wait_or(None, listener.take().flatten()).await;
-                    basis = Some(Precondition::Record(version));
-                    continue;
+                Read::NegativeHit(_) if accepts.negative => Ok(None),
+                Read::FailedLoad(error, message, version) if accepts.except != Some(version) => {
+                    Err(remembered(error, message))
                 }
-                Read::Absent(version) | Read::Failed(_, _, version) => {
+                Read::Unavailable(_) => return Acquired::Load(fill),
+                Read::Leased(_, lease) if beside || !self.policy.coalesce_across_processes => {
+                    fill.load_beside(lease, &self.tags).await;
+                    return Acquired::Load(fill);
+                }
+                Read::Leased(remaining, _) => {
                     fill.set_stale(None);
-                    backoff.wait_or(None, listener.take().flatten()).await;
-                    basis = Some(Precondition::Record(version));
+                    backoff.wait_or(at_most(remaining), listener.take().flatten()).await;
+                    // What is there once the lease is gone, the next read finds out.
+                    precondition = None;
                     continue;
                 }
-                Read::Missing(found, stale) => {
-                    if basis.replace(found) == Some(found) {
-                        backoff.wait_or(None, listener.take().flatten()).await;
+                Read::Miss(found, stale) => {
+                    if precondition.replace(found) == Some(found) {
+                        if beside {
+                            return Acquired::Load(fill);
+                        }
+                        backoff.wait_or(at_most(None), listener.take().flatten()).await;
                     }
                     fill.set_stale(stale);
                     continue;
                 }
-                Read::Leased(_, lease) if !self.policy.coalesce_across_processes => {
-                    fill.load_beside(lease, &self.tags).await;
-                    return Prepared::Go(fill);
-                }
-                Read::Leased(remaining, _) => {
-                    fill.set_stale(None);
-                    backoff.wait_or(remaining, listener.take().flatten()).await;
-                    // Whoever finds the lease gone finds out with the next look what there is instead.
-                    basis = None;
+                // Another process is replacing the record.
+                Read::Fresh(..) | Read::Stale(..) if beside => return Acquired::Load(fill),
+                Read::Fresh(found, version) | Read::Stale(found, version) => {
+                    fill.set_stale(Some(found));
+                    backoff.wait_or(at_most(None), listener.take().flatten()).await;
+                    precondition = Some(Precondition::Record(version));
                     continue;
                 }
-                Read::Outage => return Prepared::Go(fill),
+                Read::NegativeHit(_) | Read::FailedLoad(..) if beside => return Acquired::Load(fill),
+                Read::NegativeHit(version) | Read::FailedLoad(_, _, version) => {
+                    fill.set_stale(None);
+                    backoff.wait_or(at_most(None), listener.take().flatten()).await;
+                    precondition = Some(Precondition::Record(version));
+                    continue;
+                }
             };
             fill.answer(outcome.clone());
-            return Prepared::Answered(outcome);
+            return Acquired::Answered(outcome);
         }
     }
 
-    /// As [`prepare`](Self::prepare), without waiting for anybody: `None` if somebody else has a fence up.
-    pub(crate) async fn prepare_at_once<T, E>(&self, take: Take<T, E>) -> Option<Fill<T, E>>
+    /// As [`acquire`](Self::acquire), without waiting: `None` if another process holds the lease.
+    pub(crate) async fn try_acquire<T, E>(&self, start: LoadStart<T, E>) -> Option<Fill<T, E>>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
         C: Coder<T>,
     {
-        let Take {
+        let LoadStart {
             mut fill,
-            basis,
+            precondition,
             outage,
-        } = take;
+            nested,
+            beside_from,
+        } = start;
         if outage || fill.inherit(&self.tags).await {
             return Some(fill);
         }
-        if let Some(basis) = basis
-            && fill.put_up_fence(basis, &self.tags).await
+        if let Some(precondition) = precondition
+            && fill.acquire(precondition, &self.tags).await
         {
             return Some(fill);
         }
-        if self.policy.coalesce_across_processes {
+        let bounded = nested || fill.lead().is_some_and(Lead::is_awaited_by_load);
+        let beside = bounded && Instant::now() >= beside_from;
+        if self.policy.coalesce_across_processes && !beside {
             return None;
         }
-        match self.shared.tier.see::<T, C>(fill.key(), &self.coder).await {
+        match self.shared.tier.read_store::<T, C>(fill.key(), &self.coder).await {
             Read::Leased(_, lease) => {
                 fill.load_beside(lease, &self.tags).await;
                 Some(fill)

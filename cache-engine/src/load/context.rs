@@ -46,7 +46,7 @@ impl<T> Load<T> {
 
     /// The stale value that the load replaces, where one is at hand.
     ///
-    /// Ask the source whether it changed, and answer [`Stale::not_modified`] if it did not.
+    /// Accepts the source whether it changed, and answer [`Stale::not_modified`] if it did not.
     #[must_use]
     pub fn stale(&self) -> Option<Stale<T>> {
         self.stale.as_ref().map(|value| Stale(Arc::clone(value)))

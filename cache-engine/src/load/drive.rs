@@ -1,29 +1,145 @@
-//! The loop of a call: decide, wait for others, or load, and look again.
+//! The loop of a call: decide about what was read, wait for others, read again, until there is an answer or a load to
+//! run.
 
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 
 use cache_core::{Coder, Key};
+use tokio::time::Instant;
 
 use crate::event::Event;
+use crate::load::call::{Accepts, Call};
 use crate::load::engine::Engine;
 use crate::load::error::LoadError;
 use crate::load::fill::{Fill, Outcome};
-use crate::load::flight::{FlightId, Landing, Waited};
+use crate::load::flight::{Landing, Waited};
 use crate::load::stack::LoadStack;
-use crate::load::step::{Ask, Step, Take};
+use crate::load::step::{LoadStart, Step};
+use crate::load::waiting::Waiting;
 use crate::store::record::{Found, Freshness};
 use crate::tier::read::Read;
 
+/// What a call is to do next.
+pub(crate) enum Next<T, E> {
+    /// Answer this.
+    Done(Outcome<T, E>),
+    /// Answer this stale value. If this caller got the lead, it refreshes the value.
+    Stale(Found<T>, Option<LoadStart<T, E>>),
+    /// Load. The stale value may be answered after the soft timeout.
+    Load(LoadStart<T, E>, Option<Found<T>>),
+    /// Load for this caller only: it may not wait, or waited for a load whose value is not shared.
+    Uncoalesced,
+    /// Waiting would never end: the load asks for its own key.
+    Circular,
+}
+
+/// What waiting for the flight of another caller led to.
+pub(crate) enum Joined<T, E> {
+    Outcome(Outcome<T, E>),
+    /// There is nothing to share: read again.
+    ReadAgain,
+    /// The value is not shared.
+    Uncoalesced,
+    /// The leader went away, and this caller leads now.
+    Lead(LoadStart<T, E>),
+}
+
 impl<C: Send + Sync + 'static> Engine<C> {
+    /// A call that begins to read now.
+    pub(crate) fn call(&self, accepts: Accepts) -> Call {
+        Call {
+            accepts,
+            since: self.shared.flights.now(),
+            begun: Instant::now(),
+            stack: LoadStack::current(),
+            waits: true,
+            soft_timeout: true,
+            coalesced: false,
+        }
+    }
+
+    /// Finds out what `call` is to do about `read`. Waits for the loads of others, and reads again after them.
+    pub(crate) async fn next<T, E>(&self, key: &Key, mut read: Read<T>, call: &mut Call) -> Next<T, E>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        loop {
+            let (waiting, stale) = match self.step(key, read, call) {
+                Step::Done(outcome) => return Next::Done(outcome),
+                Step::Circular => return Next::Circular,
+                Step::Stale(found, start) => return Next::Stale(found, start),
+                Step::Load(start) => {
+                    let fallback = call.accepts.fallback(start.fill.stale());
+                    return Next::Load(start, fallback);
+                }
+                Step::Wait(..) if !call.waits => return Next::Uncoalesced,
+                Step::Wait(waiting, stale) => (waiting, stale),
+            };
+            call.coalesced = true;
+            let fallback = call.accepts.fallback(stale.as_ref());
+            let joined = self.join_flight(key, waiting, stale, call);
+            let joined = if call.soft_timeout {
+                match self.patiently(key, fallback.as_ref(), joined).await {
+                    Ok(joined) => joined,
+                    Err(stale) => return Next::Done(Ok(Some(stale))),
+                }
+            } else {
+                joined.await
+            };
+            match joined {
+                Joined::Outcome(outcome) => return Next::Done(outcome),
+                Joined::Uncoalesced => return Next::Uncoalesced,
+                Joined::Lead(start) => return Next::Load(start, fallback),
+                Joined::ReadAgain => read = self.shared.tier.read_store(key, &*self.coder).await,
+            }
+        }
+    }
+
+    /// Waits for the flight of another caller.
+    pub(crate) async fn join_flight<T, E>(
+        &self,
+        key: &Key,
+        waiting: Waiting,
+        stale: Option<Found<T>>,
+        call: &Call,
+    ) -> Joined<T, E>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+    {
+        match waiting.wait().await {
+            Waited::Landed(Landing::Shared(outcome)) => match outcome.downcast_ref::<Outcome<T, E>>() {
+                Some(Ok(None)) if !call.accepts.negative => Joined::ReadAgain,
+                Some(outcome) => Joined::Outcome(outcome.clone()),
+                // The flight's key names the type, so this cannot be; reading again is right all the same.
+                None => Joined::ReadAgain,
+            },
+            Waited::Landed(Landing::ReadAgain) => Joined::ReadAgain,
+            Waited::Landed(Landing::Uncoalesced) => Joined::Uncoalesced,
+            Waited::Lead(lead) => {
+                drop(waiting);
+                let fill = Fill::new(Arc::clone(&self.shared), key.clone(), lead, stale);
+                Joined::Lead(LoadStart {
+                    fill,
+                    precondition: None,
+                    outage: false,
+                    nested: call.stack.is_some(),
+                    beside_from: call.begun + self.shared.leases.time(),
+                })
+            }
+        }
+    }
+
     /// Obtains a value by `launch`, which gets the lead if it is this caller's, and otherwise loads for this caller
-    /// alone. What `launch` started goes on without the caller if `detached`.
+    /// only. What `launch` started goes on without the caller if `detached`.
     pub(crate) async fn drive<T, E, L, Fut>(
         &self,
         key: &Key,
-        mut seen: Read<T>,
-        ask: Ask,
+        read: Read<T>,
+        accepts: Accepts,
         detached: bool,
         launch: L,
     ) -> Outcome<T, E>
@@ -31,106 +147,44 @@ impl<C: Send + Sync + 'static> Engine<C> {
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
         C: Coder<T>,
-        L: FnOnce(Option<Take<T, E>>) -> Fut,
+        L: FnOnce(Option<LoadStart<T, E>>) -> Fut,
         Fut: Future<Output = Outcome<T, E>>,
     {
-        let chain = LoadStack::current();
-        let within = chain.as_deref().map_or(&[][..], LoadStack::flights);
-        let mut launch = Some(launch);
-        let since = self.shared.flights.now();
-        loop {
-            let (take, fallback) = match self.step(key, seen, ask, since, chain.as_deref()) {
-                Step::Done(outcome) => return outcome,
-                Step::Circle => return Err(LoadError::Circular(Box::new(key.clone()))),
-                Step::Refresh(found, take) => {
-                    if let (Some(take), Some(launch)) = (take, launch.take()) {
-                        let _edges = take.fill.lead().map(|lead| lead.waited_for_by(within));
-                        let refresh = launch(Some(take));
-                        if !detached {
-                            // There is nobody else to run it: the caller does, and has the new value for it.
-                            if let Ok(Some(found)) = refresh.await {
-                                return Ok(Some(found));
-                            }
-                        }
+        let mut call = self.call(accepts);
+        let next = self.next(key, read, &mut call).await;
+        let within = call.stack.as_deref().map_or(&[][..], LoadStack::flights);
+        match next {
+            Next::Done(outcome) => outcome,
+            Next::Circular => Err(LoadError::Circular(Box::new(key.clone()))),
+            Next::Uncoalesced => launch(None).await,
+            Next::Stale(found, None) => Ok(Some(found)),
+            Next::Stale(found, Some(start)) => {
+                let _edges = start.fill.lead().map(|lead| lead.waited_for_by(within));
+                let refresh = launch(Some(start));
+                if !detached {
+                    // Nobody else can run it: the caller does, and gets the new value for it.
+                    if let Ok(Some(found)) = refresh.await {
+                        return Ok(Some(found));
                     }
-                    return Ok(Some(found));
                 }
-                Step::Lead(take) => {
-                    let fallback = ask.fallback(take.fill.stale());
-                    (take, fallback)
-                }
-                Step::Wait(wait, stale) => {
-                    let fallback = ask.fallback(stale.as_ref());
-                    let waited = match self.patiently(key, fallback.as_ref(), wait.wait()).await {
-                        Ok(waited) => waited,
-                        Err(stale) => return Ok(Some(stale)),
-                    };
-                    match waited {
-                        Waited::Landed(Landing::Shared(outcome)) => match outcome.downcast_ref::<Outcome<T, E>>() {
-                            Some(Ok(None)) if !ask.absent => {}
-                            Some(outcome) => return outcome.clone(),
-                            // The flight's key names the type, so this cannot be; looking again is right all the same.
-                            None => {}
-                        },
-                        Waited::Landed(Landing::LookAgain) => {}
-                        Waited::Landed(Landing::Apart) => {
-                            if let Some(launch) = launch.take() {
-                                return launch(None).await;
-                            }
-                        }
-                        Waited::Lead(lead) => {
-                            drop(wait);
-                            let fill = Fill::new(Arc::clone(&self.shared), key.clone(), lead, stale);
-                            let take = Take {
-                                fill,
-                                basis: None,
-                                outage: false,
-                            };
-                            let launch = &mut launch;
-                            if let Some(outcome) = self.launch(key, take, fallback, within, detached, launch).await {
-                                return outcome;
-                            }
-                        }
-                    }
-                    seen = self.shared.tier.see(key, &*self.coder).await;
-                    continue;
-                }
-            };
-            if let Some(outcome) = self.launch(key, take, fallback, within, detached, &mut launch).await {
-                return outcome;
+                Ok(Some(found))
             }
-            seen = self.shared.tier.see(key, &*self.coder).await;
+            Next::Load(start, fallback) => {
+                // The load waits for nobody, but the one who started it now waits for the load.
+                let _edges = start.fill.lead().map(|lead| lead.waited_for_by(within));
+                let load = launch(Some(start));
+                if !detached {
+                    return load.await;
+                }
+                match self.patiently(key, fallback.as_ref(), load).await {
+                    Ok(outcome) => outcome,
+                    Err(stale) => Ok(Some(stale)),
+                }
+            }
         }
     }
 
-    async fn launch<T, E, L, Fut>(
-        &self,
-        key: &Key,
-        take: Take<T, E>,
-        fallback: Option<Found<T>>,
-        within: &[FlightId],
-        detached: bool,
-        launch: &mut Option<L>,
-    ) -> Option<Outcome<T, E>>
-    where
-        T: Send + Sync + 'static,
-        E: Send + Sync + 'static,
-        L: FnOnce(Option<Take<T, E>>) -> Fut,
-        Fut: Future<Output = Outcome<T, E>>,
-    {
-        let launch = launch.take()?;
-        // The load waits for nobody, but the one who started it now waits for the load.
-        let _edges = take.fill.lead().map(|lead| lead.waited_for_by(within));
-        if !detached {
-            return Some(launch(Some(take)).await);
-        }
-        match self.patiently(key, fallback.as_ref(), launch(Some(take))).await {
-            Ok(outcome) => Some(outcome),
-            Err(stale) => Some(Ok(Some(stale))),
-        }
-    }
-
-    /// Waits for `wait`, but for no longer than the soft timeout if `fallback` may be answered then, which is given back
+    /// Waits for `wait`, but for no longer than the soft timeout if `fallback` may be answered then, which comes back
     /// as the error.
     async fn patiently<T, F: Future>(
         &self,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::{Coder, Error, ErrorKind, FreshnessWindows, Key, Tags, Value};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::event::{Event, LoadFailure};
@@ -30,7 +31,7 @@ pub(crate) type Outcome<T, E> = Result<Option<Found<T>>, LoadError<E>>;
 /// The right to load a key, held by one caller of all who ask for it, and the duty to end it.
 ///
 /// It ends by one of the methods that take it: the value is [stored](Self::store),
-/// [shared](Self::share_unstored) with those who wait but not stored, or each who waits is told to [go on alone](Self::apart). Dropped, it passes to somebody who
+/// [shared](Self::share_unstored) with those who wait but not stored, or each who waits is told to [go on alone](Self::uncoalesced). Dropped, it passes to somebody who
 /// waits.
 ///
 /// A store that cannot be reached shows nowhere here: the value is then shared and not stored.
@@ -53,6 +54,8 @@ pub struct Fill<T, E = Infallible> {
     remade: Option<Tags>,
     /// Why the value cannot be stored.
     fault: Option<Error>,
+    /// Bounds the calls of a batch, renewals among them.
+    renewals: Option<Arc<Semaphore>>,
     begun: Instant,
     /// Before what the value depends on was captured.
     since: Instant,
@@ -101,6 +104,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             refused: false,
             remade: None,
             fault: None,
+            renewals: None,
             begun: Instant::now(),
             since: Instant::now(),
             told: false,
@@ -134,10 +138,15 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     }
 
     /// Puts up the fence of the load. Without a store it is loaded without one. False if somebody else has one up, or
-    /// the basis is gone.
-    pub(crate) async fn put_up_fence(&mut self, basis: Precondition, declared: &Declared) -> bool {
+    /// the precondition is gone.
+    pub(crate) async fn acquire(&mut self, precondition: Precondition, declared: &Declared) -> bool {
         let of_stale = self.stale.as_ref().map(|stale| &stale.tags);
-        match self.shared.leases.put_up(&self.key, basis, declared, of_stale).await {
+        match self
+            .shared
+            .leases
+            .acquire(&self.key, precondition, declared, of_stale)
+            .await
+        {
             Ok(None) => false,
             Ok(Some(armour)) => {
                 self.arm(armour);
@@ -194,6 +203,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Lets several loads that are one have one tagger.
     pub(crate) fn set_tagger(&mut self, tagger: &Tagger) {
         self.tagger = tagger.clone();
+    }
+
+    /// Lets several loads share a bound on the calls of the store that they make at the same time.
+    pub(crate) fn limit_renewals(&mut self, calls: &Arc<Semaphore>) {
+        self.renewals = Some(Arc::clone(calls));
     }
 
     pub(crate) fn set_stale(&mut self, stale: Option<Found<T>>) {
@@ -295,10 +309,22 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 result = &mut load => return result,
                 () = tokio::time::sleep(pause) => {}
             }
+            if self.begun.elapsed() >= self.shared.leases.longest() {
+                self.abandon_lease();
+                break;
+            }
+            let renewals = self.renewals.clone();
+            let renew = async {
+                let _permit = match &renewals {
+                    Some(renewals) => renewals.acquire().await.ok(),
+                    None => None,
+                };
+                self.renew().await
+            };
             // The load goes on while the lease is renewed.
             let renewed = tokio::select! {
                 biased;
-                renewed = self.renew() => renewed,
+                renewed = renew => renewed,
                 result = &mut load => return result,
             };
             // A failure is tried again at the next turn, as long as the lease lasts.
@@ -312,6 +338,17 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             }
         }
         load.await
+    }
+
+    /// Gives up the lease of a load that takes too long: others load in its place.
+    fn abandon_lease(&mut self) {
+        self.shared.events.emit(&Event::LeaseLost { key: &self.key });
+        if let Some(fence) = self.fence.take() {
+            self.shared.release(self.key.clone(), fence, self.renewal.take());
+        }
+        if let Some(lead) = &self.lead {
+            lead.disband();
+        }
     }
 
     /// Stores `value` for `windows` and shares it with those who wait.
@@ -383,7 +420,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         if let Err(error) = self.settle().await {
             // The store does not answer, so there is no use in asking once more.
             self.fence = None;
-            self.finish(Landing::LookAgain);
+            self.finish(Landing::ReadAgain);
             return StoreOutcome::Failed(error);
         }
         let Some(fence) = self.fence else {
@@ -436,14 +473,14 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             Ok(Filled::Fenced) => {
                 self.fence = None;
                 self.shared.events.emit(&Event::Fenced { key: &self.key });
-                self.finish(Landing::LookAgain);
+                self.finish(Landing::ReadAgain);
                 StoreOutcome::Fenced
             }
             Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) => {
                 // It may or may not have been written, and an invalidation may have come in between.
                 self.shared.tier.forget_near(&self.key);
                 self.fence = None;
-                self.finish(Landing::LookAgain);
+                self.finish(Landing::ReadAgain);
                 StoreOutcome::Failed(error)
             }
             Err(error) => {
@@ -485,7 +522,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 self.shared.release(self.key.clone(), fence, None);
                 true
             }
-            Some(fence) if settled.is_ok() => self.shared.leases.take_down(&self.key, fence).await,
+            Some(fence) if settled.is_ok() => self.shared.leases.release(&self.key, fence).await,
             Some(fence) => {
                 // The store does not answer, so nobody is kept waiting for it.
                 self.shared.release(self.key.clone(), fence, None);
@@ -510,7 +547,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
         let waited_for = self.lead.as_ref().is_some_and(Lead::is_waited_for);
         let Some(tags) = self.dependencies().filter(|_| stood) else {
-            self.finish(Landing::LookAgain);
+            self.finish(Landing::ReadAgain);
             return;
         };
         let concerned = !tags.is_empty() || stale.is_some_and(|tags| !tags.is_empty());
@@ -528,7 +565,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.finish(if usable {
             Landing::Shared(Arc::new(outcome))
         } else {
-            Landing::LookAgain
+            Landing::ReadAgain
         });
     }
 
@@ -561,13 +598,13 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Tells each who waits to go on alone: the result is for nobody but the caller, or there is none.
     ///
     /// Those who wait are told at once; the lease is released in the background.
-    pub fn apart(mut self) {
+    pub fn uncoalesced(mut self) {
         self.note_loaded();
         self.part();
     }
 
-    /// As [`apart`](Self::apart), for a load that failed.
-    pub fn fail_apart(mut self) {
+    /// As [`uncoalesced`](Self::uncoalesced), for a load that failed.
+    pub fn fail_uncoalesced(mut self) {
         self.note_failed(LoadFailure::Error);
         self.part();
     }
@@ -576,7 +613,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         if let Some(fence) = self.fence.take() {
             self.shared.release(self.key.clone(), fence, self.renewal.take());
         }
-        self.finish(Landing::Apart);
+        self.finish(Landing::Uncoalesced);
     }
 
     /// The stale copy, if it may be answered now that the load has failed: its window is open, and nothing has removed
@@ -591,7 +628,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             return None;
         }
         let stands = match self.fence {
-            Some(fence @ Fence::Record { .. }) => self.shared.leases.stands(&self.key, fence).await.unwrap_or(false),
+            Some(fence @ Fence::Record { .. }) => self.shared.leases.is_intact(&self.key, fence).await.unwrap_or(false),
             Some(Fence::Lease(_) | Fence::Others(_)) => false,
             // If the store is out of reach, what was invalidated in this process is found out when the flight lands.
             None => self.stale_is_there().await.unwrap_or(true),
@@ -625,7 +662,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             match removed {
                 Ok(true) => self.land_with(true, Ok(None), None).await,
                 // It was invalidated or written in the meantime, or nobody knows; a failure is an event already.
-                _ => self.finish(Landing::LookAgain),
+                _ => self.finish(Landing::ReadAgain),
             }
         } else {
             self.share(Ok(None)).await;

@@ -25,18 +25,18 @@ use crate::lease::fence::Fence;
 pub(crate) enum Landing {
     /// With a result to share, whose type the flight's key tells.
     Shared(Arc<dyn Any + Send + Sync>),
-    /// With nothing that a later caller may have: look again.
-    LookAgain,
-    /// With something that is not to be shared: each goes on alone.
-    Apart,
+    /// With nothing that a later caller may have: read again.
+    ReadAgain,
+    /// With something that is not to be shared: each loads for itself.
+    Uncoalesced,
 }
 
 impl fmt::Debug for Landing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Shared(_) => "Shared",
-            Self::LookAgain => "LookAgain",
-            Self::Apart => "Apart",
+            Self::ReadAgain => "ReadAgain",
+            Self::Uncoalesced => "Uncoalesced",
         })
     }
 }
@@ -51,13 +51,86 @@ pub(crate) struct FlightId {
 
 /// The flights of one cache.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Flights(Arc<Mutex<Map>>);
+pub(crate) struct Flights {
+    map: Arc<Mutex<Map>>,
+    waits: Waits,
+}
+
+/// Which flight's load waits for which flight, over all caches of the process: circles are found by it.
+#[derive(Debug, Clone)]
+struct Waits(Arc<Mutex<Vec<(FlightId, FlightId)>>>);
+
+impl Default for Waits {
+    #[cfg(not(shuttle))]
+    fn default() -> Self {
+        static OF_PROCESS: std::sync::LazyLock<Waits> = std::sync::LazyLock::new(|| Waits(Arc::default()));
+        OF_PROCESS.clone()
+    }
+
+    /// A model checker has one process for each schedule.
+    #[cfg(shuttle)]
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl Waits {
+    fn lock(&self) -> MutexGuard<'_, Vec<(FlightId, FlightId)>> {
+        // Nothing that can panic runs under the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that the loads of `within` wait for `to`. `None` if that would never end, as `to` waits for one of them.
+    fn add_unless_circular(&self, within: &[FlightId], to: FlightId) -> Option<Edges> {
+        if within.is_empty() {
+            return Some(self.edges(within, to));
+        }
+        let mut waits = self.lock();
+        if within.iter().any(|own| leads_to(&waits, to, *own)) {
+            return None;
+        }
+        waits.extend(within.iter().map(|from| (*from, to)));
+        Some(self.edges(within, to))
+    }
+
+    /// Notes that the loads of `within` wait for `to`.
+    fn add(&self, within: &[FlightId], to: FlightId) -> Edges {
+        if !within.is_empty() {
+            self.lock().extend(within.iter().map(|from| (*from, to)));
+        }
+        self.edges(within, to)
+    }
+
+    fn edges(&self, within: &[FlightId], to: FlightId) -> Edges {
+        Edges {
+            waits: self.clone(),
+            from: within.into(),
+            to,
+        }
+    }
+}
+
+/// Whether `from` is `to`, or its load waits, directly or through others, for `to`.
+fn leads_to(waits: &[(FlightId, FlightId)], from: FlightId, to: FlightId) -> bool {
+    let mut seen = vec![from];
+    let mut next = 0;
+    while let Some(flight) = seen.get(next).copied() {
+        if flight == to {
+            return true;
+        }
+        for (waiting, target) in waits {
+            if *waiting == flight && !seen.contains(target) {
+                seen.push(*target);
+            }
+        }
+        next += 1;
+    }
+    false
+}
 
 #[derive(Debug, Default)]
 struct Map {
     by_key: HashMap<Key, Vec<(TypeId, Arc<Flight>)>>,
-    /// Which flight's load waits for which flight: what a circle is found by.
-    waits: Vec<(FlightId, FlightId)>,
     next_id: u64,
     ticks: u64,
 }
@@ -125,7 +198,7 @@ pub(crate) enum Join {
     Lead(Lead),
     Wait(Wait),
     /// Waiting would never end: the flight waits for one of those that the caller runs in.
-    Circle,
+    Circular,
 }
 
 impl Flights {
@@ -159,12 +232,11 @@ impl Flights {
                         landed: false,
                     });
                 }
-                if asker.within.iter().any(|own| map.leads_to(flight.id, *own)) {
-                    return Join::Circle;
-                }
+                let Some(edges) = self.waits.add_unless_circular(asker.within, flight.id) else {
+                    return Join::Circular;
+                };
                 crew.waiting += 1;
                 drop(crew);
-                let edges = self.edges(&mut map, asker.within, flight.id);
                 Join::Wait(Wait {
                     flights: self.clone(),
                     flight,
@@ -216,7 +288,7 @@ impl Flights {
         map.next_id += 1;
         let flight = Arc::new(Flight {
             id: FlightId {
-                map: Arc::as_ptr(&self.0).addr(),
+                map: Arc::as_ptr(&self.map).addr(),
                 number: map.next_id,
             },
             key: key.clone(),
@@ -243,18 +315,9 @@ impl Flights {
         }
     }
 
-    fn edges(&self, map: &mut Map, within: &[FlightId], to: FlightId) -> Edges {
-        map.waits.extend(within.iter().map(|from| (*from, to)));
-        Edges {
-            flights: self.clone(),
-            from: within.into(),
-            to,
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Map> {
         // Nothing that can panic runs under the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.map.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -280,24 +343,6 @@ impl Map {
                 self.by_key.remove(&flight.key);
             }
         }
-    }
-
-    /// Whether `from` is `to`, or its load waits, directly or through others, for `to`.
-    fn leads_to(&self, from: FlightId, to: FlightId) -> bool {
-        let mut seen = vec![from];
-        let mut next = 0;
-        while let Some(flight) = seen.get(next).copied() {
-            if flight == to {
-                return true;
-            }
-            for (waiting, target) in &self.waits {
-                if *waiting == flight && !seen.contains(target) {
-                    seen.push(*target);
-                }
-            }
-            next += 1;
-        }
-        false
     }
 }
 
@@ -334,7 +379,7 @@ impl Lead {
 
     /// Notes that the loads of `within` wait for this flight, while the guard lives.
     pub(crate) fn waited_for_by(&self, within: &[FlightId]) -> Edges {
-        self.flights.edges(&mut self.flights.lock(), within, self.flight.id)
+        self.flights.waits.add(within, self.flight.id)
     }
 
     /// Keeps what the flight lands with from those who begin to look after now: from now on, an invalidation in
@@ -367,7 +412,12 @@ impl Lead {
         map.remove(&self.flight);
         self.flight.crew().detached = true;
         drop(map);
-        self.flight.land(Landing::LookAgain, Seal::default());
+        self.flight.land(Landing::ReadAgain, Seal::default());
+    }
+
+    /// Whether a load waits for the flight.
+    pub(crate) fn is_awaited_by_load(&self) -> bool {
+        self.flights.waits.lock().iter().any(|(_, to)| *to == self.flight.id)
     }
 
     /// Whether anybody waits.
@@ -376,13 +426,13 @@ impl Lead {
         self.flight.crew().waiting > 0
     }
 
-    /// Lands the flight. Those who wait are told to look again if the flight was detached in the meantime, whatever
+    /// Lands the flight. Those who wait are told to read again if the flight was detached in the meantime, whatever
     /// `landing` says.
     pub(crate) fn finish(self, landing: Landing) {
         self.land(landing, false);
     }
 
-    /// As [`finish`](Self::finish), if nobody waits. Whoever does is told to look again.
+    /// As [`finish`](Self::finish), if nobody waits. Whoever does is told to read again.
     pub(crate) fn finish_unless_waited_for(self, landing: Landing) {
         self.land(landing, true);
     }
@@ -395,7 +445,9 @@ impl Lead {
             (crew.detached || unless_waited_for && crew.waiting > 0, crew.seal)
         };
         let landing = match landing {
-            Landing::Shared(_) | Landing::Apart if detached && !Mistake::SharesDetached.is_made() => Landing::LookAgain,
+            Landing::Shared(_) | Landing::Uncoalesced if detached && !Mistake::SharesDetached.is_made() => {
+                Landing::ReadAgain
+            }
             landing => landing,
         };
         drop(map);
@@ -418,7 +470,7 @@ impl Lead {
         crew.led = false;
         if crew.detached {
             drop(crew);
-            self.flight.land(Landing::LookAgain, Seal::default());
+            self.flight.land(Landing::ReadAgain, Seal::default());
             return self.fence.take();
         }
         if crew.waiting == 0 {
@@ -455,7 +507,7 @@ pub(crate) struct Wait {
 /// Loads that wait for a flight, for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Edges {
-    flights: Flights,
+    waits: Waits,
     from: Box<[FlightId]>,
     to: FlightId,
 }
@@ -465,10 +517,10 @@ impl Drop for Edges {
         if self.from.is_empty() {
             return;
         }
-        let mut map = self.flights.lock();
+        let mut waits = self.waits.lock();
         for from in &self.from {
-            if let Some(at) = map.waits.iter().position(|wait| *wait == (*from, self.to)) {
-                map.waits.swap_remove(at);
+            if let Some(at) = waits.iter().position(|wait| *wait == (*from, self.to)) {
+                waits.swap_remove(at);
             }
         }
     }
@@ -504,7 +556,7 @@ impl Wait {
     fn view(&self, landed: &Landed) -> Landing {
         let Seal { at, or_unaware } = landed.seal;
         match &landed.landing {
-            Landing::Shared(_) if self.since >= at && !(or_unaware && self.unaware) => Landing::LookAgain,
+            Landing::Shared(_) if self.since >= at && !(or_unaware && self.unaware) => Landing::ReadAgain,
             landing => landing.clone(),
         }
     }

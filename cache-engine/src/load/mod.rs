@@ -2,12 +2,15 @@
 
 pub(crate) mod acquire;
 pub(crate) mod backoff;
+pub(crate) mod batch;
+pub(crate) mod call;
 pub(crate) mod context;
 pub(crate) mod drive;
 pub(crate) mod engine;
 pub(crate) mod error;
 pub(crate) mod fill;
 pub(crate) mod flight;
+pub(crate) mod launch;
 pub(crate) mod policy;
 pub(crate) mod run;
 pub(crate) mod shared;

@@ -17,8 +17,8 @@ use crate::load::fill::{Fill, Outcome};
 use crate::load::stack::LoadStack;
 use crate::store::record::Found;
 
-/// How a load ended.
-pub(crate) enum Ended<T, E> {
+/// What a loader returned, or why it did not.
+pub(crate) enum Returned<T, E> {
     Loaded(Loaded<T>),
     Failed(E),
     TimedOut(Duration),
@@ -26,15 +26,15 @@ pub(crate) enum Ended<T, E> {
 }
 
 /// How a load ended for the one who led it.
-pub(crate) enum Flown<T, E> {
-    Landed(Outcome<T, E>),
+pub(crate) enum Ended<T, E> {
+    Outcome(Outcome<T, E>),
     Panicked(Arc<str>, Box<dyn Any + Send>),
 }
 
-impl<T, E> Flown<T, E> {
+impl<T, E> Ended<T, E> {
     pub(crate) fn into_outcome(self) -> Outcome<T, E> {
         match self {
-            Self::Landed(outcome) => outcome,
+            Self::Outcome(outcome) => outcome,
             Self::Panicked(message, _) => Err(LoadError::Panicked(message)),
         }
     }
@@ -42,12 +42,12 @@ impl<T, E> Flown<T, E> {
 
 impl<C: Send + Sync + 'static> Engine<C> {
     /// Loads, and lands the flight.
-    pub(crate) async fn fly<T, E, F, Fut>(
+    pub(crate) async fn run<T, E, F, Fut>(
         &self,
         mut fill: Fill<T, E>,
         outer: Option<Arc<LoadStack>>,
         load: F,
-    ) -> Flown<T, E>
+    ) -> Ended<T, E>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
@@ -55,26 +55,26 @@ impl<C: Send + Sync + 'static> Engine<C> {
         F: FnOnce(Load<T>) -> Fut,
         Fut: Future<Output = Result<Loaded<T>, E>>,
     {
-        let stack = self.take_off(&mut fill, outer);
+        let stack = self.begin(&mut fill, outer);
         let stale = fill.stale().map(|stale| Arc::clone(&stale.value));
         let tagger = fill.tagger().clone();
-        let told = Load::new(fill.key().clone(), stale, tagger.clone());
+        let context = Load::new(fill.key().clone(), stale, tagger.clone());
         // A loader that panics is not used again, so nothing that it left half-done is seen. It is called within the
         // future, so that a panic of the call itself is caught too.
         // Boxed, since loads are nested in loads, and each level would hold its load several times over.
-        let load = stack.scope(tagger.scope(async move { load(told).await }));
+        let load = stack.scope(tagger.scope(async move { load(context).await }));
         let load = AssertUnwindSafe(Box::pin(load)).catch_unwind();
-        let ended = match self.limited(fill.renewing(load)).await {
-            Ok(Ok(Ok(loaded))) => Ended::Loaded(loaded),
-            Ok(Ok(Err(error))) => Ended::Failed(error),
-            Ok(Err(panic)) => Ended::Panicked(panic),
-            Err(limit) => Ended::TimedOut(limit),
+        let returned = match self.limited(fill.renewing(load)).await {
+            Ok(Ok(Ok(loaded))) => Returned::Loaded(loaded),
+            Ok(Ok(Err(error))) => Returned::Failed(error),
+            Ok(Err(panic)) => Returned::Panicked(panic),
+            Err(limit) => Returned::TimedOut(limit),
         };
-        self.land(fill, ended).await
+        self.end(fill, returned).await
     }
 
     /// Begins a load, and returns the stack that it runs in.
-    pub(crate) fn take_off<T, E>(&self, fill: &mut Fill<T, E>, outer: Option<Arc<LoadStack>>) -> Arc<LoadStack>
+    pub(crate) fn begin<T, E>(&self, fill: &mut Fill<T, E>, outer: Option<Arc<LoadStack>>) -> Arc<LoadStack>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
@@ -84,32 +84,32 @@ impl<C: Send + Sync + 'static> Engine<C> {
         LoadStack::within(outer, backend, [fill.key().clone()], fill.flight().as_slice())
     }
 
-    /// Ends a load, and lands its flight.
-    pub(crate) async fn land<T, E>(&self, mut fill: Fill<T, E>, ended: Ended<T, E>) -> Flown<T, E>
+    /// Ends a load: keeps what its loader returned, and lands its flight.
+    pub(crate) async fn end<T, E>(&self, mut fill: Fill<T, E>, returned: Returned<T, E>) -> Ended<T, E>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
         C: Coder<T>,
     {
-        match ended {
-            Ended::Loaded(loaded) => {
+        match returned {
+            Returned::Loaded(loaded) => {
                 fill.note_loaded();
-                Flown::Landed(Ok(self.keep(fill, loaded).await))
+                Ended::Outcome(Ok(self.keep(fill, loaded).await))
             }
-            Ended::Failed(error) => {
+            Returned::Failed(error) => {
                 fill.note_failed(LoadFailure::Error);
-                Flown::Landed(self.fail(fill, LoadError::Failed(Arc::new(error))).await)
+                Ended::Outcome(self.fail(fill, LoadError::Failed(Arc::new(error))).await)
             }
-            Ended::TimedOut(limit) => {
+            Returned::TimedOut(limit) => {
                 fill.note_failed(LoadFailure::Timeout);
-                Flown::Landed(self.fail(fill, LoadError::TimedOut(limit)).await)
+                Ended::Outcome(self.fail(fill, LoadError::TimedOut(limit)).await)
             }
-            Ended::Panicked(panic) => {
+            Returned::Panicked(panic) => {
                 fill.note_failed(LoadFailure::Panic);
                 let message = panic_message(&*panic);
                 match self.fail(fill, LoadError::Panicked(Arc::clone(&message))).await {
-                    Ok(stale) => Flown::Landed(Ok(stale)),
-                    Err(_) => Flown::Panicked(message, panic),
+                    Ok(stale) => Ended::Outcome(Ok(stale)),
+                    Err(_) => Ended::Panicked(message, panic),
                 }
             }
         }

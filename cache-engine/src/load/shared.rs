@@ -54,7 +54,7 @@ impl Shared {
     pub(crate) fn release(&self, key: Key, fence: Fence, renewal: Option<Renewal>) {
         if self.tier.store.is_local() {
             // Ready at once, so that nobody finds a lease that nobody holds.
-            let _ = self.leases.take_down(&key, fence).now_or_never();
+            let _ = self.leases.release(&key, fence).now_or_never();
         } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let leases = self.leases.clone();
             self.tasks.spawn_on(
@@ -63,7 +63,7 @@ impl Shared {
                         Some(renewal) => renewal.await.ok().and_then(Result::ok).flatten().unwrap_or(fence),
                         None => fence,
                     };
-                    leases.take_down(&key, fence).await;
+                    leases.release(&key, fence).await;
                 },
                 &runtime,
             );

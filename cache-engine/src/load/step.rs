@@ -3,77 +3,62 @@
 use std::any::{Any, TypeId};
 use std::sync::Arc;
 
-use cache_core::{Key, Version};
+use cache_core::Key;
+use tokio::time::Instant;
 
 use crate::event::Event;
+use crate::load::call::Call;
 use crate::load::engine::Engine;
 use crate::load::error::LoadError;
 use crate::load::fill::{Fill, Outcome};
-use crate::load::flight::{Asker, Join, Moment};
+use crate::load::flight::{Asker, Join};
 use crate::load::stack::LoadStack;
 use crate::load::waiting::Waiting;
 use crate::store::record::Found;
 use crate::tier::precondition::Precondition;
 use crate::tier::read::Read;
 
-/// What a caller takes for an answer.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Ask {
-    /// "There is no value" is one.
-    pub(crate) absent: bool,
-    /// A record of this version is none, however fresh.
-    pub(crate) not: Option<Version>,
-}
-
-impl Ask {
-    /// What may be answered instead if the load takes too long: not what is to be loaded anew.
-    pub(super) fn fallback<T>(self, stale: Option<&Found<T>>) -> Option<Found<T>> {
-        let fallback = stale.filter(|stale| self.not.is_none() || stale.version != self.not);
-        fallback.cloned()
-    }
-}
-
-/// What is to be done about what was seen.
+/// What is to be done about what was read.
 pub(crate) enum Step<T, E> {
     Done(Outcome<T, E>),
-    /// Answer this now; who got the lead refreshes it.
-    Refresh(Found<T>, Option<Take<T, E>>),
-    Lead(Take<T, E>),
+    /// Answer this now. Whoever got the lead refreshes it.
+    Stale(Found<T>, Option<LoadStart<T, E>>),
+    Load(LoadStart<T, E>),
     Wait(Waiting, Option<Found<T>>),
     /// Waiting would never end.
-    Circle,
+    Circular,
 }
 
-/// A lead, and what it starts from, where that is known.
+/// A lead, and what its load starts from, where that is known.
 #[derive(Debug)]
-pub(crate) struct Take<T, E> {
+pub(crate) struct LoadStart<T, E> {
     pub(crate) fill: Fill<T, E>,
-    pub(crate) basis: Option<Precondition>,
-    /// Nobody has a fence while the store is out of reach.
+    pub(crate) precondition: Option<Precondition>,
+    /// The store did not answer, so there is no fence.
     pub(crate) outage: bool,
+    /// The call is made within another load, which may hold a lease.
+    pub(crate) nested: bool,
+    /// From then on, a load that would make another load wait for a lease runs beside that lease.
+    pub(crate) beside_from: Instant,
 }
 
 impl<C: Send + Sync + 'static> Engine<C> {
-    /// Decides what is to be done about what was seen by one who began to look at `since`, or earlier.
-    pub(crate) fn step<T, E>(
-        &self,
-        key: &Key,
-        seen: Read<T>,
-        ask: Ask,
-        since: Moment,
-        chain: Option<&LoadStack>,
-    ) -> Step<T, E>
+    /// Decides what `call` is to do about what it read.
+    pub(crate) fn step<T, E>(&self, key: &Key, read: Read<T>, call: &Call) -> Step<T, E>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
     {
         let events = &self.shared.events;
-        let (basis, stale, outage) = match seen {
-            Read::Fresh(found, version) if ask.not != Some(version) => {
+        let stack = call.stack.as_deref();
+        let nested = stack.is_some();
+        let beside_from = call.begun + self.shared.leases.time();
+        let (precondition, stale, outage) = match read {
+            Read::Fresh(found, version) if call.accepts.except != Some(version) => {
                 events.emit(&Event::Hit { key });
                 return Step::Done(Ok(Some(found)));
             }
-            Read::Usable(found, version) if ask.not != Some(version) => {
+            Read::Stale(found, version) if call.accepts.except != Some(version) => {
                 events.emit(&Event::Stale { key });
                 let result = TypeId::of::<Outcome<T, E>>();
                 let lead = if self.shared.is_open() {
@@ -81,37 +66,41 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 } else {
                     None
                 };
-                let take = lead.map(|lead| Take {
+                let start = lead.map(|lead| LoadStart {
                     fill: Fill::new(Arc::clone(&self.shared), key.clone(), lead, Some(found.clone())),
-                    basis: Some(Precondition::Record(version)),
+                    precondition: Some(Precondition::Record(version)),
                     outage: false,
+                    nested,
+                    beside_from,
                 });
-                return Step::Refresh(found, take);
+                return Step::Stale(found, start);
             }
-            Read::Absent(_) if ask.absent => {
+            Read::NegativeHit(_) if call.accepts.negative => {
                 events.emit(&Event::NegativeHit { key });
                 return Step::Done(Ok(None));
             }
-            Read::Failed(error, message, version) if ask.not != Some(version) => {
+            Read::FailedLoad(error, message, version) if call.accepts.except != Some(version) => {
                 events.emit(&Event::NegativeHit { key });
                 return Step::Done(Err(remembered(error, message)));
             }
-            Read::Fresh(found, version) | Read::Usable(found, version) => {
+            Read::Fresh(found, version) | Read::Stale(found, version) => {
                 (Some(Precondition::Record(version)), Some(found), false)
             }
-            Read::Absent(version) | Read::Failed(_, _, version) => (Some(Precondition::Record(version)), None, false),
-            Read::Missing(basis, stale) => (Some(basis), stale, false),
+            Read::NegativeHit(version) | Read::FailedLoad(_, _, version) => {
+                (Some(Precondition::Record(version)), None, false)
+            }
+            Read::Miss(precondition, stale) => (Some(precondition), stale, false),
             Read::Leased(..) => (None, None, false),
-            Read::Outage => (None, None, true),
+            Read::Unavailable(_) => (None, None, true),
         };
-        if chain.is_some_and(|chain| chain.loads(self.shared.tier.store.backend(), key)) {
-            return Step::Circle;
+        if stack.is_some_and(|stack| stack.loads(self.shared.tier.store.backend(), key)) {
+            return Step::Circular;
         }
         let asker = Asker {
-            since,
+            since: call.since,
             unaware: outage,
-            within: chain.map_or(&[][..], LoadStack::flights),
-            overtaken: match basis {
+            within: stack.map_or(&[][..], LoadStack::flights),
+            overtaken: match precondition {
                 Some(Precondition::Lease(lease)) => Some(lease),
                 _ => None,
             },
@@ -124,13 +113,19 @@ impl<C: Send + Sync + 'static> Engine<C> {
                     Event::Miss { key }
                 });
                 let fill = Fill::new(Arc::clone(&self.shared), key.clone(), lead, stale);
-                Step::Lead(Take { fill, basis, outage })
+                Step::Load(LoadStart {
+                    fill,
+                    precondition,
+                    outage,
+                    nested,
+                    beside_from,
+                })
             }
             Join::Wait(wait) => {
                 events.emit(&Event::Coalesced { key });
                 Step::Wait(Waiting::new(Arc::clone(&self.shared), key.clone(), wait), stale)
             }
-            Join::Circle => Step::Circle,
+            Join::Circular => Step::Circular,
         }
     }
 }

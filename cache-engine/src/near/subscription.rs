@@ -90,7 +90,7 @@ impl Subscriber {
 
     fn lost(&self, error: &Error) {
         if self.changes.lost() {
-            self.events.emit(&Event::NoticesLost { error });
+            self.events.emit(&Event::SubscriptionLost { error });
         }
     }
 
@@ -104,7 +104,7 @@ impl Subscriber {
 
     fn told_until(&self, moment: Instant) {
         if self.changes.told_until(moment) {
-            self.events.emit(&Event::NoticesBegun);
+            self.events.emit(&Event::SubscriptionBegun);
         }
     }
 
@@ -184,7 +184,7 @@ async fn subscribe(subscriber: &Weak<Subscriber>, told_of_failure: &mut bool) ->
         }
         Err(error) => {
             if !std::mem::replace(told_of_failure, true) {
-                subscriber.events.emit(&Event::NoticesLost { error: &error });
+                subscriber.events.emit(&Event::SubscriptionLost { error: &error });
             }
             None
         }

@@ -1,5 +1,6 @@
 //! The storage tier: reading the store, its tags and the near copies as one.
 
+pub(crate) mod invalidate;
 pub(crate) mod precondition;
 pub(crate) mod read;
 pub(crate) mod storage;

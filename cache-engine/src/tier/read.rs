@@ -1,7 +1,8 @@
-//! What a look into the store shows.
+//! Reading: a near copy or the store, with its tags, as one answer.
 
 use std::any::Any;
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,37 +15,31 @@ use crate::tags::records::{TagVersions, Verdict};
 use crate::tier::precondition::{Lease, Precondition};
 use crate::tier::storage::Tier;
 
-/// What a look into the store shows.
+/// What was read under a key: the answer to every read of the storage tier.
 #[derive(Debug)]
 pub(crate) enum Read<T> {
     /// A fresh value.
     Fresh(Found<T>, Version),
     /// A stale value to answer at once, while one load brings a new one.
-    Usable(Found<T>, Version),
-    /// It is remembered that there is no value.
-    Absent(Version),
-    /// It is remembered that the load failed.
-    Failed(Option<Arc<dyn Any + Send + Sync>>, Arc<str>, Version),
-    /// Nothing to answer with. The stale value may still be of use to the load, or if it fails.
-    Missing(Precondition, Option<Found<T>>),
-    /// Somebody is loading, and is given up after this time at the latest.
+    Stale(Found<T>, Version),
+    /// A stored answer that there is no value.
+    NegativeHit(Version),
+    /// A stored failure of a load: its error, if it is of this process, and its message.
+    FailedLoad(Option<Arc<dyn Any + Send + Sync>>, Arc<str>, Version),
+    /// Nothing to answer with. The stale value may still serve the load, or the caller if the load fails.
+    Miss(Precondition, Option<Found<T>>),
+    /// The lease of a load, and the time that is left to it.
     Leased(Option<Duration>, Lease),
-    /// The store is out of reach.
-    Outage,
+    /// The store did not answer.
+    Unavailable(Error),
 }
 
-/// What a first look shows: as little as it takes to answer a hit.
-#[derive(Debug)]
-pub(crate) enum Glimpse<T> {
-    Fresh(Arc<T>),
-    Other(Read<T>),
-}
-
-impl<T> Glimpse<T> {
-    fn of(seen: Read<T>) -> Self {
-        match seen {
-            Read::Fresh(found, _) => Self::Fresh(found.value),
-            seen => Self::Other(seen),
+impl<T> Read<T> {
+    /// The value of a fresh entry; anything else comes back.
+    fn into_fresh(self) -> ControlFlow<Arc<T>, Self> {
+        match self {
+            Self::Fresh(found, _) => ControlFlow::Break(found.value),
+            other => ControlFlow::Continue(other),
         }
     }
 }
@@ -52,171 +47,157 @@ impl<T> Glimpse<T> {
 type Boxed<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
 
 impl Tier {
-    /// As [`look`](Self::look), by the shortest way to a fresh object.
+    /// Reads a fresh value by the shortest way, and breaks with it. Continues with anything else that was read.
     #[inline]
-    pub(crate) async fn glimpse<T, C>(&self, key: &Key, coder: &C) -> Result<Glimpse<T>, Error>
+    pub(crate) async fn read_fresh<T, C>(&self, key: &Key, coder: &C) -> ControlFlow<Arc<T>, Read<T>>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        if let Some((found, _)) = self.find_near(key) {
-            return Ok(Glimpse::Fresh(found.value));
+        if let Some((found, _)) = self.read_near(key) {
+            return ControlFlow::Break(found.value);
         }
-        if self.store.is_local() && !self.tags.clears_by_epoch() {
-            let record = self.store.get_local(key).await?;
-            let now = (!self.same_clock).then_some(|| self.now());
-            let fresh = record
-                .as_ref()
-                .and_then(|record| record::fresh_object(record, key, now));
-            return match fresh {
-                Some(value) => Ok(Glimpse::Fresh(value)),
-                None => self.glimpse_into(record, key, coder).await,
-            };
+        if !self.store.is_local() || self.tags.clears_by_epoch() {
+            return self.read_store_boxed(key, coder).await.into_fresh();
         }
-        self.glimpse_far(key, coder).await
+        let record = match self.store.get_local(key).await {
+            Ok(record) => record,
+            Err(error) => return ControlFlow::Continue(Read::Unavailable(error)),
+        };
+        let now = (!self.same_clock).then_some(|| self.now());
+        match record
+            .as_ref()
+            .and_then(|record| record::fresh_object(record, key, now))
+        {
+            Some(value) => ControlFlow::Break(value),
+            None => self.judged_boxed(record, key, coder).await.into_fresh(),
+        }
     }
 
-    /// As [`glimpse`](Self::glimpse), of a record that is not a fresh object without tags.
-    ///
-    /// Boxed, like [`glimpse_far`](Self::glimpse_far), so that a hit in memory does not carry its weight.
+    /// As [`judged`](Self::judged). Boxed, so that a hit in memory does not carry its weight.
     #[inline(never)]
-    fn glimpse_into<'a, T, C>(
-        &'a self,
-        record: Option<Record>,
-        key: &'a Key,
-        coder: &'a C,
-    ) -> Boxed<'a, Result<Glimpse<T>, Error>>
+    fn judged_boxed<'a, T, C>(&'a self, record: Option<Record>, key: &'a Key, coder: &'a C) -> Boxed<'a, Read<T>>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        Box::pin(async move {
-            let (seen, _) = self.judge(record, TagVersions::new(), key, coder).await?;
-            Ok(Glimpse::of(seen))
-        })
+        Box::pin(async move { self.judged(record, TagVersions::new(), key, coder).await.0 })
     }
 
+    /// As [`read_store`](Self::read_store). Boxed, so that a hit in memory does not carry its weight.
     #[inline(never)]
-    fn glimpse_far<'a, T, C>(&'a self, key: &'a Key, coder: &'a C) -> Boxed<'a, Result<Glimpse<T>, Error>>
+    fn read_store_boxed<'a, T, C>(&'a self, key: &'a Key, coder: &'a C) -> Boxed<'a, Read<T>>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        Box::pin(async move { self.look(key, coder).await.map(Glimpse::of) })
+        Box::pin(self.read_store(key, coder))
     }
 
+    /// Reads the near copy of a key, or the store.
     #[inline]
-    pub(crate) async fn see<T, C>(&self, key: &Key, coder: &C) -> Read<T>
+    pub(crate) async fn read<T, C>(&self, key: &Key, coder: &C) -> Read<T>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        self.look(key, coder).await.unwrap_or(Read::Outage)
-    }
-
-    /// As [`see`](Self::see), with a near copy as good as what is in the store.
-    #[inline]
-    pub(crate) async fn see_near<T, C>(&self, key: &Key, coder: &C) -> Read<T>
-    where
-        T: Send + Sync + 'static,
-        C: Coder<T>,
-    {
-        match self.find_near(key) {
+        match self.read_near(key) {
             Some((found, version)) => Read::Fresh(found, version),
-            None => self.see(key, coder).await,
+            None => self.read_store(key, coder).await,
         }
     }
 
-    /// As [`see`](Self::see), with the store's error in the place of an outage.
+    /// Reads the store, and keeps a near copy of a fresh value.
     #[inline]
-    pub(crate) async fn look<T, C>(&self, key: &Key, coder: &C) -> Result<Read<T>, Error>
+    pub(crate) async fn read_store<T, C>(&self, key: &Key, coder: &C) -> Read<T>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
         let Some(stamp) = self.stamp(key) else {
-            return self.look_far(key, coder).await.map(|(seen, _)| seen);
+            return self.read_remote(key, coder).await.0;
         };
-        let (seen, weight) = self.look_far(key, coder).await?;
-        if let Read::Fresh(found, version) = &seen {
+        let (read, weight) = self.read_remote(key, coder).await;
+        if let Read::Fresh(found, version) = &read {
             self.keep_near(key, found, *version, weight, stamp);
         }
-        Ok(seen)
+        read
     }
 
-    /// What the store shows, and how many bytes the record has.
+    /// Reads the store. With the answer comes the size of the record in bytes.
     #[inline]
-    async fn look_far<T, C>(&self, key: &Key, coder: &C) -> Result<(Read<T>, usize), Error>
+    async fn read_remote<T, C>(&self, key: &Key, coder: &C) -> (Read<T>, usize)
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        let store = &self.store;
-        if !self.tags.clears_by_epoch() {
-            let record = store.get(key).await?;
-            return self.judge(record, TagVersions::new(), key, coder).await;
-        }
         let mut known = TagVersions::new();
-        let epochs = self.tags.epochs_to_read(&key.namespace(), &mut known);
+        let epochs = if self.tags.clears_by_epoch() {
+            self.tags.epochs_to_read(&key.namespace(), &mut known)
+        } else {
+            Vec::new()
+        };
         if epochs.is_empty() {
-            let record = store.get(key).await?;
-            return self.judge(record, known, key, coder).await;
+            return match self.store.get(key).await {
+                Ok(record) => self.judged(record, known, key, coder).await,
+                Err(error) => (Read::Unavailable(error), 0),
+            };
         }
         let asked = self.tags.ask();
         let keys: Vec<Key> = std::iter::once(key).chain(&epochs).cloned().collect();
-        let mut records = store.get_many(&keys).await?.into_iter();
-        let record = records.next().flatten();
-        self.tags.learn(epochs, records, asked, &mut known);
-        self.judge(record, known, key, coder).await
+        match self.store.get_many(&keys).await {
+            Ok(records) => {
+                let mut records = records.into_iter();
+                let record = records.next().flatten();
+                self.tags.learn(epochs, records, asked, &mut known);
+                self.judged(record, known, key, coder).await
+            }
+            Err(error) => (Read::Unavailable(error), 0),
+        }
     }
 
-    /// As [`look`](Self::look), for several keys in one batch, and another one for their tags. Near copies are as good
-    /// as what is in the store.
-    pub(crate) async fn look_many<T, C>(&self, keys: &[Key], coder: &C) -> Result<Vec<Read<T>>, Error>
+    /// Reads several keys: their near copies, and for the others the store in one batch, and another one for their
+    /// tags. Answers in the order of the keys.
+    pub(crate) async fn read_many<T, C>(&self, keys: &[Key], coder: &C) -> Vec<Read<T>>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        if self.near.is_none() {
-            return Ok(self
-                .look_far_many(keys, coder)
-                .await?
-                .into_iter()
-                .map(|(seen, _)| seen)
-                .collect());
-        }
-        let mut seen: Vec<Option<Read<T>>> = Vec::with_capacity(keys.len());
-        let mut far = Vec::new();
+        let mut reads: Vec<Option<Read<T>>> = Vec::with_capacity(keys.len());
+        let mut remote = Vec::new();
         let mut stamps = Vec::new();
         for key in keys {
-            let near = self.find_near(key).map(|(found, version)| Read::Fresh(found, version));
+            let near = self.read_near(key).map(|(found, version)| Read::Fresh(found, version));
             if near.is_none() {
-                far.push(key.clone());
+                remote.push(key.clone());
                 stamps.push(self.stamp(key));
             }
-            seen.push(near);
+            reads.push(near);
         }
-        if far.is_empty() {
-            return Ok(seen.into_iter().flatten().collect());
+        if remote.is_empty() {
+            return reads.into_iter().flatten().collect();
         }
-        let looked = self.look_far_many(&far, coder).await?;
-        let mut looked = far
+        let read = match self.read_remote_many(&remote, coder).await {
+            Ok(read) => read,
+            Err(error) => remote.iter().map(|_| (Read::Unavailable(error.clone()), 0)).collect(),
+        };
+        let mut read = remote
             .iter()
             .zip(stamps)
-            .zip(looked)
-            .map(|((key, stamp), (seen, weight))| {
-                if let (Read::Fresh(found, version), Some(stamp)) = (&seen, stamp) {
+            .zip(read)
+            .map(|((key, stamp), (read, weight))| {
+                if let (Read::Fresh(found, version), Some(stamp)) = (&read, stamp) {
                     self.keep_near(key, found, *version, weight, stamp);
                 }
-                seen
+                read
             });
-        Ok(seen
+        reads
             .into_iter()
-            .filter_map(|near| near.or_else(|| looked.next()))
-            .collect())
+            .filter_map(|near| near.or_else(|| read.next()))
+            .collect()
     }
 
-    async fn look_far_many<T, C>(&self, keys: &[Key], coder: &C) -> Result<Vec<(Read<T>, usize)>, Error>
+    async fn read_remote_many<T, C>(&self, keys: &[Key], coder: &C) -> Result<Vec<(Read<T>, usize)>, Error>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
@@ -255,40 +236,42 @@ impl Tier {
             Opened::Nothing(_) => &none,
         });
         let verdicts = tagging.judge_many(namespaces.iter().zip(tags), &mut known).await?;
-        let seen = found.into_iter().zip(verdicts).map(|(opened, verdict)| match opened {
-            Opened::Nothing(basis) => Read::Missing(basis, None),
+        let reads = found.into_iter().zip(verdicts).map(|(opened, verdict)| match opened {
+            Opened::Nothing(basis) => Read::Miss(basis, None),
             Opened::Entry(entry, record) => self.classify(entry, record, verdict),
         });
-        Ok(seen.zip(weights).collect())
+        Ok(reads.zip(weights).collect())
     }
 
-    /// What a record shows, once it is known what its tags make of it.
+    /// What a record says, once its tags are judged. With it comes the size of the record in bytes.
     #[inline]
-    async fn judge<T, C>(
+    async fn judged<T, C>(
         &self,
         record: Option<Record>,
         mut known: TagVersions,
         key: &Key,
         coder: &C,
-    ) -> Result<(Read<T>, usize), Error>
+    ) -> (Read<T>, usize)
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
         let weight = record.as_ref().map_or(0, |record| record.value.weight());
-        let seen = match self.open(record, key, coder) {
-            Opened::Nothing(basis) => Read::Missing(basis, None),
+        let read = match self.open(record, key, coder) {
+            Opened::Nothing(precondition) => Read::Miss(precondition, None),
             Opened::Entry(entry, written) => {
                 let verdict = if self.tags.concerns(&entry.tags) {
-                    let namespace = key.namespace();
-                    self.tags.judge(&namespace, &entry.tags, &mut known).await?
+                    self.tags.judge(&key.namespace(), &entry.tags, &mut known).await
                 } else {
-                    Verdict::Current
+                    Ok(Verdict::Current)
                 };
-                self.classify(entry, written, verdict)
+                match verdict {
+                    Ok(verdict) => self.classify(entry, written, verdict),
+                    Err(error) => Read::Unavailable(error),
+                }
             }
         };
-        Ok((seen, weight))
+        (read, weight)
     }
 
     #[inline]
@@ -321,7 +304,7 @@ impl Tier {
                 Content::Lease(_) => Precondition::Lease(version),
                 _ => Precondition::Record(version),
             };
-            return Read::Missing(basis, None);
+            return Read::Miss(basis, None);
         }
         let now = self.now();
         let (created, windows) = (entry.created, entry.windows);
@@ -329,7 +312,7 @@ impl Tier {
             Content::Value(value) => value,
             // What is not a value has no use when it is stale.
             Content::Lease(_) if verdict != Verdict::Current => {
-                return Read::Missing(Precondition::Lease(version), None);
+                return Read::Miss(Precondition::Lease(version), None);
             }
             // The store keeps a lease for its time, and by its own clock.
             Content::Lease(renews) => {
@@ -339,9 +322,9 @@ impl Tier {
             content => {
                 let fresh = verdict == Verdict::Current && Freshness::of(created, &windows, now) == Freshness::Fresh;
                 return match content {
-                    Content::Absent if fresh => Read::Absent(version),
-                    Content::Failure(error, message) if fresh => Read::Failed(error, message, version),
-                    _ => Read::Missing(Precondition::Record(version), None),
+                    Content::Absent if fresh => Read::NegativeHit(version),
+                    Content::Failure(error, message) if fresh => Read::FailedLoad(error, message, version),
+                    _ => Read::Miss(Precondition::Record(version), None),
                 };
             }
         };
@@ -357,8 +340,8 @@ impl Tier {
         }
         match found.freshness(now) {
             Freshness::Fresh => Read::Fresh(found, version),
-            Freshness::StaleWhileRevalidate => Read::Usable(found, version),
-            _ => Read::Missing(Precondition::Record(version), Some(found)),
+            Freshness::StaleWhileRevalidate => Read::Stale(found, version),
+            _ => Read::Miss(Precondition::Record(version), Some(found)),
         }
     }
 }

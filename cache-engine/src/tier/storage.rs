@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache_core::{Clock, Error, Key, Tags, Timestamp, Version};
+use cache_core::{Clock, Error, Key, Scope, Tags, Timestamp, Version};
 
 use crate::event::Events;
 use crate::near::copies::Near;
@@ -86,7 +86,7 @@ impl Tier {
 
     /// The fresh value of a near copy, and the version of the record that it was copied from.
     #[inline]
-    pub(crate) fn find_near<T: Send + Sync + 'static>(&self, key: &Key) -> Option<(Found<T>, Version)> {
+    pub(crate) fn read_near<T: Send + Sync + 'static>(&self, key: &Key) -> Option<(Found<T>, Version)> {
         self.near.as_ref().and_then(|near| self.find_in(near, key))
     }
 
@@ -136,6 +136,13 @@ impl Tier {
     pub(crate) fn forget_near(&self, key: &Key) {
         if let Some(near) = &self.near {
             near.forget(key);
+        }
+    }
+
+    /// Removes the near copies of all records in `scope`.
+    pub(crate) async fn forget_near_all(&self, scope: &Scope) {
+        if let Some(near) = &self.near {
+            near.forget_all(scope).await;
         }
     }
 }

@@ -54,13 +54,13 @@ impl Node {
                 done(handle.set(key, value).await)
             }
             Action::Invalidate { key, soft: false } => done(self.cache.invalidate(key).await),
-            Action::Invalidate { key, soft: true } => done(self.cache.invalidate_soft(key).await),
+            Action::Invalidate { key, soft: true } => done(self.cache.soft().invalidate(key).await),
             Action::InvalidateTag { tag, soft: false } => done(self.cache.invalidate_tag(tag).await),
-            Action::InvalidateTag { tag, soft: true } => done(self.cache.invalidate_tag_soft(tag).await),
+            Action::InvalidateTag { tag, soft: true } => done(self.cache.soft().invalidate_tag(tag).await),
             Action::Clear { soft: false } => done(self.cache.clear(&self.settings.namespace).await),
-            Action::Clear { soft: true } => done(self.cache.clear_soft(&self.settings.namespace).await),
+            Action::Clear { soft: true } => done(self.cache.soft().clear(&self.settings.namespace).await),
             Action::ClearAll { soft: false } => done(self.cache.clear_all().await),
-            Action::ClearAll { soft: true } => done(self.cache.clear_all_soft().await),
+            Action::ClearAll { soft: true } => done(self.cache.soft().clear_all().await),
         }
     }
 
@@ -96,14 +96,14 @@ impl Node {
 
     async fn look_up(self: &Arc<Self>, call: u64, key: &str) -> Outcome {
         let added = self.tags(key, false);
-        let cache = self.handle(key).with_late_tags(!added.is_empty());
-        match cache.lookup(&cache.key(key)).await {
+        let cache = self.handle(key).adapter().with_late_tags(!added.is_empty());
+        match cache.adapter().lookup(&cache.key(key)).await {
             Lookup::Hit { found, .. } => self.found(&found),
             Lookup::Stale { found, refresh } => {
                 if let Some(refresh) = refresh {
                     let (node, handle) = (Arc::clone(self), cache.clone());
-                    cache.spawn(async move {
-                        if let Some(fill) = handle.begin_refresh(refresh).await {
+                    cache.adapter().spawn(async move {
+                        if let Some(fill) = handle.adapter().begin_refresh(refresh).await {
                             let _ = node.load_in_steps(call, fill, added).await;
                         }
                     });
@@ -111,7 +111,7 @@ impl Node {
                 Outcome::Read(vec![Some(seen(*found.value, false))])
             }
             Lookup::Miss(fill) => self.load_in_steps(call, fill, added).await,
-            Lookup::Apart { .. } => match self.loads.ask(call).await {
+            Lookup::Uncoalesced { .. } => match self.loads.ask(call).await {
                 Answer::Value(value) | Answer::Unstored(value) => Outcome::Read(vec![Some(seen(value, false))]),
                 Answer::Absent | Answer::Error | Answer::Panic => Outcome::NoValue,
             },
@@ -130,7 +130,7 @@ impl Node {
                 let windows = FreshnessWindows::new(Some(self.settings.ttl))
                     .with_stale_while_revalidate(self.settings.stale_while_revalidate)
                     .with_stale_if_error(self.settings.stale_if_error);
-                let _ = fill.store(Arc::new(value), self.cache.coder(), windows).await;
+                let _ = fill.store(Arc::new(value), self.cache.adapter().coder(), windows).await;
                 Outcome::Read(vec![Some(seen(value, false))])
             }
             Answer::Unstored(value) => {
@@ -143,12 +143,12 @@ impl Node {
                     Outcome::Read(vec![Some(seen(*stale.value, false))])
                 }
                 None => {
-                    fill.fail_apart();
+                    fill.fail_uncoalesced();
                     Outcome::NoValue
                 }
             },
             Answer::Absent => {
-                fill.apart();
+                fill.uncoalesced();
                 Outcome::NoValue
             }
             Answer::Panic => panic(),
@@ -156,7 +156,9 @@ impl Node {
     }
 
     fn found(&self, found: &Found<u64>) -> Outcome {
-        let fresh = found.fresh_for(self.cache.now()).is_none_or(|time| !time.is_zero());
+        let fresh = found
+            .fresh_for(self.cache.adapter().now())
+            .is_none_or(|time| !time.is_zero());
         Outcome::Read(vec![Some(seen(*found.value, fresh))])
     }
 

@@ -33,12 +33,12 @@ pub(super) async fn perform(node: &Arc<Node>, call: u64, action: Action) -> Outc
         Action::GetOrLoad { key, .. } | Action::Refresh { key } => get_or_load(node, call, &key).await,
         Action::Crowd { .. } => Outcome::Failed("not in this way".to_owned()),
         Action::Set { key, value } => {
-            let stamped: Stamped = (value, node.cache.now().as_millis());
+            let stamped: Stamped = (value, node.cache.adapter().now().as_millis());
             done(node.cache.set(key, stamped).await)
         }
         Action::Invalidate { key, .. } => done(node.cache.invalidate(key).await),
         Action::InvalidateTag { tag, .. } => {
-            let now = node.cache.now().as_millis();
+            let now = node.cache.adapter().now().as_millis();
             done(stamps(node).set(tag, now).await)
         }
         Action::Clear { .. } => done(node.cache.clear(&node.settings.namespace).await),
@@ -59,7 +59,7 @@ async fn get_or_load(node: &Arc<Node>, call: u64, key: &str) -> Outcome {
         let own = Arc::new(AtomicU64::new(0));
         let (cache, loads, is_own) = (node.cache.clone(), Arc::clone(&node.loads), Arc::clone(&own));
         let load = move |_| async move {
-            let began = cache.now().as_millis();
+            let began = cache.adapter().now().as_millis();
             match loads.ask(call).await {
                 Answer::Value(value) => {
                     is_own.store(value, Ordering::SeqCst);

@@ -300,9 +300,15 @@ fn each_protection_is_needed() {
         ("authorization", |layer| layer.allow_authorization(true)),
         ("cookies", |layer| layer.allow_cookies(true)),
         ("set-cookie", |layer| layer.allow_set_cookie(true)),
-        ("private", |layer| layer.policy_with(|policy| policy.allow_private = true)),
-        ("no-store", |layer| layer.policy_with(|policy| policy.allow_no_store = true)),
-        ("vary-any", |layer| layer.policy_with(|policy| policy.allow_vary_any = true)),
+        ("private", |layer| {
+            layer.policy_with(|policy| policy.allow_private = true)
+        }),
+        ("no-store", |layer| {
+            layer.policy_with(|policy| policy.allow_no_store = true)
+        }),
+        ("vary-any", |layer| {
+            layer.policy_with(|policy| policy.allow_vary_any = true)
+        }),
         ("query", |layer| layer.query(Query::sorted().only(["other"]))),
         ("host", |layer| layer.key_builder(by_path)),
         ("invalidation", |layer| layer.invalidate_on_write(false)),

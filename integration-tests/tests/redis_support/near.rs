@@ -44,7 +44,7 @@ impl Log {
 impl Observer for Log {
     fn on_event(&self, event: &Event<'_>) {
         // What happens at every call is left out.
-        if matches!(event, Event::NoticesBegun | Event::NoticesLost { .. }) {
+        if matches!(event, Event::SubscriptionBegun | Event::SubscriptionLost { .. }) {
             self.0.0.lock().unwrap().push(event.name());
             self.0.1.notify_waiters();
         }
@@ -78,7 +78,7 @@ impl Node {
             .observer(log.clone());
         let cache = settings(builder).build();
         assert_eq!(cache.get::<u64>("whatever").await.unwrap(), None);
-        log.until("notices_begun", 1).await;
+        log.until("subscription_begun", 1).await;
         Self { cache, log }
     }
 
@@ -93,7 +93,10 @@ impl Node {
 
     /// The near copy, without asking Redis.
     pub(crate) fn copy(&self, key: &str) -> Option<u64> {
-        self.cache.find_here::<u64>(&self.cache.key(key)).map(|value| *value)
+        self.cache
+            .adapter()
+            .read_local::<u64>(&self.cache.key(key))
+            .map(|value| *value)
     }
 
     /// Reads until there is a near copy of this value.

@@ -112,13 +112,13 @@ impl Run {
         match self.join() {
             Join::Lead(lead) => self.lead(lead, alone, value),
             Join::Wait(wait) => self.wait(wait, alone, value),
-            Join::Circle => unreachable!("nobody loads within a load"),
+            Join::Circular => unreachable!("nobody loads within a load"),
         }
     }
 
     fn assert_nothing_is_left(&self) {
         assert_eq!(self.flights.len(), 0);
-        assert!(self.flights.lock().waits.is_empty());
+        assert!(self.flights.waits.lock().is_empty());
         assert_eq!(
             self.up.load(Ordering::SeqCst),
             0,
@@ -185,8 +185,8 @@ fn a_load_and_an_invalidation() {
                 }
             }
             // The load has ended, or the key was invalidated.
-            Join::Lead(lead) => lead.finish(Landing::LookAgain),
-            Join::Circle => unreachable!(),
+            Join::Lead(lead) => lead.finish(Landing::ReadAgain),
+            Join::Circular => unreachable!(),
         })
     };
     let invalidation = {
@@ -201,9 +201,9 @@ fn a_load_and_an_invalidation() {
                 Join::Wait(wait) => match block_on(wait.wait()) {
                     Waited::Landed(Landing::Shared(value)) => assert_ne!(value.downcast_ref(), Some(&OLD)),
                     Waited::Landed(_) => {}
-                    Waited::Lead(lead) => lead.finish(Landing::LookAgain),
+                    Waited::Lead(lead) => lead.finish(Landing::ReadAgain),
                 },
-                Join::Circle => unreachable!(),
+                Join::Circular => unreachable!(),
             }
         })
     };

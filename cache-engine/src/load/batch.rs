@@ -1,0 +1,234 @@
+//! Loads of several keys by one call of a loader.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::hash::Hash;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use cache_core::{Coder, Key};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt, stream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tracing::Instrument;
+
+use crate::event::LoadFailure;
+use crate::load::context::Loaded;
+use crate::load::engine::Engine;
+use crate::load::error::LoadError;
+use crate::load::fill::Outcome;
+use crate::load::flight::FlightId;
+use crate::load::run::panic_message;
+use crate::load::stack::LoadStack;
+use crate::load::step::LoadStart;
+use crate::tags::scope::Tagger;
+
+/// How many keys one call of the loader gets at most. A key is leased only when its call is about to begin, so leases
+/// are few enough to be renewed in time.
+pub(crate) const CHUNK: usize = 500;
+
+/// How many calls of the loader run at the same time.
+const LOADS_AT_A_TIME: usize = 4;
+
+/// How many calls of the store one batch makes at the same time, beyond the one that reads it.
+const CALLS_AT_A_TIME: usize = 64;
+
+/// A key to load, by the id that the loader knows it by.
+pub(crate) struct Item<K, T, E> {
+    pub(crate) id: K,
+    pub(crate) key: Key,
+    pub(crate) start: LoadStart<T, E>,
+}
+
+/// How the load of an id ended. `None` if its key is to be read again.
+pub(crate) type Landed<K, T, E> = (K, Key, Option<Outcome<T, E>>);
+
+/// What the loader brought for one key.
+type Brought<T, E> = Result<Loaded<T>, (LoadFailure, LoadError<E>)>;
+
+impl<C: Send + Sync + 'static> Engine<C> {
+    /// Starts the loads of all `items` in a task of their own, and returns the future that waits for it.
+    pub(crate) fn launch_batch<K, T, E, F, Fut>(
+        &self,
+        items: Vec<Item<K, T, E>>,
+        load: &Arc<F>,
+    ) -> impl Future<Output = Vec<Landed<K, T, E>>> + use<K, T, E, F, Fut, C>
+    where
+        K: Clone + Eq + Hash + Send + Sync + 'static,
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+        F: Fn(Vec<K>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<HashMap<K, T>, E>> + Send + 'static,
+    {
+        let (send, receive) = oneshot::channel();
+        let (engine, load, outer) = (self.clone(), Arc::clone(load), LoadStack::current());
+        let task = async move {
+            // The caller may have left.
+            let _ = send.send(engine.run_batch(items, outer, &*load).await);
+        };
+        self.shared.tasks.spawn(task.in_current_span());
+        async move { receive.await.unwrap_or_default() }
+    }
+
+    async fn run_batch<K, T, E, F, Fut>(
+        &self,
+        items: Vec<Item<K, T, E>>,
+        outer: Option<Arc<LoadStack>>,
+        load: &F,
+    ) -> Vec<Landed<K, T, E>>
+    where
+        K: Clone + Eq + Hash + Send + Sync + 'static,
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+        F: Fn(Vec<K>) -> Fut,
+        Fut: Future<Output = Result<HashMap<K, T>, E>>,
+    {
+        let calls = Arc::new(Semaphore::new(CALLS_AT_A_TIME));
+        let mut chunks = Vec::with_capacity(items.len().div_ceil(CHUNK));
+        let mut items = items.into_iter().peekable();
+        while items.peek().is_some() {
+            let chunk: Vec<_> = items.by_ref().take(CHUNK).collect();
+            chunks.push(self.run_chunk(chunk, outer.clone(), load, &calls));
+        }
+        stream::iter(chunks).buffer_unordered(LOADS_AT_A_TIME).concat().await
+    }
+
+    /// Acquires the leases of `items`, loads those that it got in one call, and keeps what that brings. Each lease is
+    /// renewed until its value is stored.
+    async fn run_chunk<K, T, E, F, Fut>(
+        &self,
+        items: Vec<Item<K, T, E>>,
+        outer: Option<Arc<LoadStack>>,
+        load: &F,
+        calls: &Arc<Semaphore>,
+    ) -> Vec<Landed<K, T, E>>
+    where
+        K: Clone + Eq + Hash + Send + Sync + 'static,
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+        F: Fn(Vec<K>) -> Fut,
+        Fut: Future<Output = Result<HashMap<K, T>, E>>,
+    {
+        // What the load reads may be part of each of its values.
+        let tagger = Tagger::new(&self.shared.tier.tags);
+        let count = items.len();
+        let (report, mut reports) = mpsc::unbounded_channel();
+        let members: FuturesUnordered<_> = items
+            .into_iter()
+            .map(|item| self.run_member(item, calls, &tagger, report.clone()))
+            .collect();
+        let load = async {
+            let mut led = Vec::with_capacity(count);
+            for _ in 0..count {
+                // The members report before they end, and this holds a sender.
+                if let Some(Some(member)) = reports.recv().await {
+                    led.push(member);
+                }
+            }
+            if !led.is_empty() {
+                self.load_for(led, outer, &tagger, load).await;
+            }
+        };
+        let (landed, ()) = futures_util::future::join(members.collect(), load).await;
+        drop(report);
+        landed
+    }
+
+    /// Acquires the lease of one key, waits for its value, and keeps it.
+    async fn run_member<K, T, E>(
+        &self,
+        item: Item<K, T, E>,
+        calls: &Arc<Semaphore>,
+        tagger: &Tagger,
+        report: mpsc::UnboundedSender<Option<Member<K, T, E>>>,
+    ) -> Landed<K, T, E>
+    where
+        K: Clone,
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        let Item { id, key, start } = item;
+        let fill = {
+            let _permit = calls.acquire().await;
+            self.try_acquire(start).await
+        };
+        let Some(mut fill) = fill else {
+            // Another process is loading it, or was faster.
+            let _ = report.send(None);
+            return (id, key, None);
+        };
+        fill.set_tagger(tagger);
+        fill.limit_renewals(calls);
+        fill.begin();
+        let (deliver, delivered) = oneshot::channel();
+        let _ = report.send(Some(Member {
+            id: id.clone(),
+            key: key.clone(),
+            flight: fill.flight(),
+            deliver,
+        }));
+        let brought = fill.renewing(delivered).await;
+        let _permit = fill.renewing(calls.acquire()).await;
+        let outcome = match brought {
+            Ok(Ok(loaded)) => {
+                fill.note_loaded();
+                Some(Ok(self.keep(fill, loaded).await))
+            }
+            Ok(Err((how, error))) => {
+                fill.note_failed(how);
+                Some(self.fail(fill, error).await)
+            }
+            Err(_) => None,
+        };
+        (id, key, outcome)
+    }
+
+    /// Calls the loader once for all of `led`, and gives each its value.
+    async fn load_for<K, T, E, F, Fut>(
+        &self,
+        led: Vec<Member<K, T, E>>,
+        outer: Option<Arc<LoadStack>>,
+        tagger: &Tagger,
+        load: &F,
+    ) where
+        K: Clone + Eq + Hash,
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        F: Fn(Vec<K>) -> Fut,
+        Fut: Future<Output = Result<HashMap<K, T>, E>>,
+    {
+        let keys: Vec<Key> = led.iter().map(|member| member.key.clone()).collect();
+        let flights: Vec<_> = led.iter().filter_map(|member| member.flight).collect();
+        let stack = LoadStack::within(outer, self.shared.tier.store.backend(), keys, flights);
+        let ids = led.iter().map(|member| member.id.clone()).collect();
+        let load = stack.scope(tagger.scope(async move { load(ids).await }));
+        let load = AssertUnwindSafe(load).catch_unwind();
+        let failure = match self.limited(load).await {
+            Ok(Ok(Ok(mut loaded))) => {
+                for member in led {
+                    let value = loaded.remove(&member.id).map_or_else(Loaded::absent, Loaded::new);
+                    let _ = member.deliver.send(Ok(value));
+                }
+                return;
+            }
+            Ok(Ok(Err(error))) => (LoadFailure::Error, LoadError::Failed(Arc::new(error))),
+            Ok(Err(panic)) => (LoadFailure::Panic, LoadError::Panicked(panic_message(&*panic))),
+            Err(limit) => (LoadFailure::Timeout, LoadError::TimedOut(limit)),
+        };
+        for member in led {
+            let _ = member.deliver.send(Err(failure.clone()));
+        }
+    }
+}
+
+/// A key whose lease is held, while its value is awaited.
+struct Member<K, T, E> {
+    id: K,
+    key: Key,
+    flight: Option<FlightId>,
+    deliver: oneshot::Sender<Brought<T, E>>,
+}

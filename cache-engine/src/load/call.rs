@@ -1,0 +1,45 @@
+//! One call of a cache.
+
+use std::sync::Arc;
+
+use cache_core::Version;
+use tokio::time::Instant;
+
+use crate::load::flight::Moment;
+use crate::load::stack::LoadStack;
+use crate::store::record::Found;
+
+/// What a caller accepts for an answer.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Accepts {
+    /// "There is no value" is an answer.
+    pub(crate) negative: bool,
+    /// A record of this version is no answer, however fresh.
+    pub(crate) except: Option<Version>,
+}
+
+impl Accepts {
+    /// What may be answered instead if the load takes too long: not what is to be loaded anew.
+    pub(super) fn fallback<T>(self, stale: Option<&Found<T>>) -> Option<Found<T>> {
+        let fallback = stale.filter(|stale| self.except.is_none() || stale.version != self.except);
+        fallback.cloned()
+    }
+}
+
+/// One call of a cache: what it accepts, and since when it reads.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) accepts: Accepts,
+    /// When it began to read, by the clock of the flights.
+    pub(crate) since: Moment,
+    /// When it began.
+    pub(crate) begun: Instant,
+    /// The loads that the call is made in.
+    pub(crate) stack: Option<Arc<LoadStack>>,
+    /// Whether the call waits for loads of others.
+    pub(crate) waits: bool,
+    /// Whether the policy's soft timeout ends a wait.
+    pub(crate) soft_timeout: bool,
+    /// The call has waited for a load of another caller.
+    pub(crate) coalesced: bool,
+}

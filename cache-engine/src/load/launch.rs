@@ -1,0 +1,124 @@
+//! Starting a load: in a task of its own, in its caller's task, or past the cache.
+
+use std::future::Future;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+use cache_core::{Coder, Key};
+use tracing::Instrument;
+
+use crate::load::acquire::Acquired;
+use crate::load::call::Accepts;
+use crate::load::context::{Load, Loaded};
+use crate::load::engine::Engine;
+use crate::load::error::LoadError;
+use crate::load::fill::Outcome;
+use crate::load::run::Ended;
+use crate::load::stack::LoadStack;
+use crate::load::step::LoadStart;
+use crate::store::record::Found;
+use crate::tags::scope::Tagger;
+use crate::tier::read::Read;
+
+impl<C: Send + Sync + 'static> Engine<C> {
+    /// Obtains what `read` did not find fresh. The load runs in a task of its own, and goes on if its caller leaves.
+    pub(crate) async fn load_detached<T, E, F, Fut>(
+        &self,
+        key: &Key,
+        read: Read<T>,
+        accepts: Accepts,
+        load: F,
+    ) -> Outcome<T, E>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+        F: FnOnce(Load<T>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
+    {
+        let launch = |start| self.launch_detached(key, start, accepts, load);
+        self.drive(key, read, accepts, true, launch).await
+    }
+
+    /// Obtains what `read` did not find fresh. The load runs in its caller's task.
+    pub(crate) async fn load_borrowing<T, E, F, Fut>(
+        &self,
+        key: &Key,
+        read: Read<T>,
+        accepts: Accepts,
+        load: F,
+    ) -> Outcome<T, E>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+        F: FnOnce(Load<T>) -> Fut,
+        Fut: Future<Output = Result<Loaded<T>, E>>,
+    {
+        let launch = |start: Option<LoadStart<T, E>>| async move {
+            let Some(start) = start else {
+                return load_uncached(key, load).await;
+            };
+            match self.acquire(start, accepts).await {
+                Acquired::Answered(outcome) => outcome,
+                Acquired::Load(fill) => match self.run(fill, LoadStack::current(), load).await {
+                    Ended::Outcome(outcome) => outcome,
+                    Ended::Panicked(_, panic) => resume_unwind(panic),
+                },
+            }
+        };
+        self.drive(key, read, accepts, false, launch).await
+    }
+
+    /// Starts the load in a task of its own, and returns the future that waits for it.
+    fn launch_detached<T, E, F, Fut>(
+        &self,
+        key: &Key,
+        start: Option<LoadStart<T, E>>,
+        accepts: Accepts,
+        load: F,
+    ) -> impl Future<Output = Outcome<T, E>> + use<T, E, F, Fut, C>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+        F: FnOnce(Load<T>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
+    {
+        let (send, receive) = tokio::sync::oneshot::channel();
+        let (engine, key) = (self.clone(), key.clone());
+        let outer = LoadStack::current();
+        let task = async move {
+            let outcome = match start {
+                None => load_uncached(&key, load).await,
+                Some(start) => match engine.acquire(start, accepts).await {
+                    Acquired::Answered(outcome) => outcome,
+                    Acquired::Load(fill) => engine.run(fill, outer, load).await.into_outcome(),
+                },
+            };
+            // The caller may have left.
+            let _ = send.send(outcome);
+        };
+        self.shared.tasks.spawn(task.in_current_span());
+        async move {
+            let gone = || {
+                Err(LoadError::Panicked(
+                    "the task of the load was ended, by a panic outside of the loader or with its runtime".into(),
+                ))
+            };
+            receive.await.unwrap_or_else(|_| gone())
+        }
+    }
+}
+
+/// Loads for one caller, and keeps nothing.
+pub(crate) async fn load_uncached<T, E, F, Fut>(key: &Key, load: F) -> Outcome<T, E>
+where
+    F: FnOnce(Load<T>) -> Fut,
+    Fut: Future<Output = Result<Loaded<T>, E>>,
+{
+    match load(Load::new(key.clone(), None, Tagger::default())).await {
+        Ok(loaded) => Ok(loaded.value.map(Found::unkept)),
+        Err(error) => Err(LoadError::Failed(Arc::new(error))),
+    }
+}
