@@ -47,6 +47,9 @@ pub enum Acquired<T, E, D> {
 /// How a load ended for a call.
 pub struct Ended<T, E>(Outcome<T, E>);
 
+/// Ends a load.
+type Land<T, E, D> = fn(Box<Flight<T, E, D>>, Returned<T, E>) -> Boxed<'static, Ended<T, E>>;
+
 /// A load that a call leads.
 pub struct Flight<T, E, D> {
     engine: Engine<D>,
@@ -56,7 +59,7 @@ pub struct Flight<T, E, D> {
     /// The loads that this one runs in, which wait for it.
     _edges: Option<Edges>,
     /// [`land`], which needs to know of the coder what [`acquire`] knows.
-    land: fn(Box<Self>, Returned<T, E>) -> Boxed<'static, Ended<T, E>>,
+    land: Land<T, E, D>,
 }
 
 /// Waits for the loads of other callers, or takes the lead, for a function that runs in its caller's task.
@@ -167,12 +170,14 @@ where
 /// What a body brought to its load.
 pub struct Brought<T, E>(Returned<T, E>);
 
+type BroughtOf<H> = Brought<<H as Handling>::Value, <H as Handling>::Shared>;
+
 /// Returns what a body brought, and the function's own error.
 pub fn brought<H: Handling>(
     _: H,
     ran: Ran<H::Output>,
     keep: impl Fn(&H::Value) -> bool,
-) -> (Brought<H::Value, H::Shared>, Option<H::Error>) {
+) -> (BroughtOf<H>, Option<H::Error>) {
     let mut own = None;
     let ended = match ran {
         Ran::Returned(output) => returned::<H>(output, &keep, &mut own),
