@@ -23,6 +23,7 @@ use crate::store::changes::Changes;
 use crate::tags::cache::TagCache;
 use crate::tags::declared::Declared;
 use crate::tags::records::TagRecords;
+use crate::tier::pending::Pending;
 use crate::tier::storage::Tier;
 
 type PolicyChange = Box<dyn FnOnce(Policy) -> Policy + Send + Sync>;
@@ -421,6 +422,8 @@ impl<C> CacheBuilder<C> {
             same_clock,
             clock,
             events: events.clone(),
+            prefix: self.prefix.clone(),
+            pending: Pending::default(),
         });
         Cache {
             engine: Engine {

@@ -131,6 +131,9 @@ impl Tier {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
+        if !self.pending.is_empty() {
+            self.carry_out_pending(false).await;
+        }
         let mut known = TagVersions::new();
         let epochs = if self.tags.clears_by_epoch() {
             self.tags.epochs_to_read(&key.namespace(), &mut known)
@@ -202,6 +205,9 @@ impl Tier {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
+        if !self.pending.is_empty() {
+            self.carry_out_pending(false).await;
+        }
         let tagging = &self.tags;
         let mut known = TagVersions::new();
         let mut epochs = Vec::new();
@@ -236,10 +242,17 @@ impl Tier {
             Opened::Nothing(_) => &none,
         });
         let verdicts = tagging.judge_many(namespaces.iter().zip(tags), &mut known).await?;
-        let reads = found.into_iter().zip(verdicts).map(|(opened, verdict)| match opened {
-            Opened::Nothing(basis) => Read::Miss(basis, None),
-            Opened::Entry(entry, record) => self.classify(entry, record, verdict),
-        });
+        let reads = keys
+            .iter()
+            .zip(found)
+            .zip(verdicts)
+            .map(|((key, opened), verdict)| match opened {
+                Opened::Nothing(precondition) => Read::Miss(precondition, None),
+                Opened::Entry(entry, record) => {
+                    let pending = self.pending.verdict(key, &entry.tags);
+                    self.classify(entry, record, pending.map_or(verdict, |pending| verdict.or(pending)))
+                }
+            });
         Ok(reads.zip(weights).collect())
     }
 
@@ -266,7 +279,10 @@ impl Tier {
                     Ok(Verdict::Current)
                 };
                 match verdict {
-                    Ok(verdict) => self.classify(entry, written, verdict),
+                    Ok(verdict) => {
+                        let pending = self.pending.verdict(key, &entry.tags);
+                        self.classify(entry, written, pending.map_or(verdict, |pending| verdict.or(pending)))
+                    }
                     Err(error) => Read::Unavailable(error),
                 }
             }
