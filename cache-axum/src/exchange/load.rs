@@ -12,7 +12,7 @@ use bytes::Bytes;
 use cache_engine::{Fill, Found};
 use cache_http::{Forward, Lifetime, Reason, RequestDirectives, asks_for_whole};
 use futures_util::FutureExt;
-use http::header::{CACHE_CONTROL, RANGE};
+use http::header::{CACHE_CONTROL, EXPIRES, RANGE};
 use http::{Extensions, Method, Request, Response, StatusCode, response};
 use http_body::{Body as _, SizeHint};
 use tokio::sync::oneshot;
@@ -35,7 +35,7 @@ use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::{Probe, Remembered};
 use crate::request::shared::Shared;
 use crate::response::detail::Detail;
-use crate::response::from_entry::answer;
+use crate::response::from_entry::{Source, answer};
 use crate::response::headers::{add_client_caching, content_length};
 use crate::response::passing::{reported, select_passing};
 use crate::response::status::Report;
@@ -325,7 +325,7 @@ impl<E> Load<E> {
         if self.caller.is_some() {
             let report = failure.report();
             let RequestContext { method, headers, .. } = &self.context;
-            let response = answer(&self.shared, method, headers, stale, now, true, &report);
+            let response = answer(&self.shared, method, headers, stale, now, Source::Store, &report);
             self.give_response(response);
         }
         if is_for_all {
@@ -426,7 +426,7 @@ impl<E> Load<E> {
             Err(refusal) => {
                 let report = self.refused(refusal).forward_status(304);
                 let RequestContext { method, headers, .. } = &self.context;
-                let mut response = answer(&self.shared, method, headers, &response, now, false, &report);
+                let mut response = answer(&self.shared, method, headers, &response, now, Source::NotKept, &report);
                 response.headers_mut().extend(withheld);
                 *response.extensions_mut() = head.extensions;
                 self.give_response(response);
@@ -515,7 +515,7 @@ impl<E> Load<E> {
             &context.headers,
             stored,
             stored.lifetime.response_time,
-            false,
+            if kept.is_ok() { Source::Kept } else { Source::NotKept },
             &report.stored(kept.is_ok()).detail(kept.err()),
         );
         response.headers_mut().extend(withheld);
@@ -567,7 +567,7 @@ impl<E> Load<E> {
     /// The answer while its body is still being made.
     fn first_answer(&self, plan: &StorePlan, head: &response::Parts, body: TeeBody) -> Response<Body> {
         let is_storable = self.fill.is_storable();
-        let has_cache_control = head.headers.contains_key(CACHE_CONTROL);
+        let has_cache_control = head.headers.contains_key(CACHE_CONTROL) || head.headers.contains_key(EXPIRES);
         let report = Report::miss(self.forward)
             .stored(is_storable)
             .detail((!is_storable).then_some(Detail::Outage));
@@ -580,6 +580,7 @@ impl<E> Load<E> {
                 &mut head.headers,
                 &plan.lifetime,
                 now,
+                is_storable,
             );
         }
         reported(&self.shared, head, body, &report)

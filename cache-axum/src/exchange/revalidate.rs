@@ -8,7 +8,7 @@ use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
 use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
-use crate::response::from_entry::answer;
+use crate::response::from_entry::{Source, answer};
 use crate::response::status::Report;
 
 /// A call of the handler.
@@ -95,7 +95,15 @@ pub(crate) fn confirmed(
         ..StoredResponse::new(head.status, head.headers, copy.body.clone(), lifetime)
     };
     let report = Report::validated(forward);
-    let mut response = answer(shared, &context.method, &context.headers, &copy, now, false, &report);
+    let mut response = answer(
+        shared,
+        &context.method,
+        &context.headers,
+        &copy,
+        now,
+        Source::NotKept,
+        &report,
+    );
     response.headers_mut().extend(withheld);
     *response.extensions_mut() = head.extensions;
     response
