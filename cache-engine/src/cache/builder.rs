@@ -250,8 +250,12 @@ impl<C> CacheBuilder<C> {
         self
     }
 
-    /// Sets after how many timeouts or lost connections in a row the circuit breaker opens, and after which pause one
-    /// call probes the store. Default: three, and one second. Zero failures switch the breaker off.
+    /// Sets after how many failures in a row the circuit breaker opens, and after which pause one call probes the store.
+    /// Default: three, and one second. Zero failures switch the breaker off.
+    ///
+    /// A failure is a timeout, a lost connection, refused credentials, a missing table, or a call that its caller gave up
+    /// after a tenth of the [time limit](Self::backend_timeout). Writes that the store refuses, because it is full for
+    /// one, stop the writes only.
     pub fn breaker(mut self, failures: u32, pause: Duration) -> Self {
         self.breaker_failures = failures;
         self.breaker_pause = pause;
@@ -382,12 +386,13 @@ impl<C> CacheBuilder<C> {
                 }
             }));
         }
-        let breaker = Breaker::new(self.breaker_failures, self.breaker_pause);
+        let breaker = || Breaker::new(self.breaker_failures, self.breaker_pause);
         let store = Arc::new(Store::new(
             self.backend,
             self.backend_timeout,
             self.clear_timeout,
-            breaker,
+            breaker(),
+            breaker(),
             events.clone(),
         ));
         let namespace = Arc::new(self.prefix.namespace(&self.namespace));
