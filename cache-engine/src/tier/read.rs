@@ -1,7 +1,9 @@
 //! Reading: a near copy or the store, with its tags, as one answer.
 
 use std::any::Any;
+use std::future::Future;
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +44,8 @@ impl<T> Read<T> {
     }
 }
 
+type Boxed<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
+
 impl Tier {
     /// Reads a fresh value by the shortest way, and breaks with it. Continues with anything else that was read.
     #[inline]
@@ -54,7 +58,7 @@ impl Tier {
             return ControlFlow::Break(found.value);
         }
         if !self.store.is_local() || self.tags.clears_by_epoch() {
-            return self.read_store(key, coder).await.into_fresh();
+            return self.read_store_boxed(key, coder).await.into_fresh();
         }
         let record = match self.store.get_local(key).await {
             Ok(record) => record,
@@ -66,8 +70,28 @@ impl Tier {
             .and_then(|record| record::fresh_object(record, key, now))
         {
             Some(value) => ControlFlow::Break(value),
-            None => self.judged(record, TagVersions::new(), key, coder).await.0.into_fresh(),
+            None => self.judged_boxed(record, key, coder).await.into_fresh(),
         }
+    }
+
+    /// As [`judged`](Self::judged). Boxed, so that a hit in memory does not carry its weight.
+    #[inline(never)]
+    fn judged_boxed<'a, T, C>(&'a self, record: Option<Record>, key: &'a Key, coder: &'a C) -> Boxed<'a, Read<T>>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        Box::pin(async move { self.judged(record, TagVersions::new(), key, coder).await.0 })
+    }
+
+    /// As [`read_store`](Self::read_store). Boxed, so that a hit in memory does not carry its weight.
+    #[inline(never)]
+    fn read_store_boxed<'a, T, C>(&'a self, key: &'a Key, coder: &'a C) -> Boxed<'a, Read<T>>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        Box::pin(self.read_store(key, coder))
     }
 
     /// Reads the near copy of a key, or the store.

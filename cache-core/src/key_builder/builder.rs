@@ -1,22 +1,12 @@
-//! How keys are made of what a caller asks for.
+//! The contract of a key builder.
 
-mod canonical;
-mod function_call;
-#[cfg(feature = "md5")]
-mod hashed;
-mod readable;
-mod tag;
+use crate::error::Error;
+use crate::key::KeyName;
 
-pub use self::function_call::FunctionCall;
-#[cfg(feature = "md5")]
-pub use self::hashed::HashedCall;
-pub use self::readable::ReadableCall;
-use crate::{Error, KeyName};
-
-/// Makes the name of a key from an `In`: a [`FunctionCall`], a request, or whatever else is cached.
+/// Makes the name of a key from an `In`: a [`FunctionCall`](crate::FunctionCall), a request, or anything else.
 ///
-/// A builder decides who shares an entry. Everything that the answer depends on must go into the name or into its
-/// [identity](KeyName::with_identity); what is left out is shared by all.
+/// A builder decides which inputs share an entry. Put everything that the result depends on into the name or into its
+/// [identity](KeyName::with_identity): inputs that differ in nothing else share one entry.
 ///
 /// Closures are builders too:
 ///
@@ -27,16 +17,16 @@ use crate::{Error, KeyName};
 ///     builder.build(&FunctionCall::new("shop::prices", "all").argument("currency", &"EUR")?)
 /// }
 ///
-/// // The function alone: its calls share one entry, whatever their arguments.
+/// // The function's name alone: all its calls share one entry.
 /// let name = name_of(&|call: &FunctionCall<'_>| Ok(KeyName::from(call.function())))?;
 /// assert_eq!(name.as_str(), "all");
 /// # Ok::<(), Error>(())
 /// ```
 pub trait KeyBuilder<In: ?Sized>: Send + Sync + 'static {
-    /// The name for `input`.
+    /// Returns the name of the key for `input`.
     ///
     /// # Errors
-    /// There is no name for this input. The caller is then served without the cache.
+    /// Returns an error if `input` has no name. The caller is then served without the cache.
     fn build(&self, input: &In) -> Result<KeyName, Error>;
 }
 

@@ -1,19 +1,11 @@
-//! Which names a piece of code mentions, and the word `self` under another name.
+//! Gives `self` another name in a body.
 
 use proc_macro2::{Group, Ident, TokenStream, TokenTree};
+use syn::visit_mut::VisitMut;
 
-/// Whether `tokens` mention `name`.
-pub(crate) fn mentions(tokens: TokenStream, name: &Ident) -> bool {
-    tokens.into_iter().any(|token| match token {
-        TokenTree::Ident(ident) => ident == *name,
-        TokenTree::Group(group) => mentions(group.stream(), name),
-        _ => false,
-    })
-}
-
-/// `tokens` with every `self` replaced by `name`, macros included; functions and impl blocks in them keep theirs.
+/// Replaces every `self` in `block` by `name`, in macro calls too. Items inside the block keep theirs.
 pub(crate) fn rename_self(block: &mut syn::Block, name: &Ident) {
-    syn::visit_mut::VisitMut::visit_block_mut(&mut RenameSelf(name), block);
+    RenameSelf(name).visit_block_mut(block);
 }
 
 struct RenameSelf<'a>(&'a Ident);
@@ -39,7 +31,7 @@ impl RenameSelf<'_> {
     }
 }
 
-impl syn::visit_mut::VisitMut for RenameSelf<'_> {
+impl VisitMut for RenameSelf<'_> {
     fn visit_expr_path_mut(&mut self, path: &mut syn::ExprPath) {
         if path.qself.is_none() && path.path.is_ident("self") {
             if let Some(segment) = path.path.segments.first_mut() {

@@ -1,4 +1,4 @@
-//! Durations as people write them.
+//! Durations such as `"1h30m"`.
 
 use std::time::Duration;
 

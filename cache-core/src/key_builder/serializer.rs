@@ -1,24 +1,25 @@
-//! The unambiguous byte form of arguments.
+//! The byte form of arguments.
 //!
-//! A value is a tag and what the tag calls for. Tags tell all types of serde's data model apart, so no two values of a
-//! type are alike even if its `Serialize` changes from one to the other, as that of an untagged enum does. Numbers are
-//! big-endian and as wide as their type, texts and bytes follow their length, and whatever has elements ends with
-//! [`tag::END`], which no element starts with. Names of types, variants and fields are part of the form: a variant
-//! that moves, or a field that is renamed, makes another key, not another value's key.
+//! A value is written as a tag and the content that the tag calls for. There is a tag for each type of serde's data
+//! model, so two values of one type have different byte forms even where they serialise as different types, as those of
+//! an untagged enum do. Numbers are big-endian and as wide as their type. Texts and bytes follow their length. Whatever
+//! has elements ends with [`tag::END`], which no element starts with. Maps and sets are sorted. Names of types, variants
+//! and fields are part of the form: if a variant moves or a field is renamed, the key is a new one, never that of another
+//! value.
 
 use std::fmt::{self, Display, Write};
 
 use serde::Serialize;
 use serde::ser::{
     SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple, SerializeTupleStruct,
-    SerializeTupleVariant, Serializer,
+    SerializeTupleVariant,
 };
 
-use super::tag;
+use super::{sets, tag};
 
 /// Appends the byte form of `value`. After an error, part of it may have been appended.
 pub(super) fn write<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), SerializeError> {
-    value.serialize(Canonical(out))
+    value.serialize(Serializer::for_value::<T>(out))
 }
 
 /// Appends the length of `text` and `text`.
@@ -32,7 +33,7 @@ fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Appends seven bits a byte, the lowest first; the high bit says that more follow.
-fn write_length(out: &mut Vec<u8>, mut length: usize) {
+pub(super) fn write_length(out: &mut Vec<u8>, mut length: usize) {
     while length >= 0x80 {
         out.push((length & 0x7f) as u8 | 0x80);
         length >>= 7;
@@ -40,7 +41,7 @@ fn write_length(out: &mut Vec<u8>, mut length: usize) {
     out.push(length as u8);
 }
 
-/// Why an argument could not be serialised, in the words of its `Serialize`.
+/// The error of an argument's `Serialize`.
 #[derive(Debug)]
 pub(super) struct SerializeError(Box<str>);
 
@@ -58,19 +59,31 @@ impl serde::ser::Error for SerializeError {
     }
 }
 
-struct Canonical<'a>(&'a mut Vec<u8>);
+struct Serializer<'a> {
+    out: &'a mut Vec<u8>,
+    /// The value is a set, which serialises as a sequence.
+    is_set: bool,
+}
 
-impl<'a> Canonical<'a> {
+impl<'a> Serializer<'a> {
+    #[inline]
+    fn for_value<T: ?Sized>(out: &'a mut Vec<u8>) -> Self {
+        Self {
+            out,
+            is_set: sets::is_set::<T>(),
+        }
+    }
+
     fn scalar<const N: usize>(self, tag: u8, bytes: [u8; N]) -> Result<(), SerializeError> {
-        self.0.push(tag);
-        self.0.extend_from_slice(&bytes);
+        self.out.push(tag);
+        self.out.extend_from_slice(&bytes);
         Ok(())
     }
 
     fn named(self, tag: u8, name: &str) -> Elements<'a> {
-        self.0.push(tag);
-        write_text(self.0, name);
-        Elements(self.0)
+        self.out.push(tag);
+        write_text(self.out, name);
+        Elements(self.out)
     }
 
     /// The index tells variants apart that serialise under the same name.
@@ -90,10 +103,10 @@ macro_rules! numbers {
     )*};
 }
 
-impl<'a> Serializer for Canonical<'a> {
+impl<'a> serde::Serializer for Serializer<'a> {
     type Ok = ();
     type Error = SerializeError;
-    type SerializeSeq = Elements<'a>;
+    type SerializeSeq = Sequence<'a>;
     type SerializeTuple = Elements<'a>;
     type SerializeTupleStruct = Elements<'a>;
     type SerializeTupleVariant = Elements<'a>;
@@ -101,7 +114,7 @@ impl<'a> Serializer for Canonical<'a> {
     type SerializeStruct = Elements<'a>;
     type SerializeStructVariant = Elements<'a>;
 
-    /// Types that have a short form for machines are written in it.
+    /// Types that have a compact form are written in it.
     fn is_human_readable(&self) -> bool {
         false
     }
@@ -130,14 +143,14 @@ impl<'a> Serializer for Canonical<'a> {
     }
 
     fn serialize_str(self, value: &str) -> Result<(), SerializeError> {
-        self.0.push(tag::STR);
-        write_text(self.0, value);
+        self.out.push(tag::STR);
+        write_text(self.out, value);
         Ok(())
     }
 
     fn serialize_bytes(self, value: &[u8]) -> Result<(), SerializeError> {
-        self.0.push(tag::BYTES);
-        write_bytes(self.0, value);
+        self.out.push(tag::BYTES);
+        write_bytes(self.out, value);
         Ok(())
     }
 
@@ -146,8 +159,8 @@ impl<'a> Serializer for Canonical<'a> {
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), SerializeError> {
-        self.0.push(tag::SOME);
-        value.serialize(self)
+        self.out.push(tag::SOME);
+        write(self.out, value)
     }
 
     fn serialize_unit(self) -> Result<(), SerializeError> {
@@ -187,14 +200,19 @@ impl<'a> Serializer for Canonical<'a> {
         self.variant(tag::NEWTYPE_VARIANT, name, index, variant).element(value)
     }
 
-    fn serialize_seq(self, _: Option<usize>) -> Result<Elements<'a>, SerializeError> {
-        self.0.push(tag::SEQ);
-        Ok(Elements(self.0))
+    fn serialize_seq(self, _: Option<usize>) -> Result<Sequence<'a>, SerializeError> {
+        Ok(if self.is_set {
+            self.out.push(tag::SET);
+            Sequence::Set(Sorted::new(self.out))
+        } else {
+            self.out.push(tag::SEQ);
+            Sequence::List(Elements(self.out))
+        })
     }
 
     fn serialize_tuple(self, _: usize) -> Result<Elements<'a>, SerializeError> {
-        self.0.push(tag::TUPLE);
-        Ok(Elements(self.0))
+        self.out.push(tag::TUPLE);
+        Ok(Elements(self.out))
     }
 
     fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Elements<'a>, SerializeError> {
@@ -212,11 +230,8 @@ impl<'a> Serializer for Canonical<'a> {
     }
 
     fn serialize_map(self, _: Option<usize>) -> Result<Entries<'a>, SerializeError> {
-        self.0.push(tag::MAP);
-        Ok(Entries {
-            out: self.0,
-            entries: Vec::new(),
-        })
+        self.out.push(tag::MAP);
+        Ok(Entries(Sorted::new(self.out)))
     }
 
     fn serialize_struct(self, name: &'static str, _: usize) -> Result<Elements<'a>, SerializeError> {
@@ -235,13 +250,13 @@ impl<'a> Serializer for Canonical<'a> {
 
     /// The text is written in place, before its length is known, and then moved to make room for the length.
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), SerializeError> {
-        self.0.push(tag::STR);
-        let start = self.0.len();
-        write!(Appender(self.0), "{value}").map_err(serde::ser::Error::custom)?;
-        let end = self.0.len();
-        write_length(self.0, end - start);
-        let length_len = self.0.len() - end;
-        self.0[start..].rotate_right(length_len);
+        self.out.push(tag::STR);
+        let start = self.out.len();
+        write!(Appender(self.out), "{value}").map_err(serde::ser::Error::custom)?;
+        let end = self.out.len();
+        write_length(self.out, end - start);
+        let length_len = self.out.len() - end;
+        self.out[start..].rotate_right(length_len);
         Ok(())
     }
 }
@@ -255,12 +270,12 @@ impl Write for Appender<'_> {
     }
 }
 
-/// Writes what has elements, in their order.
+/// Writes elements in their order.
 struct Elements<'a>(&'a mut Vec<u8>);
 
 impl Elements<'_> {
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerializeError> {
-        value.serialize(Canonical(self.0))
+        write(self.0, value)
     }
 
     fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), SerializeError> {
@@ -297,13 +312,62 @@ in_order! {
     SerializeStructVariant: serialize_field(name: &'static str) = field;
 }
 
+/// Writes the elements of a list in their order, and those of a set sorted.
+enum Sequence<'a> {
+    List(Elements<'a>),
+    Set(Sorted<'a>),
+}
+
+impl SerializeSeq for Sequence<'_> {
+    type Ok = ();
+    type Error = SerializeError;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerializeError> {
+        match self {
+            Self::List(elements) => elements.element(value),
+            Self::Set(elements) => elements.start(value),
+        }
+    }
+
+    fn end(self) -> Result<(), SerializeError> {
+        match self {
+            Self::List(elements) => SerializeTuple::end(elements),
+            Self::Set(elements) => {
+                elements.end();
+                Ok(())
+            }
+        }
+    }
+}
+
 /// Writes the entries of a map, sorted by their keys' byte form.
-struct Entries<'a> {
+struct Entries<'a>(Sorted<'a>);
+
+impl SerializeMap for Entries<'_> {
+    type Ok = ();
+    type Error = SerializeError;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), SerializeError> {
+        self.0.start(key)
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerializeError> {
+        self.0.append(value)
+    }
+
+    fn end(self) -> Result<(), SerializeError> {
+        self.0.end();
+        Ok(())
+    }
+}
+
+/// Writes entries, sorted by the byte form of what they start with.
+struct Sorted<'a> {
     out: &'a mut Vec<u8>,
     entries: Vec<Entry>,
 }
 
-/// Where an entry is: its key from `start` to `key_end`, its value from there to the start of the next entry.
+/// Where an entry is: its key from `start` to `key_end`, its value from there to `end`.
 #[derive(Clone, Copy)]
 struct Entry {
     start: usize,
@@ -311,7 +375,42 @@ struct Entry {
     end: usize,
 }
 
-impl Entries<'_> {
+impl<'a> Sorted<'a> {
+    fn new(out: &'a mut Vec<u8>) -> Self {
+        Self {
+            out,
+            entries: Vec::new(),
+        }
+    }
+
+    /// Starts an entry with `key`.
+    fn start<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), SerializeError> {
+        let start = self.out.len();
+        write(self.out, key)?;
+        let key_end = self.out.len();
+        self.entries.push(Entry {
+            start,
+            key_end,
+            end: key_end,
+        });
+        Ok(())
+    }
+
+    /// Appends `value` to the last entry.
+    fn append<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerializeError> {
+        write(self.out, value)?;
+        match self.entries.last_mut() {
+            Some(entry) => entry.end = self.out.len(),
+            None => return Err(serde::ser::Error::custom("a map has a value without a key")),
+        }
+        Ok(())
+    }
+
+    fn end(mut self) {
+        self.sort();
+        self.out.push(tag::END);
+    }
+
     fn sort(&mut self) {
         let out = &mut *self.out;
         if self.entries.is_sorted_by_key(|entry| &out[entry.start..entry.key_end]) {
@@ -325,37 +424,5 @@ impl Entries<'_> {
         for entry in &self.entries {
             out.extend_from_slice(&unsorted[entry.start - start..entry.end - start]);
         }
-    }
-}
-
-impl SerializeMap for Entries<'_> {
-    type Ok = ();
-    type Error = SerializeError;
-
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), SerializeError> {
-        let start = self.out.len();
-        key.serialize(Canonical(self.out))?;
-        let key_end = self.out.len();
-        self.entries.push(Entry {
-            start,
-            key_end,
-            end: key_end,
-        });
-        Ok(())
-    }
-
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), SerializeError> {
-        value.serialize(Canonical(self.out))?;
-        match self.entries.last_mut() {
-            Some(entry) => entry.end = self.out.len(),
-            None => return Err(serde::ser::Error::custom("a map has a value without a key")),
-        }
-        Ok(())
-    }
-
-    fn end(mut self) -> Result<(), SerializeError> {
-        self.sort();
-        self.out.push(tag::END);
-        Ok(())
     }
 }
