@@ -11,13 +11,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The point `millis` milliseconds after the Unix epoch.
+    /// Makes the point in time `millis` milliseconds after the Unix epoch.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     #[must_use]
     pub const fn as_millis(self) -> u64 {
         self.0
@@ -29,7 +29,7 @@ impl Timestamp {
         self.0.div_ceil(1000)
     }
 
-    /// How much later `self` is than `earlier`; zero if it is not later.
+    /// Returns how much later `self` is than `earlier`, or zero if it is not later.
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
@@ -39,7 +39,7 @@ impl Timestamp {
 impl Add<Duration> for Timestamp {
     type Output = Self;
 
-    /// Saturates at the end of time.
+    /// Returns the point in time `duration` later, or the last one there is.
     fn add(self, duration: Duration) -> Self {
         Self(
             self.0
@@ -63,9 +63,9 @@ impl From<Timestamp> for SystemTime {
     }
 }
 
-/// Where the time is read from. Everything in the toolkit that looks at the time takes one.
+/// A source of the current time. Everything in the toolkit that needs the time takes one.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The time now.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 }
 
@@ -79,7 +79,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved, for tests. Clones show the same time.
+/// A clock for tests that stands still until you move it. Clones share the time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -94,25 +94,25 @@ impl Clock for SystemClock {
 pub struct ManualClock(Arc<AtomicU64>);
 
 impl ManualClock {
-    /// A clock that shows 2024-01-01T00:00:00Z.
+    /// Makes a clock that shows 2024-01-01T00:00:00Z.
     #[must_use]
     pub fn new() -> Self {
         Self::starting_at(Timestamp::from_millis(1_704_067_200_000))
     }
 
-    /// A clock that shows `start`.
+    /// Makes a clock that shows `start`.
     #[must_use]
     pub fn starting_at(start: Timestamp) -> Self {
         Self(Arc::new(AtomicU64::new(start.as_millis())))
     }
 
-    /// Moves the clock forward.
+    /// Moves the clock forward by `by`.
     pub fn advance(&self, by: Duration) {
         let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         self.0.fetch_add(by, Ordering::SeqCst);
     }
 
-    /// Sets the clock, forward or back.
+    /// Sets the clock to `to`, forward or back.
     pub fn set(&self, to: Timestamp) {
         self.0.store(to.as_millis(), Ordering::SeqCst);
     }

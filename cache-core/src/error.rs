@@ -5,23 +5,23 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-/// What went wrong, in terms that do not depend on the store.
+/// The kind of an [`Error`], in terms that do not depend on the store.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// The store did not answer in time. The operation may or may not have been carried out.
+    /// The store did not answer in time. The operation may have been carried out or not.
     Timeout,
-    /// The store cannot be reached, or the handle was closed.
+    /// The store cannot be reached, or the backend was closed.
     Unavailable,
     /// The store understood the operation and refused it: out of memory, throttled, read-only, or not supported.
     Rejected,
-    /// The value is larger than the store takes.
+    /// The value is larger than the store allows.
     TooLarge,
-    /// The key cannot be used.
+    /// The store does not allow the key.
     InvalidKey,
-    /// A value could not be encoded or decoded.
+    /// A value has no encoding, or bytes could not be decoded.
     Codec,
-    /// Another writer was faster, and the operation cannot be repeated by the backend itself.
+    /// Other writers were faster, and the backend cannot repeat the operation by itself.
     Conflict,
     /// The store refused the credentials.
     Auth,
@@ -32,7 +32,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// The kind in lower case, as it appears in messages and events.
+    /// Returns the kind in lower case, as it appears in messages and events.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -89,9 +89,9 @@ struct Repr {
 }
 
 impl Error {
-    /// An error of `kind`. The message names the input that is at fault and, where there is one, the remedy.
+    /// Makes an error of `kind`. The message should name the input at fault and, if there is one, the remedy.
     ///
-    /// A retry is taken to help for [`Timeout`](ErrorKind::Timeout), [`Unavailable`](ErrorKind::Unavailable) and
+    /// The error is retryable if its kind is [`Timeout`](ErrorKind::Timeout), [`Unavailable`](ErrorKind::Unavailable) or
     /// [`Conflict`](ErrorKind::Conflict); see [`with_retryable`](Self::with_retryable).
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
@@ -105,14 +105,14 @@ impl Error {
         }))
     }
 
-    /// Names the operation, for example `"get"`. The innermost name is kept.
+    /// Sets the operation, for example `"get"`, unless it is set already.
     #[must_use]
     pub fn with_operation(mut self, operation: &'static str) -> Self {
         self.0.operation.get_or_insert(operation);
         self
     }
 
-    /// Names the backend, for example `"redis"`. The innermost name is kept.
+    /// Sets the backend, for example `"redis"`, unless it is set already.
     #[must_use]
     pub fn with_backend(mut self, backend: impl Into<Cow<'static, str>>) -> Self {
         if self.0.backend.is_none() {
@@ -135,31 +135,31 @@ impl Error {
         self
     }
 
-    /// What went wrong.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The operation that failed, where it is known.
+    /// Returns the operation that failed, if it is known.
     #[must_use]
     pub fn operation(&self) -> Option<&'static str> {
         self.0.operation
     }
 
-    /// The backend that reported the error, where it is known.
+    /// Returns the backend that reported the error, if it is known.
     #[must_use]
     pub fn backend(&self) -> Option<&str> {
         self.0.backend.as_deref()
     }
 
-    /// The message without backend, operation and kind.
+    /// Returns the message without backend, operation and kind.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// Whether the same call may succeed later.
+    /// Returns whether the same call may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.0.retryable

@@ -1,14 +1,14 @@
-//! How long a copy is of use, and for what.
+//! How long a copy is fresh, and how long it may be used when it is stale.
 
 use std::time::Duration;
 
 use crate::ttl::{Ttl, millis_rounded_up};
 
-/// How long a stored copy is of use, counted from its creation.
+/// How long a stored copy may be used, counted from its creation.
 ///
-/// A copy is *fresh* first. After that come two windows side by side, both counted from the end of freshness: in one
-/// the stale copy is answered while a new one is fetched, in the other it is answered if the new one cannot be had
-/// (RFC 5861 has the same two). A copy past both is of no use.
+/// A copy is *fresh* first. After that, two windows begin at the same time (RFC 5861 has the same two): in one, the stale
+/// copy is returned while a new one is loaded; in the other, it is returned if the load fails. After both, the copy is not
+/// used.
 ///
 /// The resolution is a millisecond; a fraction counts as a whole one.
 ///
@@ -25,11 +25,11 @@ use crate::ttl::{Ttl, millis_rounded_up};
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FreshnessWindows {
-    /// How long the copy is fresh; `None` is for ever.
+    /// How long the copy is fresh; `None` means for ever.
     pub fresh: Option<Duration>,
-    /// How long, after that, the stale copy is answered while a new one is fetched.
+    /// How long after that the stale copy is returned while a new one is loaded.
     pub stale_while_revalidate: Duration,
-    /// How long, after that, the stale copy is answered if a new one cannot be had.
+    /// How long after `fresh` the stale copy is returned if a load fails.
     pub stale_if_error: Duration,
 }
 
@@ -41,7 +41,7 @@ impl FreshnessWindows {
         stale_if_error: Duration::ZERO,
     };
 
-    /// Fresh for `fresh`, or for ever if that is `None`; of no use afterwards.
+    /// Makes windows that are fresh for `fresh`, or for ever if it is `None`, with no use of stale copies.
     #[must_use]
     pub fn new(fresh: impl Into<Option<Duration>>) -> Self {
         Self {
@@ -50,22 +50,21 @@ impl FreshnessWindows {
         }
     }
 
-    /// With [`stale_while_revalidate`](Self::stale_while_revalidate) set.
+    /// Sets [`stale_while_revalidate`](Self::stale_while_revalidate).
     #[must_use]
     pub const fn with_stale_while_revalidate(mut self, window: Duration) -> Self {
         self.stale_while_revalidate = window;
         self
     }
 
-    /// With [`stale_if_error`](Self::stale_if_error) set.
+    /// Sets [`stale_if_error`](Self::stale_if_error).
     #[must_use]
     pub const fn with_stale_if_error(mut self, window: Duration) -> Self {
         self.stale_if_error = window;
         self
     }
 
-    /// How long the copy is of any use, which is how long a store keeps it: freshness and the longer of the two
-    /// windows.
+    /// Returns how long a store keeps the copy: `fresh` plus the longer of the two windows.
     #[must_use]
     pub fn total(&self) -> Ttl {
         let Some(fresh) = self.fresh else {

@@ -3,16 +3,16 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-/// The part of every key that tells one application's records from another's in a shared store.
+/// The first part of every key, which keeps one application's records apart from another's in a shared store.
 ///
-/// It may be any text. See [`Key`] for how it is written.
+/// Any text is a prefix. See [`Key`] for how it is written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Prefix {
     text: Box<str>,
 }
 
 impl Prefix {
-    /// The prefix `name`; the empty text is a prefix like any other.
+    /// Makes the prefix `name`. The empty text is a prefix too.
     #[must_use]
     pub fn new(name: &str) -> Self {
         let mut text = String::with_capacity(name.len() + 1);
@@ -21,7 +21,7 @@ impl Prefix {
         Self { text: text.into() }
     }
 
-    /// The namespace `name` below this prefix.
+    /// Returns the namespace `name` below this prefix.
     #[must_use]
     pub fn namespace(&self, name: &str) -> Namespace {
         let mut text = String::with_capacity(self.text.len() + name.len() + 1);
@@ -34,8 +34,8 @@ impl Prefix {
         }
     }
 
-    /// The key `name` in the namespace `namespace` below this prefix: what
-    /// [`namespace(namespace)`](Self::namespace)[`.key(name)`](Namespace::key) gives, without making the namespace.
+    /// Returns the key `name` in the namespace `namespace` below this prefix: the same as
+    /// [`namespace(namespace)`](Self::namespace)[`.key(name)`](Namespace::key), without making the namespace.
     #[must_use]
     pub fn key(&self, namespace: &str, name: impl Into<KeyName>) -> Key {
         let name = name.into();
@@ -53,7 +53,7 @@ impl Prefix {
         }
     }
 
-    /// All keys below this prefix, as a [`Scope`].
+    /// Returns the scope of all keys below this prefix.
     #[must_use]
     pub fn scope(&self) -> Scope {
         Scope {
@@ -62,9 +62,9 @@ impl Prefix {
     }
 }
 
-/// A named group of keys below a [`Prefix`]; what [`Backend::clear`](crate::Backend::clear) empties.
+/// A named group of keys below a [`Prefix`], which [`Backend::clear`](crate::Backend::clear) can empty.
 ///
-/// The boundary is real: the namespace `user` does not contain the keys of `users`, nor those of `user:admin`.
+/// Boundaries are exact: the namespace `user` does not contain the keys of `users`, nor those of `user:admin`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Namespace {
     text: Box<str>,
@@ -72,7 +72,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// The key `name` in this namespace.
+    /// Returns the key `name` in this namespace.
     #[must_use]
     pub fn key(&self, name: impl Into<KeyName>) -> Key {
         let name = name.into();
@@ -87,9 +87,9 @@ impl Namespace {
         }
     }
 
-    /// The namespace beside this one that the toolkit keeps for its own records of kind `kind`.
+    /// Returns the namespace beside this one in which the toolkit keeps its own records of kind `kind`.
     ///
-    /// No name that a user chooses leads there, since `!` is escaped in names.
+    /// No name that you choose leads there, since `!` is escaped in names.
     #[must_use]
     pub fn reserved(&self, kind: &str) -> Namespace {
         let mut text = String::with_capacity(self.text.len() + kind.len() + 1);
@@ -103,7 +103,7 @@ impl Namespace {
         }
     }
 
-    /// The prefix that this namespace is below.
+    /// Returns the prefix of this namespace.
     #[must_use]
     pub fn prefix(&self) -> Prefix {
         Prefix {
@@ -111,7 +111,7 @@ impl Namespace {
         }
     }
 
-    /// All keys of this namespace, as a [`Scope`].
+    /// Returns the scope of all keys in this namespace.
     #[must_use]
     pub fn scope(&self) -> Scope {
         Scope {
@@ -120,21 +120,20 @@ impl Namespace {
     }
 }
 
-/// A set of keys that start alike: a namespace, or everything below a prefix.
+/// A set of keys: those of a namespace, or all below a prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Scope {
     text: Box<str>,
 }
 
 impl Scope {
-    /// The text that every key of the scope starts with, and no other key does. It is literal: no character of it
-    /// stands for others.
+    /// Returns the text that every key of the scope starts with, and no other key does. It is literal, not a pattern.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether `key` is in the scope.
+    /// Returns whether `key` is in the scope.
     #[must_use]
     pub fn contains(&self, key: &Key) -> bool {
         key.text.starts_with(&*self.text)
@@ -143,8 +142,8 @@ impl Scope {
 
 /// A key's name inside its namespace, as a [`KeyBuilder`](crate::KeyBuilder) makes it.
 ///
-/// A builder that shortens what it is given, by hashing for example, adds what it was given as the
-/// [identity](Self::with_identity): two names that collide are then told apart when the record is read.
+/// A builder that shortens its input, for example by hashing it, adds the input as the
+/// [identity](Self::with_identity), so that two inputs with the same name are told apart when the record is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyName {
     text: Box<str>,
@@ -152,7 +151,7 @@ pub struct KeyName {
 }
 
 impl KeyName {
-    /// A name that is its own identity.
+    /// Makes a name that is its own identity.
     #[must_use]
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self {
@@ -161,7 +160,7 @@ impl KeyName {
         }
     }
 
-    /// A name that stands for `identity`.
+    /// Makes a name that stands for `identity`.
     #[must_use]
     pub fn with_identity(text: impl Into<Box<str>>, identity: impl Into<Box<[u8]>>) -> Self {
         Self {
@@ -170,13 +169,13 @@ impl KeyName {
         }
     }
 
-    /// The name as it appears in the key.
+    /// Returns the name as it appears in the key.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// What the name stands for; the name itself unless the builder said otherwise.
+    /// Returns what the name stands for. Default: the name itself.
     #[must_use]
     pub fn identity(&self) -> &[u8] {
         self.identity.as_deref().unwrap_or(self.text.as_bytes())
@@ -203,8 +202,8 @@ impl From<&String> for KeyName {
 
 /// The key of a record: `prefix:namespace:name`.
 ///
-/// Each part may be any text. The prefix and the namespace have `:`, `!` and `%` written as `%3A`, `%21` and `%25`, so
-/// that no two keys are written alike; the name is written as it is. Keys are equal when their text is equal.
+/// Each part may be any text. In the prefix and the namespace, `:`, `!` and `%` are written as `%3A`, `%21` and `%25`, so
+/// that different keys have different texts. The name is written as it is. Keys are equal if their texts are equal.
 ///
 /// ```
 /// use cache_core::Prefix;
@@ -222,14 +221,14 @@ pub struct Key {
 }
 
 impl Key {
-    /// The whole key as text.
+    /// Returns the whole key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The key that reads `text`, for stores that hand keys back; `None` if there is none. A [`KeyName`]'s identity is
-    /// not part of the text.
+    /// Returns the key with this text, or `None` if no key has it. For stores that return keys. The identity of a
+    /// [`KeyName`] is not part of the text.
     ///
     /// ```
     /// use cache_core::{Key, Prefix};
@@ -250,27 +249,27 @@ impl Key {
         })
     }
 
-    /// The name inside the namespace.
+    /// Returns the name inside the namespace.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.text[self.namespace_len..]
     }
 
-    /// What the key stands for, in bytes; the text itself unless a [`KeyName`] brought an identity. Stored with the
-    /// value and compared when it is read.
+    /// Returns what the key stands for: the identity of its [`KeyName`], or the text of the key. It is stored with the value
+    /// and compared when the value is read.
     #[must_use]
     pub fn identity(&self) -> &[u8] {
         self.identity.as_deref().unwrap_or(self.text.as_bytes())
     }
 
-    /// Whether the record is one that the toolkit keeps for its own use. See [`Namespace::reserved`].
+    /// Returns whether the toolkit keeps the record for its own use. See [`Namespace::reserved`].
     #[must_use]
     pub fn is_reserved(&self) -> bool {
         // A name that a user chose has it escaped.
         self.text[self.prefix_len..self.namespace_len].contains('!')
     }
 
-    /// The namespace that the key is in.
+    /// Returns the namespace of the key.
     #[must_use]
     pub fn namespace(&self) -> Namespace {
         Namespace {
@@ -279,7 +278,7 @@ impl Key {
         }
     }
 
-    /// The key of the record that the toolkit keeps beside this one for its own use. See [`Namespace::reserved`].
+    /// Returns the key of the toolkit's own record of kind `kind` beside this one. See [`Namespace::reserved`].
     #[must_use]
     pub fn reserved(&self, kind: &str) -> Key {
         self.namespace().reserved(kind).key(self.name())

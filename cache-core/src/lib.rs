@@ -1,41 +1,56 @@
 //! The contracts of the caching toolkit.
 //!
-//! To cache an axum app or an async function, start with `cache-axum` or `cache-engine`; both hand on what you need
-//! from here. This crate is for those who add to the toolkit: a store, a format, a way to make keys. It knows no store,
-//! no runtime and no web framework.
+//! To cache an axum app or an async function, start with `larder`, `cache-axum` or `cache-engine`, which re-export what you
+//! need from here. Use this crate to add a store, a format or a way to make keys. It knows no store, no runtime and no web
+//! framework.
 //!
 //! # The contracts
 //!
-//! | contract | what it says | what comes with it |
+//! | contract | defines | implementations |
 //! |---|---|---|
 //! | [`Backend`] | how a store is read and written | none here; `cache-memory`, `cache-redis`, `cache-memcached`, `cache-dynamodb` |
 //! | [`Coder`] | how a value becomes bytes | [`Raw`], `Json`, `Cbor` |
-//! | [`KeyBuilder`] | what a call or a request is called | `HashedCall`, [`ReadableCall`], any closure |
-//! | [`Clock`] | where the time is read | [`SystemClock`], [`ManualClock`] for tests |
+//! | [`KeyBuilder`] | the key of a call or a request | `HashedCall`, [`ReadableCall`], any closure |
+//! | [`Clock`] | the current time | [`SystemClock`], [`ManualClock`] for tests |
 //!
-//! and the words that they share: a [`Key`] is a name in a [`Namespace`] below a [`Prefix`]; a [`Record`] is a
-//! [`Value`], the [`Version`] of its last write and the time that it has left; a [`Ttl`] is never zero and never rounded
-//! down; an [`Envelope`] is what is stored for an entry; every failure is an
-//! [`Error`] of an [`ErrorKind`].
+//! # Glossary
+//!
+//! | word | meaning |
+//! |---|---|
+//! | [key](Key), [namespace](Namespace), [prefix](Prefix) | a key is a name in a namespace below a prefix: `shop:users:42` |
+//! | [scope](Scope) | all keys of a namespace, or all keys below a prefix |
+//! | identity | the bytes that a shortened key name stands for, stored with the value and compared when it is read |
+//! | [record](Record) | what a store holds under a key: a [value](Value), a version and the remaining lifetime |
+//! | [version](Version) | an opaque token that changes on every write of a record |
+//! | [lifetime](Ttl) | how long a store keeps a record; never zero, and never rounded down |
+//! | [mode](SetMode) | the condition under which a write is carried out |
+//! | lease | a small record that says that a load is running |
+//! | [envelope](Envelope) | the stored form of an entry: the encoded value and whatever is needed to use it again |
+//! | [freshness windows](FreshnessWindows) | how long an entry is fresh, and how long its stale copy may be used |
+//! | [tag](Tags) | a name that entries carry, with the version that it had when they were loaded |
+//! | [change](Change), [subscription](Subscription), heartbeat | a subscription reports changes of records; a heartbeat says up to which moment it has reported all |
+//! | shared object | a value that a store in this process keeps as it is, without encoding it |
+//!
+//! Every failure is an [`Error`] of an [`ErrorKind`].
 //!
 //! # How a record travels
 //!
-//! 1. A [`KeyBuilder`] makes a [`KeyName`] of what is asked for: `5f3c…`, and beside it what that stands for.
+//! 1. A [`KeyBuilder`] makes a [`KeyName`] of a call: `5f3c…`, with the identity that it stands for.
 //! 2. The [`Namespace`] makes it a [`Key`]: `shop:users:5f3c…`.
-//! 3. The [`Coder`] makes bytes of the value.
-//! 4. The [`Envelope`] puts around them whatever is needed to use them again: coder, creation, [`FreshnessWindows`], [`Tags`],
-//!    the whole key and a checksum.
-//! 5. The [`Backend`] stores that, if the [`SetMode`] allows it.
+//! 3. The [`Coder`] encodes the value.
+//! 4. The [`Envelope`] adds what is needed to use the bytes again: coder, creation time, [`FreshnessWindows`], [`Tags`], the
+//!    whole key and a checksum.
+//! 5. The [`Backend`] stores the envelope, if the [`SetMode`] allows it.
 //!
-//! On its way back, whatever does not hold is a miss: a record past its lifetime, damaged bytes, another format, a
-//! coder of another name, another key that happens to be called the same.
+//! On the way back, whatever does not hold is a miss: a record past its lifetime, damaged bytes, a newer format, another
+//! coder, or another key with the same name.
 //!
 //! A store in this process can skip steps 3 and 4: it keeps the object itself as [`Value::Shared`].
 //!
 //! # Write a backend
 //!
-//! Three methods, and two more, [`ping`](Backend::ping) and [`close`](Backend::close), to pass the test kit. Each `set`
-//! and `delete` is atomic, versions change on every write, and what is past its lifetime is absent:
+//! A backend has three methods, and two more, [`ping`](Backend::ping) and [`close`](Backend::close), to pass the test kit.
+//! Each `set` and `delete` is atomic, versions change on every write, and a record past its lifetime is absent:
 //!
 //! ```
 //! use std::collections::HashMap;
@@ -132,10 +147,10 @@
 //! # }
 //! ```
 //!
-//! The engine needs no more than this. The kit, which is the feature `conformance` and one line of your tests, also
-//! demands that every call, `ping` too, fails with [`Unavailable`](ErrorKind::Unavailable) after `close`. A bounded
-//! backend would evict, a better one would say in [`Backend::capabilities`] what else it can do, and one over a network
-//! has more that can go wrong: read what [every method keeps to](Backend#what-every-method-keeps-to).
+//! The engine needs no more than this. The test kit (the feature `conformance`, and one line in your tests) also requires
+//! that every call fails with [`Unavailable`](ErrorKind::Unavailable) after `close`. A real backend also bounds its memory,
+//! declares in [`Backend::capabilities`] what else it can do, and, over a network, has more that can fail: see what
+//! [every method guarantees](Backend#what-every-method-guarantees).
 //!
 //! # Features
 //!

@@ -9,18 +9,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-/// A value as a backend takes and gives it.
+/// A value as a backend stores and returns it.
+///
+/// This enum is closed on purpose: a backend must handle both.
 #[derive(Clone)]
 pub enum Value {
-    /// Encoded bytes; every backend takes them.
+    /// Encoded bytes. Every backend stores them.
     Bytes(Bytes),
-    /// An object of this process; only backends with
-    /// [`Capabilities::shared_objects`](crate::Capabilities::shared_objects) ever see one.
+    /// An object of this process. Only backends that declare
+    /// [`Capabilities::shared_objects`](crate::Capabilities::shared_objects) receive one.
     Shared(SharedValue),
 }
 
 impl Value {
-    /// The bytes, if that is what the value is.
+    /// Returns the bytes, if the value is encoded.
     #[must_use]
     pub fn as_bytes(&self) -> Option<&Bytes> {
         match self {
@@ -29,7 +31,7 @@ impl Value {
         }
     }
 
-    /// How many bytes the value counts for in a store that is bounded by bytes.
+    /// Returns the weight of the value in bytes, for stores that are bounded by bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
         match self {
@@ -54,7 +56,7 @@ impl fmt::Debug for Value {
     }
 }
 
-/// An object that a backend in this process keeps as it is: nothing is encoded, and a hit hands out the same object.
+/// An object that a backend in this process keeps without encoding it. A hit returns the same object.
 #[derive(Clone)]
 pub struct SharedValue {
     object: Arc<dyn Any + Send + Sync>,
@@ -62,25 +64,25 @@ pub struct SharedValue {
 }
 
 impl SharedValue {
-    /// Wraps `object`, which counts for `weight` bytes.
+    /// Wraps `object`, with a weight of `weight` bytes.
     #[must_use]
     pub fn new(object: Arc<dyn Any + Send + Sync>, weight: usize) -> Self {
         Self { object, weight }
     }
 
-    /// The object.
+    /// Returns the object.
     #[must_use]
     pub fn object(&self) -> &Arc<dyn Any + Send + Sync> {
         &self.object
     }
 
-    /// The object, without a change to its reference count.
+    /// Returns the object without changing its reference count.
     #[must_use]
     pub fn into_object(self) -> Arc<dyn Any + Send + Sync> {
         self.object
     }
 
-    /// How many bytes the object counts for.
+    /// Returns the weight of the object in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
         self.weight
@@ -93,18 +95,18 @@ impl fmt::Debug for SharedValue {
     }
 }
 
-/// An opaque token that changes on every write of a record, and is never used again for the same key.
+/// An opaque token that changes on every write of a record and is never used twice for one key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Version(u128);
 
 impl Version {
-    /// A version from a store's own token.
+    /// Makes a version from a store's own token.
     #[must_use]
     pub const fn from_u128(token: u128) -> Self {
         Self(token)
     }
 
-    /// The token, for a store that keeps it.
+    /// Returns the token, for a store that keeps it.
     #[must_use]
     pub const fn as_u128(self) -> u128 {
         self.0
@@ -117,8 +119,7 @@ impl fmt::Debug for Version {
     }
 }
 
-/// A source of versions for stores that have none of their own: 64 random bits that tell one source from another, and
-/// a counter.
+/// Makes versions for stores that have none of their own, from 64 random bits of the source and a counter.
 ///
 /// ```
 /// use cache_core::VersionSource;
@@ -134,7 +135,7 @@ pub struct VersionSource {
 }
 
 impl VersionSource {
-    /// A new source.
+    /// Makes a source with random bits of its own.
     #[must_use]
     pub fn new() -> Self {
         // `RandomState` takes its keys from the operating system.
@@ -144,7 +145,7 @@ impl VersionSource {
         }
     }
 
-    /// A version that no source has made before.
+    /// Returns a version that no source has returned before.
     #[must_use]
     pub fn next(&self) -> Version {
         let count = self.count.fetch_add(1, Ordering::Relaxed);
@@ -158,20 +159,20 @@ impl Default for VersionSource {
     }
 }
 
-/// What a backend found under a key.
+/// What a store holds under a key, as [`Backend::get`](crate::Backend::get) returns it.
 #[non_exhaustive]
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// The value as it was set.
+    /// The value as it was written.
     pub value: Value,
     /// The version of this write.
     pub version: Version,
-    /// How long the store will still keep the record; `None` if it has no end.
+    /// How long the store will still keep the record; `None` if it does not expire.
     pub remaining: Option<Duration>,
 }
 
 impl Record {
-    /// A record.
+    /// Makes a record.
     #[must_use]
     pub fn new(value: Value, version: Version, remaining: Option<Duration>) -> Self {
         Self {

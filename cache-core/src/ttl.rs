@@ -6,8 +6,8 @@ use std::time::Duration;
 
 /// How long a store keeps a record: a number of milliseconds, or for ever.
 ///
-/// A lifetime is never zero, so it can be handed to every store as it is, and never rounded down, so that no record
-/// is gone early: a fraction of a millisecond counts as a whole one.
+/// A lifetime is never zero, since some stores take zero for "for ever". It is never rounded down, so that no record expires
+/// early: a fraction of a millisecond counts as a whole one.
 ///
 /// ```
 /// use std::time::Duration;
@@ -21,15 +21,13 @@ use std::time::Duration;
 pub struct Ttl(Option<NonZeroU64>);
 
 impl Ttl {
-    /// No end.
+    /// Does not expire.
     pub const FOREVER: Self = Self(None);
 
-    /// The longest lifetime with an end: 100 years of 365 days, in milliseconds. Every store can represent the
-    /// deadline that follows from it.
+    /// The longest lifetime that ends, in milliseconds: 100 years of 365 days. Every store can represent its deadline.
     pub const MAX_MILLIS: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
 
-    /// A lifetime of `millis` milliseconds; zero becomes one, and more than [`MAX_MILLIS`](Self::MAX_MILLIS)
-    /// becomes that.
+    /// Makes a lifetime of `millis` milliseconds, at least 1 and at most [`MAX_MILLIS`](Self::MAX_MILLIS).
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         let millis = if millis > Self::MAX_MILLIS {
@@ -43,7 +41,7 @@ impl Ttl {
         }
     }
 
-    /// The lifetime in milliseconds, at least 1; `None` for [`FOREVER`](Self::FOREVER).
+    /// Returns the lifetime in milliseconds, at least 1; `None` for [`FOREVER`](Self::FOREVER).
     #[must_use]
     pub const fn as_millis(self) -> Option<u64> {
         match self.0 {
@@ -52,7 +50,7 @@ impl Ttl {
         }
     }
 
-    /// The lifetime in seconds, rounded up, so at least 1; `None` for [`FOREVER`](Self::FOREVER).
+    /// Returns the lifetime in seconds, rounded up, so at least 1; `None` for [`FOREVER`](Self::FOREVER).
     #[must_use]
     pub const fn as_secs_rounded_up(self) -> Option<u64> {
         match self.0 {
@@ -61,7 +59,7 @@ impl Ttl {
         }
     }
 
-    /// The lifetime as a [`Duration`]; `None` for [`FOREVER`](Self::FOREVER).
+    /// Returns the lifetime as a [`Duration`]; `None` for [`FOREVER`](Self::FOREVER).
     #[must_use]
     pub const fn as_duration(self) -> Option<Duration> {
         match self.0 {

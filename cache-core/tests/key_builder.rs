@@ -1,7 +1,7 @@
 //! Calls share a key if they are the same call, and only then.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use cache_core::{Error, ErrorKind, FunctionCall, KeyBuilder, KeyName, ReadableCall};
 use proptest::collection::{btree_map, vec};
@@ -338,4 +338,121 @@ mod hashed {
         ];
         assert_eq!(BTreeSet::from(names.clone()).len(), names.len());
     }
+}
+
+mod sets {
+    use super::*;
+
+    fn sets_of(elements: &[&str]) -> Vec<HashSet<String>> {
+        // Each has hash keys of its own, and so an order of its own.
+        (0..8)
+            .map(|_| elements.iter().map(ToString::to_string).collect())
+            .collect()
+    }
+
+    #[derive(Serialize)]
+    struct Filter {
+        tags: HashSet<String>,
+        more: Option<Box<HashSet<String>>>,
+    }
+
+    #[test]
+    fn the_order_of_a_set_does_not_matter_wherever_it_is() {
+        let elements: Vec<String> = (0..40).map(|n| n.to_string()).collect();
+        let elements: Vec<&str> = elements.iter().map(String::as_str).collect();
+        let sets = sets_of(&elements);
+        let orders: BTreeSet<Vec<&String>> = sets.iter().map(|set| set.iter().collect()).collect();
+        assert!(orders.len() > 1, "the control: they are walked in different orders");
+        let mut identities = BTreeSet::new();
+        for set in &sets {
+            let filter = Filter {
+                tags: set.clone(),
+                more: Some(Box::new(set.clone())),
+            };
+            identities.insert((
+                identity(set),
+                identity(&Some(set)),
+                identity(&vec![set.clone()]),
+                identity(&filter),
+                identity(&HashMap::from([(1, set)])),
+            ));
+        }
+        assert_eq!(identities.len(), 1);
+    }
+
+    #[test]
+    fn sets_with_other_elements_and_lists_in_another_order_differ() {
+        let set = |elements: &[u8]| identity(&elements.iter().copied().collect::<HashSet<u8>>());
+        assert_ne!(set(&[1, 2]), set(&[1, 3]));
+        assert_ne!(set(&[1]), set(&[]));
+        assert_ne!(identity(&vec![1, 2]), identity(&vec![2, 1]));
+    }
+
+    #[test]
+    fn a_set_is_shown_as_a_list() {
+        assert_eq!(readable(&BTreeSet::from([2, 1])), "[1,2]");
+    }
+}
+
+mod long_arguments {
+    use super::*;
+
+    fn call<T: Serialize + ?Sized>(value: &T) -> FunctionCall<'static> {
+        FunctionCall::new("m", "f").argument("a", value).unwrap()
+    }
+
+    #[test]
+    fn they_are_kept_as_a_digest() {
+        let text = "x".repeat(1 << 20);
+        let long = call(&text);
+        assert!(long.identity().len() < 64, "{}", long.identity().len());
+        assert_eq!(long.identity(), call(text.as_str()).identity());
+        // The control: what is short enough is kept as it is.
+        assert!(call(&"x".repeat(200)).identity().len() > 200);
+    }
+
+    #[test]
+    fn the_digest_tells_them_apart() {
+        let text = "x".repeat(1 << 20);
+        let mut other = text.clone();
+        other.replace_range((1 << 19)..=(1 << 19), "y");
+        assert_ne!(call(&text).identity(), call(&other).identity());
+        assert_ne!(call(&text).identity(), call(&text[1..]).identity());
+        assert_ne!(call(&text).identity(), call(text.as_bytes()).identity());
+    }
+
+    #[test]
+    fn it_is_a_sha_256_of_the_byte_form() {
+        let call = call(&"x".repeat(300));
+        let name = ReadableCall.build(&call).unwrap();
+        assert_eq!(
+            name.as_str(),
+            "m:f:{\"a\":sha256'6af7e7062954e955273ea48293b0c3bc5211f4d683680fb9c072f5e50d92f0b3'}"
+        );
+    }
+
+    #[test]
+    fn no_value_looks_like_the_digest_of_another() {
+        let digest = call(&"x".repeat(300)).identity().to_vec();
+        let short = call(&Octets(digest.clone()));
+        assert_ne!(short.identity(), digest);
+    }
+}
+
+#[test]
+fn what_is_compared_only_is_not_in_the_name() {
+    let call = |id: &[u8]| {
+        FunctionCall::new("m", "f")
+            .compared_by(id)
+            .argument("a", &1)
+            .unwrap()
+            .instance("T")
+    };
+    let plain = FunctionCall::new("m", "f").argument("a", &1).unwrap().instance("T");
+    assert_eq!(call(b"1").named(), call(b"2").named());
+    assert_eq!(call(b"1").named(), plain.identity());
+    assert_ne!(call(b"1").identity(), call(b"2").identity());
+    let names = [call(b"1"), plain].map(|call| ReadableCall.build(&call).unwrap());
+    assert_eq!(names[0].as_str(), names[1].as_str());
+    assert_ne!(names[0].identity(), names[1].identity());
 }

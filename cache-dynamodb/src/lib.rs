@@ -1,9 +1,8 @@
 //! DynamoDB as a store of the caching toolkit.
 //!
-//! [`DynamoBackend`] is for values that several processes share where there is no server to look after. It is built on
-//! the AWS SDK, which signs, connects and repeats; this crate adds what a cache needs of it: records with versions and
-//! compare-and-set, exact lifetimes, batches that are carried out in full, an end to every wait, and errors that say what
-//! to do.
+//! Use [`DynamoBackend`] for values that several processes share, without a server to operate. It is built on the AWS SDK,
+//! which signs, connects and retries. This crate adds what a cache needs: records with versions and compare-and-set, exact
+//! lifetimes, batches that are carried out in full, bounded waits, and errors that say what to do.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -17,13 +16,13 @@
 //! let key = Prefix::new("shop").namespace("users").key("42");
 //! let minute = SetOptions::new(Duration::from_secs(60));
 //!
-//! // One of many processes gets to load: the one that wrote the lease.
+//! // The process that writes the lease loads the value.
 //! let SetOutcome::Stored(lease) = dynamo.set(&key, Bytes::new().into(), minute.if_absent()).await? else {
-//!     panic!("somebody else loads")
+//!     panic!("another process loads it")
 //! };
-//! // Meanwhile the user changes, and what is being loaded is out of date.
+//! // Meanwhile the user changes, so the value being loaded is out of date.
 //! dynamo.delete(&key).await?;
-//! // So it is not stored.
+//! // It is not stored.
 //! let fill = dynamo.set(&key, Bytes::from("Ada").into(), minute.if_version(lease)).await?;
 //! assert_eq!(fill, SetOutcome::Refused);
 //! # Ok(())
@@ -34,29 +33,38 @@
 //!
 //! `dynamodb://table[?region=…][&endpoint=…][&consistent_reads=false][&create_table_if_missing=true]`
 //!
-//! What a URL does not say, the environment does, as for every AWS tool: `AWS_REGION`, `AWS_PROFILE`, the files in
-//! `~/.aws`, the role of a container or a machine. A URL has no place for credentials. A parameter that has no meaning
-//! is an error.
+//! What the URL does not set comes from the environment, as for every AWS tool: `AWS_REGION`, `AWS_PROFILE`, the files in
+//! `~/.aws`, the role of a container or machine. Credentials cannot be in the URL. An unknown parameter is an error.
 //!
-//! [`DynamoBackend::builder`] has a method for each of these and for all [settings](DynamoBackendBuilder);
-//! [`DynamoBackend::new`] takes a client that is ready. For DynamoDB Local, name its endpoint, any region and
+//! [`DynamoBackend::builder`] has a method for each of these and for all other [settings](DynamoBackendBuilder).
+//! [`DynamoBackend::new`] takes a ready client. For DynamoDB Local, set its endpoint, any region and
 //! [any credentials](DynamoBackendBuilder::static_credentials).
 //!
-//! # What it keeps to
+//! # Glossary
+//!
+//! | word | meaning |
+//! |---|---|
+//! | item | what DynamoDB stores under a key; a record of the cache is one item |
+//! | attempt, operation | one request to the service; one call with all its attempts |
+//! | foreign item | an item that another program wrote, without `version` and `deadline` |
+//! | wave | a part of a batch in which no key occurs twice |
+//! | unprocessed | the part of a batch that DynamoDB left undone, and that is sent again |
+//!
+//! # How records are stored
 //!
 //! | | |
 //! |---|---|
-//! | keys | as they are read: `shop:users:42`. One over 2,048 bytes is stored as its first 1,024 bytes, `~sha256:` and the hash of the whole, which stands in `full_key` and is compared |
-//! | values | up to 396 KiB (DynamoDB takes 400 KB with keys and names); under a shortened key, less by what that takes. A larger one is an error before anything is sent, and the record that it was to replace is removed |
-//! | lifetimes | to the millisecond of the [clock](DynamoBackendBuilder::clock), checked by every read and every condition; DynamoDB itself may take two days to remove what has ended |
-//! | compare-and-set | condition expressions. A write whose answer was lost is repeated by the SDK and then meets itself; it is recognised by its version, so a winner knows that it won |
+//! | keys | as they are read: `shop:users:42`. A key over 2,048 bytes is stored as its first 1,024 bytes, `~sha256:` and the hash of the whole key, which is stored in `full_key` and compared |
+//! | values | up to 396 KiB (DynamoDB takes 400 KB with keys and names); less under a shortened key. A larger value is an error before it is sent, and the record that it was to replace is removed |
+//! | lifetimes | to the millisecond of the [clock](DynamoBackendBuilder::clock), checked by every read and every condition. DynamoDB itself may take two days to remove an expired item |
+//! | compare-and-set | by condition expressions. If an answer was lost, the SDK repeats the write, which then finds its own record and recognises it by its version |
 //! | `get`, `set`, `delete`, `delete_if`, `ping` | one request each |
 //! | `get_many` | one request for each 100 keys |
 //! | `set_many` | one for each 25 entries without a condition, one for each other |
-//! | `delete_many` | one for each key, 16 at a time: DynamoDB's batches do not tell what they removed |
-//! | what a batch leaves undone | asked for again, with growing pauses, until it is done or six answers in a row bring nothing |
-//! | `clear` | not declared: nothing ever scans the table. The engine's `clear(namespace)` works all the same, by one record |
-//! | what others wrote | read as it is, with a version that follows from its content, so that it can be replaced; to the engine it is a miss |
+//! | `delete_many` | one for each key, 16 at a time: DynamoDB's batches do not report what they removed |
+//! | what a batch leaves unprocessed | sent again, with growing pauses, until it is done or six answers in a row bring no progress |
+//! | `clear` | not supported, since that would scan the table. The engine clears a namespace by one record that its entries refer to |
+//! | foreign items | returned as they are, with a version calculated from their content, so that they can be replaced. To the engine they are misses |
 //!
 //! # The table
 //!
@@ -64,16 +72,16 @@
 //! |---|---|---|
 //! | `key` | S | the partition key; no sort key |
 //! | `value` | B | the value |
-//! | `ttl` | N | when DynamoDB may remove the item: Unix seconds, rounded up; none if the record has no end |
+//! | `ttl` | N | when DynamoDB may remove the item: Unix seconds, rounded up; absent if the record does not expire |
 //! | `version` | B | 16 bytes, new with every write |
-//! | `deadline` | N | when the record ends: Unix milliseconds |
+//! | `deadline` | N | when the record expires: Unix milliseconds |
 //! | `full_key` | S | the whole key, where `key` is shortened |
 //!
-//! The first three are those of fastapi-cache. Its items are records here; what the engine writes is an envelope that
-//! fastapi-cache cannot decode, so two applications in one table use two prefixes.
+//! The first three are those of fastapi-cache. This crate can read its items, but fastapi-cache cannot decode what the engine
+//! writes. Two applications in one table must use two prefixes.
 //!
-//! [`create_table_if_missing`](DynamoBackend::create_table_if_missing) makes the table, billed on demand, and switches
-//! its TTL on. By hand:
+//! [`create_table_if_missing`](DynamoBackend::create_table_if_missing) creates the table, billed on demand, and
+//! enables its TTL. By hand:
 //!
 //! ```console
 //! aws dynamodb create-table --table-name cache --billing-mode PAY_PER_REQUEST \
@@ -95,62 +103,61 @@
 //! }
 //! ```
 //!
-//! To make the table, also `DescribeTable`, `CreateTable`, `DescribeTimeToLive` and `UpdateTimeToLive`.
+//! To create the table, also `DescribeTable`, `CreateTable`, `DescribeTimeToLive` and `UpdateTimeToLive`.
 //!
 //! # What it costs
 //!
 //! In DynamoDB's units: a read unit is 4 KB read consistently, or 8 KB read eventually; a write unit is 1 KB written.
-//! Each item is rounded up by itself.
+//! Each item is rounded up on its own.
 //!
 //! | call | costs |
 //! |---|---|
-//! | `get`, `get_many` | read units of each item; one for an absent one (half if eventual) |
-//! | `set`, `set_many` | write units of the larger of new and old item, also when it is refused |
-//! | `delete`, `delete_many`, `delete_if` | write units of the item; one for an absent one |
+//! | `get`, `get_many` | the read units of each item; one for an absent item (half if eventual) |
+//! | `set`, `set_many` | the write units of the larger of the new and the old item, also if refused |
+//! | `delete`, `delete_many`, `delete_if` | the write units of the item; one for an absent item |
 //! | `ping` | half a read unit |
 //!
-//! Removal by TTL is free. To tell what it removed, `delete` has the item sent back, and so has a refused write; that
-//! costs time on the network and nothing else. Through the engine a look-up reads three items, the entry and the two
-//! records by which its namespace and everything below its prefix are cleared, and a miss writes two, its lease and its
-//! value. DynamoDB reads one item at most 3,000 times a second (6,000 eventually), and every look-up below a prefix reads
-//! one that they share: beyond that, use several prefixes or put memory in front.
+//! Removal by TTL is free. A `delete` and a refused write return the old item, which costs only time on the network.
+//! Through the engine, a look-up reads three items: the entry, and the two records by which its namespace and everything
+//! below its prefix are cleared. A miss writes two: its lease and its value. DynamoDB reads one item at most 3,000 times a
+//! second (6,000 eventually), and every look-up below a prefix reads one shared item. For more, use several prefixes or put
+//! a near tier in front.
 //!
 //! # Eventual reads
 //!
-//! Reads are strongly consistent: what was written before is seen. With
+//! By default, reads are strongly consistent: they see every write that ended before. With
 //! [`consistent_reads(false)`](DynamoBackendBuilder::consistent_reads) they cost half and may be behind, mostly by less
-//! than a second. Then a value may be found for that long after it was invalidated or its namespace was cleared, and
-//! those who wait for another's load may wait longer. What writes decide stays exact, since conditions always see the
-//! present: one load wins, and an old value is never stored over an invalidation.
+//! than a second. For that long, a read may find a value after it was invalidated or its namespace was cleared, and callers
+//! that wait for another process's load may wait longer. Conditional writes always see the present: one load wins, and an
+//! old value is never stored over an invalidation.
 //!
 //! # When things fail
 //!
 //! | what happens | error |
 //! |---|---|
-//! | nobody listens, the connection breaks, the service fails (5xx) | [`Unavailable`], retryable |
-//! | no answer within the [limits](DynamoBackendBuilder::operation_timeout) | [`Timeout`]; it may have been carried out |
-//! | throttled, after 3 attempts; a batch left undone | [`Rejected`], retryable |
-//! | no credentials, or refused ones | [`Auth`] |
-//! | no such table, another key, no region | [`Configuration`], with the remedy |
+//! | connection refused or broken, or the service fails (5xx) | [`Unavailable`], retryable |
+//! | no answer within the [limits](DynamoBackendBuilder::operation_timeout) | [`Timeout`]; the operation may have been carried out |
+//! | throttled, after 3 attempts; a batch left unprocessed | [`Rejected`], retryable |
+//! | no credentials, or refused credentials | [`Auth`] |
+//! | no such table, a table with another key, no region | [`Configuration`], with the remedy |
 //! | value or item too large | [`TooLarge`] |
 //! | after [`close`](cache_core::Backend::close) | [`Unavailable`], not retryable |
 //!
-//! Fetching credentials runs apart from the calls that need them, so one that gives up does not make the next one begin
-//! anew.
+//! Credentials are fetched in a task of their own, so if a call that needs them is dropped, the next one need not start again.
 //!
 //! # What to know
 //!
-//! - Deadlines are compared with the clocks of the processes, so keep those right. One that is fast by a second ends
-//!   records a second early for itself.
-//! - If the answer to a `delete` was lost and the SDK repeated it, it reports `false` for what it removed. It is removed.
-//! - Conditions hold in one region. Let one cache use one region of a global table.
-//! - DAX is not supported: its copies would undo what conditions promise.
+//! - Deadlines are compared with the clocks of the processes, so keep them in step (NTP). A process whose clock is a second
+//!   ahead sees records expire a second early.
+//! - If the answer to a `delete` was lost and the SDK repeated it, it reports `false` for a record that it did remove.
+//! - Conditions hold within one region, so a cache must use one region of a global table.
+//! - DAX is not supported: its copies would break the conditions.
 //!
 //! # Features
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `aws-config` | yes | [`DynamoBackend::connect`] and the builder without a ready client: `aws-config`, and HTTPS by rustls with ring |
+//! | `aws-config` | yes | [`DynamoBackend::connect`] and a builder that needs no client: `aws-config`, and HTTPS by rustls with ring |
 //! | `sso` | no | credentials by IAM Identity Center (`aws sso login`), for development |
 //!
 //! Without `aws-config` the backend takes a [ready client](DynamoBackend::new), and this crate brings no HTTP client.

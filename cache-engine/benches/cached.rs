@@ -19,7 +19,7 @@ async fn keyed(cache: &Cache, id: u64) -> Arc<String> {
     Arc::new(format!("user {id}"))
 }
 
-#[cached(cache = cache, namespace = "users", key = id, ttl = "60s", stale = "10s")]
+#[cached(cache = cache, namespace = "users", key = id, ttl = "60s", stale_while_revalidate = "10s")]
 async fn in_a_namespace(cache: &Cache, id: u64) -> Arc<String> {
     Arc::new(format!("user {id}"))
 }

@@ -114,6 +114,16 @@ pub enum Event<'a> {
         /// The key.
         key: &'a Key,
     },
+    /// The store did not carry out an invalidation, which is tried again until it does.
+    InvalidationPending {
+        /// How many are pending.
+        count: usize,
+    },
+    /// Pending invalidations were carried out.
+    InvalidationsRecovered {
+        /// How many.
+        count: usize,
+    },
     /// A tag was invalidated.
     TagInvalidated {
         /// The tag.
@@ -165,6 +175,8 @@ impl Event<'_> {
             Self::LeaseLost { .. } => "lease_lost",
             Self::Evicted { .. } => "evicted",
             Self::Invalidated { .. } => "invalidated",
+            Self::InvalidationPending { .. } => "invalidation_pending",
+            Self::InvalidationsRecovered { .. } => "invalidations_recovered",
             Self::TagInvalidated { .. } => "tag_invalidated",
             Self::Cleared { .. } => "cleared",
         }
@@ -194,6 +206,8 @@ impl Event<'_> {
             | Self::BreakerClosed
             | Self::SubscriptionBegun
             | Self::SubscriptionLost { .. }
+            | Self::InvalidationPending { .. }
+            | Self::InvalidationsRecovered { .. }
             | Self::TagInvalidated { .. }
             | Self::Cleared { .. } => None,
         }
@@ -209,6 +223,8 @@ impl Event<'_> {
                 | Self::BreakerClosed
                 | Self::SubscriptionLost { .. }
                 | Self::LeaseLost { .. }
+                | Self::InvalidationPending { .. }
+                | Self::InvalidationsRecovered { .. }
         )
     }
 }

@@ -1,7 +1,7 @@
 //! The [`Cache`] handle: one policy engine over any store.
 //!
-//! A service asks it for a value and says how to load it; what is stored, for how long, who loads and who waits is the
-//! engine's business.
+//! You ask it for a value and say how to load it. The engine decides what is stored and for how long, who loads, and who
+//! waits.
 //!
 //! ```
 //! use std::time::Duration;
@@ -43,10 +43,12 @@
 //! | forget one key | [`Cache::invalidate`], [`Cache::delete`] |
 //! | forget what depends on something | [`Cache::with_tags`], [`Load::tagged`]; [`Cache::invalidate_tag`] |
 //! | forget a namespace, or everything | [`Cache::clear`], [`Cache::clear_all`] |
-//! | end freshness, and keep the stale copy | [`Cache::invalidate_soft`], [`Cache::invalidate_tag_soft`], [`Cache::clear_soft`] |
+//! | end freshness, and keep the stale copy | [`Cache::soft`] |
+//! | invalidate several things as one | [`Cache::invalidation`] |
 //! | keep copies in front of a shared store | [`CacheBuilder::near`] |
 //! | cache a whole function | `#[cached]` and `#[invalidates]` (feature `macros`) |
 //! | watch | [`CacheBuilder::observer`], or `tracing` with the target `cache` |
+//! | write an adapter, whose loads do not fit into a closure | [`Cache::adapter`] |
 //! | stop in good order | [`Cache::shutdown`] |
 //!
 //! # The life of an entry
@@ -59,23 +61,47 @@
 //!
 //! # What is guaranteed
 //!
-//! - **One load per key.** Of all who ask for a missing key, one loads and the others wait; in this process by a
-//!   *flight*, between processes by a *lease* that stands in the store in the value's place. A lease is renewed while its
-//!   load runs, so a killed process is replaced within one [`lease_time`](CacheBuilder::lease_time).
+//! - **One load per key.** Of all callers that ask for a missing key, one loads and the others wait: in this process by a
+//!   *flight*, between processes by a *lease* in the store. A lease is renewed while its load runs, so a killed process is
+//!   replaced within one [`lease_time`](CacheBuilder::lease_time). Waiting ends: a load that another load waits for waits
+//!   no longer than that for a lease, and no lease is renewed longer than [`max_lease`](CacheBuilder::max_lease).
 //! - **Nobody's departure hurts others.** An owned load runs in a task of its own. A [borrowing](Cache::borrowing) load
-//!   passes, if its caller goes away, to somebody who waits. Errors are shared as they are, a panic reaches all who
-//!   waited, and a load that asks for its own key is told so instead of waiting for itself.
-//! - **No old value after an invalidation.** A load's value is stored only if what the load began from, its lease or
-//!   the stale record, still stands. [`Cache::invalidate`] removes that, so the old value goes to the caller who
-//!   started the load and to nobody else. An entry carries the versions that its tags had before its load began, so
-//!   [`Cache::invalidate_tag`] holds for loads that are under way too, whatever the clocks say.
-//! - **A near tier that tells the truth.** Its copies go when the store tells of a change, and are not used while it
-//!   tells nothing; where it never does, they have the [maximum age](CacheBuilder::near_max_age) that you choose.
-//! - **A store that fails takes nobody with it.** Its calls have a [time limit](CacheBuilder::backend_timeout); after
-//!   repeated failures it is left alone for a [pause](CacheBuilder::breaker). Values are loaded meanwhile. Only what
-//!   must not fail in silence, an invalidation for one, reports it.
-//! - **Garbage is a miss.** A record that is damaged, of another version, coder, type or key is an event and is replaced
-//!   by the next load.
+//!   passes to a waiting caller if its own leaves. Errors are shared, a panic reaches all who waited, and a load that asks
+//!   for its own key, over whatever caches of the process, gets [`LoadError::Circular`].
+//! - **No old value after an invalidation.** A load's value is stored only if its fence is intact: the lease, or the stale
+//!   record, that it began from. [`Cache::invalidate`] removes that, so the old value goes only to the caller that started
+//!   the load. An entry carries the versions that its tags had before its load began, so [`Cache::invalidate_tag`] also
+//!   holds for loads that are running, whatever the clocks say. An invalidation that the store did not carry out is
+//!   [pending](Cache::pending_invalidations), and carried out before the store is trusted again.
+//! - **A near tier that tells the truth.** Its copies go when the change subscription reports a change, and are not used
+//!   while it is silent; without a subscription they have a [maximum age](CacheBuilder::near_max_age).
+//! - **A store that fails takes nobody with it.** Its calls have a [time limit](CacheBuilder::backend_timeout), and a
+//!   [circuit breaker](CacheBuilder::breaker) opens after repeated failures. Values are loaded meanwhile. Only what must
+//!   not fail in silence, such as an invalidation, returns an error.
+//! - **Garbage is a miss.** A record that is damaged, or of another version, coder, type or key, is an event and is
+//!   replaced by the next load.
+//!
+//! # Glossary
+//!
+//! | word | meaning |
+//! |---|---|
+//! | hit, miss | a fresh value was found; nothing usable was found |
+//! | negative hit | a stored answer that there is no value, or that its load failed |
+//! | stale | past freshness, and within one of the two windows after it |
+//! | flight | the load of a key in this process, with the callers that wait for it |
+//! | lead | the right and the duty to end a flight; held by one caller |
+//! | lease | a record in the store that tells other processes that a load runs |
+//! | fence | what a fill is conditional on: the lease, or the stale record, that its load began from |
+//! | fill | a load on its way into the store, from the fence to the end of the flight |
+//! | load stack | the loads that the current task runs in, one within the other |
+//! | tag version | what the record of a tag says; an invalidation replaces it |
+//! | tag snapshot | the tag versions that a load read before it began, which its entry carries |
+//! | tag cache | the tag versions that this process remembers |
+//! | epoch | the tag that all entries of a namespace carry, where namespaces are cleared by a tag |
+//! | roll | the record that every invalidation of a tag replaces, for tags that are known only after a load |
+//! | near copy | a copy in this process of a value in a store elsewhere |
+//! | subscription, heartbeat | the store's reports of changes; its report that there was nothing to report |
+//! | unavailable | the store did not answer, or the circuit breaker is open |
 //!
 //! # Features
 //!

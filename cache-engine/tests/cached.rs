@@ -171,7 +171,7 @@ async fn found(app: &App, id: u8) -> Option<u8> {
     (id != 0).then_some(id)
 }
 
-#[cached(cache = app.cache, skip(app), negative = "30s")]
+#[cached(cache = app.cache, skip(app), negative_ttl = "30s")]
 async fn found_or_not(app: &App, id: u8) -> Result<Option<u8>, String> {
     app.runs.up();
     Ok((id != 0).then_some(id))

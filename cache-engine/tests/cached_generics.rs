@@ -59,7 +59,7 @@ impl<K: Kind> Repository<K> {
         format!("{} {id}", K::NAME)
     }
 
-    #[cached(cache = cache, skip(cache))]
+    #[cached(cache = cache, skip(self, cache))]
     async fn get<L: Kind>(&self, cache: &Cache) -> String {
         format!("{}{}", K::NAME, L::NAME)
     }

@@ -33,7 +33,7 @@ impl Users {
         }
     }
 
-    #[cached(cache = self.cache)]
+    #[cached(cache = self.cache, skip(self))]
     async fn find(&self, id: u32) -> String {
         self.loads.up();
         format!("user {id}")
@@ -50,13 +50,13 @@ impl Users {
         format!("user {id}")
     }
 
-    #[cached(cache = self.cache)]
+    #[cached(cache = self.cache, skip(self))]
     async fn of_an_arc(self: Arc<Self>, id: u32) -> usize {
         let this = self;
         this.loads.up() + id as usize
     }
 
-    #[cached(cache = self.cache)]
+    #[cached(cache = self.cache, skip(self))]
     async fn of_a_mutable(&mut self, id: u32) -> String {
         self.tenant = format!("{id}");
         self.tenant.clone()
@@ -64,7 +64,7 @@ impl Users {
 }
 
 impl Orders {
-    #[cached(cache = self.cache)]
+    #[cached(cache = self.cache, skip(self))]
     async fn find(&self, id: u32) -> String {
         self.loads.up();
         format!("order {id}")
@@ -81,7 +81,7 @@ trait Find {
 }
 
 impl Find for Orders {
-    #[cached(cache = self.cache, entry = false)]
+    #[cached(cache = self.cache, entry = false, skip(self))]
     async fn find(&self, id: u32) -> String {
         format!("order {id} of a trait")
     }
@@ -92,7 +92,7 @@ trait Named {
 
     fn cache(&self) -> &Cache;
 
-    #[cached(cache = self.cache())]
+    #[cached(cache = self.cache(), skip(self))]
     async fn name_of(&self, id: u32) -> String {
         format!("{} {id}", Self::NAME)
     }
@@ -134,7 +134,7 @@ async fn a_method_is_cached() {
 }
 
 #[tokio::test]
-async fn self_is_not_in_the_key_but_its_type_is() {
+async fn the_type_is_in_the_key_even_if_self_is_not() {
     let cache = cache();
     let (first, second) = (Users::new(&cache), Users::new(&cache));
     assert_eq!(first.find(1).await, second.find(1).await);

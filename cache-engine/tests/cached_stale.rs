@@ -1,4 +1,4 @@
-//! `#[cached(stale = …)]`: an old value at once, and a new one behind the caller's back.
+//! `#[cached(stale_while_revalidate = …)]`: an old value at once, and a new one behind the caller's back.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -40,7 +40,7 @@ impl App {
         run
     }
 
-    #[cached(cache = self.cache, ttl = "10s", stale = "20s")]
+    #[cached(cache = self.cache, ttl = "10s", stale_while_revalidate = "20s", skip(self))]
     async fn by_method(&self, name: &str, tags: &[u8], trace: Option<u32>) -> String {
         // Macros, closures and functions within name their own things.
         struct Inner(usize);
@@ -55,7 +55,7 @@ impl App {
     }
 }
 
-#[cached(cache = app.cache, skip(app), ttl = "10s", stale = "20s")]
+#[cached(cache = app.cache, skip(app), ttl = "10s", stale_while_revalidate = "20s")]
 async fn by_function(app: &App, name: &str) -> String {
     format!("{name} {}", app.run().await)
 }
@@ -116,7 +116,7 @@ struct Connection {
     app: App,
 }
 
-#[cached(cache = connection.app.cache, skip(connection), ttl = "10s", stale = "20s", detached = false)]
+#[cached(cache = connection.app.cache, skip(connection), ttl = "10s", stale_while_revalidate = "20s", detached = false)]
 async fn in_the_foreground(connection: &mut Connection, name: &str) -> String {
     format!("{name} {}", connection.app.run().await)
 }
@@ -140,7 +140,7 @@ async fn an_arc_of_self_needs_no_clone_of_it() {
     struct Uncloneable(App);
 
     impl Uncloneable {
-        #[cached(cache = self.0.cache, ttl = "10s", stale = "20s")]
+        #[cached(cache = self.0.cache, ttl = "10s", stale_while_revalidate = "20s", skip(self))]
         async fn load(self: Arc<Self>) -> usize {
             self.0.run().await
         }
@@ -158,7 +158,7 @@ async fn an_arc_of_self_needs_no_clone_of_it() {
 
 #[tokio::test]
 async fn a_failed_refresh_keeps_the_old_value() {
-    #[cached(cache = app.cache, skip(app), ttl = "10s", stale = "20s")]
+    #[cached(cache = app.cache, skip(app), ttl = "10s", stale_while_revalidate = "20s")]
     async fn flaky(app: &App) -> anyhow::Result<usize> {
         match app.run().await {
             1 => Ok(1),

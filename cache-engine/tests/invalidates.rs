@@ -47,7 +47,7 @@ impl Shop {
         name.clone_into(&mut self.name.lock().unwrap());
     }
 
-    #[cached(cache = self.cache)]
+    #[cached(cache = self.cache, skip(self))]
     async fn item(&self, id: u32) -> String {
         let name = self.read();
         self.gate.pass().await;

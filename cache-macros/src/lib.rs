@@ -3,19 +3,18 @@
 //!
 //! Do not depend on this crate: `cache_engine` and `cache_axum` export both attributes, with everything that they need.
 //!
-//! | file | what it does |
+//! | room | what it holds |
 //! |---|---|
-//! | `cached` | the function around the cached one |
-//! | `invalidates` | the function around a write |
-//! | `options`, `duration` | what is written in the attributes' parentheses |
-//! | `arguments`, `mentions` | what the function takes, and which names its code mentions |
+//! | `attribute` | what is written in the parentheses of an attribute: options, durations, errors |
+//! | `function` | the function that an attribute is on: arguments, types, body |
+//! | `expression` | code for the expressions in options: keys, tags, caches, times |
+//! | `cached`, `invalidates` | the two attributes: `options.rs` parses their options, `expand.rs` writes the code |
 
-mod arguments;
+mod attribute;
 mod cached;
-mod duration;
+mod expression;
+mod function;
 mod invalidates;
-mod mentions;
-mod options;
 
 use proc_macro::TokenStream;
 use quote::quote;
@@ -33,14 +32,14 @@ pub fn invalidates(options: TokenStream, item: TokenStream) -> TokenStream {
     run(invalidates::expand, options, item, parse_quote!(::cache_engine))
 }
 
-/// `cached` for those who depend on `cache-axum` alone, which exports it under that name.
+/// `cached`, as `cache-axum` exports it for crates that do not depend on `cache-engine`.
 #[doc(hidden)]
 #[proc_macro_attribute]
 pub fn cached_of_axum(options: TokenStream, item: TokenStream) -> TokenStream {
     run(cached::expand, options, item, parse_quote!(::cache_axum::cache_engine))
 }
 
-/// `invalidates` for those who depend on `cache-axum` alone, which exports it under that name.
+/// `invalidates`, as `cache-axum` exports it for crates that do not depend on `cache-engine`.
 #[doc(hidden)]
 #[proc_macro_attribute]
 pub fn invalidates_of_axum(options: TokenStream, item: TokenStream) -> TokenStream {
@@ -68,7 +67,7 @@ pub fn invalidates_of_larder(options: TokenStream, item: TokenStream) -> TokenSt
 
 type Expand = fn(proc_macro2::TokenStream, proc_macro2::TokenStream, Path) -> syn::Result<proc_macro2::TokenStream>;
 
-/// What is wrong is reported beside the function as it was written, so that it is not also reported as missing.
+/// Expands an attribute. Errors are reported beside the function as it was written, so that it is not missing as well.
 fn run(expand: Expand, options: TokenStream, item: TokenStream, root: Path) -> TokenStream {
     let item = proc_macro2::TokenStream::from(item);
     match expand(options.into(), item.clone(), root) {

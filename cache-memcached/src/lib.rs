@@ -1,9 +1,9 @@
 //! Memcached as a store of the caching toolkit: one server, or several by consistent hashing.
 //!
-//! [`MemcachedBackend`] is for values that several processes share and that may be lost: memcached keeps what fits into
-//! its memory. It is built on [memcache-async], which speaks the protocol and nothing more. This crate adds what makes
-//! it safe to use: connections that never answer one question with the answer to another, writes that are confirmed,
-//! keys of any text, lifetimes in milliseconds, versions and compare-and-set, an end to every wait.
+//! Use [`MemcachedBackend`] for values that several processes share and that may be lost: memcached keeps what fits into its
+//! memory. It is built on [memcache-async], which speaks the protocol and nothing more. This crate adds what makes it safe:
+//! connections that never answer one call with the answer to another, confirmed writes, keys of any text, lifetimes in
+//! milliseconds, versions and compare-and-set, and bounded waits.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -17,13 +17,13 @@
 //! let key = Prefix::new("shop").namespace("users").key("42");
 //! let minute = SetOptions::new(Duration::from_secs(60));
 //!
-//! // One of many processes gets to load: the one that wrote the lease.
+//! // The process that writes the lease loads the value.
 //! let SetOutcome::Stored(lease) = memcached.set(&key, Bytes::new().into(), minute.if_absent()).await? else {
-//!     panic!("somebody else loads")
+//!     panic!("another process loads it")
 //! };
-//! // Meanwhile the user changes, and what is being loaded is out of date.
+//! // Meanwhile the user changes, so the value being loaded is out of date.
 //! memcached.delete(&key).await?;
-//! // So it is not stored.
+//! // It is not stored.
 //! let fill = memcached.set(&key, Bytes::from("Ada").into(), minute.if_version(lease)).await?;
 //! assert_eq!(fill, SetOutcome::Refused);
 //! # Ok(())
@@ -49,9 +49,19 @@
 //!
 //! [`MemcachedBackend::builder`] has a method for each of these and for all other [settings](MemcachedBackendBuilder).
 //!
+//! # Glossary
+//!
+//! | word | meaning |
+//! |---|---|
+//! | fleet | the servers of a backend, and the rule by which a key finds its server |
+//! | session | one connection. It is *in step* if every command sent on it has been answered in full |
+//! | token | memcached's own number of a write (`cas unique`), by which a compare-and-swap is decided |
+//! | stand-in | a record on the next server of the ring, while the one it belongs to is skipped |
+//! | down, probe | a server that failed too often in a row is down and not asked, except by one probe at a time |
+//!
 //! # TLS
 //!
-//! The stream is the caller's: whatever tokio can read and write will do.
+//! You open the stream: any type that tokio can read and write will do.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -81,69 +91,68 @@
 //! # }
 //! ```
 //!
-//! # What it keeps to
+//! # How records are stored
 //!
 //! | | |
 //! |---|---|
-//! | keys | as they are read: `get shop:users:42`; spaces, control characters, `%` and what is not ASCII are percent-encoded; of a key over 250 bytes the first 216, `%~` and a hash are left |
-//! | values | a header of 43 bytes (mark, version, deadline, half of a hash of the whole key) and the value; together up to `-I` less 512 bytes |
-//! | lifetimes | to the millisecond, by the [clock](MemcachedBackendBuilder::clock) of who reads; memcached is told to keep a record for 2 to 3 seconds longer |
+//! | keys | as they are read: `get shop:users:42`. Spaces, control characters, `%` and non-ASCII characters are percent-encoded. Of a key over 250 bytes, the first 216, `%~` and a hash are kept |
+//! | values | a header of 43 bytes (mark, version, deadline, half of a hash of the whole key), then the value; together up to `-I` less 512 bytes |
+//! | lifetimes | to the millisecond, by the [clock](MemcachedBackendBuilder::clock) of the reader. memcached keeps a record 2 to 3 seconds longer |
 //! | `get` | one round trip (`get`) |
-//! | `set`, always | one round trip: `set`, and in the same breath a question whether it was done |
-//! | `set` with `IfAbsent` | one round trip (`add`); more only if something is there |
+//! | `set`, always | one round trip: `set`, followed at once by a question whether it was stored |
+//! | `set` with `IfAbsent` | one round trip (`add`); more only if there is a record |
 //! | `set` with `IfVersion`, `delete`, `delete_if` | two round trips (`gets`, `cas`), the first of which reads the record |
 //! | `get_many` | one round trip to each server for up to 128 keys, all servers at once |
-//! | `set_many`, `delete_many` | a call for each key, 16 at a time |
+//! | `set_many`, `delete_many` | one call for each key, 16 at a time |
 //! | compare-and-set | atomic on the server, by its `cas` |
-//! | `clear` | there is none, since memcached cannot enumerate its keys; the engine clears a namespace by a record that each of its entries refers to |
-//! | what others wrote | absent, and replaced by the next write |
+//! | `clear` | not supported, since memcached cannot enumerate its keys. The engine clears a namespace by a record that each of its entries refers to |
+//! | what others wrote | counts as absent, and is replaced by the next write |
 //! | a dropped future | its connection is closed; no other call reads its answer |
 //!
 //! # Several servers
 //!
-//! A key's server is found by consistent hashing as in libketama: 160 points for each server, by the MD5 of
-//! `host:port-0` to `host:port-39`. Each process must name the servers alike; the order does not matter. A server that is
-//! added or removed moves no keys but its own.
+//! A key's server is found by consistent hashing as in libketama: 160 points for each server, by the MD5 of `host:port-0` to
+//! `host:port-39`. Each process must name the servers alike; the order does not matter. Adding or removing a server moves
+//! only its own keys.
 //!
-//! **A server that does not answer** is left alone after three failures in a row: its keys fail at once, without being
-//! asked for, and the other servers' keys are not concerned. Once a second one call finds out whether it is back. To the
-//! engine, a key that fails is one that is loaded and not cached.
+//! **A server that does not answer** is down after three failures in a row: calls for its keys fail at once, without being
+//! sent. The keys of other servers are not affected. Once a second, one call probes whether the server is back. The engine
+//! loads a key that fails, and does not cache it.
 //!
-//! Why do its keys not go to another server? Because of what happens when it returns. It may have been unreachable and
-//! not restarted, and then it still holds all that was invalidated meanwhile, elsewhere. With [`WhenDown::Skip`] the keys
-//! do go to the next server, and the price is named there: who finds the server back empties it, stand-ins live for ten
-//! seconds, and processes that disagree on who is alive may read old values until they agree.
+//! Why do its keys not move to another server? Because of what happens when it returns. If it was unreachable but not
+//! restarted, it still holds everything that was invalidated elsewhere meanwhile. With [`WhenDown::Skip`] the keys do move,
+//! at a price: the process that finds the server back empties it, stand-ins live for ten seconds at most, and processes
+//! that disagree on which servers are down may read old values until they agree.
 //!
 //! # When things fail
 //!
-//! | what happens | what a call sees |
+//! | what happens | what a call returns |
 //! |---|---|
-//! | the server does not answer | [`Timeout`](cache_core::ErrorKind::Timeout) after [`operation_timeout`](MemcachedBackendBuilder::operation_timeout); after three calls, [`Unavailable`] at once |
+//! | the server does not answer | [`Timeout`](cache_core::ErrorKind::Timeout) after [`operation_timeout`](MemcachedBackendBuilder::operation_timeout); after three such calls, [`Unavailable`] at once |
 //! | there is no server | [`Unavailable`] |
-//! | the server comes back | it is used again within a second or so; a restart costs no failed call, once it is over |
+//! | the server comes back | calls succeed again within about a second. After a restart that is over, no call fails |
 //! | all connections are in use | [`Timeout`](cache_core::ErrorKind::Timeout), if none becomes free in time |
-//! | the connection breaks under a write | [`Unavailable`]; it is not sent again, since it may have been carried out |
-//! | out of memory | [`Rejected`](cache_core::ErrorKind::Rejected), and that a retry can help |
-//! | a value over the limit | [`TooLarge`](cache_core::ErrorKind::TooLarge), ours or the server's; what it was to replace is gone |
-//! | the handle was closed | [`Unavailable`], and that a retry cannot help |
+//! | the connection breaks during a write | [`Unavailable`]. The write is not repeated, since it may have been carried out |
+//! | out of memory | [`Rejected`](cache_core::ErrorKind::Rejected), marked as retryable |
+//! | a value over the limit, ours or the server's | [`TooLarge`](cache_core::ErrorKind::TooLarge). The record that it was to replace is removed |
+//! | the backend was closed | [`Unavailable`], marked as not retryable |
 //!
-//! [`connect`](MemcachedBackendBuilder::connect) fails where a server does not answer;
-//! [`build`](MemcachedBackendBuilder::build) opens connections when they are needed, for services that start without
-//! their store.
+//! [`connect`](MemcachedBackendBuilder::connect) fails if a server does not answer. [`build`](MemcachedBackendBuilder::build)
+//! opens connections when they are needed, for services that start without their store.
 //!
 //! # What to know
 //!
-//! - **memcached evicts.** A lease that is evicted costs a repeated load; a namespace's or tag's record that is evicted
-//!   counts as changed, so everything that refers to it is loaded anew.
-//! - **Clocks.** A deadline is written by one process's clock and read by another's. Keep them in step (NTP): a clock that
-//!   is ahead ends records early by as much. One that is behind keeps none for longer than memcached does.
+//! - **memcached evicts.** An evicted lease repeats a load. If the record of a namespace or tag is evicted, it counts as
+//!   changed, so every entry that refers to it is loaded again.
+//! - **Clocks.** A deadline is written by one process's clock and read by another's, so keep them in step (NTP). A clock that
+//!   is ahead ends records early by as much. One that is behind keeps no record longer than memcached does.
 //! - **A write that timed out may still be on its way**, and a server that was frozen carries it out when it wakes up. A
-//!   plain `set` may so undo a later one. A fill of the engine cannot: it is a compare-and-set.
-//! - **No authentication.** The text protocol's is not spoken. memcached belongs on a private network, or behind TLS with
+//!   plain `set` can undo a later one this way. A fill of the engine cannot, since it is a compare-and-set.
+//! - **No authentication.** The text protocol's is not supported. Run memcached on a private network, or behind TLS with
 //!   client certificates.
-//! - **No proxies** that spread one connection's commands over several (mcrouter, twemproxy): the order of commands on a
-//!   connection counts. `-C`, which switches compare-and-swap off, is found out and refused.
-//! - The protocol's crate is small and changes seldom; version 0.10.1 is what the tests of this crate know.
+//! - **No proxies** that spread the commands of one connection over several servers (mcrouter, twemproxy): the order of
+//!   commands on a connection matters. `-C`, which switches compare-and-swap off, is detected and is an error.
+//! - The protocol's crate is small and changes seldom. The tests of this crate use version 0.10.1.
 //!
 //! [memcache-async]: https://docs.rs/memcache-async/0.10.1
 //! [`Unavailable`]: cache_core::ErrorKind::Unavailable

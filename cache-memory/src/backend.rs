@@ -1,3 +1,5 @@
+//! The handle that users hold.
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -6,72 +8,60 @@ use cache_core::{
     async_trait,
 };
 
-use crate::MemoryBackendBuilder;
-use crate::shard::ENTRY_OVERHEAD;
+use crate::entry::ENTRY_OVERHEAD;
 use crate::stats::Stats;
 use crate::store::{NAME, Store};
+use crate::sweeper::Sweep;
 
-/// A store in the memory of this process. Clones are cheap and share the records.
+/// A store in the memory of this process. A clone is cheap and shares the records.
 ///
-/// See the [crate's documentation](crate) for what it keeps to.
+/// The [crate's documentation](crate) lists what it guarantees.
 #[derive(Clone)]
 pub struct MemoryBackend {
     store: Arc<Store>,
 }
 
 impl MemoryBackend {
-    /// What each entry counts for in bytes, beside its key and its value: its place in the table and in the index of
-    /// deadlines, and the allocations of both.
+    /// The bytes that each entry counts for beside its key and its value: its slot in the table, its place in the index,
+    /// what the eviction remembers, and what an allocator adds.
     pub const ENTRY_OVERHEAD: u64 = ENTRY_OVERHEAD;
-
-    /// Bounds and clock to choose, then [`build`](MemoryBackendBuilder::build).
-    pub fn builder() -> MemoryBackendBuilder {
-        MemoryBackendBuilder::default()
-    }
 
     pub(crate) fn new(store: Store) -> Self {
         Self { store: Arc::new(store) }
     }
 
-    /// The number of entries held, including expired ones that have not been freed yet.
+    /// Returns the number of entries held, including expired ones that have not been freed yet.
     #[must_use]
     pub fn len(&self) -> usize {
         self.stats().entries
     }
 
-    /// Whether nothing is held.
+    /// Returns whether nothing is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What the entries count for together, in bytes: keys, values and [`ENTRY_OVERHEAD`](Self::ENTRY_OVERHEAD) for
+    /// Returns what the entries count for together, in bytes: keys, values and [`ENTRY_OVERHEAD`](Self::ENTRY_OVERHEAD) for
     /// each.
     #[must_use]
     pub fn weight(&self) -> u64 {
         self.stats().bytes
     }
 
-    /// What is held and what was given up.
+    /// Returns what is held, and what was evicted and expired.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.store.stats()
     }
 
-    /// Frees all records that are past their deadline now and tells how many there were.
+    /// Frees all records that are past their deadline now, and returns how many there were.
     ///
-    /// There is no need to call it where the background task runs; it is for clocks that tests move, and for programs
-    /// without a runtime.
+    /// You need not call it where the background task runs. It is for clocks that tests move, and for programs without
+    /// a runtime.
     #[expect(clippy::must_use_candidate, reason = "freeing is the point, the number is not")]
     pub fn purge_expired(&self) -> usize {
         self.store.purge_expired()
-    }
-}
-
-impl Default for MemoryBackend {
-    /// 256 MiB, 1,000,000 entries, the system's clock.
-    fn default() -> Self {
-        Self::builder().build()
     }
 }
 
@@ -107,7 +97,7 @@ impl Backend for MemoryBackend {
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
-        // An empty batch looks at nothing, and a closed store still says so.
+        // A closed store says so for an empty batch as well.
         self.store.check_open("get_many")?;
         keys.iter().map(|key| self.store.get(key)).collect()
     }
@@ -130,9 +120,9 @@ impl Backend for MemoryBackend {
     }
 
     /// Looks at every entry, so it takes time in proportion to what the store holds. Readers go on meanwhile; writers
-    /// wait for the part of the store that is being looked at. For each key it is atomic: a record that was there
-    /// when the call began, or was written over such a one, is gone when it returns. If the future is dropped, a part
-    /// has been removed.
+    /// wait for the part of the store that is being looked at. For each key it is atomic: a record that was there when
+    /// the call began, or a fill of a lease that was there, is gone when it returns. If you drop the future, a part of
+    /// the records has been removed.
     async fn clear(&self, scope: &Scope) -> Result<u64, Error> {
         self.store.clear(scope).await
     }
@@ -141,7 +131,7 @@ impl Backend for MemoryBackend {
         self.store.check_open("ping")
     }
 
-    /// Drops all records at once, for all clones of the handle. The empty tables go with the last handle.
+    /// Drops all records at once, for all clones of the handle.
     async fn close(&self) -> Result<(), Error> {
         self.store.close();
         Ok(())
@@ -155,8 +145,8 @@ impl Backend for MemoryBackend {
         Capabilities::default().with_clear(true).with_shared_objects(true)
     }
 
-    /// Values up to `value_bytes` are taken under every key of up to 4 KiB, or up to a quarter of the room where
-    /// [`max_bytes`](MemoryBackendBuilder::max_bytes) is small.
+    /// Returns the largest value, as `value_bytes`. It fits under every key of up to 4 KiB, or up to a quarter of the
+    /// room where [`max_bytes`](crate::MemoryBackendBuilder::max_bytes) is small.
     fn limits(&self) -> Limits {
         self.store.limits()
     }

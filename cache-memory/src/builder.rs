@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use cache_core::{Clock, SystemClock};
+use cache_core::{Clock, Error, ErrorKind};
 
-use crate::MemoryBackend;
+use crate::backend::MemoryBackend;
+use crate::entry::ENTRY_OVERHEAD;
 use crate::shard::ShardBounds;
-use crate::store::Store;
+use crate::store::{NAME, Store};
+use crate::sweeper::Sweeper;
+use crate::time::Timer;
 
 const DEFAULT_MAX_BYTES: u64 = 256 * 1024 * 1024;
 const DEFAULT_MAX_ENTRIES: usize = 1_000_000;
@@ -16,20 +19,31 @@ const DEFAULT_MAX_ENTRIES: usize = 1_000_000;
 /// felt.
 const SMALLEST_SHARD_BYTES: u64 = 16 * 1024 * 1024;
 const SMALLEST_SHARD_ENTRIES: usize = 4096;
+const MOST_SHARDS: usize = 1 << 16;
 
-/// What an entry is taken to weigh when the room for remembering evicted keys is measured out. Large, since that room
-/// comes on top of the bound.
-const EXPECTED_ENTRY_WEIGHT: u64 = 2048;
+/// More than any machine has, and small enough to be added to and doubled.
+const MOST_BYTES: u64 = 1 << 60;
 
 /// Sets up a [`MemoryBackend`]. Made by [`MemoryBackend::builder`].
+///
+/// ```
+/// use cache_memory::MemoryBackend;
+///
+/// let backend = MemoryBackend::builder().max_bytes(64 * 1024 * 1024).try_build()?;
+/// # assert!(backend.is_empty());
+///
+/// let error = MemoryBackend::builder().max_entries(0).try_build().unwrap_err();
+/// assert!(error.to_string().contains("max_entries is 0"));
+/// # Ok::<(), cache_core::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct MemoryBackendBuilder {
     max_bytes: u64,
     max_entries: usize,
     shards: Option<usize>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) background_purge: bool,
+    clock: Option<Arc<dyn Clock>>,
+    background_purge: bool,
 }
 
 impl Default for MemoryBackendBuilder {
@@ -38,32 +52,32 @@ impl Default for MemoryBackendBuilder {
             max_bytes: DEFAULT_MAX_BYTES,
             max_entries: DEFAULT_MAX_ENTRIES,
             shards: None,
-            clock: Arc::new(SystemClock),
+            clock: None,
             background_purge: true,
         }
     }
 }
 
 impl MemoryBackendBuilder {
-    /// The most that all entries together may count for, in bytes; 256 MiB if not set.
+    /// Sets the most that all entries together may count for, in bytes. Default: 256 MiB.
     ///
-    /// An entry counts for its key, its value and [`MemoryBackend::ENTRY_OVERHEAD`]. The bound is never exceeded.
+    /// An entry counts for its key, its value and [`MemoryBackend::ENTRY_OVERHEAD`]. The bound is never exceeded. What
+    /// the process takes for the entries stays within 10 % of it, provided that shared objects state their true size.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
-        // More than any machine has, and small enough to be added to and doubled.
-        self.max_bytes = bytes.min(1 << 60);
+        self.max_bytes = bytes;
         self
     }
 
-    /// The most entries that are held at once, at least 1; 1,000,000 if not set. The bound is never exceeded.
+    /// Sets the most entries that are held at once. Default: 1,000,000. The bound is never exceeded.
     pub fn max_entries(mut self, entries: usize) -> Self {
-        self.max_entries = entries.max(1);
+        self.max_entries = entries;
         self
     }
 
-    /// The number of independently locked parts, rounded up to a power of two.
+    /// Sets the number of independently locked parts, rounded up to a power of two. Default: four for each processor,
+    /// but no more than leave each part 16 MiB and 4096 entries.
     ///
-    /// If not set: four for each processor, but no more than leave each part 16 MiB and 4096 entries. Each part has an
-    /// equal share of both bounds, so more parts mean less waiting for each other, a smaller
+    /// Each part has an equal share of both bounds. More parts mean less waiting for each other, a smaller
     /// [largest value](cache_core::Limits::value_bytes), and evictions that begin a little before the bounds are
     /// reached, as keys never spread quite evenly.
     pub fn shards(mut self, shards: usize) -> Self {
@@ -71,38 +85,84 @@ impl MemoryBackendBuilder {
         self
     }
 
-    /// Where the time is read from; the [system's clock](SystemClock) if not set.
+    /// Sets the clock by which lifetimes are measured. Default: the machine's monotonic clock.
+    ///
+    /// The default does not notice when the time of day is changed. If a clock that is set here steps back, by more than
+    /// a tenth of a second, that counts as no time. A step forward counts as time that has passed.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.clock = Some(Arc::new(clock));
         self
     }
 
-    /// Whether a background task frees expired records that nobody reads or writes; `true` if not set.
+    /// Sets whether a background task frees expired records that nobody reads or writes. Default: `true`.
     ///
-    /// The task is started by the first write of a record with an end inside a tokio runtime, which must have its
-    /// timers enabled, and ends with the backend. It sleeps in tokio's time until the next deadline of the
-    /// [clock](Self::clock). Without it, writes and [`MemoryBackend::purge_expired`] free expired records.
+    /// The first write of a record with an end inside a tokio runtime starts the task. The runtime must have its timers
+    /// enabled. The task sleeps in tokio's time until the next deadline of the [clock](Self::clock), and ends with the
+    /// backend. Without it, writes and [`MemoryBackend::purge_expired`] free expired records.
     pub fn background_purge(mut self, enabled: bool) -> Self {
         self.background_purge = enabled;
         self
     }
 
-    /// The backend. It shares nothing with any other.
+    /// Builds the backend. It shares nothing with any other.
+    ///
+    /// Settings that [`try_build`](Self::try_build) refuses are corrected: counts of zero become one, and there are no
+    /// more shards than entries. With fewer bytes than one entry takes, every write is [too large](ErrorKind::TooLarge).
     #[must_use]
     pub fn build(self) -> MemoryBackend {
-        MemoryBackend::new(Store::new(self))
+        let (shards, bounds) = self.shards_and_bounds();
+        let timer = self.clock.map_or_else(Timer::monotonic, Timer::injected);
+        MemoryBackend::new(Store::new(shards, bounds, timer, Sweeper::new(self.background_purge)))
     }
 
-    /// The number of shards, and what each of them may hold.
-    pub(crate) fn shards_and_bounds(&self) -> (usize, ShardBounds) {
+    /// Builds the backend, if its settings make sense.
+    ///
+    /// # Errors
+    /// [`Configuration`](ErrorKind::Configuration), with what is wrong and what to set instead: a bound or the number
+    /// of shards is zero, `max_bytes` has no room for an entry in each shard, or there are more shards than entries.
+    pub fn try_build(self) -> Result<MemoryBackend, Error> {
+        match self.problem() {
+            None => Ok(self.build()),
+            Some(problem) => Err(Error::new(ErrorKind::Configuration, problem)
+                .with_backend(NAME)
+                .with_operation("build")),
+        }
+    }
+
+    fn problem(&self) -> Option<String> {
+        let shards = self.shards.unwrap_or(1);
+        if shards == 0 {
+            return Some("shards is 0; set 1 or more, or leave it to the default".to_owned());
+        }
+        if self.max_entries == 0 {
+            return Some("max_entries is 0, so nothing could be stored; set 1 or more".to_owned());
+        }
+        if shards > self.max_entries {
+            return Some(format!(
+                "there are {shards} shards for max_entries of {}; lower the first or raise the second",
+                self.max_entries
+            ));
+        }
+        let least = ENTRY_OVERHEAD.saturating_mul(shards as u64);
+        (self.max_bytes <= least).then(|| {
+            format!(
+                "max_bytes is {}, and {shards} shards with one empty entry each take {least}; raise it",
+                self.max_bytes
+            )
+        })
+    }
+
+    /// Returns the number of shards, and what each of them may hold.
+    fn shards_and_bounds(&self) -> (usize, ShardBounds) {
+        let (max_bytes, max_entries) = (self.max_bytes.min(MOST_BYTES), self.max_entries.max(1));
         let most = |bytes: u64, entries: usize| {
-            let by_bytes = usize::try_from(self.max_bytes / bytes).unwrap_or(usize::MAX);
-            let most = by_bytes.min(self.max_entries / entries).clamp(1, 1 << 16);
+            let by_bytes = usize::try_from(max_bytes / bytes).unwrap_or(usize::MAX);
+            let most = by_bytes.min(max_entries / entries).clamp(1, MOST_SHARDS);
             // The largest power of two that is not above.
             1 << most.ilog2()
         };
         let shards = match self.shards {
-            Some(shards) => shards.min(1 << 16).next_power_of_two().min(most(1, 1)),
+            Some(shards) => shards.min(MOST_SHARDS).next_power_of_two().min(most(1, 1)),
             None => {
                 let wanted = available_parallelism().map_or(1, |processors| processors.get() * 4);
                 wanted
@@ -111,13 +171,23 @@ impl MemoryBackendBuilder {
             }
         };
         let bounds = ShardBounds {
-            bytes: self.max_bytes / shards as u64,
-            entries: self.max_entries / shards,
+            bytes: max_bytes / shards as u64,
+            entries: max_entries / shards,
         };
         (shards, bounds)
     }
+}
 
-    pub(crate) fn expected_entries(&self) -> usize {
-        usize::try_from(self.max_bytes / EXPECTED_ENTRY_WEIGHT).map_or(self.max_entries, |n| n.min(self.max_entries))
+impl MemoryBackend {
+    /// Returns a builder with the default settings.
+    pub fn builder() -> MemoryBackendBuilder {
+        MemoryBackendBuilder::default()
+    }
+}
+
+impl Default for MemoryBackend {
+    /// Builds a backend with the default settings: 256 MiB, 1,000,000 entries, the machine's monotonic clock.
+    fn default() -> Self {
+        Self::builder().build()
     }
 }

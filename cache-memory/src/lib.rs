@@ -1,9 +1,8 @@
 //! A store in the memory of the process, for the caching toolkit.
 //!
-//! [`MemoryBackend`] is the backend to begin with, the one for values that live in one process, and the near tier in
-//! front of a store that several processes share. It is built on [quick_cache], which finds the records and chooses
-//! which of them to give up; this crate adds what a cache of *records* needs: lifetimes, versions, compare-and-set,
-//! namespaces that can be cleared, and a second bound.
+//! Use [`MemoryBackend`] to begin with, for values that live in one process, and as the near tier in front of a store
+//! that several processes share. It is a bounded table of *records*: they have lifetimes, versions and compare-and-set,
+//! their namespaces can be cleared, and the table is bounded both in bytes and in entries.
 //!
 //! ```
 //! use std::time::Duration;
@@ -22,7 +21,7 @@
 //! let minute = SetOptions::new(Duration::from_secs(60));
 //!
 //! // One of many callers gets to load: the one that wrote the lease.
-//! let SetOutcome::Stored(lease) = backend.set(&key, Bytes::new().into(), minute.if_absent()).await? else {
+//! let SetOutcome::Stored(lease) = backend.set(&key, Bytes::new().into(), minute.if_absent().lease()).await? else {
 //!     panic!("somebody else loads")
 //! };
 //! // Meanwhile the user changes, and what is being loaded is out of date.
@@ -34,59 +33,90 @@
 //! # }
 //! ```
 //!
-//! # What it keeps to
+//! # What it guarantees
 //!
 //! | | |
 //! |---|---|
 //! | bounds | [bytes](MemoryBackendBuilder::max_bytes) and [entries](MemoryBackendBuilder::max_entries), both at once and never exceeded |
-//! | weight | key, value and [`ENTRY_OVERHEAD`](MemoryBackend::ENTRY_OVERHEAD) |
+//! | memory | what the process takes for the entries is within 10 % of what they count for: key, value and [`ENTRY_OVERHEAD`](MemoryBackend::ENTRY_OVERHEAD) |
 //! | too large | a value above [`value_bytes`](cache_core::Limits::value_bytes) is an error, and the record that it was to replace is gone |
-//! | lifetimes | to the millisecond of the [clock](MemoryBackendBuilder::clock); a record past its deadline is never returned |
-//! | freeing | by a background task, by writes, and by [`purge_expired`](MemoryBackend::purge_expired); nobody has to read |
+//! | lifetimes | to the millisecond, by a [monotonic clock](MemoryBackendBuilder::clock); a record past its deadline is never returned |
+//! | freeing | by a background task, by writes, and by [`purge_expired`](MemoryBackend::purge_expired); no read is needed |
 //! | compare-and-set | atomic, also against evictions and `clear` |
-//! | objects | kept as they are; a hit is the same `Arc` and the same bytes |
-//! | `clear` | exact boundary, literal names, counted; takes time in proportion to all entries, readers do not wait |
+//! | leases | evicted last, see below |
+//! | objects | kept as they are; a hit is the same `Arc`, and bytes are not copied |
+//! | `clear` | exact boundary, literal names, counted; takes time in proportion to all entries, readers go on |
 //! | instances | share nothing; clones of one share everything |
 //! | `close` | frees the records at once, for all clones |
 //!
 //! # How it is built
 //!
-//! Keys are spread over shards. A shard is a quick_cache table and a lock. **Reading** takes the table's own read lock
-//! and reads the clock if the record has a deadline; it allocates nothing but the future that the trait asks for.
-//! **Writing** takes the shard's lock, and under it the table's for each step. Only writers evict, so between the look
-//! at a record and its replacement nothing can change, and a `set` with a mode or a `delete_if` is one step to everybody
-//! else. The index of deadlines is kept under the same lock and follows the table exactly.
+//! Keys are spread over shards. A shard is a table and a lock. **Reading** shares the lock, and reads the clock if the
+//! record has a deadline; it allocates nothing but the future that the trait asks for. **Writing** holds the lock alone,
+//! so a `set` with a mode or a `delete_if` is one step to everybody else.
 //!
-//! **Room is made before a record is written**, never after, so a write cannot push out its own record. Expired
-//! records go first; then quick_cache chooses, by a policy in the manner of CLOCK-Pro and S3-FIFO.
+//! An entry is one slot of 88 bytes and the allocation of its key. A value of up to 512 bytes is copied into that same
+//! allocation; larger ones are kept as they come. The lists of the eviction and of the deadlines are links inside the
+//! slots, so they take no memory of their own. Slots that are not needed any more are given back.
 //!
-//! **Leases are pinned.** To the policy, the lease of a load that still runs is a newcomer that nobody reads. So a
-//! record that is written with `IfAbsent`, lives for a minute at most and holds no more than 1 KiB is not evicted, nor
-//! is one of the same weight that replaces it by `IfVersion`, which is how a lease is renewed. Pinned records take no
-//! more than an eighth of either bound, and no more than 256 of them are in a shard; those beyond are evicted like any
-//! other, and all of them before a bound would be exceeded. A fill whose lease was evicted is refused, which costs a
-//! repeated load and never stores a wrong value.
+//! **Room is made before a record is written**, never after, so a write cannot evict its own record. Expired records go
+//! first, then the one that the eviction chooses. It is CLOCK-Pro as in [quick_cache], with a cold queue whose share
+//! adapts: small while the same keys stay popular, so that scans and loops wash nothing out, and large while popularity
+//! moves on, as in an LRU.
+//!
+//! **Leases are pinned.** To the eviction, the lease of a load that still runs is a newcomer that nobody reads. So a
+//! record that is marked as a [lease](cache_core::SetOptions::lease), and holds no more than 1 KiB, is not evicted while
+//! anything else is left. Pinned leases take no more than an eighth of either bound; those beyond are evicted like any
+//! other record. A fill whose lease was evicted is refused, which costs a repeated load and never stores a wrong value.
 //!
 //! # What to know
 //!
-//! - The overhead that is counted covers what tables and index take for an entry, as measured. Right after a table has
-//!   grown it takes more for a while. What a shared object really takes is for its owner to say.
+//! - What a shared object really takes is for its owner to say, by the weight of the
+//!   [`SharedValue`](cache_core::SharedValue). `Bytes` that are a part of a larger buffer keep all of it, if they are
+//!   longer than 512 bytes.
 //! - By default there are at most four shards for each processor, of 16 MiB and 4096 entries at least. The largest
 //!   value is a little less than a shard: raise `max_bytes` or lower [`shards`](MemoryBackendBuilder::shards) for
 //!   larger ones.
 //! - Hits and misses are not counted here; listen to the engine's events. [`stats`](MemoryBackend::stats) counts
 //!   evicted and expired records.
+//! - Time that a machine spends suspended does not count on systems whose monotonic clock stands still then, such as
+//!   Linux.
+//! - A listener for evictions gets the key without its [identity](cache_core::Key::identity), which is not kept.
+//!
+//! # Glossary
+//!
+//! | word | meaning |
+//! |---|---|
+//! | record | a value with its version and its lifetime, as `cache-core` has it |
+//! | entry | a key and its record in the table |
+//! | slot | where an entry lies; slots have numbers, which the lists and the index use |
+//! | shard | an independently locked part of the store |
+//! | weight | what an entry counts for, in bytes |
+//! | deadline | the moment from which on a record is absent |
+//! | evict | to remove a record that has not expired, to make room |
+//! | purge, sweep | to free expired records; the sweeper is the background task that does it |
+//! | hot, cold | the queues of the eviction: of what has been used again, and of newcomers |
+//! | ghost | what is remembered of an evicted key: a part of its hash |
+//! | lease | the record of a load that is running |
+//! | pinned | not to be evicted while anything else is left |
 //!
 //! [quick_cache]: https://docs.rs/quick_cache
 
 mod backend;
 mod builder;
+mod content;
 mod deadlines;
 mod entry;
+mod eviction;
+mod ghosts;
+mod list;
 mod shard;
+mod slots;
 mod stats;
 mod store;
 mod sweeper;
+mod table;
+mod time;
 
 pub use self::backend::MemoryBackend;
 pub use self::builder::MemoryBackendBuilder;

@@ -1,41 +1,35 @@
-//! One shard: a quick_cache table, and a lock under which everything that changes the table happens.
+//! One shard: a table, and a lock under which everything that changes it happens.
 //!
-//! Readers take only the table's own read lock. Writers take the shard's lock first, so that between looking at a
-//! record and writing it nothing can come in: no other writer, and no eviction either, because only writers evict.
+//! Readers share the lock, writers hold it alone, so that between looking at a record and writing it nothing can come
+//! in: no other writer, and no eviction either, because only writers evict.
 
-use std::collections::BTreeMap;
+use cache_core::{Scope, SetMode, SetOutcome, Value, Version, VersionSource};
+use parking_lot::{RwLock, RwLockUpgradableReadGuard, RwLockWriteGuard};
+use smallvec::SmallVec;
 
-use cache_core::{Key, Scope, SetMode, SetOutcome, Timestamp, Value, VersionSource};
-use parking_lot::{Mutex, MutexGuard};
-use quick_cache::OptionsBuilder;
-use quick_cache::sync::Cache;
-
-use crate::deadlines::Deadlines;
-use crate::entry::{Deadline, EvictionPolicy, Lookup, PassThroughBuilder, Released, Stored, StoredKey, TableWeight};
+use crate::content::Content;
+use crate::deadlines::Due;
+use crate::entry::{ENTRY_OVERHEAD, Entry, Queue};
 use crate::stats::Stats;
+use crate::table::{Lookup, Table};
+use crate::time::{Deadline, Moment};
 
-/// What each entry counts for beside its key and its value: its slot in the table with the spare room of the table,
-/// the key's and the index's allocations, and the memory of keys that were evicted lately.
-pub(crate) const ENTRY_OVERHEAD: u64 = 320;
-
-/// The share of a shard that one entry may take. quick_cache admits nothing larger than its hot section, and this is
-/// its own choice of that section's size.
-const HOT_SHARE: f64 = 0.97;
-
-/// A record that is pinned weighs no more beside its key and [`ENTRY_OVERHEAD`].
+/// A lease that is pinned holds no more bytes than this.
 const PINNED_VALUE: u64 = 1024;
-/// And it lives no longer than this, in milliseconds.
-const PINNED_TTL: u64 = 60_000;
-/// The most records that are pinned in one shard: each of them is looked at again by each eviction.
-const MOST_PINNED: usize = 256;
-/// The share of either bound that pinned records may take.
+/// The share of either bound that pinned leases may take.
 const PINNED_SHARE: u64 = 8;
 
 /// How many expired records a write frees before its own work: more than it adds, so that the expired ones cannot
 /// pile up under writes.
 const FREED_PER_WRITE: usize = 8;
-/// How many it frees before it gives up records that have not expired.
+/// How many it frees before it evicts records that have not expired.
 const FREED_BEFORE_EVICTION: usize = 64;
+/// How many entries of the index of deadlines are looked at for each one that may be freed.
+const STEPS_PER_FREED: usize = 16;
+/// How many entries a write moves together. More than the one place that it makes.
+const MOVED_PER_WRITE: usize = 2;
+/// How many entries `clear` removes, or moves together, before it lets readers in.
+const CLEARED_AT_ONCE: usize = 256;
 
 /// How much a shard may hold.
 #[derive(Debug, Clone, Copy)]
@@ -45,136 +39,125 @@ pub(crate) struct ShardBounds {
 }
 
 impl ShardBounds {
-    /// The most that one entry may weigh.
-    pub(crate) fn entry_weight(self) -> u64 {
-        // As quick_cache computes the size of its hot section.
-        ((self.table_weight() as f64 * (HOT_SHARE / 2.0)) as u64).saturating_sub(self.surcharge())
-    }
-
-    /// What the table is told to hold: the bytes, and as much again for the number of entries. Both bounds are kept
-    /// here, before the table sees a record, so that it never reaches its own.
-    fn table_weight(self) -> u64 {
-        self.bytes.saturating_mul(2)
-    }
-
-    /// See [`TableWeight`]. Where there are only a few entries, the policy matters little and a large surcharge would
-    /// be in the way of large values.
     fn surcharge(self) -> u64 {
-        self.bytes / (self.entries as u64).max(32)
+        self.bytes / (self.entries as u64).max(1)
+    }
+
+    /// Returns how full the table is, by the bound that is closer.
+    fn fullness(self, bytes: u64, entries: usize) -> f64 {
+        let bytes = bytes as f64 / self.bytes.max(1) as f64;
+        bytes.max(entries as f64 / self.entries.max(1) as f64)
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Shard {
-    table: Cache<StoredKey, Stored, TableWeight, PassThroughBuilder, EvictionPolicy>,
-    state: Mutex<State>,
+    state: RwLock<State>,
     bounds: ShardBounds,
 }
 
 #[derive(Debug)]
 struct State {
+    table: Table,
     closed: bool,
-    entries: usize,
-    bytes: u64,
     expired: u64,
-    deadlines: Deadlines,
-    /// By version, so the oldest first.
-    pinned: BTreeMap<u128, StoredKey>,
-    pinned_bytes: u64,
-    ballast: StoredKey,
-}
-
-impl State {
-    fn remember(&mut self, key: &StoredKey, stored: &Stored) {
-        self.entries += 1;
-        self.bytes += stored.weight;
-        self.deadlines.insert(key, stored);
-        if stored.pinned {
-            self.pinned.insert(stored.version.as_u128(), key.clone());
-            self.pinned_bytes += stored.weight;
-        }
-    }
-
-    fn forget(&mut self, stored: &Stored) {
-        self.entries -= 1;
-        self.bytes -= stored.weight;
-        self.deadlines.remove(stored);
-        if stored.pinned {
-            self.pinned.remove(&stored.version.as_u128());
-            self.pinned_bytes -= stored.weight;
-        }
-    }
 }
 
 /// A value on its way into the shard.
 #[derive(Debug)]
 pub(crate) struct Write {
-    pub(crate) value: Value,
+    pub(crate) content: Content,
     pub(crate) deadline: Deadline,
-    pub(crate) weight: u64,
     pub(crate) mode: SetMode,
+    pub(crate) lease: bool,
     /// Whether the store takes it at all.
     pub(crate) too_large: bool,
 }
 
-/// Why a shard did not do as it was told.
+/// Why a shard did not carry out an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Closed,
     TooLarge,
 }
 
+/// What a reader finds.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) value: Value,
+    pub(crate) version: u64,
+    pub(crate) deadline: Deadline,
+}
+
+/// Entries that have left the table. They are dropped, and listeners told of them, when no lock is held any more.
+#[derive(Debug, Default)]
+pub(crate) struct Released {
+    /// Given up to make room.
+    pub(crate) evicted: SmallVec<[Content; 1]>,
+    /// Replaced, removed or expired.
+    pub(crate) ended: SmallVec<[Content; 1]>,
+}
+
+/// The versions of a store's records: all have the same upper half, and only the lower one is kept with a record.
+#[derive(Debug)]
+pub(crate) struct Versions {
+    source: VersionSource,
+    upper: u128,
+}
+
+impl Versions {
+    pub(crate) fn new() -> Self {
+        let source = VersionSource::new();
+        let upper = source.next().as_u128() & !u128::from(u64::MAX);
+        Self { source, upper }
+    }
+
+    pub(crate) fn version(&self, lower: u64) -> Version {
+        Version::from_u128(self.upper | u128::from(lower))
+    }
+
+    fn next(&self) -> u64 {
+        self.source.next().as_u128() as u64
+    }
+}
+
 impl Shard {
-    pub(crate) fn new(bounds: ShardBounds, expected_entries: usize) -> Self {
-        let options = OptionsBuilder::new()
-            .shards(1)
-            .estimated_items_capacity(expected_entries)
-            .weight_capacity(bounds.table_weight())
-            .hot_allocation(HOT_SHARE / 2.0)
-            .build();
-        #[expect(
-            clippy::expect_used,
-            reason = "fails only without the two capacities, and both are set above"
-        )]
-        let options = options.expect("both capacities are set");
-        let weighter = TableWeight {
-            surcharge: bounds.surcharge(),
-        };
+    pub(crate) fn new(bounds: ShardBounds) -> Self {
         Self {
-            table: Cache::with_options(options, weighter, PassThroughBuilder::default(), EvictionPolicy),
-            state: Mutex::new(State {
+            state: RwLock::new(State {
+                table: Table::new(bounds.surcharge()),
                 closed: false,
-                entries: 0,
-                bytes: 0,
                 expired: 0,
-                deadlines: Deadlines::default(),
-                pinned: BTreeMap::new(),
-                pinned_bytes: 0,
-                ballast: StoredKey::ballast(),
             }),
             bounds,
         }
     }
 
-    pub(crate) fn get(&self, lookup: &Lookup<'_>) -> Option<Stored> {
-        self.table.get(lookup)
+    pub(crate) fn get(&self, lookup: Lookup<'_>) -> Option<Found> {
+        let state = self.state.read();
+        let entry = state.table.read(lookup)?;
+        Some(Found {
+            value: entry.content.value(),
+            version: entry.version,
+            deadline: entry.deadline,
+        })
     }
 
     pub(crate) fn set(
         &self,
-        lookup: &Lookup<'_>,
+        lookup: Lookup<'_>,
         write: Write,
-        now: Timestamp,
-        versions: &VersionSource,
+        now: Moment,
+        versions: &Versions,
         released: &mut Released,
     ) -> Result<SetOutcome, Refusal> {
         let mut state = self.open()?;
-        self.free_expired(&mut state, now, FREED_PER_WRITE, released);
-        let current = self.table.peek(lookup);
+        state.free_expired(now, FREED_PER_WRITE, released);
+        let current = state.table.find(lookup);
         let live = current
-            .as_ref()
-            .filter(|stored| stored.is_live(now))
-            .map(|stored| stored.version);
+            .map(|slot| state.table.entry(slot))
+            .filter(|entry| !entry.deadline.is_past(now))
+            .map(|entry| versions.version(entry.version));
         let holds = match write.mode {
             SetMode::Always => true,
             SetMode::IfAbsent => live.is_none(),
@@ -183,222 +166,174 @@ impl Shard {
         if !holds {
             return Ok(SetOutcome::Refused);
         }
-        if write.too_large || write.weight > self.bounds.entry_weight() {
-            self.remove(&mut state, lookup, released);
+        let replaced = current.and_then(|slot| state.table.remove(slot));
+        let weight = write.content.weight().saturating_add(ENTRY_OVERHEAD);
+        if write.too_large || weight > self.bounds.bytes {
+            released.ended.extend(replaced.map(|entry| entry.content));
             return Err(Refusal::TooLarge);
         }
-        let pinned = self.is_to_be_pinned(&state, &write, current.as_ref(), now);
-        let stored = Stored {
-            pinned,
-            value: write.value,
-            version: versions.next(),
-            deadline: write.deadline,
-            weight: write.weight,
+        let inherited = replaced.map(|mut entry| {
+            let inherited = (entry.queue, *entry.uses());
+            released.ended.push(entry.content);
+            inherited
+        });
+        self.make_room(&mut state, weight, now, released);
+        let (queue, uses) = match inherited {
+            _ if write.lease && self.may_be_pinned(&state.table, &write, weight) => (Queue::Pinned, 0),
+            // To write a record is to use it.
+            Some((queue @ (Queue::Cold | Queue::Hot), uses)) => (queue, (uses + 1).min(state.table.most_uses())),
+            Some((Queue::Pinned, _)) | None => {
+                let bytes = state.table.bytes() + weight;
+                let fullness = self.bounds.fullness(bytes, state.table.len() + 1);
+                (state.table.admit(lookup.hash, fullness), 0)
+            }
         };
-        let version = stored.version;
-        let replaced = current.map(|stored| stored.weight);
-        self.make_room(&mut state, lookup, replaced, stored.weight, now, released);
-        self.insert(&mut state, StoredKey::new(lookup), stored, released);
-        Ok(SetOutcome::Stored(version))
+        let version = versions.next();
+        let mut entry = Entry::new(write.content, version, write.deadline, lookup.hash, queue);
+        *entry.uses() = uses;
+        state.table.insert(entry);
+        state.table.compact(MOVED_PER_WRITE);
+        Ok(SetOutcome::Stored(versions.version(version)))
     }
 
     /// Removes the record and tells whether there was one that `condition` holds for.
     pub(crate) fn delete(
         &self,
-        lookup: &Lookup<'_>,
-        now: Timestamp,
-        condition: impl FnOnce(&Stored) -> bool,
+        lookup: Lookup<'_>,
+        now: Moment,
+        condition: impl FnOnce(&Entry) -> bool,
         released: &mut Released,
     ) -> Result<bool, Refusal> {
         let mut state = self.open()?;
-        self.free_expired(&mut state, now, FREED_PER_WRITE, released);
-        let holds = self
-            .table
-            .peek(lookup)
-            .is_some_and(|stored| stored.is_live(now) && condition(&stored));
-        if holds {
-            self.remove(&mut state, lookup, released);
-        }
-        Ok(holds)
+        state.free_expired(now, FREED_PER_WRITE, released);
+        let found = state.table.find(lookup).filter(|slot| {
+            let entry = state.table.entry(*slot);
+            !entry.deadline.is_past(now) && condition(entry)
+        });
+        let removed = found.and_then(|slot| state.table.remove(slot));
+        let deleted = removed.is_some();
+        released.ended.extend(removed.map(|entry| entry.content));
+        state.table.compact(MOVED_PER_WRITE);
+        Ok(deleted)
     }
 
-    /// Removes the records of `scope` and tells how many there were.
+    /// Removes the records of `scope` and returns how many there were.
     ///
-    /// Writers of this shard wait meanwhile; readers do not, as the table is read entry by entry.
-    pub(crate) fn clear(&self, scope: &Scope, now: Timestamp, released: &mut Released) -> Result<u64, Refusal> {
-        let mut state = self.open()?;
-        let keys: Vec<StoredKey> = self
+    /// Writers of this shard wait meanwhile. Readers wait only while a part of the records is taken out.
+    pub(crate) fn clear(&self, scope: &Scope, now: Moment, released: &mut Released) -> Result<u64, Refusal> {
+        let mut looking = self.state.upgradable_read();
+        if looking.closed {
+            return Err(Refusal::Closed);
+        }
+        let start = scope.as_str().as_bytes();
+        let slots: Vec<u32> = looking
             .table
             .iter()
-            .filter_map(|(key, _)| scope.contains(key.key()).then_some(key))
+            .filter_map(|(slot, entry)| entry.content.key().starts_with(start).then_some(slot))
             .collect();
         let mut cleared = 0;
-        for key in keys {
-            if let Some((key, stored)) = self.table.remove(&key) {
-                state.forget(&stored);
-                cleared += u64::from(stored.is_live(now));
-                released.ended.push((key, stored));
+        // Entries stay in their slots until all have been removed.
+        for slots in slots.chunks(CLEARED_AT_ONCE) {
+            let mut state = RwLockUpgradableReadGuard::upgrade(looking);
+            for slot in slots {
+                if let Some(entry) = state.table.remove(*slot) {
+                    cleared += u64::from(!entry.deadline.is_past(now));
+                    released.ended.push(entry.content);
+                }
             }
+            looking = RwLockWriteGuard::downgrade_to_upgradable(state);
+        }
+        let mut sparse = true;
+        while sparse {
+            let mut state = RwLockUpgradableReadGuard::upgrade(looking);
+            sparse = state.table.compact(CLEARED_AT_ONCE);
+            looking = RwLockWriteGuard::downgrade_to_upgradable(state);
         }
         Ok(cleared)
     }
 
-    /// Frees up to `limit` records that are past their deadline and tells how many.
-    pub(crate) fn purge(&self, now: Timestamp, limit: usize, released: &mut Released) -> usize {
-        self.free_expired(&mut self.state.lock(), now, limit, released)
+    /// Frees up to `limit` records that are past their deadline, and returns how many, and whether there may be more.
+    pub(crate) fn purge(&self, now: Moment, limit: usize, released: &mut Released) -> (usize, bool) {
+        let mut state = self.state.write();
+        let freed = state.free_expired(now, limit, released);
+        state.table.compact(limit.saturating_mul(2));
+        freed
     }
 
     /// Frees everything and takes nothing more.
     pub(crate) fn close(&self) {
-        let mut state = self.state.lock();
+        let mut state = self.state.write();
         state.closed = true;
-        state.entries = 0;
-        state.bytes = 0;
-        state.deadlines.clear();
-        state.pinned.clear();
-        state.pinned_bytes = 0;
-        self.table.clear();
+        let table = std::mem::replace(&mut state.table, Table::new(self.bounds.surcharge()));
+        drop(state);
+        drop(table);
     }
 
-    pub(crate) fn earliest_deadline(&self) -> Option<u64> {
-        self.state.lock().deadlines.earliest()
+    pub(crate) fn earliest_deadline(&self) -> Option<Moment> {
+        self.state.read().table.earliest_deadline()
     }
 
     /// Adds what this shard holds and has freed.
     pub(crate) fn add_to(&self, stats: &mut Stats) {
-        let state = self.state.lock();
-        stats.entries += state.entries;
-        stats.bytes += state.bytes;
+        let state = self.state.read();
+        stats.entries += state.table.len();
+        stats.bytes += state.table.bytes();
         stats.expired += state.expired;
     }
 
-    fn open(&self) -> Result<MutexGuard<'_, State>, Refusal> {
-        let state = self.state.lock();
+    fn open(&self) -> Result<RwLockWriteGuard<'_, State>, Refusal> {
+        let state = self.state.write();
         if state.closed { Err(Refusal::Closed) } else { Ok(state) }
     }
 
-    fn free_expired(&self, state: &mut State, now: Timestamp, limit: usize, released: &mut Released) -> usize {
-        let mut freed = 0;
-        while freed < limit
-            && let Some(key) = state.deadlines.pop_past(now)
-        {
-            if let Some((key, stored)) = self.table.remove(&key) {
-                state.forget(&stored);
-                released.ended.push((key, stored));
-                state.expired += 1;
-                freed += 1;
-            }
-        }
-        freed
+    /// Whether a lease stays until its deadline, whatever else is written. Its writer comes back for it, while to the
+    /// eviction it would be a newcomer that nobody reads.
+    fn may_be_pinned(&self, table: &Table, write: &Write, weight: u64) -> bool {
+        let pinned = table.pinned();
+        write.content.value_weight() <= PINNED_VALUE
+            && pinned.entries < (self.bounds.entries / PINNED_SHARE as usize).max(1)
+            && pinned.bytes + weight <= self.bounds.bytes / PINNED_SHARE
     }
 
-    /// Whether the record stays until its deadline, whatever else is written.
-    ///
-    /// That is for leases: small records with a short life whose writer comes back for them, while the table sees
-    /// nothing but a newcomer that nobody reads. They are known by `IfAbsent`, and when they are renewed by their
-    /// weight, which a value that takes their place hardly ever has.
-    fn is_to_be_pinned(&self, state: &State, write: &Write, current: Option<&Stored>, now: Timestamp) -> bool {
-        let leased = match write.mode {
-            SetMode::Always => false,
-            SetMode::IfAbsent => true,
-            SetMode::IfVersion(_) => current.is_some_and(|stored| stored.pinned && stored.weight == write.weight),
-        };
-        let most = (self.bounds.entries / PINNED_SHARE as usize).clamp(1, MOST_PINNED);
-        leased
-            && write.value.weight() as u64 <= PINNED_VALUE
-            && write
-                .deadline
-                .as_millis()
-                .is_some_and(|deadline| deadline <= now.as_millis().saturating_add(PINNED_TTL))
-            && state.pinned.len() < most + usize::from(current.is_some_and(|stored| stored.pinned))
-            && state.pinned_bytes + write.weight <= self.bounds.bytes / PINNED_SHARE
-    }
-
-    fn remove(&self, state: &mut State, lookup: &Lookup<'_>, released: &mut Released) {
-        if let Some((key, stored)) = self.table.remove(lookup) {
-            state.forget(&stored);
-            released.ended.push((key, stored));
-        }
-    }
-
-    fn insert(&self, state: &mut State, key: StoredKey, stored: Stored, released: &mut Released) {
-        state.remember(&key, &stored);
-        // Room has been made, so all that this can push out is the record that it replaces.
-        let before = released.evicted.len();
-        self.table.insert_with_lifecycle(key, stored, released);
-        for (key, stored) in released.evicted.drain(before..) {
-            state.forget(&stored);
-            released.ended.push((key, stored));
-        }
-    }
-
-    /// Gives up records until an entry of `weight`, in the place of one of the weight `replaced`, fits under both
-    /// bounds.
-    ///
-    /// The table could evict by itself, but it knows only of one bound, and where the key was evicted lately or is
-    /// still there it evicts after the write, which can hit the very record that was written.
-    fn make_room(
-        &self,
-        state: &mut State,
-        lookup: &Lookup<'_>,
-        mut replaced: Option<u64>,
-        weight: u64,
-        now: Timestamp,
-        released: &mut Released,
-    ) {
+    /// Gives up records until there is room for one more entry, of `weight`, under both bounds.
+    fn make_room(&self, state: &mut State, weight: u64, now: Moment, released: &mut Released) {
         let mut purged = false;
-        loop {
-            let bytes = state.bytes - replaced.unwrap_or_default() + weight;
-            let entries = state.entries + usize::from(replaced.is_none());
-            let lacking = bytes.saturating_sub(self.bounds.bytes);
-            let lacking = lacking.max(u64::from(entries > self.bounds.entries));
-            if lacking == 0 {
-                return;
-            }
+        while state.table.bytes() + weight > self.bounds.bytes || state.table.len() >= self.bounds.entries {
             if !purged {
-                self.free_expired(state, now, FREED_BEFORE_EVICTION, released);
+                state.free_expired(now, FREED_BEFORE_EVICTION, released);
                 purged = true;
-            } else if !self.evict(state, lookup.key, lacking, released) && !self.evict_pinned(state, released) {
+            } else if let Some(entry) = state.table.evict().or_else(|| state.table.evict_pinned()) {
+                released.evicted.push(entry.content);
+            } else {
                 return;
             }
-            replaced = self.table.peek(lookup).map(|stored| stored.weight);
         }
     }
+}
 
-    /// Has the table choose one record or more to give up, about `weight` together: a ballast, as heavy as the table's
-    /// free room and `weight` on top of it, goes in and out again. Tells whether there was any.
-    fn evict(&self, state: &mut State, written: &Key, weight: u64, released: &mut Released) -> bool {
-        let before = released.evicted.len();
-        let held = state.bytes + state.entries as u64 * self.bounds.surcharge();
-        let ballast = Stored::ballast(self.bounds.table_weight() - held + weight);
-        self.table
-            .insert_with_lifecycle(state.ballast.clone(), ballast, released);
-        self.table.remove(&state.ballast);
-        let mut freed = false;
-        for (_, stored) in &released.evicted[before..] {
-            state.forget(stored);
-            freed = true;
+impl State {
+    /// Frees up to `limit` records that are past their deadline, and returns how many, and whether there may be more.
+    fn free_expired(&mut self, now: Moment, limit: usize, released: &mut Released) -> (usize, bool) {
+        let mut freed = 0;
+        for _ in 0..limit.saturating_mul(STEPS_PER_FREED) {
+            if freed == limit {
+                break;
+            }
+            match self.table.step(now) {
+                Due::Past(slot) => {
+                    if let Some(entry) = self.table.remove(slot) {
+                        released.ended.push(entry.content);
+                        freed += 1;
+                    }
+                }
+                Due::Moved => {}
+                Due::Nothing => {
+                    self.expired += freed as u64;
+                    return (freed, false);
+                }
+            }
         }
-        // A record that is about to be written anew is replaced, not evicted.
-        if let Some(index) = released.evicted[before..]
-            .iter()
-            .position(|(key, _)| key.key() == written)
-        {
-            let replaced = released.evicted.remove(before + index);
-            released.ended.push(replaced);
-        }
-        freed
-    }
-
-    /// Gives up the oldest pinned record: nothing else is left.
-    fn evict_pinned(&self, state: &mut State, released: &mut Released) -> bool {
-        let Some((_, key)) = state.pinned.pop_first() else {
-            return false;
-        };
-        if let Some((key, stored)) = self.table.remove(&key) {
-            state.forget(&stored);
-            released.evicted.push((key, stored));
-        }
-        true
+        self.expired += freed as u64;
+        (freed, true)
     }
 }

@@ -5,121 +5,128 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cache_core::{
-    Clock, Error, ErrorKind, EvictionListener, Key, Limits, Record, Scope, SetOptions, SetOutcome, Timestamp, Value,
-    Version, VersionSource,
+    Error, ErrorKind, EvictionListener, Key, Limits, Record, Scope, SetOptions, SetOutcome, Value, Version,
 };
+use foldhash::fast::RandomState;
 use parking_lot::RwLock;
-use quick_cache::DefaultHashBuilder;
 use tokio::task::yield_now;
 
-use crate::builder::MemoryBackendBuilder;
-use crate::entry::{Deadline, Lookup, Released, Stored};
-use crate::shard::{ENTRY_OVERHEAD, Refusal, Shard, Write};
+use crate::content::Content;
+use crate::entry::{ENTRY_OVERHEAD, Entry};
+use crate::shard::{Refusal, Released, Shard, ShardBounds, Versions, Write};
 use crate::stats::Stats;
-use crate::sweeper::Sweeper;
+use crate::sweeper::{Sweep, Sweeper};
+use crate::table::Lookup;
+use crate::time::{Deadline, Moment, Timer};
 
 /// How many records are freed in one critical section.
-pub(crate) const PURGE_BATCH: usize = 256;
+const PURGE_BATCH: usize = 256;
 
 pub(crate) struct Store {
-    hasher: DefaultHashBuilder,
+    hasher: RandomState,
     shards: Box<[Shard]>,
-    clock: Arc<dyn Clock>,
-    versions: VersionSource,
+    timer: Timer,
+    versions: Versions,
     max_value_bytes: u64,
     pub(crate) max_bytes: u64,
     pub(crate) max_entries: usize,
     closed: AtomicBool,
     evicted: AtomicU64,
     listeners: RwLock<Vec<EvictionListener>>,
-    pub(crate) sweeper: Sweeper,
+    sweeper: Sweeper,
 }
 
 impl Store {
-    pub(crate) fn new(builder: MemoryBackendBuilder) -> Self {
-        let (count, bounds) = builder.shards_and_bounds();
-        let expected_entries = builder.expected_entries() / count;
+    /// A store of `count` shards, which is a power of two.
+    pub(crate) fn new(count: usize, bounds: ShardBounds, timer: Timer, sweeper: Sweeper) -> Self {
         Self {
-            hasher: DefaultHashBuilder::default(),
-            shards: (0..count).map(|_| Shard::new(bounds, expected_entries)).collect(),
-            max_value_bytes: max_value_bytes(bounds.entry_weight()),
+            hasher: RandomState::default(),
+            shards: (0..count).map(|_| Shard::new(bounds)).collect(),
+            timer,
+            versions: Versions::new(),
+            max_value_bytes: max_value_bytes(bounds.bytes),
             max_bytes: bounds.bytes * count as u64,
             max_entries: bounds.entries * count,
-            clock: builder.clock,
-            versions: VersionSource::new(),
             closed: AtomicBool::new(false),
             evicted: AtomicU64::new(0),
             listeners: RwLock::default(),
-            sweeper: Sweeper::new(builder.background_purge),
+            sweeper,
         }
     }
 
     fn locate<'a>(&self, key: &'a Key) -> (&Shard, Lookup<'a>) {
+        let key = key.as_str();
         let hash = self.hasher.hash_one(key);
-        // The table itself uses the lowest and the highest bits. The number of shards is a power of two.
+        // The table uses the other half. The number of shards is a power of two.
         let index = (hash >> 32) as usize & (self.shards.len() - 1);
+        let hash = hash as u32;
         (&self.shards[index], Lookup { hash, key })
-    }
-
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now()
     }
 
     pub(crate) fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
         let (shard, lookup) = self.locate(key);
-        match shard.get(&lookup) {
-            Some(stored) => Ok(stored.into_record(|| self.clock.now())),
+        let Some(found) = shard.get(lookup) else {
             // A closed store is empty, so that only a miss needs to ask.
-            None => self.check_open("get").map(|()| None),
-        }
+            return self.check_open("get").map(|()| None);
+        };
+        let remaining = match found.deadline.moment() {
+            // The clock is read only where it matters.
+            Some(_) => match found.deadline.left(self.timer.now()) {
+                None => return Ok(None),
+                left => left,
+            },
+            None => None,
+        };
+        let version = self.versions.version(found.version);
+        Ok(Some(Record::new(found.value, version, remaining)))
     }
 
     pub(crate) fn set(self: &Arc<Self>, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
-        let now = self.now();
+        let now = self.timer.now();
         let deadline = Deadline::after(options.ttl, now);
-        let value_bytes = value.weight() as u64;
-        // Keys are equal by their text; an identity that differs from it comes on top.
-        let key_bytes = match key.identity() {
-            identity if std::ptr::eq(identity, key.as_str().as_bytes()) => identity.len(),
-            identity => identity.len() + key.as_str().len(),
-        };
-        let weight = value_bytes
-            .saturating_add(key_bytes as u64)
-            .saturating_add(ENTRY_OVERHEAD);
+        let too_large = value.weight() as u64 > self.max_value_bytes;
+        let content = Content::new(key.as_str(), value);
+        let weight = content.weight().saturating_add(ENTRY_OVERHEAD);
         let write = Write {
-            value,
+            content,
             deadline,
-            weight,
             mode: options.mode,
-            too_large: value_bytes > self.max_value_bytes,
+            lease: options.lease,
+            too_large,
         };
         let (shard, lookup) = self.locate(key);
         let mut released = Released::default();
-        let outcome = shard.set(&lookup, write, now, &self.versions, &mut released);
+        let outcome = shard.set(lookup, write, now, &self.versions, &mut released);
         self.finish(released);
         let outcome = outcome.map_err(|refusal| match refusal {
             Refusal::Closed => closed("set"),
             Refusal::TooLarge => self.too_large(weight),
         })?;
-        if let (SetOutcome::Stored(_), Some(deadline)) = (outcome, deadline.as_millis()) {
+        if let (SetOutcome::Stored(_), Some(deadline)) = (outcome, deadline.moment()) {
             self.sweeper.watch(self, deadline);
         }
         Ok(outcome)
     }
 
     pub(crate) fn delete(&self, key: &Key) -> Result<bool, Error> {
-        self.delete_where(key, None, "delete")
+        self.delete_where(key, "delete", |_| true)
     }
 
     pub(crate) fn delete_if(&self, key: &Key, version: Version) -> Result<bool, Error> {
-        self.delete_where(key, Some(version), "delete_if")
+        self.delete_where(key, "delete_if", |entry| {
+            self.versions.version(entry.version) == version
+        })
     }
 
-    fn delete_where(&self, key: &Key, version: Option<Version>, operation: &'static str) -> Result<bool, Error> {
+    fn delete_where(
+        &self,
+        key: &Key,
+        operation: &'static str,
+        condition: impl FnOnce(&Entry) -> bool,
+    ) -> Result<bool, Error> {
         let (shard, lookup) = self.locate(key);
         let mut released = Released::default();
-        let condition = |stored: &Stored| version.is_none_or(|version| stored.version == version);
-        let deleted = shard.delete(&lookup, self.now(), condition, &mut released);
+        let deleted = shard.delete(lookup, self.timer.now(), condition, &mut released);
         self.finish(released);
         deleted.map_err(|_| closed(operation))
     }
@@ -129,7 +136,7 @@ impl Store {
         let mut cleared = 0;
         for shard in &self.shards {
             let mut released = Released::default();
-            let count = shard.clear(scope, self.now(), &mut released);
+            let count = shard.clear(scope, self.timer.now(), &mut released);
             self.finish(released);
             cleared += count.map_err(|_| closed("clear"))?;
             yield_now().await;
@@ -146,10 +153,6 @@ impl Store {
         self.sweeper.wake();
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst)
-    }
-
     pub(crate) fn check_open(&self, operation: &'static str) -> Result<(), Error> {
         if self.is_closed() {
             Err(closed(operation))
@@ -158,28 +161,27 @@ impl Store {
         }
     }
 
-    /// Frees one batch of the expired records of the shard at `index`; `None` if there is no such shard, otherwise how
-    /// many were freed.
-    pub(crate) fn purge_batch(&self, index: usize) -> Option<usize> {
+    /// Frees one batch of the expired records of the shard at `index`, and returns how many, and whether there may be
+    /// more; `None` if there is no such shard.
+    fn purge_batch(&self, index: usize) -> Option<(usize, bool)> {
         let shard = self.shards.get(index)?;
         let mut released = Released::default();
-        let freed = shard.purge(self.now(), PURGE_BATCH, &mut released);
+        let purged = shard.purge(self.timer.now(), PURGE_BATCH, &mut released);
         self.finish(released);
-        Some(freed)
+        Some(purged)
     }
 
     pub(crate) fn purge_expired(&self) -> usize {
         let mut total = 0;
         for index in 0..self.shards.len() {
-            while let Some(freed @ 1..) = self.purge_batch(index) {
+            while let Some((freed, more)) = self.purge_batch(index) {
                 total += freed;
+                if !more {
+                    break;
+                }
             }
         }
         total
-    }
-
-    pub(crate) fn earliest_deadline(&self) -> Option<u64> {
-        self.shards.iter().filter_map(Shard::earliest_deadline).min()
     }
 
     pub(crate) fn on_eviction(&self, listener: EvictionListener) {
@@ -210,9 +212,12 @@ impl Store {
         if !released.evicted.is_empty() {
             self.evicted.fetch_add(released.evicted.len() as u64, Ordering::Relaxed);
             let listeners = self.listeners.read();
-            for (key, _) in &released.evicted {
-                for listener in &*listeners {
-                    listener(key.key());
+            if !listeners.is_empty() {
+                for content in &released.evicted {
+                    let key = std::str::from_utf8(content.key()).ok().and_then(Key::parse);
+                    for listener in &*listeners {
+                        key.as_ref().map(listener);
+                    }
                 }
             }
         }
@@ -221,13 +226,35 @@ impl Store {
 
     fn too_large(&self, weight: u64) -> Error {
         let message = format!(
-            "the entry counts for {weight} bytes, and values of at most {} bytes are taken; raise max_bytes or lower the \
+            "the entry counts for {weight} bytes, and values may have at most {} bytes; raise max_bytes or lower the \
              number of shards",
             self.max_value_bytes
         );
         Error::new(ErrorKind::TooLarge, message)
             .with_backend(NAME)
             .with_operation("set")
+    }
+}
+
+impl Sweep for Store {
+    fn sweeper(&self) -> &Sweeper {
+        &self.sweeper
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    fn now(&self) -> Moment {
+        self.timer.now()
+    }
+
+    fn earliest_deadline(&self) -> Option<Moment> {
+        self.shards.iter().filter_map(Shard::earliest_deadline).min()
+    }
+
+    fn sweep(&self, index: usize) -> Option<bool> {
+        self.purge_batch(index).map(|(_, more)| more)
     }
 }
 
@@ -247,9 +274,9 @@ fn closed(operation: &'static str) -> Error {
         .with_operation(operation)
 }
 
-/// The largest value of an entry that may weigh `entry_weight`: what is left beside a key of 4 KiB, or beside one that
-/// takes a quarter where the entries are small.
-fn max_value_bytes(entry_weight: u64) -> u64 {
-    let room = entry_weight.saturating_sub(ENTRY_OVERHEAD);
+/// Returns the largest value in a shard of `bytes`: what is left beside a key of 4 KiB, or beside one that takes a
+/// quarter where the shard is small.
+fn max_value_bytes(bytes: u64) -> u64 {
+    let room = bytes.saturating_sub(ENTRY_OVERHEAD);
     room - (room / 4).min(4096)
 }

@@ -1,4 +1,4 @@
-//! The look-up allocates its boxed future and nothing else, whatever the size of the value.
+//! A lookup allocates its boxed future and nothing else, whatever the size of the value.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -30,27 +30,4 @@ fn a_hit_and_a_miss_allocate_their_future_only() {
     let name = key("absent");
     let miss = measure(|| assert!(backend.get(&name).now_or_never().unwrap().unwrap().is_none()));
     assert_eq!(miss.count_total, 1);
-}
-
-/// What an entry really takes is close to what it counts for, so that the bound in bytes is worth something.
-#[test]
-fn the_overhead_that_is_counted_covers_the_overhead_that_there_is() {
-    const ENTRIES: u32 = 50_000;
-    for options in [
-        SetOptions::new(Ttl::FOREVER),
-        SetOptions::new(Ttl::from(Duration::from_secs(60))),
-    ] {
-        let mut backend = None;
-        let taken = measure(|| {
-            let built = MemoryBackend::default();
-            for i in 0..ENTRIES {
-                stored(&built, &key(i), sized(100), options).now_or_never().unwrap();
-            }
-            backend = Some(built);
-        });
-        let taken = taken.bytes_current as f64 / f64::from(ENTRIES);
-        let counted = backend.unwrap().weight() as f64 / f64::from(ENTRIES);
-        println!("an entry counts for {counted} bytes and takes {taken}");
-        assert!((0.5..1.15).contains(&(taken / counted)), "{taken} of {counted}");
-    }
 }

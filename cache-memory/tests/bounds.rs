@@ -76,12 +76,13 @@ async fn an_entry_counts_for_its_key_its_value_and_the_overhead() {
     backend.delete(&key).await.unwrap();
     assert_eq!((backend.weight(), backend.is_empty()), (0, true));
 
+    // The identity is not kept, so it does not count.
     let hashed = Prefix::new("p")
         .namespace("n")
         .key(KeyName::with_identity("h", [0; 500]));
     stored(&backend, &hashed, sized(0), forever()).await;
     let text = hashed.as_str().len() as u64;
-    assert_eq!(backend.weight(), MemoryBackend::ENTRY_OVERHEAD + text + 500);
+    assert_eq!(backend.weight(), MemoryBackend::ENTRY_OVERHEAD + text);
 }
 
 #[tokio::test]
@@ -138,6 +139,30 @@ async fn bounds_too_small_for_anything_take_nothing() {
     let backend = MemoryBackend::builder().max_bytes(0).max_entries(0).build();
     let error = backend.set(&key("k"), sized(0), forever()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused_by_try_build_and_corrected_by_build() {
+    let builder = MemoryBackend::builder;
+    for (builder, problem) in [
+        (builder().max_entries(0), "max_entries is 0"),
+        (builder().shards(0), "shards is 0"),
+        (builder().max_entries(10).shards(16), "16 shards for max_entries of 10"),
+        (builder().max_bytes(0), "max_bytes is 0"),
+        (builder().max_bytes(1_000).shards(8), "max_bytes is 1000, and 8 shards"),
+    ] {
+        let error = builder.clone().try_build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(error.to_string().contains(problem), "{error}");
+        assert!(builder.build().is_empty());
+    }
+    builder().try_build().unwrap();
+    builder()
+        .max_bytes(10_000)
+        .max_entries(8)
+        .shards(8)
+        .try_build()
+        .unwrap();
 }
 
 #[tokio::test]

@@ -176,7 +176,7 @@ fn evictions_never_let_a_wrong_version_through() {
 }
 
 fn lease() -> SetOptions {
-    SetOptions::new(Ttl::from(Duration::from_secs(10))).if_absent()
+    SetOptions::new(Ttl::from(Duration::from_secs(10))).if_absent().lease()
 }
 
 /// Reads everything that is written here, again and again, so that all of it is in use.
@@ -224,12 +224,12 @@ async fn landed(backend: &MemoryBackend, options: SetOptions) -> usize {
 async fn a_lease_in_a_full_store_lasts_until_its_fill() {
     let by_count = || MemoryBackend::builder().max_entries(50).build();
     let by_bytes = || MemoryBackend::builder().max_bytes(500_000).build();
-    let lease = || SetOptions::new(Ttl::from(Duration::from_secs(10))).if_absent();
     assert_eq!(landed(&full(by_count(), 50, 10).await, lease()).await, 200);
     assert_eq!(landed(&full(by_bytes(), 50, 10_000).await, lease()).await, 200);
-    // The control: what is not known as a lease does not always last.
+    // The control: a record like a lease that is not marked as one does not always last.
     for backend in [by_count(), by_bytes()] {
-        let landed = landed(&full(backend, 50, 10_000).await, forever()).await;
+        let unmarked = SetOptions::new(Ttl::from(Duration::from_secs(10))).if_absent();
+        let landed = landed(&full(backend, 50, 10_000).await, unmarked).await;
         assert!(landed < 190, "{landed}");
     }
 }
@@ -239,7 +239,7 @@ async fn a_renewed_lease_lasts_as_well() {
     let backend = full(MemoryBackend::builder().max_entries(50).build(), 50, 10).await;
     let mut version = stored(&backend, &key("loaded"), bytes("lease"), lease()).await;
     for renewal in 0..10 {
-        let renewed = SetOptions::new(Ttl::from(Duration::from_secs(10))).if_version(version);
+        let renewed = lease().if_version(version);
         version = stored(&backend, &key("loaded"), bytes("lease"), renewed).await;
         for j in 0..10 {
             stored(&backend, &key(format!("{renewal} {j}")), sized(10), forever()).await;

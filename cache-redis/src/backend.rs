@@ -55,6 +55,13 @@ impl RedisBackend {
     }
 }
 
+impl RedisBackend {
+    /// Fails unless the server answers on each connection.
+    pub(crate) async fn verify(&self) -> Result<(), Error> {
+        self.shared.connection.verify().await
+    }
+}
+
 impl Shared {
     async fn get(&self, lane: &Arc<Lane>, key: &Key) -> Result<Option<Record>, Error> {
         // In a Cluster, fred would follow a string of others' that reads like a redirection.
@@ -221,13 +228,13 @@ fn foreign(string: Bytes, millis: i64) -> Record {
 #[async_trait]
 impl Backend for RedisBackend {
     async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
-        let read = async { self.shared.get(self.shared.connection.lane()?, key).await };
+        let read = async { self.shared.get(self.shared.connection.lane().await?, key).await };
         read.await.map_err(|error| error.with_operation("get"))
     }
 
     async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
         let write = async {
-            let lane = self.shared.connection.lane()?;
+            let lane = self.shared.connection.lane().await?;
             self.shared.set(lane, key, value, options).await
         };
         write.await.map_err(|error| error.with_operation("set"))
@@ -235,7 +242,7 @@ impl Backend for RedisBackend {
 
     async fn delete(&self, key: &Key) -> Result<bool, Error> {
         let delete = async {
-            let lane = self.shared.connection.lane()?;
+            let lane = self.shared.connection.lane().await?;
             self.shared.delete_many(lane, std::slice::from_ref(key)).await
         };
         let removed = delete.await.map_err(|error| error.with_operation("delete"))?;
@@ -244,7 +251,7 @@ impl Backend for RedisBackend {
 
     async fn delete_if(&self, key: &Key, version: Version) -> Result<bool, Error> {
         let delete = async {
-            let lane = self.shared.connection.lane()?;
+            let lane = self.shared.connection.lane().await?;
             let arguments = [format::version_argument(version)];
             let answer = self
                 .shared
@@ -259,13 +266,13 @@ impl Backend for RedisBackend {
     /// One light round trip where this crate wrote the record; two where nothing is or others wrote it. In a Cluster one
     /// in any case.
     async fn version(&self, key: &Key) -> Result<Option<Version>, Error> {
-        let read = async { self.shared.version(self.shared.connection.lane()?, key).await };
+        let read = async { self.shared.version(self.shared.connection.lane().await?, key).await };
         read.await.map_err(|error| error.with_operation("version"))
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
         let read = async {
-            let lane = self.shared.connection.lane()?;
+            let lane = self.shared.connection.lane().await?;
             let mut records = Vec::with_capacity(keys.len());
             for keys in keys.chunks(BATCH) {
                 records.extend(try_join_all(keys.iter().map(|key| self.shared.get(lane, key))).await?);
@@ -277,7 +284,7 @@ impl Backend for RedisBackend {
 
     async fn set_many(&self, entries: Vec<(Key, Value, SetOptions)>) -> Result<Vec<SetOutcome>, Error> {
         let write = async {
-            let lane = self.shared.connection.lane()?;
+            let lane = self.shared.connection.lane().await?;
             let mut outcomes = Vec::with_capacity(entries.len());
             for entries in entries.chunks(BATCH) {
                 let writes = entries
@@ -292,7 +299,7 @@ impl Backend for RedisBackend {
 
     async fn delete_many(&self, keys: &[Key]) -> Result<u64, Error> {
         let delete = async {
-            let lane = self.shared.connection.lane()?;
+            let lane = self.shared.connection.lane().await?;
             let mut removed = 0;
             for keys in keys.chunks(BATCH) {
                 removed += self.shared.delete_many(lane, keys).await?;
@@ -311,7 +318,7 @@ impl Backend for RedisBackend {
 
     async fn ping(&self) -> Result<(), Error> {
         let ping = async {
-            let lane = self.shared.connection.lane()?;
+            let lane = self.shared.connection.lane().await?;
             self.shared.connection.call(lane, "PING", Route::Any, Vec::new()).await
         };
         ping.await.map(drop).map_err(|error| error.with_operation("ping"))
@@ -322,16 +329,16 @@ impl Backend for RedisBackend {
         closed.map_err(|error| error.with_operation("close"))
     }
 
-    /// By Redis's client tracking, on connections of the stream's own: one to each master. See the [crate's front
-    /// page](crate#notices-of-changes) for what it costs and when it is lost.
+    /// Uses Redis's client tracking, on connections of the subscription's own: one to each master. See the [crate's front
+    /// page](crate#change-subscriptions) for what it costs and when it is lost.
     async fn subscribe(&self, scope: &Scope, heartbeat: Duration) -> Result<Box<dyn Subscription>, Error> {
         let connection = &self.shared.connection;
         let start = async {
             let tracking = Tracking {
-                lane: connection.lane()?.clone(),
+                lane: connection.lane().await?.clone(),
                 scope: scope.clone(),
                 heartbeat,
-                command_timeout: connection.timeout(),
+                operation_timeout: connection.timeout(),
             };
             tracking.start(connection.ended()).await
         };

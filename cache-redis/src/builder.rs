@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Clock, Error, SystemClock};
+use cache_core::{Backend, Clock, Error, ErrorKind, SystemClock};
 use fred::clients::Pool;
 use fred::interfaces::ClientLike;
 use fred::types::Builder;
@@ -16,7 +16,7 @@ use fred::types::config::{
 
 use crate::backend::RedisBackend;
 use crate::connection::Connection;
-use crate::error::configuration;
+use crate::error::{configuration, error};
 use crate::format::HEADER_LEN;
 use crate::lane::Lane;
 #[cfg(feature = "rustls")]
@@ -53,16 +53,15 @@ impl RedisBackend {
     #[must_use]
     pub fn from_pool(pool: Pool) -> Self {
         let clustered = pool.client_config().server.is_clustered();
-        let lanes = pool
-            .clients()
-            .iter()
-            .map(|client| (Lane::over(client.clone()), None))
-            .collect();
+        let lanes = pool.clients().iter().map(|client| Lane::over(client.clone())).collect();
         drop(pool);
         let connection = Connection::new(lanes, POOL_OPERATION_TIMEOUT, POOL_MAX_IN_FLIGHT, clustered);
         Self::new(connection, Arc::new(SystemClock), MAX_VALUE_BYTES)
     }
 }
+
+/// Between two attempts of [`RedisBackendBuilder::connect_within`].
+const RETRY_AFTER: Duration = Duration::from_millis(50);
 
 /// Sets up a [`RedisBackend`].
 ///
@@ -316,11 +315,53 @@ impl RedisBackendBuilder {
         let lanes = futures_util::future::try_join_all(lanes)
             .await
             .map_err(|error| error.with_operation("connect"))?;
-        Ok(self.backend(&builder, lanes))
+        let backend = self.backend(&builder, lanes);
+        backend
+            .verify()
+            .await
+            .map_err(|error| error.with_operation("connect"))?;
+        Ok(backend)
     }
 
-    /// Returns the backend at once and connects in the background, for services that start without their store. While
-    /// there is no connection, calls fail at once with [`Unavailable`](cache_core::ErrorKind::Unavailable).
+    /// Connects, and tries again until the store answers or `limit` is over, for services that start together with their
+    /// store.
+    ///
+    /// # Errors
+    /// Fails at once with [`Configuration`](cache_core::ErrorKind::Configuration) or
+    /// [`Auth`](cache_core::ErrorKind::Auth), which no wait mends. After `limit`, fails with the error of the last attempt.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, connections that were begun are closed.
+    pub async fn connect_within(self, limit: Duration) -> Result<RedisBackend, Error> {
+        let backend = self.build()?;
+        let mut last = None;
+        let attempts = async {
+            loop {
+                match backend.verify().await {
+                    Ok(()) => return Ok(()),
+                    Err(error) if matches!(error.kind(), ErrorKind::Configuration | ErrorKind::Auth) => {
+                        return Err(error);
+                    }
+                    Err(error) => last = Some(error),
+                }
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+        };
+        let failed = match tokio::time::timeout(limit, attempts).await {
+            Ok(Ok(())) => return Ok(backend),
+            Ok(Err(error)) => error,
+            Err(_) => last.unwrap_or_else(|| error(ErrorKind::Timeout, format!("no connection within {limit:?}"))),
+        };
+        // What cannot be ended in good order is ended all the same.
+        let _ = backend.close().await;
+        Err(failed.with_operation("connect"))
+    }
+
+    /// Returns the backend at once and connects in the background, for services that start without their store.
+    ///
+    /// Calls wait until the first attempt to connect has ended, for at most
+    /// [`operation_timeout`](Self::operation_timeout). After that, while there is no connection, they fail at once with
+    /// [`Unavailable`](cache_core::ErrorKind::Unavailable) and the reason.
     ///
     /// # Errors
     /// Fails with [`Configuration`](cache_core::ErrorKind::Configuration) if a setting is wrong, or outside of a tokio
@@ -373,9 +414,8 @@ impl RedisBackendBuilder {
         Ok(())
     }
 
-    fn backend(&self, builder: &Builder, lanes: Vec<(Arc<Lane>, tokio::task::JoinHandle<()>)>) -> RedisBackend {
+    fn backend(&self, builder: &Builder, lanes: Vec<Arc<Lane>>) -> RedisBackend {
         let clustered = builder.get_config().is_some_and(|config| config.server.is_clustered());
-        let lanes = lanes.into_iter().map(|(lane, task)| (lane, Some(task))).collect();
         let connection = Connection::new(lanes, self.operation_timeout, self.max_in_flight, clustered);
         RedisBackend::new(connection, self.clock.clone(), self.max_value_bytes)
     }
@@ -490,8 +530,6 @@ impl fmt::Debug for RedisBackendBuilder {
 
 #[cfg(test)]
 mod tests {
-    use cache_core::ErrorKind;
-
     use super::*;
 
     #[test]

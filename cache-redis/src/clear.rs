@@ -22,7 +22,7 @@ const ROUNDS: usize = 5;
 
 /// Removes every key that starts with the scope's text and tells how many there were.
 pub(crate) async fn clear(connection: &Connection, scope: &Scope) -> Result<u64, Error> {
-    let lane = connection.lane()?;
+    let lane = connection.lane().await?;
     let scan = Scan {
         connection,
         lane,

@@ -12,7 +12,6 @@ use fred::types::config::{Options, Server};
 use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
 use redis_protocol::redis_keyslot;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::error::{closed, error, from_fred, from_server};
 use crate::lane::Lane;
@@ -36,10 +35,9 @@ pub(crate) enum Route {
 /// What a backend is connected by, shared by its clones.
 pub(crate) struct Connection {
     lanes: Vec<Arc<Lane>>,
-    supervisors: Vec<JoinHandle<()>>,
     next: AtomicUsize,
     closed: AtomicBool,
-    /// Ends the streams of notices, when it says so and when it is gone.
+    /// Ends the subscriptions, when it is true and when it is gone.
     ended: watch::Sender<bool>,
     in_flight: AtomicUsize,
     most_in_flight: usize,
@@ -48,16 +46,9 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        lanes: Vec<(Arc<Lane>, Option<JoinHandle<()>>)>,
-        timeout: Duration,
-        most_in_flight: usize,
-        clustered: bool,
-    ) -> Self {
-        let (lanes, supervisors): (Vec<_>, Vec<_>) = lanes.into_iter().unzip();
+    pub(crate) fn new(lanes: Vec<Arc<Lane>>, timeout: Duration, most_in_flight: usize, clustered: bool) -> Self {
         Self {
             lanes,
-            supervisors: supervisors.into_iter().flatten().collect(),
             next: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             ended: watch::Sender::new(false),
@@ -82,10 +73,28 @@ impl Connection {
         self.ended.subscribe()
     }
 
-    /// The lane that is next in turn and connected; the next one if none is.
-    pub(crate) fn lane(&self) -> Result<&Arc<Lane>, Error> {
+    /// Returns the lane that is next in turn and connected, or the next one if none is. Waits for the first attempt to
+    /// connect, so that a call right after `build` finds the store.
+    pub(crate) async fn lane(&self) -> Result<&Arc<Lane>, Error> {
+        let lane = self.next_lane()?;
+        if !lane.was_attempted()
+            && tokio::time::timeout(self.timeout, lane.attempted()).await.is_err()
+            && !self.closed.load(Ordering::Acquire)
+        {
+            return Err(error(
+                ErrorKind::Unavailable,
+                format!("not connected yet: the first attempt goes on after {:?}", self.timeout),
+            ));
+        }
+        Ok(lane)
+    }
+
+    fn next_lane(&self) -> Result<&Arc<Lane>, Error> {
         if self.closed.load(Ordering::Acquire) {
             return Err(closed());
+        }
+        for lane in &self.lanes {
+            lane.revive();
         }
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.lanes.len();
@@ -268,6 +277,24 @@ impl Connection {
         Ok(place)
     }
 
+    /// Fails unless the server answers on each lane. A proxy may take connections and serve nothing.
+    pub(crate) async fn verify(&self) -> Result<(), Error> {
+        let pings = self
+            .lanes
+            .iter()
+            .map(|lane| self.call(lane, "PING", Route::Any, Vec::new()));
+        match futures_util::future::try_join_all(pings).await {
+            Ok(_) => Ok(()),
+            Err(failed) => {
+                let message = format!(
+                    "connected, and PING was not answered ({}): is this a proxy that does not pass on CLIENT, HELLO or PING?",
+                    failed.message()
+                );
+                Err(error(failed.kind(), message))
+            }
+        }
+    }
+
     /// Says goodbye on each connection, waits for what is under way, for as long as a call may take, and ends them all.
     /// Connections that somebody else looks after stay.
     pub(crate) async fn close(&self) -> Result<(), Error> {
@@ -275,7 +302,7 @@ impl Connection {
             return Ok(());
         }
         self.ended.send_replace(true);
-        if self.supervisors.is_empty() {
+        if !self.lanes.iter().any(|lane| lane.is_supervised()) {
             return Ok(());
         }
         let clients: Vec<Client> = self.lanes.iter().map(|lane| lane.client()).collect();
@@ -297,8 +324,8 @@ impl Connection {
     }
 
     fn abort(&self) {
-        for supervisor in &self.supervisors {
-            supervisor.abort();
+        for lane in &self.lanes {
+            lane.abort();
         }
     }
 }

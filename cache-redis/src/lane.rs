@@ -16,8 +16,8 @@ use fred::types::config::Options;
 use fred::types::{Builder, ClusterHash, ConnectHandle, CustomCommand, Value};
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
 
 use crate::error::{self, from_fred};
 
@@ -36,16 +36,27 @@ pub(crate) struct Lane {
     last_error: Mutex<Option<Error>>,
     syncing: AtomicBool,
     doubted: AtomicBool,
-    supervised: bool,
+    /// Whether the first attempt to connect has ended, in whatever way.
+    attempted: watch::Sender<bool>,
+    /// None of a client that somebody else looks after.
+    supervisor: Option<Supervisor>,
+}
+
+/// The task that looks after a client, and what it makes clients from.
+struct Supervisor {
+    builder: Builder,
+    task: RwLock<Option<AbortHandle>>,
 }
 
 impl Lane {
     /// A lane over a client that somebody else looks after.
     pub(crate) fn over(client: Client) -> Arc<Self> {
-        Arc::new(Self::new(client, false))
+        let lane = Self::new(client, None);
+        lane.attempted.send_replace(true);
+        Arc::new(lane)
     }
 
-    fn new(client: Client, supervised: bool) -> Self {
+    fn new(client: Client, builder: Option<&Builder>) -> Self {
         Self {
             client: RwLock::new(client),
             origin: Instant::now(),
@@ -54,32 +65,88 @@ impl Lane {
             last_error: Mutex::new(None),
             syncing: AtomicBool::new(false),
             doubted: AtomicBool::new(false),
-            supervised,
+            attempted: watch::Sender::new(false),
+            supervisor: builder.map(|builder| Supervisor {
+                builder: builder.clone(),
+                task: RwLock::new(None),
+            }),
         }
     }
 
+    /// Has a task look after the client, on the runtime of the caller.
+    fn supervise(self: &Arc<Self>, router: Option<Router>) {
+        if let Some(supervisor) = &self.supervisor {
+            let task = tokio::spawn(supervise(self.clone(), supervisor.builder.clone(), router));
+            *supervisor.task.write() = Some(task.abort_handle());
+        }
+    }
+
+    /// Begins anew on the caller's runtime if the one that the client ran on has ended, and its connections with it.
+    pub(crate) fn revive(self: &Arc<Self>) {
+        let Some(supervisor) = &self.supervisor else { return };
+        let ended = |task: &Option<AbortHandle>| task.as_ref().is_some_and(AbortHandle::is_finished);
+        if !ended(&supervisor.task.read()) || Handle::try_current().is_err() {
+            return;
+        }
+        let mut task = supervisor.task.write();
+        if !ended(&task) {
+            return;
+        }
+        if let Ok(client) = supervisor.builder.build() {
+            *self.client.write() = client;
+            *self.last_error.lock() = None;
+            self.attempted.send_replace(false);
+            self.heard();
+            let supervised = tokio::spawn(supervise(self.clone(), supervisor.builder.clone(), None));
+            *task = Some(supervised.abort_handle());
+        }
+    }
+
+    /// Ends the task that looks after the client.
+    pub(crate) fn abort(&self) {
+        if let Some(task) = self
+            .supervisor
+            .as_ref()
+            .and_then(|supervisor| supervisor.task.read().clone())
+        {
+            task.abort();
+        }
+    }
+
+    /// Whether this crate looks after the client.
+    pub(crate) fn is_supervised(&self) -> bool {
+        self.supervisor.is_some()
+    }
+
+    /// Waits until the first attempt to connect has ended, in whatever way.
+    pub(crate) async fn attempted(&self) {
+        // An error would say that the sender is gone, which is part of `self`.
+        let _ = self.attempted.subscribe().wait_for(|attempted| *attempted).await;
+    }
+
+    pub(crate) fn was_attempted(&self) -> bool {
+        *self.attempted.borrow()
+    }
+
     /// A lane that connects in the background, from now on.
-    pub(crate) fn start(builder: &Builder) -> Result<(Arc<Self>, JoinHandle<()>), Error> {
+    pub(crate) fn start(builder: &Builder) -> Result<Arc<Self>, Error> {
         let client = builder.build().map_err(|error| from_fred(&error))?;
-        let lane = Arc::new(Self::new(client, true));
-        let task = tokio::spawn(supervise(lane.clone(), builder.clone(), None));
-        Ok((lane, task))
+        let lane = Arc::new(Self::new(client, Some(builder)));
+        lane.supervise(None);
+        Ok(lane)
     }
 
     /// A lane that is connected.
-    pub(crate) async fn connect(builder: &Builder) -> Result<(Arc<Self>, JoinHandle<()>), Error> {
+    pub(crate) async fn connect(builder: &Builder) -> Result<Arc<Self>, Error> {
         let client = builder.build().map_err(|error| from_fred(&error))?;
-        let lane = Arc::new(Self::new(client.clone(), true));
+        let lane = Arc::new(Self::new(client.clone(), Some(builder)));
         let mut router = Router::start(&client);
-        loop {
-            tokio::select! {
-                ended = router.ended() => return Err(ended),
-                () = tokio::time::sleep(Duration::from_millis(1)) => {
-                    if client.is_connected() {
-                        let task = tokio::spawn(supervise(lane.clone(), builder.clone(), Some(router)));
-                        return Ok((lane, task));
-                    }
-                }
+        tokio::select! {
+            ended = router.ended() => Err(ended),
+            () = connected(&client) => {
+                lane.attempted.send_replace(true);
+                lane.supervise(Some(router));
+                Ok(lane)
             }
         }
     }
@@ -107,7 +174,7 @@ impl Lane {
     /// it is there, unless that is being asked already.
     pub(crate) fn doubt(self: &Arc<Self>, options: Options) {
         let Ok(runtime) = Handle::try_current() else { return };
-        if !self.supervised || self.doubted.swap(true, Ordering::AcqRel) {
+        if !self.is_supervised() || self.doubted.swap(true, Ordering::AcqRel) {
             return;
         }
         let lane = self.clone();
@@ -128,7 +195,7 @@ impl Lane {
 
     /// To be told of every call that was not answered in time.
     pub(crate) fn missed(self: &Arc<Self>, timeout: Duration) {
-        if !self.supervised {
+        if !self.is_supervised() {
             return;
         }
         let answered = Duration::from_millis(self.answered.load(Ordering::Relaxed));
@@ -171,6 +238,13 @@ impl Drop for Router {
     }
 }
 
+/// Waits until the client is connected.
+async fn connected(client: &Client) {
+    while !client.is_connected() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 /// Keeps the lane's client running until it is aborted itself.
 async fn supervise(lane: Arc<Lane>, builder: Builder, mut router: Option<Router>) {
     loop {
@@ -183,10 +257,17 @@ async fn supervise(lane: Arc<Lane>, builder: Builder, mut router: Option<Router>
                 () = lane.replace.notified() => {
                     break error::error(ErrorKind::Unavailable, "the server stopped answering");
                 }
-                Ok((error, _)) = errors.recv() => *lane.last_error.lock() = Some(from_fred(&error)),
+                Ok((error, _)) = errors.recv() => {
+                    *lane.last_error.lock() = Some(from_fred(&error));
+                    lane.attempted.send_replace(true);
+                }
+                () = connected(&client), if !lane.was_attempted() => {
+                    lane.attempted.send_replace(true);
+                }
             }
         };
         *lane.last_error.lock() = Some(ended);
+        lane.attempted.send_replace(true);
         drop(running);
         // A new client, so that nothing of the old one's state is in its way: its calls end with an error.
         if let Ok(client) = builder.build() {

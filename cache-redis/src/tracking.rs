@@ -1,14 +1,15 @@
-//! Telling of changes, by Redis's client tracking in broadcasting mode.
+//! Change subscriptions, by Redis's client tracking in broadcasting mode.
 //!
-//! A stream has a connection of its own to each master and asks for the keys that start with the scope's text. A server
-//! says that a key was changed before it answers whoever changed it, and before it answers what is asked on the same
-//! connection from then on. So whatever was changed before a question was sent has been heard of when the answer to it
-//! arrives, and the moment of the question is one up to which everything has been told.
+//! A subscription has a connection of its own to each master, and asks for the keys that start with the scope's text. A
+//! server reports a change before it answers the client that made it, and before it answers what is asked on the same
+//! connection afterwards. So when a question is answered, every change made before the question was sent has been received,
+//! and the moment of sending is the moment of the heartbeat.
 //!
-//! Whatever is wrong with one connection is wrong with the stream: it is said to be lost, all connections are made anew,
-//! and anything may have changed.
+//! Any failure of one connection loses the subscription: it reports so, makes all connections anew, and reports that
+//! everything may have changed.
 
 mod cluster;
+mod marker;
 mod outbox;
 mod session;
 mod wire;
@@ -23,12 +24,13 @@ use fred::types::config::{Config, ServerConfig};
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use self::cluster::{Info, Nodes};
-use self::outbox::{Outbox, Sender, Stream};
-use self::session::{Session, master};
-use self::wire::{Address, Wire, within};
 use crate::error::error;
 use crate::lane::Lane;
+use crate::tracking::cluster::{Info, Nodes};
+use crate::tracking::marker::{Command, Marker};
+use crate::tracking::outbox::{Outbox, Sender, Tracked};
+use crate::tracking::session::{Session, master};
+use crate::tracking::wire::{Address, Wire, within};
 
 /// Between two attempts to come back, doubled from the first to the second.
 const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
@@ -44,16 +46,16 @@ const ROUND_AFTER: Duration = Duration::from_millis(50);
 /// The shortest time between two questions.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(2);
 
-/// What a stream needs to connect, again and again.
+/// What a subscription needs to connect, again and again.
 pub(crate) struct Tracking {
     pub(crate) lane: Arc<Lane>,
     pub(crate) scope: Scope,
     pub(crate) heartbeat: Duration,
-    pub(crate) command_timeout: Duration,
+    pub(crate) operation_timeout: Duration,
 }
 
 impl Tracking {
-    /// A stream that stands. It ends when `closed` is true or gone.
+    /// Returns a subscription that stands. It ends when `closed` is true or gone.
     pub(crate) async fn start(self, mut closed: watch::Receiver<bool>) -> Result<Box<dyn Subscription>, Error> {
         let session = self.open().await?;
         let outbox = Arc::new(Outbox::default());
@@ -65,7 +67,7 @@ impl Tracking {
                 () = self.run(session, &sender.0) => {}
             }
         });
-        Ok(Box::new(Stream { outbox, task }))
+        Ok(Box::new(Tracked { outbox, task }))
     }
 
     async fn run(&self, mut session: Session, outbox: &Outbox) {
@@ -96,7 +98,7 @@ impl Tracking {
                 return moved;
             }
             let question = session.ask();
-            if let Err(error) = within(self.command_timeout, "nothing could be sent", question).await {
+            if let Err(error) = within(self.operation_timeout, "nothing could be sent", question).await {
                 return error;
             }
             let answers = async {
@@ -105,7 +107,7 @@ impl Tracking {
                 }
                 Ok(())
             };
-            if let Err(error) = within(self.command_timeout, "no answer", answers).await {
+            if let Err(error) = within(self.operation_timeout, "no answer", answers).await {
                 return error;
             }
             outbox.put(Change::Heartbeat(asked));
@@ -142,9 +144,10 @@ impl Tracking {
             ServerConfig::Unix { path } => Address::Unix(path.clone()),
         };
         let mut wire = self.connect(&alone, &config).await?;
-        let role = within(self.command_timeout, "no answer", wire.ask(&["INFO", "replication"]));
+        let role = within(self.operation_timeout, "no answer", wire.ask(&["INFO", "replication"]));
         master(&role.await?)?;
-        Ok(Session::alone(wire))
+        let marker = self.marker(&mut wire).await?;
+        Ok(Session::alone(wire, &self.scope, marker))
     }
 
     async fn open_cluster(&self, config: &Config, mut candidates: Vec<Address>) -> Result<Session, Error> {
@@ -202,10 +205,25 @@ impl Tracking {
                 .all(|(nodes, info)| nodes.same_masters(first) && info.epoch == first_info.epoch && info.serves);
             if agreed && candidates.is_empty() && !wires.is_empty() && wires.keys().eq(first.masters.keys()) {
                 let infos = seen.into_iter().map(|(nodes, info)| (nodes.own, info)).collect();
-                return Ok(Session::with_cluster(wires, infos));
+                return Ok(Session::with_cluster(wires, &self.scope, infos));
             }
         }
         Err(last)
+    }
+
+    /// Writes a marker. A server that refuses the write, being full or because of the user's permissions, is subscribed to
+    /// without one.
+    async fn marker(&self, wire: &mut Wire) -> Result<Marker, Error> {
+        let mut marker = Marker::new(&self.scope);
+        if let Some(Command::Write(words)) = marker.command() {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            match within(self.operation_timeout, "no answer", wire.ask(&words)).await {
+                Ok(_) => marker.was_written(),
+                Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) => return Err(error),
+                Err(error) => marker.was_refused(&error),
+            }
+        }
+        Ok(marker)
     }
 
     async fn view(&self, mut wire: Wire) -> Result<(Wire, Nodes, Info), Error> {
@@ -214,18 +232,18 @@ impl Tracking {
             let info = Info::parse(&wire.ask(&["CLUSTER", "INFO"]).await?);
             Ok((nodes, info))
         };
-        let (nodes, info) = within(self.command_timeout, "no answer", ask).await?;
+        let (nodes, info) = within(self.operation_timeout, "no answer", ask).await?;
         Ok((wire, nodes, info))
     }
 
-    /// A connection on which changes are told of.
+    /// Returns a connection on which the server reports changes.
     async fn connect(&self, address: &Address, config: &Config) -> Result<Wire, Error> {
         let client = self.lane.client();
         let limits = client.connection_config();
         let (to_connect, to_greet) = (limits.connection_timeout, limits.internal_command_timeout);
         let mut wire = Wire::connect(address, config, to_connect, to_greet).await?;
         let track = ["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", self.scope.as_str()];
-        within(self.command_timeout, "no answer", wire.ask(&track)).await?;
+        within(self.operation_timeout, "no answer", wire.ask(&track)).await?;
         Ok(wire)
     }
 

@@ -19,7 +19,7 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     };
     assert!(
         !value.trim().is_empty(),
-        "{name} is set but empty: give the store's URL, or unset it to have a container started"
+        "{name} is set but empty: give it a value, or unset it to have a container started"
     );
     Some(value.trim().to_owned())
 }

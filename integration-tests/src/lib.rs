@@ -12,6 +12,8 @@
 //! Without a variable the store is a container, started by testcontainers on free ports of 127.0.0.1 and removed when
 //! the test process ends, however it ends. `TESTCONTAINERS_COMMAND=keep` leaves it for a look inside.
 //!
+//! `CACHE_TEST_REDIS_IMAGE=valkey/valkey:8` starts Valkey wherever a Redis server is started.
+//!
 //! A store that cannot be had is a panic that says what to do, never a skipped test. So is a variable that is empty,
 //! malformed, incomplete or names a server that does not answer.
 //!

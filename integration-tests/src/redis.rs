@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 use crate::container::{Container, Spec};
+use crate::redis_node::redis_image;
 use crate::{external, wire};
 
 const VARIABLE: &str = "CACHE_TEST_REDIS_URL";
@@ -34,7 +35,7 @@ impl Redis {
     /// A container of the test's own, removed when dropped.
     pub async fn start() -> Self {
         let spec = Spec {
-            image: ("redis", "8"),
+            image: redis_image(),
             ports: 1,
             inner_port: Some(6379),
             variable: VARIABLE,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::OnceCell;
 
 use crate::container::{Container, Spec};
-use crate::redis_node::{self, PRELUDE, shell};
+use crate::redis_node::{self, PRELUDE, redis_image, shell};
 use crate::{external, wire};
 
 const VARIABLE: &str = "CACHE_TEST_REDIS_CLUSTER_URL";
@@ -51,7 +51,7 @@ impl RedisCluster {
     /// A container of the test's own, removed when dropped.
     pub async fn start() -> Self {
         let spec = Spec {
-            image: ("redis", "8"),
+            image: redis_image(),
             ports: NODES,
             inner_port: None,
             variable: VARIABLE,

@@ -1,7 +1,28 @@
 //! Redis servers of a Cluster or behind Sentinels: several in one container, each with a folder and a configuration file
 //! of its own, on the same port inside as outside, so that the addresses they announce hold for the client too.
 
+use std::sync::LazyLock;
+
 use crate::container::Container;
+use crate::external;
+
+/// Names another image, `name:tag`, for everything that starts a Redis server: that of Valkey.
+const IMAGE_VARIABLE: &str = "CACHE_TEST_REDIS_IMAGE";
+
+/// Returns the name and the tag of the image that Redis servers are started from.
+///
+/// # Panics
+/// Panics if `CACHE_TEST_REDIS_IMAGE` is set and has no tag.
+pub(crate) fn redis_image() -> (&'static str, &'static str) {
+    static IMAGE: LazyLock<Option<String>> = LazyLock::new(|| external::variable(IMAGE_VARIABLE));
+    match IMAGE.as_deref() {
+        None => ("redis", "8"),
+        Some(image) => match image.rsplit_once(':') {
+            Some(name_and_tag) => name_and_tag,
+            None => panic!("{IMAGE_VARIABLE} must be `name:tag`, not {image:?}"),
+        },
+    }
+}
 
 /// The shell function `node PORT [line…]` starts a server in the background; `ready PORT…` waits until they answer. The
 /// shell stays as the container's first process, so a server that is shut down does not take the others with it.

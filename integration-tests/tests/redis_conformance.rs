@@ -1,12 +1,21 @@
 //! The conformance kit on a Redis server, a Cluster and a master behind Sentinels.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::time::Duration;
+
 use cache_core::conformance::Subject;
 use cache_redis::RedisBackend;
 use integration_tests::{Redis, RedisCluster, RedisSentinel};
 
 async fn connect(url: &str) -> Subject {
-    let handle = async || RedisBackend::connect(url).await.unwrap();
+    // A busy machine is no reason to fail.
+    let patience = Duration::from_secs(20);
+    let builder = RedisBackend::builder()
+        .url(url)
+        .connect_timeout(patience)
+        .operation_timeout(patience)
+        .unresponsive_timeout(patience);
+    let handle = async || builder.clone().connect().await.unwrap();
     Subject::new(handle().await).with_other_handle(handle().await)
 }
 

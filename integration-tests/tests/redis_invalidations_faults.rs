@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use cache_core::{Backend, Change, ErrorKind, Key, Namespace};
 use cache_redis::{RedisBackend, RedisBackendBuilder};
 use integration_tests::{Redis, RedisCluster, RedisSentinel, wire};
-use redis_support::listener::{BEAT, Listener, set};
+use redis_support::listener::{HEARTBEAT, Listener, set};
 use redis_support::proxy::{Held, holding};
 use redis_support::{namespace, put, send, trackers, until_ok};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -158,7 +158,7 @@ async fn a_server_that_becomes_a_replica() {
     let mut listener = Listener::start(&redis, &namespace.scope()).await;
     wire::redis(server.address(), "REPLICAOF 127.0.0.1 1").await.unwrap();
     listener.until_lost().await;
-    let refused = redis.subscribe(&namespace.scope(), BEAT).await.unwrap_err();
+    let refused = redis.subscribe(&namespace.scope(), HEARTBEAT).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
     wire::redis(server.address(), "REPLICAOF NO ONE").await.unwrap();
     listener.is_back().await;
@@ -178,7 +178,7 @@ async fn a_listener_that_is_slow_hears_that_everything_changed() {
         send(server.address(), &command).await;
     }
     // Nobody has listened so far; the connection has been read all the same.
-    tokio::time::sleep(3 * BEAT).await;
+    tokio::time::sleep(3 * HEARTBEAT).await;
     listener.catch_up().await;
     assert!(listener.everything > 0 && listener.lost == 0);
     assert!(
@@ -199,12 +199,12 @@ async fn connections_end_with_the_stream_and_with_the_handle() {
         some => Err(format!("{some} connections are left")),
     };
     assert!(none().await.is_ok(), "there are none before there is a stream");
-    let stream = redis.subscribe(&namespace.scope(), BEAT).await.unwrap();
+    let stream = redis.subscribe(&namespace.scope(), HEARTBEAT).await.unwrap();
     assert_eq!(trackers(server.address()).await.len(), 1);
     drop(stream);
     until_ok(Duration::from_secs(2), none).await;
 
-    let mut stream = redis.subscribe(&namespace.scope(), BEAT).await.unwrap();
+    let mut stream = redis.subscribe(&namespace.scope(), HEARTBEAT).await.unwrap();
     let clone = redis.clone();
     drop(redis);
     assert!(matches!(stream.next().await, Some(Change::Heartbeat(_))));
@@ -214,7 +214,7 @@ async fn connections_end_with_the_stream_and_with_the_handle() {
 
     // Even where nothing answers.
     let redis = builder(server.url()).connect().await.unwrap();
-    let mut stream = redis.subscribe(&namespace.scope(), BEAT).await.unwrap();
+    let mut stream = redis.subscribe(&namespace.scope(), HEARTBEAT).await.unwrap();
     server.freeze().await;
     let closed = Arc::new(redis);
     let closing = tokio::spawn({
@@ -224,7 +224,7 @@ async fn connections_end_with_the_stream_and_with_the_handle() {
     let ended = async { while stream.next().await.is_some() {} };
     tokio::time::timeout(Duration::from_secs(1), ended).await.unwrap();
     closing.await.unwrap();
-    let error = closed.subscribe(&namespace.scope(), BEAT).await.unwrap_err();
+    let error = closed.subscribe(&namespace.scope(), HEARTBEAT).await.unwrap_err();
     assert_eq!(
         (error.kind(), error.operation()),
         (ErrorKind::Unavailable, Some("subscribe"))

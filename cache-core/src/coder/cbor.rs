@@ -8,9 +8,13 @@ use serde::de::DeserializeOwned;
 
 use crate::coder::contract::Coder;
 use crate::coder::count::Count;
+use crate::coder::exact::{Exact, Numbers};
 use crate::error::{Error, ErrorKind};
 
-/// CBOR (RFC 8949), by ciborium. Smaller than JSON, and exact for bytes, floats and maps with any keys.
+/// CBOR (RFC 8949), by ciborium. Smaller than JSON, and takes any numbers and maps with any keys.
+///
+/// What is decoded equals what was encoded. `Some(None)` and `Some(())`, which would come back as `None`, are an error when
+/// they are encoded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cbor;
 
@@ -21,7 +25,8 @@ impl<T: Serialize + DeserializeOwned> Coder<T> for Cbor {
 
     fn encode(&self, value: &T) -> Result<Bytes, Error> {
         let mut bytes = Vec::new();
-        ciborium::into_writer(value, &mut bytes).map_err(|error| cannot::<T>("encode", &error))?;
+        ciborium::into_writer(&Exact::new(value, Numbers::Any), &mut bytes)
+            .map_err(|error| cannot::<T>("encode", &error))?;
         Ok(bytes.into())
     }
 
@@ -36,6 +41,7 @@ impl<T: Serialize + DeserializeOwned> Coder<T> for Cbor {
     }
 
     fn encoded_len(&self, value: &T) -> Result<usize, Error> {
+        // Objects that are kept as they are need no exact encoding to be weighed.
         let mut count = Count::default();
         ciborium::into_writer(value, &mut count).map_err(|error| cannot::<T>("encode", &error))?;
         Ok(count.0)

@@ -6,9 +6,14 @@ use serde::de::DeserializeOwned;
 
 use crate::coder::contract::Coder;
 use crate::coder::count::Count;
+use crate::coder::exact::{Exact, Numbers};
 use crate::error::{Error, ErrorKind};
 
-/// JSON, by serde_json. Readable in the store's own tools; numbers that are not finite become `null`.
+/// JSON, by serde_json. Readable in the store's own tools.
+///
+/// What is decoded equals what was encoded: floating-point numbers come back to the last digit. A value for which JSON has
+/// no encoding of its own is an error when it is encoded: `NaN` and the infinities, and `Some(None)` or `Some(())`, which
+/// would come back as `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Json;
 
@@ -18,7 +23,7 @@ impl<T: Serialize + DeserializeOwned> Coder<T> for Json {
     }
 
     fn encode(&self, value: &T) -> Result<Bytes, Error> {
-        serde_json::to_vec(value)
+        serde_json::to_vec(&Exact::new(value, Numbers::Finite))
             .map(Bytes::from)
             .map_err(|error| cannot::<T>("encode", error))
     }
@@ -28,6 +33,7 @@ impl<T: Serialize + DeserializeOwned> Coder<T> for Json {
     }
 
     fn encoded_len(&self, value: &T) -> Result<usize, Error> {
+        // Objects that are kept as they are need no exact encoding to be weighed.
         let mut count = Count::default();
         serde_json::to_writer(&mut count, value).map_err(|error| cannot::<T>("encode", error))?;
         Ok(count.0)

@@ -5,6 +5,8 @@ mod cbor;
 mod contract;
 #[cfg(any(feature = "cbor", feature = "json"))]
 mod count;
+#[cfg(any(feature = "cbor", feature = "json"))]
+mod exact;
 #[cfg(feature = "json")]
 mod json;
 mod raw;

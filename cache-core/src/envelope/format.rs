@@ -23,12 +23,11 @@ const HEADER_LEN: usize = 64;
 const FRESH_FOR_EVER: u8 = 0b01;
 const TEXT_FOLLOWS: u8 = 0b10;
 
-/// A value with everything that must be known to use it again: how it is coded, how old it is, how long it is of use,
-/// and what makes it out of date.
+/// The stored form of an entry: an encoded value with its coder, creation time, freshness windows and tags.
 ///
-/// Its bytes are versioned and checksummed, and hold the whole key. Bytes that are damaged, of a newer version, or
-/// another key's do not decode, so a reader treats them as a miss. The checksum finds accidents, not forgery: whoever
-/// can write to the store can write an envelope.
+/// Its bytes have a format version and a checksum, and hold the whole key. Bytes that are damaged, of a newer version, or
+/// of another key do not decode, and a reader treats them as a miss. The checksum detects accidents, not forgery: anyone
+/// who can write to the store can write an envelope.
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,13 +46,13 @@ const TEXT_FOLLOWS: u8 = 0b10;
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
-    /// What the entry is.
+    /// The kind of the entry.
     pub kind: EntryKind,
     /// The [name of the coder](crate::Coder::name) of the payload; empty if no coder made it.
     pub coder: Cow<'static, str>,
     /// When the entry was created.
     pub created: Timestamp,
-    /// How long the entry is of use, counted from its creation.
+    /// How long the entry may be used, counted from its creation.
     pub windows: FreshnessWindows,
     /// The tags of the entry, with the versions that they had before its value was loaded.
     pub tags: Tags,
@@ -62,7 +61,7 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// An envelope without tags and payload.
+    /// Makes an envelope without tags and payload.
     #[must_use]
     pub fn new(kind: EntryKind, created: Timestamp, windows: FreshnessWindows) -> Self {
         Self {
@@ -75,7 +74,7 @@ impl Envelope {
         }
     }
 
-    /// With [`coder`](Self::coder) and [`payload`](Self::payload) set.
+    /// Sets [`coder`](Self::coder) and [`payload`](Self::payload).
     #[must_use]
     pub fn with_payload(mut self, coder: impl Into<Cow<'static, str>>, payload: Bytes) -> Self {
         self.coder = coder.into();
@@ -83,18 +82,18 @@ impl Envelope {
         self
     }
 
-    /// With [`tags`](Self::tags) set.
+    /// Sets [`tags`](Self::tags).
     #[must_use]
     pub fn with_tags(mut self, tags: Tags) -> Self {
         self.tags = tags;
         self
     }
 
-    /// The bytes to store under `key`. The payload is copied once. The windows are
+    /// Returns the bytes to store under `key`. The payload is copied once. The windows are
     /// written in whole milliseconds, rounded up.
     ///
     /// # Errors
-    /// [`Codec`](ErrorKind::Codec) if the coder's name has more than 255 bytes, or if the key or all tags together
+    /// Fails with [`Codec`](ErrorKind::Codec) if the coder's name has more than 255 bytes, or if the key or all tags together
     /// have 4 GiB or more.
     pub fn encode(&self, key: &Key) -> Result<Bytes, Error> {
         let identity = key.identity();
@@ -152,11 +151,11 @@ impl Envelope {
         Ok(bytes.into())
     }
 
-    /// The envelope in `bytes`, if they were stored under `key`. The payload and the tags are slices of `bytes`, which
+    /// Returns the envelope in `bytes`, if they were stored under `key`. The payload and the tags are slices of `bytes`, which
     /// they keep alive; nothing is allocated that is longer than `bytes`.
     ///
     /// # Errors
-    /// The bytes are not an envelope, are damaged, or belong to another key. Each is a miss to a reader.
+    /// Fails if the bytes are not an envelope, are damaged, or belong to another key. To a reader, each is a miss.
     pub fn decode(bytes: &Bytes, key: &Key) -> Result<Self, EnvelopeError> {
         let mut header = Header::of(bytes)?;
         if checksum(bytes) != header.checksum {

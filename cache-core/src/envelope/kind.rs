@@ -1,16 +1,16 @@
 //! What an entry is.
 
-/// What an entry is.
+/// The kind of a stored entry.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EntryKind {
-    /// A value; the payload is its encoding.
+    /// A value. The payload is its encoding.
     Value,
-    /// It is remembered that there is no value.
+    /// There is no value (a negative entry).
     Absent,
-    /// It is remembered that a load failed; the payload is the message.
+    /// A load failed. The payload is the message.
     Failure,
-    /// A load is in progress.
+    /// A load is running.
     Lease,
     /// The record of a tag.
     Tag,

@@ -1,14 +1,17 @@
 //! The default key builder for functions.
 
-use super::{FunctionCall, KeyBuilder};
+use super::builder::KeyBuilder;
+use super::function_call::FunctionCall;
+use crate::error::Error;
+use crate::key::KeyName;
 use crate::md5_hex::md5_hex;
-use crate::{Error, KeyName};
 
-/// Names a call by the MD5 of its [identity](FunctionCall::identity), in lower-case hexadecimal: 32 characters,
+/// Names a call by the MD5 of what is [named](FunctionCall::named) of it, in lower-case hexadecimal: 32 characters,
 /// however long the arguments are. The default for functions.
 ///
-/// MD5 keeps nobody from making two calls with the same name. It need not: the identity is stored with the value and
-/// compared when it is read, so such calls displace each other's entries and never see them.
+/// MD5 does not keep an attacker from finding two calls with one name. It need not: the
+/// [identity](FunctionCall::identity) is stored with the value and compared when it is read, so such calls displace each
+/// other's entries and never see them. Long arguments are in the identity by their SHA-256.
 ///
 /// ```
 /// use cache_core::{FunctionCall, HashedCall, KeyBuilder};
@@ -24,6 +27,6 @@ pub struct HashedCall;
 
 impl KeyBuilder<FunctionCall<'_>> for HashedCall {
     fn build(&self, call: &FunctionCall<'_>) -> Result<KeyName, Error> {
-        Ok(KeyName::with_identity(md5_hex(call.identity()), call.identity()))
+        Ok(KeyName::with_identity(md5_hex(call.named()), call.identity()))
     }
 }

@@ -2,17 +2,20 @@
 
 use std::fmt::{Debug, Write};
 
-use super::function_call::{ARGUMENT, INSTANCE};
-use super::{FunctionCall, KeyBuilder, tag};
-use crate::{Error, ErrorKind, KeyName};
+use super::builder::KeyBuilder;
+use super::function_call::{ARGUMENT, FunctionCall, INSTANCE};
+use super::tag;
+use crate::error::{Error, ErrorKind};
+use crate::key::KeyName;
 
 /// Names a call by its text, for people who look into the store: `module:function:{"argument":value}`.
 ///
-/// Values are written as JSON as far as it goes. Beyond it, bytes are hexadecimal as in `h'c0ffee'`, the keys of a map
-/// may be anything, and numbers may be `NaN` and `inf`. Instances stand in angle brackets after the function.
+/// Values are written as JSON where JSON can express them. Beyond it, bytes are hexadecimal as in `h'c0ffee'`, the keys of
+/// a map may be of any type, and numbers may be `NaN` and `inf`. An argument longer than 256 bytes is written as its
+/// digest, `sha256'…'`. Instances stand in angle brackets after the function.
 ///
-/// Text says less than the call's [identity](FunctionCall::identity), which is stored and compared all the same. Names
-/// are as long as the arguments make them, and show them to whoever can list the store's keys.
+/// The text says less than the call's [identity](FunctionCall::identity), which is stored and compared as well. Names show
+/// the arguments to everyone who can list the store's keys.
 ///
 /// ```
 /// use cache_core::{FunctionCall, KeyBuilder, ReadableCall};
@@ -208,7 +211,13 @@ impl<'a> Writer<'a> {
                 self.value()?;
             }
             tag::NEWTYPE_VARIANT => self.in_variant(Self::value)?,
-            tag::SEQ | tag::TUPLE => self.list()?,
+            tag::SEQ | tag::TUPLE | tag::SET => self.list()?,
+            tag::DIGEST => {
+                let digest: [u8; 32] = self.array()?;
+                self.length()?;
+                self.text.push_str("sha256");
+                self.quoted_hexadecimal(&digest)?;
+            }
             tag::TUPLE_STRUCT => {
                 self.slice()?;
                 self.list()?;
@@ -238,7 +247,12 @@ impl<'a> Writer<'a> {
 
     fn hexadecimal(&mut self) -> Option<()> {
         let bytes = self.slice()?;
-        self.text.push_str("h'");
+        self.text.push('h');
+        self.quoted_hexadecimal(bytes)
+    }
+
+    fn quoted_hexadecimal(&mut self, bytes: &[u8]) -> Option<()> {
+        self.text.push('\'');
         for byte in bytes {
             write!(self.text, "{byte:02x}").ok()?;
         }

@@ -1,4 +1,4 @@
-//! What the byte form of a value starts with. The numbers are part of every stored key: they never change.
+//! The tags that the byte form of a value starts with. They are part of every stored key, so they never change.
 
 pub(super) const END: u8 = 0;
 pub(super) const FALSE: u8 = 1;
@@ -33,3 +33,7 @@ pub(super) const MAP: u8 = 29;
 pub(super) const STRUCT: u8 = 30;
 pub(super) const STRUCT_VARIANT: u8 = 31;
 pub(super) const FIELD: u8 = 32;
+/// A long argument: its SHA-256, and the length of its byte form.
+pub(super) const DIGEST: u8 = 33;
+/// A set: its elements, sorted by their byte form.
+pub(super) const SET: u8 = 34;

@@ -23,6 +23,7 @@ use crate::store::changes::Changes;
 use crate::tags::cache::TagCache;
 use crate::tags::declared::Declared;
 use crate::tags::records::TagRecords;
+use crate::tier::pending::Pending;
 use crate::tier::storage::Tier;
 
 type PolicyChange = Box<dyn FnOnce(Policy) -> Policy + Send + Sync>;
@@ -249,8 +250,12 @@ impl<C> CacheBuilder<C> {
         self
     }
 
-    /// Sets after how many timeouts or lost connections in a row the circuit breaker opens, and after which pause one
-    /// call probes the store. Default: three, and one second. Zero failures switch the breaker off.
+    /// Sets after how many failures in a row the circuit breaker opens, and after which pause one call probes the store.
+    /// Default: three, and one second. Zero failures switch the breaker off.
+    ///
+    /// A failure is a timeout, a lost connection, refused credentials, a missing table, or a call that its caller gave up
+    /// after a tenth of the [time limit](Self::backend_timeout). Writes that the store refuses, because it is full for
+    /// one, stop the writes only.
     pub fn breaker(mut self, failures: u32, pause: Duration) -> Self {
         self.breaker_failures = failures;
         self.breaker_pause = pause;
@@ -381,12 +386,13 @@ impl<C> CacheBuilder<C> {
                 }
             }));
         }
-        let breaker = Breaker::new(self.breaker_failures, self.breaker_pause);
+        let breaker = || Breaker::new(self.breaker_failures, self.breaker_pause);
         let store = Arc::new(Store::new(
             self.backend,
             self.backend_timeout,
             self.clear_timeout,
-            breaker,
+            breaker(),
+            breaker(),
             events.clone(),
         ));
         let namespace = Arc::new(self.prefix.namespace(&self.namespace));
@@ -421,6 +427,8 @@ impl<C> CacheBuilder<C> {
             same_clock,
             clock,
             events: events.clone(),
+            prefix: self.prefix.clone(),
+            pending: Pending::default(),
         });
         Cache {
             engine: Engine {

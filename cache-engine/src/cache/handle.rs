@@ -147,11 +147,19 @@ impl<C> Cache<C> {
 
     /// Waits until all loads and refreshes that run in the background have ended, and starts no refresh from now on.
     ///
+    /// Invalidations that are [pending](Self::pending_invalidations) are tried once more; those that fail are logged.
+    ///
     /// The store is not closed, since others may use it; see [`Backend::close`]. Dropping the future only stops the
     /// waiting.
     pub async fn shutdown(&self) {
         self.engine.shared.tasks.close();
         self.engine.shared.tasks.wait().await;
+        let tier = &self.engine.shared.tier;
+        tier.carry_out_pending(true).await;
+        let rest = tier.pending.count();
+        if rest > 0 {
+            tracing::error!(target: "cache", rest, "invalidations are still pending: other processes may find old values");
+        }
     }
 }
 

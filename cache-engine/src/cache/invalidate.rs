@@ -26,7 +26,8 @@ impl<C> Cache<C> {
     /// had joined it read again.
     ///
     /// # Errors
-    /// The store did not answer, so other processes may still find the value.
+    /// The store did not answer, so other processes may still find the value. The invalidation is then
+    /// [pending](Self::pending_invalidations).
     pub async fn invalidate<K: IntoKey>(&self, key: K) -> Result<(), Error> {
         self.delete(key).await.map(drop)
     }
@@ -94,6 +95,13 @@ impl<C> Cache<C> {
         Soft { cache: self }
     }
 
+    /// How many invalidations the store did not carry out yet. They are tried again until it does, also in the
+    /// background, and what they concern counts as invalid in this process meanwhile.
+    #[must_use]
+    pub fn pending_invalidations(&self) -> usize {
+        self.engine.shared.tier.pending.count()
+    }
+
     fn invalidated_key<R>(&self, key: &Key, result: Result<R, Error>) -> Result<R, Error> {
         // Callers that come from now on must not get what was loaded before now, whatever the store said.
         self.engine.shared.flights.detach(key);
@@ -104,9 +112,9 @@ impl<C> Cache<C> {
 
     async fn end_tags<N: AsRef<str>>(&self, tags: impl IntoIterator<Item = N>, soft: bool) -> Result<(), Error> {
         let tags: Vec<N> = tags.into_iter().collect();
-        self.engine.shared.tier.tags.invalidate(tags.iter(), soft).await?;
-        for tag in &tags {
-            let tag = tag.as_ref();
+        let tags: Vec<&str> = tags.iter().map(AsRef::as_ref).collect();
+        self.engine.shared.tier.invalidate_tags(&tags, soft).await?;
+        for tag in tags {
             self.engine.shared.events.emit(&Event::TagInvalidated { tag, soft });
         }
         Ok(())
@@ -114,7 +122,7 @@ impl<C> Cache<C> {
 
     async fn clear_scope(&self, namespace: Option<&Namespace>) -> Result<Option<u64>, Error> {
         let shared = &self.engine.shared;
-        let result = shared.tier.clear(&shared.prefix, namespace).await;
+        let result = shared.tier.clear(namespace).await;
         self.cleared(namespace, result)
     }
 
@@ -195,7 +203,7 @@ impl<'a, C> Soft<'a, C> {
 
     async fn clear_scope(self, namespace: Option<&Namespace>) -> Result<(), Error> {
         let shared = &self.cache.engine.shared;
-        let result = shared.tier.clear_softly(&shared.prefix, namespace).await;
+        let result = shared.tier.clear_softly(namespace).await;
         self.cache.cleared(namespace, result)
     }
 }

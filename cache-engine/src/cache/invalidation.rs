@@ -115,7 +115,7 @@ impl Invalidation {
     }
 
     /// Adds another set, which may be of another cache and of another strength.
-    pub fn add(mut self, other: Self) -> Self {
+    pub fn and(mut self, other: Self) -> Self {
         self.parts.extend(other.parts);
         self
     }

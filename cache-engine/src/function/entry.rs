@@ -6,7 +6,7 @@ use crate::cache::handle::Cache;
 
 /// The cache entry of a call of a `#[cached]` function.
 ///
-/// `#[cached]` puts beside a function `find` one that is called `find_entry`, takes the same arguments, and gives this.
+/// Beside a function `find`, `#[cached]` generates `find_entry`, which takes the same arguments and returns this.
 ///
 /// ```
 /// use cache_engine::{Cache, cached};
@@ -24,7 +24,7 @@ use crate::cache::handle::Cache;
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone)]
-#[must_use = "an entry does nothing until it is asked to"]
+#[must_use = "an entry does nothing until one of its methods is called"]
 pub struct CachedEntry {
     pub(super) cache: Cache<()>,
     pub(super) key: Result<Key, Error>,
@@ -39,10 +39,10 @@ impl CachedEntry {
         }
     }
 
-    /// The entry's key.
+    /// Returns the entry's key.
     ///
     /// # Errors
-    /// An argument has no serial form. Such a call is not cached.
+    /// Returns an error if an argument has no serial form. Such a call is not cached.
     pub fn key(&self) -> Result<&Key, Error> {
         self.key.as_ref().map_err(Clone::clone)
     }

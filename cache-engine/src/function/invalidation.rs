@@ -1,19 +1,19 @@
-//! A write, and what is invalidated by it.
+//! What a write invalidates.
 
 use std::sync::Arc;
 
 use cache_core::{Error, Key, KeyName};
 use futures_util::FutureExt;
 
+use super::completion::{Completion, report};
 use super::entry::CachedEntry;
-use super::key::key_in;
-use super::probe::{Returns, markers};
+use super::key_name::key_in;
 use crate::cache::handle::Cache;
 
 /// What a write invalidates.
 ///
-/// Dropped before it was [completed](Self::complete), because the write panicked or its caller went away, it is carried
-/// out in the background: nobody knows whether the write took place, and an invalidation too many does no harm.
+/// If it is dropped before it is [completed](Self::complete), because the write panicked or its caller went away, it is
+/// carried out in the background: the write may have taken place, and an unneeded invalidation does no harm.
 #[derive(Debug, Default)]
 #[must_use]
 pub struct Invalidations {
@@ -78,20 +78,20 @@ impl Invalidations {
         self.with(Target::Tags(cache.with_coder(()), tags.into_iter().collect()))
     }
 
-    /// Softly, all of it.
+    /// Invalidates softly.
     pub fn soft(mut self) -> Self {
         self.soft = true;
         self
     }
 
-    /// To be carried out from now on, if it is dropped.
+    /// Carries it out when it is dropped, from now on.
     pub fn armed(mut self) -> Self {
         self.armed = true;
         self
     }
 
-    /// Carries it out if the write succeeded. What could not be carried out is the result where it can be, and a
-    /// message to the log otherwise.
+    /// Carries it out if the write succeeded. A failure becomes the function's error if its type allows it, and is
+    /// logged otherwise.
     pub async fn complete<C: Completion>(mut self, _: C, output: C::Output) -> C::Output {
         if !C::succeeded(&output) {
             self.armed = false;
@@ -126,7 +126,7 @@ impl Drop for Invalidations {
         };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(tasks.spawn_on(task, &runtime)),
-            // There is nowhere left to wait. A store in this process is done at once.
+            // Without a runtime there is nothing to wait on. A store in this process is ready at once.
             Err(_) => {
                 if task.now_or_never().is_none() {
                     tracing::error!(target: "cache", "an invalidation could not be carried out: there is no runtime");
@@ -136,113 +136,11 @@ impl Drop for Invalidations {
     }
 }
 
-/// Each is tried, whatever becomes of the others; the first failure is reported.
+/// Tries each of them, and returns the first failure.
 async fn carry_out(targets: &[Target], soft: bool) -> Result<(), Error> {
     let mut result = Ok(());
     for target in targets {
         result = result.and(target.invalidate(soft).await);
     }
     result
-}
-
-fn report(error: &Error) {
-    tracing::error!(target: "cache", %error, "an invalidation could not be carried out: outdated values may be found");
-}
-
-/// How the result of a write tells whether it succeeded, and takes up that its invalidation did not.
-pub trait Completion: Copy {
-    type Output;
-
-    fn succeeded(output: &Self::Output) -> bool;
-
-    fn fail(output: Self::Output, error: Error) -> Self::Output;
-}
-
-markers! {
-    /// An error can be made of an [`Error`].
-    OfFitting<R>;
-    /// An error cannot.
-    OfUnfitting<R>;
-    /// There is no error.
-    OfInfallible<R>;
-}
-
-impl<T, E: From<Error>> Completion for OfFitting<Result<T, E>> {
-    type Output = Result<T, E>;
-
-    fn succeeded(output: &Result<T, E>) -> bool {
-        output.is_ok()
-    }
-
-    fn fail(_: Result<T, E>, error: Error) -> Result<T, E> {
-        Err(E::from(error))
-    }
-}
-
-impl<T, E> Completion for OfUnfitting<Result<T, E>> {
-    type Output = Result<T, E>;
-
-    fn succeeded(output: &Result<T, E>) -> bool {
-        output.is_ok()
-    }
-
-    fn fail(output: Result<T, E>, error: Error) -> Result<T, E> {
-        report(&error);
-        output
-    }
-}
-
-impl<R> Completion for OfInfallible<R> {
-    type Output = R;
-
-    fn succeeded(_: &R) -> bool {
-        true
-    }
-
-    fn fail(output: R, error: Error) -> R {
-        report(&error);
-        output
-    }
-}
-
-pub trait CompletionOfFitting {
-    type Completion;
-
-    fn completion(&self) -> Self::Completion;
-}
-
-impl<T, E: From<Error>> CompletionOfFitting for &&Returns<Result<T, E>> {
-    type Completion = OfFitting<Result<T, E>>;
-
-    fn completion(&self) -> Self::Completion {
-        OfFitting::new()
-    }
-}
-
-pub trait CompletionOfUnfitting {
-    type Completion;
-
-    fn completion(&self) -> Self::Completion;
-}
-
-impl<T, E> CompletionOfUnfitting for &Returns<Result<T, E>> {
-    type Completion = OfUnfitting<Result<T, E>>;
-
-    fn completion(&self) -> Self::Completion {
-        OfUnfitting::new()
-    }
-}
-
-pub trait CompletionOfOthers {
-    type Completion;
-
-    fn completion(&self) -> Self::Completion;
-}
-
-impl<R> CompletionOfOthers for Returns<R> {
-    type Completion = OfInfallible<R>;
-
-    fn completion(&self) -> Self::Completion {
-        OfInfallible::new()
-    }
 }

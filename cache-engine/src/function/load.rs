@@ -1,141 +1,242 @@
-//! A call of a function that is cached.
+//! Loads the result of a call.
 
-use std::future::Future;
-use std::pin::pin;
+use std::convert::Infallible;
+use std::future::{Future, pending};
+use std::panic::resume_unwind;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cache_core::{Error, Key};
-
-use super::access::{Codes, Coding};
-use super::error::CallError;
-use super::probe::Handling;
+use super::coder::{Codes, Coding};
+use super::lookup::Missed;
+use super::return_type::plan::Handling;
+use super::run::{Ran, Run};
+use super::settle::{Settled, fail, settle};
 use crate::cache::handle::Cache;
-use crate::event::Event;
+use crate::load::acquire;
 use crate::load::call::Accepts;
 use crate::load::context::{Load, Loaded};
+use crate::load::drive::Next;
+use crate::load::engine::Engine;
 use crate::load::error::LoadError;
-use crate::load::fill::Outcome;
+use crate::load::fill::{Fill, Outcome};
+use crate::load::flight::Edges;
 use crate::load::policy::Policy;
-use crate::tier::read::Read;
+use crate::load::run::{self, Returned};
+use crate::load::stack::LoadStack;
+use crate::store::record::Found;
 
-/// What a call found.
-#[derive(Debug)]
-pub struct Looked<V>(State<V>);
+/// A future that is `Send`, whatever the function's own is.
+pub(super) type Boxed<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
 
-#[derive(Debug)]
-enum State<V> {
-    Hit(Arc<V>),
-    Seen(Key, Read<V>),
-    /// It goes past the cache.
-    Alone,
+/// Boxes a body.
+#[must_use]
+pub fn boxed<F: Future>(body: F) -> Pin<Box<F>> {
+    Box::pin(body)
 }
 
-impl<V> Looked<V> {
-    /// A call that is not to be cached.
-    #[must_use]
-    pub const fn alone() -> Self {
-        Self(State::Alone)
-    }
+/// What a call has to do about a value that was not there.
+pub enum Acquired<T, E, D> {
+    /// Load it.
+    Lead(Box<Flight<T, E, D>>),
+    /// Nothing: another caller has loaded it, or cannot.
+    Answered(Ended<T, E>),
+    /// Run the function for itself alone.
+    Uncoalesced,
 }
 
-/// Looks whether the result of a call is there.
-#[inline]
-pub async fn look<H, C, D>(_: H, cache: &Cache<C>, coding: &D, key: Result<Key, Error>) -> Looked<H::Value>
-where
-    H: Handling,
-    D: Coding<C>,
-    D::Coder: Codes<H::Value>,
-{
-    if !cache.engine.shared.is_enabled() {
-        return Looked(State::Alone);
-    }
-    let key = match key {
-        Ok(key) => key,
-        Err(error) => {
-            tracing::warn!(target: "cache", %error, "a call has no key, and is not cached");
-            return Looked(State::Alone);
-        }
-    };
-    match cache.engine.shared.tier.read(&key, coding.coder(cache)).await {
-        Read::Fresh(found, _) => {
-            cache.engine.shared.events.emit(&Event::Hit { key: &key });
-            Looked(State::Hit(found.value))
-        }
-        read => Looked(State::Seen(key, read)),
-    }
+/// How a load ended for a call.
+pub struct Ended<T, E>(Outcome<T, E>);
+
+/// Ends a load.
+type Land<T, E, D> = fn(Box<Flight<T, E, D>>, Returned<T, E>) -> Boxed<'static, Ended<T, E>>;
+
+/// A load that a call leads.
+pub struct Flight<T, E, D> {
+    engine: Engine<D>,
+    fill: Fill<T, E>,
+    /// What is answered if the load fails.
+    fallback: Option<Found<T>>,
+    /// The loads that this one runs in, which wait for it.
+    _edges: Option<Edges>,
+    /// [`land`], which needs to know of the coder what [`acquire`] knows.
+    land: Land<T, E, D>,
 }
 
-/// Whether a call can be answered from what it found.
-#[derive(Debug)]
-pub enum Answered<R, L> {
-    Now(R),
-    /// This is to be loaded.
-    NotYet(L),
-}
-
-/// The result, if it was there.
-#[inline]
-pub fn hit<H: Handling>(_: H, looked: Looked<H::Value>) -> Answered<H::Output, Looked<H::Value>> {
-    match looked.0 {
-        State::Hit(value) => H::join(Ok(Some(value))).map_or(Answered::NotYet(Looked::alone()), Answered::Now),
-        _ => Answered::NotYet(looked),
-    }
-}
-
-/// Loads in the caller's own task, by a `body` that may borrow from it.
-pub async fn load_borrowing<H, C, D, F>(
+/// Waits for the loads of other callers, or takes the lead, for a function that runs in its caller's task.
+///
+/// The steps before and after the body are futures of their own, which are made out of line and are gone while the body
+/// runs: functions within functions are on the stack together, and hold as little of it as they can.
+#[inline(never)]
+pub fn acquire<H, C, D>(
     _: H,
     cache: &Cache<C>,
     coding: D,
     policy: Policy,
-    keep: impl Fn(&H::Value) -> bool,
-    looked: Looked<H::Value>,
-    body: F,
-) -> H::Output
+    missed: Missed<H::Value>,
+) -> Boxed<'static, Acquired<H::Value, H::Shared, D::Coder>>
 where
     H: Handling,
     D: Coding<C>,
     D::Coder: Codes<H::Value>,
-    F: Future<Output = H::Output>,
 {
-    let State::Seen(key, read) = looked.0 else {
-        return body.await;
-    };
-    let cache = handle::<H, _, _>(cache, coding, policy);
-    let mut body = pin!(body);
-    let (mut ready, mut own) = (Some(body.as_mut()), None);
-    let load = {
-        let (ready, own, keep) = (&mut ready, &mut own, &keep);
-        move |_: Load<H::Value>| async move {
-            match ready.take() {
-                Some(body) => outcome::<H>(body.await, keep, |error| *own = Some(error)),
-                None => absent(),
+    let engine = handle::<H, _, _>(cache, coding, policy).engine;
+    Box::pin(async move {
+        let (key, read) = *missed.0;
+        let accepts = accepts::<H>();
+        let mut call = engine.call(accepts);
+        // A stale value is the answer until the load has brought a new one.
+        let (start, fallback) = match engine.next(&key, read, &mut call).await {
+            Next::Done(outcome) => return Acquired::Answered(Ended(outcome)),
+            Next::Circular => return Acquired::Answered(Ended(Err(LoadError::Circular(Box::new(key))))),
+            Next::Uncoalesced => return Acquired::Uncoalesced,
+            Next::Stale(stale, None) => return Acquired::Answered(Ended(Ok(Some(stale)))),
+            Next::Stale(stale, Some(start)) => (start, Some(stale)),
+            Next::Load(start, _) => (start, None),
+        };
+        let within = call.stack.as_deref().map_or(&[][..], LoadStack::flights);
+        let edges = start.fill.lead().map(|lead| lead.waited_for_by(within));
+        match engine.acquire(start, accepts).await {
+            acquire::Acquired::Answered(outcome) => Acquired::Answered(Ended(or_stale(outcome, fallback))),
+            acquire::Acquired::Load(fill) => Acquired::Lead(Box::new(Flight {
+                engine,
+                fill,
+                fallback,
+                _edges: edges,
+                land: land::<H::Value, H::Shared, D::Coder>,
+            })),
+        }
+    })
+}
+
+/// Returns the stale value in place of an outcome without a value.
+fn or_stale<T, E>(outcome: Outcome<T, E>, stale: Option<Found<T>>) -> Outcome<T, E> {
+    match (outcome, stale) {
+        (Ok(Some(found)), _) => Ok(Some(found)),
+        (_, Some(stale)) => Ok(Some(stale)),
+        (outcome, None) => outcome,
+    }
+}
+
+impl<T, E, D> Flight<T, E, D>
+where
+    T: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+    D: Send + Sync + 'static,
+{
+    /// Runs the body.
+    #[inline(never)]
+    pub fn run<F: Future>(&mut self, body: Pin<Box<F>>) -> Run<'_, F> {
+        let stack = self.engine.begin(&mut self.fill, LoadStack::current());
+        let tagger = self.fill.tagger().clone();
+        let (engine, fill) = (&self.engine, &mut self.fill);
+        let keeper = Box::pin(async move {
+            match engine.limited(fill.renewing(pending::<Infallible>())).await {
+                Ok(never) => match never {},
+                Err(limit) => limit,
             }
+        });
+        Run {
+            body,
+            stack,
+            tagger,
+            keeper,
         }
-    };
-    // Boxed, so that a hit does not carry its weight.
-    let outcome = Box::pin(cache.engine.load_borrowing(&key, read, ask::<H>(), load)).await;
-    match settle::<H>(outcome, own) {
-        Settled::Answer(output) => output,
-        Settled::Fail(error) => fail(&error),
-        Settled::Alone(error) => match ready {
-            Some(body) => body.await,
-            None => fail(&error),
-        },
+    }
+
+    /// Ends the load.
+    pub fn land(self: Box<Self>, brought: Brought<T, E>) -> Boxed<'static, Ended<T, E>> {
+        (self.land)(self, brought.0)
     }
 }
 
-/// Loads in a task of its own, which goes on if the caller goes away, and refreshes a stale value behind the caller's
-/// back.
-pub async fn load_detached<H, C, D, F>(
+#[inline(never)]
+fn land<T, E, D>(flight: Box<Flight<T, E, D>>, returned: Returned<T, E>) -> Boxed<'static, Ended<T, E>>
+where
+    T: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+    D: Codes<T> + Send + Sync + 'static,
+{
+    Box::pin(async move {
+        let Flight {
+            engine, fill, fallback, ..
+        } = *flight;
+        match engine.end(fill, returned).await {
+            run::Ended::Panicked(_, panic) => resume_unwind(panic),
+            run::Ended::Outcome(outcome) => Ended(or_stale(outcome, fallback)),
+        }
+    })
+}
+
+/// What a body brought to its load.
+pub struct Brought<T, E>(Returned<T, E>);
+
+type BroughtOf<H> = Brought<<H as Handling>::Value, <H as Handling>::Shared>;
+
+/// Returns what a body brought, and the function's own error.
+pub fn brought<H: Handling>(
+    _: H,
+    ran: Ran<H::Output>,
+    keep: impl Fn(&H::Value) -> bool,
+) -> (BroughtOf<H>, Option<H::Error>) {
+    let mut own = None;
+    let ended = match ran {
+        Ran::Returned(output) => returned::<H>(output, &keep, &mut own),
+        Ran::Panicked(panic) => Returned::Panicked(panic),
+        Ran::TimedOut(limit) => Returned::TimedOut(limit),
+    };
+    (Brought(ended), own)
+}
+
+/// Returns the result of a call that another caller's load ended, or `None` if the function must run.
+pub fn answer<H: Handling>(_: H, ended: Ended<H::Value, H::Shared>) -> Option<H::Output> {
+    match settle::<H>(ended.0, None) {
+        Settled::Answer(output) => Some(output),
+        Settled::Fail(error) => fail(&error),
+        Settled::Uncoalesced(_) => None,
+    }
+}
+
+/// Returns the result of a call whose function has run.
+pub fn finish<H: Handling>(_: H, ended: Ended<H::Value, H::Shared>, own: Option<H::Error>) -> H::Output {
+    match settle::<H>(ended.0, own) {
+        Settled::Answer(output) => output,
+        Settled::Fail(error) | Settled::Uncoalesced(error) => fail(&error),
+    }
+}
+
+/// Gives the closure of `store_if = …` its type.
+pub fn keep_if<H: Handling, K: Fn(&H::Value) -> bool>(_: H, keep: K) -> K {
+    keep
+}
+
+type Slot<T> = Arc<Mutex<Option<T>>>;
+
+/// What a call and its load in another task share.
+pub struct Slots<E, F> {
+    body: Slot<Pin<Box<F>>>,
+    /// The function's own error.
+    own: Slot<E>,
+}
+
+/// Returns what a call and its load in another task share.
+pub fn slots<H: Handling, F>(_: H, body: Pin<Box<F>>) -> Slots<H::Error, F> {
+    Slots {
+        body: Arc::new(Mutex::new(Some(body))),
+        own: Arc::new(Mutex::new(None)),
+    }
+}
+
+/// Loads in a task of its own, which goes on if the caller goes away, and refreshes a stale value in the background.
+#[inline(never)]
+pub fn load_detached<H, C, D, F>(
     _: H,
     cache: &Cache<C>,
     coding: D,
     policy: Policy,
+    missed: Missed<H::Value>,
+    slots: &Slots<H::Error, F>,
     keep: impl Fn(&H::Value) -> bool + Send + 'static,
-    looked: Looked<H::Value>,
-    body: F,
-) -> H::Output
+) -> Boxed<'static, Ended<H::Value, H::Shared>>
 where
     H: Handling,
     H::Error: Send + 'static,
@@ -143,36 +244,51 @@ where
     D::Coder: Codes<H::Value>,
     F: Future<Output = H::Output> + Send + 'static,
 {
-    let State::Seen(key, read) = looked.0 else {
-        return body.await;
-    };
-    let cache = handle::<H, _, _>(cache, coding, policy);
-    let ready = Arc::new(Mutex::new(Some(Box::pin(body))));
-    let own = Arc::new(Mutex::new(None));
-    let load = {
-        let (ready, own) = (Arc::clone(&ready), Arc::clone(&own));
-        move |_: Load<H::Value>| async move {
-            match take(&ready) {
-                Some(body) => {
-                    let output = body.await;
-                    outcome::<H>(output, &keep, |error| put(&own, error))
+    let engine = handle::<H, _, _>(cache, coding, policy).engine;
+    let (body, own) = (Arc::clone(&slots.body), Arc::clone(&slots.own));
+    let load = move |_: Load<H::Value>| async move {
+        match take(&body) {
+            Some(body) => {
+                let output = body.await;
+                let mut error = None;
+                let ended = returned::<H>(output, &keep, &mut error);
+                *own.lock().unwrap_or_else(PoisonError::into_inner) = error;
+                match ended {
+                    Returned::Failed(error) => Err(error),
+                    Returned::Loaded(loaded) => Ok(loaded),
+                    Returned::Panicked(_) | Returned::TimedOut(_) => Ok(nothing()),
                 }
-                None => absent(),
             }
+            None => Ok(nothing()),
         }
     };
-    let outcome = Box::pin(cache.engine.load_detached(&key, read, ask::<H>(), load)).await;
-    match settle::<H>(outcome, take(&own)) {
-        Settled::Answer(output) => output,
+    Box::pin(async move {
+        let (key, read) = *missed.0;
+        Ended(engine.load_detached(&key, read, accepts::<H>(), load).await)
+    })
+}
+
+/// Returns the result of a call whose load ran in another task, or the body that must run.
+///
+/// # Errors
+/// Returns the body.
+pub fn finish_detached<H: Handling, F>(
+    _: H,
+    ended: Ended<H::Value, H::Shared>,
+    slots: &Slots<H::Error, F>,
+) -> Result<H::Output, Pin<Box<F>>> {
+    match settle::<H>(ended.0, take(&slots.own)) {
+        Settled::Answer(output) => Ok(output),
         Settled::Fail(error) => fail(&error),
-        Settled::Alone(error) => match take(&ready) {
-            Some(body) => body.await,
+        Settled::Uncoalesced(error) => match take(&slots.body) {
+            Some(body) => Err(body),
             None => fail(&error),
         },
     }
 }
 
-/// A handle with the function's own settings.
+/// Returns a handle with the function's own settings.
+#[inline(never)]
 fn handle<H, C, D>(cache: &Cache<C>, coding: D, policy: Policy) -> Cache<D::Coder>
 where
     H: Handling,
@@ -187,91 +303,36 @@ where
     cache
 }
 
-fn ask<H: Handling>() -> Accepts {
+fn accepts<H: Handling>() -> Accepts {
     Accepts {
         negative: H::OPTIONAL,
         except: None,
     }
 }
 
-/// What a function's result is to the cache.
-fn outcome<H: Handling>(
+/// Returns what a load brought, by what the function returned. Its own error goes to `own`.
+fn returned<H: Handling>(
     output: H::Output,
     keep: impl Fn(&H::Value) -> bool,
-    own: impl FnOnce(H::Error),
-) -> Result<Loaded<H::Value>, H::Shared> {
+    own: &mut Option<H::Error>,
+) -> Returned<H::Value, H::Shared> {
     match H::split(output) {
-        Ok(Some(value)) if keep(&value) => Ok(Loaded::shared(value)),
-        Ok(Some(value)) => Ok(Loaded::shared(value).do_not_store()),
-        Ok(None) => Ok(Loaded::absent()),
+        Ok(Some(value)) if keep(&value) => Returned::Loaded(Loaded::shared(value)),
+        Ok(Some(value)) => Returned::Loaded(Loaded::shared(value).do_not_store()),
+        Ok(None) => Returned::Loaded(Loaded::absent()),
         Err(error) => {
             let shared = H::share(&error);
-            own(error);
-            Err(shared)
+            *own = Some(error);
+            Returned::Failed(shared)
         }
     }
 }
 
-/// A load that has nothing to run: a body is taken by its load, and by its caller only when there is none.
-fn absent<V, S>() -> Result<Loaded<V>, S> {
-    Ok(Loaded::absent().do_not_store())
-}
-
-/// What a call ends with.
-enum Settled<R> {
-    Answer(R),
-    /// There is no value, and the function's type cannot say why.
-    Fail(CallError),
-    /// As `Fail`, if the function has run already; if not, its caller is to run it.
-    Alone(CallError),
-}
-
-fn settle<H: Handling>(outcome: Outcome<H::Value, H::Shared>, own: Option<H::Error>) -> Settled<H::Output> {
-    let error = match outcome {
-        Ok(found) => {
-            return match H::join(Ok(found.map(|found| found.value))) {
-                Some(output) => Settled::Answer(output),
-                None => Settled::Alone(LoadError::Remembered("there is no value".into())),
-            };
-        }
-        Err(error) => error,
-    };
-    let error = match error {
-        LoadError::Failed(shared) => {
-            return match own
-                .or_else(|| H::restore(&shared))
-                .and_then(|error| H::join(Err(error)))
-            {
-                Some(output) => Settled::Answer(output),
-                None => Settled::Alone(LoadError::Remembered("the load of another caller failed".into())),
-            };
-        }
-        LoadError::Panicked(message) => return Settled::Fail(LoadError::Panicked(message)),
-        LoadError::Remembered(message) => LoadError::Remembered(message),
-        LoadError::TimedOut(after) => LoadError::TimedOut(after),
-        LoadError::Circular(key) => LoadError::Circular(key),
-    };
-    match H::convert(error).map(|error| H::join(Err(error))) {
-        Ok(Some(output)) => Settled::Answer(output),
-        Ok(None) => Settled::Fail(LoadError::Remembered("there is no value".into())),
-        Err(error @ LoadError::Circular(_)) => Settled::Fail(error),
-        Err(error) => Settled::Alone(error),
-    }
-}
-
-/// A panic is passed on to all who waited. That a function asks for its own entry is a mistake in the program, which
-/// only a function that returns a fitting error can report in another way.
-fn fail(error: &CallError) -> ! {
-    match error {
-        LoadError::Panicked(message) => panic!("{message}"),
-        error => panic!("a function that is cached has no value: {error}"),
-    }
+/// The result of a load that has no body: its load takes it, and its caller only if there is none.
+fn nothing<V>() -> Loaded<V> {
+    Loaded::absent().do_not_store()
 }
 
 fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
     slot.lock().unwrap_or_else(PoisonError::into_inner).take()
-}
-
-fn put<T>(slot: &Mutex<Option<T>>, value: T) {
-    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
 }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use crate::cache::handle::Cache;
 
-/// What can be a tag in the list of `tags = […]`.
+/// The types of tags in the list of `tags = […]`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a tag",
     label = "cannot be a tag",
@@ -15,13 +15,13 @@ pub trait TagText: Display {}
 #[diagnostic::do_not_recommend]
 impl<T: Display + ?Sized> TagText for T {}
 
-/// A tag.
+/// Returns the text of a tag.
 #[must_use]
 pub fn tag<T: TagText + ?Sized>(tag: &T) -> String {
     tag.to_string()
 }
 
-/// What `tags = …` may be that is not a list.
+/// The types of `tags = …` that are not written as a list.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` gives no tags",
     label = "gives no tags",
@@ -38,13 +38,13 @@ impl<T: IntoIterator<Item: AsRef<str>>> TagList for T {
     }
 }
 
-/// The tags that an expression gives.
+/// Returns the tags that an expression gives.
 #[must_use]
 pub fn tags<T: TagList>(tags: T) -> Vec<String> {
     tags.tags()
 }
 
-/// A handle whose entries carry `tags`.
+/// Returns a handle whose entries carry `tags`.
 #[must_use]
 pub fn with_tags<C>(cache: &Cache<C>, tags: impl IntoIterator<Item = String>) -> Cache<C> {
     cache.with_tags(tags)

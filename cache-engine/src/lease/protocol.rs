@@ -266,7 +266,7 @@ impl Leases {
         names: Option<Version>,
     ) -> Result<SetOutcome, Error> {
         let value = self.tier.writer(tags).lease(key, self.time, names)?;
-        self.tier.store.set(key, value, options).await
+        self.tier.store.set(key, value, options.lease()).await
     }
 }
 

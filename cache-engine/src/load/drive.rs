@@ -35,6 +35,7 @@ pub(crate) enum Next<T, E> {
 }
 
 /// What waiting for the flight of another caller led to.
+#[expect(clippy::large_enum_variant, reason = "made once a wait, and taken apart at once")]
 pub(crate) enum Joined<T, E> {
     Outcome(Outcome<T, E>),
     /// There is nothing to share: read again.

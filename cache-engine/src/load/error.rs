@@ -1,5 +1,7 @@
 //! How a load can fail.
 
+use std::any::Any;
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,5 +78,25 @@ impl<E: fmt::Debug> fmt::Debug for LoadError<E> {
     }
 }
 
+impl<E: Error + 'static> LoadError<E> {
+    /// The source of the loader's error, which this error prints as.
+    #[must_use]
+    pub fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.loader_error().and_then(|error| error.source())
+    }
+}
+
 // Not bound to `E: Error`, so that `?` works for loaders with an `anyhow::Error` or a text.
-impl<E: fmt::Display + fmt::Debug> std::error::Error for LoadError<E> {}
+impl<E: fmt::Display + fmt::Debug + 'static> Error for LoadError<E> {
+    /// The source of the loader's error, where the loader's error is a boxed one, an I/O error or a store's.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let error: &dyn Any = &**self.loader_error()?;
+        if let Some(error) = error.downcast_ref::<Box<dyn Error + Send + Sync>>() {
+            return error.source();
+        }
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            return error.source();
+        }
+        error.downcast_ref::<cache_core::Error>()?.source()
+    }
+}

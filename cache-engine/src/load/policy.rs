@@ -14,29 +14,29 @@ use cache_core::FreshnessWindows;
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[must_use]
 pub struct Policy {
-    /// How long a value is fresh; `None` is for ever. Five minutes unless set.
+    /// How long a value is fresh; `None` is for ever. Default: five minutes.
     pub ttl: Option<Duration>,
     /// How long after its freshness a value is still answered at once, while one load brings a new one
-    /// (RFC 5861 §3). Zero unless set.
+    /// (RFC 5861 §3). Default: zero.
     pub stale_while_revalidate: Duration,
     /// How long after its freshness a value is still answered if the load fails or outlasts
-    /// [`soft_timeout`](Self::soft_timeout) (RFC 5861 §4). Zero unless set.
+    /// [`soft_timeout`](Self::soft_timeout) (RFC 5861 §4). Default: zero.
     pub stale_if_error: Duration,
-    /// How long "there is no such value" is remembered; `None`, which is the default, is not at all.
+    /// How long "there is no such value" is remembered. Default: `None`, not at all.
     pub negative_ttl: Option<Duration>,
-    /// How long a failed load is remembered and not tried again; `None`, which is the default, is not at all.
+    /// How long a failed load is remembered and not tried again. Default: `None`, not at all.
     pub error_ttl: Option<Duration>,
-    /// By how much the lifetimes of entries differ from each other, so that what was stored together does not expire
-    /// together: each is shortened by a random part of up to this fraction, 0 to 1. Zero unless set.
+    /// By how much lifetimes differ from each other, so that what was stored together does not expire together: each is
+    /// shortened by a random part of up to this fraction, 0 to 1. Default: zero.
     pub jitter: f64,
     /// How long a caller waits for a load when it holds a copy that [`stale_if_error`](Self::stale_if_error) lets it
-    /// use. `None`, which is the default, is as long as the load takes.
+    /// use. Default: `None`, as long as the load takes.
     pub soft_timeout: Option<Duration>,
-    /// How long a load may take before it is cancelled. `None`, which is the default, is without limit.
+    /// How long a load may take before it is cancelled. Default: `None`, no limit.
     pub load_timeout: Option<Duration>,
-    /// Whether a load that another process is at is waited for, so that there is one in the whole cluster. It is unless
-    /// set to false; then there is one in each process, and the first to end stores its value. An invalidation ends all
-    /// of them either way.
+    /// Whether to wait for a load that another process is running, so that the cluster loads a key once. Default:
+    /// `true`. If `false`, each process loads for itself, and the first to finish stores its value. An invalidation ends
+    /// all of them either way.
     pub coalesce_across_processes: bool,
 }
 

@@ -17,6 +17,14 @@ use crate::load::fill::{Fill, Outcome};
 use crate::load::stack::LoadStack;
 use crate::store::record::Found;
 
+/// What a loader returned, or why it did not.
+pub(crate) enum Returned<T, E> {
+    Loaded(Loaded<T>),
+    Failed(E),
+    TimedOut(Duration),
+    Panicked(Box<dyn Any + Send>),
+}
+
 /// How a load ended for the one who led it.
 pub(crate) enum Ended<T, E> {
     Outcome(Outcome<T, E>),
@@ -47,9 +55,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         F: FnOnce(Load<T>) -> Fut,
         Fut: Future<Output = Result<Loaded<T>, E>>,
     {
-        fill.begin();
-        let backend = self.shared.tier.store.backend();
-        let stack = LoadStack::within(outer, backend, [fill.key().clone()], fill.flight().as_slice());
+        let stack = self.begin(&mut fill, outer);
         let stale = fill.stale().map(|stale| Arc::clone(&stale.value));
         let tagger = fill.tagger().clone();
         let context = Load::new(fill.key().clone(), stale, tagger.clone());
@@ -58,20 +64,47 @@ impl<C: Send + Sync + 'static> Engine<C> {
         // Boxed, since loads are nested in loads, and each level would hold its load several times over.
         let load = stack.scope(tagger.scope(async move { load(context).await }));
         let load = AssertUnwindSafe(Box::pin(load)).catch_unwind();
-        match self.limited(fill.renewing(load)).await {
-            Ok(Ok(Ok(loaded))) => {
+        let returned = match self.limited(fill.renewing(load)).await {
+            Ok(Ok(Ok(loaded))) => Returned::Loaded(loaded),
+            Ok(Ok(Err(error))) => Returned::Failed(error),
+            Ok(Err(panic)) => Returned::Panicked(panic),
+            Err(limit) => Returned::TimedOut(limit),
+        };
+        self.end(fill, returned).await
+    }
+
+    /// Begins a load, and returns the stack that it runs in.
+    pub(crate) fn begin<T, E>(&self, fill: &mut Fill<T, E>, outer: Option<Arc<LoadStack>>) -> Arc<LoadStack>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+    {
+        fill.begin();
+        let backend = self.shared.tier.store.backend();
+        LoadStack::within(outer, backend, [fill.key().clone()], fill.flight().as_slice())
+    }
+
+    /// Ends a load: keeps what its loader returned, and lands its flight.
+    pub(crate) async fn end<T, E>(&self, mut fill: Fill<T, E>, returned: Returned<T, E>) -> Ended<T, E>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        match returned {
+            Returned::Loaded(loaded) => {
                 fill.note_loaded();
                 Ended::Outcome(Ok(self.keep(fill, loaded).await))
             }
-            Ok(Ok(Err(error))) => {
+            Returned::Failed(error) => {
                 fill.note_failed(LoadFailure::Error);
                 Ended::Outcome(self.fail(fill, LoadError::Failed(Arc::new(error))).await)
             }
-            Err(limit) => {
+            Returned::TimedOut(limit) => {
                 fill.note_failed(LoadFailure::Timeout);
                 Ended::Outcome(self.fail(fill, LoadError::TimedOut(limit)).await)
             }
-            Ok(Err(panic)) => {
+            Returned::Panicked(panic) => {
                 fill.note_failed(LoadFailure::Panic);
                 let message = panic_message(&*panic);
                 match self.fail(fill, LoadError::Panicked(Arc::clone(&message))).await {

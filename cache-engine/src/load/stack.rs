@@ -48,10 +48,23 @@ impl LoadStack {
         LOADING.scope(self, load).await
     }
 
+    /// Runs `poll`, which polls a load, as part of the stack.
+    pub(crate) fn enter<R>(self: &Arc<Self>, poll: impl FnOnce() -> R) -> R {
+        LOADING.sync_scope(Arc::clone(self), poll)
+    }
+
     /// Whether one of the loads is that of `key`.
     pub(crate) fn loads(&self, backend: &Arc<dyn Backend>, key: &Key) -> bool {
-        (self.backend == address(backend) && self.keys.contains(key))
-            || self.outer.as_ref().is_some_and(|outer| outer.loads(backend, key))
+        let backend = address(backend);
+        // No recursion, since loads may be nested deeply.
+        let mut stack = Some(self);
+        while let Some(load) = stack {
+            if load.backend == backend && load.keys.contains(key) {
+                return true;
+            }
+            stack = load.outer.as_deref();
+        }
+        false
     }
 
     /// The flights of the innermost load, which wait for whatever the current task waits for.

@@ -12,9 +12,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use cache_core::{Backend, Error, ErrorKind, Key, Record, Scope, SetOptions, SetOutcome, Value, Version};
+use tokio::time::Instant;
 
 use crate::event::{Event, Events};
-use crate::store::breaker::{Breaker, Transition};
+use crate::store::breaker::{Breaker, Permit, Transition};
 
 /// A backend behind a time limit and a breaker. Every failure is an event.
 pub(crate) struct Store {
@@ -22,6 +23,8 @@ pub(crate) struct Store {
     timeout: Duration,
     clear_timeout: Duration,
     breaker: Breaker,
+    /// Opens when the store answers, and takes no writes: a full one still reads and removes.
+    writes: Breaker,
     /// The store is in this process: it answers without waiting, so there is nothing to guard against.
     local: bool,
     events: Events,
@@ -35,6 +38,7 @@ impl Store {
         timeout: Duration,
         clear_timeout: Duration,
         breaker: Breaker,
+        writes: Breaker,
         events: Events,
     ) -> Self {
         let local = backend.capabilities().shared_objects;
@@ -43,6 +47,7 @@ impl Store {
             timeout,
             clear_timeout,
             breaker,
+            writes,
             local,
             events,
         }
@@ -84,11 +89,13 @@ impl Store {
     }
 
     pub(crate) async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
-        self.call("set", Some(key), self.backend.set(key, value, options)).await
+        let set = self.backend.set(key, value, options);
+        self.write("set", self.call("set", Some(key), set)).await
     }
 
     pub(crate) async fn set_many(&self, entries: Vec<(Key, Value, SetOptions)>) -> Result<Vec<SetOutcome>, Error> {
-        self.call("set_many", None, self.backend.set_many(entries)).await
+        let set = self.backend.set_many(entries);
+        self.write("set_many", self.call("set_many", None, set)).await
     }
 
     pub(crate) async fn version(&self, key: &Key) -> Result<Option<Version>, Error> {
@@ -127,12 +134,30 @@ impl Store {
         }
     }
 
+    /// Makes a call that writes, unless the store has just refused several.
+    async fn write<R>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<R, Error>>,
+    ) -> Result<R, Error> {
+        if self.local {
+            return call.await;
+        }
+        let Some(permit) = self.writes.permit() else {
+            return Err(self.left_alone(ErrorKind::Rejected, "no writes after repeated refusals", operation));
+        };
+        let result = call.await;
+        match &result {
+            Ok(_) => drop(permit.succeeded()),
+            Err(error) if error.kind() == ErrorKind::Rejected => drop(permit.failed()),
+            Err(_) => drop(permit),
+        }
+        result
+    }
+
     async fn guard<R>(&self, operation: &'static str, key: Option<&Key>, mut call: Call<'_, R>) -> Result<R, Error> {
         let Some(permit) = self.breaker.permit() else {
-            // Not an event: the opening was one, and a dead store is to cost nothing.
-            return Err(Error::new(ErrorKind::Unavailable, "left alone after repeated failures")
-                .with_backend(self.backend.name())
-                .with_operation(operation));
+            return Err(self.left_alone(ErrorKind::Unavailable, "left alone after repeated failures", operation));
         };
         // A call that is ready at once needs no timer.
         let first = std::future::poll_fn(|context| match call.as_mut().poll(context) {
@@ -140,21 +165,50 @@ impl Store {
             Poll::Pending => Poll::Ready(None),
         });
         let result = match first.await {
-            Some(result) => result,
-            None => tokio::time::timeout(self.timeout, call).await.unwrap_or_else(|_| {
-                let message = format!("no answer within {:?}", self.timeout);
-                Err(Error::new(ErrorKind::Timeout, message))
-            }),
+            Some(result) => {
+                self.report(permit, result.as_ref().err());
+                result
+            }
+            None => {
+                let mut waited = Waited {
+                    store: self,
+                    permit: Some(permit),
+                    since: Instant::now(),
+                };
+                let result = tokio::time::timeout(self.timeout, call).await.unwrap_or_else(|_| {
+                    let message = format!("no answer within {:?}", self.timeout);
+                    Err(Error::new(ErrorKind::Timeout, message))
+                });
+                if let Some(permit) = waited.permit.take() {
+                    self.report(permit, result.as_ref().err());
+                }
+                result
+            }
         };
-        let failed = result
-            .as_ref()
-            .is_err_and(|error| matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable));
+        self.observe(operation, key, result)
+    }
+
+    /// Tells the breaker how a call ended.
+    fn report(&self, permit: Permit<'_>, error: Option<&Error>) {
+        let failed = error.is_some_and(|error| {
+            matches!(
+                error.kind(),
+                ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Auth | ErrorKind::Configuration
+            )
+        });
         match if failed { permit.failed() } else { permit.succeeded() } {
             Transition::None => {}
             Transition::Opened => self.events.emit(&Event::BreakerOpened),
             Transition::Closed => self.events.emit(&Event::BreakerClosed),
         }
-        self.observe(operation, key, result)
+    }
+
+    /// The error of a call that is not made. It is no event: the opening of the breaker was one, and a dead store is to
+    /// cost nothing.
+    fn left_alone(&self, kind: ErrorKind, message: &'static str, operation: &'static str) -> Error {
+        Error::new(kind, message)
+            .with_backend(self.backend.name())
+            .with_operation(operation)
     }
 
     fn observe<R>(&self, operation: &'static str, key: Option<&Key>, result: Result<R, Error>) -> Result<R, Error> {
@@ -168,6 +222,27 @@ impl Store {
             });
             error
         })
+    }
+}
+
+/// A call that has waited for the store. If its caller gives it up, that counts as a failure, as the caller felt one.
+struct Waited<'a> {
+    store: &'a Store,
+    permit: Option<Permit<'a>>,
+    since: Instant,
+}
+
+/// The part of the time limit after which a call that is given up counts as a failure.
+const PATIENCE: u32 = 10;
+
+impl Drop for Waited<'_> {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take()
+            && self.since.elapsed() >= self.store.timeout / PATIENCE
+        {
+            let given_up = Error::new(ErrorKind::Timeout, "given up by the caller");
+            self.store.report(permit, Some(&given_up));
+        }
     }
 }
 

@@ -241,22 +241,77 @@ impl Writer<'_> {
     }
 }
 
-/// Reads what a store handed back. An error means that the record is of no use: broken, of a newer version, of another
-/// key, coder or type.
-pub(crate) fn read<T, C>(record: &Record, key: &Key, coder: &C) -> Result<Entry<T>, Error>
-where
-    T: Send + Sync + 'static,
-    C: Coder<T>,
-{
-    match &record.value {
-        Value::Shared(shared) => read_object(shared, key),
-        Value::Bytes(bytes) => read_envelope(bytes, key, coder),
+/// A record that was opened as far as it takes to judge its tags: its value is not decoded.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    Object(SharedValue),
+    Envelope(Box<Envelope>),
+}
+
+/// Opens what a store handed back. An error means that the record is of no use: broken, of a newer version, or of another
+/// key.
+#[inline]
+pub(crate) fn open(record: Record, key: &Key) -> Result<Opened, Error> {
+    match record.value {
+        Value::Shared(shared) => {
+            let object = shared
+                .object()
+                .downcast_ref::<Object>()
+                .ok_or_else(|| unusable("not an entry of this cache"))?;
+            if object.key.identity() != key.identity() {
+                return Err(unusable("the entry belongs to another key with the same name"));
+            }
+            Ok(Opened::Object(shared))
+        }
+        Value::Bytes(bytes) => match Envelope::decode(&bytes, key) {
+            Ok(envelope) => Ok(Opened::Envelope(Box::new(envelope))),
+            Err(error) => Err(unusable(error.to_string()).with_source(error)),
+        },
+    }
+}
+
+impl Opened {
+    /// What the entry depends on.
+    #[inline]
+    pub(crate) fn tags(&self) -> &Tags {
+        static NONE: std::sync::LazyLock<Tags> = std::sync::LazyLock::new(Tags::default);
+        match self {
+            Self::Object(shared) => shared
+                .object()
+                .downcast_ref::<Object>()
+                .map_or_else(|| &*NONE, |object| &object.tags),
+            Self::Envelope(envelope) => &envelope.tags,
+        }
+    }
+
+    /// Whether the entry is a lease.
+    pub(crate) fn is_lease(&self) -> bool {
+        match self {
+            Self::Object(shared) => shared
+                .object()
+                .downcast_ref::<Object>()
+                .is_some_and(|object| matches!(object.content, ObjectContent::Lease(_))),
+            Self::Envelope(envelope) => envelope.kind == EntryKind::Lease,
+        }
+    }
+
+    /// The entry, its value decoded. An error means that it is of no use: of another coder or type.
+    #[inline]
+    pub(crate) fn read<T, C>(self, coder: &C) -> Result<Entry<T>, Error>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        match self {
+            Self::Object(shared) => read_object(&shared),
+            Self::Envelope(envelope) => read_envelope(*envelope, coder),
+        }
     }
 }
 
 /// The value of a record that is a fresh object, which is what a hit in memory comes down to: no copy is made on the
 /// way, and the clock is read only if the object has an end, and the store, which has just read the same clock, is not to
-/// be asked how far off that is (`now` is `None`). Anything else is for [`read`] to tell apart.
+/// be asked how far off that is (`now` is `None`). Anything else is for [`open`] to tell apart.
 #[inline]
 pub(crate) fn fresh_object<T>(record: &Record, key: &Key, now: Option<impl FnOnce() -> Timestamp>) -> Option<Arc<T>>
 where
@@ -347,14 +402,11 @@ pub(crate) fn softened(record: &Record, key: &Key, now: Timestamp) -> Option<(Va
 }
 
 #[inline]
-fn read_object<T: Send + Sync + 'static>(shared: &SharedValue, key: &Key) -> Result<Entry<T>, Error> {
+fn read_object<T: Send + Sync + 'static>(shared: &SharedValue) -> Result<Entry<T>, Error> {
     let object = shared
         .object()
         .downcast_ref::<Object>()
         .ok_or_else(|| unusable("not an entry of this cache"))?;
-    if object.key.identity() != key.identity() {
-        return Err(unusable("the entry belongs to another key with the same name"));
-    }
     let content = match &object.content {
         ObjectContent::Value(value) => match Arc::clone(value).downcast::<T>() {
             Ok(value) => Content::Value(value),
@@ -372,8 +424,7 @@ fn read_object<T: Send + Sync + 'static>(shared: &SharedValue, key: &Key) -> Res
     })
 }
 
-fn read_envelope<T, C: Coder<T>>(bytes: &bytes::Bytes, key: &Key, coder: &C) -> Result<Entry<T>, Error> {
-    let envelope = Envelope::decode(bytes, key).map_err(|error| unusable(error.to_string()).with_source(error))?;
+fn read_envelope<T, C: Coder<T>>(envelope: Envelope, coder: &C) -> Result<Entry<T>, Error> {
     let content = match envelope.kind {
         EntryKind::Value if envelope.coder == coder.name() => {
             Content::Value(Arc::new(coder.decode(&envelope.payload)?))

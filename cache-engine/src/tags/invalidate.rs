@@ -1,6 +1,6 @@
 //! Invalidating tags, and ending epochs.
 
-use cache_core::{Error, Key, Namespace, Record, SetOptions, SetOutcome, Ttl};
+use cache_core::{Error, ErrorKind, Key, Namespace, Record, SetOptions, SetOutcome, Ttl};
 
 use crate::tags::name::{EPOCH_OF_ALL, EPOCHS, TAG, carried};
 use crate::tags::records::TagRecords;
@@ -50,9 +50,19 @@ impl TagRecords {
     async fn end(&self, key: &Key) -> Result<(), Error> {
         let state = TagVersion::begun(self.clock.now());
         let asked = self.cache.ask();
-        // Written over whatever was there, so never refused.
-        let _ = self.write(key, state, SetOptions::new(Ttl::FOREVER)).await?;
-        self.cache.replace(key, state, asked);
+        // Written over whatever was there, so never refused by a condition.
+        match self.write(key, state, SetOptions::new(Ttl::FOREVER)).await {
+            Ok(_) => self.cache.replace(key, state, asked),
+            Err(error) if is_refusal(&error) => self.remove(key).await?,
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Removes the record of a tag, which invalidates as a new version does: for a full store, which takes no write.
+    async fn remove(&self, key: &Key) -> Result<(), Error> {
+        self.store.delete(key).await?;
+        self.cache.forget(key);
         Ok(())
     }
 
@@ -65,7 +75,16 @@ impl TagRecords {
         let entries =
             entries.map(|(key, state)| Ok((key.clone(), self.encode(key, *state)?, SetOptions::new(Ttl::FOREVER))));
         let asked = self.cache.ask();
-        self.store.set_many(entries.collect::<Result<_, Error>>()?).await?;
+        match self.store.set_many(entries.collect::<Result<_, Error>>()?).await {
+            Ok(_) => {}
+            Err(error) if is_refusal(&error) => {
+                for key in &keys {
+                    self.remove(key).await?;
+                }
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
         for (key, state) in keys.iter().zip(states) {
             self.cache.replace(key, state, asked);
         }
@@ -92,7 +111,17 @@ impl TagRecords {
                 states.push(state);
             }
             let asked = self.cache.ask();
-            let outcomes = self.store.set_many(entries).await?;
+            let outcomes = match self.store.set_many(entries).await {
+                Ok(outcomes) => outcomes,
+                Err(error) if is_refusal(&error) => {
+                    // Harder than asked, but safe.
+                    for key in &keys {
+                        self.remove(key).await?;
+                    }
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            };
             let mut refused = Vec::new();
             for ((key, state), outcome) in keys.into_iter().zip(states).zip(outcomes) {
                 match outcome {
@@ -108,4 +137,12 @@ impl TagRecords {
             keys = refused;
         }
     }
+}
+
+/// Whether the store answered, and does not take the write: because it is full, for one.
+pub(crate) fn is_refusal(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Rejected | ErrorKind::TooLarge | ErrorKind::Other
+    )
 }

@@ -20,7 +20,7 @@ pub(super) fn is_of_tag(key: &Key) -> bool {
 }
 
 /// The name under which an entry carries a tag: itself, unless it could be taken for an epoch.
-pub(super) fn carried(name: &str) -> Cow<'_, str> {
+pub(crate) fn carried(name: &str) -> Cow<'_, str> {
     if name.starts_with('\0') {
         Cow::Owned(format!("\0{name}"))
     } else {

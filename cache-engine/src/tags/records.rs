@@ -24,6 +24,18 @@ pub(crate) enum Verdict {
     Gone,
 }
 
+impl Verdict {
+    /// The worse of the two.
+    pub(crate) fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Gone, _) | (_, Self::Gone) => Self::Gone,
+            (Self::Stale(one), Self::Stale(other)) => Self::Stale(one.min(other)),
+            (Self::Stale(since), Self::Current) | (Self::Current, Self::Stale(since)) => Self::Stale(since),
+            (Self::Current, Self::Current) => Self::Current,
+        }
+    }
+}
+
 /// The records of tags, and of the epochs, of one store.
 #[derive(Debug)]
 pub(crate) struct TagRecords {

@@ -105,6 +105,11 @@ impl Tagger {
         CURRENT.scope(self.clone(), load).await
     }
 
+    /// Runs `poll`, which polls a load, as part of the load that this tagger belongs to.
+    pub(crate) fn enter<R>(&self, poll: impl FnOnce() -> R) -> R {
+        CURRENT.sync_scope(self.clone(), poll)
+    }
+
     /// Captures `tags`, and then does `read`, which reads the data that they cover. The value that is being loaded
     /// carries the tags from then on.
     ///

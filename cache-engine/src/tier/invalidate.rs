@@ -1,23 +1,162 @@
 //! Invalidating at the storage tier: keys, tags, namespaces, hard and soft.
+//!
+//! What the store does not carry out is remembered, counts as invalid in this process, and is tried again until it is
+//! done.
 
-use cache_core::{Error, ErrorKind, Key, Namespace, Prefix, SetOptions, SetOutcome};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use cache_core::{Error, ErrorKind, Key, Namespace, SetOptions, SetOutcome};
+
+use crate::event::Event;
 use crate::store::record;
+use crate::tags::invalidate::is_refusal;
+use crate::tier::pending::{PAUSE, Target};
 use crate::tier::storage::Tier;
 
 impl Tier {
     /// Removes the record of a key, and tells whether there was one.
-    pub(crate) async fn delete(&self, key: &Key) -> Result<bool, Error> {
+    pub(crate) async fn delete(self: &Arc<Self>, key: &Key) -> Result<bool, Error> {
         let result = self.store.delete(key).await;
         self.forget_near(key);
-        result
+        self.remember_failure(result, false, || vec![Target::Key(key.clone())])
     }
 
     /// Invalidates a key softly: its value is kept, but no longer fresh. The fence of a load that runs is broken.
-    pub(crate) async fn soften(&self, key: &Key) -> Result<(), Error> {
+    pub(crate) async fn soften(self: &Arc<Self>, key: &Key) -> Result<(), Error> {
         let result = self.try_soften(key).await;
         self.forget_near(key);
+        self.remember_failure(result, true, || vec![Target::Key(key.clone())])
+    }
+
+    /// Invalidates tags.
+    pub(crate) async fn invalidate_tags(self: &Arc<Self>, tags: &[&str], soft: bool) -> Result<(), Error> {
+        let result = self.tags.invalidate(tags, soft).await;
+        self.remember_failure(result, soft, || {
+            tags.iter().map(|tag| Target::Tag((*tag).into())).collect()
+        })
+    }
+
+    /// Clears a namespace, or everything below the prefix. Returns how many records were removed, where the store can
+    /// tell.
+    pub(crate) async fn clear(self: &Arc<Self>, namespace: Option<&Namespace>) -> Result<Option<u64>, Error> {
+        let result = self.try_clear(namespace).await;
+        self.remember_failure(result, false, || vec![target(namespace)])
+    }
+
+    /// Clears a namespace, or everything below the prefix, softly.
+    pub(crate) async fn clear_softly(self: &Arc<Self>, namespace: Option<&Namespace>) -> Result<(), Error> {
+        let scope = namespace.map_or_else(|| self.prefix.scope(), Namespace::scope);
+        if !self.tags.clears_by_epoch() {
+            let message = format!(
+                "{:?} cannot be cleared softly, since the store enumerates its records to clear them: build the cache \
+                 with `.tag_namespaces(true)`",
+                scope.as_str()
+            );
+            return Err(Error::new(ErrorKind::Rejected, message).with_operation("clear"));
+        }
+        let result = self.tags.end_epoch(namespace, true).await;
+        self.forget_near_all(&scope).await;
+        self.remember_failure(result, true, || vec![target(namespace)])
+    }
+
+    /// Tries to carry out what is pending, unless that was tried just now and it is not to be done `at_once`.
+    pub(crate) async fn carry_out_pending(&self, at_once: bool) {
+        let Some(attempt) = self.pending.attempt(at_once) else {
+            return;
+        };
+        let mut count = 0;
+        for (target, how) in attempt.targets() {
+            let result = match &target {
+                Target::Key(key) if how.soft => self.try_soften(key).await,
+                Target::Key(key) => self.store.delete(key).await.map(drop),
+                Target::Tag(tag) => self.tags.invalidate([tag], how.soft).await,
+                Target::Namespace(namespace) if how.soft => self.tags.end_epoch(Some(namespace), true).await,
+                Target::Namespace(namespace) => self.try_clear(Some(namespace)).await.map(drop),
+                Target::Everything if how.soft => self.tags.end_epoch(None, true).await,
+                Target::Everything => self.try_clear(None).await.map(drop),
+            };
+            match result {
+                Ok(()) => {
+                    attempt.done(&target, how);
+                    if let Target::Key(key) = &target {
+                        self.forget_near(key);
+                    }
+                    count += 1;
+                }
+                Err(error) if is_outage(&error) => break,
+                Err(_) => {}
+            }
+        }
+        if count > 0 {
+            self.events.emit(&Event::InvalidationsRecovered { count });
+        }
+    }
+
+    async fn try_clear(&self, namespace: Option<&Namespace>) -> Result<Option<u64>, Error> {
+        let scope = namespace.map_or_else(|| self.prefix.scope(), Namespace::scope);
+        let result = if self.tags.clears_by_epoch() {
+            self.tags.end_epoch(namespace, false).await.map(|()| None)
+        } else {
+            let removed = self.store.clear(&scope).await;
+            self.tags.forget_all(&scope);
+            removed.map(Some)
+        };
+        self.forget_near_all(&scope).await;
         result
+    }
+
+    /// Remembers what the store did not carry out. The error says so.
+    fn remember_failure<R>(
+        self: &Arc<Self>,
+        result: Result<R, Error>,
+        soft: bool,
+        targets: impl FnOnce() -> Vec<Target>,
+    ) -> Result<R, Error> {
+        let error = match result {
+            Err(error) if !self.store.is_local() && !is_mistake(&error) => error,
+            result => return result,
+        };
+        let since = self.now();
+        for target in targets() {
+            self.pending.add(target, soft, since);
+        }
+        let count = self.pending.count();
+        self.events.emit(&Event::InvalidationPending { count });
+        self.retry_pending();
+        let message = format!(
+            "{}; the invalidation is pending, and is carried out when the store answers again",
+            error.message()
+        );
+        let mut pending = Error::new(error.kind(), message).with_retryable(error.is_retryable());
+        if let Some(backend) = error.backend() {
+            pending = pending.with_backend(backend.to_owned());
+        }
+        if let Some(operation) = error.operation() {
+            pending = pending.with_operation(operation);
+        }
+        Err(pending.with_source(error))
+    }
+
+    /// Tries again in the background until nothing is pending.
+    fn retry_pending(self: &Arc<Self>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        if self.pending.retrying.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let retrying = Retrying(Arc::downgrade(self));
+        runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(PAUSE).await;
+                let Some(tier) = retrying.0.upgrade() else { return };
+                tier.carry_out_pending(false).await;
+                if tier.pending.is_empty() {
+                    return;
+                }
+            }
+        });
     }
 
     async fn try_soften(&self, key: &Key) -> Result<(), Error> {
@@ -30,7 +169,12 @@ impl Tier {
             let done = match record::softened(&record, key, self.now()) {
                 Some((value, left)) => {
                     let options = SetOptions::new(left).if_version(record.version);
-                    matches!(self.store.set(key, value, options).await?, SetOutcome::Stored(_))
+                    match self.store.set(key, value, options).await {
+                        Ok(outcome) => matches!(outcome, SetOutcome::Stored(_)),
+                        // A full store takes no write. Removing the value is harder than asked, but safe.
+                        Err(error) if is_refusal(&error) => self.store.delete_if(key, record.version).await?,
+                        Err(error) => return Err(error),
+                    }
                 }
                 None => self.store.delete_if(key, record.version).await?,
             };
@@ -40,35 +184,29 @@ impl Tier {
             // It was written just now, perhaps by a load that began before: seen, and done again.
         }
     }
+}
 
-    /// Clears a namespace, or everything below the prefix. Returns how many records were removed, where the store can
-    /// tell.
-    pub(crate) async fn clear(&self, prefix: &Prefix, namespace: Option<&Namespace>) -> Result<Option<u64>, Error> {
-        let scope = namespace.map_or_else(|| prefix.scope(), Namespace::scope);
-        let result = if self.tags.clears_by_epoch() {
-            self.tags.end_epoch(namespace, false).await.map(|()| None)
-        } else {
-            let removed = self.store.clear(&scope).await;
-            self.tags.forget_all(&scope);
-            removed.map(Some)
-        };
-        self.forget_near_all(&scope).await;
-        result
-    }
+/// Held by the task that tries again, which ends with its runtime at the latest.
+struct Retrying(std::sync::Weak<Tier>);
 
-    /// Clears a namespace, or everything below the prefix, softly.
-    pub(crate) async fn clear_softly(&self, prefix: &Prefix, namespace: Option<&Namespace>) -> Result<(), Error> {
-        let scope = namespace.map_or_else(|| prefix.scope(), Namespace::scope);
-        if !self.tags.clears_by_epoch() {
-            let message = format!(
-                "{:?} cannot be cleared softly, since the store enumerates its records to clear them: build the cache \
-                 with `.tag_namespaces(true)`",
-                scope.as_str()
-            );
-            return Err(Error::new(ErrorKind::Rejected, message).with_operation("clear"));
+impl Drop for Retrying {
+    fn drop(&mut self) {
+        if let Some(tier) = self.0.upgrade() {
+            tier.pending.retrying.store(false, Ordering::Release);
         }
-        let result = self.tags.end_epoch(namespace, true).await;
-        self.forget_near_all(&scope).await;
-        result
     }
+}
+
+fn target(namespace: Option<&Namespace>) -> Target {
+    namespace.map_or(Target::Everything, |namespace| Target::Namespace(namespace.clone()))
+}
+
+/// Whether the store did not answer.
+fn is_outage(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable)
+}
+
+/// Whether trying again cannot help.
+fn is_mistake(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::InvalidKey | ErrorKind::Configuration)
 }

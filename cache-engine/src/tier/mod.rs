@@ -1,6 +1,7 @@
 //! The storage tier: reading the store, its tags and the near copies as one.
 
 pub(crate) mod invalidate;
+pub(crate) mod pending;
 pub(crate) mod precondition;
 pub(crate) mod read;
 pub(crate) mod storage;

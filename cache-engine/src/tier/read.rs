@@ -1,7 +1,9 @@
 //! Reading: a near copy or the store, with its tags, as one answer.
 
 use std::any::Any;
+use std::future::Future;
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +44,8 @@ impl<T> Read<T> {
     }
 }
 
+type Boxed<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
+
 impl Tier {
     /// Reads a fresh value by the shortest way, and breaks with it. Continues with anything else that was read.
     #[inline]
@@ -54,7 +58,7 @@ impl Tier {
             return ControlFlow::Break(found.value);
         }
         if !self.store.is_local() || self.tags.clears_by_epoch() {
-            return self.read_store(key, coder).await.into_fresh();
+            return self.read_store_boxed(key, coder).await.into_fresh();
         }
         let record = match self.store.get_local(key).await {
             Ok(record) => record,
@@ -66,8 +70,28 @@ impl Tier {
             .and_then(|record| record::fresh_object(record, key, now))
         {
             Some(value) => ControlFlow::Break(value),
-            None => self.judged(record, TagVersions::new(), key, coder).await.0.into_fresh(),
+            None => self.judged_boxed(record, key, coder).await.into_fresh(),
         }
+    }
+
+    /// As [`judged`](Self::judged). Boxed, so that a hit in memory does not carry its weight.
+    #[inline(never)]
+    fn judged_boxed<'a, T, C>(&'a self, record: Option<Record>, key: &'a Key, coder: &'a C) -> Boxed<'a, Read<T>>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        Box::pin(async move { self.judged(record, TagVersions::new(), key, coder).await.0 })
+    }
+
+    /// As [`read_store`](Self::read_store). Boxed, so that a hit in memory does not carry its weight.
+    #[inline(never)]
+    fn read_store_boxed<'a, T, C>(&'a self, key: &'a Key, coder: &'a C) -> Boxed<'a, Read<T>>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        Box::pin(self.read_store(key, coder))
     }
 
     /// Reads the near copy of a key, or the store.
@@ -107,6 +131,9 @@ impl Tier {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
+        if !self.pending.is_empty() {
+            self.carry_out_pending(false).await;
+        }
         let mut known = TagVersions::new();
         let epochs = if self.tags.clears_by_epoch() {
             self.tags.epochs_to_read(&key.namespace(), &mut known)
@@ -178,6 +205,9 @@ impl Tier {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
+        if !self.pending.is_empty() {
+            self.carry_out_pending(false).await;
+        }
         let tagging = &self.tags;
         let mut known = TagVersions::new();
         let mut epochs = Vec::new();
@@ -197,26 +227,30 @@ impl Tier {
         let asked = self.tags.ask();
         let all: Vec<Key> = keys.iter().chain(&epochs).cloned().collect();
         let mut records = self.store.get_many(&all).await?.into_iter();
-        let (found, weights): (Vec<Opened<T>>, Vec<usize>) = keys
+        let found: Vec<_> = keys
             .iter()
             .zip(records.by_ref())
             .map(|(key, record)| {
-                let weight = record.as_ref().map_or(0, |record| record.value.weight());
-                (self.open(record, key, coder), weight)
+                record.map(|record| (Written::of(&record), record.value.weight(), record::open(record, key)))
             })
-            .unzip();
+            .collect();
         tagging.learn(epochs, records, asked, &mut known);
         let none = Tags::default();
-        let tags = found.iter().map(|opened| match opened {
-            Opened::Entry(entry, _) => &entry.tags,
-            Opened::Nothing(_) => &none,
+        let tags = found.iter().map(|found| match found {
+            Some((_, _, Ok(opened))) => opened.tags(),
+            _ => &none,
         });
         let verdicts = tagging.judge_many(namespaces.iter().zip(tags), &mut known).await?;
-        let reads = found.into_iter().zip(verdicts).map(|(opened, verdict)| match opened {
-            Opened::Nothing(basis) => Read::Miss(basis, None),
-            Opened::Entry(entry, record) => self.classify(entry, record, verdict),
-        });
-        Ok(reads.zip(weights).collect())
+        let reads = keys
+            .iter()
+            .zip(found)
+            .zip(verdicts)
+            .map(|((key, found), verdict)| match found {
+                None => (Read::Miss(Precondition::Nothing, None), 0),
+                Some((written, weight, Ok(opened))) => (self.classify(opened, written, verdict, key, coder), weight),
+                Some((written, weight, Err(error))) => (self.unreadable(&error, written, key), weight),
+            });
+        Ok(reads.collect())
     }
 
     /// What a record says, once its tags are judged. With it comes the size of the record in bytes.
@@ -232,56 +266,64 @@ impl Tier {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        let weight = record.as_ref().map_or(0, |record| record.value.weight());
-        let read = match self.open(record, key, coder) {
-            Opened::Nothing(precondition) => Read::Miss(precondition, None),
-            Opened::Entry(entry, written) => {
-                let verdict = if self.tags.concerns(&entry.tags) {
-                    self.tags.judge(&key.namespace(), &entry.tags, &mut known).await
+        let Some(record) = record else {
+            return (Read::Miss(Precondition::Nothing, None), 0);
+        };
+        let weight = record.value.weight();
+        let written = Written::of(&record);
+        let read = match record::open(record, key) {
+            Ok(opened) => {
+                let verdict = if self.tags.concerns(opened.tags()) {
+                    self.tags.judge(&key.namespace(), opened.tags(), &mut known).await
                 } else {
                     Ok(Verdict::Current)
                 };
                 match verdict {
-                    Ok(verdict) => self.classify(entry, written, verdict),
+                    Ok(verdict) => self.classify(opened, written, verdict, key, coder),
                     Err(error) => Read::Unavailable(error),
                 }
             }
+            Err(error) => self.unreadable(&error, written, key),
         };
         (read, weight)
     }
 
+    /// A record that cannot be read is an event, and a miss.
+    #[cold]
+    fn unreadable<T>(&self, error: &Error, written: Written, key: &Key) -> Read<T> {
+        self.events.emit(&Event::DecodeFailed { key, error });
+        Read::Miss(Precondition::Record(written.version), None)
+    }
+
+    /// What an entry is, by the verdict on its tags and by its age. Its value is decoded only if it may be used.
     #[inline]
-    fn open<T, C>(&self, record: Option<Record>, key: &Key, coder: &C) -> Opened<T>
+    fn classify<T, C>(
+        &self,
+        opened: record::Opened,
+        written: Written,
+        verdict: Verdict,
+        key: &Key,
+        coder: &C,
+    ) -> Read<T>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        let Some(record) = record else {
-            return Opened::Nothing(Precondition::Nothing);
-        };
-        let written = Written {
-            version: record.version,
-            remaining: record.remaining,
-        };
-        match record::read(&record, key, coder) {
-            Ok(entry) => Opened::Entry(entry, written),
-            Err(error) => {
-                self.events.emit(&Event::DecodeFailed { key, error: &error });
-                Opened::Nothing(Precondition::Record(written.version))
-            }
-        }
-    }
-
-    #[inline]
-    fn classify<T>(&self, entry: Entry<T>, written: Written, verdict: Verdict) -> Read<T> {
         let Written { version, remaining } = written;
+        let pending = self.pending.verdict(key, opened.tags());
+        let verdict = pending.map_or(verdict, |pending| verdict.or(pending));
         if verdict == Verdict::Gone {
-            let basis = match entry.content {
-                Content::Lease(_) => Precondition::Lease(version),
-                _ => Precondition::Record(version),
+            let precondition = if opened.is_lease() {
+                Precondition::Lease(version)
+            } else {
+                Precondition::Record(version)
             };
-            return Read::Miss(basis, None);
+            return Read::Miss(precondition, None);
         }
+        let entry: Entry<T> = match opened.read(coder) {
+            Ok(entry) => entry,
+            Err(error) => return self.unreadable(&error, written, key),
+        };
         let now = self.now();
         let (created, windows) = (entry.created, entry.windows);
         let value = match entry.content {
@@ -322,16 +364,18 @@ impl Tier {
     }
 }
 
-/// A record that was opened.
-enum Opened<T> {
-    /// None, or of no use.
-    Nothing(Precondition),
-    Entry(Entry<T>, Written),
-}
-
 /// What the store says of a record.
 #[derive(Debug, Clone, Copy)]
 struct Written {
     version: Version,
     remaining: Option<Duration>,
+}
+
+impl Written {
+    fn of(record: &Record) -> Self {
+        Self {
+            version: record.version,
+            remaining: record.remaining,
+        }
+    }
 }

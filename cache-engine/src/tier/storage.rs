@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache_core::{Clock, Error, Key, Scope, Tags, Timestamp, Version};
+use cache_core::{Clock, Error, Key, Prefix, Scope, Tags, Timestamp, Version};
 
 use crate::event::Events;
 use crate::near::copies::Near;
@@ -14,6 +14,7 @@ use crate::store::record::{Found, Writer};
 use crate::tags::declared::Declared;
 use crate::tags::records::{TagRecords, Verdict};
 use crate::tags::snapshot::TagSnapshot;
+use crate::tier::pending::Pending;
 
 /// The store of a cache, and what this process knows of what is in it.
 #[derive(Debug)]
@@ -28,6 +29,9 @@ pub(crate) struct Tier {
     /// What the store tells of changes, if it does.
     pub(crate) subscriber: Option<Arc<Subscriber>>,
     pub(crate) events: Events,
+    pub(crate) prefix: Prefix,
+    /// Invalidations that the store did not carry out.
+    pub(crate) pending: Pending,
 }
 
 impl Tier {
@@ -98,6 +102,9 @@ impl Tier {
             if verdict != Some(Verdict::Current) {
                 return None;
             }
+        }
+        if self.pending.verdict(key, &found.tags).is_some() {
+            return None;
         }
         Some((found, version))
     }

@@ -1,4 +1,4 @@
-//! A body that outlives the call: what it borrows is cloned for it.
+//! The body of a load that outlives the call, which clones what it borrows.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -6,14 +6,15 @@ use syn::spanned::Spanned;
 use syn::{FnArg, ItemFn, Pat, Path, Type};
 
 use super::options::Options;
-use crate::arguments::borrows;
-use crate::mentions::rename_self;
-use crate::options::Errors;
+use crate::attribute::errors::Errors;
+use crate::function::arguments::conditions;
+use crate::function::rename_self::rename_self;
+use crate::function::types::borrows;
 
-/// Code that clones what is borrowed, and the body that uses the clones.
+/// Returns statements that clone what is borrowed, and the body, which uses the clones.
 pub(super) fn body(function: &ItemFn, options: &Options, root: &Path) -> syn::Result<(TokenStream, TokenStream)> {
-    let why = if options.stale.is_some() {
-        "with `stale`, a value is refreshed after the call has returned"
+    let why = if options.stale_while_revalidate.is_some() {
+        "with `stale_while_revalidate`, a value is refreshed after the call has returned"
     } else {
         "a `detached` load goes on when the call has ended"
     };
@@ -43,10 +44,13 @@ pub(super) fn body(function: &ItemFn, options: &Options, root: &Path) -> syn::Re
                 {
                     let (name, ty, mutability) = (&pattern.ident, &reference.elem, &pattern.mutability);
                     let clone = format_ident!("own_{}", syn::ext::IdentExt::unraw(name), span = Span::mixed_site());
+                    let conditions: Vec<_> = conditions(&argument.attrs).collect();
                     clones.extend(quote_spanned! {argument.ty.span()=>
+                        #(#conditions)*
                         let #clone = #root::__private::own(#name);
                     });
                     borrowed.extend(quote! {
+                        #(#conditions)*
                         #[allow(unused_variables, unused_mut)]
                         let #mutability #name: &#ty = #root::__private::borrow(&#clone);
                     });

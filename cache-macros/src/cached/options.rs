@@ -1,27 +1,48 @@
 //! The options of `#[cached]`.
 
-use proc_macro2::Ident;
+use proc_macro2::{Ident, TokenStream};
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
-use syn::{Error, Expr, LitBool, Path, Token, parenthesized};
+use syn::{Error, Expr, Path, Token, parenthesized};
 
-use crate::options::{Errors, Given, comma, give, name, skip_to_comma, tags, value};
+use crate::attribute::errors::Errors;
+use crate::attribute::option::{Given, comma, give, name, skip_to_comma, switch, value};
+use crate::expression::tags::tags;
 
-const KNOWN: &str = "`cache`, `ttl`, `stale`, `stale_if_error`, `negative`, `namespace`, `key`, `skip`, `tags`, `coder`, \
-                     `when`, `unless`, `store_if`, `detached`, `entry` and `crate`";
+const KNOWN: &str = "`cache`, `ttl`, `stale_while_revalidate`, `stale_if_error`, `negative_ttl`, `error_ttl`, `jitter`, \
+                     `soft_timeout`, `load_timeout`, `coalesce_across_processes`, `namespace`, `key`, `skip`, `version`, \
+                     `tags`, `coder`, `when`, `unless`, `store_if`, `detached`, `entry` and `crate`";
 
-/// The options of `#[cached]`, as they were given.
+/// Names that were tried, and the options that are meant.
+const MEANT: [(&str, &str); 8] = [
+    ("stale", "stale_while_revalidate"),
+    ("swr", "stale_while_revalidate"),
+    ("negative", "negative_ttl"),
+    ("time", "ttl"),
+    ("expire", "ttl"),
+    ("timeout", "load_timeout"),
+    ("key_builder", "key"),
+    ("condition", "when"),
+];
+
+/// The options of `#[cached]`, as they are given.
 #[derive(Default)]
 pub(super) struct Options {
     pub(super) cache: Option<Given<Expr>>,
     pub(super) ttl: Option<Given<Expr>>,
-    pub(super) stale: Option<Given<Expr>>,
+    pub(super) stale_while_revalidate: Option<Given<Expr>>,
     pub(super) stale_if_error: Option<Given<Expr>>,
-    pub(super) negative: Option<Given<Expr>>,
+    pub(super) negative_ttl: Option<Given<Expr>>,
+    pub(super) error_ttl: Option<Given<Expr>>,
+    pub(super) jitter: Option<Given<Expr>>,
+    pub(super) soft_timeout: Option<Given<Expr>>,
+    pub(super) load_timeout: Option<Given<Expr>>,
+    pub(super) coalesce_across_processes: Option<Given<Expr>>,
     pub(super) namespace: Option<Given<Expr>>,
     pub(super) key: Option<Given<Expr>>,
     pub(super) skip: Option<Given<Vec<Ident>>>,
+    pub(super) version: Option<Given<Expr>>,
     pub(super) tags: Option<Given<Expr>>,
     pub(super) coder: Option<Given<Expr>>,
     pub(super) when: Option<Given<Expr>>,
@@ -33,20 +54,21 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// Whether loads run in tasks of their own.
+    /// Returns whether loads run in tasks of their own.
     pub(super) fn is_detached(&self) -> bool {
         match &self.detached {
             Some(detached) => detached.value,
-            None => self.stale.is_some(),
+            None => self.stale_while_revalidate.is_some(),
         }
     }
 
-    /// Whether the function is to have one beside it for its entries.
+    /// Returns whether a function for the entries is generated.
     pub(super) fn has_entry(&self) -> bool {
         self.entry.as_ref().is_none_or(|entry| entry.value)
     }
 
-    pub(super) fn parse(tokens: proc_macro2::TokenStream) -> syn::Result<Self> {
+    /// Parses the options, and reports everything that is wrong with them.
+    pub(super) fn parse(tokens: TokenStream) -> syn::Result<Self> {
         let parser = |input: ParseStream<'_>| {
             let mut options = Self::default();
             let mut errors = Errors::default();
@@ -66,11 +88,17 @@ impl Options {
         let (slot, example) = match &*text {
             "cache" => (&mut self.cache, "cache = self.cache"),
             "ttl" => (&mut self.ttl, "ttl = \"60s\""),
-            "stale" => (&mut self.stale, "stale = \"10s\""),
+            "stale_while_revalidate" => (&mut self.stale_while_revalidate, "stale_while_revalidate = \"10s\""),
             "stale_if_error" => (&mut self.stale_if_error, "stale_if_error = \"1h\""),
-            "negative" => (&mut self.negative, "negative = \"30s\""),
+            "negative_ttl" => (&mut self.negative_ttl, "negative_ttl = \"30s\""),
+            "error_ttl" => (&mut self.error_ttl, "error_ttl = \"1s\""),
+            "jitter" => (&mut self.jitter, "jitter = 0.1"),
+            "soft_timeout" => (&mut self.soft_timeout, "soft_timeout = \"200ms\""),
+            "load_timeout" => (&mut self.load_timeout, "load_timeout = \"5s\""),
+            "coalesce_across_processes" => (&mut self.coalesce_across_processes, "coalesce_across_processes = false"),
             "namespace" => (&mut self.namespace, "namespace = \"users\""),
             "key" => (&mut self.key, "key = \"user:{id}\""),
+            "version" => (&mut self.version, "version = 2"),
             "coder" => (&mut self.coder, "coder = Cbor"),
             "when" => (&mut self.when, "when = page < 10"),
             "unless" => (&mut self.unless, "unless = preview"),
@@ -85,18 +113,12 @@ impl Options {
                 give(&mut self.skip, name, names, errors);
                 return Ok(());
             }
-            "detached" | "entry" => {
-                let flag = if input.peek(Token![=]) {
-                    value::<LitBool>(input, &name, "true")?.value
-                } else {
-                    true
-                };
-                let slot = if text == "entry" {
-                    &mut self.entry
-                } else {
-                    &mut self.detached
-                };
-                give(slot, name, flag, errors);
+            "detached" => {
+                give(&mut self.detached, name.clone(), switch(input, &name)?, errors);
+                return Ok(());
+            }
+            "entry" => {
+                give(&mut self.entry, name.clone(), switch(input, &name)?, errors);
                 return Ok(());
             }
             "crate" => {
@@ -106,10 +128,11 @@ impl Options {
                 return Ok(());
             }
             _ => {
-                errors.at(
-                    name.span(),
-                    format!("unknown option `{name}`: `#[cached]` takes {KNOWN}"),
-                );
+                let message = match MEANT.iter().find(|(tried, _)| *tried == text) {
+                    Some((_, meant)) => format!("unknown option `{name}`: write `{meant}`"),
+                    None => format!("unknown option `{name}`: `#[cached]` takes {KNOWN}"),
+                };
+                errors.at(name.span(), message);
                 return skip_to_comma(input);
             }
         };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::wire::Address;
+use crate::tracking::wire::Address;
 
 /// The masters that a node knows of, from its answer to `CLUSTER NODES`.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What is to be told, between the task that hears it and the stream that tells it.
+//! The changes that wait to be reported, between the task that receives them and the subscription.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-/// How many notices wait for a listener that is slow. Where there are more, anything may have changed.
+/// How many changes wait for a slow reader. More of them become [`Change::Everything`].
 const MOST: usize = 10_000;
 
 #[derive(Debug, Default)]
@@ -19,22 +19,22 @@ pub(super) struct Outbox {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    notices: VecDeque<Change>,
+    changes: VecDeque<Change>,
     ended: bool,
 }
 
 impl Outbox {
-    pub(super) fn put(&self, notice: Change) {
+    pub(super) fn put(&self, change: Change) {
         let mut waiting = self.waiting.lock();
-        let notices = &mut waiting.notices;
-        if matches!(notice, Change::Heartbeat(_)) && matches!(notices.back(), Some(Change::Heartbeat(_))) {
+        let changes = &mut waiting.changes;
+        if matches!(change, Change::Heartbeat(_)) && matches!(changes.back(), Some(Change::Heartbeat(_))) {
             // The later moment says it all.
-            notices.pop_back();
-        } else if notices.len() >= MOST {
-            notices.clear();
-            notices.push_back(Change::Everything);
+            changes.pop_back();
+        } else if changes.len() >= MOST {
+            changes.clear();
+            changes.push_back(Change::Everything);
         }
-        notices.push_back(notice);
+        changes.push_back(change);
         drop(waiting);
         self.wake.notify_one();
     }
@@ -51,8 +51,8 @@ impl Outbox {
                 if waiting.ended {
                     return None;
                 }
-                if let Some(notice) = waiting.notices.pop_front() {
-                    return Some(notice);
+                if let Some(change) = waiting.changes.pop_front() {
+                    return Some(change);
                 }
             }
             self.wake.notified().await;
@@ -60,7 +60,7 @@ impl Outbox {
     }
 }
 
-/// The task's end of an outbox. However the task ends, the stream does.
+/// The task's end of an outbox. However the task ends, the subscription ends with it.
 #[derive(Debug)]
 pub(super) struct Sender(pub(super) Arc<Outbox>);
 
@@ -70,21 +70,21 @@ impl Drop for Sender {
     }
 }
 
-/// The stream.
+/// The subscription.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct Tracked {
     pub(super) outbox: Arc<Outbox>,
     pub(super) task: JoinHandle<()>,
 }
 
 #[async_trait]
-impl Subscription for Stream {
+impl Subscription for Tracked {
     async fn next(&mut self) -> Option<Change> {
         self.outbox.take().await
     }
 }
 
-impl Drop for Stream {
+impl Drop for Tracked {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -113,7 +113,7 @@ mod tests {
         assert!(matches!(outbox.take().await, Some(Change::Heartbeat(moment)) if moment == moments[0]));
         assert!(matches!(outbox.take().await, Some(Change::Record(changed)) if changed == key(1)));
         assert!(matches!(outbox.take().await, Some(Change::Heartbeat(moment)) if moment == moments[2]));
-        assert!(outbox.waiting.lock().notices.is_empty());
+        assert!(outbox.waiting.lock().changes.is_empty());
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! The connections of a stream while all is well.
+//! The connections of a subscription while nothing is wrong with them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Poll;
@@ -6,10 +6,11 @@ use std::task::Poll;
 use cache_core::{Change, Error, ErrorKind, Key, Scope};
 use futures_util::future::join_all;
 
-use super::cluster::{Info, Nodes};
-use super::outbox::Outbox;
-use super::wire::{Address, Heard, Wire};
 use crate::error::error;
+use crate::tracking::cluster::{Info, Nodes};
+use crate::tracking::marker::{Command, Marker, markers_of};
+use crate::tracking::outbox::Outbox;
+use crate::tracking::wire::{Address, Heard, Wire};
 
 /// One connection to each master.
 pub(super) struct Session {
@@ -18,6 +19,10 @@ pub(super) struct Session {
     cluster: Option<Vec<String>>,
     /// The connection that is looked at first, and the node that is asked about the others.
     turn: usize,
+    /// Of a server on its own: a Cluster has one database.
+    marker: Option<Marker>,
+    /// What the keys of all markers begin with.
+    markers: String,
 }
 
 struct Link {
@@ -28,11 +33,15 @@ struct Link {
 }
 
 /// What a server is asked. The answer says that it is still the one to listen to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Question {
     Role,
     Info,
     Nodes,
+    /// For the marker to be written.
+    Write,
+    /// Whether the marker is there.
+    Look,
 }
 
 impl Link {
@@ -45,34 +54,58 @@ impl Link {
     }
 
     async fn ask(&mut self, question: Question) -> Result<(), Error> {
-        let words = match question {
-            Question::Role => ["INFO", "replication"],
-            Question::Info => ["CLUSTER", "INFO"],
-            Question::Nodes => ["CLUSTER", "NODES"],
+        let words: &[&str] = match question {
+            Question::Role => &["INFO", "replication"],
+            Question::Info => &["CLUSTER", "INFO"],
+            Question::Nodes => &["CLUSTER", "NODES"],
+            Question::Write | Question::Look => &[],
         };
+        self.send(question, words).await
+    }
+
+    async fn send<W: AsRef<str>>(&mut self, question: Question, words: &[W]) -> Result<(), Error> {
+        let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
         self.asked.push_back(question);
         self.wire.send(&words).await
+    }
+
+    /// Asks a server on its own whether it is a master, and whether its database is still the same.
+    async fn ask_alone(&mut self, marker: Option<&mut Marker>) -> Result<(), Error> {
+        self.ask(Question::Role).await?;
+        match marker.and_then(Marker::command) {
+            Some(Command::Write(words)) => self.send(Question::Write, &words).await,
+            Some(Command::Look(words)) => self.send(Question::Look, &words).await,
+            None => Ok(()),
+        }
     }
 }
 
 impl Session {
-    /// With one server.
-    pub(super) fn alone(wire: Wire) -> Self {
+    /// With one server, in whose database the marker is.
+    pub(super) fn alone(wire: Wire, scope: &Scope, marker: Marker) -> Self {
         Self {
             links: vec![Link::new(wire, None)],
             cluster: None,
             turn: 0,
+            marker: Some(marker),
+            markers: markers_of(scope),
         }
     }
 
     /// With the masters of a Cluster, by their names, and what each said of it.
-    pub(super) fn with_cluster(wires: BTreeMap<String, Wire>, mut infos: BTreeMap<String, Info>) -> Self {
+    pub(super) fn with_cluster(
+        wires: BTreeMap<String, Wire>,
+        scope: &Scope,
+        mut infos: BTreeMap<String, Info>,
+    ) -> Self {
         let masters = wires.keys().cloned().collect();
         let links = wires.into_iter().map(|(id, wire)| Link::new(wire, infos.remove(&id)));
         Self {
             links: links.collect(),
             cluster: Some(masters),
             turn: 0,
+            marker: None,
+            markers: markers_of(scope),
         }
     }
 
@@ -88,11 +121,13 @@ impl Session {
     pub(super) async fn ask(&mut self) -> Result<(), Error> {
         self.turn = self.turn.wrapping_add(1);
         let turn = self.turn % self.links.len().max(1);
-        let clustered = self.cluster.is_some();
+        if self.cluster.is_none() {
+            let Some(link) = self.links.first_mut() else {
+                return Ok(());
+            };
+            return link.ask_alone(self.marker.as_mut()).await;
+        }
         let asks = self.links.iter_mut().enumerate().map(|(index, link)| async move {
-            if !clustered {
-                return link.ask(Question::Role).await;
-            }
             link.ask(Question::Info).await?;
             if index == turn {
                 link.ask(Question::Nodes).await?;
@@ -125,7 +160,10 @@ impl Session {
         match heard? {
             Heard::Changed(keys) => {
                 for key in keys {
-                    // What is no key of the toolkit's is nobody's here.
+                    if key.starts_with(self.markers.as_bytes()) {
+                        continue;
+                    }
+                    // A key that the toolkit did not write is in no scope.
                     let key = std::str::from_utf8(&key).ok().and_then(Key::parse);
                     if let Some(key) = key.filter(|key| scope.contains(key)) {
                         outbox.put(Change::Record(key));
@@ -137,12 +175,13 @@ impl Session {
                 outbox.put(Change::Everything);
                 Ok(())
             }
-            Heard::Answer(answer) => self.check(index, &answer),
+            Heard::Answer(answer) => self.check(index, &answer, outbox),
+            Heard::Refused(error) => self.refused(index, error, outbox),
         }
     }
 
     /// Whether a server is still the one to listen to.
-    fn check(&mut self, index: usize, answer: &str) -> Result<(), Error> {
+    fn check(&mut self, index: usize, answer: &str, outbox: &Outbox) -> Result<(), Error> {
         let link = &mut self.links[index];
         let changed = || error(ErrorKind::Unavailable, "the Cluster has changed");
         match link.asked.pop_front() {
@@ -163,7 +202,35 @@ impl Session {
                     Err(changed())
                 }
             }
+            Some(Question::Look) => {
+                if self.marker.as_mut().is_some_and(|marker| !marker.was_found(answer)) {
+                    outbox.put(Change::Everything);
+                }
+                Ok(())
+            }
+            Some(Question::Write) => {
+                if let Some(marker) = &mut self.marker {
+                    marker.was_written();
+                    outbox.put(Change::Everything);
+                }
+                Ok(())
+            }
             None => Ok(()),
+        }
+    }
+
+    /// What follows from an error that a server answered with. Without a marker the subscription goes on.
+    fn refused(&mut self, index: usize, error: Error, outbox: &Outbox) -> Result<(), Error> {
+        let question = self.links[index].asked.pop_front();
+        match (question, &mut self.marker) {
+            (Some(question @ (Question::Write | Question::Look)), Some(marker)) => {
+                marker.was_refused(&error);
+                if question == Question::Look {
+                    outbox.put(Change::Everything);
+                }
+                Ok(())
+            }
+            _ => Err(error),
         }
     }
 }
@@ -174,6 +241,6 @@ pub(super) fn master(info: &str) -> Result<(), Error> {
     if info.lines().any(|line| line.trim() == "role:master") {
         return Ok(());
     }
-    let message = "the server is a replica, which cannot say that all changes have been told of";
+    let message = "the server is a replica, which cannot report all changes: connect to the master";
     Err(error(ErrorKind::Unavailable, message))
 }

@@ -63,6 +63,8 @@ pub(super) enum Heard {
     Flushed,
     /// The answer to the earliest command that has none yet.
     Answer(String),
+    /// The same, where it is an error.
+    Refused(Error),
 }
 
 trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -112,8 +114,10 @@ impl Wire {
         self.send(words).await?;
         loop {
             let heard = std::future::poll_fn(|context| self.poll_hear(context)).await?;
-            if let Heard::Answer(answer) = heard {
-                return Ok(answer);
+            match heard {
+                Heard::Answer(answer) => return Ok(answer),
+                Heard::Refused(error) => return Err(error),
+                Heard::Changed(_) | Heard::Flushed => {}
             }
         }
     }
@@ -131,7 +135,7 @@ impl Wire {
         sent.map_err(|error| self.broken(&error.to_string()))
     }
 
-    /// What the server says next. An error that it answers with is one.
+    /// Returns what the server says next.
     pub(super) fn poll_hear(&mut self, context: &mut Context<'_>) -> Poll<Result<Heard, Error>> {
         loop {
             let frame = match std::task::ready!(self.frames.poll_next_unpin(context)) {
@@ -144,8 +148,8 @@ impl Wire {
                     Some(heard) => Ok(heard),
                     None => continue,
                 },
-                Resp3Frame::SimpleError { data, .. } => Err(from_server(&data)),
-                Resp3Frame::BlobError { data, .. } => Err(from_server(&String::from_utf8_lossy(&data))),
+                Resp3Frame::SimpleError { data, .. } => Ok(Heard::Refused(from_server(&data))),
+                Resp3Frame::BlobError { data, .. } => Ok(Heard::Refused(from_server(&String::from_utf8_lossy(&data)))),
                 frame => Ok(Heard::Answer(text(&frame))),
             });
         }
@@ -220,7 +224,9 @@ async fn socket(address: &Address, config: &Config) -> Result<Box<dyn Socket>, E
             reason = "another crate may have fred with another TLS library, too"
         )]
         let TlsConnector::Rustls(connector) = &tls.connector else {
-            return Err(configuration("changes are told of over TLS by rustls only"));
+            return Err(configuration(
+                "a change subscription over TLS needs rustls: use the feature `rustls`, and no other TLS library of fred's",
+            ));
         };
         let stream = connector.connect(name, stream).await;
         return Ok(Box::new(stream.map_err(|error| refused(&error))?));
@@ -267,10 +273,7 @@ mod tests {
         assert!(matches!(hear(&mut wire).await.unwrap(), Heard::Changed(keys) if keys == ["a".as_bytes(), b"\xff\0"]));
         assert!(matches!(hear(&mut wire).await.unwrap(), Heard::Flushed));
         assert!(matches!(hear(&mut wire).await.unwrap(), Heard::Answer(text) if text == "a: b\n"));
-        assert_eq!(
-            hear(&mut wire).await.err().map(|error| error.kind()),
-            Some(ErrorKind::Auth)
-        );
+        assert!(matches!(hear(&mut wire).await.unwrap(), Heard::Refused(error) if error.kind() == ErrorKind::Auth));
         drop(server);
         let closed = hear(&mut wire).await.err();
         assert_eq!(closed.map(|error| error.kind()), Some(ErrorKind::Unavailable));

@@ -21,7 +21,7 @@ struct Names {
 }
 
 impl Names {
-    #[cached(cache = self.cache, ttl = "60s", namespace = "names")]
+    #[cached(cache = self.cache, ttl = "60s", namespace = "names", skip(self))]
     async fn name(&self, id: u64, language: &str) -> Result<String, String> {
         let read = self.reads.add();
         match id {

@@ -1,4 +1,4 @@
-//! Somebody who listens to a stream of notices and holds it to what it promises.
+//! Somebody who listens to a subscription and holds it to what it promises.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use cache_core::{Backend, Change, Key, Scope, Subscription};
 use cache_redis::RedisBackend;
 
-pub(crate) const BEAT: Duration = Duration::from_millis(100);
+pub(crate) const HEARTBEAT: Duration = Duration::from_millis(100);
 
 /// For whatever is to be said in the end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Listener {
-    stream: Box<dyn Subscription>,
+    subscription: Box<dyn Subscription>,
     /// What was said since [`forget`](Self::forget).
     pub(crate) changed: HashSet<Key>,
     pub(crate) everything: usize,
@@ -22,7 +22,7 @@ pub(crate) struct Listener {
 impl Listener {
     pub(crate) async fn start(redis: &RedisBackend, scope: &Scope) -> Self {
         Self {
-            stream: redis.subscribe(scope, BEAT).await.unwrap(),
+            subscription: redis.subscribe(scope, HEARTBEAT).await.unwrap(),
             changed: HashSet::new(),
             everything: 0,
             lost: 0,
@@ -30,9 +30,9 @@ impl Listener {
     }
 
     pub(crate) async fn hear(&mut self) -> Change {
-        let notice = tokio::time::timeout(PATIENCE, self.stream.next()).await;
-        let notice = notice.expect("nothing is said").expect("the stream has ended");
-        match &notice {
+        let change = tokio::time::timeout(PATIENCE, self.subscription.next()).await;
+        let change = change.expect("nothing is said").expect("the stream has ended");
+        match &change {
             Change::Record(key) => drop(self.changed.insert(key.clone())),
             Change::Everything => self.everything += 1,
             Change::Lost(error) => {
@@ -41,7 +41,7 @@ impl Listener {
             }
             _ => {}
         }
-        notice
+        change
     }
 
     pub(crate) fn forget(&mut self) {
@@ -57,6 +57,19 @@ impl Listener {
 
     pub(crate) async fn catch_up_to(&mut self, moment: Instant) {
         while !matches!(self.hear().await, Change::Heartbeat(told) if told >= moment) {}
+    }
+
+    /// Goes on until what has happened is over, and forgets it.
+    pub(crate) async fn settle(&mut self) {
+        loop {
+            self.forget();
+            for _ in 0..3 {
+                self.catch_up().await;
+            }
+            if self.everything == 0 {
+                return;
+            }
+        }
     }
 
     /// The keys that were told of since this was asked last; nothing else may have been said.

@@ -1,6 +1,6 @@
 use cache_engine::cached;
 
-#[cached(ttl = "1 hour", stale = "5x")]
+#[cached(ttl = "1 hour", stale_while_revalidate = "5x")]
 async fn words(id: u32) -> u32 {
     id
 }

@@ -7,7 +7,7 @@ trait Find {
 struct Users;
 
 impl Find for Users {
-    #[cached]
+    #[cached(skip(self))]
     async fn find(&self) -> u32 {
         1
     }

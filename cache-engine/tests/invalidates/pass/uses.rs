@@ -17,7 +17,7 @@ struct Shop {
 }
 
 impl Shop {
-    #[cached(cache = self.cache)]
+    #[cached(cache = self.cache, skip(self))]
     async fn item(&self, id: u32) -> u32 {
         id
     }

@@ -1,0 +1,203 @@
+//! How many reads find their entry in a store that is too small for all of them: the memory store beside an LRU, moka
+//! and quick_cache, on generated traces.
+//!
+//! Every cache reads the same keys in the same order, and stores what it does not find. The traces come from seeds, so
+//! two runs print the same, but for moka, which does its work in batches.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use cache_core::{Backend, Namespace, Prefix, SetOptions, Ttl};
+use cache_memory::MemoryBackend;
+use fastrand::Rng;
+use futures_util::FutureExt;
+
+const READS: usize = 1_000_000;
+const KEYS: usize = 100_000;
+/// What no request of a Zipf trace asks for.
+const OTHERS: u64 = 1 << 40;
+
+/// Draws from `KEYS` keys, of which the n-th is read n^-exponent times as often as the first.
+struct Zipf {
+    cumulated: Vec<f64>,
+    random: Rng,
+}
+
+impl Zipf {
+    fn new(exponent: f64) -> Self {
+        let mut sum = 0.0;
+        let mut cumulated: Vec<f64> = (1..=KEYS)
+            .map(|rank| {
+                sum += (rank as f64).powf(-exponent);
+                sum
+            })
+            .collect();
+        cumulated.iter_mut().for_each(|share| *share /= sum);
+        Self {
+            cumulated,
+            random: Rng::with_seed(7),
+        }
+    }
+
+    fn next(&mut self) -> u64 {
+        let drawn = self.random.f64();
+        self.cumulated.partition_point(|share| *share < drawn) as u64
+    }
+}
+
+fn zipf(exponent: f64) -> Vec<u64> {
+    let mut zipf = Zipf::new(exponent);
+    (0..READS).map(|_| zipf.next()).collect()
+}
+
+/// Zipf, and after every five times as many reads as there are entries as many keys that are read once.
+fn zipf_with_scans(entries: usize) -> Vec<u64> {
+    let mut zipf = Zipf::new(1.0);
+    let mut scanned = OTHERS..;
+    let mut trace = Vec::new();
+    while trace.len() < READS {
+        trace.extend((0..5 * entries).map(|_| zipf.next()));
+        trace.extend(scanned.by_ref().take(entries));
+    }
+    trace.truncate(READS);
+    trace
+}
+
+/// The same keys in the same order, again and again: twice as many as there are entries.
+fn repeated(entries: usize) -> Vec<u64> {
+    (0..READS).map(|read| (read % (2 * entries)) as u64).collect()
+}
+
+/// Zipf, where each key comes one rank closer to the top every `reads_per_step` reads, and the first one leaves.
+fn shifting(reads_per_step: usize) -> Vec<u64> {
+    let mut zipf = Zipf::new(1.0);
+    (0..READS)
+        .map(|read| zipf.next() + (read / reads_per_step) as u64)
+        .collect()
+}
+
+trait Cache {
+    /// Reads `key`, stores it if it is not there, and returns whether it was.
+    fn read(&mut self, key: u64) -> bool;
+}
+
+struct Lru {
+    entries: usize,
+    used: HashMap<u64, u64>,
+    by_use: BTreeMap<u64, u64>,
+    reads: u64,
+}
+
+impl Cache for Lru {
+    fn read(&mut self, key: u64) -> bool {
+        self.reads += 1;
+        let before = self.used.insert(key, self.reads);
+        if let Some(before) = before {
+            self.by_use.remove(&before);
+        }
+        self.by_use.insert(self.reads, key);
+        if self.used.len() > self.entries {
+            let (_, oldest) = self.by_use.pop_first().unwrap();
+            self.used.remove(&oldest);
+        }
+        before.is_some()
+    }
+}
+
+struct Moka {
+    cache: moka::sync::Cache<u64, ()>,
+    reads: u64,
+}
+
+impl Cache for Moka {
+    fn read(&mut self, key: u64) -> bool {
+        let hit = self.cache.get(&key).is_some();
+        if !hit {
+            self.cache.insert(key, ());
+        }
+        self.reads += 1;
+        if self.reads.is_multiple_of(16) {
+            self.cache.run_pending_tasks();
+        }
+        hit
+    }
+}
+
+struct QuickCache(quick_cache::sync::Cache<u64, ()>);
+
+impl Cache for QuickCache {
+    fn read(&mut self, key: u64) -> bool {
+        let hit = self.0.get(&key).is_some();
+        if !hit {
+            self.0.insert(key, ());
+        }
+        hit
+    }
+}
+
+struct Memory {
+    backend: MemoryBackend,
+    namespace: Namespace,
+}
+
+impl Cache for Memory {
+    fn read(&mut self, key: u64) -> bool {
+        let key = self.namespace.key(key.to_string());
+        let hit = self.backend.get(&key).now_or_never().unwrap().unwrap().is_some();
+        if !hit {
+            let options = SetOptions::new(Ttl::FOREVER);
+            let set = self.backend.set(&key, Bytes::from_static(b"value").into(), options);
+            let _ = set.now_or_never().unwrap().unwrap();
+        }
+        hit
+    }
+}
+
+fn caches(entries: usize) -> [Box<dyn Cache>; 4] {
+    [
+        Box::new(Memory {
+            backend: MemoryBackend::builder().max_entries(entries).build(),
+            namespace: Prefix::new("shop").namespace("products"),
+        }),
+        Box::new(Lru {
+            entries,
+            used: HashMap::new(),
+            by_use: BTreeMap::new(),
+            reads: 0,
+        }),
+        Box::new(Moka {
+            cache: moka::sync::Cache::new(entries as u64),
+            reads: 0,
+        }),
+        Box::new(QuickCache(quick_cache::sync::Cache::new(entries))),
+    ]
+}
+
+fn main() {
+    println!("| entries | trace | memory store | LRU | moka | quick_cache | behind the best |");
+    println!("|---|---|---|---|---|---|---|");
+    for entries in [1_000, 10_000] {
+        let traces = [
+            ("Zipf 0.8", zipf(0.8)),
+            ("Zipf 1.0", zipf(1.0)),
+            ("Zipf 1.2", zipf(1.2)),
+            ("Zipf with scans", zipf_with_scans(entries)),
+            ("loop", repeated(entries)),
+            ("shifting Zipf, slowly", shifting(100)),
+            ("shifting Zipf", shifting(30)),
+            ("shifting Zipf, quickly", shifting(10)),
+        ];
+        for (name, trace) in traces {
+            let ratios = caches(entries).map(|mut cache| {
+                let hits = trace.iter().filter(|key| cache.read(**key)).count();
+                hits as f64 / trace.len() as f64
+            });
+            let best = ratios.into_iter().fold(0.0, f64::max);
+            let [ours, lru, moka, quick] = ratios;
+            let behind = best - ours;
+            println!("| {entries} | {name} | {ours:.3} | {lru:.3} | {moka:.3} | {quick:.3} | {behind:.3} |");
+        }
+    }
+}

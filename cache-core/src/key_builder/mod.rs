@@ -1,0 +1,17 @@
+//! Key builders: from a call or a request to the name of a key.
+
+mod builder;
+mod digest;
+mod function_call;
+#[cfg(feature = "md5")]
+mod hashed;
+mod readable;
+mod serializer;
+mod sets;
+mod tag;
+
+pub use self::builder::KeyBuilder;
+pub use self::function_call::FunctionCall;
+#[cfg(feature = "md5")]
+pub use self::hashed::HashedCall;
+pub use self::readable::ReadableCall;

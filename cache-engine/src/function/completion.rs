@@ -1,0 +1,109 @@
+//! How the result of a write tells whether it succeeded, and takes up the failure of its invalidation.
+
+use cache_core::Error;
+
+use super::return_type::markers::markers;
+use super::return_type::shape::Returns;
+
+/// Logs an invalidation that failed.
+pub(super) fn report(error: &Error) {
+    tracing::error!(target: "cache", %error, "an invalidation could not be carried out: outdated values may be found");
+}
+
+/// How the result of a write tells whether it succeeded, and takes up the failure of its invalidation.
+pub trait Completion: Copy {
+    type Output;
+
+    fn succeeded(output: &Self::Output) -> bool;
+
+    fn fail(output: Self::Output, error: Error) -> Self::Output;
+}
+
+markers! {
+    /// An error can be made of an [`Error`].
+    OfFitting<R>;
+    /// An error cannot.
+    OfUnfitting<R>;
+    /// There is no error.
+    OfInfallible<R>;
+}
+
+impl<T, E: From<Error>> Completion for OfFitting<Result<T, E>> {
+    type Output = Result<T, E>;
+
+    fn succeeded(output: &Result<T, E>) -> bool {
+        output.is_ok()
+    }
+
+    fn fail(_: Result<T, E>, error: Error) -> Result<T, E> {
+        Err(E::from(error))
+    }
+}
+
+impl<T, E> Completion for OfUnfitting<Result<T, E>> {
+    type Output = Result<T, E>;
+
+    fn succeeded(output: &Result<T, E>) -> bool {
+        output.is_ok()
+    }
+
+    fn fail(output: Result<T, E>, error: Error) -> Result<T, E> {
+        report(&error);
+        output
+    }
+}
+
+impl<R> Completion for OfInfallible<R> {
+    type Output = R;
+
+    fn succeeded(_: &R) -> bool {
+        true
+    }
+
+    fn fail(output: R, error: Error) -> R {
+        report(&error);
+        output
+    }
+}
+
+pub trait CompletionOfFitting {
+    type Completion;
+
+    fn completion(&self) -> Self::Completion;
+}
+
+impl<T, E: From<Error>> CompletionOfFitting for &&Returns<Result<T, E>> {
+    type Completion = OfFitting<Result<T, E>>;
+
+    fn completion(&self) -> Self::Completion {
+        OfFitting::new()
+    }
+}
+
+pub trait CompletionOfUnfitting {
+    type Completion;
+
+    fn completion(&self) -> Self::Completion;
+}
+
+impl<T, E> CompletionOfUnfitting for &Returns<Result<T, E>> {
+    type Completion = OfUnfitting<Result<T, E>>;
+
+    fn completion(&self) -> Self::Completion {
+        OfUnfitting::new()
+    }
+}
+
+pub trait CompletionOfOthers {
+    type Completion;
+
+    fn completion(&self) -> Self::Completion;
+}
+
+impl<R> CompletionOfOthers for Returns<R> {
+    type Completion = OfInfallible<R>;
+
+    fn completion(&self) -> Self::Completion {
+        OfInfallible::new()
+    }
+}

@@ -1,0 +1,94 @@
+//! The key of a call, from its name.
+
+use std::fmt::Display;
+
+use cache_core::{Error, Key, KeyName};
+
+use crate::cache::handle::Cache;
+
+/// Asks about the type of `key = …`.
+#[derive(Debug)]
+pub struct NameOf<'a, T: ?Sized>(pub &'a T);
+
+/// A [`KeyName`], which is used as it is.
+pub trait Named {
+    fn how(&self) -> IsName {
+        IsName
+    }
+}
+
+impl Named for &NameOf<'_, KeyName> {}
+
+/// Anything else, which is displayed.
+pub trait Displayed {
+    fn how(&self) -> IsText {
+        IsText
+    }
+}
+
+impl<T: ?Sized> Displayed for NameOf<'_, T> {}
+
+#[derive(Debug)]
+pub struct IsName;
+
+impl IsName {
+    /// # Errors
+    /// Never fails.
+    pub fn name(self, name: &KeyName) -> Result<KeyName, Error> {
+        Ok(name.clone())
+    }
+}
+
+#[derive(Debug)]
+pub struct IsText;
+
+impl IsText {
+    /// # Errors
+    /// Never fails.
+    pub fn name<T: KeyText + ?Sized>(self, text: &T) -> Result<KeyName, Error> {
+        Ok(KeyName::new(text.to_string()))
+    }
+}
+
+/// The type of `key = …`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the name of a key",
+    label = "cannot be the name of a key",
+    note = "`key = …` takes what can be displayed, a `KeyName`, or a format string such as `\"user:{{id}}\"`"
+)]
+pub trait KeyText: Display {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Display + ?Sized> KeyText for T {}
+
+/// Returns the text of a namespace.
+#[must_use]
+pub fn namespace<T: AsRef<str> + ?Sized>(name: &T) -> &str {
+    name.as_ref()
+}
+
+/// Returns the key of `name`. Default: the cache's namespace.
+///
+/// # Errors
+/// Returns the error of `name`.
+pub fn key_in<C>(cache: &Cache<C>, namespace: Option<&str>, name: Result<KeyName, Error>) -> Result<Key, Error> {
+    let name = name?;
+    Ok(match namespace {
+        Some(namespace) => cache.engine.shared.prefix.key(namespace, name),
+        None => cache.key(name),
+    })
+}
+
+/// Adds the value of `version = …` to what an entry is compared by when it is read. It is not part of the key, so that an
+/// invalidation reaches all versions.
+///
+/// # Errors
+/// Returns the error of `name`.
+pub fn versioned(name: Result<KeyName, Error>, version: u32) -> Result<KeyName, Error> {
+    let name = name?;
+    let mut identity = Vec::with_capacity(name.identity().len() + 8);
+    identity.extend_from_slice(name.identity());
+    identity.extend_from_slice(b"\0v\0");
+    identity.extend_from_slice(&version.to_be_bytes());
+    Ok(KeyName::with_identity(name.as_str(), identity))
+}

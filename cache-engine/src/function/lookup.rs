@@ -1,0 +1,81 @@
+//! Reads the cache for a call.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use cache_core::{Error, Key};
+
+use super::coder::{Codes, Coding};
+use super::return_type::plan::Handling;
+use super::return_type::shape::Item;
+use crate::cache::handle::Cache;
+use crate::event::Event;
+use crate::tier::read::Read;
+
+/// What a call found.
+#[derive(Debug)]
+pub enum Looked<V> {
+    Hit(Arc<V>),
+    Missed(Stored<V>),
+    /// The call is not cached.
+    Bypassed,
+}
+
+/// What was read in place of a fresh value. Boxed, so that a hit does not carry its weight.
+#[derive(Debug)]
+pub struct Stored<V>(Box<Read<V>>);
+
+/// A key, and what was read in place of a fresh value.
+#[derive(Debug)]
+pub struct Missed<V>(pub(super) Box<(Key, Read<V>)>);
+
+/// Looks whether the result of a call is there. Without a key, the call is not cached.
+///
+/// Like all futures here, this one names the types of values and errors themselves, and not the plan that they are known
+/// by: the plan's traits ask for `'static`, which the compiler cannot see in a future that is to be `Send`.
+#[inline]
+pub async fn look<V, C, D>(_: Item<V>, cache: &Cache<C>, coding: &D, key: &Option<Result<Key, Error>>) -> Looked<V>
+where
+    V: Send + Sync + 'static,
+    D: Coding<C>,
+    D::Coder: Codes<V>,
+{
+    let shared = &cache.engine.shared;
+    let key = match key {
+        Some(Ok(key)) if shared.is_enabled() => key,
+        Some(Err(error)) => {
+            tracing::warn!(target: "cache", %error, "a call has no key, and is not cached");
+            return Looked::Bypassed;
+        }
+        _ => return Looked::Bypassed,
+    };
+    match shared.tier.read_fresh(key, coding.coder(cache)).await {
+        ControlFlow::Break(value) => {
+            shared.events.emit(&Event::Hit { key });
+            Looked::Hit(value)
+        }
+        ControlFlow::Continue(read) => Looked::Missed(Stored(Box::new(read))),
+    }
+}
+
+/// Whether a call can be answered from what it found.
+#[derive(Debug)]
+pub enum Answered<R, V> {
+    Now(R),
+    /// The function must run: as a load, unless the call is not cached.
+    NotYet(Option<Missed<V>>),
+}
+
+/// Returns the result, if it was there.
+#[inline]
+pub fn hit<H: Handling>(
+    _: H,
+    looked: Looked<H::Value>,
+    key: Option<Result<Key, Error>>,
+) -> Answered<H::Output, H::Value> {
+    match (looked, key) {
+        (Looked::Hit(value), _) => H::join(Ok(Some(value))).map_or(Answered::NotYet(None), Answered::Now),
+        (Looked::Missed(Stored(read)), Some(Ok(key))) => Answered::NotYet(Some(Missed(Box::new((key, *read))))),
+        _ => Answered::NotYet(None),
+    }
+}

@@ -1,0 +1,68 @@
+//! What `#[cached]` and `#[invalidates]` expand to.
+//!
+//! The attributes write as little code as they can. The rest is here: [`return_type`] finds out what the function returns,
+//! `call_key` and `key_name` make the key, `lookup` reads the cache, and `load` runs the function.
+
+// What is public in these is so for generated code.
+#[allow(missing_docs, missing_debug_implementations)]
+mod cache;
+#[allow(missing_docs, missing_debug_implementations)]
+mod call_key;
+#[allow(missing_docs, missing_debug_implementations)]
+mod coder;
+#[allow(missing_docs, missing_debug_implementations)]
+mod completion;
+mod entry;
+mod error;
+mod identity;
+#[allow(missing_docs, missing_debug_implementations)]
+mod invalidation;
+#[allow(missing_docs, missing_debug_implementations)]
+mod key_name;
+#[allow(missing_docs, missing_debug_implementations)]
+mod load;
+#[allow(missing_docs, missing_debug_implementations)]
+mod lookup;
+#[allow(missing_docs, missing_debug_implementations)]
+mod owned;
+#[allow(missing_docs, missing_debug_implementations)]
+mod return_type;
+#[allow(missing_docs, missing_debug_implementations)]
+mod run;
+mod settle;
+#[allow(missing_docs, missing_debug_implementations)]
+mod tags;
+#[allow(missing_docs, missing_debug_implementations)]
+mod time;
+
+pub use self::entry::CachedEntry;
+pub use self::error::{CallError, SharedError};
+
+/// For the code that the attributes generate only: anything here may change in any release.
+#[doc(hidden)]
+pub mod __private {
+    pub use std::format;
+    pub use std::option::Option::{None, Some};
+    pub use std::time::Duration;
+
+    pub use cache_macros::{cached_of_axum, cached_of_larder, invalidates_of_axum, invalidates_of_larder};
+
+    pub use super::cache::{AsCache, as_cache, default_cache};
+    pub use super::call_key::{CallKey, argument, receiver};
+    pub use super::coder::{GivenCoder, OwnCoder};
+    pub use super::completion::{CompletionOfFitting, CompletionOfOthers, CompletionOfUnfitting};
+    pub use super::invalidation::Invalidations;
+    pub use super::key_name::{Displayed, NameOf, Named, key_in, namespace, versioned};
+    pub use super::load::{
+        Acquired, acquire, answer, boxed, brought, finish, finish_detached, keep_if, load_detached, slots,
+    };
+    pub use super::lookup::{Answered, Looked, hit, look};
+    pub use super::owned::{borrow, own};
+    pub use super::return_type::convert::{ConvertByFrom, ConvertNothing};
+    pub use super::return_type::keep::{KeepOfArcs, KeepOfOthers};
+    pub use super::return_type::plan::{Handling, Plan};
+    pub use super::return_type::shape::{Returns, Shape, ShapeOfOptions, ShapeOfOthers, ShapeOfResults};
+    pub use super::return_type::share::{ShareByClone, ShareByText, ShareNothing};
+    pub use super::tags::{tag, tags, with_tags};
+    pub use super::time::time;
+}

@@ -1,0 +1,87 @@
+//! Everything that was found out about a return type.
+
+use std::sync::Arc;
+
+use super::convert::Convert;
+use super::keep::Keep;
+use super::markers::markers;
+use super::shape::{Item, Shape};
+use super::share::Share;
+use crate::function::error::CallError;
+
+markers! {
+    /// Everything that was found out about a return type.
+    Plan<S, K, H, V>;
+}
+
+impl<S, K, H, V> Plan<S, K, H, V>
+where
+    S: Shape,
+    K: Keep<S::Item>,
+    H: Share<S::Error>,
+    V: Convert<S::Error>,
+{
+    #[must_use]
+    pub const fn of(_: S, _: K, _: H, _: V) -> Self {
+        Self::new()
+    }
+}
+
+/// How a function's results are kept and returned.
+pub trait Handling: Copy + Send + 'static {
+    type Output;
+    type Value: Send + Sync + 'static;
+    type Error;
+    type Shared: Send + Sync + 'static;
+
+    const OPTIONAL: bool;
+    /// Whether the function can return a [`CallError`].
+    const CONVERTS: bool;
+
+    /// Asks about the type of the values.
+    fn values(self) -> Item<Self::Value> {
+        Item::new()
+    }
+
+    fn split(output: Self::Output) -> Result<Option<Arc<Self::Value>>, Self::Error>;
+    fn join(parts: Result<Option<Arc<Self::Value>>, Self::Error>) -> Option<Self::Output>;
+    fn share(error: &Self::Error) -> Self::Shared;
+    fn restore(shared: &Self::Shared) -> Option<Self::Error>;
+    fn convert(error: CallError) -> Result<Self::Error, CallError>;
+}
+
+impl<S, K, H, V> Handling for Plan<S, K, H, V>
+where
+    S: Shape,
+    K: Keep<S::Item>,
+    H: Share<S::Error>,
+    V: Convert<S::Error>,
+{
+    type Output = S::Output;
+    type Value = K::Value;
+    type Error = S::Error;
+    type Shared = H::Shared;
+
+    const OPTIONAL: bool = S::OPTIONAL;
+    const CONVERTS: bool = V::POSSIBLE;
+
+    fn split(output: S::Output) -> Result<Option<Arc<K::Value>>, S::Error> {
+        Ok(S::split(output)?.map(K::keep))
+    }
+
+    fn join(parts: Result<Option<Arc<K::Value>>, S::Error>) -> Option<S::Output> {
+        S::join(parts.map(|value| value.map(K::give)))
+    }
+
+    fn share(error: &S::Error) -> H::Shared {
+        H::share(error)
+    }
+
+    fn restore(shared: &H::Shared) -> Option<S::Error> {
+        H::restore(shared).or_else(|| V::convert(CallError::Failed(Arc::new(H::text(shared)?))).ok())
+    }
+
+    fn convert(error: CallError) -> Result<S::Error, CallError> {
+        V::convert(error)
+    }
+}

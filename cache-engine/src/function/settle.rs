@@ -1,0 +1,58 @@
+//! What a call returns, by how its load ended.
+
+use super::error::CallError;
+use super::return_type::plan::Handling;
+use crate::load::error::LoadError;
+use crate::load::fill::Outcome;
+
+/// What a call ends with.
+pub(super) enum Settled<R> {
+    Answer(R),
+    /// There is no value, and the function's type cannot say why.
+    Fail(CallError),
+    /// As `Fail` if the function has run; otherwise it runs for its caller, uncoalesced.
+    Uncoalesced(CallError),
+}
+
+/// Returns what a call ends with. `own` is the function's own error, if it ran for this caller.
+pub(super) fn settle<H: Handling>(outcome: Outcome<H::Value, H::Shared>, own: Option<H::Error>) -> Settled<H::Output> {
+    let error = match outcome {
+        Ok(found) => {
+            return match H::join(Ok(found.map(|found| found.value))) {
+                Some(output) => Settled::Answer(output),
+                None => Settled::Uncoalesced(LoadError::Remembered("there is no value".into())),
+            };
+        }
+        Err(error) => error,
+    };
+    let error = match error {
+        LoadError::Failed(shared) => {
+            return match own
+                .or_else(|| H::restore(&shared))
+                .and_then(|error| H::join(Err(error)))
+            {
+                Some(output) => Settled::Answer(output),
+                None => Settled::Uncoalesced(LoadError::Remembered("the load of another caller failed".into())),
+            };
+        }
+        LoadError::Panicked(message) => return Settled::Fail(LoadError::Panicked(message)),
+        LoadError::Remembered(message) => LoadError::Remembered(message),
+        LoadError::TimedOut(after) => LoadError::TimedOut(after),
+        LoadError::Circular(key) => LoadError::Circular(key),
+    };
+    match H::convert(error).map(|error| H::join(Err(error))) {
+        Ok(Some(output)) => Settled::Answer(output),
+        Ok(None) => Settled::Fail(LoadError::Remembered("there is no value".into())),
+        Err(error @ LoadError::Circular(_)) => Settled::Fail(error),
+        Err(error) => Settled::Uncoalesced(error),
+    }
+}
+
+/// Panics: with the panic of the load, which reaches every caller who waited; or because a function asks for its own entry,
+/// which is a bug that only a fitting error type can report otherwise.
+pub(super) fn fail(error: &CallError) -> ! {
+    match error {
+        LoadError::Panicked(message) => panic!("{message}"),
+        error => panic!("a function that is cached has no value: {error}"),
+    }
+}

@@ -1,0 +1,94 @@
+//! The circuit breaker counts what callers feel.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use cache_engine::Cache;
+use cache_engine::cache_core::{EntryKind, ErrorKind};
+
+use support::{Fate, Log, Remote, over};
+
+const SEC: Duration = Duration::from_secs(1);
+const MS: Duration = Duration::from_millis(1);
+
+async fn load(cache: &Cache, key: &str) {
+    cache
+        .get_or_load(key, || async { Ok::<_, Infallible>(1_u32) })
+        .await
+        .unwrap();
+}
+
+/// Callers that give up before the time limit of the store open the breaker too.
+#[tokio::test(start_paused = true)]
+async fn calls_given_up_by_impatient_callers_count() {
+    let (remote, log) = (Remote::new(), Log::default());
+    let cache = over(&remote).observer(log.clone()).build();
+    remote.always(Fate::Freeze);
+    for _ in 0..3 {
+        let impatient = tokio::time::timeout(100 * MS, cache.get::<u32>("key"));
+        impatient.await.unwrap_err();
+    }
+    assert_eq!(log.count("breaker_opened"), 1);
+}
+
+/// The control: callers that leave at once say nothing of the store.
+#[tokio::test(start_paused = true)]
+async fn calls_given_up_at_once_do_not_count() {
+    let (remote, log) = (Remote::new(), Log::default());
+    let cache = over(&remote).observer(log.clone()).build();
+    remote.always(Fate::Take(20 * MS, Duration::ZERO));
+    for _ in 0..20 {
+        let hasty = tokio::time::timeout(10 * MS, cache.get::<u32>("key"));
+        hasty.await.unwrap_err();
+    }
+    assert_eq!(log.count("breaker_opened"), 0);
+}
+
+/// Wrong credentials, and a missing table, cost no call of the store for each request.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_work_is_tried_once_a_pause() {
+    for kind in [ErrorKind::Auth, ErrorKind::Configuration] {
+        let (remote, log) = (Remote::new(), Log::default());
+        let cache = over(&remote).observer(log.clone()).build();
+        remote.always(Fate::Fail(kind));
+        for _ in 0..50 {
+            load(&cache, "key").await;
+        }
+        assert!(remote.take_calls().len() <= 4, "{kind}");
+        assert!(log.count("store_failed") <= 4, "{kind}");
+    }
+}
+
+/// A store that takes no writes is still read, and is asked to write once a pause.
+#[tokio::test(start_paused = true)]
+async fn a_full_store_is_read_and_seldom_written_to() {
+    let (remote, log) = (Remote::new(), Log::default());
+    let cache = over(&remote).observer(log.clone()).build();
+    load(&cache, "there").await;
+    remote.plan(|call| {
+        if call.is("set") {
+            Fate::Fail(ErrorKind::Rejected)
+        } else {
+            Fate::Pass
+        }
+    });
+    remote.take_calls();
+    for _ in 0..50 {
+        load(&cache, "missing").await;
+        assert!(cache.get::<u32>("there").await.unwrap().is_some());
+    }
+    let writes = remote.take_calls().iter().filter(|call| call.is("set")).count();
+    assert!(writes <= 4, "{writes}");
+    assert!(log.count("store_failed") <= 4);
+
+    // There is room again.
+    remote.always(Fate::Pass);
+    tokio::time::advance(SEC).await;
+    load(&cache, "missing").await;
+    let stored = remote.take_calls();
+    assert!(stored.iter().any(|call| call.writes(EntryKind::Value)));
+}

@@ -1,0 +1,218 @@
+//! What is in the key of a `#[cached]` call.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use cache_core::ManualClock;
+use cache_engine::{Cache, cached};
+use serde::Serialize;
+use support::{Count, Remote, local, over};
+
+fn cache() -> Cache {
+    local(&ManualClock::new()).build()
+}
+
+#[derive(Serialize)]
+struct Tenant {
+    name: String,
+    #[serde(skip)]
+    cache: Cache,
+}
+
+impl Tenant {
+    fn new(name: &str, cache: &Cache) -> Self {
+        Self {
+            name: name.to_owned(),
+            cache: cache.clone(),
+        }
+    }
+
+    #[cached(cache = self.cache)]
+    async fn find(&self, id: u32) -> String {
+        format!("user {id} of {}", self.name)
+    }
+
+    #[cached(cache = self.cache)]
+    async fn find_mut(&mut self, id: u32) -> String {
+        format!("user {id} of {}", self.name)
+    }
+
+    #[cached(cache = self.cache)]
+    async fn find_shared(self: std::sync::Arc<Self>, id: u32) -> String {
+        format!("user {id} of {}", self.name)
+    }
+
+    #[cached(cache = self.cache, skip(self))]
+    async fn of_any(&self, id: u32) -> String {
+        format!("user {id} of {}", self.name)
+    }
+}
+
+#[tokio::test]
+async fn self_is_in_the_key() {
+    let cache = cache();
+    let (mut a, mut b) = (Tenant::new("a", &cache), Tenant::new("b", &cache));
+    assert_eq!(a.find(1).await, "user 1 of a");
+    assert_eq!(b.find(1).await, "user 1 of b");
+    assert_eq!(a.find_mut(1).await, "user 1 of a");
+    assert_eq!(b.find_mut(1).await, "user 1 of b");
+    assert_eq!(std::sync::Arc::new(a).find_shared(1).await, "user 1 of a");
+    assert_eq!(std::sync::Arc::new(b).find_shared(1).await, "user 1 of b");
+}
+
+#[tokio::test]
+async fn self_is_left_out_by_name() {
+    let cache = cache();
+    assert_eq!(Tenant::new("a", &cache).of_any(1).await, "user 1 of a");
+    assert_eq!(Tenant::new("b", &cache).of_any(1).await, "user 1 of a");
+}
+
+#[derive(Serialize)]
+struct Login {
+    name: String,
+    #[serde(skip)]
+    password: String,
+}
+
+#[cached(cache = cache, skip(cache))]
+async fn log_in(cache: &Cache, login: &Login) -> bool {
+    login.password == "right"
+}
+
+/// The documentation warns of it.
+#[tokio::test]
+async fn a_field_that_serde_skips_is_not_in_the_key() {
+    let cache = cache();
+    let login = |password: &str| Login {
+        name: "ada".to_owned(),
+        password: password.to_owned(),
+    };
+    assert!(log_in(&cache, &login("right")).await);
+    assert!(log_in(&cache, &login("wrong")).await);
+}
+
+#[cached(cache = cache, skip(cache, loads))]
+async fn search(
+    cache: &Cache,
+    loads: &Count,
+    words: HashSet<String>,
+    filter: HashMap<String, HashSet<u32>>,
+    ordered: Vec<u32>,
+) -> usize {
+    loads.up();
+    words.len() + filter.len() + ordered.len()
+}
+
+#[tokio::test]
+async fn sets_and_maps_in_any_order_are_one_key() {
+    let (cache, loads) = (cache(), Count::new());
+    let words = || (0..30).map(|n| n.to_string()).collect::<HashSet<_>>();
+    let filter = || {
+        (0..30)
+            .map(|n| (n.to_string(), (0..30).collect::<HashSet<u32>>()))
+            .collect::<HashMap<_, _>>()
+    };
+    for _ in 0..8 {
+        search(&cache, &loads, words(), filter(), vec![1, 2]).await;
+    }
+    assert_eq!(loads.get(), 1);
+    search(&cache, &loads, words(), filter(), vec![2, 1]).await;
+    assert_eq!(loads.get(), 2, "the order of a list matters");
+}
+
+#[cached(cache = cache, skip(cache, loads))]
+async fn length(cache: &Cache, loads: &Count, text: &str) -> usize {
+    loads.up();
+    text.len()
+}
+
+#[tokio::test]
+async fn a_long_argument_is_kept_as_a_digest() {
+    let text = "x".repeat(1 << 20);
+    let remote = Remote::new();
+    for cache in [cache(), over(&remote).build()] {
+        let loads = Count::new();
+        assert_eq!(length(&cache, &loads, &text).await, 1 << 20);
+        assert_eq!(length(&cache, &loads, &text).await, 1 << 20);
+        assert_eq!(length(&cache, &loads, &text[1..]).await, (1 << 20) - 1);
+        assert_eq!(loads.get(), 2);
+        let entry = length_entry(&cache, &loads, &text);
+        let key = entry.key().unwrap();
+        assert!(key.as_str().len() + key.identity().len() < 256);
+    }
+}
+
+#[cached(cache = cache, skip(cache))]
+async fn with_attributes(
+    cache: &Cache,
+    #[allow(unused_variables)] unused: u8,
+    #[cfg(any())] absent: Absent,
+    #[cfg(all())] present: u8,
+    #[cfg(any())] none: impl Send,
+) -> u8 {
+    #[cfg(all())]
+    return present;
+}
+
+#[cached(cache = cache, skip(cache), detached)]
+async fn detached_with_attributes(cache: &Cache, #[cfg(any())] absent: &Absent, #[cfg(all())] present: &str) -> String {
+    present.to_owned()
+}
+
+#[tokio::test]
+async fn arguments_may_have_attributes() {
+    let cache = cache();
+    assert_eq!(with_attributes(&cache, 0, 1).await, 1);
+    assert_eq!(with_attributes(&cache, 0, 2).await, 2);
+    assert_eq!(with_attributes(&cache, 1, 2).await, 2);
+    assert_ne!(
+        with_attributes_entry(&cache, 0, 1).key().unwrap(),
+        with_attributes_entry(&cache, 0, 2).key().unwrap()
+    );
+    assert_eq!(detached_with_attributes(&cache, "a").await, "a");
+}
+
+#[cached(cache = cache, key = "rate:{from}", version = 2)]
+async fn rate(cache: &Cache, loads: &Count, from: &str) -> usize {
+    loads.up()
+}
+
+mod old {
+    use super::*;
+
+    #[cached(cache = cache, key = "rate:{from}", version = 1)]
+    pub(super) async fn rate(cache: &Cache, loads: &Count, from: &str) -> usize {
+        loads.up()
+    }
+}
+
+#[tokio::test]
+async fn another_version_is_a_miss_and_its_invalidation_reaches_all() {
+    for cache in [cache(), over(&Remote::new()).build()] {
+        let loads = Count::new();
+        assert_eq!(old::rate(&cache, &loads, "EUR").await, 1);
+        assert_eq!(old::rate(&cache, &loads, "EUR").await, 1);
+        assert_eq!(
+            rate(&cache, &loads, "EUR").await,
+            2,
+            "the value of version 1 is not found"
+        );
+        assert_eq!(rate(&cache, &loads, "EUR").await, 2);
+        old::rate_entry(&cache, &loads, "EUR").invalidate().await.unwrap();
+        assert_eq!(rate(&cache, &loads, "EUR").await, 3, "version 1 invalidates version 2");
+    }
+}
+
+#[cached(cache = cache, skip(cache))]
+async fn by_map(cache: &Cache, map: BTreeMap<(u8, u8), Option<f64>>) -> usize {
+    map.len()
+}
+
+#[tokio::test]
+async fn a_map_may_have_keys_of_any_type() {
+    let cache = cache();
+    assert_eq!(by_map(&cache, BTreeMap::from([((1, 2), None)])).await, 1);
+}

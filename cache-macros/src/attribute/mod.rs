@@ -1,0 +1,5 @@
+//! What is written in the parentheses of an attribute.
+
+pub(crate) mod duration;
+pub(crate) mod errors;
+pub(crate) mod option;

@@ -1,0 +1,176 @@
+//! The cached function, with another body.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{ItemFn, Path, ReturnType};
+
+use super::check::check;
+use super::detached;
+use super::entry;
+use super::key;
+use super::options::Options;
+use super::policy;
+use super::site::Site;
+use crate::expression::condition::condition;
+use crate::expression::tags::tag_list;
+use crate::function::fingerprint::fingerprint;
+use crate::function::parse::parse_function;
+use crate::function::types::output;
+
+/// Expands `#[cached]`.
+pub(crate) fn expand(options: TokenStream, item: TokenStream, root: Path) -> syn::Result<TokenStream> {
+    let function = parse_function(
+        item,
+        "cached",
+        "looking into a store takes time. Under `#[async_trait]`, cache a method of the type itself and call that one",
+    )?;
+    let options = Options::parse(options)?;
+    let root = options.root.as_ref().map_or(root, |root| root.value.clone());
+    check(&function, &options)?;
+    let (signature, block) = (&function.sig, &function.block);
+    let site = Site {
+        function: &function,
+        options: &options,
+        root: &root,
+        fingerprint: fingerprint(quote!(#signature #block)),
+    };
+    let cached = cached(&site)?;
+    let entry = options.has_entry().then(|| entry::entry(&site));
+    Ok(quote!(#cached #entry))
+}
+
+/// The function itself.
+fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
+    let Site {
+        function,
+        options,
+        root,
+        ..
+    } = site;
+    let private = site.private();
+    let ItemFn { attrs, vis, sig, .. } = function;
+    let output = output(sig);
+    let cache = site.cache_ident();
+    let bind_cache = site.bind_cache(true);
+    let policy = policy::policy(site)?;
+    let coding = match &options.coder {
+        Some(coder) => {
+            let coder = &coder.value;
+            quote!(#private::GivenCoder(#coder))
+        }
+        None => quote!(#private::OwnCoder),
+    };
+    let [plan, coder, key, looked, missed, body, keep, shape] =
+        ["plan", "coder", "key", "looked", "missed", "body", "keep", "shape"]
+            .map(|name| Ident::new(name, Span::mixed_site()));
+    // What is wrong with the values is reported at the type that is returned.
+    let returned = match &sig.output {
+        ReturnType::Type(_, ty) => ty.span(),
+        ReturnType::Default => sig.ident.span(),
+    };
+    let kept = match &options.store_if {
+        Some(keep) => keep.value.to_token_stream(),
+        None => quote!(|_| true),
+    };
+    // Before the body, which consumes the arguments that are named in them.
+    let tags = options.tags.as_ref().map(|tags| {
+        let tags = tag_list(&tags.value, root);
+        quote!(let #cache = &#private::with_tags(#cache, #tags);)
+    });
+    let (own, block) = if options.is_detached() {
+        detached::body(function, options, root)?
+    } else {
+        let block = &function.block;
+        (TokenStream::new(), quote!(async move #block))
+    };
+    let plan_of = quote_spanned! {returned=>
+        #private::Plan::of(
+            #shape,
+            (&&#shape.item()).keep(),
+            (&&&#shape.failure()).share(),
+            (&&#shape.failure()).convert(),
+        )
+    };
+    let key_if = key_if(site);
+    let look = quote_spanned! {returned=>
+        #private::look(#private::Handling::values(#plan), #cache, &#coder, &#key)
+    };
+    let load = if options.is_detached() {
+        let load = quote_spanned! {returned=>
+            #private::load_detached(#plan, #cache, #coder, #policy, #missed, &slots, #keep)
+        };
+        quote! {
+            let slots = #private::slots(#plan, #body);
+            match #private::finish_detached(#plan, #load.await, &slots) {
+                ::core::result::Result::Ok(output) => output,
+                ::core::result::Result::Err(#body) => #body.await,
+            }
+        }
+    } else {
+        let acquire = quote_spanned! {returned=>
+            #private::acquire(#plan, #cache, #coder, #policy, #missed)
+        };
+        quote! {
+            match #acquire.await {
+                #private::Acquired::Lead(mut flight) => {
+                    let (brought, own) = #private::brought(#plan, flight.run(#body).await, #keep);
+                    #private::finish(#plan, flight.land(brought).await, own)
+                }
+                #private::Acquired::Answered(ended) => match #private::answer(#plan, ended) {
+                    #private::Some(output) => output,
+                    #private::None => #body.await,
+                },
+                #private::Acquired::Uncoalesced => #body.await,
+            }
+        }
+    };
+    let kept = quote_spanned!(returned=> #private::keep_if(#plan, #kept));
+    Ok(quote! {
+        #(#attrs)*
+        #vis #sig {
+            let #plan = {
+                #[allow(unused_imports)]
+                use #private::{
+                    ConvertByFrom as _, ConvertNothing as _, KeepOfArcs as _, KeepOfOthers as _, Shape as _,
+                    ShapeOfOptions as _, ShapeOfOthers as _, ShapeOfResults as _, ShareByClone as _,
+                    ShareByText as _, ShareNothing as _,
+                };
+                let #shape = (&&&#private::Returns::<#output>::new()).shape();
+                #plan_of
+            };
+            #bind_cache
+            let #coder = #coding;
+            let #key = #key_if;
+            let #looked = #look.await;
+            match #private::hit(#plan, #looked, #key) {
+                #private::Answered::Now(output) => output,
+                #private::Answered::NotYet(#missed) => {
+                    #tags
+                    #own
+                    // Boxed, so that functions within functions do not hold each other's futures.
+                    let #body = #private::boxed(#private::Returns::<#output>::new().is(#block));
+                    match #missed {
+                        #private::Some(#missed) => {
+                            let #keep = #kept;
+                            #load
+                        }
+                        #private::None => #body.await,
+                    }
+                }
+            }
+        }
+    })
+}
+
+/// An expression for the key, which is `None` if the call is not cached.
+fn key_if(site: &Site<'_>) -> TokenStream {
+    let private = site.private();
+    let key = key::key(site);
+    let (condition, cached) = match (&site.options.when, &site.options.unless) {
+        (Some(when), _) => (condition(&when.value), true),
+        (None, Some(unless)) => (condition(&unless.value), false),
+        (None, None) => return quote!(#private::Some(#key)),
+    };
+    quote!(if #condition == #cached { #private::Some(#key) } else { #private::None })
+}

@@ -1,0 +1,85 @@
+//! The key of a call.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{FnArg, GenericParam};
+
+use super::site::Site;
+use crate::expression::key::{key_name, namespace};
+use crate::function::arguments::{arguments, conditions};
+use crate::function::types::impl_trait;
+
+/// Returns an expression for the key of the call.
+pub(super) fn key(site: &Site<'_>) -> TokenStream {
+    let (options, root, private) = (site.options, site.root, site.private());
+    let cache = site.cache_ident();
+    let mut name = match &options.key {
+        Some(key) => key_name(&key.value, root),
+        None => name_of_call(site),
+    };
+    if let Some(version) = &options.version {
+        let version = &version.value;
+        name = quote_spanned!(version.span()=> #private::versioned(#name, #version));
+    }
+    let namespace = namespace(options.namespace.as_ref().map(|namespace| &namespace.value), root);
+    quote!(#private::key_in(#cache, #namespace, #name))
+}
+
+/// Returns an expression for the name that is made of the function and its arguments.
+fn name_of_call(site: &Site<'_>) -> TokenStream {
+    let private = site.private();
+    let cache = site.cache_ident();
+    let call = Ident::new("call", Span::mixed_site());
+    let (name, beside) = (site.name(), site.entry_ident().unraw().to_string());
+    let fingerprint = &site.fingerprint;
+    let signature = &site.function.sig;
+    let mut parts = TokenStream::new();
+    let is_skipped = |name: &Ident| {
+        let skip = &site.options.skip;
+        skip.iter().any(|skip| skip.value.contains(name))
+    };
+    if let Some(FnArg::Receiver(receiver)) = signature.inputs.first() {
+        parts.extend(quote!(let #call = #call.receiver::<Self>();));
+        let this = Ident::new("self", receiver.self_token.span);
+        if !is_skipped(&this) {
+            parts.extend(quote_spanned! {receiver.span()=>
+                let #call = #private::receiver::<Self>(#call, &#this);
+            });
+        }
+    }
+    for parameter in &signature.generics.params {
+        match parameter {
+            GenericParam::Type(parameter) => {
+                let ident = &parameter.ident;
+                let conditions = conditions(&parameter.attrs);
+                parts.extend(quote!(#(#conditions)* let #call = #call.instance::<#ident>();));
+            }
+            GenericParam::Const(parameter) => {
+                let ident = &parameter.ident;
+                let name = ident.to_string();
+                let conditions = conditions(&parameter.attrs);
+                parts.extend(quote!(#(#conditions)* let #call = #private::argument(#call, #name, &#ident);));
+            }
+            GenericParam::Lifetime(_) => {}
+        }
+    }
+    for argument in arguments(signature).0 {
+        let ident = argument.name;
+        let name = ident.unraw().to_string();
+        let conditions: Vec<_> = argument.conditions().collect();
+        if impl_trait(argument.ty).is_some() {
+            parts.extend(quote!(#(#conditions)* let #call = #call.instance_of(&#ident);));
+        }
+        if !is_skipped(ident) {
+            let add = quote_spanned!(argument.ty.span()=> #private::argument(#call, #name, &#ident));
+            parts.extend(quote!(#(#conditions)* let #call = #add;));
+        }
+    }
+    quote!({
+        let #call = #private::CallKey::new(::core::module_path!(), #name, #beside, #fingerprint, &|| ());
+        #parts
+        #call.build(#cache)
+    })
+}

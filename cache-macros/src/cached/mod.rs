@@ -1,0 +1,12 @@
+//! `#[cached]`: the function around the cached one.
+
+mod check;
+mod detached;
+mod entry;
+mod expand;
+mod key;
+mod options;
+mod policy;
+mod site;
+
+pub(crate) use self::expand::expand;

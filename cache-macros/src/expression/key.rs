@@ -1,0 +1,35 @@
+//! Names of keys and namespaces.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Expr, Path};
+
+use super::text::formatted;
+
+/// Returns an expression for the name that `key` gives.
+pub(crate) fn key_name(key: &Expr, root: &Path) -> TokenStream {
+    let private = quote!(#root::__private);
+    let formatted = formatted(key, root);
+    quote_spanned! {key.span()=>
+        {
+            #[allow(unused_imports)]
+            use #private::{Displayed as _, Named as _};
+            match #formatted {
+                name => (&&#private::NameOf(name)).how().name(name),
+            }
+        }
+    }
+}
+
+/// Returns an expression for the namespace, if one is named.
+pub(crate) fn namespace(namespace: Option<&Expr>, root: &Path) -> TokenStream {
+    let private = quote!(#root::__private);
+    match namespace {
+        Some(namespace) => {
+            let formatted = formatted(namespace, root);
+            quote_spanned!(namespace.span()=> #private::Some(#private::namespace(#formatted)))
+        }
+        None => quote!(#private::None),
+    }
+}

@@ -1,0 +1,33 @@
+//! Texts, which may be format strings.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Expr, ExprLit, ExprReference, Lit, LitStr, Path, Token};
+
+/// Returns the text that an expression is, if it is one.
+pub(crate) fn text(expr: &Expr) -> Option<&LitStr> {
+    match expr {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(text), ..
+        }) => Some(text),
+        Expr::Group(group) => text(&group.expr),
+        _ => None,
+    }
+}
+
+/// Returns a reference to the value of an expression. A text with braces is a format string.
+pub(crate) fn formatted(expr: &Expr, root: &Path) -> TokenStream {
+    match text(expr) {
+        Some(text) if text.value().contains(['{', '}']) => {
+            quote_spanned!(text.span()=> &#root::__private::format!(#text))
+        }
+        _ => ExprReference {
+            attrs: Vec::new(),
+            and_token: Token![&](expr.span()),
+            mutability: None,
+            expr: Box::new(expr.clone()),
+        }
+        .to_token_stream(),
+    }
+}

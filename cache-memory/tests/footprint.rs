@@ -1,0 +1,117 @@
+//! `max_bytes` bounds what the process takes for the entries, by the allocator's own count.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use allocation_counter::{AllocationInfo, measure};
+use cache_core::{Backend, SetOptions, Ttl, Value};
+use cache_memory::MemoryBackend;
+use futures_util::FutureExt;
+
+use support::{key, sized};
+
+fn put(backend: &MemoryBackend, name: impl ToString, value: Value, options: SetOptions) {
+    let _ = backend.set(&key(name), value, options).now_or_never().unwrap().unwrap();
+}
+
+/// Builds a store of `max_bytes` by `fill`, and returns it with what it took from the allocator.
+fn built(max_bytes: u64, fill: impl FnOnce(&MemoryBackend)) -> (MemoryBackend, AllocationInfo) {
+    let mut backend = None;
+    let taken = measure(|| {
+        let built = MemoryBackend::builder().max_bytes(max_bytes).build();
+        fill(&built);
+        backend = Some(built);
+    });
+    (backend.unwrap(), taken)
+}
+
+/// What was taken, as a share of what the entries count for.
+fn share(backend: &MemoryBackend, taken: &AllocationInfo) -> f64 {
+    taken.bytes_current as f64 / backend.weight() as f64
+}
+
+#[test]
+fn what_a_full_store_takes_is_within_a_tenth_of_max_bytes() {
+    const MAX_BYTES: u64 = 8 << 20;
+    let lasting = SetOptions::new(Ttl::FOREVER);
+    let ending = SetOptions::new(Ttl::from(Duration::from_secs(60)));
+    for (size, count) in [
+        (0, 120_000),
+        (10, 120_000),
+        (100, 80_000),
+        (500, 40_000),
+        (4_096, 6_000),
+        (100_000, 300),
+    ] {
+        for options in [lasting, ending] {
+            let (backend, taken) = built(MAX_BYTES, |backend| {
+                for i in 0..count {
+                    put(backend, i, sized(size), options);
+                }
+            });
+            assert!(backend.stats().evicted > 0, "not full with {size}");
+            let share = taken.bytes_current as f64 / MAX_BYTES as f64;
+            println!(
+                "{size} bytes: {share:.3} of the bound, peak {:.3}",
+                taken.bytes_max as f64 / MAX_BYTES as f64
+            );
+            assert!((0.9..1.1).contains(&share), "{share} with {size}");
+        }
+    }
+}
+
+#[test]
+fn the_bound_holds_when_small_entries_give_way_to_large_ones_and_back() {
+    const MAX_BYTES: u64 = 8 << 20;
+    let options = SetOptions::new(Ttl::from(Duration::from_secs(60)));
+    for sizes in [[10, 50_000, 10], [50_000, 10, 50_000]] {
+        let (backend, taken) = built(MAX_BYTES, |backend| {
+            for (round, size) in sizes.into_iter().enumerate() {
+                for i in 0..MAX_BYTES as usize * 2 / (size + 150) {
+                    put(backend, format!("{round} {i}"), sized(size), options);
+                }
+            }
+        });
+        let share = share(&backend, &taken);
+        println!("{sizes:?}: {share:.3}");
+        assert!((0.9..1.1).contains(&share), "{share} with {sizes:?}");
+    }
+}
+
+#[test]
+fn what_is_removed_is_given_back() {
+    let options = SetOptions::new(Ttl::from(Duration::from_secs(60)));
+    let (backend, taken) = built(256 << 20, |backend| {
+        for i in 0..100_000 {
+            put(backend, i, sized(100), options);
+        }
+        for i in 0..99_000 {
+            backend.delete(&key(i)).now_or_never().unwrap().unwrap();
+        }
+    });
+    assert_eq!(backend.len(), 1_000);
+    // The slots that are kept for what comes next, in each of the shards.
+    assert!(taken.bytes_current < 1_000_000, "{} bytes", taken.bytes_current);
+}
+
+/// A small part of a large buffer does not keep the buffer alive.
+#[test]
+fn a_small_slice_takes_its_own_length_only() {
+    let (backend, taken) = built(8 << 20, |backend| {
+        for i in 0..100 {
+            let Value::Bytes(large) = sized(1_000_000) else {
+                unreachable!()
+            };
+            put(
+                backend,
+                i,
+                Value::Bytes(large.slice(..100)),
+                SetOptions::new(Ttl::FOREVER),
+            );
+        }
+    });
+    assert_eq!(backend.len(), 100);
+    assert!(taken.bytes_current < 200_000, "{} bytes", taken.bytes_current);
+}
