@@ -78,7 +78,10 @@ async function score (children, work) {
 
   const results = await run(proxy)
   const counted = tests.filter(test => kind(test) !== 'check')
-  const floor = existsSync(options.floor) ? readFileSync(options.floor, 'utf8').split('\n').filter(Boolean) : []
+  const lines = existsSync(options.floor) ? readFileSync(options.floor, 'utf8').split('\n').filter(Boolean) : []
+  // What begins with `#` says what is not in the floor, and why.
+  const comments = lines.filter(line => line.startsWith('#'))
+  const floor = lines.filter(line => !line.startsWith('#'))
   const lost = () => counted.filter(test => floor.includes(test.id) && !passes(test, results))
   // The suite measures ages in seconds, so a machine that stalls can fail a test. Such a test fails twice only if it is us.
   const again = lost()
@@ -94,7 +97,8 @@ async function score (children, work) {
 
   const gained = counted.filter(test => passes(test, results) && !floor.includes(test.id))
   if (gained.length > 0 && options.raise) {
-    writeFileSync(options.floor, [...floor, ...gained.map(test => test.id)].sort().join('\n') + '\n')
+    const raised = [...floor, ...gained.map(test => test.id)].sort()
+    writeFileSync(options.floor, [...comments, ...raised].join('\n') + '\n')
     console.log(`raised ${options.floor} by ${gained.length} tests`)
   } else if (gained.length > 0) {
     console.log(`${gained.length} tests above the floor, which --raise takes into it: ${gained.map(test => test.id).join(' ')}`)

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use cache_axum::{CacheLayer, ClientCaching};
 use http::Method;
 use proptest::prelude::*;
-use support::{Reply, app, cache, get, layer, request, send};
+use support::{Reply, app, cache, get, get_with, layer, request, send};
 
 const OF_THE_CACHE: [&str; 3] = ["age", "x-cache", "cache-status"];
 
@@ -102,17 +102,45 @@ async fn fields_of_one_connection_are_not_stored() {
 }
 
 #[tokio::test]
-async fn age_grows_and_max_age_counts_down() {
+async fn age_grows_and_max_age_is_the_lifetime_of_the_stored_copy() {
     let (cache, clock) = cache();
     let (app, _) = app(CacheLayer::new(cache).ttl(Duration::from_secs(60)), |_, _| "…");
     let miss = get(&app, "/").await;
     assert_eq!((miss.header("age"), miss.header("cache-control")), ("", "max-age=60"));
     clock.advance(Duration::from_secs(7));
     let hit = get(&app, "/").await;
-    assert_eq!((hit.header("age"), hit.header("cache-control")), ("7", "max-age=53"));
+    // A client subtracts the one from the other (RFC 9111, section 4.2.3).
+    assert_eq!((hit.header("age"), hit.header("cache-control")), ("7", "max-age=60"));
     assert_eq!(hit.cache_status(), "cache; hit; ttl=53");
     clock.advance(Duration::from_secs(53));
     assert_eq!(get(&app, "/").await.x_cache(), "MISS");
+}
+
+#[tokio::test]
+async fn max_age_counts_down_without_age_for_clients_that_do_not_know_it() {
+    let (cache, clock) = cache();
+    let layer = CacheLayer::new(cache).ttl(Duration::from_secs(60));
+    let (app, _) = app(layer.client_caching(ClientCaching::Remaining), |_, _| "…");
+    get(&app, "/").await;
+    clock.advance(Duration::from_secs(7));
+    let hit = get(&app, "/").await;
+    assert_eq!((hit.header("age"), hit.header("cache-control")), ("", "max-age=53"));
+}
+
+#[tokio::test]
+async fn what_is_not_stored_has_no_lifetime_from_the_layer() {
+    let (cache, _) = cache();
+    let layer = CacheLayer::new(cache).ttl(Duration::from_secs(60)).max_variants(1);
+    let (app, _) = app(layer, |_, _| ([("vary", "accept")], "…"));
+    let kept = get_with(&app, "/", &[("accept", "a")]).await;
+    assert_eq!(kept.header("cache-control"), "max-age=60");
+    let surplus = get_with(&app, "/", &[("accept", "b")]).await;
+    assert!(
+        surplus.cache_status().ends_with("detail=too-many-variants"),
+        "{}",
+        surplus.cache_status()
+    );
+    assert_eq!(surplus.header("cache-control"), "");
 }
 
 #[tokio::test]

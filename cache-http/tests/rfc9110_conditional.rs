@@ -103,6 +103,7 @@ fn section_13_2_1_preconditions_count_for_get_and_head_of_a_success() {
         (Method::GET, 200, Outcome::NotModified),
         (Method::HEAD, 200, Outcome::NotModified),
         (Method::GET, 204, Outcome::NotModified),
+        (Method::from_bytes(b"QUERY").unwrap(), 200, Outcome::NotModified),
         (Method::POST, 200, Outcome::Full),
         (Method::GET, 404, Outcome::Full),
         (Method::GET, 301, Outcome::Full),

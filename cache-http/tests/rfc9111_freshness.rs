@@ -149,7 +149,7 @@ fn the_parts_of_a_second_that_dates_cannot_say_are_not_age() {
 
 #[test]
 fn section_5_1_an_invalid_age_is_ignored() {
-    for value in ["", "-1", "1.5", "x", "1 2", "0x10", "\"5\"", "5;a=b", "x, 30"] {
+    for value in ["", "-1", "1.5", "x", "1 2", "0x10", "\"5\"", ";a=b", "x, 30"] {
         let lifetime = lifetime(&[("cache-control", "max-age=3600"), ("age", value)]);
         assert_eq!(lifetime.age(NOW), secs(0), "{value}");
         assert!(lifetime.is_fresh(NOW), "{value}");
@@ -163,6 +163,7 @@ fn section_5_1_the_first_of_several_ages_counts() {
         (&["30", "7200"], 30),
         (&["7200", "30"], 7200),
         (&["7200,30"], 7200),
+        (&["7200;a=b"], 7200),
         (&["30", "x"], 30),
         (&["x", "30"], 0),
     ] {

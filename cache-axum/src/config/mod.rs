@@ -16,6 +16,9 @@ use crate::config::tags::RouteTags;
 use crate::entry::response::OwnEtag;
 use crate::key::request::RequestKeys;
 
+/// RFC 10008.
+const QUERY: &str = "QUERY";
+
 /// What a layer is set to.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
@@ -35,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) credentials: Vec<HeaderName>,
     /// The most bytes of a POST's content that are taken into the key.
     pub(crate) post: Option<usize>,
+    /// The same of a QUERY's content.
+    pub(crate) query_method: Option<usize>,
     /// `None` if it follows from what is in the key.
     pub(crate) client: Option<ClientCaching>,
     pub(crate) status_header: Option<HeaderName>,
@@ -79,8 +84,15 @@ impl Config {
                 *sharing = Sharing::Always;
             }
         }
-        if self.post.is_some() && !policy.methods.contains(&Method::POST) {
-            policy.methods.push(Method::POST);
+        let query = Method::from_bytes(QUERY.as_bytes()).ok();
+        let by_content = [
+            self.post.map(|_| Method::POST),
+            query.filter(|_| self.query_method.is_some()),
+        ];
+        for method in by_content.into_iter().flatten() {
+            if !policy.methods.contains(&method) {
+                policy.methods.push(method);
+            }
         }
         self.identified = policy.clone();
         self.identified.authorization = Sharing::Always;
@@ -93,6 +105,16 @@ impl Config {
         self.vary_value = HeaderValue::try_from(names.join(", "))
             .ok()
             .filter(|names| !names.is_empty());
+    }
+
+    /// Returns the most bytes of content that are taken into the key of a request with this method. `None` if the key has
+    /// no content.
+    pub(crate) fn content_limit(&self, method: &Method) -> Option<usize> {
+        match method.as_str() {
+            "POST" => Some(self.post.unwrap_or(0)),
+            QUERY => Some(self.query_method.unwrap_or(0)),
+            _ => None,
+        }
     }
 
     fn fields_that_tell_apart(&self) -> Vec<HeaderName> {

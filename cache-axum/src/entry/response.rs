@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use cache_http::ETag;
 use cache_http::{Lifetime, Policy, Validators, content_digest, prepare_for_store};
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPIRES};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -30,7 +30,7 @@ impl StoredResponse {
         Self {
             status,
             validators: Validators::from_headers(&headers),
-            has_cache_control: headers.contains_key(CACHE_CONTROL),
+            has_cache_control: headers.contains_key(CACHE_CONTROL) || headers.contains_key(EXPIRES),
             has_own_etag: false,
             headers,
             body,

@@ -26,7 +26,7 @@ use crate::request::context::RequestContext;
 use crate::request::extension::LayerHandle;
 use crate::request::shared::Shared;
 use crate::response::detail::Detail;
-use crate::response::from_entry::answer;
+use crate::response::from_entry::{Source, answer};
 use crate::response::passing::reported;
 use crate::response::status::Report;
 
@@ -181,7 +181,15 @@ where
         ..StoredResponse::new(head.status, head.headers, copy.body, lifetime)
     };
     let report = Report::validated(forward);
-    let mut response = answer(&shared, &context.method, &context.headers, &copy, now, false, &report);
+    let mut response = answer(
+        &shared,
+        &context.method,
+        &context.headers,
+        &copy,
+        now,
+        Source::NotKept,
+        &report,
+    );
     response.headers_mut().extend(withheld);
     *response.extensions_mut() = head.extensions;
     Ok(response)

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use cache_engine::Fill;
 use cache_http::{Forward, Lifetime, RequestDirectives, asks_for_whole};
 use futures_util::FutureExt;
-use http::header::CACHE_CONTROL;
+use http::header::{CACHE_CONTROL, EXPIRES};
 use http::{Extensions, Request, Response, StatusCode, response};
 use http_body::{Body as _, SizeHint};
 use tokio::sync::oneshot;
@@ -35,7 +35,7 @@ use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::Probe;
 use crate::request::shared::Shared;
 use crate::response::detail::Detail;
-use crate::response::from_entry::answer;
+use crate::response::from_entry::{Source, answer};
 use crate::response::headers::add_client_caching;
 use crate::response::headers::content_length;
 use crate::response::passing::reported;
@@ -167,7 +167,7 @@ impl<E> Load<E> {
         if self.caller.is_some() {
             let report = failure.report();
             let RequestContext { method, headers, .. } = &self.context;
-            let response = answer(&self.shared, method, headers, stale, now, true, &report);
+            let response = answer(&self.shared, method, headers, stale, now, Source::Store, &report);
             self.give_response(response);
         }
         if is_for_all {
@@ -232,7 +232,7 @@ impl<E> Load<E> {
             Err(refusal) => {
                 let report = self.refused(refusal).forward_status(304);
                 let RequestContext { method, headers, .. } = &self.context;
-                let mut response = answer(&self.shared, method, headers, &response, now, false, &report);
+                let mut response = answer(&self.shared, method, headers, &response, now, Source::NotKept, &report);
                 response.headers_mut().extend(withheld);
                 *response.extensions_mut() = head.extensions;
                 self.give_response(response);
@@ -318,7 +318,7 @@ impl<E> Load<E> {
             &context.headers,
             stored,
             stored.lifetime.response_time,
-            false,
+            if kept.is_ok() { Source::Kept } else { Source::NotKept },
             &report.stored(kept.is_ok()).detail(kept.err()),
         );
         response.headers_mut().extend(withheld);
@@ -370,7 +370,7 @@ impl<E> Load<E> {
     /// The answer while its body is still being made.
     fn first_answer(&self, plan: &StorePlan, head: &response::Parts, body: TeeBody) -> Response<Body> {
         let is_storable = self.fill.is_storable();
-        let has_cache_control = head.headers.contains_key(CACHE_CONTROL);
+        let has_cache_control = head.headers.contains_key(CACHE_CONTROL) || head.headers.contains_key(EXPIRES);
         let report = Report::miss(self.forward)
             .stored(is_storable)
             .detail((!is_storable).then_some(Detail::Outage));
@@ -383,6 +383,7 @@ impl<E> Load<E> {
                 &mut head.headers,
                 &plan.lifetime,
                 now,
+                is_storable,
             );
         }
         reported(&self.shared, head, body, &report)

@@ -8,7 +8,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use cache_engine::Refresh;
 use cache_engine::cache_core::{Error, Timestamp};
-use cache_http::Forward;
+use cache_http::{Forward, Framing};
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -21,14 +21,15 @@ use crate::exchange::forward::{forward_bypassing, forward_nested, forward_to_rev
 use crate::exchange::load::{Answer, Load};
 use crate::exchange::lookup::{LookupOutcome, Slot, look_up, read_usable};
 use crate::exchange::route::{Keyed, Route};
-use crate::request::body::{Content, take_content};
+use crate::key::url::spell_normally;
+use crate::request::body::{Content, take_content, take_nothing};
 use crate::request::bypass::Bypass;
 use crate::request::context::RequestContext;
 use crate::request::extension::LayerHandle;
 use crate::request::nesting::NestedLoads;
 use crate::request::shared::Shared;
 use crate::response::detail::Detail;
-use crate::response::from_entry::answer;
+use crate::response::from_entry::{Source, answer};
 use crate::response::status::Report;
 
 /// Answers a plain request from a store in this process: without a task, a wait, or a clone of the inner service.
@@ -82,12 +83,21 @@ where
     B::Error: Into<BoxError>,
 {
     if let Route::Content(identity) = route {
-        (route, body) = match take_content(body, shared.config.post.unwrap_or(0)).await {
-            Content::Whole(content) => (
-                Route::by_key(&shared, &parts, identity.as_deref(), Some(&content)),
-                Body::from(content),
-            ),
-            Content::Other(body) => (Route::Bypass(Bypass::TooLarge), body),
+        let limit = shared.config.content_limit(&parts.method);
+        let content = match limit {
+            Some(limit) => take_content(body, limit).await,
+            None => take_nothing(body, Framing::from_request(parts.version, &parts.headers)).await,
+        };
+        (route, body) = match content {
+            Content::Whole(content) => {
+                let in_key = limit.map(|_| &content[..]);
+                (
+                    Route::by_key(&shared, &parts, identity.as_deref(), in_key),
+                    Body::from(content),
+                )
+            }
+            Content::Other(body) if limit.is_some() => (Route::Bypass(Bypass::TooLarge), body),
+            Content::Other(body) => (Route::Bypass(Bypass::Content), body),
         };
     }
     let request = Request::from_parts(parts, body);
@@ -136,8 +146,10 @@ where
         Err(_) => Some(Detail::Outage),
     };
     let report = Report::miss(Forward::UriMiss).detail(detail);
+    let is_of_key = !keyed.is_unrouted_spelling;
     let (context, key) = keyed.into_context(&shared, &request);
-    forward_uncoalesced(shared, inner, request, context, Some(key), report).await
+    let key = is_of_key.then_some(key);
+    forward_uncoalesced(shared, inner, request, context, key, report).await
 }
 
 async fn respond_normally<S, B>(
@@ -247,7 +259,7 @@ fn hit(
         Some(forward) => Report::collapsed(forward),
         None => Report::hit(ttl),
     };
-    answer(shared, method, headers, response, now, true, &report)
+    answer(shared, method, headers, response, now, Source::Store, &report)
 }
 
 /// Refreshes a stale response in the background.
@@ -289,6 +301,7 @@ fn request_to_store(shared: &Arc<Shared>, slot: &Slot, mut request: Request<Body
     for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
         request.headers_mut().remove(name);
     }
+    spell_normally(&mut request);
     LayerHandle::leave(shared, &mut request);
     NestedLoads::add(request.extensions_mut(), &slot.primary);
     request

@@ -7,7 +7,8 @@ use http::header::CACHE_CONTROL;
 use http::request::Parts;
 use http::{Method, Request};
 
-use crate::request::bypass::{Bypass, bypass};
+use crate::key::url::is_unrouted_spelling;
+use crate::request::bypass::{Bypass, bypass, may_have_content};
 use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::Remembered;
 use crate::request::nesting::NestedLoads;
@@ -17,7 +18,7 @@ use crate::request::shared::Shared;
 pub(crate) enum Route {
     /// By the handler: the cache has nothing to do with it.
     Bypass(Bypass),
-    /// By the content of the request, which is part of its key and has to be read first.
+    /// By the content of the request, which has to be read first: it is part of the key, or shows whether there is any.
     Content(Option<String>),
     /// By the handler: a layer around this one is loading the response.
     Nested,
@@ -40,6 +41,8 @@ pub(crate) struct Keyed {
     pub(crate) directives: Option<RequestDirectives>,
     /// When it arrived.
     pub(crate) arrived: Timestamp,
+    /// Its handler may be another than that of its key, so its response says nothing of the key.
+    pub(crate) is_unrouted_spelling: bool,
 }
 
 impl Route {
@@ -50,7 +53,7 @@ impl Route {
         if let Some(reason) = bypass(shared, policy, request, body) {
             return Self::Bypass(reason);
         }
-        if request.method == Method::POST {
+        if shared.config.content_limit(&request.method).is_some() || may_have_content(body) {
             return Self::Content(identity);
         }
         Self::by_key(shared, request, identity.as_deref(), None)
@@ -74,10 +77,11 @@ impl Route {
             may_collapse: may_collapse(policy, &shared.config.with_credentials(&request.headers)),
             directives,
             arrived: shared.now(),
+            is_unrouted_spelling: is_unrouted_spelling(request),
         };
         if only_if_cached {
             Self::OnlyIfCached(keyed)
-        } else if request.method == Method::HEAD || keyed.is_hit_for_miss(shared) {
+        } else if request.method == Method::HEAD || keyed.is_unrouted_spelling || keyed.is_hit_for_miss(shared) {
             Self::Uncoalesced(keyed)
         } else {
             Self::Normal(keyed)

@@ -10,7 +10,7 @@ use crate::entry::stored::Stored;
 use crate::exchange::lookup::read;
 use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
-use crate::response::from_entry::answer;
+use crate::response::from_entry::{Source, answer};
 use crate::response::status::Report;
 
 /// How the handler failed.
@@ -70,7 +70,7 @@ pub(crate) async fn stale_if_error(
             &context.headers,
             stale,
             now,
-            true,
+            Source::Store,
             &failure.report(),
         )
     })

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use cache_engine::cache_core::{Error, ErrorKind, Key};
-use cache_http::{invalidated_groups, invalidated_uris, is_safe, target_uri};
+use cache_http::{invalidated_groups, invalidated_targets, is_safe};
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::uri::Scheme;
 use http::{HeaderMap, Uri, response};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -145,23 +144,7 @@ impl Pending {
 /// The URIs beside the target whose responses the exchange makes invalid. None if it failed.
 fn changed(request: &Parts, head: &response::Parts) -> Vec<Uri> {
     let target = target(request);
-    let mut uris = invalidated_uris(&request.method, target, head.status, &head.headers);
-    // A server sees neither the scheme nor, in the URI, the host; an answer may name both.
-    for scheme in [Scheme::HTTP, Scheme::HTTPS] {
-        let Some(effective) = target_uri(target, &request.headers, scheme).filter(|uri| uri != target) else {
-            break;
-        };
-        for uri in invalidated_uris(&request.method, &effective, head.status, &head.headers) {
-            // As the requests for it will have it.
-            let mut parts = uri.into_parts();
-            (parts.scheme, parts.authority) = (None, None);
-            if let Ok(uri) = Uri::from_parts(parts)
-                && !uris.contains(&uri)
-            {
-                uris.push(uri);
-            }
-        }
-    }
+    let mut uris = invalidated_targets(&request.method, target, &request.headers, head.status, &head.headers);
     uris.retain(|uri| uri != target);
     uris
 }

@@ -1,21 +1,26 @@
 //! The key of a URL.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
-use axum::extract::{FromRequestParts, NestedPath, OriginalUri, RawPathParams};
+use axum::body::Body;
+use axum::extract::{FromRequestParts, MatchedPath, NestedPath, OriginalUri, RawPathParams};
 use cache_engine::cache_core::{Error, ErrorKind, KeyBuilder, KeyName};
-use cache_http::target_authority;
+use cache_http::{normal_authority, normal_path, target_authority};
 use futures_util::FutureExt;
 use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderValue, Method, Uri};
+use http::uri::{Authority, Scheme};
+use http::{HeaderValue, Method, Request, Uri};
 
 use crate::key::query::Query;
 
 /// The key of a URL: authority, path, and of the query what its rules say: unless set, all parameters in the order of
 /// their names.
 ///
-/// Two URLs then have the same key only if they differ in the order of parameters with different names. The authority is
+/// Two URLs then have the same key only if they differ in the order of parameters with different names, or in spellings
+/// that RFC 3986, section 6.2.2, and RFC 9110, section 4.2.3, call equivalent: `%7E` for `~`, `%c3` for `%C3`, a default
+/// port, a final dot of the host. Reserved characters, `//` and the case of paths make different keys. The authority is
 /// that of the URI, or else of `Host`, in lower case. In a nested router the path is that of the whole request. If something
 /// between two routers has rewritten the URI, the key has both: the client's URI and the one that the handler sees.
 ///
@@ -55,10 +60,10 @@ impl KeyBuilder<Parts> for UrlKey {
     fn build(&self, request: &Parts) -> Result<KeyName, Error> {
         let uri = target(request);
         let mut name = String::with_capacity(64);
-        push_authority(&mut name, authority(request, uri)?);
-        name.push_str(uri.path());
+        push_authority(&mut name, &authority(request, uri)?);
+        name.push_str(&normal_path(uri.path()));
         if let Some(query) = uri.query() {
-            self.query.push_to(&mut name, query);
+            self.query.push_to(&mut name, &normal_path(query));
         }
         if is_rewritten_from(uri, request) {
             self.push_seen(&mut name, uri, request);
@@ -78,9 +83,9 @@ impl UrlKey {
                 .map_or(&b""[..], |authority| authority.as_str().as_bytes());
             push_authority(name, seen);
         }
-        name.push_str(seen.path());
+        name.push_str(&normal_path(seen.path()));
         if let Some(query) = seen.query() {
-            self.query.push_to(name, query);
+            self.query.push_to(name, &normal_path(query));
         }
         // What a nested router has taken off a path that was rewritten before, the handler sees in its parameters.
         let Some(nested) = request.extensions.get::<NestedPath>() else {
@@ -164,19 +169,80 @@ pub(crate) fn request_for(request: &Parts, uri: &Uri) -> Parts {
 /// The origin of a request as keys have it, without the scheme. `None` if its authority is not clear.
 pub(crate) fn origin(request: &Parts) -> Option<Box<str>> {
     let mut name = String::new();
-    push_authority(&mut name, authority(request, target(request)).ok()?);
+    push_authority(&mut name, &authority(request, target(request)).ok()?);
     Some(name.into())
 }
 
-fn authority<'a>(request: &'a Parts, uri: &'a Uri) -> Result<&'a [u8], Error> {
-    target_authority(uri, &request.headers)
-        .map_err(|conflict| Error::new(ErrorKind::InvalidKey, conflict.to_string()).with_source(conflict))
+/// Returns the authority that a request is for, in normal form.
+fn authority<'a>(request: &'a Parts, uri: &'a Uri) -> Result<Cow<'a, [u8]>, Error> {
+    match target_authority(uri, &request.headers) {
+        Ok(authority) => Ok(normal_authority(authority, uri.scheme())),
+        // A handler may go by either host, and its answer would be for one of the two only.
+        Err(conflict) => Err(Error::new(ErrorKind::InvalidKey, conflict.to_string()).with_source(conflict)),
+    }
 }
 
-/// In lower case, and with everything escaped that could be taken for a part of the path.
+/// Returns whether a request spells its path in another way than the normal form, and a router found no route for it.
+/// Routers compare without decoding, so its handler may be another than that of the normal form.
+pub(crate) fn is_unrouted_spelling(request: &Parts) -> bool {
+    let is_unrouted = || {
+        let extensions = &request.extensions;
+        extensions.get::<OriginalUri>().is_some() && extensions.get::<MatchedPath>().is_none()
+    };
+    matches!(normal_path(target(request).path()), Cow::Owned(_)) && is_unrouted()
+}
+
+/// Spells the host and the path of a request as its key does. An answer for everyone then has nothing of another spelling.
+pub(crate) fn spell_normally(request: &mut Request<Body>) {
+    let host = request.headers().get(HOST);
+    if let Some(host) = host.and_then(|host| normalized_authority(host.as_bytes(), request.uri().scheme()))
+        && let Ok(host) = HeaderValue::from_bytes(&host)
+    {
+        request.headers_mut().insert(HOST, host);
+    }
+    if let Some(normal) = normalized(request.uri()) {
+        *request.uri_mut() = normal;
+    }
+    if let Some(OriginalUri(original)) = request.extensions_mut().get_mut()
+        && let Some(normal) = normalized(original)
+    {
+        *original = normal;
+    }
+}
+
+/// Returns the normal form of a URI, or `None` if it has that form.
+fn normalized(uri: &Uri) -> Option<Uri> {
+    let authority = uri
+        .authority()
+        .and_then(|authority| normalized_authority(authority.as_str().as_bytes(), uri.scheme()));
+    let path = match uri.path_and_query().map(|path| normal_path(path.as_str())) {
+        Some(Cow::Owned(path)) => Some(path),
+        _ => None,
+    };
+    if authority.is_none() && path.is_none() {
+        return None;
+    }
+    let mut parts = uri.clone().into_parts();
+    if let Some(path) = path {
+        parts.path_and_query = Some(path.parse().ok()?);
+    }
+    if let Some(authority) = authority {
+        parts.authority = Some(Authority::try_from(&authority[..]).ok()?);
+    }
+    Uri::from_parts(parts).ok()
+}
+
+/// Returns the normal form of an authority, or `None` if it has that form.
+fn normalized_authority(authority: &[u8], scheme: Option<&Scheme>) -> Option<Vec<u8>> {
+    match normal_authority(authority, scheme) {
+        Cow::Owned(normal) => Some(normal),
+        Cow::Borrowed(normal) => (normal.len() < authority.len()).then(|| normal.to_vec()),
+    }
+}
+
+/// With everything escaped that could be taken for a part of the path.
 fn push_authority(name: &mut String, authority: &[u8]) {
-    for byte in authority {
-        let byte = byte.to_ascii_lowercase();
+    for &byte in authority {
         if byte.is_ascii_alphanumeric() || b".-:_~[]".contains(&byte) {
             name.push(char::from(byte));
         } else {

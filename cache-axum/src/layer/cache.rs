@@ -74,6 +74,7 @@ impl CacheLayer {
             allow: Allow::default(),
             credentials: Vec::new(),
             post: None,
+            query_method: None,
             client: None,
             status_header: Some(HeaderName::from_static("x-cache")),
             own_etag: OwnEtag::Strong,
@@ -286,13 +287,20 @@ impl CacheLayer {
         self.with(|config| config.post = Some(max_bytes))
     }
 
+    /// Caches `QUERY` (RFC 10008) as well. The content, up to `max_bytes`, its media type and its encoding are part of the
+    /// key; a request with more passes the cache by, whole. 304, ranges and `Cache-Status` are as for GET. Default: not
+    /// cached.
+    pub fn query_method(self, max_bytes: usize) -> Self {
+        self.with(|config| config.query_method = Some(max_bytes))
+    }
+
     /// Which status codes are stored. 2xx unless set; 206 and 304 never are.
     pub fn statuses(self, predicate: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
         self.policy_with(|policy| policy.statuses = Statuses::predicate(predicate))
     }
 
     /// Sets what clients are told in `Cache-Control` where the handler says nothing. Default: what is safe by the key. That is
-    /// [`ClientCaching::Remaining`], or [`ClientCaching::Revalidate`] with [`per_user`](Self::per_user) or a
+    /// [`ClientCaching::Lifetime`], or [`ClientCaching::Revalidate`] with [`per_user`](Self::per_user) or a
     /// [`key_builder`](Self::key_builder).
     pub fn client_caching(self, client: ClientCaching) -> Self {
         self.with(|config| config.client = Some(client))

@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use bytes::Bytes;
+use cache_http::Framing;
 use http_body::Body as _;
 
 use crate::body::collect::{Collector, Progress};
@@ -25,6 +26,23 @@ pub(crate) async fn take_content(body: Body, limit: usize) -> Content {
         Progress::Complete | Progress::Pending => Content::Whole(collector.into_bytes()),
         Progress::Over(pieces, _) => {
             let body = collector.reader(size.exact());
+            collector.end_with(pieces);
+            Content::Other(Body::new(body))
+        }
+    }
+}
+
+/// Reads the body of a request that should have no content, to see whether it has. The framing decides where the body says
+/// nothing: a body without it is not waited for.
+pub(crate) async fn take_nothing(body: Body, framing: Framing) -> Content {
+    if framing != Framing::Empty {
+        return take_content(body, 0).await;
+    }
+    let mut collector = Collector::new(body, 0);
+    match collector.gather_ready().await {
+        Progress::Complete | Progress::Pending => Content::Whole(Bytes::new()),
+        Progress::Over(pieces, _) => {
+            let body = collector.reader(None);
             collector.end_with(pieces);
             Content::Other(Body::new(body))
         }

@@ -1,8 +1,7 @@
 //! Requests that pass the cache by.
 
 use axum::body::Body;
-use cache_http::{Policy, Reason, connection_names_end_to_end, request_bypass};
-use http::Method;
+use cache_http::{Framing, Policy, Reason, connection_names_end_to_end, request_bypass};
 use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
 use http::request::Parts;
 use http_body::Body as _;
@@ -48,6 +47,13 @@ pub(crate) fn bypass(shared: &Shared, policy: &Policy, request: &Parts, body: &B
         return Some(Bypass::Precondition);
     }
     // Content that is in no key would make answers differ that are taken for the same.
-    let has_content = request.method != Method::POST && !body.is_end_stream() && body.size_hint().exact() != Some(0);
-    has_content.then_some(Bypass::Content)
+    let is_in_key = shared.config.content_limit(&request.method).is_some();
+    let has_content =
+        Framing::from_request(request.version, headers) == Framing::Content || body.size_hint().lower() > 0;
+    (has_content && !is_in_key).then_some(Bypass::Content)
+}
+
+/// Whether a request may have content, as far as its body tells before it is read.
+pub(crate) fn may_have_content(body: &Body) -> bool {
+    !body.is_end_stream() && body.size_hint().exact() != Some(0)
 }

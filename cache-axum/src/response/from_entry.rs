@@ -12,25 +12,36 @@ use crate::request::shared::Shared;
 use crate::response::headers::add_client_caching;
 use crate::response::status::Report;
 
-/// Answers a request with this method and these headers from `stored`. `report` says how it came about; `aged` whether
-/// the answer has been in the cache, and so has an `Age`.
+/// Where a response comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// From the store, so it has an `Age`.
+    Store,
+    /// From the handler. It is stored now.
+    Kept,
+    /// From the handler. It is not stored.
+    NotKept,
+}
+
+/// Answers a request with this method and these headers from `stored`. `report` says how it came about.
 pub(crate) fn answer(
     shared: &Shared,
     method: &Method,
     request: &HeaderMap,
     stored: &StoredResponse,
     now: Timestamp,
-    aged: bool,
+    source: Source,
     report: &Report,
 ) -> Response<Body> {
     let (status, mut headers, body) = select(method, request, stored);
     // A 416 of this cache's own says nothing about the resource, so nobody is to keep it in the place of what is stored.
     let is_refusal = status == StatusCode::RANGE_NOT_SATISFIABLE && stored.status != status;
-    if aged && !is_refusal {
+    if source == Source::Store && !is_refusal {
         headers.insert(AGE, age_header(stored.lifetime.age(now)));
     }
     if !stored.has_cache_control && !is_refusal {
-        add_client_caching(&shared.config, method, &mut headers, &stored.lifetime, now);
+        let is_kept = source != Source::NotKept;
+        add_client_caching(&shared.config, method, &mut headers, &stored.lifetime, now, is_kept);
     }
     report.write(shared, &mut headers);
     let mut response = Response::new(body);

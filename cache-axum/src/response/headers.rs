@@ -3,7 +3,7 @@
 use cache_engine::cache_core::Timestamp;
 use cache_http::MAX_SECONDS;
 use cache_http::{Lifetime, Vary};
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, VARY};
+use http::header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, VARY};
 use http::{HeaderMap, HeaderValue, Method};
 
 use crate::config::Config;
@@ -17,7 +17,7 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
 
 /// Tells clients in `Cache-Control` how long to keep a response about whose caching the handler has said nothing.
 ///
-/// They keep it for no more requests than the layer gives it to. A response of one user is `private`, and what other
+/// A response that is not kept is given no lifetime. They keep others for no more requests than the layer gives it to. A response of one user is `private`, and what other
 /// fields the layer tells requests apart by is in `Vary`. Content is in no other cache's key, so answers to POST get
 /// nothing.
 pub(crate) fn add_client_caching(
@@ -26,6 +26,7 @@ pub(crate) fn add_client_caching(
     headers: &mut HeaderMap,
     lifetime: &Lifetime,
     now: Timestamp,
+    is_kept: bool,
 ) {
     if *method == Method::POST {
         return;
@@ -44,7 +45,16 @@ pub(crate) fn add_client_caching(
     match config.client.unwrap_or(by_key) {
         ClientCaching::Silent => return,
         ClientCaching::Revalidate => line.push("no-cache"),
-        ClientCaching::Remaining => push_max_age(&mut line, u64::try_from(lifetime.ttl_seconds(now)).unwrap_or(0)),
+        // The layer does not answer for how long a response is right that it does not keep.
+        _ if !is_kept && !is_of_user => return,
+        _ if !is_kept => line.push("no-cache"),
+        // Stale it may be younger than its lifetime, if it was invalidated softly.
+        ClientCaching::Lifetime if !lifetime.is_fresh(now) => push_max_age(&mut line, 0),
+        ClientCaching::Lifetime => push_max_age(&mut line, lifetime.fresh.as_secs()),
+        ClientCaching::Remaining => {
+            headers.remove(AGE);
+            push_max_age(&mut line, u64::try_from(lifetime.ttl_seconds(now)).unwrap_or(0));
+        }
         ClientCaching::MaxAge(age) => push_max_age(&mut line, age.as_secs()),
     }
     headers.insert(CACHE_CONTROL, line.to_value());

@@ -7,10 +7,11 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::field::delta_seconds::{MAX_SECONDS, parse_seconds};
 
-/// Reads `Age`. The first member of a list counts, and an invalid value is ignored (RFC 9111, section 5.1).
+/// Reads `Age`. The first member of a list counts, and an invalid value is ignored (RFC 9111, section 5.1). A number with
+/// parameters, which the grammar does not have, counts as the number.
 pub(crate) fn age_value(headers: &HeaderMap) -> Option<Duration> {
     let line = headers.get(AGE)?.as_bytes();
-    let first = line.split(|&byte| byte == b',').next()?;
+    let first = line.split(|byte| matches!(byte, b',' | b';')).next()?;
     Some(Duration::from_secs(parse_seconds(first)?.into()))
 }
 

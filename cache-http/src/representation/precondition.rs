@@ -24,8 +24,8 @@ pub enum Outcome {
 /// (RFC 9110, section 13.2.2; RFC 9111, section 4.3.2). `stored_at` is when the response arrived. It stands in for
 /// `Last-Modified` and `Date` if both are missing.
 ///
-/// `If-None-Match` takes precedence: if it is present, `If-Modified-Since` is ignored. Preconditions apply only to GET and
-/// HEAD and to a stored success. `If-Match` and `If-Unmodified-Since` are for the origin.
+/// `If-None-Match` takes precedence: if it is present, `If-Modified-Since` is ignored. Preconditions apply only to GET,
+/// HEAD and QUERY and to a stored success. `If-Match` and `If-Unmodified-Since` are for the origin.
 pub fn evaluate(
     method: &Method,
     request: &HeaderMap,
@@ -33,7 +33,7 @@ pub fn evaluate(
     stored: &Validators,
     stored_at: Timestamp,
 ) -> Outcome {
-    if !status.is_success() || !(method == Method::GET || method == Method::HEAD) {
+    if !status.is_success() || !matches!(method.as_str(), "GET" | "HEAD" | "QUERY") {
         return Outcome::Full;
     }
     let not_modified = if request.contains_key(IF_NONE_MATCH) {

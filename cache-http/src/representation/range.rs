@@ -27,7 +27,7 @@ pub enum RangeOutcome {
 /// Evaluates `Range` and `If-Range` of a request against a stored complete response of `length` bytes (RFC 9110,
 /// sections 13.1.5, 13.2.2 and 14.2). Call [`evaluate`](crate::evaluate) first: a 304 takes precedence.
 ///
-/// Ignores a `Range` that is broken, has another unit than bytes, or belongs to another method than GET. Joins ranges that
+/// Ignores a `Range` that is broken, has another unit than bytes, or belongs to another method than GET and QUERY. Joins ranges that
 /// overlap. A request for more than 32 ranges gets the whole.
 pub fn evaluate_range(
     method: &Method,
@@ -36,7 +36,7 @@ pub fn evaluate_range(
     stored: &Validators,
     length: u64,
 ) -> RangeOutcome {
-    if method != Method::GET || status != StatusCode::OK || !if_range_holds(request, stored) {
+    if !matches!(method.as_str(), "GET" | "QUERY") || status != StatusCode::OK || !if_range_holds(request, stored) {
         return RangeOutcome::Whole;
     }
     let mut lines = request.get_all(RANGE).iter();

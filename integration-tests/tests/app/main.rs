@@ -59,7 +59,7 @@ behaviours! {
         hits::a_post_is_cached_by_choice,
         conditional::whoever_has_it_is_told_that_it_has_not_changed,
         conditional::whoever_has_another_gets_the_whole,
-        freshness::age_goes_up_while_max_age_goes_down,
+        freshness::age_goes_up_beside_the_lifetime,
         freshness::an_answer_ends_with_its_lifetime,
         freshness::a_stale_answer_is_given_while_it_is_refreshed,
         freshness::a_stale_answer_stands_in_for_a_failing_handler,

@@ -151,9 +151,9 @@ async fn what_is_compressed_is_read_and_revalidated() {
     }
 }
 
-/// The layer's own `max-age` counts down, and `Age` goes out beside it, so no copy outlives that of the layer.
+/// `Age` goes out beside the layer's own `max-age`, so no copy outlives that of the layer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_counts_down_is_kept_no_longer_than_by_the_layer() {
+async fn a_copy_is_kept_no_longer_than_by_the_layer() {
     let shop = Shop::open().await;
     let mut browser = Chromium::start().await;
     shop.ask(Method::GET, "/script.js", "").await;
@@ -161,7 +161,7 @@ async fn what_counts_down_is_kept_no_longer_than_by_the_layer() {
     let visit = browser.visit(&shop.url("/script.js")).await;
     assert_eq!(
         (&*visit[0].headers["cache-control"], &*visit[0].headers["age"]),
-        ("max-age=40", "20")
+        ("max-age=60", "20")
     );
     assert_eq!(
         browser.visit(&shop.url("/script.js")).await[0].source(),
