@@ -6,7 +6,8 @@
 //!
 //! - an arrow from a room to a later one,
 //! - a file that stands in no room, and a room that has no file,
-//! - a circle of files, in any crate.
+//! - a circle of files, in any crate,
+//! - a step of a walk whose file or function is not there.
 //!
 //! It reads names, as a compiler does, but no types: a method call draws no arrow. Neither do unit tests and re-exports. A
 //! *face*, a file that only declares modules and re-exports, is no end of an arrow.
@@ -16,5 +17,6 @@ mod circles;
 mod module;
 mod order;
 mod report;
+mod walks;
 
 pub use self::report::{Report, check};

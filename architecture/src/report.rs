@@ -7,6 +7,7 @@ use crate::arrows::{Arrow, Place, arrows};
 use crate::circles::circles;
 use crate::module::Tree;
 use crate::order::{self, Order};
+use crate::walks;
 
 /// What [`check`] found.
 #[derive(Debug, Default)]
@@ -30,7 +31,9 @@ pub fn check(root: &Path) -> Result<Report, String> {
         .map_err(|error| format!("{}: {error}", root.join("ARCHITECTURE.md").display()))?;
     let mut orders = order::parse(&text)?;
     let mut report = Report::default();
-    for folder in crates(root)? {
+    let folders = crates(root)?;
+    report.faults.extend(walks::faults(root, &folders, &text));
+    for folder in folders {
         let order = orders.remove(&folder);
         let src = root.join(&folder).join("src");
         for start in roots(&src)? {

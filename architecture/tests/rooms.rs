@@ -141,6 +141,32 @@ fn a_file_in_no_room_and_a_room_without_a_file_are_found() {
 }
 
 #[test]
+fn a_walk_leads_through_what_is_there() {
+    let walk = |step: &str| {
+        let root = tempfile::tempdir().unwrap();
+        let text = format!("```rooms\nshop: store\n```\n| room | step |\n|---|---|\n| store | {step} |\n");
+        write(root.path(), "ARCHITECTURE.md", &text);
+        write(root.path(), "shop/Cargo.toml", "");
+        write(root.path(), "shop/src/lib.rs", "mod store;");
+        write(
+            root.path(),
+            "shop/src/store.rs",
+            "struct Store; impl Store { fn get_all() {} }",
+        );
+        check(root.path()).unwrap().faults
+    };
+    assert_eq!(walk("`store.rs`: `Store::get_all`"), Vec::<String>::new());
+    assert_eq!(
+        walk("`store.rs`: `Store::get`"),
+        ["ARCHITECTURE.md:6: the file before `Store::get` does not define it"]
+    );
+    assert_eq!(
+        walk("`shelf.rs`: `get`"),
+        ["ARCHITECTURE.md:6: there is no file `shelf.rs`"]
+    );
+}
+
+#[test]
 fn an_order_that_cannot_be_read_is_an_error() {
     for (order, message) in [
         ("", "no code block marked `rooms`"),
