@@ -102,7 +102,7 @@ impl CacheHandle {
     }
 
     /// Clears a namespace, and returns how many records there were, where the store can tell. See [`Cache::clear`], and
-    /// for soft clearing [`Cache::clear_soft`], which says where that can be done.
+    /// for soft clearing [`Cache::soft`]: it needs namespaces that are cleared by a tag.
     ///
     /// # Errors
     /// Something failed, and some responses may still be found.
