@@ -1,5 +1,5 @@
 //! Calls share a key if they are the same call, and only then.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::box_collection)]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

@@ -1,6 +1,6 @@
 //! What is in the key of a `#[cached]` call.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::non_minimal_cfg)]
 
 mod support;
 

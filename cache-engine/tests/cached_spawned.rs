@@ -1,6 +1,12 @@
 //! Calls in tasks of their own, with every error type that the documentation names, and all kinds of borrowed arguments.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::multiple_bound_locations
+)]
 
 use std::error::Error;
 use std::fmt;
