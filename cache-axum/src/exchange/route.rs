@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request};
 
 use crate::key::url::is_unrouted_spelling;
-use crate::request::bypass::{Bypass, bypass, may_have_content};
+use crate::request::bypass::{Bypass, bypass, is_plain, may_have_content};
 use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::Remembered;
 use crate::request::nesting::NestedLoads;
@@ -50,17 +50,22 @@ impl Route {
     pub(crate) fn of(shared: &Shared, request: &Parts, body: &Body) -> Self {
         let identity = shared.config.keys.identity(request);
         let policy = shared.config.policy(identity.is_some());
-        if let Some(reason) = bypass(shared, policy, request, body) {
+        let is_plain = is_plain(shared, &request.headers);
+        if let Some(reason) = bypass(shared, policy, request, body, is_plain) {
             return Self::Bypass(reason);
         }
         if shared.config.content_limit(&request.method).is_some() || may_have_content(body) {
             return Self::Content(identity);
         }
-        Self::by_key(shared, request, identity.as_deref(), None)
+        Self::keyed(shared, request, identity.as_deref(), None, is_plain)
     }
 
     /// Decides on a request whose content has been read, where that is part of its key.
     pub(crate) fn by_key(shared: &Shared, request: &Parts, identity: Option<&str>, content: Option<&[u8]>) -> Self {
+        Self::keyed(shared, request, identity, content, is_plain(shared, &request.headers))
+    }
+
+    fn keyed(shared: &Shared, request: &Parts, identity: Option<&str>, content: Option<&[u8]>, is_plain: bool) -> Self {
         let Ok(key) = shared.key(request, identity, content) else {
             return Self::Bypass(Bypass::NoKey);
         };
@@ -68,13 +73,13 @@ impl Route {
             return Self::Nested;
         }
         let policy = shared.config.policy(identity.is_some());
-        let directives = (policy.request_directives && request.headers.contains_key(CACHE_CONTROL))
+        let directives = (!is_plain && policy.request_directives && request.headers.contains_key(CACHE_CONTROL))
             .then(|| RequestDirectives::from_headers(&request.headers));
         let only_if_cached = directives.as_ref().is_some_and(|directives| directives.only_if_cached);
         let keyed = Keyed {
             key,
             is_identified: identity.is_some(),
-            may_collapse: may_collapse(policy, &shared.config.with_credentials(&request.headers)),
+            may_collapse: is_plain || may_collapse(policy, &shared.config.with_credentials(&request.headers)),
             directives,
             arrived: shared.now(),
             is_unrouted_spelling: is_unrouted_spelling(request),
@@ -83,7 +88,7 @@ impl Route {
             Self::OnlyIfCached(keyed)
         } else if request.method == Method::HEAD
             || keyed.is_unrouted_spelling
-            || keyed.is_range_of_large(shared, &request.headers)
+            || !is_plain && keyed.is_range_of_large(shared, &request.headers)
             || keyed.is_hit_for_miss(shared, &request.headers)
         {
             Self::Uncoalesced(keyed)

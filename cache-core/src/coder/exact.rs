@@ -13,19 +13,20 @@ use serde::ser::{
 
 /// Which numbers a format can write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    not(all(feature = "json", feature = "cbor")),
+    expect(dead_code, reason = "each coder makes one of them")
+)]
 pub(super) enum Numbers {
     /// Only those that are finite.
-    #[cfg(feature = "json")]
     Finite,
     /// All of them.
-    #[cfg(feature = "cbor")]
     Any,
 }
 
 impl Numbers {
     fn check<E: Error>(self, number: f64) -> Result<(), E> {
         match self {
-            #[cfg(feature = "json")]
             Self::Finite if !number.is_finite() => Err(E::custom(format_args!(
                 "the number {number} has no encoding: encode it as an `Option` or a text, or use the coder `Cbor`"
             ))),

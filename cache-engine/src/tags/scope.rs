@@ -106,6 +106,7 @@ impl Tagger {
     }
 
     /// Runs `poll`, which polls a load, as part of the load that this tagger belongs to.
+    #[cfg(feature = "macros")]
     pub(crate) fn enter<R>(&self, poll: impl FnOnce() -> R) -> R {
         CURRENT.sync_scope(self.clone(), poll)
     }
