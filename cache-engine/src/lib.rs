@@ -132,7 +132,7 @@ pub use self::cache::builder::CacheBuilder;
 pub use self::cache::default_cache::{DefaultCacheIsSet, default_cache, set_default_cache};
 pub use self::cache::handle::Cache;
 pub use self::cache::invalidate::Soft;
-pub use self::cache::invalidation::Invalidation;
+pub use self::cache::invalidation_set::Invalidation;
 pub use self::cache::key::IntoKey;
 pub use self::event::{Event, LoadFailure, Observer};
 #[cfg(feature = "macros")]

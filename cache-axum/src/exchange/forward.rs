@@ -26,9 +26,9 @@ use crate::request::bypass::Bypass;
 use crate::request::context::RequestContext;
 use crate::request::extension::LayerHandle;
 use crate::request::shared::Shared;
+use crate::response::cache_status::Report;
 use crate::response::detail::Detail;
 use crate::response::passing::reported;
-use crate::response::status::Report;
 
 /// The inner service's own answer: what becomes of it is for the layer around this one to say.
 pub(crate) async fn forward_nested<S, B>(inner: S, request: Request<Body>) -> Result<Response<Body>, S::Error>

@@ -34,11 +34,11 @@ use crate::exchange::store::store;
 use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::{Probe, Remembered};
 use crate::request::shared::Shared;
+use crate::response::cache_status::Report;
 use crate::response::detail::Detail;
 use crate::response::from_entry::{Source, answer};
 use crate::response::headers::{add_client_caching, content_length};
 use crate::response::passing::{reported, select_passing};
-use crate::response::status::Report;
 
 /// What the caller gets.
 pub(crate) enum Answer<E> {

@@ -28,9 +28,9 @@ use crate::request::context::RequestContext;
 use crate::request::extension::LayerHandle;
 use crate::request::nesting::NestedLoads;
 use crate::request::shared::Shared;
+use crate::response::cache_status::Report;
 use crate::response::detail::Detail;
 use crate::response::from_entry::{Source, answer};
-use crate::response::status::Report;
 
 /// Answers a plain request from a store in this process: without a task, a wait, or a clone of the inner service.
 pub(crate) fn respond_from_memory(shared: &Shared, parts: &Parts, route: &Route) -> Option<Response<Body>> {

@@ -9,8 +9,8 @@ use http::{HeaderMap, Method, Response, StatusCode};
 
 use crate::entry::response::StoredResponse;
 use crate::request::shared::Shared;
+use crate::response::cache_status::Report;
 use crate::response::headers::add_client_caching;
-use crate::response::status::Report;
 
 /// Where a response comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use http_body::Body as _;
 use crate::body::range::RangeBody;
 use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
+use crate::response::cache_status::Report;
 use crate::response::headers::content_length;
-use crate::response::status::Report;
 
 /// Evaluates the conditions and the range of a request, which were taken off it, against the handler's answer. A range
 /// needs a length that is known beforehand, and several are not cut from a stream: the answer is then the whole, as

@@ -7,7 +7,7 @@ pub(crate) mod default_cache;
 pub(crate) mod get_or_load;
 pub(crate) mod handle;
 pub(crate) mod invalidate;
-pub(crate) mod invalidation;
+pub(crate) mod invalidation_set;
 pub(crate) mod key;
 pub(crate) mod many;
 pub(crate) mod ops;

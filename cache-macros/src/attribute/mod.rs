@@ -2,4 +2,4 @@
 
 pub(crate) mod duration;
 pub(crate) mod errors;
-pub(crate) mod option;
+pub(crate) mod syntax;

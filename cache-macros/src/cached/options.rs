@@ -7,7 +7,7 @@ use syn::punctuated::Punctuated;
 use syn::{Error, Expr, Path, Token, parenthesized};
 
 use crate::attribute::errors::Errors;
-use crate::attribute::option::{Given, comma, give, name, skip_to_comma, switch, value};
+use crate::attribute::syntax::{Given, comma, give, name, skip_to_comma, switch, value};
 use crate::expression::tags::tags;
 
 const KNOWN: &str = "`cache`, `ttl`, `stale_while_revalidate`, `stale_if_error`, `negative_ttl`, `error_ttl`, `jitter`, \

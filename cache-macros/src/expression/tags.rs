@@ -8,7 +8,7 @@ use syn::{Expr, Path};
 
 use super::text::formatted;
 use crate::attribute::errors::Errors;
-use crate::attribute::option::value;
+use crate::attribute::syntax::value;
 
 /// Parses the value of `tags`: a list, or an expression that gives one.
 pub(crate) fn tags(input: ParseStream<'_>, name: &Ident, errors: &mut Errors) -> syn::Result<Expr> {

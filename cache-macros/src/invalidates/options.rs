@@ -6,7 +6,7 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Expr, ExprArray, Path, Token};
 
 use crate::attribute::errors::Errors;
-use crate::attribute::option::{Given, comma, give, name, skip_to_comma, switch, value};
+use crate::attribute::syntax::{Given, comma, give, name, skip_to_comma, switch, value};
 use crate::expression::tags::tags;
 
 const KNOWN: &str = "`key`, `keys`, `tags`, `namespace`, `soft`, `cache`, `crate`, and calls of functions that are \
