@@ -55,10 +55,10 @@ impl CachedEntry {
         self.cache.invalidate(self.key()?).await
     }
 
-    /// Invalidates the entry softly, as [`Cache::invalidate_soft`] does.
+    /// Invalidates the entry softly, as [`Soft::invalidate`](crate::Soft::invalidate) does.
     ///
     /// # Errors
-    /// As [`Cache::invalidate_soft`], and as [`key`](Self::key).
+    /// As [`Soft::invalidate`](crate::Soft::invalidate), and as [`key`](Self::key).
     pub async fn invalidate_soft(&self) -> Result<(), Error> {
         self.cache.soft().invalidate(self.key()?).await
     }

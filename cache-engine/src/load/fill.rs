@@ -174,7 +174,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     }
 
     /// Adds tags of which nobody knew before the value was loaded. For that, the look-up must have been made through a
-    /// handle [`with_late_tags`](crate::Cache::with_late_tags). If any tag of the cache was invalidated during the
+    /// handle [`with_late_tags`](crate::Adapter::with_late_tags). If any tag of the cache was invalidated during the
     /// load, the value is not stored, since these may have been among them.
     pub async fn add_late_tags<N: AsRef<str>>(&mut self, tags: impl IntoIterator<Item = N>) {
         self.tagger.add_late(tags, &self.captured).await;

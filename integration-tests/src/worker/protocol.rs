@@ -163,7 +163,7 @@ pub enum Borne {
     Detached,
     /// By [`Cache::borrowing`](cache_engine::Cache::borrowing), in the task of its caller.
     ByCaller,
-    /// By [`Cache::lookup`](cache_engine::Cache::lookup), step by step.
+    /// By [`Adapter::lookup`](cache_engine::Adapter::lookup), step by step.
     InSteps,
 }
 
