@@ -268,7 +268,7 @@ async fn an_invalidation_that_fails_is_an_error_where_there_can_be_one() {
     log.take();
     remote.once(Fate::Fail(ErrorKind::Rejected), |call| call.is("delete"));
     assert_eq!(with_text(&shop).await, Ok(1), "the write itself succeeded");
-    assert_eq!(log.take(), ["store_failed"]);
+    assert_eq!(log.take(), ["store_failed", "invalidation_pending"]);
 }
 
 #[tokio::test]
