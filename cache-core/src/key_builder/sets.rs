@@ -43,7 +43,8 @@ fn is_name_of_generic_set(mut name: &str) -> bool {
             .or_else(|| name.strip_prefix('&'))
             .or_else(|| POINTERS.iter().find_map(|pointer| name.strip_prefix(pointer)));
         match content {
-            Some(content) => name = content,
+            // A `Cow` names its lifetime first.
+            Some(content) => name = content.strip_prefix("'_, ").unwrap_or(content),
             None => break,
         }
     }

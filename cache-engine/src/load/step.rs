@@ -2,6 +2,7 @@
 
 use std::any::{Any, TypeId};
 use std::sync::Arc;
+use std::time::Duration;
 
 use cache_core::Key;
 use tokio::time::Instant;
@@ -42,6 +43,9 @@ pub(crate) struct LoadStart<T, E> {
     pub(crate) beside_from: Instant,
 }
 
+/// What stands for all longer lease times.
+const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 impl<C: Send + Sync + 'static> Engine<C> {
     /// Decides what `call` is to do about what it read.
     pub(crate) fn step<T, E>(&self, key: &Key, read: Read<T>, call: &Call) -> Step<T, E>
@@ -52,7 +56,8 @@ impl<C: Send + Sync + 'static> Engine<C> {
         let events = &self.shared.events;
         let stack = call.stack.as_deref();
         let nested = stack.is_some();
-        let beside_from = call.begun + self.shared.leases.time();
+        // A lease may be meant to last for ever, which no clock can add up.
+        let beside_from = call.begun + self.shared.leases.time().min(LONGEST_WAIT);
         let (precondition, stale, outage) = match read {
             Read::Fresh(found, version) if call.accepts.except != Some(version) => {
                 events.emit(&Event::Hit { key });
