@@ -75,8 +75,15 @@ enum Users {
     Declared,
 }
 
-/// The leak, if an answer to `asked` is one: it was made for another request, and not to be shared.
-fn leak(all: &HashMap<usize, Asked>, number: usize, headers: &HeaderMap, body: &[u8], users: Users) -> Option<String> {
+/// The leak, if the answer to request `number` is one: it was made for another request, and not to be shared. `together` is
+/// the first of the requests that were sent at once with it.
+fn leak(
+    all: &HashMap<usize, Asked>,
+    (number, together): (usize, usize),
+    headers: &HeaderMap,
+    body: &[u8],
+    users: Users,
+) -> Option<String> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap());
     let asked = &all[&number];
     if let Some(cookie) = text("set-cookie")
@@ -104,9 +111,14 @@ fn leak(all: &HashMap<usize, Asked>, number: usize, headers: &HeaderMap, body: &
     }
     let made = &all[&made_for];
     let route = text("x-route").unwrap();
+    // A user who is known may get what was made for themselves, `private` or not (RFC 9111, section 5.2.2.7).
+    let is_same_user = users == Users::Declared && asked.user().is_some() && asked.user() == made.user();
     let is_own_route = match route {
-        "sometimes" => made_for.is_multiple_of(2),
+        "private" => !is_same_user,
+        "sometimes" => made_for.is_multiple_of(2) && !is_same_user,
         "keyed" => asked.api_key() != made.api_key(),
+        // A failure is shared with those who waited for it, and never stored.
+        "broken" => made_for < together,
         route => OWN.contains(&route),
     };
     let same_person = match users {
@@ -208,7 +220,7 @@ async fn play(
         .await;
         for (at, reply) in replies.iter().enumerate() {
             let (_, headers, body) = reply;
-            let leak = leak(&all, first + at, headers, body, users);
+            let leak = leak(&all, (first + at, first), headers, body, users);
             if let Some(fault) = leak.or_else(|| changed.missing(&round[at], reply, users)) {
                 server.abort();
                 return Err(fault);
