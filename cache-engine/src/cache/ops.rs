@@ -114,7 +114,11 @@ impl<C> Cache<C> {
             .writer(&captured.tags)
             .value(key, &value, &*self.engine.coder, windows)?;
         let weight = encoded.weight();
-        let result = tier.store.set(key, encoded, SetOptions::new(windows.total())).await;
+        let lifetime = windows.total();
+        let (result, ()) = tokio::join!(
+            tier.store.set(key, encoded, SetOptions::new(lifetime)),
+            tier.tags.prolong(&captured.tags, &captured.lifetimes, lifetime)
+        );
         self.engine.shared.flights.detach(key);
         match (result, stamp) {
             (Ok(SetOutcome::Stored(version)), Some(stamp)) => {
