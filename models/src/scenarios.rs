@@ -52,9 +52,10 @@ pub fn small() -> Vec<Config> {
         },
         Config {
             name: "a tag that is known late",
-            kinds: BY_TAG,
+            kinds: &[Kind::Tag],
             starts: &[Start::Tags],
             tagging: Tagging::Late,
+            expiry: false,
             ..ONE_PROCESS
         },
         Config {

@@ -25,7 +25,7 @@ impl TagRecords {
     }
 
     fn page(&self, number: usize) -> Key {
-        self.own("tag-page").key(&number.to_string())
+        self.own("tag-page").key(number.to_string())
     }
 
     /// The keys of the sequence and of the pages of `slots`.

@@ -21,7 +21,7 @@
 //! | `snapshot`, `scope` | what a load captures before it begins; what is added while it runs |
 //! | `invalidate` | invalidating tags and epochs |
 //! | `sequence`, `late` | the records for late tags; the protocol on them |
-//! | `lifetime` | how long records of tags are kept |
+//! | `lifetime`, `prolong` | how long records of tags are kept, and when they are prolonged |
 
 pub(crate) mod cache;
 pub(crate) mod declared;
@@ -29,6 +29,7 @@ pub(crate) mod invalidate;
 mod late;
 pub(crate) mod lifetime;
 pub(crate) mod name;
+mod prolong;
 pub(crate) mod records;
 pub(crate) mod scope;
 mod sequence;
