@@ -165,6 +165,7 @@ mod health;
 mod ketama;
 mod key;
 mod lifetime;
+mod pool;
 mod record;
 mod server;
 mod session;
