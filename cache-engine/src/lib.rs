@@ -117,6 +117,7 @@ mod event;
 mod function;
 mod lease;
 mod load;
+mod log;
 mod near;
 mod store;
 mod tags;

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use cache_core::Error;
 use deadpool::Runtime;
-use deadpool::managed::{self, Manager, Metrics, Object, PoolError, QueueMode, RecycleError, RecycleResult, TimeoutType};
+use deadpool::managed::{
+    self, Manager, Metrics, Object, PoolError, QueueMode, RecycleError, RecycleResult, TimeoutType,
+};
 
 use crate::error::{Fault, configuration};
 use crate::session::Session;

@@ -19,7 +19,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
 use cache_axum::cache_engine::{Cache, Event};
-use cache_axum::{CacheHandle, CacheLayer, cached};
+use cache_axum::{CacheHandle, CacheLayer, Error, cached};
 use serde::{Deserialize, Serialize};
 
 use crate::store::Store;
@@ -39,7 +39,7 @@ struct App {
     cache: Cache,
 }
 
-/// Cached for 60 seconds, since that is what the layer says.
+/// Cached for 60 seconds, as the layer says.
 async fn home() -> &'static str {
     "Welcome!\n"
 }
@@ -66,14 +66,14 @@ struct NewName {
     name: String,
 }
 
-/// Makes or renames an item. A write that succeeds invalidates its own URL; the lists that show the item are for us to
-/// clear.
+/// Makes or renames an item. A write that succeeds invalidates its own URL. The handler itself clears the lists that show
+/// the item.
 async fn put(
     State(app): State<App>,
     cache: CacheHandle,
     Path(id): Path<u64>,
     body: Bytes,
-) -> Result<(StatusCode, Json<Item>), (StatusCode, String)> {
+) -> axum::response::Result<(StatusCode, Json<Item>)> {
     // Whatever the `Content-Type` says, so that `curl -d` needs none.
     let new: NewName = serde_json::from_slice(&body).map_err(|error| {
         let message = format!("The body must be JSON like {{\"name\": \"Pear\"}}: {error}.\n");
@@ -91,26 +91,24 @@ async fn put(
         items.insert(id, item.clone());
         (status, item)
     };
-    cache.clear("lists").await.map_err(|error| {
-        let message = format!("The item is changed, but old lists may still be seen: {error}.\n");
-        (StatusCode::INTERNAL_SERVER_ERROR, message)
-    })?;
+    // If this fails, old lists may still be served, so the client gets a 503 and tries again.
+    cache.clear("lists").await.map_err(Error::from)?;
     Ok((status, Json(item)))
 }
 
-/// However many ask at once, this runs once.
+/// Runs once for any number of concurrent requests.
 async fn slow() -> &'static str {
     tokio::time::sleep(Duration::from_millis(300)).await;
     "That took 300 ms.\n"
 }
 
-/// Answers to requests with credentials are never stored and never shared.
+/// A response to a request with credentials is neither stored nor shared.
 async fn me(headers: HeaderMap) -> String {
     let credentials = headers.get("authorization").and_then(|value| value.to_str().ok());
     format!("You are {}.\n", credentials.unwrap_or("nobody"))
 }
 
-/// Functions are cached by their arguments. This one is told who did the work: whoever was first.
+/// Cached by `id`. The text shows which caller's call ran the function.
 #[cached(cache = cache, ttl = "60s", namespace = "functions", skip(cache, caller))]
 async fn square(cache: &Cache, id: u64, caller: &str) -> String {
     tokio::time::sleep(Duration::from_millis(300)).await;

@@ -106,7 +106,8 @@ impl Drop for UnsafeRequest {
             cache.adapter().spawn(task);
         } else if task.now_or_never().is_none() {
             // There is nowhere left to wait. A store in this process is done at once.
-            tracing::error!(target: "cache", "a write could not invalidate what it has changed: there is no runtime");
+            let message = "a write could not invalidate what it has changed: there is no runtime";
+            cache.adapter().log_error(message, None);
         }
     }
 }
@@ -199,7 +200,8 @@ impl Outdated {
             shared.cache.invalidate_tags(tags).await
         });
         if let Err(error) = &result {
-            tracing::error!(target: "cache", %error, "a write could not invalidate everything that it has changed");
+            let message = "a write could not invalidate everything that it has changed";
+            shared.cache.adapter().log_error(message, Some(error));
         }
         result
     }

@@ -9,6 +9,7 @@ use super::completion::{Completion, report};
 use super::entry::CachedEntry;
 use super::key_name::key_in;
 use crate::cache::handle::Cache;
+use crate::log::log_error;
 
 /// What a write invalidates.
 ///
@@ -129,7 +130,7 @@ impl Drop for Invalidations {
             // Without a runtime there is nothing to wait on. A store in this process is ready at once.
             Err(_) => {
                 if task.now_or_never().is_none() {
-                    tracing::error!(target: "cache", "an invalidation could not be carried out: there is no runtime");
+                    log_error("an invalidation could not be carried out: there is no runtime", None);
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Ways to cache that are wrong on purpose.
+//! Cache implementations that are wrong on purpose.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -13,7 +13,7 @@ use futures_util::future::{BoxFuture, Shared};
 
 use crate::worker::protocol::Outcome;
 
-/// A store that writes whatever has become of the record that a write is conditional on.
+/// A store that ignores the conditions of writes.
 #[derive(Debug)]
 pub(super) struct PlainSets(pub(super) Arc<dyn Backend>);
 
@@ -67,8 +67,8 @@ impl Backend for PlainSets {
     }
 }
 
-/// A single flight as it is usually written: who comes while a call is under way is given its outcome, whatever has been
-/// invalidated since that call began.
+/// A single flight as it is often written: a caller that joins a running call gets its outcome, even if the key was
+/// invalidated since the call began.
 #[derive(Debug, Default)]
 pub(super) struct NaiveFlights(Mutex<HashMap<String, Shared<BoxFuture<'static, Outcome>>>>);
 
@@ -87,7 +87,7 @@ impl NaiveFlights {
             };
             flights.entry(key.to_owned()).or_insert_with(begin).clone()
         };
-        // Whoever comes and goes, it runs to its end.
+        // The flight runs to its end even if all callers leave.
         tokio::spawn(flight).await.unwrap_or(Outcome::NoValue)
     }
 }
