@@ -11,6 +11,7 @@ fn options(store: Store, kind: Kind, way: Way, runs: u64) -> Options {
     Options {
         worker: PathBuf::from(env!("CARGO_BIN_EXE_cache-worker")),
         store,
+        url: None,
         kind,
         way,
         // Random; a violation prints its seed.

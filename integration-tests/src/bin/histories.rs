@@ -65,6 +65,7 @@ async fn main() -> ExitCode {
                 worker: worker.clone(),
                 store,
                 kind,
+                url: None,
                 way: arguments.way,
                 seed,
                 runs,

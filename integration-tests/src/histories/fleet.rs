@@ -41,8 +41,7 @@ struct Calls(Mutex<HashMap<u64, Arc<dyn Loads>>>);
 
 impl Fleet {
     /// Starts the workers: several processes, or one if `store` cannot be shared.
-    pub(super) async fn start(program: &Path, store: Store) -> Arc<Self> {
-        let url = store.url().await;
+    pub(super) async fn start(program: &Path, store: Store, url: String) -> Arc<Self> {
         let calls = Arc::default();
         let mut seats = Vec::new();
         for _ in 0..if store.is_shared() { NODES } else { 1 } {

@@ -22,6 +22,8 @@ pub struct Options {
     pub worker: PathBuf,
     /// The store.
     pub store: Store,
+    /// The URL of the store. Default: that of the [shared](Store::url) one.
+    pub url: Option<String>,
     /// The kind of histories.
     pub kind: Kind,
     /// The cache implementation of the workers.
@@ -62,7 +64,11 @@ pub async fn run(options: &Options) -> Summary {
     let fleets = if options.kind == Kind::Crash { 2 } else { 1 };
     let mut players = JoinSet::new();
     for first in 0..fleets {
-        let fleet = Fleet::start(&options.worker, options.store).await;
+        let url = match &options.url {
+            Some(url) => url.clone(),
+            None => options.store.url().await,
+        };
+        let fleet = Fleet::start(&options.worker, options.store, url).await;
         let options = options.clone();
         players.spawn(async move {
             if options.kind == Kind::Crash {

@@ -150,6 +150,8 @@ pub enum Way {
     PlainSets,
     /// The engine behind a single flight whose followers get the leader's value, whenever they joined.
     NaiveFlight,
+    /// The engine over a store that returns the last known record of a tag that is gone.
+    LostTags,
     /// The engine, with tags by time: a value has the time of its load, a tag the time of its invalidation, each by the
     /// clock of its process. A value that is not the younger one is not used.
     TimestampTags,

@@ -11,7 +11,7 @@ use cache_memory::MemoryBackend;
 use cache_redis::RedisBackend;
 
 use crate::worker::protocol::Way;
-use crate::worker::ways::PlainSets;
+use crate::worker::ways::{LostTags, PlainSets};
 
 /// The time limit of calls. It is long, since the stores share a few processors with the tests.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -58,6 +58,7 @@ impl Stores {
         };
         let backend = match way {
             Way::PlainSets => Arc::new(PlainSets(backend)),
+            Way::LostTags => Arc::new(LostTags::over(backend)),
             _ => backend,
         };
         self.open.insert((ahead, way), Arc::clone(&backend));

@@ -67,6 +67,70 @@ impl Backend for PlainSets {
     }
 }
 
+/// A store that takes a lost record of a tag for an unchanged one: it returns the record that it read last.
+#[derive(Debug)]
+pub(super) struct LostTags {
+    store: Arc<dyn Backend>,
+    known: Mutex<HashMap<Key, Record>>,
+}
+
+impl LostTags {
+    pub(super) fn over(store: Arc<dyn Backend>) -> Self {
+        Self {
+            store,
+            known: Mutex::default(),
+        }
+    }
+
+    fn known(&self, key: &Key, found: Option<Record>) -> Option<Record> {
+        if !["!tag:", "!epoch"].iter().any(|kind| key.as_str().contains(kind)) {
+            return found;
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(record) = found {
+            known.insert(key.clone(), record);
+        }
+        known.get(key).cloned()
+    }
+}
+
+#[async_trait]
+impl Backend for LostTags {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
+        let found = self.store.get(key).await?;
+        Ok(self.known(key, found))
+    }
+
+    async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
+        self.store.set(key, value, options).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<bool, Error> {
+        self.store.delete(key).await
+    }
+
+    async fn delete_if(&self, key: &Key, version: Version) -> Result<bool, Error> {
+        self.store.delete_if(key, version).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
+        let found = self.store.get_many(keys).await?;
+        Ok(keys
+            .iter()
+            .zip(found)
+            .map(|(key, found)| self.known(key, found))
+            .collect())
+    }
+
+    fn name(&self) -> &'static str {
+        self.store.name()
+    }
+
+    fn limits(&self) -> Limits {
+        self.store.limits()
+    }
+}
+
 /// A single flight as it is often written: a caller that joins a running call gets its outcome, even if the key was
 /// invalidated since the call began.
 #[derive(Debug, Default)]
