@@ -1,6 +1,6 @@
 //! Compiles and runs the code in `README.md` and in the book in `docs/`, with one module for each file.
 //!
-//! `docs/write-a-backend.md` shows the code of `examples/redb-backend`, whose tests compare the two.
+//! `docs/write-a-backend.md` shows the code of `examples/third-party-backend`, whose tests compare the two.
 
 #[cfg(doctest)]
 mod book {
