@@ -56,7 +56,7 @@ impl Stores {
             Some(memory) => Arc::new(memory.clone()),
             None => connect(&self.url, SkewedClock { ahead }).await?,
         };
-        let backend = match way {
+        let backend: Arc<dyn Backend> = match way {
             Way::PlainSets => Arc::new(PlainSets(backend)),
             Way::LostTags => Arc::new(LostTags::over(backend)),
             _ => backend,
