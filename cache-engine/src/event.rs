@@ -124,6 +124,12 @@ pub enum Event<'a> {
         /// How many.
         count: usize,
     },
+    /// The file of pending invalidations could not be read or written; see
+    /// [`CacheBuilder::pending_file`](crate::CacheBuilder::pending_file).
+    PendingFileFailed {
+        /// What is wrong with it.
+        error: &'a Error,
+    },
     /// A tag was invalidated.
     TagInvalidated {
         /// The tag.
@@ -177,6 +183,7 @@ impl Event<'_> {
             Self::Invalidated { .. } => "invalidated",
             Self::InvalidationPending { .. } => "invalidation_pending",
             Self::InvalidationsRecovered { .. } => "invalidations_recovered",
+            Self::PendingFileFailed { .. } => "pending_file_failed",
             Self::TagInvalidated { .. } => "tag_invalidated",
             Self::Cleared { .. } => "cleared",
         }
@@ -208,6 +215,7 @@ impl Event<'_> {
             | Self::SubscriptionLost { .. }
             | Self::InvalidationPending { .. }
             | Self::InvalidationsRecovered { .. }
+            | Self::PendingFileFailed { .. }
             | Self::TagInvalidated { .. }
             | Self::Cleared { .. } => None,
         }
@@ -225,6 +233,7 @@ impl Event<'_> {
                 | Self::LeaseLost { .. }
                 | Self::InvalidationPending { .. }
                 | Self::InvalidationsRecovered { .. }
+                | Self::PendingFileFailed { .. }
         )
     }
 }

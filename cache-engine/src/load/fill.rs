@@ -621,6 +621,22 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.part();
     }
 
+    /// Ends a load that brought nothing which others can have: one of those who wait loads in its place.
+    pub(crate) async fn hand_over(mut self) {
+        if self.lead.as_ref().is_some_and(Lead::is_waited_for) {
+            // Dropped with its fence, it goes to one of them.
+            return;
+        }
+        let settled = self.settle().await;
+        match self.fence {
+            Some(fence) if settled.is_ok() => drop(self.shared.leases.release(&self.key, fence).await),
+            Some(fence) => self.shared.release(self.key.clone(), fence, None),
+            None => {}
+        }
+        self.fence = None;
+        self.finish(Landing::ReadAgain);
+    }
+
     fn part(mut self) {
         if let Some(fence) = self.fence.take() {
             self.shared.release(self.key.clone(), fence, self.renewal.take());
