@@ -20,12 +20,14 @@ pub(crate) struct Also {
     pub(crate) urls: Vec<String>,
     pub(crate) tags: Vec<String>,
     pub(crate) namespaces: Vec<String>,
+    /// All of this is outdated also after a 5xx, which does not tell whether the write took place.
+    pub(crate) after_server_errors: bool,
 }
 
 /// A request that may change something, until its answer tells what has changed.
 ///
 /// Dropped before that, because the caller went away, the handler panicked or its service failed, it invalidates what is
-/// known without the answer, in the background: nobody knows whether the write took slot, and an invalidation too many
+/// known without the answer, in the background: nobody knows whether the write took place, and an invalidation too many
 /// does no harm.
 pub(crate) struct UnsafeRequest {
     /// Gone once the answer is there.
@@ -36,8 +38,9 @@ struct Pending {
     shared: Arc<Shared>,
     request: Parts,
     groups_of: Option<Box<str>>,
-    /// What is outdated if the write took slot, whatever its answer says.
+    /// What is outdated if the write took place, whatever its answer says.
     outdated: Outdated,
+    after_server_errors: bool,
 }
 
 impl UnsafeRequest {
@@ -46,7 +49,12 @@ impl UnsafeRequest {
         if is_safe(&request.method) {
             return None;
         }
-        let Also { urls, tags, namespaces } = also(request);
+        let Also {
+            urls,
+            tags,
+            namespaces,
+            after_server_errors,
+        } = also(request);
         let mut outdated = Outdated {
             tags,
             namespaces,
@@ -63,6 +71,7 @@ impl UnsafeRequest {
                 shared: Arc::clone(shared),
                 request: request.clone(),
                 outdated,
+                after_server_errors,
             }),
         })
     }
@@ -120,6 +129,8 @@ impl Pending {
                 outdated.add(self.shared.keys_at(&self.request, &uri));
             }
             outdated
+        } else if head.status.is_server_error() && self.after_server_errors {
+            self.outdated
         } else {
             Outdated::default()
         };

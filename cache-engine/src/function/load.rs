@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::panic::resume_unwind;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::coder::{Codes, Coding};
 use super::lookup::Missed;
@@ -252,7 +252,7 @@ where
                 let output = body.await;
                 let mut error = None;
                 let ended = returned::<H>(output, &keep, &mut error);
-                *own.lock().unwrap_or_else(PoisonError::into_inner) = error;
+                *lock(&own) = error;
                 match ended {
                     Returned::Failed(error) => Err(error),
                     Returned::Loaded(loaded) => Ok(loaded),
@@ -277,15 +277,19 @@ pub fn finish_detached<H: Handling, F>(
     ended: Ended<H::Value, H::Shared>,
     slots: &Slots<H::Error, F>,
 ) -> Result<H::Output, Pin<Box<F>>> {
-    let body = take(&slots.body);
-    let loader = match &body {
-        None => Loader::This(take(&slots.own)),
-        Some(_) => Loader::Another,
+    // A load of this call has taken the body, or a refresh in the background is about to.
+    let loader = if lock(&slots.body).is_none() {
+        Loader::This(take(&slots.own))
+    } else {
+        Loader::Another
     };
-    match (settle::<H>(ended.0, loader), body) {
-        (Settled::Answer(output), _) => Ok(output),
-        (Settled::Uncoalesced(_), Some(body)) => Err(body),
-        (Settled::Fail(error) | Settled::Uncoalesced(error), _) => fail(&error),
+    match settle::<H>(ended.0, loader) {
+        Settled::Answer(output) => Ok(output),
+        Settled::Fail(error) => fail(&error),
+        Settled::Uncoalesced(error) => match take(&slots.body) {
+            Some(body) => Err(body),
+            None => fail(&error),
+        },
     }
 }
 
@@ -337,6 +341,10 @@ fn nothing<V>() -> Loaded<V> {
     Loaded::absent().do_not_store()
 }
 
+fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+    lock(slot).take()
 }
