@@ -42,6 +42,58 @@ use crate::load::shared_error::{Original, SharedError};
 /// [`find`](LoadError::find) looks for an error of one type in any error, whether it is shared or not.
 pub type CallError = LoadError<SharedError>;
 
+impl LoadError<SharedError> {
+    /// Returns the function's own error, if the load failed with one. `T` is the function's error type.
+    #[must_use]
+    pub fn downcast_ref<T: 'static>(&self) -> Option<&T> {
+        self.loader_error()?.downcast_ref()
+    }
+
+    /// Looks for an error of type `T`: `error` itself, one of its sources, or one of those of a load's error that
+    /// several callers share. Tells callers of a failed load the same, whether or not they share its error.
+    ///
+    /// ```
+    /// use cache_engine::{Cache, CallError, cached};
+    /// use cache_memory::MemoryBackend;
+    ///
+    /// #[derive(Debug)]
+    /// struct NotFound;
+    /// # impl std::fmt::Display for NotFound { fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("not found") } }
+    /// # impl std::error::Error for NotFound {}
+    ///
+    /// #[cached(cache = cache, skip(cache))]
+    /// async fn user(cache: &Cache, id: u64) -> anyhow::Result<String> {
+    ///     Err(anyhow::Error::new(NotFound).context(format!("user {id}")))
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let cache = Cache::builder(MemoryBackend::default()).build();
+    /// let (one, other) = tokio::join!(user(&cache, 7), user(&cache, 7));
+    /// for error in [one.unwrap_err(), other.unwrap_err()] {
+    ///     assert!(CallError::find::<NotFound>(&*error).is_some());
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref::<T>() {
+                return Some(found);
+            }
+            let shared = match error.downcast_ref::<Self>() {
+                Some(error) => error.loader_error().map(|shared| &**shared),
+                None => error.downcast_ref::<SharedError>(),
+            };
+            next = match shared {
+                Some(shared) => shared.as_error(),
+                None => error.source(),
+            };
+        }
+        None
+    }
+}
+
 /// An error, and what can be said of it.
 struct Whole<E, D>(E, PhantomData<fn() -> D>);
 

@@ -11,8 +11,9 @@ use cache_core::{Error, ErrorKind, Key, Namespace, SetOptions, SetOutcome};
 use crate::event::Event;
 use crate::store::record;
 use crate::tags::invalidate::is_refusal;
-use crate::tier::pending::{PAUSE, Target};
+use crate::tier::pending::PAUSE;
 use crate::tier::storage::Tier;
+use crate::tier::target::Target;
 
 impl Tier {
     /// Removes the record of a key, and tells whether there was one.

@@ -6,3 +6,4 @@ mod pending_file;
 pub(crate) mod precondition;
 pub(crate) mod read;
 pub(crate) mod storage;
+pub(crate) mod target;

@@ -6,27 +6,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cache_core::{Error, ErrorKind, Key, Namespace, Prefix, Tags, Timestamp};
+use cache_core::{Error, ErrorKind, Key, Prefix, Tags, Timestamp};
 use tokio::time::Instant;
 
 use crate::tags::name::carried;
 use crate::tags::records::Verdict;
 use crate::tier::pending_file::PendingFile;
+use crate::tier::target::Target;
 
 /// How many are remembered one by one. Beyond, keys become their namespaces, and tags become everything.
 const MOST: usize = 10_000;
 
 /// The pause between two attempts to carry them out.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
-
-/// What is invalidated.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Target {
-    Key(Key),
-    Tag(Box<str>),
-    Namespace(Namespace),
-    Everything,
-}
 
 /// How, and since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use cache_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::tier::pending::Target;
+use crate::tier::target::Target;
 
 /// The file that keeps pending invalidations over a restart. It is replaced as a whole by each change.
 ///
