@@ -66,8 +66,8 @@ fn push_max_age(line: &mut HeaderLine, seconds: u64) {
     line.push_number(seconds.min(MAX_SECONDS.into()));
 }
 
-/// Adds the fields to `Vary` by which the layer tells requests apart. All are in one line, since some caches downstream read
-/// only one.
+/// Adds the fields to `Vary` by which the layer tells requests apart. The last line names those of the handler too, since
+/// some caches downstream read only that one, as nginx before 1.23.
 fn add_vary(config: &Config, headers: &mut HeaderMap) {
     let Some(value) = &config.vary_value else { return };
     if !headers.contains_key(VARY) {
@@ -79,7 +79,9 @@ fn add_vary(config: &Config, headers: &mut HeaderMap) {
     };
     let added = config.vary.iter().filter(|field| !named.contains(field));
     let names: Vec<&str> = named.iter().chain(added).map(HeaderName::as_str).collect();
-    if let Ok(value) = HeaderValue::try_from(names.join(", ")) {
-        headers.insert(VARY, value);
+    if names.len() > named.len()
+        && let Ok(value) = HeaderValue::try_from(names.join(", "))
+    {
+        headers.append(VARY, value);
     }
 }
