@@ -11,7 +11,7 @@
 //! use axum::routing::get;
 //! use axum::{Json, Router};
 //! use cache_axum::cache_engine::Cache;
-//! use cache_axum::{CacheHandle, CacheLayer, StoreFor};
+//! use cache_axum::{CacheHandle, CacheLayer, Error, StoreFor};
 //! use cache_memory::MemoryBackend;
 //! # use axum::response::IntoResponse;
 //!
@@ -25,8 +25,8 @@
 //! }
 //!
 //! /// Invalidates its own URL by being a PUT that succeeds, and the lists by hand.
-//! async fn rename(cache: CacheHandle) -> Result<(), String> {
-//!     cache.clear("lists").await.map_err(|error| error.to_string())?;
+//! async fn rename(cache: CacheHandle) -> Result<(), Error> {
+//!     cache.clear("lists").await?;
 //!     Ok(())
 //! }
 //!
@@ -77,8 +77,8 @@
 //! The same holds downstream. Where the layer tells browsers and shared caches how long to keep a response, it names the
 //! fields by which it tells requests apart in `Vary`, and responses of users are `private, no-cache`.
 //!
-//! A URL has no more than [`max_variants`] stored responses, since anybody can make up values of a field. [`normalization`]
-//! joins requests that mean the same. [`query`] leaves out of the key what no handler reads.
+//! A URL has no more than [`max_variants`] stored responses, since anybody can make up values of a field; the one that was
+//! used least recently makes room. [`normalization`] joins requests that mean the same. [`query`] leaves out of the key what no handler reads.
 //!
 //! # When a stale response is used
 //!
@@ -126,7 +126,13 @@
 //! otherwise one of them at a time tries again. A request with credentials, where the response decides whether it may be
 //! shared (`Authorization` in the shared-cache policy), waits for nobody, and nobody in this process waits for it.
 //!
-//! HEAD is answered from what GET has stored, stale responses included, and refreshes none. It waits for nobody.
+//! HEAD is answered from what GET has stored, stale responses included, and waits for nobody. If the handler has to answer,
+//! its answer tells of the stored response (RFC 9111, section 4.3.5): equal validators make it fresh again, and other ones,
+//! or another length, make it stale.
+//!
+//! The answer to a POST that bypasses the layer is stored for later GETs where RFC 9110, section 9.3.3, allows it: it is 200,
+//! states a lifetime, and its `Content-Location` is its own URL. Whatever would keep the answer to a GET from being stored
+//! keeps this one too, and so does an invalidation while the handler runs, or a handler that takes more than 250 ms.
 //!
 //! A layer within another one that is loading under the same key, of the same or an equally named cache, lets the request
 //! through, and the settings of the outer one count.
@@ -175,6 +181,7 @@
 mod body;
 mod config;
 mod entry;
+mod error;
 mod exchange;
 mod key;
 mod layer;
@@ -189,6 +196,7 @@ pub use cache_http;
 
 pub use self::config::client_caching::ClientCaching;
 pub use self::config::handler::{DoNotStore, OriginUnreachable, StoreFor};
+pub use self::error::Error;
 pub use self::key::query::Query;
 pub use self::key::url::UrlKey;
 pub use self::layer::cache::CacheLayer;

@@ -9,7 +9,7 @@
 //! | contract | defines | implementations |
 //! |---|---|---|
 //! | [`Backend`] | how a store is read and written | none here; `cache-memory`, `cache-redis`, `cache-memcached`, `cache-dynamodb` |
-//! | [`Coder`] | how a value becomes bytes | [`Raw`], `Json`, `Cbor` |
+//! | [`Coder`] | how a value becomes bytes | [`Raw`], `Json`, `Cbor`; [`Checked`], which compares what comes back |
 //! | [`KeyBuilder`] | the key of a call or a request | `HashedCall`, [`ReadableCall`], any closure |
 //! | [`Clock`] | the current time | [`SystemClock`], [`ManualClock`] for tests |
 //!
@@ -42,8 +42,8 @@
 //!    whole key and a checksum.
 //! 5. The [`Backend`] stores the envelope, if the [`SetMode`] allows it.
 //!
-//! On the way back, whatever does not hold is a miss: a record past its lifetime, damaged bytes, a newer format, another
-//! coder, or another key with the same name.
+//! On the way back, each of these is a miss: a record past its lifetime, damaged bytes, a newer format, another coder,
+//! and another key with the same name.
 //!
 //! A store in this process can skip steps 3 and 4: it keeps the object itself as [`Value::Shared`].
 //!
@@ -187,7 +187,7 @@ pub use self::clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use self::coder::Cbor;
 #[cfg(feature = "json")]
 pub use self::coder::Json;
-pub use self::coder::{Coder, Raw};
+pub use self::coder::{Checked, Coder, NotRoundTrip, Raw};
 pub use self::envelope::{EntryKind, Envelope, EnvelopeError, Tags};
 pub use self::error::{Error, ErrorKind};
 pub use self::freshness_windows::FreshnessWindows;

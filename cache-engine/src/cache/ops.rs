@@ -112,7 +112,8 @@ impl<C> Cache<C> {
         let captured = tier.capture(key, &self.engine.tags, None).await?;
         let encoded = tier
             .writer(&captured.tags)
-            .value(key, &value, &*self.engine.coder, windows)?;
+            .value(key, &value, &*self.engine.coder, windows)
+            .inspect_err(|error| tier.events.emit(&Event::not_stored(key, error)))?;
         let weight = encoded.weight();
         let lifetime = windows.total();
         let (result, ()) = tokio::join!(
