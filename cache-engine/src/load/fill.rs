@@ -18,6 +18,7 @@ use crate::lease::fence::Fence;
 use crate::lease::protocol::{Filled, Renewal};
 use crate::load::error::LoadError;
 use crate::load::flight::{FlightId, Landing, Lead};
+use crate::load::preview::Preview;
 use crate::load::shared::Shared;
 use crate::store::record::{Found, Freshness, Writer};
 use crate::tags::declared::Declared;
@@ -285,11 +286,17 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         &self.key
     }
 
-    /// Returns what tells whether anybody in this process waits for the load. Dropping the fill then passes the load on to
-    /// one of them.
-    pub fn waiters(&self) -> impl Fn() -> bool + Send + Sync + use<T, E> {
-        let waiters = self.lead.as_ref().map(Lead::waiters);
-        move || waiters.as_ref().is_some_and(|waiters| waiters())
+    /// Waits until another caller in this process waits for the load; at once if one does. Dropping the fill then passes
+    /// the load on to one of them.
+    pub fn waited_for(&self) -> impl Future<Output = ()> + Send + use<T, E> {
+        let waited_for = self.lead.as_ref().map(Lead::waited_for);
+        async move {
+            match waited_for {
+                Some(waited_for) => waited_for.await,
+                // Only a fill that has ended has no lead.
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Ends a load that failed: one of those who wait loads in its place.
@@ -350,6 +357,40 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             }
         }
         load.await
+    }
+
+    /// As [`renewing`](Self::renewing), and meanwhile offers `preview` to callers in this process that wait for the load
+    /// and accept previews, until the load ends: see [`Lookup::Preview`](crate::Lookup::Preview).
+    ///
+    /// A caller gets it only if the key was not invalidated between the beginning of the load and that of its lookup. If
+    /// the key was invalidated before the preview could be offered, those who wait look again.
+    pub async fn renewing_with_preview<F: Future>(
+        &mut self,
+        preview: Arc<dyn Any + Send + Sync>,
+        load: F,
+    ) -> F::Output {
+        let offer = self.lead.as_ref().map(|lead| {
+            let preview = Preview {
+                value: preview,
+                fence: self.fence,
+                captured: self.captured.tags.clone(),
+                tagger: self.tagger.clone(),
+            };
+            preview.offer(lead.previewer(), Arc::clone(&self.shared), self.key.clone())
+        });
+        self.renewing(async move {
+            let mut load = pin!(load);
+            if let Some(offer) = offer {
+                // The load goes on while the store is asked.
+                tokio::select! {
+                    biased;
+                    () = offer => {}
+                    result = &mut load => return result,
+                }
+            }
+            load.await
+        })
+        .await
     }
 
     /// Gives up the lease of a load that takes too long: others load in its place.
