@@ -2,6 +2,9 @@
 
 pub(crate) mod arriving;
 pub(crate) mod forward;
+pub(crate) mod head;
+pub(crate) mod later_get;
+pub(crate) mod listing;
 pub(crate) mod load;
 pub(crate) mod lookup;
 pub(crate) mod respond;

@@ -53,14 +53,17 @@ pub(crate) fn respond_from_memory(shared: &Shared, parts: &Parts, route: &Route)
         Stored::Index(variants) => {
             let key = shared.variant(variants, &keyed.key, &parts.headers);
             match &*shared.cache.adapter().read_local::<Stored>(&key)? {
-                Stored::Response(response) => Some(hit(
-                    shared,
-                    &parts.method,
-                    &parts.headers,
-                    response,
-                    keyed.arrived,
-                    None,
-                )),
+                Stored::Response(response) => {
+                    shared.used(variants, &keyed.key, &key);
+                    Some(hit(
+                        shared,
+                        &parts.method,
+                        &parts.headers,
+                        response,
+                        keyed.arrived,
+                        None,
+                    ))
+                }
                 Stored::Index(_) => None,
             }
         }

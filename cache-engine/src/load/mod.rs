@@ -13,8 +13,11 @@ pub(crate) mod flight;
 pub(crate) mod launch;
 pub(crate) mod policy;
 pub(crate) mod preview;
+mod renewal;
 pub(crate) mod run;
 pub(crate) mod shared;
+#[cfg(feature = "macros")]
+pub(crate) mod shared_error;
 pub(crate) mod stack;
 pub(crate) mod step;
 pub(crate) mod waiting;
