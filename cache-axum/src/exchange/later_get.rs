@@ -18,7 +18,7 @@ use http::{Method, Response, response};
 use http_body::Body as _;
 
 use crate::body::collect::{Collector, Progress};
-use crate::body::tee::Piece;
+use crate::body::tee::{Bounds, Ending};
 use crate::config::handler::Control;
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
@@ -138,7 +138,7 @@ impl LaterGet {
             return (head, body, None);
         };
         let exact = body.size_hint().exact();
-        let mut collector = Collector::new(body, shared.config.max_body);
+        let mut collector = Collector::new(body, Bounds::of_one_reader(shared.config.max_body));
         let rest = match collector.gather_ready().await {
             Progress::Complete => {
                 let is_complete = content_length(&head.headers).is_none_or(|length| length == collector.len() as u64);
@@ -154,13 +154,13 @@ impl LaterGet {
                     };
                     return (head, Body::from(whole), Some(answer));
                 }
-                vec![Piece::End]
+                Ending::End
             }
             // The answer does not wait for the rest.
-            Progress::Pending => vec![collector.take_rest()],
-            Progress::Over(pieces, _) => pieces,
+            Progress::Pending => collector.take_rest(),
+            Progress::Over(ending, _) => ending,
         };
-        let body = Body::new(collector.reader(exact));
+        let body = collector.reader(exact);
         collector.end_with(rest);
         (head, body, None)
     }

@@ -13,6 +13,7 @@ use crate::entry::lifetime::stale_copy;
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
 use crate::entry::variants::VariantIndex;
+use crate::exchange::arriving::Arriving;
 use crate::request::shared::Shared;
 
 /// Where a response is looked for, and what its load depends on.
@@ -47,10 +48,11 @@ impl Slot {
     }
 
     pub(crate) async fn look_up(&self, anew: bool) -> Lookup<Stored> {
+        let adapter = self.cache.adapter().accept_previews(true);
         match (self.waits, anew) {
-            (true, false) => self.cache.adapter().lookup(self.key()).await,
-            (true, true) => self.cache.adapter().lookup_anew(self.key()).await,
-            (false, anew) => self.cache.adapter().lookup_uncoalesced(self.key(), anew).await,
+            (true, false) => adapter.lookup(self.key()).await,
+            (true, true) => adapter.lookup_anew(self.key()).await,
+            (false, anew) => adapter.lookup_uncoalesced(self.key(), anew).await,
         }
     }
 
@@ -102,6 +104,8 @@ pub(crate) enum LookupOutcome {
         forward: Forward,
         slot: Slot,
     },
+    /// A response that another request's load is bringing, to read along with.
+    Arriving { arriving: Arc<Arriving>, forward: Forward },
     /// Nothing, and there is nobody to share a load with. There may be a copy that the handler has to confirm.
     Uncoalesced {
         forward: Forward,
@@ -209,6 +213,14 @@ pub(crate) async fn look_up(
                     forward: forward(anew, fill.stale().map(|stale| &*stale.value), &slot),
                     fill,
                     slot,
+                };
+            }
+            Lookup::Preview(value) => {
+                let forward = forward(anew, None, &slot);
+                return match value.downcast() {
+                    Ok(arriving) => LookupOutcome::Arriving { arriving, forward },
+                    // Loads of this layer offer nothing else.
+                    Err(_) => LookupOutcome::uncoalesced(forward),
                 };
             }
             Lookup::Uncoalesced { .. } => return LookupOutcome::uncoalesced(forward(anew, None, &slot)),

@@ -220,7 +220,7 @@ where
                 fill,
                 forward,
                 caller: Some(caller),
-                _probe: probe,
+                probe,
             };
             shared.cache.adapter().spawn(load.run(inner, request));
             match answer.await {
@@ -229,6 +229,15 @@ where
                 Ok(Answer::Panicked(panic)) => resume_unwind(panic),
                 // The runtime is being shut down.
                 Err(_) => Ok(empty(StatusCode::SERVICE_UNAVAILABLE)),
+            }
+        }
+        LookupOutcome::Arriving { arriving, forward } => {
+            drop(probe);
+            let (context, key) = keyed.into_context(&shared, &request);
+            let report = Report::collapsed(forward);
+            match arriving.answer(&shared, &context, report).await {
+                Some(response) => Ok(response),
+                None => forward_uncoalesced(shared, inner, request, context, Some(key), Report::miss(forward)).await,
             }
         }
         LookupOutcome::Uncoalesced { forward, copy } => {
@@ -314,7 +323,7 @@ fn start_refresh<S, B>(
                 forward: Forward::Stale,
                 caller: None,
                 // Others are answered from the stale copy meanwhile.
-                _probe: None,
+                probe: None,
             };
             load.run(inner, request).await;
         }

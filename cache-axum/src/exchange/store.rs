@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cache_engine::cache_core::{ErrorKind, FreshnessWindows};
 use cache_engine::{Fill, Lookup, Policy, StoreOutcome};
 use cache_http::Reason;
+use http::HeaderMap;
 
 use crate::config::tags::tags_of_groups;
 use crate::entry::lifetime::{marker_windows, windows};
@@ -17,6 +18,17 @@ use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
 use crate::response::detail::Detail;
 
+/// Adds the tags and groups to a load that its response names, unless it has them.
+pub(crate) async fn add_late_tags(slot: &Slot, fill: &mut Fill<Stored>, plan: &mut StorePlan, headers: &HeaderMap) {
+    let Some(mut tags) = plan.tags.take() else { return };
+    if let Some(origin) = &slot.groups_of {
+        tags.extend(tags_of_groups(origin, headers));
+    }
+    if !tags.is_empty() {
+        fill.add_late_tags(tags).await;
+    }
+}
+
 /// Stores a response where it belongs, and says why not if it could not be stored.
 pub(crate) async fn store(
     shared: &Shared,
@@ -24,20 +36,14 @@ pub(crate) async fn store(
     slot: &Slot,
     mut fill: Fill<Stored>,
     stored: &Arc<Stored>,
-    plan: StorePlan,
+    mut plan: StorePlan,
 ) -> Result<(), Detail> {
     let Stored::Response(response) = &**stored else {
         return Err(Detail::StoreFailed);
     };
     let kept = windows(&shared.config.policy, response);
     let coder = shared.cache.adapter().coder();
-    let mut tags = plan.tags;
-    if let Some(origin) = &slot.groups_of {
-        tags.extend(tags_of_groups(origin, &response.headers));
-    }
-    if !tags.is_empty() {
-        fill.add_late_tags(tags).await;
-    }
+    add_late_tags(slot, &mut fill, &mut plan, &response.headers).await;
     match slot.variants() {
         None if plan.fields.is_empty() && plan.namespace.is_none() => {
             said(fill.store(Arc::clone(stored), coder, kept).await)

@@ -345,13 +345,16 @@ impl CacheLayer {
         })
     }
 
-    /// Sets the size of the largest body that is stored, in bytes. A larger one is passed on as it comes. Default: 2 MiB.
+    /// Sets the size of the largest body that is stored, in bytes. Default: 2 MiB.
+    ///
+    /// A larger one is passed on as it comes, to all who have begun to read it. At most this much of it is kept in memory
+    /// for those who are behind; see [`max_wait`](Self::max_wait). Later requests call the handler.
     pub fn max_body(self, bytes: usize) -> Self {
         self.with(|config| config.max_body = bytes)
     }
 
-    /// Sets how long a body may take to arrive, counted from the head of the response. One that takes longer is passed on as it
-    /// comes and not stored, and requests stop waiting for it. Default: 10 s.
+    /// Sets how long a body may take to arrive, counted from the head of the response. One that takes longer is not stored.
+    /// It is passed on as it comes, to all who have begun to read it, and later requests call the handler. Default: 10 s.
     pub fn max_body_time(self, time: Duration) -> Self {
         self.with(|config| config.max_body_time = time)
     }
@@ -361,13 +364,18 @@ impl CacheLayer {
     ///
     /// After that, a stale copy is used if [`stale_if_error`](Self::stale_if_error) allows it. Otherwise one of those who
     /// wait loads in its place, and its response is stored. The handler that is late goes on for its own caller.
+    ///
+    /// Once the head of a response is there that may be stored, requests do not wait any longer: they read the body along with
+    /// the first one. The same bound then holds for readers of a body that has outgrown [`max_body`](Self::max_body). One
+    /// who is that much behind holds up the others for this long in all, and then gets an error.
     pub fn max_wait(self, wait: Duration) -> Self {
         self.with(|config| config.max_wait = wait)
     }
 
     /// Sets how many loads may go on although their callers have gone away. One more cancels the oldest. Default: 64.
     ///
-    /// With 0, a load is cancelled as soon as its caller goes away; if others wait for it, one of them loads in its place.
+    /// That counts handlers that have not answered, and bodies that nobody reads. With 0, a load is cancelled as soon as its
+    /// caller, and all who read its body along, have gone away; if others wait for it, one of them loads in its place.
     pub fn max_detached(self, loads: usize) -> Self {
         self.with(|config| config.max_detached = loads)
     }

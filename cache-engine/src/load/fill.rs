@@ -244,11 +244,17 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         &self.key
     }
 
-    /// Returns what tells whether anybody in this process waits for the load. Dropping the fill then passes the load on to
-    /// one of them.
-    pub fn waiters(&self) -> impl Fn() -> bool + Send + Sync + use<T, E> {
-        let waiters = self.lead.as_ref().map(Lead::waiters);
-        move || waiters.as_ref().is_some_and(|waiters| waiters())
+    /// Waits until another caller in this process waits for the load; at once if one does. Dropping the fill then passes
+    /// the load on to one of them.
+    pub fn waited_for(&self) -> impl Future<Output = ()> + Send + use<T, E> {
+        let waited_for = self.lead.as_ref().map(Lead::waited_for);
+        async move {
+            match waited_for {
+                Some(waited_for) => waited_for.await,
+                // Only a fill that has ended has no lead.
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Ends a load that failed: one of those who wait loads in its place.

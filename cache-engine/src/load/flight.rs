@@ -11,6 +11,7 @@ mod shim;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
+use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock, PoisonError};
 
@@ -143,8 +144,10 @@ pub(crate) struct Moment(u64);
 struct Flight {
     id: FlightId,
     key: Key,
-    /// Wakes one when the lead is vacant, all when the flight has landed.
+    /// Wakes one when the lead is vacant, all when the flight has landed or has a preview.
     wake: Notify,
+    /// Wakes the leader when somebody begins to wait.
+    joined: Notify,
     landing: OnceLock<Landed>,
     /// Only touched under the map's lock.
     crew: Mutex<Crew>,
@@ -161,6 +164,20 @@ struct Crew {
     fence: Option<Fence>,
     /// The lease that stands in the store for this flight.
     lease: Option<Version>,
+    preview: Option<Preview>,
+}
+
+/// What a flight offers before it lands.
+#[derive(Clone)]
+struct Preview {
+    value: Arc<dyn Any + Send + Sync>,
+    seal: Seal,
+}
+
+impl fmt::Debug for Preview {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Preview")
+    }
 }
 
 /// Who may be given what a flight lands with: an invalidation in another process says nothing to this map, so whoever
@@ -171,6 +188,13 @@ struct Seal {
     at: Moment,
     /// Those who could not ask the store, and so would not know better.
     or_unaware: bool,
+}
+
+impl Seal {
+    /// Whether somebody who began to look at `since` may be given it.
+    fn admits(self, since: Moment, unaware: bool) -> bool {
+        since < self.at || self.or_unaware && unaware
+    }
 }
 
 #[derive(Debug)]
@@ -237,6 +261,7 @@ impl Flights {
                 };
                 crew.waiting += 1;
                 drop(crew);
+                flight.joined.notify_waiters();
                 Join::Wait(Wait {
                     flights: self.clone(),
                     flight,
@@ -293,6 +318,7 @@ impl Flights {
             },
             key: key.clone(),
             wake: Notify::new(),
+            joined: Notify::new(),
             landing: OnceLock::new(),
             crew: Mutex::new(Crew {
                 led: true,
@@ -301,6 +327,7 @@ impl Flights {
                 seal: Seal::default(),
                 fence: None,
                 lease: None,
+                preview: None,
             }),
         });
         map.by_key
@@ -313,6 +340,18 @@ impl Flights {
             fence: None,
             landed: false,
         }
+    }
+
+    fn disband(&self, flight: &Arc<Flight>) {
+        let mut map = self.lock();
+        map.remove(flight);
+        {
+            let mut crew = flight.crew();
+            crew.detached = true;
+            crew.preview = None;
+        }
+        drop(map);
+        flight.land(Landing::ReadAgain, Seal::default());
     }
 
     fn lock(&self) -> MutexGuard<'_, Map> {
@@ -408,11 +447,15 @@ impl Lead {
 
     /// Leaves the flight to this leader alone: who waits looks again, and who comes later starts anew.
     pub(crate) fn disband(&self) {
-        let mut map = self.flights.lock();
-        map.remove(&self.flight);
-        self.flight.crew().detached = true;
-        drop(map);
-        self.flight.land(Landing::ReadAgain, Seal::default());
+        self.flights.disband(&self.flight);
+    }
+
+    /// Returns what offers a preview, for use while the lead is at work elsewhere.
+    pub(crate) fn previewer(&self) -> Previewer {
+        Previewer {
+            flights: self.flights.clone(),
+            flight: Arc::clone(&self.flight),
+        }
     }
 
     /// Whether a load waits for the flight.
@@ -420,12 +463,23 @@ impl Lead {
         self.flights.waits.lock().iter().any(|(_, to)| *to == self.flight.id)
     }
 
-    /// Returns what tells whether anybody waits, for use while the lead is at work elsewhere.
-    pub(crate) fn waiters(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+    /// Waits until somebody waits for the flight. At once if somebody does.
+    pub(crate) fn waited_for(&self) -> impl Future<Output = ()> + Send + use<> {
         let (flights, flight) = (self.flights.clone(), Arc::clone(&self.flight));
-        move || {
-            let _map = flights.lock();
-            flight.crew().waiting > 0
+        async move {
+            loop {
+                let mut joined = pin!(flight.joined.notified());
+                // Registered before the state is looked at, so that nothing between the two is missed.
+                joined.as_mut().enable();
+                let waiting = {
+                    let _map = flights.lock();
+                    flight.crew().waiting
+                };
+                if waiting > 0 {
+                    return;
+                }
+                joined.await;
+            }
         }
     }
 
@@ -450,7 +504,8 @@ impl Lead {
         let mut map = self.flights.lock();
         map.remove(&self.flight);
         let (detached, seal) = {
-            let crew = self.flight.crew();
+            let mut crew = self.flight.crew();
+            crew.preview = None;
             (crew.detached || unless_waited_for && crew.waiting > 0, crew.seal)
         };
         let landing = match landing {
@@ -477,6 +532,7 @@ impl Lead {
         let mut map = self.flights.lock();
         let mut crew = self.flight.crew();
         crew.led = false;
+        crew.preview = None;
         if crew.detached {
             drop(crew);
             self.flight.land(Landing::ReadAgain, Seal::default());
@@ -499,6 +555,47 @@ impl Lead {
 impl Drop for Lead {
     fn drop(&mut self) {
         self.leave();
+    }
+}
+
+/// Offers those who wait for a flight something with which they can go on before it lands.
+#[derive(Debug)]
+pub(crate) struct Previewer {
+    flights: Flights,
+    flight: Arc<Flight>,
+}
+
+impl Previewer {
+    /// Whether anybody waits.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        let _map = self.flights.lock();
+        self.flight.crew().waiting > 0
+    }
+
+    /// The time by the map's own clock.
+    pub(crate) fn now(&self) -> Moment {
+        self.flights.now()
+    }
+
+    /// Offers `value` from now on, until the flight lands or loses its leader. It is open to those who began to look
+    /// before `at`; without it, to those who may have what the flight lands with. For others it is to be found out whether
+    /// they may have it.
+    pub(crate) fn offer(&self, value: Arc<dyn Any + Send + Sync>, at: Option<Moment>) {
+        let map = self.flights.lock();
+        let mut crew = self.flight.crew();
+        if !crew.led || self.flight.landing.get().is_some() {
+            return;
+        }
+        let seal = at.map_or(crew.seal, |at| Seal { at, or_unaware: false });
+        crew.preview = Some(Preview { value, seal });
+        drop(crew);
+        drop(map);
+        self.flight.wake.notify_waiters();
+    }
+
+    /// As [`Lead::disband`].
+    pub(crate) fn disband(&self) {
+        self.flights.disband(&self.flight);
     }
 }
 
@@ -536,17 +633,31 @@ impl Drop for Edges {
 }
 
 /// What waiting led to.
-#[derive(Debug)]
 pub(crate) enum Waited {
     /// The flight landed.
     Landed(Landing),
     /// Its leader went away, and the lead is the caller's now.
     Lead(Lead),
+    /// It offers this before it lands. If it is not open to the caller, it is to be found out whether the caller may
+    /// have it.
+    Preview {
+        value: Arc<dyn Any + Send + Sync>,
+        is_open: bool,
+    },
 }
 
 impl Wait {
     /// Waits for the flight to land, or for its lead. Dropping the future leaves the flight to the others.
     pub(crate) async fn wait(&self) -> Waited {
+        self.wait_for(false).await
+    }
+
+    /// As [`wait`](Self::wait), or for a preview.
+    pub(crate) async fn wait_or_preview(&self) -> Waited {
+        self.wait_for(true).await
+    }
+
+    async fn wait_for(&self, previews: bool) -> Waited {
         loop {
             let mut woken = pin!(self.flight.wake.notified());
             // Registered before the state is looked at, so that nothing between the two is missed.
@@ -557,15 +668,30 @@ impl Wait {
             if let Some(lead) = self.take_lead() {
                 return Waited::Lead(lead);
             }
+            if previews && let Some(preview) = self.preview() {
+                return Waited::Preview {
+                    is_open: preview.seal.admits(self.since, self.unaware),
+                    value: preview.value,
+                };
+            }
             woken.await;
         }
     }
 
+    /// As [`Lead::disband`].
+    pub(crate) fn disband(&self) {
+        self.flights.disband(&self.flight);
+    }
+
+    fn preview(&self) -> Option<Preview> {
+        let _map = self.flights.lock();
+        self.flight.crew().preview.clone()
+    }
+
     /// What the landing is to this one.
     fn view(&self, landed: &Landed) -> Landing {
-        let Seal { at, or_unaware } = landed.seal;
         match &landed.landing {
-            Landing::Shared(_) if self.since >= at && !(or_unaware && self.unaware) => Landing::ReadAgain,
+            Landing::Shared(_) if !landed.seal.admits(self.since, self.unaware) => Landing::ReadAgain,
             landing => landing.clone(),
         }
     }
