@@ -4,6 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use cache_http::normal_path;
+
+use crate::key::text::Text;
+
 /// What of a query is part of the key, and in which order.
 ///
 /// ```
@@ -111,11 +115,19 @@ impl Query {
         }
     }
 
-    /// Appends what counts of `query`, and the question mark before it. A query of which nothing counts is as good as
-    /// none; an empty one is kept as it is where all counts.
-    pub(super) fn push_to(&self, out: &mut String, query: &str) {
-        let all = self.names == Names::All;
-        if all && (!self.sorted || is_sorted(query)) {
+    /// Appends what counts of `query`, in normal form, and the question mark before it. A query of which nothing counts is
+    /// as good as none; an empty one is kept as it is where all counts.
+    pub(super) fn push_to(&self, out: &mut impl Text, query: &str) {
+        let is_default = self.sorted && self.names == Names::All;
+        match is_default.then(|| Few::find(query)).flatten() {
+            Some(few) => few.push_sorted(out, query),
+            None => self.push_normal(out, &normal_path(query)),
+        }
+    }
+
+    /// As [`push_to`](Self::push_to), of a query in normal form, whatever it is like.
+    fn push_normal(&self, out: &mut impl Text, query: &str) {
+        if self.names == Names::All && (!self.sorted || is_sorted(query)) {
             out.push('?');
             out.push_str(query);
             return;
@@ -127,6 +139,80 @@ impl Query {
         for (index, parameter) in parameters.into_iter().enumerate() {
             out.push(if index == 0 { '?' } else { '&' });
             out.push_str(parameter);
+        }
+    }
+}
+
+/// Where the parameters are of a query like most: there are a few, and nothing is encoded. It is in normal form, and its
+/// names are what they stand for.
+struct Few {
+    places: [Place; Few::MAX],
+    len: usize,
+}
+
+/// Where a parameter begins, its name ends, and it ends itself.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    begin: u16,
+    name_end: u16,
+    end: u16,
+}
+
+impl Place {
+    fn name(self, query: &str) -> &str {
+        &query[self.begin.into()..self.name_end.into()]
+    }
+}
+
+impl Few {
+    const MAX: usize = 8;
+
+    #[inline]
+    fn find(query: &str) -> Option<Self> {
+        let length = u16::try_from(query.len()).ok()?;
+        let mut few = Self {
+            places: [Place::default(); Self::MAX],
+            len: 0,
+        };
+        let mut place = Place::default();
+        let mut has_value = false;
+        for (at, byte) in (0..length).zip(query.bytes()) {
+            match byte {
+                b'%' | b'+' => return None,
+                b'=' if !has_value => (place.name_end, has_value) = (at, true),
+                b'&' => {
+                    few.add(place, has_value, at)?;
+                    (place.begin, has_value) = (at + 1, false);
+                }
+                _ => {}
+            }
+        }
+        few.add(place, has_value, length)?;
+        Some(few)
+    }
+
+    fn add(&mut self, mut place: Place, has_value: bool, end: u16) -> Option<()> {
+        if !has_value {
+            place.name_end = end;
+        }
+        place.end = end;
+        *self.places.get_mut(self.len)? = place;
+        self.len += 1;
+        Some(())
+    }
+
+    /// Appends the parameters in the order of their names.
+    fn push_sorted(mut self, out: &mut impl Text, query: &str) {
+        let places = &mut self.places[..self.len];
+        if places.is_sorted_by(|one, other| one.name(query) <= other.name(query)) {
+            out.push('?');
+            out.push_str(query);
+            return;
+        }
+        places.sort_by(|one, other| one.name(query).cmp(other.name(query)));
+        for (index, place) in places.iter().enumerate() {
+            out.push(if index == 0 { '?' } else { '&' });
+            out.push_str(&query[place.begin.into()..place.end.into()]);
         }
     }
 }
@@ -148,4 +234,21 @@ fn name(parameter: &str) -> Cow<'_, str> {
 
 fn is_sorted(query: &str) -> bool {
     query.split('&').map(name).is_sorted()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Query, normal_path};
+
+    proptest! {
+        #[test]
+        fn a_query_like_most_makes_the_key_that_any_makes(query in "([a-c=+é1]{0,4}|%[0-9a-fA-F]{2}|&){0,16}") {
+            let (mut short, mut long) = (String::new(), String::new());
+            Query::sorted().push_to(&mut short, &query);
+            Query::sorted().push_normal(&mut long, &normal_path(&query));
+            prop_assert_eq!(short, long);
+        }
+    }
 }

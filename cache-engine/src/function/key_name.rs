@@ -1,6 +1,6 @@
 //! The key of a call, from its name.
 
-use std::fmt::Display;
+use std::fmt::{self, Display, Write};
 
 use cache_core::{Error, Key, KeyName};
 
@@ -46,7 +46,43 @@ impl IsText {
     /// # Errors
     /// Never fails.
     pub fn name<T: KeyText + ?Sized>(self, text: &T) -> Result<KeyName, Error> {
-        Ok(KeyName::new(text.to_string()))
+        let mut short = ShortText::new();
+        Ok(match write!(short, "{text}") {
+            Ok(()) => KeyName::new(short.as_str()),
+            Err(_) => KeyName::new(text.to_string()),
+        })
+    }
+}
+
+/// A short text that is written without an allocation. Writing what does not fit is an error.
+struct ShortText {
+    bytes: [u8; Self::MAX],
+    len: usize,
+}
+
+impl ShortText {
+    const MAX: usize = 128;
+
+    fn new() -> Self {
+        Self {
+            bytes: [0; Self::MAX],
+            len: 0,
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        // Whole texts were written, so it is valid.
+        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for ShortText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.len + text.len();
+        let room = self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
     }
 }
 
