@@ -143,11 +143,13 @@ impl Query {
     }
 }
 
-/// Where the parameters are of a query like most: there are a few, and nothing is encoded. It is in normal form, and its
-/// names are what they stand for.
+/// Where the parameters are of a query like most, in the order of their names: there are a few, and nothing is encoded. It
+/// is in normal form, and its names are what they stand for.
 struct Few {
     places: [Place; Few::MAX],
     len: usize,
+    /// The query has them in that order.
+    was_sorted: bool,
 }
 
 /// Where a parameter begins, its name ends, and it ends itself.
@@ -156,12 +158,6 @@ struct Place {
     begin: u16,
     name_end: u16,
     end: u16,
-}
-
-impl Place {
-    fn name(self, query: &str) -> &str {
-        &query[self.begin.into()..self.name_end.into()]
-    }
 }
 
 impl Few {
@@ -173,44 +169,53 @@ impl Few {
         let mut few = Self {
             places: [Place::default(); Self::MAX],
             len: 0,
+            was_sorted: true,
         };
-        let mut place = Place::default();
-        let mut has_value = false;
+        let (mut begin, mut name_end) = (0, None);
         for (at, byte) in (0..length).zip(query.bytes()) {
             match byte {
                 b'%' | b'+' => return None,
-                b'=' if !has_value => (place.name_end, has_value) = (at, true),
+                b'=' if name_end.is_none() => name_end = Some(at),
                 b'&' => {
-                    few.add(place, has_value, at)?;
-                    (place.begin, has_value) = (at + 1, false);
+                    few.insert(query, begin, name_end, at)?;
+                    (begin, name_end) = (at + 1, None);
                 }
                 _ => {}
             }
         }
-        few.add(place, has_value, length)?;
+        few.insert(query, begin, name_end, length)?;
         Some(few)
     }
 
-    fn add(&mut self, mut place: Place, has_value: bool, end: u16) -> Option<()> {
-        if !has_value {
-            place.name_end = end;
+    /// Inserts a parameter after those whose names are not greater. `None` if there is no room.
+    fn insert(&mut self, query: &str, begin: u16, name_end: Option<u16>, end: u16) -> Option<()> {
+        let new = Place {
+            begin,
+            name_end: name_end.unwrap_or(end),
+            end,
+        };
+        let mut at = self.len;
+        if at == Self::MAX {
+            return None;
         }
-        place.end = end;
-        *self.places.get_mut(self.len)? = place;
+        let name = |place: Place| query.as_bytes().get(place.begin.into()..place.name_end.into());
+        while at > 0 && name(self.places[at - 1]) > name(new) {
+            self.places[at] = self.places[at - 1];
+            at -= 1;
+        }
+        self.places[at] = new;
+        self.was_sorted &= at == self.len;
         self.len += 1;
         Some(())
     }
 
-    /// Appends the parameters in the order of their names.
-    fn push_sorted(mut self, out: &mut impl Text, query: &str) {
-        let places = &mut self.places[..self.len];
-        if places.is_sorted_by(|one, other| one.name(query) <= other.name(query)) {
+    fn push_sorted(&self, out: &mut impl Text, query: &str) {
+        if self.was_sorted {
             out.push('?');
             out.push_str(query);
             return;
         }
-        places.sort_by(|one, other| one.name(query).cmp(other.name(query)));
-        for (index, place) in places.iter().enumerate() {
+        for (index, place) in self.places[..self.len].iter().enumerate() {
             out.push(if index == 0 { '?' } else { '&' });
             out.push_str(&query[place.begin.into()..place.end.into()]);
         }

@@ -68,8 +68,8 @@ impl KeyBuilder<Parts> for UrlKey {
 
 impl UrlKey {
     /// Appends the name of a request for `uri`, its [`target`], at `authority`.
-    pub(super) fn push_to(&self, name: &mut impl Text, request: &Parts, uri: &Uri, authority: &[u8]) {
-        push_authority(name, authority);
+    pub(super) fn push_to(&self, name: &mut impl Text, request: &Parts, uri: &Uri, authority: &NormalAuthority<'_>) {
+        authority.push_to(name);
         self.push_path_and_query(name, uri);
         if is_rewritten_from(uri, request) {
             self.push_seen(name, uri, request);
@@ -121,6 +121,11 @@ fn is_rewritten_from(original: &Uri, request: &Parts) -> bool {
         return false;
     }
     let nested = request.extensions.get::<NestedPath>();
+    let text = |uri: &'_ Uri| uri.path_and_query().map(|text| std::ptr::from_ref(text.as_str()));
+    // Nothing has changed a copy that shares its text.
+    if nested.is_none() && text(original) == text(seen) && original.authority() == seen.authority() {
+        return false;
+    }
     let expected = match nested {
         None => Some(original.path()),
         Some(nested) => without_nested(original.path(), nested.as_str()),
@@ -176,20 +181,45 @@ pub(crate) fn request_for(request: &Parts, uri: &Uri) -> Parts {
 /// The origin of a request as keys have it, without the scheme. `None` if its authority is not clear.
 pub(crate) fn origin(request: &Parts) -> Option<Box<str>> {
     let mut name = String::new();
-    push_authority(&mut name, &authority(request, target(request)).ok()?);
+    authority(request, target(request)).ok()?.push_to(&mut name);
     Some(name.into())
 }
 
 /// Returns how many bytes the name of a URL has whose path, query and authority are in normal form.
-pub(super) fn room(uri: &Uri, authority: &[u8]) -> usize {
+pub(super) fn room(uri: &Uri, authority: &NormalAuthority<'_>) -> usize {
     authority.len() + uri.path_and_query().map_or(1, |text| text.as_str().len())
 }
 
-/// Returns the authority that a request is for, in normal form.
-pub(super) fn authority<'a>(request: &'a Parts, uri: &'a Uri) -> Result<Cow<'a, [u8]>, Error> {
+/// An authority in normal form.
+pub(super) enum NormalAuthority<'a> {
+    /// It is as it was in the request, and written into keys as it is.
+    Plain(&'a str),
+    Other(Cow<'a, [u8]>),
+}
+
+impl NormalAuthority<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Plain(authority) => authority.len(),
+            Self::Other(authority) => authority.len(),
+        }
+    }
+
+    fn push_to(&self, name: &mut impl Text) {
+        match self {
+            Self::Plain(authority) => name.push_str(authority),
+            Self::Other(authority) => push_authority(name, authority),
+        }
+    }
+}
+
+/// Returns the authority that a request is for.
+pub(super) fn authority<'a>(request: &'a Parts, uri: &'a Uri) -> Result<NormalAuthority<'a>, Error> {
     match target_authority(uri, &request.headers) {
-        Ok(authority) if is_normal(authority) => Ok(Cow::Borrowed(authority)),
-        Ok(authority) => Ok(normal_authority(authority, uri.scheme())),
+        Ok(authority) => Ok(match std::str::from_utf8(authority) {
+            Ok(text) if is_normal(authority) => NormalAuthority::Plain(text),
+            _ => NormalAuthority::Other(normal_authority(authority, uri.scheme())),
+        }),
         // A handler may go by either host, and its answer would be for one of the two only.
         Err(conflict) => Err(Error::new(ErrorKind::InvalidKey, conflict.to_string()).with_source(conflict)),
     }
@@ -275,7 +305,7 @@ mod tests {
     use http::uri::Scheme;
     use proptest::prelude::*;
 
-    use super::{is_normal, normal_authority};
+    use super::{is_normal, normal_authority, push_authority};
 
     proptest! {
         #[test]
@@ -286,6 +316,9 @@ mod tests {
                     let normal = normal_authority(authority.as_bytes(), scheme.as_ref());
                     prop_assert_eq!(&*normal, authority.as_bytes());
                 }
+                let mut name = String::new();
+                push_authority(&mut name, authority.as_bytes());
+                prop_assert_eq!(name, authority);
             }
         }
     }

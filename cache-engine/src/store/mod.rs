@@ -67,18 +67,18 @@ impl Store {
         self.call("get", Some(key), (*self.backend).get(key)).await
     }
 
-    /// As [`get`](Self::get), for a store in this process.
+    /// As [`get`](Self::get), if the store is in this process and answers without waiting.
     #[inline]
-    pub(crate) async fn get_local(&self, key: &Key) -> Result<Option<Record>, Error> {
-        let result = match (*self.backend).get_now(key) {
-            Some(result) => result,
-            None => (*self.backend).get(key).await,
-        };
-        if result.is_ok() {
+    pub(crate) fn get_now(&self, key: &Key) -> Option<Result<Option<Record>, Error>> {
+        if !self.local {
+            return None;
+        }
+        let result = (*self.backend).get_now(key)?;
+        Some(if result.is_ok() {
             result
         } else {
             self.observe("get", Some(key), result)
-        }
+        })
     }
 
     pub(crate) async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {

@@ -57,12 +57,11 @@ impl Tier {
         if let Some((found, _)) = self.read_near(key) {
             return ControlFlow::Break(found.value);
         }
-        if !self.store.is_local() || self.tags.clears_by_epoch() {
-            return self.read_store_boxed(key, coder).await.into_fresh();
-        }
-        let record = match self.store.get_local(key).await {
-            Ok(record) => record,
-            Err(error) => return ControlFlow::Continue(Read::Unavailable(error)),
+        let is_one_record = !self.tags.clears_by_epoch();
+        let record = match is_one_record.then(|| self.store.get_now(key)).flatten() {
+            Some(Ok(record)) => record,
+            Some(Err(error)) => return ControlFlow::Continue(Read::Unavailable(error)),
+            None => return self.read_store_boxed(key, coder).await.into_fresh(),
         };
         let now = (!self.same_clock).then_some(|| self.now());
         match record
