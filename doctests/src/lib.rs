@@ -1,6 +1,6 @@
 //! Compiles and runs the code of `README.md` and of the book in `docs/`, one module a file.
 //!
-//! `docs/write-a-backend.md` shows the code of `examples/redb-backend`, whose tests compare the two.
+//! `docs/write-a-backend.md` shows the code of `examples/third-party-backend`, whose tests compare the two.
 
 #[cfg(doctest)]
 mod book {

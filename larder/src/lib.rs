@@ -42,6 +42,7 @@
 //! | values by key: `get_or_load`, tags, stale values, a near tier | [`Cache`] | |
 //! | cached functions | [`cached`], [`invalidates`] | `macros` (default) |
 //! | cached endpoints | `larder::axum` | `axum` |
+//! | the rules of HTTP caching, without a framework | `larder::http` | `axum` |
 //! | a store by its URL | [`open`] | one for each store |
 //! | settings from a file or the environment | [`Settings`] | |
 //! | a store in this process | [`MemoryBackend`], `larder::memory` | `memory` (default) |
@@ -61,6 +62,8 @@ pub use cache_engine::*;
 
 #[cfg(feature = "axum")]
 pub use cache_axum as axum;
+#[cfg(feature = "axum")]
+pub use cache_axum::cache_http as http;
 #[cfg(feature = "dynamodb")]
 pub use cache_dynamodb as dynamodb;
 #[doc(hidden)]

@@ -3,7 +3,7 @@
 
 use cache_core::SystemClock;
 use redb::{Database, backends::InMemoryBackend};
-use redb_backend::RedbBackend;
+use third_party_backend::RedbBackend;
 
 fn database() -> Database {
     Database::builder().create_with_backend(InMemoryBackend::new()).unwrap()

@@ -1,13 +1,10 @@
-//! The reverse proxy of the examples: what travels to the origin, and what does not.
+//! What travels to the origin, and what does not.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-
-#[path = "../examples/reverse_proxy/proxy.rs"]
-mod proxy;
-mod support;
 
 use std::sync::{Arc, Mutex};
 
-use cache_axum::CacheLayer;
+use larder::axum::CacheLayer;
+use larder::{Cache, MemoryBackend};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -57,9 +54,13 @@ impl Origin {
     }
 }
 
+fn layer() -> CacheLayer {
+    CacheLayer::shared(Cache::builder(MemoryBackend::default()).build())
+}
+
 /// Sends bytes to a proxy in front of an origin. Returns the answer.
 async fn send(url: &str, request: &str) -> String {
-    let app = proxy::app(url, CacheLayer::shared(support::cache().0)).unwrap();
+    let app = gateway::app(url, layer()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(async move { axum::serve(listener, app).await });
@@ -149,7 +150,7 @@ async fn chunked_request_bodies_arrive() {
 #[test]
 fn an_origin_that_is_none_is_named() {
     for url in ["", "origin", "https://127.0.0.1:8000", "http://127.0.0.1:8000/path"] {
-        let error = proxy::app(url, CacheLayer::shared(support::cache().0)).unwrap_err();
+        let error = gateway::app(url, layer()).unwrap_err();
         assert!(error.contains("URL"), "{url}: {error}");
     }
 }

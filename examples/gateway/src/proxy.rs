@@ -11,12 +11,12 @@ use axum::http::header::{
 use axum::http::uri::{Authority, PathAndQuery, Uri};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
-use cache_axum::cache_http::remove_hop_by_hop;
-use cache_axum::{CacheLayer, OriginUnreachable};
 use http_body::Body as _;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use larder::axum::{CacheLayer, OriginUnreachable};
+use larder::http::remove_hop_by_hop;
 use tokio::time::timeout;
 
 const VIA: HeaderName = HeaderName::from_static("via");
@@ -38,7 +38,7 @@ struct Origin {
 ///
 /// # Errors
 /// Says what is wrong with `url`.
-pub(crate) fn app(url: &str, layer: CacheLayer) -> Result<Router, String> {
+pub fn app(url: &str, layer: CacheLayer) -> Result<Router, String> {
     let url: Uri = url.parse().map_err(|_| format!("{url:?} is not a URL"))?;
     let authority = url.authority().and_then(without_userinfo);
     let (Some("http"), Some(authority), "/") = (url.scheme_str(), authority, url.path()) else {

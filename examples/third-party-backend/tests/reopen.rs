@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cache_core::{Backend, ManualClock, Prefix, SetOptions, Ttl, Value};
 use redb::Database;
-use redb_backend::RedbBackend;
+use third_party_backend::RedbBackend;
 
 #[tokio::test]
 async fn records_are_there_after_reopening() {

@@ -1,0 +1,16 @@
+//! A small shop, to show how a whole service is cached. `main.rs` reads the environment and serves [`router`].
+
+mod accounts;
+mod admin;
+mod catalogue;
+mod database;
+mod error;
+mod live;
+mod routes;
+mod sessions;
+mod state;
+
+pub use database::{Database, Item};
+pub use error::ShopError;
+pub use routes::router;
+pub use state::App;

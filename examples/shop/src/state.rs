@@ -1,0 +1,49 @@
+//! What the handlers share.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use larder::prelude::*;
+use tokio::sync::broadcast;
+
+use crate::database::{Database, Item};
+use crate::sessions::Sessions;
+
+/// What the handlers share.
+#[derive(Debug, Clone)]
+pub struct App {
+    pub(crate) cache: Cache,
+    pub(crate) database: Database,
+    pub(crate) sessions: Sessions,
+    pub(crate) changes: broadcast::Sender<Item>,
+    pub(crate) events: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+    pub(crate) admin_token: Arc<str>,
+}
+
+impl App {
+    /// A shop on a database, cached as `settings` say. `admin_token` is what its own people authenticate with.
+    ///
+    /// # Errors
+    /// What is wrong with the settings, by name.
+    pub async fn new(database: Database, settings: &Settings, admin_token: &str) -> Result<Self, Error> {
+        let events = Arc::new(Mutex::new(BTreeMap::new()));
+        let counted = Arc::clone(&events);
+        let count = move |event: &larder::Event<'_>| {
+            let mut counted = counted.lock().unwrap_or_else(PoisonError::into_inner);
+            *counted.entry(event.name()).or_default() += 1;
+        };
+        Ok(Self {
+            cache: settings.open().await?.observer(count).build(),
+            database,
+            sessions: Sessions::default(),
+            changes: broadcast::channel(64).0,
+            events,
+            admin_token: admin_token.into(),
+        })
+    }
+
+    /// Waits until what the cache does in the background is done.
+    pub async fn shutdown(&self) {
+        self.cache.shutdown().await;
+    }
+}

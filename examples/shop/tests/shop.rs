@@ -1,0 +1,248 @@
+//! What users of the shop see, and how rarely its database is asked.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use futures_util::future::join_all;
+use http_body_util::BodyExt;
+use larder::Settings;
+use serde_json::{Value, json};
+use shop::{App, Database, router};
+use tower::ServiceExt;
+
+const TOKEN: &str = "Bearer admin-token";
+
+struct Shop {
+    router: Router,
+    database: Database,
+}
+
+struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    fn x_cache(&self) -> &str {
+        self.headers["x-cache"].to_str().unwrap()
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+impl Shop {
+    async fn open() -> Self {
+        let database = Database::open("sqlite::memory:").await.unwrap();
+        let app = App::new(database.clone(), &Settings::default(), "admin-token")
+            .await
+            .unwrap();
+        Self {
+            router: router(app).unwrap(),
+            database,
+        }
+    }
+
+    async fn ask(&self, method: Method, path: &str, fields: &[(&str, &str)], content: Option<Value>) -> Reply {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "shop.example");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let body = match content {
+            Some(content) => {
+                request = request.header("content-type", "application/json");
+                Body::from(content.to_string())
+            }
+            None => Body::empty(),
+        };
+        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let (head, body) = response.into_parts();
+        Reply {
+            status: head.status,
+            headers: head.headers,
+            body: body.collect().await.unwrap().to_bytes().into(),
+        }
+    }
+
+    async fn get(&self, path: &str, fields: &[(&str, &str)]) -> Reply {
+        self.ask(Method::GET, path, fields, None).await
+    }
+
+    /// The cookie of a new session.
+    async fn login(&self, name: &str) -> String {
+        let reply = self
+            .ask(Method::POST, "/login", &[], Some(json!({ "name": name })))
+            .await;
+        let cookie = reply.headers["set-cookie"].to_str().unwrap();
+        cookie.split(';').next().unwrap().to_owned()
+    }
+
+    async fn change(&self, id: u64, content: Value) -> StatusCode {
+        let path = format!("/admin/items/{id}");
+        self.ask(Method::PUT, &path, &[("authorization", TOKEN)], Some(content))
+            .await
+            .status
+    }
+}
+
+#[tokio::test]
+async fn a_list_is_read_from_the_database_once() {
+    let shop = Shop::open().await;
+    let lists = join_all((0..20).map(|_| shop.get("/items?category=fruit", &[]))).await;
+    assert!(lists.iter().all(|list| list.json().as_array().unwrap().len() == 2));
+    assert_eq!(shop.database.queries(), 1);
+    // The cookie of a session makes no difference: no handler here reads it.
+    let session = shop.login("ada").await;
+    assert_eq!(
+        shop.get("/items?category=fruit", &[("cookie", &session)])
+            .await
+            .x_cache(),
+        "HIT"
+    );
+    assert_eq!(shop.get("/items?category=vegetable", &[]).await.x_cache(), "MISS");
+}
+
+#[tokio::test]
+async fn a_change_is_seen_at_once_wherever_the_item_is_shown() {
+    let shop = Shop::open().await;
+    let session = shop.login("ada").await;
+    let cookie = [("cookie", &*session)];
+    shop.ask(Method::POST, "/account/orders/1", &cookie, None).await;
+    for path in ["/items", "/items/1", "/items/2", "/account/orders"] {
+        shop.get(path, &cookie).await;
+        assert_eq!(shop.get(path, &cookie).await.x_cache(), "HIT", "{path}");
+    }
+    assert_eq!(
+        shop.change(1, json!({ "name": "Pear", "cents": 50 })).await,
+        StatusCode::OK
+    );
+    assert_eq!(shop.get("/items", &[]).await.json()[0]["name"], "Pear");
+    assert_eq!(shop.get("/items/1", &[]).await.json()["name"], "Pear");
+    assert_eq!(shop.get("/account/orders", &cookie).await.json()[0]["name"], "Pear");
+    // What does not show it stays.
+    assert_eq!(shop.get("/items/2", &[]).await.x_cache(), "HIT");
+}
+
+#[tokio::test]
+async fn only_the_shops_own_people_change_anything() {
+    let shop = Shop::open().await;
+    let content = json!({ "name": "Pear", "cents": 50 });
+    for token in [
+        "",
+        "Bearer",
+        "Bearer admin-toke",
+        "Bearer admin-tokem",
+        "Bearer admin-token2",
+    ] {
+        let fields = [("authorization", token)];
+        let reply = shop
+            .ask(Method::PUT, "/admin/items/1", &fields, Some(content.clone()))
+            .await;
+        assert_eq!(reply.status, StatusCode::UNAUTHORIZED, "{token}");
+    }
+    assert_eq!(shop.change(9, content).await, StatusCode::NOT_FOUND);
+    assert_eq!(shop.get("/items/1", &[]).await.json()["name"], "Apple");
+}
+
+#[tokio::test]
+async fn each_user_has_orders_of_their_own() {
+    let shop = Shop::open().await;
+    let (ada, ben) = (shop.login("ada").await, shop.login("ben").await);
+    let bought = shop
+        .ask(Method::POST, "/account/orders/3", &[("cookie", &ada)], None)
+        .await;
+    assert_eq!(bought.status, StatusCode::CREATED);
+    for _ in 0..2 {
+        let reply = shop.get("/account/orders", &[("cookie", &ada)]).await;
+        assert_eq!(reply.json()[0]["name"], "Carrot");
+        assert_eq!(reply.headers["cache-control"], "private, no-cache");
+        assert_eq!(shop.get("/account/orders", &[("cookie", &ben)]).await.json(), json!([]));
+    }
+    // An order of hers is seen by her at once, and is none of his.
+    shop.ask(Method::POST, "/account/orders/1", &[("cookie", &ada)], None)
+        .await;
+    assert_eq!(
+        shop.get("/account/orders", &[("cookie", &ada)])
+            .await
+            .json()
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    assert_eq!(shop.get("/account/orders", &[("cookie", &ben)]).await.x_cache(), "HIT");
+    assert_eq!(shop.get("/account/orders", &[]).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn an_item_that_does_not_exist_is_not_asked_for_twice() {
+    let shop = Shop::open().await;
+    for _ in 0..3 {
+        assert_eq!(shop.get("/items/77", &[]).await.status, StatusCode::NOT_FOUND);
+    }
+    assert_eq!(shop.database.queries(), 1);
+}
+
+#[tokio::test]
+async fn files_are_served_by_range() {
+    let shop = Shop::open().await;
+    let whole = shop.get("/files/storage.txt", &[]).await;
+    let part = shop.get("/files/storage.txt", &[("range", "bytes=0-5")]).await;
+    assert_eq!(
+        (part.status, &*part.body),
+        (StatusCode::PARTIAL_CONTENT, &b"Apples"[..])
+    );
+    assert_eq!((part.x_cache(), &part.headers["etag"]), ("HIT", &whole.headers["etag"]));
+}
+
+#[tokio::test]
+async fn each_coding_of_a_list_has_an_etag_of_its_own() {
+    let shop = Shop::open().await;
+    let plain = shop.get("/items", &[]).await;
+    let coded = shop.get("/items", &[("accept-encoding", "gzip")]).await;
+    assert_eq!(coded.headers["content-encoding"], "gzip");
+    assert_ne!(coded.headers["etag"], plain.headers["etag"]);
+    assert_eq!(
+        shop.get("/items", &[("accept-encoding", "gzip")]).await.x_cache(),
+        "HIT"
+    );
+}
+
+#[tokio::test]
+async fn those_who_watch_are_told_of_a_change() {
+    let shop = Shop::open().await;
+    let request = Request::get("/changes").body(Body::empty()).unwrap();
+    let mut events = shop.router.clone().oneshot(request).await.unwrap().into_body();
+    shop.change(2, json!({ "name": "Plantain", "cents": 60 })).await;
+    let event = events.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(event, "event: item\ndata: 2\n\n");
+}
+
+#[tokio::test]
+async fn an_operator_purges_by_tag() {
+    let shop = Shop::open().await;
+    shop.get("/items", &[]).await;
+    let purge = json!({ "tag": "items" });
+    let reply = shop
+        .ask(Method::POST, "/purge", &[("authorization", TOKEN)], Some(purge))
+        .await;
+    assert_eq!(reply.status, StatusCode::OK);
+    assert_eq!(shop.get("/items", &[]).await.x_cache(), "MISS");
+    let stats = shop.get("/stats", &[]).await.json();
+    assert_eq!(stats["queries"], 2, "{stats}");
+}
+
+#[tokio::test]
+async fn other_sites_may_read_the_public_pages() {
+    let shop = Shop::open().await;
+    for _ in 0..2 {
+        let reply = shop.get("/items", &[("origin", "https://elsewhere.example")]).await;
+        assert_eq!(reply.headers["access-control-allow-origin"], "*");
+    }
+}
