@@ -39,17 +39,25 @@ impl Prefix {
     #[must_use]
     pub fn key(&self, namespace: &str, name: impl Into<KeyName>) -> Key {
         let name = name.into();
-        let mut text = String::with_capacity(self.text.len() + namespace.len() + 1 + name.text.len());
+        let mut key = self.write_key(namespace, name.text.len());
+        key.push_str(&name.text);
+        Key {
+            identity: name.identity,
+            ..key.finish()
+        }
+    }
+
+    /// Starts a key in the namespace `namespace` below this prefix: the same as
+    /// [`namespace(namespace)`](Self::namespace)[`.write_key(room)`](Namespace::write_key), without making the namespace.
+    pub fn write_key(&self, namespace: &str, room: usize) -> KeyWriter {
+        let mut text = String::with_capacity(self.text.len() + namespace.len() + 1 + room);
         text.push_str(&self.text);
         push_escaped(&mut text, namespace);
         text.push(':');
-        let namespace_len = text.len();
-        text.push_str(&name.text);
-        Key {
-            text: text.into_boxed_str(),
+        KeyWriter {
             prefix_len: self.text.len(),
-            namespace_len,
-            identity: name.identity,
+            namespace_len: text.len(),
+            text,
         }
     }
 
@@ -76,14 +84,11 @@ impl Namespace {
     #[must_use]
     pub fn key(&self, name: impl Into<KeyName>) -> Key {
         let name = name.into();
-        let mut text = String::with_capacity(self.text.len() + name.text.len());
-        text.push_str(&self.text);
-        text.push_str(&name.text);
+        let mut key = self.write_key(name.text.len());
+        key.push_str(&name.text);
         Key {
-            text: text.into_boxed_str(),
-            prefix_len: self.prefix_len,
-            namespace_len: self.text.len(),
             identity: name.identity,
+            ..key.finish()
         }
     }
 
@@ -98,7 +103,6 @@ impl Namespace {
     /// key.push_str("42");
     /// assert_eq!(key.finish(), users.key("42"));
     /// ```
-    #[must_use]
     pub fn write_key(&self, room: usize) -> KeyWriter {
         let mut text = String::with_capacity(self.text.len() + room);
         text.push_str(&self.text);

@@ -1,6 +1,6 @@
 //! The header fields of recent answers, for the next ones: those of one second are the same.
 
-use std::sync::{Arc, RwLock, Weak};
+use std::sync::{Arc, OnceLock, RwLock, Weak};
 
 use bytes::BytesMut;
 use cache_engine::cache_core::Timestamp;
@@ -16,8 +16,10 @@ const SLOTS: usize = 128;
 const MAX_VALUES: usize = 4096;
 
 /// The header fields of recent answers from the store, of one layer. What it holds has a bound, and keeps no response.
+#[derive(Default)]
 pub(crate) struct PreparedHeaders {
-    slots: Box<[RwLock<Slot>]>,
+    /// Made by the first hit.
+    slots: OnceLock<Box<[RwLock<Slot>]>>,
 }
 
 struct Slot {
@@ -60,7 +62,10 @@ impl PreparedHeaders {
     /// Returns the header fields of an answer from `stored` at `second`. `make` makes them, and makes the same ones at any
     /// time in that second. Never waits.
     pub(crate) fn get(&self, stored: &Arc<Stored>, second: Second, make: impl FnOnce() -> HeaderMap) -> HeaderMap {
-        let slot = &self.slots[index(stored)];
+        let slots = self
+            .slots
+            .get_or_init(|| (0..SLOTS).map(|_| RwLock::default()).collect());
+        let slot = &slots[index(stored)];
         if let Ok(slot) = slot.try_read()
             && slot.is_of(stored, second)
             && let Fields::Prepared(fields) = &slot.fields
@@ -109,15 +114,12 @@ fn compacted(fields: &HeaderMap) -> Option<HeaderMap> {
     Some(compacted)
 }
 
-impl Default for PreparedHeaders {
+impl Default for Slot {
     fn default() -> Self {
-        let nothing = || Slot {
+        Self {
             of: Weak::new(),
             second: Second { age: 0, ttl: 0 },
             fields: Fields::Seen,
-        };
-        Self {
-            slots: (0..SLOTS).map(|_| RwLock::new(nothing())).collect(),
         }
     }
 }

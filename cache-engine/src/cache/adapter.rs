@@ -17,7 +17,7 @@ use crate::load::drive::Next;
 use crate::load::fill::Fill;
 use crate::load::step::LoadStart;
 use crate::store::record::Found;
-use crate::tier::read::Read;
+use crate::tier::read::{Glance, Read};
 
 /// What [`Adapter::lookup`] found.
 #[non_exhaustive]
@@ -127,13 +127,14 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
             return None;
         }
         let tier = &engine.shared.tier;
-        let value = if tier.store.is_local() {
-            match tier.read_fresh(key, &*engine.coder).now_or_never() {
-                Some(ControlFlow::Break(value)) => value,
-                _ => return None,
-            }
-        } else {
-            tier.read_near(key)?.0.value
+        let value = match tier.glance(key) {
+            Glance::Fresh(value) => value,
+            // With its tags read, it may prove to be fresh.
+            glance if tier.store.is_local() => match tier.read_further(glance, key, &*engine.coder).now_or_never()? {
+                ControlFlow::Break(value) => value,
+                ControlFlow::Continue(_) => return None,
+            },
+            _ => return None,
         };
         engine.shared.events.emit(&Event::Hit { key });
         Some(value)

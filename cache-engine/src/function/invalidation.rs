@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use cache_core::{Error, Key, KeyName};
+use cache_core::{Error, Key};
 use futures_util::FutureExt;
 
 use super::completion::{Completion, report};
 use super::entry::CachedEntry;
-use super::key_name::key_in;
+use super::key_name::{CallName, key_in};
 use crate::cache::handle::Cache;
 
 /// What a write invalidates.
@@ -65,7 +65,7 @@ impl Invalidations {
         self.with(Target::Entry(entry.cache, entry.key))
     }
 
-    pub fn key<C>(self, cache: &Cache<C>, namespace: Option<&str>, name: Result<KeyName, Error>) -> Self {
+    pub fn key<C, N: Into<CallName>>(self, cache: &Cache<C>, namespace: Option<&str>, name: Result<N, Error>) -> Self {
         let key = key_in(cache, namespace, name);
         self.entry(CachedEntry::new(cache, key))
     }

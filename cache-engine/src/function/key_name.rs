@@ -34,8 +34,8 @@ pub struct IsName;
 impl IsName {
     /// # Errors
     /// Never fails.
-    pub fn name(self, name: &KeyName) -> Result<KeyName, Error> {
-        Ok(name.clone())
+    pub fn name(self, name: &KeyName) -> Result<CallName, Error> {
+        Ok(CallName::Whole(name.clone()))
     }
 }
 
@@ -45,17 +45,41 @@ pub struct IsText;
 impl IsText {
     /// # Errors
     /// Never fails.
-    pub fn name<T: KeyText + ?Sized>(self, text: &T) -> Result<KeyName, Error> {
+    pub fn name<T: KeyText + ?Sized>(self, text: &T) -> Result<CallName, Error> {
         let mut short = ShortText::new();
         Ok(match write!(short, "{text}") {
-            Ok(()) => KeyName::new(short.as_str()),
-            Err(_) => KeyName::new(text.to_string()),
+            Ok(()) => CallName::Short(short),
+            Err(_) => CallName::Whole(KeyName::new(text.to_string())),
         })
     }
 }
 
+/// The name of a call.
+#[derive(Debug)]
+pub enum CallName {
+    /// A short text, which is written into the key without a detour.
+    Short(ShortText),
+    Whole(KeyName),
+}
+
+impl From<KeyName> for CallName {
+    fn from(name: KeyName) -> Self {
+        Self::Whole(name)
+    }
+}
+
+impl From<CallName> for KeyName {
+    fn from(name: CallName) -> Self {
+        match name {
+            CallName::Short(text) => Self::from(text.as_str()),
+            CallName::Whole(name) => name,
+        }
+    }
+}
+
 /// A short text that is written without an allocation. Writing what does not fit is an error.
-struct ShortText {
+#[derive(Debug)]
+pub struct ShortText {
     bytes: [u8; Self::MAX],
     len: usize,
 }
@@ -107,11 +131,27 @@ pub fn namespace<T: AsRef<str> + ?Sized>(name: &T) -> &str {
 ///
 /// # Errors
 /// Returns the error of `name`.
-pub fn key_in<C>(cache: &Cache<C>, namespace: Option<&str>, name: Result<KeyName, Error>) -> Result<Key, Error> {
-    let name = name?;
-    Ok(match namespace {
-        Some(namespace) => cache.engine.shared.prefix.key(namespace, name),
-        None => cache.key(name),
+#[inline]
+pub fn key_in<C, N: Into<CallName>>(
+    cache: &Cache<C>,
+    namespace: Option<&str>,
+    name: Result<N, Error>,
+) -> Result<Key, Error> {
+    let prefix = &cache.engine.shared.prefix;
+    Ok(match name?.into() {
+        CallName::Whole(name) => match namespace {
+            Some(namespace) => prefix.key(namespace, name),
+            None => cache.key(name),
+        },
+        CallName::Short(text) => {
+            let text = text.as_str();
+            let mut key = match namespace {
+                Some(namespace) => prefix.write_key(namespace, text.len()),
+                None => cache.namespace().write_key(text.len()),
+            };
+            key.push_str(text);
+            key.finish()
+        }
     })
 }
 
@@ -120,8 +160,8 @@ pub fn key_in<C>(cache: &Cache<C>, namespace: Option<&str>, name: Result<KeyName
 ///
 /// # Errors
 /// Returns the error of `name`.
-pub fn versioned(name: Result<KeyName, Error>, version: u32) -> Result<KeyName, Error> {
-    let name = name?;
+pub fn versioned<N: Into<KeyName>>(name: Result<N, Error>, version: u32) -> Result<KeyName, Error> {
+    let name = name?.into();
     let mut identity = Vec::with_capacity(name.identity().len() + 8);
     identity.extend_from_slice(name.identity());
     identity.extend_from_slice(b"\0v\0");

@@ -44,6 +44,18 @@ impl<T> Read<T> {
     }
 }
 
+/// What was read without waiting.
+pub(crate) enum Glance<T> {
+    /// A fresh value.
+    Fresh(Arc<T>),
+    /// What the store has, which is not plainly a fresh value.
+    Record(Option<Record>),
+    /// The store did not answer.
+    Unavailable(Error),
+    /// Nothing was read.
+    Nothing,
+}
+
 type Boxed<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
 
 impl Tier {
@@ -54,23 +66,54 @@ impl Tier {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        if let Some((found, _)) = self.read_near(key) {
-            return ControlFlow::Break(found.value);
+        match self.glance(key) {
+            Glance::Fresh(value) => ControlFlow::Break(value),
+            other => self.read_further(other, key, coder).await,
         }
-        let is_one_record = !self.tags.clears_by_epoch();
-        let record = match is_one_record.then(|| self.store.get_now(key)).flatten() {
+    }
+
+    /// Reads as much as can be read without waiting, and no tags: a near copy, or a record of a store in this process.
+    #[inline]
+    pub(crate) fn glance<T: Send + Sync + 'static>(&self, key: &Key) -> Glance<T> {
+        if let Some((found, _)) = self.read_near(key) {
+            return Glance::Fresh(found.value);
+        }
+        if self.tags.clears_by_epoch() {
+            return Glance::Nothing;
+        }
+        let record = match self.store.get_now(key) {
             Some(Ok(record)) => record,
-            Some(Err(error)) => return ControlFlow::Continue(Read::Unavailable(error)),
-            None => return self.read_store_boxed(key, coder).await.into_fresh(),
+            Some(Err(error)) => return Glance::Unavailable(error),
+            None => return Glance::Nothing,
         };
         let now = (!self.same_clock).then_some(|| self.now());
         match record
             .as_ref()
             .and_then(|record| record::fresh_object(record, key, now))
         {
-            Some(value) => ControlFlow::Break(value),
-            None => self.judged_boxed(record, key, coder).await.into_fresh(),
+            Some(value) => Glance::Fresh(value),
+            None => Glance::Record(record),
         }
+    }
+
+    /// Goes on from what a [`glance`](Self::glance) has read.
+    pub(crate) async fn read_further<T, C>(
+        &self,
+        glance: Glance<T>,
+        key: &Key,
+        coder: &C,
+    ) -> ControlFlow<Arc<T>, Read<T>>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        let read = match glance {
+            Glance::Fresh(value) => return ControlFlow::Break(value),
+            Glance::Record(record) => self.judged_boxed(record, key, coder).await,
+            Glance::Unavailable(error) => Read::Unavailable(error),
+            Glance::Nothing => self.read_store_boxed(key, coder).await,
+        };
+        read.into_fresh()
     }
 
     /// As [`judged`](Self::judged). Boxed, so that a hit in memory does not carry its weight.
