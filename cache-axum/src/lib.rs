@@ -77,8 +77,8 @@
 //! The same holds downstream. Where the layer tells browsers and shared caches how long to keep a response, it names the
 //! fields by which it tells requests apart in `Vary`, and responses of users are `private, no-cache`.
 //!
-//! A URL has no more than [`max_variants`] stored responses, since anybody can make up values of a field. [`normalization`]
-//! joins requests that mean the same. [`query`] leaves out of the key what no handler reads.
+//! A URL has no more than [`max_variants`] stored responses, since anybody can make up values of a field; the one that was
+//! used least recently makes room. [`normalization`] joins requests that mean the same. [`query`] leaves out of the key what no handler reads.
 //!
 //! # When a stale response is used
 //!
@@ -126,7 +126,13 @@
 //! otherwise one of them at a time tries again. A request with credentials, where the response decides whether it may be
 //! shared (`Authorization` in the shared-cache policy), waits for nobody, and nobody in this process waits for it.
 //!
-//! HEAD is answered from what GET has stored, stale responses included, and refreshes none. It waits for nobody.
+//! HEAD is answered from what GET has stored, stale responses included, and waits for nobody. If the handler has to answer,
+//! its answer tells of the stored response (RFC 9111, section 4.3.5): equal validators make it fresh again, and other ones,
+//! or another length, make it stale.
+//!
+//! The answer to a POST that bypasses the layer is stored for later GETs where RFC 9110, section 9.3.3, allows it: it is 200,
+//! states a lifetime, and its `Content-Location` is its own URL. Whatever would keep the answer to a GET from being stored
+//! keeps this one too, and so does an invalidation while the handler runs, or a handler that takes more than 250 ms.
 //!
 //! A layer within another one that is loading under the same key, of the same or an equally named cache, lets the request
 //! through, and the settings of the outer one count.

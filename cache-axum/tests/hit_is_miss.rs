@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::response::IntoResponse;
 use axum::response::Response;
 use axum::routing::get as get_route;
 use bytes::Bytes;
@@ -130,9 +131,12 @@ async fn max_age_counts_down_without_age_for_clients_that_do_not_know_it() {
 #[tokio::test]
 async fn what_is_not_stored_has_no_lifetime_from_the_layer() {
     let (cache, _) = cache();
-    let layer = CacheLayer::new(cache).ttl(Duration::from_secs(60)).max_variants(1);
-    let (app, _) = app(layer, |_, _| ([("vary", "accept")], "…"));
-    let kept = get_with(&app, "/", &[("accept", "a")]).await;
+    let layer = CacheLayer::new(cache).ttl(Duration::from_secs(60)).max_variants(0);
+    let (app, _) = app(layer, |_, request| match request.uri.path() {
+        "/" => ([("vary", "accept")], "…").into_response(),
+        _ => "…".into_response(),
+    });
+    let kept = get(&app, "/kept").await;
     assert_eq!(kept.header("cache-control"), "max-age=60");
     let surplus = get_with(&app, "/", &[("accept", "b")]).await;
     assert!(

@@ -130,6 +130,60 @@ async fn each_kind_reaches_what_it_names() {
 }
 
 #[tokio::test]
+async fn an_answer_tells_how_much_was_removed() {
+    let app = App::start(cache().0).await;
+    app.get().await;
+    app.cache.set("7", 1_u32).await.unwrap();
+    let cases = [
+        (json!({"url": "/items"}), json!(1)),
+        (json!({"url": "/items"}), json!(0)),
+        (json!({"key": "7"}), json!(1)),
+        (json!({"key": "7"}), json!(0)),
+        (json!({"namespace": "users"}), json!(0)),
+        // A tag is one record, however many responses carry it.
+        (json!({"tag": "a"}), json!(null)),
+    ];
+    for (order, removed) in cases {
+        let (_, answer) = app.purge(order.clone()).await;
+        assert_eq!(answer["removed"], removed, "{order}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_url_that_reaches_nothing_is_named() {
+    let app = App::start(cache().0).await;
+    app.get().await;
+    let host = app.base.trim_start_matches("http://");
+    let cases = [
+        ("/item".to_owned(), format!("`{host}/item`")),
+        ("http://other.test/items".to_owned(), "`other.test/items`".to_owned()),
+        (
+            "https://other.test:8443/items".to_owned(),
+            "`other.test:8443/items`".to_owned(),
+        ),
+    ];
+    for soft in [true, false] {
+        for (url, named) in &cases {
+            let (status, answer) = app.purge(json!({"url": url, "soft": soft})).await;
+            assert_eq!(status, StatusCode::OK, "{answer}");
+            let note = answer["note"].as_str().unwrap_or_default();
+            assert!(note.contains(named.as_str()), "{url}: {answer}");
+            assert_eq!(
+                note.contains("host is that of this request"),
+                url.starts_with('/'),
+                "{note}"
+            );
+        }
+    }
+    assert_eq!(app.get().await.0, "HIT");
+    // The control: one that reaches something has no note.
+    for soft in [true, false] {
+        let (_, answer) = app.purge(json!({"url": "/items", "soft": soft})).await;
+        assert_eq!(answer.get("note"), None, "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_soft_one_keeps_the_copy_for_its_stale_window() {
     let app = App::start(cache().0).await;
     assert_eq!(app.get().await, ("MISS".to_owned(), "1".to_owned()));
@@ -214,6 +268,19 @@ async fn an_order_that_says_nothing_or_too_much_is_refused_with_the_reason() {
         ),
         (r#"{"tag":7}"#, StatusCode::UNPROCESSABLE_ENTITY, "expected a string"),
         (r#"{"url":"http://"}"#, StatusCode::UNPROCESSABLE_ENTITY, "is not a URL"),
+        (r#"{"url":"user:42"}"#, StatusCode::UNPROCESSABLE_ENTITY, "is not a URL"),
+        (r#"{"url":"*"}"#, StatusCode::UNPROCESSABLE_ENTITY, "is not a URL"),
+        (r#"{"url":"items"}"#, StatusCode::UNPROCESSABLE_ENTITY, "is not a URL"),
+        (
+            r#"{"url":"ftp://a.test/items"}"#,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "scheme",
+        ),
+        (
+            r#"{"url":"http://me@a.test/items"}"#,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "user",
+        ),
         (
             r#"{"namespace":"a","soft":true}"#,
             StatusCode::UNPROCESSABLE_ENTITY,

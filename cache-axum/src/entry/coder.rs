@@ -28,7 +28,7 @@ const NONE: u64 = u64::MAX;
 
 impl Coder<Stored> for ResponseCoder {
     fn name(&self) -> &'static str {
-        "http-response/1"
+        "http-response/2"
     }
 
     fn encode(&self, value: &Stored) -> Result<Bytes, Error> {
@@ -59,7 +59,8 @@ impl Coder<Stored> for ResponseCoder {
             }
             Stored::Index(variants) => {
                 let fields: usize = variants.fields.iter().map(|field| 2 + field.as_str().len()).sum();
-                1 + 16 + 1 + 2 + variants.namespace().map_or(0, str::len) + 2 + fields + 2 + 16 * variants.listed.len()
+                let listed: usize = variants.listed.iter().map(|name| 2 + name.len()).sum();
+                1 + 16 + 1 + 2 + variants.namespace().map_or(0, str::len) + 2 + fields + 2 + listed
             }
         })
     }
@@ -116,9 +117,9 @@ fn write_variants(out: &mut BytesMut, variants: &VariantIndex) -> Result<(), Err
         write_name(out, field)?;
     }
     out.put_u16(u16::try_from(variants.listed.len()).map_err(|_| too_many("variants"))?);
-    for (selection, until) in &variants.listed {
-        out.put_u64(*selection);
-        out.put_u64(until.as_millis());
+    for name in &variants.listed {
+        out.put_u16(u16::try_from(name.len()).map_err(|_| too_many("bytes in the name of a variant"))?);
+        out.put_slice(name.as_bytes());
     }
     Ok(())
 }
@@ -145,7 +146,9 @@ fn read_variants(input: &mut Input) -> Result<VariantIndex, Error> {
     let count = input.u16()?;
     let mut listed = Vec::new();
     for _ in 0..count {
-        listed.push((input.u64()?, Timestamp::from_millis(input.u64()?)));
+        let len = input.u16()?;
+        let name = input.take(len.into())?;
+        listed.push(std::str::from_utf8(&name).map_err(|_| broken())?.into());
     }
     Ok(VariantIndex {
         fields,
@@ -346,15 +349,12 @@ mod tests {
         (
             prop::collection::vec("x-[a-c]{1,3}", 0..4),
             option::of("[a-z]{0,8}"),
-            prop::collection::vec((any::<u64>(), 0..1_u64 << 42), 0..4),
+            prop::collection::vec("[a-z=&]{0,8}", 0..4),
         )
             .prop_map(|(fields, namespace, listed)| {
                 let fields = fields.into_iter().map(|field| HeaderName::try_from(field).unwrap());
-                let listed = listed
-                    .into_iter()
-                    .map(|(selection, until)| (selection, Timestamp::from_millis(until)));
                 VariantIndex {
-                    listed: listed.collect(),
+                    listed: listed.into_iter().map(Into::into).collect(),
                     ..VariantIndex::new(fields.collect(), namespace.map(Into::into))
                 }
             })

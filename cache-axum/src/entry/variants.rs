@@ -3,23 +3,29 @@
 use std::fmt::Write;
 
 use cache_engine::Cache;
-use cache_engine::cache_core::{Key, Timestamp};
-use cache_http::{ETag, Normalization, variant_key};
+use cache_engine::cache_core::{Key, KeyName};
+use cache_http::{Normalization, content_digest, variant_key};
 use http::{HeaderMap, HeaderName};
+
+/// The longest name of a variant. The names are listed in the index, so longer ones are digested.
+const MAX_NAME: usize = 128;
+
+/// What stands between the name of a URL's key and the name of a variant: a space, `#`, the generation and a space.
+const BETWEEN: usize = 2 + 32 + 1;
 
 /// Stands under the key of a request whose responses are kept elsewhere: one for each selection of request fields
 /// that `Vary` names, or in the namespace that the handler chose.
 ///
-/// The generation is part of the keys of the responses. It is random and new with each marker, so what an invalidation
-/// of the marker has cut off is never found again.
+/// The generation is part of the keys of the responses. It is random and new with each index, so what an invalidation
+/// of the index has cut off is never found again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct VariantIndex {
     pub(crate) fields: Vec<HeaderName>,
     pub(crate) namespace: Option<Box<str>>,
     pub(crate) generation: u128,
-    /// The responses that this leads to, so that their number has a bound: a fingerprint of each selection, and until
-    /// when its response is kept. Lossy: of two that are stored at the same time, one may be missing.
-    pub(crate) listed: Vec<(u64, Timestamp)>,
+    /// The names of the variants that are stored, the least recently used one first. A variant is listed before it is
+    /// stored, and its record is removed when it is no longer listed, so that their number has a bound.
+    pub(crate) listed: Vec<Box<str>>,
 }
 
 impl VariantIndex {
@@ -32,43 +38,44 @@ impl VariantIndex {
         }
     }
 
-    /// Whether the selection is listed, and how many others are.
-    pub(crate) fn listing(&self, selection: u64, now: Timestamp) -> (bool, usize) {
-        let kept = || self.listed.iter().filter(|(_, until)| *until > now);
-        let is_listed = kept().any(|(listed, _)| *listed == selection);
-        (is_listed, kept().count() - usize::from(is_listed))
+    /// Whether there are several variants, so that they are to be listed.
+    pub(crate) fn varies(&self) -> bool {
+        !self.fields.is_empty()
     }
 
-    /// With the selection listed, and without those whose time is over.
-    pub(crate) fn with_listed(&self, selection: u64, until: Timestamp, now: Timestamp) -> Self {
+    pub(crate) fn lists(&self, name: &str) -> bool {
+        self.listed.iter().any(|listed| **listed == *name)
+    }
+
+    /// Returns the index with one more variant, and the names of those that make room for it, so that no more than `max` are
+    /// listed. `last_use` tells when a variant was used after the list was written, if it was.
+    pub(crate) fn with_listed<U: Ord>(
+        &self,
+        name: &str,
+        max: usize,
+        last_use: impl Fn(&str) -> Option<U>,
+    ) -> (Self, Vec<Box<str>>) {
         let mut listed = self.listed.clone();
-        listed.retain(|(other, until)| *other != selection && *until > now);
-        listed.push((selection, until));
-        Self { listed, ..self.clone() }
+        listed.retain(|other| **other != *name);
+        // Those that were not used since keep their order, in front of the others.
+        listed.sort_by_cached_key(|name| last_use(name));
+        let too_many = (listed.len() + 1).saturating_sub(max).min(listed.len());
+        let evicted = listed.drain(..too_many).collect();
+        listed.push(name.into());
+        (Self { listed, ..self.clone() }, evicted)
     }
 
-    /// A number that stands for what a request with these headers selects, the same in every process.
-    pub(crate) fn selection(&self, request: &HeaderMap, normalization: &Normalization) -> u64 {
-        let digest = ETag::from_content(variant_key(&self.fields, request, normalization).as_bytes());
-        let digits = std::str::from_utf8(digest.opaque())
-            .ok()
-            .and_then(|digits| digits.get(..16));
-        digits
-            .and_then(|digits| u64::from_str_radix(digits, 16).ok())
-            .unwrap_or_default()
-    }
-
-    /// The namespace of the responses, if it is another one than the marker's.
+    /// The namespace of the responses, if it is another one than the index's.
     pub(crate) fn namespace(&self) -> Option<&str> {
         self.namespace.as_deref()
     }
 
-    /// Whether responses that vary by `fields` can be kept under this marker.
+    /// Whether responses that vary by `fields` can be kept under this index.
     pub(crate) fn covers(&self, fields: &[HeaderName], namespace: Option<&str>) -> bool {
         self.namespace() == namespace && fields.iter().all(|field| self.fields.contains(field))
     }
 
-    /// A marker for responses that vary by `fields` as well.
+    /// Returns an index for responses that vary by `fields` as well.
     pub(crate) fn widened(&self, fields: &[HeaderName], namespace: Option<Box<str>>) -> Self {
         let mut all = self.fields.clone();
         all.extend(fields.iter().filter(|field| !self.fields.contains(field)).cloned());
@@ -76,7 +83,7 @@ impl VariantIndex {
         Self::new(all, namespace)
     }
 
-    /// The key of the response that a request with these headers selects.
+    /// Returns the key of the response that a request with these headers selects.
     pub(crate) fn key<C>(
         &self,
         cache: &Cache<C>,
@@ -84,14 +91,45 @@ impl VariantIndex {
         request: &HeaderMap,
         normalization: &Normalization,
     ) -> Key {
-        let mut name = String::with_capacity(primary.name().len() + 64);
-        name.push_str(primary.name());
+        let selection = variant_key(&self.fields, request, normalization);
+        if selection.len() <= MAX_NAME {
+            return self.key_of(cache, primary, &selection, None);
+        }
+        // No selection begins with this character. Selections with one digest are told apart when the record is read.
+        let name = format!("#{}", content_digest(selection.as_bytes()));
+        self.key_of(cache, primary, &name, Some(&selection))
+    }
+
+    /// Returns the key of the response that is listed under `name`, as far as the store goes by it.
+    pub(crate) fn listed_key<C>(&self, cache: &Cache<C>, primary: &Key, name: &str) -> Key {
+        self.key_of(cache, primary, name, None)
+    }
+
+    fn key_of<C>(&self, cache: &Cache<C>, primary: &Key, name: &str, selection: Option<&str>) -> Key {
+        let mut text = String::with_capacity(primary.name().len() + BETWEEN + name.len());
+        text.push_str(primary.name());
         // Writing to a string cannot fail.
-        let _ = write!(name, " #{:032x} ", self.generation);
-        name.push_str(&variant_key(&self.fields, request, normalization));
+        let _ = write!(text, " #{:032x} ", self.generation);
+        text.push_str(name);
+        let is_short = primary.identity() == primary.as_str().as_bytes();
+        let name = if is_short && selection.is_none() {
+            KeyName::from(text)
+        } else {
+            // The length of the primary key's identity keeps it apart from what comes after.
+            let mut identity = (primary.identity().len() as u64).to_be_bytes().to_vec();
+            identity.extend_from_slice(primary.identity());
+            identity.extend_from_slice(text.as_bytes());
+            identity.extend_from_slice(selection.unwrap_or_default().as_bytes());
+            KeyName::with_identity(text, identity)
+        };
         match &self.namespace {
             Some(namespace) => cache.with_namespace(namespace).key(name),
             None => primary.namespace().key(name),
         }
     }
+}
+
+/// Returns the name of a variant, from its [key](VariantIndex::key).
+pub(crate) fn variant_name<'a>(primary: &Key, variant: &'a Key) -> &'a str {
+    variant.name().get(primary.name().len() + BETWEEN..).unwrap_or_default()
 }

@@ -1,21 +1,25 @@
 //! Answers for one caller only: nobody waits for them, and they are not stored.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::BoxError;
 use axum::body::Body;
 use bytes::Bytes;
 use cache_engine::cache_core::Key;
-use cache_http::Forward;
+use cache_http::{Forward, Reason};
 use futures_util::FutureExt;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, response};
 use http_body::Body as _;
 use tower::ServiceExt;
 use tower_service::Service;
 
 use crate::config::handler::Control;
 use crate::entry::stored::Stored;
+use crate::exchange::head::update_by_head;
+use crate::exchange::later_get::LaterGet;
+use crate::exchange::lookup::Slot;
 use crate::exchange::revalidate::{Revalidation, confirmed, refreshed_head, revalidation};
 use crate::exchange::stale_if_error::Failure;
 use crate::exchange::stale_if_error::stale_if_error;
@@ -75,15 +79,45 @@ where
         .invalidate_on_write
         .then(|| UnsafeRequest::of(&shared, &parts, |_| Also::default()))
         .flatten();
-    let (response, _) = call(&shared, inner, Request::from_parts(parts, body)).await?;
-    let (head, body) = response.into_parts();
     let mut report = Report::bypass(bypass);
-    if let Some(write) = write
-        && write.completed(&head).await.is_err()
-    {
-        report = report.detail(Some(Detail::InvalidationFailed));
+    let later = match bypass {
+        Bypass::Rule(Reason::Method) => LaterGet::reserve(&shared, &parts).await,
+        _ => None,
+    };
+    let Some(later) = later else {
+        let (response, _) = call(&shared, inner, Request::from_parts(parts, body)).await?;
+        let (head, body) = response.into_parts();
+        report = completed(write, &head, report).await;
+        return Ok(reported(&shared, head, body, &report));
+    };
+    let calling = pin!(call(&shared, inner, Request::from_parts(parts.clone(), body)));
+    let (called, later) = later.attend(calling).await;
+    let (response, control) = called?;
+    let (head, body, answer) = match later {
+        Some(later) => later.take(&shared, &parts, response, control).await,
+        None => {
+            let (head, body) = response.into_parts();
+            (head, body, None)
+        }
+    };
+    let write = match &answer {
+        Some(answer) => write.map(|write| write.replacing(answer.key())),
+        None => write,
+    };
+    report = completed(write, &head, report).await;
+    if let Some(answer) = answer {
+        report = report.stored(answer.store(&shared).await.is_ok());
     }
     Ok(reported(&shared, head, body, &report))
+}
+
+/// Invalidates what a request has changed.
+async fn completed(write: Option<UnsafeRequest>, head: &response::Parts, report: Report) -> Report {
+    let Some(write) = write else { return report };
+    match write.completed(head).await {
+        Ok(()) => report,
+        Err(_) => report.detail(Some(Detail::InvalidationFailed)),
+    }
 }
 
 /// Nobody waits for the answer, and it is not stored. What stands under `key` answers if the handler fails.
@@ -100,6 +134,13 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
+    let (parts, body) = request.into_parts();
+    let is_head = context.method == Method::HEAD;
+    let of_get = key
+        .clone()
+        .filter(|_| is_head)
+        .map(|key| Slot::new(&shared, &parts, key, false));
+    let request = Request::from_parts(parts, body);
     let called = AssertUnwindSafe(call(&shared, inner, request)).catch_unwind().await;
     let failure = match &called {
         Ok(Ok((response, _))) => Failure::of(&shared, response),
@@ -113,7 +154,9 @@ where
     }
     let (response, control) = called.unwrap_or_else(|panic| resume_unwind(panic))?;
     let (head, body) = response.into_parts();
-    if context.method != Method::HEAD {
+    if let Some(slot) = of_get {
+        update_by_head(&shared, &context, slot, &head, control).await;
+    } else if !is_head {
         let size = body.size_hint();
         match storability(&shared, &context, &head, &size, control, shared.now()) {
             // The next one is worth waiting for again.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache_engine::cache_core::{Error, Key, Timestamp};
-use cache_engine::{Cache, Fill, Lookup, Refresh};
+use cache_engine::{Cache, Fill, Found, Lookup, Refresh};
 use cache_http::{Forward, RequestDirectives, Reuse};
 use http::HeaderMap;
 use http::request::Parts;
@@ -41,15 +41,36 @@ impl Slot {
         }
     }
 
-    fn key(&self) -> &Key {
+    /// Returns the key under which the response stands, as far as it is known.
+    pub(crate) fn key(&self) -> &Key {
         self.variant.as_ref().map_or(&self.primary, |(_, key)| key)
     }
 
-    async fn look_up(&self, anew: bool) -> Lookup<Stored> {
+    pub(crate) async fn look_up(&self, anew: bool) -> Lookup<Stored> {
         match (self.waits, anew) {
             (true, false) => self.cache.adapter().lookup(self.key()).await,
             (true, true) => self.cache.adapter().lookup_anew(self.key()).await,
             (false, anew) => self.cache.adapter().lookup_uncoalesced(self.key(), anew).await,
+        }
+    }
+
+    /// Finds the response that a request selects, fresh or stale, by reading alone, and takes note of where it stands.
+    pub(crate) async fn find(&mut self, shared: &Shared, request: &HeaderMap) -> Option<Found<Stored>> {
+        let adapter = shared.cache.adapter();
+        let found = adapter.read::<Stored>(&self.primary).await.ok().flatten()?;
+        let Stored::Index(variants) = &*found.value else {
+            return Some(found);
+        };
+        let key = shared.variant(variants, &self.primary, request);
+        let variant = adapter.read::<Stored>(&key).await.ok().flatten()?;
+        self.variant = Some((found.value, key));
+        Some(variant)
+    }
+
+    /// Takes note that the variant was used, if it is one.
+    fn note_use(&self, shared: &Shared) {
+        if let (Some(variants), Some((_, key))) = (self.variants(), &self.variant) {
+            shared.used(variants, &self.primary, key);
         }
     }
 
@@ -136,6 +157,7 @@ pub(crate) async fn look_up(
                 Stored::Response(response) => {
                     let refused = directives.is_some_and(|directives| !satisfies(shared, response, directives));
                     if !refused || coalesced || anew.is_some() {
+                        slot.note_use(shared);
                         return LookupOutcome::Hit {
                             collapsed: coalesced.then_some(forward(anew, None, &slot)),
                             stored: found.value,
@@ -149,7 +171,7 @@ pub(crate) async fn look_up(
                     slot.variant = Some((Arc::clone(&found.value), key));
                     slot.look_up(false).await
                 }
-                // A marker never leads to another one.
+                // An index never leads to another one.
                 Stored::Index(_) => {
                     return LookupOutcome::uncoalesced(Forward::Miss);
                 }
@@ -171,7 +193,10 @@ pub(crate) async fn look_up(
                     Stored::Index(_) => false,
                 };
                 anew = Some(match copy {
-                    Some(stored) if takes(&stored) => return LookupOutcome::Stale { stored, refresh, slot },
+                    Some(stored) if takes(&stored) => {
+                        slot.note_use(shared);
+                        return LookupOutcome::Stale { stored, refresh, slot };
+                    }
                     Some(_) => Forward::Request,
                     // It is kept for other variants.
                     None => Forward::VaryMiss,
@@ -224,7 +249,7 @@ pub(crate) async fn read(shared: &Shared, primary: &Key, request: &HeaderMap) ->
         return Ok(None);
     };
     let now = shared.now();
-    let as_it_is = |found: &cache_engine::Found<Stored>, copy: &Arc<Stored>| {
+    let as_it_is = |found: &Found<Stored>, copy: &Arc<Stored>| {
         if is_stale(found, now) {
             stale_copy(&shared.config.policy, found, copy, now)
         } else {
@@ -236,6 +261,9 @@ pub(crate) async fn read(shared: &Shared, primary: &Key, request: &HeaderMap) ->
     };
     let key = shared.variant(variants, primary, request);
     let variant = shared.cache.adapter().read::<Stored>(&key).await?;
+    if variant.is_some() {
+        shared.used(variants, primary, &key);
+    }
     // Softly invalidated is the one or the other.
     Ok(variant.map(|variant| as_it_is(&found, &as_it_is(&variant, &variant.value))))
 }
@@ -273,7 +301,7 @@ fn satisfies(shared: &Shared, response: &StoredResponse, directives: &RequestDir
 }
 
 /// Whether the store has it as stale, whatever the response itself says.
-fn is_stale(found: &cache_engine::Found<Stored>, now: Timestamp) -> bool {
+fn is_stale(found: &Found<Stored>, now: Timestamp) -> bool {
     found.fresh_for(now).is_some_and(|left| left.is_zero())
 }
 

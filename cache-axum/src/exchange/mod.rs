@@ -1,6 +1,9 @@
 //! The exchange: from a request, by way of the store or the handler, to its answer.
 
 pub(crate) mod forward;
+pub(crate) mod head;
+pub(crate) mod later_get;
+pub(crate) mod listing;
 pub(crate) mod load;
 pub(crate) mod lookup;
 pub(crate) mod respond;

@@ -43,7 +43,11 @@ pub(crate) fn respond_from_memory(shared: &Shared, parts: &Parts, route: &Route)
     let mut stored = shared.cache.adapter().read_local::<Stored>(&keyed.key)?;
     if let Stored::Index(variants) = &*stored {
         let key = shared.variant(variants, &keyed.key, &parts.headers);
-        stored = shared.cache.adapter().read_local::<Stored>(&key)?;
+        let selected = shared.cache.adapter().read_local::<Stored>(&key)?;
+        if matches!(&*selected, Stored::Response(_)) {
+            shared.used(variants, &keyed.key, &key);
+        }
+        stored = selected;
     }
     let Stored::Response(response) = &*stored else {
         return None;

@@ -17,6 +17,8 @@ use crate::response::headers::content_length;
 #[derive(Debug)]
 pub(crate) struct StorePlan {
     pub(crate) lifetime: Lifetime,
+    /// The handler has set the lifetime by [`StoreFor`].
+    pub(crate) has_own_ttl: bool,
     /// The request fields that select it.
     pub(crate) fields: Vec<HeaderName>,
     pub(crate) namespace: Option<Box<str>>,
@@ -183,6 +185,7 @@ pub(crate) fn storability(
     fields.retain(|field| !shared.config.keys.fields.contains(field));
     Ok(StorePlan {
         lifetime,
+        has_own_ttl: store_for.ttl.is_some(),
         fields,
         namespace: store_for.namespace,
         tags: store_for.tags,

@@ -1,16 +1,16 @@
 //! Where a response is stored.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use cache_engine::cache_core::{ErrorKind, FreshnessWindows, Timestamp};
+use cache_engine::cache_core::{ErrorKind, FreshnessWindows};
 use cache_engine::{Fill, Lookup, Policy, StoreOutcome};
 use cache_http::Reason;
 
 use crate::config::tags::tags_of_groups;
 use crate::entry::lifetime::{marker_windows, windows};
 use crate::entry::stored::Stored;
-use crate::entry::variants::VariantIndex;
+use crate::entry::variants::{VariantIndex, variant_name};
+use crate::exchange::listing::list;
 use crate::exchange::lookup::Slot;
 use crate::exchange::storability::StorePlan;
 use crate::request::context::RequestContext;
@@ -50,22 +50,19 @@ pub(crate) async fn store(
         }
         None => {
             let variants = VariantIndex::new(plan.fields, None);
-            let listing = Listing::of(shared, &variants, context, &kept);
-            let variants = variants.with_listed(listing.selection, listing.until, listing.now);
             store_first_variant(shared, context, slot, fill, stored, variants, kept).await
         }
         Some(variants) if variants.covers(&plan.fields, plan.namespace.as_deref()) => {
-            let listing = Listing::of(shared, variants, context, &kept);
-            let (is_listed, others) = variants.listing(listing.selection, listing.now);
-            if others >= shared.config.max_variants {
+            let key = fill.key().clone();
+            let name = variant_name(&slot.primary, &key);
+            if variants.varies()
+                && let Err(detail) = fill.renewing(list(shared, &slot.primary, variants, name, &kept)).await
+            {
                 fill.uncoalesced();
-                return Err(Detail::Rule(Reason::TooManyVariants));
+                return Err(detail);
             }
-            let outcome = said(fill.store(Arc::clone(stored), coder, kept).await);
-            if outcome.is_ok() && !is_listed {
-                list(shared, slot, variants, &listing, &kept).await;
-            }
-            outcome
+            shared.variant_uses.touch(variants.generation, name);
+            said(fill.store(Arc::clone(stored), coder, kept).await)
         }
         Some(variants) => {
             // It varies by more than was known. Nobody has looked by the new fields yet, and its load may be older than
@@ -82,47 +79,6 @@ pub(crate) async fn store(
     }
 }
 
-/// What the list of a URL's variants says of one.
-struct Listing {
-    selection: u64,
-    until: Timestamp,
-    now: Timestamp,
-}
-
-impl Listing {
-    fn of(shared: &Shared, variants: &VariantIndex, context: &RequestContext, kept: &FreshnessWindows) -> Self {
-        let now = shared.now();
-        let stale = kept.stale_while_revalidate.max(kept.stale_if_error);
-        Self {
-            selection: variants.selection(&context.headers, &shared.config.keys.normalization),
-            until: now + kept.fresh.unwrap_or(Duration::MAX).saturating_add(stale),
-            now,
-        }
-    }
-}
-
-/// Lists a variant that was stored. If somebody else is changing the list, this one goes without.
-async fn list(shared: &Shared, slot: &Slot, known: &VariantIndex, listing: &Listing, kept: &FreshnessWindows) {
-    let Lookup::Miss(mut fill) = shared.cache.adapter().lookup_anew::<Stored>(&slot.primary).await else {
-        return;
-    };
-    fill.depend_as_stale();
-    // What was invalidated meanwhile stays so.
-    if let Some(found) = fill.stale()
-        && let Stored::Index(variants) = &*found.value
-        && variants.generation == known.generation
-    {
-        // It leads to others, whose time may be longer.
-        let mut windows = marker_windows(kept);
-        let left = found.fresh_for(listing.now);
-        windows.fresh = windows.fresh.zip(left).map(|(new, left)| new.max(left));
-        let variants = variants.with_listed(listing.selection, listing.until, listing.now);
-        let marker = Arc::new(Stored::Index(variants));
-        // A failure is an event, and the list is only for the bound.
-        let _ = fill.store(marker, shared.cache.adapter().coder(), windows).await;
-    }
-}
-
 /// Stores the first variant of a URL, and then what leads to it. Nothing leads to the variant before, so the fence and
 /// the tags of the marker are all that it needs.
 async fn store_first_variant(
@@ -134,8 +90,13 @@ async fn store_first_variant(
     variants: VariantIndex,
     kept: FreshnessWindows,
 ) -> Result<(), Detail> {
+    if shared.config.max_variants == 0 {
+        fill.uncoalesced();
+        return Err(Detail::Rule(Reason::TooManyVariants));
+    }
+    let key = shared.variant(&variants, &slot.primary, &context.headers);
+    let (variants, _) = variants.with_listed(variant_name(&slot.primary, &key), 1, |_| None::<()>);
     if fill.is_storable() {
-        let key = shared.variant(&variants, &slot.primary, &context.headers);
         let policy = Policy::default()
             .with_ttl(kept.fresh)
             .with_stale_while_revalidate(kept.stale_while_revalidate)
@@ -153,7 +114,7 @@ async fn store_first_variant(
     )
 }
 
-fn said(outcome: StoreOutcome) -> Result<(), Detail> {
+pub(crate) fn said(outcome: StoreOutcome) -> Result<(), Detail> {
     match outcome {
         StoreOutcome::Stored => Ok(()),
         StoreOutcome::Fenced => Err(Detail::Invalidated),

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
+use cache_engine::Invalidation;
 use cache_engine::cache_core::{Error, ErrorKind, Key};
 use cache_http::{invalidated_groups, invalidated_targets, is_safe};
-use futures_util::FutureExt;
 use http::request::Parts;
+use http::uri::{InvalidUri, Scheme};
 use http::{HeaderMap, Uri, response};
-use tokio::runtime::Handle;
-use tokio::sync::oneshot;
 
 use crate::config::tags::tag_of_group;
 use crate::key::url::{origin, request_for, target};
@@ -24,8 +23,8 @@ pub(crate) struct Also {
 
 /// A request that may change something, until its answer tells what has changed.
 ///
-/// Dropped before that, because the caller went away, the handler panicked or its service failed, it invalidates what is
-/// known without the answer, in the background: nobody knows whether the write took slot, and an invalidation too many
+/// If it is dropped before that, because the caller left, the handler panicked or its service failed, it invalidates in the
+/// background what is known without the answer. Nobody knows then whether the change was made, and an invalidation too many
 /// does no harm.
 pub(crate) struct UnsafeRequest {
     /// Gone once the answer is there.
@@ -36,7 +35,7 @@ struct Pending {
     shared: Arc<Shared>,
     request: Parts,
     groups_of: Option<Box<str>>,
-    /// What is outdated if the write took slot, whatever its answer says.
+    /// What is outdated if the change was made, whatever the answer says.
     outdated: Outdated,
 }
 
@@ -47,16 +46,13 @@ impl UnsafeRequest {
             return None;
         }
         let Also { urls, tags, namespaces } = also(request);
-        let mut outdated = Outdated {
-            tags,
-            namespaces,
-            ..Outdated::default()
-        };
-        // The keys are built here and not when they are needed: whoever the request is from is known in its own task.
-        outdated.add(shared.keys_at(request, target(request)));
+        // The keys are built here and not when they are needed: the identity of the client is known in its own task.
+        let mut outdated = Outdated::new(shared).add_keys(shared.keys_at(request, target(request)));
         for url in urls {
-            outdated.add(shared.config.keys.keys_at_url(&shared.cache, request, &url));
+            outdated = outdated.add_keys(keys_at_url(shared, request, &url));
         }
+        outdated.set = namespaces.into_iter().fold(outdated.set, Invalidation::add_namespace);
+        outdated.set = tags.into_iter().fold(outdated.set, Invalidation::add_tag);
         Some(Self {
             pending: Some(Pending {
                 groups_of: origin(&request_for(request, target(request))),
@@ -68,45 +64,30 @@ impl UnsafeRequest {
     }
 
     /// Invalidates the groups that the answer names (RFC 9875, section 3), and if it is a success what the exchange is
-    /// about (RFC 9111, section 4.4) and what else is named. All is tried, whatever becomes of one; the first error is
-    /// returned.
+    /// about (RFC 9111, section 4.4) and what else is named. Tries all of it, and returns the first error.
     ///
-    /// Once begun it goes on, also if nobody waits for it any longer.
+    /// Once begun it goes on, also if its caller leaves.
     pub(crate) async fn completed(mut self, head: &response::Parts) -> Result<(), Error> {
-        let Some(pending) = self.pending.take() else {
-            return Ok(());
-        };
-        let shared = Arc::clone(&pending.shared);
-        let outdated = pending.outdated_by(head);
-        if outdated.is_nothing() {
-            return Ok(());
+        match self.pending.take() {
+            Some(pending) => pending.outdated_by(head).invalidate().await,
+            None => Ok(()),
         }
-        let (waiting, done) = oneshot::channel();
-        let cache = shared.cache.clone();
-        cache.adapter().spawn(async move {
-            // The caller may have gone.
-            let _ = waiting.send(outdated.invalidate(&shared).await);
-        });
-        done.await
-            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Other, "an invalidation was broken off")))
+    }
+
+    /// Leaves out a key whose record the answer itself is about to replace.
+    pub(crate) fn replacing(mut self, key: &Key) -> Self {
+        if let Some(pending) = &mut self.pending {
+            pending.outdated.replaced = Some(key.clone());
+        }
+        self
     }
 }
 
 impl Drop for UnsafeRequest {
     fn drop(&mut self) {
-        let Some(Pending { shared, outdated, .. }) = self.pending.take() else {
-            return;
-        };
-        let cache = shared.cache.clone();
-        let task = async move {
-            // What fails is in the log.
-            let _ = outdated.invalidate(&shared).await;
-        };
-        if Handle::try_current().is_ok() {
-            cache.adapter().spawn(task);
-        } else if task.now_or_never().is_none() {
-            // There is nowhere left to wait. A store in this process is done at once.
-            tracing::error!(target: "cache", "a write could not invalidate what it has changed: there is no runtime");
+        if let Some(Pending { outdated, .. }) = self.pending.take() {
+            // A failure is logged there.
+            outdated.into_set().run_in_background();
         }
     }
 }
@@ -115,15 +96,15 @@ impl Pending {
     fn outdated_by(self, head: &response::Parts) -> Outdated {
         let groups = self.groups(&head.headers);
         let mut outdated = if head.status.is_success() || head.status.is_redirection() {
-            let mut outdated = self.outdated;
-            for uri in changed(&self.request, head) {
-                outdated.add(self.shared.keys_at(&self.request, &uri));
-            }
-            outdated
+            changed(&self.request, head)
+                .iter()
+                .fold(self.outdated, |outdated, uri| {
+                    outdated.add_keys(self.shared.keys_at(&self.request, uri))
+                })
         } else {
-            Outdated::default()
+            Outdated::new(&self.shared)
         };
-        outdated.tags.extend(groups);
+        outdated.set = groups.into_iter().fold(outdated.set, Invalidation::add_tag);
         outdated
     }
 
@@ -150,54 +131,50 @@ fn changed(request: &Parts, head: &response::Parts) -> Vec<Uri> {
 }
 
 /// What is to be invalidated.
-#[derive(Default)]
 struct Outdated {
+    /// What is not keys.
+    set: Invalidation,
     keys: Vec<Key>,
-    tags: Vec<String>,
-    namespaces: Vec<String>,
+    /// One of the keys whose record is about to be replaced.
+    replaced: Option<Key>,
     /// Why there is no key for something.
     error: Option<Error>,
 }
 
 impl Outdated {
-    fn add(&mut self, keys: Result<Vec<Key>, Error>) {
+    fn new(shared: &Shared) -> Self {
+        Self {
+            set: shared.invalidation(shared.config.invalidate_softly),
+            keys: Vec::new(),
+            replaced: None,
+            error: None,
+        }
+    }
+
+    fn add_keys(mut self, keys: Result<Vec<Key>, Error>) -> Self {
         match keys {
             Ok(keys) => self.keys.extend(keys),
             Err(error) => {
                 self.error.get_or_insert(error);
             }
         }
+        self
     }
 
-    fn is_nothing(&self) -> bool {
-        self.keys.is_empty() && self.error.is_none() && self.tags.is_empty() && self.namespaces.is_empty()
-    }
-
-    /// Each is tried, whatever becomes of the others; the first failure is returned, and logged.
-    async fn invalidate(self, shared: &Shared) -> Result<(), Error> {
-        let soft = shared.config.invalidate_softly;
+    fn into_set(self) -> Invalidation {
         let Self {
-            keys,
-            tags,
-            namespaces,
-            error,
+            set, keys, replaced, ..
         } = self;
-        let mut result = error.map_or(Ok(()), Err);
-        for key in keys {
-            result = result.and(invalidate_key(shared, key, soft).await);
-        }
-        for namespace in namespaces {
-            result = result.and(if soft {
-                shared.cache.soft().clear(&namespace).await
-            } else {
-                shared.cache.clear(&namespace).await.map(drop)
-            });
-        }
-        result = result.and(if soft {
-            shared.cache.soft().invalidate_tags(tags).await
-        } else {
-            shared.cache.invalidate_tags(tags).await
-        });
+        keys.into_iter()
+            .filter(|key| Some(key) != replaced.as_ref())
+            .fold(set, Invalidation::add_key)
+    }
+
+    /// Tries all of it. Returns the first error, and logs it.
+    async fn invalidate(mut self) -> Result<(), Error> {
+        let error = self.error.take();
+        let result = self.into_set().run().await.map(drop);
+        let result = error.map_or(result, Err);
         if let Err(error) = &result {
             tracing::error!(target: "cache", %error, "a write could not invalidate everything that it has changed");
         }
@@ -205,29 +182,40 @@ impl Outdated {
     }
 }
 
-/// Invalidates what is stored for GET at `url`, as the client who sent `request` would ask for it.
-pub(crate) async fn invalidate_url(shared: &Shared, request: &Parts, url: &str, soft: bool) -> Result<(), Error> {
-    invalidate_keys(
-        shared,
-        shared.config.keys.keys_at_url(&shared.cache, request, url)?,
-        soft,
-    )
-    .await
+/// Returns the keys of GET at a URL, or at a path on the host of `request`, as the client who sent `request` would ask for
+/// it.
+pub(crate) fn keys_at_url(shared: &Shared, request: &Parts, url: &str) -> Result<Vec<Key>, Error> {
+    shared.keys_at(request, &parse_url(url)?)
 }
 
-pub(crate) async fn invalidate_keys(shared: &Shared, keys: Vec<Key>, soft: bool) -> Result<(), Error> {
-    let mut result = Ok(());
-    for key in keys {
-        // All are tried, whatever becomes of the first.
-        result = result.and(invalidate_key(shared, key, soft).await);
+/// Parses a URL that requests can be for.
+pub(crate) fn parse_url(url: &str) -> Result<Uri, Error> {
+    let uri: Uri = url
+        .parse()
+        .map_err(|error: InvalidUri| no_url(url, "is not a URL with a path").with_source(error))?;
+    // `user:42` is read as a host and a port.
+    if uri.path_and_query().is_none() || !uri.path().starts_with('/') {
+        return Err(no_url(url, "is not a URL with a path"));
     }
-    result
+    if uri
+        .scheme()
+        .is_some_and(|scheme| ![Scheme::HTTP, Scheme::HTTPS].contains(scheme))
+    {
+        return Err(no_url(url, "has a scheme that is not one of HTTP"));
+    }
+    if uri
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
+        return Err(no_url(url, "names a user, which no request does"));
+    }
+    Ok(uri)
 }
 
-pub(crate) async fn invalidate_key(shared: &Shared, key: Key, soft: bool) -> Result<(), Error> {
-    if soft {
-        shared.cache.soft().invalidate(key).await
-    } else {
-        shared.cache.invalidate(key).await
-    }
+fn no_url(url: &str, fault: &str) -> Error {
+    let message = format!(
+        "{url:?} {fault}: name a path such as \"/items/42\", or a whole URL; keys, tags and namespaces are invalidated by \
+         methods of their own"
+    );
+    Error::new(ErrorKind::InvalidKey, message)
 }

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use axum::extract::NestedPath;
 use cache_engine::Cache;
-use cache_engine::cache_core::{Error, ErrorKind, Key, KeyBuilder, KeyName};
+use cache_engine::cache_core::{Error, Key, KeyBuilder, KeyName};
 use cache_http::{Normalization, content_digest, variant_key};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
-use http::uri::InvalidUri;
 use http::{HeaderName, Method, Uri};
 
 use crate::key::text::{Text, push_word};
@@ -136,26 +135,6 @@ impl RequestKeys {
         }
         Ok(keys)
     }
-
-    /// Returns the same at a URL, or at a path on the host of `request`.
-    pub(crate) fn keys_at_url<C>(&self, cache: &Cache<C>, request: &Parts, url: &str) -> Result<Vec<Key>, Error> {
-        let uri: Uri = url
-            .parse()
-            .map_err(|error: InvalidUri| not_a_url(url).with_source(error))?;
-        // `user:42` is read as a host and a port.
-        if uri.path_and_query().is_none() {
-            return Err(not_a_url(url));
-        }
-        self.keys_at(cache, request, &uri)
-    }
-}
-
-fn not_a_url(url: &str) -> Error {
-    let message = format!(
-        "{url:?} is not a URL with a path: name a path such as \"/items/42\", or a whole URL; keys, tags and namespaces \
-         are invalidated by methods of their own"
-    );
-    Error::new(ErrorKind::InvalidKey, message)
 }
 
 /// Returns the client's URI and the one that the handler sees, for each way in which `uri` can be either.

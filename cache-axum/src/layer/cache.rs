@@ -96,6 +96,7 @@ impl CacheLayer {
             config,
             hit_for_miss: Arc::new(HitForMiss::new(cache.adapter().now())),
             detached: Arc::default(),
+            variant_uses: Arc::default(),
             prepared: Arc::default(),
             cache,
         };
@@ -237,9 +238,11 @@ impl CacheLayer {
     }
 
     /// Sets how many responses are stored for one URL at most, one for each selection that its `Vary` makes. Default: 100.
+    /// With 0, responses that vary are not stored.
     ///
-    /// Further ones are not stored (`detail=too-many-variants`) until one of the others expires. Concurrent requests may exceed
-    /// the bound by a few.
+    /// One more takes the place of the one that was used least recently. A use is a hit, or being stored. Hits are counted in
+    /// memory, so a process that makes room knows its own hits and not those of others; that a response was stored, all
+    /// processes know. The bound holds for concurrent requests too, in one process or several on one store.
     pub fn max_variants(self, variants: usize) -> Self {
         self.with(|config| config.max_variants = variants)
     }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
-use cache_engine::cache_core::{Error, Json};
-use cache_engine::{Cache, IntoKey, Tagger};
+use cache_engine::cache_core::{Error, Json, Key};
+use cache_engine::{Cache, IntoKey, Invalidation, Tagger};
 use http::StatusCode;
 use http::request::Parts;
 
-use crate::exchange::unsafe_method::{invalidate_keys, invalidate_url};
+use crate::exchange::unsafe_method::keys_at_url;
 use crate::key::url::target;
 use crate::request::extension::LayerHandle;
 use crate::request::shared::Shared;
@@ -61,10 +61,11 @@ impl CacheHandle {
     /// those together.
     ///
     /// # Errors
-    /// [`InvalidKey`](cache_engine::cache_core::ErrorKind::InvalidKey) if `url` is not a URL with a path, as `user:42` is
-    /// not; or else the store could not be asked, so that old responses may still be found.
+    /// [`InvalidKey`](cache_engine::cache_core::ErrorKind::InvalidKey) if `url` is not a URL that a request can be for: it has
+    /// no path, as `user:42`, or a scheme that is not one of HTTP, or names a user. Otherwise the store could not be asked,
+    /// so that old responses may still be found.
     pub async fn invalidate_url(&self, url: &str) -> Result<(), Error> {
-        invalidate_url(&self.shared, &self.request, url, self.is_soft).await
+        self.invalidation_of_url(url)?.run().await.map(drop)
     }
 
     /// Invalidates the URL of the request at hand. See [`invalidate_url`](Self::invalidate_url).
@@ -73,7 +74,39 @@ impl CacheHandle {
     /// As [`invalidate_url`](Self::invalidate_url).
     pub async fn invalidate_target(&self) -> Result<(), Error> {
         let keys = self.shared.keys_at(&self.request, target(&self.request))?;
-        invalidate_keys(&self.shared, keys, self.is_soft).await
+        self.invalidation_of(keys).run().await.map(drop)
+    }
+
+    /// Returns an empty set of invalidations, to name several things and invalidate them as one. Its
+    /// [`run`](Invalidation::run) tries all of them, returns how many records were removed, where the store can tell, and
+    /// goes on if the client of the request at hand leaves.
+    ///
+    /// ```
+    /// use cache_axum::CacheHandle;
+    /// use cache_axum::cache_engine::cache_core::Error;
+    ///
+    /// async fn publish(cache: CacheHandle) -> Result<String, String> {
+    ///     let outdated = || Ok::<_, Error>(cache.invalidation_of_url("/news")?.add_tag("headlines").add_namespace("lists"));
+    ///     let outdated = outdated().map_err(|error| error.to_string())?;
+    ///     let removed = outdated.run().await.map_err(|error| error.to_string())?;
+    ///     Ok(format!("{removed:?} records were removed"))
+    /// }
+    /// ```
+    pub fn invalidation(&self) -> Invalidation {
+        self.shared.invalidation(self.is_soft)
+    }
+
+    /// Returns a set with the responses of a URL, as [`invalidate_url`](Self::invalidate_url) has it, to which more can be
+    /// added. See [`invalidation`](Self::invalidation).
+    ///
+    /// # Errors
+    /// [`InvalidKey`](cache_engine::cache_core::ErrorKind::InvalidKey) if `url` is not a URL that a request can be for.
+    pub fn invalidation_of_url(&self, url: &str) -> Result<Invalidation, Error> {
+        Ok(self.invalidation_of(keys_at_url(&self.shared, &self.request, url)?))
+    }
+
+    fn invalidation_of(&self, keys: Vec<Key>) -> Invalidation {
+        keys.into_iter().fold(self.invalidation(), Invalidation::add_key)
     }
 
     /// Invalidates every response and every other value of the cache that carries `tag`. See
@@ -82,11 +115,7 @@ impl CacheHandle {
     /// # Errors
     /// The store could not be asked, so that old responses may still be found.
     pub async fn invalidate_tag(&self, tag: impl AsRef<str>) -> Result<(), Error> {
-        if self.is_soft {
-            self.shared.cache.soft().invalidate_tag(tag).await
-        } else {
-            self.shared.cache.invalidate_tag(tag).await
-        }
+        self.invalidation().add_tag(tag.as_ref()).run().await.map(drop)
     }
 
     /// Invalidates a key of the cache, such as one of a function's. Names are of the layer's namespace.
@@ -94,11 +123,7 @@ impl CacheHandle {
     /// # Errors
     /// The store could not be asked.
     pub async fn invalidate_key(&self, key: impl IntoKey) -> Result<(), Error> {
-        if self.is_soft {
-            self.shared.cache.soft().invalidate(key).await
-        } else {
-            self.shared.cache.invalidate(key).await
-        }
+        self.invalidation().add_key(key).run().await.map(drop)
     }
 
     /// Clears a namespace, and returns how many records there were, where the store can tell. See [`Cache::clear`], and
@@ -107,11 +132,7 @@ impl CacheHandle {
     /// # Errors
     /// Something failed, and some responses may still be found.
     pub async fn clear(&self, namespace: &str) -> Result<Option<u64>, Error> {
-        if self.is_soft {
-            self.shared.cache.soft().clear(namespace).await.map(|()| None)
-        } else {
-            self.shared.cache.clear(namespace).await
-        }
+        self.invalidation().add_namespace(namespace).run().await
     }
 
     /// Captures `tags`, and then does `read`, which reads the data that they cover: the response that this request leads

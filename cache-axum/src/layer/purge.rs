@@ -8,7 +8,8 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{Route, post};
 use bytes::Bytes;
-use cache_engine::cache_core::{Error, ErrorKind};
+use cache_engine::Invalidation;
+use cache_engine::cache_core::{Error, ErrorKind, Key};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
@@ -17,7 +18,9 @@ use subtle::ConstantTimeEq;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::exchange::unsafe_method::invalidate_url;
+use crate::entry::stored::Stored;
+use crate::exchange::unsafe_method::parse_url;
+use crate::key::url::{origin, request_for};
 use crate::layer::cache::CacheLayer;
 use crate::request::shared::Shared;
 
@@ -41,9 +44,14 @@ use crate::request::shared::Shared;
 /// And, with `"soft": true`, an order keeps the copies for their stale windows; a namespace only where [namespaces are cleared by
 /// a tag](cache_engine::CacheBuilder::tag_namespaces).
 ///
-/// The answer is JSON too: 200 and what was done once it holds in every process on the store; 401 without the right
-/// token; 400 or 422 for a body that does not say what to do, with the reason; 502 if the store could not be asked, so
-/// that old values may still be found.
+/// The answer is JSON too:
+///
+/// - 200 and what was done, once it holds in every process on the store. `removed` is how many records were removed, where
+///   the store can tell: a URL with several variants has one record that leads to them, and counts as one. If a URL
+///   reached nothing, a `note` says which host and path were looked for.
+/// - 401 without the right token.
+/// - 400 or 422 with the reason, for a body that does not say what to do, or that names a URL that no request can be for.
+/// - 502 if the store could not be asked, so that old values may still be found.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -170,6 +178,9 @@ struct Done {
     /// How many records there were, where the store can tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     removed: Option<u64>,
+    /// Why a URL reached nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
 }
 
 impl Order {
@@ -223,7 +234,15 @@ async fn purge(State(shared): State<Arc<Shared>>, request: Parts, body: Bytes) -
         Err(reason) => return fault(StatusCode::UNPROCESSABLE_ENTITY, &reason),
     };
     match carry_out(&shared, &request, &target, soft).await {
-        Ok(removed) => json(StatusCode::OK, &Done { target, soft, removed }),
+        Ok(Purged { removed, note }) => json(
+            StatusCode::OK,
+            &Done {
+                target,
+                soft,
+                removed,
+                note,
+            },
+        ),
         Err(error) => {
             let status = match error.kind() {
                 ErrorKind::InvalidKey => StatusCode::UNPROCESSABLE_ENTITY,
@@ -239,29 +258,61 @@ async fn purge(State(shared): State<Arc<Shared>>, request: Parts, body: Bytes) -
     }
 }
 
-async fn carry_out(shared: &Shared, request: &Parts, target: &Target, soft: bool) -> Result<Option<u64>, Error> {
-    let cache = &shared.cache;
-    match target {
-        Target::Url { url } => invalidate_url(shared, request, url, soft).await?,
-        Target::Key { key, namespace } => {
-            let key = match namespace {
-                Some(namespace) => cache.with_namespace(namespace).key(key.as_str()),
-                None => cache.key(key.as_str()),
-            };
-            if soft {
-                cache.soft().invalidate(key).await?;
-            } else {
-                return cache.delete(key).await.map(|existed| Some(u64::from(existed)));
-            }
+/// What an order came to.
+struct Purged {
+    removed: Option<u64>,
+    note: Option<String>,
+}
+
+async fn carry_out(shared: &Shared, request: &Parts, target: &Target, soft: bool) -> Result<Purged, Error> {
+    let set = shared.invalidation(soft);
+    let set = match target {
+        Target::Url { url } => return carry_out_url(shared, request, url, soft).await,
+        Target::Key { key, namespace } => set.add_key(match namespace {
+            Some(namespace) => shared.cache.with_namespace(namespace).key(key.as_str()),
+            None => shared.cache.key(key.as_str()),
+        }),
+        Target::Tag { tags } => tags.iter().fold(set, Invalidation::add_tag),
+        Target::Namespace { namespace } => set.add_namespace(namespace),
+        Target::All => set.add_everything(),
+    };
+    let removed = set.run().await?;
+    Ok(Purged { removed, note: None })
+}
+
+async fn carry_out_url(shared: &Shared, request: &Parts, url: &str, soft: bool) -> Result<Purged, Error> {
+    let uri = parse_url(url)?;
+    let keys = shared.keys_at(request, &uri)?;
+    // A soft invalidation removes nothing, and so does not tell whether there was anything.
+    let is_there = if soft {
+        Some(any_is_stored(shared, &keys).await?)
+    } else {
+        None
+    };
+    let set = keys.into_iter().fold(shared.invalidation(soft), Invalidation::add_key);
+    let removed = set.run().await?;
+    let reached = is_there.unwrap_or(removed != Some(0));
+    let note = (!reached).then(|| {
+        let host = origin(&request_for(request, &uri)).unwrap_or_default();
+        let mut note = format!("nothing was stored for `{host}{}`", uri.path());
+        if uri.authority().is_none() {
+            note.push_str("; the host is that of this request, so name the whole URL if clients use another one");
         }
-        Target::Tag { tags } if soft => cache.soft().invalidate_tags(tags).await?,
-        Target::Tag { tags } => cache.invalidate_tags(tags).await?,
-        Target::Namespace { namespace } if soft => cache.soft().clear(namespace).await?,
-        Target::Namespace { namespace } => return cache.clear(namespace).await,
-        Target::All if soft => cache.soft().clear_all().await?,
-        Target::All => return cache.clear_all().await,
+        if shared.config.keys.identity.is_some() || !shared.config.keys.fields.is_empty() {
+            note.push_str("; responses that are kept per user, or by fields in the key, are reached by a tag");
+        }
+        note
+    });
+    Ok(Purged { removed, note })
+}
+
+async fn any_is_stored(shared: &Shared, keys: &[Key]) -> Result<bool, Error> {
+    for key in keys {
+        if shared.cache.adapter().read::<Stored>(key).await?.is_some() {
+            return Ok(true);
+        }
     }
-    Ok(None)
+    Ok(false)
 }
 
 fn fault(status: StatusCode, reason: &str) -> Response {

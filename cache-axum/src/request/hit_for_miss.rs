@@ -31,6 +31,8 @@ pub(crate) enum Remembered {
     RefusedToCredentials,
     /// The whole is too large to be stored, so ranges of it are the handler's to send.
     TooLarge,
+    /// The answer to a POST was not one that a later GET gets too.
+    NotForGet,
     /// The answer to a request with credentials is being loaded, and may turn out to be for nobody else.
     Undecided,
 }

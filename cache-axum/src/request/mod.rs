@@ -8,3 +8,4 @@ pub(crate) mod extension;
 pub(crate) mod hit_for_miss;
 pub(crate) mod nesting;
 pub(crate) mod shared;
+pub(crate) mod variant_uses;

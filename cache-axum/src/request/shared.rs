@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use cache_engine::Cache;
 use cache_engine::cache_core::{Error, Key, Timestamp};
+use cache_engine::{Cache, Invalidation};
 use http::request::Parts;
 use http::{HeaderMap, Uri};
 
 use crate::config::Config;
 use crate::entry::coder::ResponseCoder;
 use crate::entry::prepared::PreparedHeaders;
-use crate::entry::variants::VariantIndex;
+use crate::entry::variants::{VariantIndex, variant_name};
 use crate::request::detached::DetachedLoads;
 use crate::request::hit_for_miss::HitForMiss;
+use crate::request::variant_uses::VariantUses;
 
 /// What all requests of a layer share: its settings, the cache, and what is remembered of URLs.
 #[derive(Debug, Clone)]
@@ -21,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) cache: Cache<ResponseCoder>,
     pub(crate) hit_for_miss: Arc<HitForMiss>,
     pub(crate) detached: Arc<DetachedLoads>,
+    pub(crate) variant_uses: Arc<VariantUses>,
     /// By these settings, of this cache.
     pub(crate) prepared: Arc<PreparedHeaders>,
 }
@@ -40,8 +42,24 @@ impl Shared {
         self.config.keys.keys_at(&self.cache, request, uri)
     }
 
+    /// Returns an empty set of invalidations, soft or hard.
+    pub(crate) fn invalidation(&self, soft: bool) -> Invalidation {
+        if soft {
+            self.cache.soft().invalidation()
+        } else {
+            self.cache.invalidation()
+        }
+    }
+
     /// Returns the key of the response that a request selects among `variants`.
     pub(crate) fn variant(&self, variants: &VariantIndex, primary: &Key, request: &HeaderMap) -> Key {
         variants.key(&self.cache, primary, request, &self.config.keys.normalization)
+    }
+
+    /// Takes note that a variant was used.
+    #[inline]
+    pub(crate) fn used(&self, variants: &VariantIndex, primary: &Key, variant: &Key) {
+        self.variant_uses
+            .touch(variants.generation, variant_name(primary, variant));
     }
 }

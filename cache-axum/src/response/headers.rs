@@ -4,7 +4,7 @@ use cache_engine::cache_core::Timestamp;
 use cache_http::MAX_SECONDS;
 use cache_http::{Lifetime, Vary};
 use http::header::{AGE, CACHE_CONTROL, CONTENT_LENGTH, VARY};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::config::Config;
 use crate::config::client_caching::ClientCaching;
@@ -66,7 +66,8 @@ fn push_max_age(line: &mut HeaderLine, seconds: u64) {
     line.push_number(seconds.min(MAX_SECONDS.into()));
 }
 
-/// Adds the fields to `Vary` by which the layer tells requests apart.
+/// Adds the fields to `Vary` by which the layer tells requests apart. The last line names those of the handler too, since
+/// some caches downstream read only that one, as nginx before 1.23.
 fn add_vary(config: &Config, headers: &mut HeaderMap) {
     let Some(value) = &config.vary_value else { return };
     if !headers.contains_key(VARY) {
@@ -76,7 +77,11 @@ fn add_vary(config: &Config, headers: &mut HeaderMap) {
     let Vary::Fields(named) = Vary::from_headers(headers) else {
         return;
     };
-    for field in config.vary.iter().filter(|field| !named.contains(field)) {
-        headers.append(VARY, HeaderValue::from_name(field.clone()));
+    let added = config.vary.iter().filter(|field| !named.contains(field));
+    let names: Vec<&str> = named.iter().chain(added).map(HeaderName::as_str).collect();
+    if names.len() > named.len()
+        && let Ok(value) = HeaderValue::try_from(names.join(", "))
+    {
+        headers.append(VARY, value);
     }
 }

@@ -17,7 +17,7 @@ use crate::load::drive::Next;
 use crate::load::fill::Fill;
 use crate::load::step::LoadStart;
 use crate::store::record::Found;
-use crate::tier::read::{Glance, Read};
+use crate::tier::read::{Read, ReadNow};
 
 /// What [`Adapter::lookup`] found.
 #[non_exhaustive]
@@ -127,10 +127,10 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
             return None;
         }
         let tier = &engine.shared.tier;
-        let value = match tier.glance(key) {
-            Glance::Fresh(value) => value,
+        let value = match tier.read_now(key) {
+            ReadNow::Fresh(value) => value,
             // With its tags read, it may prove to be fresh.
-            glance if tier.store.is_local() => match tier.read_further(glance, key, &*engine.coder).now_or_never()? {
+            read if tier.store.is_local() => match tier.read_further(read, key, &*engine.coder).now_or_never()? {
                 ControlFlow::Break(value) => value,
                 ControlFlow::Continue(_) => return None,
             },

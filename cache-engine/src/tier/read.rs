@@ -45,7 +45,7 @@ impl<T> Read<T> {
 }
 
 /// What was read without waiting.
-pub(crate) enum Glance<T> {
+pub(crate) enum ReadNow<T> {
     /// A fresh value.
     Fresh(Arc<T>),
     /// What the store has, which is not plainly a fresh value.
@@ -66,40 +66,40 @@ impl Tier {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        match self.glance(key) {
-            Glance::Fresh(value) => ControlFlow::Break(value),
+        match self.read_now(key) {
+            ReadNow::Fresh(value) => ControlFlow::Break(value),
             other => self.read_further(other, key, coder).await,
         }
     }
 
     /// Reads as much as can be read without waiting, and no tags: a near copy, or a record of a store in this process.
     #[inline]
-    pub(crate) fn glance<T: Send + Sync + 'static>(&self, key: &Key) -> Glance<T> {
+    pub(crate) fn read_now<T: Send + Sync + 'static>(&self, key: &Key) -> ReadNow<T> {
         if let Some((found, _)) = self.read_near(key) {
-            return Glance::Fresh(found.value);
+            return ReadNow::Fresh(found.value);
         }
         if self.tags.clears_by_epoch() {
-            return Glance::Nothing;
+            return ReadNow::Nothing;
         }
         let record = match self.store.get_now(key) {
             Some(Ok(record)) => record,
-            Some(Err(error)) => return Glance::Unavailable(error),
-            None => return Glance::Nothing,
+            Some(Err(error)) => return ReadNow::Unavailable(error),
+            None => return ReadNow::Nothing,
         };
         let now = (!self.same_clock).then_some(|| self.now());
         match record
             .as_ref()
             .and_then(|record| record::fresh_object(record, key, now))
         {
-            Some(value) => Glance::Fresh(value),
-            None => Glance::Record(record),
+            Some(value) => ReadNow::Fresh(value),
+            None => ReadNow::Record(record),
         }
     }
 
-    /// Goes on from what a [`glance`](Self::glance) has read.
+    /// Goes on from what [`read_now`](Self::read_now) has read.
     pub(crate) async fn read_further<T, C>(
         &self,
-        glance: Glance<T>,
+        read: ReadNow<T>,
         key: &Key,
         coder: &C,
     ) -> ControlFlow<Arc<T>, Read<T>>
@@ -107,11 +107,11 @@ impl Tier {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        let read = match glance {
-            Glance::Fresh(value) => return ControlFlow::Break(value),
-            Glance::Record(record) => self.judged_boxed(record, key, coder).await,
-            Glance::Unavailable(error) => Read::Unavailable(error),
-            Glance::Nothing => self.read_store_boxed(key, coder).await,
+        let read = match read {
+            ReadNow::Fresh(value) => return ControlFlow::Break(value),
+            ReadNow::Record(record) => self.judged_boxed(record, key, coder).await,
+            ReadNow::Unavailable(error) => Read::Unavailable(error),
+            ReadNow::Nothing => self.read_store_boxed(key, coder).await,
         };
         read.into_fresh()
     }

@@ -1,0 +1,125 @@
+//! The list of the variants of a URL, which bounds their number.
+
+use std::sync::Arc;
+
+use cache_engine::cache_core::{FreshnessWindows, Key};
+use cache_engine::{Fill, Found, Lookup, StoreOutcome};
+use cache_http::Reason;
+
+use crate::entry::lifetime::marker_windows;
+use crate::entry::stored::Stored;
+use crate::entry::variants::VariantIndex;
+use crate::request::shared::Shared;
+use crate::response::detail::Detail;
+
+const UNCOUNTED: Detail = Detail::Rule(Reason::TooManyVariants);
+
+/// Lists a variant that is about to be stored, and removes those that make room for it. Returns why it may not be stored.
+///
+/// The order makes the bound strict. What is stored was listed before, by a write that fails if the list has changed since
+/// it was read. What is no longer listed is removed, and with it the lease of a load that is about to store it again.
+pub(crate) async fn list(
+    shared: &Shared,
+    primary: &Key,
+    known: &VariantIndex,
+    name: &str,
+    kept: &FreshnessWindows,
+) -> Result<(), Detail> {
+    // The list that the request was looked up by may be out of date.
+    let found = shared.cache.adapter().read::<Stored>(primary).await;
+    if current(known, found.map_err(|_| Detail::Outage)?.as_ref())?.lists(name) {
+        return Ok(());
+    }
+    let listing = list_anew(shared, primary, known, name, kept);
+    tokio::time::timeout(shared.config.max_wait, listing)
+        .await
+        .unwrap_or(Err(UNCOUNTED))
+}
+
+async fn list_anew(
+    shared: &Shared,
+    primary: &Key,
+    known: &VariantIndex,
+    name: &str,
+    kept: &FreshnessWindows,
+) -> Result<(), Detail> {
+    if shared.config.max_variants == 0 {
+        return Err(UNCOUNTED);
+    }
+    let _turn = shared.variant_uses.turn(primary).await;
+    loop {
+        match shared.cache.adapter().lookup_anew::<Stored>(primary).await {
+            // Another process has changed the list meanwhile.
+            Lookup::Hit { found, .. } => {
+                if current(known, Some(&found))?.lists(name) {
+                    return Ok(());
+                }
+            }
+            Lookup::Miss(fill) => match change(shared, primary, known, name, kept, fill).await? {
+                StoreOutcome::Stored => return Ok(()),
+                // Invalidated or changed since it was read; the next look tells.
+                StoreOutcome::Fenced => {}
+                StoreOutcome::Unavailable => return Err(Detail::Outage),
+                _ => return Err(Detail::StoreFailed),
+            },
+            // It was softly invalidated, and is to be begun anew.
+            Lookup::Stale { .. } => return Err(Detail::Invalidated),
+            _ => return Err(UNCOUNTED),
+        }
+    }
+}
+
+/// Writes the changed list, and then removes what it no longer names.
+async fn change(
+    shared: &Shared,
+    primary: &Key,
+    known: &VariantIndex,
+    name: &str,
+    kept: &FreshnessWindows,
+    mut fill: Fill<Stored>,
+) -> Result<StoreOutcome, Detail> {
+    fill.depend_as_stale();
+    let Some(found) = fill.stale().cloned() else {
+        return Err(Detail::Invalidated);
+    };
+    let variants = current(known, Some(&found))?;
+    let uses: Vec<_> = variants
+        .listed
+        .iter()
+        .map(|name| shared.variant_uses.last_use(known.generation, name))
+        .collect();
+    let last_use = |name: &str| {
+        let at = variants.listed.iter().position(|listed| **listed == *name)?;
+        uses[at]
+    };
+    let (changed, evicted) = variants.with_listed(name, shared.config.max_variants, last_use);
+    // It leads to others, whose time may be longer.
+    let mut windows = marker_windows(kept);
+    let left = found.fresh_for(shared.now());
+    windows.fresh = windows.fresh.zip(left).map(|(new, left)| new.max(left));
+    let coder = shared.cache.adapter().coder();
+    let outcome = fill.store(Arc::new(Stored::Index(changed)), coder, windows).await;
+    if !outcome.is_stored() {
+        return Ok(outcome);
+    }
+    // The list has their order now.
+    for (name, last) in variants.listed.iter().zip(uses) {
+        if let Some(last) = last {
+            shared.variant_uses.forget(known.generation, name, last);
+        }
+    }
+    let mut removal = shared.invalidation(false);
+    for name in &evicted {
+        removal = removal.add_key(variants.listed_key(&shared.cache, primary, name));
+    }
+    removal.run().await.map_err(|_| Detail::Outage)?;
+    Ok(outcome)
+}
+
+/// Returns the list as it stands, if it still is the one that leads to the variant.
+fn current<'a>(known: &VariantIndex, found: Option<&'a Found<Stored>>) -> Result<&'a VariantIndex, Detail> {
+    match found.map(|found| &*found.value) {
+        Some(Stored::Index(variants)) if variants.generation == known.generation => Ok(variants),
+        _ => Err(Detail::Invalidated),
+    }
+}
