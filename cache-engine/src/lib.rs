@@ -118,6 +118,7 @@ mod event;
 mod function;
 mod lease;
 mod load;
+mod log;
 mod near;
 mod store;
 mod tags;

@@ -16,6 +16,7 @@ use crate::load::call::Accepts;
 use crate::load::drive::Next;
 use crate::load::fill::Fill;
 use crate::load::step::LoadStart;
+use crate::log::log_error;
 use crate::store::record::Found;
 use crate::tier::read::{Read, ReadNow};
 
@@ -104,6 +105,11 @@ impl<'a, C> Adapter<'a, C> {
     #[must_use]
     pub fn now(self) -> Timestamp {
         self.cache.engine.shared.tier.now()
+    }
+
+    /// Logs `message` about `error` at level error with the target `cache`, at most once a second for each message.
+    pub fn log_error(self, message: &'static str, error: Option<&Error>) {
+        log_error(message, error);
     }
 
     /// Runs `task` in the background, as part of what [`Cache::shutdown`] waits for.
