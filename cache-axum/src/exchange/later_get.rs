@@ -26,7 +26,7 @@ use crate::exchange::lookup::Slot;
 use crate::exchange::storability::{StorePlan, storability};
 use crate::exchange::store::store;
 use crate::key::url::{is_unrouted_spelling, target};
-use crate::request::bypass::{bypass, is_plain};
+use crate::request::bypass::{FieldSummary, bypass};
 use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::Remembered;
 use crate::request::nesting::NestedLoads;
@@ -76,7 +76,7 @@ impl LaterGet {
         }
         let identity = shared.config.keys.identity(&asked);
         let policy = shared.config.policy(identity.is_some());
-        let is_plain = is_plain(shared, &asked.headers);
+        let is_plain = FieldSummary::of(shared, &asked.headers).is_plain;
         if bypass(shared, policy, &asked, &Body::empty(), is_plain).is_some() || is_unrouted_spelling(&asked) {
             return None;
         }

@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request};
 
 use crate::key::url::is_unrouted_spelling;
-use crate::request::bypass::{Bypass, bypass, is_plain, may_have_content};
+use crate::request::bypass::{Bypass, FieldSummary, bypass, may_have_content};
 use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::Remembered;
 use crate::request::nesting::NestedLoads;
@@ -37,6 +37,8 @@ pub(crate) struct Keyed {
     pub(crate) is_identified: bool,
     /// It may wait for the response to another request, or be waited for.
     pub(crate) may_collapse: bool,
+    /// It has no condition, and asks for no part.
+    pub(crate) asks_for_whole: bool,
     /// `None` if it has none, or they are ignored.
     pub(crate) directives: Option<RequestDirectives>,
     /// When it arrived.
@@ -50,22 +52,33 @@ impl Route {
     pub(crate) fn of(shared: &Shared, request: &Parts, body: &Body) -> Self {
         let identity = shared.config.keys.identity(request);
         let policy = shared.config.policy(identity.is_some());
-        let is_plain = is_plain(shared, &request.headers);
-        if let Some(reason) = bypass(shared, policy, request, body, is_plain) {
+        let fields = FieldSummary::of(shared, &request.headers);
+        if let Some(reason) = bypass(shared, policy, request, body, fields.is_plain) {
             return Self::Bypass(reason);
         }
         if shared.config.content_limit(&request.method).is_some() || may_have_content(body) {
             return Self::Content(identity);
         }
-        Self::keyed(shared, request, identity.as_deref(), None, is_plain)
+        Self::keyed(shared, request, identity.as_deref(), None, fields)
     }
 
     /// Decides on a request whose content has been read, where that is part of its key.
     pub(crate) fn by_key(shared: &Shared, request: &Parts, identity: Option<&str>, content: Option<&[u8]>) -> Self {
-        Self::keyed(shared, request, identity, content, is_plain(shared, &request.headers))
+        let fields = FieldSummary::of(shared, &request.headers);
+        Self::keyed(shared, request, identity, content, fields)
     }
 
-    fn keyed(shared: &Shared, request: &Parts, identity: Option<&str>, content: Option<&[u8]>, is_plain: bool) -> Self {
+    fn keyed(
+        shared: &Shared,
+        request: &Parts,
+        identity: Option<&str>,
+        content: Option<&[u8]>,
+        fields: FieldSummary,
+    ) -> Self {
+        let FieldSummary {
+            is_plain,
+            asks_for_whole,
+        } = fields;
         let Ok(key) = shared.key(request, identity, content) else {
             return Self::Bypass(Bypass::NoKey);
         };
@@ -80,6 +93,7 @@ impl Route {
             key,
             is_identified: identity.is_some(),
             may_collapse: is_plain || may_collapse(policy, &shared.config.with_credentials(&request.headers)),
+            asks_for_whole,
             directives,
             arrived: shared.now(),
             is_unrouted_spelling: is_unrouted_spelling(request),

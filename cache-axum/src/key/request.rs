@@ -11,7 +11,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderName, Method, Uri};
 
-use crate::key::url::{UrlKey, is_rewritten, push_word, request_for, target};
+use crate::key::text::{Text, push_word};
+use crate::key::url::{UrlKey, authority, is_rewritten, request_for, room, target};
 
 /// Names the user that a request is from.
 pub(crate) type Identity = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
@@ -42,30 +43,23 @@ impl RequestKeys {
         identity: Option<&str>,
         content: Option<&[u8]>,
     ) -> Result<Key, Error> {
-        let built = match &self.builder {
-            Some(builder) => builder.build(request)?,
-            None => self.url.build(request)?,
+        let built = match (&self.builder, content) {
+            (None, None) => {
+                // The key is written into its own memory, piece by piece.
+                let uri = target(request);
+                let authority = authority(request, uri)?;
+                let mut key = cache
+                    .namespace()
+                    .write_key(request.method.as_str().len() + 1 + room(uri, &authority));
+                self.push_qualifiers(&mut key, request, identity);
+                self.url.push_to(&mut key, request, uri, &authority);
+                return Ok(key.finish());
+            }
+            (None, Some(_)) => self.url.build(request)?,
+            (Some(builder), _) => builder.build(request)?,
         };
         let mut name = String::with_capacity(built.as_str().len() + 8);
-        // What stands before the builder's own name has a fixed number of words for one method of one layer, so no
-        // name can be taken for another.
-        name.push_str(match request.method {
-            Method::HEAD => "GET",
-            _ => request.method.as_str(),
-        });
-        name.push(' ');
-        if self.identity.is_some() {
-            name.push_str("user");
-            if let Some(identity) = identity {
-                name.push('=');
-                push_word(&mut name, identity.as_bytes());
-            }
-            name.push(' ');
-        }
-        if !self.fields.is_empty() {
-            name.push_str(&variant_key(&self.fields, &request.headers, &self.normalization));
-            name.push(' ');
-        }
+        self.push_qualifiers(&mut name, request, identity);
         let Some(content) = content else {
             name.push_str(built.as_str());
             return Ok(cache.key(standing_for(name, &built)));
@@ -84,6 +78,28 @@ impl RequestKeys {
         identity.extend_from_slice(built.identity());
         identity.extend_from_slice(content);
         Ok(cache.key(KeyName::with_identity(name, identity)))
+    }
+
+    /// Appends what stands before the name of the URL, or the builder's. It has a fixed number of words for one method of
+    /// one layer, so no name can be taken for another.
+    fn push_qualifiers(&self, name: &mut impl Text, request: &Parts, identity: Option<&str>) {
+        name.push_str(match request.method {
+            Method::HEAD => "GET",
+            _ => request.method.as_str(),
+        });
+        name.push(' ');
+        if self.identity.is_some() {
+            name.push_str("user");
+            if let Some(identity) = identity {
+                name.push('=');
+                push_word(name, identity.as_bytes());
+            }
+            name.push(' ');
+        }
+        if !self.fields.is_empty() {
+            name.push_str(&variant_key(&self.fields, &request.headers, &self.normalization));
+            name.push(' ');
+        }
     }
 
     /// Returns the keys under which there may be what the client who sent `request` gets for GET at `uri`.

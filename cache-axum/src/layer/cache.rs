@@ -97,6 +97,7 @@ impl CacheLayer {
             hit_for_miss: Arc::new(HitForMiss::new(cache.adapter().now())),
             detached: Arc::default(),
             variant_uses: Arc::default(),
+            prepared: Arc::default(),
             cache,
         };
         Self {
@@ -161,9 +162,11 @@ impl CacheLayer {
     }
 
     fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
-        let config = &mut Arc::make_mut(&mut self.shared).config;
-        change(config);
-        config.derive_policies();
+        let shared = Arc::make_mut(&mut self.shared);
+        change(&mut shared.config);
+        shared.config.derive_policies();
+        // What answers say may follow from what was changed.
+        shared.prepared = Arc::default();
         self
     }
 

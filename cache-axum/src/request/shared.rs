@@ -9,6 +9,7 @@ use http::{HeaderMap, Uri};
 
 use crate::config::Config;
 use crate::entry::coder::ResponseCoder;
+use crate::entry::prepared::PreparedHeaders;
 use crate::entry::variants::{VariantIndex, variant_name};
 use crate::request::detached::DetachedLoads;
 use crate::request::hit_for_miss::HitForMiss;
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) hit_for_miss: Arc<HitForMiss>,
     pub(crate) detached: Arc<DetachedLoads>,
     pub(crate) variant_uses: Arc<VariantUses>,
+    /// By these settings, of this cache.
+    pub(crate) prepared: Arc<PreparedHeaders>,
 }
 
 impl Shared {

@@ -20,7 +20,7 @@ use crate::load::fill::Fill;
 use crate::load::step::LoadStart;
 use crate::log::log_error;
 use crate::store::record::Found;
-use crate::tier::read::Read;
+use crate::tier::read::{Read, ReadNow};
 
 /// What [`Adapter::lookup`] found.
 #[non_exhaustive]
@@ -169,13 +169,14 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
             return None;
         }
         let tier = &engine.shared.tier;
-        let value = if tier.store.is_local() {
-            match tier.read_fresh(key, &*engine.coder).now_or_never() {
-                Some(ControlFlow::Break(value)) => value,
-                _ => return None,
-            }
-        } else {
-            tier.read_near(key)?.0.value
+        let value = match tier.read_now(key) {
+            ReadNow::Fresh(value) => value,
+            // With its tags read, it may prove to be fresh.
+            read if tier.store.is_local() => match tier.read_further(read, key, &*engine.coder).now_or_never()? {
+                ControlFlow::Break(value) => value,
+                ControlFlow::Continue(_) => return None,
+            },
+            _ => return None,
         };
         engine.shared.events.emit(&Event::Hit { key });
         Some(value)
