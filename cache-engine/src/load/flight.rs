@@ -1,4 +1,4 @@
-//! Flights: at most one load per key and type in this process, with everybody else waiting for it.
+//! Flights: at most one load per key and type in this process, which all other callers wait for.
 //!
 //! A flight is led by one caller at a time. The leader [finishes](Lead::finish) it with an outcome for all who wait;
 //! a leader that goes away without one leaves the lead to somebody who waits. The map has an entry exactly while a
@@ -136,7 +136,7 @@ struct Map {
     ticks: u64,
 }
 
-/// A moment, by a clock that ticks whenever it is asked.
+/// A moment, by a clock that ticks each time it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Moment(u64);
 
@@ -180,13 +180,13 @@ impl fmt::Debug for Preview {
     }
 }
 
-/// Who may be given what a flight lands with: an invalidation in another process says nothing to this map, so whoever
-/// began to look after it must be kept from what was loaded before it.
+/// Which callers may get what a flight lands with. An invalidation in another process does not reach this map, so callers
+/// that began to read after it must not get what was loaded before it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Seal {
-    /// Those who began to look before this. Whatever they knew of came before it too.
+    /// Callers that began to read before this. All that they know of was before it too.
     at: Moment,
-    /// Those who could not ask the store, and so would not know better.
+    /// Callers that the store did not answer, which know of no later change.
     or_unaware: bool,
 }
 
@@ -203,12 +203,12 @@ struct Landed {
     seal: Seal,
 }
 
-/// Somebody who asks for a key.
+/// A caller that looks for the value of a key.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asker<'a> {
-    /// When it began to look, or later.
+pub(crate) struct Caller<'a> {
+    /// When it began to read, or later.
     pub(crate) since: Moment,
-    /// The store could not be asked.
+    /// The store did not answer it.
     pub(crate) unaware: bool,
     /// The flights that the caller's own load belongs to.
     pub(crate) within: &'a [FlightId],
@@ -232,14 +232,14 @@ impl Flights {
     }
 
     /// Leads the flight of `key` if nobody does, and waits for it otherwise.
-    pub(crate) fn join(&self, key: &Key, result: TypeId, asker: Asker<'_>) -> Join {
+    pub(crate) fn join(&self, key: &Key, result: TypeId, caller: Caller<'_>) -> Join {
         let mut map = self.lock();
         match map.find(key, result) {
             None => Join::Lead(self.start(&mut map, key, result)),
             Some(flight) => {
                 let mut crew = flight.crew();
-                if crew.led && asker.overtaken.is_some() && crew.lease == asker.overtaken {
-                    // Its value is for nobody who asks from now on, so there is nothing to wait for.
+                if crew.led && caller.overtaken.is_some() && crew.lease == caller.overtaken {
+                    // Callers from now on must not get its value, so there is nothing to wait for.
                     crew.detached = true;
                     drop(crew);
                     map.remove(&flight);
@@ -256,7 +256,7 @@ impl Flights {
                         landed: false,
                     });
                 }
-                let Some(edges) = self.waits.add_unless_circular(asker.within, flight.id) else {
+                let Some(edges) = self.waits.add_unless_circular(caller.within, flight.id) else {
                     return Join::Circular;
                 };
                 crew.waiting += 1;
@@ -266,8 +266,8 @@ impl Flights {
                     flights: self.clone(),
                     flight,
                     _edges: edges,
-                    since: asker.since,
-                    unaware: asker.unaware,
+                    since: caller.since,
+                    unaware: caller.unaware,
                     left: false,
                 })
             }
@@ -283,7 +283,7 @@ impl Flights {
         }
     }
 
-    /// Takes the flights of `key` out of the map: who comes later starts anew, and who waits looks again.
+    /// Takes the flights of `key` out of the map: later callers start a new one, and callers that wait read again.
     pub(crate) fn detach(&self, key: &Key) {
         let mut map = self.lock();
         for (_, flight) in map.by_key.remove(key).unwrap_or_default() {
@@ -439,13 +439,13 @@ impl Lead {
         };
     }
 
-    /// Notes which lease stands in the store for the flight.
+    /// Notes which lease the store holds for the flight.
     pub(crate) fn holds(&self, lease: Version) {
         let _map = self.flights.lock();
         self.flight.crew().lease = Some(lease);
     }
 
-    /// Leaves the flight to this leader alone: who waits looks again, and who comes later starts anew.
+    /// Leaves the flight to this leader alone: callers that wait read again, and later callers start a new flight.
     pub(crate) fn disband(&self) {
         self.flights.disband(&self.flight);
     }
@@ -489,13 +489,12 @@ impl Lead {
         self.flight.crew().waiting > 0
     }
 
-    /// Lands the flight. Those who wait are told to read again if the flight was detached in the meantime, whatever
-    /// `landing` says.
+    /// Lands the flight. If it was detached in the meantime, callers that wait read again, whatever `landing` says.
     pub(crate) fn finish(self, landing: Landing) {
         self.land(landing, false);
     }
 
-    /// As [`finish`](Self::finish), if nobody waits. Whoever does is told to read again.
+    /// As [`finish`](Self::finish), if nobody waits. Callers that do wait read again.
     pub(crate) fn finish_unless_waited_for(self, landing: Landing) {
         self.land(landing, true);
     }
@@ -519,7 +518,7 @@ impl Lead {
         self.flight.land(landing, seal);
     }
 
-    /// Gives up the lead. Whoever takes it over inherits `fence`; it comes back if there is nobody.
+    /// Gives up the lead. The next leader inherits `fence`, which is returned if there is none.
     pub(crate) fn pass_on(mut self, fence: Option<Fence>) -> Option<Fence> {
         self.fence = fence;
         self.leave()
@@ -599,7 +598,7 @@ impl Previewer {
     }
 }
 
-/// A place among those who wait for a flight.
+/// A caller's place among those that wait for a flight.
 #[derive(Debug)]
 pub(crate) struct Wait {
     flights: Flights,
@@ -660,7 +659,7 @@ impl Wait {
     async fn wait_for(&self, previews: bool) -> Waited {
         loop {
             let mut woken = pin!(self.flight.wake.notified());
-            // Registered before the state is looked at, so that nothing between the two is missed.
+            // Registered before the state is read, so that no change between the two is missed.
             woken.as_mut().enable();
             if let Some(landed) = self.flight.landing.get() {
                 return Waited::Landed(self.view(landed));

@@ -111,11 +111,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     pub(super) async fn renew(&mut self) -> Result<bool, Error> {
         let Some(fence) = self.fence else { return Ok(true) };
         let renewed = if self.shared.tier.store.is_local() {
-            self.shared.leases.renew(&self.key, fence, &self.captured.tags).await
+            self.shared.leases.renew(&self.key, fence, &self.snapshot.tags).await
         } else {
             let renewal = self.renewal.get_or_insert_with(|| {
                 let (leases, key) = (self.shared.leases.clone(), self.key.clone());
-                let tags = self.captured.tags.clone();
+                let tags = self.snapshot.tags.clone();
                 self.shared
                     .tasks
                     .spawn(async move { leases.renew(&key, fence, &tags).await })
