@@ -186,6 +186,8 @@
 //! [`key_builder`]: CacheLayer::key_builder
 //! [`key_headers`]: CacheLayer::key_headers
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod body;
 mod config;
 mod entry;
