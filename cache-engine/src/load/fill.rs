@@ -373,7 +373,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         let weight = value.weight();
         // What has changed during the load may be unknown too.
         let stamp = self.shared.tier.stamp(&self.key).map(|stamp| stamp.as_of(self.since));
-        let TagSnapshot { tags, lifetimes, .. } = &self.captured;
+        let TagSnapshot { tags, lifetimes, .. } = &self.snapshot;
         let (filled, ()) = tokio::join!(
             self.shared.leases.fill(&self.key, fence, value, windows),
             self.shared.tier.tags.prolong(tags, lifetimes, windows.total())

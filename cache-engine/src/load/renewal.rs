@@ -75,7 +75,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             let preview = Preview {
                 value: preview,
                 fence: self.fence,
-                captured: self.captured.tags.clone(),
+                captured: self.snapshot.tags.clone(),
                 tagger: self.tagger().clone(),
             };
             preview.offer(lead.previewer(), Arc::clone(&self.shared), self.key.clone())
