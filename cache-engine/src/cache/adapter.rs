@@ -114,7 +114,8 @@ impl<'a, C> Adapter<'a, C> {
     }
 
     /// A handle whose loads may get tags that are known only after the load, by
-    /// [`Fill::add_late_tags`](crate::Fill::add_late_tags). Each load then reads one more record when it begins.
+    /// [`Fill::add_late_tags`](crate::Fill::add_late_tags). Each load then reads one more record when it begins: the
+    /// sequence, by which [`Fill::add_late_tags`](crate::Fill::add_late_tags) tells what was invalidated since.
     #[must_use]
     pub fn with_late_tags(self, late: bool) -> Cache<C> {
         let mut cache = self.cache.clone();
