@@ -96,6 +96,7 @@ impl LaterGet {
             slot,
             context: RequestContext {
                 method: Method::GET,
+                query: shared.selecting_query(&asked),
                 headers: asked.headers,
                 is_identified: identity.is_some(),
                 may_collapse: true,

@@ -20,6 +20,8 @@ pub(crate) type Identity = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct RequestKeys {
     pub(crate) url: UrlKey,
+    /// The query selects among the responses of the URL without it.
+    pub(crate) no_vary_search: bool,
     /// Takes the place of `url`.
     pub(crate) builder: Option<Arc<dyn KeyBuilder<Parts>>>,
     /// Request fields that are part of the key.
@@ -44,6 +46,7 @@ impl RequestKeys {
     ) -> Result<Key, Error> {
         let built = match &self.builder {
             Some(builder) => builder.build(request)?,
+            None if self.selects_by_query(request) => self.url.without_query().build(request)?,
             None => self.url.build(request)?,
         };
         let mut name = String::with_capacity(built.as_str().len() + 8);
@@ -84,6 +87,16 @@ impl RequestKeys {
         identity.extend_from_slice(built.identity());
         identity.extend_from_slice(content);
         Ok(cache.key(KeyName::with_identity(name, identity)))
+    }
+
+    /// Whether the key of a request is without its query. A handler that sees another URI may see another query.
+    fn selects_by_query(&self, request: &Parts) -> bool {
+        self.no_vary_search && self.builder.is_none() && !is_rewritten(request)
+    }
+
+    /// Returns the query of a request, if its key is without it: what counts of it, and the question mark before it.
+    pub(crate) fn selecting_query(&self, request: &Parts) -> Option<Box<str>> {
+        self.selects_by_query(request).then(|| self.url.query_of(request))
     }
 
     /// Returns the keys under which there may be what the client who sent `request` gets for GET at `uri`.
