@@ -9,7 +9,7 @@
 //! | contract | defines | implementations |
 //! |---|---|---|
 //! | [`Backend`] | how a store is read and written | none here; `cache-memory`, `cache-redis`, `cache-memcached`, `cache-dynamodb` |
-//! | [`Coder`] | how a value becomes bytes | [`Raw`], `Json`, `Cbor` |
+//! | [`Coder`] | how a value becomes bytes | [`Raw`], `Json`, `Cbor`; [`Checked`], which compares what comes back |
 //! | [`KeyBuilder`] | the key of a call or a request | `HashedCall`, [`ReadableCall`], any closure |
 //! | [`Clock`] | the current time | [`SystemClock`], [`ManualClock`] for tests |
 //!
@@ -187,7 +187,7 @@ pub use self::clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use self::coder::Cbor;
 #[cfg(feature = "json")]
 pub use self::coder::Json;
-pub use self::coder::{Coder, Raw};
+pub use self::coder::{Checked, Coder, NotRoundTrip, Raw};
 pub use self::envelope::{EntryKind, Envelope, EnvelopeError, Tags};
 pub use self::error::{Error, ErrorKind};
 pub use self::freshness_windows::FreshnessWindows;

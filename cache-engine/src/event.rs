@@ -1,51 +1,61 @@
-//! What a cache tells of its work.
+//! What a cache reports.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Error, Key, Scope};
+use cache_core::{Error, Key, NotRoundTrip, Scope};
 
-/// Something that happened in a cache.
+/// Something that happened in a cache, as an [`Observer`] sees it.
+///
+/// Events and their fields may be added in any release, so a `match` needs `..` and a last arm for all others.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
     /// A fresh value was found.
+    #[non_exhaustive]
     Hit {
         /// The key.
         key: &'a Key,
     },
     /// A value past its freshness was answered.
+    #[non_exhaustive]
     Stale {
         /// The key.
         key: &'a Key,
     },
-    /// It was remembered that there is no value, or that its load failed.
+    /// The store has an entry which says that there is no value, or that its load failed.
+    #[non_exhaustive]
     NegativeHit {
         /// The key.
         key: &'a Key,
     },
     /// Nothing usable was found.
+    #[non_exhaustive]
     Miss {
         /// The key.
         key: &'a Key,
     },
-    /// The store could not be asked, or was left alone, so nobody knows whether there is a value. It is loaded.
+    /// The store did not answer, or the circuit breaker is open, so it is unknown whether there is a value. It is loaded.
+    #[non_exhaustive]
     Outage {
         /// The key.
         key: &'a Key,
     },
     /// A caller waits for a load that another one started.
+    #[non_exhaustive]
     Coalesced {
         /// The key.
         key: &'a Key,
     },
     /// A load began.
+    #[non_exhaustive]
     LoadStarted {
         /// The key.
         key: &'a Key,
     },
     /// A load ended with a value, or with the answer that there is none.
+    #[non_exhaustive]
     Loaded {
         /// The key.
         key: &'a Key,
@@ -53,6 +63,7 @@ pub enum Event<'a> {
         took: Duration,
     },
     /// A load ended with an error, a panic or a timeout.
+    #[non_exhaustive]
     LoadFailed {
         /// The key.
         key: &'a Key,
@@ -62,16 +73,19 @@ pub enum Event<'a> {
         failure: LoadFailure,
     },
     /// A loaded or given value was stored.
+    #[non_exhaustive]
     Stored {
         /// The key.
         key: &'a Key,
     },
     /// A loaded value was not stored, since its key was invalidated or written while it was loaded.
+    #[non_exhaustive]
     Fenced {
         /// The key.
         key: &'a Key,
     },
     /// A record could not be read as what it should be, and counts as a miss.
+    #[non_exhaustive]
     DecodeFailed {
         /// The key.
         key: &'a Key,
@@ -79,6 +93,7 @@ pub enum Event<'a> {
         error: &'a Error,
     },
     /// The store failed.
+    #[non_exhaustive]
     StoreFailed {
         /// The operation.
         operation: &'static str,
@@ -87,51 +102,75 @@ pub enum Event<'a> {
         /// What the store reported.
         error: &'a Error,
     },
-    /// After repeated failures the store is left alone for a while.
+    /// A value was not stored, since it is not the same after it was encoded and decoded. Reported by the coder
+    /// [`Checked`](cache_core::Checked) only.
+    #[non_exhaustive]
+    NotRoundTrip {
+        /// The key.
+        key: &'a Key,
+        /// What the coder reported.
+        error: &'a Error,
+    },
+    /// The circuit breaker has opened: after repeated failures, the store is not called for a while.
     BreakerOpened,
-    /// The store answered again and is used as before.
+    /// The circuit breaker has closed: the store answered again, and is used as before.
     BreakerClosed,
-    /// The store tells of changes from now on: for the first time, or again after [`SubscriptionLost`](Self::SubscriptionLost).
+    /// The change subscription has begun, for the first time or again after [`SubscriptionLost`](Self::SubscriptionLost).
     SubscriptionBegun,
-    /// The store no longer tells of changes: near copies are of no use until it does, or until they have their maximum
-    /// age, and whoever waits for another process's load asks for it again and again.
+    /// The change subscription is lost. Until it begins again, near copies are not used, or only up to their maximum age, and
+    /// callers that wait for a load in another process poll the store.
+    #[non_exhaustive]
     SubscriptionLost {
         /// What was reported.
         error: &'a Error,
     },
     /// The load's lease was lost, by an invalidation or because it could not be renewed.
+    #[non_exhaustive]
     LeaseLost {
         /// The key.
         key: &'a Key,
     },
     /// A record was evicted to make room.
+    #[non_exhaustive]
     Evicted {
         /// The key.
         key: &'a Key,
     },
     /// A key was invalidated or deleted.
+    #[non_exhaustive]
     Invalidated {
         /// The key.
         key: &'a Key,
     },
     /// The store did not carry out an invalidation, which is tried again until it does.
+    #[non_exhaustive]
     InvalidationPending {
         /// How many are pending.
         count: usize,
     },
     /// Pending invalidations were carried out.
+    #[non_exhaustive]
     InvalidationsRecovered {
         /// How many.
         count: usize,
     },
+    /// The file of pending invalidations could not be read or written; see
+    /// [`CacheBuilder::pending_file`](crate::CacheBuilder::pending_file).
+    #[non_exhaustive]
+    PendingFileFailed {
+        /// What is wrong with it.
+        error: &'a Error,
+    },
     /// A tag was invalidated.
+    #[non_exhaustive]
     TagInvalidated {
         /// The tag.
         tag: &'a str,
-        /// What carries it may still be used while it is stale.
+        /// Whether entries with the tag may still be used while they are stale.
         soft: bool,
     },
     /// A namespace, or everything below the prefix, was cleared.
+    #[non_exhaustive]
     Cleared {
         /// What was cleared.
         scope: &'a Scope,
@@ -148,6 +187,20 @@ pub enum LoadFailure {
     Panic,
     /// The loader outlasted [`Policy::load_timeout`](crate::Policy::load_timeout).
     Timeout,
+}
+
+impl<'a> Event<'a> {
+    /// Returns what is to be told about a value for `key` that was not stored, because of `error`.
+    pub(crate) fn not_stored(key: &'a Key, error: &'a Error) -> Self {
+        match std::error::Error::source(error) {
+            Some(source) if source.is::<NotRoundTrip>() => Self::NotRoundTrip { key, error },
+            _ => Self::StoreFailed {
+                operation: "set",
+                key: Some(key),
+                error,
+            },
+        }
+    }
 }
 
 impl Event<'_> {
@@ -168,6 +221,7 @@ impl Event<'_> {
             Self::Fenced { .. } => "fenced",
             Self::DecodeFailed { .. } => "decode_failed",
             Self::StoreFailed { .. } => "store_failed",
+            Self::NotRoundTrip { .. } => "not_round_trip",
             Self::BreakerOpened => "breaker_opened",
             Self::BreakerClosed => "breaker_closed",
             Self::SubscriptionBegun => "subscription_begun",
@@ -177,6 +231,7 @@ impl Event<'_> {
             Self::Invalidated { .. } => "invalidated",
             Self::InvalidationPending { .. } => "invalidation_pending",
             Self::InvalidationsRecovered { .. } => "invalidations_recovered",
+            Self::PendingFileFailed { .. } => "pending_file_failed",
             Self::TagInvalidated { .. } => "tag_invalidated",
             Self::Cleared { .. } => "cleared",
         }
@@ -198,6 +253,7 @@ impl Event<'_> {
             | Self::Stored { key }
             | Self::Fenced { key }
             | Self::DecodeFailed { key, .. }
+            | Self::NotRoundTrip { key, .. }
             | Self::LeaseLost { key }
             | Self::Evicted { key }
             | Self::Invalidated { key } => Some(key),
@@ -208,30 +264,33 @@ impl Event<'_> {
             | Self::SubscriptionLost { .. }
             | Self::InvalidationPending { .. }
             | Self::InvalidationsRecovered { .. }
+            | Self::PendingFileFailed { .. }
             | Self::TagInvalidated { .. }
             | Self::Cleared { .. } => None,
         }
     }
 
-    /// Whether the event tells of trouble that somebody should look at.
+    /// Whether the event is logged as a warning.
     const fn is_trouble(&self) -> bool {
         matches!(
             self,
             Self::DecodeFailed { .. }
                 | Self::StoreFailed { .. }
+                | Self::NotRoundTrip { .. }
                 | Self::BreakerOpened
                 | Self::BreakerClosed
                 | Self::SubscriptionLost { .. }
                 | Self::LeaseLost { .. }
                 | Self::InvalidationPending { .. }
                 | Self::InvalidationsRecovered { .. }
+                | Self::PendingFileFailed { .. }
         )
     }
 }
 
-/// Is told of every [`Event`], in the task where it happens. It must be quick and must not block.
+/// Receives every [`Event`], in the task where it happens. It must be quick and must not block.
 pub trait Observer: Send + Sync + 'static {
-    /// Takes note of `event`.
+    /// Called for each event.
     fn on_event(&self, event: &Event<'_>);
 }
 

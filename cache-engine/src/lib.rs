@@ -66,8 +66,9 @@
 //!   replaced within one [`lease_time`](CacheBuilder::lease_time). Waiting ends: a load that another load waits for waits
 //!   no longer than that for a lease, and no lease is renewed longer than [`max_lease`](CacheBuilder::max_lease).
 //! - **Nobody's departure hurts others.** An owned load runs in a task of its own. A [borrowing](Cache::borrowing) load
-//!   passes to a waiting caller if its own leaves. Errors are shared, a panic reaches all who waited, and a load that asks
-//!   for its own key, over whatever caches of the process, gets [`LoadError::Circular`].
+//!   passes to a waiting caller if its own leaves. An error is shared by all callers who waited. After a panic one of them at
+//!   a time loads again. A load that asks for its own key, over whatever caches of the process, gets
+//!   [`LoadError::Circular`].
 //! - **No old value after an invalidation.** A load's value is stored only if its fence is intact: the lease, or the stale
 //!   record, that it began from. [`Cache::invalidate`] removes that, so the old value goes only to the caller that started
 //!   the load. An entry carries the versions that its tags had before its load began, so [`Cache::invalidate_tag`] also
@@ -139,11 +140,13 @@ pub use self::event::{Event, LoadFailure, Observer};
 #[doc(hidden)]
 pub use self::function::__private;
 #[cfg(feature = "macros")]
-pub use self::function::{CachedEntry, CallError, SharedError};
+pub use self::function::{CachedEntry, CallError};
 pub use self::load::context::{Load, Loaded, Stale};
 pub use self::load::error::LoadError;
 pub use self::load::fill::{Fill, StoreOutcome};
 pub use self::load::policy::Policy;
+#[cfg(feature = "macros")]
+pub use self::load::shared_error::SharedError;
 pub use self::store::record::Found;
 pub use self::tags::scope::{Tagger, tagged};
 

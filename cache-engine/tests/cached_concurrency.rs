@@ -127,16 +127,23 @@ async fn fails_with_anyhow(app: &App) -> anyhow::Result<u8> {
 }
 
 #[tokio::test]
-async fn an_error_that_can_be_made_of_another_is_told_to_those_who_waited() {
+async fn an_error_that_can_be_made_of_another_is_shared_in_one() {
     let app = App::new();
     let (first, second) = both(&app, fails_with_anyhow).await;
     let (first, second) = (first.unwrap_err(), second.unwrap_err());
     assert_eq!(app.runs.get(), 1);
-    assert!(first.downcast_ref::<std::io::Error>().is_some());
-    assert_eq!(second.to_string(), "it failed");
-    let second = second.downcast::<CallError>().unwrap();
-    assert!(matches!(second, CallError::Failed(_)));
-    assert_eq!(format!("{second:#}"), "it failed: run 1");
+    for error in [first, second] {
+        assert_eq!(error.to_string(), "it failed");
+        assert!(CallError::find::<std::io::Error>(&*error).is_some());
+        let shared = error.downcast::<CallError>().unwrap();
+        assert!(matches!(shared, CallError::Failed(_)));
+        assert_eq!(format!("{shared:#}"), "it failed: run 1");
+        let own = shared.downcast_ref::<anyhow::Error>().unwrap();
+        assert!(own.downcast_ref::<std::io::Error>().is_some());
+    }
+    // Alone, a caller gets the function's own error.
+    let own = fails_with_anyhow(&app).await.unwrap_err();
+    assert!(own.downcast_ref::<std::io::Error>().is_some());
 }
 
 #[derive(Debug)]
@@ -169,12 +176,16 @@ async fn fails_with_an_own_type(app: &App) -> Result<u8, ShopError> {
 async fn an_own_error_type_takes_up_what_others_met() {
     let app = App::new();
     let (first, second) = both(&app, fails_with_an_own_type).await;
-    assert!(matches!(first, Err(ShopError::Own(1))), "{first:?}");
-    assert!(
-        matches!(&second, Err(ShopError::Shared(error)) if error.to_string() == "run 1"),
-        "{second:?}"
-    );
     assert_eq!(app.runs.get(), 1);
+    for error in [first, second] {
+        let Err(ShopError::Shared(error)) = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(error.to_string(), "run 1");
+        assert!(matches!(error.downcast_ref(), Some(ShopError::Own(1))), "{error:?}");
+    }
+    let own = fails_with_an_own_type(&app).await;
+    assert!(matches!(own, Err(ShopError::Own(2))), "{own:?}");
 }
 
 #[derive(Debug, PartialEq)]
@@ -193,7 +204,7 @@ async fn fails_uniquely_detached(app: Shared) -> Result<u8, Unique> {
 type Shared = std::sync::Arc<App>;
 
 #[tokio::test]
-async fn with_an_error_that_cannot_be_shared_each_caller_runs() {
+async fn with_an_error_that_cannot_be_shared_one_caller_at_a_time_runs() {
     let app = App::new();
     let (first, second) = both(&app, fails_uniquely).await;
     assert_eq!((first, second), (Err(Unique(1)), Err(Unique(2))));
@@ -214,7 +225,7 @@ async fn panics_once(app: &App) -> usize {
 }
 
 #[tokio::test]
-async fn a_panic_reaches_all_who_waited_and_the_next_call_runs_again() {
+async fn after_a_panic_a_caller_who_waited_runs() {
     let app = App::new();
     let caught = async |app: &App| AssertUnwindSafe(panics_once(app)).catch_unwind().await;
     let (first, second) = both(&app, caught).await;
@@ -223,7 +234,7 @@ async fn a_panic_reaches_all_who_waited_and_the_next_call_runs_again() {
         Err(panic) => (*panic.downcast::<&str>().unwrap()).to_owned(),
     };
     assert_eq!(message(first.unwrap_err()), "the first run panics");
-    assert_eq!(message(second.unwrap_err()), "the first run panics");
+    assert_eq!(second.unwrap(), 2);
     assert_eq!(panics_once(&app).await, 2);
     assert_eq!(app.cache.in_flight(), 0);
 }

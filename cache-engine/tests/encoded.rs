@@ -65,7 +65,7 @@ async fn what_does_not_hold_is_a_miss_and_an_event_and_is_replaced() {
     let noted = Arc::clone(&reasons);
     let cache = over(&remote)
         .observer(move |event: &Event<'_>| {
-            if let Event::DecodeFailed { key, error } = event {
+            if let Event::DecodeFailed { key, error, .. } = event {
                 assert_eq!((key.name(), error.kind()), ("key", ErrorKind::Codec));
                 noted.lock().unwrap().push(error.to_string());
             }

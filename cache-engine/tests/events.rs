@@ -120,14 +120,14 @@ async fn how_a_load_failed_and_how_long_it_took() {
     let cache = over(&Remote::new())
         .load_timeout(5 * SEC)
         .observer(move |event: &Event<'_>| match event {
-            Event::LoadFailed { key, took, failure } => {
+            Event::LoadFailed { key, took, failure, .. } => {
                 assert_eq!(event.key(), Some(*key));
                 noted
                     .lock()
                     .unwrap()
                     .push((key.name().to_owned(), *took, Some(*failure)));
             }
-            Event::Loaded { key, took } => noted.lock().unwrap().push((key.name().to_owned(), *took, None)),
+            Event::Loaded { key, took, .. } => noted.lock().unwrap().push((key.name().to_owned(), *took, None)),
             _ => {}
         })
         .build();

@@ -19,6 +19,8 @@ pub(crate) struct Also {
     pub(crate) urls: Vec<String>,
     pub(crate) tags: Vec<String>,
     pub(crate) namespaces: Vec<String>,
+    /// All of this is outdated also after a 5xx, which does not tell whether the write took place.
+    pub(crate) after_server_errors: bool,
 }
 
 /// A request that may change something, until its answer tells what has changed.
@@ -37,6 +39,7 @@ struct Pending {
     groups_of: Option<Box<str>>,
     /// What is outdated if the change was made, whatever the answer says.
     outdated: Outdated,
+    after_server_errors: bool,
 }
 
 impl UnsafeRequest {
@@ -45,7 +48,12 @@ impl UnsafeRequest {
         if is_safe(&request.method) {
             return None;
         }
-        let Also { urls, tags, namespaces } = also(request);
+        let Also {
+            urls,
+            tags,
+            namespaces,
+            after_server_errors,
+        } = also(request);
         // The keys are built here and not when they are needed: the identity of the client is known in its own task.
         let mut outdated = Outdated::new(shared).add_keys(shared.keys_at(request, target(request)));
         for url in urls {
@@ -59,6 +67,7 @@ impl UnsafeRequest {
                 shared: Arc::clone(shared),
                 request: request.clone(),
                 outdated,
+                after_server_errors,
             }),
         })
     }
@@ -101,6 +110,8 @@ impl Pending {
                 .fold(self.outdated, |outdated, uri| {
                     outdated.add_keys(self.shared.keys_at(&self.request, uri))
                 })
+        } else if head.status.is_server_error() && self.after_server_errors {
+            self.outdated
         } else {
             Outdated::new(&self.shared)
         };

@@ -22,7 +22,7 @@ use crate::response::detail::Detail;
 type Names = Arc<dyn Fn(&Parts) -> Vec<String> + Send + Sync>;
 
 /// Invalidates what a [`CacheLayer`] has stored when a request that changes something has succeeded: one with an
-/// unsafe method (RFC 9110, section 9.2.1) whose answer is 2xx or 3xx.
+/// unsafe method (RFC 9110, section 9.2.1) whose answer is 2xx, 3xx or 5xx.
 ///
 /// The target URL goes, and those of `Location` and `Content-Location` on the same host (RFC 9111, section 4.4); what
 /// else goes is set here. A [`CacheLayer`] that the request comes through does the first by itself, so this layer is for what else a
@@ -35,6 +35,10 @@ type Names = Arc<dyn Fn(&Parts) -> Vec<String> + Send + Sync>;
 /// The answer waits for the invalidation, so whoever has it does not find what was there before. If something could
 /// not be invalidated, the answer goes out as it is, since the change was made; its `Cache-Status` then says
 /// `detail=invalidation-failed`, and the cache's observers get an event.
+///
+/// An answer of 5xx does not say whether the change was made: the handler may have failed after it, for example because it
+/// could not invalidate an entry of its own. So all this is invalidated then too, but for `Location` and
+/// `Content-Location`. A `CacheLayer` alone invalidates after 2xx and 3xx only.
 ///
 /// If the client goes away, or the handler panics, before there is an answer, nobody knows whether the change was made.
 /// Then too all this is invalidated, in the background; an invalidation too many does no harm. An invalidation that has
@@ -204,6 +208,7 @@ impl Targets {
             urls: self.urls.iter().flat_map(|urls| urls(request)).collect(),
             tags: self.tags.iter().flat_map(|tags| tags(request)).collect(),
             namespaces: self.namespaces.clone(),
+            after_server_errors: true,
         }
     }
 }

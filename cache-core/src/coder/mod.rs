@@ -2,6 +2,7 @@
 
 #[cfg(feature = "cbor")]
 mod cbor;
+mod checked;
 mod contract;
 #[cfg(any(feature = "cbor", feature = "json"))]
 mod count;
@@ -13,6 +14,7 @@ mod raw;
 
 #[cfg(feature = "cbor")]
 pub use self::cbor::Cbor;
+pub use self::checked::{Checked, NotRoundTrip};
 pub use self::contract::Coder;
 #[cfg(feature = "json")]
 pub use self::json::Json;

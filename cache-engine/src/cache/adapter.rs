@@ -230,6 +230,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         let accepts = Accepts {
             negative: false,
             except,
+            needs_error: false,
         };
         Box::pin(self.lookup_after(key, read, accepts, waits)).await
     }

@@ -28,8 +28,8 @@ impl<C: Send + Sync + 'static> Cache<C> {
 /// Such a load runs in its caller's task. If the caller goes away, one of those who wait runs its own load instead, so
 /// nobody is left waiting. A value past its freshness is refreshed by one caller, who waits for it, since nobody else
 /// could run its load; all others are answered at once. That caller waits for its own load as long as it takes:
-/// [`soft_timeout`](crate::Policy::soft_timeout) is for those who wait for another's. A panic goes on in the caller whose load it is, and reaches
-/// those who waited as [`LoadError::Panicked`].
+/// [`soft_timeout`](crate::Policy::soft_timeout) is for those who wait for another's. A panic goes on in the caller whose
+/// load it is; one of those who wait then runs its own load.
 #[derive(Debug)]
 pub struct Borrowing<'a, C> {
     cache: &'a Cache<C>,
@@ -75,6 +75,7 @@ impl<C: Send + Sync + 'static> Borrowing<'_, C> {
             Accepts {
                 negative: true,
                 except: None,
+                needs_error: false,
             },
             load,
         )

@@ -1,6 +1,7 @@
 //! How a cache is made.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -51,6 +52,7 @@ pub struct CacheBuilder<C = Json> {
     near: Option<Arc<dyn Backend>>,
     near_max_age: Option<Duration>,
     near_max_silence: Duration,
+    pending_file: Option<PathBuf>,
     observers: Vec<Arc<dyn Observer>>,
 }
 
@@ -105,6 +107,7 @@ impl CacheBuilder {
             near: None,
             near_max_age: None,
             near_max_silence: Duration::from_secs(1),
+            pending_file: None,
             observers: Vec::new(),
         }
     }
@@ -214,6 +217,7 @@ impl<C> CacheBuilder<C> {
             near: self.near,
             near_max_age: self.near_max_age,
             near_max_silence: self.near_max_silence,
+            pending_file: self.pending_file,
             observers: self.observers,
         }
     }
@@ -329,6 +333,19 @@ impl<C> CacheBuilder<C> {
         self
     }
 
+    /// Keeps [pending invalidations](Cache::pending_invalidations) in the file at `path` too, so that they survive a restart:
+    /// a cache that is built with it takes them up, and carries them out before it trusts the store. Default: none.
+    ///
+    /// Each instance of the service needs a file of its own, on a disk that survives the restart. The file is small: it has
+    /// at most 10,000 invalidations, and beyond that whole namespaces. An invalidation that fails returns only when the
+    /// disk has it. A file that is damaged, or of another cache, is renamed with the suffix `.damaged`; that is a
+    /// [`PendingFileFailed`](Event::PendingFileFailed), as is a disk that fails. Has no effect with a store in this process,
+    /// which never fails.
+    pub fn pending_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.pending_file = Some(path.into());
+        self
+    }
+
     /// Adds an observer of every [`Event`].
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observers.push(Arc::new(observer));
@@ -428,8 +445,9 @@ impl<C> CacheBuilder<C> {
             clock,
             events: events.clone(),
             prefix: self.prefix.clone(),
-            pending: Pending::default(),
+            pending: Arc::new(Pending::new(self.pending_file, &self.prefix)),
         });
+        tier.restore_pending();
         Cache {
             engine: Engine {
                 shared: Arc::new(Shared {

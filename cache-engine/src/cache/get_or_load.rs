@@ -81,6 +81,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
             Accepts {
                 negative: true,
                 except: None,
+                needs_error: false,
             },
             load,
         )
@@ -137,6 +138,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
         let accepts = Accepts {
             negative: false,
             except,
+            needs_error: false,
         };
         present(value(self.engine.load_detached(key, read, accepts, load).await))
     }

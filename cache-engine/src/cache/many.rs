@@ -22,6 +22,7 @@ use crate::store::changes::ChangeListener;
 const ACCEPTS: Accepts = Accepts {
     negative: true,
     except: None,
+    needs_error: false,
 };
 
 impl<C: Send + Sync + 'static> Cache<C> {

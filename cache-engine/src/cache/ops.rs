@@ -112,7 +112,8 @@ impl<C> Cache<C> {
         let captured = tier.capture(key, &self.engine.tags, None).await?;
         let encoded = tier
             .writer(&captured.tags)
-            .value(key, &value, &*self.engine.coder, windows)?;
+            .value(key, &value, &*self.engine.coder, windows)
+            .inspect_err(|error| tier.events.emit(&Event::not_stored(key, error)))?;
         let weight = encoded.weight();
         let result = tier.store.set(key, encoded, SetOptions::new(windows.total())).await;
         self.engine.shared.flights.detach(key);

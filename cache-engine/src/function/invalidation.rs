@@ -1,87 +1,74 @@
 //! What a write invalidates.
 
-use std::sync::Arc;
-
 use cache_core::{Error, Key, KeyName};
-use futures_util::FutureExt;
 
 use super::completion::{Completion, report};
 use super::entry::CachedEntry;
 use super::key_name::key_in;
 use crate::cache::handle::Cache;
+use crate::cache::invalidation_set::Invalidation;
 
 /// What a write invalidates.
 ///
 /// If it is dropped before it is [completed](Self::complete), because the write panicked or its caller went away, it is
 /// carried out in the background: the write may have taken place, and an unneeded invalidation does no harm.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[must_use]
 pub struct Invalidations {
-    targets: Arc<Vec<Target>>,
+    set: Option<Invalidation>,
+    /// Why a key is not in the set.
+    error: Option<Error>,
     soft: bool,
     armed: bool,
 }
 
-#[derive(Debug)]
-enum Target {
-    Entry(Cache<()>, Result<Key, Error>),
-    Tags(Cache<()>, Vec<String>),
-    Namespace(Cache<()>, Box<str>),
-}
-
-impl Target {
-    fn cache(&self) -> &Cache<()> {
-        match self {
-            Self::Entry(cache, _) | Self::Tags(cache, _) | Self::Namespace(cache, _) => cache,
-        }
-    }
-
-    async fn invalidate(&self, soft: bool) -> Result<(), Error> {
-        match self {
-            Self::Entry(cache, Ok(key)) if soft => cache.soft().invalidate(key).await,
-            Self::Entry(cache, Ok(key)) => cache.invalidate(key).await,
-            Self::Entry(_, Err(error)) => Err(error.clone()),
-            Self::Tags(cache, tags) if soft => cache.soft().invalidate_tags(tags).await,
-            Self::Tags(cache, tags) => cache.invalidate_tags(tags).await,
-            Self::Namespace(cache, name) if soft => cache.soft().clear(name).await,
-            Self::Namespace(cache, name) => cache.clear(name).await.map(drop),
-        }
-    }
-}
-
 impl Invalidations {
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(soft: bool) -> Self {
+        Self {
+            set: None,
+            error: None,
+            soft,
+            armed: false,
+        }
     }
 
-    fn with(mut self, target: Target) -> Self {
-        if let Some(targets) = Arc::get_mut(&mut self.targets) {
-            targets.push(target);
-        }
+    fn with<C>(mut self, cache: &Cache<C>, add: impl FnOnce(Invalidation) -> Invalidation) -> Self {
+        let added = add(if self.soft {
+            cache.soft().invalidation()
+        } else {
+            cache.invalidation()
+        });
+        self.set = Some(match self.set.take() {
+            Some(set) => set.and(added),
+            None => added,
+        });
         self
+    }
+
+    fn with_key<C>(mut self, cache: &Cache<C>, key: Result<Key, Error>) -> Self {
+        match key {
+            Ok(key) => self.with(cache, |set| set.add_key(key)),
+            Err(error) => {
+                self.error.get_or_insert(error);
+                self
+            }
+        }
     }
 
     pub fn entry(self, entry: CachedEntry) -> Self {
-        self.with(Target::Entry(entry.cache, entry.key))
+        self.with_key(&entry.cache, entry.key)
     }
 
     pub fn key<C>(self, cache: &Cache<C>, namespace: Option<&str>, name: Result<KeyName, Error>) -> Self {
-        let key = key_in(cache, namespace, name);
-        self.entry(CachedEntry::new(cache, key))
+        self.with_key(cache, key_in(cache, namespace, name))
     }
 
     pub fn namespace<C>(self, cache: &Cache<C>, name: &str) -> Self {
-        self.with(Target::Namespace(cache.with_coder(()), name.into()))
+        self.with(cache, |set| set.add_namespace(name))
     }
 
     pub fn tags<C>(self, cache: &Cache<C>, tags: impl IntoIterator<Item = String>) -> Self {
-        self.with(Target::Tags(cache.with_coder(()), tags.into_iter().collect()))
-    }
-
-    /// Invalidates softly.
-    pub fn soft(mut self) -> Self {
-        self.soft = true;
-        self
+        self.with(cache, |set| tags.into_iter().fold(set, Invalidation::add_tag))
     }
 
     /// Carries it out when it is dropped, from now on.
@@ -93,13 +80,16 @@ impl Invalidations {
     /// Carries it out if the write succeeded. A failure becomes the function's error if its type allows it, and is
     /// logged otherwise.
     pub async fn complete<C: Completion>(mut self, _: C, output: C::Output) -> C::Output {
+        self.armed = false;
         if !C::succeeded(&output) {
-            self.armed = false;
             return output;
         }
-        let result = carry_out(&self.targets, self.soft).await;
-        self.armed = false;
-        match result {
+        let result = match self.set.take() {
+            // It goes on if the caller goes away.
+            Some(set) => set.run().await.map(drop),
+            None => Ok(()),
+        };
+        match self.error.take().map_or(result, Err) {
             Ok(()) => output,
             Err(error) => C::fail(output, error),
         }
@@ -111,36 +101,11 @@ impl Drop for Invalidations {
         if !self.armed {
             return;
         }
-        let Some(tasks) = self
-            .targets
-            .first()
-            .map(|target| target.cache().engine.shared.tasks.clone())
-        else {
-            return;
-        };
-        let (targets, soft) = (Arc::clone(&self.targets), self.soft);
-        let task = async move {
-            if let Err(error) = carry_out(&targets, soft).await {
-                report(&error);
-            }
-        };
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(tasks.spawn_on(task, &runtime)),
-            // Without a runtime there is nothing to wait on. A store in this process is ready at once.
-            Err(_) => {
-                if task.now_or_never().is_none() {
-                    tracing::error!(target: "cache", "an invalidation could not be carried out: there is no runtime");
-                }
-            }
+        if let Some(set) = self.set.take() {
+            set.run_in_background();
+        }
+        if let Some(error) = &self.error {
+            report(error);
         }
     }
-}
-
-/// Tries each of them, and returns the first failure.
-async fn carry_out(targets: &[Target], soft: bool) -> Result<(), Error> {
-    let mut result = Ok(());
-    for target in targets {
-        result = result.and(target.invalidate(soft).await);
-    }
-    result
 }

@@ -4,13 +4,13 @@ use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::panic::resume_unwind;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::coder::{Codes, Coding};
 use super::lookup::Missed;
 use super::return_type::plan::Handling;
 use super::run::{Ran, Run};
-use super::settle::{Settled, fail, settle};
+use super::settle::{Loader, Settled, fail, settle};
 use crate::cache::handle::Cache;
 use crate::load::acquire;
 use crate::load::call::Accepts;
@@ -189,7 +189,7 @@ pub fn brought<H: Handling>(
 
 /// Returns the result of a call that another caller's load ended, or `None` if the function must run.
 pub fn answer<H: Handling>(_: H, ended: Ended<H::Value, H::Shared>) -> Option<H::Output> {
-    match settle::<H>(ended.0, None) {
+    match settle::<H>(ended.0, Loader::Another) {
         Settled::Answer(output) => Some(output),
         Settled::Fail(error) => fail(&error),
         Settled::Uncoalesced(_) => None,
@@ -198,7 +198,7 @@ pub fn answer<H: Handling>(_: H, ended: Ended<H::Value, H::Shared>) -> Option<H:
 
 /// Returns the result of a call whose function has run.
 pub fn finish<H: Handling>(_: H, ended: Ended<H::Value, H::Shared>, own: Option<H::Error>) -> H::Output {
-    match settle::<H>(ended.0, own) {
+    match settle::<H>(ended.0, Loader::This(own)) {
         Settled::Answer(output) => output,
         Settled::Fail(error) | Settled::Uncoalesced(error) => fail(&error),
     }
@@ -252,7 +252,7 @@ where
                 let output = body.await;
                 let mut error = None;
                 let ended = returned::<H>(output, &keep, &mut error);
-                *own.lock().unwrap_or_else(PoisonError::into_inner) = error;
+                *lock(&own) = error;
                 match ended {
                     Returned::Failed(error) => Err(error),
                     Returned::Loaded(loaded) => Ok(loaded),
@@ -277,7 +277,13 @@ pub fn finish_detached<H: Handling, F>(
     ended: Ended<H::Value, H::Shared>,
     slots: &Slots<H::Error, F>,
 ) -> Result<H::Output, Pin<Box<F>>> {
-    match settle::<H>(ended.0, take(&slots.own)) {
+    // A load of this call has taken the body, or a refresh in the background is about to.
+    let loader = if lock(&slots.body).is_none() {
+        Loader::This(take(&slots.own))
+    } else {
+        Loader::Another
+    };
+    match settle::<H>(ended.0, loader) {
         Settled::Answer(output) => Ok(output),
         Settled::Fail(error) => fail(&error),
         Settled::Uncoalesced(error) => match take(&slots.body) {
@@ -307,10 +313,12 @@ fn accepts<H: Handling>() -> Accepts {
     Accepts {
         negative: H::OPTIONAL,
         except: None,
+        // The function could not say what is known of a failure by its text.
+        needs_error: !H::CONVERTS,
     }
 }
 
-/// Returns what a load brought, by what the function returned. Its own error goes to `own`.
+/// Returns what a load brought, by what the function returned. What its caller keeps of its error goes to `own`.
 fn returned<H: Handling>(
     output: H::Output,
     keep: impl Fn(&H::Value) -> bool,
@@ -321,8 +329,8 @@ fn returned<H: Handling>(
         Ok(Some(value)) => Returned::Loaded(Loaded::shared(value).do_not_store()),
         Ok(None) => Returned::Loaded(Loaded::absent()),
         Err(error) => {
-            let shared = H::share(&error);
-            *own = Some(error);
+            let shared;
+            (shared, *own) = H::share(error);
             Returned::Failed(shared)
         }
     }
@@ -333,6 +341,10 @@ fn nothing<V>() -> Loaded<V> {
     Loaded::absent().do_not_store()
 }
 
+fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+    lock(slot).take()
 }

@@ -36,7 +36,7 @@ mod tags;
 mod time;
 
 pub use self::entry::CachedEntry;
-pub use self::error::{CallError, SharedError};
+pub use self::error::CallError;
 
 /// For the code that the attributes generate only: anything here may change in any release.
 #[doc(hidden)]
@@ -59,10 +59,11 @@ pub mod __private {
     pub use super::lookup::{Answered, Looked, hit, look};
     pub use super::owned::{borrow, own};
     pub use super::return_type::convert::{ConvertByFrom, ConvertNothing};
+    pub use super::return_type::describe::{DescribeErrors, DescribeOthers, DescribeReports, DescribeTexts};
     pub use super::return_type::keep::{KeepOfArcs, KeepOfOthers};
     pub use super::return_type::plan::{Handling, Plan};
     pub use super::return_type::shape::{Returns, Shape, ShapeOfOptions, ShapeOfOthers, ShapeOfResults};
-    pub use super::return_type::share::{ShareByClone, ShareByText, ShareNothing};
+    pub use super::return_type::share::{ShareByClone, ShareByText, ShareNothing, ShareWhole};
     pub use super::tags::{tag, tags, with_tags};
     pub use super::time::time;
 }

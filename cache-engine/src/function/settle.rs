@@ -14,8 +14,18 @@ pub(super) enum Settled<R> {
     Uncoalesced(CallError),
 }
 
-/// Returns what a call ends with. `own` is the function's own error, if it ran for this caller.
-pub(super) fn settle<H: Handling>(outcome: Outcome<H::Value, H::Shared>, own: Option<H::Error>) -> Settled<H::Output> {
+/// Whose load it was.
+pub(super) enum Loader<E> {
+    /// This caller's. What is left of its function's error, where it returned one.
+    This(Option<E>),
+    Another,
+}
+
+/// Returns what a call ends with.
+pub(super) fn settle<H: Handling>(
+    outcome: Outcome<H::Value, H::Shared>,
+    loader: Loader<H::Error>,
+) -> Settled<H::Output> {
     let error = match outcome {
         Ok(found) => {
             return match H::join(Ok(found.map(|found| found.value))) {
@@ -27,10 +37,12 @@ pub(super) fn settle<H: Handling>(outcome: Outcome<H::Value, H::Shared>, own: Op
     };
     let error = match error {
         LoadError::Failed(shared) => {
-            return match own
-                .or_else(|| H::restore(&shared))
-                .and_then(|error| H::join(Err(error)))
-            {
+            let error = match loader {
+                Loader::This(Some(own)) => Some(own),
+                Loader::This(None) => H::reclaim(shared),
+                Loader::Another => H::restore(&shared),
+            };
+            return match error.and_then(|error| H::join(Err(error))) {
                 Some(output) => Settled::Answer(output),
                 None => Settled::Uncoalesced(LoadError::Remembered("the load of another caller failed".into())),
             };

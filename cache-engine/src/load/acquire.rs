@@ -69,7 +69,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
                     Ok(Some(found))
                 }
                 Read::NegativeHit(_) if accepts.negative => Ok(None),
-                Read::FailedLoad(error, message, version) if accepts.except != Some(version) => {
+                Read::FailedLoad(error, message, version) if accepts.failure::<E>(error.as_ref(), version) => {
                     Err(remembered(error, message))
                 }
                 Read::Unavailable(_) => return Acquired::Load(fill),

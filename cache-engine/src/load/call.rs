@@ -1,5 +1,6 @@
 //! One call of a cache.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use cache_core::Version;
@@ -16,9 +17,17 @@ pub(crate) struct Accepts {
     pub(crate) negative: bool,
     /// A record of this version is no answer, however fresh.
     pub(crate) except: Option<Version>,
+    /// A remembered failure is no answer if only its text is known.
+    pub(crate) needs_error: bool,
 }
 
 impl Accepts {
+    /// Whether a remembered failure is an answer: `error`, where the store keeps it as it is, or its text.
+    pub(super) fn failure<E: 'static>(self, error: Option<&Arc<dyn Any + Send + Sync>>, version: Version) -> bool {
+        let known = || error.is_some_and(|error| (**error).is::<E>());
+        self.except != Some(version) && (!self.needs_error || known())
+    }
+
     /// What may be answered instead if the load takes too long: not what is to be loaded anew.
     pub(super) fn fallback<T>(self, stale: Option<&Found<T>>) -> Option<Found<T>> {
         let fallback = stale.filter(|stale| self.except.is_none() || stale.version != self.except);

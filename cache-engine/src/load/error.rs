@@ -1,6 +1,6 @@
 //! How a load can fail.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use cache_core::Key;
 
 /// Why there is no value.
 ///
-/// Everybody who waited for the same load gets a clone of the same error. A store that fails is never the reason: the
-/// value is then loaded and not stored.
+/// All callers who waited for the same load get a clone of the same error, except for a panic: one of them then loads in
+/// place of the load that panicked. A store that fails is never the reason: the value is then loaded and not stored.
 #[non_exhaustive]
 pub enum LoadError<E> {
     /// The loader returned this error.
@@ -26,6 +26,27 @@ pub enum LoadError<E> {
     /// The load asked, itself or through other loads, for the key that it was to load, and would have waited for
     /// itself for ever.
     Circular(Box<Key>),
+}
+
+/// Stands for an error that only the caller whose load failed can have, since it can neither be copied nor converted.
+#[cfg_attr(
+    not(feature = "macros"),
+    expect(dead_code, reason = "only functions have such errors")
+)]
+#[derive(Debug)]
+pub struct Unshared;
+
+impl<E: 'static> LoadError<E> {
+    /// Whether callers who waited for the load learn nothing by this: one of them loads in place of the one that
+    /// failed.
+    pub(crate) fn is_retried(&self) -> bool {
+        matches!(self, Self::Panicked(_)) || self.is_unshared()
+    }
+
+    /// Whether this stands for an error that nobody else can have.
+    pub(crate) fn is_unshared(&self) -> bool {
+        matches!(self, Self::Failed(_)) && TypeId::of::<E>() == TypeId::of::<Unshared>()
+    }
 }
 
 impl<E> LoadError<E> {
@@ -88,13 +109,18 @@ impl<E: Error + 'static> LoadError<E> {
 
 // Not bound to `E: Error`, so that `?` works for loaders with an `anyhow::Error` or a text.
 impl<E: fmt::Display + fmt::Debug + 'static> Error for LoadError<E> {
-    /// The source of the loader's error, where the loader's error is a boxed one, an I/O error or a store's.
+    /// Returns the source of the loader's error, where that is a boxed one, an I/O error, a store's, or the error of a
+    /// `#[cached]` function.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         let error: &dyn Any = &**self.loader_error()?;
         if let Some(error) = error.downcast_ref::<Box<dyn Error + Send + Sync>>() {
             return error.source();
         }
         if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            return error.source();
+        }
+        #[cfg(feature = "macros")]
+        if let Some(error) = error.downcast_ref::<crate::load::shared_error::SharedError>() {
             return error.source();
         }
         error.downcast_ref::<cache_core::Error>()?.source()

@@ -3,9 +3,7 @@
 use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
-use std::future::Future;
 use std::marker::PhantomData;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,16 +35,16 @@ pub(crate) type Outcome<T, E> = Result<Option<Found<T>>, LoadError<E>>;
 /// A store that cannot be reached shows nowhere here: the value is then shared and not stored.
 #[must_use = "dropping it passes the load on to somebody who waits"]
 pub struct Fill<T, E = Infallible> {
-    shared: Arc<Shared>,
-    key: Key,
-    lead: Option<Lead>,
-    fence: Option<Fence>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) key: Key,
+    pub(super) lead: Option<Lead>,
+    pub(super) fence: Option<Fence>,
     /// What the value depends on, as it was before the load began.
-    captured: TagSnapshot,
+    pub(super) captured: TagSnapshot,
     /// Adds to it.
     tagger: Tagger,
     /// The renewal of the fence that is under way. Until it has ended, nobody knows which version the lease has.
-    renewal: Option<Renewal>,
+    pub(super) renewal: Option<Renewal>,
     stale: Option<Found<T>>,
     /// The store is in reach, and did not take a lease.
     refused: bool,
@@ -55,8 +53,8 @@ pub struct Fill<T, E = Infallible> {
     /// Why the value cannot be stored.
     fault: Option<Error>,
     /// Bounds the calls of a batch, renewals among them.
-    renewals: Option<Arc<Semaphore>>,
-    begun: Instant,
+    pub(super) renewals: Option<Arc<Semaphore>>,
+    pub(super) begun: Instant,
     /// Before what the value depends on was captured.
     since: Instant,
     /// The end of the load has been told of.
@@ -127,7 +125,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.captured = captured;
     }
 
-    fn hold(&mut self, fence: Fence) {
+    pub(super) fn hold(&mut self, fence: Fence) {
         // A copy that was seen when something else stood under the key is of no use any more.
         let record = fence.record();
         self.stale.take_if(|stale| stale.version != record);
@@ -205,11 +203,6 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.tagger = tagger.clone();
     }
 
-    /// Lets several loads share a bound on the calls of the store that they make at the same time.
-    pub(crate) fn limit_renewals(&mut self, calls: &Arc<Semaphore>) {
-        self.renewals = Some(Arc::clone(calls));
-    }
-
     pub(crate) fn set_stale(&mut self, stale: Option<Found<T>>) {
         self.stale = stale;
     }
@@ -232,43 +225,6 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             self.fence = None;
         }
         stands
-    }
-
-    /// Renews the lease, or ends the renewal that is under way, and tells whether the lease was still there. Dropping
-    /// the future leaves the renewal under way.
-    async fn renew(&mut self) -> Result<bool, Error> {
-        let Some(fence) = self.fence else { return Ok(true) };
-        let renewed = if self.shared.tier.store.is_local() {
-            self.shared.leases.renew(&self.key, fence, &self.captured.tags).await
-        } else {
-            let renewal = self.renewal.get_or_insert_with(|| {
-                let (leases, key) = (self.shared.leases.clone(), self.key.clone());
-                let tags = self.captured.tags.clone();
-                self.shared
-                    .tasks
-                    .spawn(async move { leases.renew(&key, fence, &tags).await })
-            });
-            let renewed = renewal.await;
-            self.renewal = None;
-            // A task is only cancelled with its runtime.
-            renewed.unwrap_or(Ok(None))
-        };
-        match renewed? {
-            Some(fence) => {
-                self.hold(fence);
-                Ok(true)
-            }
-            None => Ok(false),
-        }
-    }
-
-    /// Ends the renewal that is under way, if there is one.
-    async fn settle(&mut self) -> Result<(), Error> {
-        if self.renewal.is_some() {
-            // If the lease is gone, so the store says to whatever comes next.
-            self.renew().await?;
-        }
-        Ok(())
     }
 
     pub(crate) fn flight(&self) -> Option<FlightId> {
@@ -307,60 +263,6 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     #[must_use]
     pub fn is_storable(&self) -> bool {
         self.fence.is_some()
-    }
-
-    /// Runs `load`, and keeps the lease alive for as long as that takes.
-    ///
-    /// Dropping the future drops `load`.
-    pub async fn renewing<F: Future>(&mut self, load: F) -> F::Output {
-        let mut load = pin!(load);
-        while self.fence.is_some() {
-            let pause = self.shared.leases.time() / 3;
-            tokio::select! {
-                biased;
-                result = &mut load => return result,
-                () = tokio::time::sleep(pause) => {}
-            }
-            if self.begun.elapsed() >= self.shared.leases.longest() {
-                self.abandon_lease();
-                break;
-            }
-            let renewals = self.renewals.clone();
-            let renew = async {
-                let _permit = match &renewals {
-                    Some(renewals) => renewals.acquire().await.ok(),
-                    None => None,
-                };
-                self.renew().await
-            };
-            // The load goes on while the lease is renewed.
-            let renewed = tokio::select! {
-                biased;
-                renewed = renew => renewed,
-                result = &mut load => return result,
-            };
-            // A failure is tried again at the next turn, as long as the lease lasts.
-            if let Ok(false) = renewed {
-                self.shared.events.emit(&Event::LeaseLost { key: &self.key });
-                // Its value is for nobody else any more.
-                if let Some(lead) = &self.lead {
-                    lead.disband();
-                }
-                break;
-            }
-        }
-        load.await
-    }
-
-    /// Gives up the lease of a load that takes too long: others load in its place.
-    fn abandon_lease(&mut self) {
-        self.shared.events.emit(&Event::LeaseLost { key: &self.key });
-        if let Some(fence) = self.fence.take() {
-            self.shared.release(self.key.clone(), fence, self.renewal.take());
-        }
-        if let Some(lead) = &self.lead {
-            lead.disband();
-        }
     }
 
     /// Stores `value` for `windows` and shares it with those who wait.
@@ -452,12 +354,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 return StoreOutcome::Fenced;
             }
             Err(Fault::Failed(error)) => {
-                let event = Event::StoreFailed {
-                    operation: "set",
-                    key: Some(&self.key),
-                    error: &error,
-                };
-                self.shared.events.emit(&event);
+                self.shared.events.emit(&Event::not_stored(&self.key, &error));
                 self.share(outcome).await;
                 return StoreOutcome::Failed(error);
             }
@@ -619,6 +516,22 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     pub fn fail_uncoalesced(mut self) {
         self.note_failed(LoadFailure::Error);
         self.part();
+    }
+
+    /// Ends a load that brought nothing which others can have: one of those who wait loads in its place.
+    pub(crate) async fn hand_over(mut self) {
+        if self.lead.as_ref().is_some_and(Lead::is_waited_for) {
+            // Dropped with its fence, it goes to one of them.
+            return;
+        }
+        let settled = self.settle().await;
+        match self.fence {
+            Some(fence) if settled.is_ok() => drop(self.shared.leases.release(&self.key, fence).await),
+            Some(fence) => self.shared.release(self.key.clone(), fence, None),
+            None => {}
+        }
+        self.fence = None;
+        self.finish(Landing::ReadAgain);
     }
 
     fn part(mut self) {

@@ -12,8 +12,11 @@ pub(crate) mod fill;
 pub(crate) mod flight;
 pub(crate) mod launch;
 pub(crate) mod policy;
+mod renewal;
 pub(crate) mod run;
 pub(crate) mod shared;
+#[cfg(feature = "macros")]
+pub(crate) mod shared_error;
 pub(crate) mod stack;
 pub(crate) mod step;
 pub(crate) mod waiting;

@@ -169,15 +169,13 @@ impl<C: Send + Sync + 'static> Engine<C> {
             return Ok(Some(stale));
         }
         // A failure must not take the place of a value, however old: the next load may need it.
-        match self
-            .policy
-            .error_ttl
-            .filter(|ttl| fill.stale().is_none() && !ttl.is_zero())
-        {
+        let remembered = fill.stale().is_none() && !error.is_unshared();
+        match self.policy.error_ttl.filter(|ttl| remembered && !ttl.is_zero()) {
             Some(ttl) => {
                 fill.store_failure(error.clone(), self.policy.negative_windows(ttl))
                     .await;
             }
+            None if error.is_retried() => fill.hand_over().await,
             None => fill.share(Err(error.clone())).await,
         }
         Err(error)

@@ -84,7 +84,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 events.emit(&Event::NegativeHit { key });
                 return Step::Done(Ok(None));
             }
-            Read::FailedLoad(error, message, version) if call.accepts.except != Some(version) => {
+            Read::FailedLoad(error, message, version) if call.accepts.failure::<E>(error.as_ref(), version) => {
                 events.emit(&Event::NegativeHit { key });
                 return Step::Done(Err(remembered(error, message)));
             }

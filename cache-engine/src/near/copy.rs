@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cache_core::{FreshnessWindows, Key, Record, SharedValue, Tags, Timestamp, Value, Version};
 
-use crate::store::record::{Found, Freshness};
+use crate::store::record::{Found, Freshness, key_len};
 
 /// A copy of a value that is elsewhere.
 struct Copied {
@@ -35,7 +35,7 @@ pub(crate) fn copy<T: Send + Sync + 'static>(
     generation: Generation,
     weight: usize,
 ) -> Value {
-    let weight = weight + OVERHEAD + key.as_str().len();
+    let weight = weight + OVERHEAD + key_len(key);
     let copied = Copied {
         key: key.clone(),
         value: Arc::clone(&found.value) as Arc<dyn Any + Send + Sync>,

@@ -214,7 +214,7 @@ impl Writer<'_> {
     }
 
     fn object(self, key: &Key, content: ObjectContent, weight: usize, windows: FreshnessWindows) -> Value {
-        let weight = weight + OVERHEAD + key.as_str().len();
+        let weight = weight + OVERHEAD + key_len(key);
         let object = Object {
             key: key.clone(),
             content,
@@ -238,6 +238,16 @@ impl Writer<'_> {
             .with_tags(self.tags.clone())
             .encode(key)
             .map(Value::Bytes)
+    }
+}
+
+/// The bytes that a kept key takes: its text, and its identity where that is not the text.
+pub(crate) fn key_len(key: &Key) -> usize {
+    let (text, identity) = (key.as_str().as_bytes(), key.identity());
+    if std::ptr::eq(text, identity) {
+        text.len()
+    } else {
+        text.len() + identity.len()
     }
 }
 

@@ -11,37 +11,42 @@ use cache_core::{Error, ErrorKind, Key, Namespace, SetOptions, SetOutcome};
 use crate::event::Event;
 use crate::store::record;
 use crate::tags::invalidate::is_refusal;
-use crate::tier::pending::{PAUSE, Target};
+use crate::tier::pending::PAUSE;
 use crate::tier::storage::Tier;
+use crate::tier::target::Target;
 
 impl Tier {
     /// Removes the record of a key, and tells whether there was one.
     pub(crate) async fn delete(self: &Arc<Self>, key: &Key) -> Result<bool, Error> {
-        let result = self.store.delete(key).await;
-        self.forget_near(key);
-        self.remember_failure(result, false, || vec![Target::Key(key.clone())])
+        let work = async {
+            let result = self.store.delete(key).await;
+            self.forget_near(key);
+            result
+        };
+        self.carry_out(false, || vec![Target::Key(key.clone())], work).await
     }
 
     /// Invalidates a key softly: its value is kept, but no longer fresh. The fence of a load that runs is broken.
     pub(crate) async fn soften(self: &Arc<Self>, key: &Key) -> Result<(), Error> {
-        let result = self.try_soften(key).await;
-        self.forget_near(key);
-        self.remember_failure(result, true, || vec![Target::Key(key.clone())])
+        let work = async {
+            let result = self.try_soften(key).await;
+            self.forget_near(key);
+            result
+        };
+        self.carry_out(true, || vec![Target::Key(key.clone())], work).await
     }
 
     /// Invalidates tags.
     pub(crate) async fn invalidate_tags(self: &Arc<Self>, tags: &[&str], soft: bool) -> Result<(), Error> {
-        let result = self.tags.invalidate(tags, soft).await;
-        self.remember_failure(result, soft, || {
-            tags.iter().map(|tag| Target::Tag((*tag).into())).collect()
-        })
+        let targets = || tags.iter().map(|tag| Target::Tag((*tag).into())).collect();
+        self.carry_out(soft, targets, self.tags.invalidate(tags, soft)).await
     }
 
     /// Clears a namespace, or everything below the prefix. Returns how many records were removed, where the store can
     /// tell.
     pub(crate) async fn clear(self: &Arc<Self>, namespace: Option<&Namespace>) -> Result<Option<u64>, Error> {
-        let result = self.try_clear(namespace).await;
-        self.remember_failure(result, false, || vec![target(namespace)])
+        self.carry_out(false, || vec![target(namespace)], self.try_clear(namespace))
+            .await
     }
 
     /// Clears a namespace, or everything below the prefix, softly.
@@ -55,9 +60,12 @@ impl Tier {
             );
             return Err(Error::new(ErrorKind::Rejected, message).with_operation("clear"));
         }
-        let result = self.tags.end_epoch(namespace, true).await;
-        self.forget_near_all(&scope).await;
-        self.remember_failure(result, true, || vec![target(namespace)])
+        let work = async {
+            let result = self.tags.end_epoch(namespace, true).await;
+            self.forget_near_all(&scope).await;
+            result
+        };
+        self.carry_out(true, || vec![target(namespace)], work).await
     }
 
     /// Tries to carry out what is pending, unless that was tried just now and it is not to be done `at_once`.
@@ -88,8 +96,31 @@ impl Tier {
                 Err(_) => {}
             }
         }
+        drop(attempt);
         if count > 0 {
             self.events.emit(&Event::InvalidationsRecovered { count });
+            self.write_pending_file().await;
+        }
+    }
+
+    /// Takes up what was pending when the process before this one ended.
+    pub(crate) fn restore_pending(self: &Arc<Self>) {
+        if self.store.is_local() {
+            return;
+        }
+        if let Err(error) = self.pending.read_file() {
+            self.events.emit(&Event::PendingFileFailed { error: &error });
+        }
+        let count = self.pending.count();
+        if count > 0 {
+            self.events.emit(&Event::InvalidationPending { count });
+            self.retry_pending();
+        }
+    }
+
+    async fn write_pending_file(&self) {
+        if let Err(error) = self.pending.write_file().await {
+            self.events.emit(&Event::PendingFileFailed { error: &error });
         }
     }
 
@@ -106,24 +137,42 @@ impl Tier {
         result
     }
 
-    /// Remembers what the store did not carry out. The error says so.
-    fn remember_failure<R>(
+    /// Carries out an invalidation of `targets`, which is `work`. What the store does not carry out, or the caller does
+    /// not wait for, is remembered. The error says so.
+    async fn carry_out<R>(
         self: &Arc<Self>,
-        result: Result<R, Error>,
         soft: bool,
-        targets: impl FnOnce() -> Vec<Target>,
+        targets: impl Fn() -> Vec<Target>,
+        work: impl Future<Output = Result<R, Error>>,
     ) -> Result<R, Error> {
+        if self.store.is_local() {
+            return work.await;
+        }
+        let remember = || {
+            let since = self.now();
+            for target in targets() {
+                self.pending.add(target, soft, since);
+            }
+            let count = self.pending.count();
+            self.events.emit(&Event::InvalidationPending { count });
+            self.retry_pending();
+        };
+        // The store may have carried it out or not, if the caller leaves.
+        let given_up = OnDrop(Some(|| {
+            remember();
+            let pending = Arc::clone(&self.pending);
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn_blocking(move || pending.write_file_now());
+            }
+        }));
+        let result = work.await;
+        given_up.disarm();
         let error = match result {
-            Err(error) if !self.store.is_local() && !is_mistake(&error) => error,
+            Err(error) if !is_mistake(&error) => error,
             result => return result,
         };
-        let since = self.now();
-        for target in targets() {
-            self.pending.add(target, soft, since);
-        }
-        let count = self.pending.count();
-        self.events.emit(&Event::InvalidationPending { count });
-        self.retry_pending();
+        remember();
+        self.write_pending_file().await;
         let message = format!(
             "{}; the invalidation is pending, and is carried out when the store answers again",
             error.message()
@@ -182,6 +231,23 @@ impl Tier {
                 return Ok(());
             }
             // It was written just now, perhaps by a load that began before: seen, and done again.
+        }
+    }
+}
+
+/// Calls a function if it is dropped before it is disarmed.
+struct OnDrop<F: FnMut()>(Option<F>);
+
+impl<F: FnMut()> OnDrop<F> {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(call) = &mut self.0 {
+            call();
         }
     }
 }

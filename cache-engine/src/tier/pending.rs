@@ -1,30 +1,24 @@
 //! Invalidations that the store did not carry out, until it does.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cache_core::{Key, Namespace, Tags, Timestamp};
+use cache_core::{Error, ErrorKind, Key, Prefix, Tags, Timestamp};
 use tokio::time::Instant;
 
 use crate::tags::name::carried;
 use crate::tags::records::Verdict;
+use crate::tier::pending_file::PendingFile;
+use crate::tier::target::Target;
 
 /// How many are remembered one by one. Beyond, keys become their namespaces, and tags become everything.
 const MOST: usize = 10_000;
 
 /// The pause between two attempts to carry them out.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
-
-/// What is invalidated.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Target {
-    Key(Key),
-    Tag(Box<str>),
-    Namespace(Namespace),
-    Everything,
-}
 
 /// How, and since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,16 +39,66 @@ pub(crate) struct Pending {
     busy: AtomicBool,
     /// The task is there that tries again and again.
     pub(super) retrying: AtomicBool,
+    /// Keeps them over a restart, by choice.
+    file: Option<PendingFile>,
 }
 
 #[derive(Debug, Default)]
 struct Set {
     targets: HashMap<Target, How>,
     numbers: usize,
+    /// Counts the changes of the set.
+    changes: usize,
     last_attempt: Option<Instant>,
 }
 
 impl Pending {
+    /// Pending invalidations of the cache with `prefix`, kept in the file at `path` if there is one.
+    pub(crate) fn new(path: Option<PathBuf>, prefix: &Prefix) -> Self {
+        Self {
+            file: path.map(|path| PendingFile::new(path, prefix)),
+            ..Self::default()
+        }
+    }
+
+    /// Adds what the file has kept.
+    pub(super) fn read_file(&self) -> Result<(), Error> {
+        let Some(file) = &self.file else { return Ok(()) };
+        for (target, soft, since) in file.read()? {
+            self.add(target, soft, since);
+        }
+        Ok(())
+    }
+
+    /// Waits until the file has all that is pending now. Dropping the future does not stop the writing.
+    pub(super) async fn write_file(self: &Arc<Self>) -> Result<(), Error> {
+        if self.file.is_none() {
+            return Ok(());
+        }
+        let pending = Arc::clone(self);
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => runtime
+                .spawn_blocking(move || pending.write_file_now())
+                .await
+                .unwrap_or_else(|error| Err(Error::new(ErrorKind::Other, error.to_string()))),
+            Err(_) => pending.write_file_now(),
+        }
+    }
+
+    /// As [`write_file`](Self::write_file). Blocks.
+    pub(super) fn write_file_now(&self) -> Result<(), Error> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let wanted = self.lock().changes;
+        file.write(wanted, || {
+            let set = self.lock();
+            let entries = set
+                .targets
+                .iter()
+                .map(|(target, how)| (target.clone(), how.soft, how.since));
+            (set.changes, entries.collect())
+        })
+    }
+
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.count() == 0
@@ -68,6 +112,7 @@ impl Pending {
     pub(super) fn add(&self, target: Target, soft: bool, since: Timestamp) {
         let mut set = self.lock();
         set.numbers += 1;
+        set.changes += 1;
         let number = set.numbers;
         set.add(target, How { soft, since, number });
         if set.targets.len() > MOST {
@@ -164,6 +209,7 @@ impl Attempt<'_> {
         // It may have failed once more since.
         if set.targets.get(target) == Some(&how) {
             set.targets.remove(target);
+            set.changes += 1;
         }
         self.pending.count.store(set.targets.len(), Ordering::Release);
     }

@@ -31,7 +31,7 @@ pub(crate) struct Tier {
     pub(crate) events: Events,
     pub(crate) prefix: Prefix,
     /// Invalidations that the store did not carry out.
-    pub(crate) pending: Pending,
+    pub(crate) pending: Arc<Pending>,
 }
 
 impl Tier {

@@ -1,10 +1,14 @@
 use std::sync::{Arc, Mutex};
 
 use cache_engine::{Event, Observer};
+use tokio::sync::Notify;
 
 /// Notes the names of all events.
 #[derive(Debug, Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<&'static str>>>);
+pub struct Log {
+    names: Arc<Mutex<Vec<&'static str>>>,
+    noted: Arc<Notify>,
+}
 
 impl Log {
     pub fn new() -> Self {
@@ -13,16 +17,34 @@ impl Log {
 
     /// What happened since this was called last.
     pub fn take(&self) -> Vec<&'static str> {
-        std::mem::take(&mut self.0.lock().unwrap())
+        std::mem::take(&mut self.names.lock().unwrap())
     }
 
     pub fn count(&self, name: &str) -> usize {
-        self.0.lock().unwrap().iter().filter(|noted| **noted == name).count()
+        self.names
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|noted| **noted == name)
+            .count()
+    }
+
+    /// Waits until `count` events of this name have happened.
+    pub async fn reached(&self, name: &str, count: usize) {
+        loop {
+            let mut noted = std::pin::pin!(self.noted.notified());
+            noted.as_mut().enable();
+            if self.count(name) >= count {
+                return;
+            }
+            noted.await;
+        }
     }
 }
 
 impl Observer for Log {
     fn on_event(&self, event: &Event<'_>) {
-        self.0.lock().unwrap().push(event.name());
+        self.names.lock().unwrap().push(event.name());
+        self.noted.notify_waiters();
     }
 }

@@ -88,7 +88,7 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
         #private::Plan::of(
             #shape,
             (&&#shape.item()).keep(),
-            (&&&#shape.failure()).share(),
+            (&&&&#shape.failure()).share((&&&&#shape.failure()).describe()),
             (&&#shape.failure()).convert(),
         )
     };
@@ -132,9 +132,10 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
             let #plan = {
                 #[allow(unused_imports)]
                 use #private::{
-                    ConvertByFrom as _, ConvertNothing as _, KeepOfArcs as _, KeepOfOthers as _, Shape as _,
+                    ConvertByFrom as _, ConvertNothing as _, DescribeErrors as _, DescribeOthers as _,
+                    DescribeReports as _, DescribeTexts as _, KeepOfArcs as _, KeepOfOthers as _, Shape as _,
                     ShapeOfOptions as _, ShapeOfOthers as _, ShapeOfResults as _, ShareByClone as _,
-                    ShareByText as _, ShareNothing as _,
+                    ShareByText as _, ShareNothing as _, ShareWhole as _,
                 };
                 let #shape = (&&&#private::Returns::<#output>::new()).shape();
                 #plan_of

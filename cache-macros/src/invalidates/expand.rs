@@ -48,7 +48,8 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, root: Path) -> syn
 fn targets(options: &Options, function: &Ident, root: &Path) -> syn::Result<TokenStream> {
     let private = quote!(#root::__private);
     let cache = Ident::new("cache", Span::mixed_site());
-    let mut targets = quote!(#private::Invalidations::new());
+    let soft = options.soft.as_ref().is_some_and(|soft| soft.value);
+    let mut targets = quote!(#private::Invalidations::new(#soft));
     for call in &options.calls {
         let entry = entry_of(call)?;
         targets = quote_spanned!(call.span()=> #targets.entry(#entry));
@@ -72,9 +73,6 @@ fn targets(options: &Options, function: &Ident, root: &Path) -> syn::Result<Toke
     if let Some(tags) = &options.tags {
         let list = tag_list(&tags.value, root);
         targets = quote!(#targets.tags(#cache, #list));
-    }
-    if options.soft.as_ref().is_some_and(|soft| soft.value) {
-        targets = quote!(#targets.soft());
     }
     let uses_cache =
         options.key.is_some() || options.keys.is_some() || options.tags.is_some() || options.namespace.is_some();

@@ -6,6 +6,7 @@
 //! everything else.
 
 pub(crate) mod convert;
+pub(crate) mod describe;
 pub(crate) mod keep;
 pub(crate) mod markers;
 pub(crate) mod plan;

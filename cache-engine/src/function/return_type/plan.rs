@@ -45,8 +45,12 @@ pub trait Handling: Copy + Send + 'static {
 
     fn split(output: Self::Output) -> Result<Option<Arc<Self::Value>>, Self::Error>;
     fn join(parts: Result<Option<Arc<Self::Value>>, Self::Error>) -> Option<Self::Output>;
-    fn share(error: &Self::Error) -> Self::Shared;
+    /// Returns what is shared with callers who wait, and what is left for the caller whose function failed.
+    fn share(error: Self::Error) -> (Self::Shared, Option<Self::Error>);
+    /// Returns the error of a load that another caller may hold too.
     fn restore(shared: &Self::Shared) -> Option<Self::Error>;
+    /// Returns the error of a load that this caller ran: the function's own error, if nobody else holds it.
+    fn reclaim(shared: Arc<Self::Shared>) -> Option<Self::Error>;
     fn convert(error: CallError) -> Result<Self::Error, CallError>;
 }
 
@@ -73,12 +77,16 @@ where
         S::join(parts.map(|value| value.map(K::give)))
     }
 
-    fn share(error: &S::Error) -> H::Shared {
+    fn share(error: S::Error) -> (H::Shared, Option<S::Error>) {
         H::share(error)
     }
 
     fn restore(shared: &H::Shared) -> Option<S::Error> {
-        H::restore(shared).or_else(|| V::convert(CallError::Failed(Arc::new(H::text(shared)?))).ok())
+        H::restore(shared).or_else(|| V::convert(CallError::Failed(Arc::new(H::shared_error(shared)?))).ok())
+    }
+
+    fn reclaim(shared: Arc<H::Shared>) -> Option<S::Error> {
+        H::reclaim(shared).map_or_else(|shared| Self::restore(&shared), Some)
     }
 
     fn convert(error: CallError) -> Result<S::Error, CallError> {

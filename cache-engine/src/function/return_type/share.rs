@@ -1,114 +1,170 @@
 //! How an error is shared with the callers who waited.
 
-use std::fmt;
+use std::sync::Arc;
 
+use super::describe::Describe;
 use super::markers::markers;
 use super::shape::Failure;
-use crate::function::error::{CallError, SharedError};
+use crate::function::error::{CallError, reclaim, share_text, share_whole};
+use crate::load::error::Unshared;
+use crate::load::shared_error::SharedError;
 
 markers! {
     CloneError<E>;
-    TextError<E>;
-    KeepError<E>;
+    WholeError<E, D>;
+    TextError<E, D>;
+    OwnError<E>;
 }
 
 /// How callers who waited for a failed load get its error.
 pub trait Share<E>: Copy + Send + 'static {
     type Shared: Send + Sync + 'static;
 
-    fn share(error: &E) -> Self::Shared;
+    /// Returns what is shared, and what is left for the caller whose load failed.
+    fn share(error: E) -> (Self::Shared, Option<E>);
 
-    /// Returns the error as the function would have returned it to another caller.
+    /// Returns the error as the function returned it.
     fn restore(shared: &Self::Shared) -> Option<E>;
 
-    /// Returns the error's text.
-    fn text(shared: &Self::Shared) -> Option<SharedError>;
+    /// Returns the error itself, if nobody else holds it.
+    fn reclaim(shared: Arc<Self::Shared>) -> Result<E, Arc<Self::Shared>>;
+
+    /// Returns what a [`CallError`] can hold.
+    fn shared_error(shared: &Self::Shared) -> Option<SharedError>;
 }
 
 impl<E: Clone + Send + Sync + 'static> Share<E> for CloneError<E> {
     type Shared = E;
 
-    fn share(error: &E) -> E {
-        error.clone()
+    fn share(error: E) -> (E, Option<E>) {
+        (error.clone(), Some(error))
     }
 
     fn restore(shared: &E) -> Option<E> {
         Some(shared.clone())
     }
 
-    fn text(_: &E) -> Option<SharedError> {
+    fn reclaim(shared: Arc<E>) -> Result<E, Arc<E>> {
+        Ok(Arc::unwrap_or_clone(shared))
+    }
+
+    fn shared_error(_: &E) -> Option<SharedError> {
         None
     }
 }
 
-impl<E: fmt::Display + fmt::Debug + 'static> Share<E> for TextError<E> {
+impl<E: Send + Sync + 'static, D: Describe<E>> Share<E> for WholeError<E, D> {
     type Shared = SharedError;
 
-    fn share(error: &E) -> SharedError {
-        SharedError::of(error)
+    fn share(error: E) -> (SharedError, Option<E>) {
+        (share_whole::<E, D>(error), None)
     }
 
     fn restore(_: &SharedError) -> Option<E> {
         None
     }
 
-    fn text(shared: &SharedError) -> Option<SharedError> {
+    fn reclaim(shared: Arc<SharedError>) -> Result<E, Arc<SharedError>> {
+        reclaim::<E, D>(Arc::try_unwrap(shared)?).map_err(Arc::new)
+    }
+
+    fn shared_error(shared: &SharedError) -> Option<SharedError> {
         Some(shared.clone())
     }
 }
 
-impl<E: 'static> Share<E> for KeepError<E> {
-    type Shared = ();
+impl<E: 'static, D: Describe<E>> Share<E> for TextError<E, D> {
+    type Shared = SharedError;
 
-    fn share(_: &E) {}
+    fn share(error: E) -> (SharedError, Option<E>) {
+        (share_text::<E, D>(&error), Some(error))
+    }
 
-    fn restore((): &()) -> Option<E> {
+    fn restore(_: &SharedError) -> Option<E> {
         None
     }
 
-    fn text((): &()) -> Option<SharedError> {
+    fn reclaim(shared: Arc<SharedError>) -> Result<E, Arc<SharedError>> {
+        Err(shared)
+    }
+
+    fn shared_error(shared: &SharedError) -> Option<SharedError> {
+        Some(shared.clone())
+    }
+}
+
+impl<E: 'static> Share<E> for OwnError<E> {
+    type Shared = Unshared;
+
+    fn share(error: E) -> (Unshared, Option<E>) {
+        (Unshared, Some(error))
+    }
+
+    fn restore(_: &Unshared) -> Option<E> {
+        None
+    }
+
+    fn reclaim(shared: Arc<Unshared>) -> Result<E, Arc<Unshared>> {
+        Err(shared)
+    }
+
+    fn shared_error(_: &Unshared) -> Option<SharedError> {
         None
     }
 }
 
 pub trait ShareByClone {
-    type Share;
+    type Error;
 
-    fn share(&self) -> Self::Share;
+    fn share<D: Describe<Self::Error>>(&self, describe: D) -> CloneError<Self::Error>;
 }
 
-impl<E: Clone + Send + Sync + 'static> ShareByClone for &&Failure<E> {
-    type Share = CloneError<E>;
+impl<E: Clone + Send + Sync + 'static> ShareByClone for &&&Failure<E> {
+    type Error = E;
 
-    fn share(&self) -> Self::Share {
+    fn share<D: Describe<E>>(&self, _: D) -> CloneError<E> {
         CloneError::new()
     }
 }
 
-pub trait ShareByText {
-    type Share;
+pub trait ShareWhole {
+    type Error;
 
-    fn share(&self) -> Self::Share;
+    fn share<D: Describe<Self::Error>>(&self, describe: D) -> WholeError<Self::Error, D>;
 }
 
-impl<E: From<CallError> + fmt::Display + fmt::Debug> ShareByText for &Failure<E> {
-    type Share = TextError<E>;
+impl<E: From<CallError> + Send + Sync + 'static> ShareWhole for &&Failure<E> {
+    type Error = E;
 
-    fn share(&self) -> Self::Share {
+    fn share<D: Describe<E>>(&self, _: D) -> WholeError<E, D> {
+        WholeError::new()
+    }
+}
+
+pub trait ShareByText {
+    type Error;
+
+    fn share<D: Describe<Self::Error>>(&self, describe: D) -> TextError<Self::Error, D>;
+}
+
+impl<E: From<CallError> + 'static> ShareByText for &Failure<E> {
+    type Error = E;
+
+    fn share<D: Describe<E>>(&self, _: D) -> TextError<E, D> {
         TextError::new()
     }
 }
 
 pub trait ShareNothing {
-    type Share;
+    type Error;
 
-    fn share(&self) -> Self::Share;
+    fn share<D: Describe<Self::Error>>(&self, describe: D) -> OwnError<Self::Error>;
 }
 
 impl<E> ShareNothing for Failure<E> {
-    type Share = KeepError<E>;
+    type Error = E;
 
-    fn share(&self) -> Self::Share {
-        KeepError::new()
+    fn share<D: Describe<E>>(&self, _: D) -> OwnError<E> {
+        OwnError::new()
     }
 }

@@ -1,0 +1,109 @@
+//! Renewing the lease of a load while it runs.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+
+use cache_core::Error;
+use tokio::sync::Semaphore;
+
+use crate::event::Event;
+use crate::load::fill::Fill;
+
+impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
+    /// Lets several loads share a bound on the calls of the store that they make at the same time.
+    pub(crate) fn limit_renewals(&mut self, calls: &Arc<Semaphore>) {
+        self.renewals = Some(Arc::clone(calls));
+    }
+
+    /// Runs `load`, and keeps the lease alive for as long as that takes.
+    ///
+    /// Dropping the future drops `load`.
+    pub async fn renewing<F: Future>(&mut self, load: F) -> F::Output {
+        let mut load = pin!(load);
+        while self.fence.is_some() {
+            let pause = self.shared.leases.time() / 3;
+            tokio::select! {
+                biased;
+                result = &mut load => return result,
+                () = tokio::time::sleep(pause) => {}
+            }
+            if self.begun.elapsed() >= self.shared.leases.longest() {
+                self.abandon_lease();
+                break;
+            }
+            let renewals = self.renewals.clone();
+            let renew = async {
+                let _permit = match &renewals {
+                    Some(renewals) => renewals.acquire().await.ok(),
+                    None => None,
+                };
+                self.renew().await
+            };
+            // The load goes on while the lease is renewed.
+            let renewed = tokio::select! {
+                biased;
+                renewed = renew => renewed,
+                result = &mut load => return result,
+            };
+            // A failure is tried again at the next turn, as long as the lease lasts.
+            if let Ok(false) = renewed {
+                self.shared.events.emit(&Event::LeaseLost { key: &self.key });
+                // Its value is for nobody else any more.
+                if let Some(lead) = &self.lead {
+                    lead.disband();
+                }
+                break;
+            }
+        }
+        load.await
+    }
+
+    /// Gives up the lease of a load that takes too long: others load in its place.
+    fn abandon_lease(&mut self) {
+        self.shared.events.emit(&Event::LeaseLost { key: &self.key });
+        if let Some(fence) = self.fence.take() {
+            self.shared.release(self.key.clone(), fence, self.renewal.take());
+        }
+        if let Some(lead) = &self.lead {
+            lead.disband();
+        }
+    }
+
+    /// Renews the lease, or ends the renewal that is under way, and tells whether the lease was still there. Dropping
+    /// the future leaves the renewal under way.
+    pub(super) async fn renew(&mut self) -> Result<bool, Error> {
+        let Some(fence) = self.fence else { return Ok(true) };
+        let renewed = if self.shared.tier.store.is_local() {
+            self.shared.leases.renew(&self.key, fence, &self.captured.tags).await
+        } else {
+            let renewal = self.renewal.get_or_insert_with(|| {
+                let (leases, key) = (self.shared.leases.clone(), self.key.clone());
+                let tags = self.captured.tags.clone();
+                self.shared
+                    .tasks
+                    .spawn(async move { leases.renew(&key, fence, &tags).await })
+            });
+            let renewed = renewal.await;
+            self.renewal = None;
+            // A task is only cancelled with its runtime.
+            renewed.unwrap_or(Ok(None))
+        };
+        match renewed? {
+            Some(fence) => {
+                self.hold(fence);
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Ends the renewal that is under way, if there is one.
+    pub(super) async fn settle(&mut self) -> Result<(), Error> {
+        if self.renewal.is_some() {
+            // If the lease is gone, so the store says to whatever comes next.
+            self.renew().await?;
+        }
+        Ok(())
+    }
+}

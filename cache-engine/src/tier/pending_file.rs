@@ -1,0 +1,178 @@
+//! The file that keeps pending invalidations over a restart.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use cache_core::{
+    Coder, EntryKind, Envelope, Error, ErrorKind, FreshnessWindows, Json, Key, KeyName, Namespace, Prefix, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::tier::target::Target;
+
+/// The file that keeps pending invalidations over a restart. It is replaced as a whole by each change.
+///
+/// Its format is that of a record: versioned, with a checksum, and bound to the cache's prefix.
+#[derive(Debug)]
+pub(super) struct PendingFile {
+    path: PathBuf,
+    /// What the file would be called as a record.
+    key: Key,
+    /// The newest change that is in the file.
+    written: Mutex<usize>,
+}
+
+/// An invalidation, as the file has it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    target: LineTarget,
+    soft: bool,
+    since: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum LineTarget {
+    Key {
+        text: String,
+        identity: Option<Vec<u8>>,
+    },
+    Tag(String),
+    /// By the text of its scope.
+    Namespace(String),
+    Everything,
+}
+
+impl LineTarget {
+    fn of(target: &Target) -> Self {
+        match target {
+            Target::Key(key) => Self::Key {
+                text: key.as_str().to_owned(),
+                identity: (key.identity() != key.as_str().as_bytes()).then(|| key.identity().to_vec()),
+            },
+            Target::Tag(tag) => Self::Tag(tag.to_string()),
+            Target::Namespace(namespace) => Self::Namespace(namespace.scope().as_str().to_owned()),
+            Target::Everything => Self::Everything,
+        }
+    }
+
+    fn target(self) -> Option<Target> {
+        Some(match self {
+            Self::Key { text, identity } => {
+                let key = Key::parse(&text)?;
+                Target::Key(match identity {
+                    Some(identity) => key.namespace().key(KeyName::with_identity(key.name(), identity)),
+                    None => key,
+                })
+            }
+            Self::Tag(tag) => Target::Tag(tag.into()),
+            Self::Namespace(text) => Target::Namespace(namespace(&text)?),
+            Self::Everything => Target::Everything,
+        })
+    }
+}
+
+fn namespace(scope: &str) -> Option<Namespace> {
+    Key::parse(scope).map(|key| key.namespace())
+}
+
+impl PendingFile {
+    pub(super) fn new(path: PathBuf, prefix: &Prefix) -> Self {
+        Self {
+            path,
+            key: prefix.namespace("").reserved("pending").key("file"),
+            written: Mutex::new(0),
+        }
+    }
+
+    /// Reads the file. A file that is not there is an empty one; one that cannot be understood is renamed.
+    pub(super) fn read(&self) -> Result<Vec<(Target, bool, Timestamp)>, Error> {
+        let bytes = match fs::read(&self.path) {
+            Ok(bytes) => Bytes::from(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(self.error("read", error)),
+        };
+        self.decode(&bytes).map_err(|what| {
+            let aside = suffixed(&self.path, ".damaged");
+            let outcome = match fs::rename(&self.path, &aside) {
+                Ok(()) => format!("it was renamed to {}", aside.display()),
+                Err(error) => format!("it could not be renamed: {error}"),
+            };
+            let message = format!(
+                "{} holds no pending invalidations of this cache: {what}; {outcome}",
+                self.path.display()
+            );
+            Error::new(ErrorKind::Codec, message).with_operation("read")
+        })
+    }
+
+    fn decode(&self, bytes: &Bytes) -> Result<Vec<(Target, bool, Timestamp)>, String> {
+        let envelope = Envelope::decode(bytes, &self.key).map_err(|error| error.to_string())?;
+        let lines: Vec<Line> = Json.decode(&envelope.payload).map_err(|error| error.to_string())?;
+        let entry = |line: Line| Some((line.target.target()?, line.soft, Timestamp::from_millis(line.since)));
+        let entries = lines.into_iter().map(entry).collect::<Option<_>>();
+        entries.ok_or_else(|| "it names no key".to_owned())
+    }
+
+    /// Replaces the file by what `entries` returns, unless it has change `wanted` already. `entries` also returns the
+    /// newest change. Blocks.
+    pub(super) fn write(
+        &self,
+        wanted: usize,
+        entries: impl FnOnce() -> (usize, Vec<(Target, bool, Timestamp)>),
+    ) -> Result<(), Error> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if *written >= wanted {
+            return Ok(());
+        }
+        let (newest, entries) = entries();
+        let lines: Vec<Line> = entries
+            .iter()
+            .map(|(target, soft, since)| Line {
+                target: LineTarget::of(target),
+                soft: *soft,
+                since: since.as_millis(),
+            })
+            .collect();
+        let payload = Json.encode(&lines)?;
+        let windows = FreshnessWindows::new(None);
+        let envelope = Envelope::new(EntryKind::Value, Timestamp::from_millis(0), windows);
+        let bytes = envelope
+            .with_payload(Coder::<Vec<Line>>::name(&Json), payload)
+            .encode(&self.key)?;
+        replace(&self.path, &bytes).map_err(|error| self.error("write", error))?;
+        *written = newest;
+        Ok(())
+    }
+
+    fn error(&self, operation: &'static str, error: io::Error) -> Error {
+        Error::new(ErrorKind::Other, format!("{}: {error}", self.path.display()))
+            .with_operation(operation)
+            .with_source(error)
+    }
+}
+
+/// Replaces the file at `path` at once, so that it is never half-written, and waits until the disk has it.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = suffixed(path, ".new");
+    let mut file = File::create(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(&new, path)?;
+    // The name is on the disk once its directory is, where directories can be opened.
+    #[cfg(unix)]
+    {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(directory.unwrap_or_else(|| Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
+}
+
+fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
