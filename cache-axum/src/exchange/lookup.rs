@@ -165,6 +165,14 @@ pub(crate) async fn look_up(
                         LookupOutcome::uncoalesced(Forward::Stale)
                     };
                 }
+                // It was never fresh, and so is right for the request that it was made for, and for others after validation
+                // (RFC 9111, section 4.2).
+                Stored::Response(response) if coalesced && response.lifetime.fresh <= response.lifetime.initial_age => {
+                    return LookupOutcome::Uncoalesced {
+                        forward: forward(anew, Some(&found.value), &slot),
+                        copy: Some(found.value),
+                    };
+                }
                 Stored::Response(response) => {
                     let refused = directives.is_some_and(|directives| !satisfies(shared, response, directives));
                     if !refused || coalesced || anew.is_some() {
