@@ -1,4 +1,4 @@
-//! The arrows of one crate: which file names what another file defines.
+//! The arrows of one crate. An arrow leads from a file to a file whose definitions it uses.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -7,21 +7,21 @@ use syn::visit::{self, Visit};
 
 use crate::module::{Id, Tree, imports, is_test};
 
-/// From a file to the one that defines what it names.
+/// An arrow between two files, by their places in [`Tree::files`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Arrow {
     pub(crate) from: usize,
     pub(crate) to: usize,
 }
 
-/// Where an arrow stands, and what it names.
+/// Where an arrow was found, and the name that is used.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) line: usize,
     pub(crate) name: String,
 }
 
-/// All arrows of a crate, each with the first place that draws it.
+/// Returns all arrows of a crate, each with the first place where it was found.
 pub(crate) fn arrows(tree: &Tree) -> BTreeMap<Arrow, Place> {
     let mut found = Found {
         tree,
@@ -65,8 +65,8 @@ impl Found<'_> {
     }
 }
 
-/// The file that defines what `path` names in `module`; `None` for names of other crates, and for a module as a whole,
-/// which is no use of any of its parts yet.
+/// Returns the file that defines `path` as seen from `module`. Returns `None` for names of other crates, and for a
+/// whole module, which uses none of its parts yet.
 fn resolve(tree: &Tree, module: Id, path: &[String], seen: &mut HashSet<(Id, String)>) -> Option<usize> {
     let mut at = module;
     let mut rest = path;
@@ -101,7 +101,7 @@ fn resolve(tree: &Tree, module: Id, path: &[String], seen: &mut HashSet<(Id, Str
         if let Some(import) = here.imports.get(name) {
             let mut whole = import.path.clone();
             whole.extend_from_slice(after);
-            // An import of this name from a module of this name says nothing of itself.
+            // An import of a name from a module of the same name resolves to itself, so it is skipped.
             return resolve(tree, at, &whole, seen);
         }
         return here.globs.iter().find_map(|glob| {
@@ -112,7 +112,7 @@ fn resolve(tree: &Tree, module: Id, path: &[String], seen: &mut HashSet<(Id, Str
     }
 }
 
-/// Collects the paths of a file's code.
+/// Collects the paths in a file's code.
 struct Names<'a, 'b> {
     found: &'a mut Found<'b>,
     from: usize,
@@ -124,7 +124,7 @@ impl Names<'_, '_> {
         self.found.add(self.from, self.module, path, line);
     }
 
-    /// The paths among the words of a macro call.
+    /// Collects the paths among the tokens of a macro call.
     fn add_tokens(&mut self, tokens: TokenStream) {
         let tokens: Vec<TokenTree> = tokens.into_iter().collect();
         let is_mark =
@@ -135,7 +135,7 @@ impl Names<'_, '_> {
             match token {
                 TokenTree::Group(group) => self.add_tokens(group.stream()),
                 TokenTree::Ident(first) => {
-                    // A field, a variable of `quote!`, or the rest of a path that begins elsewhere.
+                    // A field, a variable of `quote!`, or the rest of a path that began before.
                     let is_part = at > 1 && ['.', '#', ':'].iter().any(|mark| is_mark(at - 2, *mark));
                     let mut path = vec![first.to_string()];
                     while is_mark(at, ':')
@@ -145,7 +145,7 @@ impl Names<'_, '_> {
                         path.push(next.to_string());
                         at += 3;
                     }
-                    // `name: path` is no part of a path, though a colon stands before it.
+                    // In `name: path`, the colon does not make `path` the rest of a path.
                     let is_field = at > 1 && is_mark(at - 2, ':') && !(at > 2 && is_mark(at - 3, ':'));
                     if !is_part || is_field {
                         self.add(&path, first.span().start().line);
@@ -211,7 +211,7 @@ impl<'ast> Visit<'ast> for Names<'_, '_> {
         self.add_tokens(called.tokens.clone());
     }
 
-    // `pub(in crate::…)` names no use of anything.
+    // `pub(in crate::…)` uses nothing.
     fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
 
     fn visit_attribute(&mut self, _: &'ast syn::Attribute) {}

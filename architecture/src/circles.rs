@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::arrows::Arrow;
 
-/// The largest sets of files each of which reaches every other, by Tarjan's algorithm.
+/// Returns the strongly connected components of more than one file, by Tarjan's algorithm.
 pub(crate) fn circles<'a>(files: usize, arrows: impl Iterator<Item = &'a Arrow>) -> Vec<BTreeSet<usize>> {
     let mut targets = vec![Vec::new(); files];
     for arrow in arrows {
@@ -36,7 +36,7 @@ struct Search {
 }
 
 impl Search {
-    /// Visits a file and all that it reaches. Returns the lowest index on the stack that it leads back to.
+    /// Visits a file and all files that it reaches. Returns the lowest index on the stack that can be reached from it.
     fn visit(&mut self, file: usize) -> usize {
         let own = self.next;
         self.next += 1;

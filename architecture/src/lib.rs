@@ -1,16 +1,16 @@
-//! Holds the sources of the workspace against the order of rooms in `ARCHITECTURE.md`.
+//! Checks the sources of the workspace against the order of rooms in `ARCHITECTURE.md`.
 //!
-//! A *room* is a folder below a crate's `src`, or a file on its own. The rooms of a crate stand in one order, and a room
-//! uses only rooms before it. An *arrow* leads from a file to the file that defines what it names; names that are
-//! re-exported lead to where they are defined. The check reports
+//! A *room* is a folder below a crate's `src`, or a file on its own. The rooms of a crate have an order, and a room
+//! uses only rooms before it. An *arrow* leads from a file to a file whose definitions it uses; a re-exported name
+//! leads to its definition. The check reports
 //!
 //! - an arrow from a room to a later one,
-//! - a file that stands in no room, and a room that has no file,
+//! - a file that is in no room, and a room that has no file,
 //! - a circle of files, in any crate,
-//! - a step of a walk whose file or function is not there.
+//! - a step of a walk whose file or function does not exist.
 //!
-//! It reads names, as a compiler does, but no types: a method call draws no arrow. Neither do unit tests and re-exports. A
-//! *face*, a file that only declares modules and re-exports, is no end of an arrow.
+//! It resolves names but not types, so a method call is no arrow. Neither are uses in unit tests, and re-exports. A
+//! *face*, a file that only declares modules and re-exports, has no arrows.
 
 mod arrows;
 mod circles;

@@ -1,4 +1,4 @@
-//! Checks a checkout: `architecture-check [FOLDER]`. Default: the current folder. Exits with 1 if anything was found.
+//! Checks a checkout: `architecture-check [FOLDER]`. Default: the current folder. Exits with 1 if it finds a fault.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

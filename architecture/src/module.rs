@@ -13,14 +13,14 @@ pub(crate) type Id = usize;
 pub(crate) struct Import {
     pub(crate) path: Vec<String>,
     pub(crate) line: usize,
-    /// It only hands the name on.
+    /// Whether the item is a re-export.
     pub(crate) is_re_export: bool,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Module {
     pub(crate) parent: Option<Id>,
-    /// The file it is written in, by its place in [`Tree::files`].
+    /// The file of the module, by its place in [`Tree::files`].
     pub(crate) file: usize,
     pub(crate) children: HashMap<String, Id>,
     pub(crate) defines: HashSet<String>,
@@ -33,7 +33,7 @@ pub(crate) struct File {
     pub(crate) path: PathBuf,
     pub(crate) syntax: syn::File,
     pub(crate) module: Id,
-    /// Only declares modules and re-exports.
+    /// Whether the file only declares modules and re-exports.
     pub(crate) is_face: bool,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// Reads the crate whose root is `root`, a file directly in `src`.
+    /// Reads the crate with the root file `root`, which is directly in `src`.
     pub(crate) fn read(src: &Path, root: &Path) -> Result<Self, String> {
         let mut tree = Self::default();
         tree.modules.push(Module::default());
@@ -125,7 +125,7 @@ impl Tree {
     }
 }
 
-/// What a `use` item imports, by the name that it has from then on. A glob has none.
+/// Returns the imports of a `use` item, each with the name that it introduces. A glob introduces none.
 fn named_imports(item: &ItemUse) -> Vec<(Option<String>, Import)> {
     type Named = (Option<String>, Vec<String>, usize);
     fn walk(tree: &UseTree, path: &mut Vec<String>, found: &mut Vec<Named>) {
@@ -153,7 +153,7 @@ fn named_imports(item: &ItemUse) -> Vec<(Option<String>, Import)> {
                 add(Some(inner.ident.to_string()), Some(&inner.ident), line);
             }
             UseTree::Rename(inner) => {
-                // `as _` brings a trait's methods, and no name: it is kept under one that nothing else can have.
+                // `as _` imports a trait without a name. It gets a name that nothing else can have.
                 let name = match inner.rename.to_string() {
                     name if name == "_" => format!("_ {}", inner.ident),
                     name => name,
@@ -182,7 +182,7 @@ fn named_imports(item: &ItemUse) -> Vec<(Option<String>, Import)> {
         .collect()
 }
 
-/// What a `use` item imports.
+/// Returns the imports of a `use` item.
 pub(crate) fn imports(item: &ItemUse) -> impl Iterator<Item = Import> {
     named_imports(item).into_iter().map(|(_, import)| import)
 }
@@ -220,7 +220,8 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// Whether what bears these attributes is compiled for tests only: unit tests, doc tests of a README, schedules.
+/// Returns whether an item with these attributes is compiled only for tests: unit tests, doc tests of a README,
+/// schedules.
 pub(crate) fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let syn::Meta::List(list) = &attribute.meta else {

@@ -1,11 +1,11 @@
-//! The order of rooms, as `ARCHITECTURE.md` states it.
+//! The order of rooms in `ARCHITECTURE.md`.
 
 use std::collections::HashMap;
 
 /// The rooms of one crate.
 #[derive(Debug, Default)]
 pub(crate) struct Order {
-    /// The place of each room; rooms of one place do not use each other.
+    /// The place of each room. Rooms with the same place do not use each other.
     places: HashMap<String, usize>,
     names: Vec<String>,
 }
@@ -20,10 +20,10 @@ impl Order {
     }
 }
 
-/// Reads the orders of all crates from the code blocks of `text` that are marked `rooms`.
+/// Parses the orders of all crates from the code blocks of `text` that have the language `rooms`.
 ///
-/// A line names a crate's folder, and its rooms from the first to the last: `cache-engine: event < store < tags`. Rooms
-/// between commas share a place. A line that begins with white space continues the one before.
+/// A line has a crate's folder and its rooms in order: `cache-engine: event < store < tags`. Rooms separated by commas
+/// share a place. A line that begins with white space continues the line before.
 pub(crate) fn parse(text: &str) -> Result<HashMap<String, Order>, String> {
     let mut orders = HashMap::new();
     for line in statements(text) {

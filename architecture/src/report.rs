@@ -12,20 +12,20 @@ use crate::walks;
 /// What [`check`] found.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// How many crates were read.
+    /// The number of crates.
     pub crates: usize,
-    /// How many files they have.
+    /// The number of files.
     pub files: usize,
-    /// How many arrows there are between files.
+    /// The number of arrows between files.
     pub arrows: usize,
-    /// What is wrong, each with the file and line that it is about.
+    /// The faults, each with its file and line.
     pub faults: Vec<String>,
 }
 
-/// Checks all crates below `root`, which holds `ARCHITECTURE.md`.
+/// Checks all crates below `root`, which contains `ARCHITECTURE.md`.
 ///
 /// # Errors
-/// A file could not be read, or `ARCHITECTURE.md` states no order, or one for a crate that is not there.
+/// Fails if a file cannot be read, or if `ARCHITECTURE.md` has no order, or has one for a crate that does not exist.
 pub fn check(root: &Path) -> Result<Report, String> {
     let text = std::fs::read_to_string(root.join("ARCHITECTURE.md"))
         .map_err(|error| format!("{}: {error}", root.join("ARCHITECTURE.md").display()))?;
@@ -47,7 +47,7 @@ pub fn check(root: &Path) -> Result<Report, String> {
             report.files += tree.files.len();
             report.arrows += house.arrows.len();
             report.faults.extend(house.circles());
-            // The order is that of the library; a program beside it uses it from outside.
+            // The order applies to the library. A program in the same folder uses it from outside.
             if let Some(order) = order.as_ref().filter(|_| start.ends_with("lib.rs")) {
                 report.faults.extend(house.against(order));
             }
@@ -61,7 +61,7 @@ pub fn check(root: &Path) -> Result<Report, String> {
     }
 }
 
-/// The folders of all crates, examples and tools among them, relative to `root`.
+/// Returns the folders of all crates, including examples and tools, relative to `root`.
 fn crates(root: &Path) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
     for parent in ["", "benchmarks", "examples"] {
@@ -86,7 +86,7 @@ fn crates(root: &Path) -> Result<Vec<String>, String> {
     Ok(found)
 }
 
-/// The root files of a crate's library and programs.
+/// Returns the root files of a crate's library and programs.
 fn roots(src: &Path) -> Result<Vec<PathBuf>, String> {
     let mut roots: Vec<PathBuf> = ["lib.rs", "main.rs"].map(|name| src.join(name)).into_iter().collect();
     let programs = src.join("bin");
@@ -108,7 +108,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(entries)
 }
 
-/// One crate.
+/// One crate and its order.
 struct House<'a> {
     folder: &'a str,
     tree: &'a Tree,
@@ -120,7 +120,8 @@ impl House<'_> {
         format!("{}/src/{}", self.folder, self.tree.files[file].path.display())
     }
 
-    /// The folder or file directly in `src`; `None` for the root, which stands above all rooms.
+    /// Returns the room of a file: the folder or file directly in `src`. Returns `None` for the root, which is above
+    /// all rooms.
     fn room(&self, file: usize) -> Option<String> {
         let path = &self.tree.files[file].path;
         let first = path.iter().next()?;

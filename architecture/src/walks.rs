@@ -1,9 +1,9 @@
-//! The walks of `ARCHITECTURE.md`: each step names a file and a function that is there.
+//! Checks the walks in `ARCHITECTURE.md`: the file and the function of each step must exist.
 
 use std::path::{Path, PathBuf};
 
-/// Checks the rows of the tables in `text`: behind a file, as in `` `tier/read.rs`: `Tier::read` ``, each name is one that the
-/// file defines. A file is looked for in the `src` of all `crates`.
+/// Checks the rows of the tables in `text`: after a file, as in `` `tier/read.rs`: `Tier::read` ``, each name must be
+/// defined in that file. The file is searched in the `src` of all `crates`.
 pub(crate) fn faults(root: &Path, crates: &[String], text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     for (line, row) in (1..).zip(text.lines()) {
@@ -11,7 +11,7 @@ pub(crate) fn faults(root: &Path, crates: &[String], text: &str) -> Vec<String> 
             continue;
         }
         let mut files: Option<Vec<PathBuf>> = None;
-        // The code spans are the odd parts between back-quotes. A cell is left behind with its files.
+        // The code spans are the odd parts between back-quotes. A new cell starts without a file.
         for (part, span) in row.split('`').enumerate() {
             if part % 2 == 0 {
                 files = files.filter(|_| !span.contains('|'));

@@ -1,4 +1,4 @@
-//! The check, tried on small houses: it passes what is in order, and finds each kind of fault.
+//! The check on small crates: it accepts correct ones, and finds each kind of fault.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails here says so")]
 
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use architecture_check::{Report, check};
 
-/// A crate `shop` with these rooms and files, checked.
+/// Checks a crate `shop` with these rooms and files.
 fn checked(order: &str, files: &[(&str, &str)]) -> Result<Report, String> {
     let root = tempfile::tempdir().unwrap();
     write(

@@ -1,7 +1,8 @@
-//! How much longer than the loader others wait for its value: eight processes ask for a cold key at once, one loads, and
-//! the time is taken from when the first caller has the value until each caller of the other processes has it.
+//! How much longer than the loading process the others wait for a value. Eight processes request a cold key at once,
+//! and one loads it. Measures the time from when the first caller has the value until each caller in the other
+//! processes has it.
 //!
-//! One caller in each process shows what the way of waiting costs; fifty show what a small machine adds.
+//! One caller in each process shows the cost of waiting itself; fifty show what a small machine adds.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::Path;
@@ -18,7 +19,7 @@ const LOAD: Duration = Duration::from_millis(100);
 
 #[tokio::main]
 async fn main() {
-    // This program is the workers, too: cargo builds no other one for a benchmark.
+    // This program is also the worker, since cargo builds no other program for a benchmark.
     if let Some(url) = std::env::args().nth(1).filter(|url| url.contains("://")) {
         serve(&url).await.unwrap();
         return;
@@ -49,7 +50,7 @@ async fn measure(store: Store, callers: usize, rounds: usize) {
     let calls = AtomicU64::new(0);
     let began = Instant::now();
     let mut waits = Vec::new();
-    // The first round warms everything up.
+    // The first round is a warm-up.
     for round in 0..=rounds {
         let crowds = workers.iter().map(|worker| {
             let action = Action::Crowd {

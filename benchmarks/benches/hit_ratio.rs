@@ -1,8 +1,8 @@
-//! How many reads find their entry in a store that is too small for all of them: the memory store beside an LRU, moka
-//! and quick_cache, on generated traces.
+//! The hit ratio of stores that are too small for all entries: the memory store, an LRU, moka and quick_cache, on
+//! generated traces.
 //!
-//! Every cache reads the same keys in the same order, and stores what it does not find. The traces come from seeds, so
-//! two runs print the same, but for moka, which does its work in batches.
+//! Every cache reads the same keys in the same order, and stores the keys that it misses. The traces have fixed seeds,
+//! so two runs print the same figures, except for moka, which works in batches.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -16,10 +16,10 @@ use futures_util::FutureExt;
 
 const READS: usize = 1_000_000;
 const KEYS: usize = 100_000;
-/// What no request of a Zipf trace asks for.
+/// Keys from here on do not occur in a Zipf trace.
 const OTHERS: u64 = 1 << 40;
 
-/// Draws from `KEYS` keys, of which the n-th is read n^-exponent times as often as the first.
+/// Draws from `KEYS` keys by a Zipf distribution: the n-th key is n^-exponent times as likely as the first.
 struct Zipf {
     cumulated: Vec<f64>,
     random: Rng,
@@ -52,7 +52,7 @@ fn zipf(exponent: f64) -> Vec<u64> {
     (0..READS).map(|_| zipf.next()).collect()
 }
 
-/// Zipf, and after every five times as many reads as there are entries as many keys that are read once.
+/// A Zipf trace with scans: after five times as many reads as there are entries, as many keys as entries are read once.
 fn zipf_with_scans(entries: usize) -> Vec<u64> {
     let mut zipf = Zipf::new(1.0);
     let mut scanned = OTHERS..;
@@ -65,12 +65,12 @@ fn zipf_with_scans(entries: usize) -> Vec<u64> {
     trace
 }
 
-/// The same keys in the same order, again and again: twice as many as there are entries.
+/// A loop over twice as many keys as there are entries.
 fn repeated(entries: usize) -> Vec<u64> {
     (0..READS).map(|read| (read % (2 * entries)) as u64).collect()
 }
 
-/// Zipf, where each key comes one rank closer to the top every `reads_per_step` reads, and the first one leaves.
+/// A Zipf trace in which every `reads_per_step` reads each key rises by one rank, and the first key leaves.
 fn shifting(reads_per_step: usize) -> Vec<u64> {
     let mut zipf = Zipf::new(1.0);
     (0..READS)
@@ -79,7 +79,7 @@ fn shifting(reads_per_step: usize) -> Vec<u64> {
 }
 
 trait Cache {
-    /// Reads `key`, stores it if it is not there, and returns whether it was.
+    /// Reads `key`, and stores it on a miss. Returns whether it was a hit.
     fn read(&mut self, key: u64) -> bool;
 }
 

@@ -1,7 +1,8 @@
-//! What leases cost: a miss, with its lease and its fence, beside a plain GET and SET of the same value, and a hit beside a
-//! plain GET, on Redis, in one run.
+//! The cost of leases on Redis: a miss, with its lease and fenced fill, compared with a plain GET and SET of the same
+//! value, and a hit compared with a plain GET, in the same run.
 //!
-//! One caller, and then 32 at once; values of 1 KiB. What others wait for a load is in the benchmark `cluster`.
+//! One caller, and then 32 concurrent ones, with values of 1 KiB. The benchmark `cluster` measures how long other
+//! processes wait for a load.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::convert::Infallible;
@@ -16,14 +17,14 @@ use integration_tests::Redis;
 const VALUE: [u8; 1024] = [b'x'; 1024];
 const LIFETIME: Duration = Duration::from_secs(600);
 
-/// Each way has its turn so often, so that a slow moment of the machine is everybody's.
+/// The number of turns of each variant. Variants take turns so that a slow moment of the machine affects all of them.
 const TURNS: usize = 40;
 
 #[derive(Clone)]
 struct Setting {
     backend: RedisBackend,
     cache: Cache<Raw>,
-    /// The same, which does not wait for the loads of others.
+    /// The same without waiting for loads of other processes.
     alone: Cache<Raw>,
 }
 
@@ -55,7 +56,7 @@ impl Setting {
         }
     }
 
-    /// How long each call takes, in microseconds, turn by turn.
+    /// Returns how long each call takes, in microseconds, turn by turn.
     async fn times(&self, ways: &[Way], calls: u64, tasks: u64) -> Vec<Vec<f64>> {
         let mut times = vec![Vec::new(); ways.len()];
         let mut next = fastrand::u64(..u64::MAX / 2);
@@ -76,7 +77,7 @@ impl Setting {
                     running.await.unwrap();
                 }
                 next += tasks * calls;
-                // The first turn warms everything up.
+                // The first turn is a warm-up.
                 if turn > 0 {
                     times.push(began.elapsed().as_secs_f64() * 1e6 / (calls * tasks) as f64);
                 }

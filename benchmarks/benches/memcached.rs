@@ -1,7 +1,8 @@
-//! Reads and writes of `cache-memcached` beside those of the codec below it, over as many connections, in one run.
+//! Reads and writes of `cache-memcached`, compared with the codec that it uses, over the same number of connections, in
+//! the same run.
 //!
-//! 16 tasks, values of 1 KiB, 16 connections: with the codec alone, each task has one for itself, which is the best that
-//! it can do. The server is a container, or the one that `CACHE_TEST_MEMCACHED_URL` names.
+//! 16 tasks, values of 1 KiB, 16 connections. With the codec alone, each task has its own connection, which is the best
+//! case. The server is a container, or the one in `CACHE_TEST_MEMCACHED_URL`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
@@ -25,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 type Codec = Arc<Mutex<Protocol<BufWriter<TcpStream>>>>;
 
-/// Runs `call` so many times in all, from one task for each connection.
+/// Runs `call` `calls` times in total, from one task for each connection.
 async fn at_once<F>(calls: u64, call: impl Fn(usize, u64) -> F) -> Duration
 where
     F: Future<Output = ()> + Send + 'static,
@@ -37,7 +38,7 @@ where
     for task in running {
         task.await.unwrap();
     }
-    // As if exactly so many calls had been made.
+    // Scales the time to exactly `calls` calls.
     begun.elapsed().mul_f64(calls as f64 / (each * tasks) as f64)
 }
 

@@ -1,7 +1,8 @@
-//! Near copies in front of Redis: how soon nine other nodes see a change, and what a hit near costs beside one in Redis.
+//! Near copies in front of Redis: how soon nine other nodes see a change, and the cost of a near hit compared with a
+//! hit in Redis.
 //!
-//! Ten caches with connections of their own, in one process, so that one clock tells the time. A change is timed from when
-//! it is asked for until each of the others would no longer answer with its copy of before.
+//! Ten caches with their own connections run in one process, so that one clock measures all of them. A change is timed
+//! from its start until none of the others would return its old copy.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use integration_tests::Redis;
 const NODES: usize = 10;
 const ROUNDS: u64 = 500;
 
-/// How often others update what nobody here reads, in the rounds that are busy.
+/// How often unrelated keys are updated in the busy rounds.
 const BUSY: Duration = Duration::from_millis(1);
 
 #[tokio::main]
@@ -79,7 +80,7 @@ where
 
 async fn visibility(nodes: &[Cache], what: &str, invalidates: bool) {
     let mut times = Vec::new();
-    // The first rounds warm everything up.
+    // The first rounds are a warm-up.
     for round in 0..ROUNDS + 20 {
         let key = format!("key-{}", round % 10);
         let (writer, others) = (&nodes[0], &nodes[1..]);

@@ -1,6 +1,7 @@
-//! Reads and writes of `cache-redis` beside those of the client below it, over as many connections, in one run.
+//! Reads and writes of `cache-redis`, compared with the client that it uses, over the same number of connections, in
+//! the same run.
 //!
-//! 64 tasks, values of 1 KiB, 2 connections. The server is a container, or the one that `CACHE_TEST_REDIS_URL` names.
+//! 64 tasks, values of 1 KiB, 2 connections. The server is a container, or the one in `CACHE_TEST_REDIS_URL`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
@@ -19,7 +20,7 @@ const TASKS: u64 = 64;
 const VALUE: [u8; 1024] = [b'x'; 1024];
 const LIFETIME: Duration = Duration::from_secs(3600);
 
-/// Runs `call` so many times in all, from 64 tasks at once.
+/// Runs `call` `calls` times in total, from 64 concurrent tasks.
 async fn at_once<F>(calls: u64, call: impl Fn() -> F) -> Duration
 where
     F: Future<Output = ()> + Send + 'static,
@@ -29,7 +30,7 @@ where
     for task in tasks {
         task.await.unwrap();
     }
-    // As if exactly so many calls had been made.
+    // Scales the time to exactly `calls` calls.
     begun
         .elapsed()
         .mul_f64(calls as f64 / (calls.div_ceil(TASKS) * TASKS) as f64)

@@ -1,1 +1,1 @@
-//! Benchmarks of the caching toolkit, side by side with its peers: see the folder `benches`.
+//! Benchmarks of the caching toolkit compared with its peers. See the folder `benches`.

@@ -11,7 +11,7 @@
 //! use axum::routing::get;
 //! use axum::{Json, Router};
 //! use cache_axum::cache_engine::Cache;
-//! use cache_axum::{CacheHandle, CacheLayer, StoreFor};
+//! use cache_axum::{CacheHandle, CacheLayer, Error, StoreFor};
 //! use cache_memory::MemoryBackend;
 //! # use axum::response::IntoResponse;
 //!
@@ -25,8 +25,8 @@
 //! }
 //!
 //! /// Invalidates its own URL by being a PUT that succeeds, and the lists by hand.
-//! async fn rename(cache: CacheHandle) -> Result<(), String> {
-//!     cache.clear("lists").await.map_err(|error| error.to_string())?;
+//! async fn rename(cache: CacheHandle) -> Result<(), Error> {
+//!     cache.clear("lists").await?;
 //!     Ok(())
 //! }
 //!
@@ -181,6 +181,7 @@
 mod body;
 mod config;
 mod entry;
+mod error;
 mod exchange;
 mod key;
 mod layer;
@@ -195,6 +196,7 @@ pub use cache_http;
 
 pub use self::config::client_caching::ClientCaching;
 pub use self::config::handler::{DoNotStore, OriginUnreachable, StoreFor};
+pub use self::error::Error;
 pub use self::key::query::Query;
 pub use self::key::url::UrlKey;
 pub use self::layer::cache::CacheLayer;

@@ -1,4 +1,4 @@
-//! Where the toolkit reads the time.
+//! Clocks, and the points in time that they return.
 
 use std::fmt;
 use std::ops::Add;
@@ -39,7 +39,7 @@ impl Timestamp {
 impl Add<Duration> for Timestamp {
     type Output = Self;
 
-    /// Returns the point in time `duration` later, or the last one there is.
+    /// Returns the point in time `duration` later, or the last one that can be represented.
     fn add(self, duration: Duration) -> Self {
         Self(
             self.0
@@ -51,7 +51,7 @@ impl Add<Duration> for Timestamp {
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        // Read at every hit, so without the division of 128 bits that `as_millis` takes.
+        // Runs at every hit, so it avoids the 128-bit division of `as_millis`.
         let seconds = since_epoch.as_secs().saturating_mul(1000);
         Self(seconds.saturating_add(u64::from(since_epoch.subsec_millis())))
     }

@@ -49,7 +49,7 @@ impl ErrorKind {
         }
     }
 
-    /// Whether the same call may succeed later, if nothing else is known.
+    /// Returns whether the same call may succeed later, unless [`Error::with_retryable`] says otherwise.
     const fn is_transient(self) -> bool {
         matches!(self, Self::Timeout | Self::Unavailable | Self::Conflict)
     }

@@ -1,4 +1,4 @@
-//! How long a copy is fresh, and how long it may be used when it is stale.
+//! The times for which a copy is fresh, and for which it may be used while it is stale.
 
 use std::time::Duration;
 
@@ -6,11 +6,10 @@ use crate::ttl::{Ttl, millis_rounded_up};
 
 /// How long a stored copy may be used, counted from its creation.
 ///
-/// A copy is *fresh* first. After that, two windows begin at the same time (RFC 5861 has the same two): in one, the stale
-/// copy is returned while a new one is loaded; in the other, it is returned if the load fails. After both, the copy is not
-/// used.
+/// First a copy is *fresh*. Then two windows begin at the same time, as in RFC 5861: in one, the stale copy is returned
+/// while a new one is loaded; in the other, it is returned if the load fails. After both, the copy is not used.
 ///
-/// The resolution is a millisecond; a fraction counts as a whole one.
+/// The resolution is a millisecond; fractions are rounded up.
 ///
 /// ```
 /// use std::time::Duration;

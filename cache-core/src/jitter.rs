@@ -1,13 +1,13 @@
-//! Spreads events in time that would otherwise happen together.
+//! Random jitter for lifetimes and pauses.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// Returns `duration`, shortened by a random part of up to `fraction` of it.
 ///
-/// The one place where the toolkit shortens lifetimes and pauses at random, so that entries that were stored together
-/// do not expire together, and processes that failed together do not try again together. A `fraction` below 0, or one
-/// that is not a number, counts as 0; one above 1 counts as 1. Any duration is taken, up to [`Duration::MAX`].
+/// The toolkit uses it for lifetimes and pauses, so that entries that were stored together do not expire together, and
+/// processes that failed together do not retry together. A `fraction` that is negative or not a number counts as 0; one
+/// above 1 counts as 1. Every duration up to [`Duration::MAX`] is allowed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,13 +22,13 @@ pub fn jittered(duration: Duration, fraction: f64) -> Duration {
     if fraction.is_nan() || fraction <= 0.0 {
         return duration;
     }
-    // `RandomState` takes its keys from the operating system, and other ones each time.
+    // Each `RandomState` has new random keys, seeded by the operating system.
     let random = RandomState::new().hash_one(()) >> 11;
     shortened(duration, fraction.min(1.0) * (random as f64 / (1_u64 << 53) as f64))
 }
 
 fn shortened(duration: Duration, by: f64) -> Duration {
-    // The product of the longest durations is rounded to one that `Duration` does not have.
+    // For the longest durations, the product may be rounded to one that `Duration` cannot represent.
     Duration::try_from_secs_f64(duration.as_secs_f64() * (1.0 - by)).map_or(duration, |shorter| shorter.min(duration))
 }
 

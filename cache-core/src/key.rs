@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 /// The first part of every key, which keeps one application's records apart from another's in a shared store.
 ///
-/// Any text is a prefix. See [`Key`] for how it is written.
+/// Any text can be a prefix. See [`Key`] for how it is escaped.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Prefix {
     text: Box<str>,
@@ -262,10 +262,10 @@ impl Key {
         self.identity.as_deref().unwrap_or(self.text.as_bytes())
     }
 
-    /// Returns whether the toolkit keeps the record for its own use. See [`Namespace::reserved`].
+    /// Returns whether the record is the toolkit's own. See [`Namespace::reserved`].
     #[must_use]
     pub fn is_reserved(&self) -> bool {
-        // A name that a user chose has it escaped.
+        // In names of users it is escaped.
         self.text[self.prefix_len..self.namespace_len].contains('!')
     }
 

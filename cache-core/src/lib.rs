@@ -42,8 +42,8 @@
 //!    whole key and a checksum.
 //! 5. The [`Backend`] stores the envelope, if the [`SetMode`] allows it.
 //!
-//! On the way back, whatever does not hold is a miss: a record past its lifetime, damaged bytes, a newer format, another
-//! coder, or another key with the same name.
+//! On the way back, each of these is a miss: a record past its lifetime, damaged bytes, a newer format, another coder,
+//! and another key with the same name.
 //!
 //! A store in this process can skip steps 3 and 4: it keeps the object itself as [`Value::Shared`].
 //!

@@ -1,4 +1,4 @@
-//! MD5 as text: what names calls and contents.
+//! MD5 as text.
 
 use md5::{Digest, Md5};
 

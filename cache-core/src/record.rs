@@ -1,4 +1,4 @@
-//! What a store holds under a key.
+//! Records: values with their versions and lifetimes.
 
 use std::any::Any;
 use std::fmt;
@@ -56,7 +56,7 @@ impl fmt::Debug for Value {
     }
 }
 
-/// An object that a backend in this process keeps without encoding it. A hit returns the same object.
+/// An object that a backend in this process stores without encoding it. A hit returns the same object.
 #[derive(Clone)]
 pub struct SharedValue {
     object: Arc<dyn Any + Send + Sync>,
@@ -119,7 +119,7 @@ impl fmt::Debug for Version {
     }
 }
 
-/// Makes versions for stores that have none of their own, from 64 random bits of the source and a counter.
+/// Makes versions for stores without versions of their own, from 64 random bits per source and a counter.
 ///
 /// ```
 /// use cache_core::VersionSource;
@@ -138,7 +138,7 @@ impl VersionSource {
     /// Makes a source with random bits of its own.
     #[must_use]
     pub fn new() -> Self {
-        // `RandomState` takes its keys from the operating system.
+        // `RandomState` is seeded by the operating system.
         Self {
             source: RandomState::new().hash_one(()),
             count: AtomicU64::new(0),
@@ -159,7 +159,7 @@ impl Default for VersionSource {
     }
 }
 
-/// What a store holds under a key, as [`Backend::get`](crate::Backend::get) returns it.
+/// A record as [`Backend::get`](crate::Backend::get) returns it.
 #[non_exhaustive]
 #[derive(Debug, Clone)]
 pub struct Record {

@@ -1,4 +1,4 @@
-//! How long a store keeps a record.
+//! Lifetimes of records.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -75,7 +75,7 @@ impl From<Duration> for Ttl {
     }
 }
 
-/// Returns whole milliseconds; a fraction counts as one.
+/// Returns whole milliseconds, rounded up.
 pub(crate) fn millis_rounded_up(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }

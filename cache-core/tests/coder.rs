@@ -1,4 +1,4 @@
-//! Each coder gives back what it was given, refuses what it did not write, and knows how long its output is.
+//! Each coder decodes what it encoded, refuses other bytes, and knows the length of its output.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fmt::Debug;

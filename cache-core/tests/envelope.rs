@@ -1,4 +1,4 @@
-//! What a store hands back is read as it was written, or not at all.
+//! An envelope decodes as it was encoded, or not at all.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-/// Version 1 of the format, byte for byte. What is stored outlives the program that stored it, so this never changes.
+/// Version 1 of the format, byte for byte. Stored records outlive the program that wrote them, so this never changes.
 const GOLDEN: &str = include_str!("golden/envelope-v1.hex");
 const GOLDEN_LEASE: &str = include_str!("golden/envelope-v1-lease.hex");
 
@@ -280,7 +280,7 @@ fn damaged(bytes: &[u8], damage: &[Damage]) -> Vec<u8> {
     bytes
 }
 
-/// Puts a checksum that holds on bytes that it should not hold for, so that the checks behind it are reached.
+/// Corrects the checksum of changed bytes, so that the checks after it are reached.
 fn with_valid_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
     if bytes.len() >= 9 {
         let mut crc = crc32fast::Hasher::new();

@@ -1,4 +1,4 @@
-//! Calls share a key if they are the same call, and only then.
+//! Two calls have the same key if and only if they are equal.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::box_collection)]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -47,7 +47,7 @@ enum Any {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct Newtype(String);
 
-/// Serialises as what it contains, so that nothing but the content's type tells its variants apart.
+/// Serialises as its content, so that variants differ only in the type of the content.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 enum Untagged {
@@ -306,7 +306,7 @@ mod hashed {
 
     use super::*;
 
-    /// A change of these would empty every cache in use.
+    /// A change of these keys would lose every stored entry.
     #[test]
     fn names_stay_as_they_are() {
         let call = FunctionCall::new("shop::users", "find")
@@ -407,7 +407,7 @@ mod long_arguments {
         let long = call(&text);
         assert!(long.identity().len() < 64, "{}", long.identity().len());
         assert_eq!(long.identity(), call(text.as_str()).identity());
-        // The control: what is short enough is kept as it is.
+        // The control: a short argument is not replaced by a digest.
         assert!(call(&"x".repeat(200)).identity().len() > 200);
     }
 

@@ -1,4 +1,4 @@
-//! What a coder gives back is what it was given, or it refuses to encode it.
+//! A coder decodes what it encoded, or refuses to encode it.
 #![cfg(feature = "json")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

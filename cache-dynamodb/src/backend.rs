@@ -1,4 +1,4 @@
-//! The backend.
+//! The handle that users hold.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use crate::store::Store;
 
 /// A store in a DynamoDB table.
 ///
-/// Clones share the client. [`close`](Backend::close) ends them all.
+/// Clones share the client. [`close`](Backend::close) closes all of them.
 ///
 /// # Cancellation
-/// A future may be dropped at any time. Its request may then have been carried out or not; its connection is closed, so
-/// no other call sees its answer. A batch that is dropped may have been carried out in part.
+/// You may drop a future at any time. Its request may have been carried out or not. Its connection is closed, so no
+/// other call sees the answer. A batch may have been carried out in part.
 #[derive(Debug, Clone)]
 pub struct DynamoBackend {
     store: Arc<Store>,
@@ -26,19 +26,19 @@ impl DynamoBackend {
         Self { store: Arc::new(store) }
     }
 
-    /// Makes the table if there is none, billed on demand; waits until it can be used; and has DynamoDB remove what has
-    /// expired, by the attribute `ttl`. Tells whether it was this call that made it.
+    /// Creates the table if it does not exist, billed on demand, waits until it is ready, and enables its TTL on the
+    /// attribute `ttl`. Returns whether this call created it.
     ///
-    /// It may be called at each start and by several processes at once. An existing table is not changed but for its
-    /// TTL.
+    /// You may call it at each start and from several processes at once. It changes nothing but the TTL of an existing
+    /// table.
     ///
     /// # Errors
-    /// [`Configuration`](cache_core::ErrorKind::Configuration) if there is a table with another key or another TTL
-    /// attribute, which is left as it is; [`Timeout`](cache_core::ErrorKind::Timeout) if it is not ready within a
-    /// minute; [`Auth`](cache_core::ErrorKind::Auth) without the [permissions](crate#permissions).
+    /// Fails with [`Configuration`](cache_core::ErrorKind::Configuration) if there is a table with another key or
+    /// another TTL attribute, with [`Timeout`](cache_core::ErrorKind::Timeout) if the table is not ready within a
+    /// minute, and with [`Auth`](cache_core::ErrorKind::Auth) without the [permissions](crate#permissions).
     ///
     /// # Cancellation
-    /// The table may be made all the same, without its TTL. The next call completes it.
+    /// If you drop the future, the table may exist without its TTL. The next call completes it.
     pub async fn create_table_if_missing(&self) -> Result<bool, Error> {
         let created = self.store.create_table_if_missing().await;
         created.map_err(|error| error.with_operation("create_table_if_missing"))
@@ -84,13 +84,12 @@ impl Backend for DynamoBackend {
         removed.map_err(|error| error.with_operation("delete_many"))
     }
 
-    /// Reads a key that no record has.
+    /// Reads a key that no record has, which costs half a read unit.
     async fn ping(&self) -> Result<(), Error> {
         self.store.ping().await.map_err(|error| error.with_operation("ping"))
     }
 
-    /// Gives the client up. Its connections end with the last of its clones; calls that are under way come to their
-    /// end.
+    /// Drops the client. Its connections are closed with its last clone. Calls in flight finish.
     async fn close(&self) -> Result<(), Error> {
         self.store.close();
         Ok(())

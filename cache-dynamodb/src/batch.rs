@@ -1,4 +1,4 @@
-//! Many keys in few requests.
+//! Batches: many keys in few requests.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -18,17 +18,17 @@ pub(crate) const READ_KEYS: usize = 100;
 /// The most items of one `BatchWriteItem`.
 const WRITE_ITEMS: usize = 25;
 
-/// How many requests of one call are under way at a time.
+/// The most requests of one call that are in flight at a time.
 const CONCURRENT: usize = 16;
 
-/// How many answers in a row may leave everything undone before a batch is given up.
+/// A batch fails after this many answers in a row that bring no progress.
 const ATTEMPTS: u32 = 6;
 
-/// The longest pauses after the first such answer, and after any.
+/// The pause after the first such answer, and the longest pause, up to which it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 
-/// Counts the attempts at what DynamoDB left undone, and pauses in between.
+/// Counts the answers without progress, and pauses after each.
 struct Patience {
     left: usize,
     in_vain: u32,
@@ -39,7 +39,7 @@ impl Patience {
         Self { left, in_vain: 0 }
     }
 
-    /// Waits after an answer that left `left` undone, or gives up.
+    /// Pauses after an answer that left `left` items unprocessed, or fails.
     async fn wait(&mut self, left: usize) -> Result<(), Error> {
         self.in_vain = if left < self.left { 0 } else { self.in_vain + 1 };
         self.left = left;
@@ -51,7 +51,7 @@ impl Patience {
     }
 }
 
-/// The longest pause after `in_vain` answers in a row that brought nothing. It doubles.
+/// Returns the longest pause after `in_vain` answers in a row without progress.
 fn pause(in_vain: u32) -> Duration {
     FIRST_PAUSE.saturating_mul(1 << in_vain.min(10)).min(LONGEST_PAUSE)
 }
@@ -60,7 +60,7 @@ impl Store {
     pub(crate) async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
         self.client()?;
         let stored: Vec<String> = keys.iter().map(|key| crate::key::stored(key).into_owned()).collect();
-        // A key that stands twice in one request is an error.
+        // DynamoDB refuses a request that names a key twice.
         let mut seen = HashSet::new();
         let distinct: Vec<&String> = stored.iter().filter(|key| seen.insert(key.as_str())).collect();
         let requests: Vec<_> = distinct.chunks(READ_KEYS).map(|keys| self.read(keys)).collect();
@@ -83,7 +83,7 @@ impl Store {
         Ok(answers.collect())
     }
 
-    /// The items under at most [`READ_KEYS`] keys.
+    /// Reads the items under at most [`READ_KEYS`] keys.
     async fn read(&self, keys: &[&String]) -> Result<Vec<Item>, Error> {
         let mut items = Vec::with_capacity(keys.len());
         let mut patience = Patience::new(keys.len());
@@ -159,7 +159,7 @@ impl Store {
         Ok((place, outcome))
     }
 
-    /// Writes what has no condition, and tells the version of each place.
+    /// Writes the entries without a condition, and returns the version of each.
     async fn write_all(
         &self,
         writes: &[(Key, Bytes, SetOptions)],
@@ -172,7 +172,7 @@ impl Store {
         stream::iter(requests).buffer_unordered(CONCURRENT).try_concat().await
     }
 
-    /// Writes at most [`WRITE_ITEMS`] items, no two under one key.
+    /// Writes at most [`WRITE_ITEMS`] items, all under different keys.
     async fn write(
         &self,
         writes: &[(Key, Bytes, SetOptions)],
@@ -214,7 +214,7 @@ impl Store {
         Ok(versions)
     }
 
-    /// `BatchWriteItem` does not tell what it removed, so each key is a request of its own. The cost is the same.
+    /// `BatchWriteItem` does not report what it removed, so each key is a request of its own. The cost is the same.
     pub(crate) async fn delete_many(&self, keys: &[Key]) -> Result<u64, Error> {
         self.client()?;
         let mut seen = HashSet::new();
@@ -227,7 +227,7 @@ impl Store {
     }
 }
 
-/// The places of a batch, in groups of which none has a key twice. The writes of one key keep their order.
+/// Groups the places of a batch so that no group has a key twice. Writes of one key stay in order.
 fn waves<'a>(keys: impl Iterator<Item = &'a Key>) -> Vec<Vec<usize>> {
     let mut times: HashMap<&Key, usize> = HashMap::new();
     let mut waves: Vec<Vec<usize>> = Vec::new();

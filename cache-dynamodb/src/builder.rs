@@ -19,10 +19,10 @@ use crate::url::{self, Target};
 impl DynamoBackend {
     /// Uses a ready client of the [AWS SDK](https://docs.rs/aws-sdk-dynamodb/1), with strongly consistent reads.
     ///
-    /// The table is not looked at. Where the client sets no time limit of its own for an operation or an attempt, the
-    /// defaults of the [builder](DynamoBackendBuilder) apply. Its number of attempts is not changed. This and
-    /// [`DynamoBackendBuilder::client`] are the only places where a type of the SDK's is public, so they follow its major
-    /// version.
+    /// Does not check the table. If the client sets no time limit for an operation or an attempt, the defaults of the
+    /// [builder](DynamoBackendBuilder) apply. Its number of attempts is not changed. This and
+    /// [`DynamoBackendBuilder::client`] are the only places where a type of the SDK's is public, so they follow its
+    /// major version.
     #[must_use]
     pub fn new(client: Client, table: impl Into<String>) -> Self {
         let client = ClientSettings::default().bound(&client);
@@ -105,14 +105,14 @@ impl DynamoBackendBuilder {
         self.target(|target| target.table = table)
     }
 
-    /// Uses a ready client. It brings its own region, endpoint, credentials, connections and retries; time limits that it
-    /// does not set are those of this builder.
+    /// Uses a ready client, with its region, endpoint, credentials, connections and retries. Time limits that it does
+    /// not set are those of this builder.
     pub fn client(mut self, client: Client) -> Self {
         self.client = Some(client);
         self
     }
 
-    /// Sets the region. Default: what the environment says.
+    /// Sets the region. Default: from the environment.
     pub fn region(self, region: impl Into<String>) -> Self {
         let region = region.into();
         self.target(|target| target.region = Some(region))
@@ -124,7 +124,7 @@ impl DynamoBackendBuilder {
         self.target(|target| target.endpoint = Some(url))
     }
 
-    /// Sets the profile of the AWS configuration files. Default: what the environment says.
+    /// Sets the profile of the AWS configuration files. Default: from the environment.
     pub fn profile(mut self, name: impl Into<String>) -> Self {
         self.settings.profile = Some(name.into());
         self

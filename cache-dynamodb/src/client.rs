@@ -1,4 +1,4 @@
-//! The settings of a client of the SDK's.
+//! The settings of an SDK client.
 
 use std::time::Duration;
 
@@ -30,7 +30,8 @@ impl Default for ClientSettings {
 }
 
 impl ClientSettings {
-    /// Returns `client` with these time limits where it has none: the SDK sets none for answers.
+    /// Returns `client` with these time limits in place of those that it lacks. By default the SDK waits for an answer
+    /// without a limit.
     pub(crate) fn bound(&self, client: &Client) -> Client {
         let config = client.config();
         let mut timeouts = config.timeout_config().cloned().unwrap_or_else(|| self.timeouts());

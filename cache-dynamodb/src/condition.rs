@@ -1,4 +1,4 @@
-//! When a write is carried out, in DynamoDB's words.
+//! The conditions of writes, as condition expressions.
 
 use std::collections::HashMap;
 
@@ -7,8 +7,8 @@ use cache_core::{Timestamp, Version};
 
 use crate::item::{DEADLINE, Item, KEY, TTL, VALUE, VERSION, number, version_attribute};
 
-/// A condition expression with what it names. Every name stands behind a `#`: `key`, `value` and `ttl` are reserved
-/// words.
+/// A condition expression with its names and values. Every name is a placeholder with `#`, since `key`, `value` and
+/// `ttl` are reserved words.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Condition {
     pub(crate) expression: String,
@@ -35,12 +35,12 @@ impl Condition {
         self
     }
 
-    /// There is an item, whether it has ended or not.
+    /// There is an item, expired or not.
     pub(crate) fn exists() -> Self {
         Self::new("attribute_exists(#key)").name(KEY)
     }
 
-    /// There is no record: no item, or one that has ended.
+    /// There is no record: no item, or an expired one.
     pub(crate) fn absent(now: Timestamp) -> Self {
         Self::new(
             "attribute_not_exists(#key) OR #deadline <= :now OR (attribute_not_exists(#deadline) AND #ttl <= :seconds)",
@@ -52,7 +52,7 @@ impl Condition {
         .value("seconds", number(now.as_millis() / 1000))
     }
 
-    /// There is a record of this version that has not ended.
+    /// There is a record of this version that has not expired.
     pub(crate) fn version(version: Version, now: Timestamp) -> Self {
         Self::new("#version = :version AND (attribute_not_exists(#deadline) OR #deadline > :now)")
             .name(VERSION)
@@ -61,7 +61,7 @@ impl Condition {
             .value("now", number(now.as_millis()))
     }
 
-    /// There is an item, and it is still as it was read. For items of others, whose version the store does not know.
+    /// There is an item, and it has not changed since it was read. For foreign items, which have no version attribute.
     pub(crate) fn unchanged(item: &Item) -> Self {
         let mut condition = Self::exists();
         for name in [VALUE, TTL, VERSION, DEADLINE] {
@@ -86,7 +86,7 @@ mod tests {
 
     use super::*;
 
-    /// DynamoDB refuses what is named and not used, and what is used and not named.
+    /// DynamoDB refuses a placeholder that is defined but not used, or used but not defined.
     fn is_closed(condition: &Condition) {
         let text = &condition.expression;
         let used: std::collections::HashSet<&str> = text

@@ -1,4 +1,4 @@
-//! Credentials that may take longer to fetch than a call may take.
+//! Fetching credentials, which may take longer than a call may take.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use parking_lot::Mutex;
 
 type Fetch = Shared<BoxFuture<'static, Result<Credentials, Arc<CredentialsError>>>>;
 
-/// Fetches credentials in a task of its own, which all who need them join.
+/// Fetches credentials in a task of its own, which all calls that need them wait for.
 ///
-/// Otherwise a call that ends at its time limit would end the fetching with it, and the next one would begin anew: where
-/// fetching takes longer than a call may take, no call would ever succeed.
+/// Otherwise a call that times out would cancel the fetch, and the next call would start again. If a fetch takes longer
+/// than a call may take, no call would ever succeed.
 #[derive(Debug)]
 pub(crate) struct Detached {
     provider: SharedCredentialsProvider,
@@ -32,7 +32,7 @@ impl Detached {
     fn fetch(&self) -> Fetch {
         let mut under_way = self.under_way.lock();
         match &*under_way {
-            // What has come to its end is not asked again: keeping credentials is the client's business.
+            // A finished fetch is not reused, since the client itself caches credentials.
             Some(fetch) if fetch.peek().is_none() => fetch.clone(),
             _ => {
                 let provider = self.provider.clone();
@@ -68,7 +68,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes a second, and counts.
+    /// A provider that takes a second, and counts its calls.
     #[derive(Debug, Default)]
     struct Slow(Arc<AtomicUsize>);
 
@@ -94,7 +94,7 @@ mod tests {
         assert!(call().await.is_err());
         assert_eq!(call().await.unwrap().unwrap().access_key_id(), "id");
         assert_eq!(fetched.load(Ordering::SeqCst), 1);
-        // They are fetched anew when they are asked for again.
+        // The next call fetches them again.
         assert!(call().await.is_err());
         assert_eq!(fetched.load(Ordering::SeqCst), 2);
     }

@@ -1,4 +1,4 @@
-//! Makes a client from what the environment says.
+//! Makes a client from the environment.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::credentials::Detached;
 use crate::error::configuration;
 use crate::url::Target;
 
-/// The longest pauses before the first repetition and before any; the SDK's own are of seconds.
+/// The longest pause before the first retry, and before any retry. The SDK's defaults are seconds.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -45,7 +45,7 @@ pub(crate) async fn client(settings: &ClientSettings, target: &Target) -> Result
         .with_max_attempts(settings.max_attempts)
         .with_initial_backoff(FIRST_PAUSE)
         .with_max_backoff(LONGEST_PAUSE);
-    // The limits are those of DynamoDB's requests, and not of those that fetch credentials.
+    // The time limits apply to requests to DynamoDB, not to those that fetch credentials.
     let mut config = Builder::from(&environment)
         .timeout_config(settings.timeouts())
         .retry_config(retries);

@@ -1,4 +1,4 @@
-//! The errors of DynamoDB and of its client, in the words of the toolkit.
+//! The conversion of errors of DynamoDB and of the SDK to the toolkit's.
 
 use std::error::Error as StdError;
 
@@ -10,28 +10,28 @@ use cache_core::{Error, ErrorKind};
 /// The name of this backend in errors.
 pub(crate) const NAME: &str = "dynamodb";
 
-/// An error of this backend.
+/// Returns an error of this backend.
 pub(crate) fn error(kind: ErrorKind, message: impl Into<String>) -> Error {
     Error::new(kind, message.into()).with_backend(NAME)
 }
 
-/// An error of the options or of the URL.
+/// Returns an error of a setting or the URL.
 pub(crate) fn configuration(message: impl Into<String>) -> Error {
     error(ErrorKind::Configuration, message)
 }
 
-/// What a call on a closed handle gets.
+/// Returns the error of a call on a closed handle.
 pub(crate) fn closed() -> Error {
     error(ErrorKind::Unavailable, "the handle was closed").with_retryable(false)
 }
 
-/// DynamoDB carried out less than it was asked for, again and again.
+/// Returns the error of a batch that DynamoDB repeatedly left unprocessed.
 pub(crate) fn throttled(left: usize) -> Error {
     let message = format!("{left} keys of a batch were still not processed after several attempts");
     error(ErrorKind::Rejected, message).with_retryable(true)
 }
 
-/// An error of the SDK's. Its type stays here; the text is kept.
+/// Converts an error of the SDK's. Only its text is passed on, so that its type does not become public.
 pub(crate) fn from_sdk<E>(sdk: &SdkError<E, HttpResponse>, table: &str) -> Error
 where
     E: StdError + ProvideErrorMetadata + 'static,
@@ -51,7 +51,7 @@ where
         SdkError::DispatchFailure(failure) if failure.is_io() => ErrorKind::Unavailable,
         SdkError::DispatchFailure(failure) if failure.is_user() => ErrorKind::Configuration,
         SdkError::DispatchFailure(failure) if failure.as_other().is_some() => ErrorKind::Unavailable,
-        // What a proxy or a broken connection made of the answer.
+        // An answer that a proxy or a broken connection has damaged.
         SdkError::ResponseError(_) => ErrorKind::Unavailable,
         SdkError::ConstructionFailure(_) => ErrorKind::Configuration,
         _ => ErrorKind::Other,
@@ -59,7 +59,7 @@ where
     error(kind, text)
 }
 
-/// An error that DynamoDB answered with.
+/// Converts an error answer of DynamoDB.
 fn from_service(code: &str, message: &str, status: u16, table: &str) -> Error {
     let (kind, retryable) = classify(code, message, status);
     let text = match (code, message) {
@@ -75,7 +75,7 @@ fn from_service(code: &str, message: &str, status: u16, table: &str) -> Error {
     error(kind, text).with_retryable(retryable)
 }
 
-/// The kind of an error by its code, and whether a retry can help.
+/// Returns the kind of an error by its code, and whether a retry can help.
 fn classify(code: &str, message: &str, status: u16) -> (ErrorKind, bool) {
     match code {
         "ProvisionedThroughputExceededException"
@@ -92,14 +92,14 @@ fn classify(code: &str, message: &str, status: u16) -> (ErrorKind, bool) {
         "ResourceInUseException" => (ErrorKind::Rejected, true),
         "ItemCollectionSizeLimitExceededException" | "RequestEntityTooLarge" => (ErrorKind::TooLarge, false),
         "ResourceNotFoundException" | "TableNotFoundException" => (ErrorKind::Configuration, false),
-        // The words are those of DynamoDB and, for the key, of DynamoDB Local.
+        // The messages are DynamoDB's and, for the key, also DynamoDB Local's.
         "ValidationException" if message.contains("Item size") => (ErrorKind::TooLarge, false),
         "ValidationException"
             if message.contains("Size of hashkey") || message.contains("Hash primary key values must be") =>
         {
             (ErrorKind::InvalidKey, false)
         }
-        // What is left of them: a table with another key, a name that no table can have.
+        // The remaining causes: a table with another key, or an invalid table name.
         "ValidationException" => (ErrorKind::Configuration, false),
         "AccessDeniedException"
         | "AccessDenied"
@@ -128,12 +128,12 @@ fn caused_by_credentials(error: &(dyn StdError + 'static)) -> bool {
     std::iter::successors(Some(error), |&error| error.source()).any(<dyn StdError>::is::<CredentialsError>)
 }
 
-/// An error and its causes, in one line.
+/// Returns an error and its causes in one line.
 fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     for cause in std::iter::successors(error.source(), |&error| error.source()) {
         let cause = cause.to_string();
-        // Many an error ends with its cause's text.
+        // Some errors end with the text of their cause.
         if !text.ends_with(&cause) {
             text.push_str(": ");
             text.push_str(&cause);

@@ -1,7 +1,7 @@
-//! Records as the table has them.
+//! The format of a record: an item of the table.
 //!
-//! `key`, `value` and `ttl` are those of fastapi-cache; an item that has nothing else was written by it, or by hand, and
-//! is a record too.
+//! `key`, `value` and `ttl` are the attributes of fastapi-cache. An item without others is a foreign one, which counts
+//! as a record too.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(crate) const VALUE: &str = "value";
 pub(crate) const TTL: &str = "ttl";
 /// The version of the last write (B, 16 bytes).
 pub(crate) const VERSION: &str = "version";
-/// When the record ends (N): milliseconds since the Unix epoch.
+/// When the record expires (N): milliseconds since the Unix epoch.
 pub(crate) const DEADLINE: &str = "deadline";
 /// The whole key (S), where the partition key is shortened.
 pub(crate) const FULL_KEY: &str = "full_key";
@@ -30,17 +30,17 @@ pub(crate) const FULL_KEY: &str = "full_key";
 /// The largest item in bytes: names and values of all attributes.
 const MAX_ITEM_BYTES: usize = 400 * 1024;
 
-/// More than the names of all attributes, the version and the numbers take.
+/// An upper bound for the names of all attributes, the version and the numbers.
 const ATTRIBUTES_BYTES: usize = 256;
 
-/// The largest value in bytes. It leaves room for any key that is not shortened.
+/// The largest value in bytes. It leaves room for every key that is not shortened.
 pub(crate) const MAX_VALUE_BYTES: usize = MAX_ITEM_BYTES - 4 * 1024;
 
 const _: () = assert!(MAX_VALUE_BYTES + key::MAX_KEY_BYTES + ATTRIBUTES_BYTES <= MAX_ITEM_BYTES);
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-/// The largest value that fits under `key`. A shortened key takes its room twice.
+/// Returns the largest value that fits under `key`. A shortened key also takes the room of the whole key.
 pub(crate) fn max_value_bytes(key: &Key) -> usize {
     let stored = key::stored(key);
     let full = if stored == key.as_str() { 0 } else { key.as_str().len() };
@@ -49,22 +49,22 @@ pub(crate) fn max_value_bytes(key: &Key) -> usize {
         .min(MAX_VALUE_BYTES)
 }
 
-/// The partition key of `key`, as an attribute.
+/// Returns the partition key of `key` as an attribute.
 pub(crate) fn key_attribute(key: &Key) -> AttributeValue {
     AttributeValue::S(key::stored(key).into_owned())
 }
 
-/// A version as an attribute.
+/// Returns a version as an attribute.
 pub(crate) fn version_attribute(version: Version) -> AttributeValue {
     AttributeValue::B(Blob::new(version.as_u128().to_be_bytes()))
 }
 
-/// Milliseconds or seconds as an attribute.
+/// Returns a number as an attribute.
 pub(crate) fn number(number: u64) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 
-/// The item of a record.
+/// Returns the item of a record.
 pub(crate) fn encode(key: &Key, value: Bytes, version: Version, deadline: Option<Timestamp>) -> Item {
     let stored = key::stored(key);
     let mut item = Item::with_capacity(6);
@@ -81,7 +81,7 @@ pub(crate) fn encode(key: &Key, value: Bytes, version: Version, deadline: Option
     item
 }
 
-/// The record that an item holds for `key`, if it has not ended.
+/// Returns the record of `key` in an item, if it has not expired.
 pub(crate) fn decode(mut item: Item, key: &Key, now: Timestamp) -> Option<Record> {
     let Lifetime::Left(remaining) = lifetime(&item, now) else {
         return None;
@@ -93,13 +93,13 @@ pub(crate) fn decode(mut item: Item, key: &Key, now: Timestamp) -> Option<Record
     let value = match item.remove(VALUE) {
         Some(AttributeValue::B(blob)) => Bytes::from(blob.into_inner()),
         Some(AttributeValue::S(text)) => Bytes::from(text),
-        // Somebody else's item. As an empty value it can be replaced like any other.
+        // A foreign item. It reads as an empty value, so that it can be replaced.
         _ => Bytes::new(),
     };
     Some(Record::new(Value::Bytes(value), version, remaining))
 }
 
-/// The second check of a shortened key.
+/// Compares the whole key with `full_key` if the key is shortened.
 fn belongs_to(item: &Item, key: &Key) -> bool {
     match item.get(FULL_KEY) {
         Some(AttributeValue::S(full)) => full == key.as_str(),
@@ -107,27 +107,28 @@ fn belongs_to(item: &Item, key: &Key) -> bool {
     }
 }
 
-/// What is left of a record.
+/// The remaining lifetime of a record.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Lifetime {
     Ended,
-    /// How long; `None` if it has no end.
+    /// This long; `None` if it does not expire.
     Left(Option<Duration>),
 }
 
-/// Whether a record has ended, by the rules of [`Condition::absent`](crate::condition::Condition::absent).
+/// Returns the remaining lifetime of an item, by the rules of
+/// [`Condition::absent`](crate::condition::Condition::absent).
 pub(crate) fn lifetime(item: &Item, now: Timestamp) -> Lifetime {
     let millis = now.as_millis();
     let (ended, left) = match (item.get(DEADLINE), item.get(TTL)) {
         (Some(AttributeValue::N(deadline)), _) => match deadline.parse::<u64>() {
             Ok(deadline) => (deadline <= millis, deadline.saturating_sub(millis)),
-            // Numbers of others: before 1970, or with a fraction.
+            // A number that another program wrote: negative, or with a fraction.
             Err(_) => match deadline.parse::<f64>() {
                 Ok(deadline) => (deadline <= millis as f64, (deadline - millis as f64) as u64),
                 Err(_) => return Lifetime::Left(None),
             },
         },
-        // fastapi-cache's, which counts seconds.
+        // An item of fastapi-cache, which counts seconds.
         (None, Some(AttributeValue::N(ttl))) => match ttl.parse::<f64>() {
             Ok(ttl) => (ttl <= (millis / 1000) as f64, (ttl * 1000.0 - millis as f64) as u64),
             Err(_) => return Lifetime::Left(None),
@@ -141,12 +142,12 @@ pub(crate) fn lifetime(item: &Item, now: Timestamp) -> Lifetime {
     }
 }
 
-/// The version of an item: the one that it was written with, or one that is made of its content.
+/// Returns the version of an item: its attribute, or a hash of its content if it is foreign.
 pub(crate) fn version(item: &Item) -> Version {
     own_version(item).unwrap_or_else(|| content_version(item))
 }
 
-/// The version that this backend wrote.
+/// Returns the version that this backend wrote, if there is one.
 pub(crate) fn own_version(item: &Item) -> Option<Version> {
     let bytes = item.get(VERSION)?.as_b().ok()?.as_ref();
     Some(Version::from_u128(u128::from_be_bytes(bytes.try_into().ok()?)))
@@ -197,7 +198,7 @@ mod tests {
         Timestamp::from_millis(millis)
     }
 
-    /// As DynamoDB counts.
+    /// Returns the size of an item as DynamoDB counts it.
     fn size(item: &Item) -> usize {
         let value = |value: &AttributeValue| match value {
             AttributeValue::S(text) => text.len(),
@@ -276,7 +277,7 @@ mod tests {
         assert_ne!(version(&a), version(&foreign("b", Some("1700000000"))));
         assert_ne!(version(&a), version(&foreign("a", Some("1700000001"))));
         assert_ne!(version(&a), version(&foreign("a", None)));
-        // A `version` that is not ours does not count as one.
+        // A `version` of another type or length is ignored.
         let mut other = a.clone();
         other.insert(VERSION.to_owned(), AttributeValue::N("3".to_owned()));
         assert_eq!(version(&other), version(&a));

@@ -1,4 +1,4 @@
-//! Keys as the table has them.
+//! The encoding of keys as partition keys.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -6,18 +6,18 @@ use std::fmt::Write;
 use cache_core::Key;
 use sha2::{Digest, Sha256};
 
-/// The longest partition key that DynamoDB takes, in bytes of UTF-8.
+/// The longest partition key that DynamoDB allows, in bytes of UTF-8.
 pub(crate) const MAX_KEY_BYTES: usize = 2048;
 
-/// How much of a key that is too long stays readable.
+/// How many bytes of a key that is too long stay readable.
 const READABLE_BYTES: usize = 1024;
 
-/// Stands between the readable start and the hash.
+/// Separates the readable start from the hash.
 const MARKER: &str = "~sha256:";
 
-/// The partition key for `key`: its text, or, where that is too long, its start and the hash of all of it.
+/// Returns the partition key for `key`: its text or, if that is too long, its start and a hash of the whole text.
 ///
-/// Text that itself looks like a shortened key is hashed too, so no two keys meet but by a collision of SHA-256.
+/// Text that looks like a shortened key is hashed too, so two keys collide only if SHA-256 does.
 pub(crate) fn stored(key: &Key) -> Cow<'_, str> {
     encode(key.as_str())
 }
@@ -31,7 +31,7 @@ fn encode(text: &str) -> Cow<'_, str> {
     stored.push_str(start);
     stored.push_str(MARKER);
     for byte in Sha256::digest(text) {
-        // Writing to a string does not fail.
+        // Writing to a string never fails.
         let _ = write!(stored, "{byte:02x}");
     }
     Cow::Owned(stored)
@@ -84,7 +84,7 @@ mod tests {
             let (stored_a, stored_b) = (encode(&a), encode(&b));
             prop_assert!(stored_a.len() <= MAX_KEY_BYTES);
             prop_assert_eq!(a == b, stored_a == stored_b);
-            // What was stored is a key like any other.
+            // A partition key can be a key itself.
             prop_assert_eq!(encode(&stored_a) == stored_a, a == *stored_a);
         }
     }

@@ -1,4 +1,4 @@
-//! Single operations on the table.
+//! The operations on one item.
 
 use std::sync::Arc;
 
@@ -27,11 +27,11 @@ pub(crate) struct Store {
     pub(crate) consistent_reads: bool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) versions: VersionSource,
-    /// `None` once it is closed.
+    /// `None` after `close`.
     client: RwLock<Option<Client>>,
 }
 
-/// What became of a write with a condition.
+/// The outcome of a conditional write.
 enum Conditional {
     Done,
     /// The condition did not hold, for this item.
@@ -106,19 +106,20 @@ impl Store {
         }
         Ok(match outcome {
             Conditional::Done => SetOutcome::Stored(version),
-            // The client repeats a write whose answer was lost, and then meets what it wrote the first time.
+            // The SDK repeats a write whose answer was lost. The second attempt then finds the item of the first.
             Conditional::Failed(Some(item)) if item::own_version(&item) == Some(version) => SetOutcome::Stored(version),
             Conditional::Failed(_) => SetOutcome::Refused,
         })
     }
 
-    /// The bytes of a value, if they fit. What was to be replaced must not be read as if it had been.
+    /// Returns the bytes of a value if they fit. Otherwise removes the record that they were to replace, so that it is
+    /// not read as the new value.
     pub(crate) async fn checked(&self, key: &Key, value: Value, mode: SetMode) -> Result<Bytes, Error> {
         let Value::Bytes(value) = value else {
             let message = "DynamoDB takes bytes, and no objects of this process";
             return Err(error(ErrorKind::Rejected, message));
         };
-        // A handle that was closed says so, whatever the value.
+        // On a closed handle, that is the error, whatever the value.
         self.client()?;
         let most = item::max_value_bytes(key);
         if value.len() <= most {
@@ -152,10 +153,11 @@ impl Store {
         }
     }
 
-    /// Removes the item under `key`, and tells whether it was a record that had not ended.
+    /// Removes the item under `key`. Returns whether it was a record that had not expired.
     pub(crate) async fn delete(&self, key: &Key) -> Result<bool, Error> {
-        // What has ended by this clock goes too: to the clock of another process it may not have. The condition
-        // changes nothing on DynamoDB; without one, DynamoDB Local hands the same item to several who delete at once.
+        // Removes an item that is expired by this clock too, since by the clock of another process it may not be. On
+        // DynamoDB the condition changes nothing. Without one, DynamoDB Local returns the same item to several
+        // concurrent deletes.
         let answer = self
             .delete_item(key, Condition::exists())?
             .return_values(ReturnValue::AllOld)
@@ -211,7 +213,7 @@ impl Store {
     }
 }
 
-/// The item for which the condition of a removal did not hold, if that is the error.
+/// Returns the item that the condition of a removal did not hold for, if that is the error.
 fn failed_delete<R>(sdk: &SdkError<DeleteItemError, R>) -> Option<Option<Item>> {
     failed_condition(sdk, |error| match error {
         DeleteItemError::ConditionalCheckFailedException(failed) => Some(failed),
@@ -219,7 +221,7 @@ fn failed_delete<R>(sdk: &SdkError<DeleteItemError, R>) -> Option<Option<Item>> 
     })
 }
 
-/// The item for which a condition did not hold, if that is the error.
+/// Returns the item that a condition did not hold for, if that is the error.
 fn failed_condition<E, R>(
     sdk: &SdkError<E, R>,
     pick: impl FnOnce(&E) -> Option<&ConditionalCheckFailedException>,
@@ -228,8 +230,8 @@ fn failed_condition<E, R>(
     Some(failed.item.clone())
 }
 
-/// The condition for a second attempt, if what stood in the way of the first is an item that this backend did not
-/// write, and `expected` is the version that it was read with.
+/// Returns the condition for a second attempt if the first failed because of a foreign item that was read with the
+/// version `expected`.
 fn foreign(outcome: &Conditional, expected: Version, now: Timestamp) -> Option<Condition> {
     let Conditional::Failed(Some(item)) = outcome else {
         return None;

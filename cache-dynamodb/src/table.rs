@@ -1,4 +1,4 @@
-//! Making the table.
+//! Creating the table.
 
 use std::time::Duration;
 
@@ -16,23 +16,22 @@ use crate::error::{configuration, error, from_sdk};
 use crate::item::{KEY, TTL};
 use crate::store::Store;
 
-/// How long DynamoDB may take to make a table; it takes some seconds.
+/// How long creating a table may take. DynamoDB usually takes some seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// What is to be done next about a table.
+/// The state of the table.
 enum Found {
     Nothing,
     Active,
-    /// It is being made, or removed.
+    /// It is being created or removed.
     InBetween,
 }
 
 impl Store {
-    /// Makes the table, waits until it can be used, and has DynamoDB remove what has expired. Tells whether it was
-    /// this call that made it.
+    /// Creates the table, waits until it is ready, and enables its TTL. Returns whether this call created it.
     pub(crate) async fn create_table_if_missing(&self) -> Result<bool, Error> {
         let client = self.client()?;
         let mut pauses = Pauses::new();
@@ -67,7 +66,7 @@ impl Store {
             return Ok(Found::InBetween);
         };
         match table.table_status() {
-            // It can be used while it is changed.
+            // A table that is being updated can be used.
             Some(TableStatus::Active | TableStatus::Updating) => {
                 self.check_key(&table)?;
                 Ok(Found::Active)
@@ -84,7 +83,7 @@ impl Store {
         }
     }
 
-    /// A table that was made for something else is left alone.
+    /// Fails if the table has another key, and so belongs to another application.
     fn check_key(&self, table: &TableDescription) -> Result<(), Error> {
         let is_string = table.attribute_definitions().iter().any(|attribute| {
             attribute.attribute_name() == KEY && *attribute.attribute_type() == ScalarAttributeType::S
@@ -98,7 +97,7 @@ impl Store {
         }
     }
 
-    /// Asks for the table. `false` if somebody else was faster.
+    /// Requests a new table. Returns `false` if another process did so first.
     async fn create_table(&self, client: &Client) -> Result<bool, Error> {
         let incomplete = |missing: aws_sdk_dynamodb::error::BuildError| error(ErrorKind::Other, missing.to_string());
         let key = KeySchemaElement::builder()
@@ -132,7 +131,7 @@ impl Store {
         }
     }
 
-    /// Has DynamoDB remove what has expired. `false` if that cannot be said yet.
+    /// Enables the TTL. Returns `false` if the table is not ready for it yet.
     async fn switch_on_ttl(&self, client: &Client) -> Result<bool, Error> {
         let answer = client
             .describe_time_to_live()
@@ -167,7 +166,7 @@ impl Store {
             Err(sdk) => {
                 let error = from_sdk(&sdk, &self.table);
                 let is_race = error.is_retryable() && error.kind() == ErrorKind::Rejected
-                    // Somebody else was faster: what they switched on is looked at next.
+                    // Another process enabled a TTL first. Its attribute is checked next.
                     || error.message().contains("already enabled");
                 if is_race { Ok(false) } else { Err(error) }
             }
@@ -175,7 +174,7 @@ impl Store {
     }
 }
 
-/// The pauses between one look and the next, which grow, and end.
+/// The growing pauses between two checks of the table, until the time is over.
 struct Pauses {
     deadline: Instant,
     next: Duration,

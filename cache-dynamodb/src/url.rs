@@ -1,11 +1,11 @@
-//! `dynamodb://table?region=…&endpoint=…`.
+//! Parses the URL `dynamodb://table?region=…&endpoint=…`.
 
 use cache_core::Error;
 use url::Url;
 
 use crate::error::configuration;
 
-/// What a URL says.
+/// The settings in a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) table: String,
@@ -27,12 +27,13 @@ impl Default for Target {
     }
 }
 
-/// Reads a URL.
+/// Parses a URL.
 ///
 /// # Errors
-/// [`Configuration`](cache_core::ErrorKind::Configuration), naming the URL, unless there might be a secret in it.
+/// Fails with [`Configuration`](cache_core::ErrorKind::Configuration). The message names the URL, unless it might
+/// contain a secret.
 pub(crate) fn parse(text: &str) -> Result<Target, Error> {
-    // Nothing here is secret, so there is no place for a secret, and somebody may put one there all the same.
+    // The URL has no place for credentials, but a user may put them there.
     if text.split(['?', '#']).next().is_some_and(|start| start.contains('@')) {
         return Err(configuration(
             "a dynamodb URL has no credentials: they are taken from the environment",
@@ -81,7 +82,7 @@ fn boolean(name: &str, value: &str) -> Result<bool, String> {
         .map_err(|_| format!("the parameter {name:?} is true or false, not {value:?}"))
 }
 
-/// The URL of a service.
+/// Checks the URL of an endpoint.
 pub(crate) fn check_endpoint(endpoint: &str) -> Result<(), String> {
     let wrong = || format!("the endpoint must read http://host:port or https://host, not {endpoint:?}");
     let url = Url::parse(endpoint).map_err(|_| wrong())?;

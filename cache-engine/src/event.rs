@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use cache_core::{Error, Key, NotRoundTrip, Scope};
 
+use crate::log::LogLimit;
+
 /// Something that happened in a cache, as an [`Observer`] sees it.
 ///
 /// Events and their fields may be added in any release, so a `match` needs `..` and a last arm for all others.
@@ -301,29 +303,43 @@ impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Observer for F {
 }
 
 /// Hands events to the observers and to `tracing`.
-#[derive(Clone, Default)]
-pub(crate) struct Events(Option<Arc<[Arc<dyn Observer>]>>);
+#[derive(Clone)]
+pub(crate) struct Events {
+    observers: Option<Arc<[Arc<dyn Observer>]>>,
+    log: Arc<LogLimit>,
+}
 
 impl Events {
     pub(crate) fn new(observers: Vec<Arc<dyn Observer>>) -> Self {
-        Self(if observers.is_empty() {
-            None
-        } else {
-            Some(observers.into())
-        })
+        Self {
+            observers: if observers.is_empty() {
+                None
+            } else {
+                Some(observers.into())
+            },
+            log: Arc::new(LogLimit::new()),
+        }
     }
 
     #[inline]
     pub(crate) fn emit(&self, event: &Event<'_>) {
         if event.is_trouble() {
-            tracing::warn!(target: "cache", event = event.name(), detail = ?event);
+            self.warn(event);
         } else {
             tracing::trace!(target: "cache", event = event.name(), key = event.key().map(Key::as_str));
         }
-        if let Some(observers) = &self.0 {
+        if let Some(observers) = &self.observers {
             for observer in observers.iter() {
                 observer.on_event(event);
             }
+        }
+    }
+
+    /// Writes one line a second for each kind of event.
+    #[cold]
+    fn warn(&self, event: &Event<'_>) {
+        if let Some(suppressed) = self.log.admit(event.name()) {
+            tracing::warn!(target: "cache", event = event.name(), detail = ?event, suppressed);
         }
     }
 }
@@ -333,7 +349,7 @@ impl fmt::Debug for Events {
         write!(
             f,
             "Events({} observers)",
-            self.0.as_ref().map_or(0, |observers| observers.len())
+            self.observers.as_ref().map_or(0, |observers| observers.len())
         )
     }
 }

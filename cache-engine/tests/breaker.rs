@@ -48,10 +48,15 @@ async fn calls_given_up_at_once_do_not_count() {
     assert_eq!(log.count("breaker_opened"), 0);
 }
 
-/// Wrong credentials, and a missing table, cost no call of the store for each request.
+/// Wrong credentials, a missing table and a proxy that refuses commands cost no call of the store for each request.
 #[tokio::test(start_paused = true)]
 async fn what_cannot_work_is_tried_once_a_pause() {
-    for kind in [ErrorKind::Auth, ErrorKind::Configuration] {
+    for kind in [
+        ErrorKind::Auth,
+        ErrorKind::Configuration,
+        ErrorKind::Rejected,
+        ErrorKind::Other,
+    ] {
         let (remote, log) = (Remote::new(), Log::default());
         let cache = over(&remote).observer(log.clone()).build();
         remote.always(Fate::Fail(kind));

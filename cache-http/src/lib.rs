@@ -31,7 +31,7 @@
 //! | Which of its headers are stored? | [`prepare_for_store`] | RFC 9111, 3.1 |
 //! | What does an unsafe request invalidate? | [`is_safe`], [`invalidated_targets`], [`invalidated_groups`] | RFC 9111, 4.4; RFC 9875 |
 //! | What did the cache do? | [`CacheStatus`] | RFC 9211 |
-//! | What are clients told? | [`ResponseDirectives`], [`count_down`] | RFC 9111, 5.2.2 |
+//! | What does the cache tell clients? | [`ResponseDirectives`], [`count_down`] | RFC 9111, 5.2.2 |
 //!
 //! # An exchange, from miss to 304
 //!

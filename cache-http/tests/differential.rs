@@ -1,8 +1,8 @@
-//! The same exchanges put to `http-cache-semantics`, and every disagreement explained.
+//! Compares this crate with `http-cache-semantics` on random exchanges, and explains every disagreement.
 //!
-//! Both are asked whether a shared cache may reuse a response for a second request without asking the origin. Where the
-//! answers differ, an entry of [`DISAGREEMENTS`] must say why, and in which direction; each entry must be the only
-//! explanation of some difference, so that none is there in vain.
+//! Both decide whether a shared cache may reuse a response for a second request without contacting the origin. If they
+//! differ, an entry of [`DISAGREEMENTS`] must explain the reason and the direction. Each entry must be the only
+//! explanation of some difference, so that none is superfluous.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! Whatever the bytes of a message, nothing panics, and what must not be shared is not.
+//! No bytes in a message cause a panic, or the sharing of a response that must not be shared.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -129,7 +129,7 @@ proptest! {
         let _ = invalidated_uris(&Method::POST, &target, status, &response);
     }
 
-    /// However broken the rest: what one restrictive line forbids, no other line can allow.
+    /// One restrictive line forbids storing, whatever the other lines say and however broken they are.
     #[test]
     fn what_forbids_sharing_forbids_it_in_any_company(mut response in message(), forbidden in prop::sample::select(vec![
         ("cache-control", "private"),

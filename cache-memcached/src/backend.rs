@@ -1,4 +1,4 @@
-//! The backend.
+//! The handle that users hold, and each operation as commands of memcached.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,23 +18,23 @@ use crate::lifetime;
 use crate::record::{self, Stored};
 use crate::session::Session;
 
-/// How many keys are asked for at once. The answer is held in memory as a whole.
+/// The most keys in one `get`. The answer is held in memory as a whole.
 const BATCH: usize = 128;
 
-/// How many writes of a batch are under way at a time.
+/// The most writes of a batch that run at a time.
 const CONCURRENCY: usize = 16;
 
-/// How often a compare-and-swap is tried anew that another writer has got ahead of.
+/// How often a compare-and-swap that loses to another writer is tried.
 const ATTEMPTS: usize = 32;
 
-/// A store in one memcached server, or in several.
+/// A store in one or several memcached servers.
 ///
-/// Clones share the connections, which are opened when they are needed. They are ended by [`close`](Backend::close),
-/// and when the last clone is dropped.
+/// Clones share the connections, which are opened on demand. [`close`](Backend::close), or dropping the last clone,
+/// closes them.
 ///
 /// # Cancellation
-/// A future may be dropped at any time. Its operation may then have been carried out or not, and its connection is
-/// closed, so that no other call reads its answer.
+/// You may drop a future at any time. Its operation may have been carried out or not. Its connection is closed, so that
+/// no other call reads the answer.
 #[derive(Debug, Clone)]
 pub struct MemcachedBackend {
     shared: Arc<Shared>,
@@ -50,7 +50,7 @@ struct Shared {
 }
 
 impl MemcachedBackend {
-    /// Returns how many connections are open or being opened, over all servers.
+    /// Returns the number of connections that are open or being opened, over all servers.
     #[must_use]
     pub fn connections(&self) -> usize {
         let servers = self.shared.fleet.servers().iter();
@@ -113,7 +113,7 @@ impl Shared {
         Ok(records)
     }
 
-    /// Reads the keys at some places of a batch, which one server has.
+    /// Reads the keys of a batch that belong to one server, given by their places in the batch.
     async fn read_share(
         &self,
         fleet: &Fleet,
@@ -121,13 +121,13 @@ impl Shared {
         keys: &[StoreKey],
         mut places: Vec<usize>,
     ) -> Result<Vec<(usize, Record)>, Error> {
-        // The answer comes in no order, and once for each key.
+        // The server answers in any order, and once for a key that is requested twice.
         places.sort_by(|a, b| keys[*a].as_str().cmp(keys[*b].as_str()));
         let mut records = Vec::with_capacity(places.len());
         for places in places.chunks(BATCH) {
-            let mut asked: Vec<&str> = places.iter().map(|place| keys[*place].as_str()).collect();
-            asked.dedup();
-            let read = async { target.server.session().await?.get(&asked).await };
+            let mut requested: Vec<&str> = places.iter().map(|place| keys[*place].as_str()).collect();
+            requested.dedup();
+            let read = async { target.server.session().await?.get(&requested).await };
             let found = fleet.call(target, read).await?;
             let now = self.clock.now();
             for (text, bytes) in found {
@@ -136,7 +136,7 @@ impl Shared {
                     .iter()
                     .take_while(|place| keys[**place].as_str() == text);
                 let Some(place) = places.get(first) else { continue };
-                // Keys that share their text differ in nothing but what the record is checked by.
+                // Two keys with the same text differ only in the hash that the record is checked by.
                 let Some(stored) = record::decode(&keys[*place], bytes) else {
                     continue;
                 };
@@ -154,7 +154,7 @@ impl Shared {
         let Value::Bytes(value) = value else {
             return Err(error(
                 ErrorKind::Rejected,
-                "memcached takes bytes, and no objects of this process",
+                "memcached stores bytes, not objects of this process",
             ));
         };
         let key = StoreKey::new(key);
@@ -186,7 +186,8 @@ impl Shared {
         })
     }
 
-    /// The error of a value that memcached does not take. What was to be replaced must not be read as if it were new.
+    /// Returns the error for a value that is too large. Removes the record that it was to replace, so that it is not
+    /// read as the new value.
     async fn too_large(&self, fleet: &Fleet, target: Target<'_>, key: &StoreKey, size: usize, mode: SetMode) -> Error {
         if mode == SetMode::Always {
             let remove = async { target.server.session().await?.remove(key.as_str()).await };
@@ -210,15 +211,15 @@ impl Shared {
         let remove = async {
             let mut session = target.server.session().await?;
             for _ in 0..ATTEMPTS {
-                let Some(held) = session.hold(key.as_str()).await? else {
+                let Some(found) = session.gets(key.as_str()).await? else {
                     return Ok(false);
                 };
-                if session.swap_away(key.as_str(), held.token).await? {
-                    let stored = record::decode(&key, held.bytes);
+                if session.swap_away(key.as_str(), found.token).await? {
+                    let stored = record::decode(&key, found.bytes);
                     return Ok(stored.is_some_and(|stored| stored.is_live(self.clock.now())));
                 }
             }
-            // Somebody writes without a pause. It must go all the same.
+            // Another writer keeps replacing the record. Remove it without a token.
             session.remove(key.as_str()).await.map(|()| true)
         };
         fleet.call(target, remove).await
@@ -239,7 +240,8 @@ impl Shared {
     }
 }
 
-/// Writes where there is no record: nothing at all, one past its deadline, or something that is none of ours.
+/// Writes if there is no live record: the key has no value, the record is past its deadline, or another application
+/// wrote the value.
 async fn add(
     session: &mut Session,
     key: &StoreKey,
@@ -251,34 +253,36 @@ async fn add(
         if session.add(key.as_str(), bytes, expiration).await? {
             return Ok(true);
         }
-        let Some(held) = session.hold(key.as_str()).await? else {
+        let Some(found) = session.gets(key.as_str()).await? else {
             continue;
         };
-        if record::decode(key, held.bytes).is_some_and(|stored| stored.is_live(clock.now())) {
+        if record::decode(key, found.bytes).is_some_and(|stored| stored.is_live(clock.now())) {
             return Ok(false);
         }
-        if session.swap(key.as_str(), bytes, held.token, expiration).await? {
+        if session.swap(key.as_str(), bytes, found.token, expiration).await? {
             return Ok(true);
         }
     }
     Err(Fault::Contended)
 }
 
-/// The token to replace the record by, if it has this version.
+/// Returns the token to replace the record with, if the record has this version.
 async fn token(
     session: &mut Session,
     key: &StoreKey,
     version: Version,
     clock: &dyn Clock,
 ) -> Result<Option<u64>, Fault> {
-    let Some(held) = session.hold(key.as_str()).await? else {
+    let Some(found) = session.gets(key.as_str()).await? else {
         return Ok(None);
     };
     let is_it = |stored: Stored| stored.version == version && stored.is_live(clock.now());
-    Ok(record::decode(key, held.bytes).is_some_and(is_it).then_some(held.token))
+    Ok(record::decode(key, found.bytes)
+        .is_some_and(is_it)
+        .then_some(found.token))
 }
 
-/// How many of a batch's writes run at a time: one if a key stands in it twice, so that the last one wins.
+/// Returns how many writes of a batch may run at a time: one if a key occurs twice, so that the last write wins.
 fn concurrency<'a>(keys: impl ExactSizeIterator<Item = &'a Key>) -> usize {
     let count = keys.len();
     let distinct: HashSet<&Key> = keys.collect();
@@ -325,7 +329,7 @@ impl Backend for MemcachedBackend {
             let shared = Arc::clone(&self.shared);
             async move { shared.set(&key, value, options).await }
         });
-        // All of them come to their end, since each that is dropped half-way costs a connection.
+        // After an error the other writes still finish, since dropping one midway closes its connection.
         let outcomes: Vec<Result<SetOutcome, Error>> = stream::iter(writes).buffered(concurrency).collect().await;
         let outcomes: Result<Vec<SetOutcome>, Error> = outcomes.into_iter().collect();
         outcomes.map_err(|error| error.with_operation("set_many"))

@@ -22,8 +22,8 @@ use crate::url;
 /// memcached's default of `-I`.
 const ITEM_BYTES: usize = 1024 * 1024;
 
-/// What is added to a value before memcached compares it with `-I`: this crate's header, memcached's own (up to 56 bytes),
-/// the key (250) and some bytes around them. The rest is for later releases.
+/// The difference between memcached's `-I` and the largest value: this crate's header, memcached's own (up to 56
+/// bytes), the key (250), some bytes around them, and a reserve for later releases.
 const OVERHEAD: usize = 512 + HEADER_LEN;
 
 impl MemcachedBackend {
@@ -169,10 +169,10 @@ impl MemcachedBackendBuilder {
         self
     }
 
-    /// Sets after how many failed calls in a row a server counts as down, and for how long it is then not asked. Default: 3
-    /// calls, 1 s. `failures` must not be 0.
+    /// Sets the number of failed calls in a row after which a server is down, and the pause before each probe. Default:
+    /// 3 calls, 1 s. `failures` must not be 0.
     ///
-    /// After each pause one call probes whether the server is back.
+    /// While a server is down, calls to it fail at once. After each pause one call probes whether the server is back.
     pub fn down_after(mut self, failures: u32, pause: Duration) -> Self {
         self.bounds.failures = failures;
         self.bounds.pause = pause;
@@ -256,7 +256,7 @@ impl MemcachedBackendBuilder {
         Ok(backend)
     }
 
-    /// The first problem is kept.
+    /// Remembers the first problem, which `build` returns.
     fn problem(mut self, message: String) -> Self {
         self.problem.get_or_insert_with(|| configuration(message));
         self

@@ -1,4 +1,4 @@
-//! What goes wrong with a server, and what it is called in the toolkit.
+//! The faults of a server, and how they map to the toolkit's errors.
 
 use std::io;
 use std::time::Duration;
@@ -8,49 +8,49 @@ use cache_core::{Error, ErrorKind};
 /// The name of this backend in errors.
 pub(crate) const NAME: &str = "memcached";
 
-/// An error of this backend.
+/// Returns an error of this backend.
 pub(crate) fn error(kind: ErrorKind, message: impl Into<String>) -> Error {
     Error::new(kind, message.into()).with_backend(NAME)
 }
 
-/// An error of the options or of the URL.
+/// Returns an error of a setting or the URL.
 pub(crate) fn configuration(message: impl Into<String>) -> Error {
     error(ErrorKind::Configuration, message)
 }
 
-/// What a call on a closed handle gets.
+/// Returns the error of a call on a closed handle.
 pub(crate) fn closed() -> Error {
     error(ErrorKind::Unavailable, "the handle was closed").with_retryable(false)
 }
 
-/// What went wrong on the way to one server.
+/// The fault of one call to one server.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// No connection was to be had, or it broke.
+    /// Connecting failed, or the connection broke.
     Io(io::Error),
-    /// A connection was not made in time.
+    /// Connecting timed out.
     ConnectTimeout(Duration),
-    /// The server's own words, which begin with `ERROR`, `CLIENT_ERROR` or `SERVER_ERROR`.
+    /// An error answer of the server, which begins with `ERROR`, `CLIENT_ERROR` or `SERVER_ERROR`.
     Answer(String),
-    /// An answer that does not belong to the question.
+    /// An answer that does not belong to the command.
     OutOfStep(String),
-    /// All connections were in use for as long as the caller waits.
+    /// No connection became free in time.
     Busy,
-    /// Others wrote the record again and again between our read and our write.
+    /// Other writers kept replacing the record between our read and our write.
     Contended,
-    /// The server gives no tokens for compare-and-swap.
+    /// The server runs without compare-and-swap (`-C`).
     NoCas,
     /// The handle was closed.
     Closed,
 }
 
 impl Fault {
-    /// Whether the server, or the way to it, seems to be broken. A refusal is a sign of life.
+    /// Returns whether the fault counts against the server's health. A refusal does not, since the server answered.
     pub(crate) fn blames_server(&self) -> bool {
         matches!(self, Self::Io(_) | Self::ConnectTimeout(_) | Self::OutOfStep(_))
     }
 
-    /// The error that the caller gets.
+    /// Converts the fault to the error that the caller gets.
     pub(crate) fn into_error(self, server: &str) -> Error {
         match self {
             Self::Io(source) => error(ErrorKind::Unavailable, format!("{server}: {source}")).with_source(source),
@@ -63,12 +63,12 @@ impl Fault {
             }
             Self::OutOfStep(what) => error(
                 ErrorKind::Unavailable,
-                format!("{server}: {what}; the connection is given up"),
+                format!("{server}: {what}; the connection is closed"),
             ),
             Self::Busy => error(ErrorKind::Timeout, format!("{server}: all connections are in use")),
             Self::Contended => error(
                 ErrorKind::Conflict,
-                format!("{server}: others keep writing this record"),
+                format!("{server}: other writers keep replacing this record"),
             ),
             Self::NoCas => configuration(format!(
                 "{server} has compare-and-swap switched off: start memcached without -C"
@@ -78,7 +78,7 @@ impl Fault {
     }
 }
 
-/// The kind of an error that the server names in words, and whether a retry can help.
+/// Returns the kind of an error answer, and whether a retry can help.
 fn classify(text: &str) -> (ErrorKind, bool) {
     let text = text.to_ascii_lowercase();
     if text.contains("too large") {

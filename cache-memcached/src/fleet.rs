@@ -1,4 +1,4 @@
-//! The servers, and which of them is asked for a key.
+//! The servers, and the choice of the server for a key.
 
 use std::time::Duration;
 
@@ -9,35 +9,35 @@ use crate::error::error;
 use crate::ketama::Ring;
 use crate::server::Server;
 
-/// What happens to the keys of a server that does not answer.
+/// Selects what happens to the keys of a server that is down.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WhenDown {
-    /// Its keys fail with [`Unavailable`](ErrorKind::Unavailable), at once and without asking it, until it answers
-    /// again. The keys of the other servers are not concerned.
+    /// Calls for its keys fail at once with [`Unavailable`](ErrorKind::Unavailable) until a probe finds the server
+    /// back. The keys of other servers are not affected.
     ///
-    /// Nothing old can come back: what could not be invalidated was reported as an error.
+    /// No outdated value can come back: an invalidation that could not be carried out was reported as an error.
     #[default]
     Fail,
-    /// Its keys go to the next server of the ring until it answers again.
+    /// Its keys move to the next server of the ring until the server is back.
     ///
-    /// The server is **emptied** (`flush_all`, of all that it holds, whoever wrote it) before it is used again, since
-    /// what was invalidated meanwhile was invalidated elsewhere. What stands in for its records lives for
-    /// [`STAND_IN_MILLIS`](crate::STAND_IN_MILLIS) at most; a server that goes away again within that time
-    /// [fails](Self::Fail) instead, so that nothing is found that was left from the time before.
+    /// Before the server is used again, it is **emptied** (`flush_all`, which removes the records of all applications),
+    /// since invalidations went to other servers meanwhile. Stand-ins for its records live for at most
+    /// [`STAND_IN_MILLIS`](crate::STAND_IN_MILLIS). If the server goes down again within that time, calls for its keys
+    /// [fail](Self::Fail) instead, so that stand-ins from the previous outage are never read.
     ///
-    /// Each process judges for itself who is away. Where a server is reached by some and not by others, those who reach
-    /// it do not see what the others invalidate until the others have emptied it. Choose this only where a
-    /// value that is old for so long does no harm.
+    /// Each process decides for itself which servers are down. If some processes reach a server and others do not,
+    /// those that reach it miss the others' invalidations until the others reach the server and empty it. Choose this
+    /// only if a value may be outdated for that long.
     Skip,
 }
 
-/// How long a record lives at most that stands in for one of a server that is skipped, in milliseconds.
+/// The longest lifetime of a stand-in for a record of a server that is [skipped](WhenDown::Skip), in milliseconds.
 pub const STAND_IN_MILLIS: u64 = 10_000;
 
 const STAND_IN: Duration = Duration::from_millis(STAND_IN_MILLIS);
 
-/// The server to ask for a key.
+/// The server that a call for a key goes to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target<'a> {
     pub(crate) server: &'a Server,
@@ -46,7 +46,7 @@ pub(crate) struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// How long a record may live here.
+    /// Limits the lifetime of a record that is written here.
     pub(crate) fn limit(&self, ttl: Ttl) -> Ttl {
         if !self.stands_in {
             return ttl;
@@ -79,7 +79,7 @@ impl Fleet {
         &self.servers
     }
 
-    /// The server to ask for `key`.
+    /// Chooses the server for `key`.
     pub(crate) async fn target(&self, key: &str) -> Result<Target<'_>, Error> {
         let owner = self.ring.owner(key);
         if self.when_down == WhenDown::Fail || self.servers[owner].rejoin().await {
@@ -92,7 +92,7 @@ impl Fleet {
                 }
             }
         }
-        // Its own error says the most.
+        // No server can stand in, so the call fails with the error of the server that is down.
         Ok(self.at(owner, owner))
     }
 
@@ -104,7 +104,7 @@ impl Fleet {
         }
     }
 
-    /// Runs a call on a server that was chosen.
+    /// Runs a call on the target.
     pub(crate) async fn call<T>(
         &self,
         target: Target<'_>,
@@ -112,12 +112,13 @@ impl Fleet {
     ) -> Result<T, Error> {
         match self.when_down {
             WhenDown::Fail => target.server.call(work).await,
-            // It comes back empty, or not at all.
+            // A probe would use the server without emptying it; `rejoin` does both.
             WhenDown::Skip => target.server.call_if_up(work).await,
         }
     }
 
-    /// Asks all servers at once. One that does not answer is an error, unless it is skipped and another one answers.
+    /// Pings all servers at once. Fails if a server does not answer, unless servers that are down are skipped and
+    /// another one answers.
     pub(crate) async fn ping(&self) -> Result<(), Error> {
         let answers = join_all(self.servers.iter().map(|server| async move {
             match self.when_down {

@@ -1,11 +1,12 @@
-//! Whether a server is worth asking.
+//! A circuit breaker for one server.
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// Counts failures, and leaves a server alone after too many of them in a row.
+/// Counts failures in a row. After too many the server is *down*: calls fail at once, and one probe in each pause
+/// checks whether the server is back.
 #[derive(Debug)]
 pub(crate) struct Health {
     state: Mutex<State>,
@@ -24,23 +25,23 @@ enum State {
     Down {
         until: Instant,
         probing: bool,
-        /// When the server had come back last time.
+        /// When the server last came back before it went down.
         was_up_since: Option<Instant>,
     },
 }
 
-/// What a server is good for right now.
+/// Whether a server may be called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     Up,
-    /// It is time to ask again.
+    /// Down, and a probe is due.
     Due,
-    /// Not worth asking.
+    /// Down.
     Down,
 }
 
 impl Health {
-    /// After `failures` in a row, a pause. `patience` is how long a call may take.
+    /// The server is down after `failures` in a row. `patience` is how long a call may take.
     pub(crate) fn new(failures: u32, pause: Duration, patience: Duration) -> Self {
         Self {
             state: Mutex::new(State::Up {
@@ -62,7 +63,7 @@ impl Health {
         }
     }
 
-    /// Whether the server had been back for less than `time` when it went away.
+    /// Returns whether the server is down and had come back less than `time` ago.
     pub(crate) fn was_back_for_less_than(&self, time: Duration) -> bool {
         match *self.state.lock() {
             State::Down {
@@ -73,13 +74,13 @@ impl Health {
         }
     }
 
-    /// Lets a call through while the server is up.
+    /// Admits a call while the server is up.
     pub(crate) fn admit(&self) -> Option<Admission<'_>> {
         let is_up = matches!(*self.state.lock(), State::Up { .. });
         is_up.then(|| self.admission(false))
     }
 
-    /// Lets a call through whose success ends the pause: one at a time, when the time has come.
+    /// Admits a probe if one is due and none is running. Its success ends the pause.
     pub(crate) fn probe(&self) -> Option<Admission<'_>> {
         match &mut *self.state.lock() {
             State::Down { until, probing, .. } if !*probing && Instant::now() >= *until => *probing = true,
@@ -88,7 +89,7 @@ impl Health {
         Some(self.admission(true))
     }
 
-    /// Lets a call through in any case; its success ends the pause.
+    /// Admits a probe in any case. Its success ends the pause.
     pub(crate) fn probe_now(&self) -> Admission<'_> {
         if let State::Down { probing, .. } = &mut *self.state.lock() {
             *probing = true;
@@ -118,7 +119,7 @@ impl Health {
                     *failures = 0;
                     *last_good = Some(now);
                 }
-                // Others were answered meanwhile: it is busy, not away.
+                // The server answered other calls meanwhile, so it is busy and not down.
                 Verdict::Slow if last_good.is_some_and(|good| good > begun) => {}
                 Verdict::Bad | Verdict::Slow => {
                     *failures += 1;
@@ -132,7 +133,7 @@ impl Health {
                 }
                 Verdict::None => {}
             },
-            // What began before the pause tells nothing about its end.
+            // A call that began before the pause does not show that the server is back.
             State::Down { .. } if !probe => {}
             State::Down { until, probing, .. } => match verdict {
                 Verdict::Good => {
@@ -146,7 +147,7 @@ impl Health {
                     *until = now + self.pause;
                     *probing = false;
                 }
-                // Somebody else may try.
+                // Another call may probe.
                 Verdict::None => *probing = false,
             },
         }
@@ -158,12 +159,12 @@ enum Verdict {
     Good,
     /// It failed.
     Bad,
-    /// It took too long.
+    /// It timed out.
     Slow,
     None,
 }
 
-/// A call under way. If it is dropped when it had waited for long, that counts as too long.
+/// A running call. Dropping it after a long wait counts as a timeout.
 #[derive(Debug)]
 pub(crate) struct Admission<'a> {
     health: &'a Health,
@@ -188,7 +189,7 @@ impl Admission<'_> {
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
-        // A caller with less patience than ours would else ask a frozen server for ever.
+        // Otherwise callers with a shorter timeout than ours would keep calling a frozen server.
         if self.verdict == Verdict::None && self.begun.elapsed() >= self.health.patience / 2 {
             self.verdict = Verdict::Slow;
         }

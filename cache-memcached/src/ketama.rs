@@ -1,8 +1,8 @@
-//! Which server has a key: consistent hashing as libketama does it.
+//! The hash ring that assigns keys to servers: consistent hashing as in libketama.
 //!
-//! Each server stands at 160 points of a circle: the MD5 of `name-0` to `name-39`, four numbers each. A key belongs to
-//! the first point at or after its own. So a server that is added or removed moves no key but those it gets or had, and
-//! every client that is told the same names, in any order, finds the same server.
+//! Each server has 160 points on a ring: the MD5 of `name-0` to `name-39`, four numbers each. A key belongs to the
+//! server of the first point at or after the key's own hash. So adding or removing a server moves only the keys that it
+//! gets or had, and all clients with the same server names, in any order, agree on the server of a key.
 
 use md5::{Digest, Md5};
 
@@ -11,7 +11,7 @@ const POINTS: usize = 4;
 
 #[derive(Debug)]
 pub(crate) struct Ring {
-    /// Points in rising order, and the server that stands there.
+    /// The points in rising order, with the index of the server.
     points: Vec<(u32, usize)>,
     servers: usize,
 }
@@ -28,7 +28,7 @@ impl Ring {
                 })
             })
             .collect();
-        // Two servers at one point: the name decides, which does not depend on the order in the list.
+        // If two servers share a point, the name decides, so that the order of the servers does not matter.
         points.sort_by(|(a, first), (b, second)| {
             a.cmp(b)
                 .then_with(|| names[*first].as_ref().cmp(names[*second].as_ref()))
@@ -39,7 +39,7 @@ impl Ring {
         }
     }
 
-    /// The server of a key, by its place in the list.
+    /// Returns the index of the server that owns a key.
     pub(crate) fn owner(&self, key: &str) -> usize {
         match self.servers {
             1 => 0,
@@ -47,7 +47,7 @@ impl Ring {
         }
     }
 
-    /// The server of a key, and those that would have it without those before, each once.
+    /// Returns the owner of a key, then the server that would own it without the first, and so on, each server once.
     pub(crate) fn walk(&self, key: &str) -> impl Iterator<Item = usize> + use<'_> {
         let place = number(&md5(key.as_bytes()));
         let first = self.points.partition_point(|(point, _)| *point < place);
@@ -122,7 +122,7 @@ mod tests {
             let (ring, smaller) = (Ring::new(&before), Ring::new(&after));
             let (old, new) = (&before[ring.owner(&key)], &after[smaller.owner(&key)]);
             if *old == removed {
-                // It goes to the one that stands in while the server is away.
+                // A key of the removed server moves to the server that stands in for it while it is down.
                 prop_assert_eq!(Some(new), ring.walk(&key).nth(1).map(|server| &before[server]));
             } else {
                 prop_assert_eq!(old, new);

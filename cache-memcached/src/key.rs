@@ -1,24 +1,26 @@
-//! How a key is written in memcached: at most 250 bytes of printable ASCII.
+//! The encoding of keys: at most 250 bytes of printable ASCII.
 
 use cache_core::Key;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
-/// The longest key that memcached takes.
+/// The longest key that memcached allows.
 const LONGEST: usize = 250;
 
-/// What memcached does not take, and `%`, so that no two keys are written alike. Everything beyond ASCII is encoded too.
+/// The characters that memcached does not allow, and `%`, so that no two keys have the same encoding. Non-ASCII
+/// characters are always encoded.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
 
-/// Stands between the start of a long key and its hash. No encoded text has it: there, two digits follow a `%`.
+/// Separates the start of a long key from its hash. Encoded text never contains it, since two hexadecimal digits follow
+/// each `%` there.
 const HASH_FOLLOWS: &str = "%~";
 
 const HASH_BYTES: usize = 16;
 
-/// How much is left to read of a long key.
+/// How many bytes of a long key stay readable.
 const START: usize = LONGEST - HASH_FOLLOWS.len() - 2 * HASH_BYTES;
 
-/// A key as memcached has it, and what tells that a record belongs to it.
+/// An encoded key, and the hash by which a record is checked.
 #[derive(Debug, Clone)]
 pub(crate) struct StoreKey {
     text: String,
@@ -27,8 +29,8 @@ pub(crate) struct StoreKey {
 
 impl StoreKey {
     pub(crate) fn new(key: &Key) -> Self {
-        // One half of the hash goes into the key, if it is long, the other one into the record: a record is taken only
-        // if both are right.
+        // One half of the hash goes into a long key, the other half into each record. A record is accepted only if both
+        // match.
         let hash: [u8; 2 * HASH_BYTES] = Sha256::digest(key.as_str().as_bytes()).into();
         let (short, check) = hash.split_at(HASH_BYTES);
         let mut text: String = utf8_percent_encode(key.as_str(), ENCODED).collect();
@@ -49,7 +51,7 @@ impl StoreKey {
         &self.text
     }
 
-    /// Is stored in the record and compared when it is read.
+    /// Returns the half of the hash that is stored in the record and compared on reading.
     pub(crate) fn check(&self) -> [u8; HASH_BYTES] {
         self.check
     }
@@ -87,7 +89,7 @@ mod tests {
         let longer = written(&format!("{longest}k"));
         assert_eq!(longer.len(), LONGEST);
         assert_eq!(&longer[..START], &format!("shop:users:{longest}")[..START]);
-        // What was written by an earlier release must be found by a later one.
+        // A later release must find the records of an earlier one.
         assert_eq!(&longer[START..], "%~e7e452aba3d0bc9d4fe9f14e6e092693");
     }
 

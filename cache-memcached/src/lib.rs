@@ -57,7 +57,7 @@
 //! | session | one connection. It is *in step* if every command sent on it has been answered in full |
 //! | token | memcached's own number of a write (`cas unique`), by which a compare-and-swap is decided |
 //! | stand-in | a record on the next server of the ring, while the one it belongs to is skipped |
-//! | down, probe | a server that failed too often in a row is down and not asked, except by one probe at a time |
+//! | down, probe | a server that failed too often in a row is down: calls to it fail at once, except for one probe at a time |
 //!
 //! # TLS
 //!
@@ -165,6 +165,7 @@ mod health;
 mod ketama;
 mod key;
 mod lifetime;
+mod pool;
 mod record;
 mod server;
 mod session;

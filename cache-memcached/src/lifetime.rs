@@ -1,29 +1,29 @@
-//! How long memcached is told to keep a record.
+//! The expiration time that memcached gets with a record.
 //!
-//! The exact deadline is in the record. What the server is told must only never be too short.
+//! The record itself holds the exact deadline, so the server's time may be too long but never too short.
 
 use std::time::Duration;
 
 use cache_core::{Timestamp, Ttl};
 
-/// "Never": until memcached needs the room.
+/// No expiration: the record stays until memcached evicts it.
 const NEVER: u32 = 0;
 
-/// Above 30 days memcached takes a number for a point in time.
+/// memcached reads a larger number as a Unix time.
 const LONGEST_RELATIVE: u64 = 60 * 60 * 24 * 30;
 
-/// A point in time that is long past: the record is gone as soon as it is written.
+/// A Unix time long past: the record expires as soon as it is written.
 pub(crate) const GONE: u32 = LONGEST_RELATIVE as u32 + 1;
 
-/// The server's clock counts whole seconds and may be one behind, so a record of one second can be gone after a few
-/// milliseconds.
+/// The server's clock counts whole seconds and may be one second behind, so a record with an expiration of 1 s may be
+/// gone after a few milliseconds.
 const COARSENESS: u64 = 2;
 
-/// How far the server's idea of the date may be ahead of ours.
+/// How far the server's clock may be ahead of ours, in seconds.
 const SKEW: u64 = 60 * 60 * 24;
 
-/// The expiration in memcached's terms. `now` is the time of the day, whatever the clock of the backend says: the
-/// server knows no other.
+/// Returns the expiration in memcached's terms. `now` is the system's time and not that of the backend's clock, since
+/// the server uses its own system's time.
 pub(crate) fn expiration(ttl: Ttl, now: Timestamp) -> u32 {
     let Some(seconds) = ttl.as_secs_rounded_up() else {
         return NEVER;
@@ -33,7 +33,7 @@ pub(crate) fn expiration(ttl: Ttl, now: Timestamp) -> u32 {
         return relative as u32;
     }
     let deadline = now + Duration::from_secs(relative + SKEW);
-    // memcached reads a signed number of 32 bits. What lies beyond ends by the deadline in the record.
+    // memcached reads a signed number of 32 bits. A later deadline is enforced by the record alone.
     i32::try_from(deadline.as_secs_rounded_up()).map_or(NEVER, i32::unsigned_abs)
 }
 
@@ -62,7 +62,7 @@ mod tests {
             u64::from(at_2026(Duration::from_secs(30 * DAY))),
             1_767_225_600 + 31 * DAY + 2
         );
-        // After January 2038 there are no dates left.
+        // The deadline is after January 2038, the last date of a signed 32-bit number.
         assert_eq!(at_2026(Ttl::from_millis(Ttl::MAX_MILLIS)), 0);
         assert_eq!(
             at_2026(Duration::from_secs(11 * 365 * DAY)),

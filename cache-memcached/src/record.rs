@@ -1,8 +1,8 @@
-//! How a record is kept: a header of fixed length, and the value.
+//! The format of a record: a header of fixed length, then the value.
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 2 | mark of this crate: `C1 6D` |
+//! | 2 | magic number: `C1 6D` |
 //! | 1 | layout: `01` |
 //! | 16 | version |
 //! | 8 | deadline in milliseconds since the Unix epoch; all ones for none |
@@ -16,15 +16,15 @@ use cache_core::{Record, Timestamp, Value, Version};
 
 use crate::key::StoreKey;
 
-/// No text begins with it, since 0xC1 is no byte of UTF-8.
+/// No text begins with this, since UTF-8 never contains the byte 0xC1.
 const MARK: [u8; 3] = [0xC1, b'm', 1];
 
 const NO_DEADLINE: u64 = u64::MAX;
 
-/// What precedes the value.
+/// The length of everything before the value.
 pub(crate) const HEADER_LEN: usize = MARK.len() + 16 + 8 + 16;
 
-/// What was found under a key.
+/// A decoded record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) version: Version,
@@ -33,12 +33,12 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    /// Whether its lifetime is not over.
+    /// Returns whether the deadline is still ahead.
     pub(crate) fn is_live(&self, now: Timestamp) -> bool {
         self.deadline.is_none_or(|deadline| now < deadline)
     }
 
-    /// What its reader gets: nothing past its deadline.
+    /// Returns the record for a reader, or `None` if its deadline has passed.
     pub(crate) fn into_record(self, now: Timestamp) -> Option<Record> {
         if !self.is_live(now) {
             return None;
@@ -58,7 +58,8 @@ pub(crate) fn encode(key: &StoreKey, version: Version, deadline: Option<Timestam
     bytes
 }
 
-/// The record, or `None` if somebody else wrote this, in another layout or for another key. That is an absent record.
+/// Decodes a record. Returns `None`, which means absent, for bytes that this crate did not write, of another layout, or
+/// for another key.
 pub(crate) fn decode(key: &StoreKey, bytes: Vec<u8>) -> Option<Stored> {
     let mut bytes = Bytes::from(bytes);
     if bytes.len() < HEADER_LEN || bytes.split_to(MARK.len())[..] != MARK {

@@ -1,62 +1,51 @@
-//! One server: its connections, and every call bounded.
+//! One server: each call is bounded in time and counts for or against the server's health.
 
 use std::future::Future;
-use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use cache_core::{Error, ErrorKind};
-use deadpool::Runtime;
-use deadpool::managed::{
-    Manager, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult, TimeoutType,
-};
 
-use crate::error::{Fault, closed, configuration, error};
+use crate::error::{Fault, closed, error};
 use crate::health::{Admission, Health, Standing};
-use crate::session::Session;
+use crate::pool::{Pool, PooledSession};
 use crate::stream::Connector;
 
-/// What is set for every server alike.
+/// The settings that all servers share.
 #[derive(Clone)]
 pub(crate) struct Bounds {
     pub(crate) connections: usize,
     pub(crate) connect_timeout: Duration,
     pub(crate) operation_timeout: Duration,
+    /// The number of failures in a row after which a server is down.
     pub(crate) failures: u32,
+    /// The time between two probes of a server that is down.
     pub(crate) pause: Duration,
 }
 
 #[derive(Debug)]
 pub(crate) struct Server {
     name: String,
-    pool: Pool<Opener>,
+    pool: Pool,
     health: Health,
     timeout: Duration,
-    connect_timeout: Duration,
     pause: Duration,
 }
 
 impl Server {
     pub(crate) fn new(name: String, connector: Connector, bounds: &Bounds) -> Result<Self, Error> {
-        let opener = Opener {
-            name: name.clone(),
-            connector,
-        };
-        let pool = Pool::builder(opener)
-            .max_size(bounds.connections)
-            .create_timeout(Some(bounds.connect_timeout))
-            // Shorter than the whole call, so that the error says what was waited for.
-            .wait_timeout(Some(bounds.operation_timeout * 3 / 4))
-            // The connection that was used last is the one that most likely still stands.
-            .queue_mode(QueueMode::Lifo)
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|problem| configuration(problem.to_string()))?;
+        // Waiting for a connection ends before the whole call does, so that the error names the cause.
+        let wait_timeout = bounds.operation_timeout * 3 / 4;
         Ok(Self {
+            pool: Pool::new(
+                name.clone(),
+                connector,
+                bounds.connections,
+                bounds.connect_timeout,
+                wait_timeout,
+            )?,
             name,
-            pool,
             health: Health::new(bounds.failures, bounds.pause, bounds.operation_timeout),
             timeout: bounds.operation_timeout,
-            connect_timeout: bounds.connect_timeout,
             pause: bounds.pause,
         })
     }
@@ -65,33 +54,32 @@ impl Server {
         &self.health
     }
 
-    /// Runs a call that takes a [`session`](Self::session), within the time that a call may take, and draws conclusions
-    /// about the server's health.
+    /// Runs `work`, which uses a [`session`](Self::session), within the operation timeout, and records the outcome in the
+    /// server's health.
     ///
-    /// While the server is left alone the call fails at once, except for one in a while that finds out whether the
-    /// server is back.
+    /// Fails at once while the server is down, except for one call in each pause, which probes whether it is back.
     pub(crate) async fn call<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Error> {
         match self.health.admit().or_else(|| self.health.probe()) {
             Some(admission) => self.bounded(admission, work).await,
-            None => Err(self.left_alone()),
+            None => Err(self.down()),
         }
     }
 
-    /// As [`call`](Self::call), where coming back takes more than an answer.
+    /// As [`call`](Self::call), but never probes: for servers that must be emptied before they are used again.
     pub(crate) async fn call_if_up<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Error> {
         match self.health.admit() {
             Some(admission) => self.bounded(admission, work).await,
-            None => Err(self.left_alone()),
+            None => Err(self.down()),
         }
     }
 
-    /// Asks for a sign of life, whether the server is left alone or not.
+    /// Sends a `version` command, even if the server is down. An answer ends its pause.
     pub(crate) async fn ping(&self) -> Result<(), Error> {
         let work = async { self.session().await?.version().await };
         self.bounded(self.health.probe_now(), work).await
     }
 
-    /// Empties a server that is back, if it is time to look. Tells whether it may be used.
+    /// Returns whether the server may be used. Empties one that is down and answers the probe that is due.
     pub(crate) async fn rejoin(&self) -> bool {
         match self.health.standing() {
             Standing::Up => true,
@@ -105,7 +93,7 @@ impl Server {
         }
     }
 
-    /// As [`ping`](Self::ping), and empties a server that was left alone.
+    /// As [`ping`](Self::ping), and empties a server that was down.
     pub(crate) async fn ping_and_rejoin(&self) -> Result<(), Error> {
         match self.health.standing() {
             Standing::Up => self.ping().await,
@@ -147,34 +135,28 @@ impl Server {
         }
     }
 
-    fn left_alone(&self) -> Error {
+    /// The error of a call that is not sent because the server is down.
+    fn down(&self) -> Error {
         if self.pool.is_closed() {
             return closed();
         }
         error(
             ErrorKind::Unavailable,
             format!(
-                "{}: does not answer, and is asked again once every {:?}",
+                "{}: the server is down; it is probed once every {:?}",
                 self.name, self.pause
             ),
         )
     }
 
-    /// A connection that is in step, for the caller alone.
-    pub(crate) async fn session(&self) -> Result<Lent, Fault> {
-        match self.pool.get().await {
-            Ok(session) => Ok(Lent(Some(session))),
-            Err(PoolError::Backend(fault)) => Err(Fault::Io(fault)),
-            Err(PoolError::Timeout(TimeoutType::Create)) => Err(Fault::ConnectTimeout(self.connect_timeout)),
-            Err(PoolError::Timeout(_)) => Err(Fault::Busy),
-            Err(PoolError::Closed) => Err(Fault::Closed),
-            Err(problem) => Err(Fault::OutOfStep(problem.to_string())),
-        }
+    /// Lends out a connection that is in step.
+    pub(crate) async fn session(&self) -> Result<PooledSession, Fault> {
+        self.pool.session().await
     }
 
-    /// How many connections there are.
+    /// The number of open connections.
     pub(crate) fn connections(&self) -> usize {
-        self.pool.status().size
+        self.pool.size()
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -183,70 +165,5 @@ impl Server {
 
     pub(crate) fn close(&self) {
         self.pool.close();
-    }
-}
-
-/// A session that is lent out. It goes back to the pool in step, or not at all.
-pub(crate) struct Lent(Option<Object<Opener>>);
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        if let Some(session) = self.0.take_if(|session| !session.is_in_step()) {
-            // Closed here and now; its place in the pool is free.
-            drop(Object::take(session));
-        }
-    }
-}
-
-impl Deref for Lent {
-    type Target = Session;
-
-    fn deref(&self) -> &Session {
-        // Only `drop` takes it out.
-        match &self.0 {
-            Some(session) => session,
-            None => unreachable!("a session is used after it was given back"),
-        }
-    }
-}
-
-impl DerefMut for Lent {
-    fn deref_mut(&mut self) -> &mut Session {
-        match &mut self.0 {
-            Some(session) => session,
-            None => unreachable!("a session is used after it was given back"),
-        }
-    }
-}
-
-/// Makes the connections of a pool.
-struct Opener {
-    name: String,
-    connector: Connector,
-}
-
-impl Manager for Opener {
-    type Type = Session;
-    type Error = std::io::Error;
-
-    async fn create(&self) -> Result<Session, std::io::Error> {
-        Ok(Session::new((self.connector)(self.name.clone()).await?))
-    }
-
-    async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<std::io::Error> {
-        // A server that was restarted has ended its connections, and it shows.
-        if session.is_usable() {
-            Ok(())
-        } else {
-            Err(RecycleError::message("the connection was ended or is out of step"))
-        }
-    }
-}
-
-impl std::fmt::Debug for Opener {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Opener")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
     }
 }

@@ -1,8 +1,8 @@
-//! One connection, and the armour around the codec.
+//! One connection, and the checks that the codec lacks.
 //!
-//! The codec reads whatever comes next as the answer to what it has just asked. So a session is out of step from the
-//! moment an operation begins until its answer is read to the end. If that never happens, because the caller went away or
-//! the time was over, the session is not used again: it is closed, and what comes late is read by nobody.
+//! The codec takes whatever arrives next for the answer to its last command. So a session is *out of step* from the
+//! moment an operation begins until its answer has been read in full. If that never happens, because the caller dropped
+//! the future or the call timed out, the [pool](crate::pool) closes the connection, and nothing reads the late answer.
 
 use std::fmt;
 use std::io;
@@ -14,12 +14,12 @@ use crate::error::Fault;
 use crate::lifetime::GONE;
 use crate::stream::{BoxedStream, Wire};
 
-/// A token that no record ever has: memcached counts up from one.
+/// A token that no record has: memcached counts tokens up from one.
 const NO_TOKEN: u64 = u64::MAX >> 1;
 
-/// A value, and the token that a compare-and-swap goes by.
+/// A value with its token (`cas unique`), which a compare-and-swap names.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct CasValue {
     pub(crate) bytes: Vec<u8>,
     pub(crate) token: u64,
 }
@@ -41,47 +41,48 @@ impl Session {
         }
     }
 
-    /// Whether every operation was carried through.
+    /// Returns whether every command was answered in full.
     pub(crate) fn is_in_step(&self) -> bool {
         self.in_step
     }
 
-    /// Whether the next answer will belong to the next question.
+    /// Returns whether the session is in step and the connection is open, so that the next answer belongs to the next
+    /// command.
     pub(crate) fn is_usable(&self) -> bool {
         self.in_step && self.wire.is_quiet()
     }
 
-    /// The values of some keys. Keys without a value are not among them.
+    /// Returns the values of `keys`, without the keys that have none.
     pub(crate) async fn get(&mut self, keys: &[&str]) -> Result<Vec<(String, Vec<u8>)>, Fault> {
         self.in_step = false;
         let values = self.protocol.get_multi(keys).await.map_err(fault)?;
-        // The one command whose answer names what it answers.
+        // `get` is the one command whose answer names its keys.
         if let Some(stranger) = values.keys().find(|key| !keys.contains(&key.as_str())) {
             return Err(Fault::OutOfStep(format!(
-                "an answer for {stranger:?}, which was not asked for"
+                "an answer for the key {stranger:?}, which was not requested"
             )));
         }
         self.in_step = true;
         Ok(values.into_iter().collect())
     }
 
-    /// The value of a key, to be replaced.
-    pub(crate) async fn hold(&mut self, key: &str) -> Result<Option<Held>, Fault> {
+    /// Returns the value of a key with its token, to replace it by a compare-and-swap.
+    pub(crate) async fn gets(&mut self, key: &str) -> Result<Option<CasValue>, Fault> {
         self.in_step = false;
-        let held = match self.protocol.gets_cas(key).await {
-            Ok((bytes, token)) => Some(Held { bytes, token }),
+        let found = match self.protocol.gets_cas(key).await {
+            Ok((bytes, token)) => Some(CasValue { bytes, token }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(fault(error)),
         };
         self.in_step = true;
-        match held {
-            // What memcached gives if it does not count.
-            Some(Held { token: 0, .. }) => Err(Fault::NoCas),
-            held => Ok(held),
+        match found {
+            // Every token is zero if memcached runs with `-C`.
+            Some(CasValue { token: 0, .. }) => Err(Fault::NoCas),
+            found => Ok(found),
         }
     }
 
-    /// Writes where nothing is. Tells whether it did.
+    /// Writes if the key has no value. Returns whether it wrote.
     pub(crate) async fn add(&mut self, key: &str, value: &[u8], expiration: u32) -> Result<bool, Fault> {
         self.in_step = false;
         match self.protocol.add(key, value, expiration).await {
@@ -91,35 +92,35 @@ impl Session {
         }
     }
 
-    /// Writes over the value that has this token. Tells whether it did.
+    /// Replaces the value that has this token. Returns whether it wrote.
     pub(crate) async fn swap(&mut self, key: &str, value: &[u8], token: u64, expiration: u32) -> Result<bool, Fault> {
         self.in_step = false;
         match self.protocol.cas(key, value, token, expiration).await {
             Ok(swapped) => self.answered(swapped),
-            // The codec takes this answer for an error.
+            // The codec reports this answer as an error.
             Err(error) if error.to_string().starts_with("NOT_FOUND") => self.answered(false),
             Err(error) => self.refused(error),
         }
     }
 
-    /// Removes the value that has this token, for good. Tells whether it did.
+    /// Removes the value that has this token. Returns whether it did.
     pub(crate) async fn swap_away(&mut self, key: &str, token: u64) -> Result<bool, Fault> {
         self.swap(key, b"", token, GONE).await
     }
 
-    /// Writes, whatever is there, and has it confirmed.
+    /// Writes the value whatever is there, and waits until the server has confirmed it.
     pub(crate) async fn put(&mut self, key: &str, value: &[u8], expiration: u32) -> Result<(), Fault> {
         self.in_step = false;
-        // The codec sends `set` with `noreply`, so that a failure would stay unknown. When it fails, memcached removes
-        // what was there before. So a question in the same breath tells: a swap that cannot succeed is answered
-        // differently with and without a value there. What another writer put there in between does no harm: then ours
-        // was written before it, or might as well have been evicted before it.
+        // The codec sends `set` with `noreply`, so the server reports no failure. But a `set` that fails removes the
+        // value that was there. So a swap that cannot succeed is sent after it: its answer shows whether there is a
+        // value. Another writer's value in between does no harm: ours was stored before it, or might as well have been
+        // evicted.
         self.protocol.set(key, value, expiration).await.map_err(fault)?;
         match self.protocol.cas(key, b"", NO_TOKEN, GONE).await {
             Ok(false) => self.answered(()),
             Err(error) if error.to_string().starts_with("NOT_FOUND") => {
-                // An `add` says what is wrong with the value, or stores it after all. If there is a value now, it is
-                // newer than ours.
+                // The answer to an `add` names what is wrong with the value, or the `add` stores it. If there is a
+                // value now, it is newer than ours.
                 self.in_step = true;
                 self.add(key, value, expiration).await.map(|_| ())
             }
@@ -128,15 +129,16 @@ impl Session {
         }
     }
 
-    /// Removes whatever is there, and has it confirmed.
+    /// Removes whatever is there, and waits until the server has confirmed it.
     pub(crate) async fn remove(&mut self, key: &str) -> Result<(), Fault> {
         self.in_step = false;
-        // Without an answer of its own; commands are carried out in their order.
+        // `delete` has no answer of its own. The server runs commands in order, so the answer to the next one confirms
+        // it.
         self.protocol.delete(key).await.map_err(fault)?;
         self.version().await
     }
 
-    /// A sign of life.
+    /// Waits until the server answers a `version` command.
     pub(crate) async fn version(&mut self) -> Result<(), Fault> {
         self.in_step = false;
         let version = self.protocol.version().await;
@@ -144,7 +146,7 @@ impl Session {
         self.answered(())
     }
 
-    /// Removes everything that the server has.
+    /// Removes everything from the server.
     pub(crate) async fn flush_all(&mut self) -> Result<(), Fault> {
         self.in_step = false;
         self.protocol.flush().await.map_err(fault)?;
@@ -156,8 +158,8 @@ impl Session {
         Ok(answer)
     }
 
-    /// After `SERVER_ERROR` memcached has skipped the value and waits for the next command. After anything else nobody
-    /// knows what it waits for.
+    /// After `SERVER_ERROR` memcached has skipped the value and expects the next command. After any other error its
+    /// state is unknown, so the session stays out of step.
     fn refused<T>(&mut self, error: io::Error) -> Result<T, Fault> {
         let fault = fault(error);
         self.in_step = matches!(&fault, Fault::Answer(text) if text.starts_with("SERVER_ERROR"));
@@ -165,7 +167,7 @@ impl Session {
     }
 }
 
-/// The codec hands on what the server says as the text of an error.
+/// Classifies an error of the codec, which reports the server's errors as text.
 fn fault(error: io::Error) -> Fault {
     let text = error.to_string();
     let text = text.trim_end();

@@ -1,4 +1,4 @@
-//! `memcached://host:port,host:port` and its relatives.
+//! Parses the URLs `memcached://host:port,host:port` and `memcached+unix:///path`.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::stream::Address;
 
 pub(crate) const DEFAULT_PORT: u16 = 11211;
 
-/// What a URL says.
+/// The settings in a URL.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Settings {
     pub(crate) servers: Vec<Address>,
@@ -21,7 +21,7 @@ pub(crate) struct Settings {
     pub(crate) when_down: Option<WhenDown>,
 }
 
-/// Reads a URL. There are no secrets in it.
+/// Parses a URL. It holds no secrets, so errors may quote it.
 pub(crate) fn parse(text: &str) -> Result<Settings, String> {
     read(text).map_err(|problem| format!("{problem}, in {text:?}"))
 }
@@ -64,14 +64,14 @@ fn read(text: &str) -> Result<Settings, String> {
                     _ => return Err(format!("when_down is fail or skip, not {value:?}")),
                 });
             }
-            // A parameter that is misspelt is found out too late.
-            _ => return Err(format!("the parameter {name:?} has no meaning")),
+            // A misspelt parameter must not be ignored, since nobody would notice.
+            _ => return Err(format!("unknown parameter {name:?}")),
         }
     }
     Ok(settings)
 }
 
-/// `host`, `host:port`, or an IPv6 address in brackets, with a port or without.
+/// Parses `host` or `host:port`, where an IPv6 address is in brackets.
 pub(crate) fn address(text: &str) -> Result<Address, String> {
     let wrong = || format!("a server is written host:port, not {text:?}");
     let after_host = match text.strip_prefix('[') {

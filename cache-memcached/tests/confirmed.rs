@@ -1,4 +1,4 @@
-//! A write that is said to be done is done.
+//! A write that returns `Ok` was carried out.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -16,7 +16,7 @@ fn large() -> Value {
 
 #[tokio::test]
 async fn the_codec_alone_loses_a_write_and_says_it_was_done() {
-    // What the armour is for.
+    // The control: the codec alone.
     let fake = Fake::new();
     fake.limit_values(500);
     let mut codec = Protocol::new(fake.connect().unwrap());
@@ -38,7 +38,7 @@ async fn a_value_that_only_the_server_finds_too_large_is_an_error_and_leaves_not
     let error = backend.set(&key("key"), large(), hour().if_absent()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
 
-    // A refusal is no reason to give up a connection.
+    // A refusal does not close the connection.
     put(&backend, "key", "small").await.unwrap();
     assert_eq!(read(&backend, "key").await.unwrap().as_deref(), Some("small"));
     assert_eq!(fake.connections(), 1);
@@ -158,7 +158,7 @@ async fn a_record_that_was_moved_under_another_key_is_absent() {
 async fn the_text_of_a_key_is_never_a_command() {
     let fake = Fake::new();
     let mut codec = Protocol::new(fake.connect().unwrap());
-    // What the armour is for: the codec writes another key.
+    // The control: the codec alone writes another key.
     codec
         .set("a 0 0 1 noreply\r\nx\r\nset victim", b"evil", 0)
         .await
@@ -229,7 +229,7 @@ async fn the_server_is_told_of_lifetimes_in_its_own_terms() {
         let line = fake.take_commands().remove(0);
         assert_eq!(line.split(' ').nth(3), Some(told), "{line}");
     }
-    // As a number of seconds this would be a date in 1970.
+    // As a number of seconds, memcached would take this for a date in 1970.
     let options = cache_core::SetOptions::new(31 * day);
     assert!(
         backend

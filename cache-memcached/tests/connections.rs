@@ -1,4 +1,4 @@
-//! A connection is used only while its next answer belongs to the next question.
+//! A connection is used only while its next answer belongs to the next command.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -14,7 +14,7 @@ const SOON: Duration = Duration::from_millis(10);
 
 #[tokio::test(start_paused = true)]
 async fn the_codec_alone_answers_bob_with_alices_value() {
-    // What the armour is for; if this ever fails, it can go.
+    // The control: the codec alone returns another call's answer.
     let fake = Fake::new();
     let mut codec = Protocol::new(fake.connect().unwrap());
     for name in ["alice", "bob"] {
@@ -29,7 +29,7 @@ async fn the_codec_alone_answers_bob_with_alices_value() {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_call_never_answers_a_later_one() {
     let fake = Fake::new();
-    // One connection, so that the next call would get the one that was left.
+    // One connection, so that the next call would get the one of the dropped call.
     let backend = over_one(&fake).connections(1).build().unwrap();
     for name in ["alice", "bob"] {
         put(&backend, name, &format!("{name}'s")).await.unwrap();

@@ -1,4 +1,4 @@
-//! A server that does not answer costs little, and is used again when it does.
+//! A server that is down costs little, and is used again when it is back.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -13,7 +13,7 @@ use tokio::time::{Instant, advance, timeout};
 const OPERATION_TIMEOUT: Duration = Duration::from_millis(400);
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Names of keys by the server that has them.
+/// Returns names of keys, grouped by their server.
 async fn names(backend: &MemcachedBackend, fakes: &[Fake]) -> Vec<Vec<String>> {
     let mut names = vec![Vec::new(); fakes.len()];
     for number in 0..30 {
@@ -57,7 +57,7 @@ async fn a_frozen_server_costs_three_timeouts_and_then_nothing() {
     }
     assert_eq!(begun.elapsed(), Duration::ZERO);
 
-    // Once in a pause, one of many callers asks it.
+    // Once per pause, one of many calls probes the server.
     advance(PAUSE).await;
     let begun = Instant::now();
     let calls: Vec<_> = (0..20)
@@ -158,7 +158,7 @@ async fn by_default_the_keys_of_a_dead_server_fail_and_no_others() {
     take_down(&backend, &names[1][0]).await;
     for name in &names[1] {
         assert_eq!(read(&backend, name).await.unwrap_err().kind(), ErrorKind::Unavailable);
-        // An invalidation that cannot be carried out is never said to be done.
+        // An invalidation that cannot be carried out is an error.
         assert!(backend.delete(&key(name)).await.is_err());
     }
     for name in names[0].iter().chain(&names[2]) {
@@ -195,14 +195,14 @@ async fn a_skipped_server_is_stood_in_for_and_comes_back_empty() {
     fakes[1].vanish();
     take_down(&backend, name).await;
 
-    // Its keys work, elsewhere.
+    // Its keys work on another server.
     assert_eq!(read(&backend, name).await.unwrap(), None);
     put(&backend, name, "standing in").await.unwrap();
     assert_eq!(read(&backend, name).await.unwrap().as_deref(), Some("standing in"));
     assert!(backend.delete(&key(name)).await.unwrap());
     assert!(backend.ping().await.is_ok());
 
-    // What it still holds was invalidated meanwhile.
+    // The server still has a value that was invalidated meanwhile.
     fakes[1].come_back();
     advance(PAUSE).await;
     assert_eq!(read(&backend, name).await.unwrap(), None);
@@ -243,7 +243,7 @@ async fn what_stood_in_once_is_never_read_at_the_next_outage() {
     put(&backend, name, "newer").await.unwrap();
     assert!(backend.delete(&key(name)).await.unwrap());
 
-    // Away again at once: its stand-in still holds what was replaced and invalidated since.
+    // The server goes down again at once. Its stand-in still has values that were replaced or invalidated since.
     fakes[1].vanish();
     take_down(&backend, name).await;
     assert_eq!(read(&backend, name).await.unwrap_err().kind(), ErrorKind::Unavailable);

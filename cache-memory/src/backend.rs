@@ -22,42 +22,42 @@ pub struct MemoryBackend {
 }
 
 impl MemoryBackend {
-    /// The bytes that each entry counts for beside its key and its value: its slot in the table, its place in the index,
-    /// what the eviction remembers, and what an allocator adds.
+    /// The bytes that each entry counts in addition to its key and its value: its slot in the table, its place in the
+    /// index, the ghosts of evicted keys, and the overhead of the allocator.
     pub const ENTRY_OVERHEAD: u64 = ENTRY_OVERHEAD;
 
     pub(crate) fn new(store: Store) -> Self {
         Self { store: Arc::new(store) }
     }
 
-    /// Returns the number of entries held, including expired ones that have not been freed yet.
+    /// Returns the number of entries, including expired ones that have not been freed yet.
     #[must_use]
     pub fn len(&self) -> usize {
         self.stats().entries
     }
 
-    /// Returns whether nothing is held.
+    /// Returns whether there are no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns what the entries count for together, in bytes: keys, values and [`ENTRY_OVERHEAD`](Self::ENTRY_OVERHEAD) for
+    /// Returns the total weight of the entries in bytes: keys, values and [`ENTRY_OVERHEAD`](Self::ENTRY_OVERHEAD) for
     /// each.
     #[must_use]
     pub fn weight(&self) -> u64 {
         self.stats().bytes
     }
 
-    /// Returns what is held, and what was evicted and expired.
+    /// Returns the current size of the store, and how many records were evicted and expired.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.store.stats()
     }
 
-    /// Frees all records that are past their deadline now, and returns how many there were.
+    /// Frees all expired records, and returns how many there were.
     ///
-    /// You need not call it where the background task runs. It is for clocks that tests move, and for programs without
+    /// You need not call it if the background task runs. It is for tests that move the clock, and for programs without
     /// a runtime.
     #[expect(clippy::must_use_candidate, reason = "freeing is the point, the number is not")]
     pub fn purge_expired(&self) -> usize {
@@ -97,7 +97,7 @@ impl Backend for MemoryBackend {
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
-        // A closed store says so for an empty batch as well.
+        // An empty batch on a closed store is an error too.
         self.store.check_open("get_many")?;
         keys.iter().map(|key| self.store.get(key)).collect()
     }
@@ -119,10 +119,9 @@ impl Backend for MemoryBackend {
         Ok(removed)
     }
 
-    /// Looks at every entry, so it takes time in proportion to what the store holds. Readers go on meanwhile; writers
-    /// wait for the part of the store that is being looked at. For each key it is atomic: a record that was there when
-    /// the call began, or a fill of a lease that was there, is gone when it returns. If you drop the future, a part of
-    /// the records has been removed.
+    /// Visits every entry, so it takes time in proportion to the number of entries. Reads go on meanwhile; writes wait
+    /// for the shard that is being visited. When it returns, every record that existed when the call began is gone, and
+    /// a lease that existed then cannot be filled. If you drop the future, some of the records have been removed.
     async fn clear(&self, scope: &Scope) -> Result<u64, Error> {
         self.store.clear(scope).await
     }
@@ -145,8 +144,8 @@ impl Backend for MemoryBackend {
         Capabilities::default().with_clear(true).with_shared_objects(true)
     }
 
-    /// Returns the largest value, as `value_bytes`. It fits under every key of up to 4 KiB, or up to a quarter of the
-    /// room where [`max_bytes`](crate::MemoryBackendBuilder::max_bytes) is small.
+    /// Returns the largest value as `value_bytes`. It fits under every key of up to 4 KiB, or up to a quarter of a
+    /// shard if [`max_bytes`](crate::MemoryBackendBuilder::max_bytes) is small.
     fn limits(&self) -> Limits {
         self.store.limits()
     }

@@ -1,4 +1,4 @@
-//! How a backend is set up.
+//! The builder of a backend.
 
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -15,13 +15,12 @@ use crate::time::Timer;
 const DEFAULT_MAX_BYTES: u64 = 256 * 1024 * 1024;
 const DEFAULT_MAX_ENTRIES: usize = 1_000_000;
 
-/// A shard is never smaller than this by default, so that neither large values nor an uneven spread of the keys are
-/// felt.
+/// By default no shard is smaller, so that large values fit and an uneven distribution of the keys does not matter.
 const SMALLEST_SHARD_BYTES: u64 = 16 * 1024 * 1024;
 const SMALLEST_SHARD_ENTRIES: usize = 4096;
 const MOST_SHARDS: usize = 1 << 16;
 
-/// More than any machine has, and small enough to be added to and doubled.
+/// More memory than any machine has, and small enough that sums and doubles of it do not overflow.
 const MOST_BYTES: u64 = 1 << 60;
 
 /// Sets up a [`MemoryBackend`]. Made by [`MemoryBackend::builder`].
@@ -59,27 +58,28 @@ impl Default for MemoryBackendBuilder {
 }
 
 impl MemoryBackendBuilder {
-    /// Sets the most that all entries together may count for, in bytes. Default: 256 MiB.
+    /// Sets the largest total weight of the entries, in bytes. Default: 256 MiB.
     ///
-    /// An entry counts for its key, its value and [`MemoryBackend::ENTRY_OVERHEAD`]. The bound is never exceeded. What
-    /// the process takes for the entries stays within 10 % of it, provided that shared objects state their true size.
+    /// The weight of an entry is its key, its value and [`MemoryBackend::ENTRY_OVERHEAD`]. The bound is never exceeded.
+    /// The memory that the process uses for the entries stays within 10 % of it, provided that shared objects state
+    /// their true size.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// Sets the most entries that are held at once. Default: 1,000,000. The bound is never exceeded.
+    /// Sets the largest number of entries. Default: 1,000,000. The bound is never exceeded.
     pub fn max_entries(mut self, entries: usize) -> Self {
         self.max_entries = entries;
         self
     }
 
-    /// Sets the number of independently locked parts, rounded up to a power of two. Default: four for each processor,
-    /// but no more than leave each part 16 MiB and 4096 entries.
+    /// Sets the number of shards, which are locked independently, rounded up to a power of two. Default: four for each
+    /// processor, but so few that each shard has at least 16 MiB and 4096 entries.
     ///
-    /// Each part has an equal share of both bounds. More parts mean less waiting for each other, a smaller
-    /// [largest value](cache_core::Limits::value_bytes), and evictions that begin a little before the bounds are
-    /// reached, as keys never spread quite evenly.
+    /// Each shard has an equal share of both bounds. More shards mean less lock contention, a smaller [largest
+    /// value](cache_core::Limits::value_bytes), and evictions that begin a little before the bounds are reached, since
+    /// keys are never distributed quite evenly.
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = Some(shards);
         self
@@ -87,24 +87,24 @@ impl MemoryBackendBuilder {
 
     /// Sets the clock by which lifetimes are measured. Default: the machine's monotonic clock.
     ///
-    /// The default does not notice when the time of day is changed. If a clock that is set here steps back, by more than
-    /// a tenth of a second, that counts as no time. A step forward counts as time that has passed.
+    /// Changing the time of day does not affect the default. If a clock that you set here steps back by more than a
+    /// tenth of a second, no time passes for the store. A step forward counts as time that has passed.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
     }
 
-    /// Sets whether a background task frees expired records that nobody reads or writes. Default: `true`.
+    /// Sets whether a background task frees expired records that are neither read nor written. Default: `true`.
     ///
-    /// The first write of a record with an end inside a tokio runtime starts the task. The runtime must have its timers
-    /// enabled. The task sleeps in tokio's time until the next deadline of the [clock](Self::clock), and ends with the
-    /// backend. Without it, writes and [`MemoryBackend::purge_expired`] free expired records.
+    /// The first write of a record with a lifetime inside a tokio runtime starts the task. The runtime must have its
+    /// timers enabled. The task sleeps until the next deadline, and ends with the backend. Without it, writes and
+    /// [`MemoryBackend::purge_expired`] free expired records.
     pub fn background_purge(mut self, enabled: bool) -> Self {
         self.background_purge = enabled;
         self
     }
 
-    /// Builds the backend. It shares nothing with any other.
+    /// Builds the backend. It shares nothing with other backends.
     ///
     /// Settings that [`try_build`](Self::try_build) refuses are corrected: counts of zero become one, and there are no
     /// more shards than entries. With fewer bytes than one entry takes, every write is [too large](ErrorKind::TooLarge).
@@ -115,11 +115,12 @@ impl MemoryBackendBuilder {
         MemoryBackend::new(Store::new(shards, bounds, timer, Sweeper::new(self.background_purge)))
     }
 
-    /// Builds the backend, if its settings make sense.
+    /// Builds the backend, and fails if a setting makes no sense.
     ///
     /// # Errors
-    /// [`Configuration`](ErrorKind::Configuration), with what is wrong and what to set instead: a bound or the number
-    /// of shards is zero, `max_bytes` has no room for an entry in each shard, or there are more shards than entries.
+    /// Fails with [`Configuration`](ErrorKind::Configuration) if a bound or the number of shards is zero, if
+    /// `max_bytes` has no room for an entry in each shard, or if there are more shards than entries. The message says
+    /// what to set instead.
     pub fn try_build(self) -> Result<MemoryBackend, Error> {
         match self.problem() {
             None => Ok(self.build()),
@@ -152,13 +153,13 @@ impl MemoryBackendBuilder {
         })
     }
 
-    /// Returns the number of shards, and what each of them may hold.
+    /// Returns the number of shards and the bounds of each.
     fn shards_and_bounds(&self) -> (usize, ShardBounds) {
         let (max_bytes, max_entries) = (self.max_bytes.min(MOST_BYTES), self.max_entries.max(1));
         let most = |bytes: u64, entries: usize| {
             let by_bytes = usize::try_from(max_bytes / bytes).unwrap_or(usize::MAX);
             let most = by_bytes.min(max_entries / entries).clamp(1, MOST_SHARDS);
-            // The largest power of two that is not above.
+            // The largest power of two that is at most `most`.
             1 << most.ilog2()
         };
         let shards = match self.shards {

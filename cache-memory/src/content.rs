@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use cache_core::Value;
 
-/// Values of at most this many bytes are copied next to their key. That saves two allocations, and the value does not
-/// keep the larger buffer alive that it may be a part of.
+/// Values of at most this many bytes are copied next to their key. That saves two allocations, and a small slice of a
+/// large buffer does not keep the buffer alive.
 const PACKED_VALUE: usize = 512;
 
-/// What a key and its value are kept in.
+/// The storage of a key and its value.
 #[derive(Debug)]
 pub(crate) enum Content {
     /// The key and then the value, in one buffer.
@@ -55,7 +55,7 @@ impl Content {
         }
     }
 
-    /// Returns what the key and the value count for.
+    /// Returns the weight of the key and the value in bytes.
     pub(crate) fn weight(&self) -> u64 {
         match self {
             Self::Packed { buffer, .. } => buffer.len() as u64,
@@ -64,7 +64,7 @@ impl Content {
     }
 }
 
-/// A buffer that lies beside its own reference count.
+/// A buffer in one allocation with its reference count.
 struct Block<const SIZE: usize>([u8; SIZE]);
 
 impl<const SIZE: usize> AsRef<[u8]> for Block<SIZE> {
@@ -93,7 +93,7 @@ fn packed(key: &[u8], value: &[u8]) -> Option<Bytes> {
             }
         };
     }
-    // The block and its count of eight bytes, in steps that allocators have.
+    // With the reference count of eight bytes, these are size classes of common allocators.
     sizes! {
         24 40 56 72 88 104 120 136 152 168 184 200 216 232 248
         280 312 344 376 408 440 472 504 568 632 696 760

@@ -1,43 +1,44 @@
-//! The index by which expired records are found without being read: a hierarchical timing wheel.
+//! An index of the entries by deadline: a hierarchical timing wheel. It finds expired records without reading them.
 
 use crate::list::{ByDeadline, List};
 use crate::slots::Slots;
 use crate::time::Moment;
 
-/// A level has a bucket for each value of its digit; a digit has six bits.
+/// The bits of a digit. Each level has a bucket for each value of its digit.
 const BITS: u32 = 6;
 const BUCKETS: usize = 1 << BITS;
-/// As many digits as any number of milliseconds has.
+/// The number of digits in 64 bits of milliseconds.
 const LEVELS: usize = (u64::BITS as usize).div_ceil(BITS as usize);
 
-/// The entries that have a deadline, in buckets.
+/// The entries with a deadline, in buckets.
 ///
-/// An entry is on the level of the highest digit in which its deadline differs from `reached`, in the bucket of its own
-/// digit. So all entries of a level are due before those of the next one, and the buckets of a level in their order.
+/// The level of an entry is the highest digit in which its deadline differs from `reached`; its bucket is that digit of
+/// the deadline. So all entries of a level are due before those of the next level, and the buckets of a level are due
+/// in order.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
-    /// Empty until there is a deadline.
+    /// Allocated when the first deadline is added.
     buckets: Vec<List<ByDeadline>>,
-    /// For each level, which of its buckets hold entries.
+    /// For each level, a bit for each bucket that is not empty.
     filled: [u64; LEVELS],
-    /// No entry outside of `draining` is due before this.
+    /// Every entry outside of `draining` is due at this time or later.
     reached: u64,
-    /// A bucket that is due, and whose entries are being freed or moved to lower levels.
+    /// The bucket that is due, whose entries are being freed or moved to lower levels.
     draining: Option<u16>,
 }
 
-/// What was found among the entries that are due.
+/// The result of one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
     /// The entry in this slot is past its deadline.
     Past(u32),
-    /// An entry was moved to a lower level; there may be more.
+    /// An entry was moved to a lower level. More may be due.
     Moved,
     Nothing,
 }
 
 impl Deadlines {
-    /// Adds the entry in `slot`, if its record has an end.
+    /// Adds the entry in `slot` if it has a deadline.
     pub(crate) fn insert(&mut self, slots: &mut Slots, slot: u32) {
         let Some(deadline) = slots[slot].deadline.moment() else {
             return;
@@ -45,7 +46,7 @@ impl Deadlines {
         if self.buckets.is_empty() {
             self.buckets.resize(LEVELS * BUCKETS, List::default());
         }
-        // A deadline that was passed meanwhile is due at once.
+        // A deadline before `reached` is due at once.
         let deadline = deadline.as_millis().max(self.reached);
         let differing = (deadline ^ self.reached) | (BUCKETS as u64 - 1);
         let level = (u64::BITS - 1 - differing.leading_zeros()) / BITS;
@@ -56,7 +57,7 @@ impl Deadlines {
         self.buckets[bucket].push_back(slots, slot);
     }
 
-    /// Removes the entry in `slot`, if its record has an end.
+    /// Removes the entry in `slot` if it has a deadline.
     pub(crate) fn remove(&mut self, slots: &mut Slots, slot: u32) {
         if slots[slot].deadline.moment().is_none() {
             return;
@@ -68,7 +69,7 @@ impl Deadlines {
         }
     }
 
-    /// Mends the links to an entry that has been moved from one slot to another.
+    /// Updates the links to an entry that moved from one slot to another.
     pub(crate) fn relocate(&mut self, slots: &mut Slots, from: u32, to: u32) {
         if slots[to].deadline.moment().is_some() {
             let bucket = usize::from(slots[to].bucket);
@@ -76,7 +77,7 @@ impl Deadlines {
         }
     }
 
-    /// Returns a moment before which nothing is due, or `None` if nothing ever is. The true one may be later.
+    /// Returns a lower bound of the earliest deadline, or `None` if there are no deadlines.
     pub(crate) fn earliest(&self) -> Option<Moment> {
         if self.draining.is_some() {
             return Some(Moment::from_millis(self.reached));
@@ -84,9 +85,9 @@ impl Deadlines {
         self.next_bucket().map(|(_, start)| Moment::from_millis(start))
     }
 
-    /// Looks for an entry that is past its deadline at `now`, one step at a time.
+    /// Makes one step of the search for an entry that is past its deadline at `now`.
     pub(crate) fn step(&mut self, slots: &mut Slots, now: Moment) -> Due {
-        // Whoever read the clock later may have been here earlier.
+        // Another thread may have read a later time and come here first.
         let now = now.max(Moment::from_millis(self.reached));
         let bucket = match self.draining {
             Some(bucket) => usize::from(bucket),
@@ -114,7 +115,7 @@ impl Deadlines {
         Due::Moved
     }
 
-    /// Returns the bucket whose entries are due first, and the moment at which the first of them may be.
+    /// Returns the bucket that is due first, and the earliest deadline that it can contain.
     fn next_bucket(&self) -> Option<(usize, u64)> {
         let level = self.filled.iter().position(|filled| *filled != 0)?;
         let digit = self.filled[level].trailing_zeros() as usize;

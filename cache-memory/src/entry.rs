@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use crate::content::Content;
 use crate::time::Deadline;
 
-/// What each entry counts for beside its key and its value: its slot, its place in the index, what is remembered of
-/// evicted keys for each entry that is held, and what an allocator adds.
+/// The weight of an entry beyond its key and its value: its slot, its place in the index, its share of the ghosts, and
+/// the overhead of the allocator.
 pub(crate) const ENTRY_OVERHEAD: u64 = 128;
 
-/// The neighbours of an entry in a list.
+/// The links of an entry to its neighbours in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Links {
     pub(crate) previous: u32,
@@ -21,7 +21,7 @@ pub(crate) struct Links {
 pub(crate) enum Queue {
     Cold,
     Hot,
-    /// Not to be evicted while anything else is left.
+    /// Evicted only if nothing else is left.
     Pinned,
 }
 
@@ -59,7 +59,7 @@ impl Entry {
         self.content.weight().saturating_add(ENTRY_OVERHEAD)
     }
 
-    /// Counts a use, up to `most`. Readers that run into each other may count one use for both.
+    /// Counts a use, up to `most`. Two concurrent readers may count as one use.
     pub(crate) fn count_use(&self, most: u8) {
         let uses = self.uses.load(Ordering::Relaxed);
         if uses < most {

@@ -1,10 +1,10 @@
-//! Which entry is given up when there is no room.
+//! The eviction policy: which entry to evict when there is no room.
 //!
-//! New entries pass through a cold queue. Those that are used there, and those that come back soon after they were
-//! evicted from it, move to the hot queue, which is a clock: an entry that was used gets another round. This is
-//! CLOCK-Pro as quick_cache has it. The share of the cold queue is small where the same keys stay popular, which keeps
-//! scans and loops from washing them out, and grows where popularity moves on: when the keys that come back are those
-//! that the cold queue gave up, rather than those that the hot queue did.
+//! New entries start in the cold queue. Entries that are used there, and keys that return soon after they were evicted
+//! from it, move to the hot queue, which is a clock: an entry that was used gets another round. This is CLOCK-Pro as in
+//! quick_cache. The share of the cold queue adapts. It is small while the same keys stay popular, so that scans and
+//! loops do not evict them. It grows when popularity moves on, which shows when most keys that return were evicted from
+//! the cold queue rather than from the hot one.
 
 use crate::entry::{Entry, Queue};
 use crate::ghosts::Ghosts;
@@ -14,22 +14,22 @@ use crate::slots::Slots;
 /// The bounds of the cold queue's share of the weight.
 const LEAST_COLD: f64 = 0.01;
 const MOST_COLD: f64 = 0.97;
-/// The cold queue has room for an entry even where there are few.
+/// The cold queue has room for at least one entry, even in a small table.
 const LEAST_COLD_ENTRIES: f64 = 1.5;
-/// Above this share, the cold queue is most of what is kept, and one use is all that an entry can show.
+/// Above this share, the cold queue is so large that one use is enough to move an entry.
 const MOSTLY_COLD: f64 = 0.3;
-/// Popularity moves on where this many times as many keys come back that the cold queue gave up. Where it stays, both
-/// come back alike.
+/// Popularity moves on if this many times more keys return that were evicted from the cold queue than from the hot one.
+/// If popularity is stable, about as many return from both.
 const MOVING: f64 = 1.7;
 
-/// How much is pinned.
+/// The number and the weight of the pinned entries.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Pinned {
     pub(crate) entries: usize,
     pub(crate) bytes: u64,
 }
 
-/// The queues, and what is remembered of the entries that they gave up.
+/// The queues, and the ghosts of the entries that were evicted from them.
 #[derive(Debug)]
 pub(crate) struct Eviction {
     cold: List<ByUse>,
@@ -38,16 +38,16 @@ pub(crate) struct Eviction {
     cold_weight: u64,
     hot_weight: u64,
     held: Pinned,
-    /// What an entry weighs beside its bytes, so that the largest number of entries weighs as much as the largest
-    /// number of bytes.
+    /// Added to the bytes of each entry, so that the largest number of entries weighs as much as the largest number of
+    /// bytes.
     surcharge: u64,
     gone_cold: Ghosts,
     gone_hot: Ghosts,
-    /// How many keys came back lately, by the queue that gave them up.
+    /// How many keys returned lately, by the queue that they were evicted from.
     back_cold: f64,
     back_hot: f64,
     cold_share: f64,
-    /// Whether the hot queue is to come down to its share before the cold one is looked at again.
+    /// Whether to evict from the hot queue until it is down to its share.
     cooling: bool,
 }
 
@@ -70,7 +70,7 @@ impl Eviction {
         }
     }
 
-    /// Returns how many uses of an entry are counted.
+    /// Returns the largest number of uses that is counted for an entry.
     pub(crate) fn most_uses(&self) -> u8 {
         if self.cold_share > MOSTLY_COLD { 1 } else { 2 }
     }
@@ -79,8 +79,8 @@ impl Eviction {
         self.held
     }
 
-    /// Chooses the queue of a new entry, in a table with `len` entries of which `fullness` is the share of the bound
-    /// that is closer.
+    /// Chooses the queue of a new entry, in a table with `len` entries. `fullness` is the used share of the bound that
+    /// is closer.
     pub(crate) fn admit(&mut self, hash: u32, len: usize, fullness: f64) -> Queue {
         if self.gone_cold.remove(hash) {
             self.back_cold += 1.0;
@@ -154,7 +154,7 @@ impl Eviction {
         }
     }
 
-    /// Mends the links to an entry that has been moved from one slot to another.
+    /// Updates the links to an entry that moved from one slot to another.
     pub(crate) fn relocate(&mut self, slots: &mut Slots, from: u32, to: u32) {
         match slots[to].queue {
             Queue::Cold => self.cold.relocate(slots, from, to),
@@ -163,13 +163,14 @@ impl Eviction {
         }
     }
 
-    /// Chooses the entry to give up, if there is one that is not pinned.
+    /// Chooses the entry to evict, if there is one that is not pinned.
     pub(crate) fn choose(&mut self, slots: &mut Slots) -> Option<u32> {
         loop {
             let share = self.hot_share(slots.occupied());
             let hot_is_over = self.hot_weight as f64 > share * (self.hot_weight + self.cold_weight) as f64;
             self.cooling &= hot_is_over;
-            // At its smallest share, the cold queue makes way for those that come back.
+            // If the cold queue's share is the smallest, evict from it although the hot queue is over its share: the
+            // keys that return are worth more.
             let cool = self.cooling || (hot_is_over && self.cold_share > LEAST_COLD);
             let Some(slot) = self.cold.first().filter(|_| !cool) else {
                 return self.choose_hot(slots);
@@ -198,7 +199,7 @@ impl Eviction {
         }
     }
 
-    /// Returns the pinned entry that was written first.
+    /// Returns the oldest pinned entry.
     pub(crate) fn oldest_pinned(&self) -> Option<u32> {
         self.pinned.first()
     }

@@ -1,27 +1,27 @@
-//! What is remembered of keys that were evicted.
+//! Ghosts: hashes of keys that were evicted lately.
 
-/// The ways of a bucket, as many as a line of the processor's cache holds.
+/// The ways of a bucket, which fill one cache line.
 const WAYS: usize = 8;
 
-/// A set of the hashes that were added last. It forgets the oldest, and now and then a younger one.
+/// A set of the hashes that were added last. It forgets the oldest ones, and now and then a younger one.
 #[derive(Debug, Default)]
 pub(crate) struct Ghosts {
     buckets: Vec<[Ghost; WAYS]>,
-    /// How many of the latest are remembered.
+    /// How many of the latest hashes are remembered.
     capacity: u32,
-    /// The number of the latest; zero for none.
+    /// The number of the latest hash, counted from 1.
     latest: u32,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Ghost {
     hash: u32,
-    /// Its number in the order in which they were added; zero where there is none.
+    /// The number of the hash in the order of adding; zero if the way is empty.
     number: u32,
 }
 
 impl Ghosts {
-    /// Adds `hash`, and sees to it that about `capacity` are remembered.
+    /// Adds `hash`. About `capacity` hashes are remembered.
     pub(crate) fn add(&mut self, hash: u32, capacity: usize) {
         let capacity = u32::try_from(capacity.max(WAYS)).unwrap_or(u32::MAX);
         if capacity / 5 * 4 > self.capacity || capacity < self.capacity / 4 {
@@ -73,7 +73,8 @@ impl Ghosts {
     }
 
     fn resize(&mut self, capacity: u32) {
-        // A bucket is three quarters full, so that few are lost to those with more.
+        // Buckets are three quarters full on average, so that few hashes are lost where a bucket gets more than its
+        // share.
         let buckets = (capacity as usize).div_ceil(WAYS * 3 / 4);
         let before = std::mem::replace(&mut self.buckets, vec![[Ghost::default(); WAYS]; buckets]);
         self.capacity = capacity;

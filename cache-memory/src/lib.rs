@@ -1,8 +1,8 @@
 //! A store in the memory of the process, for the caching toolkit.
 //!
-//! Use [`MemoryBackend`] to begin with, for values that live in one process, and as the near tier in front of a store
-//! that several processes share. It is a bounded table of *records*: they have lifetimes, versions and compare-and-set,
-//! their namespaces can be cleared, and the table is bounded both in bytes and in entries.
+//! Use [`MemoryBackend`] to start with, for values that live in one process, and as the near tier in front of a store
+//! that several processes share. It is a table of *records* with lifetimes, versions and compare-and-set. It is bounded
+//! both in bytes and in entries, and clears namespaces.
 //!
 //! ```
 //! use std::time::Duration;
@@ -38,67 +38,65 @@
 //! | | |
 //! |---|---|
 //! | bounds | [bytes](MemoryBackendBuilder::max_bytes) and [entries](MemoryBackendBuilder::max_entries), both at once and never exceeded |
-//! | memory | what the process takes for the entries is within 10 % of what they count for: key, value and [`ENTRY_OVERHEAD`](MemoryBackend::ENTRY_OVERHEAD) |
+//! | memory | what the process uses for the entries is within 10 % of their weight: key, value and [`ENTRY_OVERHEAD`](MemoryBackend::ENTRY_OVERHEAD) |
 //! | too large | a value above [`value_bytes`](cache_core::Limits::value_bytes) is an error, and the record that it was to replace is gone |
 //! | lifetimes | to the millisecond, by a [monotonic clock](MemoryBackendBuilder::clock); a record past its deadline is never returned |
 //! | freeing | by a background task, by writes, and by [`purge_expired`](MemoryBackend::purge_expired); no read is needed |
 //! | compare-and-set | atomic, also against evictions and `clear` |
 //! | leases | evicted last, see below |
-//! | objects | kept as they are; a hit is the same `Arc`, and bytes are not copied |
-//! | `clear` | exact boundary, literal names, counted; takes time in proportion to all entries, readers go on |
+//! | objects | stored as they are; a hit is the same `Arc`, and bytes are not copied |
+//! | `clear` | exact boundary, literal names, counted; takes time in proportion to all entries, and does not block readers |
 //! | instances | share nothing; clones of one share everything |
 //! | `close` | frees the records at once, for all clones |
 //!
 //! # How it is built
 //!
-//! Keys are spread over shards. A shard is a table and a lock. **Reading** shares the lock, and reads the clock if the
-//! record has a deadline; it allocates nothing but the future that the trait asks for. **Writing** holds the lock alone,
-//! so a `set` with a mode or a `delete_if` is one step to everybody else.
+//! Keys are distributed over shards. A shard is a table and a lock. **A read** shares the lock, and reads the clock
+//! only if the record has a deadline. It allocates nothing but the future that the trait requires. **A write** holds
+//! the lock alone, so a `set` with a mode and a `delete_if` are atomic.
 //!
-//! An entry is one slot of 88 bytes and the allocation of its key. A value of up to 512 bytes is copied into that same
-//! allocation; larger ones are kept as they come. The lists of the eviction and of the deadlines are links inside the
-//! slots, so they take no memory of their own. Slots that are not needed any more are given back.
+//! An entry is one slot of 88 bytes and the allocation of its key. A value of up to 512 bytes is copied into the same
+//! allocation; a larger one stays in its own buffer. The lists of the eviction and of the deadlines are links inside
+//! the slots, so they take no further memory. Unused slots are released.
 //!
 //! **Room is made before a record is written**, never after, so a write cannot evict its own record. Expired records go
-//! first, then the one that the eviction chooses. It is CLOCK-Pro as in [quick_cache], with a cold queue whose share
-//! adapts: small while the same keys stay popular, so that scans and loops wash nothing out, and large while popularity
-//! moves on, as in an LRU.
+//! first, then the one that the eviction policy chooses. The policy is CLOCK-Pro as in [quick_cache], with a cold queue
+//! whose share adapts: small while the same keys stay popular, so that scans and loops evict nothing popular, and large
+//! while popularity moves on, as in an LRU.
 //!
-//! **Leases are pinned.** To the eviction, the lease of a load that still runs is a newcomer that nobody reads. So a
-//! record that is marked as a [lease](cache_core::SetOptions::lease), and holds no more than 1 KiB, is not evicted while
-//! anything else is left. Pinned leases take no more than an eighth of either bound; those beyond are evicted like any
-//! other record. A fill whose lease was evicted is refused, which costs a repeated load and never stores a wrong value.
+//! **Leases are pinned.** To the eviction policy, the lease of a running load is a new entry that nobody reads. So a
+//! record that is marked as a [lease](cache_core::SetOptions::lease) and has at most 1 KiB is evicted only if nothing
+//! else is left. Pinned leases take at most an eighth of either bound; further leases are evicted like any other
+//! record. A fill whose lease was evicted is refused, which costs a repeated load and never stores a wrong value.
 //!
 //! # What to know
 //!
-//! - What a shared object really takes is for its owner to say, by the weight of the
-//!   [`SharedValue`](cache_core::SharedValue). `Bytes` that are a part of a larger buffer keep all of it, if they are
-//!   longer than 512 bytes.
-//! - By default there are at most four shards for each processor, of 16 MiB and 4096 entries at least. The largest
+//! - The owner of a shared object states its size by the weight of the [`SharedValue`](cache_core::SharedValue).
+//!   `Bytes` of more than 512 bytes that are a slice of a larger buffer keep all of it alive.
+//! - By default there are at most four shards for each processor, each of at least 16 MiB and 4096 entries. The largest
 //!   value is a little less than a shard: raise `max_bytes` or lower [`shards`](MemoryBackendBuilder::shards) for
 //!   larger ones.
-//! - Hits and misses are not counted here; listen to the engine's events. [`stats`](MemoryBackend::stats) counts
-//!   evicted and expired records.
+//! - [`stats`](MemoryBackend::stats) counts evicted and expired records. For hits and misses, use the engine's events.
 //! - Time that a machine spends suspended does not count on systems whose monotonic clock stands still then, such as
 //!   Linux.
-//! - A listener for evictions gets the key without its [identity](cache_core::Key::identity), which is not kept.
+//! - A listener for evictions gets the key without its [identity](cache_core::Key::identity), which is not stored.
 //!
 //! # Glossary
 //!
 //! | word | meaning |
 //! |---|---|
-//! | record | a value with its version and its lifetime, as `cache-core` has it |
+//! | record | a value with its version and its lifetime, as in `cache-core` |
 //! | entry | a key and its record in the table |
-//! | slot | where an entry lies; slots have numbers, which the lists and the index use |
+//! | slot | the numbered place of an entry; the lists and the indexes refer to it by its number |
 //! | shard | an independently locked part of the store |
-//! | weight | what an entry counts for, in bytes |
-//! | deadline | the moment from which on a record is absent |
+//! | weight | the bytes by which an entry counts against `max_bytes` |
+//! | deadline | the moment from which a record counts as absent |
 //! | evict | to remove a record that has not expired, to make room |
 //! | purge, sweep | to free expired records; the sweeper is the background task that does it |
-//! | hot, cold | the queues of the eviction: of what has been used again, and of newcomers |
-//! | ghost | what is remembered of an evicted key: a part of its hash |
+//! | hot, cold | the queues of the eviction policy: of entries that were used again, and of new entries |
+//! | ghost | a part of the hash of an evicted key, by which its return is recognised |
 //! | lease | the record of a load that is running |
-//! | pinned | not to be evicted while anything else is left |
+//! | pinned | evicted only if nothing else is left |
 //!
 //! [quick_cache]: https://docs.rs/quick_cache
 

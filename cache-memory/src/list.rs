@@ -1,11 +1,11 @@
-//! Lists of entries, linked inside their slots.
+//! Doubly linked lists of entries, with the links inside the slots.
 
 use std::marker::PhantomData;
 
 use crate::entry::{Entry, Links};
 use crate::slots::Slots;
 
-/// Says which of an entry's links a list uses.
+/// Selects the links of an entry that a list uses.
 pub(crate) trait Thread {
     fn links(entry: &mut Entry) -> &mut Links;
 }
@@ -28,7 +28,7 @@ impl Thread for ByDeadline {
     }
 }
 
-/// A list of entries. The last one is followed by the first.
+/// A circular list of entries.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct List<T> {
     first: Option<u32>,
@@ -80,12 +80,12 @@ impl<T: Thread> List<T> {
         }
     }
 
-    /// Makes the first entry the last.
+    /// Moves the first entry to the end.
     pub(crate) fn rotate(&mut self, slots: &mut Slots) {
         self.first = self.first.map(|first| T::links(&mut slots[first]).next);
     }
 
-    /// Mends the links to an entry of the list that has been moved from one slot to another.
+    /// Updates the links to an entry that moved from one slot to another.
     pub(crate) fn relocate(&mut self, slots: &mut Slots, from: u32, to: u32) {
         let Links { previous, next } = *T::links(&mut slots[to]);
         if next == from {

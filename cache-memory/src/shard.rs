@@ -1,7 +1,7 @@
-//! One shard: a table, and a lock under which everything that changes it happens.
+//! One shard: a table and its lock.
 //!
-//! Readers share the lock, writers hold it alone, so that between looking at a record and writing it nothing can come
-//! in: no other writer, and no eviction either, because only writers evict.
+//! Readers share the lock, writers hold it alone. So nothing happens between a write's check of a record and its
+//! change: no other write, and no eviction, since only writes evict.
 
 use cache_core::{Scope, SetMode, SetOutcome, Value, Version, VersionSource};
 use parking_lot::{RwLock, RwLockUpgradableReadGuard, RwLockWriteGuard};
@@ -14,24 +14,23 @@ use crate::stats::Stats;
 use crate::table::{Lookup, Table};
 use crate::time::{Deadline, Moment};
 
-/// A lease that is pinned holds no more bytes than this.
+/// The largest lease that is pinned, in bytes.
 const PINNED_VALUE: u64 = 1024;
-/// The share of either bound that pinned leases may take.
+/// Pinned leases take at most one part in this many of either bound.
 const PINNED_SHARE: u64 = 8;
 
-/// How many expired records a write frees before its own work: more than it adds, so that the expired ones cannot
-/// pile up under writes.
+/// How many expired records a write frees first. More than it adds, so that expired records cannot pile up.
 const FREED_PER_WRITE: usize = 8;
-/// How many it frees before it evicts records that have not expired.
+/// How many expired records a write frees before it evicts records that have not expired.
 const FREED_BEFORE_EVICTION: usize = 64;
-/// How many entries of the index of deadlines are looked at for each one that may be freed.
+/// How many steps in the index of deadlines are made for each record that may be freed.
 const STEPS_PER_FREED: usize = 16;
-/// How many entries a write moves together. More than the one place that it makes.
+/// How many entries a write moves to compact the table. More than the one slot that it frees.
 const MOVED_PER_WRITE: usize = 2;
-/// How many entries `clear` removes, or moves together, before it lets readers in.
+/// How many entries `clear` removes or moves before it lets readers in.
 const CLEARED_AT_ONCE: usize = 256;
 
-/// How much a shard may hold.
+/// The bounds of a shard.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ShardBounds {
     pub(crate) bytes: u64,
@@ -43,7 +42,7 @@ impl ShardBounds {
         self.bytes / (self.entries as u64).max(1)
     }
 
-    /// Returns how full the table is, by the bound that is closer.
+    /// Returns the used share of the bound that is closer.
     fn fullness(self, bytes: u64, entries: usize) -> f64 {
         let bytes = bytes as f64 / self.bytes.max(1) as f64;
         bytes.max(entries as f64 / self.entries.max(1) as f64)
@@ -63,14 +62,14 @@ struct State {
     expired: u64,
 }
 
-/// A value on its way into the shard.
+/// A record to be written.
 #[derive(Debug)]
 pub(crate) struct Write {
     pub(crate) content: Content,
     pub(crate) deadline: Deadline,
     pub(crate) mode: SetMode,
     pub(crate) lease: bool,
-    /// Whether the store takes it at all.
+    /// Whether the value is larger than the store allows.
     pub(crate) too_large: bool,
 }
 
@@ -81,7 +80,7 @@ pub(crate) enum Refusal {
     TooLarge,
 }
 
-/// What a reader finds.
+/// A record that was read.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) value: Value,
@@ -89,16 +88,17 @@ pub(crate) struct Found {
     pub(crate) deadline: Deadline,
 }
 
-/// Entries that have left the table. They are dropped, and listeners told of them, when no lock is held any more.
+/// Entries that were removed from the table. The caller drops them and notifies the listeners after it has released the
+/// lock.
 #[derive(Debug, Default)]
 pub(crate) struct Released {
-    /// Given up to make room.
+    /// Evicted to make room.
     pub(crate) evicted: SmallVec<[Content; 1]>,
     /// Replaced, removed or expired.
     pub(crate) ended: SmallVec<[Content; 1]>,
 }
 
-/// The versions of a store's records: all have the same upper half, and only the lower one is kept with a record.
+/// The versions of a store's records. All have the same upper half, so a record holds only the lower half.
 #[derive(Debug)]
 pub(crate) struct Versions {
     source: VersionSource,
@@ -180,7 +180,7 @@ impl Shard {
         self.make_room(&mut state, weight, now, released);
         let (queue, uses) = match inherited {
             _ if write.lease && self.may_be_pinned(&state.table, &write, weight) => (Queue::Pinned, 0),
-            // To write a record is to use it.
+            // A write counts as a use.
             Some((queue @ (Queue::Cold | Queue::Hot), uses)) => (queue, (uses + 1).min(state.table.most_uses())),
             Some((Queue::Pinned, _)) | None => {
                 let bytes = state.table.bytes() + weight;
@@ -196,7 +196,7 @@ impl Shard {
         Ok(SetOutcome::Stored(versions.version(version)))
     }
 
-    /// Removes the record and tells whether there was one that `condition` holds for.
+    /// Removes the record if there is one and `condition` holds for it. Returns whether it did.
     pub(crate) fn delete(
         &self,
         lookup: Lookup<'_>,
@@ -217,9 +217,9 @@ impl Shard {
         Ok(deleted)
     }
 
-    /// Removes the records of `scope` and returns how many there were.
+    /// Removes the records in `scope`, and returns how many there were.
     ///
-    /// Writers of this shard wait meanwhile. Readers wait only while a part of the records is taken out.
+    /// Writers of this shard wait meanwhile. Readers wait only while a batch of records is removed.
     pub(crate) fn clear(&self, scope: &Scope, now: Moment, released: &mut Released) -> Result<u64, Refusal> {
         let mut looking = self.state.upgradable_read();
         if looking.closed {
@@ -232,7 +232,7 @@ impl Shard {
             .filter_map(|(slot, entry)| entry.content.key().starts_with(start).then_some(slot))
             .collect();
         let mut cleared = 0;
-        // Entries stay in their slots until all have been removed.
+        // No entry moves to another slot until all have been removed.
         for slots in slots.chunks(CLEARED_AT_ONCE) {
             let mut state = RwLockUpgradableReadGuard::upgrade(looking);
             for slot in slots {
@@ -252,7 +252,7 @@ impl Shard {
         Ok(cleared)
     }
 
-    /// Frees up to `limit` records that are past their deadline, and returns how many, and whether there may be more.
+    /// Frees up to `limit` expired records. Returns how many, and whether there may be more.
     pub(crate) fn purge(&self, now: Moment, limit: usize, released: &mut Released) -> (usize, bool) {
         let mut state = self.state.write();
         let freed = state.free_expired(now, limit, released);
@@ -260,7 +260,7 @@ impl Shard {
         freed
     }
 
-    /// Frees everything and takes nothing more.
+    /// Frees everything and refuses further writes.
     pub(crate) fn close(&self) {
         let mut state = self.state.write();
         state.closed = true;
@@ -273,7 +273,7 @@ impl Shard {
         self.state.read().table.earliest_deadline()
     }
 
-    /// Adds what this shard holds and has freed.
+    /// Adds the figures of this shard to `stats`.
     pub(crate) fn add_to(&self, stats: &mut Stats) {
         let state = self.state.read();
         stats.entries += state.table.len();
@@ -286,8 +286,8 @@ impl Shard {
         if state.closed { Err(Refusal::Closed) } else { Ok(state) }
     }
 
-    /// Whether a lease stays until its deadline, whatever else is written. Its writer comes back for it, while to the
-    /// eviction it would be a newcomer that nobody reads.
+    /// Returns whether to pin a write: a lease stays until its deadline. Its writer will replace it, but to the
+    /// eviction policy it would be a new entry that nobody reads.
     fn may_be_pinned(&self, table: &Table, write: &Write, weight: u64) -> bool {
         let pinned = table.pinned();
         write.content.value_weight() <= PINNED_VALUE
@@ -295,7 +295,7 @@ impl Shard {
             && pinned.bytes + weight <= self.bounds.bytes / PINNED_SHARE
     }
 
-    /// Gives up records until there is room for one more entry, of `weight`, under both bounds.
+    /// Evicts records until an entry of `weight` fits under both bounds.
     fn make_room(&self, state: &mut State, weight: u64, now: Moment, released: &mut Released) {
         let mut purged = false;
         while state.table.bytes() + weight > self.bounds.bytes || state.table.len() >= self.bounds.entries {

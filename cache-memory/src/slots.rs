@@ -1,4 +1,4 @@
-//! Where the entries lie: slots with a number each, in chunks that never move.
+//! The storage of the entries: numbered slots, in chunks that never move.
 
 use std::ops::{Index, IndexMut};
 
@@ -6,11 +6,11 @@ use crate::entry::Entry;
 
 const CHUNK: usize = 128;
 
-/// Slots for entries. A vacant slot is taken again before there are new ones.
+/// Slots for entries. Vacant slots are reused before new ones are added.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
     chunks: Vec<Vec<Option<Entry>>>,
-    /// Vacant slots, and some that are not vacant or not there any more.
+    /// Vacant slots. Some of the numbers may be outdated: the slot is in use again, or was removed.
     vacant: Vec<u32>,
     /// The number of slots, vacant ones included.
     len: usize,
@@ -42,7 +42,7 @@ impl Slots {
         }
         let slot = self.len;
         if slot.is_multiple_of(CHUNK) {
-            // The first chunk grows as it is filled; the others are filled soon.
+            // The first chunk starts small and grows. Later chunks fill up soon, so they are allocated whole.
             self.chunks.push(if slot == 0 {
                 Vec::new()
             } else {
@@ -63,7 +63,7 @@ impl Slots {
         Some(entry)
     }
 
-    /// Whether more slots are vacant than are worth keeping.
+    /// Returns whether there are so many vacant slots that memory should be released.
     pub(crate) fn is_sparse(&self) -> bool {
         self.len - self.occupied > self.occupied / 16 + CHUNK
     }
@@ -100,7 +100,7 @@ impl Slots {
 impl Index<u32> for Slots {
     type Output = Entry;
 
-    /// Returns the entry in a slot that a list or the index leads to.
+    /// Returns the entry in a slot that a list or the index refers to.
     #[expect(
         clippy::expect_used,
         reason = "an entry leaves the lists and the index before its slot"

@@ -1,4 +1,4 @@
-//! The store behind the handles: the shards, and what they share.
+//! The store behind the handles: the shards and their common state.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::sweeper::{Sweep, Sweeper};
 use crate::table::Lookup;
 use crate::time::{Deadline, Moment, Timer};
 
-/// How many records are freed in one critical section.
+/// How many records are freed under one lock.
 const PURGE_BATCH: usize = 256;
 
 pub(crate) struct Store {
@@ -37,7 +37,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// A store of `count` shards, which is a power of two.
+    /// Makes a store of `count` shards, which must be a power of two.
     pub(crate) fn new(count: usize, bounds: ShardBounds, timer: Timer, sweeper: Sweeper) -> Self {
         Self {
             hasher: RandomState::default(),
@@ -57,7 +57,7 @@ impl Store {
     fn locate<'a>(&self, key: &'a Key) -> (&Shard, Lookup<'a>) {
         let key = key.as_str();
         let hash = self.hasher.hash_one(key);
-        // The table uses the other half. The number of shards is a power of two.
+        // The table uses the lower half of the hash. The number of shards is a power of two.
         let index = (hash >> 32) as usize & (self.shards.len() - 1);
         let hash = hash as u32;
         (&self.shards[index], Lookup { hash, key })
@@ -66,11 +66,11 @@ impl Store {
     pub(crate) fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
         let (shard, lookup) = self.locate(key);
         let Some(found) = shard.get(lookup) else {
-            // A closed store is empty, so that only a miss needs to ask.
+            // A closed store is empty, so only a miss needs to check.
             return self.check_open("get").map(|()| None);
         };
         let remaining = match found.deadline.moment() {
-            // The clock is read only where it matters.
+            // The clock is read only if the record has a deadline.
             Some(_) => match found.deadline.left(self.timer.now()) {
                 None => return Ok(None),
                 left => left,
@@ -161,8 +161,8 @@ impl Store {
         }
     }
 
-    /// Frees one batch of the expired records of the shard at `index`, and returns how many, and whether there may be
-    /// more; `None` if there is no such shard.
+    /// Frees one batch of expired records in the shard at `index`. Returns how many, and whether there may be more, or
+    /// `None` if there is no such shard.
     fn purge_batch(&self, index: usize) -> Option<(usize, bool)> {
         let shard = self.shards.get(index)?;
         let mut released = Released::default();
@@ -207,7 +207,7 @@ impl Store {
         stats
     }
 
-    /// Tells the listeners of what was evicted, and drops what has left the table, outside all locks.
+    /// Notifies the listeners of evictions, and drops the removed entries. Called without a lock.
     fn finish(&self, released: Released) {
         if !released.evicted.is_empty() {
             self.evicted.fetch_add(released.evicted.len() as u64, Ordering::Relaxed);
@@ -260,7 +260,7 @@ impl Sweep for Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // The background task finds that the store is gone, and ends.
+        // The background task notices that the store is gone, and ends.
         self.sweeper.wake();
     }
 }
@@ -274,8 +274,8 @@ fn closed(operation: &'static str) -> Error {
         .with_operation(operation)
 }
 
-/// Returns the largest value in a shard of `bytes`: what is left beside a key of 4 KiB, or beside one that takes a
-/// quarter where the shard is small.
+/// Returns the largest value in a shard of `bytes`: the rest beside a key of 4 KiB, or of a quarter of the shard if
+/// that is less.
 fn max_value_bytes(bytes: u64) -> u64 {
     let room = bytes.saturating_sub(ENTRY_OVERHEAD);
     room - (room / 4).min(4096)

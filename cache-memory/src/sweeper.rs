@@ -1,4 +1,4 @@
-//! The background task that frees expired records which nobody reads or writes.
+//! The background task that frees expired records.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -11,29 +11,29 @@ use tokio::time::timeout;
 
 use crate::time::Moment;
 
-/// Deadlines close to one another are served together.
+/// Deadlines that are close together are handled in one go.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
-/// A clock that was handed in may be set forward, and then a deadline is there sooner than it seemed.
+/// A clock that the user set may step forward, so that a deadline comes sooner than expected.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 const IDLE: u8 = 0;
 const RUNNING: u8 = 1;
 const OFF: u8 = 2;
 
-/// What the task works on.
+/// The store as the task sees it.
 pub(crate) trait Sweep: Send + Sync + 'static {
     fn sweeper(&self) -> &Sweeper;
 
-    /// Whether there is nothing to do any more.
+    /// Returns whether the task should end.
     fn is_closed(&self) -> bool;
 
     fn now(&self) -> Moment;
 
-    /// Returns a moment before which nothing expires, or `None` if nothing ever does.
+    /// Returns a lower bound of the earliest deadline, or `None` if there are no deadlines.
     fn earliest_deadline(&self) -> Option<Moment>;
 
-    /// Frees a batch of the expired records in part `index`, and returns whether there may be more; `None` if there is
-    /// no such part.
+    /// Frees a batch of expired records in the shard at `index`. Returns whether there may be more, or `None` if there
+    /// is no such shard.
     fn sweep(&self, index: usize) -> Option<bool>;
 }
 
@@ -41,7 +41,7 @@ pub(crate) trait Sweep: Send + Sync + 'static {
 #[derive(Debug)]
 pub(crate) struct Sweeper {
     notify: Arc<Notify>,
-    /// The deadline that the task sleeps for, or the end of time while it works or has none.
+    /// The deadline that the task sleeps until; the largest number while it works or has none.
     sleeps_until: AtomicU64,
     state: AtomicU8,
 }
@@ -59,10 +59,10 @@ impl Sweeper {
         self.notify.notify_one();
     }
 
-    /// Makes sure that the task is awake by `deadline`, and that there is a task, if this is called inside a runtime.
+    /// Makes sure that the task wakes up by `deadline`. Starts the task if it is called inside a runtime.
     ///
-    /// The deadline is in the index already. The task takes back `sleeps_until` before it looks into the index, so
-    /// either it sees the deadline there, or this sees a `sleeps_until` that is later.
+    /// The deadline is in the index already, and the task resets `sleeps_until` before it reads the index. So either
+    /// the task sees the deadline in the index, or this function sees a later `sleeps_until`.
     pub(crate) fn watch<S: Sweep>(&self, store: &Arc<S>, deadline: Moment) {
         let deadline = deadline.as_millis();
         match self.state.load(Ordering::SeqCst) {
@@ -89,20 +89,20 @@ impl Sweeper {
     }
 }
 
-/// Marks the task as gone when it ends, so that another runtime can start it anew.
+/// Marks the task as ended when it is dropped, so that another runtime can start it again.
 struct Running<S: Sweep>(Weak<S>);
 
 impl<S: Sweep> Drop for Running<S> {
     fn drop(&mut self) {
         if let Some(store) = self.0.upgrade() {
-            // A runtime without timers ends the task with a panic, and would do so again.
+            // In a runtime without timers the task panics, and would do so again.
             let next = if std::thread::panicking() { OFF } else { IDLE };
             store.sweeper().state.store(next, Ordering::SeqCst);
         }
     }
 }
 
-/// Runs until the store is gone or closed. The store is held only while there is work, never across a pause.
+/// Runs until the store is dropped or closed. The task owns the store only while it works, never while it sleeps.
 async fn run<S: Sweep>(running: &Running<S>, notify: &Notify) {
     loop {
         if let Some(store) = running.0.upgrade() {
@@ -127,7 +127,7 @@ async fn run<S: Sweep>(running: &Running<S>, notify: &Notify) {
         match pause {
             None => notify.notified().await,
             Some(pause) => {
-                // Both ends of the wait are a reason to look again.
+                // Whether the pause is over or a notification arrived, look again.
                 let _: Result<(), _> = timeout(pause, notify.notified()).await;
             }
         }

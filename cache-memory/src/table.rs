@@ -1,4 +1,4 @@
-//! The entries of a shard, found by their key, by their deadline, and by how they are used.
+//! The entries of a shard, with three indexes: by key, by deadline, and by use for the eviction.
 
 use hashbrown::HashTable;
 
@@ -8,14 +8,14 @@ use crate::eviction::{Eviction, Pinned};
 use crate::slots::Slots;
 use crate::time::Moment;
 
-/// A key that is looked for, with the part of its hash that the table uses.
+/// A key to look up, with the half of its hash that the table uses.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lookup<'a> {
     pub(crate) hash: u32,
     pub(crate) key: &'a str,
 }
 
-/// Makes of the part of the hash that is kept one that differs in the bits that the index looks at.
+/// Expands the stored half of a hash so that it differs in the bits that the index uses.
 fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
@@ -30,7 +30,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// An empty table, whose entries weigh `surcharge` beside their bytes when one has to be chosen.
+    /// Makes an empty table. The eviction adds `surcharge` to the bytes of each entry.
     pub(crate) fn new(surcharge: u64) -> Self {
         Self {
             index: HashTable::new(),
@@ -45,7 +45,7 @@ impl Table {
         self.slots.occupied()
     }
 
-    /// Returns what the entries count for.
+    /// Returns the total weight of the entries in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -54,7 +54,7 @@ impl Table {
         self.eviction.pinned()
     }
 
-    /// Returns how many uses of an entry are counted.
+    /// Returns the largest number of uses that is counted for an entry.
     pub(crate) fn most_uses(&self) -> u8 {
         self.eviction.most_uses()
     }
@@ -69,7 +69,7 @@ impl Table {
         found.copied()
     }
 
-    /// Returns the entry of a key that is being read.
+    /// Returns the entry of a key.
     pub(crate) fn read(&self, lookup: Lookup<'_>) -> Option<&Entry> {
         let entry = self.slots.get(self.find(lookup)?)?;
         entry.count_use(self.most_uses());
@@ -109,7 +109,7 @@ impl Table {
         Some(entry)
     }
 
-    /// Gives up one entry that is not pinned, if there is one.
+    /// Evicts an entry that is not pinned, if there is one.
     pub(crate) fn evict(&mut self) -> Option<Entry> {
         let slot = self.eviction.choose(&mut self.slots)?;
         let entry = self.remove(slot)?;
@@ -117,17 +117,17 @@ impl Table {
         Some(entry)
     }
 
-    /// Gives up the pinned entry that was written first, if there is one.
+    /// Evicts the oldest pinned entry, if there is one.
     pub(crate) fn evict_pinned(&mut self) -> Option<Entry> {
         self.remove(self.eviction.oldest_pinned()?)
     }
 
-    /// Looks for an entry that is past its deadline at `now`, one step at a time.
+    /// Makes one step of the search for an entry that is past its deadline at `now`.
     pub(crate) fn step(&mut self, now: Moment) -> Due {
         self.deadlines.step(&mut self.slots, now)
     }
 
-    /// Returns a moment before which no entry is past its deadline.
+    /// Returns a lower bound of the earliest deadline.
     pub(crate) fn earliest_deadline(&self) -> Option<Moment> {
         self.deadlines.earliest()
     }
@@ -136,8 +136,8 @@ impl Table {
         self.slots.iter()
     }
 
-    /// Gives back memory that the table has no use for, in up to `limit` steps. Entries may move to other slots.
-    /// Returns whether there is more to do.
+    /// Releases unused memory in up to `limit` steps. Entries may move to other slots. Returns whether there is more to
+    /// do.
     pub(crate) fn compact(&mut self, limit: usize) -> bool {
         for _ in 0..limit {
             if !self.slots.is_sparse() {

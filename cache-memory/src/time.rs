@@ -1,4 +1,4 @@
-//! How the store measures lifetimes.
+//! The measurement of lifetimes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use cache_core::{Clock, Ttl};
 use parking_lot::Mutex;
 
-/// A moment, in milliseconds from one that does not matter.
+/// A moment, in milliseconds from an arbitrary origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(u64);
 
@@ -21,7 +21,7 @@ impl Moment {
     }
 }
 
-/// The moment from which on a record is absent.
+/// The moment from which a record counts as absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Deadline(u64);
 
@@ -33,7 +33,7 @@ impl Deadline {
             .map_or(Self::NEVER, |ttl| Self(now.0.saturating_add(ttl)))
     }
 
-    /// Returns the deadline as a moment, or `None` if the record has no end.
+    /// Returns the deadline as a moment, or `None` if the record does not expire.
     pub(crate) fn moment(self) -> Option<Moment> {
         (self != Self::NEVER).then_some(Moment(self.0))
     }
@@ -42,7 +42,7 @@ impl Deadline {
         self != Self::NEVER && self.0 <= now.0
     }
 
-    /// Returns what is left at `now`, or `None` if that is nothing.
+    /// Returns the time left at `now`, or `None` if the deadline has passed.
     pub(crate) fn left(self, now: Moment) -> Option<Duration> {
         match self.0.saturating_sub(now.0) {
             0 => None,
@@ -51,17 +51,17 @@ impl Deadline {
     }
 }
 
-/// Tells the time as it passes: by the machine's monotonic clock, or by a clock that was handed in.
+/// A source of moments that never go back: the machine's monotonic clock, or a clock that the user set.
 pub(crate) enum Timer {
     Monotonic(Instant),
     Injected(Arc<dyn Clock>, Mutex<Ratchet>),
 }
 
-/// A step back of an injected clock by up to this many milliseconds is followed. It makes no difference to a lifetime,
-/// and tests may set a clock to the milliseconds around a deadline in any order.
+/// A user's clock may step back by up to this many milliseconds. Lifetimes do not suffer from that, and tests may set
+/// the clock to the milliseconds around a deadline in any order.
 const FOLLOWED: u64 = 100;
 
-/// Counts the steps back of a clock as no time, and what follows them as time that passes.
+/// Ignores larger steps back of a clock, and goes on from there.
 #[derive(Debug, Default)]
 pub(crate) struct Ratchet {
     latest: u64,
@@ -93,7 +93,7 @@ impl Timer {
         match self {
             Self::Monotonic(start) => {
                 let passed = start.elapsed();
-                // Read at every hit, so without the division of 128 bits that `as_millis` takes.
+                // Runs at every hit, so it avoids the 128-bit division of `as_millis`.
                 Moment(passed.as_secs() * 1_000 + u64::from(passed.subsec_millis()))
             }
             Self::Injected(clock, ratchet) => {

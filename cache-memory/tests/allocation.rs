@@ -21,7 +21,7 @@ fn a_hit_and_a_miss_allocate_their_future_only() {
             .now_or_never()
             .unwrap();
         let name = key(size);
-        // The first clone of `Bytes` that were made from a vector allocates their reference count.
+        // The first clone of `Bytes` made from a vector allocates the reference count.
         backend.get(&name).now_or_never().unwrap().unwrap();
         let hit = measure(|| assert!(backend.get(&name).now_or_never().unwrap().unwrap().is_some()));
         assert_eq!(hit.count_total, 1);

@@ -52,7 +52,7 @@ async fn a_record_that_grows_makes_room_and_stays() {
     let backend = MemoryBackend::builder().max_bytes(100_000).build();
     for i in 0..20 {
         stored(&backend, &key(i), sized(4_500), forever()).await;
-        // Everything is in use, so that the newcomer has no advantage.
+        // Every entry is in use, so that a new one has no advantage.
         for j in 0..=i {
             has(&backend, &key(j)).await;
         }
@@ -76,7 +76,7 @@ async fn an_entry_counts_for_its_key_its_value_and_the_overhead() {
     backend.delete(&key).await.unwrap();
     assert_eq!((backend.weight(), backend.is_empty()), (0, true));
 
-    // The identity is not kept, so it does not count.
+    // The identity is not stored, so it has no weight.
     let hashed = Prefix::new("p")
         .namespace("n")
         .key(KeyName::with_identity("h", [0; 500]));
@@ -112,7 +112,7 @@ async fn a_value_that_is_too_large_leaves_no_old_record_behind() {
     assert!(!has(&backend, &key("k")).await);
     assert_eq!(backend.weight(), 0);
 
-    // Where the mode does not hold, nothing is written and nothing changes.
+    // If the mode does not hold, nothing changes.
     let current = stored(&backend, &key("k"), sized(1), forever()).await;
     for options in [forever().if_absent(), forever().if_version(version)] {
         let outcome = backend.set(&key("k"), too_large(), options).await.unwrap();

@@ -1,4 +1,4 @@
-//! `clear` removes a namespace, all of it and nothing else, and what was begun before it cannot land after it.
+//! `clear` removes exactly one namespace, and a load that began before it cannot store its value afterwards.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -77,14 +77,14 @@ async fn a_fill_begun_before_cannot_land_after() {
     backend.clear(&key("k").namespace().scope()).await.unwrap();
     let fill = async || backend.set(&key("k"), bytes("old"), forever().if_version(lease)).await;
     assert_eq!(fill().await.unwrap(), SetOutcome::Refused);
-    // Nor does it land on somebody else's lease.
+    // It does not replace another loader's lease either.
     stored(&backend, &key("k"), bytes("lease"), forever().if_absent()).await;
     assert_eq!(fill().await.unwrap(), SetOutcome::Refused);
 }
 
 #[test]
 fn fills_that_race_with_clear_are_cleared_or_refused() {
-    // Small, so that fills move records inside the table by evicting while the table is being looked through.
+    // A small table, so that fills evict and so move records while `clear` visits the table.
     let backend = MemoryBackend::builder().max_entries(64).max_bytes(40_000).build();
     for _ in 0..200 {
         let leases: Vec<_> = (0..48)

@@ -1,4 +1,4 @@
-//! The modes of `set` and `delete_if` are atomic, for threads that run into each other and for a store that evicts.
+//! The modes of `set` and `delete_if` are atomic, for concurrent threads and in a store that evicts.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -79,7 +79,7 @@ fn one_of_64_threads_wins_delete_if() {
     }
 }
 
-/// 64 threads count up to 100 each; returns how far they got together.
+/// 64 threads increment a counter 100 times each. Returns the final count.
 fn count_together(step: impl Fn(&MemoryBackend, &Key) + Sync) -> usize {
     let backend = MemoryBackend::default();
     let key = key("counter");
@@ -107,7 +107,7 @@ fn no_update_is_lost_with_if_version() {
 
 #[test]
 fn updates_are_lost_without_if_version() {
-    // The control of the test above: it would notice a lost update.
+    // The control: the test above would notice a lost update.
     let counted = count_together(|backend, key| {
         let (count, _) = get(backend, key).unwrap();
         thread::yield_now();
@@ -144,7 +144,7 @@ async fn a_record_that_was_evicted_and_written_again_is_another_one() {
     assert_eq!(fill().await.unwrap(), SetOutcome::Refused);
 }
 
-/// Under eviction by other threads, `IfVersion` succeeds only for the version that is there.
+/// While other threads evict, `IfVersion` succeeds only for the current version.
 #[test]
 fn evictions_never_let_a_wrong_version_through() {
     let backend = MemoryBackend::builder().max_entries(16).build();
@@ -166,7 +166,7 @@ fn evictions_never_let_a_wrong_version_through() {
         }
         links
     });
-    // A version is replaced once.
+    // Each version is replaced at most once.
     let mut replaced: Vec<_> = chains.into_iter().flatten().map(Version::as_u128).collect();
     let count = replaced.len();
     assert!(count > 100, "only {count} replacements");
@@ -179,7 +179,7 @@ fn lease() -> SetOptions {
     SetOptions::new(Ttl::from(Duration::from_secs(10))).if_absent().lease()
 }
 
-/// Reads everything that is written here, again and again, so that all of it is in use.
+/// Keeps reading everything that is written here, so that all of it is in use.
 async fn use_all(backend: &MemoryBackend, entries: usize) {
     for _ in 0..2 {
         for i in 0..entries {
@@ -198,11 +198,12 @@ async fn full(backend: MemoryBackend, entries: usize, size: usize) -> MemoryBack
     backend
 }
 
-/// How many of 200 fills land, if other records are read and written between the write with `mode` and its fill.
+/// Returns how many of 200 fills succeed if other records are read and written between the write with `options` and its
+/// fill.
 async fn landed(backend: &MemoryBackend, options: SetOptions) -> usize {
     let mut landed = 0;
     for i in 0..200 {
-        // Some of the keys come back, so the table remembers them as evicted lately.
+        // Some of the keys return, so that the table has their ghosts.
         let name = key(format!("loaded {}", i % 75));
         backend.delete(&name).await.unwrap();
         let version = stored(backend, &name, bytes(""), options).await;
@@ -226,7 +227,7 @@ async fn a_lease_in_a_full_store_lasts_until_its_fill() {
     let by_bytes = || MemoryBackend::builder().max_bytes(500_000).build();
     assert_eq!(landed(&full(by_count(), 50, 10).await, lease()).await, 200);
     assert_eq!(landed(&full(by_bytes(), 50, 10_000).await, lease()).await, 200);
-    // The control: a record like a lease that is not marked as one does not always last.
+    // The control: without the mark of a lease, such a record may be evicted.
     for backend in [by_count(), by_bytes()] {
         let unmarked = SetOptions::new(Ttl::from(Duration::from_secs(10))).if_absent();
         let landed = landed(&full(backend, 50, 10_000).await, unmarked).await;
@@ -265,7 +266,7 @@ async fn leases_never_take_the_store_for_themselves() {
         kept += usize::from(has(&backend, &key(i)).await);
     }
     assert!(kept >= 50, "{kept} of 60 values that are in use");
-    // A value that needs almost all of the room gets it.
+    // A value that needs almost all of the shard is stored.
     let limit = backend.limits().value_bytes.unwrap();
     stored(&backend, &key("large"), sized(limit), forever()).await;
     assert!(has(&backend, &key("large")).await && backend.weight() <= 200_000);
@@ -273,7 +274,7 @@ async fn leases_never_take_the_store_for_themselves() {
 
 #[tokio::test]
 async fn more_loads_at_once_than_the_store_has_room_for_make_progress() {
-    // Fills may be refused here, which is safe; what must not happen is that none ever lands.
+    // A fill may be refused here, which is safe, but not every fill.
     let backend = MemoryBackend::builder().max_entries(4).build();
     let mut landed = 0;
     for _ in 0..20 {

@@ -1,4 +1,4 @@
-//! The test kit of cache-core, on the machine's clock and on one that the checks move.
+//! The test kit of cache-core, on the machine's clock and on a clock that the checks move.
 
 use cache_memory::MemoryBackend;
 

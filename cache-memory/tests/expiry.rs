@@ -1,4 +1,4 @@
-//! A record past its deadline is never returned, and is freed although nobody reads it.
+//! A record past its deadline is never returned, and is freed even if nobody reads it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -117,7 +117,7 @@ async fn writes_free_what_has_expired() {
         stored(&backend, &key(i), sized(10), millis(10)).await;
     }
     clock.advance(Duration::from_millis(10));
-    // Spread over all shards; each write frees several.
+    // Each write frees several records, in any of the shards.
     for i in 0..1_000 {
         stored(&backend, &key(format!("new {i}")), sized(10), forever()).await;
     }
@@ -171,7 +171,7 @@ async fn the_background_task_frees_what_nobody_touches() {
     for i in 0..2_000 {
         stored(&backend, &key(i), sized(10), millis(5_000)).await;
     }
-    // An earlier deadline than the one that the task sleeps for.
+    // An earlier deadline than the one that the task sleeps until.
     sleep(Duration::from_millis(1)).await;
     stored(&backend, &key("short"), sized(10), millis(1_000)).await;
 
@@ -182,7 +182,7 @@ async fn the_background_task_frees_what_nobody_touches() {
     sleep(Duration::from_millis(4_100)).await;
     assert_eq!((backend.len(), backend.weight()), (0, 0));
 
-    // It goes on after it had nothing left to wait for.
+    // The task goes on after there were no deadlines left.
     stored(&backend, &key("again"), sized(10), millis(1_000)).await;
     clock.advance(Duration::from_secs(1));
     sleep(Duration::from_millis(1_100)).await;

@@ -1,4 +1,4 @@
-//! `max_bytes` bounds what the process takes for the entries, by the allocator's own count.
+//! `max_bytes` bounds the memory of the process, as the allocator counts it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -16,7 +16,7 @@ fn put(backend: &MemoryBackend, name: impl ToString, value: Value, options: SetO
     let _ = backend.set(&key(name), value, options).now_or_never().unwrap().unwrap();
 }
 
-/// Builds a store of `max_bytes` by `fill`, and returns it with what it took from the allocator.
+/// Fills a store of `max_bytes` by `fill`, and returns it with its allocations.
 fn built(max_bytes: u64, fill: impl FnOnce(&MemoryBackend)) -> (MemoryBackend, AllocationInfo) {
     let mut backend = None;
     let taken = measure(|| {
@@ -27,7 +27,7 @@ fn built(max_bytes: u64, fill: impl FnOnce(&MemoryBackend)) -> (MemoryBackend, A
     (backend.unwrap(), taken)
 }
 
-/// What was taken, as a share of what the entries count for.
+/// Returns the allocated memory as a share of the entries' weight.
 fn share(backend: &MemoryBackend, taken: &AllocationInfo) -> f64 {
     taken.bytes_current as f64 / backend.weight() as f64
 }
@@ -92,11 +92,11 @@ fn what_is_removed_is_given_back() {
         }
     });
     assert_eq!(backend.len(), 1_000);
-    // The slots that are kept for what comes next, in each of the shards.
+    // Each shard keeps some slots for the next entries.
     assert!(taken.bytes_current < 1_000_000, "{} bytes", taken.bytes_current);
 }
 
-/// A small part of a large buffer does not keep the buffer alive.
+/// A small slice of a large buffer does not keep the buffer alive.
 #[test]
 fn a_small_slice_takes_its_own_length_only() {
     let (backend, taken) = built(8 << 20, |backend| {

@@ -1,4 +1,4 @@
-//! Any sequence of operations does to the store what it does to a map.
+//! A property test: the store behaves like a map for any sequence of operations.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -17,9 +17,9 @@ use support::bytes;
 enum Mode {
     Always,
     IfAbsent,
-    /// Of the record that is there now.
+    /// With the version of the current record.
     IfCurrent,
-    /// Of the n-th write, whatever became of it.
+    /// With the version of the n-th write.
     IfEarlier(usize),
 }
 
@@ -80,7 +80,7 @@ struct Pair {
     clock: ManualClock,
     model: HashMap<u8, Entry>,
     versions: Vec<Version>,
-    /// Whether the store may have given up any record before each operation.
+    /// Whether the store may evict records.
     evicts: bool,
 }
 
@@ -112,7 +112,7 @@ impl Pair {
         })
     }
 
-    /// Brings the model to what is there: what is past its deadline must be absent, what was evicted may be.
+    /// Updates the model: expired records must be absent from the store, and evicted ones may be.
     fn settle(&mut self) {
         let now = self.clock.now();
         self.model

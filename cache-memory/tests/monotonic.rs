@@ -1,4 +1,4 @@
-//! Lifetimes are measured by the time that passes, whatever the clock does.
+//! Lifetimes are measured by the time that passes, even if the clock is changed.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -39,7 +39,7 @@ async fn a_step_back_of_the_clock_keeps_nothing_alive() {
     clock.advance(MINUTE - Duration::from_millis(1));
     assert!(has(&backend, &key("k")).await);
     clock.advance(Duration::from_millis(1));
-    // The control: by what the clock shows, the record would live for another hour.
+    // The control: by the changed clock, the record would live for another hour.
     assert!(clock.now() < deadline);
     assert!(!has(&backend, &key("k")).await);
     assert_eq!(backend.purge_expired(), 1);

@@ -1,4 +1,4 @@
-//! Objects of this process are kept as they are.
+//! Objects of this process are stored as they are.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

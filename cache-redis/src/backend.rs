@@ -1,4 +1,4 @@
-//! The backend.
+//! The handle that users hold, and each operation as commands of Redis.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,16 +19,16 @@ use crate::lane::Lane;
 use crate::script;
 use crate::tracking::Tracking;
 
-/// How many keys of a batch are under way at a time.
+/// The most keys of a batch that are in flight at a time.
 const BATCH: usize = 512;
 
 /// A store in Redis: one server, a Cluster, or a master behind Sentinels.
 ///
-/// Clones share the connections. They are ended by [`close`](Backend::close), and when the last clone is dropped.
+/// Clones share the connections. [`close`](Backend::close), or dropping the last clone, closes them.
 ///
 /// # Cancellation
-/// A future may be dropped at any time. Its command may then have been carried out or not; its answer, if there is one,
-/// is read and thrown away, and no other call sees it.
+/// You may drop a future at any time. Its command may have been carried out or not. Its answer is read and discarded;
+/// no other call sees it.
 #[derive(Debug, Clone)]
 pub struct RedisBackend {
     shared: Arc<Shared>,
@@ -64,7 +64,7 @@ impl RedisBackend {
 
 impl Shared {
     async fn get(&self, lane: &Arc<Lane>, key: &Key) -> Result<Option<Record>, Error> {
-        // In a Cluster, fred would follow a string of others' that reads like a redirection.
+        // In a Cluster, fred would follow a foreign string that reads like a redirection.
         if !self.connection.is_clustered() {
             match self.connection.read(lane, key.as_str()).await? {
                 Some(None) => return Ok(None),
@@ -73,7 +73,7 @@ impl Shared {
                         return Ok(Some(self.own(stored)));
                     }
                 }
-                // An error: asked again in a way that shows its text.
+                // The server answered with an error. The script shows its text.
                 None => {
                     let arguments = vec![Argument::from(key.as_str())];
                     match self.connection.ask(lane, "GET", Route::Key(0), arguments).await? {
@@ -82,13 +82,13 @@ impl Shared {
                     }
                 }
             }
-            // Others wrote it. How long it stays, only the server knows.
+            // A foreign record. Only the server knows its remaining lifetime.
         }
         let answer = self.connection.run(lane, &script::GET, key.as_str(), &[]).await?;
         self.record(answer)
     }
 
-    /// What the script says of a key.
+    /// Converts the answer of the script `GET`.
     fn record(&self, answer: Resp3Frame) -> Result<Option<Record>, Error> {
         let mut data = match answer {
             Resp3Frame::Null => return Ok(None),
@@ -107,14 +107,14 @@ impl Shared {
     }
 
     async fn version(&self, lane: &Arc<Lane>, key: &Key) -> Result<Option<Version>, Error> {
-        // As in `get`: in a Cluster, a string of others' might be followed.
+        // As in `get`: in a Cluster, fred might follow a foreign string.
         if !self.connection.is_clustered()
             && let Some(header) = self.connection.read_start(lane, key.as_str(), HEADER_LEN).await?
             && let Some(stored) = format::decode(&header)
         {
             return Ok(Some(stored.version));
         }
-        // There is none, or others wrote it, or the answer is an error whose text this shows.
+        // There is no record, or a foreign one, or the server answered with an error, whose text the script shows.
         match self.connection.run(lane, &script::VERSION, key.as_str(), &[]).await? {
             Resp3Frame::Null => Ok(None),
             Resp3Frame::BlobString { data, .. } => match data[..].try_into() {
@@ -125,7 +125,7 @@ impl Shared {
         }
     }
 
-    /// A record that this crate wrote.
+    /// Converts a record that this crate wrote.
     fn own(&self, stored: Stored) -> Record {
         let remaining = stored
             .deadline
@@ -149,7 +149,8 @@ impl Shared {
         let lifetime = options.ttl.as_millis();
         let expected = match options.mode {
             SetMode::Always => return self.plain_set(lane, key, stored, lifetime, false, version).await,
-            // `NX` alone would take our own write for another's if the client repeated it, as it may in a Cluster.
+            // In a Cluster the client may repeat the write, and `NX` alone would then refuse it because of our own
+            // first write.
             SetMode::IfAbsent if !self.connection.is_clustered() => {
                 return self.plain_set(lane, key, stored, lifetime, true, version).await;
             }
@@ -197,7 +198,8 @@ impl Shared {
         }
     }
 
-    /// What was to be replaced must not be read as if it had been.
+    /// Returns the error for a value that is too large. Removes the record that it was to replace, so that it is not
+    /// read as the new value.
     async fn too_large(&self, lane: &Arc<Lane>, key: &Key, len: usize, mode: SetMode) -> Error {
         if mode == SetMode::Always
             && let Err(error) = self.delete_many(lane, std::slice::from_ref(key)).await
@@ -217,8 +219,8 @@ impl Shared {
     }
 }
 
-/// What others wrote is its own value, and its version follows from its bytes. `millis` is its remaining lifetime, or
-/// negative.
+/// Makes a record of a foreign string, whose version is a hash of its bytes. `millis` is its remaining lifetime, or
+/// negative if it has none.
 fn foreign(string: Bytes, millis: i64) -> Record {
     let remaining = u64::try_from(millis).ok().map(Duration::from_millis);
     let version = format::foreign_version(&string);
@@ -263,7 +265,7 @@ impl Backend for RedisBackend {
         Ok(removed > 0)
     }
 
-    /// One light round trip where this crate wrote the record; two where nothing is or others wrote it. In a Cluster one
+    /// Takes one round trip that reads 26 bytes; two if there is no record or a foreign one. In a Cluster it takes one
     /// in any case.
     async fn version(&self, key: &Key) -> Result<Option<Version>, Error> {
         let read = async { self.shared.version(self.shared.connection.lane().await?, key).await };
@@ -309,8 +311,8 @@ impl Backend for RedisBackend {
         delete.await.map_err(|error| error.with_operation("delete_many"))
     }
 
-    /// It takes time in proportion to all keys of the server or Cluster, in steps that keep nobody else waiting. Keys
-    /// that are moved from one master of a Cluster to another meanwhile may be missed.
+    /// Takes time in proportion to the number of keys on the server or Cluster, in short steps that do not block other
+    /// clients. It may miss keys that move from one master of a Cluster to another meanwhile.
     async fn clear(&self, scope: &Scope) -> Result<u64, Error> {
         let cleared = clear::clear(&self.shared.connection, scope).await;
         cleared.map_err(|error| error.with_operation("clear"))

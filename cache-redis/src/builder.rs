@@ -23,10 +23,10 @@ use crate::lane::Lane;
 use crate::tls::Tls;
 use crate::url::{self, Target};
 
-/// The largest string that Redis takes, less what is put before the value.
+/// The largest string that Redis allows, less the header.
 const MAX_VALUE_BYTES: usize = 512 * 1024 * 1024 - HEADER_LEN;
 
-/// The limits over a pool that was handed in, whose own settings are not known to be safe.
+/// The limits for a pool of the user's, whose own settings may be unsafe.
 const POOL_OPERATION_TIMEOUT: Duration = Duration::from_secs(1);
 const POOL_MAX_IN_FLIGHT: usize = 10_000;
 
@@ -60,12 +60,12 @@ impl RedisBackend {
     }
 }
 
-/// Between two attempts of [`RedisBackendBuilder::connect_within`].
+/// The pause between two attempts of [`RedisBackendBuilder::connect_within`].
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 
 /// Sets up a [`RedisBackend`].
 ///
-/// By default every wait ends and every queue is bounded. Each bound can be changed.
+/// By default every wait and every queue is bounded. You can change each bound.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -300,7 +300,7 @@ impl RedisBackendBuilder {
         self
     }
 
-    /// Connects, and returns the backend once all connections stand.
+    /// Connects, and returns the backend when all connections are established.
     ///
     /// # Errors
     /// Fails with [`Configuration`](cache_core::ErrorKind::Configuration) if a setting is wrong. Fails with
@@ -323,12 +323,13 @@ impl RedisBackendBuilder {
         Ok(backend)
     }
 
-    /// Connects, and tries again until the store answers or `limit` is over, for services that start together with their
-    /// store.
+    /// Connects, and tries again until the store answers or `limit` is over. For services that start together with
+    /// their store.
     ///
     /// # Errors
     /// Fails at once with [`Configuration`](cache_core::ErrorKind::Configuration) or
-    /// [`Auth`](cache_core::ErrorKind::Auth), which no wait mends. After `limit`, fails with the error of the last attempt.
+    /// [`Auth`](cache_core::ErrorKind::Auth), since waiting does not help. After `limit`, fails with the error of the
+    /// last attempt.
     ///
     /// # Cancel safety
     /// If the future is dropped, connections that were begun are closed.
@@ -352,12 +353,12 @@ impl RedisBackendBuilder {
             Ok(Err(error)) => error,
             Err(_) => last.unwrap_or_else(|| error(ErrorKind::Timeout, format!("no connection within {limit:?}"))),
         };
-        // What cannot be ended in good order is ended all the same.
+        // An error does not matter here: the connections are closed in any case.
         let _ = backend.close().await;
         Err(failed.with_operation("connect"))
     }
 
-    /// Returns the backend at once and connects in the background, for services that start without their store.
+    /// Returns the backend at once, and connects in the background. For services that start without their store.
     ///
     /// Calls wait until the first attempt to connect has ended, for at most
     /// [`operation_timeout`](Self::operation_timeout). After that, while there is no connection, they fail at once with
@@ -379,7 +380,7 @@ impl RedisBackendBuilder {
         Ok(self.backend(&builder, lanes))
     }
 
-    /// Fails if a setting is nonsense.
+    /// Fails if a setting makes no sense.
     fn check(&self) -> Result<(), Error> {
         for (name, value) in [
             ("connections", self.connections),
@@ -420,7 +421,7 @@ impl RedisBackendBuilder {
         RedisBackend::new(connection, self.clock.clone(), self.max_value_bytes)
     }
 
-    /// What makes a client of fred's with these settings.
+    /// Returns a builder of fred's clients with these settings.
     fn client(&self) -> Result<Builder, Error> {
         let mut target = self.target.clone()?;
         self.check()?;
@@ -446,7 +447,7 @@ impl RedisBackendBuilder {
             return Err(configuration("TLS needs the feature `rustls` of cache-redis"));
         }
         let mut builder = Builder::from_config(Config {
-            // The first attempt is made once. What follows is for the supervisor and for the policy.
+            // The first attempt is not repeated here. The supervisor and the reconnect policy make further ones.
             fail_fast: true,
             username: target.username,
             password: target.password,
@@ -475,7 +476,7 @@ impl RedisBackendBuilder {
                 nodelay: Some(self.tcp_nodelay),
                 ..TcpConfig::default()
             },
-            // A master that has become a replica: the new one is found by connecting again.
+            // The master has become a replica. Connecting again leads to the new master.
             reconnect_errors: vec![ReconnectError::ReadOnly],
             ..ConnectionConfig::default()
         });

@@ -1,4 +1,4 @@
-//! Emptying a scope: `SCAN` on every master, and `UNLINK` of what is found.
+//! Clearing a scope: `SCAN` on every master, and `UNLINK` of the keys that it finds.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use crate::connection::{Connection, Route};
 use crate::error::{error, from_fred};
 use crate::lane::Lane;
 
-/// How many keys the server looks at in one step, which takes it some 100 microseconds.
+/// How many keys the server visits in one step. That takes it about 100 microseconds.
 const STEP: i64 = 1_000;
 
 /// How many keys one command removes.
 const REMOVED_AT_ONCE: usize = 500;
 
-/// How often a Cluster is gone through when its masters change meanwhile.
+/// How often a Cluster is scanned if its masters change meanwhile.
 const ROUNDS: usize = 5;
 
-/// Removes every key that starts with the scope's text and tells how many there were.
+/// Removes every key that starts with the scope's text, and returns how many there were.
 pub(crate) async fn clear(connection: &Connection, scope: &Scope) -> Result<u64, Error> {
     let lane = connection.lane().await?;
     let scan = Scan {
@@ -38,7 +38,7 @@ pub(crate) async fn clear(connection: &Connection, scope: &Scope) -> Result<u64,
         for master in &masters {
             removed += scan.node(Some(master)).await?;
         }
-        // A master that came in meanwhile may have keys that were on none when it was looked at.
+        // A new master may have keys that no master had when it was scanned.
         let after = self::masters(lane).await?;
         if after == masters {
             return Ok(removed);
@@ -51,7 +51,7 @@ pub(crate) async fn clear(connection: &Connection, scope: &Scope) -> Result<u64,
     ))
 }
 
-/// The masters as the Cluster has them now.
+/// Returns the current masters of the Cluster.
 async fn masters(lane: &Arc<Lane>) -> Result<Vec<Server>, Error> {
     let client = lane.client();
     if !client.is_connected() {
@@ -87,7 +87,7 @@ impl Scan<'_> {
             let (next, keys) = page(self.connection.call(self.lane, "SCAN", route, arguments).await?)?;
             let own: Vec<Value> = keys
                 .into_iter()
-                // The pattern means the same; but what is removed is not left to a pattern.
+                // The pattern selects the same keys, but a removal does not rely on it.
                 .filter(|key| key.starts_with(self.prefix.as_bytes()))
                 .map(Value::Bytes)
                 .collect();
@@ -108,7 +108,7 @@ impl Scan<'_> {
     }
 }
 
-/// Removes keys, at most a few hundred, and tells how many there were. In a Cluster each has an owner of its own.
+/// Removes at most a few hundred keys, and returns how many there were. In a Cluster each goes to its own owner.
 pub(crate) async fn unlink(connection: &Connection, lane: &Arc<Lane>, keys: Vec<Value>) -> Result<u64, Error> {
     let remove = async |keys| integer(&connection.call(lane, "UNLINK", Route::Key(0), keys).await?);
     if keys.is_empty() {
@@ -121,7 +121,7 @@ pub(crate) async fn unlink(connection: &Connection, lane: &Arc<Lane>, keys: Vec<
     }
 }
 
-/// A count among the server's answers.
+/// Reads an answer that is a count.
 pub(crate) fn integer(frame: &Resp3Frame) -> Result<u64, Error> {
     match frame {
         Resp3Frame::Number { data, .. } => Ok(u64::try_from(*data).unwrap_or(0)),
@@ -129,12 +129,12 @@ pub(crate) fn integer(frame: &Resp3Frame) -> Result<u64, Error> {
     }
 }
 
-/// An answer that the protocol does not have for the command.
+/// Returns the error for an answer that the protocol does not define.
 pub(crate) fn unexpected(command: &str) -> Error {
     error(ErrorKind::Other, format!("an answer that does not belong to {command}"))
 }
 
-/// The next cursor and the keys.
+/// Reads an answer of `SCAN`: the next cursor and the keys.
 fn page(frame: Resp3Frame) -> Result<(bytes::Bytes, Vec<bytes::Bytes>), Error> {
     let Resp3Frame::Array { mut data, .. } = frame else {
         return Err(unexpected("SCAN"));
@@ -151,7 +151,7 @@ fn page(frame: Resp3Frame) -> Result<(bytes::Bytes, Vec<bytes::Bytes>), Error> {
     }
 }
 
-/// The pattern of all keys that start with `prefix`, of which every character stands for itself.
+/// Returns the pattern of all keys that start with `prefix`, whose characters are all literal.
 fn pattern(prefix: &str) -> String {
     let mut pattern = String::with_capacity(prefix.len() + 1);
     for c in prefix.chars() {

@@ -1,4 +1,4 @@
-//! The lanes to the store, and a call over one of them.
+//! The lanes to the store, and calls over them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,27 +17,28 @@ use crate::error::{closed, error, from_fred, from_server};
 use crate::lane::Lane;
 use crate::script::Script;
 
-/// How often fred may write a command to a Cluster: once, and again for each redirection that it counts as a write.
-/// Elsewhere it may once, since it also repeats what was under way on a connection that broke.
+/// How often fred may write a command to a Cluster: once, and again for each redirection, which fred counts as a write.
+/// Outside a Cluster the limit is one, since fred would also repeat a command that was in flight when its connection
+/// broke.
 const CLUSTER_ATTEMPTS: u32 = 3;
 
-/// Where a command goes.
+/// The destination of a command.
 #[derive(Debug, Clone)]
 pub(crate) enum Route {
-    /// To the owner of the key at this place among the arguments.
+    /// The owner of the key at this place among the arguments.
     Key(usize),
-    /// To any node.
+    /// Any node.
     Any,
-    /// To this node of the Cluster.
+    /// This node of the Cluster.
     Node(Server),
 }
 
-/// What a backend is connected by, shared by its clones.
+/// The connections of a backend, which its clones share.
 pub(crate) struct Connection {
     lanes: Vec<Arc<Lane>>,
     next: AtomicUsize,
     closed: AtomicBool,
-    /// Ends the subscriptions, when it is true and when it is gone.
+    /// Ends the subscriptions when it is set to true or dropped.
     ended: watch::Sender<bool>,
     in_flight: AtomicUsize,
     most_in_flight: usize,
@@ -63,18 +64,18 @@ impl Connection {
         self.clustered
     }
 
-    /// How long a call may take.
+    /// Returns how long a call may take.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// True or gone once the handle is closed or dropped.
+    /// Returns a receiver that becomes true, or loses its sender, when the handle is closed or dropped.
     pub(crate) fn ended(&self) -> watch::Receiver<bool> {
         self.ended.subscribe()
     }
 
-    /// Returns the lane that is next in turn and connected, or the next one if none is. Waits for the first attempt to
-    /// connect, so that a call right after `build` finds the store.
+    /// Returns the next lane in turn that is connected, or the next one if none is. Waits for the first attempt to
+    /// connect, so that a call right after `build` reaches the store.
     pub(crate) async fn lane(&self) -> Result<&Arc<Lane>, Error> {
         let lane = self.next_lane()?;
         if !lane.was_attempted()
@@ -105,7 +106,7 @@ impl Connection {
             .ok_or_else(closed)
     }
 
-    /// Sends a command and waits for its answer, which is never an error of the server's.
+    /// Sends a command, and returns its answer. An error answer becomes an `Err`.
     pub(crate) async fn call(
         &self,
         lane: &Arc<Lane>,
@@ -119,8 +120,8 @@ impl Connection {
         }
     }
 
-    /// Runs a script on one key. The server is sent the source only if it does not know the script, which it may have
-    /// forgotten at any time.
+    /// Runs a script on one key, by its hash. Sends the source only if the server does not know the script, which it
+    /// may forget at any time.
     pub(crate) async fn run(
         &self,
         lane: &Arc<Lane>,
@@ -134,11 +135,11 @@ impl Connection {
             all.extend(arguments.iter().cloned().map(Value::Bytes));
             all
         };
-        // The key is the third argument.
+        // The key is the argument at index 2.
         let route = || Route::Key(2);
         match self.ask(lane, "EVALSHA", route(), arguments(&script.hash)).await? {
             Answer::Frame(frame) => Ok(frame),
-            // Nothing was carried out, so it can be sent again.
+            // The script did not run, so it can be sent again.
             Answer::Error(text) if text.starts_with("NOSCRIPT") => {
                 self.call(lane, "EVAL", route(), arguments(script.source)).await
             }
@@ -146,7 +147,7 @@ impl Connection {
         }
     }
 
-    /// Sends a command and waits for its answer.
+    /// Sends a command, and returns its answer.
     pub(crate) async fn ask(
         &self,
         lane: &Arc<Lane>,
@@ -156,7 +157,7 @@ impl Connection {
     ) -> Result<Answer, Error> {
         let _place = self.place()?;
         let mut options = self.options();
-        // The slot is said here, since a custom command's own is not heeded.
+        // fred ignores the slot of a custom command, so the options set it.
         options.cluster_hash = Some(match route {
             Route::Key(index) if self.clustered => slot(arguments.get(index).and_then(Value::as_bytes)),
             Route::Key(_) | Route::Any => ClusterHash::Random,
@@ -181,8 +182,8 @@ impl Connection {
         }
     }
 
-    /// Reads a string by fred's own command, which goes out together with others, unlike one that fred does not know.
-    /// `None` is for [`ask`](Self::ask) to find out about: the server answered with an error.
+    /// Reads a string by fred's own command, which fred pipelines with others, unlike a custom command. `None` means
+    /// that the server answered with an error, whose text [`ask`](Self::ask) can show.
     pub(crate) async fn read(&self, lane: &Arc<Lane>, key: &str) -> Result<Option<Option<bytes::Bytes>>, Error> {
         let _place = self.place()?;
         let options = self.options_for(key);
@@ -191,7 +192,7 @@ impl Connection {
         self.heard(lane, Unanswered::until(lane, options, answer).await)
     }
 
-    /// Reads the first bytes of a string, as [`read`](Self::read) does all of them. Where nothing is, there are none.
+    /// As [`read`](Self::read), for the first bytes of a string. They are empty if there is no string.
     pub(crate) async fn read_start(
         &self,
         lane: &Arc<Lane>,
@@ -205,8 +206,8 @@ impl Connection {
         self.heard(lane, Unanswered::until(lane, options, answer).await)
     }
 
-    /// What a command of fred's own came to. `None` is for [`ask`](Self::ask) to find out about: the server answered
-    /// with an error.
+    /// Converts the result of one of fred's own commands. `None` means that the server answered with an error, whose
+    /// text [`ask`](Self::ask) can show.
     fn heard<T>(&self, lane: &Arc<Lane>, answer: Result<T, fred::error::Error>) -> Result<Option<T>, Error> {
         match answer {
             Ok(answer) => {
@@ -233,13 +234,13 @@ impl Connection {
         Options {
             max_attempts: Some(if self.clustered { CLUSTER_ATTEMPTS } else { 1 }),
             timeout: Some(self.timeout),
-            // An error at once while there is no connection, and never a second time on the next one.
+            // Fail at once while there is no connection, and do not send the command again on the next one.
             fail_fast: true,
             ..Options::default()
         }
     }
 
-    /// What a call that got no answer is to report.
+    /// Returns the error of a call without an answer.
     fn failed(&self, lane: &Arc<Lane>, error: Error) -> Error {
         if self.closed.load(Ordering::Acquire) {
             return closed();
@@ -254,7 +255,7 @@ impl Connection {
         }
     }
 
-    /// While there is no connection, the reason is what helps, not that there is none.
+    /// While there is no connection, the reason for that is the more helpful error.
     fn explain(&self, lane: &Lane, unavailable: Error) -> Error {
         match lane.last_error() {
             Some(reason) if !lane.is_connected() && reason.kind() == ErrorKind::Auth => reason,
@@ -265,19 +266,19 @@ impl Connection {
         }
     }
 
-    /// A place among the calls that are under way. fred would queue them without end.
+    /// Takes a place among the commands in flight. fred itself would queue them without a bound.
     fn place(&self) -> Result<Place<'_>, Error> {
         let place = Place(&self.in_flight);
         if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.most_in_flight {
             return Err(error(
                 ErrorKind::Unavailable,
-                format!("{} commands are under way already", self.most_in_flight),
+                format!("{} commands are in flight already", self.most_in_flight),
             ));
         }
         Ok(place)
     }
 
-    /// Fails unless the server answers on each lane. A proxy may take connections and serve nothing.
+    /// Fails unless the server answers on each lane. A proxy may accept connections and serve no command.
     pub(crate) async fn verify(&self) -> Result<(), Error> {
         let pings = self
             .lanes
@@ -295,8 +296,8 @@ impl Connection {
         }
     }
 
-    /// Says goodbye on each connection, waits for what is under way, for as long as a call may take, and ends them all.
-    /// Connections that somebody else looks after stay.
+    /// Closes all connections after the commands in flight have finished or a call's time limit is over. Connections of
+    /// a user's pool stay open.
     pub(crate) async fn close(&self) -> Result<(), Error> {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
@@ -350,13 +351,13 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// The slot of a key in a Cluster.
+/// Returns the slot of a key in a Cluster.
 fn slot(key: Option<&[u8]>) -> ClusterHash {
     key.map_or(ClusterHash::Random, |key| ClusterHash::Custom(redis_keyslot(key)))
 }
 
-/// A command that was sent and is not answered yet. Whoever sent it may give it up before its time limit is over, as
-/// one does who has a shorter one: then somebody else is to find out whether the server is silent.
+/// A command in flight. If the caller drops it before its own time limit, as a caller with a shorter limit does, the
+/// lane checks whether the server still answers.
 struct Unanswered<'a> {
     lane: &'a Arc<Lane>,
     options: Option<Options>,
@@ -382,10 +383,10 @@ impl Drop for Unanswered<'_> {
     }
 }
 
-/// What the server says.
+/// An answer of the server.
 pub(crate) enum Answer {
     Frame(Resp3Frame),
-    /// An error: a word in capitals, and what it has to say.
+    /// An error: a word in capitals, and a message.
     Error(String),
 }
 

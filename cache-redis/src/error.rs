@@ -1,4 +1,4 @@
-//! The errors of Redis and of its client, in the words of the toolkit.
+//! The conversion of errors of Redis and of fred to the toolkit's.
 
 use cache_core::{Error, ErrorKind};
 use fred::error::{Error as FredError, ErrorKind as FredKind};
@@ -6,22 +6,22 @@ use fred::error::{Error as FredError, ErrorKind as FredKind};
 /// The name of this backend in errors.
 pub(crate) const NAME: &str = "redis";
 
-/// An error of this backend.
+/// Returns an error of this backend.
 pub(crate) fn error(kind: ErrorKind, message: impl Into<String>) -> Error {
     Error::new(kind, message.into()).with_backend(NAME)
 }
 
-/// An error of the options or of the URL.
+/// Returns an error of a setting or the URL.
 pub(crate) fn configuration(message: impl Into<String>) -> Error {
     error(ErrorKind::Configuration, message)
 }
 
-/// What a call on a closed handle gets.
+/// Returns the error of a call on a closed handle.
 pub(crate) fn closed() -> Error {
     error(ErrorKind::Unavailable, "the handle was closed").with_retryable(false)
 }
 
-/// An error that the server answered with: a word in capitals, and what it has to say.
+/// Converts an error answer of the server: a word in capitals, and a message.
 pub(crate) fn from_server(text: &str) -> Error {
     match classify(text) {
         Some((kind, retryable)) => error(kind, text).with_retryable(retryable),
@@ -29,10 +29,10 @@ pub(crate) fn from_server(text: &str) -> Error {
     }
 }
 
-/// An error of fred's. Its type stays here; all that it knows is its text.
+/// Converts an error of fred's. Only its text is passed on, so that its type does not become public.
 pub(crate) fn from_fred(fred: &FredError) -> Error {
     let text = fred.details();
-    // The server's own words first: fred files them under where it was when it read them.
+    // The server's text comes first, since fred's kind of such an error depends on what fred was doing when it read it.
     if let Some((kind, retryable)) = classify(text) {
         return error(kind, text).with_retryable(retryable);
     }
@@ -46,7 +46,7 @@ pub(crate) fn from_fred(fred: &FredError) -> Error {
         | FredKind::Routing
         | FredKind::Sentinel
         | FredKind::Backpressure
-        // What it says when a connection was lost before a command was sent, or with it.
+        // fred's kind if a connection was lost before or while a command was sent.
         | FredKind::Unknown => ErrorKind::Unavailable,
         #[cfg(feature = "rustls")]
         FredKind::Tls => ErrorKind::Unavailable,
@@ -55,12 +55,12 @@ pub(crate) fn from_fred(fred: &FredError) -> Error {
     error(kind, text.to_owned())
 }
 
-/// The kind of an error that the server names by the first word of its answer, and whether a retry can help.
+/// Returns the kind of an error answer by its first word, and whether a retry can help.
 fn classify(text: &str) -> Option<(ErrorKind, bool)> {
     let kind = match text.split_ascii_whitespace().next()? {
         "NOAUTH" | "WRONGPASS" | "NOPERM" => (ErrorKind::Auth, false),
         "OOM" | "MISCONF" | "NOREPLICAS" | "DENIED" => (ErrorKind::Rejected, false),
-        // These pass: the data is read in, a script runs, another node has become the master.
+        // These pass: the server loads its data, a script runs, or another node has become the master.
         "LOADING" | "BUSY" | "READONLY" | "TRYAGAIN" => (ErrorKind::Rejected, true),
         "CLUSTERDOWN" | "MASTERDOWN" => (ErrorKind::Unavailable, true),
         "ERR" if text.contains("max number of clients") => (ErrorKind::Unavailable, true),
@@ -117,7 +117,7 @@ mod tests {
             let error = from_server(text);
             assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{text}");
         }
-        // Whatever fred filed it under.
+        // Whatever kind fred gave it.
         let wrapped = FredError::new(FredKind::Sentinel, "WRONGPASS invalid username-password pair");
         assert_eq!(from_fred(&wrapped).kind(), ErrorKind::Auth);
     }

@@ -1,44 +1,44 @@
-//! How a record is kept: a Redis string of a mark, the version, the deadline and the value.
+//! The format of a record: a Redis string of a magic number, the version, the deadline and the value.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use cache_core::{Timestamp, Version};
 use sha1::{Digest, Sha1};
 
-/// Tells the records of this crate from what others wrote.
+/// The magic number, which distinguishes records of this crate from foreign strings.
 ///
-/// No text begins with it, since 0xC1 is no byte of UTF-8. This matters beyond telling them apart: fred takes a value
-/// that reads `MOVED 1 host:port` for a redirection of the Cluster and follows it.
+/// No text begins with it, since UTF-8 never contains the byte 0xC1. That matters for another reason too: fred takes a
+/// value that reads `MOVED 1 host:port` for a redirection of the Cluster, and follows it.
 pub(crate) const MARK: [u8; 2] = [0xC1, b'r'];
 
 const VERSION_LEN: usize = size_of::<u128>();
 
 const DEADLINE_LEN: usize = size_of::<u64>();
 
-/// What precedes the value.
+/// The length of everything before the value.
 pub(crate) const HEADER_LEN: usize = MARK.len() + VERSION_LEN + DEADLINE_LEN;
 
-/// What a string holds that this crate wrote.
+/// A decoded record of this crate.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) version: Version,
-    /// By the clock of the writer; `None` if there is no end. Whether the record is still there is for the server to
-    /// say, which counts the lifetime itself.
+    /// By the clock of the writer; `None` if the record does not expire. The server measures the lifetime itself and
+    /// decides whether the record is still there.
     pub(crate) deadline: Option<Timestamp>,
     pub(crate) value: Bytes,
 }
 
-/// The string that is stored.
+/// Returns the string to store.
 pub(crate) fn encode(version: Version, deadline: Option<Timestamp>, value: &[u8]) -> Bytes {
     let mut stored = BytesMut::with_capacity(HEADER_LEN + value.len());
     stored.put_slice(&MARK);
     stored.put_u128(version.as_u128());
-    // Zero says that there is none, so the first moment of 1970 is put off by a millisecond.
+    // Zero stands for no deadline, so a deadline of zero becomes one millisecond.
     stored.put_u64(deadline.map_or(0, |deadline| deadline.as_millis().max(1)));
     stored.put_slice(value);
     stored.freeze()
 }
 
-/// What is in a string that was read; `None` if others wrote it.
+/// Decodes a string. Returns `None` for a foreign one.
 pub(crate) fn decode(stored: &Bytes) -> Option<Stored> {
     let (version, rest) = stored.strip_prefix(&MARK)?.split_first_chunk::<VERSION_LEN>()?;
     let deadline = u64::from_be_bytes(*rest.first_chunk::<DEADLINE_LEN>()?);
@@ -49,7 +49,7 @@ pub(crate) fn decode(stored: &Bytes) -> Option<Stored> {
     })
 }
 
-/// The version of what others wrote: the first half of its SHA-1, which the script computes alike.
+/// Returns the version of a foreign string: the first 16 bytes of its SHA-1, as the scripts compute it.
 pub(crate) fn foreign_version(stored: &[u8]) -> Version {
     let digest: [u8; 20] = Sha1::digest(stored).into();
     let (version, _) = digest
@@ -58,7 +58,7 @@ pub(crate) fn foreign_version(stored: &[u8]) -> Version {
     Version::from_u128(u128::from_be_bytes(*version))
 }
 
-/// A version as the script takes it: the bytes of the header.
+/// Returns a version as the scripts take it: the bytes in the header.
 pub(crate) fn version_argument(version: Version) -> Bytes {
     Bytes::copy_from_slice(&version.as_u128().to_be_bytes())
 }

@@ -1,9 +1,8 @@
-//! One client of fred's, which multiplexes all calls over one connection to each server, and its supervisor.
+//! A lane: one client of fred's, which multiplexes calls over one connection to each server, and its supervisor.
 //!
-//! fred reconnects by itself when a connection breaks. It does not where a server keeps its connections and says
-//! nothing, as long as there is traffic; where a full socket keeps its task from running; and where that task ends with
-//! an error. So the supervisor replaces a client that has ended, or that has not answered for as long as a call may
-//! take.
+//! fred reconnects by itself when a connection breaks. It does not if a server keeps the connection open and stops
+//! answering while there is traffic, if a full socket blocks its task, or if that task ends with an error. So the
+//! supervisor replaces a client that has ended, or that has not answered for as long as a call may take.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,35 +20,35 @@ use tokio::task::AbortHandle;
 
 use crate::error::{self, from_fred};
 
-/// Between two attempts of the supervisor, which makes them only where fred has given up.
+/// The pause between two attempts of the supervisor, which tries only after fred has given up.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
-/// Between two looks at the Cluster's map of slots that a silent node gives cause for.
+/// The shortest time between two updates of the Cluster's slots because of a node that does not answer.
 const SYNC_AFTER: Duration = Duration::from_secs(2);
 
 pub(crate) struct Lane {
     client: RwLock<Client>,
     origin: Instant,
-    /// Milliseconds from `origin` to the last answer of any kind.
+    /// Milliseconds from `origin` to the last answer.
     answered: AtomicU64,
     replace: Notify,
     last_error: Mutex<Option<Error>>,
     syncing: AtomicBool,
     doubted: AtomicBool,
-    /// Whether the first attempt to connect has ended, in whatever way.
+    /// Whether the first attempt to connect has ended, with or without success.
     attempted: watch::Sender<bool>,
-    /// None of a client that somebody else looks after.
+    /// `None` for a client from a user's pool.
     supervisor: Option<Supervisor>,
 }
 
-/// The task that looks after a client, and what it makes clients from.
+/// The task that supervises a client, and the builder for new clients.
 struct Supervisor {
     builder: Builder,
     task: RwLock<Option<AbortHandle>>,
 }
 
 impl Lane {
-    /// A lane over a client that somebody else looks after.
+    /// Makes a lane over a client from a user's pool.
     pub(crate) fn over(client: Client) -> Arc<Self> {
         let lane = Self::new(client, None);
         lane.attempted.send_replace(true);
@@ -73,7 +72,7 @@ impl Lane {
         }
     }
 
-    /// Has a task look after the client, on the runtime of the caller.
+    /// Starts the supervisor on the caller's runtime.
     fn supervise(self: &Arc<Self>, router: Option<Router>) {
         if let Some(supervisor) = &self.supervisor {
             let task = tokio::spawn(supervise(self.clone(), supervisor.builder.clone(), router));
@@ -81,7 +80,7 @@ impl Lane {
         }
     }
 
-    /// Begins anew on the caller's runtime if the one that the client ran on has ended, and its connections with it.
+    /// Starts again on the caller's runtime if the client's runtime has ended, and its connections with it.
     pub(crate) fn revive(self: &Arc<Self>) {
         let Some(supervisor) = &self.supervisor else { return };
         let ended = |task: &Option<AbortHandle>| task.as_ref().is_some_and(AbortHandle::is_finished);
@@ -102,7 +101,7 @@ impl Lane {
         }
     }
 
-    /// Ends the task that looks after the client.
+    /// Ends the supervisor.
     pub(crate) fn abort(&self) {
         if let Some(task) = self
             .supervisor
@@ -113,14 +112,14 @@ impl Lane {
         }
     }
 
-    /// Whether this crate looks after the client.
+    /// Returns whether this crate supervises the client.
     pub(crate) fn is_supervised(&self) -> bool {
         self.supervisor.is_some()
     }
 
-    /// Waits until the first attempt to connect has ended, in whatever way.
+    /// Waits until the first attempt to connect has ended, with or without success.
     pub(crate) async fn attempted(&self) {
-        // An error would say that the sender is gone, which is part of `self`.
+        // There is no error, since `self` owns the sender.
         let _ = self.attempted.subscribe().wait_for(|attempted| *attempted).await;
     }
 
@@ -128,7 +127,7 @@ impl Lane {
         *self.attempted.borrow()
     }
 
-    /// A lane that connects in the background, from now on.
+    /// Makes a lane that connects in the background.
     pub(crate) fn start(builder: &Builder) -> Result<Arc<Self>, Error> {
         let client = builder.build().map_err(|error| from_fred(&error))?;
         let lane = Arc::new(Self::new(client, Some(builder)));
@@ -136,7 +135,7 @@ impl Lane {
         Ok(lane)
     }
 
-    /// A lane that is connected.
+    /// Makes a lane, and returns when it is connected.
     pub(crate) async fn connect(builder: &Builder) -> Result<Arc<Self>, Error> {
         let client = builder.build().map_err(|error| from_fred(&error))?;
         let lane = Arc::new(Self::new(client.clone(), Some(builder)));
@@ -159,19 +158,19 @@ impl Lane {
         self.client.read().clone()
     }
 
-    /// Why there is no connection, where it is known.
+    /// Returns why there is no connection, if that is known.
     pub(crate) fn last_error(&self) -> Option<Error> {
         self.last_error.lock().clone()
     }
 
-    /// To be told of every answer.
+    /// Records that the server answered. Called for every answer.
     pub(crate) fn heard(&self) {
         let now = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.answered.store(now, Ordering::Relaxed);
     }
 
-    /// To be told of every call that was given up before it was answered, with its options: asks the same server whether
-    /// it is there, unless that is being asked already.
+    /// Pings the server of a call that its caller dropped before the answer, given by the call's options, unless a ping
+    /// is already in flight.
     pub(crate) fn doubt(self: &Arc<Self>, options: Options) {
         let Ok(runtime) = Handle::try_current() else { return };
         if !self.is_supervised() || self.doubted.swap(true, Ordering::AcqRel) {
@@ -186,14 +185,14 @@ impl Lane {
                 Err(error) if from_fred(&error).kind() == ErrorKind::Timeout => {
                     lane.missed(options.timeout.unwrap_or_default());
                 }
-                // That there is no connection is known already.
+                // There is no connection, and the supervisor knows it.
                 Err(_) => {}
             }
             lane.doubted.store(false, Ordering::Release);
         });
     }
 
-    /// To be told of every call that was not answered in time.
+    /// Records that a call timed out. Called for every such call.
     pub(crate) fn missed(self: &Arc<Self>, timeout: Duration) {
         if !self.is_supervised() {
             return;
@@ -203,10 +202,10 @@ impl Lane {
             self.replace.notify_one();
         } else if self.client.read().client_config().server.is_clustered() && !self.syncing.swap(true, Ordering::AcqRel)
         {
-            // One node is silent and others are not. If it has been replaced, the others know by whom.
+            // One node does not answer and others do. If it was replaced, the others know by which node.
             let lane = self.clone();
             tokio::spawn(async move {
-                // What comes of it shows in the calls that follow.
+                // The result shows in the next calls.
                 let _ = lane.client().sync_cluster().await;
                 tokio::time::sleep(SYNC_AFTER).await;
                 lane.syncing.store(false, Ordering::Release);
@@ -215,7 +214,7 @@ impl Lane {
     }
 }
 
-/// The task of fred's that runs a client. It ends with this.
+/// fred's task for a client. Dropping this ends it.
 struct Router(ConnectHandle);
 
 impl Router {
@@ -245,7 +244,7 @@ async fn connected(client: &Client) {
     }
 }
 
-/// Keeps the lane's client running until it is aborted itself.
+/// Keeps the lane's client running until the task is aborted.
 async fn supervise(lane: Arc<Lane>, builder: Builder, mut router: Option<Router>) {
     loop {
         let client = lane.client();
@@ -269,7 +268,7 @@ async fn supervise(lane: Arc<Lane>, builder: Builder, mut router: Option<Router>
         *lane.last_error.lock() = Some(ended);
         lane.attempted.send_replace(true);
         drop(running);
-        // A new client, so that nothing of the old one's state is in its way: its calls end with an error.
+        // A new client does not depend on the state of the old one, whose calls fail.
         if let Ok(client) = builder.build() {
             *lane.client.write() = client;
             lane.heard();

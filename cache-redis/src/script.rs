@@ -1,10 +1,10 @@
-//! The scripts, which the server keeps and which are called by their hash.
+//! The Lua scripts, which the server caches and which are called by their hash.
 
 use std::sync::LazyLock;
 
 use sha1::{Digest, Sha1};
 
-/// A script and the hash by which the server knows it once it has seen it.
+/// A script with its hash.
 #[derive(Debug)]
 pub(crate) struct Script {
     pub(crate) source: &'static str,
@@ -21,11 +21,11 @@ impl Script {
     }
 }
 
-/// `KEYS[1]`, and the string to store, its lifetime in milliseconds (empty: no end) and the version that must be there
-/// (empty: nothing must be there). Answers 1 if it is stored.
+/// Stores a string under `KEYS[1]`. Arguments: the string, its lifetime in milliseconds (empty: none), and the version
+/// that must be there (empty: there must be no record). Answers 1 if the string is stored.
 ///
-/// It also answers 1 if the very string is there already: a call that the client repeats after a broken connection must
-/// not be told that another writer was faster.
+/// It also answers 1 if the same version is there already, so that a call that the client repeats after a broken
+/// connection does not fail because of its own first write.
 pub(crate) static SET: LazyLock<Script> = LazyLock::new(|| {
     Script::new(concat!(
         include_str!("script/version.lua"),
@@ -33,7 +33,7 @@ pub(crate) static SET: LazyLock<Script> = LazyLock::new(|| {
     ))
 });
 
-/// `KEYS[1]` and the version that must be there. Answers 1 if the record is removed.
+/// Removes `KEYS[1]` if it has the version in the argument. Answers 1 if it does.
 pub(crate) static DELETE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(concat!(
         include_str!("script/version.lua"),
@@ -41,15 +41,14 @@ pub(crate) static DELETE: LazyLock<Script> = LazyLock::new(|| {
     ))
 });
 
-/// `KEYS[1]`. Answers the remaining lifetime in milliseconds (-1: no end) and the string, or nil.
+/// Reads `KEYS[1]`. Answers the remaining lifetime in milliseconds (-1: none) and the string, or nil.
 ///
-/// For what others wrote, which does not say when it ends and need not be a string; and for every read in a Cluster,
-/// since a string that is an answer by itself and reads `MOVED 1 host:port` would be followed. An answer that begins
-/// with a number is also safe from fred, which takes arrays that begin with `message` or `subscribe` for something else
-/// and drops them.
+/// For foreign records, which do not contain their deadline and need not be strings. Also for every read in a Cluster,
+/// since fred would follow a plain answer that reads `MOVED 1 host:port`. The number comes first because fred drops
+/// arrays that begin with `message` or `subscribe`.
 pub(crate) static GET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("script/get.lua")));
 
-/// `KEYS[1]`. Answers the version of what is there in 16 bytes, or nil.
+/// Answers the version of the record under `KEYS[1]` in 16 bytes, or nil.
 pub(crate) static VERSION: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(include_str!("script/version.lua"), "return version_here()\n")));
 
@@ -67,12 +66,12 @@ mod tests {
         assert!(source.contains(&mark), "{mark}");
         assert!(source.contains(&format!("GETRANGE', KEYS[1], 0, {}", HEADER_LEN - 1)));
         assert!(source.contains(&format!("#head == {HEADER_LEN} ")));
-        // Of the header, only the version is compared.
+        // The scripts compare only the version in the header.
         let version = Version::from_u128(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10);
         let stored = encode(version, None, b"");
         assert_eq!(stored[3 - 1..18], version.as_u128().to_be_bytes());
         assert_eq!(source.matches("sub(3, 18)").count(), 2);
-        // What stands for the value of a list, a hash and so on must be the same for reading and for comparing.
+        // The placeholder for the value of a list, a hash and so on must be the same in reads and in comparisons.
         let not_a_string = "'not a string'";
         assert!(source.contains(not_a_string) && GET.source.contains(not_a_string));
     }

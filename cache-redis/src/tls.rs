@@ -1,4 +1,4 @@
-//! TLS by rustls, with a provider of its own: the process may have another, or two, and no default.
+//! TLS by rustls. The crypto provider is given explicitly, since the process may have none or several installed.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::error::configuration;
 
-/// Who vouches for the servers, and by what this client shows who it is; all in PEM.
+/// The certificate authorities, and the certificate and key of this client, all in PEM.
 #[derive(Clone, Default)]
 pub(crate) struct Tls {
     pub(crate) authorities: Option<Vec<u8>>,
@@ -47,7 +47,7 @@ impl Tls {
                     .map_err(|error| configuration(format!("the CA certificates: {error}")))?;
             }
         } else {
-            // Systems have a few that cannot be read. What matters is that there are some.
+            // Some systems have a few certificates that cannot be parsed. It matters only that there are others.
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             if roots.is_empty() {
                 return Err(configuration(

@@ -1,12 +1,12 @@
 //! Change subscriptions, by Redis's client tracking in broadcasting mode.
 //!
-//! A subscription has a connection of its own to each master, and asks for the keys that start with the scope's text. A
-//! server reports a change before it answers the client that made it, and before it answers what is asked on the same
-//! connection afterwards. So when a question is answered, every change made before the question was sent has been received,
-//! and the moment of sending is the moment of the heartbeat.
+//! A subscription has a connection of its own to each master, and tracks the keys that start with the scope's text. A
+//! server reports a change before it answers the client that made it, and before it answers later commands on the
+//! subscription's connection. So when a command is answered, every change made before the command was sent has been
+//! received. The heartbeat carries the time at which the command was sent.
 //!
-//! Any failure of one connection loses the subscription: it reports so, makes all connections anew, and reports that
-//! everything may have changed.
+//! If any connection fails, the subscription is lost: it reports that, opens all connections again, and then reports
+//! that everything may have changed.
 
 mod cluster;
 mod marker;
@@ -32,21 +32,20 @@ use crate::tracking::outbox::{Outbox, Sender, Tracked};
 use crate::tracking::session::{Session, master};
 use crate::tracking::wire::{Address, Wire, within};
 
-/// Between two attempts to come back, doubled from the first to the second.
+/// The pause between two attempts to reconnect, which doubles from the first value to the second.
 const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 
-/// The same where a Cluster has changed. A replica that has asked for votes is the master by then, or will not be, and
-/// the others know.
+/// The pause after a change of the Cluster. By then an election has ended, and the other nodes know the result.
 const SETTLED_AFTER: Duration = Duration::from_millis(200);
 
-/// How often the nodes of a Cluster are asked until they agree on who its masters are, and the pause between.
+/// How often the nodes of a Cluster are asked until they agree on its masters, and the pause between.
 const ROUNDS: usize = 10;
 const ROUND_AFTER: Duration = Duration::from_millis(50);
 
-/// The shortest time between two questions.
+/// The shortest time between two heartbeat commands.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(2);
 
-/// What a subscription needs to connect, again and again.
+/// What a subscription needs to connect and reconnect.
 pub(crate) struct Tracking {
     pub(crate) lane: Arc<Lane>,
     pub(crate) scope: Scope,
@@ -55,14 +54,14 @@ pub(crate) struct Tracking {
 }
 
 impl Tracking {
-    /// Returns a subscription that stands. It ends when `closed` is true or gone.
+    /// Connects, and returns the subscription. It ends when `closed` becomes true or loses its sender.
     pub(crate) async fn start(self, mut closed: watch::Receiver<bool>) -> Result<Box<dyn Subscription>, Error> {
         let session = self.open().await?;
         let outbox = Arc::new(Outbox::default());
         let sender = Sender(outbox.clone());
         let task = tokio::spawn(async move {
             tokio::select! {
-                // An error says that there is no handle any more.
+                // An error means that the handle was dropped.
                 _ = closed.wait_for(|closed| *closed) => {}
                 () = self.run(session, &sender.0) => {}
             }
@@ -88,9 +87,9 @@ impl Tracking {
         }
     }
 
-    /// Passes on what the servers say, until something is wrong.
+    /// Reports changes and heartbeats until something fails, and returns the error.
     async fn listen(&self, session: &mut Session, outbox: &Outbox) -> Error {
-        // Twice as often as asked for, so that an answer that takes its time is no gap.
+        // Twice per requested interval, so that a slow answer leaves no gap.
         let pause = (self.heartbeat / 2).max(SHORTEST_HEARTBEAT);
         let mut asked = Instant::now();
         loop {
@@ -115,7 +114,7 @@ impl Tracking {
             tokio::pin!(until);
             loop {
                 tokio::select! {
-                    // First, or it would never be its turn while there is always something to hear.
+                    // The timer comes first, so that a steady stream of changes does not starve it.
                     biased;
                     () = &mut until => break,
                     heard = session.hear(&self.scope, outbox) => if let Err(error) = heard {
@@ -127,7 +126,7 @@ impl Tracking {
         }
     }
 
-    /// Connections to all masters, on which they tell of changes.
+    /// Opens tracking connections to all masters.
     async fn open(&self) -> Result<Session, Error> {
         let client = self.lane.client();
         let config = client.client_config();
@@ -176,7 +175,7 @@ impl Tracking {
                         wires.insert(nodes.own.clone(), wire);
                         seen.push((nodes, info));
                     }
-                    // A replica knows its Cluster.
+                    // A replica knows the Cluster's nodes too.
                     Ok((_, nodes, info)) => seen.push((nodes, info)),
                     Err(error) => last = error,
                 }
@@ -211,8 +210,8 @@ impl Tracking {
         Err(last)
     }
 
-    /// Writes a marker. A server that refuses the write, being full or because of the user's permissions, is subscribed to
-    /// without one.
+    /// Writes a marker. If the server refuses the write, because it is full or the user lacks the permission, the
+    /// subscription works without a marker.
     async fn marker(&self, wire: &mut Wire) -> Result<Marker, Error> {
         let mut marker = Marker::new(&self.scope);
         if let Some(Command::Write(words)) = marker.command() {
@@ -247,7 +246,7 @@ impl Tracking {
         Ok(wire)
     }
 
-    /// The master that the Sentinels have named to the client.
+    /// Returns the master that the Sentinels named to the client.
     fn current_master(&self) -> Result<Address, Error> {
         let client = self.lane.client();
         let connected = client.is_connected().then(|| client.active_connections());
@@ -257,12 +256,12 @@ impl Tracking {
             .ok_or_else(|| error(ErrorKind::Unavailable, "no master is known"))
     }
 
-    /// Whether the client has left the master that is listened to.
+    /// Returns an error if the client uses another master than the subscription.
     fn moved(&self, session: &Session) -> Option<Error> {
         if !self.lane.client().client_config().server.is_sentinel() {
             return None;
         }
-        // While the client has none, the connection to the old one is as good as any.
+        // While the client has no master, the subscription stays with the old one.
         let now = self.current_master().ok()?;
         (Some(&now) != session.address()).then(|| error(ErrorKind::Unavailable, format!("{now} is the master now")))
     }

@@ -1,4 +1,4 @@
-//! `redis://…` and its relatives.
+//! Parses URLs such as `redis://…` and `redis-cluster://…`.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::error::configuration;
 const DEFAULT_PORT: u16 = 6379;
 const DEFAULT_SENTINEL_PORT: u16 = 26379;
 
-/// What a URL says.
+/// The settings in a URL.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) server: ServerConfig,
@@ -30,7 +30,7 @@ enum Deployment {
     Unix,
 }
 
-/// The deployment that a scheme stands for, and whether it is reached by TLS.
+/// Returns the deployment that a scheme names, and whether it uses TLS.
 fn scheme(scheme: &str) -> Option<(Deployment, bool)> {
     let (base, deployment) = match scheme.split_once(['-', '+']) {
         None if scheme == "unix" => return Some((Deployment::Unix, false)),
@@ -47,16 +47,16 @@ fn scheme(scheme: &str) -> Option<(Deployment, bool)> {
     }
 }
 
-/// Reads a URL.
+/// Parses a URL.
 ///
 /// # Errors
-/// [`Configuration`](cache_core::ErrorKind::Configuration), naming the URL without what is secret in it.
+/// Fails with [`Configuration`](cache_core::ErrorKind::Configuration). The message names the URL without its secrets.
 pub(crate) fn parse(text: &str) -> Result<Target, Error> {
     read(text).map_err(|message| configuration(format!("{message}, in {:?}", redacted(text))))
 }
 
 fn read(text: &str) -> Result<Target, Cow<'static, str>> {
-    // Before anything is quoted: what follows may be the rest of a password.
+    // Checked before any part is quoted, since the rest may belong to a password.
     if let Some((_, rest)) = text.split_once("://")
         && let Some((_, after)) = rest.split_once(['/', '?', '#'])
         && after.contains('@')
@@ -78,7 +78,7 @@ fn read(text: &str) -> Result<Target, Cow<'static, str>> {
         },
         Deployment::Cluster => ServerConfig::Clustered {
             hosts: hosts(&url, DEFAULT_PORT, query.nodes)?,
-            // What the Cluster says of itself outlives the nodes that the URL names.
+            // The nodes that the Cluster reports may outlive those in the URL.
             policy: ClusterDiscoveryPolicy::UseCache,
         },
         Deployment::Sentinel => ServerConfig::Sentinel {
@@ -115,7 +115,7 @@ struct Query {
 }
 
 impl Query {
-    /// A parameter that is misspelt is an error: a server that is not known of is found out too late.
+    /// A misspelt parameter is an error, so that no node is silently missing.
     fn read(url: &Url, deployment: Deployment) -> Result<Self, Cow<'static, str>> {
         let mut query = Self::default();
         for (name, value) in url.query_pairs() {
@@ -146,7 +146,7 @@ fn hosts(url: &Url, default_port: u16, others: Vec<Server>) -> Result<Vec<Server
     Ok(hosts)
 }
 
-/// `host:port`, where an IPv6 address stands in brackets.
+/// Parses `host:port`, where an IPv6 address is in brackets.
 fn node(text: &str) -> Result<Server, Cow<'static, str>> {
     text.rsplit_once(':')
         .filter(|(host, _)| !host.is_empty() && (!host.contains(':') || host.starts_with('[')))
@@ -154,7 +154,7 @@ fn node(text: &str) -> Result<Server, Cow<'static, str>> {
         .ok_or_else(|| format!("a node is written host:port, not {text:?}").into())
 }
 
-/// URLs have brackets around IPv6 addresses, and nothing else does.
+/// Removes the brackets around an IPv6 address, which only URLs have.
 fn without_brackets(host: &str) -> String {
     host.trim_start_matches('[').trim_end_matches(']').to_owned()
 }
@@ -179,9 +179,9 @@ fn socket_path(url: &Url) -> Result<PathBuf, Cow<'static, str>> {
     }
 }
 
-/// Percent-decoded. In a query, `url` does it.
+/// Decodes percent-encoded text outside of a query. In a query, `url` does it.
 fn decoded(text: &str) -> Result<String, Cow<'static, str>> {
-    // A `+` stands for itself outside of queries, and for a space in them.
+    // Outside of a query, `+` is a literal plus; in a query it is a space.
     let query = format!("x={}", text.replace('+', "%2B").replace('&', "%26"));
     let value = url::form_urlencoded::parse(query.as_bytes()).next();
     match value {
@@ -194,13 +194,13 @@ fn non_empty(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// A URL, or what was taken for one, without anything that might be secret.
+/// Returns a URL, or text that was meant as one, without anything that might be secret.
 pub(crate) fn redacted(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
-        // `redis:password@host` has no separator to go by.
+        // Text such as `redis:password@host` has no separator after which the secret begins.
         return "(not a URL)".to_owned();
     };
-    // Up to the last one: an `@` in the password may have been left as it is.
+    // Splits at the last `@`, since the password may contain one that is not encoded.
     let rest = match rest.rsplit_once('@') {
         Some((_, host)) => format!("***@{host}"),
         None => rest.to_owned(),

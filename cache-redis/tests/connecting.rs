@@ -1,4 +1,5 @@
-//! Connecting to a server in this process that speaks just enough of the protocol. Real ones are in `integration-tests`.
+//! Connecting to a fake server in this process, which implements just enough of the protocol. `integration-tests` uses
+//! real ones.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::{BufRead, BufReader, Write};
@@ -24,7 +25,7 @@ enum Manner {
     ClosesOnClient,
 }
 
-/// A gate that answers wait at.
+/// A gate that holds back answers.
 #[derive(Default)]
 struct Gate {
     open: Mutex<bool>,
@@ -43,7 +44,7 @@ impl Gate {
     }
 }
 
-/// Serves on threads of its own, so that it outlives every runtime.
+/// Serves on separate threads, so that it outlives every runtime.
 fn serve(listener: TcpListener, manner: Manner, gate: Arc<Gate>) {
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
@@ -207,7 +208,7 @@ fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-/// As in a `static` that several tests use, each on a runtime of its own.
+/// Like a backend in a `static` that several tests use, each on its own runtime.
 #[test]
 fn a_backend_outlives_the_runtime_that_it_was_made_on() {
     let first = runtime();

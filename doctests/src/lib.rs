@@ -1,4 +1,4 @@
-//! Compiles and runs the code of `README.md` and of the book in `docs/`, one module a file.
+//! Compiles and runs the code in `README.md` and in the book in `docs/`, with one module for each file.
 //!
 //! `docs/write-a-backend.md` shows the code of `examples/third-party-backend`, whose tests compare the two.
 

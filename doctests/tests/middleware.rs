@@ -1,4 +1,5 @@
-//! The chapter "Caching endpoints" says on which side of the layer other middleware goes, and why. This is the why.
+//! The chapter "Caching endpoints" says on which side of the layer to put other middleware. These tests show the
+//! reasons.
 
 #![allow(clippy::unwrap_used)]
 
@@ -41,7 +42,7 @@ fn outcome(response: &Response) -> &str {
     response.headers()["x-cache"].to_str().unwrap()
 }
 
-/// Counts the requests that reach it.
+/// Counts the requests that reach `app`.
 fn counting(app: Router, calls: &Arc<AtomicU64>) -> Router {
     let calls = Arc::clone(calls);
     app.layer(from_fn(move |request: Request, next: Next| {
@@ -200,7 +201,7 @@ async fn cors_inside_stores_a_variant_for_each_origin() {
     let inside = app().layer(cors()).layer(layer());
     let outside = app().layer(layer()).layer(cors());
     for (app, second) in [(inside, "MISS"), (outside, "HIT")] {
-        // The first response tells what others vary by.
+        // The first response tells the layer which fields responses vary by.
         for origin in ["https://a.example", "https://a.example"] {
             ask_with(&app, &[(ORIGIN.as_str(), origin)]).await;
         }

@@ -1,4 +1,4 @@
-//! No bytes make decoding an envelope panic, and what decodes is what was encoded.
+//! Decoding an envelope never panics, and a decoded envelope encodes to the same bytes.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use cache_core::{Envelope, Key, KeyName, Prefix};
 use libfuzzer_sys::{Corpus, fuzz_target};
 
-/// One key that is its own identity, and one that is not.
+/// A key that is its own identity, and one with another identity.
 static KEYS: LazyLock<[Key; 2]> = LazyLock::new(|| {
     let namespace = Prefix::new("p").namespace("n");
     [namespace.key("k"), namespace.key(KeyName::with_identity("k", *b"i"))]
@@ -15,7 +15,7 @@ static KEYS: LazyLock<[Key; 2]> = LazyLock::new(|| {
 
 fuzz_target!(|input: &[u8]| -> Corpus {
     let as_it_is = decodes(input.to_vec());
-    // No fuzzer guesses a checksum, so it is set right to reach the checks behind it.
+    // A fuzzer cannot guess the checksum, so it is corrected to reach the checks after it.
     let mut bytes = input.to_vec();
     if bytes.len() < 9 {
         return Corpus::Keep;

@@ -1,7 +1,7 @@
-//! No header bytes make the rules of HTTP caching panic, or break what they promise whatever the rest says.
+//! No headers make the rules of HTTP caching panic or break their invariants.
 //!
-//! The input is a request, a response to it and a later response, each as lines of headers with an empty line after
-//! them. The first line of all has the method, the target, the status and the seconds between the responses.
+//! The input is a request, a response to it and a later response, each as header lines followed by an empty line. The
+//! very first line has the method, the target, the status and the seconds between the responses.
 #![no_main]
 
 use std::time::Duration;
@@ -22,7 +22,7 @@ use libfuzzer_sys::fuzz_target;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-/// Of the complete body that ranges are taken from.
+/// The length of the complete body that ranges are taken from.
 const LENGTH: u64 = 1000;
 
 struct Exchange {
@@ -32,12 +32,12 @@ struct Exchange {
     request: HeaderMap,
     response: HeaderMap,
     later: HeaderMap,
-    /// When the later response came.
+    /// When the later response arrived.
     then: Timestamp,
 }
 
 impl Exchange {
-    /// What cannot be read is left out, as it would not have reached a cache.
+    /// Skips lines that are not valid headers, since they would not reach a cache.
     fn read(input: &[u8]) -> Self {
         let mut lines = input.split(|&byte| byte == b'\n');
         let mut first = lines.next().unwrap_or_default().split(|&byte| byte == b' ');
@@ -126,7 +126,7 @@ fn storing(policy: &Policy, exchange: &Exchange) {
     assert_withheld(&policy.directives(response), &stored);
 }
 
-/// `Date` is made anew.
+/// `Date` is excepted, since it is set again.
 fn assert_withheld(directives: &ResponseDirectives, stored: &HeaderMap) {
     for name in directives.withheld_fields().filter(|name| *name != DATE) {
         assert!(!stored.contains_key(name), "{name} is for one user");
@@ -165,7 +165,7 @@ fn freshening(policy: &Policy, exchange: &Exchange) {
     }
 }
 
-/// All spellings of a target are one target, and a rule on queries is one for both sides.
+/// All equivalent spellings of a target have one normal form, and a rule on queries is symmetric.
 fn spelling(exchange: &Exchange) {
     let target = &exchange.target;
     let normal = normal_path(target.path()).into_owned();
@@ -211,7 +211,7 @@ fn answering(exchange: &Exchange) {
             assert_eq!((written.range, written.complete_length), (Some(range), Some(LENGTH)));
         }
         RangeOutcome::Several(ranges) => {
-            // They do not overlap, so the answer is never much longer than the whole.
+            // The ranges do not overlap, so the answer is never much longer than the whole content.
             let mut bytes: Vec<u64> = ranges.iter().flat_map(|range| range.first..=range.last).collect();
             let sent = bytes.len();
             bytes.sort_unstable();
@@ -252,7 +252,7 @@ fn variants(exchange: &Exchange) {
             assert!(key.bytes().all(|byte| byte.is_ascii_graphic()));
         }
     }
-    // Credentials are the same only if they are the same line by line.
+    // Credentials are equal only if they are equal line by line.
     let key = |headers| variant_key(&[AUTHORIZATION, COOKIE], headers, &Normalization::by_quality());
     let is_same = [AUTHORIZATION, COOKIE]
         .iter()
@@ -282,7 +282,7 @@ fn invalidating(exchange: &Exchange) {
     let _ = cache_groups(response);
 }
 
-/// Each value as if it were that of any field.
+/// Parses each value as the value of every field.
 fn fields(headers: &HeaderMap) {
     for value in headers.values() {
         if let Some(date) = parse_date(value.as_bytes()) {
@@ -290,7 +290,7 @@ fn fields(headers: &HeaderMap) {
         }
         let _ = (parse_targeted([value]), Vary::named_fields([value]));
         let directives = ResponseDirectives::parse([value]);
-        // What is written forbids no less than what was read.
+        // Written directives forbid at least as much as the parsed ones.
         let written = ResponseDirectives::parse([directives.to_string()]);
         assert_eq!(written.private, directives.private);
         assert_eq!(written.no_cache, directives.no_cache);

@@ -1,4 +1,4 @@
-//! A running container, usable from any test's runtime.
+//! A running container that can be used from the runtime of any test.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -14,8 +14,8 @@ use tokio::runtime::Runtime;
 use crate::ports::free_ports;
 use crate::reaper;
 
-/// The client's connections to Docker belong to the runtime that made them. A test's runtime ends with the test; this one
-/// lasts as long as the shared containers.
+/// The runtime of the connections to Docker. A test's own runtime ends with the test; this one lasts as long as the
+/// shared containers.
 static DOCKER: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -25,26 +25,26 @@ static DOCKER: LazyLock<Runtime> = LazyLock::new(|| {
         .expect("a runtime for Docker could not be started")
 });
 
-/// How often a start is repeated because another process took a port in the meantime.
+/// How often a start is tried if another process has taken a port meanwhile.
 const ATTEMPTS: usize = 5;
 
-/// What a container needs beside its image.
+/// The description of a container.
 pub(crate) struct Spec {
     /// The image's name and tag, as `scripts/stores` prepares them.
     pub(crate) image: (&'static str, &'static str),
-    /// How many ports of 127.0.0.1 lead into it.
+    /// The number of host ports on 127.0.0.1 that lead into the container.
     pub(crate) ports: usize,
-    /// The port inside that the one host port leads to. Without it each host port leads to the same number inside, for
-    /// servers that tell their clients where they are.
+    /// The port inside that the one host port leads to. Default: each host port leads to the same port inside, for
+    /// servers that announce their address to clients.
     pub(crate) inner_port: Option<u16>,
-    /// The variable that names a running store instead, for the message when this fails.
+    /// The environment variable that can name a running store instead, for the message of a failure.
     pub(crate) variable: &'static str,
 }
 
 pub(crate) struct Container {
     name: String,
     ports: Vec<u16>,
-    // Taken when dropped only.
+    // Only `drop` takes it.
     inner: Option<Arc<ContainerAsync<GenericImage>>>,
 }
 
@@ -58,11 +58,12 @@ impl Debug for Container {
 }
 
 impl Container {
-    /// Starts a container; `command` is given its host ports. Returns when it runs, not when it is ready.
+    /// Starts a container. `command` gets the host ports. Returns when the container runs, which may be before the
+    /// server is ready.
     ///
     /// # Panics
     ///
-    /// When there is no Docker, or no such image, with what to do about it.
+    /// Panics if there is no Docker or no such image. The message says what to do.
     pub(crate) async fn start(spec: &Spec, command: impl Fn(&[u16]) -> Vec<String>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let (image, tag) = spec.image;
@@ -70,7 +71,7 @@ impl Container {
         for _ in 0..ATTEMPTS {
             let ports = free_ports(spec.ports);
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-            // A process id comes back; the random part keeps two machines that share a daemon apart, too.
+            // Process ids are reused, and two machines may share a daemon, so the name has a random part.
             let name = format!("cache-test-{}-{number}-{:08x}", std::process::id(), fastrand::u32(..));
             let mut request = GenericImage::new(image, tag)
                 .with_container_name(&name)
@@ -106,23 +107,23 @@ impl Container {
         );
     }
 
-    /// `127.0.0.1:port` for each port. They stay the same over a stop and a restart.
+    /// Returns `127.0.0.1:port` for each host port. A restart does not change them.
     pub(crate) fn addresses(&self) -> Vec<String> {
         self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect()
     }
 
-    /// Kills every process in the container: connections break, nothing is said goodbye to.
+    /// Kills every process in the container. Connections break without a clean shutdown.
     pub(crate) async fn kill(&self) {
         self.with("be stopped", |c| async move { c.stop_with_timeout(Some(0)).await })
             .await;
     }
 
-    /// Starts it again after [`kill`](Self::kill).
+    /// Starts the container again after [`kill`](Self::kill).
     pub(crate) async fn restart(&self) {
         self.with("be restarted", |c| async move { c.start().await }).await;
     }
 
-    /// Freezes its processes: connections stay open and nothing answers.
+    /// Freezes the processes: connections stay open, and nothing answers.
     pub(crate) async fn freeze(&self) {
         self.with("be frozen", |c| async move { c.pause().await }).await;
     }
@@ -132,11 +133,11 @@ impl Container {
         self.with("be thawed", |c| async move { c.unpause().await }).await;
     }
 
-    /// Runs a command inside and waits for its end.
+    /// Runs a command inside the container, and waits until it ends.
     ///
     /// # Panics
     ///
-    /// When the command fails.
+    /// Panics if the command fails.
     pub(crate) async fn exec(&self, command: Vec<String>) {
         let what = format!("run {command:?}");
         self.with(&what, |c| async move {
@@ -146,7 +147,7 @@ impl Container {
         .await;
     }
 
-    /// What the container has written so far, for a message.
+    /// Returns the container's output so far, for a message.
     pub(crate) async fn logs(&self) -> String {
         let inner = self.inner();
         run(async move {
@@ -174,8 +175,8 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        // On Docker's runtime, and waited for, so that a test that ends leaves nothing behind. `testcontainers` itself
-        // cannot be dropped outside a runtime.
+        // Removed on Docker's runtime, since `testcontainers` cannot be dropped outside of one. Waits, so that a test
+        // leaves nothing behind.
         let Some(container) = self.inner.take() else { return };
         let (done, wait) = std::sync::mpsc::channel::<()>();
         DOCKER.spawn(async move {
@@ -190,7 +191,7 @@ async fn start(request: ContainerRequest<GenericImage>) -> Result<ContainerAsync
     request.start().await.map_err(|error| error.to_string())
 }
 
-/// Runs on Docker's runtime, whatever runtime asks.
+/// Runs the future on Docker's runtime.
 async fn run<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
     match DOCKER.spawn(future).await {
         Ok(value) => value,

@@ -9,7 +9,7 @@ use crate::{external, wire};
 
 const VARIABLE: &str = "CACHE_TEST_DYNAMODB_URL";
 
-/// DynamoDB Local with its data in memory, the same for every region and key id. It takes any credentials.
+/// DynamoDB Local with its data in memory, which all regions and key ids share. It accepts any credentials.
 #[derive(Debug)]
 pub struct DynamoDb {
     endpoint: String,
@@ -18,8 +18,8 @@ pub struct DynamoDb {
 }
 
 impl DynamoDb {
-    /// The server that all tests of this process share: the one that `CACHE_TEST_DYNAMODB_URL` names, or a container.
-    /// Tests make tables of their own.
+    /// Returns the server that all tests of this process share: the one in `CACHE_TEST_DYNAMODB_URL`, or a container.
+    /// Each test creates its own table.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<DynamoDb> = OnceCell::const_new();
         SHARED
@@ -32,7 +32,7 @@ impl DynamoDb {
             .await
     }
 
-    /// A container of the test's own, removed when dropped.
+    /// Starts a container for one test, which is removed on drop.
     pub async fn start() -> Self {
         let spec = Spec {
             image: ("amazon/dynamodb-local", "latest"),
@@ -68,30 +68,30 @@ impl DynamoDb {
         }
     }
 
-    /// `http://host:port`, or as the environment has it: what a client takes as its endpoint.
+    /// Returns the endpoint for clients: `http://host:port`, or the value of the environment variable.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// `host:port`.
+    /// Returns `host:port`.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Kills the server, whose data is lost.
+    /// Kills the server. Its data is lost.
     pub async fn kill(&self) {
         self.container().kill().await;
     }
 
-    /// Starts it again, empty, at the same address, and waits until it answers.
+    /// Starts the server again, empty, at the same address, and waits until it answers.
     pub async fn restart(&self) {
         self.container().restart().await;
         self.ready().await;
     }
 
-    /// Freezes the server: connections stay open and nothing answers.
+    /// Freezes the server: connections stay open, and nothing answers.
     pub async fn freeze(&self) {
         self.container().freeze().await;
     }

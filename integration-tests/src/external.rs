@@ -1,4 +1,4 @@
-//! Running stores, named by the environment.
+//! Running stores that environment variables name.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use url::Url;
 
-/// The value of a variable, if it is set.
+/// Returns the value of a variable, if it is set.
 ///
 /// # Panics
 ///
-/// When it is set to nothing.
+/// Panics if the variable is empty.
 pub(crate) fn variable(name: &str) -> Option<String> {
     let value = match std::env::var(name) {
         Ok(value) => value,
@@ -24,11 +24,11 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     Some(value.trim().to_owned())
 }
 
-/// The URL in a variable, of one of the schemes.
+/// Returns the URL in a variable.
 ///
 /// # Panics
 ///
-/// When it is not a URL, of another scheme, or without a host.
+/// Panics if it is not a URL with a host and one of `schemes`.
 pub(crate) fn parse(name: &str, value: &str, schemes: &[&str]) -> Url {
     let url = Url::parse(value).unwrap_or_else(|error| panic!("{name} is not a URL ({error}): {value:?}"));
     assert!(
@@ -39,7 +39,7 @@ pub(crate) fn parse(name: &str, value: &str, schemes: &[&str]) -> Url {
     url
 }
 
-/// `host:port` of a URL and of each of its `node=host:port` parameters.
+/// Returns `host:port` of a URL and of each of its `node=host:port` parameters.
 pub(crate) fn addresses(url: &Url, default_port: u16) -> Vec<String> {
     let host = url.host_str().unwrap_or_default();
     let first = format!("{host}:{}", url.port().unwrap_or(default_port));
@@ -51,7 +51,7 @@ pub(crate) fn addresses(url: &Url, default_port: u16) -> Vec<String> {
 
 /// # Panics
 ///
-/// When one of the addresses takes no connection within five seconds.
+/// Panics if an address accepts no connection within five seconds.
 pub(crate) async fn must_answer(name: &str, addresses: &[String]) {
     for address in addresses {
         match timeout(Duration::from_secs(5), TcpStream::connect(address)).await {

@@ -9,15 +9,15 @@
 //! | memcached, three servers | [`Memcached::shared_fleet`] | [`Memcached::start`] | `CACHE_TEST_MEMCACHED_URL=memcached://host:port,host:port,host:port` |
 //! | DynamoDB Local | [`DynamoDb::shared`] | [`DynamoDb::start`] | `CACHE_TEST_DYNAMODB_URL=http://host:port` |
 //!
-//! Without a variable the store is a container, started by testcontainers on free ports of 127.0.0.1 and removed when
-//! the test process ends, however it ends. `TESTCONTAINERS_COMMAND=keep` leaves it for a look inside.
+//! Without a variable the store is a container, which testcontainers starts on free ports of 127.0.0.1. It is removed
+//! when the test process ends, for any reason. `TESTCONTAINERS_COMMAND=keep` keeps it for debugging.
 //!
 //! `CACHE_TEST_REDIS_IMAGE=valkey/valkey:8` starts Valkey wherever a Redis server is started.
 //!
-//! A store that cannot be had is a panic that says what to do, never a skipped test. So is a variable that is empty,
-//! malformed, incomplete or names a server that does not answer.
+//! If a store is not available, the test panics with a message that says what to do. It is never skipped. The same
+//! holds for a variable that is empty, malformed or incomplete, or names a server that does not answer.
 //!
-//! Shared stores are shared: a test writes under a prefix of its own and clears nothing but that.
+//! Tests of a shared store write under a prefix of their own, and clear only that.
 //!
 //! ```no_run
 //! # async fn example() {

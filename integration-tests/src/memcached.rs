@@ -1,4 +1,4 @@
-//! memcached, one server or several.
+//! One or several memcached servers.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::{external, wire};
 const VARIABLE: &str = "CACHE_TEST_MEMCACHED_URL";
 const FLEET: usize = 3;
 
-/// memcached servers that know nothing of each other, with the limits of a fresh install (items up to 1 MiB).
+/// Independent memcached servers with the default limits (items up to 1 MiB).
 #[derive(Debug)]
 pub struct Memcached {
     addresses: Vec<String>,
@@ -18,7 +18,7 @@ pub struct Memcached {
 }
 
 impl Memcached {
-    /// The one server that all tests of this process share: the first that `CACHE_TEST_MEMCACHED_URL` names, or a
+    /// Returns the one server that all tests of this process share: the first in `CACHE_TEST_MEMCACHED_URL`, or a
     /// container.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<Memcached> = OnceCell::const_new();
@@ -32,12 +32,12 @@ impl Memcached {
             .await
     }
 
-    /// The three servers that all tests of this process share: those that `CACHE_TEST_MEMCACHED_URL` names, or
+    /// Returns the three servers that all tests of this process share: those in `CACHE_TEST_MEMCACHED_URL`, or
     /// containers.
     ///
     /// # Panics
     ///
-    /// When the variable names fewer than three.
+    /// Panics if the variable names fewer than three.
     pub async fn shared_fleet() -> &'static Self {
         static SHARED: OnceCell<Memcached> = OnceCell::const_new();
         SHARED
@@ -50,7 +50,7 @@ impl Memcached {
             .await
     }
 
-    /// So many servers in containers of the test's own, removed when dropped.
+    /// Starts this many servers for one test, in containers that are removed on drop.
     pub async fn start(servers: usize) -> Self {
         let spec = Spec {
             image: ("memcached", "1.6"),
@@ -94,30 +94,30 @@ impl Memcached {
         }
     }
 
-    /// `memcached://host:port,host:port,…`
+    /// Returns `memcached://host:port,host:port,…`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("memcached://{}", self.addresses.join(","))
     }
 
-    /// `host:port` of each server.
+    /// Returns `host:port` of each server.
     #[must_use]
     pub fn addresses(&self) -> &[String] {
         &self.addresses
     }
 
-    /// Kills a server, whose data is lost.
+    /// Kills a server. Its data is lost.
     pub async fn kill(&self, server: usize) {
         self.container(server).kill().await;
     }
 
-    /// Starts it again, empty, at the same address, and waits until it answers.
+    /// Starts a server again, empty, at the same address, and waits until it answers.
     pub async fn restart(&self, server: usize) {
         self.container(server).restart().await;
         self.ready(server).await;
     }
 
-    /// Freezes a server: connections stay open and nothing answers.
+    /// Freezes a server: connections stay open, and nothing answers.
     pub async fn freeze(&self, server: usize) {
         self.container(server).freeze().await;
     }

@@ -1,12 +1,12 @@
-//! Ports for containers that must be reachable under the port they know themselves by, or keep it over a restart.
+//! Free ports, for containers that announce their own port or must keep it over a restart.
 
 use std::net::TcpListener;
 
-/// Below the range that systems hand out for outgoing connections and Docker for random mappings (32768 and up), so
-/// that nothing takes a port between the look and the use, but another test process, for which there is a retry.
+/// Below the range that systems use for outgoing connections and Docker for random mappings (32768 and up). So between
+/// the check and the use only another test process can take a port, for which there is a retry.
 const RANGE: std::ops::Range<u16> = 20_000..32_000;
 
-/// `count` different ports that are free on this machine at the moment.
+/// Returns `count` different ports that are free on this machine now.
 pub(crate) fn free_ports(count: usize) -> Vec<u16> {
     let mut ports = Vec::with_capacity(count);
     for _ in 0..10_000 {

@@ -1,8 +1,8 @@
-//! Removes this process's containers when it has ended, however it ended.
+//! Removes the containers of this process when it has ended, for any reason.
 //!
-//! Shared containers live in statics, which are never dropped, and a killed process drops nothing at all. So a small
-//! shell waits at the other end of a pipe: the system closes the pipe with the process, and the shell removes what it was
-//! told about.
+//! Shared containers are in statics, which are never dropped, and a killed process drops nothing at all. So a small
+//! shell reads from a pipe. When the process ends, the system closes the pipe, and the shell removes the containers
+//! that it has read.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -15,7 +15,7 @@ while read -r name; do names="$names $name"; done
 exec docker rm --force --volumes $names
 "#;
 
-/// To be called before the container is created, so that none is missed.
+/// Registers a container. Call it before the container is created, so that none is missed.
 pub(crate) fn remove_at_exit(container: &str) {
     static REAPER: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
     if std::env::var("TESTCONTAINERS_COMMAND").as_deref() == Ok("keep") {
@@ -32,10 +32,10 @@ pub(crate) fn remove_at_exit(container: &str) {
 fn start() -> ChildStdin {
     let mut child = Command::new("sh")
         .args(["-c", SCRIPT])
-        // A group of its own: Ctrl-C ends the tests, not the clean-up after them.
+        // In a process group of its own, so that Ctrl-C ends the tests and not the clean-up.
         .process_group(0)
         .stdin(Stdio::piped())
-        // Whoever reads the tests' output to its end must not wait for the clean-up.
+        // A reader of the tests' output must not wait for the clean-up.
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

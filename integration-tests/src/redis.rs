@@ -10,7 +10,7 @@ use crate::{external, wire};
 
 const VARIABLE: &str = "CACHE_TEST_REDIS_URL";
 
-/// A Redis server without persistence, with the settings of a fresh install otherwise.
+/// A Redis server without persistence, otherwise with default settings.
 #[derive(Debug)]
 pub struct Redis {
     url: String,
@@ -19,7 +19,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// The server that all tests of this process share: the one that `CACHE_TEST_REDIS_URL` names, or a container.
+    /// Returns the server that all tests of this process share: the one in `CACHE_TEST_REDIS_URL`, or a container.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<Redis> = OnceCell::const_new();
         SHARED
@@ -32,7 +32,7 @@ impl Redis {
             .await
     }
 
-    /// A container of the test's own, removed when dropped.
+    /// Starts a container for one test, which is removed on drop.
     pub async fn start() -> Self {
         let spec = Spec {
             image: redis_image(),
@@ -75,30 +75,30 @@ impl Redis {
         }
     }
 
-    /// `redis://host:port`, or as the environment has it.
+    /// Returns `redis://host:port`, or the value of the environment variable.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// `host:port`.
+    /// Returns `host:port`.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Kills the server, whose data is lost.
+    /// Kills the server. Its data is lost.
     pub async fn kill(&self) {
         self.container().kill().await;
     }
 
-    /// Starts it again, empty, at the same address, and waits until it answers.
+    /// Starts the server again, empty, at the same address, and waits until it answers.
     pub async fn restart(&self) {
         self.container().restart().await;
         self.ready().await;
     }
 
-    /// Freezes the server: connections stay open and nothing answers.
+    /// Freezes the server: connections stay open, and nothing answers.
     pub async fn freeze(&self) {
         self.container().freeze().await;
     }

@@ -11,8 +11,8 @@ use crate::{external, wire};
 const VARIABLE: &str = "CACHE_TEST_REDIS_CLUSTER_URL";
 const NODES: usize = 6;
 
-/// Announced under 127.0.0.1 and the same ports as seen from outside. Ports of the bus are below the range in which
-/// outgoing connections get theirs.
+/// Nodes announce 127.0.0.1 and their ports as seen from outside. The ports of the bus are below the range of outgoing
+/// connections.
 const SCRIPT: &str = r#"
 for p in "$@"; do
     node $p "cluster-enabled yes" "cluster-config-file nodes.conf" "cluster-port $((p - 10000))" \
@@ -34,7 +34,7 @@ pub struct RedisCluster {
 }
 
 impl RedisCluster {
-    /// The cluster that all tests of this process share: the one that `CACHE_TEST_REDIS_CLUSTER_URL` names, or a
+    /// Returns the cluster that all tests of this process share: the one in `CACHE_TEST_REDIS_CLUSTER_URL`, or a
     /// container.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<RedisCluster> = OnceCell::const_new();
@@ -48,7 +48,7 @@ impl RedisCluster {
             .await
     }
 
-    /// A container of the test's own, removed when dropped.
+    /// Starts a container for one test, which is removed on drop.
     pub async fn start() -> Self {
         let spec = Spec {
             image: redis_image(),
@@ -87,33 +87,33 @@ impl RedisCluster {
         }
     }
 
-    /// `redis-cluster://host:port?node=host:port&…`, or as the environment has it.
+    /// Returns `redis-cluster://host:port?node=host:port&…`, or the value of the environment variable.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// `host:port` of every node that the URL names. Which of them are masters, the cluster tells.
+    /// Returns `host:port` of every node in the URL, masters and replicas.
     #[must_use]
     pub fn nodes(&self) -> &[String] {
         &self.nodes
     }
 
-    /// Shuts one node down, at once. A master's replica takes over within about three seconds.
+    /// Shuts a node down at once. A master's replica takes over within about three seconds.
     pub async fn kill(&self, node: &str) {
         redis_node::kill(self.container(), node).await;
     }
 
-    /// Starts a node again that was shut down.
+    /// Starts a node again after [`kill`](Self::kill).
     pub async fn restart(&self, node: &str) {
         redis_node::restart(self.container(), node).await;
     }
 
-    /// Kills a master and waits until its replica serves its slots, so that every other node sees the cluster whole.
+    /// Kills a master, and waits until its replica serves its slots and every other node sees all slots served.
     ///
     /// # Panics
     ///
-    /// When that takes more than thirty seconds.
+    /// Panics if that takes more than thirty seconds.
     pub async fn fail_over(&self, master: &str) {
         self.kill(master).await;
         let answer = wire::until(Duration::from_secs(30), || async {
@@ -139,7 +139,7 @@ impl RedisCluster {
             .expect("only a cluster from `RedisCluster::start` may be broken")
     }
 
-    /// Every node sees all slots served and the others' roles, and every replica has its master's data.
+    /// Waits until every node sees all slots served and the others' roles, and every replica has its master's data.
     async fn ready(&self) {
         let answer = wire::until(Duration::from_secs(60), || async {
             for node in &self.nodes {

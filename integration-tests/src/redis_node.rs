@@ -1,12 +1,13 @@
-//! Redis servers of a Cluster or behind Sentinels: several in one container, each with a folder and a configuration file
-//! of its own, on the same port inside as outside, so that the addresses they announce hold for the client too.
+//! Redis servers of a Cluster or behind Sentinels. Several run in one container, each with its own folder and
+//! configuration file. The port is the same inside and outside, so that clients can use the addresses that servers
+//! announce.
 
 use std::sync::LazyLock;
 
 use crate::container::Container;
 use crate::external;
 
-/// Names another image, `name:tag`, for everything that starts a Redis server: that of Valkey.
+/// The variable for another image, `name:tag`, to start all Redis servers from, such as Valkey's.
 const IMAGE_VARIABLE: &str = "CACHE_TEST_REDIS_IMAGE";
 
 /// Returns the name and the tag of the image that Redis servers are started from.
@@ -24,8 +25,8 @@ pub(crate) fn redis_image() -> (&'static str, &'static str) {
     }
 }
 
-/// The shell function `node PORT [line…]` starts a server in the background; `ready PORT…` waits until they answer. The
-/// shell stays as the container's first process, so a server that is shut down does not take the others with it.
+/// The shell function `node PORT [line…]` starts a server in the background; `ready PORT…` waits until servers answer.
+/// The shell stays the container's first process, so shutting one server down does not end the others.
 pub(crate) const PRELUDE: &str = r#"
 set -eu
 trap 'exit 0' TERM INT
@@ -45,12 +46,12 @@ ready() {
 }
 "#;
 
-/// The port in `127.0.0.1:port`.
+/// Returns the port in `127.0.0.1:port`.
 fn port(address: &str) -> &str {
     address.rsplit(':').next().unwrap_or_default()
 }
 
-/// Shuts one server down, at once.
+/// Shuts a server down at once.
 pub(crate) async fn kill(container: &Container, address: &str) {
     let script = format!(
         "redis-cli -p {0} shutdown nosave now force; ! redis-cli -p {0} ping",
@@ -59,13 +60,13 @@ pub(crate) async fn kill(container: &Container, address: &str) {
     container.exec(shell(&script, &[])).await;
 }
 
-/// Starts a server again that was shut down, with the configuration it had.
+/// Starts a server again after [`kill`], with its configuration.
 pub(crate) async fn restart(container: &Container, address: &str) {
     let script = format!("redis-server /tmp/{0}/redis.conf --daemonize yes", port(address));
     container.exec(shell(&script, &[])).await;
 }
 
-/// `sh -c script sh argument…`
+/// Returns the command `sh -c script sh argument…`.
 pub(crate) fn shell(script: &str, arguments: &[String]) -> Vec<String> {
     let mut command = ["sh", "-c", script, "sh"].map(str::to_owned).to_vec();
     command.extend_from_slice(arguments);

@@ -11,12 +11,12 @@ use crate::{external, wire};
 const VARIABLE: &str = "CACHE_TEST_REDIS_SENTINEL_URL";
 const SERVICE: &str = "cache-test";
 
-/// What Sentinels do takes them some ten seconds at the most; but one that finds that its machine stood still does
-/// nothing for thirty.
+/// Sentinels act within about ten seconds. But a Sentinel that notices that its machine stood still does nothing for
+/// thirty.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Sentinels learn of replicas from the master every ten seconds, the first time at once: so they start when the
-/// replica is there.
+/// Sentinels ask the master for its replicas at the start and then every ten seconds, so they start after the replica
+/// is connected.
 const SCRIPT: &str = r#"
 master=$1 replica=$2
 service=$3
@@ -54,7 +54,8 @@ pub struct RedisSentinel {
 }
 
 impl RedisSentinel {
-    /// The set that all tests of this process share: the one that `CACHE_TEST_REDIS_SENTINEL_URL` names, or a container.
+    /// Returns the set that all tests of this process share: the one in `CACHE_TEST_REDIS_SENTINEL_URL`, or a
+    /// container.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<RedisSentinel> = OnceCell::const_new();
         SHARED
@@ -67,7 +68,7 @@ impl RedisSentinel {
             .await
     }
 
-    /// A container of the test's own, removed when dropped.
+    /// Starts a container for one test, which is removed on drop.
     pub async fn start() -> Self {
         let spec = Spec {
             image: redis_image(),
@@ -123,29 +124,30 @@ impl RedisSentinel {
         }
     }
 
-    /// `redis-sentinel://host:port?node=host:port&sentinelServiceName=name`, or as the environment has it.
+    /// Returns `redis-sentinel://host:port?node=host:port&sentinelServiceName=name`, or the value of the environment
+    /// variable.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The name under which the Sentinels know the master.
+    /// Returns the Sentinels' name of the master.
     #[must_use]
     pub fn service(&self) -> &str {
         &self.service
     }
 
-    /// `host:port` of each Sentinel.
+    /// Returns `host:port` of each Sentinel.
     #[must_use]
     pub fn sentinels(&self) -> &[String] {
         &self.sentinels
     }
 
-    /// `host:port` of the present master, as the first Sentinel has it.
+    /// Returns `host:port` of the current master, as the first Sentinel reports it.
     ///
     /// # Panics
     ///
-    /// When the Sentinel does not answer or knows no such master.
+    /// Panics if the Sentinel does not answer or knows no such master.
     pub async fn master(&self) -> String {
         let command = format!("SENTINEL GET-MASTER-ADDR-BY-NAME {}", self.service);
         match wire::redis(&self.sentinels[0], &command).await {
@@ -154,21 +156,21 @@ impl RedisSentinel {
         }
     }
 
-    /// Shuts the given server down, at once. For a master, the Sentinels promote its replica within a few seconds.
+    /// Shuts a server down at once. If it is the master, the Sentinels promote its replica within a few seconds.
     pub async fn kill(&self, node: &str) {
         redis_node::kill(self.container(), node).await;
     }
 
-    /// Starts a server again that was shut down. A former master becomes a replica.
+    /// Starts a server again after [`kill`](Self::kill). A former master becomes a replica.
     pub async fn restart(&self, node: &str) {
         redis_node::restart(self.container(), node).await;
     }
 
-    /// Kills the master and waits until the Sentinels have promoted the replica; answers the new master.
+    /// Kills the master, and waits until the Sentinels have promoted the replica. Returns the new master.
     ///
     /// # Panics
     ///
-    /// When that takes more than ninety seconds.
+    /// Panics if that takes more than ninety seconds.
     pub async fn fail_over(&self) -> String {
         let old = self.master().await;
         self.kill(&old).await;
@@ -186,7 +188,7 @@ impl RedisSentinel {
         }
     }
 
-    /// Waits until the Sentinels have made the given server a replica, as they do with a former master that is back.
+    /// Waits until the Sentinels have made a server a replica, as they do with a former master that is back.
     ///
     /// # Panics
     ///
@@ -210,7 +212,7 @@ impl RedisSentinel {
             .expect("only servers from `RedisSentinel::start` may be broken")
     }
 
-    /// Every Sentinel knows the master, the replica, and the other Sentinels.
+    /// Waits until every Sentinel knows the master, the replica and the other Sentinels.
     async fn ready(&self) {
         let wanted = format!("name={SERVICE},status=ok");
         let answer = wire::until(Duration::from_secs(60), || async {

@@ -1,4 +1,4 @@
-//! Just enough of each store's protocol to ask whether it is there, independent of every client library.
+//! Just enough of each store's protocol to check that it answers, without a client library.
 
 use std::io;
 use std::time::Duration;
@@ -7,15 +7,15 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-/// For one question and its answer.
+/// The time limit of one command and its answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Asks Redis on a connection of its own: `PING`, `INFO replication`. An array is answered with its elements joined by
-/// spaces.
+/// Sends a command such as `PING` or `INFO replication` to Redis on a new connection, and returns the answer. The
+/// elements of an array are joined by spaces.
 ///
 /// # Errors
 ///
-/// When there is no connection, no answer within five seconds, or the answer is an error.
+/// Fails without a connection or an answer within five seconds, and if the answer is an error.
 pub async fn redis(address: &str, command: &str) -> io::Result<String> {
     within(async {
         let mut stream = BufReader::new(TcpStream::connect(address).await?);
@@ -45,11 +45,11 @@ pub async fn redis(address: &str, command: &str) -> io::Result<String> {
     .await
 }
 
-/// Sends memcached one command and reads lines up to the one that ends its answer: `version`, `get key`.
+/// Sends a command such as `version` or `get key` to memcached, and returns the lines of the answer.
 ///
 /// # Errors
 ///
-/// When there is no connection or no answer within five seconds.
+/// Fails without a connection or an answer within five seconds.
 pub async fn memcached(address: &str, command: &str) -> io::Result<Vec<String>> {
     within(async {
         let mut stream = BufReader::new(TcpStream::connect(address).await?);
@@ -67,12 +67,12 @@ pub async fn memcached(address: &str, command: &str) -> io::Result<Vec<String>> 
     .await
 }
 
-/// Sends DynamoDB one operation with its JSON; answers the status and the body. The signature is made up: DynamoDB Local
-/// looks at the key id only.
+/// Sends an operation with its JSON to DynamoDB, and returns the status and the body of the answer. The signature is
+/// not valid; DynamoDB Local checks only the key id.
 ///
 /// # Errors
 ///
-/// When there is no connection, no answer within five seconds, or one that is not HTTP.
+/// Fails without a connection or an answer within five seconds, and if the answer is not HTTP.
 pub async fn dynamodb(address: &str, operation: &str, json: &str) -> io::Result<(u16, String)> {
     within(async {
         let mut stream = TcpStream::connect(address).await?;
@@ -93,11 +93,11 @@ pub async fn dynamodb(address: &str, operation: &str, json: &str) -> io::Result<
     .await
 }
 
-/// Asks until the answer is the wanted one.
+/// Calls `ask` until it returns `Ok`.
 ///
 /// # Errors
 ///
-/// What was wrong with the last answer, when the time is over.
+/// Fails with the last error when the time is over.
 pub(crate) async fn until<T, F>(limit: Duration, mut ask: impl FnMut() -> F) -> Result<T, String>
 where
     F: Future<Output = Result<T, String>>,

@@ -1,5 +1,5 @@
-//! One load per key in the whole cluster: eight processes with fifty callers each, and what becomes of it when a loader is
-//! killed, takes long or fails.
+//! One load per key in the whole cluster: eight processes with fifty callers each, and loaders that are killed, slow or
+//! failing.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::Path;
@@ -15,10 +15,10 @@ use tokio::time::{sleep, timeout};
 const PROCESSES: usize = 8;
 const CALLERS: usize = 50;
 
-/// What the machine may add to a time, however busy it is.
+/// The time that a busy machine may add.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// Processes with one cache each on one store, whose loads ask here.
+/// Processes with one cache each on one store. The test answers their loads.
 struct Cluster {
     workers: Vec<Worker>,
     loads: mpsc::UnboundedReceiver<LoadAsk>,
@@ -48,7 +48,7 @@ impl Cluster {
         }
     }
 
-    /// So many callers of one process ask for the key. They have begun when this returns.
+    /// Starts this many concurrent calls for the key in one process. They have begun when this returns.
     fn ask(&self, process: usize, callers: usize) -> impl Future<Output = Vec<Option<u64>>> + use<> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         let action = Action::Crowd {
@@ -69,19 +69,19 @@ impl Cluster {
         }
     }
 
-    /// The next load that begins.
+    /// Waits for the next load.
     async fn load(&mut self) -> LoadAsk {
         let load = timeout(Duration::from_secs(60), self.loads.recv()).await;
         load.expect("nobody loads").expect("the workers are there")
     }
 
-    /// Whether nobody else has begun to load.
+    /// Returns whether no other load has begun.
     fn is_quiet(&mut self) -> bool {
         self.loads.try_recv().is_err()
     }
 }
 
-/// Runs the test on each store that processes can share, one after the other, since each needs the whole machine.
+/// Runs the test on each store that processes can share, in sequence, since each run needs the whole machine.
 async fn everywhere(test: impl AsyncFn(Store)) {
     for store in Store::ALL.into_iter().filter(|store| store.is_shared()) {
         test(store).await;
@@ -94,7 +94,7 @@ async fn four_hundred_callers_in_eight_processes_load_once() {
         let mut cluster = Cluster::start(store, PROCESSES, |_| {}).await;
         let callers: Vec<_> = (0..PROCESSES).map(|process| cluster.ask(process, CALLERS)).collect();
         let load = cluster.load().await;
-        // Whoever would load beside does so now.
+        // A second load would begin now.
         sleep(Duration::from_millis(500)).await;
         load.answer(Answer::Value(7));
         let values = join_all(callers).await.concat();
@@ -109,7 +109,7 @@ async fn switched_off_each_process_loads_for_itself() {
     everywhere(async |store| {
         let mut cluster = Cluster::start(store, 3, |settings| settings.coalesce_across_processes = false).await;
         let callers: Vec<_> = (0..3).map(|process| cluster.ask(process, CALLERS)).collect();
-        // None waits for another's end.
+        // No load waits for another.
         let loads = [cluster.load().await, cluster.load().await, cluster.load().await];
         for (value, load) in (1..).zip(loads) {
             load.answer(Answer::Value(value));
@@ -129,7 +129,7 @@ async fn a_killed_loader_is_replaced_when_its_lease_has_run_out() {
         let loader = cluster.ask(0, 1);
         let lost = cluster.load().await;
         let waiting = [cluster.ask(1, CALLERS), cluster.ask(2, CALLERS)];
-        // It has renewed its lease by then, just so.
+        // Just long enough that the lease has been renewed.
         sleep(LEASE).await;
         assert!(cluster.is_quiet(), "there was another load on {store:?}");
         cluster.workers[0].kill().await;

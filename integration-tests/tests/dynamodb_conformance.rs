@@ -12,8 +12,8 @@ use tokio::sync::OnceCell;
 
 use crate::dynamodb_support::{fresh_name, make_table, patient};
 
-/// One table for all checks, and a handle for each. Its TTL is off: the clock of some handles stands still, and
-/// DynamoDB's does not.
+/// One table for all checks, and a handle for each. The table has no TTL, since the clock of some handles stands still
+/// and DynamoDB's does not.
 async fn table() -> (&'static DynamoDb, &'static str) {
     static TABLE: OnceCell<String> = OnceCell::const_new();
     let server = DynamoDb::shared().await;
@@ -25,7 +25,8 @@ async fn table() -> (&'static DynamoDb, &'static str) {
     (server, table.await)
 }
 
-/// DynamoDB Local takes one write at a time, all checks run side by side, and a machine of two processors runs both.
+/// DynamoDB Local carries out one write at a time, all checks run concurrently, and all of that may share two
+/// processors.
 const TIMEOUT: Duration = Duration::from_secs(400);
 
 mod real_time {
@@ -40,8 +41,8 @@ mod real_time {
     cache_core::conformance!(subject().await, declares: [value_bytes]);
 }
 
-/// Lifetimes to the exact millisecond. What has nothing to do with time is checked above with the kit's own numbers, and
-/// here with few.
+/// Lifetimes to the exact millisecond. Checks that do not depend on time run above with the kit's own numbers, and here
+/// with small ones.
 mod to_the_millisecond {
     use super::*;
 

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::dynamodb_support::{fresh_table, patient};
 
-/// Two caches that share nothing but the table.
+/// Makes two caches that share only the table.
 async fn two_caches() -> (Cache, Cache) {
     let (server, table) = fresh_table("engine").await;
     let cache = async || {
@@ -21,7 +21,7 @@ async fn two_caches() -> (Cache, Cache) {
         Cache::builder(backend)
             .prefix("shop")
             .ttl(Duration::from_secs(600))
-            // The server shares two processors with the tests: slowness is not what is tested.
+            // Long, since the server shares two processors with the tests.
             .backend_timeout(Duration::from_secs(30))
             .lease_time(Duration::from_secs(60))
             .build()
@@ -29,7 +29,7 @@ async fn two_caches() -> (Cache, Cache) {
     (cache().await, cache().await)
 }
 
-/// A load that stands still until it is told to go on.
+/// A load that waits until the test lets it go on.
 #[derive(Clone)]
 struct Gate {
     reached: Arc<Semaphore>,
@@ -74,7 +74,7 @@ async fn two_processes_load_once() {
     assert_eq!(loads.load(Ordering::SeqCst), 1);
 }
 
-/// Begins a load of `old`, has `meanwhile` done, ends the load, and tells what is found then.
+/// Begins a load of `old`, runs `meanwhile`, ends the load, and returns what both caches find then.
 async fn found_after<F: Future<Output = ()>>(here: &Cache, there: &Cache, meanwhile: impl FnOnce(Cache) -> F) -> u32 {
     let gate = Gate::closed();
     let old = tokio::spawn({
@@ -117,7 +117,7 @@ async fn clearing_a_namespace_fences_loads_that_are_under_way_elsewhere() {
     here.with_namespace("users").set("1", 7_u32).await.unwrap();
     here.with_namespace("user").set("1", 8_u32).await.unwrap();
     let found = found_after(&here, &there, async |there: Cache| {
-        // How many there were, the table does not tell.
+        // The table does not report how many records there were.
         assert_eq!(there.clear("users").await.unwrap(), None);
     })
     .await;

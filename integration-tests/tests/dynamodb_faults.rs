@@ -1,4 +1,4 @@
-//! What a user sees when DynamoDB is away, slow, throttled, or loses an answer.
+//! What a user sees when DynamoDB is down, slow or throttled, or an answer is lost.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod dynamodb_support;
@@ -13,7 +13,7 @@ use integration_tests::DynamoDb;
 use crate::dynamodb_support::proxy::{Fate, Proxy};
 use crate::dynamodb_support::{builder, fresh_name, fresh_table, hour, key, patient, put, stored, text};
 
-/// A table behind a proxy, and two handles: one through the proxy, one beside it.
+/// Makes a table behind a proxy, and two handles: one through the proxy and one past it.
 async fn behind(fate: impl Fn(&str, usize) -> Fate + Send + Sync + 'static) -> (Proxy, DynamoBackend, DynamoBackend) {
     let (server, table) = fresh_table("faults").await;
     let proxy = Proxy::start(server.address(), fate).await;
@@ -57,7 +57,7 @@ async fn every_call(backend: &DynamoBackend) -> Vec<(&'static str, Error)> {
 
 #[tokio::test]
 async fn a_store_that_is_down_is_unavailable_soon() {
-    // Bound and closed again, so nothing listens there.
+    // Bound and closed again, so that nothing listens there.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
@@ -78,7 +78,7 @@ async fn a_store_that_does_not_answer_is_a_timeout_in_bounded_time() {
     let backend = backend.connect().await.unwrap();
     let begun = Instant::now();
     let errors = every_call(&backend).await;
-    // Nine calls of a quarter of a second, on a machine that has other things to do.
+    // Nine calls of a quarter of a second, on a busy machine.
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     for (call, error) in errors {
         assert_eq!(error.kind(), ErrorKind::Timeout, "{call}: {error}");
@@ -149,7 +149,7 @@ async fn throttling_without_end_is_a_rejection_after_bounded_attempts() {
 
 #[tokio::test]
 async fn what_a_batch_leaves_undone_is_done_after_all() {
-    // Half of each batch is left, and once all of it.
+    // Half of each batch is left unprocessed, and once all of it.
     let (proxy, through, beside) = behind(|operation, number| match (operation, number) {
         ("BatchGetItem" | "BatchWriteItem", 1) => Fate::Nothing,
         ("BatchGetItem" | "BatchWriteItem", _) => Fate::Half,

@@ -1,4 +1,4 @@
-//! The table: how it is made, and what stands in it.
+//! The table: creating it, and the items in it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod dynamodb_support;
@@ -41,7 +41,7 @@ async fn processes_that_race_make_one_table_with_its_ttl_on() {
         json!({"TimeToLiveStatus": "ENABLED", "AttributeName": "ttl"})
     );
 
-    // At the next start there is nothing to do.
+    // The next start finds the table complete.
     let url = format!(
         "dynamodb://{table}?region=us-east-1&endpoint={}&create_table_if_missing=true",
         server.endpoint()
@@ -113,7 +113,7 @@ async fn records_lie_in_the_table_as_fastapi_cache_has_them() {
     assert_eq!(item["key"], json!({"S": "shop:users:42"}));
     assert_eq!(item["value"], json!({"B": "QWRh"}));
     let ttl: u64 = item["ttl"]["N"].as_str().unwrap().parse().unwrap();
-    // Rounded up: DynamoDB never removes a record that has not ended.
+    // Rounded up, so that DynamoDB never removes a record before it expires.
     assert!((before + 61..=after + 62).contains(&ttl), "{before} {ttl} {after}");
 
     let _ = backend
@@ -156,7 +156,7 @@ async fn items_of_fastapi_cache_are_records_and_can_be_replaced() {
     let batch = backend.get_many(&[key("a")]).await.unwrap();
     assert_eq!(batch[0].as_ref().unwrap().version, record.version);
 
-    // It is in the way of a lease, and of a version that it does not have.
+    // A foreign item counts as a record for `IfAbsent`, and does not have another version.
     let refused = backend.set(&key("a"), value(), hour().if_absent()).await.unwrap();
     assert_eq!(refused, SetOutcome::Refused);
     let other = Version::from_u128(7);
@@ -164,7 +164,7 @@ async fn items_of_fastapi_cache_are_records_and_can_be_replaced() {
     assert_eq!(refused, SetOutcome::Refused);
     assert!(!backend.delete_if(&key("a"), other).await.unwrap());
 
-    // fastapi-cache writes it anew: what was read is no longer there.
+    // fastapi-cache replaces the item, so the version that was read is gone.
     write("a", "QmVhdHJpY2U=", ends).await;
     let refused = backend
         .set(&key("a"), value(), hour().if_version(record.version))
@@ -173,7 +173,7 @@ async fn items_of_fastapi_cache_are_records_and_can_be_replaced() {
     assert_eq!(refused, SetOutcome::Refused);
     assert!(!backend.delete_if(&key("a"), record.version).await.unwrap());
 
-    // With the version that it is read with, it can be replaced, once.
+    // The version that was read allows one replacement.
     let held = backend.get(&key("a")).await.unwrap().unwrap().version;
     let ours = stored(backend.set(&key("a"), value(), hour().if_version(held)).await.unwrap());
     let refused = backend.set(&key("a"), value(), hour().if_version(held)).await.unwrap();
@@ -185,7 +185,7 @@ async fn items_of_fastapi_cache_are_records_and_can_be_replaced() {
     assert!(backend.delete_if(&key("b"), held).await.unwrap());
     assert!(backend.get(&key("b")).await.unwrap().is_none());
 
-    // What has ended is absent, although DynamoDB has not removed it yet.
+    // An expired item is absent, although DynamoDB has not removed it yet.
     write("c", "QWRh", seconds() - 1).await;
     assert!(backend.get(&key("c")).await.unwrap().is_none());
     assert!(!backend.delete(&key("c")).await.unwrap());
@@ -225,7 +225,7 @@ async fn the_largest_value_fits_under_every_key() {
     let longest = key(&"k".repeat(2048 - key("").as_str().len()));
     stored(backend.set(&longest, value(limit), hour()).await.unwrap());
 
-    // A shortened key takes room of its own. What then fits is found by its error, which is the client's, not the store's.
+    // A shortened key takes room of its own. A value that does not fit is refused by the backend and not by the store.
     let long = key(&"k".repeat(100_000));
     stored(backend.set(&long, value(1), hour()).await.unwrap());
     let error = backend.set(&long, value(limit), hour()).await.unwrap_err();
@@ -268,7 +268,7 @@ async fn a_ready_client_is_used_as_it_is() {
     let eventual = eventual.connect().await.unwrap();
     assert_eq!(text(eventual.get(&key("a")).await.unwrap()).as_deref(), Some("value"));
 
-    // Closing the handle leaves the client to its owner, and other handles alone.
+    // Closing the handle affects neither the client nor other handles.
     backend.clone().close().await.unwrap();
     let error = backend.ping().await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, false));
@@ -276,7 +276,7 @@ async fn a_ready_client_is_used_as_it_is() {
     client.describe_table().table_name(&table).send().await.unwrap();
 }
 
-/// The partition key of the only item.
+/// Returns the partition key of the only item.
 async fn stored_key(server: &DynamoDb, table: &str) -> String {
     let all = ask(server, "Scan", json!({ "TableName": table })).await;
     assert_eq!(all["Count"], 1, "{all}");

@@ -1,5 +1,5 @@
-//! A few random histories of several processes on each store, and of each kind: no read gives what was loaded before an
-//! invalidation that had returned. `scripts/histories` plays as many as one likes.
+//! A few random histories of each kind on each store: no read returns a value that was loaded before an invalidation
+//! that had returned. `scripts/histories` plays as many as you like.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::PathBuf;
@@ -11,9 +11,10 @@ fn options(store: Store, kind: Kind, way: Way, runs: u64) -> Options {
     Options {
         worker: PathBuf::from(env!("CARGO_BIN_EXE_cache-worker")),
         store,
+        url: None,
         kind,
         way,
-        // Others each time; a violation tells its own.
+        // Random; a violation prints its seed.
         seed: fastrand::u64(..1 << 32),
         runs,
         at_a_time: store.at_a_time(),
@@ -22,14 +23,14 @@ fn options(store: Store, kind: Kind, way: Way, runs: u64) -> Options {
     }
 }
 
-/// Plays histories of each kind, and finds nothing.
+/// Plays histories of each kind, and expects no violation.
 async fn nothing_old_is_read(store: Store, runs: u64) {
     for kind in Kind::ALL.into_iter().filter(|kind| kind.is_for(store)) {
         let options = options(store, kind, Way::Real, runs);
         let summary = run(&options).await;
         println!("{summary} on {}, kind {}", store.name(), kind.name());
         assert_eq!(summary.violations, 0, "seeds {:?}: see above", summary.seeds);
-        // What was checked is worth being checked.
+        // The histories must have made enough relevant checks.
         let counts = summary.counts;
         assert_eq!(counts.histories, runs);
         assert!(counts.bounded > 2 * runs, "{counts:?}");
@@ -38,7 +39,7 @@ async fn nothing_old_is_read(store: Store, runs: u64) {
     }
 }
 
-/// Plays histories with a cache that is wrong until that is found out.
+/// Plays histories with a wrong cache until a violation is found.
 async fn is_found_out(store: Store, kind: Kind, way: Way) {
     let mut played = 0;
     while played < 5_000 {
@@ -75,7 +76,7 @@ async fn nothing_old_is_read_on_dynamodb() {
     nothing_old_is_read(Store::Dynamodb, 12).await;
 }
 
-// The negative controls: each part of what keeps old values away, left out.
+// The negative controls: caches that each lack one part of the protection.
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_fences_some_is() {

@@ -1,4 +1,4 @@
-//! Two caches, as of two processes, over one memcached.
+//! Two caches on one memcached, like two processes.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::convert::Infallible;
@@ -28,12 +28,12 @@ async fn cache(servers: &Memcached, prefix: &str) -> Cache {
         .build()
 }
 
-/// Two caches with connections of their own.
+/// Makes two caches with their own connections.
 async fn two(servers: &Memcached, prefix: &str) -> [Cache; 2] {
     [cache(servers, prefix).await, cache(servers, prefix).await]
 }
 
-/// A load that waits until it is let go.
+/// A load that waits until the test lets it go on.
 #[derive(Default)]
 struct Gate {
     reached: Notify,

@@ -1,4 +1,4 @@
-//! What real memcached servers do to their clients: they freeze, die, come back and refuse.
+//! Faults of real memcached servers: they freeze, die, come back and refuse.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::future::Future;
@@ -12,7 +12,7 @@ use memcache_async::ascii::Protocol;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-/// Keys of this test alone: the shared servers are shared.
+/// Returns a key of this test's own, since other tests use the same servers.
 fn key(test: &str, name: &str) -> Key {
     Prefix::new(&format!("hazards-{}", std::process::id()))
         .namespace(test)
@@ -36,7 +36,7 @@ async fn read(backend: &MemcachedBackend, key: &Key) -> Option<String> {
     Some(String::from_utf8(record.value.as_bytes().unwrap().to_vec()).unwrap())
 }
 
-/// With more time for a call than any machine needs, unless a test shortens it.
+/// Returns a builder with long time limits, which a test may shorten.
 fn over(servers: &Memcached) -> MemcachedBackendBuilder {
     MemcachedBackend::builder()
         .url(&servers.url())
@@ -51,7 +51,7 @@ async fn within<T>(limit: Duration, call: impl Future<Output = T>) -> T {
     answer
 }
 
-/// Bounds what a server does in its own time.
+/// Waits until the condition holds, and panics after `limit`.
 async fn eventually<F: Future<Output = bool>>(limit: Duration, mut condition: impl FnMut() -> F) {
     let begun = Instant::now();
     while !condition().await {
@@ -76,7 +76,7 @@ async fn a_frozen_server_is_bounded_and_its_late_answers_are_read_by_nobody() {
     servers.freeze(0).await;
     let error = within(limit * 10, backend.get(&alice)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    // The control: the codec alone, as one would use it.
+    // The control: the codec alone.
     assert!(timeout(limit, raw.get("raw-alice")).await.is_err());
     servers.thaw(0).await;
 
@@ -173,7 +173,7 @@ async fn a_skipped_server_rejoins_empty() {
     for key in &keys {
         put(&backend, key, "old").await;
     }
-    // It keeps what it has: the case that a restart does not show.
+    // A frozen server keeps its data, unlike a restarted one.
     servers.freeze(1).await;
     eventually(Duration::from_secs(10), async || {
         let mut all = true;
@@ -211,7 +211,7 @@ async fn holds_anything(address: &str, keys: &[Key]) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_server_finds_too_large_is_an_error_and_leaves_nothing_stale() {
     let servers = Memcached::shared().await;
-    // More than the server's own limit of 1 MiB, which a careless setting allows.
+    // Above the server's own limit of 1 MiB, which a wrong setting allows.
     let backend = over(servers).max_value_bytes(8 << 20).build().unwrap();
     let key = key("too large", "key");
     put(&backend, &key, "old").await;
@@ -224,7 +224,7 @@ async fn what_the_server_finds_too_large_is_an_error_and_leaves_nothing_stale() 
     put(&backend, &key, "small").await;
     assert_eq!(read(&backend, &key).await.as_deref(), Some("small"));
 
-    // The control: the codec says that it was done.
+    // The control: the codec reports success.
     let mut raw = Protocol::new(TcpStream::connect(&servers.addresses()[0]).await.unwrap());
     let name = format!("raw-{}", std::process::id());
     raw.set(&name, &vec![b'x'; 2 << 20], 0).await.unwrap();

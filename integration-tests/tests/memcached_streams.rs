@@ -1,4 +1,4 @@
-//! memcached over unix sockets and over TLS, by relays in front of a real server.
+//! memcached over Unix sockets and over TLS, by relays in front of a real server.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 async fn relay(mut stream: impl AsyncRead + AsyncWrite + Unpin, address: String) {
     let mut server = TcpStream::connect(address).await.unwrap();
     server.set_nodelay(true).unwrap();
-    // It ends when either side is done.
+    // Ends when either side closes.
     let _ = copy_bidirectional(&mut stream, &mut server).await;
 }
 
@@ -31,7 +31,7 @@ async fn works(backend: &MemcachedBackend, namespace: &str) {
     };
     let hour = SetOptions::new(Duration::from_secs(3600));
     backend.ping().await.unwrap();
-    // Small ones, and one that does not fit into any buffer.
+    // A small value, and one that fits into no buffer.
     for (name, size) in [("small", 10), ("large", 900_000)] {
         let value = Bytes::from(vec![b'v'; size]);
         let version = backend
@@ -78,7 +78,7 @@ async fn unix_sockets() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// A server's certificate and configuration, and what trusts them.
+/// Returns a server's TLS configuration, and a client's that trusts it.
 fn certificate() -> (ServerConfig, ClientConfig) {
     let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
@@ -135,7 +135,7 @@ async fn tls() {
     works(&backend, "tls").await;
     assert!(backend.connections() > 0);
 
-    // Whom nobody trusts is not asked.
+    // A server with an untrusted certificate gets no commands.
     let (_, stranger) = certificate();
     let error = over_tls(&address, stranger).ping().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");

@@ -1,5 +1,5 @@
-//! Two caches with connections of their own on the same Redis, as two processes have them: one load, and no old value
-//! after an invalidation, whichever of them carries it out.
+//! Two caches with their own connections on the same Redis, like two processes: one load, and no old value after an
+//! invalidation by either of them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod redis_support;
@@ -22,7 +22,7 @@ async fn two(url: &str) -> [Cache; 2] {
         Cache::builder(redis)
             .prefix(&prefix)
             .ttl(Duration::from_secs(60))
-            // The machine may be slow; no outage is tested here.
+            // Long, for a slow machine.
             .backend_timeout(Duration::from_secs(5))
             .build()
             .with_namespace("users")
@@ -41,7 +41,7 @@ async fn everywhere(test: impl AsyncFn([Cache; 2])) {
     }
 }
 
-/// A load of `value` that has begun and ends when the notice is given.
+/// Begins a load of `value`, which ends when the `Notify` is notified.
 async fn begin(cache: &Cache, value: u32) -> (Arc<Notify>, JoinHandle<u32>) {
     let (begun, finish) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (cache, began, end) = (cache.clone(), begun.clone(), finish.clone());
@@ -91,7 +91,7 @@ async fn what_is_invalidated_while_it_is_loaded_is_not_stored() {
         let (finish, load) = begin(&one, 1).await;
         other.invalidate("42").await.unwrap();
         finish.notify_one();
-        // Its own caller gets it, and nobody else.
+        // Only its own caller gets the value.
         assert_eq!(load.await.unwrap(), 1);
         for cache in [&one, &other] {
             assert_eq!(cache.get::<u32>("42").await.unwrap(), None);

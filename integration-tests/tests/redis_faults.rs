@@ -1,5 +1,5 @@
-//! Redis that freezes, restarts, fails over, forgets its scripts, is full or says no: every call ends in bounded time
-//! with an error of the right kind, and the store is used again when it is back.
+//! Redis that freezes, restarts, fails over, forgets its scripts, is full or refuses commands: every call ends in
+//! bounded time with an error of the right kind, and the store is used again when it is back.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod redis_support;
@@ -22,10 +22,10 @@ fn text(text: &'static str) -> Value {
     Bytes::from_static(text.as_bytes()).into()
 }
 
-/// From the moment that the store answers again. `RedisBackend` promises two seconds.
+/// After the store answers again. `RedisBackend` guarantees two seconds.
 const BACK_WITHIN: Duration = Duration::from_secs(2);
 
-/// Waits for 300 milliseconds.
+/// Returns a builder with a timeout of 300 milliseconds.
 fn impatient(server: &Redis) -> RedisBackendBuilder {
     RedisBackend::builder()
         .url(server.url())
@@ -56,7 +56,7 @@ async fn a_frozen_server_costs_the_command_timeout_and_then_nothing() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(kinds[0], ErrorKind::Timeout);
-    // Each connection is given up after it has cost one timeout; there are two.
+    // Each of the two connections costs one timeout and is then replaced.
     let timeouts = kinds.iter().filter(|kind| **kind == ErrorKind::Timeout).count();
     assert!(
         timeouts <= 4,
@@ -71,7 +71,7 @@ async fn a_frozen_server_costs_the_command_timeout_and_then_nothing() {
     assert_eq!(value(&redis, &key).await.unwrap(), "before");
 }
 
-/// An answer that nobody waits for any more is no sign of a silent server.
+/// An answer whose caller has left does not mean that the server is silent.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_is_given_up_costs_no_connection() {
     let server = Redis::start().await;
@@ -94,18 +94,18 @@ async fn a_call_that_is_given_up_costs_no_connection() {
     for _ in 0..100 {
         let _ = futures_util::poll!(redis.get(&key));
     }
-    // Nobody else asks until a silent server would be known.
+    // Wait until a silent server would have been noticed.
     tokio::time::sleep(3 * timeout).await;
     put(&redis, &key, "after").await;
     assert_eq!(made().await, before + 1, "the one that was made to look");
 }
 
-/// As an engine does whose own time limit is the shorter one.
+/// Like an engine with a shorter time limit of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_server_is_noticed_by_those_who_do_not_wait_for_the_command_timeout() {
     let server = Redis::start().await;
     let redis = impatient(&server)
-        // Not to be noticed by the client itself.
+        // So long that fred itself does not notice.
         .unresponsive_timeout(HOUR)
         .connect()
         .await
@@ -132,7 +132,7 @@ async fn a_frozen_server_is_noticed_by_those_who_do_not_wait_for_the_command_tim
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_server_under_load_is_noticed_too() {
-    // Where commands keep coming, the client never sees a connection that is idle and silent.
+    // While commands keep coming, fred never sees a connection as unresponsive.
     let server = Redis::start().await;
     let redis = impatient(&server).connect().await.unwrap();
     let namespace = namespace();
@@ -145,7 +145,7 @@ async fn a_frozen_server_under_load_is_noticed_too() {
         tasks.spawn(async move {
             while begun.elapsed() < Duration::from_secs(2) {
                 let asked = Instant::now();
-                // Enough to fill the socket, so that the client itself is stuck in a write.
+                // Enough to fill the socket, so that fred blocks in a write.
                 redis
                     .set(&key, large.clone().into(), SetOptions::new(HOUR))
                     .await
@@ -186,7 +186,7 @@ async fn a_restarted_server_is_used_again_within_two_seconds() {
     server.restart().await;
     let back = until_ok(BACK_WITHIN, async || redis.ping().await).await;
     println!("used again after {back:?}");
-    // It is empty, and knows no script.
+    // The server is empty and knows no script.
     assert_eq!(value(&redis, &key).await, None);
     let lost = redis
         .set(&key, text("x"), SetOptions::new(HOUR).if_version(version))
@@ -228,7 +228,7 @@ async fn sentinels_fail_over_and_the_new_master_is_used() {
     set.fail_over().await;
     let back = until_ok(BACK_WITHIN, async || redis.ping().await).await;
     println!("used again after {back:?}");
-    // The replica has the data and no script.
+    // The replica has the data but no script.
     let next = redis
         .set(&key, text("after"), SetOptions::new(HOUR).if_version(version))
         .await
@@ -272,7 +272,7 @@ async fn a_server_that_forgot_its_scripts_is_told_again() {
                 .unwrap();
             version = next.version().unwrap();
         }
-        // Once in full, and by its hash from then on.
+        // The script is sent in full once, and by its hash from then on.
         assert_eq!(calls(server.address(), "eval").await, 1);
         wire::redis(server.address(), "SCRIPT FLUSH").await.unwrap();
         assert!(value(&redis, &key).await.is_some());
@@ -311,7 +311,7 @@ async fn a_wrong_password_is_auth() {
         let redis = RedisBackend::connect(&url).await.unwrap();
         put(&redis, &namespace().key("k"), "v").await;
     }
-    // In the background the reason is what a call is told.
+    // With `build`, a call fails with the reason.
     let redis = RedisBackend::builder()
         .url(&format!("redis://ada:wrong@{address}"))
         .build()
@@ -383,7 +383,7 @@ async fn a_full_server_rejects() {
         );
         assert!(error.message().starts_with("OOM"), "{error}");
     }
-    // Reading and removing still work: a full store can be emptied.
+    // Reads and removals still work, so a full store can be emptied.
     assert_eq!(value(&redis, &key).await.unwrap(), "v");
     assert!(redis.delete(&key).await.unwrap());
 }
@@ -416,7 +416,7 @@ async fn a_replica_rejects_writes_and_is_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_that_became_a_replica_is_left_for_the_new_one() {
-    // As behind a name that is pointed elsewhere: the connection stays, and so would the client.
+    // Like a host name that now leads to another server: the connection stays open, and fred would stay with it.
     let (first, second) = (Redis::start().await, Redis::start().await);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let front = listener.local_addr().unwrap();
@@ -483,7 +483,7 @@ async fn connections_end_with_close_and_with_the_last_handle() {
             .find_map(|line| line.strip_prefix("connected_clients:"))
             .unwrap()
             .to_owned();
-        // The one that asks is one of them.
+        // The connection that asks counts too.
         line.parse::<u32>().unwrap() - 1
     };
     let none = async || match connected().await {
@@ -507,7 +507,7 @@ async fn connections_end_with_close_and_with_the_last_handle() {
     redis.close().await.unwrap();
 }
 
-/// Leads connections to Redis. Once `cut` is set, what a client sends still arrives, and then the connection is gone
+/// Forwards connections to Redis. After `cut` is set, the next command still arrives, and then the connection breaks
 /// without an answer.
 async fn cutting(to: String, cut: Arc<AtomicBool>) -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -528,7 +528,7 @@ async fn cutting(to: String, cut: Arc<AtomicBool>) -> std::net::SocketAddr {
                             _ => return,
                         },
                         read = far.read(&mut down) => match read {
-                            // The command was carried out, and this was its answer.
+                            // The command was carried out, and this is its answer, which is dropped.
                             Ok(1..) if cut.swap(false, Ordering::SeqCst) => return,
                             Ok(read @ 1..) => near.write_all(&down[..read]).await.unwrap(),
                             _ => return,
@@ -568,7 +568,8 @@ async fn a_command_whose_answer_was_lost_is_not_sent_again() {
         assert_eq!(value(&redis, &key).await.unwrap(), "v");
     }
 
-    // The control: with the client's own defaults the command is sent twice, and reports that another was faster.
+    // The control: with fred's defaults the command is sent twice, and the second attempt is refused because of the
+    // first.
     let config = fred::types::config::Config::from_url(&format!("redis://{front}")).unwrap();
     let policy = fred::types::config::ReconnectPolicy::new_constant(0, 10);
     let client = fred::types::Builder::from_config(config)

@@ -1,4 +1,4 @@
-//! Redis tells of every way in which a record changes, and of nothing else.
+//! A subscription reports every kind of change of a record, and nothing else.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod redis_support;
@@ -6,14 +6,14 @@ mod redis_support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::{Backend, Change, Key, SetOptions};
+use cache_core::{Backend, Key, SetOptions};
 use cache_redis::RedisBackend;
-use integration_tests::{Redis, RedisCluster, wire};
+use integration_tests::{Redis, wire};
 use redis_support::listener::{Listener, set};
 use redis_support::{HOUR, namespace, put, send};
 use tokio::time::Instant;
 
-/// For what takes a few milliseconds, on a machine that may be busy.
+/// For events that take a few milliseconds, on a busy machine.
 const SOON: Duration = Duration::from_secs(5);
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn every_way_to_change_a_record_is_told_of() {
     assert_eq!(redis.clear(&namespace.scope()).await.unwrap(), 2);
     assert_eq!(listener.keys().await, set([&a, &b]), "clear");
 
-    // As others do it.
+    // Changes by other programs.
     let (address, name) = (server.address(), a.as_str().as_bytes());
     for command in [
         &[b"SET", name, b"theirs"][..],
@@ -96,7 +96,7 @@ async fn every_way_to_change_a_record_is_told_of() {
             String::from_utf8_lossy(command[0])
         );
     }
-    // An end of life.
+    // An expiry.
     redis
         .set(&b, value(), SetOptions::new(Duration::from_millis(50)))
         .await
@@ -106,12 +106,12 @@ async fn every_way_to_change_a_record_is_told_of() {
     listener.keys().await;
     let latest = Instant::now() + SOON;
     while !listener.changed.contains(&b) {
-        assert!(Instant::now() < latest, "the end of a record's life is not told of");
+        assert!(Instant::now() < latest, "an expiry is not reported");
         listener.hear().await;
     }
     assert_eq!(listener.keys().await, set([&b]));
 
-    // No room.
+    // An eviction.
     let many: Vec<Key> = (0..200).map(|number| namespace.key(format!("{number}"))).collect();
     redis
         .set_many(
@@ -125,9 +125,9 @@ async fn every_way_to_change_a_record_is_told_of() {
     for command in ["CONFIG SET maxmemory-policy allkeys-lru", "CONFIG SET maxmemory 1"] {
         wire::redis(address, command).await.unwrap();
     }
-    // It makes room when it is asked to write.
+    // The server evicts when it gets a write.
     let _ = redis.set(&a, value(), options).await;
-    // The subscription's own record is evicted too, so anything may have changed.
+    // The marker may be evicted too, in which case anything may have changed.
     listener.catch_up().await;
     assert_eq!(listener.lost, 0);
     let told = std::mem::take(&mut listener.changed);
@@ -157,12 +157,12 @@ async fn a_flush_is_told_of() {
         wire::redis(server.address(), command).await.unwrap();
         listener.catch_up().await;
         assert!(listener.everything > 0 && listener.lost == 0, "{command}");
-        // The subscription's own record is flushed too, and written again.
+        // The marker is flushed too, and written again.
         listener.settle().await;
     }
 }
 
-/// Redis reports nothing of it.
+/// Redis itself does not report a swap.
 #[tokio::test]
 async fn a_swap_of_databases_is_reported_with_the_next_heartbeat() {
     let server = Redis::start().await;
@@ -171,7 +171,7 @@ async fn a_swap_of_databases_is_reported_with_the_next_heartbeat() {
     let key = namespace.key("k");
     let mut listener = Listener::start(&redis, &namespace.scope()).await;
     let mut of_all = Listener::start(&redis, &namespace.prefix().scope()).await;
-    // The control: a user who may not write the record by which it is noticed.
+    // The control: a user who may not write the marker.
     let prefix = namespace.prefix().scope().as_str().to_owned();
     let acl = format!("ACL SETUSER reader on >secret ~{prefix}n:* +@all");
     wire::redis(server.address(), &acl).await.unwrap();
@@ -183,7 +183,7 @@ async fn a_swap_of_databases_is_reported_with_the_next_heartbeat() {
         put(&redis, &key, "v").await;
         assert_eq!(listener.keys().await, set([&key]));
         assert_eq!(control.keys().await, set([&key]));
-        // The markers are nobody's business.
+        // Markers are not reported.
         assert_eq!(of_all.keys().await, set([&key]));
         wire::redis(server.address(), "SWAPDB 0 1").await.unwrap();
         for listener in [&mut listener, &mut of_all] {
@@ -192,73 +192,5 @@ async fn a_swap_of_databases_is_reported_with_the_next_heartbeat() {
             listener.settle().await;
         }
         assert_eq!(control.keys().await, set([]), "the control has noticed");
-    }
-}
-
-/// Not a test: prints how long it takes until a change is told of.
-/// `cargo test --release -p integration-tests --test redis_invalidations -- --ignored --nocapture`
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement"]
-async fn how_soon_a_change_is_told_of() {
-    let cluster = RedisCluster::start().await;
-    let single = Redis::start().await;
-    for (what, url) in [("one server", single.url()), ("a Cluster", cluster.url())] {
-        let (redis, writer) = (
-            RedisBackend::connect(url).await.unwrap(),
-            RedisBackend::connect(url).await.unwrap(),
-        );
-        let namespace = namespace();
-        let mut stream = redis
-            .subscribe(&namespace.scope(), Duration::from_millis(500))
-            .await
-            .unwrap();
-        let mut from_begin = Vec::new();
-        for number in 0..5_000 {
-            let key = namespace.key(format!("{number}"));
-            let begun = Instant::now();
-            let told = async {
-                loop {
-                    if matches!(stream.next().await, Some(Change::Record(told)) if told == key) {
-                        return Instant::now();
-                    }
-                }
-            };
-            let (_, told) = tokio::join!(put(&writer, &key, "v"), told);
-            from_begin.push(told - begun);
-        }
-        from_begin.sort();
-        println!(
-            "{what}: told of within p50 {:?}, p99 {:?}, at most {:?} of the begin of the write",
-            from_begin[2_500], from_begin[4_950], from_begin[4_999]
-        );
-
-        // Under load: 16 writers as fast as they can.
-        let begun = Instant::now();
-        let mut writers = tokio::task::JoinSet::new();
-        for number in 0..16 {
-            let (writer, namespace) = (writer.clone(), namespace.clone());
-            writers.spawn(async move {
-                for round in 0..2_000 {
-                    put(&writer, &namespace.key(format!("load {number} {round}")), "v").await;
-                }
-            });
-        }
-        let (mut told, mut moments, mut gap, mut last) = (0, 0, Duration::ZERO, Instant::now());
-        while told < 32_000 {
-            match stream.next().await.unwrap() {
-                Change::Record(_) => told += 1,
-                Change::Heartbeat(_) => {
-                    moments += 1;
-                    gap = gap.max(last.elapsed());
-                    last = Instant::now();
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-        println!(
-            "{what}: {:.0} changes a second were told of; up to date {moments} times, {gap:?} apart at most",
-            32_000.0 / begun.elapsed().as_secs_f64()
-        );
-        writers.join_all().await;
     }
 }

@@ -1,5 +1,5 @@
-//! A stream of notices whose connections break, fall silent or lead to the wrong server: it says that it is lost, comes
-//! back by itself, says that everything may have changed, and misses no change in silence.
+//! A subscription whose connections break, hang or lead to the wrong server: it reports that it is lost, recovers by
+//! itself, reports that everything may have changed, and misses no change silently.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod redis_support;
@@ -16,7 +16,7 @@ use redis_support::{namespace, put, send, trackers, until_ok};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// After which a stream without answers is lost.
+/// The time after which a subscription without answers is lost.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn builder(url: &str) -> RedisBackendBuilder {
@@ -26,13 +26,13 @@ fn builder(url: &str) -> RedisBackendBuilder {
         .connect_timeout(COMMAND_TIMEOUT)
 }
 
-/// Writes a key past every handle.
+/// Changes a key without a handle.
 async fn change(address: &str, key: &Key) {
     send(address, &[b"SET", key.as_str().as_bytes(), b"theirs"]).await;
 }
 
-/// The stream works: what is changed is told of, and nothing else is said. A Cluster that has just been made or has just
-/// lost a master may take a moment to settle.
+/// Checks that the subscription reports a change and nothing else. A Cluster that was just created or has just lost a
+/// master may take a moment to settle.
 async fn works(listener: &mut Listener, redis: &RedisBackend, namespace: &Namespace) {
     until_ok(Duration::from_secs(10), async || {
         let key = namespace.key(format!("{:x}", fastrand::u64(..)));
@@ -76,8 +76,7 @@ async fn a_connection_that_is_killed() {
     }
     back.sort();
     println!("up to date again after {:?}, at worst {:?}", back[10], back[19]);
-    // The control: it is "everything" that told of the changes, since their keys were told to a connection that was
-    // gone, unless the next one was faster.
+    // The control: some changes were reported only as `Everything`, since their keys went to a broken connection.
     assert!(unseen > 0);
 }
 
@@ -113,7 +112,7 @@ async fn a_connection_that_freezes_while_others_write() {
     let mut listener = Listener::start(&redis, &namespace.scope()).await;
     works(&mut listener, &redis, &namespace).await;
 
-    // Shorter than it takes to be lost: late, and not missed.
+    // Shorter than the timeout: the change is reported late, but not missed.
     let key = namespace.key("late");
     hold.send_replace(true);
     change(server.address(), &key).await;
@@ -123,7 +122,7 @@ async fn a_connection_that_freezes_while_others_write() {
     listener.catch_up_to(changed).await;
     assert!(listener.changed.contains(&key) && listener.lost == 0);
 
-    // Longer.
+    // Longer than the timeout.
     listener.forget();
     let key = namespace.key("lost");
     hold.send_replace(true);
@@ -177,7 +176,7 @@ async fn a_listener_that_is_slow_hears_that_everything_changed() {
         command.extend(keys.iter().flat_map(|key| [key.as_str().as_bytes(), b"v"]));
         send(server.address(), &command).await;
     }
-    // Nobody has listened so far; the connection has been read all the same.
+    // The connection is read even though `next` has not been called.
     tokio::time::sleep(3 * HEARTBEAT).await;
     listener.catch_up().await;
     assert!(listener.everything > 0 && listener.lost == 0);
@@ -212,7 +211,7 @@ async fn connections_end_with_the_stream_and_with_the_handle() {
     while stream.next().await.is_some() {}
     until_ok(Duration::from_secs(2), none).await;
 
-    // Even where nothing answers.
+    // Also if nothing answers.
     let redis = builder(server.url()).connect().await.unwrap();
     let mut stream = redis.subscribe(&namespace.scope(), HEARTBEAT).await.unwrap();
     server.freeze().await;
@@ -249,7 +248,7 @@ async fn a_failover_by_the_sentinels() {
     works(&mut listener, &redis, &namespace).await;
 }
 
-/// The masters, as a node that is up has them.
+/// Returns the masters, as a running node reports them.
 async fn masters(cluster: &RedisCluster) -> Vec<String> {
     let mut masters = Vec::new();
     for node in cluster.nodes() {
@@ -263,7 +262,7 @@ async fn masters(cluster: &RedisCluster) -> Vec<String> {
     masters
 }
 
-/// A key that this node owns: only its owner takes it.
+/// Returns a key that this node owns, which is the only node that accepts it.
 async fn key_of(node: &str, namespace: &Namespace) -> Key {
     loop {
         let key = namespace.key(format!("{:x}", fastrand::u64(..)));
@@ -284,7 +283,7 @@ async fn every_master_of_a_cluster_is_listened_to_and_replaced() {
     }
     for node in masters(&cluster).await {
         assert_eq!(trackers(&node).await.len(), 1, "{node}");
-        // A flush of one is a flush.
+        // A flush of one master is a flush.
         wire::redis(&node, "FLUSHALL").await.unwrap();
         listener.catch_up().await;
         assert_eq!((listener.everything, listener.lost), (1, 0));
@@ -321,14 +320,14 @@ async fn a_master_of_a_cluster_that_hands_over_and_lives_on() {
             pairs.push((node.clone(), format!("127.0.0.1:{}", role.split(' ').nth(2).unwrap())));
         }
     }
-    // Each replica once: one that is told to take over again soon after does so by the votes of the first time, and
-    // what it takes is lost.
+    // Each replica takes over only once: a second takeover soon after would use the epoch of the first, and writes
+    // would be lost.
     for (replica, master) in pairs {
         let key = key_of(&master, &namespace).await;
         listener.catch_up().await;
         listener.forget();
         wire::redis(&replica, "CLUSTER FAILOVER").await.unwrap();
-        // As soon as it takes a write: no connection breaks, and the old master goes on answering.
+        // When the new master accepts a write. No connection breaks, and the old master goes on answering.
         until_ok(Duration::from_secs(10), async || {
             wire::redis(&replica, &format!("SET {key} theirs")).await
         })
@@ -370,7 +369,7 @@ async fn a_master_without_slots_is_listened_to_before_it_gets_any() {
     })
     .await;
 
-    // Half-way through the move of a slot, what is new is written there, by those who were sent there.
+    // While a slot is moving, new keys are written to the target by redirected clients.
     let key = key_of(&master, &namespace).await;
     let slot = wire::redis(&master, &format!("CLUSTER KEYSLOT {key}")).await.unwrap();
     let from = wire::redis(&master, "CLUSTER MYID").await.unwrap();
@@ -392,7 +391,7 @@ async fn a_master_without_slots_is_listened_to_before_it_gets_any() {
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"+OK\r\n+OK\r\n");
     assert_eq!(listener.keys().await, set([&key]));
-    // Both are listened to, so whether the move itself is noticed makes no difference.
+    // The subscription tracks both nodes, so it does not matter whether it notices the move itself.
     for node in [&newcomer, &master] {
         wire::redis(node, &format!("CLUSTER SETSLOT {slot} NODE {to}"))
             .await

@@ -1,4 +1,4 @@
-//! What Redis holds: keys as they are read, what others wrote, what `clear` touches, and how many round trips a call is.
+//! The keys in Redis, foreign values, the scope of `clear`, and the round trips of each call.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod redis_support;
@@ -48,7 +48,7 @@ async fn a_database_of_its_own_is_used() {
     );
 }
 
-/// What others wrote can be read, replaced and removed, and a version names exactly what was read.
+/// Foreign values can be read, replaced and removed, and a version identifies exactly what was read.
 async fn foreign_values(address: &str, redis: &RedisBackend, namespace: &Namespace, write: &[&[u8]]) {
     let key = namespace.key(format!("foreign {}", fastrand::u64(..)));
     let rest = &write[1..];
@@ -90,7 +90,7 @@ async fn foreign_values(address: &str, redis: &RedisBackend, namespace: &Namespa
         .unwrap();
     assert!(replaced.version().is_some(), "{}", String::from_utf8_lossy(write[0]));
     assert_eq!(value(redis, &key).await.unwrap(), "ours");
-    // The version is used up.
+    // A version can be used once.
     let again = redis
         .set(&key, Bytes::from("late").into(), options().if_version(record.version))
         .await
@@ -115,7 +115,7 @@ async fn what_others_wrote_is_read_and_replaced() {
         &[b"SET", b"\xc1r short"],
         &[b"SET", b"\xc1r one byte short of it.."],
         &[b"SET", b"\x00\xff\xfe binary, without the mark"],
-        // Words that mean something to a client that looks at values.
+        // Words that a client might take for part of the protocol.
         &[b"SET", b"message"],
         &[b"SET", b"subscribe"],
         &[b"SET", b"QUEUED"],
@@ -151,7 +151,7 @@ async fn in_a_cluster_a_foreign_text_is_not_followed_as_a_redirection() {
     let cluster = RedisCluster::shared().await;
     let redis = RedisBackend::connect(cluster.url()).await.unwrap();
     let key = namespace().key("k");
-    // A node that does not own the key refuses, and only one owns it.
+    // Only the node that owns the key accepts it.
     for node in cluster.nodes() {
         let mut stream = tokio::net::TcpStream::connect(node).await.unwrap();
         let text = "MOVED 1 127.0.0.1:1";
@@ -167,7 +167,7 @@ async fn in_a_cluster_a_foreign_text_is_not_followed_as_a_redirection() {
     assert!(redis.delete(&key).await.unwrap());
 }
 
-/// The server alone decides whether a record is there. What the record says of its end goes by the reader's clock.
+/// The server alone decides whether a record is there. The remaining lifetime is calculated by the reader's clock.
 async fn clocks_differ(url: &str) {
     let now = SystemClock.now();
     let clock = ManualClock::starting_at(now);
@@ -200,10 +200,10 @@ async fn clocks_differ(url: &str) {
     assert_eq!(remaining().await, Some(HOUR));
     clock.advance(Duration::from_secs(600));
     assert_eq!(remaining().await, Some(Duration::from_secs(3_000)));
-    // Past the end by this clock, and still there.
+    // Expired by this clock, and still there.
     clock.advance(HOUR);
     assert_eq!(remaining().await, Some(Duration::ZERO));
-    // Before the end by both clocks, and gone.
+    // Not expired by both clocks, and gone.
     clock.set(now);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(reader.get(&short).await.unwrap().is_none());
@@ -253,8 +253,7 @@ async fn values_that_read_like_answers_of_the_protocol_are_values() {
     }
 }
 
-/// Names with every character that means something in a pattern or in a Cluster, beside names that such a pattern
-/// would match.
+/// Names with every character that is special in a pattern or in a Cluster, and names that such a pattern would match.
 async fn clear_is_literal(redis: &RedisBackend) {
     let prefix = prefix();
     for (name, others) in [
@@ -318,7 +317,7 @@ async fn clear_goes_through_the_keys_in_steps_and_leaves_others_alone() {
     let address = server.address();
     assert_eq!(calls(address, "keys").await, 0);
     assert_eq!(calls(address, "flushdb").await + calls(address, "del").await, 0);
-    // 1,000 keys a step: none keeps the server for long.
+    // 1,000 keys per step, so no step blocks the server for long.
     assert!((5..=12).contains(&calls(address, "scan").await));
     assert!((10..=24).contains(&calls(address, "unlink").await));
     assert_eq!(wire::redis(address, "DBSIZE").await.unwrap(), "2");
@@ -349,7 +348,7 @@ async fn clear_reaches_every_master_of_a_cluster() {
     assert!(count().await.iter().all(|keys| *keys == 0));
 }
 
-/// Each kind of call, and what the server sees of it once it knows the scripts.
+/// The commands that the server gets for each kind of call, after it knows the scripts.
 #[tokio::test]
 async fn a_call_is_one_command() {
     let server = Redis::start().await;

@@ -1,5 +1,5 @@
-//! Near copies in several processes in front of one Redis: a change by one is seen by the others, and own changes cause no
-//! echo.
+//! Near copies in several processes in front of one Redis: the others see a change by one, and a process does not drop
+//! its own new copies.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod redis_support;
@@ -27,7 +27,7 @@ enum Write {
     Clear,
 }
 
-/// Each node in turn changes what all of them have copies of. It sees that at once, the others within `patience`.
+/// Each node in turn changes a key that all have copies of. It sees the change at once, the others within `patience`.
 async fn changes_are_seen_everywhere(nodes: &[Node], patience: Duration) -> Result<(), String> {
     let mut value = 0;
     for (turn, writer) in nodes.iter().chain(nodes).enumerate() {
@@ -79,7 +79,7 @@ async fn changes_are_seen_everywhere_behind_sentinels() {
     changes_are_seen_everywhere(&nodes, PATIENCE).await.unwrap();
 }
 
-/// A store whose streams keep changes to themselves, and go on to say that all has been told.
+/// A store whose subscriptions report no changes, but go on with heartbeats.
 #[derive(Debug)]
 struct Deaf(RedisBackend);
 
@@ -125,7 +125,7 @@ impl Backend for Deaf {
     }
 }
 
-/// The negative control: without notices the check finds old copies.
+/// The negative control: without change notifications the check finds old copies.
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_are_told_of_nothing_are_found_out() {
     let (url, prefix) = (Redis::shared().await.url(), own_prefix());
@@ -152,13 +152,13 @@ async fn own_changes_cause_no_echo() {
             here.cache.get_or_load(key, load).await.unwrap();
         }
     }
-    // At the notice of an own write it is asked whether that was the last one, for the first bytes of the record. So does
-    // the script that stores what was loaded.
+    // When its own write is reported, a node reads the first bytes of the record to check whether that write was the
+    // last. The script of a fill reads them too.
     let asked = async || calls(server.address(), "getrange").await;
     assert!(until(PATIENCE, async || asked().await >= KEYS * 3 / 2).await);
     let kept = || (0..).zip(&keys).filter(|(_, key)| here.copy(key).is_some());
     let written = || kept().filter(|(number, _)| number % 2 == 0).count() as u64;
-    // It may be that what is told of a key has another one's copy given up; and a lease is a change, too.
+    // A change may end the copy of another key, and a lease is a change too.
     assert!(until(PATIENCE, async || written() >= KEYS * 2 / 5).await);
     let kept: Vec<(u64, &String)> = kept().collect();
     println!(
@@ -172,7 +172,7 @@ async fn own_changes_cause_no_echo() {
         assert_eq!(here.read(key).await, Some(number));
     }
     assert_eq!(calls(server.address(), "get").await, before, "nothing is read again");
-    // The control: what another one changes is.
+    // The control: copies end when another node changes the keys.
     for (number, key) in kept.iter().copied() {
         there.cache.set(key, number + KEYS).await.unwrap();
         assert!(until(PATIENCE, async || here.read(key).await == Some(number + KEYS)).await);

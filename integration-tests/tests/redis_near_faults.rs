@@ -1,5 +1,5 @@
-//! Near copies while the connections that tell of changes break or hang, and while the process stands still: no copy is
-//! answered for longer than its bound.
+//! Near copies while the connections of the subscription break or hang, and while the process is suspended: no copy is
+//! returned for longer than its bound.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod redis_support;
@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 const PREFIX: &str = "shop";
 
-/// Reads until the value is the expected one. What began `bound` after `changed` must be it.
+/// Reads until the value is `expected`. A read that begins `bound` after `changed` must return it.
 async fn no_older_than(bound: Duration, node: &Node, changed: Instant, expected: u64) -> Result<(), String> {
     loop {
         let asked = Instant::now();
@@ -27,7 +27,7 @@ async fn no_older_than(bound: Duration, node: &Node, changed: Instant, expected:
         match read {
             Ok(Some(value)) if *value == expected => return Ok(()),
             Ok(value) if age >= bound => return Err(format!("{value:?} after {age:?}")),
-            // The store may be out of reach.
+            // The store may be unreachable.
             _ if age > PATIENCE => return Err(format!("{read:?} after {age:?}")),
             _ => tokio::time::sleep(Duration::from_millis(1)).await,
         }
@@ -84,7 +84,7 @@ async fn a_connection_that_is_killed_ends_near_copies_at_once() {
     }
 }
 
-/// Two nodes whose notices hang for a while: one with this bound, and one without any.
+/// Two nodes whose change notifications hang for a while: one with this bound, and one without a bound.
 async fn while_notices_hang(bound: Duration) -> [Result<(), String>; 2] {
     let server = Redis::start().await;
     let (port, hold) = holding(server.address(), Held::Trackers).await;
@@ -111,7 +111,7 @@ async fn while_notices_hang(bound: Duration) -> [Result<(), String>; 2] {
         no_older_than(bound, unbounded, changed, 2)
     );
     assert_eq!(bounded.log.count("subscription_lost"), 0, "it was the bound");
-    // What is told late does not bring the old copy back.
+    // Late notifications do not bring the old copy back.
     hold.send_replace(false);
     bounded.has_copy("key", 2).await;
     unbounded.has_copy("key", 2).await;
@@ -123,7 +123,7 @@ async fn a_connection_that_hangs_is_trusted_for_no_longer_than_the_bound() {
     let bound = Duration::from_secs(1);
     let [bounded, unbounded] = while_notices_hang(bound).await;
     bounded.unwrap();
-    // The negative control: whoever trusts it for longer is found out.
+    // The negative control: the node without a bound returned the old copy.
     assert!(unbounded.is_err_and(|found| found.starts_with("Some(1)")));
 }
 
@@ -142,7 +142,7 @@ async fn a_server_that_freezes() {
     node.log.until("subscription_lost", 1).await;
     server.thaw().await;
     node.log.until("subscription_begun", 2).await;
-    // The connections for everything else take their time, too.
+    // The other connections are slow too.
     let writes = async || writer.set("key", 2_u64).await.is_ok();
     assert!(until(PATIENCE, writes).await);
     no_older_than(bound, &node, Instant::now(), 2).await.unwrap();
@@ -232,7 +232,7 @@ async fn a_process_that_stood_still_answers_with_no_older_copy() {
         writer.set("key", value + 1).await.unwrap();
         let changed = Instant::now();
         sleep_until(changed + BOUND * (round as u32 % 3)).await;
-        // The first thing that it finds to do.
+        // The first call after the process resumes.
         let first = read(&worker, calls.next().unwrap());
         let (first, ()) = tokio::join!(first, async {
             tokio::time::sleep(Duration::from_millis(10)).await;

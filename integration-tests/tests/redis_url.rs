@@ -1,4 +1,4 @@
-//! Ways to the server that a URL and the builder open: TLS, a socket, a ready pool.
+//! Connecting by URL and by the builder: TLS, a Unix socket, a ready pool.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod redis_support;
@@ -106,7 +106,7 @@ async fn a_pool_that_is_ready_stays_its_owners() {
     }
 }
 
-/// A certificate authority, and what it vouches for.
+/// A certificate authority, and the certificates that it signs.
 struct Authority {
     certificate: rcgen::Certificate,
     issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
@@ -131,7 +131,8 @@ impl Authority {
     }
 }
 
-/// Redis behind TLS; answers the address. With `clients`, only those whom it vouches for get in.
+/// Starts Redis behind TLS, and returns the address. With `clients`, only clients with a certificate of that authority
+/// are accepted.
 async fn behind_tls(authority: &Authority, clients: Option<&Authority>) -> String {
     let (certificate, key) = authority.issue("localhost");
     let provider = Arc::new(crypto::ring::default_provider());
@@ -166,7 +167,7 @@ async fn tls_with_an_authority_of_ones_own() {
         .ca_certificates(authority.certificate.pem());
     works(&trusted.connect().await.unwrap()).await;
 
-    // The system's certificates do not vouch for it, nor does a stranger; and without TLS there is no answer.
+    // Neither the system's authorities nor another one have signed the certificate, and without TLS there is no answer.
     for builder in [
         RedisBackend::builder().url(&url),
         RedisBackend::builder()
@@ -179,7 +180,7 @@ async fn tls_with_an_authority_of_ones_own() {
     RedisBackend::connect(&url.replace("rediss", "redis"))
         .await
         .unwrap_err();
-    // The name counts, too.
+    // The name in the certificate must match too.
     let elsewhere = RedisBackend::builder().url(&url.replace("localhost", "127.0.0.1"));
     elsewhere
         .ca_certificates(authority.certificate.pem())

@@ -1,5 +1,5 @@
-//! Each store that the fixtures give is there, is what it says, and breaks and recovers on demand. Asked over plain TCP,
-//! so that no client library's faults or caution come between.
+//! Each store of the fixtures answers, is of the right kind, and breaks and recovers on demand. Checked over plain TCP,
+//! so that no client library hides a fault.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io;
@@ -152,7 +152,7 @@ async fn dynamodb_makes_a_table() {
     assert_eq!(status, 200);
 }
 
-/// Bounds what a server does in its own time.
+/// Waits until the condition holds, with a time limit.
 async fn eventually<F: Future<Output = bool>>(mut condition: impl FnMut() -> F) {
     for _ in 0..300 {
         if condition().await {

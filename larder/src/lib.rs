@@ -35,7 +35,7 @@
 //! # router }
 //! ```
 //!
-//! # What is where
+//! # Where to find what
 //!
 //! | you want | you find it in | feature |
 //! |---|---|---|
@@ -50,7 +50,7 @@
 //! | Memcached | `larder::memcached` | `memcached` |
 //! | DynamoDB | `larder::dynamodb` | `dynamodb` |
 //! | the coder `Cbor` | [`cache_core`] | `cbor` |
-//! | to write a store of your own | [`cache_core`] | |
+//! | a store of your own | [`cache_core`] | |
 //!
 //! Each part is a crate of its own (`cache-engine`, `cache-axum`, `cache-redis` and so on), which you may depend on
 //! instead. A service compiles only the stores that its features name.
@@ -68,7 +68,7 @@ pub use cache_axum::cache_http as http;
 pub use cache_dynamodb as dynamodb;
 #[doc(hidden)]
 pub use cache_engine;
-// Under paths that a service has which depends on this crate alone.
+// The macros expand to paths of this crate, so that a service need not depend on others.
 #[cfg(feature = "macros")]
 #[doc(inline)]
 pub use cache_engine::__private::{cached_of_larder as cached, invalidates_of_larder as invalidates};
@@ -84,7 +84,7 @@ pub use cache_redis as redis;
 pub use self::open::open;
 pub use self::settings::{NearSettings, Settings};
 
-/// What most services import: `use larder::prelude::*;`.
+/// The imports that most services need: `use larder::prelude::*;`.
 pub mod prelude {
     #[cfg(feature = "axum")]
     pub use cache_axum::{CacheHandle, CacheLayer};

@@ -1,4 +1,4 @@
-//! A store by its URL.
+//! Opens a store by its URL.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use cache_engine::cache_core::{Backend, Error, ErrorKind};
 ///
 /// The crate of each store documents its URL in full.
 ///
-/// The store need not be in reach: until it is, a [`Cache`](crate::Cache) loads each value from its source.
+/// The store need not be reachable yet. Until it is, a [`Cache`](crate::Cache) loads each value from its source.
 ///
 /// # Errors
-/// [`Configuration`](ErrorKind::Configuration): the URL cannot be read, names an unknown store, or one whose
-/// feature is switched off; the message then names the feature. No message shows a password.
+/// Fails with [`Configuration`](ErrorKind::Configuration) if the URL cannot be parsed, if its scheme is unknown, or if
+/// the feature of its store is switched off; the message then names the feature. No message shows a password.
 pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
     let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
     match scheme {

@@ -1,4 +1,4 @@
-//! A cache by its settings: what a service reads from its own file or environment.
+//! The settings of a cache, for a service's own configuration file or environment.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::open;
 
 /// The settings of a cache, as a configuration file states them.
 ///
-/// Every field is optional; what is left out keeps the default of [`CacheBuilder`]. An unknown field is an error, so that a
-/// misspelt one is noticed. Durations are numbers with a unit: `"500ms"`, `"60s"`, `"5m"`, `"1h 30m"`.
+/// Every field is optional; a missing one keeps the default of [`CacheBuilder`]. An unknown field is an error, so that
+/// you notice a misspelt one. Durations are numbers with a unit: `"500ms"`, `"60s"`, `"5m"`, `"1h 30m"`.
 ///
 /// ```
 /// use larder::Settings;
@@ -29,53 +29,54 @@ use crate::open;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The URL of the store, as [`open`] takes it. Default: `memory:`.
+    /// The URL of the store, see [`open`]. Default: `memory:`.
     pub store: Option<String>,
     /// The prefix of all keys.
     pub prefix: Option<String>,
     /// The namespace of the handle.
     pub namespace: Option<String>,
-    /// Whether the cache starts switched on.
+    /// Whether the cache is enabled at the start.
     pub enabled: Option<bool>,
     /// How long a value is fresh.
     #[serde(deserialize_with = "duration")]
     pub ttl: Option<Duration>,
-    /// How long a stale value is still answered while a new one is loaded.
+    /// How long a stale value is still returned while a new one is loaded.
     #[serde(deserialize_with = "duration")]
     pub stale_while_revalidate: Option<Duration>,
-    /// How long a stale value is answered if the load fails.
+    /// How long a stale value is returned if the load fails.
     #[serde(deserialize_with = "duration")]
     pub stale_if_error: Option<Duration>,
-    /// The time limit of one call of the store.
+    /// The time limit of one call to the store.
     #[serde(deserialize_with = "duration")]
     pub backend_timeout: Option<Duration>,
-    /// Copies in this process, in front of a store elsewhere.
+    /// The near tier: copies in this process, in front of a shared store.
     pub near: Option<NearSettings>,
 }
 
 /// The settings of a near tier: memory in this process, in front of a shared store.
 ///
-/// A store in this process needs none, so they are ignored in front of `memory:`.
+/// They are ignored for `memory:`, which needs no near tier.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct NearSettings {
-    /// The most bytes of all copies together.
+    /// The largest total size of the copies in bytes.
     pub max_bytes: Option<u64>,
-    /// The longest time that a copy is served. Required in front of Memcached and DynamoDB, which announce no changes.
+    /// The longest time that a copy is served. Required in front of Memcached and DynamoDB, which report no changes.
     #[serde(deserialize_with = "duration")]
     pub max_age: Option<Duration>,
-    /// The longest time that copies are served after the last heartbeat of a store that announces changes.
+    /// The longest time that copies are served after the last heartbeat of a store that reports changes.
     #[serde(deserialize_with = "duration")]
     pub max_silence: Option<Duration>,
 }
 
 impl Settings {
-    /// Opens the store, and returns a builder with these settings, for what only code can state.
+    /// Opens the store, and returns a builder with these settings. Use the builder for settings that a file cannot
+    /// express, such as an observer.
     ///
     /// # Errors
-    /// As [`open`]; and [`Configuration`](ErrorKind::Configuration) for a near tier without the feature `memory`, or
-    /// without a maximum age in front of a store that announces no changes.
+    /// Fails as [`open`] does, and with [`Configuration`](ErrorKind::Configuration) for a near tier without the feature
+    /// `memory`, or without a maximum age in front of a store that reports no changes.
     pub async fn open(&self) -> Result<CacheBuilder, Error> {
         let backend = open(self.store.as_deref().unwrap_or("memory:")).await?;
         let is_local = backend.capabilities().shared_objects;

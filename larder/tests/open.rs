@@ -1,4 +1,4 @@
-//! Stores by URL: what is opened, and what a wrong URL is answered with.
+//! Stores by URL: which store is opened, and the error for a wrong URL.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! Settings from a file: what they set, and what is wrong with one that cannot be read.
+//! Settings from a file: what they set, and the error for an invalid file.
 
 #![allow(clippy::unwrap_used)]
 

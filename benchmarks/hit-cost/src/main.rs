@@ -1,5 +1,5 @@
-//! Hits in memory, to be counted: `hit-cost KIND HITS` makes so many, `hit-cost KIND` prints the allocations of one.
-//! `scripts/hit-cost` runs it under valgrind and compares the counts with those that are recorded.
+//! Hits in memory, for counting instructions: `hit-cost KIND HITS` makes `HITS` hits, `hit-cost KIND` prints the
+//! allocations of one. `scripts/hit-cost` runs it under valgrind and compares the counts with the recorded ones.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,7 +26,7 @@ use tower::ServiceExt;
 
 const KINDS: &str = "router, layer, get_or_load, keyed or hashed";
 
-/// One hit after another, in one thread.
+/// Makes hits one after another, in one thread.
 struct Hits {
     runtime: Runtime,
     cache: Cache,
@@ -109,7 +109,7 @@ fn main() {
         .next()
         .unwrap_or_else(|| panic!("name a kind of hit: {KINDS}"));
     let hits = Hits::new();
-    // The first call loads, and the next few fill what is made once.
+    // The first call loads. The next ones initialise what is created once.
     hits.make(&kind, 10);
     match arguments.next() {
         Some(number) => hits.make(&kind, number.parse().expect("the number of hits is a number")),

@@ -78,7 +78,10 @@ impl UnsafeRequest {
     /// Once begun it goes on, also if its caller leaves.
     pub(crate) async fn completed(mut self, head: &response::Parts) -> Result<(), Error> {
         match self.pending.take() {
-            Some(pending) => pending.outdated_by(head).invalidate().await,
+            Some(pending) => {
+                let shared = Arc::clone(&pending.shared);
+                pending.outdated_by(head).invalidate(&shared).await
+            }
             None => Ok(()),
         }
     }
@@ -182,12 +185,13 @@ impl Outdated {
     }
 
     /// Tries all of it. Returns the first error, and logs it.
-    async fn invalidate(mut self) -> Result<(), Error> {
+    async fn invalidate(mut self, shared: &Shared) -> Result<(), Error> {
         let error = self.error.take();
         let result = self.into_set().run().await.map(drop);
         let result = error.map_or(result, Err);
         if let Err(error) = &result {
-            tracing::error!(target: "cache", %error, "a write could not invalidate everything that it has changed");
+            let message = "a write could not invalidate everything that it has changed";
+            shared.cache.adapter().log_error(message, Some(error));
         }
         result
     }

@@ -461,9 +461,9 @@ impl CacheLayer {
     /// Sets whether responses may name tags, by [`StoreFor::tags`](crate::StoreFor::tags). If `false`, a response that does is not
     /// stored (`detail=late-tags`). Default: `false`.
     ///
-    /// A tag that is known only when the handler has answered could not be read before. So each load reads one record more,
-    /// which every invalidation of any tag changes. If it has changed meanwhile, the response is not stored. If you know the tags
-    /// earlier, name them by [`tags_by`](Self::tags_by), or in the handler by [`CacheHandle::tagged`](crate::CacheHandle::tagged).
+    /// A tag that is known only when the handler has answered could not be read before. So each load reads one record more when it
+    /// begins, and a few when it ends, which tell whether one of its tags was invalidated meanwhile. If so, the response is not
+    /// stored. If you know the tags earlier, name them by [`tags_by`](Self::tags_by), or in the handler by [`CacheHandle::tagged`](crate::CacheHandle::tagged).
     pub fn late_tags(self, late: bool) -> Self {
         self.with(|config| config.tags.late = late)
     }

@@ -22,13 +22,12 @@ use crate::request::shared::Shared;
 ///
 /// ```
 /// use axum::extract::Path;
-/// use cache_axum::CacheHandle;
-/// use cache_axum::cache_engine::cache_core::Error;
+/// use cache_axum::{CacheHandle, Error};
 ///
-/// async fn rename(Path(id): Path<u64>, cache: CacheHandle) -> Result<&'static str, String> {
+/// async fn rename(Path(id): Path<u64>, cache: CacheHandle) -> Result<&'static str, Error> {
 ///     // … change the item, and then what shows it:
-///     cache.invalidate_url(&format!("/items/{id}")).await.map_err(|error| error.to_string())?;
-///     cache.clear("lists").await.map_err(|error| error.to_string())?;
+///     cache.invalidate_url(&format!("/items/{id}")).await?;
+///     cache.clear("lists").await?;
 ///     Ok("renamed")
 /// }
 /// ```

@@ -251,7 +251,10 @@ async fn purge(State(shared): State<Arc<Shared>>, request: Parts, body: Bytes) -
                 _ => StatusCode::BAD_GATEWAY,
             };
             if status == StatusCode::BAD_GATEWAY {
-                tracing::error!(target: "cache", %error, "a purge could not be carried out");
+                shared
+                    .cache
+                    .adapter()
+                    .log_error("a purge could not be carried out", Some(&error));
             }
             fault(status, &error.to_string())
         }

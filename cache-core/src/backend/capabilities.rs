@@ -1,6 +1,6 @@
-//! What a store can do, and what it takes.
+//! The capabilities and limits of a store.
 
-/// What a store can do beyond the required methods, as plain data.
+/// The capabilities of a store beyond the required methods, as plain data.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capabilities {

@@ -1,4 +1,4 @@
-//! What a store must do.
+//! The contract of a store.
 
 use std::fmt;
 use std::time::Duration;
@@ -22,15 +22,16 @@ use crate::ttl::Ttl;
 /// [`delete`](Self::delete). To pass the test kit, a backend also needs [`ping`](Self::ping) and [`close`](Self::close).
 /// The other methods are provided; override them where the store can do better.
 ///
-/// The toolkit builds one load per key in the cluster, and fills that an invalidation fences off, on nothing but the
-/// [modes](SetMode) of [`set`](Self::set). So each `set` and each `delete` must be atomic.
+/// The toolkit's two main guarantees rest on the [modes](SetMode) of [`set`](Self::set) alone: a key is loaded once in
+/// the cluster, and a load that began before an invalidation stores nothing. So each `set` and each `delete` must be
+/// atomic.
 ///
 /// # What every method guarantees
 ///
 /// - **Absent is not an error.** A record past its lifetime is absent, even if the store still holds it.
 /// - **An error is not absence.** A store that cannot be reached returns an error, never `None`.
-/// - **Cancel safety.** A future may be dropped at any await point. Its operation may or may not have been carried out,
-///   but no later call reads its answer or finds a connection in the middle of it.
+/// - **Cancel safety.** The caller may drop a future at any await point. Its operation may or may not have been carried
+///   out, but no later call reads its answer.
 /// - **Clones share the store.** Two backends that were built separately in one process share only what the store itself
 ///   shares.
 #[async_trait]
@@ -149,10 +150,10 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Closes all connections and ends background work. Later calls, including [`ping`](Self::ping), fail with
     /// [`Unavailable`](ErrorKind::Unavailable).
     ///
-    /// The provided method does nothing. A backend that has something to end, or is to pass the test kit, overrides it.
+    /// The provided method does nothing. Override it if there is something to close, or to pass the test kit.
     ///
     /// # Errors
-    /// Fails if something could not be ended in good order. It is ended nevertheless.
+    /// Fails if something could not be closed cleanly. It is closed nevertheless.
     async fn close(&self) -> Result<(), Error> {
         Ok(())
     }
@@ -180,8 +181,9 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 
     /// Subscribes to changes of the records in `scope`, made by any process.
     ///
-    /// When the future completes, the subscription stands: every later change is reported. While the store is reachable,
-    /// the subscription reports a [`Change::Heartbeat`](crate::Change::Heartbeat) at least once every `heartbeat`.
+    /// When the future completes, the subscription is active: every later change is reported. While the store is
+    /// reachable, the subscription reports a [`Change::Heartbeat`](crate::Change::Heartbeat) at least once every
+    /// `heartbeat`.
     ///
     /// Only some stores support this; they declare [`Capabilities::subscribe`].
     ///

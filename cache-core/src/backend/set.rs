@@ -1,16 +1,15 @@
-//! How a record is written, and what came of it.
+//! The options and the outcome of a write.
 
 use crate::record::Version;
 use crate::ttl::Ttl;
 
 /// The condition under which a [`set`](crate::Backend::set) writes.
 ///
-/// This enum is closed on purpose, and will have no further variant: whatever the toolkit guarantees is built on these
-/// three, every backend must carry out all of them, and a `match` without a wildcard tells its author at compile time
-/// that it does.
+/// This enum is closed on purpose and will get no further variant. The toolkit's guarantees rest on these three, so
+/// every backend must support all of them, and a `match` without a wildcard proves at compile time that it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SetMode {
-    /// Writes in any case.
+    /// Writes unconditionally.
     Always,
     /// Writes only if there is no record under the key.
     IfAbsent,
@@ -27,12 +26,12 @@ pub struct SetOptions {
     pub ttl: Ttl,
     /// The condition under which the record is written.
     pub mode: SetMode,
-    /// Whether the record is a lease: the marker of a load that is running. See [`lease`](Self::lease).
+    /// Whether the record is a lease, which shows that a load is running. See [`lease`](Self::lease).
     pub lease: bool,
 }
 
 impl SetOptions {
-    /// Returns options that write in any case and keep the record for `ttl`.
+    /// Returns options that write unconditionally and keep the record for `ttl`.
     pub fn new(ttl: impl Into<Ttl>) -> Self {
         Self {
             ttl: ttl.into(),

@@ -1,4 +1,4 @@
-//! How a store reports changes to its records.
+//! Subscriptions to the changes of a store's records.
 
 use std::fmt;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! CBOR.
+//! The CBOR coder.
 
 use std::fmt::Display;
 
@@ -41,7 +41,7 @@ impl<T: Serialize + DeserializeOwned> Coder<T> for Cbor {
     }
 
     fn encoded_len(&self, value: &T) -> Result<usize, Error> {
-        // Objects that are kept as they are need no exact encoding to be weighed.
+        // The weight of a stored object needs no exact encoding.
         let mut count = Count::default();
         ciborium::into_writer(value, &mut count).map_err(|error| cannot::<T>("encode", &error))?;
         Ok(count.0)

@@ -1,4 +1,4 @@
-//! What a format must do.
+//! The contract of a format.
 
 use bytes::Bytes;
 
@@ -50,8 +50,8 @@ pub trait Coder<T>: Send + Sync + 'static {
 
     /// Returns the length of the encoding of `value` in bytes.
     ///
-    /// Stores that keep objects as they are use it as the object's weight, once, when they write it. The provided method
-    /// encodes the value.
+    /// A store that keeps objects without encoding them uses this as the object's weight, once per write. The provided
+    /// method encodes the value.
     ///
     /// # Errors
     /// As [`encode`](Self::encode).

@@ -1,4 +1,4 @@
-//! Counts the bytes of an encoding without keeping them.
+//! Counts the bytes of an encoding without storing them.
 
 use std::io;
 

@@ -1,8 +1,8 @@
 //! Refuses values that would decode to other values.
 //!
-//! JSON has one `null` and CBOR one `null` too, where Rust has several: `None`, `Some(None)`, `()`. JSON has no way to
-//! write `NaN` and the infinities, and serde_json writes `null` instead. A value of these decodes to another one, or not
-//! at all, so it is refused when it is encoded.
+//! JSON and CBOR have one `null`, but Rust has several values for it: `None`, `Some(None)`, `()`. JSON cannot express
+//! `NaN` and the infinities; serde_json writes `null` instead. Such a value would decode to another one or not at all,
+//! so encoding it is an error.
 
 use std::fmt::Display;
 
@@ -18,9 +18,9 @@ use serde::ser::{
     expect(dead_code, reason = "each coder makes one of them")
 )]
 pub(super) enum Numbers {
-    /// Only those that are finite.
+    /// Finite numbers only.
     Finite,
-    /// All of them.
+    /// All numbers.
     Any,
 }
 
@@ -63,7 +63,7 @@ impl<T: Serialize + ?Sized> Serialize for Exact<'_, T> {
     }
 }
 
-/// A serializer that checks what it hands on.
+/// A serializer that checks values before it passes them on.
 struct Checked<S> {
     inner: S,
     numbers: Numbers,
@@ -226,7 +226,7 @@ impl<S: Serializer> Serializer for Checked<S> {
     }
 }
 
-/// What is made of several values, each of which is checked.
+/// A compound serializer that checks each of its values.
 struct CheckedParts<P> {
     inner: P,
     numbers: Numbers,
@@ -289,7 +289,7 @@ impl<P: SerializeMap> SerializeMap for CheckedParts<P> {
     type Ok = P::Ok;
     type Error = P::Error;
 
-    // A key is a text in JSON, and serde_json refuses what it cannot write as one.
+    // A key is a string in JSON, and serde_json refuses a key that it cannot write as one.
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), P::Error> {
         self.inner.serialize_key(key)
     }

@@ -1,4 +1,4 @@
-//! JSON.
+//! The JSON coder.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -33,7 +33,7 @@ impl<T: Serialize + DeserializeOwned> Coder<T> for Json {
     }
 
     fn encoded_len(&self, value: &T) -> Result<usize, Error> {
-        // Objects that are kept as they are need no exact encoding to be weighed.
+        // The weight of a stored object needs no exact encoding.
         let mut count = Count::default();
         serde_json::to_writer(&mut count, value).map_err(|error| cannot::<T>("encode", error))?;
         Ok(count.0)

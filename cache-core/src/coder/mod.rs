@@ -1,4 +1,4 @@
-//! How values become bytes and bytes become values.
+//! Coders: the conversion of values to bytes and back.
 
 #[cfg(feature = "cbor")]
 mod cbor;

@@ -1,11 +1,11 @@
-//! Bytes as they are.
+//! The coder for values that are bytes already.
 
 use bytes::Bytes;
 
 use crate::coder::contract::Coder;
 use crate::error::{Error, ErrorKind};
 
-/// No coding at all, for values that are bytes or text already: [`Bytes`], `Vec<u8>`, [`String`].
+/// Stores bytes and text unchanged: [`Bytes`], `Vec<u8>`, [`String`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Raw;
 

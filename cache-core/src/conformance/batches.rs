@@ -1,4 +1,4 @@
-//! Batch calls answer for each of their keys, in their order, whatever the store's own limit.
+//! Batch calls return a result for each key, in order, for batches of any size.
 
 use std::collections::HashSet;
 
@@ -51,7 +51,7 @@ pub(super) async fn batch_read_keeps_the_order_of_its_keys(trial: Trial) -> Verd
     fastrand::shuffle(&mut names);
     let keys: Vec<Key> = names.iter().map(|name| trial.key(name)).collect();
     for (index, key) in keys.iter().enumerate() {
-        // Every third one is missing, the first and the last among them.
+        // Every third key is missing, including the first and the last.
         if index % 3 != 0 {
             trial.put(key, names[index].clone()).await?;
         }
@@ -223,7 +223,7 @@ pub(super) async fn batches_may_have_any_size(trial: Trial) -> Verdict {
         let versions: HashSet<Version> = outcomes.iter().filter_map(|outcome| outcome.version()).collect();
         ensure!(!versions.is_empty(), "a batch write of {size} entries stored nothing");
 
-        // In another order, with as many missing keys in between.
+        // In random order, mixed with as many missing keys.
         let mut order: Vec<usize> = (0..size).collect();
         fastrand::shuffle(&mut order);
         let asked: Vec<Key> = order

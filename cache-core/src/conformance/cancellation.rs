@@ -1,4 +1,4 @@
-//! A call may be dropped at any point, and no later call is the worse for it.
+//! Dropping a call at any point does not affect later calls.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -10,13 +10,13 @@ use crate::conformance::trial::{HOUR, Stop, Trial, Verdict, ensure, failed, matc
 use crate::key::Key;
 use crate::record::Value;
 
-/// The calls that are dropped half-way.
+/// The number of calls that are tried.
 const CALLS: usize = 9;
 
-/// No call of a sound backend needs more polls than this against a store that answers.
+/// A call of a correct backend needs fewer polls if the store answers.
 const MOST_POLLS: usize = 40;
 
-/// Polls `call` at most `polls` times, then drops it. Answers what it was done with by then.
+/// Polls `call` at most `polls` times, then drops it. Returns its output if it finished.
 pub(super) async fn polled<F: Future>(polls: usize, call: F) -> Option<F::Output> {
     let mut call = pin!(call);
     let mut left = polls;
@@ -27,7 +27,7 @@ pub(super) async fn polled<F: Future>(polls: usize, call: F) -> Option<F::Output
         left -= 1;
         match call.as_mut().poll(context) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
-            // Dropped with the request on its way and the answer still to come.
+            // Dropped after the request was sent and before the answer arrived.
             Poll::Pending if left == 0 => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
@@ -35,12 +35,12 @@ pub(super) async fn polled<F: Future>(polls: usize, call: F) -> Option<F::Output
     .await
 }
 
-/// Polls `call` at most `polls` times, then drops it. Tells whether it was done by then.
+/// Polls `call` at most `polls` times, then drops it. Returns whether it finished.
 async fn dropped_after(polls: usize, call: impl Future) -> bool {
     polled(polls, call).await.is_some()
 }
 
-/// Begins call number `number` on `key` and drops it after `polls` polls.
+/// Begins the call with this number on `key`, and drops it after `polls` polls.
 async fn interrupt(trial: &Trial, number: usize, key: &Key, polls: usize) -> Result<bool, Stop> {
     let backend = trial.backend();
     let options = SetOptions::new(HOUR);
@@ -82,7 +82,7 @@ pub(super) async fn dropped_calls_do_not_answer_later_ones(trial: Trial) -> Verd
             trial.put(&alice, "old").await?;
             all_done &= interrupt(&trial, number, &alice, polls).await?;
 
-            // Each of these would be the first to see an answer that is left over.
+            // Each of these would read an answer that the dropped call left over.
             match number % 3 {
                 0 => trial.lacks(&missing, "after a call on another key was dropped").await?,
                 1 => drop(trial.holds(&bob, "bob's").await?),
@@ -150,7 +150,7 @@ pub(super) async fn dropped_calls_under_load_do_not_mix_answers(trial: Trial) ->
                 if round % 2 == 0 {
                     interrupt(&trial, fastrand::usize(..CALLS), &victim, fastrand::usize(..6)).await?;
                 } else {
-                    // By the clock, which also hits the moment when the answer has just come in.
+                    // After a time, which may be just when the answer has arrived.
                     let pause = Duration::from_micros(fastrand::u64(..3000));
                     let call = interrupt(&trial, fastrand::usize(..CALLS), &victim, usize::MAX);
                     if let Ok(done) = tokio::time::timeout(pause, call).await {

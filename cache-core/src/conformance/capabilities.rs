@@ -1,4 +1,4 @@
-//! The backend declares what its test says, and nothing else.
+//! The backend declares exactly the capabilities and limits that its test lists.
 
 use crate::conformance::declared::tried_value_bytes;
 use crate::conformance::trial::{Trial, Verdict, ensure};

@@ -1,4 +1,4 @@
-//! The list of the checks, and what runs them.
+//! The list of the checks, and running them.
 
 use std::fmt;
 use std::future::Future;
@@ -30,7 +30,7 @@ macro_rules! conformance {
     };
 }
 
-// The one list of the checks: the tests of the macro and the table of the module are both made from it.
+// The list of all checks, from which the macro's tests and [`checks`] are made.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance {
@@ -183,7 +183,7 @@ pub enum Outcome {
     Passed,
     /// The check needs something that the test does not [declare](Declared); the reason.
     NotApplicable(&'static str),
-    /// The backend broke the contract, answered with an error, panicked or did not answer; the message says which.
+    /// The backend broke the contract, returned an error, panicked or did not answer. The message says which.
     Failed(String),
 }
 
@@ -203,7 +203,7 @@ pub fn __test<S: Into<Subject>>(name: &str, declared: Declared, subject: impl As
     let Some(check) = CHECKS.iter().find(|check| check.name == name) else {
         panic!("there is no check {name:?}");
     };
-    // More threads than a small machine has cores: races need them.
+    // More threads than a small machine has cores, to provoke races.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
         .enable_all()

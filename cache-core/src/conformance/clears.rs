@@ -30,7 +30,7 @@ async fn clears(trial: &Trial, scope: &Scope, expected: u64) -> Verdict {
     Ok(())
 }
 
-/// Puts a few records in each namespace, clears one namespace after the other, and looks at all of them each time.
+/// Writes a few records in each namespace, clears one namespace after the other, and checks all of them each time.
 async fn each_is_cleared_alone(trial: &Trial, namespaces: &[Namespace]) -> Verdict {
     let names = ["", "a", "b:c", "*"];
     let keys = |namespace: &Namespace| names.map(|name| namespace.key(name));
@@ -191,7 +191,7 @@ pub(super) async fn clear_leaves_what_is_written_elsewhere_meanwhile(trial: Tria
             Ok::<_, Stop>(written)
         })
     };
-    // If the writer fails, it says so below.
+    // A failure of the writer is reported below.
     let _ = has_begun.await;
     let verdict = clears(&trial, &full.scope(), 300).await;
     cleared.store(true, Ordering::Relaxed);

@@ -1,12 +1,11 @@
-//! What a backend under test is said to declare.
+//! The capabilities and limits that a test lists.
 
 use crate::backend::Limits;
 
-/// The largest value that is sent to find out whether a limit is enforced. A gigabyte of zeros is memory that is not
-/// touched until a backend sends it.
+/// The largest limit that is tried. A gigabyte of zeros uses no memory until a backend sends it.
 const MOST_VALUE_BYTES: usize = 1 << 30;
 
-/// What the author of a backend says that it declares, which decides which checks apply.
+/// The capabilities and limits that the author of a backend expects it to declare. They decide which checks apply.
 ///
 /// For test harnesses of your own; the macro [`conformance!`](macro@crate::conformance) makes one from its list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,7 +69,7 @@ impl Declared {
     }
 }
 
-/// Returns the limit of the value's size, if it is one that a check tries.
+/// Returns the limit on values, if it is small enough to be tried.
 pub(super) fn tried_value_bytes(limits: Limits) -> Option<usize> {
     limits.value_bytes.filter(|limit| *limit <= MOST_VALUE_BYTES)
 }

@@ -1,4 +1,4 @@
-//! `delete` and `delete_if` remove what they should, and say so.
+//! `delete` and `delete_if` remove the right records, and report it.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub(super) async fn delete_if_removes_that_version_only(trial: Trial) -> Verdict
         trial.backend().delete_if(&key, second).await?,
         "a delete_if with the record's version reports that it did nothing"
     );
-    // As provided it writes an empty value that lives for a millisecond.
+    // The provided method writes an empty value with a lifetime of a millisecond.
     trial.until_absent(&key, Duration::from_millis(1)).await?;
     ensure!(
         !trial.backend().delete_if(&key, second).await?,

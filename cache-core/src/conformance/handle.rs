@@ -20,7 +20,7 @@ pub(super) async fn closed_backend_refuses_every_call(trial: Trial) -> Verdict {
     let key = trial.key("value");
     let version = trial.put(&key, "value").await?;
     let backend = trial.backend();
-    // A closed handle cannot tidy up.
+    // A closed handle cannot remove the record later.
     backend.delete(&key).await?;
     backend.close().await?;
     let value = || Value::Bytes("value".into());
@@ -47,7 +47,7 @@ pub(super) async fn closed_backend_refuses_every_call(trial: Trial) -> Verdict {
         let scope = trial.prefix().scope();
         refused("subscribe", backend.subscribe(&scope, Duration::from_secs(1))).await?;
     }
-    // A second close may answer as it likes, but it answers.
+    // A second close may succeed or fail, but must return.
     let again = tokio::time::timeout(Duration::from_secs(10), backend.close()).await;
     ensure!(again.is_ok(), "a second close does not answer");
     Ok(())
@@ -97,7 +97,7 @@ pub(super) async fn shared_objects_come_back_as_they_are(trial: Trial) -> Verdic
         matches!(&batch[..], [Some(a), None, Some(b)] if same(Some(a)) && same(Some(b))),
         "a batch read gives other objects"
     );
-    // Bytes over an object, an object over bytes.
+    // Replaces an object by bytes, and bytes by an object.
     let replaced = backend
         .set(&key, Value::Bytes("bytes".into()), options.if_version(version))
         .await?;

@@ -1,11 +1,11 @@
-//! Any text is a key, and two keys are never mixed up.
+//! Any text is a key, and no two keys are confused.
 
 use std::collections::HashSet;
 
 use crate::conformance::trial::{Trial, Verdict, ensure, matches_value};
 use crate::key::{Key, Prefix};
 
-/// Names that some store, protocol, pattern language or encoding gives a meaning to. No two are equal.
+/// Names that are special to some store, protocol, pattern language or encoding. All are different.
 pub(super) const HOSTILE: &[&str] = &[
     "",
     " ",
@@ -65,7 +65,7 @@ pub(super) const HOSTILE: &[&str] = &[
     "\u{10ffff}",
 ];
 
-/// Groups of names of which some store or encoding may make one.
+/// Groups of names that some store or encoding might take for equal.
 const LOOK_ALIKE: &[&str] = &[
     "user",
     "User",
@@ -114,7 +114,7 @@ const LOOK_ALIKE: &[&str] = &[
     "us%25er",
 ];
 
-/// Writes another value under each key, then reads each, one by one and in a batch.
+/// Writes a different value under each key, then reads all of them, one by one and in a batch.
 async fn all_are_apart(trial: &Trial, keys: &[Key]) -> Verdict {
     let distinct: HashSet<&Key> = keys.iter().collect();
     ensure!(distinct.len() == keys.len(), "the kit's own keys are not distinct");
@@ -200,7 +200,7 @@ pub(super) async fn long_keys_come_back(trial: Trial) -> Verdict {
     let mut keys = Vec::new();
     for length in [200, 249, 250, 251, 255, 256, 300, 1024, 2048, 2049, 5000] {
         keys.push(trial.key(&"k".repeat(length)));
-        // Three bytes each in UTF-8, so a cut at a fixed byte falls inside a character.
+        // Three bytes each in UTF-8, so that a cut at a fixed byte falls inside a character.
         keys.push(trial.key(&format!("{length}{}", "日".repeat(length / 3))));
         keys.push(trial.namespace(&"s".repeat(length)).key("name"));
     }
@@ -214,7 +214,7 @@ pub(super) async fn long_keys_with_a_common_start_are_apart(trial: Trial) -> Ver
         for end in ["", "1", "2", "12", "\n"] {
             keys.push(trial.key(&format!("{common}{end}")));
         }
-        // A common end, and a difference in the middle.
+        // Names that differ only at the start, and names that differ only in the middle.
         keys.push(trial.key(&format!("1{common}")));
         keys.push(trial.key(&format!("{common}1{common}")));
         keys.push(trial.key(&format!("{common}2{common}")));

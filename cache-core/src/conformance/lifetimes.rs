@@ -1,4 +1,4 @@
-//! A record lives for its lifetime: never shorter, never for ever.
+//! A record exists for its lifetime: not shorter, and not for ever.
 
 use std::time::{Duration, Instant};
 
@@ -186,7 +186,7 @@ pub(super) async fn expired_record_is_absent_to_every_call(trial: Trial) -> Verd
         versions.push(trial.put_for(key, "expired", lifetime.into()).await?);
     }
     let [get, absent, version, delete, delete_if, batch_delete, batch_set, last] = &keys;
-    // Only the last one is read meanwhile: the others must be absent without a read having tidied them up.
+    // Only the last record is read meanwhile. The others must expire without being read.
     trial.until_absent(last, lifetime).await?;
 
     let stored = trial
@@ -240,7 +240,7 @@ pub(super) async fn expired_record_is_absent_to_every_call(trial: Trial) -> Verd
     trial.lacks(get, "after its lifetime").await
 }
 
-/// Writes a record that lives for `millis`, and follows it to its end.
+/// Writes a record with a lifetime of `millis`, and reads it until it has expired.
 async fn ends_after(trial: &Trial, millis: u64) -> Verdict {
     let key = trial.key("short");
     let ttl = Duration::from_millis(millis);
@@ -280,14 +280,14 @@ async fn ends_after(trial: &Trial, millis: u64) -> Verdict {
                 plausible(&record, ttl, answered - begun)?;
             }
         }
-        // Closer steps as the end comes near, so that a record that is gone a little early is caught.
+        // In smaller steps near the deadline, to detect a record that expires a little early.
         let left = deadline.saturating_duration_since(Instant::now());
         let pause = (left / 2).clamp(Duration::from_millis(1), Duration::from_millis(50));
         tokio::time::sleep(pause).await;
     }
 }
 
-/// Writes records that live for longer than anyone waits. The lifetimes are in rising order.
+/// Writes records whose lifetimes are too long to wait for, in rising order.
 async fn are_kept(trial: &Trial, lifetimes: &[Duration]) -> Verdict {
     let begun = Instant::now();
     let key = |lifetime: Duration| trial.key(&format!("{lifetime:?}"));
@@ -321,7 +321,7 @@ async fn present(trial: &Trial, key: &Key, ttl: Duration) -> Result<Record, Stop
     record.ok_or_else(|| failed(format!("the record is gone before its lifetime of {ttl:?} is over")))
 }
 
-/// The remaining lifetime of a record that was written for `ttl` at most `passed` ago.
+/// Checks and returns the remaining lifetime of a record that was written for `ttl` at most `passed` ago.
 fn plausible(record: &Record, ttl: Duration, passed: Duration) -> Result<Duration, Stop> {
     let Some(remaining) = record.remaining else {
         return Err(failed(format!(

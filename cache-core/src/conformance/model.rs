@@ -1,4 +1,4 @@
-//! Random calls, each compared with what a map would answer.
+//! Random calls, each compared with the result of a map.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(super) async fn random_calls_agree_with_a_map(trial: Trial) -> Verdict {
     Ok(())
 }
 
-/// What a map would hold.
+/// A record in the map.
 struct Entry {
     value: Bytes,
     version: Version,
@@ -209,7 +209,7 @@ impl Model {
         Ok(())
     }
 
-    /// Lets time pass where that costs nothing.
+    /// Lets time pass if there is a clock to move.
     async fn wait(&mut self) -> Verdict {
         if self.trial.subject.clock.is_some() {
             // Even here and odd in lifetimes, so that no deadline is ever now.
@@ -229,7 +229,7 @@ impl Model {
         (0..self.rng.usize(..12)).map(|_| self.any_key()).collect()
     }
 
-    /// A version of any record, present or past.
+    /// Returns the version of any current or past record.
     fn any_version(&mut self) -> Version {
         self.versions[self.rng.usize(..self.versions.len())]
     }
@@ -259,7 +259,7 @@ impl Model {
         (key, value, options)
     }
 
-    /// Marks what has expired.
+    /// Marks expired entries.
     fn bury(&mut self) {
         if let Some(clock) = &self.trial.subject.clock {
             let now = clock.now();
@@ -273,10 +273,10 @@ impl Model {
         self.entries.get(key).filter(|entry| !entry.dead)
     }
 
-    /// Takes the entry away, and tells whether it was live.
+    /// Removes an entry, and returns whether it was live.
     fn removed(&mut self, key: &Key) -> bool {
         let live = self.live(key).is_some();
-        // What has expired may still be counted by a later clear.
+        // A later clear may still count an expired entry.
         if live {
             self.entries.remove(key);
         }

@@ -1,4 +1,4 @@
-//! `IfAbsent` and `IfVersion`: what leases and fenced fills are built on.
+//! `IfAbsent` and `IfVersion`, on which leases and fenced fills rest.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub(super) async fn if_version_writes_only_over_that_version(trial: Trial) -> Ve
         .refuses(&key, SetMode::IfVersion(first), "over a newer version")
         .await?;
     unchanged(&trial, &key, "second", second).await?;
-    // The same value again makes a new version all the same.
+    // Writing the same value again makes a new version too.
     let third = trial.put(&key, "second").await?;
     trial
         .refuses(
@@ -141,7 +141,7 @@ async fn increment(trial: &Trial, key: &Key) -> Result<Version, Stop> {
                 (count, SetMode::IfVersion(record.version))
             }
         };
-        // Between read and write all of the others read too; later attempts spread out.
+        // First, so that all writers read before any of them writes; later attempts are spread out.
         let pause = if attempts == 0 {
             2_000
         } else {
@@ -176,7 +176,7 @@ async fn has_one_winner(trial: &Trial, key: &Key, mode: SetMode) -> Verdict {
     unchanged(trial, key, &format!("writer {winner}"), version).await
 }
 
-/// One write under `mode`. A conflict that the backend cannot settle by itself counts as a refusal: nothing was written.
+/// Writes once under `mode`. A conflict that the backend cannot resolve counts as a refusal, since nothing was written.
 async fn attempt(trial: &Trial, key: &Key, value: String, mode: SetMode) -> Result<Option<Version>, Stop> {
     let mut options = crate::SetOptions::new(super::trial::HOUR);
     options.mode = mode;

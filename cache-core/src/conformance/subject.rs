@@ -1,4 +1,4 @@
-//! What is under test, and how thoroughly.
+//! The backend under test, and the thoroughness of the checks.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A subscription: what it reports, what it does not, and in which order.
+//! Subscriptions: the changes that they report, those that they do not, and the order.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use crate::error::ErrorKind;
 use crate::key::{Key, Scope};
 use crate::record::Value;
 
-/// The heartbeat that is asked for.
+/// The requested heartbeat.
 const HEARTBEAT: Duration = Duration::from_millis(50);
 
 /// How long any report may take, also on a busy machine.
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 struct Listener {
     subscription: Box<dyn Subscription>,
     changed: HashSet<Key>,
-    /// Whether any record may have changed since the last look. The store may be shared, so this is no fault.
+    /// Whether `Everything` was reported. That is no fault, since the store may be shared.
     everything: bool,
 }
 
@@ -114,7 +114,7 @@ pub(super) async fn subscribe_is_refused_where_not_declared(trial: Trial) -> Ver
 }
 
 pub(super) async fn every_change_is_reported(trial: Trial) -> Verdict {
-    // Of a namespace, and of all below a prefix.
+    // The scope of a namespace, and the scope of a prefix.
     for scope in [trial.namespace("n").scope(), trial.prefix().scope()] {
         let mut listener = Listener::start(&trial, &scope).await?;
         listener.reports(&[], "nobody").await?;
@@ -125,7 +125,7 @@ pub(super) async fn every_change_is_reported(trial: Trial) -> Verdict {
     Ok(())
 }
 
-/// Every call that changes a record, by one handle.
+/// Makes every call that changes a record, by one handle.
 async fn changes(trial: &Trial, handle: &dyn Backend, number: usize, listener: &mut Listener) -> Verdict {
     let name = |name: &str| trial.key(&format!("{name}:ä:{number}"));
     let (a, b) = (name("a"), name("b"));
@@ -231,7 +231,7 @@ pub(super) async fn heartbeats_keep_coming(trial: Trial) -> Verdict {
     Ok(())
 }
 
-/// What has been changed, in the order of the moments from which on this was certain.
+/// The changes, in the order of the moments at which each was certain.
 #[derive(Default)]
 struct Done(Mutex<Vec<(Key, Instant)>>);
 
@@ -241,7 +241,7 @@ impl Done {
         done.push((key, Instant::now()));
     }
 
-    /// From the change number `first` to the last one before `moment`.
+    /// Returns the changes from number `first` to the last one before `moment`.
     fn between(&self, first: usize, moment: Instant) -> Vec<(Key, Instant)> {
         let done = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let later = done.iter().skip(first);
@@ -307,7 +307,7 @@ pub(super) async fn dropped_waits_lose_no_change(trial: Trial) -> Verdict {
     let mut polls = 0;
     for key in &keys {
         let _ = handle.set(key, value(), SetOptions::new(HOUR)).await?;
-        // Three times for four numbers of polls, so that each of them comes right after a change.
+        // Each number of polls gets its turn right after a change.
         for _ in 0..3 {
             polls = (polls + 1) % 4;
             match polled(polls + 1, listener.subscription.next()).await {

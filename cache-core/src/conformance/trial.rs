@@ -1,4 +1,4 @@
-//! One run of one check: the backend, keys of its own, and the usual steps.
+//! One run of a check: the backend, keys of its own, and common steps.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -15,7 +15,7 @@ use crate::key::{Key, Namespace, Prefix};
 use crate::record::{Record, Value, Version};
 use crate::ttl::Ttl;
 
-/// Why a check ends before its end.
+/// Why a check stops early.
 #[derive(Debug)]
 pub(super) enum Stop {
     Failed(String),
@@ -40,11 +40,11 @@ macro_rules! ensure {
 }
 pub(super) use ensure;
 
-/// How long the records of most checks live: longer than any check, so that none expires meanwhile; not for ever, so
-/// that a store without `clear` is clean again soon.
+/// The lifetime of the records of most checks: longer than any check, and short enough that a store without `clear` is
+/// soon clean again.
 pub(super) const HOUR: Ttl = Ttl::from_millis(60 * 60 * 1000);
 
-/// How much clocks that count milliseconds may differ.
+/// How much two clocks that count milliseconds may differ.
 pub(super) const GRAIN: Duration = Duration::from_millis(2);
 
 #[derive(Debug, Clone)]
@@ -65,7 +65,7 @@ impl Trial {
         &*self.subject.backend
     }
 
-    /// The handles to the store: the one under test, and another if there is one.
+    /// Returns the handles to the store: the one under test, and the other one if there is one.
     pub(super) fn handles(&self) -> impl Iterator<Item = &dyn Backend> {
         std::iter::once(self.backend()).chain(self.subject.other.as_deref())
     }
@@ -74,7 +74,7 @@ impl Trial {
         Prefix::new(&self.prefix_name)
     }
 
-    /// A prefix beside that of the trial; it is cleaned up with it.
+    /// Returns another prefix, which is cleaned up together with the trial's.
     pub(super) fn other_prefix(&self) -> Prefix {
         Prefix::new(&format!("{}-other", self.prefix_name))
     }
@@ -91,11 +91,11 @@ impl Trial {
         names.map(|name| self.key(name))
     }
 
-    /// Removes what the check wrote, as far as the store can, and closes the handle.
+    /// Removes the records of the check if the store can clear, and closes the handle.
     pub(super) async fn finish(self) {
         let tidy = async {
             if self.backend().capabilities().clear {
-                // What cannot be tidied up after a failure is no failure of its own.
+                // A failed clean-up is not a failure of the check.
                 let _ = self.backend().clear(&self.prefix().scope()).await;
                 let _ = self.backend().clear(&self.other_prefix().scope()).await;
             }
@@ -177,13 +177,13 @@ impl Trial {
         Ok(())
     }
 
-    /// There must be a record with `value` under `key`.
+    /// Checks that there is a record with `value` under `key`.
     pub(super) async fn holds(&self, key: &Key, value: impl AsRef<[u8]>) -> Result<Record, Stop> {
         let record = self.get(key).await?;
         matches_value(key, record, value.as_ref())
     }
 
-    /// There must be no record under `key`; `when` says in which situation.
+    /// Checks that there is no record under `key`. `when` describes the situation.
     pub(super) async fn lacks(&self, key: &Key, when: &str) -> Verdict {
         match self.get(key).await? {
             None => Ok(()),
@@ -195,7 +195,7 @@ impl Trial {
         }
     }
 
-    /// Runs `call` in as many tasks as there are writers, which all begin together, and collects what they answer.
+    /// Runs `call` in as many concurrent tasks as there are writers, and collects the results.
     pub(super) async fn at_once<T, F>(&self, call: impl Fn(Trial, usize) -> F) -> Result<Vec<T>, Stop>
     where
         T: Send + 'static,
@@ -269,7 +269,7 @@ fn shorten(what: &impl Debug) -> String {
     format!("{start}… ({length} characters)")
 }
 
-/// A number from the operating system's source of random numbers.
+/// Returns a random number from the operating system.
 pub(super) fn random_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(())

@@ -1,4 +1,4 @@
-//! Values come back as they were written, and those that the store cannot take leave no trace.
+//! Values come back as they were written, and a value that is too large leaves no record.
 
 use bytes::Bytes;
 
@@ -50,7 +50,7 @@ pub(super) async fn large_value_comes_back(trial: Trial) -> Verdict {
         if size > limit.min(MOST) {
             continue;
         }
-        // No two stretches of it are alike, so a piece that is lost or doubled shows.
+        // No two parts are equal, so that a lost or repeated part is detected.
         let value: Vec<u8> = (0..size / 4 + 1)
             .flat_map(|word| (word as u32).wrapping_mul(0x9e37_79b1).to_le_bytes())
             .take(size)
@@ -100,7 +100,7 @@ pub(super) async fn too_large_value_leaves_nothing_stale(trial: Trial) -> Verdic
         .lacks(&always, "after an overwrite was refused as too large")
         .await?;
 
-    // A mode that does not hold changes nothing, whatever the value.
+    // A mode that does not hold changes nothing, even if the value is too large.
     trial.put(&absent, "old").await?;
     let _ = set_of_size(&trial, &absent, size, SetMode::IfAbsent).await;
     trial.holds(&absent, "old").await?;
@@ -109,7 +109,7 @@ pub(super) async fn too_large_value_leaves_nothing_stale(trial: Trial) -> Verdic
     let _ = set_of_size(&trial, &outdated, size, SetMode::IfVersion(first)).await;
     trial.holds(&outdated, "newer").await?;
 
-    // A writer that named what it replaces knows it, so it may be kept or removed, but not be changed.
+    // The old record may stay or be removed, but must not change.
     let held = trial.put(&version, "old").await?;
     refused_as_too_large(&trial, &version, size, SetMode::IfVersion(held)).await?;
     if trial.get(&version).await?.is_some() {

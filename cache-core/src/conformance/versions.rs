@@ -8,7 +8,7 @@ use crate::conformance::trial::{HOUR, Stop, Trial, Verdict, ensure, failed, show
 use crate::record::{Value, Version};
 use crate::ttl::Ttl;
 
-/// The versions of one key, which are all different.
+/// The versions of one key, which must all be different.
 #[derive(Default)]
 struct Seen(HashSet<Version>);
 
@@ -132,7 +132,7 @@ pub(super) async fn version_is_that_of_the_record(trial: Trial) -> Verdict {
     };
     is(None, "where nothing is").await?;
     for round in 0..3 {
-        // Shorter and longer than whatever a store may put before the value.
+        // Shorter and longer than any header that a store may add.
         let value = "v".repeat(round * 50);
         let version = trial.put(&key, value.clone()).await?;
         is(Some(version), "after a write").await?;

@@ -1,4 +1,4 @@
-//! Why bytes are no envelope.
+//! The error of decoding an envelope.
 
 use std::fmt;
 

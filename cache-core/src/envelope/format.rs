@@ -161,7 +161,7 @@ impl Envelope {
         if checksum(bytes) != header.checksum {
             return Err(EnvelopeError::Corrupt);
         }
-        // The lengths are checked against the bytes even though the checksum holds: it may hold by chance.
+        // The lengths are checked even if the checksum matches, since it may match by chance.
         let kind = EntryKind::from_byte(header.byte()).ok_or(EnvelopeError::Corrupt)?;
         let flags = header.byte();
         if flags & !(FRESH_FOR_EVER | TEXT_FOLLOWS) != 0 {
@@ -210,7 +210,7 @@ impl Envelope {
     }
 }
 
-/// The names that most envelopes have are not allocated.
+/// Returns the coder's name, without an allocation for the usual ones.
 fn known_or_owned(coder: &str) -> Cow<'static, str> {
     ["", "json", "cbor", "raw"]
         .into_iter()
@@ -241,7 +241,7 @@ struct Header {
 }
 
 impl Header {
-    /// The header, if it is one that this version of the crate can read.
+    /// Parses the header, if this version of the crate can read it.
     fn of(bytes: &[u8]) -> Result<Self, EnvelopeError> {
         let rest = bytes.strip_prefix(&MARK).ok_or(EnvelopeError::NotAnEnvelope)?;
         match rest.first() {
@@ -259,7 +259,7 @@ impl Header {
         Ok(header)
     }
 
-    /// The next `N` bytes. The fields of the format add up to the header's length, so there are that many.
+    /// Takes the next `N` bytes. The fields of the format add up to the header's length, so there are that many.
     fn next<const N: usize>(&mut self) -> [u8; N] {
         let mut field = [0; N];
         field.copy_from_slice(&self.bytes[self.at..self.at + N]);
@@ -284,14 +284,14 @@ impl Header {
     }
 }
 
-/// What follows the header.
+/// The part after the header.
 struct Body {
     len: usize,
     at: usize,
 }
 
 impl Body {
-    /// Where the next `length` bytes are, if there are that many.
+    /// Takes the range of the next `length` bytes, if there are that many.
     fn take(&mut self, length: u64) -> Result<Range<usize>, EnvelopeError> {
         let start = self.at;
         let end = usize::try_from(length)

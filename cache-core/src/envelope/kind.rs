@@ -1,4 +1,4 @@
-//! What an entry is.
+//! The kinds of entries.
 
 /// The kind of a stored entry.
 #[non_exhaustive]

@@ -25,10 +25,10 @@
 //! key's text (UTF-8; only if it differs from the identity), the tags and the payload. A tag is the length of its name
 //! (4 bytes), its name (UTF-8) and its version (16 bytes).
 //!
-//! There is one way to write an envelope: bytes that decode are the bytes that encoding gives.
+//! The encoding is unique: encoding a decoded envelope gives the same bytes.
 //!
-//! An envelope is written in the lowest version of the format that can hold it. Whoever adds to the format raises the
-//! version for the envelopes that need the addition, and only for those.
+//! An envelope is written in the lowest version of the format that can express it. An addition to the format raises the
+//! version only of the envelopes that need it.
 
 mod error;
 mod format;

@@ -11,8 +11,8 @@ const VERSION_LEN: usize = size_of::<u128>();
 
 /// The names of an entry's tags, each with the version that the tag had before the value was loaded.
 ///
-/// The tags are kept as they are stored: clones share them, and decoding an envelope takes a slice instead of making
-/// a list.
+/// The tags stay in their stored form: clones share it, and decoding an envelope takes a slice instead of allocating a
+/// list.
 ///
 /// ```
 /// use cache_core::{Tags, Version};
@@ -25,10 +25,10 @@ const VERSION_LEN: usize = size_of::<u128>();
 pub struct Tags(Bytes);
 
 impl Tags {
-    /// The tags, in this order.
+    /// Makes tags in this order.
     ///
     /// # Errors
-    /// [`Codec`](ErrorKind::Codec) if a name has 4 GiB or more.
+    /// Fails with [`Codec`](ErrorKind::Codec) if a name has 4 GiB or more.
     pub fn new<N: AsRef<str>>(tags: impl IntoIterator<Item = (N, Version)>) -> Result<Self, Error> {
         let mut bytes = Vec::new();
         for (name, version) in tags {
@@ -48,13 +48,13 @@ impl Tags {
         Ok(Self(bytes.into()))
     }
 
-    /// Whether there is no tag.
+    /// Returns whether there are no tags.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The tags, in their order.
+    /// Returns the tags, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Version)> + Clone + '_ {
         let mut rest = &self.0[..];
         std::iter::from_fn(move || {
@@ -68,7 +68,7 @@ impl Tags {
         &self.0
     }
 
-    /// The tags in `bytes`; `None` if they are anything else.
+    /// Parses tags. Returns `None` if `bytes` are anything else.
     pub(super) fn from_bytes(bytes: Bytes) -> Option<Self> {
         let mut rest = &bytes[..];
         while !rest.is_empty() {

@@ -1,4 +1,4 @@
-//! The digest that stands for a long argument.
+//! Replaces a long argument by a digest.
 
 use sha2::{Digest, Sha256};
 

@@ -1,4 +1,4 @@
-//! A call of a function, as key builders see it.
+//! A function call as the input of a key builder.
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ pub(super) const INSTANCE: u8 = 1;
 pub(super) const ARGUMENT: u8 = 2;
 const COMPARED: u8 = 3;
 
-/// The capacity that most calls fit in.
+/// The initial capacity, which fits most calls.
 const USUAL_LEN: usize = 128;
 
 /// A call of a function: its module, its name, the types it is called for, and its arguments.
@@ -18,7 +18,7 @@ const USUAL_LEN: usize = 128;
 /// Arguments are serialised when they are added, into one buffer: the call's [identity](Self::identity). Calls that
 /// differ in anything have different identities. What counts as different:
 ///
-/// - An argument is what its `Serialize` writes. Fields that it skips are not in the key: if `Login` has
+/// - An argument is compared by what its `Serialize` writes. Fields that it skips are not in the key: if `Login` has
 ///   `#[serde(skip)] password: String`, two logins with different passwords are one argument, and share an entry.
 /// - Maps and sets are the same in any order: a `HashMap`, `HashSet`, `IndexMap` or `IndexSet`, in an argument or
 ///   anywhere in it. A set inside a type that is `#[serde(transparent)]` counts as a list.
@@ -42,7 +42,7 @@ pub struct FunctionCall<'a> {
     function: &'a str,
     identity: Vec<u8>,
     parts_start: usize,
-    /// Where what is compared only begins.
+    /// The end of the part that the name is made of. The rest is only compared.
     named_end: usize,
 }
 
@@ -95,8 +95,9 @@ impl<'a> FunctionCall<'a> {
         }
     }
 
-    /// Adds what an entry is compared by when it is read, and what is not part of its name: calls that differ in nothing
-    /// else have one name, displace each other's entries, and never see them. Invalidating the name reaches them all.
+    /// Adds bytes by which an entry is compared when it is read, but which are not part of its name. Calls that differ
+    /// only in them share one name: they replace each other's entries and never read them. Invalidating the name
+    /// invalidates them all.
     pub fn compared_by(mut self, bytes: &[u8]) -> Self {
         self.identity.push(COMPARED);
         serializer::write_length(&mut self.identity, bytes.len());
@@ -131,12 +132,12 @@ impl<'a> FunctionCall<'a> {
         &self.identity[..self.named_end]
     }
 
-    /// The instances and arguments in the identity.
+    /// Returns the instances and arguments in the identity.
     pub(super) fn parts(&self) -> &[u8] {
         &self.identity[self.parts_start..self.named_end]
     }
 
-    /// Writes to the end of what is named.
+    /// Writes at the end of the part that the name is made of.
     fn insert<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let compared = if self.named_end == self.identity.len() {
             Vec::new()

@@ -9,9 +9,9 @@ use crate::md5_hex::md5_hex;
 /// Names a call by the MD5 of what is [named](FunctionCall::named) of it, in lower-case hexadecimal: 32 characters,
 /// however long the arguments are. The default for functions.
 ///
-/// MD5 does not keep an attacker from finding two calls with one name. It need not: the
-/// [identity](FunctionCall::identity) is stored with the value and compared when it is read, so such calls displace each
-/// other's entries and never see them. Long arguments are in the identity by their SHA-256.
+/// An attacker can find two calls with the same MD5. That does no harm: the [identity](FunctionCall::identity) is
+/// stored with the value and compared when it is read, so such calls replace each other's entries and never read them.
+/// The identity contains long arguments by their SHA-256.
 ///
 /// ```
 /// use cache_core::{FunctionCall, HashedCall, KeyBuilder};

@@ -1,4 +1,4 @@
-//! Key builders: from a call or a request to the name of a key.
+//! Key builders, which make the name of a key from a call or a request.
 
 mod builder;
 mod digest;

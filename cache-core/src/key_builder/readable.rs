@@ -1,4 +1,4 @@
-//! A key builder for people who look into the store.
+//! A key builder for readable keys.
 
 use std::fmt::{Debug, Write};
 
@@ -8,14 +8,14 @@ use super::tag;
 use crate::error::{Error, ErrorKind};
 use crate::key::KeyName;
 
-/// Names a call by its text, for people who look into the store: `module:function:{"argument":value}`.
+/// Names a call by readable text, for debugging with the store's own tools: `module:function:{"argument":value}`.
 ///
-/// Values are written as JSON where JSON can express them. Beyond it, bytes are hexadecimal as in `h'c0ffee'`, the keys of
-/// a map may be of any type, and numbers may be `NaN` and `inf`. An argument longer than 256 bytes is written as its
-/// digest, `sha256'…'`. Instances stand in angle brackets after the function.
+/// Values are written as JSON, with extensions for what JSON cannot express: bytes are hexadecimal as in `h'c0ffee'`,
+/// the keys of a map may be of any type, and numbers may be `NaN` and `inf`. An argument longer than 256 bytes is
+/// written as its digest, `sha256'…'`. Instances follow the function in angle brackets.
 ///
-/// The text says less than the call's [identity](FunctionCall::identity), which is stored and compared as well. Names show
-/// the arguments to everyone who can list the store's keys.
+/// The text does not distinguish all calls. The call's [identity](FunctionCall::identity) does; it is stored and
+/// compared as well. Note that the names show the arguments to everyone who can list the store's keys.
 ///
 /// ```
 /// use cache_core::{FunctionCall, KeyBuilder, ReadableCall};
@@ -76,7 +76,7 @@ fn text_of(call: &FunctionCall<'_>) -> Option<String> {
     Some(writer.text)
 }
 
-/// Turns the byte form of values into text. Every method is `None` if the bytes are not what it expects.
+/// Converts the byte form of values to text. Every method returns `None` if the bytes are not what it expects.
 struct Writer<'a> {
     bytes: &'a [u8],
     text: String,
@@ -118,14 +118,14 @@ impl<'a> Writer<'a> {
         std::str::from_utf8(self.slice()?).ok()
     }
 
-    /// The name of a variant, after that of its enum and its index.
+    /// Reads the name of a variant, which follows the name of its enum and its index.
     fn variant(&mut self) -> Option<&'a str> {
         self.slice()?;
         self.length()?;
         self.str()
     }
 
-    /// Whether the elements end here; if so, steps over the end.
+    /// Returns whether the elements end here, and skips the end if so.
     fn ended(&mut self) -> Option<bool> {
         let ended = *self.bytes.first()? == tag::END;
         if ended {
@@ -145,7 +145,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// `"text"`, escaped as in JSON.
+    /// Writes `"text"`, escaped as in JSON.
     fn quoted(&mut self, text: &str) -> Option<()> {
         self.text.push('"');
         for c in text.chars() {
@@ -163,7 +163,7 @@ impl<'a> Writer<'a> {
         Some(())
     }
 
-    /// The name of a field or argument, and a colon.
+    /// Writes the name of a field or argument, and a colon.
     fn name(&mut self) -> Option<()> {
         let name = self.str()?;
         self.quoted(name)?;
@@ -234,7 +234,7 @@ impl<'a> Writer<'a> {
         Some(())
     }
 
-    /// `{"variant":content}`
+    /// Writes `{"variant":content}`.
     fn in_variant(&mut self, content: impl FnOnce(&mut Self) -> Option<()>) -> Option<()> {
         let variant = self.variant()?;
         self.text.push('{');

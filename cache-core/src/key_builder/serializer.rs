@@ -1,11 +1,10 @@
 //! The byte form of arguments.
 //!
-//! A value is written as a tag and the content that the tag calls for. There is a tag for each type of serde's data
-//! model, so two values of one type have different byte forms even where they serialise as different types, as those of
-//! an untagged enum do. Numbers are big-endian and as wide as their type. Texts and bytes follow their length. Whatever
-//! has elements ends with [`tag::END`], which no element starts with. Maps and sets are sorted. Names of types, variants
-//! and fields are part of the form: if a variant moves or a field is renamed, the key is a new one, never that of another
-//! value.
+//! A value is written as a tag and its content. Each type of serde's data model has a tag of its own, so values of one
+//! Rust type have different byte forms even if they serialise as different types, as with an untagged enum. Numbers are
+//! big-endian and as wide as their type. Texts and bytes follow their length. Whatever has elements ends with
+//! [`tag::END`], which no element starts with. Maps and sets are sorted. Names of types, variants and fields are part
+//! of the form, so moving a variant or renaming a field gives a new key, never the key of another value.
 
 use std::fmt::{self, Display, Write};
 
@@ -114,7 +113,7 @@ impl<'a> serde::Serializer for Serializer<'a> {
     type SerializeStruct = Elements<'a>;
     type SerializeStructVariant = Elements<'a>;
 
-    /// Types that have a compact form are written in it.
+    /// Types with a compact form are written in that form.
     fn is_human_readable(&self) -> bool {
         false
     }
@@ -417,7 +416,7 @@ impl<'a> Sorted<'a> {
             return;
         }
         let start = self.entries.first().map_or(out.len(), |entry| entry.start);
-        // A stable sort, so that the values of a key that comes twice keep their order.
+        // A stable sort, so that the values of a repeated key stay in order.
         self.entries
             .sort_by(|a, b| out[a.start..a.key_end].cmp(&out[b.start..b.key_end]));
         let unsorted = out.split_off(start);

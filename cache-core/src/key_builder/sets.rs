@@ -1,6 +1,6 @@
-//! Sets, which serde shows as sequences.
+//! Recognises sets, which serde serialises as sequences.
 
-/// The crates whose types are sets if they are called so.
+/// The crates in which a type named like a set is one.
 const CRATES: [&str; 9] = [
     "std::",
     "alloc::",
@@ -13,7 +13,7 @@ const CRATES: [&str; 9] = [
     "rpds::",
 ];
 
-/// What serialises as its content does.
+/// Types that serialise as their content does.
 const POINTERS: [&str; 4] = [
     "alloc::boxed::Box<",
     "alloc::rc::Rc<",
@@ -23,9 +23,9 @@ const POINTERS: [&str; 4] = [
 
 /// Returns whether `T` is a set of the standard library or of a well-known crate, or points to one.
 ///
-/// serde's data model has no sets: a `HashSet` is a sequence in the order in which it happens to be walked. Its type's
-/// name is the only thing that tells it from a list. A set that is not recognised is a list, so that equal ones may have
-/// different keys; a list is never taken for a set.
+/// serde's data model has no sets: a `HashSet` is a sequence in its random iteration order. Only the name of its type
+/// distinguishes it from a list. A set that is not recognised counts as a list, so equal sets may have different keys.
+/// A list is never taken for a set.
 pub(super) fn is_set<T: ?Sized>() -> bool {
     is_name_of_set(std::any::type_name::<T>())
 }
@@ -43,7 +43,7 @@ fn is_name_of_generic_set(mut name: &str) -> bool {
             .or_else(|| name.strip_prefix('&'))
             .or_else(|| POINTERS.iter().find_map(|pointer| name.strip_prefix(pointer)));
         match content {
-            // A `Cow` names its lifetime first.
+            // The first parameter of a `Cow` is its lifetime.
             Some(content) => name = content.strip_prefix("'_, ").unwrap_or(content),
             None => break,
         }

@@ -1,4 +1,4 @@
-//! The reference backend with one fault, as faults are found in the wild.
+//! The reference backend with one fault each, of kinds that real backends have.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -100,9 +100,9 @@ pub struct Broken {
     inner: Reference,
     fault: Fault,
     count: AtomicU64,
-    /// The answer that a connection still holds for a call that is not complete.
+    /// The answer of a dropped call that is still on the connection.
     left_over: Mutex<Option<Option<Record>>>,
-    /// The version that this backend says a record has.
+    /// The version that this backend reports for a record.
     versions: Mutex<HashMap<String, Version>>,
     previous: Mutex<HashMap<String, Record>>,
 }
@@ -140,7 +140,7 @@ impl Broken {
         const DAY: u64 = 24 * 60 * 60 * 1000;
         match (self.fault, ttl.as_millis()) {
             (Fault::TtlIgnored, _) => Ttl::FOREVER,
-            // As a store does that takes 0 for "no end".
+            // Like a store that takes 0 for "no expiry".
             (Fault::TtlTruncated, Some(..1000)) => Ttl::FOREVER,
             (Fault::TtlTruncated, Some(millis)) => Ttl::from_millis(millis / 1000 * 1000),
             (Fault::TtlEarly, Some(millis)) => Ttl::from_millis(millis - millis / 100),
@@ -557,8 +557,8 @@ impl Subscription for BrokenSubscription {
                     ));
                 }
                 (Fault::SubscriptionEarly, Change::Record(_)) => {
-                    // What has come in is reported after the next heartbeat. The subscription is slow, so that
-                    // whoever wrote has been told by then that it is done.
+                    // Changes are reported after the next heartbeat. The subscription is slow, so that the write has
+                    // returned by then.
                     tokio::time::sleep(Duration::from_millis(5)).await;
                     let now = Instant::now();
                     self.held.push_back(change);

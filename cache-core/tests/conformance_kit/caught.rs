@@ -1,4 +1,4 @@
-//! Each fault is caught by the checks that are meant for it, and each check catches a fault.
+//! Each fault is detected by the checks for it, and each check detects a fault.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -16,7 +16,7 @@ fn subject(fault: Fault) -> Subject {
         .with_declared(declared(fault))
 }
 
-/// What a test of the broken backend says that it declares.
+/// Returns what the test of the broken backend lists.
 fn declared(fault: Fault) -> Declared {
     let declared = Declared::nothing().shared_objects().value_bytes();
     match fault {

@@ -1,4 +1,4 @@
-//! A correct backend, as plain as can be, for the tests of the test kit.
+//! A correct and simple backend, for the tests of the test kit.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,7 +48,7 @@ impl Reference {
         }
     }
 
-    /// A handle to the same map that is closed on its own.
+    /// Returns another handle to the same map, which is closed separately.
     pub fn another_handle(&self) -> Self {
         Self {
             closed: Arc::default(),
@@ -56,7 +56,7 @@ impl Reference {
         }
     }
 
-    /// Tells those who watch of a change; to be called while the map is locked.
+    /// Reports a change to the subscriptions. Call it while the map is locked.
     pub fn tell(&self, key: &str) {
         for watcher in self.watchers.lock().unwrap().iter().filter_map(Weak::upgrade) {
             if key.starts_with(&watcher.scope) {
@@ -66,7 +66,7 @@ impl Reference {
         }
     }
 
-    /// Stands for the way to a store and back.
+    /// Simulates a round trip to a store.
     pub async fn travel(&self) -> Result<(), Error> {
         tokio::task::yield_now().await;
         if self.closed.load(Ordering::SeqCst) {
@@ -210,13 +210,13 @@ struct Watch {
     watcher: Arc<Watcher>,
     map: Arc<Mutex<BTreeMap<String, Stored>>>,
     heartbeat: Duration,
-    /// When it was last said that all has been told.
+    /// When the last heartbeat was sent.
     said: Option<Instant>,
 }
 
 impl Watch {
     fn ready(&mut self) -> Option<Change> {
-        // Whoever changes the map tells of it before the lock is free.
+        // Changes are reported before the lock is released.
         let _map = self.map.lock().unwrap();
         if let Some(key) = self.watcher.changed.lock().unwrap().pop_front() {
             return Some(Change::Record(key));

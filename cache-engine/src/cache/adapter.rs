@@ -16,6 +16,7 @@ use crate::load::call::Accepts;
 use crate::load::drive::Next;
 use crate::load::fill::Fill;
 use crate::load::step::LoadStart;
+use crate::log::log_error;
 use crate::store::record::Found;
 use crate::tier::read::Read;
 
@@ -78,7 +79,8 @@ impl<C> Cache<C> {
 
 impl<'a, C> Adapter<'a, C> {
     /// A handle whose loads may get tags that are known only after the load, by
-    /// [`Fill::add_late_tags`](crate::Fill::add_late_tags). Each load then reads one more record when it begins.
+    /// [`Fill::add_late_tags`](crate::Fill::add_late_tags). Each load then reads one more record when it begins: the
+    /// sequence, by which [`Fill::add_late_tags`](crate::Fill::add_late_tags) tells what was invalidated since.
     #[must_use]
     pub fn with_late_tags(self, late: bool) -> Cache<C> {
         let mut cache = self.cache.clone();
@@ -104,6 +106,11 @@ impl<'a, C> Adapter<'a, C> {
     #[must_use]
     pub fn now(self) -> Timestamp {
         self.cache.engine.shared.tier.now()
+    }
+
+    /// Logs `message` about `error` at level error with the target `cache`, at most once a second for each message.
+    pub fn log_error(self, message: &'static str, error: Option<&Error>) {
+        log_error(message, error);
     }
 
     /// Runs `task` in the background, as part of what [`Cache::shutdown`] waits for.

@@ -10,6 +10,7 @@ use tracing::Instrument;
 use crate::cache::handle::Cache;
 use crate::cache::invalidate::Soft;
 use crate::cache::key::IntoKey;
+use crate::log::log_error;
 
 /// A set of invalidations: keys, tags and namespaces, of one cache or several.
 ///
@@ -169,7 +170,7 @@ impl Invalidation {
         let tasks = self.cache.engine.shared.tasks.clone();
         let mut work = Box::pin(async move {
             if let Err(error) = carry_out(self.parts).await {
-                tracing::error!(target: "cache", %error, "an invalidation failed: outdated values may be found");
+                log_error("an invalidation failed: outdated values may be found", Some(&error));
             }
         });
         if (&mut work).now_or_never().is_some() {
@@ -177,7 +178,7 @@ impl Invalidation {
         }
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(tasks.spawn_on(work.in_current_span(), &runtime)),
-            Err(_) => tracing::error!(target: "cache", "an invalidation was not carried out: there is no runtime"),
+            Err(_) => log_error("an invalidation was not carried out: there is no runtime", None),
         }
     }
 }

@@ -4,10 +4,14 @@ use cache_core::Error;
 
 use super::return_type::markers::markers;
 use super::return_type::shape::Returns;
+use crate::log::log_error;
 
 /// Logs an invalidation that failed.
 pub(super) fn report(error: &Error) {
-    tracing::error!(target: "cache", %error, "an invalidation could not be carried out: outdated values may be found");
+    log_error(
+        "an invalidation could not be carried out: outdated values may be found",
+        Some(error),
+    );
 }
 
 /// How the result of a write tells whether it succeeded, and takes up the failure of its invalidation.

@@ -10,6 +10,7 @@ use super::return_type::plan::Handling;
 use super::return_type::shape::Item;
 use crate::cache::handle::Cache;
 use crate::event::Event;
+use crate::log::log_error;
 use crate::tier::read::Read;
 
 /// What a call found.
@@ -44,7 +45,7 @@ where
     let key = match key {
         Some(Ok(key)) if shared.is_enabled() => key,
         Some(Err(error)) => {
-            tracing::warn!(target: "cache", %error, "a call has no key, and is not cached");
+            log_error("a call has no key, so it is not cached", Some(error));
             return Looked::Bypassed;
         }
         _ => return Looked::Bypassed,

@@ -172,8 +172,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     }
 
     /// Adds tags of which nobody knew before the value was loaded. For that, the look-up must have been made through a
-    /// handle [`with_late_tags`](crate::Adapter::with_late_tags). If any tag of the cache was invalidated during the
-    /// load, the value is not stored, since these may have been among them.
+    /// handle [`with_late_tags`](crate::Adapter::with_late_tags). If one of them was invalidated during the load, the value
+    /// is not stored.
+    ///
+    /// Which tags were invalidated is kept in 4,096 slots by their hashes. A tag counts as invalidated if another one in
+    /// its slot was, or if the store has lost what it takes to know.
     pub async fn add_late_tags<N: AsRef<str>>(&mut self, tags: impl IntoIterator<Item = N>) {
         self.tagger.add_late(tags, &self.captured).await;
     }
@@ -290,6 +293,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
         let added = self.tagger.added()?;
         self.captured.tags = union(&self.captured.tags, &added).map_err(Fault::Failed)?;
+        self.captured.lifetimes.extend(self.tagger.lifetimes());
         Ok(())
     }
 
@@ -363,7 +367,12 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         let weight = value.weight();
         // What has changed during the load may be unknown too.
         let stamp = self.shared.tier.stamp(&self.key).map(|stamp| stamp.as_of(self.since));
-        match self.shared.leases.fill(&self.key, fence, value, windows).await {
+        let TagSnapshot { tags, lifetimes, .. } = &self.captured;
+        let (filled, ()) = tokio::join!(
+            self.shared.leases.fill(&self.key, fence, value, windows),
+            self.shared.tier.tags.prolong(tags, lifetimes, windows.total())
+        );
+        match filled {
             Ok(Filled::Stored(version)) => {
                 self.fence = None;
                 match (&outcome, stamp) {

@@ -30,6 +30,9 @@ pub(crate) struct Store {
     events: Events,
 }
 
+/// The operations that change nothing.
+const READS: [&str; 3] = ["get", "get_many", "version"];
+
 type Call<'a, R> = Pin<Box<dyn Future<Output = Result<R, Error>> + Send + 'a>>;
 
 impl Store {
@@ -149,7 +152,7 @@ impl Store {
         let result = call.await;
         match &result {
             Ok(_) => drop(permit.succeeded()),
-            Err(error) if error.kind() == ErrorKind::Rejected => drop(permit.failed()),
+            Err(error) if matches!(error.kind(), ErrorKind::Rejected | ErrorKind::Other) => drop(permit.failed()),
             Err(_) => drop(permit),
         }
         result
@@ -166,12 +169,13 @@ impl Store {
         });
         let result = match first.await {
             Some(result) => {
-                self.report(permit, result.as_ref().err());
+                self.report(permit, operation, result.as_ref().err());
                 result
             }
             None => {
                 let mut waited = Waited {
                     store: self,
+                    operation,
                     permit: Some(permit),
                     since: Instant::now(),
                 };
@@ -180,7 +184,7 @@ impl Store {
                     Err(Error::new(ErrorKind::Timeout, message))
                 });
                 if let Some(permit) = waited.permit.take() {
-                    self.report(permit, result.as_ref().err());
+                    self.report(permit, operation, result.as_ref().err());
                 }
                 result
             }
@@ -188,13 +192,14 @@ impl Store {
         self.observe(operation, key, result)
     }
 
-    /// Tells the breaker how a call ended.
-    fn report(&self, permit: Permit<'_>, error: Option<&Error>) {
-        let failed = error.is_some_and(|error| {
-            matches!(
-                error.kind(),
-                ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Auth | ErrorKind::Configuration
-            )
+    /// Reports to the breaker how a call ended.
+    fn report(&self, permit: Permit<'_>, operation: &'static str, error: Option<&Error>) {
+        let failed = error.is_some_and(|error| match error.kind() {
+            ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Auth | ErrorKind::Configuration => true,
+            // A store that refuses to be read, such as a proxy that does not know the command, is as good as down. One
+            // that is busy answers others. Refused writes have a breaker of their own.
+            ErrorKind::Rejected | ErrorKind::Other => READS.contains(&operation) && !error.is_retryable(),
+            _ => false,
         });
         match if failed { permit.failed() } else { permit.succeeded() } {
             Transition::None => {}
@@ -228,6 +233,7 @@ impl Store {
 /// A call that has waited for the store. If its caller gives it up, that counts as a failure, as the caller felt one.
 struct Waited<'a> {
     store: &'a Store,
+    operation: &'static str,
     permit: Option<Permit<'a>>,
     since: Instant,
 }
@@ -241,7 +247,7 @@ impl Drop for Waited<'_> {
             && self.since.elapsed() >= self.store.timeout / PATIENCE
         {
             let given_up = Error::new(ErrorKind::Timeout, "given up by the caller");
-            self.store.report(permit, Some(&given_up));
+            self.store.report(permit, self.operation, Some(&given_up));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! May a response be stored and shared (RFC 9111, section 3), and which of its fields?
 //!
-//! [`request_bypass`] is asked before anything is looked up or collapsed; [`storable`] when the response is there.
+//! Call [`request_bypass`] before a request is looked up or collapsed, and [`storable`] when its response has arrived.
 
 mod later_get;
 mod reason;

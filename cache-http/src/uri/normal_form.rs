@@ -43,15 +43,15 @@ pub fn normal_path(text: &str) -> Cow<'_, str> {
     Cow::Owned(normal)
 }
 
-/// What becomes of a percent-encoded byte.
+/// The normal form of a percent-encoded byte that is not in it.
 enum Rewritten {
-    /// It is unreserved, and stands for itself.
+    /// The byte is unreserved and is decoded.
     Decoded(u8),
-    /// Its digits have the wrong case.
+    /// The byte stays encoded, with its digits in upper case.
     UpperCase,
 }
 
-/// Returns what becomes of the text at `at`, or `None` if it stays as it is.
+/// Returns the normal form of the byte encoded at `at`, or `None` if the text is in normal form.
 fn rewritten(bytes: &[u8], at: usize) -> Option<Rewritten> {
     let (&b'%', &high, &low) = (bytes.get(at)?, bytes.get(at + 1)?, bytes.get(at + 2)?) else {
         return None;

@@ -1,4 +1,4 @@
-//! A memcached in this process, which can be frozen, ended and made to misbehave.
+//! A fake memcached in this process, which can be frozen, stopped and made to misbehave.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -50,10 +50,10 @@ struct Item {
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Mood {
     frozen: bool,
-    /// Connections that were opened in an earlier life are ended.
+    /// Connections opened before the last restart are closed.
     life: usize,
     refuses: bool,
-    /// Said to everybody, unasked.
+    /// A line that is sent on every connection without a command.
     stray: Option<(usize, &'static str)>,
 }
 
@@ -74,7 +74,7 @@ impl Fake {
         self.0.mood.send_modify(|mood| mood.frozen = false);
     }
 
-    /// Ends all connections and refuses new ones. The items stay, as if only the network were gone.
+    /// Closes all connections and refuses new ones. The items stay, as in a network failure.
     pub(crate) fn vanish(&self) {
         self.0.mood.send_modify(|mood| {
             mood.life += 1;
@@ -86,7 +86,7 @@ impl Fake {
         self.0.mood.send_modify(|mood| mood.refuses = false);
     }
 
-    /// Ends all connections and forgets everything.
+    /// Closes all connections and removes all items.
     pub(crate) fn restart(&self) {
         self.0.state.lock().unwrap().items.clear();
         self.0.mood.send_modify(|mood| mood.life += 1);
@@ -111,12 +111,12 @@ impl Fake {
         self.0.state.lock().unwrap().cas_is_off = true;
     }
 
-    /// Whatever a `gets` has read is gone before the next command.
+    /// Evicts an item after each `gets` that reads it.
     pub(crate) fn evict_what_is_read(&self) {
         self.0.state.lock().unwrap().evicts_what_is_read = true;
     }
 
-    /// The commands so far, without their values; forgets them.
+    /// Returns the commands since the last call, without their values.
     pub(crate) fn take_commands(&self) -> Vec<String> {
         std::mem::take(&mut self.0.state.lock().unwrap().commands)
     }
@@ -135,7 +135,7 @@ impl Fake {
         state.put(to, value, 0);
     }
 
-    /// How many connections were ever opened.
+    /// Returns how many connections were opened so far.
     pub(crate) fn connections(&self) -> usize {
         self.0.connections.load(Ordering::SeqCst)
     }
@@ -158,7 +158,7 @@ impl Fake {
                     stray = stray_line(&mut mood, life, stray) => {
                         if let Some(stray) = stray {
                             write.write_all(stray.as_bytes()).await?;
-                            // What comes after it may be anything.
+                            // The command after it may be anything.
                             std::future::pending::<()>().await;
                         }
                         return Ok(());
@@ -190,7 +190,7 @@ impl Fake {
     }
 }
 
-/// Waits for what a server does of its own accord: it says something, or ends the connection.
+/// Waits until the server sends a stray line or closes the connection.
 async fn stray_line(
     mood: &mut watch::Receiver<Mood>,
     life: usize,
@@ -287,7 +287,7 @@ impl State {
     }
 }
 
-/// A backend over fakes, which are called `a:1`, `b:1` and so on.
+/// Returns a backend over fakes, which have the names `a:1`, `b:1` and so on.
 pub(crate) fn over(fakes: &[Fake]) -> MemcachedBackendBuilder {
     let names: Vec<String> = ('a'..).take(fakes.len()).map(|name| format!("{name}:1")).collect();
     let servers: HashMap<String, Fake> = names.iter().cloned().zip(fakes.iter().cloned()).collect();

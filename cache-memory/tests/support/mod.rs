@@ -26,7 +26,7 @@ pub fn forever() -> SetOptions {
     SetOptions::new(Ttl::FOREVER)
 }
 
-/// Sets under `key` and expects it to be carried out.
+/// Sets `key`, and expects that the value is stored.
 pub async fn stored(backend: &MemoryBackend, key: &Key, value: Value, options: SetOptions) -> Version {
     match backend.set(key, value, options).await.unwrap() {
         SetOutcome::Stored(version) => version,

@@ -1,17 +1,17 @@
-//! What the nodes of a Cluster say of it.
+//! The state of a Cluster as its nodes report it.
 
 use std::collections::BTreeMap;
 
 use crate::tracking::wire::Address;
 
-/// The masters that a node knows of, from its answer to `CLUSTER NODES`.
+/// The masters that a node knows, from its answer to `CLUSTER NODES`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Nodes {
     /// The node that answered.
     pub(super) own: String,
-    /// Each master by its name, without those that are gone and have nothing to give.
+    /// The masters by their names, without failed ones that serve no slots.
     pub(super) masters: BTreeMap<String, Address>,
-    /// A master that is gone and has not been replaced.
+    /// A failed master that has not been replaced.
     pub(super) missing: Option<String>,
 }
 
@@ -27,7 +27,7 @@ impl Nodes {
             if has("myself") {
                 nodes.own = id.to_owned();
             }
-            // What follows the eighth field are slots. Those in brackets are on their way.
+            // The fields after the eighth are slots. Those in brackets are being moved.
             let serves = fields.iter().skip(8).any(|slots| !slots.starts_with('['));
             if !has("master") || has("handshake") {
                 continue;
@@ -66,10 +66,11 @@ fn address(place: &str) -> Option<Address> {
     })
 }
 
-/// What changes when a replica is about to take over, slots are moved or nodes come and go, from `CLUSTER INFO`.
+/// The fields of `CLUSTER INFO` that change when a replica is about to take over, slots move, or nodes are added or
+/// removed.
 ///
-/// A replica becomes a master by the votes of most masters, and a master that votes takes over the number of the vote.
-/// So while every master still has the number that it had, none has been replaced.
+/// A replica becomes a master by the votes of most masters, and a master that votes adopts the epoch of the election.
+/// So while every master still has its old epoch, none has been replaced.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Info {
     pub(super) epoch: u64,

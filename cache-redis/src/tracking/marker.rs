@@ -1,5 +1,4 @@
-//! A small record of the subscription's own, by which it notices that another database has taken the place of the one it
-//! watches.
+//! The marker: a small record of the subscription's own, by which it notices that its database was replaced.
 //!
 //! `SWAPDB` exchanges two databases, which may change every record at once, and the server reports nothing. The marker is in
 //! one of the two. So a heartbeat that still finds it was answered by the same database, and one that does not reports that
@@ -13,16 +12,16 @@ use cache_core::{Error, ErrorKind, Scope};
 /// How long the marker outlives the subscription, in milliseconds.
 const LIFETIME_MILLIS: u64 = 60_000;
 
-/// How old the marker may become before its lifetime is renewed.
+/// How often the lifetime of the marker is renewed.
 const RENEW_AFTER: Duration = Duration::from_secs(20);
 
-/// Renews `KEYS[1]` if it is still what `ARGV[1]` says, in one step: a write on its own could put it into another database
-/// and hide that.
+/// Renews `KEYS[1]` if its value is still `ARGV[1]`, atomically. A plain write could put the marker into another
+/// database and hide the swap.
 const RENEW: &str = "local here = redis.call('GET', KEYS[1]) \
                      if here == ARGV[1] then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end \
                      return here";
 
-/// What the names of all markers below the scope's prefix begin with. No name that a user chooses does.
+/// Returns what the keys of all markers below the scope's prefix begin with. No key of a user's begins with it.
 pub(super) fn markers_of(scope: &Scope) -> String {
     let prefix = scope.as_str().find(':').map_or("", |end| &scope.as_str()[..=end]);
     format!("{prefix}!subscription:")
@@ -43,7 +42,7 @@ pub(super) struct Marker {
 enum State {
     /// It was written.
     Standing,
-    /// It was not written yet, or is gone: to be written.
+    /// It was not written yet, or was removed. It is written next.
     Missing,
     /// The user may not write it.
     Forbidden,
@@ -65,15 +64,15 @@ impl Marker {
         }
     }
 
-    /// Returns what the server is to be asked: for the marker to be written, or whether it is there, in which case it is
-    /// renewed from time to time.
+    /// Returns the next command: to write the marker, or to check that it is there, which also renews it from time to
+    /// time.
     pub(super) fn command(&mut self) -> Option<Command> {
         let lifetime = LIFETIME_MILLIS.to_string();
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
         match self.state {
             State::Forbidden => None,
             State::Missing => {
-                // Another value each time: the database may come back, and with it the marker that was in it.
+                // A new value each time, since a swapped database may come back with the old marker in it.
                 self.value = random();
                 Some(Command::Write(words(&["SET", &self.key, &self.value, "PX", &lifetime])))
             }
@@ -92,13 +91,13 @@ impl Marker {
         }
     }
 
-    /// Takes note that it was written. Changes made before may have gone unreported.
+    /// Records that the marker was written. Earlier changes may have gone unreported.
     pub(super) fn was_written(&mut self) {
         self.written = Instant::now();
         self.state = State::Standing;
     }
 
-    /// Takes note of what was found in its place, and returns whether that was the marker.
+    /// Records the value under the marker's key, and returns whether it is the marker's.
     pub(super) fn was_found(&mut self, answer: &str) -> bool {
         let is_there = answer == self.value;
         if !is_there {
@@ -107,7 +106,7 @@ impl Marker {
         is_there
     }
 
-    /// Takes note that the server refused a command. A server that is full may take it later; the user's permissions stay.
+    /// Records that the server refused a command. A full server may accept it later; missing permissions stay missing.
     pub(super) fn was_refused(&mut self, error: &Error) {
         if error.kind() == ErrorKind::Auth {
             self.state = State::Forbidden;

@@ -1,4 +1,4 @@
-//! The changes that wait to be reported, between the task that receives them and the subscription.
+//! A queue of changes between the task that receives them and the subscription.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-/// How many changes wait for a slow reader. More of them become [`Change::Everything`].
+/// The most changes in the queue. More of them become one [`Change::Everything`].
 const MOST: usize = 10_000;
 
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ impl Outbox {
         let mut waiting = self.waiting.lock();
         let changes = &mut waiting.changes;
         if matches!(change, Change::Heartbeat(_)) && matches!(changes.back(), Some(Change::Heartbeat(_))) {
-            // The later moment says it all.
+            // A later heartbeat replaces an earlier one.
             changes.pop_back();
         } else if changes.len() >= MOST {
             changes.clear();
@@ -60,7 +60,7 @@ impl Outbox {
     }
 }
 
-/// The task's end of an outbox. However the task ends, the subscription ends with it.
+/// The task's end of the queue. When the task ends, for any reason, the subscription ends.
 #[derive(Debug)]
 pub(super) struct Sender(pub(super) Arc<Outbox>);
 
@@ -70,7 +70,7 @@ impl Drop for Sender {
     }
 }
 
-/// The subscription.
+/// The subscription's end of the queue.
 #[derive(Debug)]
 pub(super) struct Tracked {
     pub(super) outbox: Arc<Outbox>,

@@ -15,32 +15,32 @@ use crate::tracking::wire::{Address, Heard, Wire};
 /// One connection to each master.
 pub(super) struct Session {
     links: Vec<Link>,
-    /// The masters of a Cluster, by their names in order.
+    /// The names of a Cluster's masters, in order.
     cluster: Option<Vec<String>>,
-    /// The connection that is looked at first, and the node that is asked about the others.
+    /// The connection that is polled first, and the node that is asked about the others.
     turn: usize,
-    /// Of a server on its own: a Cluster has one database.
+    /// Only for a single server, since a Cluster has one database.
     marker: Option<Marker>,
-    /// What the keys of all markers begin with.
+    /// The prefix of the keys of all markers.
     markers: String,
 }
 
 struct Link {
     wire: Wire,
     asked: VecDeque<Question>,
-    /// What the node said of its Cluster.
+    /// The node's last answer to `CLUSTER INFO`.
     info: Option<Info>,
 }
 
-/// What a server is asked. The answer says that it is still the one to listen to.
+/// The commands of a heartbeat. The answers show that the server is still the right one to subscribe to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Question {
     Role,
     Info,
     Nodes,
-    /// For the marker to be written.
+    /// Writes the marker.
     Write,
-    /// Whether the marker is there.
+    /// Reads the marker.
     Look,
 }
 
@@ -69,7 +69,7 @@ impl Link {
         self.wire.send(&words).await
     }
 
-    /// Asks a server on its own whether it is a master, and whether its database is still the same.
+    /// Asks a single server whether it is a master, and whether its database is still the same.
     async fn ask_alone(&mut self, marker: Option<&mut Marker>) -> Result<(), Error> {
         self.ask(Question::Role).await?;
         match marker.and_then(Marker::command) {
@@ -81,7 +81,7 @@ impl Link {
 }
 
 impl Session {
-    /// With one server, in whose database the marker is.
+    /// Makes a session with one server, whose database contains the marker.
     pub(super) fn alone(wire: Wire, scope: &Scope, marker: Marker) -> Self {
         Self {
             links: vec![Link::new(wire, None)],
@@ -92,7 +92,7 @@ impl Session {
         }
     }
 
-    /// With the masters of a Cluster, by their names, and what each said of it.
+    /// Makes a session with the masters of a Cluster, by their names, and each one's answer to `CLUSTER INFO`.
     pub(super) fn with_cluster(
         wires: BTreeMap<String, Wire>,
         scope: &Scope,
@@ -109,7 +109,7 @@ impl Session {
         }
     }
 
-    /// The server that is listened to, where there is but one.
+    /// Returns the address of the server if there is only one.
     pub(super) fn address(&self) -> Option<&Address> {
         match &self.links[..] {
             [link] => Some(link.wire.address()),
@@ -117,7 +117,7 @@ impl Session {
         }
     }
 
-    /// Asks every server for a sign of life.
+    /// Sends every server the commands of a heartbeat.
     pub(super) async fn ask(&mut self) -> Result<(), Error> {
         self.turn = self.turn.wrapping_add(1);
         let turn = self.turn % self.links.len().max(1);
@@ -137,12 +137,12 @@ impl Session {
         join_all(asks).await.into_iter().collect()
     }
 
-    /// Whether any server has not answered yet.
+    /// Returns whether a server has not answered yet.
     pub(super) fn asks(&self) -> bool {
         self.links.iter().any(|link| !link.asked.is_empty())
     }
 
-    /// Hears one thing from any server. Dropping the future loses nothing.
+    /// Receives one message from any server. Cancel safe.
     pub(super) async fn hear(&mut self, scope: &Scope, outbox: &Outbox) -> Result<(), Error> {
         let count = self.links.len();
         let links = &mut self.links;
@@ -163,7 +163,7 @@ impl Session {
                     if key.starts_with(self.markers.as_bytes()) {
                         continue;
                     }
-                    // A key that the toolkit did not write is in no scope.
+                    // A key that does not parse is not in the scope.
                     let key = std::str::from_utf8(&key).ok().and_then(Key::parse);
                     if let Some(key) = key.filter(|key| scope.contains(key)) {
                         outbox.put(Change::Record(key));
@@ -180,7 +180,7 @@ impl Session {
         }
     }
 
-    /// Whether a server is still the one to listen to.
+    /// Fails if the answer shows that this server is no longer the right one.
     fn check(&mut self, index: usize, answer: &str, outbox: &Outbox) -> Result<(), Error> {
         let link = &mut self.links[index];
         let changed = || error(ErrorKind::Unavailable, "the Cluster has changed");
@@ -219,7 +219,7 @@ impl Session {
         }
     }
 
-    /// What follows from an error that a server answered with. Without a marker the subscription goes on.
+    /// Handles an error answer. If it concerns the marker, the subscription goes on without one.
     fn refused(&mut self, index: usize, error: Error, outbox: &Outbox) -> Result<(), Error> {
         let question = self.links[index].asked.pop_front();
         match (question, &mut self.marker) {
@@ -235,8 +235,8 @@ impl Session {
     }
 }
 
-/// Fails unless `INFO replication` says that the server is a master: a replica hears of changes late, and of those that
-/// a new master makes never.
+/// Fails unless `INFO replication` says that the server is a master. A replica reports changes late, and after a
+/// failover it may never report those of the new master.
 pub(super) fn master(info: &str) -> Result<(), Error> {
     if info.lines().any(|line| line.trim() == "role:master") {
         return Ok(());

@@ -1,6 +1,6 @@
 //! One connection to one server, in RESP3.
 //!
-//! Not a client of fred's: it drops the message by which a server says that it was flushed, which names no key.
+//! fred is not used here, since it drops the message that reports a flush, which names no key.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -21,13 +21,13 @@ use tokio_util::codec::Framed;
 use crate::error::configuration;
 use crate::error::{error, from_server};
 
-/// Where a server is.
+/// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Address {
     Tcp {
         host: String,
         port: u16,
-        /// The name in its certificate; the host if there is none.
+        /// The name that its certificate must have. Default: the host.
         tls_name: Option<String>,
     },
     Unix(PathBuf),
@@ -55,15 +55,15 @@ impl fmt::Display for Address {
     }
 }
 
-/// What a server says.
+/// A message of a server.
 pub(super) enum Heard {
     /// These keys were changed.
     Changed(Vec<Bytes>),
-    /// Everything was removed.
+    /// The database was flushed.
     Flushed,
-    /// The answer to the earliest command that has none yet.
+    /// The answer to the earliest command without one.
     Answer(String),
-    /// The same, where it is an error.
+    /// An error answer to that command.
     Refused(Error),
 }
 
@@ -77,7 +77,7 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// Connects and introduces itself, each within its time limit.
+    /// Connects and sends the handshake, each within its time limit.
     pub(super) async fn connect(
         address: &Address,
         config: &Config,
@@ -109,7 +109,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Sends a command and waits for its answer. What else the server says until then is thrown away.
+    /// Sends a command, and returns its answer. Discards other messages that arrive before it.
     pub(super) async fn ask(&mut self, words: &[&str]) -> Result<String, Error> {
         self.send(words).await?;
         loop {
@@ -135,7 +135,7 @@ impl Wire {
         sent.map_err(|error| self.broken(&error.to_string()))
     }
 
-    /// Returns what the server says next.
+    /// Polls for the next message.
     pub(super) fn poll_hear(&mut self, context: &mut Context<'_>) -> Poll<Result<Heard, Error>> {
         loop {
             let frame = match std::task::ready!(self.frames.poll_next_unpin(context)) {
@@ -160,7 +160,7 @@ impl Wire {
     }
 }
 
-/// What a message outside of the order of answers says of keys, if it is about keys.
+/// Converts a push message, if it is about changed keys.
 fn invalidation(message: Vec<Resp3Frame>) -> Option<Heard> {
     let mut parts = message.into_iter();
     match (parts.next()?, parts.next()?) {
@@ -178,7 +178,7 @@ fn invalidation(message: Vec<Resp3Frame>) -> Option<Heard> {
     }
 }
 
-/// An answer in words, which all that are of interest here are.
+/// Converts an answer to text, which every answer used here is.
 fn text(frame: &Resp3Frame) -> String {
     match frame {
         Resp3Frame::SimpleString { data, .. }
@@ -188,7 +188,7 @@ fn text(frame: &Resp3Frame) -> String {
     }
 }
 
-/// Runs `step` within a time limit; `what` there is when it is over.
+/// Runs `step` within a time limit. `what` names it in the error.
 pub(super) async fn within<T>(
     limit: Duration,
     what: &str,
@@ -242,7 +242,7 @@ mod tests {
 
     use super::*;
 
-    /// A connection, and the server's end of it.
+    /// Returns a connection and the server's end of it.
     fn pair() -> (Wire, tokio::io::DuplexStream) {
         let (near, far) = tokio::io::duplex(1 << 16);
         let socket: Box<dyn Socket> = Box::new(near);

@@ -69,7 +69,7 @@ async fn rename(
     Path(id): Path<u64>,
     cache: CacheHandle,
     Json(new): Json<NewName>,
-) -> Result<Json<Item>, StatusCode> {
+) -> axum::response::Result<Json<Item>> {
     let item = {
         let mut items = app.items.lock().unwrap();
         let item = items.get_mut(&id).ok_or(StatusCode::NOT_FOUND)?;
@@ -77,10 +77,7 @@ async fn rename(
         item.clone()
     };
     // The item's own URL is invalidated by itself.
-    cache
-        .clear("lists")
-        .await
-        .map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    cache.clear("lists").await.map_err(larder::axum::Error::from)?;
     Ok(Json(item))
 }
 

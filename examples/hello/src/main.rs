@@ -1,4 +1,4 @@
-//! A cached endpoint and a cached function. Run it with `cargo run -p hello`, and ask it as its README shows.
+//! A cached endpoint and a cached function. Run it with `cargo run -p hello`; its README shows requests to try.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use axum::extract::Path;
 use axum::routing::get;
 use larder::prelude::*;
 
-/// Its answer is cached by the layer.
+/// The layer caches its response.
 async fn slow() -> &'static str {
     tokio::time::sleep(Duration::from_millis(300)).await;
     "That took 300 ms.\n"
@@ -17,7 +17,7 @@ async fn square(Path(number): Path<u64>) -> String {
     format!("{}\n", squared(number).await)
 }
 
-/// Its value is cached by the argument. Callers who ask for one number at the same time share one call.
+/// Cached by its argument. Concurrent calls with the same number share one run.
 #[cached(ttl = "60s")]
 async fn squared(number: u64) -> u64 {
     tokio::time::sleep(Duration::from_millis(300)).await;

@@ -1,4 +1,4 @@
-//! What can go wrong, and what a client is told of it.
+//! The errors of the shop, and the responses that clients get for them.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use larder::CallError;
 /// An error of the shop.
 #[derive(Debug)]
 pub enum ShopError {
-    /// There is no such thing.
+    /// The requested thing does not exist.
     NotFound,
     /// The database failed.
     Database(sqlx::Error),
-    /// Another caller's load of the same thing failed.
+    /// A load that another caller started failed.
     Shared(CallError),
-    /// The change is made, but the cache could not be told, so that old pages may be seen for a while.
+    /// The change was made, but the cache could not be invalidated, so old pages may be served for a while.
     NotInvalidated(larder::cache_core::Error),
 }
 
@@ -47,21 +47,21 @@ impl From<sqlx::Error> for ShopError {
     }
 }
 
-/// For [`larder::cached`]: what callers get who waited for a load that failed.
+/// For [`larder::cached`]: the error of callers that waited for a load that failed.
 impl From<CallError> for ShopError {
     fn from(error: CallError) -> Self {
         Self::Shared(error)
     }
 }
 
-/// For [`larder::invalidates`]: what a write returns whose invalidation failed.
+/// For [`larder::invalidates`]: the error of a write whose invalidation failed.
 impl From<larder::cache_core::Error> for ShopError {
     fn from(error: larder::cache_core::Error) -> Self {
         Self::NotInvalidated(error)
     }
 }
 
-/// Clients are told the status and one sentence, and nothing of the database.
+/// Clients get the status and one sentence, without details of the database.
 impl IntoResponse for ShopError {
     fn into_response(self) -> Response {
         let status = match self {

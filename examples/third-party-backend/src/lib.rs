@@ -1,6 +1,6 @@
 //! A cache backend on [redb], an embedded key-value store: records outlive the process, and no server is needed.
 //!
-//! It is also the example of the guide "Write a backend", which walks through this file.
+//! It is also the example in the chapter "Write a backend", which walks through this file.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -24,7 +24,7 @@ pub struct RedbBackend {
 }
 
 impl RedbBackend {
-    /// The backend on an open database and a clock.
+    /// Makes a backend on an open database.
     pub fn new(database: Database, clock: impl Clock) -> Self {
         Self {
             database: RwLock::new(Some(Arc::new(database))),
@@ -33,7 +33,7 @@ impl RedbBackend {
         }
     }
 
-    /// Runs `job` on a thread that may block. If the caller goes away, it still comes to its end there.
+    /// Runs `job` on a thread that may block. The job finishes even if the caller drops the future.
     async fn run<T: Send + 'static>(&self, job: impl FnOnce(&Database) -> Res<T> + Send + 'static) -> Result<T, Error> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner).clone();
         let database = database.ok_or_else(|| Error::new(ErrorKind::Unavailable, "the backend was closed"))?;
@@ -50,7 +50,7 @@ fn write<T>(database: &Database, job: impl FnOnce(&mut Rows<'_>) -> Res<T>) -> R
     Ok(answer)
 }
 
-/// The record in a row, unless its lifetime is over.
+/// Returns the record in a row, unless it has expired.
 fn live(row: Option<AccessGuard<'_, Row>>, now: Timestamp) -> Option<Record> {
     let (version, deadline, value) = row.as_ref()?.value();
     let remaining = deadline.map(|deadline| Timestamp::from_millis(deadline).saturating_since(now));
@@ -100,7 +100,8 @@ impl Backend for RedbBackend {
     async fn clear(&self, scope: &Scope) -> Result<u64, Error> {
         let (scope, now) = (scope.as_str().as_bytes().to_vec(), self.clock.now());
         let clear = move |rows: &mut Rows<'_>| {
-            // Whatever begins with the scope's text comes before that text and a byte that UTF-8 does not have.
+            // All keys that begin with the scope's text sort before that text followed by 0xFF, which UTF-8 never
+            // contains.
             let end = [&*scope, &[u8::MAX]].concat();
             let mut count = 0;
             for row in rows.extract_from_if(&*scope..&*end, |_, _| true)? {

@@ -1,4 +1,4 @@
-//! The backend keeps to the contract: every check of the kit, on a database in memory.
+//! The backend fulfils the contract: every check of the test kit, on a database in memory.
 #![allow(clippy::unwrap_used)]
 
 use cache_core::SystemClock;

@@ -1,4 +1,4 @@
-//! The guide "Write a backend" shows this crate's code as it is, and keeps what it says about its length.
+//! The code in the chapter "Write a backend" is this crate's, and what the chapter says about its length is true.
 #![allow(clippy::unwrap_used)]
 
 const SOURCES: [&str; 2] = [include_str!("../src/lib.rs"), include_str!("conformance.rs")];

@@ -1,4 +1,4 @@
-//! A process that caches as it is told; see [`integration_tests::worker`].
+//! A process that carries out cache operations for a test. See [`integration_tests::worker`].
 
 use std::process::ExitCode;
 

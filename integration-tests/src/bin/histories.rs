@@ -1,4 +1,4 @@
-//! Plays random histories of several processes on each store and checks every read; see
+//! Plays random histories of several processes on each store, and checks every read. See
 //! [`integration_tests::histories`].
 
 use std::path::PathBuf;
@@ -8,36 +8,36 @@ use clap::Parser;
 use integration_tests::histories::{Kind, Options, Store, run};
 use integration_tests::worker::Way;
 
-/// Plays random histories of several processes on each store and checks every read: none gives what was loaded before an
-/// invalidation that had returned.
+/// Plays random histories of several processes on each store, and checks every read: none may return a value whose load
+/// began before an invalidation that had returned.
 #[derive(Debug, Parser)]
 #[command(name = "scripts/histories")]
 struct Arguments {
-    /// On which stores [default: all]
+    /// The stores [default: all]
     #[arg(long, value_enum)]
     store: Vec<Store>,
-    /// Of which kinds [default: all]
+    /// The kinds of histories [default: all]
     #[arg(long, value_enum)]
     kind: Vec<Kind>,
-    /// How many histories on each store and of each kind [default: 1000, or 1 if a seed is given]
+    /// The number of histories of each kind on each store [default: 1000, or 1 if a seed is given]
     #[arg(long, value_name = "N")]
     runs: Option<u64>,
-    /// The first history's seed, from which the others count on [default: a random one]
+    /// The seed of the first history; the others follow [default: random]
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// Play the one seed so often: it decides what is done, and the machine how the processes interleave
+    /// Play the one seed this often: the seed decides the operations, the machine how the processes interleave
     #[arg(long, value_name = "N", requires = "seed", conflicts_with = "runs")]
     repeat: Option<u64>,
-    /// How many histories are played at a time [default: as it suits the store on a small machine]
+    /// The number of histories at a time [default: depends on the store]
     #[arg(long, value_name = "N")]
     at_a_time: Option<usize>,
-    /// How to cache. All but the first are wrong, and are to be found out
+    /// The implementation of the cache. All but the first are wrong, and must be detected
     #[arg(long, value_enum, default_value = "real")]
     way: Way,
-    /// How many violations to tell of with all that happened before
+    /// The number of violations to print with the whole history
     #[arg(long, value_name = "N", default_value_t = 3)]
     traces: usize,
-    /// The program of the processes [default: the one beside this]
+    /// The worker program [default: the one in the same folder]
     #[arg(long, value_name = "PATH")]
     worker: Option<PathBuf>,
 }
@@ -65,6 +65,7 @@ async fn main() -> ExitCode {
                 worker: worker.clone(),
                 store,
                 kind,
+                url: None,
                 way: arguments.way,
                 seed,
                 runs,

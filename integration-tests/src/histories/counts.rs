@@ -1,19 +1,19 @@
-//! What was done in histories.
+//! The counts of a run of histories.
 
 use std::ops::AddAssign;
 
-/// What was done.
+/// The counts of operations.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counts {
     /// Histories.
     pub histories: u64,
-    /// Reads that were given a value.
+    /// Reads that returned a value.
     pub reads: u64,
     /// Of these, those that began after an invalidation had returned.
     pub bounded: u64,
     /// Invalidations, clears and sets that returned.
     pub invalidations: u64,
-    /// Calls that failed since the store did.
+    /// Calls that failed because the store did.
     pub failed: u64,
     /// Calls that ended with their process.
     pub crashed: u64,

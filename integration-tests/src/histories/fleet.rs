@@ -9,21 +9,21 @@ use crate::histories::plan::NODES;
 use crate::histories::store::Store;
 use crate::worker::{Answer, LoadAsk, Worker};
 
-/// What is done about a load.
+/// Answers the loads of calls.
 pub(super) trait Loads: Send + Sync {
-    /// To be answered now or later.
+    /// Takes a load, which it answers now or later.
     fn load(self: Arc<Self>, ask: LoadAsk);
 }
 
-/// The workers on which histories are played, and who answers their loads.
+/// The workers of a run, and the handlers of their loads.
 pub(super) struct Fleet {
-    /// What no other fleet on the same store has.
+    /// A number that is unique among the fleets on a store.
     name: u64,
     store: Store,
     program: PathBuf,
     url: String,
     seats: Vec<Mutex<Seat>>,
-    /// One that is ready to take the place of one that is killed.
+    /// A worker that is ready to replace a killed one.
     spare: tokio::sync::Mutex<Option<Arc<Worker>>>,
     calls: Arc<Calls>,
     numbers: AtomicU64,
@@ -32,7 +32,7 @@ pub(super) struct Fleet {
 #[derive(Debug, Clone)]
 struct Seat {
     worker: Arc<Worker>,
-    /// How many were killed here before.
+    /// How many workers were killed in this place.
     generation: u64,
 }
 
@@ -40,9 +40,8 @@ struct Seat {
 struct Calls(Mutex<HashMap<u64, Arc<dyn Loads>>>);
 
 impl Fleet {
-    /// Starts the workers that `store` can do with.
-    pub(super) async fn start(program: &Path, store: Store) -> Arc<Self> {
-        let url = store.url().await;
+    /// Starts the workers: several processes, or one if `store` cannot be shared.
+    pub(super) async fn start(program: &Path, store: Store, url: String) -> Arc<Self> {
         let calls = Arc::default();
         let mut seats = Vec::new();
         for _ in 0..if store.is_shared() { NODES } else { 1 } {
@@ -65,25 +64,25 @@ impl Fleet {
         self.store
     }
 
-    /// The prefix of the keys of a history.
+    /// Returns the key prefix of a history.
     pub(super) fn prefix(&self, history: u64) -> String {
         format!("h{:x}-{history}", self.name)
     }
 
-    /// The worker in which a node lives, and how many there were before.
+    /// Returns the worker of a node, and how many workers were killed in its place.
     pub(super) fn worker(&self, node: usize) -> (Arc<Worker>, u64) {
         let seat = self.seat(node);
         (Arc::clone(&seat.worker), seat.generation)
     }
 
-    /// A number that no other call has, whose loads `loads` sees to.
+    /// Returns a unique number for a call whose loads `loads` answers.
     pub(super) fn call(&self, loads: Arc<dyn Loads>) -> u64 {
         let call = self.number();
         self.calls.all().insert(call, loads);
         call
     }
 
-    /// From now on, loads of this call come to nothing.
+    /// Ignores further loads of this call.
     pub(super) fn forget(&self, call: u64) {
         self.calls.all().remove(&call);
     }
@@ -92,7 +91,7 @@ impl Fleet {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Starts the worker that is to take the place of the next that is killed.
+    /// Starts the worker that will replace the next one that is killed.
     pub(super) async fn prepare(&self) {
         let mut spare = self.spare.lock().await;
         if spare.is_none() {
@@ -100,7 +99,7 @@ impl Fleet {
         }
     }
 
-    /// Kills the worker in which a node lives; another takes its place.
+    /// Kills the worker of a node, and replaces it.
     pub(super) async fn crash(&self, node: usize) {
         self.prepare().await;
         let spare = self.spare.lock().await.take();

@@ -1,15 +1,14 @@
-//! Random histories of several processes on one store, each read of which is checked against the guarantee: after an
-//! invalidation has returned, no read that begins later, in any process on the store, is given a value whose load began
-//! before it.
+//! Random histories of several processes on one store. Each read is checked against the guarantee: after an
+//! invalidation has returned, no later read in any process returns a value whose load began before the invalidation.
 //!
-//! A history has a few keys of its own and a few callers, each of whom does a few things by the caches of several
-//! [workers](crate::worker): looks up, loads, writes, invalidates. What is cached is a number that names the moment at
-//! which its load read the source, so a read tells by itself whether it is too old ([`Record`]). Loads are answered by
-//! the one who keeps this record and may be held up between reading the source and returning, until somebody has
-//! invalidated the key, say. Everything that is decided by chance is decided by the history's seed ([`Plan`]), so a
-//! history can be played again; how the processes then interleave is up to the machine.
+//! A history has a few keys of its own and a few callers. Each caller makes a few calls to the caches of several
+//! [workers](crate::worker): it reads, loads, writes, invalidates. A cached value is a number that identifies the
+//! moment at which its load read the source, so the value itself shows whether it is too old ([`Record`]). The test
+//! process answers the loads, and may delay one between reading the source and returning, for example until the key has
+//! been invalidated. The history's seed decides all random choices ([`Plan`]), so that a history can be repeated. How
+//! the processes interleave depends on the machine.
 //!
-//! [`run`] plays any number of them, many at a time, and tells what it found. `scripts/histories` is that as a program.
+//! [`run`] plays many histories at a time, and returns what it found. `scripts/histories` runs it as a program.
 
 mod counts;
 mod fleet;

@@ -1,4 +1,4 @@
-//! What a history does, all of it from one number.
+//! The plan of a history, made from its seed.
 
 use std::time::Duration;
 
@@ -7,20 +7,20 @@ use fastrand::Rng;
 use crate::histories::store::Store;
 use crate::worker::{Answer, Borne, Near};
 
-/// How many processes, or caches of one process, take part in a history.
+/// The number of processes, or of caches in one process, in a history.
 pub(super) const NODES: usize = 3;
-/// How many tags there are in a history that has any.
+/// The number of tags in a history with tags.
 pub(super) const TAGS: usize = 2;
 const CALLERS: usize = 6;
 const STEPS: usize = 4;
 
-/// The clocks of two nodes differ by no more than five minutes.
+/// The clock offsets of nodes in milliseconds. Two clocks differ by at most five minutes.
 const SKEWS: [i64; 7] = [-150_000, -31_000, -2_000, 0, 2_000, 31_000, 150_000];
 
-/// How many histories share a crash.
+/// The number of histories that share crashes.
 pub(super) const GROUP: u64 = 64;
 
-/// What a history is about.
+/// The kind of a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Kind {
     /// Keys are invalidated.
@@ -29,12 +29,12 @@ pub enum Kind {
     Tag,
     /// The namespace is cleared, and everything below the prefix.
     Clear,
-    /// A process is killed while it is at work, and another takes its place.
+    /// A process is killed during its work, and another one replaces it.
     Crash,
     /// The clocks of the processes differ by up to five minutes.
     Skew,
-    /// The processes keep copies in their memory, and remember tags. What another process has invalidated may be given
-    /// for as long as they were told to.
+    /// The processes have near copies and cache tags. They may return a value that another process has invalidated
+    /// until the configured bound.
     Near,
 }
 
@@ -42,7 +42,7 @@ impl Kind {
     /// All of them.
     pub const ALL: [Self; 6] = [Self::Key, Self::Tag, Self::Clear, Self::Crash, Self::Skew, Self::Near];
 
-    /// As on the command line.
+    /// Returns the name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -55,8 +55,8 @@ impl Kind {
         }
     }
 
-    /// Whether there are histories of this kind on a store. What is kept in a process is gone with it, so there is
-    /// nothing to be checked after a crash; and nothing is nearer.
+    /// Returns whether a store has histories of this kind. The memory store ends with its process, so a crash leaves
+    /// nothing to check, and it needs no near copies.
     #[must_use]
     pub fn is_for(self, store: Store) -> bool {
         store.is_shared() || !matches!(self, Self::Crash | Self::Near)
@@ -67,7 +67,7 @@ impl Kind {
     }
 }
 
-/// What a history does.
+/// The plan of a history.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub(super) kind: Kind,
@@ -76,7 +76,7 @@ pub struct Plan {
     /// The tags of each key.
     pub(super) tags: Vec<Vec<KeyTag>>,
     pub(super) policy: Policy,
-    /// By how many milliseconds each node's clock is ahead.
+    /// How many milliseconds each node's clock is ahead.
     pub(super) skews: [i64; NODES],
     pub(super) callers: Vec<Vec<Step>>,
 }
@@ -85,11 +85,11 @@ pub struct Plan {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct KeyTag {
     pub(super) tag: usize,
-    /// It is known before the load begins.
+    /// Whether it is known before the load begins.
     pub(super) declared: bool,
 }
 
-/// The windows of all entries of a history, and its leases.
+/// The windows of all entries of a history, and the time of its leases.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Policy {
     pub(super) ttl: Duration,
@@ -103,9 +103,9 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    /// For how long what another process has invalidated may be given.
+    /// Returns how long a value may be returned after another process has invalidated it.
     pub(super) fn bound(&self) -> Duration {
-        // No copy is older than its maximum age, told of changes or not.
+        // No copy is older than its maximum age, with or without change notifications.
         let near = self
             .near
             .map_or(Duration::ZERO, |near| near.max_age.unwrap_or(near.bound));
@@ -113,14 +113,14 @@ impl Policy {
     }
 }
 
-/// One thing that a caller does.
+/// One call of a caller.
 #[derive(Debug, Clone)]
 pub(super) struct Step {
-    /// How long the caller rests before.
+    /// How long the caller pauses before it.
     pub(super) pause: Duration,
     pub(super) node: usize,
     pub(super) act: Act,
-    /// What becomes of the load, if there is one.
+    /// The behaviour of the load, if there is one.
     pub(super) load: Load,
 }
 
@@ -142,7 +142,7 @@ pub(super) enum Strength {
     Soft,
 }
 
-/// How a load goes on when it has read the source.
+/// What a load does after it has read the source.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load {
     pub(super) hold: Hold,
@@ -151,10 +151,10 @@ pub(super) struct Load {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Hold {
-    /// It returns at once.
+    /// Return at once.
     No,
     For(Duration),
-    /// Until an invalidation has returned, or for a while if there is none, and then for so long.
+    /// Wait until an invalidation has returned, or for a while if there is none, and then this long.
     PastInvalidation(Duration),
 }
 
@@ -179,7 +179,7 @@ impl Brings {
     }
 }
 
-/// A process that is killed when its group has done so much of what it does.
+/// A process that is killed when its group has reached this progress.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Crash {
     pub(super) node: usize,
@@ -187,7 +187,7 @@ pub(super) struct Crash {
 }
 
 impl Plan {
-    /// The history of `seed`.
+    /// Makes the plan of `seed`.
     #[must_use]
     pub fn new(kind: Kind, store: Store, seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed ^ (kind as u64) << 56);
@@ -218,13 +218,13 @@ impl Plan {
         self.callers.iter().map(Vec::len).sum()
     }
 
-    /// The keys that carry a tag.
+    /// Returns the keys that carry a tag.
     pub(super) fn carriers(&self, tag: usize) -> Vec<usize> {
         let carries = |key: &usize| self.tags[*key].iter().any(|own| own.tag == tag);
         (0..self.keys).filter(carries).collect()
     }
 
-    /// The crashes of the group to which `seed` belongs. A history that is played alone has those of its group.
+    /// Returns the crashes of the group of `seed`. They also apply to a history that is played alone.
     pub(super) fn crashes(kind: Kind, seed: u64) -> Vec<Crash> {
         if kind != Kind::Crash {
             return Vec::new();
@@ -241,7 +241,7 @@ impl Plan {
     }
 }
 
-/// Some of the tags, each in one of the ways.
+/// Chooses some of the tags, each declared or added by the load.
 fn tags(rng: &mut Rng) -> Vec<KeyTag> {
     let mut tags = Vec::new();
     for tag in 0..TAGS {
@@ -270,7 +270,7 @@ fn policy(kind: Kind, store: Store, rng: &mut Rng) -> Policy {
         stale_while_revalidate,
         stale_if_error,
         negative_ttl: Duration::from_millis(if rng.u8(0..4) == 0 { rng.u64(1..60) } else { 0 }),
-        // Nobody waits for long for one that was killed, and some loads outlast their lease.
+        // Short enough that a killed process is soon replaced, and that some loads outlast their lease.
         lease_time: Duration::from_millis(if kind == Kind::Crash { rng.u64(60..400) } else { 5000 }),
         tag_namespaces: kind != Kind::Key && rng.u8(0..3) == 0,
         tag_cache_ttl: Duration::from_millis(if kind == Kind::Near && rng.bool() {
@@ -279,7 +279,7 @@ fn policy(kind: Kind, store: Store, rng: &mut Rng) -> Policy {
             0
         }),
         near: (kind == Kind::Near).then(|| Near {
-            // Where changes are told of, copies are used up to this age while they are not.
+            // If the store reports changes, this bounds the age of copies while the subscription is lost.
             max_age: (!store.tells_of_changes() || rng.bool()).then(|| Duration::from_millis(rng.u64(1..60))),
             bound: Duration::from_millis(rng.u64(40..400)),
         }),
@@ -324,7 +324,7 @@ fn invalidation(kind: Kind, key: usize, policy: &Policy, rng: &mut Rng) -> Act {
     } else {
         Strength::Hard
     };
-    // Where records are enumerated, they are removed.
+    // A store that enumerates its records removes them.
     let clearing = if policy.tag_namespaces {
         strength
     } else {

@@ -1,4 +1,4 @@
-//! One history, played.
+//! Plays one history.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,10 +16,10 @@ use crate::histories::plan::{Act, Brings, Hold, KeyTag, Load, NODES, Plan, Step,
 use crate::histories::record::{Floor, Reader, Record, Scope};
 use crate::worker::{Action, CacheId, Gone, LoadAsk, Outcome, Settings, Tag, Way, Worker};
 
-/// Nothing takes so long, on whatever machine.
+/// A call that takes longer is stuck, on any machine.
 const STUCK: Duration = Duration::from_secs(60);
 
-/// What is left of a history.
+/// The result of a history.
 #[derive(Debug)]
 pub(super) struct Played {
     pub(super) counts: Counts,
@@ -35,12 +35,12 @@ pub(super) struct History {
     number: u64,
     record: Mutex<Record>,
     counts: Mutex<Counts>,
-    /// How many invalidations have returned.
+    /// The number of invalidations that have returned.
     returned: watch::Sender<u64>,
-    /// Which generation of each node's workers has the history's cache.
+    /// The generation of each node's worker that has opened the history's cache.
     open: Mutex<[Option<u64>; NODES]>,
     calls: Mutex<Vec<u64>>,
-    /// How many steps the histories of the group have done.
+    /// The number of steps that the histories of the group have made.
     progress: watch::Sender<usize>,
 }
 
@@ -131,7 +131,7 @@ impl History {
             }
             Ok(Ok(Outcome::Read(seen))) => {
                 record.note(format_args!("{who}: {} gave {}", step.act, Values(&seen)));
-                // Without windows in which a stale copy is of use, every answer is a fresh one.
+                // Without stale windows, every answer is fresh.
                 let policy = &self.plan.policy;
                 let always_fresh = policy.stale_while_revalidate.is_zero() && policy.stale_if_error.is_zero();
                 for ((&key, floor), seen) in keys.iter().zip(floors).zip(seen) {
@@ -161,7 +161,7 @@ impl History {
         }
     }
 
-    /// The worker of a node, with the history's cache in it.
+    /// Returns the worker of a node, with the history's cache open.
     fn worker(&self, node: usize) -> (Arc<Worker>, CacheId) {
         let mut open = lock(&self.open);
         let (worker, generation) = self.fleet.worker(node);
@@ -201,7 +201,7 @@ impl History {
             .collect()
     }
 
-    /// Leaves nothing behind, in the workers or in the store.
+    /// Removes the history's caches from the workers and its records from the store.
     async fn close(&self) {
         let keys: Vec<String> = (0..self.plan.keys).map(name).collect();
         for node in 0..NODES {
@@ -222,13 +222,13 @@ impl History {
     }
 }
 
-/// Sees to the loads of one call.
+/// Answers the loads of one call.
 struct Call {
     history: Arc<History>,
     who: String,
     key: usize,
     load: Load,
-    /// It has loaded before.
+    /// Whether it has loaded before.
     again: AtomicBool,
 }
 
@@ -266,7 +266,7 @@ impl Loads for Call {
 }
 
 impl Act {
-    /// The keys that it reads.
+    /// Returns the keys that it reads.
     fn reads(&self) -> Vec<usize> {
         match self {
             Self::Get(keys) => keys.clone(),

@@ -1,9 +1,9 @@
-//! What has happened in a history, and what may therefore be read.
+//! The record of a history, which decides which values a read may return.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-/// What an invalidation covers.
+/// The scope of an invalidation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// One key.
@@ -14,23 +14,23 @@ pub enum Scope {
     All,
 }
 
-/// The oldest moments from which what a read is given may come.
+/// The oldest moments from which the value of a read may come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Floor {
-    /// For any answer.
+    /// For any value.
     pub usable: u64,
-    /// For an answer that is said to be fresh.
+    /// For a value that is reported as fresh.
     pub fresh: u64,
 }
 
-/// Who reads, and what it may have missed.
+/// A reader, and what it may have missed.
 #[derive(Debug, Clone, Copy)]
 pub struct Reader {
-    /// At which node it reads.
+    /// The node that reads.
     pub node: usize,
-    /// When.
+    /// When it reads.
     pub at: Instant,
-    /// For how long what other nodes have invalidated may go unnoticed there.
+    /// How long it may miss invalidations by other nodes.
     pub bound: Duration,
 }
 
@@ -41,23 +41,22 @@ struct Raise {
     moment: u64,
     soft: bool,
     node: usize,
-    /// When it had returned.
+    /// When it returned.
     at: Instant,
 }
 
-/// A value: when its load read the source.
+/// A value, by the moment when its load read the source.
 #[derive(Debug, Clone, Copy)]
 struct Value {
     key: usize,
-    /// `None` as long as it is being set, by a call that may take effect at any time.
+    /// `None` while it is being set, since the call may take effect at any time.
     moment: Option<u64>,
 }
 
-/// What has happened in a history, by a clock that counts what happens.
+/// The events of a history, numbered by a logical clock.
 ///
-/// It keeps to what was begun before something else had ended, and so never takes for a fault what may be due to the
-/// time that messages take: a read begins here before the process is told to read, an invalidation ends here after the
-/// process has said so.
+/// It is conservative, so that delays of messages are never taken for a fault: a read begins here before the request is
+/// sent to the worker, and an invalidation ends here after the worker has reported its end.
 #[derive(Debug)]
 pub struct Record {
     now: u64,
@@ -66,14 +65,14 @@ pub struct Record {
     /// The keys that carry each tag.
     tags: Vec<Vec<usize>>,
     values: Vec<Value>,
-    /// The first value's name.
+    /// The number of the first value.
     first: u64,
     trace: String,
     violations: Vec<String>,
 }
 
 impl Record {
-    /// Of so many keys, of which each tag covers those that are named. Values are called `first` and so on.
+    /// Makes a record of `keys` keys. `tags` has the keys of each tag. Values are numbered from `first`.
     #[must_use]
     pub fn new(keys: usize, tags: Vec<Vec<usize>>, first: u64) -> Self {
         Self {
@@ -87,19 +86,19 @@ impl Record {
         }
     }
 
-    /// Something happens; gives the moment.
+    /// Adds an event, and returns its moment.
     pub fn note(&mut self, what: impl std::fmt::Display) -> u64 {
         self.now += 1;
         let _ = writeln!(self.trace, "{:5}  {what}", self.now);
         self.now
     }
 
-    /// What a read of `key` that begins now may be given.
+    /// Returns the floor of a read of `key` that begins now.
     #[must_use]
     pub fn floor(&self, key: usize, reader: Reader) -> Floor {
         let mut floor = Floor::default();
         for raise in &self.raises[key] {
-            // Own changes are noticed at once.
+            // A node notices its own changes at once.
             if raise.node == reader.node || reader.at.saturating_duration_since(raise.at) >= reader.bound {
                 floor.fresh = floor.fresh.max(raise.moment);
                 if !raise.soft {
@@ -110,25 +109,26 @@ impl Record {
         floor
     }
 
-    /// A load of `key` reads the source; gives the value.
+    /// Records that a load of `key` reads the source, and returns the value.
     pub fn load(&mut self, key: usize, moment: u64) -> u64 {
         self.value(key, Some(moment))
     }
 
-    /// A value of `key` that a caller begins to set.
+    /// Returns the value of `key` that a caller begins to set.
     pub fn begin_set(&mut self, key: usize) -> u64 {
         self.value(key, None)
     }
 
-    /// A value was set by a call that began at `began`. From now on it counts as read now: it may have taken effect at
-    /// any time of the call. And it counts as an invalidation: loads that began before must not replace it.
+    /// Records that a value was set by a call that began at `began`. From now on it counts as read now, since the call
+    /// may have taken effect at any time. It also counts as an invalidation, since loads that began before must not
+    /// replace it.
     pub fn end_set(&mut self, node: usize, value: u64, began: u64, now: u64) {
         let at = self.index(value).expect("a value of this history");
         self.values[at].moment = Some(now);
         self.end_invalidation(node, Scope::Key(self.values[at].key), began, false);
     }
 
-    /// An invalidation at a node, which began at `began`, has returned.
+    /// Records that an invalidation at a node, which began at `began`, has returned.
     pub fn end_invalidation(&mut self, node: usize, scope: Scope, began: u64, soft: bool) {
         let all: Vec<usize>;
         let keys: &[usize] = match &scope {
@@ -149,8 +149,8 @@ impl Record {
         }
     }
 
-    /// A read of `key` that began when its floor was `floor` was given `value`, said to be fresh or not. Gives whether it
-    /// may be.
+    /// Checks a read of `key` that returned `value`, reported as fresh or not. `floor` is the floor when the read
+    /// began. Returns whether the value is allowed.
     pub fn check(&mut self, key: usize, floor: Floor, value: u64, fresh: bool, who: &str) -> bool {
         let least = if fresh {
             floor.fresh.max(floor.usable)
@@ -174,19 +174,19 @@ impl Record {
         false
     }
 
-    /// Something that must not happen, other than an old value.
+    /// Records a violation other than an old value.
     pub fn violation(&mut self, what: String) {
         self.note(format_args!("VIOLATION: {what}"));
         self.violations.push(what);
     }
 
-    /// What must not have happened.
+    /// Returns the violations.
     #[must_use]
     pub fn violations(&self) -> &[String] {
         &self.violations
     }
 
-    /// All that has happened, a line each.
+    /// Returns all events, one per line.
     #[must_use]
     pub fn trace(&self) -> &str {
         &self.trace
@@ -207,7 +207,7 @@ impl Record {
 mod tests {
     use super::*;
 
-    /// One who must notice everything.
+    /// A reader that must notice everything.
     fn exact() -> Reader {
         Reader {
             node: 1,
@@ -233,7 +233,7 @@ mod tests {
         let floor = record.floor(0, exact());
         assert!(!record.check(0, floor, old, false, "somebody"));
         assert_eq!(record.violations().len(), 1);
-        // One who began to read before may be given it.
+        // A read that began before may return it.
         assert!(record.check(0, Floor::default(), old, false, "somebody"));
     }
 
@@ -317,7 +317,7 @@ mod tests {
         };
         assert_eq!(record.floor(0, reader(1, 0)), Floor::default());
         assert_ne!(record.floor(0, reader(1, 60)), Floor::default());
-        // Of what its own node did, it knows.
+        // The reader knows what its own node did.
         assert_ne!(record.floor(0, reader(0, 0)), Floor::default());
     }
 }

@@ -1,4 +1,4 @@
-//! Many histories, played.
+//! Plays many histories.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,54 +15,60 @@ use crate::histories::play::{History, Played};
 use crate::histories::store::Store;
 use crate::worker::Way;
 
-/// What is to be played.
+/// The options of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The program `cache-worker`.
+    /// The path of the program `cache-worker`.
     pub worker: PathBuf,
-    /// On which store.
+    /// The store.
     pub store: Store,
-    /// Of which kind.
+    /// The URL of the store. Default: that of the [shared](Store::url) one.
+    pub url: Option<String>,
+    /// The kind of histories.
     pub kind: Kind,
-    /// How the workers cache.
+    /// The cache implementation of the workers.
     pub way: Way,
-    /// The first history's seed. The others' follow.
+    /// The seed of the first history. The others follow.
     pub seed: u64,
-    /// How many histories.
+    /// The number of histories.
     pub runs: u64,
-    /// How many at a time. With too many, each waits for the others and seldom meets its own.
+    /// The number of histories at a time. With too many, each one's calls seldom overlap.
     pub at_a_time: usize,
-    /// Whether all histories are the first.
+    /// Whether to repeat the first history.
     pub same: bool,
-    /// How many violations are told of with all that happened before; the others are counted.
+    /// The number of violations to print with the whole history. The others are only counted.
     pub traces: usize,
 }
 
-/// What a run has found.
+/// The results of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
-    /// What was done.
+    /// The counts of operations.
     pub counts: Counts,
-    /// How often something happened that must not.
+    /// The number of violations.
     pub violations: u64,
-    /// The seeds of the histories in which that was.
+    /// The seeds of the histories with violations.
     pub seeds: Vec<u64>,
     /// How long it took.
     pub took: Duration,
 }
 
-/// Plays histories. Violations are told of on standard output as they are found, with what led to them.
+/// Plays histories. Prints each violation on standard output when it is found, with its history.
 ///
 /// # Panics
-/// The store or a worker cannot be started.
+/// Panics if the store or a worker cannot be started.
 pub async fn run(options: &Options) -> Summary {
     let began = Instant::now();
     let mut summary = Summary::default();
-    // Fleets of their own, so that one works while the other's processes are replaced.
+    // Two fleets, so that one works while the processes of the other are replaced.
     let fleets = if options.kind == Kind::Crash { 2 } else { 1 };
     let mut players = JoinSet::new();
     for first in 0..fleets {
-        let fleet = Fleet::start(&options.worker, options.store).await;
+        let url = match &options.url {
+            Some(url) => url.clone(),
+            None => options.store.url().await,
+        };
+        let fleet = Fleet::start(&options.worker, options.store, url).await;
         let options = options.clone();
         players.spawn(async move {
             if options.kind == Kind::Crash {
@@ -108,14 +114,13 @@ async fn play_in_a_row(options: &Options, fleet: &Arc<Fleet>) -> Summary {
     summary
 }
 
-/// Plays those groups that come up to `first` in a count by `step`. The histories of a group are played together and have
-/// the same crashes.
+/// Plays every `step`-th group, starting with `first`. The histories of a group are played together and share crashes.
 async fn play_in_groups(options: &Options, fleet: &Arc<Fleet>, first: u64, step: u64) -> Summary {
     let mut summary = Summary::default();
     let mut number = 0;
     let mut group = 0;
     while number < options.runs {
-        // A group ends where the seeds' next one begins.
+        // A group ends where the next group of seeds begins.
         let left = GROUP - if options.same { 0 } else { seed(options, number) % GROUP };
         let end = options.runs.min(number + left);
         if group % step == first {

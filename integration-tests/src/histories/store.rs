@@ -1,13 +1,13 @@
-//! The stores on which histories are played.
+//! The stores for histories.
 
 use std::time::Duration;
 
 use crate::{DynamoDb, Memcached, Redis};
 
-/// A store on which histories are played.
+/// A store for histories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Store {
-    /// In the memory of one process, by several caches.
+    /// The memory of one process, with several caches.
     Memory,
     /// One Redis server.
     Redis,
@@ -21,7 +21,7 @@ impl Store {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Memory, Self::Redis, Self::Memcached, Self::Dynamodb];
 
-    /// As on the command line.
+    /// Returns the name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl Store {
         }
     }
 
-    /// How many histories at a time keep a small machine busy.
+    /// Returns how many histories at a time keep a small machine busy.
     #[must_use]
     pub fn at_a_time(self) -> usize {
         match self {
@@ -42,7 +42,7 @@ impl Store {
         }
     }
 
-    /// How long a load waits for an invalidation, which may never come: for a few calls.
+    /// Returns how long a load waits for an invalidation, which may never come: the time of a few calls.
     pub(super) fn hold(self) -> Duration {
         Duration::from_millis(match self {
             Self::Memory => 40,
@@ -51,18 +51,18 @@ impl Store {
         })
     }
 
-    /// Whether several processes can share it.
+    /// Returns whether several processes can share the store.
     #[must_use]
     pub fn is_shared(self) -> bool {
         self != Self::Memory
     }
 
-    /// Whether it tells of changes, and so of what is near and out of date.
+    /// Returns whether the store reports changes.
     pub(super) fn tells_of_changes(self) -> bool {
         self == Self::Redis
     }
 
-    /// The URL by which workers find it. It is started if need be.
+    /// Returns the URL for workers. Starts the store if necessary.
     pub async fn url(self) -> String {
         match self {
             Self::Memory => "memory:".to_owned(),

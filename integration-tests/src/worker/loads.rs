@@ -1,4 +1,4 @@
-//! The loads of a worker, whose results are decided by the process that started it.
+//! The loads of a worker. The process that started the worker decides their results.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::worker::protocol::{Answer, Report};
 
-/// The loads that wait for their results.
+/// The loads that wait for a result.
 #[derive(Debug)]
 pub(super) struct Loads {
     reports: mpsc::UnboundedSender<Report>,
@@ -45,6 +45,6 @@ impl Loads {
     }
 }
 
-/// What a load fails with.
+/// The error of a load.
 #[derive(Debug)]
 pub(super) struct NotLoaded;

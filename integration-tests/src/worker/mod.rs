@@ -1,11 +1,10 @@
-//! Processes of their own that cache, for tests of several processes on one store.
+//! Worker processes with caches, for tests of several processes on one store.
 //!
-//! A [`Worker`] is the program `cache-worker`. It opens caches on a store and does what it is told by lines of JSON on its
-//! standard input ([`Order`]), and says by lines on its standard output what became of it ([`Report`]). What its loads
-//! bring, and when, is decided by whoever started it, so a load can be held up for as long as a test likes; and it can be
-//! killed.
+//! A [`Worker`] runs the program `cache-worker`. It opens caches on a store, reads commands as lines of JSON from its
+//! standard input ([`Order`]), and writes their outcomes to its standard output ([`Report`]). The test process decides
+//! what its loads return and when, so a test can delay a load as long as it likes. It can also kill the worker.
 //!
-//! Some of the [`Way`]s to cache are wrong on purpose: they are what a check must be able to tell from the right one.
+//! Some of the [`Way`]s to cache are wrong on purpose. They are the negative controls of checks.
 
 mod loads;
 mod node;

@@ -1,4 +1,4 @@
-//! A cache of a worker.
+//! One cache of a worker.
 
 use std::sync::Arc;
 
@@ -65,12 +65,12 @@ impl Node {
         done(self.cache.backend().delete_many(&keys).await)
     }
 
-    /// The cache for a key, which knows of those of its tags that are known beforehand.
+    /// Returns a handle for a key, with the declared tags of the key.
     pub(super) fn handle(&self, key: &str) -> Cache {
         self.cache.with_tags(self.tags(key, true))
     }
 
-    /// The tags of a key: those that are known beforehand, or those that its loads add.
+    /// Returns the tags of a key: the declared ones, or those that its loads add.
     pub(super) fn tags(&self, key: &str, declared: bool) -> Vec<String> {
         let tags = self.settings.tags.get(key).into_iter().flatten();
         tags.filter(|tag| tag.declared == declared)

@@ -1,4 +1,4 @@
-//! What becomes of an action.
+//! The outcome of an action.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,7 +12,7 @@ pub(super) fn seen(value: u64, fresh: bool) -> Seen {
     Seen { value, fresh }
 }
 
-/// What is given to one who does not ask how fresh it is.
+/// Converts the result of a call that does not report freshness.
 pub(super) fn given<E>(result: Result<Option<Arc<u64>>, LoadError<E>>) -> Outcome {
     match result {
         Ok(Some(value)) => Outcome::Read(vec![Some(seen(*value, false))]),
@@ -34,13 +34,13 @@ pub(super) fn done<T>(result: Result<T, Error>) -> Outcome {
     }
 }
 
-/// Microseconds since the Unix epoch by the machine's clock, which all workers share.
+/// Returns the microseconds since the Unix epoch by the machine's clock, which all workers share.
 pub(super) fn micros() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// A panic without a message on standard error.
+/// Panics without a message on standard error.
 pub(super) fn panic() -> ! {
     std::panic::resume_unwind(Box::new("a load that was told to"))
 }

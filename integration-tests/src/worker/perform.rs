@@ -121,7 +121,7 @@ impl Node {
 
     async fn load_in_steps(&self, call: u64, mut fill: Fill<u64>, added: Vec<String>) -> Outcome {
         let answer = fill.renewing(self.loads.ask(call)).await;
-        // Whether it is stored or only shared with those who wait, they must not be given it if its tags have changed.
+        // Also for a value that is not stored but shared: waiting callers must not get it if its tags have changed.
         if !added.is_empty() && matches!(answer, Answer::Value(_) | Answer::Unstored(_)) {
             fill.add_late_tags(added).await;
         }

@@ -1,4 +1,4 @@
-//! The side of whoever starts workers.
+//! The test process's side of a worker.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::worker::protocol::{Action, Answer, CacheId, Order, Outcome, Report, Settings};
 
-/// A process that caches. It ends with the last handle, or with whoever started it.
+/// A worker process. It ends with the last handle, or with the test process.
 pub struct Worker {
     child: Mutex<Child>,
     shared: Arc<Shared>,
@@ -22,7 +22,7 @@ pub struct Worker {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone;
 
-/// A load has begun and waits to be told what it brings. Unless it is, it waits for ever.
+/// A load that has begun and waits for its answer. Without one it waits for ever.
 #[derive(Debug)]
 pub struct LoadAsk {
     /// The call whose loader it is.
@@ -32,7 +32,7 @@ pub struct LoadAsk {
 }
 
 impl LoadAsk {
-    /// Tells it.
+    /// Sends the answer.
     pub fn answer(self, answer: Answer) {
         let _ = self.orders.send(Order::Answer {
             load: self.load,
@@ -43,16 +43,16 @@ impl LoadAsk {
 
 struct Shared {
     orders: mpsc::UnboundedSender<Order>,
-    /// The calls that have not ended; `None` once the worker has.
+    /// The calls that have not ended; `None` after the worker has ended.
     pending: Mutex<Option<HashMap<u64, oneshot::Sender<Outcome>>>>,
 }
 
 impl Worker {
-    /// Starts `program`, which is `cache-worker`, on the store at `url`. `loads` is told of every load, and must not take
-    /// long.
+    /// Starts `program`, which is `cache-worker`, on the store at `url`. Calls `loads` for every load; it must return
+    /// quickly.
     ///
     /// # Panics
-    /// It cannot be started, or does not find its store.
+    /// Panics if the worker cannot be started or does not reach its store.
     pub async fn start(program: &Path, url: &str, loads: impl Fn(LoadAsk) + Send + Sync + 'static) -> Self {
         let mut child = Command::new(program)
             .arg(url)
@@ -79,16 +79,16 @@ impl Worker {
         }
     }
 
-    /// Makes a cache. Orders that are given later find it.
+    /// Opens a cache. Later orders can use it.
     pub fn open(&self, cache: CacheId, settings: Settings) {
         self.order(Order::Open { cache, settings });
     }
 
-    /// Does something with a cache. `call` is a number that no other call has. It is begun when this returns, and the
-    /// future waits for its end.
+    /// Starts an action on a cache. `call` is a unique number. The action has begun when this returns; the future waits
+    /// for its end.
     ///
     /// # Errors
-    /// The worker is gone.
+    /// Fails if the worker has ended.
     pub fn act(
         &self,
         cache: CacheId,
@@ -98,7 +98,7 @@ impl Worker {
         self.call(call, Order::Do { cache, call, action })
     }
 
-    /// Forgets a cache once it has nothing to do any more, and deletes `keys`.
+    /// Closes a cache after its work has ended, and deletes `keys`.
     ///
     /// # Errors
     /// The worker is gone.
@@ -111,7 +111,7 @@ impl Worker {
         self.call(call, Order::Close { cache, call, keys })
     }
 
-    /// Kills it as `kill -9` does, and waits until it is dead.
+    /// Kills the worker as `kill -9` does, and waits until it has ended.
     pub async fn kill(&self) {
         let _ = self.child().start_kill();
         while matches!(self.child().try_wait(), Ok(None)) {
@@ -119,7 +119,8 @@ impl Worker {
         }
     }
 
-    /// Stops it, as a suspended machine does: it does nothing until it is [resumed](Self::resume), and time goes on.
+    /// Suspends the worker, as on a suspended machine: it does nothing until it is [resumed](Self::resume), and time
+    /// goes on.
     pub async fn stop(&self) {
         self.signal("STOP").await;
     }
@@ -177,7 +178,7 @@ async fn write(mut stdin: ChildStdin, mut orders: mpsc::UnboundedReceiver<Order>
             serde_json::to_writer(&mut lines, &order).expect("an order is always JSON");
             lines.push(b'\n');
         }
-        // A worker that is gone is noticed by the other side.
+        // The reading side notices that the worker has ended.
         if stdin.write_all(&lines).await.is_err() {
             return;
         }
@@ -188,7 +189,7 @@ async fn write(mut stdin: ChildStdin, mut orders: mpsc::UnboundedReceiver<Order>
 async fn read(stdout: BufReader<ChildStdout>, shared: Arc<Shared>, loads: impl Fn(LoadAsk)) {
     let mut lines = stdout.lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        // The last line of one that was killed may be cut short.
+        // The last line of a killed worker may be cut.
         let Ok(report) = serde_json::from_str(&line) else { break };
         match report {
             Report::Ready => {}
@@ -205,6 +206,6 @@ async fn read(stdout: BufReader<ChildStdout>, shared: Arc<Shared>, loads: impl F
             }),
         }
     }
-    // Nobody waits for it any more.
+    // Ends the calls that wait for the worker.
     *shared.pending() = None;
 }

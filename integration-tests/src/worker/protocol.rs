@@ -1,4 +1,4 @@
-//! What a worker is told and what it says.
+//! The messages to and from a worker.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,54 +8,53 @@ use serde::{Deserialize, Serialize};
 /// One cache of one worker.
 pub type CacheId = u64;
 
-/// What a worker is told, a line of JSON each.
+/// A message to a worker, one line of JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Order {
-    /// Makes a cache. What it is asked to do later comes after that.
+    /// Opens a cache, before later orders for it.
     Open {
-        /// Its name from now on.
+        /// Its id.
         cache: CacheId,
         /// How it is built.
         settings: Settings,
     },
-    /// Does something with a cache; answered by [`Report::Done`].
+    /// Starts an action on a cache. Answered by [`Report::Done`].
     Do {
-        /// Which cache.
+        /// The cache.
         cache: CacheId,
-        /// A number that no other call of this worker has.
+        /// A number that is unique among the calls of this worker.
         call: u64,
-        /// What is to be done.
+        /// The action.
         action: Action,
     },
-    /// What a load brings that has asked by [`Report::Load`].
+    /// Answers a load, which was announced by [`Report::Load`].
     Answer {
-        /// The number that it asked by.
+        /// The number of the load.
         load: u64,
-        /// What it brings.
+        /// Its result.
         answer: Answer,
     },
-    /// Waits until the cache has nothing to do any more, deletes these keys, and forgets the cache; answered by
-    /// [`Report::Done`].
+    /// Waits until the work of a cache has ended, deletes keys, and closes the cache. Answered by [`Report::Done`].
     Close {
-        /// Which cache.
+        /// The cache.
         cache: CacheId,
         /// As in [`Do`](Self::Do).
         call: u64,
-        /// What is to be tidied away.
+        /// The keys to delete.
         keys: Vec<String>,
     },
 }
 
-/// What a worker says, a line of JSON each.
+/// A message from a worker, one line of JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Report {
-    /// It has started.
+    /// The worker has started.
     Ready,
     /// A call has ended.
     Done {
         /// Its number.
         call: u64,
-        /// What became of it.
+        /// Its outcome.
         outcome: Outcome,
     },
     /// A load has begun and waits for its [`Order::Answer`].
@@ -67,7 +66,7 @@ pub enum Report {
     },
 }
 
-/// How a cache is built.
+/// The settings of a cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// The prefix of its keys.
@@ -80,23 +79,23 @@ pub struct Settings {
     pub stale_while_revalidate: Duration,
     /// The policy's [`stale_if_error`](cache_engine::Policy::stale_if_error).
     pub stale_if_error: Duration,
-    /// How long it is remembered that there is no value, or that the load failed; zero is not at all.
+    /// How long an absent value or a failed load is cached; zero disables that.
     pub negative_ttl: Duration,
     /// How long a lease lasts.
     pub lease_time: Duration,
     /// The policy's [`coalesce_across_processes`](cache_engine::Policy::coalesce_across_processes).
     pub coalesce_across_processes: bool,
-    /// By how many milliseconds its clock, and its backend's, is ahead of the others.
+    /// How many milliseconds its clock, and its backend's, is ahead of the others.
     pub clock_ahead: i64,
     /// The tags of its keys.
     pub tags: BTreeMap<String, Vec<Tag>>,
-    /// Whether namespaces are cleared by a tag in any case.
+    /// Whether namespaces are always cleared by a tag.
     pub tag_namespaces: bool,
-    /// For how long tags are remembered; zero is not at all.
+    /// How long tag versions are cached; zero disables that.
     pub tag_cache_ttl: Duration,
-    /// Whether there are copies in the worker's own memory, and of which age at most, whatever the store tells.
+    /// The near tier, if there is one.
     pub near: Option<Near>,
-    /// How it caches.
+    /// The cache implementation.
     pub way: Way,
 }
 
@@ -105,11 +104,11 @@ pub struct Settings {
 pub struct Tag {
     /// The tag.
     pub name: String,
-    /// It is known before the load begins. Others are added by the load.
+    /// Whether it is known before the load begins. Other tags are added by the load.
     pub declared: bool,
 }
 
-/// How copies are kept in a worker's own memory.
+/// The settings of a near tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Near {
     /// The builder's [`near_max_age`](cache_engine::CacheBuilder::near_max_age).
@@ -119,7 +118,7 @@ pub struct Near {
 }
 
 impl Settings {
-    /// Fresh for an hour, nothing else, and no limit that a slow machine would meet.
+    /// Returns settings with a freshness of an hour, and time limits that a slow machine does not reach.
     #[must_use]
     pub fn new(prefix: impl Into<String>) -> Self {
         Self {
@@ -141,18 +140,20 @@ impl Settings {
     }
 }
 
-/// How a worker caches.
+/// The cache implementation of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, clap::ValueEnum)]
 pub enum Way {
-    /// By the engine, as it is.
+    /// The engine.
     #[default]
     Real,
-    /// By the engine over a store whose conditional writes write whatever the condition: fills are plain sets.
+    /// The engine over a store that ignores the conditions of writes, so that fills are plain sets.
     PlainSets,
-    /// By the engine behind a single flight whose followers are given what their leader was, whenever they came.
+    /// The engine behind a single flight whose followers get the leader's value, whenever they joined.
     NaiveFlight,
-    /// By the engine, but for tags: a value bears the time of its load, a tag that of its invalidation, each by the clock
-    /// of its process, and a value that is not the younger one is not used.
+    /// The engine over a store that returns the last known record of a tag that is gone.
+    LostTags,
+    /// The engine, with tags by time: a value has the time of its load, a tag the time of its invalidation, each by the
+    /// clock of its process. A value that is not the younger one is not used.
     TimestampTags,
 }
 
@@ -167,7 +168,7 @@ pub enum Borne {
     InSteps,
 }
 
-/// What is to be done with a cache.
+/// An action on a cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// [`Cache::get_many`](cache_engine::Cache::get_many), or `get` of a single key.
@@ -175,20 +176,20 @@ pub enum Action {
         /// The keys.
         keys: Vec<String>,
     },
-    /// Looks a key up, and loads what is missing.
+    /// Reads a key, and loads a missing value.
     GetOrLoad {
         /// The key.
         key: String,
         /// How its load is run.
         borne: Borne,
-        /// After how long the caller goes away, if at all.
+        /// After how long the caller drops the call, if at all.
         patience: Option<Duration>,
     },
-    /// So many callers look a key up at once, as by [`GetOrLoad`](Self::GetOrLoad), each with a load of its own at hand.
+    /// Several concurrent calls of [`GetOrLoad`](Self::GetOrLoad), each with its own loader.
     Crowd {
         /// The key.
         key: String,
-        /// How many.
+        /// The number of callers.
         callers: usize,
     },
     /// [`Cache::refresh`](cache_engine::Cache::refresh).
@@ -207,7 +208,7 @@ pub enum Action {
     Invalidate {
         /// The key.
         key: String,
-        /// Softly.
+        /// Whether the invalidation is soft.
         soft: bool,
     },
     /// [`Cache::invalidate_tag`](cache_engine::Cache::invalidate_tag).
@@ -229,14 +230,14 @@ pub enum Action {
     },
 }
 
-/// What a load brings.
+/// The result of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// A value.
     Value(u64),
-    /// A value that is not to be stored.
+    /// A value that must not be stored.
     Unstored(u64),
-    /// There is none.
+    /// There is no value.
     Absent,
     /// An error.
     Error,
@@ -244,18 +245,19 @@ pub enum Answer {
     Panic,
 }
 
-/// What became of a call.
+/// The outcome of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// What was read, one for each key.
+    /// The values that were read, one for each key.
     Read(Vec<Option<Seen>>),
-    /// What each of a crowd was given, and when: in microseconds since the Unix epoch by the machine's clock.
+    /// The value that each caller of a crowd got, and when: in microseconds since the Unix epoch by the machine's
+    /// clock.
     Crowd(Vec<Option<u64>>, Vec<u64>),
-    /// It was done.
+    /// The call succeeded.
     Done,
     /// There is no value: the load failed.
     NoValue,
-    /// The caller went away before.
+    /// The caller dropped the call.
     GaveUp,
     /// The store failed, with this message.
     Failed(String),
@@ -266,6 +268,6 @@ pub enum Outcome {
 pub struct Seen {
     /// The value.
     pub value: u64,
-    /// It was said to be fresh, and not only to be usable.
+    /// Whether it was reported as fresh, and not only as usable.
     pub fresh: bool,
 }

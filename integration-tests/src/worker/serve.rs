@@ -1,4 +1,4 @@
-//! The worker's own side.
+//! The worker's side of the protocol.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,17 +14,17 @@ use crate::worker::node::Node;
 use crate::worker::protocol::{CacheId, Order, Outcome, Report, Way};
 use crate::worker::stores::Stores;
 
-/// Caches on the store at `url` as the lines on standard input say, until there are no more.
+/// Carries out the orders on standard input with caches on the store at `url`, until the input ends.
 ///
 /// # Errors
-/// The store could not be connected to, or a line made no sense.
+/// Fails if the store cannot be reached or a line cannot be parsed.
 pub async fn serve(url: &str) -> Result<(), String> {
     let (reports, outgoing) = mpsc::unbounded_channel();
     let writer = tokio::spawn(write(outgoing));
     let loads = Arc::new(Loads::new(reports.clone()));
     let mut stores = Stores::new(url);
     let mut nodes: HashMap<CacheId, Arc<Node>> = HashMap::new();
-    // A store that is not there is found out now, and not by the first who asks.
+    // Fail at the start if the store is not there, and not at the first call.
     stores.backend(0, Way::Real).await.map_err(|error| error.to_string())?;
     let _ = reports.send(Report::Ready);
     let mut lines = BufReader::new(tokio::io::stdin()).lines();

@@ -1,4 +1,4 @@
-//! Tags by time, as they are usually built, and wrong where clocks differ.
+//! Tags by timestamps, as they are often built. They are wrong if clocks differ.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use crate::worker::protocol::{Action, Answer, Outcome};
 /// A value, and when its load began by the clock of its process, in milliseconds.
 type Stamped = (u64, u64);
 
-/// How often a value that is out of date by its tags is removed and looked up again.
+/// How often a value that is outdated by its tags is removed and read again.
 const ATTEMPTS: usize = 10;
 
 pub(super) async fn perform(node: &Arc<Node>, call: u64, action: Action) -> Outcome {
@@ -29,7 +29,7 @@ pub(super) async fn perform(node: &Arc<Node>, call: u64, action: Action) -> Outc
             }
             Outcome::Read(values)
         }
-        // However it is to be run: what is wrong here has nothing to do with that.
+        // How the load is run makes no difference here.
         Action::GetOrLoad { key, .. } | Action::Refresh { key } => get_or_load(node, call, &key).await,
         Action::Crowd { .. } => Outcome::Failed("not in this way".to_owned()),
         Action::Set { key, value } => {
@@ -75,7 +75,7 @@ async fn get_or_load(node: &Arc<Node>, call: u64, key: &str) -> Outcome {
             return Outcome::NoValue;
         };
         let (value, loaded): Stamped = *stamped;
-        // What one's own load has brought is new enough for oneself.
+        // The value of the caller's own load is new enough for the caller.
         let current = own.load(Ordering::SeqCst) == value || is_current(node, key, loaded).await.unwrap_or(false);
         if current {
             return Outcome::Read(vec![Some(seen(value, false))]);
@@ -85,12 +85,12 @@ async fn get_or_load(node: &Arc<Node>, call: u64, key: &str) -> Outcome {
     Outcome::NoValue
 }
 
-/// When tags were invalidated, which is kept longer than any value.
+/// Returns a handle for the times of tag invalidations, which are kept longer than any value.
 fn stamps(node: &Node) -> Cache {
     node.cache.with_namespace("tags").with_ttl(None)
 }
 
-/// Whether none of the key's tags was invalidated since.
+/// Returns whether none of the key's tags was invalidated after the load.
 async fn is_current(node: &Node, key: &str, loaded: u64) -> Result<bool, Error> {
     let tags = node.settings.tags.get(key).into_iter().flatten();
     let names = tags.map(|tag| tag.name.clone());

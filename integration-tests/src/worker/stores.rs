@@ -11,12 +11,12 @@ use cache_memory::MemoryBackend;
 use cache_redis::RedisBackend;
 
 use crate::worker::protocol::Way;
-use crate::worker::ways::PlainSets;
+use crate::worker::ways::{LostTags, PlainSets};
 
-/// The stores share a few processors with the tests. Slowness is not what is tested.
+/// The time limit of calls. It is long, since the stores share a few processors with the tests.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The machine's clock, ahead or behind.
+/// The machine's clock with an offset.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SkewedClock {
     /// Milliseconds.
@@ -30,11 +30,11 @@ impl Clock for SkewedClock {
     }
 }
 
-/// One store, with connections of their own for each clock and way.
+/// One store, with separate connections for each clock and implementation.
 #[derive(Debug)]
 pub(super) struct Stores {
     url: String,
-    /// What is kept in this process is one store, whatever its users' clocks say.
+    /// The memory store is one store for all clocks.
     memory: Option<MemoryBackend>,
     open: HashMap<(i64, Way), Arc<dyn Backend>>,
 }
@@ -56,8 +56,9 @@ impl Stores {
             Some(memory) => Arc::new(memory.clone()),
             None => connect(&self.url, SkewedClock { ahead }).await?,
         };
-        let backend = match way {
+        let backend: Arc<dyn Backend> = match way {
             Way::PlainSets => Arc::new(PlainSets(backend)),
+            Way::LostTags => Arc::new(LostTags::over(backend)),
             _ => backend,
         };
         self.open.insert((ahead, way), Arc::clone(&backend));

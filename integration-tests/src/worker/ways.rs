@@ -1,4 +1,4 @@
-//! Ways to cache that are wrong on purpose.
+//! Cache implementations that are wrong on purpose.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -13,7 +13,7 @@ use futures_util::future::{BoxFuture, Shared};
 
 use crate::worker::protocol::Outcome;
 
-/// A store that writes whatever has become of the record that a write is conditional on.
+/// A store that ignores the conditions of writes.
 #[derive(Debug)]
 pub(super) struct PlainSets(pub(super) Arc<dyn Backend>);
 
@@ -67,8 +67,72 @@ impl Backend for PlainSets {
     }
 }
 
-/// A single flight as it is usually written: who comes while a call is under way is given its outcome, whatever has been
-/// invalidated since that call began.
+/// A store that takes a lost record of a tag for an unchanged one: it returns the record that it read last.
+#[derive(Debug)]
+pub(super) struct LostTags {
+    store: Arc<dyn Backend>,
+    known: Mutex<HashMap<Key, Record>>,
+}
+
+impl LostTags {
+    pub(super) fn over(store: Arc<dyn Backend>) -> Self {
+        Self {
+            store,
+            known: Mutex::default(),
+        }
+    }
+
+    fn known(&self, key: &Key, found: Option<Record>) -> Option<Record> {
+        if !["!tag:", "!epoch"].iter().any(|kind| key.as_str().contains(kind)) {
+            return found;
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(record) = found {
+            known.insert(key.clone(), record);
+        }
+        known.get(key).cloned()
+    }
+}
+
+#[async_trait]
+impl Backend for LostTags {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
+        let found = self.store.get(key).await?;
+        Ok(self.known(key, found))
+    }
+
+    async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
+        self.store.set(key, value, options).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<bool, Error> {
+        self.store.delete(key).await
+    }
+
+    async fn delete_if(&self, key: &Key, version: Version) -> Result<bool, Error> {
+        self.store.delete_if(key, version).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
+        let found = self.store.get_many(keys).await?;
+        Ok(keys
+            .iter()
+            .zip(found)
+            .map(|(key, found)| self.known(key, found))
+            .collect())
+    }
+
+    fn name(&self) -> &'static str {
+        self.store.name()
+    }
+
+    fn limits(&self) -> Limits {
+        self.store.limits()
+    }
+}
+
+/// A single flight as it is often written: a caller that joins a running call gets its outcome, even if the key was
+/// invalidated since the call began.
 #[derive(Debug, Default)]
 pub(super) struct NaiveFlights(Mutex<HashMap<String, Shared<BoxFuture<'static, Outcome>>>>);
 
@@ -87,7 +151,7 @@ impl NaiveFlights {
             };
             flights.entry(key.to_owned()).or_insert_with(begin).clone()
         };
-        // Whoever comes and goes, it runs to its end.
+        // The flight runs to its end even if all callers leave.
         tokio::spawn(flight).await.unwrap_or(Outcome::NoValue)
     }
 }

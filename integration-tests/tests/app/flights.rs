@@ -1,4 +1,4 @@
-//! Many who ask at the same time for what is not there yet.
+//! Concurrent requests for a response that is not stored yet.
 
 use axum::Router;
 use axum::routing::get;
@@ -6,7 +6,7 @@ use axum::routing::get;
 use crate::server::{App, Calls, Gate, Reply, layer, until};
 use crate::store::Store;
 
-/// Applications on one store whose handler waits until all requests have come in.
+/// Sends concurrent requests to several applications on one store, whose handler waits until all requests have arrived.
 async fn ask_at_once(store: &Store, processes: usize, requests: usize) -> (Vec<Reply>, Calls) {
     let (gate, calls) = (Gate::new(), Calls::default());
     gate.arm();

@@ -1,4 +1,4 @@
-//! Lifetimes, by the real clock: how old an answer is, when it ends, and what a stale one is still good for.
+//! Lifetimes by the real clock: the age of a response, when it expires, and the use of a stale one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,8 +40,8 @@ pub async fn an_answer_ends_with_its_lifetime(store: Store) {
     let stored_by = began.elapsed();
     assert_eq!(first.text(), "1");
     let mut hits = 0;
-    // By HEAD, which loads nothing to be stored: a load in the last moment, when the copy is stale by our clock and there by
-    // the store's, would find it gone as by an invalidation.
+    // By HEAD, which stores nothing. A load just before the end, when the copy is stale by our clock and still there by
+    // the store's, would take the end for an invalidation.
     let ended = until("it ends", async || {
         let head = app.send(Method::HEAD, "/", &[], "").await;
         if head.x_cache() == "HIT" {
@@ -56,7 +56,7 @@ pub async fn an_answer_ends_with_its_lifetime(store: Store) {
     assert_ne!(reply.text(), "1");
     assert_eq!(reply.cache_status(), "cache; fwd=uri-miss; stored");
     assert!(ended >= lifetime, "after {ended:?}");
-    // On a machine that stood still for so long there may have been no hit.
+    // There may be no hit if the machine stood still for so long.
     assert!(hits > 0 || stored_by >= SECOND);
 }
 
@@ -99,7 +99,7 @@ pub async fn a_stale_answer_stands_in_for_a_failing_handler(store: Store) {
     .await;
     assert_eq!(app.get("/").await.text(), "1");
     broken.store(true, Ordering::SeqCst);
-    // One that goes stale on its way out is still answered without a call of the handler.
+    // A response that becomes stale while it is sent is still answered without a call of the handler.
     let stale = until("it is stale", async || {
         let reply = app.get("/").await;
         reply.cache_status().contains("fwd=").then_some(reply)

@@ -12,7 +12,7 @@ use http::Method;
 use crate::server::{App, Calls};
 use crate::store::Store;
 
-/// A table of one name, and the cache before it.
+/// A table of one name, and the cache in front of it.
 #[derive(Clone)]
 struct Names {
     cache: Cache,

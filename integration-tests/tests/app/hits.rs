@@ -1,4 +1,4 @@
-//! What is answered from the store is what the handler said.
+//! A response from the store is the handler's response.
 
 use std::iter::repeat_with;
 
@@ -50,7 +50,7 @@ pub async fn a_hit_is_the_miss_byte_for_byte(store: Store) {
 }
 
 pub async fn a_large_body_is_the_same_again(store: Store) {
-    // Room for the head, which is stored with it.
+    // Leaves room for the head, which is stored with the body.
     let limit = store.backend().await.limits().value_bytes.unwrap();
     let length = limit.min(1024 * 1024) - 4096;
     let body = Bytes::from_iter(repeat_with(|| fastrand::u8(..)).take(length));

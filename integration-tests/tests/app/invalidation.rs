@@ -1,4 +1,4 @@
-//! Invalidation, by either of two processes: what was invalidated is never seen again.
+//! Invalidation by either of two processes: an invalidated response is never returned again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 use crate::server::{App, Gate, layer, until};
 use crate::store::Store;
 
-/// A value, and the answers that show it. All of its processes share it, as they do a database.
+/// A value, and the responses that show it. All processes share it, like a database.
 #[derive(Clone)]
 struct Shop {
     value: Arc<AtomicUsize>,
@@ -37,7 +37,7 @@ impl Shop {
         self.value.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Two processes of the application.
+    /// Starts two processes of the application.
     async fn start(&self, store: &Store) -> [Arc<App>; 2] {
         [
             App::start(self.router(store).await).await,
@@ -83,7 +83,7 @@ async fn stored(app: &App, url: &str) {
     while seen.last().is_none_or(|x_cache| x_cache != "HIT") && seen.len() < 3 {
         seen.push(app.get(url).await.x_cache().to_owned());
     }
-    // The first answer that names a namespace only tells of it.
+    // The first response with a namespace only makes the namespace known.
     let learns = url.starts_with("/lists/") && seen == ["MISS", "MISS", "HIT"];
     assert!(learns || seen == ["MISS", "HIT"], "{url}: {seen:?}");
 }
@@ -93,7 +93,7 @@ async fn succeeds(app: &App, method: Method, url: &str) {
     assert!(reply.status.is_success(), "{}", reply.status);
 }
 
-/// What was stored before `write` is not what is found afterwards, on either side; what is named last stays.
+/// Checks that both processes lose the response at `gone` by `write`, and keep those at `stays`.
 async fn invalidates(store: &Store, gone: &str, write: (Method, &str), stays: &[&str]) {
     for writer in [0, 1] {
         let store = store.elsewhere();
@@ -138,8 +138,8 @@ pub async fn clearing_a_namespace_leaves_its_neighbours(store: Store) {
     invalidates(&store, "/lists/user", (Method::POST, "/clear/user"), &stays).await;
 }
 
-/// The handler has read the value; before its answer is made of it the value changes, and `write` says so. Whether the
-/// new value is seen from then on; if not, the old one is.
+/// Changes the value and sends `write` while a handler has read the old value but not answered yet. Returns whether
+/// later requests see the new value and not the old one.
 async fn new_is_seen(apps: &[Arc<App>; 2], shop: &Shop, url: &'static str, write: (usize, Method, &str)) -> bool {
     let old = shop.value.load(Ordering::SeqCst).to_string();
     let arrived = apps.each_ref().map(|app| app.arrived());
@@ -151,7 +151,7 @@ async fn new_is_seen(apps: &[Arc<App>; 2], shop: &Shop, url: &'static str, write
     shop.gate.reached().await;
     let (writer, method, target) = write;
     succeeds(&apps[writer], method, target).await;
-    // They ask while the old load still runs.
+    // These requests arrive while the old load still runs.
     let asking = apps.each_ref().map(|app| {
         let app = Arc::clone(app);
         tokio::spawn(async move { app.get(url).await })
@@ -190,13 +190,13 @@ pub async fn what_is_cleared_while_it_is_made_is_never_seen_again(store: Store) 
     for writer in [0, 1] {
         let (shop, store) = (Shop::new(), store.elsewhere());
         let apps = shop.start(&store).await;
-        // The namespace is the route's.
+        // The namespace belongs to the route.
         let write = (writer, Method::POST, "/clear/fixed");
         assert!(new_is_seen(&apps, &shop, "/fixed", write).await);
-        // The namespace is the response's, and nobody knows it before.
+        // The namespace belongs to the response, and is not known before.
         let write = (writer, Method::POST, "/clear/new");
         assert!(new_is_seen(&apps, &shop, "/lists/new", write).await);
-        // The namespace is the response's, and the URL has been answered before.
+        // The namespace belongs to the response, and the URL was requested before.
         stored(&apps[0], "/lists/user").await;
         succeeds(&apps[0], Method::POST, "/clear/user").await;
         let write = (writer, Method::POST, "/clear/user");
@@ -204,11 +204,11 @@ pub async fn what_is_cleared_while_it_is_made_is_never_seen_again(store: Store) 
     }
 }
 
-/// The gate holds what the two above rely on: without the invalidation the old value is stored and found.
+/// The control of the two tests above: without the invalidation the old value is stored and found.
 pub async fn what_nobody_invalidates_while_it_is_made_is_stored(store: Store) {
     let shop = Shop::new();
     let apps = shop.start(&store).await;
-    // Its first answer tells of its namespace, and only later ones are stored there.
+    // The first response makes its namespace known, and only later ones are stored there.
     stored(&apps[0], "/lists/user").await;
     succeeds(&apps[0], Method::POST, "/clear/user").await;
     for url in ["/items/lamp", "/lists/user", "/fixed"] {

@@ -1,5 +1,5 @@
-//! One application on every store, over real HTTP: whatever users of an application see must not depend on where its
-//! answers are kept. Each behaviour is a test of its own for each store: `redis::a_hit_is_the_miss_byte_for_byte`.
+//! One application on every store, over real HTTP: what users of an application see must not depend on the store. Each
+//! behaviour is a test for each store: `redis::a_hit_is_the_miss_byte_for_byte`.
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
 
 mod bodies;

@@ -1,4 +1,4 @@
-//! A store that goes away under a running application, and comes back.
+//! A store that fails under a running application, and comes back.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::server::{App, layer, until};
 use crate::store::Own;
 
-/// Two seconds are promised. The rest is for machines that are busy.
+/// Two seconds are guaranteed. The rest allows for a busy machine.
 const SOON: Duration = Duration::from_secs(6);
 
 pub async fn the_application_outlives_its_store(own: Own) {
@@ -38,7 +38,7 @@ pub async fn the_application_outlives_its_store(own: Own) {
     })
     .await;
     assert!(back.elapsed() < SOON, "after {:?}", back.elapsed());
-    // It is what was stored last, and nothing from before.
+    // The hit is the last stored response, and not an older one.
     assert_eq!(hit.text(), calls.count().to_string());
     let write = app.send(Method::PUT, "/", &[], "").await;
     assert_eq!(write.cache_status(), "cache; fwd=method");
@@ -59,7 +59,7 @@ pub async fn a_store_that_hangs_is_soon_left_alone(own: Own) {
         assert_eq!(reply.cache_status(), "cache; fwd=uri-miss; detail=outage");
     }
     assert_eq!(calls.count() - before, requests);
-    // If each waited for the store, it would be twice as long.
+    // If each request waited for the store, it would take twice as long.
     let took = began.elapsed();
     assert!(took < limit * 20 / 2, "{took:?}");
 

@@ -1,4 +1,4 @@
-//! What is one user's never reaches another.
+//! One user's response never reaches another user.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -7,7 +7,7 @@ use cache_axum::CacheLayer;
 use crate::server::{App, layer};
 use crate::store::Store;
 
-/// Asks twice, once for each of two users; whether the second got the first one's answer.
+/// Sends a request for each of two users. Returns whether the second user got the first one's response.
 async fn is_shared(layer: CacheLayer, url: &str, asked: [&[(&str, &str)]; 2], answered: &[(&str, &str)]) -> bool {
     let answered: Vec<(String, String)> = answered.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect();
     let (app, calls) = App::answering(layer, move |call, _| {

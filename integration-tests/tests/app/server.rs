@@ -1,4 +1,4 @@
-//! An application on a port of this machine, and a client that sees what is sent, byte for byte.
+//! An application on a local port, and a client that sees every byte of its responses.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,7 +45,8 @@ impl App {
         Arc::new(Self { address, arrived, task })
     }
 
-    /// A router that answers everything with what `answer` makes of the call's number and the request's head.
+    /// Starts an application that answers every request by `answer`, from the number of the call and the head of the
+    /// request.
     pub async fn answering<R: IntoResponse>(
         layer: CacheLayer,
         answer: impl Fn(usize, Parts) -> R + Clone + Send + Sync + 'static,
@@ -59,13 +60,13 @@ impl App {
         (Self::start(Router::new().fallback(handler).layer(layer)).await, calls)
     }
 
-    /// How many requests have come in.
+    /// Returns the number of requests that have arrived.
     pub fn arrived(&self) -> usize {
         self.arrived.count()
     }
 
-    /// Sends a request on a connection of its own and hands out the answer as it begins. The host is always the same,
-    /// as it is for the processes behind a load balancer.
+    /// Sends a request on a new connection, and returns the response when it begins. The host is always the same, as
+    /// for processes behind a load balancer.
     pub async fn open(&self, method: Method, url: &str, headers: &[(&str, &str)], body: &str) -> Response<Incoming> {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let (mut client, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -97,7 +98,7 @@ impl App {
         self.send(Method::GET, url, headers, "").await
     }
 
-    /// So many requests at once.
+    /// Sends concurrent requests.
     pub fn get_at_once(self: &Arc<Self>, requests: usize, url: &'static str) -> JoinSet<Reply> {
         let mut asking = JoinSet::new();
         for _ in 0..requests {
@@ -143,7 +144,7 @@ impl Reply {
         said.expect("there is a max-age").parse().unwrap()
     }
 
-    /// The header lines that the handler is responsible for, in their order.
+    /// Returns the header lines that come from the handler, in order.
     pub fn lines(&self) -> Vec<(String, Vec<u8>)> {
         let of_the_cache = ["age", "cache-control", "x-cache", "cache-status"];
         let lines = self.headers.iter();
@@ -154,7 +155,7 @@ impl Reply {
     }
 }
 
-/// How often something was called.
+/// A counter of calls.
 #[derive(Debug, Clone, Default)]
 pub struct Calls(Arc<AtomicUsize>);
 
@@ -168,7 +169,7 @@ impl Calls {
     }
 }
 
-/// Holds one who comes through, until it is opened.
+/// A gate that stops one caller until it is opened.
 #[derive(Debug, Clone)]
 pub struct Gate {
     armed: Arc<Semaphore>,
@@ -177,7 +178,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Lets everybody through.
+    /// Makes an open gate.
     pub fn new() -> Self {
         let closed = || Arc::new(Semaphore::new(0));
         Self {
@@ -187,7 +188,7 @@ impl Gate {
         }
     }
 
-    /// Holds the next one.
+    /// Makes the gate stop the next caller.
     pub fn arm(&self) {
         self.armed.add_permits(1);
     }
@@ -209,12 +210,12 @@ impl Gate {
     }
 }
 
-/// A layer over a cache of the store's, with the default settings but a minute to live.
+/// Returns a layer over a cache on the store, with default settings and a TTL of a minute.
 pub async fn layer(store: &Store) -> CacheLayer {
     CacheLayer::new(store.cache().await).ttl(Duration::from_secs(60))
 }
 
-/// Asks until there is an answer.
+/// Calls `ask` until it returns a value.
 pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -226,7 +227,7 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T 
     }
 }
 
-/// A body whose pieces the test sends.
+/// Returns a body whose pieces the test sends.
 pub fn streamed() -> (tokio::sync::mpsc::UnboundedSender<&'static str>, Body) {
     let (send, mut receive) = tokio::sync::mpsc::unbounded_channel();
     let stream = futures_util::stream::poll_fn(move |context| {

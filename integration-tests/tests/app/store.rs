@@ -1,4 +1,4 @@
-//! The stores, each with a place of the test's own in it.
+//! The stores, each with a prefix of the test's own.
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use cache_redis::RedisBackend;
 use integration_tests::{DynamoDb, Memcached, Redis};
 use tokio::sync::OnceCell;
 
-/// The stores share a few processors with the tests. Slowness is not what is tested.
+/// The time limit of calls. It is long, since the stores share a few processors with the tests.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What is too large is tested, so it must not be too much for a test.
+/// A limit on values that is small enough for a test of values above it.
 const LARGEST_VALUE: usize = 2 * 1024 * 1024;
 
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ enum Place {
     DynamoDb(String, &'static str),
 }
 
-/// A store, and a prefix that nobody else has.
+/// A store and a unique prefix.
 #[derive(Debug, Clone)]
 pub struct Store {
     place: Place,
@@ -40,7 +40,7 @@ impl Store {
         Self { place, prefix }
     }
 
-    /// Ready at once, but asked for like the others.
+    /// Returns a future like the other constructors, which is ready at once.
     pub fn memory() -> Ready<Self> {
         let memory = MemoryBackend::builder().max_bytes(4 * LARGEST_VALUE as u64).shards(1);
         ready(Self::new(Place::Memory(memory.build())))
@@ -54,7 +54,7 @@ impl Store {
         Self::new(Place::Memcached(Memcached::shared().await.url()))
     }
 
-    /// One table is enough for all tests.
+    /// All tests share one table.
     pub async fn dynamodb() -> Self {
         static TABLE: OnceCell<()> = OnceCell::const_new();
         let endpoint = DynamoDb::shared().await.endpoint();
@@ -63,12 +63,12 @@ impl Store {
         Self::new(Place::DynamoDb(endpoint.to_owned(), name))
     }
 
-    /// The same store, for another application.
+    /// Returns the same store with the prefix of another application.
     pub fn elsewhere(&self) -> Self {
         Self::new(self.place.clone())
     }
 
-    /// The backend with connections of its own, as a process has them.
+    /// Returns a backend with its own connections, like another process.
     pub async fn backend(&self) -> Arc<dyn Backend> {
         match &self.place {
             Place::Memory(memory) => Arc::new(memory.clone()),
@@ -92,12 +92,12 @@ impl Store {
         }
     }
 
-    /// A cache as a process of the application has it. Another call is another process.
+    /// Returns a cache like that of a process of the application. Each call is another process.
     pub async fn cache(&self) -> Cache {
         self.cache_waiting(PATIENCE).await
     }
 
-    /// The same, which waits so long for its store.
+    /// As [`cache`](Self::cache), with a time limit for calls to the store.
     pub async fn cache_waiting(&self, time: Duration) -> Cache {
         Cache::builder_shared(self.backend().await)
             .prefix(&self.prefix)
@@ -108,7 +108,7 @@ impl Store {
     }
 }
 
-/// A server of the test's own, which it may break.
+/// A server for one test, which may break it.
 #[derive(Debug)]
 pub enum Own {
     Redis(Redis),
@@ -147,7 +147,7 @@ impl Own {
         }
     }
 
-    /// Nothing answers any more, and connections stay open.
+    /// Freezes the server: connections stay open, and nothing answers.
     pub async fn freeze(&self) {
         match self {
             Self::Redis(server) => server.freeze().await,
@@ -165,21 +165,21 @@ impl Own {
         }
     }
 
-    /// Starts it again, empty.
+    /// Starts the server again, empty.
     pub async fn restart(&self) {
         match self {
             Self::Redis(server) => server.restart().await,
             Self::Memcached(server) => server.restart(0).await,
             Self::DynamoDb(server) => {
                 server.restart().await;
-                // DynamoDB Local forgets its tables, which the service itself does not.
+                // Unlike the service, DynamoDB Local loses its tables.
                 create_table(server.endpoint(), table_name()).await;
             }
         }
     }
 }
 
-/// The same for all of this run: a run against a server that stays finds no table of an earlier one.
+/// Returns a name that is the same in this run and differs from those of earlier runs on the same server.
 fn table_name() -> &'static str {
     static NAME: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     NAME.get_or_init(|| format!("app-{:016x}", fastrand::u64(..)))

@@ -1,7 +1,7 @@
-//! A headless Chromium, told what to do and asked what it did through the DevTools protocol.
+//! A headless Chromium, controlled and observed through the DevTools protocol.
 //!
-//! The messages are read as the JSON that they are. Crates with a type for each of them drop what a newer Chromium says
-//! in words they do not know, and a dropped "was fetched" would pass for "was not fetched".
+//! The messages are read as plain JSON. Crates with a type for each message drop messages of a newer Chromium that they
+//! do not know, and a dropped "was fetched" would look like "was not fetched".
 
 use std::collections::HashMap;
 use std::os::unix::process::CommandExt;
@@ -20,7 +20,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Names another browser than the one on the path.
+/// The variable for another browser than the one on the path.
 const VARIABLE: &str = "CACHE_TEST_CHROMIUM";
 
 type Replies = Arc<Mutex<HashMap<u64, oneshot::Sender<Value>>>>;
@@ -38,7 +38,7 @@ pub struct Chromium {
 impl Chromium {
     /// # Panics
     ///
-    /// When there is no Chromium, with what to do about it.
+    /// Panics if there is no Chromium. The message says what to do.
     pub async fn start() -> Self {
         let mut process = Process::start();
         let socket = connect(&process.devtools().await).await;
@@ -79,14 +79,14 @@ impl Chromium {
         reply["result"].take()
     }
 
-    /// Goes to a page as by typing its address, and waits until all of it is there. From another page, since the same
-    /// address again would be a reload.
+    /// Visits a page as if by typing its address, and waits until it is complete. Goes through another page first,
+    /// since the same address again would be a reload.
     pub async fn visit(&mut self, url: &str) -> Vec<Fetched> {
         self.load("Page.navigate", json!({ "url": "about:blank" })).await;
         self.load("Page.navigate", json!({ "url": url })).await
     }
 
-    /// Reloads the page: `F5`, or with `anew` the way that asks everybody to forget their copies.
+    /// Reloads the page: as by `F5`, or with `anew` a reload that bypasses caches.
     pub async fn reload(&mut self, anew: bool) -> Vec<Fetched> {
         self.load("Page.reload", json!({ "ignoreCache": anew })).await
     }
@@ -107,7 +107,7 @@ impl Chromium {
         traffic.fetched
     }
 
-    /// What an expression amounts to on the page, once it is settled.
+    /// Returns the value of an expression on the page, after its promise has settled.
     pub async fn evaluate(&mut self, expression: &str) -> Value {
         let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
         let mut result = self.call("Runtime.evaluate", parameters).await;
@@ -116,14 +116,14 @@ impl Chromium {
     }
 }
 
-/// Where the browser had something from.
+/// The source of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// All of it came over the network.
+    /// It came over the network.
     Fetched,
-    /// It was asked for, and had not changed.
+    /// It was revalidated over the network, and had not changed.
     Revalidated,
-    /// Nobody was asked.
+    /// It came from the browser's cache, without a request.
     OwnCache,
 }
 
@@ -132,9 +132,9 @@ pub enum Source {
 pub struct Fetched {
     id: String,
     pub path: String,
-    /// What the page sees.
+    /// The status as the page sees it.
     pub status: u64,
-    /// What came over the network.
+    /// The status that came over the network, if there was a request.
     wire: Option<u64>,
     pub headers: HashMap<String, String>,
     from_cache: bool,
@@ -154,7 +154,7 @@ impl Fetched {
     }
 
     fn is_over(&self) -> bool {
-        // The two accounts of an answer come in any order.
+        // The two events about a response come in any order.
         self.ended && self.answered && (self.wire.is_some() || !self.expects_wire)
     }
 }
@@ -162,7 +162,7 @@ impl Fetched {
 #[derive(Debug, Default)]
 struct Traffic {
     fetched: Vec<Fetched>,
-    /// What came over the network, for requests whose beginning is still to come.
+    /// The statuses from the network of requests whose first event has not arrived yet.
     early: HashMap<String, u64>,
     loaded: bool,
 }
@@ -181,7 +181,7 @@ impl Traffic {
             "Page.loadEventFired" => self.loaded = true,
             "Network.requestWillBeSent" => {
                 let url = said["request"]["url"].as_str().unwrap();
-                // Where a page names no icon, the browser asks for one when it likes, and need not say how that ended.
+                // If a page names no icon, the browser may request one at any time, and may not report how that ended.
                 if url.starts_with("http") && !url.ends_with("/favicon.ico") {
                     self.fetched.push(Fetched {
                         id: id.to_owned(),
@@ -231,7 +231,7 @@ impl Traffic {
     }
 }
 
-/// Sends commands, and hands out what comes back, until either side is gone.
+/// Sends commands and passes on messages until one side is closed.
 async fn converse(
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     mut to_send: mpsc::UnboundedReceiver<Value>,
@@ -264,8 +264,8 @@ async fn connect(url: &str) -> WebSocketStream<MaybeTlsStream<TcpStream>> {
     socket
 }
 
-/// The browser's process and its profile, its cache among it. Both are gone soon after this is dropped, or this process
-/// has ended, however it ended: the shell then reads the end of its input.
+/// The browser's process and its profile, including its cache. Both are removed soon after this is dropped or this
+/// process has ended, for any reason: the shell then reads the end of its input.
 struct Process {
     program: String,
     profile: PathBuf,
@@ -311,10 +311,10 @@ impl Process {
             ])
             .arg(format!("--user-data-dir={}", profile.display()))
             .arg("about:blank")
-            // A group of its own: Ctrl-C ends the tests, not the clean-up after them.
+            // In a process group of its own, so that Ctrl-C ends the tests and not the clean-up.
             .process_group(0)
             .stdin(Stdio::piped())
-            // Whoever reads the tests' output to its end must not wait for the clean-up.
+            // A reader of the tests' output must not wait for the clean-up.
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -326,7 +326,7 @@ impl Process {
         }
     }
 
-    /// Where the browser listens, which it says in a file.
+    /// Returns the address of DevTools, which the browser writes to a file.
     async fn devtools(&mut self) -> String {
         let file = self.profile.join("DevToolsActivePort");
         let deadline = Instant::now() + PATIENCE;

@@ -1,5 +1,5 @@
-//! A real browser in front of the layer: its own cache, the layer's 304s and `Age` agree. What was fetched, what was
-//! revalidated and what came from the browser's cache is what the browser itself says.
+//! A real browser in front of the layer: its own cache, the layer's 304s and `Age` agree. The browser itself reports
+//! what it fetched, revalidated or took from its cache.
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
 
 mod chromium;
@@ -15,7 +15,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Where each resource of a visit came from.
+/// Returns the source of each resource of a visit.
 fn sources(visit: &[chromium::Fetched]) -> Vec<(&str, Source)> {
     let mut sources: Vec<_> = visit.iter().map(|fetched| (&*fetched.path, fetched.source())).collect();
     sources.sort_by_key(|(path, _)| *path);
@@ -35,7 +35,7 @@ async fn a_page_is_loaded_twice_and_after_a_change() {
     assert_eq!(shop.log(), ["GET /page 200 MISS", "GET /script.js 200 MISS"]);
     assert_eq!(browser.evaluate("document.body.innerText").await, "lamp, and a script");
 
-    // The page says `no-cache`, so it is asked for, and has not changed. The script is good for a minute.
+    // The page says `no-cache`, so it is revalidated, and has not changed. The script is fresh for a minute.
     let second = browser.visit(&shop.url("/page")).await;
     assert_eq!(
         sources(&second),
@@ -45,7 +45,7 @@ async fn a_page_is_loaded_twice_and_after_a_change() {
     assert_eq!(browser.evaluate("document.body.innerText").await, "lamp, and a script");
     assert_eq!(shop.calls("/page"), 1);
 
-    // Somebody else's, since browsers forget what they have changed themselves.
+    // By another client, since a browser drops copies of what it changes itself.
     assert_eq!(shop.ask(Method::PUT, "/page", "chair").await, "BYPASS");
     assert_eq!(shop.log(), ["PUT /page 200 BYPASS"]);
 
@@ -67,12 +67,13 @@ async fn a_page_is_loaded_twice_and_after_a_change() {
     assert_eq!(shop.calls("/page"), 2);
 }
 
-/// `Age` is what the layer's copy has used up of its lifetime; the browser takes it off its own.
+/// `Age` is the used part of the lifetime of the layer's copy. The browser subtracts it from the lifetime of its own
+/// copy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_browser_takes_age_into_account() {
     let shop = Shop::open().await;
     let mut browser = Chromium::start().await;
-    // Somebody else has been here before.
+    // Another client has requested both before.
     for path in ["/minute/young", "/minute/old"] {
         shop.ask(Method::GET, path, "").await;
     }
@@ -83,7 +84,7 @@ async fn the_browser_takes_age_into_account() {
     let again = browser.visit(&shop.url("/minute/young")).await;
     assert_eq!(again[0].source(), Source::OwnCache, "good for forty seconds more");
 
-    // The minute is over, though the browser has the copy for less than a second.
+    // The minute is over, although the browser has had the copy for less than a second.
     shop.clock.advance(seconds(41));
     let old = browser.visit(&shop.url("/minute/old")).await;
     assert_eq!((old[0].source(), &*old[0].headers["age"]), (Source::Fetched, "61"));
@@ -103,7 +104,7 @@ async fn a_reload_gets_what_the_handler_says_now() {
     browser.visit(&shop.url("/minute/page")).await;
     shop.log();
 
-    // The handler is asked, though both copies are fresh, and has not changed its mind: nothing is sent again.
+    // A reload reaches the handler although both copies are fresh. Nothing has changed, so no content is sent again.
     let reload = browser.reload(false).await;
     assert_eq!(reload[0].source(), Source::Revalidated);
     assert_eq!(shop.log(), ["GET /minute/page max-age=0 if-none-match 304 MISS"]);
@@ -112,7 +113,7 @@ async fn a_reload_gets_what_the_handler_says_now() {
     assert_eq!(anew[0].source(), Source::Fetched);
     assert_eq!(shop.log(), ["GET /minute/page no-cache 200 MISS"]);
     assert_eq!(shop.calls("/minute/page"), 3);
-    // What was loaded for the one who reloads is there for the others.
+    // The reloaded response is stored for other clients.
     assert_eq!(shop.ask(Method::GET, "/minute/page", "").await, "HIT");
 }
 
@@ -151,7 +152,7 @@ async fn what_is_compressed_is_read_and_revalidated() {
     }
 }
 
-/// `Age` goes out beside the layer's own `max-age`, so no copy outlives that of the layer.
+/// `Age` is sent with the layer's own `max-age`, so no copy outlives the layer's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_is_kept_no_longer_than_by_the_layer() {
     let shop = Shop::open().await;

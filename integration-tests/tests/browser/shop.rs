@@ -1,4 +1,4 @@
-//! The application that the browser visits, and what came in there.
+//! The application that the browser visits, and a log of its requests.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -25,23 +25,23 @@ use tower_http::compression::CompressionLayer;
 #[derive(Clone)]
 struct Goods {
     item: Arc<Mutex<String>>,
-    /// Each request in a line: how it asked, and how it was answered.
+    /// One line for each request: its conditions and the outcome.
     log: Arc<Mutex<Vec<String>>>,
-    /// The paths for which a handler was called.
+    /// The paths of the handler calls.
     calls: Arc<Mutex<Vec<String>>>,
 }
 
-/// Where answers are compressed.
+/// Where responses are compressed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Compressed {
     Never,
     /// Before they are stored.
     Inside,
-    /// After they are taken from the cache.
+    /// After they leave the cache.
     Outside,
 }
 
-/// A running application whose cache has a clock of its own, which starts with that of the browser.
+/// A running application whose cache has its own clock, which starts at the browser's time.
 pub struct Shop {
     address: SocketAddr,
     goods: Goods,
@@ -67,7 +67,7 @@ impl Shop {
             log: Arc::default(),
             calls: Arc::default(),
         };
-        // Of a tuple the first layer is the outermost.
+        // The first layer of a tuple is the outermost.
         let cached = |route: MethodRouter<Goods>, layer: CacheLayer| match compressed {
             Compressed::Never => route.layer(layer),
             Compressed::Inside => route.layer((layer, CompressionLayer::new())),
@@ -91,12 +91,12 @@ impl Shop {
         format!("http://{}{path}", self.address)
     }
 
-    /// What has come in since this was last asked.
+    /// Returns the log since the last call.
     pub fn log(&self) -> Vec<String> {
         std::mem::take(&mut self.goods.log.lock().unwrap())
     }
 
-    /// How often a handler was called.
+    /// Returns how often a handler was called.
     pub fn calls(&self, path: &str) -> usize {
         self.goods
             .calls
@@ -107,7 +107,7 @@ impl Shop {
             .count()
     }
 
-    /// Asks as another client; how the layer says that it came about.
+    /// Sends a request as another client. Returns the layer's `X-Cache`.
     pub async fn ask(&self, method: Method, path: &str, content: &str) -> String {
         let stream = TokioIo::new(TcpStream::connect(self.address).await.unwrap());
         let (mut client, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
@@ -119,7 +119,7 @@ impl Shop {
         response.headers()["x-cache"].to_str().unwrap().to_owned()
     }
 
-    /// Waits until a stale answer has been refreshed in the background.
+    /// Waits until a stale response has been refreshed in the background.
     pub async fn refreshed(&self, path: &str) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while self.ask(Method::GET, path, "").await != "HIT" {
@@ -129,7 +129,7 @@ impl Shop {
     }
 }
 
-/// Has no icon, which browsers would ask for.
+/// Declares an empty icon, which browsers would request otherwise.
 const HEAD: &str = "<!DOCTYPE html><title>Shop</title><link rel=icon href='data:,'>";
 
 impl Goods {
@@ -156,7 +156,7 @@ async fn script(State(goods): State<Goods>) -> impl IntoResponse {
     )
 }
 
-/// Says itself how long it is good for.
+/// Sets its own lifetime.
 async fn minute(State(goods): State<Goods>, OriginalUri(uri): OriginalUri) -> impl IntoResponse {
     goods.called(uri.path());
     (

@@ -1,4 +1,4 @@
-//! What the tests of DynamoDB share.
+//! Support for the tests of DynamoDB.
 #![allow(dead_code, reason = "each test file uses its own part of it")]
 
 pub(crate) mod proxy;
@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 /// Longer than any test.
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
-/// A builder for a server that takes any credentials.
+/// Returns a builder for a server that accepts any credentials.
 pub(crate) fn builder(endpoint: &str, table: &str) -> DynamoBackendBuilder {
     DynamoBackend::builder()
         .table(table)
@@ -23,12 +23,12 @@ pub(crate) fn builder(endpoint: &str, table: &str) -> DynamoBackendBuilder {
         .static_credentials("local", "local")
 }
 
-/// A name that no other test has.
+/// Returns a unique name.
 pub(crate) fn fresh_name(what: &str) -> String {
     format!("{what}-{:016x}", fastrand::u64(..))
 }
 
-/// The shared server, and a table of the test's own.
+/// Returns the shared server and a new table.
 pub(crate) async fn fresh_table(what: &str) -> (&'static DynamoDb, String) {
     let server = DynamoDb::shared().await;
     let table = fresh_name(what);
@@ -37,7 +37,7 @@ pub(crate) async fn fresh_table(what: &str) -> (&'static DynamoDb, String) {
     (server, table)
 }
 
-/// For a server that shares two processors with the tests: the limits are not what is tested.
+/// Returns a builder with long time limits, for a server that shares two processors with the tests.
 pub(crate) fn patient(endpoint: &str, table: &str) -> DynamoBackendBuilder {
     builder(endpoint, table)
         .connect_timeout(Duration::from_secs(10))
@@ -71,7 +71,7 @@ pub(crate) fn text(record: Option<Record>) -> Option<String> {
     Some(String::from_utf8_lossy(record.value.as_bytes().expect("bytes")).into_owned())
 }
 
-/// Asks the server without the SDK.
+/// Sends a request to the server without the SDK.
 pub(crate) async fn ask(server: &DynamoDb, operation: &str, request: Json) -> Json {
     let (status, body) = wire::dynamodb(server.address(), operation, &request.to_string())
         .await
@@ -80,7 +80,7 @@ pub(crate) async fn ask(server: &DynamoDb, operation: &str, request: Json) -> Js
     serde_json::from_str(&body).unwrap()
 }
 
-/// A table as others make it: with that partition key, and without TTL.
+/// Creates a table as another application might: with this partition key and without TTL.
 pub(crate) async fn make_table(server: &DynamoDb, table: &str, key: &str) {
     let request = json!({
         "TableName": table,

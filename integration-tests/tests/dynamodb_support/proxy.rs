@@ -1,4 +1,4 @@
-//! Stands between a client and DynamoDB Local, and does to each request what the test says.
+//! A proxy between a client and DynamoDB Local, which treats each request as the test decides.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -8,25 +8,25 @@ use serde_json::{Value as Json, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What becomes of a request.
+/// The treatment of a request.
 pub(crate) enum Fate {
-    /// The server answers.
+    /// Pass it to the server.
     Pass,
-    /// The server carries it out, and the connection breaks before the answer.
+    /// Pass it to the server, and break the connection before the answer.
     LoseAnswer,
-    /// The connection breaks before the server sees it.
+    /// Break the connection before the server gets it.
     LoseRequest,
-    /// Nothing ever answers.
+    /// Never answer.
     Hang,
-    /// An error with this code.
+    /// Answer with this status and error code.
     Fail(u16, &'static str),
-    /// The server carries out the first half of the batch; the rest is said to be not processed.
+    /// Pass the first half of the batch to the server, and report the rest as unprocessed.
     Half,
-    /// All of the batch is said to be not processed.
+    /// Report all of the batch as unprocessed.
     Nothing,
 }
 
-/// A request that was seen: the operation, and what it asks.
+/// A request that was received: the operation and its JSON.
 pub(crate) type Seen = (String, Json);
 
 pub(crate) struct Proxy {
@@ -35,7 +35,8 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// `fate` is asked about each request, with its number among those of the same operation, from 0.
+    /// Starts the proxy. `fate` decides about each request, by its operation and its number among the requests of that
+    /// operation, from 0.
     pub(crate) async fn start(server: &str, fate: impl Fn(&str, usize) -> Fate + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -58,7 +59,7 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// The requests of an operation.
+    /// Returns the requests of an operation.
     pub(crate) fn seen(&self, operation: &str) -> Vec<Json> {
         let seen = self.seen.lock().unwrap();
         seen.iter()
@@ -154,7 +155,7 @@ fn unprocessed(operation: &str) -> &'static str {
     }
 }
 
-/// The first half of a batch, rounded up, and the rest. Each names one table.
+/// Splits a batch for one table into the first half, rounded up, and the rest.
 fn halves(request: Json) -> (Json, Json) {
     let (mut first, mut rest) = (request.clone(), request);
     let list = |request: &mut Json, part: fn(&mut Vec<Json>)| {

@@ -1,4 +1,4 @@
-//! Somebody who listens to a subscription and holds it to what it promises.
+//! A listener that checks the guarantees of a subscription.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -8,12 +8,12 @@ use cache_redis::RedisBackend;
 
 pub(crate) const HEARTBEAT: Duration = Duration::from_millis(100);
 
-/// For whatever is to be said in the end.
+/// The time limit of a report.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Listener {
     subscription: Box<dyn Subscription>,
-    /// What was said since [`forget`](Self::forget).
+    /// The changes since [`forget`](Self::forget).
     pub(crate) changed: HashSet<Key>,
     pub(crate) everything: usize,
     pub(crate) lost: usize,
@@ -49,7 +49,7 @@ impl Listener {
         (self.everything, self.lost) = (0, 0);
     }
 
-    /// Hears all that happened until now, whatever it takes.
+    /// Receives until all changes made before now have been reported.
     pub(crate) async fn catch_up(&mut self) {
         let now = Instant::now();
         self.catch_up_to(now).await;
@@ -59,7 +59,7 @@ impl Listener {
         while !matches!(self.hear().await, Change::Heartbeat(told) if told >= moment) {}
     }
 
-    /// Goes on until what has happened is over, and forgets it.
+    /// Receives until nothing more comes of earlier changes, and forgets them.
     pub(crate) async fn settle(&mut self) {
         loop {
             self.forget();
@@ -72,15 +72,14 @@ impl Listener {
         }
     }
 
-    /// The keys that were told of since this was asked last; nothing else may have been said.
+    /// Returns the keys that were reported since the last call. Fails if anything else was reported.
     pub(crate) async fn keys(&mut self) -> HashSet<Key> {
         self.catch_up().await;
         assert_eq!((self.everything, self.lost), (0, 0));
         std::mem::take(&mut self.changed)
     }
 
-    /// Whether a change that is complete by now is told of, by its key or as everything, before the stream says that
-    /// all up to now has been.
+    /// Checks that a completed change is reported, by its key or as `Everything`, before a heartbeat of a later moment.
     pub(crate) async fn must_tell(&mut self, key: &Key) {
         self.catch_up().await;
         assert!(
@@ -98,7 +97,7 @@ impl Listener {
         begun.elapsed()
     }
 
-    /// Hears that the stream was lost, that everything may have changed, and only then that it is up to date.
+    /// Checks that the subscription reports `Lost`, then `Everything`, and only then a heartbeat.
     pub(crate) async fn is_back(&mut self) {
         self.until_lost().await;
         let mut last = Change::Everything;

@@ -1,4 +1,4 @@
-//! What the tests of the Redis backend share.
+//! Support for the tests of the Redis backend.
 #![allow(dead_code, reason = "no test file uses all of it")]
 
 pub(crate) mod listener;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
-/// A prefix of the test's own, in a store that others use too.
+/// Returns a unique prefix, since other tests use the same store.
 pub(crate) fn prefix() -> Prefix {
     Prefix::new(&format!("test-{:016x}", fastrand::u64(..)))
 }
@@ -39,7 +39,7 @@ pub(crate) fn bytes(record: &Record) -> Bytes {
     record.value.as_bytes().unwrap().clone()
 }
 
-/// Waits until the call succeeds, and tells how long that took.
+/// Waits until the call succeeds. Returns how long that took.
 pub(crate) async fn until_ok<T, E: std::fmt::Display>(
     limit: Duration,
     mut call: impl AsyncFnMut() -> Result<T, E>,
@@ -54,7 +54,7 @@ pub(crate) async fn until_ok<T, E: std::fmt::Display>(
     }
 }
 
-/// How often the server ran each command since `CONFIG RESETSTAT`, as `name=calls` pairs; scripts' own calls included.
+/// Returns how often the server ran `command` since `CONFIG RESETSTAT`, including calls by scripts.
 pub(crate) async fn calls(address: &str, command: &str) -> u64 {
     let stats = wire::redis(address, "INFO commandstats").await.unwrap();
     stats
@@ -64,7 +64,7 @@ pub(crate) async fn calls(address: &str, command: &str) -> u64 {
         .map_or(0, |calls| calls.parse().unwrap())
 }
 
-/// The connections to a server that are told of changes.
+/// Returns the tracking connections of a server.
 pub(crate) async fn trackers(address: &str) -> Vec<String> {
     let clients = wire::redis(address, "CLIENT LIST").await.unwrap();
     let tracking = clients.lines().filter(|client| client.contains("flags=tB"));
@@ -72,7 +72,7 @@ pub(crate) async fn trackers(address: &str) -> Vec<String> {
     tracking.map(|client| id(client).unwrap()).collect()
 }
 
-/// Leads every connection to another address, through `wrap` on this side.
+/// Forwards every connection to another address, through `wrap` on this side.
 pub(crate) async fn forward<S, F>(
     listener: TcpListener,
     to: String,
@@ -94,7 +94,7 @@ pub(crate) async fn forward<S, F>(
     }
 }
 
-/// Sends commands in RESP, with any bytes in the arguments, on a connection of its own.
+/// Sends a command in RESP, with any bytes in the arguments, on a new connection.
 pub(crate) async fn send(address: &str, arguments: &[&[u8]]) {
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let mut command = format!("*{}\r\n", arguments.len()).into_bytes();

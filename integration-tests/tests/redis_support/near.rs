@@ -1,4 +1,4 @@
-//! Caches with near copies, each as if in a process of its own.
+//! Caches with near copies, each like a process of its own.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,18 +10,18 @@ use cache_redis::RedisBackend;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-/// For whatever is to happen in the end, on a machine that may be busy.
+/// The time limit of events, for a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Long enough that nothing here ends because of it.
+/// A bound that no test reaches.
 pub(crate) const NO_BOUND: Duration = Duration::from_secs(3600);
 
-/// The names of the events so far.
+/// A log of event names.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Log(Arc<(Mutex<Vec<&'static str>>, Notify)>);
 
 impl Log {
-    /// Waits until an event has happened so many times.
+    /// Waits until an event has happened `times` times.
     pub(crate) async fn until(&self, name: &str, times: usize) {
         let happened = async {
             loop {
@@ -43,7 +43,7 @@ impl Log {
 
 impl Observer for Log {
     fn on_event(&self, event: &Event<'_>) {
-        // What happens at every call is left out.
+        // Events of every call are left out.
         if matches!(event, Event::SubscriptionBegun | Event::SubscriptionLost { .. }) {
             self.0.0.lock().unwrap().push(event.name());
             self.0.1.notify_waiters();
@@ -62,7 +62,7 @@ impl Node {
         Self::over(redis, prefix, |builder| builder.near_max_silence(bound)).await
     }
 
-    /// A node that is told of changes already.
+    /// Makes a node, and waits until its subscription has begun.
     pub(crate) async fn over(
         redis: impl Backend,
         prefix: &str,
@@ -91,7 +91,7 @@ impl Node {
         self.cache.get::<u64>(key).await.unwrap().map(|value| *value)
     }
 
-    /// The near copy, without asking Redis.
+    /// Returns the near copy, without a call to Redis.
     pub(crate) fn copy(&self, key: &str) -> Option<u64> {
         self.cache
             .adapter()
@@ -99,7 +99,7 @@ impl Node {
             .map(|value| *value)
     }
 
-    /// Reads until there is a near copy of this value.
+    /// Reads until there is a near copy with this value.
     pub(crate) async fn has_copy(&self, key: &str, value: u64) {
         let copied = until(PATIENCE, async || {
             self.read(key).await == Some(value) && self.copy(key) == Some(value)
@@ -108,7 +108,7 @@ impl Node {
     }
 }
 
-/// A cache without near copies, in another process as it were.
+/// Makes a cache without near copies, like another process.
 pub(crate) async fn plain(url: &str, prefix: &str) -> Cache {
     Cache::builder(RedisBackend::connect(url).await.unwrap())
         .prefix(prefix)
@@ -118,7 +118,7 @@ pub(crate) async fn plain(url: &str, prefix: &str) -> Cache {
         .build()
 }
 
-/// Asks until it is so, and tells whether that came about in time.
+/// Waits until the condition holds. Returns whether it did within `limit`.
 pub(crate) async fn until(limit: Duration, mut is_so: impl AsyncFnMut() -> bool) -> bool {
     let begun = Instant::now();
     while !is_so().await {

@@ -1,4 +1,4 @@
-//! Connections that hang.
+//! A proxy whose connections can hang.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,11 +11,11 @@ use tokio::sync::watch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Held {
     All,
-    /// Those that are told of changes.
+    /// Tracking connections.
     Trackers,
 }
 
-/// Leads connections to Redis; while they are held, nothing moves on them. Gives the port and the handle.
+/// Forwards connections to Redis. While they are held, nothing is transferred. Returns the port and the handle.
 pub(crate) async fn holding(to: &str, which: Held) -> (u16, watch::Sender<bool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
