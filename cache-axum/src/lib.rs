@@ -139,7 +139,7 @@
 //!
 //! The answer to a POST that bypasses the layer is stored for later GETs where RFC 9110, section 9.3.3, allows it: it is 200,
 //! states a lifetime, and its `Content-Location` is its own URL. Whatever would keep the answer to a GET from being stored
-//! keeps this one too, and so does an invalidation while the handler runs, or a handler that takes more than 250 ms.
+//! keeps this one too, and so does an invalidation while the handler runs, or a handler that takes more than 500 ms.
 //!
 //! A layer within another one that is loading under the same key, of the same or an equally named cache, lets the request
 //! through, and the settings of the outer one count.

@@ -35,7 +35,7 @@ use crate::response::detail::Detail;
 use crate::response::headers::content_length;
 
 /// How long the load of a GET may be held for a POST. Where nothing is stored, GETs of the URL wait for that time.
-const HELD: Duration = Duration::from_millis(250);
+const HELD: Duration = Duration::from_millis(500);
 
 /// The fields of a POST that are about its content, or that a GET whose answer is stored does not have.
 const NOT_OF_GET: [http::HeaderName; 12] = [
@@ -96,6 +96,7 @@ impl LaterGet {
             slot,
             context: RequestContext {
                 method: Method::GET,
+                query: shared.selecting_query(&asked),
                 headers: asked.headers,
                 is_identified: identity.is_some(),
                 may_collapse: true,
@@ -139,7 +140,15 @@ impl LaterGet {
         };
         let exact = body.size_hint().exact();
         let mut collector = Collector::new(body, Bounds::of_one_reader(shared.config.max_body));
-        let rest = match collector.gather_ready().await {
+        let mut progress = collector.gather_ready().await;
+        // The rest of one whose length is known is likely to be on its way.
+        if matches!(progress, Progress::Pending)
+            && exact.is_some()
+            && let Ok(collected) = tokio::time::timeout(HELD, collector.collect()).await
+        {
+            progress = collected;
+        }
+        let rest = match progress {
             Progress::Complete => {
                 let is_complete = content_length(&head.headers).is_none_or(|length| length == collector.len() as u64);
                 if is_complete {

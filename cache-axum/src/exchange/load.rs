@@ -279,8 +279,7 @@ impl<E> Load<E> {
         let led_to = match &*found.value {
             Stored::Response(_) => None,
             Stored::Index(variants) => {
-                let RequestContext { headers, .. } = &self.context;
-                match read_variant(&self.shared, variants, &self.slot.primary, headers).await {
+                match read_variant(&self.shared, variants, &self.slot.primary, self.context.selecting()).await {
                     Some(copy) => Some(copy),
                     None => return Err(self),
                 }

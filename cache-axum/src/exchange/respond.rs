@@ -42,7 +42,7 @@ pub(crate) fn respond_from_memory(shared: &Shared, parts: &Parts, route: &Route)
     }
     let mut stored = shared.cache.adapter().read_local::<Stored>(&keyed.key)?;
     if let Stored::Index(variants) = &*stored {
-        let key = shared.variant(variants, &keyed.key, &parts.headers);
+        let key = shared.variant(variants, &keyed.key, keyed.selecting(&parts.headers));
         let selected = shared.cache.adapter().read_local::<Stored>(&key)?;
         if matches!(&*selected, Stored::Response(_)) {
             shared.used(variants, &keyed.key, &key);
@@ -117,7 +117,7 @@ async fn read_stored(
     is_last: bool,
 ) -> Result<Option<Response<Body>>, Error> {
     let directives = keyed.directives.as_ref();
-    let stored = read_usable(shared, &keyed.key, headers, directives, is_last).await?;
+    let stored = read_usable(shared, &keyed.key, keyed.selecting(headers), directives, is_last).await?;
     Ok(stored.map(|stored| answer_with(shared, method, headers, &stored, None)))
 }
 

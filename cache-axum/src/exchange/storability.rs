@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, StatusCode, response};
 use http_body::SizeHint;
 
 use crate::config::handler::{Control, StoreFor};
+use crate::entry::variants::QueryRules;
 use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::Remembered;
 use crate::request::shared::Shared;
@@ -24,6 +25,8 @@ pub(crate) struct StorePlan {
     /// The request fields that select it.
     pub(crate) fields: Vec<HeaderName>,
     pub(crate) namespace: Option<Box<str>>,
+    /// Which differences between queries do not matter to it.
+    pub(crate) query_rules: QueryRules,
     /// The tags that the handler named with the response. `None` once the load has them.
     pub(crate) tags: Option<Vec<String>>,
     /// The fields that are for the caller alone (RFC 9111, sections 5.2.2.4 and 5.2.2.7).
@@ -207,6 +210,10 @@ pub(crate) fn storability(
         has_own_ttl: store_for.ttl.is_some(),
         fields,
         namespace: store_for.namespace,
+        query_rules: match context.query {
+            Some(_) => QueryRules::from_headers(&head.headers),
+            None => QueryRules::default(),
+        },
         tags: Some(store_for.tags),
         withheld: withheld(policy, &head.headers),
     })
@@ -243,6 +250,12 @@ pub(crate) fn is_shareable(shared: &Shared, context: &RequestContext, head: &res
         &head.headers,
         &lifetime,
     );
-    let is_for_all = matches!(decided, Storable::Yes | Storable::No(Reason::NotFresh));
+    let is_for_all = match decided {
+        Storable::Yes => true,
+        // Handlers of a route are known by its settings. Of an origin, a gateway shares only what the standard lets it
+        // store (RFC 9111, section 4): a failure may be due to a cookie, or to a field that nobody has named.
+        Storable::No(Reason::NotFresh) => !shared.config.is_gateway,
+        Storable::No(_) => false,
+    };
     is_for_all && !head.headers.contains_key(VARY) && !is_endless(&head.headers) && !head.headers.contains_key(TRAILER)
 }

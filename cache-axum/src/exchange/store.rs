@@ -45,20 +45,24 @@ pub(crate) async fn store(
     let coder = shared.cache.adapter().coder();
     add_late_tags(slot, &mut fill, &mut plan, &response.headers).await;
     match slot.variants() {
-        None if plan.fields.is_empty() && plan.namespace.is_none() => {
+        None if plan.fields.is_empty() && plan.namespace.is_none() && context.query.is_none() => {
             said(fill.store(Arc::clone(stored), coder, kept).await)
         }
         None if plan.namespace.is_some() => {
             // Nothing stood in that namespace while the response was made, so nothing would show that it was cleared
             // meanwhile. Only what leads there is stored; the next load has its lease there.
-            let marker = Arc::new(Stored::Index(VariantIndex::new(plan.fields, plan.namespace)));
+            let marker = Arc::new(Stored::Index(VariantIndex::new(
+                plan.fields,
+                plan.namespace,
+                plan.query_rules,
+            )));
             said(fill.store(marker, coder, marker_windows(&kept)).await).and(Err(Detail::NamespaceLearned))
         }
         None => {
-            let variants = VariantIndex::new(plan.fields, None);
+            let variants = VariantIndex::new(plan.fields, None, plan.query_rules);
             store_first_variant(shared, context, slot, fill, stored, variants, kept).await
         }
-        Some(variants) if variants.covers(&plan.fields, plan.namespace.as_deref()) => {
+        Some(variants) if variants.covers(&plan.fields, plan.namespace.as_deref(), &plan.query_rules) => {
             let key = fill.key().clone();
             let name = variant_name(&slot.primary, &key);
             if variants.varies()
@@ -73,7 +77,7 @@ pub(crate) async fn store(
         Some(variants) => {
             // It varies by more than was known. Nobody has looked by the new fields yet, and its load may be older than
             // an invalidation by now, so only the marker is replaced.
-            let widened = variants.widened(&plan.fields, plan.namespace);
+            let widened = variants.widened(&plan.fields, plan.namespace, &plan.query_rules);
             fill.uncoalesced();
             if let Lookup::Miss(mut fill) = shared.cache.adapter().lookup_anew::<Stored>(&slot.primary).await {
                 fill.depend_as_stale();
@@ -96,12 +100,18 @@ async fn store_first_variant(
     variants: VariantIndex,
     kept: FreshnessWindows,
 ) -> Result<(), Detail> {
-    if shared.config.max_variants == 0 {
+    if variants.varies() && shared.config.max_variants == 0 {
         fill.uncoalesced();
         return Err(Detail::Rule(Reason::TooManyVariants));
     }
-    let key = shared.variant(&variants, &slot.primary, &context.headers);
-    let (variants, _) = variants.with_listed(variant_name(&slot.primary, &key), 1, |_| None::<()>);
+    let key = shared.variant(&variants, &slot.primary, context.selecting());
+    let variants = if variants.varies() {
+        variants
+            .with_listed(variant_name(&slot.primary, &key), 1, |_| None::<()>)
+            .0
+    } else {
+        variants
+    };
     if fill.is_storable() {
         let policy = Policy::default()
             .with_ttl(kept.fresh)

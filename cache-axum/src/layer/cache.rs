@@ -62,6 +62,7 @@ impl CacheLayer {
         let config = Config {
             keys: RequestKeys {
                 url: UrlKey::new(),
+                no_vary_search: false,
                 builder: None,
                 fields: Vec::new(),
                 identity: None,
@@ -213,6 +214,29 @@ impl CacheLayer {
     /// [`key_builder`](Self::key_builder) takes the place of this.
     pub fn query(self, query: Query) -> Self {
         self.with(|config| config.keys.url = UrlKey::new().query(query))
+    }
+
+    /// Sets whether `No-Vary-Search` in responses is obeyed (draft-ietf-httpbis-no-vary-search): which parameters do not
+    /// matter, and whether their order does. Queries that differ in nothing else share a response. Default: `false`.
+    ///
+    /// ```
+    /// use axum::{Router, routing::get};
+    /// use cache_axum::CacheLayer;
+    /// use cache_axum::cache_engine::Cache;
+    /// use cache_memory::MemoryBackend;
+    ///
+    /// let layer = CacheLayer::new(Cache::builder(MemoryBackend::default()).build()).no_vary_search(true);
+    /// let page = || async { ([("no-vary-search", "key-order, params=(\"utm_source\")")], "…") };
+    /// let app: Router = Router::new().route("/items", get(page)).layer(layer);
+    /// ```
+    ///
+    /// All responses of a path are then found through one record, whatever their queries. So a hit reads one record more, an
+    /// invalidation of one query reaches all of the path, and [`max_variants`](Self::max_variants) counts the variants by
+    /// `Vary` of all of them. If the responses of a path do not say the same, every difference matters. A URL that was
+    /// [rewritten](UrlKey) between two routers, and one with a [`key_builder`](Self::key_builder), is looked up by its
+    /// whole query.
+    pub fn no_vary_search(self, obey: bool) -> Self {
+        self.with(|config| config.keys.no_vary_search = obey)
     }
 
     /// Sets how request fields are normalised before they select among variants or become part of the key. Default:
