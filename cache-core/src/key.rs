@@ -39,17 +39,25 @@ impl Prefix {
     #[must_use]
     pub fn key(&self, namespace: &str, name: impl Into<KeyName>) -> Key {
         let name = name.into();
-        let mut text = String::with_capacity(self.text.len() + namespace.len() + 1 + name.text.len());
+        let mut key = self.write_key(namespace, name.text.len());
+        key.push_str(&name.text);
+        Key {
+            identity: name.identity,
+            ..key.finish()
+        }
+    }
+
+    /// Starts a key in the namespace `namespace` below this prefix: the same as
+    /// [`namespace(namespace)`](Self::namespace)[`.write_key(room)`](Namespace::write_key), without making the namespace.
+    pub fn write_key(&self, namespace: &str, room: usize) -> KeyWriter {
+        let mut text = String::with_capacity(self.text.len() + namespace.len() + 1 + room);
         text.push_str(&self.text);
         push_escaped(&mut text, namespace);
         text.push(':');
-        let namespace_len = text.len();
-        text.push_str(&name.text);
-        Key {
-            text: text.into_boxed_str(),
+        KeyWriter {
             prefix_len: self.text.len(),
-            namespace_len,
-            identity: name.identity,
+            namespace_len: text.len(),
+            text,
         }
     }
 
@@ -76,14 +84,32 @@ impl Namespace {
     #[must_use]
     pub fn key(&self, name: impl Into<KeyName>) -> Key {
         let name = name.into();
-        let mut text = String::with_capacity(self.text.len() + name.text.len());
-        text.push_str(&self.text);
-        text.push_str(&name.text);
+        let mut key = self.write_key(name.text.len());
+        key.push_str(&name.text);
         Key {
-            text: text.into_boxed_str(),
+            identity: name.identity,
+            ..key.finish()
+        }
+    }
+
+    /// Starts a key in this namespace whose name is appended piece by piece. `room` is the number of bytes that the name
+    /// is expected to have. A name of just that length is written into memory that is allocated once.
+    ///
+    /// ```
+    /// use cache_core::Prefix;
+    ///
+    /// let users = Prefix::new("shop").namespace("users");
+    /// let mut key = users.write_key(2);
+    /// key.push_str("42");
+    /// assert_eq!(key.finish(), users.key("42"));
+    /// ```
+    pub fn write_key(&self, room: usize) -> KeyWriter {
+        let mut text = String::with_capacity(self.text.len() + room);
+        text.push_str(&self.text);
+        KeyWriter {
+            text,
             prefix_len: self.prefix_len,
             namespace_len: self.text.len(),
-            identity: name.identity,
         }
     }
 
@@ -117,6 +143,50 @@ impl Namespace {
         Scope {
             text: self.text.clone(),
         }
+    }
+}
+
+/// A [`Key`] whose name is appended piece by piece. Made by [`Namespace::write_key`].
+///
+/// The key stands for its text alone. One that stands for something else is made of a
+/// [`KeyName::with_identity`].
+#[derive(Debug)]
+#[must_use = "finish it to get the key"]
+pub struct KeyWriter {
+    text: String,
+    prefix_len: usize,
+    namespace_len: usize,
+}
+
+impl KeyWriter {
+    /// Appends `text` to the name.
+    #[inline]
+    pub fn push_str(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    /// Appends `c` to the name.
+    #[inline]
+    pub fn push(&mut self, c: char) {
+        self.text.push(c);
+    }
+
+    /// Returns the key.
+    #[must_use]
+    pub fn finish(self) -> Key {
+        Key {
+            text: self.text.into_boxed_str(),
+            prefix_len: self.prefix_len,
+            namespace_len: self.namespace_len,
+            identity: None,
+        }
+    }
+}
+
+impl fmt::Write for KeyWriter {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push_str(text);
+        Ok(())
     }
 }
 
@@ -312,6 +382,10 @@ impl fmt::Display for Key {
 }
 
 fn push_escaped(text: &mut String, name: &str) {
+    if !name.bytes().any(|byte| matches!(byte, b':' | b'!' | b'%')) {
+        text.push_str(name);
+        return;
+    }
     for c in name.chars() {
         match c {
             ':' => text.push_str("%3A"),

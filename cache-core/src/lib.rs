@@ -161,6 +161,8 @@
 //! | `cbor` | no | the coder `Cbor` (ciborium) |
 //! | `conformance` | no | the test kit that every backend runs; for `[dev-dependencies]` |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod backend;
 mod clock;
 mod coder;
@@ -192,7 +194,7 @@ pub use self::envelope::{EntryKind, Envelope, EnvelopeError, Tags};
 pub use self::error::{Error, ErrorKind};
 pub use self::freshness_windows::FreshnessWindows;
 pub use self::jitter::jittered;
-pub use self::key::{Key, KeyName, Namespace, Prefix, Scope};
+pub use self::key::{Key, KeyName, KeyWriter, Namespace, Prefix, Scope};
 #[cfg(feature = "md5")]
 pub use self::key_builder::HashedCall;
 pub use self::key_builder::{FunctionCall, KeyBuilder, ReadableCall};

@@ -114,6 +114,8 @@
 //! | `md5` | yes | [`HashedCall`](cache_core::HashedCall), the default key builder of functions |
 //! | `cbor` | no | the coder [`Cbor`](cache_core::Cbor) |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod cache;
 mod event;
 #[cfg(feature = "macros")]

@@ -84,6 +84,10 @@ impl Backend for MemoryBackend {
         self.store.get(key)
     }
 
+    fn get_now(&self, key: &Key) -> Option<Result<Option<Record>, Error>> {
+        Some(self.store.get(key))
+    }
+
     async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
         self.store.set(key, value, options)
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod coder;
 pub(crate) mod lifetime;
+pub(crate) mod prepared;
 pub(crate) mod response;
 pub(crate) mod stored;
 pub(crate) mod variants;

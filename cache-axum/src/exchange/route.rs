@@ -7,8 +7,9 @@ use http::header::{CACHE_CONTROL, RANGE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request};
 
+use crate::entry::variants::Selecting;
 use crate::key::url::is_unrouted_spelling;
-use crate::request::bypass::{Bypass, bypass, is_plain, may_have_content};
+use crate::request::bypass::{Bypass, FieldSummary, bypass, may_have_content};
 use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::Remembered;
 use crate::request::nesting::NestedLoads;
@@ -33,10 +34,14 @@ pub(crate) enum Route {
 /// What is known of a request that is looked up.
 pub(crate) struct Keyed {
     pub(crate) key: Key,
+    /// The query, if it selects among the responses of the key.
+    pub(crate) query: Option<Box<str>>,
     /// The request's identity is part of its key.
     pub(crate) is_identified: bool,
     /// It may wait for the response to another request, or be waited for.
     pub(crate) may_collapse: bool,
+    /// It has no condition, and asks for no part.
+    pub(crate) asks_for_whole: bool,
     /// `None` if it has none, or they are ignored.
     pub(crate) directives: Option<RequestDirectives>,
     /// When it arrived.
@@ -50,22 +55,33 @@ impl Route {
     pub(crate) fn of(shared: &Shared, request: &Parts, body: &Body) -> Self {
         let identity = shared.config.keys.identity(request);
         let policy = shared.config.policy(identity.is_some());
-        let is_plain = is_plain(shared, &request.headers);
-        if let Some(reason) = bypass(shared, policy, request, body, is_plain) {
+        let fields = FieldSummary::of(shared, &request.headers);
+        if let Some(reason) = bypass(shared, policy, request, body, fields.is_plain) {
             return Self::Bypass(reason);
         }
         if shared.config.content_limit(&request.method).is_some() || may_have_content(body) {
             return Self::Content(identity);
         }
-        Self::keyed(shared, request, identity.as_deref(), None, is_plain)
+        Self::keyed(shared, request, identity.as_deref(), None, fields)
     }
 
     /// Decides on a request whose content has been read, where that is part of its key.
     pub(crate) fn by_key(shared: &Shared, request: &Parts, identity: Option<&str>, content: Option<&[u8]>) -> Self {
-        Self::keyed(shared, request, identity, content, is_plain(shared, &request.headers))
+        let fields = FieldSummary::of(shared, &request.headers);
+        Self::keyed(shared, request, identity, content, fields)
     }
 
-    fn keyed(shared: &Shared, request: &Parts, identity: Option<&str>, content: Option<&[u8]>, is_plain: bool) -> Self {
+    fn keyed(
+        shared: &Shared,
+        request: &Parts,
+        identity: Option<&str>,
+        content: Option<&[u8]>,
+        fields: FieldSummary,
+    ) -> Self {
+        let FieldSummary {
+            is_plain,
+            asks_for_whole,
+        } = fields;
         let Ok(key) = shared.key(request, identity, content) else {
             return Self::Bypass(Bypass::NoKey);
         };
@@ -78,8 +94,10 @@ impl Route {
         let only_if_cached = directives.as_ref().is_some_and(|directives| directives.only_if_cached);
         let keyed = Keyed {
             key,
+            query: shared.selecting_query(request),
             is_identified: identity.is_some(),
             may_collapse: is_plain || may_collapse(policy, &shared.config.with_credentials(&request.headers)),
+            asks_for_whole,
             directives,
             arrived: shared.now(),
             is_unrouted_spelling: is_unrouted_spelling(request),
@@ -115,6 +133,14 @@ impl Keyed {
             || !self.may_collapse && is_remembered(Remembered::RefusedToCredentials)
     }
 
+    /// Returns what a request with these headers selects a variant by.
+    pub(crate) fn selecting<'a>(&'a self, headers: &'a HeaderMap) -> Selecting<'a> {
+        Selecting {
+            headers,
+            query: self.query.as_deref(),
+        }
+    }
+
     /// Whether the request takes a response that is stale.
     pub(crate) fn takes_stale(&self) -> bool {
         self.directives
@@ -127,6 +153,7 @@ impl Keyed {
         let context = RequestContext {
             method: request.method().clone(),
             headers: request.headers().clone(),
+            query: self.query,
             is_identified: self.is_identified,
             may_collapse: self.may_collapse,
             directives: self.directives.unwrap_or_default(),

@@ -2,4 +2,5 @@
 
 pub(crate) mod query;
 pub(crate) mod request;
+mod text;
 pub(crate) mod url;

@@ -4,6 +4,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use cache_http::normal_path;
+
+use crate::key::text::Text;
+
 /// What of a query is part of the key, and in which order.
 ///
 /// ```
@@ -111,11 +115,19 @@ impl Query {
         }
     }
 
-    /// Appends what counts of `query`, and the question mark before it. A query of which nothing counts is as good as
-    /// none; an empty one is kept as it is where all counts.
-    pub(super) fn push_to(&self, out: &mut String, query: &str) {
-        let all = self.names == Names::All;
-        if all && (!self.sorted || is_sorted(query)) {
+    /// Appends what counts of `query`, in normal form, and the question mark before it. A query of which nothing counts is
+    /// as good as none; an empty one is kept as it is where all counts.
+    pub(super) fn push_to(&self, out: &mut impl Text, query: &str) {
+        let is_default = self.sorted && self.names == Names::All;
+        match is_default.then(|| Few::find(query)).flatten() {
+            Some(few) => few.push_sorted(out, query),
+            None => self.push_normal(out, &normal_path(query)),
+        }
+    }
+
+    /// As [`push_to`](Self::push_to), of a query in normal form, whatever it is like.
+    fn push_normal(&self, out: &mut impl Text, query: &str) {
+        if self.names == Names::All && (!self.sorted || is_sorted(query)) {
             out.push('?');
             out.push_str(query);
             return;
@@ -127,6 +139,85 @@ impl Query {
         for (index, parameter) in parameters.into_iter().enumerate() {
             out.push(if index == 0 { '?' } else { '&' });
             out.push_str(parameter);
+        }
+    }
+}
+
+/// Where the parameters are of a query like most, in the order of their names: there are a few, and nothing is encoded. It
+/// is in normal form, and its names are what they stand for.
+struct Few {
+    places: [Place; Few::MAX],
+    len: usize,
+    /// The query has them in that order.
+    was_sorted: bool,
+}
+
+/// Where a parameter begins, its name ends, and it ends itself.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    begin: u16,
+    name_end: u16,
+    end: u16,
+}
+
+impl Few {
+    const MAX: usize = 8;
+
+    #[inline]
+    fn find(query: &str) -> Option<Self> {
+        let length = u16::try_from(query.len()).ok()?;
+        let mut few = Self {
+            places: [Place::default(); Self::MAX],
+            len: 0,
+            was_sorted: true,
+        };
+        let (mut begin, mut name_end) = (0, None);
+        for (at, byte) in (0..length).zip(query.bytes()) {
+            match byte {
+                b'%' | b'+' => return None,
+                b'=' if name_end.is_none() => name_end = Some(at),
+                b'&' => {
+                    few.insert(query, begin, name_end, at)?;
+                    (begin, name_end) = (at + 1, None);
+                }
+                _ => {}
+            }
+        }
+        few.insert(query, begin, name_end, length)?;
+        Some(few)
+    }
+
+    /// Inserts a parameter after those whose names are not greater. `None` if there is no room.
+    fn insert(&mut self, query: &str, begin: u16, name_end: Option<u16>, end: u16) -> Option<()> {
+        let new = Place {
+            begin,
+            name_end: name_end.unwrap_or(end),
+            end,
+        };
+        let mut at = self.len;
+        if at == Self::MAX {
+            return None;
+        }
+        let name = |place: Place| query.as_bytes().get(place.begin.into()..place.name_end.into());
+        while at > 0 && name(self.places[at - 1]) > name(new) {
+            self.places[at] = self.places[at - 1];
+            at -= 1;
+        }
+        self.places[at] = new;
+        self.was_sorted &= at == self.len;
+        self.len += 1;
+        Some(())
+    }
+
+    fn push_sorted(&self, out: &mut impl Text, query: &str) {
+        if self.was_sorted {
+            out.push('?');
+            out.push_str(query);
+            return;
+        }
+        for (index, place) in self.places[..self.len].iter().enumerate() {
+            out.push(if index == 0 { '?' } else { '&' });
+            out.push_str(&query[place.begin.into()..place.end.into()]);
         }
     }
 }
@@ -148,4 +239,21 @@ fn name(parameter: &str) -> Cow<'_, str> {
 
 fn is_sorted(query: &str) -> bool {
     query.split('&').map(name).is_sorted()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Query, normal_path};
+
+    proptest! {
+        #[test]
+        fn a_query_like_most_makes_the_key_that_any_makes(query in "([a-c=+é1]{0,4}|%[0-9a-fA-F]{2}|&){0,16}") {
+            let (mut short, mut long) = (String::new(), String::new());
+            Query::sorted().push_to(&mut short, &query);
+            Query::sorted().push_normal(&mut long, &normal_path(&query));
+            prop_assert_eq!(short, long);
+        }
+    }
 }

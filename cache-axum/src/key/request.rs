@@ -11,7 +11,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderName, Method, Uri};
 
-use crate::key::url::{UrlKey, is_rewritten, push_word, request_for, target};
+use crate::key::text::{Text, push_word};
+use crate::key::url::{UrlKey, authority, is_rewritten, request_for, room, target};
 
 /// Names the user that a request is from.
 pub(crate) type Identity = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
@@ -20,6 +21,8 @@ pub(crate) type Identity = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct RequestKeys {
     pub(crate) url: UrlKey,
+    /// The query selects among the responses of the URL without it.
+    pub(crate) no_vary_search: bool,
     /// Takes the place of `url`.
     pub(crate) builder: Option<Arc<dyn KeyBuilder<Parts>>>,
     /// Request fields that are part of the key.
@@ -42,30 +45,25 @@ impl RequestKeys {
         identity: Option<&str>,
         content: Option<&[u8]>,
     ) -> Result<Key, Error> {
-        let built = match &self.builder {
-            Some(builder) => builder.build(request)?,
-            None => self.url.build(request)?,
+        let without_query = self.selects_by_query(request).then(|| self.url.without_query());
+        let url = without_query.as_ref().unwrap_or(&self.url);
+        let built = match (&self.builder, content) {
+            (None, None) => {
+                // The key is written into its own memory, piece by piece.
+                let uri = target(request);
+                let authority = authority(request, uri)?;
+                let mut key = cache
+                    .namespace()
+                    .write_key(request.method.as_str().len() + 1 + room(uri, &authority));
+                self.push_qualifiers(&mut key, request, identity);
+                url.push_to(&mut key, request, uri, &authority);
+                return Ok(key.finish());
+            }
+            (None, Some(_)) => url.build(request)?,
+            (Some(builder), _) => builder.build(request)?,
         };
         let mut name = String::with_capacity(built.as_str().len() + 8);
-        // What stands before the builder's own name has a fixed number of words for one method of one layer, so no
-        // name can be taken for another.
-        name.push_str(match request.method {
-            Method::HEAD => "GET",
-            _ => request.method.as_str(),
-        });
-        name.push(' ');
-        if self.identity.is_some() {
-            name.push_str("user");
-            if let Some(identity) = identity {
-                name.push('=');
-                push_word(&mut name, identity.as_bytes());
-            }
-            name.push(' ');
-        }
-        if !self.fields.is_empty() {
-            name.push_str(&variant_key(&self.fields, &request.headers, &self.normalization));
-            name.push(' ');
-        }
+        self.push_qualifiers(&mut name, request, identity);
         let Some(content) = content else {
             name.push_str(built.as_str());
             return Ok(cache.key(standing_for(name, &built)));
@@ -84,6 +82,38 @@ impl RequestKeys {
         identity.extend_from_slice(built.identity());
         identity.extend_from_slice(content);
         Ok(cache.key(KeyName::with_identity(name, identity)))
+    }
+
+    /// Appends what stands before the name of the URL, or the builder's. It has a fixed number of words for one method of
+    /// one layer, so no name can be taken for another.
+    fn push_qualifiers(&self, name: &mut impl Text, request: &Parts, identity: Option<&str>) {
+        name.push_str(match request.method {
+            Method::HEAD => "GET",
+            _ => request.method.as_str(),
+        });
+        name.push(' ');
+        if self.identity.is_some() {
+            name.push_str("user");
+            if let Some(identity) = identity {
+                name.push('=');
+                push_word(name, identity.as_bytes());
+            }
+            name.push(' ');
+        }
+        if !self.fields.is_empty() {
+            name.push_str(&variant_key(&self.fields, &request.headers, &self.normalization));
+            name.push(' ');
+        }
+    }
+
+    /// Whether the key of a request is without its query. A handler that sees another URI may see another query.
+    fn selects_by_query(&self, request: &Parts) -> bool {
+        self.no_vary_search && self.builder.is_none() && !is_rewritten(request)
+    }
+
+    /// Returns the query of a request, if its key is without it: what counts of it, and the question mark before it.
+    pub(crate) fn selecting_query(&self, request: &Parts) -> Option<Box<str>> {
+        self.selects_by_query(request).then(|| self.url.query_of(request))
     }
 
     /// Returns the keys under which there may be what the client who sent `request` gets for GET at `uri`.

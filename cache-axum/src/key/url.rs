@@ -1,7 +1,6 @@
 //! The key of a URL.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use axum::body::Body;
 use axum::extract::{FromRequestParts, MatchedPath, NestedPath, OriginalUri, RawPathParams};
@@ -14,6 +13,7 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Method, Request, Uri};
 
 use crate::key::query::Query;
+use crate::key::text::{Text, push_authority, push_word};
 
 /// The key of a URL: authority, path, and of the query what its rules say: unless set, all parameters in the order of
 /// their names.
@@ -56,25 +56,53 @@ impl UrlKey {
     }
 }
 
+impl UrlKey {
+    /// By the URL without its query.
+    pub(super) fn without_query(&self) -> Self {
+        Self {
+            query: Query::sorted().only([]),
+        }
+    }
+
+    /// Returns what counts of a request's query, with the question mark before it.
+    pub(super) fn query_of(&self, request: &Parts) -> Box<str> {
+        let mut text = String::new();
+        if let Some(query) = target(request).query() {
+            self.query.push_to(&mut text, &normal_path(query));
+        }
+        text.into()
+    }
+}
+
 impl KeyBuilder<Parts> for UrlKey {
     fn build(&self, request: &Parts) -> Result<KeyName, Error> {
         let uri = target(request);
-        let mut name = String::with_capacity(64);
-        push_authority(&mut name, &authority(request, uri)?);
-        name.push_str(&normal_path(uri.path()));
-        if let Some(query) = uri.query() {
-            self.query.push_to(&mut name, &normal_path(query));
-        }
-        if is_rewritten_from(uri, request) {
-            self.push_seen(&mut name, uri, request);
-        }
+        let authority = authority(request, uri)?;
+        let mut name = String::with_capacity(room(uri, &authority));
+        self.push_to(&mut name, request, uri, &authority);
         Ok(KeyName::from(name))
     }
 }
 
 impl UrlKey {
+    /// Appends the name of a request for `uri`, its [`target`], at `authority`.
+    pub(super) fn push_to(&self, name: &mut impl Text, request: &Parts, uri: &Uri, authority: &NormalAuthority<'_>) {
+        authority.push_to(name);
+        self.push_path_and_query(name, uri);
+        if is_rewritten_from(uri, request) {
+            self.push_seen(name, uri, request);
+        }
+    }
+
+    fn push_path_and_query(&self, name: &mut impl Text, uri: &Uri) {
+        name.push_str(&normal_path(uri.path()));
+        if let Some(query) = uri.query() {
+            self.query.push_to(name, query);
+        }
+    }
+
     /// Appends the URI that the handler sees. No URI has a space in it.
-    fn push_seen(&self, name: &mut String, original: &Uri, request: &Parts) {
+    fn push_seen(&self, name: &mut impl Text, original: &Uri, request: &Parts) {
         let seen = &request.uri;
         name.push(' ');
         if seen.authority() != original.authority() {
@@ -83,10 +111,7 @@ impl UrlKey {
                 .map_or(&b""[..], |authority| authority.as_str().as_bytes());
             push_authority(name, seen);
         }
-        name.push_str(&normal_path(seen.path()));
-        if let Some(query) = seen.query() {
-            self.query.push_to(name, &normal_path(query));
-        }
+        self.push_path_and_query(name, seen);
         // What a nested router has taken off a path that was rewritten before, the handler sees in its parameters.
         let Some(nested) = request.extensions.get::<NestedPath>() else {
             return;
@@ -114,6 +139,11 @@ fn is_rewritten_from(original: &Uri, request: &Parts) -> bool {
         return false;
     }
     let nested = request.extensions.get::<NestedPath>();
+    let text = |uri: &'_ Uri| uri.path_and_query().map(|text| std::ptr::from_ref(text.as_str()));
+    // Nothing has changed a copy that shares its text.
+    if nested.is_none() && text(original) == text(seen) && original.authority() == seen.authority() {
+        return false;
+    }
     let expected = match nested {
         None => Some(original.path()),
         Some(nested) => without_nested(original.path(), nested.as_str()),
@@ -169,17 +199,65 @@ pub(crate) fn request_for(request: &Parts, uri: &Uri) -> Parts {
 /// The origin of a request as keys have it, without the scheme. `None` if its authority is not clear.
 pub(crate) fn origin(request: &Parts) -> Option<Box<str>> {
     let mut name = String::new();
-    push_authority(&mut name, &authority(request, target(request)).ok()?);
+    authority(request, target(request)).ok()?.push_to(&mut name);
     Some(name.into())
 }
 
-/// Returns the authority that a request is for, in normal form.
-fn authority<'a>(request: &'a Parts, uri: &'a Uri) -> Result<Cow<'a, [u8]>, Error> {
+/// Returns how many bytes the name of a URL has whose path, query and authority are in normal form.
+pub(super) fn room(uri: &Uri, authority: &NormalAuthority<'_>) -> usize {
+    authority.len() + uri.path_and_query().map_or(1, |text| text.as_str().len())
+}
+
+/// An authority in normal form.
+pub(super) enum NormalAuthority<'a> {
+    /// It is as it was in the request, and written into keys as it is.
+    Plain(&'a str),
+    Other(Cow<'a, [u8]>),
+}
+
+impl NormalAuthority<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Plain(authority) => authority.len(),
+            Self::Other(authority) => authority.len(),
+        }
+    }
+
+    fn push_to(&self, name: &mut impl Text) {
+        match self {
+            Self::Plain(authority) => name.push_str(authority),
+            Self::Other(authority) => push_authority(name, authority),
+        }
+    }
+}
+
+/// Returns the authority that a request is for.
+pub(super) fn authority<'a>(request: &'a Parts, uri: &'a Uri) -> Result<NormalAuthority<'a>, Error> {
     match target_authority(uri, &request.headers) {
-        Ok(authority) => Ok(normal_authority(authority, uri.scheme())),
+        Ok(authority) => Ok(match std::str::from_utf8(authority) {
+            Ok(text) if is_normal(authority) => NormalAuthority::Plain(text),
+            _ => NormalAuthority::Other(normal_authority(authority, uri.scheme())),
+        }),
         // A handler may go by either host, and its answer would be for one of the two only.
         Err(conflict) => Err(Error::new(ErrorKind::InvalidKey, conflict.to_string()).with_source(conflict)),
     }
+}
+
+/// Returns whether an authority is like most, and in normal form: a name or an IPv4 address in lower case, and perhaps
+/// a port that is no default port of any scheme.
+fn is_normal(authority: &[u8]) -> bool {
+    let mut colon = None;
+    for (at, byte) in authority.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => {}
+            b'a'..=b'z' | b'-' | b'.' if colon.is_none() => {}
+            b':' if colon.is_none() => colon = Some(at),
+            _ => return false,
+        }
+    }
+    let host = &authority[..colon.unwrap_or(authority.len())];
+    let ends_well = host.last().is_some_and(|&last| last != b'.');
+    ends_well && colon.is_none_or(|colon| !matches!(&authority[colon + 1..], b"" | b"80" | b"443"))
 }
 
 /// Returns whether a request spells its path in another way than the normal form, and a router found no route for it.
@@ -240,29 +318,33 @@ fn normalized_authority(authority: &[u8], scheme: Option<&Scheme>) -> Option<Vec
     }
 }
 
-/// With everything escaped that could be taken for a part of the path.
-fn push_authority(name: &mut String, authority: &[u8]) {
-    for &byte in authority {
-        if byte.is_ascii_alphanumeric() || b".-:_~[]".contains(&byte) {
-            name.push(char::from(byte));
-        } else {
-            push_escaped(name, byte);
+#[cfg(test)]
+mod tests {
+    use http::uri::Scheme;
+    use proptest::prelude::*;
+
+    use super::{is_normal, normal_authority, push_authority};
+
+    proptest! {
+        #[test]
+        fn an_authority_like_most_is_its_normal_form(authority in "[a-cA-C0-9.:_~-]{0,4}(:(80|443|8080|)?)?") {
+            let schemes = [None, Some(Scheme::HTTP), Some(Scheme::HTTPS)];
+            if is_normal(authority.as_bytes()) {
+                for scheme in schemes {
+                    let normal = normal_authority(authority.as_bytes(), scheme.as_ref());
+                    prop_assert_eq!(&*normal, authority.as_bytes());
+                }
+                let mut name = String::new();
+                push_authority(&mut name, authority.as_bytes());
+                prop_assert_eq!(name, authority);
+            }
         }
     }
-}
 
-/// As one word without spaces.
-pub(crate) fn push_word(name: &mut String, word: &[u8]) {
-    for &byte in word {
-        if byte.is_ascii_alphanumeric() || b".-:_~@".contains(&byte) {
-            name.push(char::from(byte));
-        } else {
-            push_escaped(name, byte);
+    #[test]
+    fn what_clients_send_is_like_most() {
+        for authority in ["example.com", "a-b.example.com:8080", "127.0.0.1:3000", "localhost"] {
+            assert!(is_normal(authority.as_bytes()), "{authority}");
         }
     }
-}
-
-fn push_escaped(name: &mut String, byte: u8) {
-    // Writing to a string cannot fail.
-    let _ = write!(name, "%{byte:02X}");
 }

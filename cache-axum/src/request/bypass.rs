@@ -2,10 +2,7 @@
 
 use axum::body::Body;
 use cache_http::{Framing, Policy, Reason, connection_names_end_to_end, request_bypass};
-use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE,
-    TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName};
 use http_body::Body as _;
@@ -25,31 +22,48 @@ pub(crate) enum Bypass {
     TooLarge,
 }
 
-/// The fields by which the route of a request is decided, beside the declared credentials.
-const DECISIVE: [HeaderName; 10] = [
-    AUTHORIZATION,
-    CACHE_CONTROL,
-    CONNECTION,
-    CONTENT_LENGTH,
-    COOKIE,
-    IF_MATCH,
-    IF_UNMODIFIED_SINCE,
-    RANGE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
+/// Which kinds of fields a request has. One pass over its few fields costs less than a look-up of each name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FieldSummary {
+    /// None of the fields by which the route of a request is decided.
+    pub(crate) is_plain: bool,
+    /// None of the fields by which a request asks for less than the whole; see [`cache_http::asks_for_whole`].
+    pub(crate) asks_for_whole: bool,
+}
 
-/// Whether a request has none of the fields by which its route is decided. One pass over the few fields of a request
-/// costs less than a look-up of each of these.
-pub(crate) fn is_plain(shared: &Shared, headers: &HeaderMap) -> bool {
-    let credentials = &shared.config.credentials;
-    !headers
-        .keys()
-        .any(|name| DECISIVE.contains(name) || credentials.contains(name))
+impl FieldSummary {
+    pub(crate) fn of(shared: &Shared, headers: &HeaderMap) -> Self {
+        Self::with(&shared.config.credentials, headers)
+    }
+
+    fn with(credentials: &[HeaderName], headers: &HeaderMap) -> Self {
+        let (mut is_plain, mut asks_for_whole) = (true, true);
+        for name in headers.keys() {
+            match name.as_str() {
+                "authorization"
+                | "cache-control"
+                | "connection"
+                | "content-length"
+                | "cookie"
+                | "if-match"
+                | "if-unmodified-since"
+                | "transfer-encoding"
+                | "upgrade" => is_plain = false,
+                "range" => (is_plain, asks_for_whole) = (false, false),
+                "if-modified-since" | "if-none-match" => asks_for_whole = false,
+                _ => {}
+            }
+            is_plain &= !credentials.contains(name);
+        }
+        Self {
+            is_plain,
+            asks_for_whole,
+        }
+    }
 }
 
 /// Returns why a request bypasses the cache, as far as its head and the framing of its content tell. `is_plain` is what
-/// [`is_plain`] says of the request.
+/// its [`FieldSummary`] says.
 pub(crate) fn bypass(shared: &Shared, policy: &Policy, request: &Parts, body: &Body, is_plain: bool) -> Option<Bypass> {
     if !shared.cache.is_enabled() {
         return Some(Bypass::Disabled);
@@ -90,4 +104,49 @@ pub(crate) fn bypass(shared: &Shared, policy: &Policy, request: &Parts, body: &B
 /// Whether a request may have content, as far as its body tells before it is read.
 pub(crate) fn may_have_content(body: &Body) -> bool {
     !body.is_end_stream() && body.size_hint().exact() != Some(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use cache_http::asks_for_whole;
+    use http::header::{
+        ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, IF_MATCH, IF_MODIFIED_SINCE,
+        IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TRANSFER_ENCODING, UPGRADE,
+    };
+    use http::{HeaderMap, HeaderName, HeaderValue};
+    use proptest::prelude::*;
+
+    use super::FieldSummary;
+
+    /// The fields that anything but the key, the variant and the choice of a part is decided by.
+    const DECISIVE: [HeaderName; 10] = [
+        AUTHORIZATION,
+        CACHE_CONTROL,
+        CONNECTION,
+        CONTENT_LENGTH,
+        COOKIE,
+        IF_MATCH,
+        IF_UNMODIFIED_SINCE,
+        RANGE,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ];
+
+    proptest! {
+        #[test]
+        fn one_pass_says_what_look_ups_say(chosen: [bool; 16], declares: bool) {
+            let declared = HeaderName::from_static("x-session");
+            let others = [ACCEPT, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, declared.clone()];
+            let names = DECISIVE.into_iter().chain(others).zip(chosen);
+            let names = names.filter_map(|(name, is_chosen)| is_chosen.then_some(name));
+            let headers: HeaderMap = names.map(|name| (name, HeaderValue::from_static("x"))).collect();
+            let credentials = if declares { vec![declared] } else { Vec::new() };
+            let is_in = |name: &HeaderName| headers.contains_key(name);
+            let looked_up = FieldSummary {
+                is_plain: !DECISIVE.iter().chain(&credentials).any(is_in),
+                asks_for_whole: asks_for_whole(&headers),
+            };
+            prop_assert_eq!(FieldSummary::with(&credentials, &headers), looked_up);
+        }
+    }
 }

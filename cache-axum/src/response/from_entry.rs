@@ -1,5 +1,7 @@
 //! Answers from a complete stored response: whole, 304, 206, 416, or for HEAD.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use bytes::Bytes;
 use cache_engine::cache_core::Timestamp;
@@ -7,7 +9,9 @@ use cache_http::{Content, Representation, Selection, age_header, asks_for_whole}
 use http::header::AGE;
 use http::{HeaderMap, Method, Response, StatusCode};
 
+use crate::entry::prepared::Second;
 use crate::entry::response::StoredResponse;
+use crate::entry::stored::Stored;
 use crate::request::shared::Shared;
 use crate::response::cache_status::Report;
 use crate::response::headers::add_client_caching;
@@ -36,14 +40,60 @@ pub(crate) fn answer(
     let (status, mut headers, body) = select(method, request, stored);
     // A 416 of this cache's own says nothing about the resource, so nobody is to keep it in the place of what is stored.
     let is_refusal = status == StatusCode::RANGE_NOT_SATISFIABLE && stored.status != status;
-    if source == Source::Store && !is_refusal {
+    if is_refusal {
+        report.write(shared, &mut headers);
+    } else {
+        add_fields(shared, method, &mut headers, stored, now, source, report);
+    }
+    assembled(status, headers, body)
+}
+
+/// Answers a GET for the whole from `stored`, which holds `response` and is fresh.
+pub(crate) fn answer_whole(
+    shared: &Shared,
+    stored: &Arc<Stored>,
+    response: &StoredResponse,
+    now: Timestamp,
+) -> Response<Body> {
+    let lifetime = &response.lifetime;
+    let headers = shared.prepared.get(stored, Second::of(lifetime, now), || {
+        let mut headers = response.headers.clone();
+        let report = Report::hit(lifetime.ttl_seconds(now));
+        add_fields(
+            shared,
+            &Method::GET,
+            &mut headers,
+            response,
+            now,
+            Source::Store,
+            &report,
+        );
+        headers
+    });
+    assembled(response.status, headers, Body::from(response.body.clone()))
+}
+
+/// Adds the fields of the layer to those of a stored response.
+fn add_fields(
+    shared: &Shared,
+    method: &Method,
+    headers: &mut HeaderMap,
+    stored: &StoredResponse,
+    now: Timestamp,
+    source: Source,
+    report: &Report,
+) {
+    if source == Source::Store {
         headers.insert(AGE, age_header(stored.lifetime.age(now)));
     }
-    if !stored.has_cache_control && !is_refusal {
+    if !stored.has_cache_control {
         let is_kept = source != Source::NotKept;
-        add_client_caching(&shared.config, method, &mut headers, &stored.lifetime, now, is_kept);
+        add_client_caching(&shared.config, method, headers, &stored.lifetime, now, is_kept);
     }
-    report.write(shared, &mut headers);
+    report.write(shared, headers);
+}
+
+fn assembled(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;

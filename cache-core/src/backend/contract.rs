@@ -42,6 +42,15 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Fails if the store does not answer, or answers with an error.
     async fn get(&self, key: &Key) -> Result<Option<Record>, Error>;
 
+    /// Returns what [`get`](Self::get) returns, if the store can tell without waiting.
+    ///
+    /// The provided method returns `None`, and [`get`](Self::get) is called instead. Override it where the records are in
+    /// this process: a read then costs no future.
+    fn get_now(&self, key: &Key) -> Option<Result<Option<Record>, Error>> {
+        let _ = key;
+        None
+    }
+
     /// Writes `value` under `key` if the condition of [`options.mode`](SetOptions::mode) holds. If it does not hold,
     /// returns [`SetOutcome::Refused`], which is not an error.
     ///

@@ -20,6 +20,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
         (**self).get(key).await
     }
 
+    fn get_now(&self, key: &Key) -> Option<Result<Option<Record>, Error>> {
+        (**self).get_now(key)
+    }
+
     async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
         (**self).set(key, value, options).await
     }

@@ -26,6 +26,9 @@ pub(super) async fn closed_backend_refuses_every_call(trial: Trial) -> Verdict {
     let value = || Value::Bytes("value".into());
     let options = SetOptions::new(HOUR);
     refused("get", backend.get(&key)).await?;
+    if let Some(answer) = backend.get_now(&key) {
+        refused("get_now", std::future::ready(answer)).await?;
+    }
     refused("set", backend.set(&key, value(), options)).await?;
     refused("set with IfAbsent", backend.set(&key, value(), options.if_absent())).await?;
     refused(

@@ -128,6 +128,13 @@ pub(super) async fn version_is_that_of_the_record(trial: Trial) -> Verdict {
             found == expected,
             "the version {when} is {found:?}, and should be {expected:?}"
         );
+        if let Some(record) = trial.backend().get_now(&key) {
+            let found = record?.map(|record| record.version);
+            ensure!(
+                found == expected,
+                "the version that `get_now` reads {when} is {found:?}, and should be {expected:?}"
+            );
+        }
         Ok(())
     };
     is(None, "where nothing is").await?;

@@ -82,6 +82,7 @@ pub enum Fault {
     SometimesStale,
     VersionOfThePast,
     VersionOfTheDead,
+    NowOfThePast,
     SubscriptionUndeclared,
     SubscriptionSilent,
     SubscriptionFolds,
@@ -280,6 +281,11 @@ impl Backend for Broken {
                 .for_each(|record| record.remaining = Some(Duration::ZERO));
         }
         Ok(self.broken_record(&key, record))
+    }
+
+    fn get_now(&self, key: &Key) -> Option<Result<Option<Record>, Error>> {
+        let previous = self.previous.lock().unwrap();
+        (self.fault == Fault::NowOfThePast).then(|| Ok(previous.get(key.as_str()).cloned()))
     }
 
     async fn set(&self, key: &Key, value: Value, mut options: SetOptions) -> Result<SetOutcome, Error> {

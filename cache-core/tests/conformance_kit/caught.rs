@@ -235,6 +235,7 @@ faults! {
     versions_begin_again_after_delete: VersionBeginsAgain is caught by versions_do_not_repeat_after_removal;
     versions_are_those_of_the_past: VersionOfThePast is caught by version_is_that_of_the_record;
     versions_outlive_the_record: VersionOfTheDead is caught by version_is_that_of_the_record;
+    reads_that_do_not_wait_are_of_the_past: NowOfThePast is caught by version_is_that_of_the_record;
     versions_are_times: VersionIsTime is caught by concurrent_writes_have_versions_of_their_own;
 
     if_absent_ignores_records: IfAbsentIgnores is caught by

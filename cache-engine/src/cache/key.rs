@@ -30,16 +30,27 @@ impl<'a> IntoKey for &'a Key {
     }
 }
 
-macro_rules! names {
-    ($($name:ty),*) => {$(
-        impl IntoKey for $name {
+impl IntoKey for KeyName {
+    type Key = Key;
+
+    fn into_key(self, namespace: &Namespace) -> Key {
+        namespace.key(self)
+    }
+}
+
+macro_rules! texts {
+    ($($text:ty),*) => {$(
+        impl IntoKey for $text {
             type Key = Key;
 
+            #[inline]
             fn into_key(self, namespace: &Namespace) -> Key {
-                namespace.key(self)
+                let mut key = namespace.write_key(self.len());
+                key.push_str(self.as_ref());
+                key.finish()
             }
         }
     )*};
 }
 
-names!(&str, String, &String, KeyName);
+texts!(&str, String, &String);

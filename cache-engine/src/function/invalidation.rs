@@ -1,10 +1,10 @@
 //! What a write invalidates.
 
-use cache_core::{Error, Key, KeyName};
+use cache_core::{Error, Key};
 
 use super::completion::{Completion, report};
 use super::entry::CachedEntry;
-use super::key_name::key_in;
+use super::key_name::{CallName, key_in};
 use crate::cache::handle::Cache;
 use crate::cache::invalidation_set::Invalidation;
 
@@ -59,7 +59,7 @@ impl Invalidations {
         self.with_key(&entry.cache, entry.key)
     }
 
-    pub fn key<C>(self, cache: &Cache<C>, namespace: Option<&str>, name: Result<KeyName, Error>) -> Self {
+    pub fn key<C, N: Into<CallName>>(self, cache: &Cache<C>, namespace: Option<&str>, name: Result<N, Error>) -> Self {
         self.with_key(cache, key_in(cache, namespace, name))
     }
 

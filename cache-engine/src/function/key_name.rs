@@ -1,6 +1,6 @@
 //! The key of a call, from its name.
 
-use std::fmt::Display;
+use std::fmt::{self, Display, Write};
 
 use cache_core::{Error, Key, KeyName};
 
@@ -34,8 +34,8 @@ pub struct IsName;
 impl IsName {
     /// # Errors
     /// Never fails.
-    pub fn name(self, name: &KeyName) -> Result<KeyName, Error> {
-        Ok(name.clone())
+    pub fn name(self, name: &KeyName) -> Result<CallName, Error> {
+        Ok(CallName::Whole(name.clone()))
     }
 }
 
@@ -45,8 +45,68 @@ pub struct IsText;
 impl IsText {
     /// # Errors
     /// Never fails.
-    pub fn name<T: KeyText + ?Sized>(self, text: &T) -> Result<KeyName, Error> {
-        Ok(KeyName::new(text.to_string()))
+    pub fn name<T: KeyText + ?Sized>(self, text: &T) -> Result<CallName, Error> {
+        let mut short = ShortText::new();
+        Ok(match write!(short, "{text}") {
+            Ok(()) => CallName::Short(short),
+            Err(_) => CallName::Whole(KeyName::new(text.to_string())),
+        })
+    }
+}
+
+/// The name of a call.
+#[derive(Debug)]
+pub enum CallName {
+    /// A short text, which is written into the key without a detour.
+    Short(ShortText),
+    Whole(KeyName),
+}
+
+impl From<KeyName> for CallName {
+    fn from(name: KeyName) -> Self {
+        Self::Whole(name)
+    }
+}
+
+impl From<CallName> for KeyName {
+    fn from(name: CallName) -> Self {
+        match name {
+            CallName::Short(text) => Self::from(text.as_str()),
+            CallName::Whole(name) => name,
+        }
+    }
+}
+
+/// A short text that is written without an allocation. Writing what does not fit is an error.
+#[derive(Debug)]
+pub struct ShortText {
+    bytes: [u8; Self::MAX],
+    len: usize,
+}
+
+impl ShortText {
+    const MAX: usize = 128;
+
+    fn new() -> Self {
+        Self {
+            bytes: [0; Self::MAX],
+            len: 0,
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        // Whole texts were written, so it is valid.
+        std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for ShortText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.len + text.len();
+        let room = self.bytes.get_mut(self.len..end).ok_or(fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
     }
 }
 
@@ -71,11 +131,27 @@ pub fn namespace<T: AsRef<str> + ?Sized>(name: &T) -> &str {
 ///
 /// # Errors
 /// Returns the error of `name`.
-pub fn key_in<C>(cache: &Cache<C>, namespace: Option<&str>, name: Result<KeyName, Error>) -> Result<Key, Error> {
-    let name = name?;
-    Ok(match namespace {
-        Some(namespace) => cache.engine.shared.prefix.key(namespace, name),
-        None => cache.key(name),
+#[inline]
+pub fn key_in<C, N: Into<CallName>>(
+    cache: &Cache<C>,
+    namespace: Option<&str>,
+    name: Result<N, Error>,
+) -> Result<Key, Error> {
+    let prefix = &cache.engine.shared.prefix;
+    Ok(match name?.into() {
+        CallName::Whole(name) => match namespace {
+            Some(namespace) => prefix.key(namespace, name),
+            None => cache.key(name),
+        },
+        CallName::Short(text) => {
+            let text = text.as_str();
+            let mut key = match namespace {
+                Some(namespace) => prefix.write_key(namespace, text.len()),
+                None => cache.namespace().write_key(text.len()),
+            };
+            key.push_str(text);
+            key.finish()
+        }
     })
 }
 
@@ -84,8 +160,8 @@ pub fn key_in<C>(cache: &Cache<C>, namespace: Option<&str>, name: Result<KeyName
 ///
 /// # Errors
 /// Returns the error of `name`.
-pub fn versioned(name: Result<KeyName, Error>, version: u32) -> Result<KeyName, Error> {
-    let name = name?;
+pub fn versioned<N: Into<KeyName>>(name: Result<N, Error>, version: u32) -> Result<KeyName, Error> {
+    let name = name?.into();
     let mut identity = Vec::with_capacity(name.identity().len() + 8);
     identity.extend_from_slice(name.identity());
     identity.extend_from_slice(b"\0v\0");

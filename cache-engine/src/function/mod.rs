@@ -41,9 +41,9 @@ pub use self::error::CallError;
 /// For the code that the attributes generate only: anything here may change in any release.
 #[doc(hidden)]
 pub mod __private {
-    pub use std::format;
     pub use std::option::Option::{None, Some};
     pub use std::time::Duration;
+    pub use std::{format, format_args};
 
     pub use cache_macros::{cached_of_axum, cached_of_larder, invalidates_of_axum, invalidates_of_larder};
 

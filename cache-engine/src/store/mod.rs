@@ -19,6 +19,7 @@ use crate::store::breaker::{Breaker, Permit, Transition};
 
 /// A backend behind a time limit and a breaker. Every failure is an event.
 pub(crate) struct Store {
+    /// Called as `(*backend)`: the `Arc` is a backend too, and its methods would box each future once more.
     backend: Arc<dyn Backend>,
     timeout: Duration,
     clear_timeout: Duration,
@@ -66,22 +67,25 @@ impl Store {
     }
 
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
-        self.call("get", Some(key), self.backend.get(key)).await
+        self.call("get", Some(key), (*self.backend).get(key)).await
     }
 
-    /// As [`get`](Self::get), for a store in this process.
+    /// As [`get`](Self::get), if the store is in this process and answers without waiting.
     #[inline]
-    pub(crate) async fn get_local(&self, key: &Key) -> Result<Option<Record>, Error> {
-        let result = self.backend.get(key).await;
-        if result.is_ok() {
+    pub(crate) fn get_now(&self, key: &Key) -> Option<Result<Option<Record>, Error>> {
+        if !self.local {
+            return None;
+        }
+        let result = (*self.backend).get_now(key)?;
+        Some(if result.is_ok() {
             result
         } else {
             self.observe("get", Some(key), result)
-        }
+        })
     }
 
     pub(crate) async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
-        let records = self.call("get_many", None, self.backend.get_many(keys)).await?;
+        let records = self.call("get_many", None, (*self.backend).get_many(keys)).await?;
         if records.len() == keys.len() {
             return Ok(records);
         }
@@ -92,31 +96,31 @@ impl Store {
     }
 
     pub(crate) async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
-        let set = self.backend.set(key, value, options);
+        let set = (*self.backend).set(key, value, options);
         self.write("set", self.call("set", Some(key), set)).await
     }
 
     pub(crate) async fn set_many(&self, entries: Vec<(Key, Value, SetOptions)>) -> Result<Vec<SetOutcome>, Error> {
-        let set = self.backend.set_many(entries);
+        let set = (*self.backend).set_many(entries);
         self.write("set_many", self.call("set_many", None, set)).await
     }
 
     pub(crate) async fn version(&self, key: &Key) -> Result<Option<Version>, Error> {
-        self.call("version", Some(key), self.backend.version(key)).await
+        self.call("version", Some(key), (*self.backend).version(key)).await
     }
 
     pub(crate) async fn delete(&self, key: &Key) -> Result<bool, Error> {
-        self.call("delete", Some(key), self.backend.delete(key)).await
+        self.call("delete", Some(key), (*self.backend).delete(key)).await
     }
 
     pub(crate) async fn delete_if(&self, key: &Key, version: Version) -> Result<bool, Error> {
-        self.call("delete_if", Some(key), self.backend.delete_if(key, version))
+        self.call("delete_if", Some(key), (*self.backend).delete_if(key, version))
             .await
     }
 
     pub(crate) async fn clear(&self, scope: &Scope) -> Result<u64, Error> {
         // Clearing walks through the whole store, so it has a time limit of its own.
-        let clear = self.backend.clear(scope);
+        let clear = (*self.backend).clear(scope);
         let result = if self.local {
             clear.await
         } else {

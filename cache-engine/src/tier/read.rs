@@ -44,6 +44,18 @@ impl<T> Read<T> {
     }
 }
 
+/// What was read without waiting.
+pub(crate) enum ReadNow<T> {
+    /// A fresh value.
+    Fresh(Arc<T>),
+    /// What the store has, which is not plainly a fresh value.
+    Record(Option<Record>),
+    /// The store did not answer.
+    Unavailable(Error),
+    /// Nothing was read.
+    Nothing,
+}
+
 type Boxed<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
 
 impl Tier {
@@ -54,24 +66,54 @@ impl Tier {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
+        match self.read_now(key) {
+            ReadNow::Fresh(value) => ControlFlow::Break(value),
+            other => self.read_further(other, key, coder).await,
+        }
+    }
+
+    /// Reads as much as can be read without waiting, and no tags: a near copy, or a record of a store in this process.
+    #[inline]
+    pub(crate) fn read_now<T: Send + Sync + 'static>(&self, key: &Key) -> ReadNow<T> {
         if let Some((found, _)) = self.read_near(key) {
-            return ControlFlow::Break(found.value);
+            return ReadNow::Fresh(found.value);
         }
-        if !self.store.is_local() || self.tags.clears_by_epoch() {
-            return self.read_store_boxed(key, coder).await.into_fresh();
+        if self.tags.clears_by_epoch() {
+            return ReadNow::Nothing;
         }
-        let record = match self.store.get_local(key).await {
-            Ok(record) => record,
-            Err(error) => return ControlFlow::Continue(Read::Unavailable(error)),
+        let record = match self.store.get_now(key) {
+            Some(Ok(record)) => record,
+            Some(Err(error)) => return ReadNow::Unavailable(error),
+            None => return ReadNow::Nothing,
         };
         let now = (!self.same_clock).then_some(|| self.now());
         match record
             .as_ref()
             .and_then(|record| record::fresh_object(record, key, now))
         {
-            Some(value) => ControlFlow::Break(value),
-            None => self.judged_boxed(record, key, coder).await.into_fresh(),
+            Some(value) => ReadNow::Fresh(value),
+            None => ReadNow::Record(record),
         }
+    }
+
+    /// Goes on from what [`read_now`](Self::read_now) has read.
+    pub(crate) async fn read_further<T, C>(
+        &self,
+        read: ReadNow<T>,
+        key: &Key,
+        coder: &C,
+    ) -> ControlFlow<Arc<T>, Read<T>>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        let read = match read {
+            ReadNow::Fresh(value) => return ControlFlow::Break(value),
+            ReadNow::Record(record) => self.judged_boxed(record, key, coder).await,
+            ReadNow::Unavailable(error) => Read::Unavailable(error),
+            ReadNow::Nothing => self.read_store_boxed(key, coder).await,
+        };
+        read.into_fresh()
     }
 
     /// As [`judged`](Self::judged). Boxed, so that a hit in memory does not carry its weight.

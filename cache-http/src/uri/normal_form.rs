@@ -19,8 +19,11 @@ use http::uri::Scheme;
 #[must_use]
 pub fn normal_path(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
-    let encoded = text.find('%');
-    let Some(first) = encoded.and_then(|from| (from..bytes.len()).find(|&at| rewritten(bytes, at).is_some())) else {
+    // Most texts have nothing encoded, and a cache asks about each of them.
+    if !bytes.contains(&b'%') {
+        return Cow::Borrowed(text);
+    }
+    let Some(first) = (0..bytes.len()).find(|&at| rewritten(bytes, at).is_some()) else {
         return Cow::Borrowed(text);
     };
     let mut normal = String::with_capacity(text.len());

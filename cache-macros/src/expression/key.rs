@@ -5,17 +5,17 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Expr, Path};
 
-use super::text::formatted;
+use super::text::{displayed, formatted};
 
 /// Returns an expression for the name that `key` gives.
 pub(crate) fn key_name(key: &Expr, root: &Path) -> TokenStream {
     let private = quote!(#root::__private);
-    let formatted = formatted(key, root);
+    let displayed = displayed(key, root);
     quote_spanned! {key.span()=>
         {
             #[allow(unused_imports)]
             use #private::{Displayed as _, Named as _};
-            match #formatted {
+            match #displayed {
                 name => (&&#private::NameOf(name)).how().name(name),
             }
         }

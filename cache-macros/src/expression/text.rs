@@ -18,9 +18,25 @@ pub(crate) fn text(expr: &Expr) -> Option<&LitStr> {
 
 /// Returns a reference to the value of an expression. A text with braces is a format string.
 pub(crate) fn formatted(expr: &Expr, root: &Path) -> TokenStream {
+    with_format(
+        expr,
+        |text| quote_spanned!(text.span()=> #root::__private::format!(#text)),
+    )
+}
+
+/// As [`formatted`], for what is displayed: a format string is not made a text before.
+pub(crate) fn displayed(expr: &Expr, root: &Path) -> TokenStream {
+    with_format(
+        expr,
+        |text| quote_spanned!(text.span()=> #root::__private::format_args!(#text)),
+    )
+}
+
+fn with_format(expr: &Expr, format: impl FnOnce(&LitStr) -> TokenStream) -> TokenStream {
     match text(expr) {
         Some(text) if text.value().contains(['{', '}']) => {
-            quote_spanned!(text.span()=> &#root::__private::format!(#text))
+            let formatted = format(text);
+            quote_spanned!(text.span()=> &#formatted)
         }
         _ => ExprReference {
             attrs: Vec::new(),
