@@ -116,12 +116,19 @@
 //! On a miss the handler runs in a task of its own, so that a client who leaves takes the response from nobody else. No more
 //! than [`max_detached`] such tasks go on without a client. The client's preconditions and ranges are taken off the
 //! request: the handler produces the whole response, and the layer evaluates them, whether the response is stored or not.
-//! Of a body that is still streaming, the layer cuts one range if the length is known beforehand; otherwise the client gets
-//! the whole, as RFC 9110, section 14.2, allows. If the whole turns out to be larger than [`max_body`], the handler gets
-//! the range. A panic continues in the caller's task.
+//! Of a body that is still streaming, the layer cuts one range; several get the whole, as RFC 9110, section 14.2, allows. If
+//! the length is unknown, a range waits until the body is complete, for [`max_wait`] at most. If the whole is larger
+//! than [`max_body`], or takes longer than that, the handler gets the range, and its size is remembered for as long as the
+//! response would be stored. A panic continues in the caller's task.
 //!
-//! Concurrent requests for the same key wait for one load (single-flight), for [`max_wait`] at most. If its response
-//! may not be shared, each of them calls the handler itself, and for the next ten seconds requests with the same fields do
+//! Concurrent requests for the same key wait for one load (single-flight), for [`max_wait`] at most. They wait for the
+//! head of its response only: if that may be stored, they **read along** with its body, from its beginning and as fast as
+//! it comes. A body that breaks off is broken for all of them. If it outgrows [`max_body`] or [`max_body_time`], it goes on
+//! for those who read it, and later requests call the handler. From then on the fastest reader sets the pace, and a reader
+//! who is [`max_body`] behind holds up the others for [`max_wait`] in all, and then gets an error. In the shared cache of
+//! several processes, requests elsewhere wait until the response is stored.
+//!
+//! If the response may not be shared, each of them calls the handler itself, and for the next ten seconds requests with the same fields do
 //! not wait for each other at that URL. If the handler failed, its answer is shared with them where that is allowed;
 //! otherwise one of them at a time tries again. A request with credentials, where the response decides whether it may be
 //! shared (`Authorization` in the shared-cache policy), waits for nobody, and nobody in this process waits for it.
@@ -132,7 +139,7 @@
 //!
 //! The answer to a POST that bypasses the layer is stored for later GETs where RFC 9110, section 9.3.3, allows it: it is 200,
 //! states a lifetime, and its `Content-Location` is its own URL. Whatever would keep the answer to a GET from being stored
-//! keeps this one too, and so does an invalidation while the handler runs, or a handler that takes more than 250 ms.
+//! keeps this one too, and so does an invalidation while the handler runs, or a handler that takes more than 500 ms.
 //!
 //! A layer within another one that is loading under the same key, of the same or an equally named cache, lets the request
 //! through, and the settings of the outer one count.
@@ -147,6 +154,7 @@
 //! | fresh, stale | within its lifetime, and after it |
 //! | load | a call of the handler whose response may be stored and shared |
 //! | coalesced | waits for the load of another request; `collapsed` in `Cache-Status` |
+//! | read along | to read the body of another request's load while it is being collected |
 //! | uncoalesced | calls the handler for one request only; the response is not stored |
 //! | forward | to hand a request to the handler (RFC 9211) |
 //! | bypass | to forward a request without looking it up |
@@ -177,6 +185,8 @@
 //! [`max_body_time`]: CacheLayer::max_body_time
 //! [`key_builder`]: CacheLayer::key_builder
 //! [`key_headers`]: CacheLayer::key_headers
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
 mod config;

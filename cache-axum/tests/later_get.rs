@@ -234,7 +234,7 @@ async fn a_post_that_takes_its_time_holds_nobody_up() {
     settle().await;
     let began = tokio::time::Instant::now();
     assert_eq!(get(&app, "/doc").await.text(), "current");
-    assert!(began.elapsed() <= Duration::from_millis(300), "{:?}", began.elapsed());
+    assert!(began.elapsed() <= Duration::from_millis(600), "{:?}", began.elapsed());
     assert_eq!(
         get(&app, "/doc").await.x_cache(),
         "HIT",

@@ -161,6 +161,8 @@
 //! | `cbor` | no | the coder `Cbor` (ciborium) |
 //! | `conformance` | no | the test kit that every backend runs; for `[dev-dependencies]` |
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod backend;
 mod clock;
 mod coder;

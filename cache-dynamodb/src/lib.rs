@@ -170,6 +170,8 @@
 //! [`TooLarge`]: cache_core::ErrorKind::TooLarge
 //! [`Unavailable`]: cache_core::ErrorKind::Unavailable
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod backend;
 mod batch;
 mod builder;

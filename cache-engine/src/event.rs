@@ -192,7 +192,7 @@ pub enum LoadFailure {
 }
 
 impl<'a> Event<'a> {
-    /// Returns what is to be told about a value for `key` that was not stored, because of `error`.
+    /// Returns the event of a value for `key` that was not stored, because of `error`.
     pub(crate) fn not_stored(key: &'a Key, error: &'a Error) -> Self {
         match std::error::Error::source(error) {
             Some(source) if source.is::<NotRoundTrip>() => Self::NotRoundTrip { key, error },

@@ -99,7 +99,9 @@
 //! | tag snapshot | the tag versions that a load read before it began, which its entry carries |
 //! | tag cache | the tag versions that this process remembers |
 //! | epoch | the tag that all entries of a namespace carry, where namespaces are cleared by a tag |
-//! | roll | the record that every invalidation of a tag replaces, for tags that are known only after a load |
+//! | late tag | a tag that is known only after the load |
+//! | sequence | numbers in the store by which loads with late tags, and invalidations of tags, are put in order |
+//! | slot, page | where the last invalidation of a tag is noted, by the sequence; a record with 64 slots |
 //! | near copy | a copy in this process of a value in a store elsewhere |
 //! | subscription, heartbeat | the store's reports of changes; its report that there was nothing to report |
 //! | unavailable | the store did not answer, or the circuit breaker is open |
@@ -111,6 +113,8 @@
 //! | `macros` | yes | `#[cached]` and `#[invalidates]` |
 //! | `md5` | yes | [`HashedCall`](cache_core::HashedCall), the default key builder of functions |
 //! | `cbor` | no | the coder [`Cbor`](cache_core::Cbor) |
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod cache;
 mod event;

@@ -9,7 +9,8 @@ use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use cache_engine::{Cache, Load, Loaded};
+use cache_core::{FreshnessWindows, Prefix};
+use cache_engine::{Cache, Load, Loaded, Lookup};
 use fastrand::Rng;
 use support::{Fate, MS, Remote, SEC, over};
 
@@ -111,9 +112,130 @@ async fn caller(plain: Cache, tagged: bool, source: Source, promise: Promise, mu
     violations
 }
 
-/// Plays the history of `seed` on `remote`.
-async fn history(remote: Remote, seed: u64) -> Vec<String> {
+/// How values are tagged that are loaded by looking up.
+#[derive(Debug, Clone, Copy)]
+enum Late {
+    /// As late tags.
+    Sound,
+    /// The negative control: by what their tags say after the load, whatever happened during it.
+    Unchecked,
+}
+
+/// Looks up a key whose tag is known only after the load, and loads it if need be.
+async fn look_up(
+    cache: &Cache,
+    late: Late,
+    source: &Source,
+    pause: std::time::Duration,
+    windows: FreshnessWindows,
+) -> u64 {
+    match cache.adapter().lookup::<u64>(&cache.key("key")).await {
+        Lookup::Hit { found, .. } | Lookup::Stale { found, .. } => *found.value,
+        Lookup::Miss(mut fill) => {
+            let value = source.read();
+            tokio::time::sleep(pause).await;
+            match late {
+                Late::Sound => fill.add_late_tags(["tag"]).await,
+                Late::Unchecked => fill.tagger().clone().tagged(["tag"], || std::future::ready(())).await,
+            }
+            fill.store(Arc::new(value), cache.adapter().coder(), windows).await;
+            value
+        }
+        _ => source.read(),
+    }
+}
+
+/// What a store may lose at any time: the record of the tag, and what is kept for late tags.
+async fn evict(remote: &Remote, rng: &mut Rng) {
+    let key = |kind: &str, name: &str| Prefix::new("cache").namespace("").reserved(kind).key(name);
+    match rng.u8(0..3) {
+        0 => drop(remote.remove(&key("tag", "tag")).await),
+        1 => drop(remote.remove(&key("tag-sequence", "")).await),
+        _ => {
+            // One of them is the tag's.
+            for page in 0..64 {
+                remote.remove(&key("tag-page", &page.to_string())).await;
+            }
+        }
+    }
+}
+
+/// As [`caller`], where all values have a late tag, and records are lost.
+async fn late_caller(
+    cache: Cache,
+    remote: Remote,
+    late: Late,
+    windows: FreshnessWindows,
+    (source, promise): (Source, Promise),
+    mut rng: Rng,
+) -> Vec<String> {
+    let mut violations = Vec::new();
+    for _ in 0..STEPS {
+        tokio::time::sleep(MS * rng.u32(0..40)).await;
+        let choice = rng.u8(0..16);
+        let least = promise.0.load(Ordering::SeqCst);
+        let pause = MS * rng.u32(0..60);
+        let read = match choice {
+            0..8 => Some(look_up(&cache, late, &source, pause, windows).await),
+            8..10 => cache.get::<u64>("key").await.unwrap().map(|value| *value),
+            10 => {
+                // A caller that goes away.
+                let limit = MS * rng.u32(0..50);
+                let looking = look_up(&cache, late, &source, pause, windows);
+                tokio::time::timeout(limit, looking).await.ok()
+            }
+            11 => {
+                evict(&remote, &mut rng).await;
+                None
+            }
+            _ => {
+                let written = source.write();
+                match choice {
+                    12 | 13 => cache.invalidate_tag("tag").await.unwrap(),
+                    14 => cache.invalidate_tags(["other", "tag"]).await.unwrap(),
+                    _ => drop(cache.clear_all().await.unwrap()),
+                }
+                promise.0.fetch_max(written, Ordering::SeqCst);
+                None
+            }
+        };
+        if let Some(value) = read
+            && value < least
+        {
+            violations.push(format!("choice {choice} gave {value} after {least} was promised"));
+        }
+    }
+    violations
+}
+
+/// Plays the history of `seed` on `remote`, with late tags.
+async fn late_history(remote: Remote, late: Late, seed: u64) -> Vec<String> {
     let mut rng = Rng::with_seed(seed);
+    slow_down(&remote, &mut rng);
+    let (source, promise) = (Source::default(), Promise::default());
+    let (ttl, stale) = [(30, 0), (30, 200), (60_000, 0)][(seed % 3) as usize];
+    let windows = FreshnessWindows::new(MS * ttl).with_stale_while_revalidate(MS * stale);
+    let processes: Vec<Cache> = (0..PROCESSES).map(|_| over(&remote).lease_time(SEC).build()).collect();
+    let callers: Vec<_> = (0..PROCESSES * CALLERS)
+        .map(|number| {
+            let cache = processes[number % PROCESSES].adapter().with_late_tags(true);
+            let what = (source.clone(), promise.clone());
+            tokio::spawn(late_caller(cache, remote.clone(), late, windows, what, rng.fork()))
+        })
+        .collect();
+    let mut violations = Vec::new();
+    for caller in callers {
+        violations.extend(caller.await.unwrap());
+    }
+    for process in &processes {
+        process.shutdown().await;
+        assert_eq!(process.in_flight(), 0, "seed {seed}");
+    }
+    violations
+}
+
+/// Lets calls of the store take their time.
+fn slow_down(remote: &Remote, rng: &mut Rng) {
     let turns = Mutex::new(rng.fork());
     remote.plan(move |_| {
         let mut turns = turns.lock().unwrap();
@@ -124,6 +246,12 @@ async fn history(remote: Remote, seed: u64) -> Vec<String> {
             _ => Fate::Take(MS * turns.u32(0..5), MS * turns.u32(0..3)),
         }
     });
+}
+
+/// Plays the history of `seed` on `remote`.
+async fn history(remote: Remote, seed: u64) -> Vec<String> {
+    let mut rng = Rng::with_seed(seed);
+    slow_down(&remote, &mut rng);
     let (source, promise) = (Source::default(), Promise::default());
     let windows = match seed % 3 {
         0 => (30, 0),
@@ -157,11 +285,12 @@ async fn history(remote: Remote, seed: u64) -> Vec<String> {
     violations
 }
 
-/// The seeds to play: the one that `SEED` names, or the first `count`.
+/// The seeds to play: the one that `SEED` names, or as many as `HISTORIES` says, or the first `count`.
 fn seeds(count: u64) -> std::ops::Range<u64> {
-    match std::env::var("SEED").ok().map(|seed| seed.parse().unwrap()) {
+    let number = |name| std::env::var(name).ok().map(|number| number.parse().unwrap());
+    match number("SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..count,
+        None => 0..number("HISTORIES").unwrap_or(count),
     }
 }
 
@@ -184,6 +313,29 @@ async fn without_fences_some_do() {
     let mut found = 0;
     for seed in seeds(60) {
         found += usize::from(!history(Remote::ignoring_modes(), seed).await.is_empty());
+    }
+    assert!(found > 5, "only {found} histories of 60 show a violation");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_with_tags_that_are_known_only_after_the_load() {
+    for seed in seeds(100) {
+        let remote = if seed % 2 == 0 {
+            Remote::new()
+        } else {
+            Remote::without_clear()
+        };
+        let violations = late_history(remote, Late::Sound, seed).await;
+        assert!(violations.is_empty(), "SEED={seed}: {violations:#?}");
+    }
+}
+
+/// The negative control: if nobody looks whether late tags were invalidated during the load, old values are found.
+#[tokio::test(start_paused = true)]
+async fn unless_nobody_looks_what_happened_to_them_during_the_load() {
+    let mut found = 0;
+    for seed in seeds(60) {
+        found += usize::from(!late_history(Remote::new(), Late::Unchecked, seed).await.is_empty());
     }
     assert!(found > 5, "only {found} histories of 60 show a violation");
 }

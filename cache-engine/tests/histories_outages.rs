@@ -158,7 +158,11 @@ async fn history(remote: Remote, restart: Restart, seed: u64) -> Vec<String> {
             _ => Fate::Freeze,
         }
     });
-    let stale = if seed % 2 == 0 { Duration::ZERO } else { 200 * MS };
+    let stale = if seed.is_multiple_of(2) {
+        Duration::ZERO
+    } else {
+        200 * MS
+    };
     let weather = tokio::spawn(outages(Arc::clone(&world), rng.fork()));
     let processes: Vec<_> = (0..PROCESSES)
         .map(|number| {

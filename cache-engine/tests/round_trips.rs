@@ -4,9 +4,11 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use cache_engine::Cache;
+use cache_core::FreshnessWindows;
+use cache_engine::{Cache, Lookup};
 use support::{Count, Remote, TokioClock, memory, over};
 
 /// The calls of the store that `work` leads to, by their names.
@@ -116,10 +118,10 @@ async fn tags_in_a_store_that_cannot_enumerate() {
         "a hit: entry and epochs, tags"
     );
     assert_eq!(calls(&remote, cache.soft().invalidate("a")).await, ["get", "set"]);
-    assert_eq!(calls(&remote, cache.invalidate_tag("1")).await, ["set", "set"]);
+    assert_eq!(calls(&remote, cache.invalidate_tag("1")).await, ["get_many", "set"]);
     assert_eq!(
         calls(&remote, cache.soft().invalidate_tag("1")).await,
-        ["set", "get_many", "set"]
+        ["get_many", "set"]
     );
     assert_eq!(calls(&remote, cache.soft().clear("")).await, ["get", "set"]);
 
@@ -170,18 +172,18 @@ async fn tags() {
     );
     assert_eq!(
         calls(&remote, cache.invalidate_tag("1")).await,
-        ["set", "set"],
-        "the roll, the tag"
+        ["get_many", "set"],
+        "whether anybody is to be told, the tag"
     );
     assert_eq!(
         calls(&remote, cache.invalidate_tags(TAGS)).await,
-        ["set", "set", "set", "set", "set", "set", "set", "set", "set"],
-        "the roll, and one batch, which this store carries out one by one"
+        ["get_many", "set", "set", "set", "set", "set", "set", "set", "set"],
+        "and one batch, which this store carries out one by one"
     );
     assert_eq!(
         calls(&remote, cache.soft().invalidate_tag("1")).await,
-        ["set", "get_many", "set"],
-        "the roll and the tag's record at once, the tag"
+        ["get_many", "set"],
+        "the tag's record in the same batch, the tag"
     );
     assert_eq!(
         calls(&remote, cache.soft().invalidate("a")).await,
@@ -193,5 +195,45 @@ async fn tags() {
         remembered_hit(&remote).await,
         ["get"],
         "a hit whose tags are remembered"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn tags_that_are_known_only_after_the_load() {
+    let remote = Remote::new();
+    let cache = over(&remote).ttl(Duration::from_secs(10)).build();
+    let late = cache.adapter().with_late_tags(true);
+    let load = async |key: &str| {
+        let Lookup::Miss(mut fill) = late.adapter().lookup::<u32>(&late.key(key)).await else {
+            panic!("it is not there yet");
+        };
+        fill.add_late_tags(TAGS).await;
+        let stored = fill.store(
+            Arc::new(1),
+            late.adapter().coder(),
+            FreshnessWindows::new(Duration::from_secs(10)),
+        );
+        assert!(stored.await.is_stored());
+    };
+    load("the records of the tags exist from here on").await;
+    assert_eq!(
+        calls(&remote, load("a")).await,
+        ["get", "get_many", "set", "get_many", "get_many", "set"],
+        "look, when it begins, lease; tags, whether they were invalidated, fill"
+    );
+    assert_eq!(
+        calls(&remote, cache.invalidate_tag("1")).await,
+        ["get_many", "set", "set", "set"],
+        "the first one after a load tells loads of it: the tag's page and the sequence in one batch"
+    );
+    assert_eq!(
+        calls(&remote, cache.invalidate_tag("1")).await,
+        ["get_many", "set"],
+        "there is nothing new to tell"
+    );
+    assert_eq!(
+        calls(&remote, load("b")).await,
+        ["get", "get_many", "set", "set", "get_many", "get_many", "set"],
+        "the first load after an invalidation moves the sequence on"
     );
 }

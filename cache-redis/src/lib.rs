@@ -148,6 +148,8 @@
 //! [`Unavailable`]: cache_core::ErrorKind::Unavailable
 //! [`Heartbeat`]: cache_core::Change::Heartbeat
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod backend;
 mod builder;
 mod clear;

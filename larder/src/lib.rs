@@ -55,6 +55,8 @@
 //! Each part is a crate of its own (`cache-engine`, `cache-axum`, `cache-redis` and so on), which you may depend on
 //! instead. A service compiles only the stores that its features name.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod open;
 mod settings;
 

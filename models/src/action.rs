@@ -53,8 +53,10 @@ pub enum Action {
     Age,
     /// The store loses the tag's record.
     LoseTag,
-    /// The store loses the master record.
-    LoseMaster,
+    /// The store loses the sequence.
+    LoseSequence,
+    /// The store loses the page of the tag.
+    LosePage,
     /// A process crashes, and starts anew; the write that this flight was about to do may be carried out later.
     Crash {
         /// The process.

@@ -18,7 +18,7 @@ pub enum Tagging {
 pub enum Start {
     /// Nothing at all.
     Empty,
-    /// Nothing but the tag's record and the master.
+    /// Nothing but the tag's record, and the sequence and the page for late tags.
     Tags,
     /// A fresh value.
     Fresh,
@@ -41,10 +41,20 @@ pub enum Flaw {
     NoSeal,
     /// The tag is captured after the source was read.
     TagAfterLoad,
-    /// An invalidation rewrites the tag's record first and the master after it.
-    TagBeforeMaster,
-    /// A fill reads the master first and the late tag after it.
-    MasterBeforeLateTag,
+    /// An invalidation rewrites the tag's record first and notes its number on the page after it.
+    TagBeforeNote,
+    /// An invalidation writes its number on the page whatever there is.
+    PlainNote,
+    /// A fill reads the page first and the late tag after it.
+    PageBeforeLateTag,
+    /// A load begins with the number after one that was used, and leaves the sequence as it is.
+    NotMovedOn,
+    /// A fill does not look whether the sequence is the one that its load began by.
+    SequenceNotCompared,
+    /// A page that was lost counts as one that says nothing.
+    LostPageUnchanged,
+    /// An invalidation in a full store removes the tag's record, and leaves the sequence.
+    SequenceNotRemoved,
     /// Those who wait are given the value without another look at the tag.
     NoRecheck,
     /// Whether anybody waits is asked first, and the flight landed without a recheck in a step of its own.
@@ -111,6 +121,8 @@ pub struct Config {
     pub expiry: bool,
     /// A write may still be carried out after its sender is gone.
     pub limbo: bool,
+    /// Of the sequence and the page, which are read in one batch, the page is read first.
+    pub page_first: bool,
     /// How much may go wrong.
     pub budget: Budget,
     /// What is left out.
@@ -132,6 +144,7 @@ impl Config {
         unstored: false,
         expiry: true,
         limbo: false,
+        page_first: false,
         budget: Budget {
             crashes: 0,
             departures: 0,
@@ -174,6 +187,8 @@ pub enum Kind {
     Tag,
     /// Rewrites the soft half of the tag's record.
     TagSoft,
+    /// Removes the tag's record, since the store is full.
+    TagRemoved,
 }
 
 impl Kind {

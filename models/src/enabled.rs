@@ -5,7 +5,7 @@ use std::fmt;
 use stateright::Model;
 
 use crate::action::Action;
-use crate::config::{Flaw, Tagging};
+use crate::config::Flaw;
 use crate::protocol::Protocol;
 use crate::state::{Body, Leader, Reader, State, Step, Task};
 
@@ -136,8 +136,11 @@ impl Protocol {
             if state.store.tag.is_some() {
                 actions.push(Action::LoseTag);
             }
-            if state.store.master.is_some() && self.config.tagging == Tagging::Late {
-                actions.push(Action::LoseMaster);
+            if state.store.sequence.is_some() {
+                actions.push(Action::LoseSequence);
+            }
+            if state.store.page.is_some() {
+                actions.push(Action::LosePage);
             }
         }
     }

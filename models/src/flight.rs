@@ -36,7 +36,7 @@ impl Protocol {
             stale,
             fence: None,
             tag: None,
-            master: None,
+            began: None,
             outcome: None,
             failed_after: 0,
             slot_unchanged: false,
@@ -74,19 +74,19 @@ impl Protocol {
     fn capture_for(&self, purpose: Purpose) -> Task {
         match self.config.tagging {
             Tagging::Declared if !self.config.is(Flaw::TagAfterLoad) => Task::Tag(purpose),
-            Tagging::Late => Task::Master(purpose),
+            Tagging::Late => Task::Begin(purpose),
             _ => self.after_capture(purpose),
         }
     }
 
-    fn after_capture(&self, purpose: Purpose) -> Task {
+    pub(crate) fn after_capture(&self, purpose: Purpose) -> Task {
         match purpose {
             Purpose::Acquire => Task::Acquire,
             Purpose::Inherit => Task::Inherit,
             Purpose::Source => Task::Source,
             Purpose::Fill => {
-                if self.config.tagging == Tagging::Late && !self.config.is(Flaw::MasterBeforeLateTag) {
-                    Task::Master2
+                if self.config.tagging == Tagging::Late && !self.config.is(Flaw::PageBeforeLateTag) {
+                    self.first_check()
                 } else {
                     Task::Fill
                 }
@@ -104,7 +104,7 @@ impl Protocol {
 
     fn loaded(&self) -> Task {
         match self.config.tagging {
-            Tagging::Late if self.config.is(Flaw::MasterBeforeLateTag) => Task::Master2,
+            Tagging::Late if self.config.is(Flaw::PageBeforeLateTag) => self.first_check(),
             Tagging::Late => Task::Tag(Purpose::Fill),
             Tagging::Declared | Tagging::Added if self.config.is(Flaw::TagAfterLoad) => Task::Tag(Purpose::Fill),
             _ => Task::Fill,
@@ -117,13 +117,16 @@ impl Protocol {
         let last = flight.task;
         flight.task = match flight.task {
             Task::Vacant => Task::Vacant,
-            Task::Master(purpose) => {
-                if state.store.master.is_none() {
-                    state.store.master = Some(state.new_master());
-                }
-                flight.master = state.store.master;
-                self.after_capture(purpose)
-            }
+            Task::Begin(_)
+            | Task::MoveOn(..)
+            | Task::BeginPage(_)
+            | Task::BeginSequence(..)
+            | Task::CheckSequence
+            | Task::CheckPage
+            | Task::WriteUnknown(_)
+            | Task::FindOut(_)
+            | Task::WriteKnown(..)
+            | Task::MarkUsed(_) => self.late(state, &mut flight),
             Task::Tag(purpose) => match self.read_tag(state, process) {
                 Some(tag) => {
                     flight.tag = Some(tag);
@@ -176,15 +179,6 @@ impl Protocol {
             Task::Source => {
                 flight.outcome = Some(Landing::Value(Value { seen: state.begun }));
                 self.loaded()
-            }
-            Task::Master2 => {
-                if state.store.master != flight.master {
-                    Task::Withdraw(Landing::LookAgain)
-                } else if self.config.is(Flaw::MasterBeforeLateTag) {
-                    Task::Tag(Purpose::Fill)
-                } else {
-                    Task::Fill
-                }
             }
             Task::Fill => self.fill(state, &mut flight),
             Task::Filled(version) => match flight.outcome {
@@ -425,7 +419,7 @@ impl Protocol {
         flight.stale = None;
         flight.precondition = None;
         flight.tag = None;
-        flight.master = None;
+        flight.began = None;
         let waited_for = state.waiting(slot).next().is_some();
         state.flights[slot] = Some(flight);
         if !flight.in_map {

@@ -41,6 +41,7 @@ impl Protocol {
             Kind::Set => self.set(state, index, invalidation),
             Kind::Tag => self.rewrite_tag(state, invalidation.step),
             Kind::TagSoft => self.rewrite_soft(state, invalidation.step),
+            Kind::TagRemoved => self.remove_tag(state, invalidation.step),
         };
         if let Some(invalidation) = &mut state.invalidations[index] {
             invalidation.step = next;
@@ -128,51 +129,58 @@ impl Protocol {
         }
     }
 
-    fn rewrite_tag(&self, state: &mut State, step: Step) -> Step {
+    /// Notes the invalidation of a tag that loads may learn of late, and then does `write`, or the other way round if
+    /// that rule is left out.
+    fn of_tag(&self, state: &mut State, step: Step, write: impl FnOnce(&Self, &mut State, Step) -> Step) -> Step {
         let late = self.config.tagging == Tagging::Late;
-        let master_now = late && (step == Step::Idle) != self.config.is(Flaw::TagBeforeMaster);
-        if master_now {
-            state.store.master = Some(state.new_master());
-        } else {
-            state.store.tag = Some(state.new_pair());
-        }
-        if late && step == Step::Idle {
-            Step::First
-        } else {
-            Step::Returns
+        let notes_last = self.config.is(Flaw::TagBeforeNote);
+        let then = if notes_last { Step::Returns } else { Step::First };
+        match step {
+            Step::ReadsPage(_) | Step::ReadsSequence(_) | Step::Notes(..) | Step::MarksUsed(_) | Step::NotesLast => {
+                self.note(state, step, then)
+            }
+            Step::Idle if late && !notes_last => self.note(state, step, then),
+            _ => match write(self, state, step) {
+                Step::Returns if late && notes_last => Step::NotesLast,
+                next => next,
+            },
         }
     }
 
+    fn rewrite_tag(&self, state: &mut State, step: Step) -> Step {
+        self.of_tag(state, step, |_, state, _| {
+            state.store.tag = Some(state.new_pair());
+            Step::Returns
+        })
+    }
+
     fn rewrite_soft(&self, state: &mut State, step: Step) -> Step {
-        let late = self.config.tagging == Tagging::Late;
-        let last_is_master = self.config.is(Flaw::TagBeforeMaster);
-        match step {
-            Step::Idle if late && !last_is_master => {
-                state.store.master = Some(state.new_master());
-                Step::First
+        self.of_tag(state, step, |model, state, step| {
+            let Step::Rewrites(read) = step else {
+                return Step::Rewrites(state.store.tag);
+            };
+            if state.store.tag != read && !model.config.is(Flaw::PlainSoft) {
+                return Step::First;
             }
-            Step::Rewrites(read) => {
-                if state.store.tag != read && !self.config.is(Flaw::PlainSoft) {
-                    return Step::First;
-                }
-                state.store.tag = Some(match read {
-                    Some(read) => Pair {
-                        hard: read.hard,
-                        soft: state.new_half(),
-                    },
-                    None => state.new_pair(),
-                });
-                if late && last_is_master {
-                    return Step::Marks(None);
-                }
-                Step::Returns
-            }
-            Step::Marks(_) => {
-                state.store.master = Some(state.new_master());
-                Step::Returns
-            }
-            _ => Step::Rewrites(state.store.tag),
+            state.store.tag = Some(match read {
+                Some(read) => Pair {
+                    hard: read.hard,
+                    soft: state.new_half(),
+                },
+                None => state.new_pair(),
+            });
+            Step::Returns
+        })
+    }
+
+    /// In a store that takes no write, what is removed is the sequence and the tag's record.
+    fn remove_tag(&self, state: &mut State, step: Step) -> Step {
+        if step == Step::Idle && !self.config.is(Flaw::SequenceNotRemoved) {
+            state.store.sequence = None;
+            return Step::First;
         }
+        state.store.tag = None;
+        Step::Returns
     }
 }
 

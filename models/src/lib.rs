@@ -7,6 +7,7 @@ mod explore;
 mod fence;
 mod flight;
 mod invalidation;
+mod late;
 mod near;
 mod protocol;
 mod reader;

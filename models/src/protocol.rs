@@ -9,8 +9,8 @@ use stateright::{Model, Property};
 use crate::action::Action;
 use crate::config::{Budget, Config, Flaw, Start, Tagging};
 use crate::state::{
-    At, Body, Copied, Fence, Flight, Invalidation, Limbo, Mode, Near, Pair, Precondition, Read, Reader, Record, Stale,
-    State, Step, Store, Task, Value, Version,
+    At, Body, Copied, Fence, Flight, Invalidation, Limbo, Mode, Near, Page, Pair, Precondition, Read, Reader, Record,
+    Sequence, Stale, State, Step, Store, Task, Value, Version,
 };
 use crate::state::{Broken, INVALIDATIONS, PROCESSES, READERS};
 
@@ -57,7 +57,16 @@ impl Protocol {
                 record: body.map(|body| Record { version: 1, tag, body }),
                 beside: None,
                 tag,
-                master: (late && start != Start::Empty).then_some(1),
+                sequence: (late && start != Start::Empty).then_some(Sequence {
+                    id: 1,
+                    number: 1,
+                    used: true,
+                }),
+                page: (late && start != Start::Empty).then_some(Page {
+                    version: 1,
+                    id: 1,
+                    last: Some(0),
+                }),
             },
             readers,
             flights: [None; READERS],
@@ -328,9 +337,13 @@ impl Model for Protocol {
                 state.budget.losses -= 1;
                 state.store.tag = None;
             }
-            Action::LoseMaster => {
+            Action::LoseSequence => {
                 state.budget.losses -= 1;
-                state.store.master = None;
+                state.store.sequence = None;
+            }
+            Action::LosePage => {
+                state.budget.losses -= 1;
+                state.store.page = None;
             }
             Action::Crash { process, sent } => self.crash(&mut state, process, sent),
         }
@@ -383,7 +396,7 @@ impl Protocol {
         let loads = |flight: &&Flight| {
             matches!(
                 flight.task,
-                Task::Source | Task::Fill | Task::Tag(_) | Task::BeginTag(_) | Task::Master2
+                Task::Source | Task::Fill | Task::Tag(_) | Task::BeginTag(_) | Task::CheckSequence | Task::CheckPage
             ) && flight.fence.is_some()
                 && !flight.lost
                 && (self.tag_of_lease(flight).is_none() || flight.tag == state.store.tag)

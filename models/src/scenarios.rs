@@ -5,6 +5,7 @@ use crate::config::{Config, Start, Tagging};
 
 const BY_KEY: &[Kind] = &[Kind::Key, Kind::KeySoft, Kind::Clear, Kind::Set];
 const BY_TAG: &[Kind] = &[Kind::Tag, Kind::TagSoft];
+const LATE: &[Kind] = &[Kind::Tag, Kind::TagSoft, Kind::TagRemoved];
 const NO_FAULT: Budget = Config::PLAIN.budget;
 const ONE_PROCESS: Config = Config {
     readers: &[0, 0],
@@ -51,9 +52,10 @@ pub fn small() -> Vec<Config> {
         },
         Config {
             name: "a tag that is known late",
-            kinds: BY_TAG,
+            kinds: &[Kind::Tag],
             starts: &[Start::Tags],
             tagging: Tagging::Late,
+            expiry: false,
             ..ONE_PROCESS
         },
         Config {
@@ -241,11 +243,45 @@ fn by_tag() -> Vec<Config> {
         },
         Config {
             name: "a tag that is known late, two invalidations",
-            kinds: BY_TAG,
+            kinds: LATE,
             invalidations: 2,
             starts: &[Start::Empty, Start::Fresh],
             tagging: Tagging::Late,
             ..ONE_PROCESS
+        },
+        Config {
+            name: "a tag that is known late, two invalidations, the page read first",
+            kinds: &[Kind::Tag],
+            invalidations: 2,
+            starts: &[Start::Tags],
+            tagging: Tagging::Late,
+            page_first: true,
+            ..ONE_PROCESS
+        },
+        Config {
+            name: "a tag that is known late, two processes, two invalidations",
+            kinds: &[Kind::Tag],
+            invalidations: 2,
+            starts: &[Start::Empty],
+            tagging: Tagging::Late,
+            ..TWO_PROCESSES
+        },
+        Config {
+            name: "a tag that is known late, two invalidations, and two records that are lost",
+            kinds: &[Kind::Tag],
+            invalidations: 2,
+            starts: &[Start::Tags],
+            tagging: Tagging::Late,
+            budget: Budget { losses: 2, ..NO_FAULT },
+            ..ONE_PROCESS
+        },
+        Config {
+            name: "a tag that is known late, three readers, and a record that is lost",
+            kinds: &[Kind::Tag, Kind::TagRemoved],
+            starts: &[Start::Tags],
+            tagging: Tagging::Late,
+            budget: Budget { losses: 1, ..NO_FAULT },
+            ..THREE_READERS
         },
         Config {
             name: "a tag that is known late, and a load that fails, and records that are lost",

@@ -96,7 +96,61 @@ pub enum Mode {
     IfVersion(Version),
 }
 
-/// The store, all of it: one key, the place beside it, one tag and the prefix's master record.
+/// The numbers by which loads and invalidations are put in an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sequence {
+    /// Another one for each that is begun.
+    pub id: Version,
+    /// The number, which counts.
+    pub number: u8,
+    /// An invalidation has used it.
+    pub used: bool,
+}
+
+impl Sequence {
+    /// With a number that no invalidation has used.
+    pub(crate) fn next(self) -> Self {
+        Self {
+            number: self.number + 1,
+            used: false,
+            ..self
+        }
+    }
+
+    /// With a number that is used.
+    pub(crate) fn used(self) -> Self {
+        Self { used: true, ..self }
+    }
+
+    pub(crate) fn began(self) -> Began {
+        Began {
+            id: self.id,
+            number: self.number,
+        }
+    }
+}
+
+/// When a load began, by the sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Began {
+    /// Of the sequence.
+    pub id: Version,
+    /// Its number.
+    pub number: u8,
+}
+
+/// The page on which the tag's slot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Page {
+    /// Its version.
+    pub version: Version,
+    /// Of the sequence.
+    pub id: Version,
+    /// The highest number of an invalidation of the tag; `None` if that is not known.
+    pub last: Option<u8>,
+}
+
+/// The store, all of it: one key, the place beside it, one tag, and the records for late tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Store {
     /// Under the key.
@@ -105,8 +159,10 @@ pub struct Store {
     pub beside: Option<Beside>,
     /// The tag's record.
     pub tag: Option<Pair>,
-    /// The prefix's master record, rewritten by every invalidation of a tag.
-    pub master: Option<Version>,
+    /// The sequence of loads that learn their tags late, and of invalidations.
+    pub sequence: Option<Sequence>,
+    /// The page of the tag.
+    pub page: Option<Page>,
 }
 
 /// A write whose sender is gone, and that the store has yet to carry out.
@@ -235,8 +291,14 @@ pub enum Purpose {
 pub enum Task {
     /// There is no leader.
     Vacant,
-    /// Reads the master record, before the load.
-    Master(Purpose),
+    /// Reads the sequence, before the load.
+    Begin(Purpose),
+    /// Moves the sequence on from here, since the number was used.
+    MoveOn(Purpose, Sequence),
+    /// Found no sequence, and writes the page of a new one.
+    BeginPage(Purpose),
+    /// Has written the page of a new sequence of this name, and begins that.
+    BeginSequence(Purpose, Version),
     /// Reads the tag's record.
     Tag(Purpose),
     /// Found no record of the tag, and begins one.
@@ -257,8 +319,18 @@ pub enum Task {
     Pause,
     /// Reads the source.
     Source,
-    /// Reads the master record, to compare it with what it was.
-    Master2,
+    /// Reads the sequence, to see whether it is the one that the load began by.
+    CheckSequence,
+    /// Reads the page, to see whether the tag was invalidated since the load began.
+    CheckPage,
+    /// Has found that what the page says is not known, and writes that over the version that it found.
+    WriteUnknown(Option<Version>),
+    /// The page says since this version that it is not known. Reads the sequence.
+    FindOut(Version),
+    /// Writes what is known now over that version of the page.
+    WriteKnown(Version, Sequence),
+    /// Notes that the number, which it has written on the page, is used.
+    MarkUsed(Sequence),
     /// Seals the flight and stores the value.
     Fill,
     /// Has stored the value as this version, and keeps a copy.
@@ -300,8 +372,8 @@ pub struct Flight {
     pub fence: Option<Fence>,
     /// The tag as it was captured.
     pub tag: Option<Pair>,
-    /// The master record as it was captured.
-    pub master: Option<Version>,
+    /// When it began, by the sequence.
+    pub began: Option<Began>,
     /// What its leader will have for an answer, whatever those who wait are told.
     pub outcome: Option<Landing>,
     /// The hard invalidations that had returned when the load failed.
@@ -321,6 +393,16 @@ pub enum Step {
     First,
     /// Has read the record.
     Marks(Option<Record>),
+    /// Has read the sequence, and reads the page.
+    ReadsPage(Sequence),
+    /// Has read the page first, and reads the sequence.
+    ReadsSequence(Option<Page>),
+    /// Has read both, and notes the number on the page.
+    Notes(Sequence, Option<Page>),
+    /// Has noted the number, and notes that it is used.
+    MarksUsed(Sequence),
+    /// Has rewritten the tag's record first, and reads the sequence. (Only if that comes last.)
+    NotesLast,
     /// Has read the tag's record.
     Rewrites(Option<Pair>),
     /// Has captured the tag, and writes a value that its caller brought then.
@@ -481,7 +563,7 @@ impl State {
     pub(crate) fn by_key(&self) -> Set {
         let invalidations = self.invalidations.iter().enumerate();
         invalidations.fold(0, |set, (index, invalidation)| match invalidation {
-            Some(it) if !matches!(it.kind, Kind::Tag | Kind::TagSoft) => set | 1 << index,
+            Some(it) if !matches!(it.kind, Kind::Tag | Kind::TagSoft | Kind::TagRemoved) => set | 1 << index,
             _ => set,
         })
     }

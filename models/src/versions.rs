@@ -1,7 +1,8 @@
 //! Versions: new ones, and renumbering, so that states which differ in nothing but the numbers are one.
 
 use crate::state::{
-    At, Check, Copied, Fence, Limbo, Mode, Pair, Precondition, Read, Reader, Record, Stale, State, Step, Task, Version,
+    At, Check, Copied, Fence, Limbo, Mode, Page, Pair, Precondition, Read, Reader, Record, Stale, State, Step, Task,
+    Version,
 };
 
 /// What a version is a version of.
@@ -9,7 +10,8 @@ use crate::state::{
 enum Domain {
     Record,
     Tag,
-    Master,
+    Sequence,
+    Page,
 }
 
 impl State {
@@ -40,16 +42,21 @@ impl State {
         Pair { hard, soft: hard + 1 }
     }
 
-    /// A version for the master record.
-    pub(crate) fn new_master(&mut self) -> Version {
-        self.unused(Domain::Master)
+    /// A name for a sequence.
+    pub(crate) fn new_sequence(&mut self) -> Version {
+        self.unused(Domain::Sequence)
+    }
+
+    /// A version for the page.
+    pub(crate) fn new_page(&mut self) -> Version {
+        self.unused(Domain::Page)
     }
 
     /// Renumbers all versions in the order in which they are met.
     pub(crate) fn renumber(&mut self) {
         const MOST: usize = 48;
-        let mut names = [[0; MOST]; 3];
-        let mut next = [1; 3];
+        let mut names = [[0; MOST]; 4];
+        let mut next = [1; 4];
         self.each_version(&mut |domain, version| {
             let (names, next) = (&mut names[domain as usize], &mut next[domain as usize]);
             let name = &mut names[usize::from(*version)];
@@ -62,7 +69,7 @@ impl State {
     }
 
     fn each_version(&mut self, visit: &mut impl FnMut(Domain, &mut Version)) {
-        use Domain::{Master, Record};
+        use Domain::{Page, Record, Sequence};
         let Self {
             store,
             readers,
@@ -79,7 +86,10 @@ impl State {
             each_pair(&mut beside.tag, visit);
         }
         each_pair(&mut store.tag, visit);
-        each(&mut store.master, Master, visit);
+        if let Some(sequence) = &mut store.sequence {
+            visit(Sequence, &mut sequence.id);
+        }
+        each_page(&mut store.page, visit);
         for reader in readers {
             if let Reader::Active { at, .. } = reader {
                 match at {
@@ -95,6 +105,14 @@ impl State {
             match &mut flight.task {
                 Task::LookTag(record) => in_record(record, visit),
                 Task::Filled(version) => visit(Record, version),
+                Task::MoveOn(_, sequence) | Task::MarkUsed(sequence) => visit(Sequence, &mut sequence.id),
+                Task::BeginSequence(_, id) => visit(Sequence, id),
+                Task::WriteUnknown(version) => each(version, Page, visit),
+                Task::FindOut(version) => visit(Page, version),
+                Task::WriteKnown(version, sequence) => {
+                    visit(Page, version);
+                    visit(Sequence, &mut sequence.id);
+                }
                 _ => {}
             }
             if let Some(precondition) = &mut flight.precondition {
@@ -110,13 +128,21 @@ impl State {
                 None => {}
             }
             each_pair(&mut flight.tag, visit);
-            each(&mut flight.master, Master, visit);
+            if let Some(began) = &mut flight.began {
+                visit(Sequence, &mut began.id);
+            }
         }
         for invalidation in invalidations.iter_mut().flatten() {
             match &mut invalidation.step {
                 Step::Marks(record) => each_record(record, visit),
                 Step::Rewrites(pair) | Step::Writes(pair, _) => each_pair(pair, visit),
                 Step::Keeps(copied) => in_copied(copied, visit),
+                Step::ReadsPage(sequence) | Step::MarksUsed(sequence) => visit(Sequence, &mut sequence.id),
+                Step::ReadsSequence(page) => each_page(page, visit),
+                Step::Notes(sequence, page) => {
+                    visit(Sequence, &mut sequence.id);
+                    each_page(page, visit);
+                }
                 _ => {}
             }
         }
@@ -144,6 +170,13 @@ impl State {
 fn each(version: &mut Option<Version>, domain: Domain, visit: &mut impl FnMut(Domain, &mut Version)) {
     if let Some(version) = version {
         visit(domain, version);
+    }
+}
+
+fn each_page(page: &mut Option<Page>, visit: &mut impl FnMut(Domain, &mut Version)) {
+    if let Some(Page { version, id, .. }) = page {
+        visit(Domain::Page, version);
+        visit(Domain::Sequence, id);
     }
 }
 

@@ -93,19 +93,58 @@ fn tags_captured_after_the_load_hide_what_happened_during_it() {
     }
 }
 
+const LATE: Config = Config {
+    kinds: &[Kind::Tag],
+    starts: &[Start::Tags],
+    tagging: Tagging::Late,
+    ..ONE_PROCESS
+};
+
 #[test]
-fn the_master_record_comes_before_the_tag_and_is_read_after_it() {
-    for flaw in [Flaw::TagBeforeMaster, Flaw::MasterBeforeLateTag] {
+fn an_invalidation_is_noted_before_the_tag_and_looked_for_after_it() {
+    for flaw in [Flaw::TagBeforeNote, Flaw::PageBeforeLateTag] {
         for kind in [&[Kind::Tag], &[Kind::TagSoft]] {
-            let config = Config {
-                kinds: kind,
-                starts: &[Start::Tags],
-                tagging: Tagging::Late,
-                ..ONE_PROCESS
-            };
+            let config = Config { kinds: kind, ..LATE };
             finds(flaw, NO_OLD_VALUE, config);
         }
     }
+}
+
+#[test]
+fn a_load_begins_with_a_number_that_is_in_the_store() {
+    let config = Config {
+        invalidations: 2,
+        ..LATE
+    };
+    finds(Flaw::NotMovedOn, NO_OLD_VALUE, config);
+}
+
+#[test]
+fn a_note_does_not_replace_a_later_one() {
+    let config = Config {
+        invalidations: 2,
+        ..LATE
+    };
+    finds(Flaw::PlainNote, NO_OLD_VALUE, config);
+}
+
+#[test]
+fn what_is_lost_says_nothing() {
+    let config = Config {
+        budget: Budget { losses: 1, ..NO_FAULT },
+        ..LATE
+    };
+    finds(Flaw::SequenceNotCompared, NO_OLD_VALUE, config.clone());
+    finds(Flaw::LostPageUnchanged, NO_OLD_VALUE, config);
+}
+
+#[test]
+fn in_a_full_store_the_sequence_is_removed_with_the_tag() {
+    let config = Config {
+        kinds: &[Kind::TagRemoved],
+        ..LATE
+    };
+    finds(Flaw::SequenceNotRemoved, NO_OLD_VALUE, config);
 }
 
 #[test]

@@ -10,24 +10,34 @@ const SMALL: usize = 4 * 1024;
 /// How long joined pieces become.
 const JOINED: usize = 16 * 1024;
 
-/// The pieces of a body in their order, for one who collects them and one who reads them at the same time. Large ones are
-/// never copied, and neither is the only one.
+/// The pieces of a body in their order, for one who collects them and any number who read them at the same time, each at
+/// a [`Cursor`] of its own. Large pieces are never copied, and neither is the only one.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     chunks: VecDeque<Bytes>,
     /// Small pieces, which come after the chunks.
     tail: BytesMut,
-    /// The chunk that is read next, or the tail, and how much of it has been read.
-    next: usize,
+    /// The number of the first chunk. The chunks before it are gone, and the tail is numbered as the chunk that it becomes.
+    first: u64,
+    /// The number of the chunk that all pieces before it were joined to.
+    joined: Option<u64>,
+    /// The length of what is kept.
+    kept: usize,
+}
+
+/// How far a reader has come.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Cursor {
+    /// The chunk to read next, and how much of it was read.
+    chunk: u64,
     offset: usize,
-    /// How much has been read in all.
+    /// How much was read in all.
     read: usize,
-    /// What has been read is not kept.
-    is_passing: bool,
 }
 
 impl Buffer {
     pub(crate) fn push(&mut self, piece: Bytes) {
+        self.kept += piece.len();
         let is_first = self.chunks.is_empty() && self.tail.is_empty();
         if is_first || piece.len() >= SMALL {
             self.end_tail();
@@ -46,34 +56,62 @@ impl Buffer {
         }
     }
 
-    /// What has come and has not been read.
-    pub(crate) fn read(&mut self) -> Option<Bytes> {
-        while let Some(chunk) = self.chunks.get(self.next) {
-            let piece = chunk.slice(self.offset..);
-            self.offset = 0;
-            if self.is_passing {
-                self.chunks.pop_front();
+    /// The number of the tail.
+    fn last(&self) -> u64 {
+        self.first + self.chunks.len() as u64
+    }
+
+    /// What has come and was not read at `cursor`.
+    pub(crate) fn read(&self, cursor: &mut Cursor) -> Option<Bytes> {
+        if cursor.chunk < self.first {
+            cursor.chunk = self.first;
+            // Chunks are let go only when they were read.
+            cursor.offset = if self.joined == Some(self.first) {
+                cursor.read
             } else {
-                self.next += 1;
-            }
+                0
+            };
+        }
+        while let Some(chunk) = self.chunks.get(usize::try_from(cursor.chunk - self.first).ok()?) {
+            let piece = chunk.slice(cursor.offset..);
+            cursor.chunk += 1;
+            cursor.offset = 0;
             if !piece.is_empty() {
-                self.read += piece.len();
+                cursor.read += piece.len();
                 return Some(piece);
             }
         }
-        let piece = self.tail.get(self.offset..).filter(|piece| !piece.is_empty())?;
+        let piece = self.tail.get(cursor.offset..).filter(|piece| !piece.is_empty())?;
         // A slice of the tail would keep it from growing where it is.
         let piece = Bytes::copy_from_slice(piece);
-        self.offset = self.tail.len();
-        self.read += piece.len();
+        cursor.offset = self.tail.len();
+        cursor.read += piece.len();
         Some(piece)
     }
 
-    /// From now on, what has been read is let go.
-    pub(crate) fn pass(&mut self) {
-        self.is_passing = true;
-        self.chunks.drain(..self.next);
-        self.next = 0;
+    /// Lets go what all of these have read.
+    pub(crate) fn release(&mut self, cursors: impl Iterator<Item = Cursor> + Clone) {
+        while let Some(chunk) = self.chunks.front() {
+            let reads =
+                |cursor: Cursor| cursor.chunk < self.first || cursor.chunk == self.first && cursor.offset < chunk.len();
+            if cursors.clone().any(reads) {
+                break;
+            }
+            self.kept -= chunk.len();
+            self.chunks.pop_front();
+            self.first += 1;
+        }
+        let is_behind = |cursor: Cursor| cursor.chunk < self.first || cursor.offset < self.tail.len();
+        if self.chunks.is_empty() && !self.tail.is_empty() && !cursors.clone().any(is_behind) {
+            self.kept -= self.tail.len();
+            self.tail.clear();
+            self.first += 1;
+        }
+    }
+
+    /// The length of what is kept.
+    pub(crate) fn kept(&self) -> usize {
+        self.kept
     }
 
     /// All the pieces, to be joined.
@@ -82,11 +120,19 @@ impl Buffer {
         self.chunks.clone()
     }
 
-    /// Puts in place of all pieces what they are in one.
+    /// Puts in place of all pieces what they are in one. Nothing was let go before.
     pub(crate) fn replace(&mut self, whole: Bytes) {
-        self.offset = self.read;
-        self.next = 0;
+        // Behind all that any cursor points to.
+        self.first = self.last() + 1;
+        self.joined = Some(self.first);
         self.chunks = VecDeque::from([whole]);
+    }
+}
+
+impl Cursor {
+    /// How much was read in all.
+    pub(crate) fn read(&self) -> usize {
+        self.read
     }
 }
 
@@ -95,13 +141,15 @@ mod tests {
     use bytes::Bytes;
     use proptest::prelude::*;
 
-    use super::{Buffer, JOINED, SMALL};
+    use super::{Buffer, Cursor, JOINED, SMALL};
+
+    const READERS: usize = 3;
 
     #[derive(Debug, Clone)]
     enum Step {
         Push(usize),
-        Read,
-        Pass,
+        Read(usize),
+        Release,
         Join,
     }
 
@@ -109,11 +157,11 @@ mod tests {
         let lengths = prop_oneof![1..8_usize, SMALL - 1..SMALL + 2, JOINED - 2..JOINED + 2];
         let step = prop_oneof![
             8 => lengths.prop_map(Step::Push),
-            4 => Just(Step::Read),
-            1 => Just(Step::Pass),
+            8 => (0..READERS).prop_map(Step::Read),
+            1 => Just(Step::Release),
             1 => Just(Step::Join),
         ];
-        proptest::collection::vec(step, 0..40)
+        proptest::collection::vec(step, 0..60)
     }
 
     fn whole(buffer: &mut Buffer) -> Vec<u8> {
@@ -122,8 +170,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_and_what_is_collected_is_what_came(steps in steps()) {
-            let (mut buffer, mut all, mut read, mut passing) = (Buffer::default(), Vec::new(), Vec::new(), false);
+        fn what_each_reads_and_what_is_collected_is_what_came(steps in steps()) {
+            let (mut buffer, mut all) = (Buffer::default(), Vec::new());
+            let (mut cursors, mut read) = ([Cursor::default(); READERS], vec![Vec::new(); READERS]);
+            let mut is_released = false;
             for step in steps {
                 match step {
                     Step::Push(length) => {
@@ -131,26 +181,32 @@ mod tests {
                         all.extend_from_slice(&piece);
                         buffer.push(Bytes::from(piece));
                     }
-                    Step::Read => read.extend(buffer.read().unwrap_or_default()),
-                    Step::Pass => {
-                        buffer.pass();
-                        passing = true;
+                    Step::Read(reader) => read[reader].extend(buffer.read(&mut cursors[reader]).unwrap_or_default()),
+                    Step::Release => {
+                        buffer.release(cursors.iter().copied());
+                        is_released = true;
                     }
-                    Step::Join if passing => {}
+                    Step::Join if is_released => {}
                     Step::Join => {
                         let whole = whole(&mut buffer);
                         prop_assert_eq!(&whole, &all);
                         buffer.replace(whole.into());
                     }
                 }
+                let slowest = cursors.iter().map(Cursor::read).min().unwrap();
+                prop_assert!(buffer.kept() >= all.len() - slowest);
             }
-            while let Some(piece) = buffer.read() {
-                read.extend(piece);
+            for (cursor, read) in cursors.iter_mut().zip(&mut read) {
+                while let Some(piece) = buffer.read(cursor) {
+                    read.extend(piece);
+                }
+                prop_assert_eq!(&*read, &all);
             }
-            prop_assert_eq!(&read, &all);
-            if !passing {
+            if !is_released {
                 prop_assert_eq!(whole(&mut buffer), all);
             }
+            buffer.release(cursors.iter().copied());
+            prop_assert_eq!(buffer.kept(), 0);
         }
     }
 

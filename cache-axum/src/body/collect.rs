@@ -3,14 +3,14 @@
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 
-use crate::body::tee::{Piece, Tee, TeeBody};
+use crate::body::tee::{Bounds, Ending, Tee};
 
 /// After so many pieces that were there at once, others on the same thread have their turn.
 const PIECES_AT_ONCE: usize = 32;
@@ -22,18 +22,14 @@ const READY_PIECES: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Collector {
     body: Body,
-    tee: Arc<Mutex<Tee>>,
+    tee: Arc<Tee>,
     len: usize,
     limit: usize,
 }
 
 impl Drop for Collector {
     fn drop(&mut self) {
-        // Whoever reads sees that it was cut short, unless it has been told how it ends.
-        let reader = Tee::of(&self.tee).close(Vec::new());
-        if let Some(reader) = reader {
-            reader.wake();
-        }
+        self.tee.abandon();
     }
 }
 
@@ -44,8 +40,8 @@ pub(crate) enum Progress {
     Pending,
     /// It is complete.
     Complete,
-    /// It will not be collected; these pieces are what follows.
-    Over(Vec<Piece>, Cause),
+    /// It will not be collected; this is what follows.
+    Over(Ending, Cause),
 }
 
 /// Why a body is not collected.
@@ -64,21 +60,19 @@ impl Cause {
     }
 }
 
-/// What follows on what has been collected, and why it is not.
-type Follows = (Vec<Piece>, Cause);
-
 impl Collector {
-    pub(crate) fn new(body: Body, limit: usize) -> Self {
+    /// Collects up to `bounds.kept` bytes.
+    pub(crate) fn new(body: Body, bounds: Bounds) -> Self {
         Self {
             body,
-            tee: Tee::new(),
+            tee: Tee::new(bounds),
             len: 0,
-            limit,
+            limit: bounds.kept,
         }
     }
 
     /// Collects one more piece; `None` at the end.
-    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<()>, Follows>> {
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<()>, (Ending, Cause)>> {
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.body).poll_frame(context)));
         Poll::Ready(match polled {
             Ok(Poll::Pending) => return Poll::Pending,
@@ -86,28 +80,30 @@ impl Collector {
             Ok(Poll::Ready(Some(Ok(frame)))) => match frame.into_data() {
                 // It means nothing, and no limit would ever be reached by it.
                 Ok(data) if data.is_empty() => Ok(Some(())),
-                Ok(data) if data.len() <= self.limit - self.len => {
-                    self.len += data.len();
-                    let reader = Tee::of(&self.tee).push(data);
-                    if let Some(reader) = reader {
-                        reader.wake();
+                Ok(data) => {
+                    let fits = data.len() <= self.limit - self.len;
+                    if fits {
+                        self.len += data.len();
                     }
-                    Ok(Some(()))
+                    self.tee.push(data);
+                    if fits {
+                        Ok(Some(()))
+                    } else {
+                        Err((self.take_rest(), Cause::TooLarge))
+                    }
                 }
-                Ok(data) => Err((self.followed_by_rest(http_body::Frame::data(data)), Cause::TooLarge)),
-                Err(frame) => Err((self.followed_by_rest(frame), Cause::Trailers)),
+                Err(frame) => {
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    Err((Ending::Trailers(trailers), Cause::Trailers))
+                }
             },
-            Ok(Poll::Ready(Some(Err(error)))) => Err((vec![Piece::Failed(error.into_inner())], Cause::Broken)),
-            Err(panic) => Err((vec![Piece::Panicked(panic)], Cause::Broken)),
+            Ok(Poll::Ready(Some(Err(error)))) => Err((Ending::Failed(error.into_inner()), Cause::Broken)),
+            Err(panic) => Err((Ending::Panicked(panic), Cause::Broken)),
         })
     }
 
-    fn followed_by_rest(&mut self, frame: http_body::Frame<Bytes>) -> Vec<Piece> {
-        vec![Piece::Frame(frame), self.take_rest()]
-    }
-
-    pub(crate) fn take_rest(&mut self) -> Piece {
-        Piece::Rest(std::mem::take(&mut self.body))
+    pub(crate) fn take_rest(&mut self) -> Ending {
+        Ending::Rest(std::mem::take(&mut self.body))
     }
 
     /// Collects what is there, without waiting for more, up to a number of pieces.
@@ -117,7 +113,7 @@ impl Collector {
                 Poll::Pending => return Progress::Pending,
                 Poll::Ready(Ok(Some(()))) => {}
                 Poll::Ready(Ok(None)) => return Progress::Complete,
-                Poll::Ready(Err((pieces, cause))) => return Progress::Over(pieces, cause),
+                Poll::Ready(Err((ending, cause))) => return Progress::Over(ending, cause),
             }
             give_way(pieces).await;
         }
@@ -131,50 +127,41 @@ impl Collector {
             match poll_fn(|context| self.poll_piece(context)).await {
                 Ok(Some(())) => {}
                 Ok(None) => return Progress::Complete,
-                Err((pieces, cause)) => return Progress::Over(pieces, cause),
+                Err((ending, cause)) => return Progress::Over(ending, cause),
             }
             give_way(pieces).await;
         }
         Progress::Pending
     }
 
-    /// The body for the one who reads what is collected. There is one at most.
-    pub(crate) fn reader(&self, expected: Option<u64>) -> TeeBody {
-        TeeBody::new(Arc::clone(&self.tee), expected)
+    /// What those who read have to do with it.
+    pub(crate) fn tee(&self) -> &Arc<Tee> {
+        &self.tee
     }
 
-    /// Ends it with what follows on what has been collected, for the one who reads. With nobody there, that is dropped,
-    /// and the handler's body with it.
-    pub(crate) fn end_with(self, pieces: Vec<Piece>) {
-        let reader = {
-            let mut tee = Tee::of(&self.tee);
-            tee.buffer.pass();
-            tee.close(pieces)
-        };
-        if let Some(reader) = reader {
-            reader.wake();
-        }
+    /// A body that reads along.
+    pub(crate) fn reader(&self, expected: Option<u64>) -> Body {
+        self.tee.read_along(expected).map_or_else(Body::empty, Body::new)
+    }
+
+    /// Ends it for those who read, after what was collected. With nobody there, the handler's body is dropped.
+    pub(crate) fn end_with(self, ending: Ending) {
+        self.tee.end(ending);
     }
 
     /// Ends it as complete, and gives the whole. A body of one piece is not copied.
     pub(crate) fn into_bytes(self) -> Bytes {
-        let (mut pieces, reader) = {
-            let mut tee = Tee::of(&self.tee);
-            (tee.buffer.pieces(), tee.close(vec![Piece::End]))
+        let mut pieces = self.tee.pieces();
+        let whole = if pieces.len() <= 1 {
+            pieces.pop_front().unwrap_or_default()
+        } else {
+            let mut whole = BytesMut::with_capacity(self.len);
+            for piece in &pieces {
+                whole.extend_from_slice(piece);
+            }
+            whole.freeze()
         };
-        if let Some(reader) = reader {
-            reader.wake();
-        }
-        if pieces.len() <= 1 {
-            return pieces.pop_front().unwrap_or_default();
-        }
-        let mut whole = BytesMut::with_capacity(self.len);
-        for piece in &pieces {
-            whole.extend_from_slice(piece);
-        }
-        let whole = whole.freeze();
-        // Whoever reads slowly holds no pieces of its own.
-        Tee::of(&self.tee).buffer.replace(whole.clone());
+        self.tee.complete(whole.clone());
         whole
     }
 

@@ -66,8 +66,8 @@ impl StoreFor {
     }
 
     /// Adds tags to the response, where the layer takes [late tags](crate::CacheLayer::late_tags): for tags that are
-    /// known only from what was read, such as those of the items of a list. If a tag of the cache, whichever, was
-    /// invalidated while the response was made, it is not stored.
+    /// known only from what was read, such as those of the items of a list. If one of them was invalidated while the
+    /// response was made, it is not stored.
     pub fn tags<N: Into<String>>(mut self, tags: impl IntoIterator<Item = N>) -> Self {
         self.tags.extend(tags.into_iter().map(Into::into));
         self

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
-use crate::entry::variants::VariantIndex;
+use crate::entry::variants::{QueryRules, VariantIndex};
 
 /// Codes [`Stored`] responses: numbers, the headers in their order, and the body as it is. Reading copies neither the
 /// body nor the values of the headers.
@@ -59,8 +59,9 @@ impl Coder<Stored> for ResponseCoder {
             }
             Stored::Index(variants) => {
                 let fields: usize = variants.fields.iter().map(|field| 2 + field.as_str().len()).sum();
+                let rules = variants.query_rules.as_str().len();
                 let listed: usize = variants.listed.iter().map(|name| 2 + name.len()).sum();
-                1 + 16 + 1 + 2 + variants.namespace().map_or(0, str::len) + 2 + fields + 2 + listed
+                1 + 16 + 1 + 2 + variants.namespace().map_or(0, str::len) + 2 + fields + 2 + rules + 2 + listed
             }
         })
     }
@@ -116,6 +117,9 @@ fn write_variants(out: &mut BytesMut, variants: &VariantIndex) -> Result<(), Err
     for field in &variants.fields {
         write_name(out, field)?;
     }
+    let rules = variants.query_rules.as_str();
+    out.put_u16(u16::try_from(rules.len()).map_err(|_| too_many("bytes in `No-Vary-Search`"))?);
+    out.put_slice(rules.as_bytes());
     out.put_u16(u16::try_from(variants.listed.len()).map_err(|_| too_many("variants"))?);
     for name in &variants.listed {
         out.put_u16(u16::try_from(name.len()).map_err(|_| too_many("bytes in the name of a variant"))?);
@@ -143,6 +147,9 @@ fn read_variants(input: &mut Input) -> Result<VariantIndex, Error> {
     for _ in 0..count {
         fields.push(read_name(input)?);
     }
+    let len = input.u16()?;
+    let rules = input.take(len.into())?;
+    let query_rules = QueryRules::parse(std::str::from_utf8(&rules).map_err(|_| broken())?);
     let count = input.u16()?;
     let mut listed = Vec::new();
     for _ in 0..count {
@@ -154,6 +161,7 @@ fn read_variants(input: &mut Input) -> Result<VariantIndex, Error> {
         fields,
         namespace,
         generation,
+        query_rules,
         listed,
     })
 }
@@ -283,7 +291,7 @@ mod tests {
     use super::ResponseCoder;
     use crate::entry::response::StoredResponse;
     use crate::entry::stored::Stored;
-    use crate::entry::variants::VariantIndex;
+    use crate::entry::variants::{QueryRules, VariantIndex};
 
     fn lifetimes() -> impl Strategy<Value = Lifetime> {
         let sources = [
@@ -350,12 +358,13 @@ mod tests {
             prop::collection::vec("x-[a-c]{1,3}", 0..4),
             option::of("[a-z]{0,8}"),
             prop::collection::vec("[a-z=&]{0,8}", 0..4),
+            prop::sample::select(vec!["", "key-order", "params=(\"a\")"]),
         )
-            .prop_map(|(fields, namespace, listed)| {
+            .prop_map(|(fields, namespace, listed, rules)| {
                 let fields = fields.into_iter().map(|field| HeaderName::try_from(field).unwrap());
                 VariantIndex {
                     listed: listed.into_iter().map(Into::into).collect(),
-                    ..VariantIndex::new(fields.collect(), namespace.map(Into::into))
+                    ..VariantIndex::new(fields.collect(), namespace.map(Into::into), QueryRules::parse(rules))
                 }
             })
     }

@@ -41,11 +41,17 @@ impl StoredResponse {
         }
     }
 
+    /// Returns the headers of a handler's answer as others may have them: without the fields of one connection, with `Date`.
+    pub(crate) fn prepared_headers(policy: &Policy, headers: &HeaderMap, lifetime: &Lifetime) -> HeaderMap {
+        let mut headers = headers.clone();
+        prepare_for_store(policy, &mut headers, lifetime.response_time);
+        headers
+    }
+
     /// Makes a handler's answer ready to be stored: without the fields of one connection, with `Date`, and where it
     /// has content, with `Content-Length` and an entity-tag of it unless the handler gave one.
     pub(crate) fn prepare(policy: &Policy, head: &Parts, body: Bytes, lifetime: Lifetime, etag: OwnEtag) -> Self {
-        let mut headers = head.headers.clone();
-        prepare_for_store(policy, &mut headers, lifetime.response_time);
+        let mut headers = Self::prepared_headers(policy, &head.headers, &lifetime);
         let mut has_own_etag = false;
         if head.status.is_success() && head.status != StatusCode::NO_CONTENT {
             if !headers.contains_key(CONTENT_LENGTH) {

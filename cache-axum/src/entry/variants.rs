@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use cache_engine::Cache;
 use cache_engine::cache_core::{Key, KeyName};
-use cache_http::{Normalization, content_digest, variant_key};
-use http::{HeaderMap, HeaderName};
+use cache_http::{NO_VARY_SEARCH, NoVarySearch, Normalization, content_digest, variant_key};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The longest name of a variant. The names are listed in the index, so longer ones are digested.
 const MAX_NAME: usize = 128;
@@ -23,17 +23,63 @@ pub(crate) struct VariantIndex {
     pub(crate) fields: Vec<HeaderName>,
     pub(crate) namespace: Option<Box<str>>,
     pub(crate) generation: u128,
+    /// Which differences between queries do not matter, where the URL's key is without its query.
+    pub(crate) query_rules: QueryRules,
     /// The names of the variants that are stored, the least recently used one first. A variant is listed before it is
     /// stored, and its record is removed when it is no longer listed, so that their number has a bound.
     pub(crate) listed: Vec<Box<str>>,
 }
 
+/// What `No-Vary-Search` says of a response.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct QueryRules {
+    text: Box<str>,
+    rules: NoVarySearch,
+}
+
+impl QueryRules {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
+        let lines = headers.get_all(NO_VARY_SEARCH).iter();
+        let lines: Vec<&str> = lines.filter_map(|line: &HeaderValue| line.to_str().ok()).collect();
+        Self::parse(&lines.join(", "))
+    }
+
+    pub(crate) fn parse(text: &str) -> Self {
+        Self {
+            text: text.into(),
+            rules: NoVarySearch::parse([text]),
+        }
+    }
+
+    /// The field, as it was received.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl PartialEq for QueryRules {
+    fn eq(&self, other: &Self) -> bool {
+        self.rules == other.rules
+    }
+}
+
+impl Eq for QueryRules {}
+
+/// What a request selects a variant by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Selecting<'a> {
+    pub(crate) headers: &'a HeaderMap,
+    /// The query, with its question mark, where the URL's key is without it.
+    pub(crate) query: Option<&'a str>,
+}
+
 impl VariantIndex {
-    pub(crate) fn new(fields: Vec<HeaderName>, namespace: Option<Box<str>>) -> Self {
+    pub(crate) fn new(fields: Vec<HeaderName>, namespace: Option<Box<str>>, query_rules: QueryRules) -> Self {
         Self {
             fields,
             namespace,
             generation: fastrand::u128(..),
+            query_rules,
             listed: Vec::new(),
         }
     }
@@ -70,28 +116,42 @@ impl VariantIndex {
         self.namespace.as_deref()
     }
 
-    /// Whether responses that vary by `fields` can be kept under this index.
-    pub(crate) fn covers(&self, fields: &[HeaderName], namespace: Option<&str>) -> bool {
-        self.namespace() == namespace && fields.iter().all(|field| self.fields.contains(field))
+    /// Whether responses that vary by `fields`, and by queries as `query_rules` say, can be kept under this index.
+    pub(crate) fn covers(&self, fields: &[HeaderName], namespace: Option<&str>, query_rules: &QueryRules) -> bool {
+        // One that tells all queries apart is right for every response.
+        let tells_apart = self.query_rules.rules.is_default() || self.query_rules == *query_rules;
+        tells_apart && self.namespace() == namespace && fields.iter().all(|field| self.fields.contains(field))
     }
 
-    /// Returns an index for responses that vary by `fields` as well.
-    pub(crate) fn widened(&self, fields: &[HeaderName], namespace: Option<Box<str>>) -> Self {
+    /// Returns an index for responses that vary by `fields` as well. It tells all queries apart if responses do not agree on
+    /// which of their differences matter.
+    pub(crate) fn widened(&self, fields: &[HeaderName], namespace: Option<Box<str>>, query_rules: &QueryRules) -> Self {
         let mut all = self.fields.clone();
         all.extend(fields.iter().filter(|field| !self.fields.contains(field)).cloned());
         all.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
-        Self::new(all, namespace)
+        let agreed = Some(query_rules).filter(|rules| self.query_rules == **rules);
+        Self::new(all, namespace, agreed.cloned().unwrap_or_default())
     }
 
-    /// Returns the key of the response that a request with these headers selects.
+    /// Returns the key of the response that a request selects.
     pub(crate) fn key<C>(
         &self,
         cache: &Cache<C>,
         primary: &Key,
-        request: &HeaderMap,
+        request: Selecting<'_>,
         normalization: &Normalization,
     ) -> Key {
-        let selection = variant_key(&self.fields, request, normalization);
+        let mut selection = variant_key(&self.fields, request.headers, normalization);
+        if let Some(query) = request.query {
+            // No other part has a question mark.
+            selection.push('?');
+            if self.query_rules.rules.is_default() {
+                selection.push_str(query);
+            } else {
+                let query = query.strip_prefix('?').unwrap_or(query);
+                selection.push_str(&self.query_rules.rules.normal_query(query));
+            }
+        }
         if selection.len() <= MAX_NAME {
             return self.key_of(cache, primary, &selection, None);
         }

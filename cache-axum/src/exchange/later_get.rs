@@ -18,7 +18,7 @@ use http::{Method, Response, response};
 use http_body::Body as _;
 
 use crate::body::collect::{Collector, Progress};
-use crate::body::tee::Piece;
+use crate::body::tee::{Bounds, Ending};
 use crate::config::handler::Control;
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
@@ -35,7 +35,7 @@ use crate::response::detail::Detail;
 use crate::response::headers::content_length;
 
 /// How long the load of a GET may be held for a POST. Where nothing is stored, GETs of the URL wait for that time.
-const HELD: Duration = Duration::from_millis(250);
+const HELD: Duration = Duration::from_millis(500);
 
 /// The fields of a POST that are about its content, or that a GET whose answer is stored does not have.
 const NOT_OF_GET: [http::HeaderName; 12] = [
@@ -96,6 +96,7 @@ impl LaterGet {
             slot,
             context: RequestContext {
                 method: Method::GET,
+                query: shared.selecting_query(&asked),
                 headers: asked.headers,
                 is_identified: identity.is_some(),
                 may_collapse: true,
@@ -138,8 +139,16 @@ impl LaterGet {
             return (head, body, None);
         };
         let exact = body.size_hint().exact();
-        let mut collector = Collector::new(body, shared.config.max_body);
-        let rest = match collector.gather_ready().await {
+        let mut collector = Collector::new(body, Bounds::of_one_reader(shared.config.max_body));
+        let mut progress = collector.gather_ready().await;
+        // The rest of one whose length is known is likely to be on its way.
+        if matches!(progress, Progress::Pending)
+            && exact.is_some()
+            && let Ok(collected) = tokio::time::timeout(HELD, collector.collect()).await
+        {
+            progress = collected;
+        }
+        let rest = match progress {
             Progress::Complete => {
                 let is_complete = content_length(&head.headers).is_none_or(|length| length == collector.len() as u64);
                 if is_complete {
@@ -154,13 +163,13 @@ impl LaterGet {
                     };
                     return (head, Body::from(whole), Some(answer));
                 }
-                vec![Piece::End]
+                Ending::End
             }
             // The answer does not wait for the rest.
-            Progress::Pending => vec![collector.take_rest()],
-            Progress::Over(pieces, _) => pieces,
+            Progress::Pending => collector.take_rest(),
+            Progress::Over(ending, _) => ending,
         };
-        let body = Body::new(collector.reader(exact));
+        let body = collector.reader(exact);
         collector.end_with(rest);
         (head, body, None)
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use cache_engine::{Fill, Found};
 use cache_http::{Forward, Lifetime, Reason, RequestDirectives, asks_for_whole};
 use futures_util::FutureExt;
-use http::header::{CACHE_CONTROL, EXPIRES, RANGE};
+use http::header::RANGE;
 use http::{Extensions, Method, Request, Response, StatusCode, response};
 use http_body::{Body as _, SizeHint};
 use tokio::sync::oneshot;
@@ -20,24 +20,25 @@ use tower::ServiceExt;
 use tower_service::Service;
 
 use crate::body::collect::{Cause, Collector, Progress};
-use crate::body::tee::{Piece, TeeBody};
+use crate::body::tee::{Bounds, Ending};
 use crate::config::Config;
 use crate::config::handler::Control;
 use crate::entry::lifetime::stale_copy;
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
+use crate::exchange::arriving::{Arriving, asks_for_range, passing};
 use crate::exchange::lookup::{Slot, read_variant};
 use crate::exchange::revalidate::{RefreshedHead, Revalidation, confirmed, refreshed_head, revalidation};
 use crate::exchange::stale_if_error::Failure;
 use crate::exchange::storability::{Refusal, StorePlan, is_shareable, remember, storability};
-use crate::exchange::store::store;
+use crate::exchange::store::{add_late_tags, store};
 use crate::request::context::RequestContext;
-use crate::request::hit_for_miss::{Probe, Remembered};
+use crate::request::hit_for_miss::Probe;
 use crate::request::shared::Shared;
 use crate::response::cache_status::Report;
 use crate::response::detail::Detail;
 use crate::response::from_entry::{Source, answer};
-use crate::response::headers::{add_client_caching, content_length};
+use crate::response::headers::content_length;
 use crate::response::passing::{reported, select_passing};
 
 /// What the caller gets.
@@ -59,9 +60,6 @@ enum Attended<E> {
     Cancelled,
 }
 
-/// How often a load that has just become late looks whether anybody waits for it. Later it does so less often.
-const LOOK_FOR_WAITERS: Duration = Duration::from_millis(20);
-
 async fn call_handler<S, B>(inner: S, request: Request<Body>) -> Called<S::Error>
 where
     S: Service<Request<Body>, Response = Response<B>>,
@@ -80,14 +78,16 @@ pub(crate) struct Load<E> {
     pub(crate) fill: Fill<Stored>,
     pub(crate) forward: Forward,
     pub(crate) caller: Option<oneshot::Sender<Answer<E>>>,
-    /// Tells others not to wait for this one.
-    pub(crate) _probe: Option<Probe>,
+    /// Tells others not to wait for this one, until it is known that its answer is for all.
+    pub(crate) probe: Option<Probe>,
 }
 
 impl<E> Load<E> {
     pub(crate) async fn run<S, B>(self, inner: S, mut request: Request<Body>)
     where
-        S: Service<Request<Body>, Response = Response<B>, Error = E> + Clone,
+        S: Service<Request<Body>, Response = Response<B>, Error = E> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        E: Send + 'static,
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
@@ -98,7 +98,9 @@ impl<E> Load<E> {
 
     async fn load<S, B>(mut self, inner: S, request: Request<Body>)
     where
-        S: Service<Request<Body>, Response = Response<B>, Error = E> + Clone,
+        S: Service<Request<Body>, Response = Response<B>, Error = E> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        E: Send + 'static,
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
@@ -128,9 +130,11 @@ impl<E> Load<E> {
         match called {
             Ok(Ok(response)) => match ranged {
                 Some(request) if is_too_large(&self.shared, &response) => {
-                    self.forward_range(inner, request, response).await;
+                    let lifetime = self.lifetime_of(&response);
+                    drop(response);
+                    self.forward_range(inner, request, &lifetime).await;
                 }
-                _ => self.take(response).await,
+                ranged => self.take(response, ranged.map(|request| (inner, request))).await,
             },
             Ok(Err(error)) => {
                 if let Err(mut load) = self.answer_stale(Failure::NoAnswer).await {
@@ -147,47 +151,30 @@ impl<E> Load<E> {
         }
     }
 
+    fn lifetime_of(&self, response: &Response<Body>) -> Lifetime {
+        let policy = self.shared.config.policy(self.context.is_identified);
+        let now = self.shared.now();
+        Lifetime::from_response(policy, response.status(), response.headers(), now, now)
+    }
+
     /// The whole will not be stored, and the request is for a part: the handler is to produce that part alone.
-    async fn forward_range<S, B>(self, inner: S, request: Request<Body>, whole: Response<Body>)
+    async fn forward_range<S, B>(self, inner: S, request: Request<Body>, lifetime: &Lifetime)
     where
         S: Service<Request<Body>, Response = Response<B>, Error = E> + Clone,
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let (head, body) = whole.into_parts();
-        drop(body);
-        let policy = self.shared.config.policy(self.context.is_identified);
-        let now = self.shared.now();
-        let lifetime = Lifetime::from_response(policy, head.status, &head.headers, now, now);
-        self.shared.hit_for_miss.insert_for(
-            lifetime.fresh,
-            &self.slot.primary,
-            Remembered::TooLarge,
-            &self.context.headers,
-            now,
-        );
+        let report = self.refused(Refusal::too_large(lifetime));
         let Self {
-            shared,
-            fill,
-            forward,
-            mut caller,
-            ..
+            shared, fill, caller, ..
         } = self;
         // Each who waits has its own part to ask for.
         fill.uncoalesced();
-        let Some(caller) = caller.take() else { return };
-        let answer = match call_handler(inner, request).await {
-            Ok(Ok(response)) => {
-                let (mut head, body) = response.into_parts();
-                head.extensions.remove::<Control>();
-                let report = Report::miss(forward).detail(Some(Detail::Rule(Reason::TooLarge)));
-                Answer::Response(reported(&shared, head, body, &report))
-            }
-            Ok(Err(error)) => Answer::Failed(error),
-            Err(panic) => Answer::Panicked(panic),
-        };
-        // A caller who has gone away needs no answer.
-        let _ = caller.send(answer);
+        if let Some(caller) = caller {
+            let answer = call_for_range(&shared, inner, request, &report).await;
+            // A caller who has gone away needs no answer.
+            let _ = caller.send(answer);
+        }
     }
 
     /// Waits for a call of the handler, as long as it holds up nobody beyond the bounds.
@@ -196,14 +183,10 @@ impl<E> Load<E> {
             shared, fill, caller, ..
         } = self;
         let max_wait = shared.config.max_wait;
-        let waiters = fill.waiters();
+        let waited_for = fill.waited_for();
         let overdue = async {
             tokio::time::sleep(max_wait).await;
-            let mut pause = LOOK_FOR_WAITERS;
-            while !waiters() {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LOOK_FOR_WAITERS * 10);
-            }
+            waited_for.await;
         };
         let detached = async {
             match caller {
@@ -211,8 +194,7 @@ impl<E> Load<E> {
                 // A refresh, of which there is one for each response at most.
                 None => std::future::pending().await,
             }
-            let loads = Arc::clone(&shared.detached);
-            loads.until_cancelled(shared.config.max_detached).await;
+            until_cancelled(shared).await;
         };
         fill.renewing(async {
             tokio::select! {
@@ -297,8 +279,7 @@ impl<E> Load<E> {
         let led_to = match &*found.value {
             Stored::Response(_) => None,
             Stored::Index(variants) => {
-                let RequestContext { headers, .. } = &self.context;
-                match read_variant(&self.shared, variants, &self.slot.primary, headers).await {
+                match read_variant(&self.shared, variants, &self.slot.primary, self.context.selecting()).await {
                     Some(copy) => Some(copy),
                     None => return Err(self),
                 }
@@ -337,7 +318,15 @@ impl<E> Load<E> {
         Ok(())
     }
 
-    async fn take(self, response: Response<Body>) {
+    /// Takes the handler's answer. `ranged` is what to ask for a part, if the request is for one.
+    async fn take<S, B>(self, response: Response<Body>, ranged: Option<(S, Request<Body>)>)
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = E> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        E: Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let failure = Failure::of(&self.shared, &response);
         let mut load = if let Some(failure) = failure {
             match self.answer_stale(failure).await {
@@ -351,7 +340,7 @@ impl<E> Load<E> {
         let control = head.extensions.remove::<Control>();
         let now = load.shared.now();
         match storability(&load.shared, &load.context, &head, &body.size_hint(), control, now) {
-            Ok(plan) => load.collect(plan, head, body).await,
+            Ok(plan) => load.collect(plan, head, body, ranged).await,
             // What is stored is none the worse for a failure (RFC 9111, section 4.3.3).
             Err(refusal) if failure.is_some() => load.share_failure(refusal, head, body).await,
             Err(refusal) => {
@@ -373,7 +362,7 @@ impl<E> Load<E> {
             return;
         }
         let size = body.size_hint();
-        let mut collector = Collector::new(body, self.shared.config.max_body);
+        let mut collector = Collector::new(body, bounds(&self.shared));
         match collector.gather_ready().await {
             Progress::Complete if is_complete(&head, &collector) => {
                 let whole = collector.into_bytes();
@@ -388,14 +377,14 @@ impl<E> Load<E> {
                 self.fill.share_unstored(Arc::new(Stored::Response(failed))).await;
             }
             progress => {
-                let pieces = match progress {
-                    Progress::Complete => vec![Piece::End],
-                    Progress::Pending => vec![collector.take_rest()],
-                    Progress::Over(pieces, _) => pieces,
+                let ending = match progress {
+                    Progress::Complete => Ending::End,
+                    Progress::Pending => collector.take_rest(),
+                    Progress::Over(ending, _) => ending,
                 };
                 let body = collector.reader(size.exact());
-                collector.end_with(pieces);
-                self.give_passing(head, Body::new(body), report);
+                collector.end_with(ending);
+                self.give_passing(head, body, report);
                 self.fill.fail_over();
             }
         }
@@ -461,18 +450,56 @@ impl<E> Load<E> {
         }
     }
 
-    async fn collect(mut self, plan: StorePlan, head: response::Parts, body: Body) {
+    async fn collect<S, B>(
+        mut self,
+        plan: StorePlan,
+        head: response::Parts,
+        body: Body,
+        ranged: Option<(S, Request<Body>)>,
+    ) where
+        S: Service<Request<Body>, Response = Response<B>, Error = E> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        E: Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let size = body.size_hint();
-        let mut collector = Collector::new(body, self.shared.config.max_body);
-        match collector.gather_ready().await {
-            Progress::Complete => self.answer_whole(plan, head, collector).await,
-            Progress::Pending => self.pass_on(plan, head, collector, size.exact()).await,
-            Progress::Over(pieces, cause) => {
-                let refusal = refusal(cause);
+        let length = content_length(&head.headers).or(size.exact());
+        let ranged = ranged.filter(|_| length.is_none() && asks_for_range(&self.context, head.status));
+        let mut collector = Collector::new(body, bounds(&self.shared));
+        match (collector.gather_ready().await, ranged) {
+            (Progress::Complete, _) => self.answer_whole(plan, head, collector).await,
+            (Progress::Pending, ranged) => {
+                let is_refresh = self.caller.is_none();
+                if let Some((inner, request)) = ranged {
+                    self.measure(&plan, &head, &collector, inner, request);
+                } else if self.caller.is_some() {
+                    let report = self.passing_report();
+                    let (lifetime, is_kept) = (&plan.lifetime, self.fill.is_storable());
+                    let body = collector.reader(size.exact());
+                    let response = passing(
+                        &self.shared,
+                        &self.context,
+                        lifetime,
+                        is_kept,
+                        head.clone(),
+                        body,
+                        report,
+                    );
+                    self.give_response(response);
+                }
+                self.pass_on(plan, head, collector, size.exact(), is_refresh).await;
+            }
+            (Progress::Over(_, Cause::TooLarge), Some((inner, request))) => {
+                drop(collector);
+                self.forward_range(inner, request, &plan.lifetime).await;
+            }
+            (Progress::Over(ending, cause), _) => {
+                let refusal = refusal(cause, &plan.lifetime);
                 let report = self.refused(refusal);
                 let body = collector.reader(size.exact());
-                collector.end_with(pieces);
-                self.give_passing(head, Body::new(body), report);
+                collector.end_with(ending);
+                self.give_passing(head, body, report);
                 self.withdraw(refusal).await;
             }
         }
@@ -481,11 +508,11 @@ impl<E> Load<E> {
     /// For a body that was there at once: it is stored first, so that its answer can say so, and can be a 304.
     async fn answer_whole(mut self, plan: StorePlan, head: response::Parts, collector: Collector) {
         if !is_complete(&head, &collector) {
-            let refusal = refusal(Cause::Broken);
+            let refusal = refusal(Cause::Broken, &plan.lifetime);
             let report = self.refused(refusal);
             let body = collector.reader(None);
-            collector.end_with(vec![Piece::End]);
-            self.give_response(reported(&self.shared, head, Body::new(body), &report));
+            collector.end_with(Ending::End);
+            self.give_response(reported(&self.shared, head, body, &report));
             self.fill.uncoalesced();
             return;
         }
@@ -524,27 +551,113 @@ impl<E> Load<E> {
         let _ = caller.send(Answer::Response(response));
     }
 
-    /// For a body that takes its time: each piece goes out as it comes.
+    fn passing_report(&self) -> Report {
+        let is_storable = self.fill.is_storable();
+        Report::miss(self.forward)
+            .stored(is_storable)
+            .detail((!is_storable).then_some(Detail::Outage))
+    }
+
+    /// The caller asks for a part of a body that takes its time and whose length is unknown. Once the body is complete, the
+    /// part is cut from it. If it is not stored, or takes longer than others are to wait, the handler is to produce that
+    /// part alone.
+    fn measure<S, B>(
+        &mut self,
+        plan: &StorePlan,
+        head: &response::Parts,
+        collector: &Collector,
+        inner: S,
+        request: Request<Body>,
+    ) where
+        S: Service<Request<Body>, Response = Response<B>, Error = E> + Send + 'static,
+        S::Future: Send + 'static,
+        E: Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (Some(mut caller), Some(mut body)) = (self.caller.take(), collector.tee().read_along(None)) else {
+            return;
+        };
+        let (shared, context) = (Arc::clone(&self.shared), self.context.clone());
+        let (head, lifetime, is_kept) = (head.clone(), plan.lifetime, self.fill.is_storable());
+        let (report, forward) = (self.passing_report(), self.forward);
+        self.shared.cache.adapter().spawn(async move {
+            let measured = tokio::select! {
+                measured = tokio::time::timeout(shared.config.max_wait, body.measure()) => measured,
+                () = caller.closed() => return,
+            };
+            let answer = if measured.unwrap_or(false) {
+                let body = Body::new(body);
+                Answer::Response(passing(&shared, &context, &lifetime, is_kept, head, body, report))
+            } else {
+                let detail = if body.has_outgrown() {
+                    Detail::Rule(Reason::TooLarge)
+                } else {
+                    Detail::Overdue
+                };
+                drop(body);
+                let report = Report::miss(forward).detail(Some(detail));
+                tokio::select! {
+                    answer = call_for_range(&shared, inner, request, &report) => answer,
+                    () = caller.closed() => return,
+                }
+            };
+            // A caller who has gone away needs no answer.
+            let _ = caller.send(answer);
+        });
+    }
+
+    /// For a body that takes its time: those who wait read along.
     async fn pass_on(
         mut self,
-        plan: StorePlan,
+        mut plan: StorePlan,
         head: response::Parts,
         mut collector: Collector,
-        expected: Option<u64>,
+        length: Option<u64>,
+        is_refresh: bool,
     ) {
-        if self.caller.is_some() {
-            let response = self.first_answer(&plan, &head, collector.reader(expected));
-            self.give_response(response);
+        let tee = Arc::clone(collector.tee());
+        add_late_tags(&self.slot, &mut self.fill, &mut plan, &head.headers).await;
+        let variants = self.slot.variants();
+        let arriving = Arriving::of(&self.shared, &self.context, variants, &plan, &head, &tee, length)
+            .map(|arriving| arriving.kept(self.fill.is_storable()));
+        if arriving.is_some() {
+            self.probe = None;
         }
-        let collecting = tokio::time::timeout(self.shared.config.max_body_time, collector.collect());
-        let progress = match self.fill.renewing(collecting).await {
-            Ok(progress) => progress,
-            Err(_) => Progress::Over(vec![collector.take_rest()], Cause::TooSlow),
+        let shared = &self.shared;
+        let detached = async {
+            // A refresh has nobody to wait for it, and of those there is one for each response at most.
+            while !is_refresh {
+                tee.unread().await;
+                tokio::select! {
+                    () = tee.is_read() => {}
+                    () = until_cancelled(shared) => return,
+                }
+            }
+            std::future::pending().await
         };
-        if let Progress::Over(pieces, cause) = progress {
-            let refusal = refusal(cause);
+        let collecting = tokio::time::timeout(shared.config.max_body_time, collector.collect());
+        let collecting = async {
+            tokio::select! {
+                biased;
+                collected = collecting => Some(collected),
+                () = detached => None,
+            }
+        };
+        let collected = match arriving {
+            Some(arriving) => self.fill.renewing_with_preview(Arc::new(arriving), collecting).await,
+            None => self.fill.renewing(collecting).await,
+        };
+        let progress = match collected {
+            Some(Ok(progress)) => progress,
+            Some(Err(_)) => Progress::Over(collector.take_rest(), Cause::TooSlow),
+            // Nobody reads it, and there are too many such loads.
+            None => return,
+        };
+        if let Progress::Over(ending, cause) = progress {
+            let refusal = refusal(cause, &plan.lifetime);
             let _ = self.refused(refusal);
-            collector.end_with(pieces);
+            collector.end_with(ending);
             self.withdraw(refusal).await;
             return;
         }
@@ -554,7 +667,7 @@ impl<E> Load<E> {
             // What became of it is an event.
             let _ = store(&self.shared, &self.context, &self.slot, self.fill, &stored, plan).await;
         } else {
-            collector.end_with(vec![Piece::End]);
+            collector.end_with(Ending::End);
             self.fill.uncoalesced();
         }
     }
@@ -563,27 +676,36 @@ impl<E> Load<E> {
         let Config { policy, own_etag, .. } = &self.shared.config;
         StoredResponse::prepare(policy, head, body, plan.lifetime, *own_etag)
     }
+}
 
-    /// The answer while its body is still being made.
-    fn first_answer(&self, plan: &StorePlan, head: &response::Parts, body: TeeBody) -> Response<Body> {
-        let is_storable = self.fill.is_storable();
-        let has_cache_control = head.headers.contains_key(CACHE_CONTROL) || head.headers.contains_key(EXPIRES);
-        let report = Report::miss(self.forward)
-            .stored(is_storable)
-            .detail((!is_storable).then_some(Detail::Outage));
-        let (mut head, body, report) = select_passing(&self.context, head.clone(), Body::new(body), report);
-        if !has_cache_control && head.status != StatusCode::RANGE_NOT_SATISFIABLE {
-            let now = plan.lifetime.response_time;
-            add_client_caching(
-                &self.shared.config,
-                &self.context.method,
-                &mut head.headers,
-                &plan.lifetime,
-                now,
-                is_storable,
-            );
+/// The answer to a request for a part, which the handler is to produce alone.
+async fn call_for_range<S, B>(shared: &Shared, inner: S, request: Request<Body>, report: &Report) -> Answer<S::Error>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    match call_handler(inner, request).await {
+        Ok(Ok(response)) => {
+            let (mut head, body) = response.into_parts();
+            head.extensions.remove::<Control>();
+            Answer::Response(reported(shared, head, body, report))
         }
-        reported(&self.shared, head, body, &report)
+        Ok(Err(error)) => Answer::Failed(error),
+        Err(panic) => Answer::Panicked(panic),
+    }
+}
+
+/// Waits until a load that nobody waits for any more is to be cancelled, since there are too many of them.
+async fn until_cancelled(shared: &Shared) {
+    let loads = Arc::clone(&shared.detached);
+    loads.until_cancelled(shared.config.max_detached).await;
+}
+
+fn bounds(shared: &Shared) -> Bounds {
+    Bounds {
+        kept: shared.config.max_body,
+        patience: shared.config.max_wait,
     }
 }
 
@@ -608,8 +730,10 @@ fn is_too_large(shared: &Shared, response: &Response<Body>) -> bool {
         && length.max(response.body().size_hint().lower()) > shared.config.max_body as u64
 }
 
-fn refusal(cause: Cause) -> Refusal {
-    if cause.is_lasting() {
+fn refusal(cause: Cause, lifetime: &Lifetime) -> Refusal {
+    if cause == Cause::TooLarge {
+        Refusal::too_large(lifetime)
+    } else if cause.is_lasting() {
         Refusal::lasting(cause.into())
     } else {
         Refusal::passing(cause.into())

@@ -12,7 +12,8 @@ use crate::entry::coder::ResponseCoder;
 use crate::entry::lifetime::stale_copy;
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
-use crate::entry::variants::VariantIndex;
+use crate::entry::variants::{Selecting, VariantIndex};
+use crate::exchange::arriving::Arriving;
 use crate::request::shared::Shared;
 
 /// Where a response is looked for, and what its load depends on.
@@ -24,6 +25,8 @@ pub(crate) struct Slot {
     pub(crate) groups_of: Option<Box<str>>,
     /// The key of the request.
     pub(crate) primary: Key,
+    /// Its query, if that selects among variants.
+    query: Option<Box<str>>,
     /// What stood there, if it led on, and the key that it led to.
     pub(crate) variant: Option<(Arc<Stored>, Key)>,
     /// The load of another request is waited for.
@@ -37,7 +40,16 @@ impl Slot {
             cache: shared.config.tags.handle(&shared.cache, request),
             groups_of: shared.config.tags.groups_of(request),
             primary,
+            query: shared.selecting_query(request),
             variant: None,
+        }
+    }
+
+    /// Returns what a request with these headers selects a variant by.
+    pub(crate) fn selecting<'a>(&'a self, headers: &'a HeaderMap) -> Selecting<'a> {
+        Selecting {
+            headers,
+            query: self.query.as_deref(),
         }
     }
 
@@ -47,10 +59,11 @@ impl Slot {
     }
 
     pub(crate) async fn look_up(&self, anew: bool) -> Lookup<Stored> {
+        let adapter = self.cache.adapter().accept_previews(true);
         match (self.waits, anew) {
-            (true, false) => self.cache.adapter().lookup(self.key()).await,
-            (true, true) => self.cache.adapter().lookup_anew(self.key()).await,
-            (false, anew) => self.cache.adapter().lookup_uncoalesced(self.key(), anew).await,
+            (true, false) => adapter.lookup(self.key()).await,
+            (true, true) => adapter.lookup_anew(self.key()).await,
+            (false, anew) => adapter.lookup_uncoalesced(self.key(), anew).await,
         }
     }
 
@@ -61,7 +74,7 @@ impl Slot {
         let Stored::Index(variants) = &*found.value else {
             return Some(found);
         };
-        let key = shared.variant(variants, &self.primary, request);
+        let key = shared.variant(variants, &self.primary, self.selecting(request));
         let variant = adapter.read::<Stored>(&key).await.ok().flatten()?;
         self.variant = Some((found.value, key));
         Some(variant)
@@ -102,6 +115,8 @@ pub(crate) enum LookupOutcome {
         forward: Forward,
         slot: Slot,
     },
+    /// A response that another request's load is bringing, to read along with.
+    Arriving { arriving: Arc<Arriving>, forward: Forward },
     /// Nothing, and there is nobody to share a load with. There may be a copy that the handler has to confirm.
     Uncoalesced {
         forward: Forward,
@@ -154,6 +169,14 @@ pub(crate) async fn look_up(
                         LookupOutcome::uncoalesced(Forward::Stale)
                     };
                 }
+                // It was never fresh, and so is right for the request that it was made for, and for others after validation
+                // (RFC 9111, section 4.2).
+                Stored::Response(response) if coalesced && response.lifetime.fresh <= response.lifetime.initial_age => {
+                    return LookupOutcome::Uncoalesced {
+                        forward: forward(anew, Some(&found.value), &slot),
+                        copy: Some(found.value),
+                    };
+                }
                 Stored::Response(response) => {
                     let refused = directives.is_some_and(|directives| !satisfies(shared, response, directives));
                     if !refused || coalesced || anew.is_some() {
@@ -167,7 +190,7 @@ pub(crate) async fn look_up(
                     slot.look_up(true).await
                 }
                 Stored::Index(variants) if slot.variant.is_none() => {
-                    let key = shared.variant(variants, &slot.primary, request);
+                    let key = shared.variant(variants, &slot.primary, slot.selecting(request));
                     slot.variant = Some((Arc::clone(&found.value), key));
                     slot.look_up(false).await
                 }
@@ -181,7 +204,7 @@ pub(crate) async fn look_up(
                     Stored::Response(_) => Some(Arc::clone(&found.value)),
                     // Softly invalidated, with all that it leads to. Whoever refreshes it begins it anew.
                     Stored::Index(variants) if slot.variant.is_none() => {
-                        read_variant(shared, variants, &slot.primary, request).await
+                        read_variant(shared, variants, &slot.primary, slot.selecting(request)).await
                     }
                     Stored::Index(_) => None,
                 };
@@ -211,6 +234,14 @@ pub(crate) async fn look_up(
                     slot,
                 };
             }
+            Lookup::Preview(value) => {
+                let forward = forward(anew, None, &slot);
+                return match value.downcast() {
+                    Ok(arriving) => LookupOutcome::Arriving { arriving, forward },
+                    // Loads of this layer offer nothing else.
+                    Err(_) => LookupOutcome::uncoalesced(forward),
+                };
+            }
             Lookup::Uncoalesced { .. } => return LookupOutcome::uncoalesced(forward(anew, None, &slot)),
             // Other outcomes than these would be new.
             _ => {
@@ -226,7 +257,7 @@ pub(crate) async fn look_up(
 pub(crate) async fn read_usable(
     shared: &Shared,
     primary: &Key,
-    request: &HeaderMap,
+    request: Selecting<'_>,
     directives: Option<&RequestDirectives>,
     is_last: bool,
 ) -> Result<Option<Arc<Stored>>, Error> {
@@ -244,7 +275,7 @@ pub(crate) async fn read_usable(
 }
 
 /// The response that a request selects, as it stands in the store, fresh or stale.
-pub(crate) async fn read(shared: &Shared, primary: &Key, request: &HeaderMap) -> Result<Option<Arc<Stored>>, Error> {
+pub(crate) async fn read(shared: &Shared, primary: &Key, request: Selecting<'_>) -> Result<Option<Arc<Stored>>, Error> {
     let Some(found) = shared.cache.adapter().read::<Stored>(primary).await? else {
         return Ok(None);
     };
@@ -285,7 +316,7 @@ pub(crate) async fn read_variant(
     shared: &Shared,
     variants: &VariantIndex,
     primary: &Key,
-    request: &HeaderMap,
+    request: Selecting<'_>,
 ) -> Option<Arc<Stored>> {
     let key = shared.variant(variants, primary, request);
     let found = shared.cache.adapter().read::<Stored>(&key).await.ok().flatten()?;

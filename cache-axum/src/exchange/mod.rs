@@ -1,5 +1,6 @@
 //! The exchange: from a request, by way of the store or the handler, to its answer.
 
+pub(crate) mod arriving;
 pub(crate) mod forward;
 pub(crate) mod head;
 pub(crate) mod later_get;

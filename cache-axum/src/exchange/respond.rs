@@ -42,7 +42,7 @@ pub(crate) fn respond_from_memory(shared: &Shared, parts: &Parts, route: &Route)
     }
     let mut stored = shared.cache.adapter().read_local::<Stored>(&keyed.key)?;
     if let Stored::Index(variants) = &*stored {
-        let key = shared.variant(variants, &keyed.key, &parts.headers);
+        let key = shared.variant(variants, &keyed.key, keyed.selecting(&parts.headers));
         let selected = shared.cache.adapter().read_local::<Stored>(&key)?;
         if matches!(&*selected, Stored::Response(_)) {
             shared.used(variants, &keyed.key, &key);
@@ -117,7 +117,7 @@ async fn read_stored(
     is_last: bool,
 ) -> Result<Option<Response<Body>>, Error> {
     let directives = keyed.directives.as_ref();
-    let stored = read_usable(shared, &keyed.key, headers, directives, is_last).await?;
+    let stored = read_usable(shared, &keyed.key, keyed.selecting(headers), directives, is_last).await?;
     Ok(stored.map(|stored| answer_with(shared, method, headers, &stored, None)))
 }
 
@@ -209,7 +209,7 @@ where
                 fill,
                 forward,
                 caller: Some(caller),
-                _probe: probe,
+                probe,
             };
             shared.cache.adapter().spawn(load.run(inner, request));
             match answer.await {
@@ -218,6 +218,15 @@ where
                 Ok(Answer::Panicked(panic)) => resume_unwind(panic),
                 // The runtime is being shut down.
                 Err(_) => Ok(empty(StatusCode::SERVICE_UNAVAILABLE)),
+            }
+        }
+        LookupOutcome::Arriving { arriving, forward } => {
+            drop(probe);
+            let (context, key) = keyed.into_context(&shared, &request);
+            let report = Report::collapsed(forward);
+            match arriving.answer(&shared, &context, report).await {
+                Some(response) => Ok(response),
+                None => forward_uncoalesced(shared, inner, request, context, Some(key), Report::miss(forward)).await,
             }
         }
         LookupOutcome::Uncoalesced { forward, copy } => {
@@ -303,7 +312,7 @@ fn start_refresh<S, B>(
                 forward: Forward::Stale,
                 caller: None,
                 // Others are answered from the stale copy meanwhile.
-                _probe: None,
+                probe: None,
             };
             load.run(inner, request).await;
         }

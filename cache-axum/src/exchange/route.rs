@@ -7,6 +7,7 @@ use http::header::{CACHE_CONTROL, RANGE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request};
 
+use crate::entry::variants::Selecting;
 use crate::key::url::is_unrouted_spelling;
 use crate::request::bypass::{Bypass, FieldSummary, bypass, may_have_content};
 use crate::request::context::RequestContext;
@@ -33,6 +34,8 @@ pub(crate) enum Route {
 /// What is known of a request that is looked up.
 pub(crate) struct Keyed {
     pub(crate) key: Key,
+    /// The query, if it selects among the responses of the key.
+    pub(crate) query: Option<Box<str>>,
     /// The request's identity is part of its key.
     pub(crate) is_identified: bool,
     /// It may wait for the response to another request, or be waited for.
@@ -91,6 +94,7 @@ impl Route {
         let only_if_cached = directives.as_ref().is_some_and(|directives| directives.only_if_cached);
         let keyed = Keyed {
             key,
+            query: shared.selecting_query(request),
             is_identified: identity.is_some(),
             may_collapse: is_plain || may_collapse(policy, &shared.config.with_credentials(&request.headers)),
             asks_for_whole,
@@ -129,6 +133,14 @@ impl Keyed {
             || !self.may_collapse && is_remembered(Remembered::RefusedToCredentials)
     }
 
+    /// Returns what a request with these headers selects a variant by.
+    pub(crate) fn selecting<'a>(&'a self, headers: &'a HeaderMap) -> Selecting<'a> {
+        Selecting {
+            headers,
+            query: self.query.as_deref(),
+        }
+    }
+
     /// Whether the request takes a response that is stale.
     pub(crate) fn takes_stale(&self) -> bool {
         self.directives
@@ -141,6 +153,7 @@ impl Keyed {
         let context = RequestContext {
             method: request.method().clone(),
             headers: request.headers().clone(),
+            query: self.query,
             is_identified: self.is_identified,
             may_collapse: self.may_collapse,
             directives: self.directives.unwrap_or_default(),

@@ -69,7 +69,7 @@ pub(crate) async fn stale_if_error(
     context: &RequestContext,
     failure: Failure,
 ) -> Option<Response<Body>> {
-    let copy = read(shared, primary, &context.headers).await.ok().flatten()?;
+    let copy = read(shared, primary, context.selecting()).await.ok().flatten()?;
     let Stored::Response(stale) = &*copy else { return None };
     let now = shared.now();
     let usable = failure.allows(&shared.config.policy, &stale.lifetime, &context.directives, now);

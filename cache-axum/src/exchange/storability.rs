@@ -1,5 +1,7 @@
 //! Whether an answer is stored, for how long, and where.
 
+use std::time::Duration;
+
 use cache_engine::cache_core::{Key, Timestamp};
 use cache_http::{Lifetime, LifetimeSource, Policy, Reason, Statuses, Storable, Vary, storable};
 use http::header::{CONTENT_TYPE, TRAILER, VARY};
@@ -7,6 +9,7 @@ use http::{HeaderMap, HeaderName, StatusCode, response};
 use http_body::SizeHint;
 
 use crate::config::handler::{Control, StoreFor};
+use crate::entry::variants::QueryRules;
 use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::Remembered;
 use crate::request::shared::Shared;
@@ -22,8 +25,10 @@ pub(crate) struct StorePlan {
     /// The request fields that select it.
     pub(crate) fields: Vec<HeaderName>,
     pub(crate) namespace: Option<Box<str>>,
-    /// The tags that the handler named with the response.
-    pub(crate) tags: Vec<String>,
+    /// Which differences between queries do not matter to it.
+    pub(crate) query_rules: QueryRules,
+    /// The tags that the handler named with the response. `None` once the load has them.
+    pub(crate) tags: Option<Vec<String>>,
     /// The fields that are for the caller alone (RFC 9111, sections 5.2.2.4 and 5.2.2.7).
     pub(crate) withheld: HeaderMap,
 }
@@ -36,6 +41,8 @@ pub(crate) struct Refusal {
     pub(crate) is_lasting: bool,
     /// The next answer is likely to be refused as well, so nobody should wait for it.
     pub(crate) mark: Option<Remembered>,
+    /// It is too large, as the next one is likely to be for so long.
+    too_large_for: Option<Duration>,
 }
 
 impl Refusal {
@@ -44,6 +51,7 @@ impl Refusal {
             detail,
             is_lasting: true,
             mark: Some(Remembered::Refused),
+            too_large_for: None,
         }
     }
 
@@ -52,6 +60,15 @@ impl Refusal {
             detail,
             is_lasting: false,
             mark: None,
+            too_large_for: None,
+        }
+    }
+
+    /// A refusal of an answer that is too large. That is remembered for as long as the answer would have been stored.
+    pub(crate) fn too_large(lifetime: &Lifetime) -> Self {
+        Self {
+            too_large_for: Some(lifetime.fresh),
+            ..Self::lasting(Detail::Rule(Reason::TooLarge))
         }
     }
 
@@ -75,6 +92,7 @@ impl Refusal {
             detail: Detail::Rule(reason),
             is_lasting,
             mark,
+            too_large_for: None,
         }
     }
 }
@@ -94,6 +112,10 @@ fn is_of_url(status: StatusCode) -> bool {
 
 /// Takes note of a refusal.
 pub(crate) fn remember(shared: &Shared, primary: &Key, context: &RequestContext, refusal: &Refusal) {
+    if let Some(time) = refusal.too_large_for {
+        let (marks, headers) = (&shared.hit_for_miss, &context.headers);
+        marks.insert_for(time, primary, Remembered::TooLarge, headers, shared.now());
+    }
     let Some(mark) = refusal.mark else { return };
     // The answer to a request with credentials says nothing of those to others.
     let mark = if context.may_collapse {
@@ -175,7 +197,7 @@ pub(crate) fn storability(
     }
     let length = content_length(&head.headers).unwrap_or(0).max(size.lower());
     if length > shared.config.max_body as u64 {
-        return Err(Refusal::lasting(Detail::Rule(Reason::TooLarge)));
+        return Err(Refusal::too_large(&lifetime));
     }
     let mut fields = match Vary::from_headers(&head.headers) {
         Vary::Fields(fields) => fields,
@@ -188,7 +210,11 @@ pub(crate) fn storability(
         has_own_ttl: store_for.ttl.is_some(),
         fields,
         namespace: store_for.namespace,
-        tags: store_for.tags,
+        query_rules: match context.query {
+            Some(_) => QueryRules::from_headers(&head.headers),
+            None => QueryRules::default(),
+        },
+        tags: Some(store_for.tags),
         withheld: withheld(policy, &head.headers),
     })
 }
@@ -224,6 +250,12 @@ pub(crate) fn is_shareable(shared: &Shared, context: &RequestContext, head: &res
         &head.headers,
         &lifetime,
     );
-    let is_for_all = matches!(decided, Storable::Yes | Storable::No(Reason::NotFresh));
+    let is_for_all = match decided {
+        Storable::Yes => true,
+        // Handlers of a route are known by its settings. Of an origin, a gateway shares only what the standard lets it
+        // store (RFC 9111, section 4): a failure may be due to a cookie, or to a field that nobody has named.
+        Storable::No(Reason::NotFresh) => !shared.config.is_gateway,
+        Storable::No(_) => false,
+    };
     is_for_all && !head.headers.contains_key(VARY) && !is_endless(&head.headers) && !head.headers.contains_key(TRAILER)
 }

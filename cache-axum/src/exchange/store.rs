@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cache_engine::cache_core::{ErrorKind, FreshnessWindows};
 use cache_engine::{Fill, Lookup, Policy, StoreOutcome};
 use cache_http::Reason;
+use http::HeaderMap;
 
 use crate::config::tags::tags_of_groups;
 use crate::entry::lifetime::{marker_windows, windows};
@@ -17,6 +18,17 @@ use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
 use crate::response::detail::Detail;
 
+/// Adds the tags and groups to a load that its response names, unless it has them.
+pub(crate) async fn add_late_tags(slot: &Slot, fill: &mut Fill<Stored>, plan: &mut StorePlan, headers: &HeaderMap) {
+    let Some(mut tags) = plan.tags.take() else { return };
+    if let Some(origin) = &slot.groups_of {
+        tags.extend(tags_of_groups(origin, headers));
+    }
+    if !tags.is_empty() {
+        fill.add_late_tags(tags).await;
+    }
+}
+
 /// Stores a response where it belongs, and says why not if it could not be stored.
 pub(crate) async fn store(
     shared: &Shared,
@@ -24,35 +36,33 @@ pub(crate) async fn store(
     slot: &Slot,
     mut fill: Fill<Stored>,
     stored: &Arc<Stored>,
-    plan: StorePlan,
+    mut plan: StorePlan,
 ) -> Result<(), Detail> {
     let Stored::Response(response) = &**stored else {
         return Err(Detail::StoreFailed);
     };
     let kept = windows(&shared.config.policy, response);
     let coder = shared.cache.adapter().coder();
-    let mut tags = plan.tags;
-    if let Some(origin) = &slot.groups_of {
-        tags.extend(tags_of_groups(origin, &response.headers));
-    }
-    if !tags.is_empty() {
-        fill.add_late_tags(tags).await;
-    }
+    add_late_tags(slot, &mut fill, &mut plan, &response.headers).await;
     match slot.variants() {
-        None if plan.fields.is_empty() && plan.namespace.is_none() => {
+        None if plan.fields.is_empty() && plan.namespace.is_none() && context.query.is_none() => {
             said(fill.store(Arc::clone(stored), coder, kept).await)
         }
         None if plan.namespace.is_some() => {
             // Nothing stood in that namespace while the response was made, so nothing would show that it was cleared
             // meanwhile. Only what leads there is stored; the next load has its lease there.
-            let marker = Arc::new(Stored::Index(VariantIndex::new(plan.fields, plan.namespace)));
+            let marker = Arc::new(Stored::Index(VariantIndex::new(
+                plan.fields,
+                plan.namespace,
+                plan.query_rules,
+            )));
             said(fill.store(marker, coder, marker_windows(&kept)).await).and(Err(Detail::NamespaceLearned))
         }
         None => {
-            let variants = VariantIndex::new(plan.fields, None);
+            let variants = VariantIndex::new(plan.fields, None, plan.query_rules);
             store_first_variant(shared, context, slot, fill, stored, variants, kept).await
         }
-        Some(variants) if variants.covers(&plan.fields, plan.namespace.as_deref()) => {
+        Some(variants) if variants.covers(&plan.fields, plan.namespace.as_deref(), &plan.query_rules) => {
             let key = fill.key().clone();
             let name = variant_name(&slot.primary, &key);
             if variants.varies()
@@ -67,7 +77,7 @@ pub(crate) async fn store(
         Some(variants) => {
             // It varies by more than was known. Nobody has looked by the new fields yet, and its load may be older than
             // an invalidation by now, so only the marker is replaced.
-            let widened = variants.widened(&plan.fields, plan.namespace);
+            let widened = variants.widened(&plan.fields, plan.namespace, &plan.query_rules);
             fill.uncoalesced();
             if let Lookup::Miss(mut fill) = shared.cache.adapter().lookup_anew::<Stored>(&slot.primary).await {
                 fill.depend_as_stale();
@@ -90,12 +100,18 @@ async fn store_first_variant(
     variants: VariantIndex,
     kept: FreshnessWindows,
 ) -> Result<(), Detail> {
-    if shared.config.max_variants == 0 {
+    if variants.varies() && shared.config.max_variants == 0 {
         fill.uncoalesced();
         return Err(Detail::Rule(Reason::TooManyVariants));
     }
-    let key = shared.variant(&variants, &slot.primary, &context.headers);
-    let (variants, _) = variants.with_listed(variant_name(&slot.primary, &key), 1, |_| None::<()>);
+    let key = shared.variant(&variants, &slot.primary, context.selecting());
+    let variants = if variants.varies() {
+        variants
+            .with_listed(variant_name(&slot.primary, &key), 1, |_| None::<()>)
+            .0
+    } else {
+        variants
+    };
     if fill.is_storable() {
         let policy = Policy::default()
             .with_ttl(kept.fresh)

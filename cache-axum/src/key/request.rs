@@ -21,6 +21,8 @@ pub(crate) type Identity = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct RequestKeys {
     pub(crate) url: UrlKey,
+    /// The query selects among the responses of the URL without it.
+    pub(crate) no_vary_search: bool,
     /// Takes the place of `url`.
     pub(crate) builder: Option<Arc<dyn KeyBuilder<Parts>>>,
     /// Request fields that are part of the key.
@@ -43,6 +45,8 @@ impl RequestKeys {
         identity: Option<&str>,
         content: Option<&[u8]>,
     ) -> Result<Key, Error> {
+        let without_query = self.selects_by_query(request).then(|| self.url.without_query());
+        let url = without_query.as_ref().unwrap_or(&self.url);
         let built = match (&self.builder, content) {
             (None, None) => {
                 // The key is written into its own memory, piece by piece.
@@ -52,10 +56,10 @@ impl RequestKeys {
                     .namespace()
                     .write_key(request.method.as_str().len() + 1 + room(uri, &authority));
                 self.push_qualifiers(&mut key, request, identity);
-                self.url.push_to(&mut key, request, uri, &authority);
+                url.push_to(&mut key, request, uri, &authority);
                 return Ok(key.finish());
             }
-            (None, Some(_)) => self.url.build(request)?,
+            (None, Some(_)) => url.build(request)?,
             (Some(builder), _) => builder.build(request)?,
         };
         let mut name = String::with_capacity(built.as_str().len() + 8);
@@ -100,6 +104,16 @@ impl RequestKeys {
             name.push_str(&variant_key(&self.fields, &request.headers, &self.normalization));
             name.push(' ');
         }
+    }
+
+    /// Whether the key of a request is without its query. A handler that sees another URI may see another query.
+    fn selects_by_query(&self, request: &Parts) -> bool {
+        self.no_vary_search && self.builder.is_none() && !is_rewritten(request)
+    }
+
+    /// Returns the query of a request, if its key is without it: what counts of it, and the question mark before it.
+    pub(crate) fn selecting_query(&self, request: &Parts) -> Option<Box<str>> {
+        self.selects_by_query(request).then(|| self.url.query_of(request))
     }
 
     /// Returns the keys under which there may be what the client who sent `request` gets for GET at `uri`.

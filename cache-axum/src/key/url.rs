@@ -56,6 +56,24 @@ impl UrlKey {
     }
 }
 
+impl UrlKey {
+    /// By the URL without its query.
+    pub(super) fn without_query(&self) -> Self {
+        Self {
+            query: Query::sorted().only([]),
+        }
+    }
+
+    /// Returns what counts of a request's query, with the question mark before it.
+    pub(super) fn query_of(&self, request: &Parts) -> Box<str> {
+        let mut text = String::new();
+        if let Some(query) = target(request).query() {
+            self.query.push_to(&mut text, &normal_path(query));
+        }
+        text.into()
+    }
+}
+
 impl KeyBuilder<Parts> for UrlKey {
     fn build(&self, request: &Parts) -> Result<KeyName, Error> {
         let uri = target(request);

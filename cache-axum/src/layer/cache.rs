@@ -62,6 +62,7 @@ impl CacheLayer {
         let config = Config {
             keys: RequestKeys {
                 url: UrlKey::new(),
+                no_vary_search: false,
                 builder: None,
                 fields: Vec::new(),
                 identity: None,
@@ -215,6 +216,29 @@ impl CacheLayer {
         self.with(|config| config.keys.url = UrlKey::new().query(query))
     }
 
+    /// Sets whether `No-Vary-Search` in responses is obeyed (draft-ietf-httpbis-no-vary-search): which parameters do not
+    /// matter, and whether their order does. Queries that differ in nothing else share a response. Default: `false`.
+    ///
+    /// ```
+    /// use axum::{Router, routing::get};
+    /// use cache_axum::CacheLayer;
+    /// use cache_axum::cache_engine::Cache;
+    /// use cache_memory::MemoryBackend;
+    ///
+    /// let layer = CacheLayer::new(Cache::builder(MemoryBackend::default()).build()).no_vary_search(true);
+    /// let page = || async { ([("no-vary-search", "key-order, params=(\"utm_source\")")], "…") };
+    /// let app: Router = Router::new().route("/items", get(page)).layer(layer);
+    /// ```
+    ///
+    /// All responses of a path are then found through one record, whatever their queries. So a hit reads one record more, an
+    /// invalidation of one query reaches all of the path, and [`max_variants`](Self::max_variants) counts the variants by
+    /// `Vary` of all of them. If the responses of a path do not say the same, every difference matters. A URL that was
+    /// [rewritten](UrlKey) between two routers, and one with a [`key_builder`](Self::key_builder), is looked up by its
+    /// whole query.
+    pub fn no_vary_search(self, obey: bool) -> Self {
+        self.with(|config| config.keys.no_vary_search = obey)
+    }
+
     /// Sets how request fields are normalised before they select among variants or become part of the key. Default:
     /// `Accept-Encoding` and `Accept-Language` are sorted by quality, so that requests that state the same preferences in
     /// other words share a response. Languages of one quality keep their order
@@ -348,13 +372,16 @@ impl CacheLayer {
         })
     }
 
-    /// Sets the size of the largest body that is stored, in bytes. A larger one is passed on as it comes. Default: 2 MiB.
+    /// Sets the size of the largest body that is stored, in bytes. Default: 2 MiB.
+    ///
+    /// A larger one is passed on as it comes, to all who have begun to read it. At most this much of it is kept in memory
+    /// for those who are behind; see [`max_wait`](Self::max_wait). Later requests call the handler.
     pub fn max_body(self, bytes: usize) -> Self {
         self.with(|config| config.max_body = bytes)
     }
 
-    /// Sets how long a body may take to arrive, counted from the head of the response. One that takes longer is passed on as it
-    /// comes and not stored, and requests stop waiting for it. Default: 10 s.
+    /// Sets how long a body may take to arrive, counted from the head of the response. One that takes longer is not stored.
+    /// It is passed on as it comes, to all who have begun to read it, and later requests call the handler. Default: 10 s.
     pub fn max_body_time(self, time: Duration) -> Self {
         self.with(|config| config.max_body_time = time)
     }
@@ -364,13 +391,18 @@ impl CacheLayer {
     ///
     /// After that, a stale copy is used if [`stale_if_error`](Self::stale_if_error) allows it. Otherwise one of those who
     /// wait loads in its place, and its response is stored. The handler that is late goes on for its own caller.
+    ///
+    /// Once the head of a response is there that may be stored, requests do not wait any longer: they read the body along with
+    /// the first one. The same bound then holds for readers of a body that has outgrown [`max_body`](Self::max_body). One
+    /// who is that much behind holds up the others for this long in all, and then gets an error.
     pub fn max_wait(self, wait: Duration) -> Self {
         self.with(|config| config.max_wait = wait)
     }
 
     /// Sets how many loads may go on although their callers have gone away. One more cancels the oldest. Default: 64.
     ///
-    /// With 0, a load is cancelled as soon as its caller goes away; if others wait for it, one of them loads in its place.
+    /// That counts handlers that have not answered, and bodies that nobody reads. With 0, a load is cancelled as soon as its
+    /// caller, and all who read its body along, have gone away; if others wait for it, one of them loads in its place.
     pub fn max_detached(self, loads: usize) -> Self {
         self.with(|config| config.max_detached = loads)
     }
@@ -440,9 +472,9 @@ impl CacheLayer {
     /// Sets whether responses may name tags, by [`StoreFor::tags`](crate::StoreFor::tags). If `false`, a response that does is not
     /// stored (`detail=late-tags`). Default: `false`.
     ///
-    /// A tag that is known only when the handler has answered could not be read before. So each load reads one record more,
-    /// which every invalidation of any tag changes. If it has changed meanwhile, the response is not stored. If you know the tags
-    /// earlier, name them by [`tags_by`](Self::tags_by), or in the handler by [`CacheHandle::tagged`](crate::CacheHandle::tagged).
+    /// A tag that is known only when the handler has answered could not be read before. So each load reads one record more when it
+    /// begins, and a few when it ends, which tell whether one of its tags was invalidated meanwhile. If so, the response is not
+    /// stored. If you know the tags earlier, name them by [`tags_by`](Self::tags_by), or in the handler by [`CacheHandle::tagged`](crate::CacheHandle::tagged).
     pub fn late_tags(self, late: bool) -> Self {
         self.with(|config| config.tags.late = late)
     }

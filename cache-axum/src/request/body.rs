@@ -6,6 +6,7 @@ use cache_http::Framing;
 use http_body::Body as _;
 
 use crate::body::collect::{Collector, Progress};
+use crate::body::tee::Bounds;
 
 /// What could be taken of a request's content.
 pub(crate) enum Content {
@@ -21,13 +22,13 @@ pub(crate) async fn take_content(body: Body, limit: usize) -> Content {
     if size.lower() > limit as u64 {
         return Content::Other(body);
     }
-    let mut collector = Collector::new(body, limit);
+    let mut collector = Collector::new(body, Bounds::of_one_reader(limit));
     match collector.collect().await {
         Progress::Complete | Progress::Pending => Content::Whole(collector.into_bytes()),
-        Progress::Over(pieces, _) => {
+        Progress::Over(ending, _) => {
             let body = collector.reader(size.exact());
-            collector.end_with(pieces);
-            Content::Other(Body::new(body))
+            collector.end_with(ending);
+            Content::Other(body)
         }
     }
 }
@@ -38,13 +39,13 @@ pub(crate) async fn take_nothing(body: Body, framing: Framing) -> Content {
     if framing != Framing::Empty {
         return take_content(body, 0).await;
     }
-    let mut collector = Collector::new(body, 0);
+    let mut collector = Collector::new(body, Bounds::of_one_reader(0));
     match collector.gather_ready().await {
         Progress::Complete | Progress::Pending => Content::Whole(Bytes::new()),
-        Progress::Over(pieces, _) => {
+        Progress::Over(ending, _) => {
             let body = collector.reader(None);
-            collector.end_with(pieces);
-            Content::Other(Body::new(body))
+            collector.end_with(ending);
+            Content::Other(body)
         }
     }
 }

@@ -4,11 +4,15 @@ use cache_engine::cache_core::Timestamp;
 use cache_http::RequestDirectives;
 use http::{HeaderMap, Method};
 
+use crate::entry::variants::Selecting;
+
 /// What a load needs to know of the request that it answers.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestContext {
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
+    /// The query, if it selects among the responses of the key.
+    pub(crate) query: Option<Box<str>>,
     /// The request's identity is part of its key.
     pub(crate) is_identified: bool,
     /// It may wait for the answer to another one, or be waited for.
@@ -16,4 +20,14 @@ pub(crate) struct RequestContext {
     pub(crate) directives: RequestDirectives,
     /// When the handler was asked.
     pub(crate) forwarded_at: Timestamp,
+}
+
+impl RequestContext {
+    /// Returns what the request selects a variant by.
+    pub(crate) fn selecting(&self) -> Selecting<'_> {
+        Selecting {
+            headers: &self.headers,
+            query: self.query.as_deref(),
+        }
+    }
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use cache_engine::cache_core::{Error, Key, Timestamp};
 use cache_engine::{Cache, Invalidation};
+use http::Uri;
 use http::request::Parts;
-use http::{HeaderMap, Uri};
 
 use crate::config::Config;
 use crate::entry::coder::ResponseCoder;
 use crate::entry::prepared::PreparedHeaders;
-use crate::entry::variants::{VariantIndex, variant_name};
+use crate::entry::variants::{Selecting, VariantIndex, variant_name};
 use crate::request::detached::DetachedLoads;
 use crate::request::hit_for_miss::HitForMiss;
 use crate::request::variant_uses::VariantUses;
@@ -51,8 +51,13 @@ impl Shared {
         }
     }
 
+    /// Returns the query of a request, if it selects among the responses of a URL without it.
+    pub(crate) fn selecting_query(&self, request: &Parts) -> Option<Box<str>> {
+        self.config.keys.selecting_query(request)
+    }
+
     /// Returns the key of the response that a request selects among `variants`.
-    pub(crate) fn variant(&self, variants: &VariantIndex, primary: &Key, request: &HeaderMap) -> Key {
+    pub(crate) fn variant(&self, variants: &VariantIndex, primary: &Key, request: Selecting<'_>) -> Key {
         variants.key(&self.cache, primary, request, &self.config.keys.normalization)
     }
 

@@ -1,6 +1,8 @@
 //! What only authors of adapters need: the steps of a lookup one by one.
 
+use std::any::Any;
 use std::convert::Infallible;
+use std::fmt;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -22,7 +24,6 @@ use crate::tier::read::{Read, ReadNow};
 
 /// What [`Adapter::lookup`] found.
 #[non_exhaustive]
-#[derive(Debug)]
 pub enum Lookup<T> {
     /// A value, fresh or shared by a load that another caller led.
     Hit {
@@ -40,12 +41,34 @@ pub enum Lookup<T> {
     },
     /// No value: the caller is to load it.
     Miss(Fill<T>),
+    /// What the load of another caller offers before its end, by
+    /// [`Fill::renewing_with_preview`](crate::Fill::renewing_with_preview). Only for callers that
+    /// [accept it](Adapter::accept_previews).
+    Preview(Arc<dyn Any + Send + Sync>),
     /// The caller is to load for itself, and to store nothing: it waited for a load whose value is not shared, or it
     /// does not wait, or the cache is switched off.
     Uncoalesced {
         /// The caller waited for a load.
         waited: bool,
     },
+}
+
+impl<T: fmt::Debug> fmt::Debug for Lookup<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hit { found, coalesced } => {
+                let mut hit = f.debug_struct("Hit");
+                hit.field("found", found).field("coalesced", coalesced).finish()
+            }
+            Self::Stale { found, refresh } => {
+                let mut stale = f.debug_struct("Stale");
+                stale.field("found", found).field("refresh", refresh).finish()
+            }
+            Self::Miss(fill) => f.debug_tuple("Miss").field(fill).finish(),
+            Self::Preview(_) => f.debug_tuple("Preview").finish_non_exhaustive(),
+            Self::Uncoalesced { waited } => f.debug_struct("Uncoalesced").field("waited", waited).finish(),
+        }
+    }
 }
 
 /// The right to refresh a stale value. Dropped, it passes to the next caller.
@@ -59,6 +82,7 @@ pub struct Refresh<T>(LoadStart<T, Infallible>);
 #[derive(Debug)]
 pub struct Adapter<'a, C> {
     cache: &'a Cache<C>,
+    previews: bool,
 }
 
 impl<C> Clone for Adapter<'_, C> {
@@ -73,13 +97,25 @@ impl<C> Cache<C> {
     /// A view of this cache for authors of adapters: the steps of a lookup one by one.
     #[must_use]
     pub fn adapter(&self) -> Adapter<'_, C> {
-        Adapter { cache: self }
+        Adapter {
+            cache: self,
+            previews: false,
+        }
     }
 }
 
 impl<'a, C> Adapter<'a, C> {
+    /// Sets whether lookups accept what a load offers before its end, instead of waiting for the end. Default: `false`.
+    pub fn accept_previews(self, accept: bool) -> Self {
+        Self {
+            previews: accept,
+            ..self
+        }
+    }
+
     /// A handle whose loads may get tags that are known only after the load, by
-    /// [`Fill::add_late_tags`](crate::Fill::add_late_tags). Each load then reads one more record when it begins.
+    /// [`Fill::add_late_tags`](crate::Fill::add_late_tags). Each load then reads one more record when it begins: the
+    /// sequence, by which [`Fill::add_late_tags`](crate::Fill::add_late_tags) tells what was invalidated since.
     #[must_use]
     pub fn with_late_tags(self, late: bool) -> Cache<C> {
         let mut cache = self.cache.clone();
@@ -250,6 +286,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         let engine = &self.cache.engine;
         let mut call = engine.call(accepts);
         call.waits = waits;
+        call.previews = self.previews;
         call.soft_timeout = false;
         loop {
             let start = match engine.next::<T, Infallible>(key, read, &mut call).await {
@@ -262,6 +299,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
                     let waited = call.coalesced;
                     return Lookup::Uncoalesced { waited };
                 }
+                Next::Preview(value) => return Lookup::Preview(value),
                 Next::Stale(found, start) => {
                     let refresh = start.map(Refresh);
                     return Lookup::Stale { found, refresh };

@@ -424,8 +424,8 @@ impl<C> CacheBuilder<C> {
             near.as_ref().and_then(|near| near.max_age()).unwrap_or_default(),
             near.is_some().then(|| Arc::clone(&changes)),
         ));
-        let told = store.backend().capabilities().subscribe;
-        let subscriber = told.then(|| {
+        let subscribes = store.backend().capabilities().subscribe;
+        let subscriber = subscribes.then(|| {
             Subscriber::new(
                 &store,
                 self.prefix.scope(),

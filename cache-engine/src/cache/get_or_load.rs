@@ -20,7 +20,7 @@ use crate::tier::read::Read;
 impl<C: Send + Sync + 'static> Cache<C> {
     /// The value of a key; `load` brings it if there is none.
     ///
-    /// Of all who ask for a missing key at the same time, in all processes on the store, one loads and the others wait
+    /// Of all callers of a missing key at the same time, in all processes on the store, one loads and the others wait
     /// for its value. The load owns what it uses and belongs to no caller: once begun it runs to its end in a task of
     /// its own, so dropping the returned future takes nothing from anybody else. A value past its freshness is
     /// answered at once while the load runs in the background, as far as

@@ -105,7 +105,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
                 let outcome = match engine.join_flight(&key, waiting, None, &call).await {
                     Joined::Outcome(outcome) => Some(outcome),
                     // A lead is dropped, and taken up again with the next read.
-                    Joined::ReadAgain | Joined::Uncoalesced | Joined::Lead(_) => None,
+                    Joined::ReadAgain | Joined::Uncoalesced | Joined::Preview(_) | Joined::Lead(_) => None,
                 };
                 landed.push((id, key, outcome));
             }

@@ -115,7 +115,11 @@ impl<C> Cache<C> {
             .value(key, &value, &*self.engine.coder, windows)
             .inspect_err(|error| tier.events.emit(&Event::not_stored(key, error)))?;
         let weight = encoded.weight();
-        let result = tier.store.set(key, encoded, SetOptions::new(windows.total())).await;
+        let lifetime = windows.total();
+        let (result, ()) = tokio::join!(
+            tier.store.set(key, encoded, SetOptions::new(lifetime)),
+            tier.tags.prolong(&captured.tags, &captured.lifetimes, lifetime)
+        );
         self.engine.shared.flights.detach(key);
         match (result, stamp) {
             (Ok(SetOutcome::Stored(version)), Some(stamp)) => {

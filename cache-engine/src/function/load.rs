@@ -88,7 +88,7 @@ where
         let (start, fallback) = match engine.next(&key, read, &mut call).await {
             Next::Done(outcome) => return Acquired::Answered(Ended(outcome)),
             Next::Circular => return Acquired::Answered(Ended(Err(LoadError::Circular(Box::new(key))))),
-            Next::Uncoalesced => return Acquired::Uncoalesced,
+            Next::Uncoalesced | Next::Preview(_) => return Acquired::Uncoalesced,
             Next::Stale(stale, None) => return Acquired::Answered(Ended(Ok(Some(stale)))),
             Next::Stale(stale, Some(start)) => (start, Some(stale)),
             Next::Load(start, _) => (start, None),

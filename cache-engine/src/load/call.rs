@@ -47,6 +47,8 @@ pub(crate) struct Call {
     pub(crate) stack: Option<Arc<LoadStack>>,
     /// Whether the call waits for loads of others.
     pub(crate) waits: bool,
+    /// Whether a preview of the load ends a wait.
+    pub(crate) previews: bool,
     /// Whether the policy's soft timeout ends a wait.
     pub(crate) soft_timeout: bool,
     /// The call has waited for a load of another caller.

@@ -1,4 +1,4 @@
-//! What a loader is told, and what it answers.
+//! What a loader gets, and what it returns.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use cache_core::Key;
 use crate::load::policy::Policy;
 use crate::tags::scope::Tagger;
 
-/// What a loader is told about its load.
+/// What a loader knows about its load.
 #[derive(Debug)]
 pub struct Load<T> {
     key: Key,

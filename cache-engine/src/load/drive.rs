@@ -1,6 +1,7 @@
 //! The loop of a call: decide about what was read, wait for others, read again, until there is an answer or a load to
 //! run.
 
+use std::any::Any;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::load::engine::Engine;
 use crate::load::error::LoadError;
 use crate::load::fill::{Fill, Outcome};
 use crate::load::flight::{Landing, Waited};
+use crate::load::preview::Preview;
 use crate::load::stack::LoadStack;
 use crate::load::step::{LoadStart, Step};
 use crate::load::waiting::Waiting;
@@ -30,6 +32,8 @@ pub(crate) enum Next<T, E> {
     Load(LoadStart<T, E>, Option<Found<T>>),
     /// Load for this caller only: it may not wait, or waited for a load whose value is not shared.
     Uncoalesced,
+    /// Go on with what the load of another caller offers before its end. Only for a call that takes previews.
+    Preview(Arc<dyn Any + Send + Sync>),
     /// Waiting would never end: the load asks for its own key.
     Circular,
 }
@@ -42,6 +46,8 @@ pub(crate) enum Joined<T, E> {
     ReadAgain,
     /// The value is not shared.
     Uncoalesced,
+    /// The load offers this before its end.
+    Preview(Arc<dyn Any + Send + Sync>),
     /// The leader went away, and this caller leads now.
     Lead(LoadStart<T, E>),
 }
@@ -55,6 +61,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
             begun: Instant::now(),
             stack: LoadStack::current(),
             waits: true,
+            previews: false,
             soft_timeout: true,
             coalesced: false,
         }
@@ -93,6 +100,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
             match joined {
                 Joined::Outcome(outcome) => return Next::Done(outcome),
                 Joined::Uncoalesced => return Next::Uncoalesced,
+                Joined::Preview(value) => return Next::Preview(value),
                 Joined::Lead(start) => return Next::Load(start, fallback),
                 Joined::ReadAgain => read = self.shared.tier.read_store(key, &*self.coder).await,
             }
@@ -111,14 +119,40 @@ impl<C: Send + Sync + 'static> Engine<C> {
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
     {
-        match waiting.wait().await {
+        let waited = if call.previews {
+            match waiting.wait_or_preview().await {
+                Waited::Preview { value, is_open } => {
+                    if let Some(preview) = value.downcast_ref::<Preview>() {
+                        let is_current = match is_open {
+                            true => Some(true),
+                            false => preview.is_current(&self.shared, key).await,
+                        };
+                        match is_current {
+                            Some(true) => return Joined::Preview(Arc::clone(&preview.value)),
+                            Some(false) => {
+                                // What the load brings is for nobody who looks from now on.
+                                waiting.disband();
+                                return Joined::ReadAgain;
+                            }
+                            None => {}
+                        }
+                    }
+                    waiting.wait().await
+                }
+                waited => waited,
+            }
+        } else {
+            waiting.wait().await
+        };
+        match waited {
             Waited::Landed(Landing::Shared(outcome)) => match outcome.downcast_ref::<Outcome<T, E>>() {
                 Some(Ok(None)) if !call.accepts.negative => Joined::ReadAgain,
                 Some(outcome) => Joined::Outcome(outcome.clone()),
                 // The flight's key names the type, so this cannot be; reading again is right all the same.
                 None => Joined::ReadAgain,
             },
-            Waited::Landed(Landing::ReadAgain) => Joined::ReadAgain,
+            // A preview comes only where it is waited for.
+            Waited::Landed(Landing::ReadAgain) | Waited::Preview { .. } => Joined::ReadAgain,
             Waited::Landed(Landing::Uncoalesced) => Joined::Uncoalesced,
             Waited::Lead(lead) => {
                 drop(waiting);
@@ -157,7 +191,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         match next {
             Next::Done(outcome) => outcome,
             Next::Circular => Err(LoadError::Circular(Box::new(key.clone()))),
-            Next::Uncoalesced => launch(None).await,
+            Next::Uncoalesced | Next::Preview(_) => launch(None).await,
             Next::Stale(found, None) => Ok(Some(found)),
             Next::Stale(found, Some(start)) => {
                 let _edges = start.fill.lead().map(|lead| lead.waited_for_by(within));

@@ -29,10 +29,7 @@ pub enum LoadError<E> {
 }
 
 /// Stands for an error that only the caller whose load failed can have, since it can neither be copied nor converted.
-#[cfg_attr(
-    not(feature = "macros"),
-    expect(dead_code, reason = "only functions have such errors")
-)]
+#[cfg_attr(not(feature = "macros"), allow(dead_code, unreachable_pub))] // Only functions have such errors.
 #[derive(Debug)]
 pub struct Unshared;
 

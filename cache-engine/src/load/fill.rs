@@ -26,21 +26,21 @@ use crate::tier::precondition::{Lease, Precondition};
 /// What a flight lands with, when it is to be shared.
 pub(crate) type Outcome<T, E> = Result<Option<Found<T>>, LoadError<E>>;
 
-/// The right to load a key, held by one caller of all who ask for it, and the duty to end it.
+/// The right to load a key, which one of its callers has, and the duty to end the load.
 ///
-/// It ends by one of the methods that take it: the value is [stored](Self::store),
-/// [shared](Self::share_unstored) with those who wait but not stored, or each who waits is told to [go on alone](Self::uncoalesced). Dropped, it passes to somebody who
-/// waits.
+/// It ends by one of the methods that take it: the value is [stored](Self::store), or [shared](Self::share_unstored) with
+/// the callers that wait and not stored, or each of these [loads for itself](Self::uncoalesced). If it is dropped, the load
+/// passes to one of them.
 ///
-/// A store that cannot be reached shows nowhere here: the value is then shared and not stored.
-#[must_use = "dropping it passes the load on to somebody who waits"]
+/// A store that does not answer is no error here: the value is then shared and not stored.
+#[must_use = "dropping it passes the load to a caller that waits"]
 pub struct Fill<T, E = Infallible> {
     pub(super) shared: Arc<Shared>,
     pub(super) key: Key,
     pub(super) lead: Option<Lead>,
     pub(super) fence: Option<Fence>,
-    /// What the value depends on, as it was before the load began.
-    pub(super) captured: TagSnapshot,
+    /// The tags of the value, as they were before the load began.
+    pub(super) snapshot: TagSnapshot,
     /// Adds to it.
     tagger: Tagger,
     /// The renewal of the fence that is under way. Until it has ended, nobody knows which version the lease has.
@@ -55,14 +55,14 @@ pub struct Fill<T, E = Infallible> {
     /// Bounds the calls of a batch, renewals among them.
     pub(super) renewals: Option<Arc<Semaphore>>,
     pub(super) begun: Instant,
-    /// Before what the value depends on was captured.
+    /// Before the snapshot of the tags was taken.
     since: Instant,
-    /// The end of the load has been told of.
-    told: bool,
+    /// The end of the load has been reported.
+    reported: bool,
     result: PhantomData<fn() -> E>,
 }
 
-/// Stands for the error of a load that ended without one; no loader's error is of this type.
+/// Stands for the error of a load that ended without one. No loader's error has this type.
 struct NotKept;
 
 /// What became of a value that was to be [stored](Fill::store).
@@ -96,7 +96,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             key,
             lead: Some(lead),
             fence: None,
-            captured: TagSnapshot::default(),
+            snapshot: TagSnapshot::default(),
             renewal: None,
             stale,
             refused: false,
@@ -105,24 +105,24 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             renewals: None,
             begun: Instant::now(),
             since: Instant::now(),
-            told: false,
+            reported: false,
             result: PhantomData,
         }
     }
 
     /// Sets the fence that the fill is conditional on, and what the value depends on. Without them the value is not
     /// stored.
-    pub(crate) fn arm(&mut self, (fence, captured): (Fence, TagSnapshot)) {
+    pub(crate) fn arm(&mut self, (fence, snapshot): (Fence, TagSnapshot)) {
         self.hold(fence);
-        self.depend_on(captured);
+        self.depend_on(snapshot);
     }
 
-    fn depend_on(&mut self, captured: TagSnapshot) {
-        if captured.ends_stale() {
+    fn depend_on(&mut self, snapshot: TagSnapshot) {
+        if snapshot.ends_stale() {
             // It was invalidated after it was seen.
             self.stale = None;
         }
-        self.captured = captured;
+        self.snapshot = snapshot;
     }
 
     pub(super) fn hold(&mut self, fence: Fence) {
@@ -135,8 +135,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.fence = Some(fence);
     }
 
-    /// Puts up the fence of the load. Without a store it is loaded without one. False if somebody else has one up, or
-    /// the precondition is gone.
+    /// Acquires the lease of the load. If the store does not answer, the load goes on without one. Returns `false` if another
+    /// process holds a lease, or the precondition no longer holds.
     pub(crate) async fn acquire(&mut self, precondition: Precondition, declared: &Declared) -> bool {
         let of_stale = self.stale.as_ref().map(|stale| &stale.tags);
         match self
@@ -157,11 +157,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
     }
 
-    /// Loads in spite of somebody else's lease: whoever of the two is first stores its value.
+    /// Loads beside the lease of another process: the first of the two to finish stores its value.
     pub(crate) async fn load_beside(&mut self, lease: Lease, declared: &Declared) {
         let of_stale = self.stale.as_ref().map(|stale| &stale.tags);
-        if let Ok(captured) = self.shared.tier.capture(&self.key, declared, of_stale).await {
-            self.arm((Fence::Others(lease), captured));
+        if let Ok(snapshot) = self.shared.tier.capture(&self.key, declared, of_stale).await {
+            self.arm((Fence::Others(lease), snapshot));
         }
     }
 
@@ -172,18 +172,21 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     }
 
     /// Adds tags of which nobody knew before the value was loaded. For that, the look-up must have been made through a
-    /// handle [`with_late_tags`](crate::Adapter::with_late_tags). If any tag of the cache was invalidated during the
-    /// load, the value is not stored, since these may have been among them.
+    /// handle [`with_late_tags`](crate::Adapter::with_late_tags). If one of them was invalidated during the load, the value
+    /// is not stored.
+    ///
+    /// Which tags were invalidated is kept in 4,096 slots by their hashes. A tag counts as invalidated if another one in
+    /// its slot was, or if the store has lost what it takes to know.
     pub async fn add_late_tags<N: AsRef<str>>(&mut self, tags: impl IntoIterator<Item = N>) {
-        self.tagger.add_late(tags, &self.captured).await;
+        self.tagger.add_late(tags, &self.snapshot).await;
     }
 
     /// Says that the value to be stored is the [stale](Self::stale) one with a change to it, and was not loaded anew: it
     /// depends on all that the stale one depended on, as that was when the stale one was loaded.
     pub fn depend_as_stale(&mut self) {
         let Some(stale) = &self.stale else { return };
-        match union(&stale.tags, &self.captured.tags) {
-            Ok(tags) => self.captured.tags = tags,
+        match union(&stale.tags, &self.snapshot.tags) {
+            Ok(tags) => self.snapshot.tags = tags,
             Err(error) => self.fault = Some(error),
         }
         self.remade = Some(stale.tags.clone());
@@ -192,8 +195,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Says that the value to be stored is the [stale](Self::stale) one, which the source has just found to be still
     /// good, or made from it: it depends on all that the stale one depended on, as that was when this load began.
     pub fn keep_tags_of_stale(&mut self) {
-        match self.captured.of_stale() {
-            Ok(tags) => self.captured.tags = tags,
+        match self.snapshot.of_stale() {
+            Ok(tags) => self.snapshot.tags = tags,
             Err(error) => self.fault = Some(error),
         }
     }
@@ -213,7 +216,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         let Some(fence) = self.fence else { return false };
         let of_stale = self.stale.as_ref().map(|stale| &stale.tags);
         match self.shared.tier.capture(&self.key, declared, of_stale).await {
-            Ok(captured) => self.depend_on(captured),
+            Ok(snapshot) => self.depend_on(snapshot),
             Err(_) => {
                 self.fence = None;
                 self.shared.release(self.key.clone(), fence, None);
@@ -241,14 +244,20 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         &self.key
     }
 
-    /// Returns what tells whether anybody in this process waits for the load. Dropping the fill then passes the load on to
-    /// one of them.
-    pub fn waiters(&self) -> impl Fn() -> bool + Send + Sync + use<T, E> {
-        let waiters = self.lead.as_ref().map(Lead::waiters);
-        move || waiters.as_ref().is_some_and(|waiters| waiters())
+    /// Waits until another caller in this process waits for the load; at once if one does. Dropping the fill then passes
+    /// the load on to one of them.
+    pub fn waited_for(&self) -> impl Future<Output = ()> + Send + use<T, E> {
+        let waited_for = self.lead.as_ref().map(Lead::waited_for);
+        async move {
+            match waited_for {
+                Some(waited_for) => waited_for.await,
+                // Only a fill that has ended has no lead.
+                None => std::future::pending().await,
+            }
+        }
     }
 
-    /// Ends a load that failed: one of those who wait loads in its place.
+    /// Ends a load that failed: one of the callers that wait loads in its place.
     pub fn fail_over(mut self) {
         self.note_failed(LoadFailure::Error);
     }
@@ -265,10 +274,10 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.fence.is_some()
     }
 
-    /// Stores `value` for `windows` and shares it with those who wait.
+    /// Stores `value` for `windows`, and shares it with the callers that wait.
     ///
-    /// Those who wait get it only if it could be stored or the store is out of reach; if the key was invalidated in
-    /// the meantime, they look again.
+    /// They get it only if it was stored, or the store did not answer. If the key was invalidated in the meantime, they read
+    /// again.
     pub async fn store<C: Coder<T>>(mut self, value: Arc<T>, coder: &C, windows: FreshnessWindows) -> StoreOutcome {
         self.note_loaded();
         let settled = self.settle_tags();
@@ -276,7 +285,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             value,
             created: self.shared.tier.now(),
             windows,
-            tags: self.captured.tags.clone(),
+            tags: self.snapshot.tags.clone(),
             version: None,
         };
         let encoded = self.encoded(settled, |writer, key| writer.value(key, &found.value, coder, windows));
@@ -289,7 +298,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             return Err(Fault::Failed(error));
         }
         let added = self.tagger.added()?;
-        self.captured.tags = union(&self.captured.tags, &added).map_err(Fault::Failed)?;
+        self.snapshot.tags = union(&self.snapshot.tags, &added).map_err(Fault::Failed)?;
+        self.snapshot.lifetimes.extend(self.tagger.lifetimes());
         Ok(())
     }
 
@@ -299,7 +309,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         encode: impl FnOnce(Writer<'_>, &Key) -> Result<Value, Error>,
     ) -> Result<Value, Fault> {
         settled?;
-        encode(self.shared.tier.writer(&self.captured.tags), &self.key).map_err(Fault::Failed)
+        encode(self.shared.tier.writer(&self.snapshot.tags), &self.key).map_err(Fault::Failed)
     }
 
     /// Stores that there is no value.
@@ -363,7 +373,12 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         let weight = value.weight();
         // What has changed during the load may be unknown too.
         let stamp = self.shared.tier.stamp(&self.key).map(|stamp| stamp.as_of(self.since));
-        match self.shared.leases.fill(&self.key, fence, value, windows).await {
+        let TagSnapshot { tags, lifetimes, .. } = &self.snapshot;
+        let (filled, ()) = tokio::join!(
+            self.shared.leases.fill(&self.key, fence, value, windows),
+            self.shared.tier.tags.prolong(tags, lifetimes, windows.total())
+        );
+        match filled {
             Ok(Filled::Stored(version)) => {
                 self.fence = None;
                 match (&outcome, stamp) {
@@ -412,7 +427,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
     }
 
-    /// Gives `outcome` to those who wait, and stores nothing.
+    /// Gives `outcome` to the callers that wait, and stores nothing.
     pub(crate) async fn share(self, outcome: Outcome<T, E>) {
         self.share_depending(outcome, None).await;
     }
@@ -461,7 +476,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         };
         let concerned = !tags.is_empty() || stale.is_some_and(|tags| !tags.is_empty());
         if concerned && !waited_for {
-            // With nobody waiting there is nobody to be protected; whoever comes in this moment looks again.
+            // Nobody waits, so nobody has to be protected. A caller that comes at this moment reads again.
             self.finish_unless_waited_for(Landing::Shared(Arc::new(outcome)));
             return;
         }
@@ -501,12 +516,12 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// What the value depends on; `None` if that is not known.
     fn dependencies(&self) -> Option<Tags> {
-        union(&self.captured.tags, &self.tagger.added().ok()?).ok()
+        union(&self.snapshot.tags, &self.tagger.added().ok()?).ok()
     }
 
-    /// Tells each who waits to go on alone: the result is for nobody but the caller, or there is none.
+    /// Lets each caller that waits load for itself: the result is for this caller only, or there is none.
     ///
-    /// Those who wait are told at once; the lease is released in the background.
+    /// They go on at once; the lease is released in the background.
     pub fn uncoalesced(mut self) {
         self.note_loaded();
         self.part();
@@ -562,15 +577,15 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         usable.then(|| stale.clone())
     }
 
-    /// Gives `value` to those who wait, and does not store it.
+    /// Gives `value` to the callers that wait, and does not store it.
     ///
-    /// If the key was invalidated in the meantime, they look again instead.
+    /// If the key was invalidated in the meantime, they read again instead.
     pub async fn share_unstored(mut self, value: Arc<T>) {
         self.note_loaded();
         self.share(Ok(Some(Found::unkept(value)))).await;
     }
 
-    /// Gives those who wait the stale copy that [`stale_if_error`](Self::stale_if_error) allowed.
+    /// Gives the callers that wait the stale copy that [`stale_if_error`](Self::stale_if_error) allowed.
     pub async fn share_stale(mut self, stale: Found<T>) {
         self.note_failed(LoadFailure::Error);
         self.shared.events.emit(&Event::Stale { key: &self.key });
@@ -612,9 +627,9 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.shared.events.emit(&Event::LoadStarted { key: &self.key });
     }
 
-    /// Tells of the end of the load, once.
+    /// Reports the end of the load, once.
     pub(crate) fn note_loaded(&mut self) {
-        if !std::mem::replace(&mut self.told, true) {
+        if !std::mem::replace(&mut self.reported, true) {
             self.shared.events.emit(&Event::Loaded {
                 key: &self.key,
                 took: self.took(),
@@ -622,9 +637,9 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
     }
 
-    /// Tells of the end of the load, once.
+    /// Reports the end of the load, once.
     pub(crate) fn note_failed(&mut self, failure: LoadFailure) {
-        if !std::mem::replace(&mut self.told, true) {
+        if !std::mem::replace(&mut self.reported, true) {
             self.shared.events.emit(&Event::LoadFailed {
                 key: &self.key,
                 took: self.took(),

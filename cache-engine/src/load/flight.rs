@@ -1,4 +1,4 @@
-//! Flights: at most one load per key and type in this process, with everybody else waiting for it.
+//! Flights: at most one load per key and type in this process, which all other callers wait for.
 //!
 //! A flight is led by one caller at a time. The leader [finishes](Lead::finish) it with an outcome for all who wait;
 //! a leader that goes away without one leaves the lead to somebody who waits. The map has an entry exactly while a
@@ -11,6 +11,7 @@ mod shim;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
+use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock, PoisonError};
 
@@ -135,7 +136,7 @@ struct Map {
     ticks: u64,
 }
 
-/// A moment, by a clock that ticks whenever it is asked.
+/// A moment, by a clock that ticks each time it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Moment(u64);
 
@@ -143,8 +144,10 @@ pub(crate) struct Moment(u64);
 struct Flight {
     id: FlightId,
     key: Key,
-    /// Wakes one when the lead is vacant, all when the flight has landed.
+    /// Wakes one when the lead is vacant, all when the flight has landed or has a preview.
     wake: Notify,
+    /// Wakes the leader when somebody begins to wait.
+    joined: Notify,
     landing: OnceLock<Landed>,
     /// Only touched under the map's lock.
     crew: Mutex<Crew>,
@@ -161,16 +164,37 @@ struct Crew {
     fence: Option<Fence>,
     /// The lease that stands in the store for this flight.
     lease: Option<Version>,
+    preview: Option<Preview>,
 }
 
-/// Who may be given what a flight lands with: an invalidation in another process says nothing to this map, so whoever
-/// began to look after it must be kept from what was loaded before it.
+/// What a flight offers before it lands.
+#[derive(Clone)]
+struct Preview {
+    value: Arc<dyn Any + Send + Sync>,
+    seal: Seal,
+}
+
+impl fmt::Debug for Preview {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Preview")
+    }
+}
+
+/// Which callers may get what a flight lands with. An invalidation in another process does not reach this map, so callers
+/// that began to read after it must not get what was loaded before it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Seal {
-    /// Those who began to look before this. Whatever they knew of came before it too.
+    /// Callers that began to read before this. All that they know of was before it too.
     at: Moment,
-    /// Those who could not ask the store, and so would not know better.
+    /// Callers that the store did not answer, which know of no later change.
     or_unaware: bool,
+}
+
+impl Seal {
+    /// Whether somebody who began to look at `since` may be given it.
+    fn admits(self, since: Moment, unaware: bool) -> bool {
+        since < self.at || self.or_unaware && unaware
+    }
 }
 
 #[derive(Debug)]
@@ -179,12 +203,12 @@ struct Landed {
     seal: Seal,
 }
 
-/// Somebody who asks for a key.
+/// A caller that looks for the value of a key.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asker<'a> {
-    /// When it began to look, or later.
+pub(crate) struct Caller<'a> {
+    /// When it began to read, or later.
     pub(crate) since: Moment,
-    /// The store could not be asked.
+    /// The store did not answer it.
     pub(crate) unaware: bool,
     /// The flights that the caller's own load belongs to.
     pub(crate) within: &'a [FlightId],
@@ -208,14 +232,14 @@ impl Flights {
     }
 
     /// Leads the flight of `key` if nobody does, and waits for it otherwise.
-    pub(crate) fn join(&self, key: &Key, result: TypeId, asker: Asker<'_>) -> Join {
+    pub(crate) fn join(&self, key: &Key, result: TypeId, caller: Caller<'_>) -> Join {
         let mut map = self.lock();
         match map.find(key, result) {
             None => Join::Lead(self.start(&mut map, key, result)),
             Some(flight) => {
                 let mut crew = flight.crew();
-                if crew.led && asker.overtaken.is_some() && crew.lease == asker.overtaken {
-                    // Its value is for nobody who asks from now on, so there is nothing to wait for.
+                if crew.led && caller.overtaken.is_some() && crew.lease == caller.overtaken {
+                    // Callers from now on must not get its value, so there is nothing to wait for.
                     crew.detached = true;
                     drop(crew);
                     map.remove(&flight);
@@ -232,17 +256,18 @@ impl Flights {
                         landed: false,
                     });
                 }
-                let Some(edges) = self.waits.add_unless_circular(asker.within, flight.id) else {
+                let Some(edges) = self.waits.add_unless_circular(caller.within, flight.id) else {
                     return Join::Circular;
                 };
                 crew.waiting += 1;
                 drop(crew);
+                flight.joined.notify_waiters();
                 Join::Wait(Wait {
                     flights: self.clone(),
                     flight,
                     _edges: edges,
-                    since: asker.since,
-                    unaware: asker.unaware,
+                    since: caller.since,
+                    unaware: caller.unaware,
                     left: false,
                 })
             }
@@ -258,7 +283,7 @@ impl Flights {
         }
     }
 
-    /// Takes the flights of `key` out of the map: who comes later starts anew, and who waits looks again.
+    /// Takes the flights of `key` out of the map: later callers start a new one, and callers that wait read again.
     pub(crate) fn detach(&self, key: &Key) {
         let mut map = self.lock();
         for (_, flight) in map.by_key.remove(key).unwrap_or_default() {
@@ -293,6 +318,7 @@ impl Flights {
             },
             key: key.clone(),
             wake: Notify::new(),
+            joined: Notify::new(),
             landing: OnceLock::new(),
             crew: Mutex::new(Crew {
                 led: true,
@@ -301,6 +327,7 @@ impl Flights {
                 seal: Seal::default(),
                 fence: None,
                 lease: None,
+                preview: None,
             }),
         });
         map.by_key
@@ -313,6 +340,18 @@ impl Flights {
             fence: None,
             landed: false,
         }
+    }
+
+    fn disband(&self, flight: &Arc<Flight>) {
+        let mut map = self.lock();
+        map.remove(flight);
+        {
+            let mut crew = flight.crew();
+            crew.detached = true;
+            crew.preview = None;
+        }
+        drop(map);
+        flight.land(Landing::ReadAgain, Seal::default());
     }
 
     fn lock(&self) -> MutexGuard<'_, Map> {
@@ -400,19 +439,23 @@ impl Lead {
         };
     }
 
-    /// Notes which lease stands in the store for the flight.
+    /// Notes which lease the store holds for the flight.
     pub(crate) fn holds(&self, lease: Version) {
         let _map = self.flights.lock();
         self.flight.crew().lease = Some(lease);
     }
 
-    /// Leaves the flight to this leader alone: who waits looks again, and who comes later starts anew.
+    /// Leaves the flight to this leader alone: callers that wait read again, and later callers start a new flight.
     pub(crate) fn disband(&self) {
-        let mut map = self.flights.lock();
-        map.remove(&self.flight);
-        self.flight.crew().detached = true;
-        drop(map);
-        self.flight.land(Landing::ReadAgain, Seal::default());
+        self.flights.disband(&self.flight);
+    }
+
+    /// Returns what offers a preview, for use while the lead is at work elsewhere.
+    pub(crate) fn previewer(&self) -> Previewer {
+        Previewer {
+            flights: self.flights.clone(),
+            flight: Arc::clone(&self.flight),
+        }
     }
 
     /// Whether a load waits for the flight.
@@ -420,12 +463,23 @@ impl Lead {
         self.flights.waits.lock().iter().any(|(_, to)| *to == self.flight.id)
     }
 
-    /// Returns what tells whether anybody waits, for use while the lead is at work elsewhere.
-    pub(crate) fn waiters(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+    /// Waits until somebody waits for the flight. At once if somebody does.
+    pub(crate) fn waited_for(&self) -> impl Future<Output = ()> + Send + use<> {
         let (flights, flight) = (self.flights.clone(), Arc::clone(&self.flight));
-        move || {
-            let _map = flights.lock();
-            flight.crew().waiting > 0
+        async move {
+            loop {
+                let mut joined = pin!(flight.joined.notified());
+                // Registered before the state is looked at, so that nothing between the two is missed.
+                joined.as_mut().enable();
+                let waiting = {
+                    let _map = flights.lock();
+                    flight.crew().waiting
+                };
+                if waiting > 0 {
+                    return;
+                }
+                joined.await;
+            }
         }
     }
 
@@ -435,13 +489,12 @@ impl Lead {
         self.flight.crew().waiting > 0
     }
 
-    /// Lands the flight. Those who wait are told to read again if the flight was detached in the meantime, whatever
-    /// `landing` says.
+    /// Lands the flight. If it was detached in the meantime, callers that wait read again, whatever `landing` says.
     pub(crate) fn finish(self, landing: Landing) {
         self.land(landing, false);
     }
 
-    /// As [`finish`](Self::finish), if nobody waits. Whoever does is told to read again.
+    /// As [`finish`](Self::finish), if nobody waits. Callers that do wait read again.
     pub(crate) fn finish_unless_waited_for(self, landing: Landing) {
         self.land(landing, true);
     }
@@ -450,7 +503,8 @@ impl Lead {
         let mut map = self.flights.lock();
         map.remove(&self.flight);
         let (detached, seal) = {
-            let crew = self.flight.crew();
+            let mut crew = self.flight.crew();
+            crew.preview = None;
             (crew.detached || unless_waited_for && crew.waiting > 0, crew.seal)
         };
         let landing = match landing {
@@ -464,7 +518,7 @@ impl Lead {
         self.flight.land(landing, seal);
     }
 
-    /// Gives up the lead. Whoever takes it over inherits `fence`; it comes back if there is nobody.
+    /// Gives up the lead. The next leader inherits `fence`, which is returned if there is none.
     pub(crate) fn pass_on(mut self, fence: Option<Fence>) -> Option<Fence> {
         self.fence = fence;
         self.leave()
@@ -477,6 +531,7 @@ impl Lead {
         let mut map = self.flights.lock();
         let mut crew = self.flight.crew();
         crew.led = false;
+        crew.preview = None;
         if crew.detached {
             drop(crew);
             self.flight.land(Landing::ReadAgain, Seal::default());
@@ -502,7 +557,48 @@ impl Drop for Lead {
     }
 }
 
-/// A place among those who wait for a flight.
+/// Offers those who wait for a flight something with which they can go on before it lands.
+#[derive(Debug)]
+pub(crate) struct Previewer {
+    flights: Flights,
+    flight: Arc<Flight>,
+}
+
+impl Previewer {
+    /// Whether anybody waits.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        let _map = self.flights.lock();
+        self.flight.crew().waiting > 0
+    }
+
+    /// The time by the map's own clock.
+    pub(crate) fn now(&self) -> Moment {
+        self.flights.now()
+    }
+
+    /// Offers `value` from now on, until the flight lands or loses its leader. It is open to those who began to look
+    /// before `at`; without it, to those who may have what the flight lands with. For others it is to be found out whether
+    /// they may have it.
+    pub(crate) fn offer(&self, value: Arc<dyn Any + Send + Sync>, at: Option<Moment>) {
+        let map = self.flights.lock();
+        let mut crew = self.flight.crew();
+        if !crew.led || self.flight.landing.get().is_some() {
+            return;
+        }
+        let seal = at.map_or(crew.seal, |at| Seal { at, or_unaware: false });
+        crew.preview = Some(Preview { value, seal });
+        drop(crew);
+        drop(map);
+        self.flight.wake.notify_waiters();
+    }
+
+    /// As [`Lead::disband`].
+    pub(crate) fn disband(&self) {
+        self.flights.disband(&self.flight);
+    }
+}
+
+/// A caller's place among those that wait for a flight.
 #[derive(Debug)]
 pub(crate) struct Wait {
     flights: Flights,
@@ -536,20 +632,34 @@ impl Drop for Edges {
 }
 
 /// What waiting led to.
-#[derive(Debug)]
 pub(crate) enum Waited {
     /// The flight landed.
     Landed(Landing),
     /// Its leader went away, and the lead is the caller's now.
     Lead(Lead),
+    /// It offers this before it lands. If it is not open to the caller, it is to be found out whether the caller may
+    /// have it.
+    Preview {
+        value: Arc<dyn Any + Send + Sync>,
+        is_open: bool,
+    },
 }
 
 impl Wait {
     /// Waits for the flight to land, or for its lead. Dropping the future leaves the flight to the others.
     pub(crate) async fn wait(&self) -> Waited {
+        self.wait_for(false).await
+    }
+
+    /// As [`wait`](Self::wait), or for a preview.
+    pub(crate) async fn wait_or_preview(&self) -> Waited {
+        self.wait_for(true).await
+    }
+
+    async fn wait_for(&self, previews: bool) -> Waited {
         loop {
             let mut woken = pin!(self.flight.wake.notified());
-            // Registered before the state is looked at, so that nothing between the two is missed.
+            // Registered before the state is read, so that no change between the two is missed.
             woken.as_mut().enable();
             if let Some(landed) = self.flight.landing.get() {
                 return Waited::Landed(self.view(landed));
@@ -557,15 +667,30 @@ impl Wait {
             if let Some(lead) = self.take_lead() {
                 return Waited::Lead(lead);
             }
+            if previews && let Some(preview) = self.preview() {
+                return Waited::Preview {
+                    is_open: preview.seal.admits(self.since, self.unaware),
+                    value: preview.value,
+                };
+            }
             woken.await;
         }
     }
 
+    /// As [`Lead::disband`].
+    pub(crate) fn disband(&self) {
+        self.flights.disband(&self.flight);
+    }
+
+    fn preview(&self) -> Option<Preview> {
+        let _map = self.flights.lock();
+        self.flight.crew().preview.clone()
+    }
+
     /// What the landing is to this one.
     fn view(&self, landed: &Landed) -> Landing {
-        let Seal { at, or_unaware } = landed.seal;
         match &landed.landing {
-            Landing::Shared(_) if self.since >= at && !(or_unaware && self.unaware) => Landing::ReadAgain,
+            Landing::Shared(_) if !landed.seal.admits(self.since, self.unaware) => Landing::ReadAgain,
             landing => landing.clone(),
         }
     }

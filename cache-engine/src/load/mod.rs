@@ -12,6 +12,7 @@ pub(crate) mod fill;
 pub(crate) mod flight;
 pub(crate) mod launch;
 pub(crate) mod policy;
+pub(crate) mod preview;
 mod renewal;
 pub(crate) mod run;
 pub(crate) mod shared;

@@ -1,5 +1,6 @@
 //! Renewing the lease of a load while it runs.
 
+use std::any::Any;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::event::Event;
 use crate::load::fill::Fill;
+use crate::load::preview::Preview;
 
 impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Lets several loads share a bound on the calls of the store that they make at the same time.
@@ -59,6 +61,40 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         load.await
     }
 
+    /// As [`renewing`](Self::renewing), and meanwhile offers `preview` to callers in this process that wait for the load
+    /// and accept previews, until the load ends: see [`Lookup::Preview`](crate::Lookup::Preview).
+    ///
+    /// A caller gets it only if the key was not invalidated between the beginning of the load and that of its lookup. If
+    /// the key was invalidated before the preview could be offered, those who wait look again.
+    pub async fn renewing_with_preview<F: Future>(
+        &mut self,
+        preview: Arc<dyn Any + Send + Sync>,
+        load: F,
+    ) -> F::Output {
+        let offer = self.lead.as_ref().map(|lead| {
+            let preview = Preview {
+                value: preview,
+                fence: self.fence,
+                captured: self.snapshot.tags.clone(),
+                tagger: self.tagger().clone(),
+            };
+            preview.offer(lead.previewer(), Arc::clone(&self.shared), self.key.clone())
+        });
+        self.renewing(async move {
+            let mut load = pin!(load);
+            if let Some(offer) = offer {
+                // The load goes on while the store is asked.
+                tokio::select! {
+                    biased;
+                    () = offer => {}
+                    result = &mut load => return result,
+                }
+            }
+            load.await
+        })
+        .await
+    }
+
     /// Gives up the lease of a load that takes too long: others load in its place.
     fn abandon_lease(&mut self) {
         self.shared.events.emit(&Event::LeaseLost { key: &self.key });
@@ -75,11 +111,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     pub(super) async fn renew(&mut self) -> Result<bool, Error> {
         let Some(fence) = self.fence else { return Ok(true) };
         let renewed = if self.shared.tier.store.is_local() {
-            self.shared.leases.renew(&self.key, fence, &self.captured.tags).await
+            self.shared.leases.renew(&self.key, fence, &self.snapshot.tags).await
         } else {
             let renewal = self.renewal.get_or_insert_with(|| {
                 let (leases, key) = (self.shared.leases.clone(), self.key.clone());
-                let tags = self.captured.tags.clone();
+                let tags = self.snapshot.tags.clone();
                 self.shared
                     .tasks
                     .spawn(async move { leases.renew(&key, fence, &tags).await })

@@ -1,4 +1,4 @@
-//! Which loads the current task runs in, so that a load which asks for its own key is told so.
+//! Which loads the current task runs in, so that a load that needs its own key fails instead of waiting for itself.
 
 use std::future::Future;
 use std::sync::Arc;

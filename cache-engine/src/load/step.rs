@@ -12,7 +12,7 @@ use crate::load::call::Call;
 use crate::load::engine::Engine;
 use crate::load::error::LoadError;
 use crate::load::fill::{Fill, Outcome};
-use crate::load::flight::{Asker, Join};
+use crate::load::flight::{Caller, Join};
 use crate::load::stack::LoadStack;
 use crate::load::waiting::Waiting;
 use crate::store::record::Found;
@@ -22,7 +22,7 @@ use crate::tier::read::Read;
 /// What is to be done about what was read.
 pub(crate) enum Step<T, E> {
     Done(Outcome<T, E>),
-    /// Answer this now. Whoever got the lead refreshes it.
+    /// Answer this now. If this caller got the lead, it refreshes the value.
     Stale(Found<T>, Option<LoadStart<T, E>>),
     Load(LoadStart<T, E>),
     Wait(Waiting, Option<Found<T>>),
@@ -101,7 +101,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         if stack.is_some_and(|stack| stack.loads(self.shared.tier.store.backend(), key)) {
             return Step::Circular;
         }
-        let asker = Asker {
+        let caller = Caller {
             since: call.since,
             unaware: outage,
             within: stack.map_or(&[][..], LoadStack::flights),
@@ -110,7 +110,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 _ => None,
             },
         };
-        match self.shared.flights.join(key, TypeId::of::<Outcome<T, E>>(), asker) {
+        match self.shared.flights.join(key, TypeId::of::<Outcome<T, E>>(), caller) {
             Join::Lead(lead) => {
                 events.emit(&if outage {
                     Event::Outage { key }

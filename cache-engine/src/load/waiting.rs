@@ -25,6 +25,16 @@ impl Waiting {
     pub(crate) async fn wait(&self) -> Waited {
         self.wait.wait().await
     }
+
+    /// As [`Wait::wait_or_preview`].
+    pub(crate) async fn wait_or_preview(&self) -> Waited {
+        self.wait.wait_or_preview().await
+    }
+
+    /// As [`Wait::disband`].
+    pub(crate) fn disband(&self) {
+        self.wait.disband();
+    }
 }
 
 impl Drop for Waiting {

@@ -1,4 +1,4 @@
-//! The near tier: copies in this process of what is in a store elsewhere.
+//! The near tier: copies in this process of values in a store elsewhere.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,25 +13,26 @@ use crate::near::copy::{self, Generation};
 use crate::store::Store;
 use crate::store::changes::{ChangeStamp, Changes};
 
-/// How many writes of this process wait for their own notice at most.
+/// The most writes of this process whose changes are still to be reported.
 const MOST_OWN: usize = 10_000;
 
-/// How often it is asked whether a copy is the last: a load's lease and its value are told of one after the other.
+/// How often the store is asked whether a copy is of the last version. A load's lease and its value are reported one after
+/// the other.
 const QUESTIONS: usize = 3;
 
-/// Copies in this process of what is in a store elsewhere.
+/// Copies in this process of values in a store elsewhere.
 ///
-/// A copy is taken from what was read or written there, and goes when a change of its record is told of. While changes
-/// are not told of, copies are of no use, or, if there is a maximum age, until that.
+/// A copy is taken of a value that was read or written there, and is removed when a change of its record is reported. While
+/// there is no subscription, copies are not used, or only up to their maximum age if there is one.
 #[derive(Debug)]
 pub(crate) struct Near {
     copies: Arc<dyn Backend>,
     far: Arc<Store>,
     max_age: Option<Duration>,
-    /// The store tells of changes.
-    told: bool,
+    /// The store has a change subscription.
+    subscribes: bool,
     changes: Arc<Changes>,
-    /// What this process has written, until the notice of that arrives.
+    /// The keys that this process has written, until the change is reported.
     own: Mutex<HashSet<Key>>,
     generation: AtomicU64,
 }
@@ -44,7 +45,7 @@ impl Near {
         changes: &Arc<Changes>,
     ) -> Self {
         Self {
-            told: far.backend().capabilities().subscribe,
+            subscribes: far.backend().capabilities().subscribe,
             copies,
             far: Arc::clone(far),
             max_age,
@@ -54,18 +55,18 @@ impl Near {
         }
     }
 
-    /// The copy of a record, if copies are of use now.
+    /// Returns the copy of a record, if copies may be used now.
     #[inline]
     pub(crate) fn get(&self, key: &Key) -> Option<Record> {
-        if !self.is_told() && self.max_age.is_none() {
+        if !self.is_subscribed() && self.max_age.is_none() {
             return None;
         }
         self.copy(key)
     }
 
-    /// Whether the store tells of changes at the moment.
-    pub(crate) fn is_told(&self) -> bool {
-        self.told && self.changes.are_told()
+    /// Returns whether the store reports changes at the moment.
+    pub(crate) fn is_subscribed(&self) -> bool {
+        self.subscribes && self.changes.are_told()
     }
 
     pub(crate) fn max_age(&self) -> Option<Duration> {
@@ -81,17 +82,16 @@ impl Near {
         self.changes.stamp(key)
     }
 
-    /// Keeps a copy of what was read after `stamp`, unless something was told since.
+    /// Keeps a copy of a value that was read after `stamp`, unless a change was reported since.
     pub(crate) fn keep(&self, key: &Key, copy: Value, fresh: Option<Duration>, stamp: ChangeStamp) {
         self.keep_until(key, copy, self.end(fresh, stamp), stamp);
     }
 
     /// Keeps a copy of what this process wrote, as `version`, after `stamp`.
     ///
-    /// The store tells of this process's writes as of all others, and may tell of two writes as one. So at the notice of
-    /// an own write the copy is put aside, until it is known whether it is still the last one. So it is if this process
-    /// has changed the record in another way before the answer to the write was there, whether the store tells of
-    /// changes or not.
+    /// The store reports the writes of this process as it does all others, and may report two writes as one. When an own
+    /// write is reported, the copy is therefore put aside until the store confirms that it is of the last version. The same
+    /// is done if this process changed the record in another way before the write was answered.
     pub(crate) fn keep_own(
         self: &Arc<Self>,
         key: &Key,
@@ -103,12 +103,12 @@ impl Near {
         {
             let mut own = self.turn();
             let moved = self.changes.stamp(key) != stamp;
-            // So that nobody keeps what was read before.
+            // No value that was read before is kept.
             self.changes.changed(key);
             if !moved {
-                if self.told {
+                if self.subscribes {
                     if own.len() >= MOST_OWN {
-                        // Their changes will remove the copies, which costs a look into the store.
+                        // Their changes will remove the copies, which then costs a read of the store.
                         own.clear();
                     }
                     own.insert(key.clone());
@@ -118,11 +118,11 @@ impl Near {
             }
             self.remove(key);
         }
-        // That was the notice of this write, or of another one, or another change by this process.
+        // The report was of this write or of another one, or this process made another change.
         self.keep_if_last(key, copy, self.end(fresh, stamp), version);
     }
 
-    /// Keeps a copy of what was written as `version`, until its `end`, if the store says that nothing was written since.
+    /// Keeps a copy of what was written as `version`, until its `end`, if the store still has that version.
     fn keep_if_last(self: &Arc<Self>, key: &Key, copy: Value, end: Option<Instant>, version: Version) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
@@ -139,7 +139,7 @@ impl Near {
         });
     }
 
-    /// Keeps a copy until its `end`, unless something was told since `stamp`; says whether it did.
+    /// Keeps a copy until its `end`, unless a change was reported since `stamp`. Returns whether it was kept.
     fn keep_until(&self, key: &Key, copy: Value, end: Option<Instant>, stamp: ChangeStamp) -> bool {
         let _turn = self.turn();
         let unmoved = self.changes.stamp(key) == stamp;
@@ -149,7 +149,7 @@ impl Near {
         unmoved
     }
 
-    /// The store tells that the record under `key` was changed.
+    /// Handles the report that the record under `key` was changed.
     pub(crate) fn changed(self: &Arc<Self>, key: &Key) {
         let own = {
             let mut own = self.turn();
@@ -167,8 +167,8 @@ impl Near {
         }
     }
 
-    /// This process has changed the record, otherwise than by a value. When this has returned, no copy of what was read
-    /// before is there, nor will one be put there.
+    /// Removes the copy of a record that this process has deleted or changed otherwise than by a value. Afterwards, no copy
+    /// of what was read before is kept, and none will be.
     pub(crate) fn forget(&self, key: &Key) {
         let mut own = self.turn();
         self.changes.changed(key);
@@ -176,22 +176,21 @@ impl Near {
         self.remove(key);
     }
 
-    /// This process has changed all records in `scope`. When this has returned, no copy of what was read before is
-    /// there, nor will one be put there.
+    /// Removes the copies of all records in `scope`, which this process has changed. Afterwards, no copy of what was read
+    /// before is kept, and none will be.
     pub(crate) async fn forget_all(&self, scope: &Scope) {
         {
             let mut own = self.turn();
             self.changes.everything_changed();
             own.retain(|key| !scope.contains(key));
         }
-        // Takes its time: unlike a look-up it is not done in one go.
+        // Unlike a lookup, this may have to wait.
         if self.copies.clear(scope).await.is_err() {
             self.forget_everything();
         }
     }
 
-    /// Any record may have been changed. What was copied so far is not used from now on; its room is freed as others need
-    /// it.
+    /// Ends all copies, since any record may have changed. Their memory is freed as other copies need it.
     pub(crate) fn forget_everything(&self) {
         let mut own = self.turn();
         self.generation.fetch_add(1, Ordering::AcqRel);
@@ -199,9 +198,9 @@ impl Near {
         own.clear();
     }
 
-    /// When a copy ends of what is fresh for so long, and was read or written after `stamp`.
+    /// Returns when a copy ends whose value is fresh for `fresh`, and was read or written after `stamp`.
     fn end(&self, fresh: Option<Duration>, stamp: ChangeStamp) -> Option<Instant> {
-        // Counted from before the store was asked: what has changed since may be unknown.
+        // Counted from before the call of the store, since changes after it may go unnoticed.
         let oldest = self.max_age.and_then(|age| stamp.at.checked_add(age));
         match (fresh.and_then(after), oldest) {
             (Some(fresh), Some(oldest)) => Some(fresh.min(oldest)),
@@ -228,14 +227,14 @@ impl Near {
         let _ = self.copies.delete(key).now_or_never();
     }
 
-    /// Whoever puts or removes a copy does so in turn, so that nothing comes between what is decided and what is done.
-    /// What is guarded are the writes of this process whose changes are still to come.
+    /// Locks the copies, so that deciding about a copy and changing it are one step. Guards the writes of this process
+    /// whose changes are still to be reported.
     fn turn(&self) -> MutexGuard<'_, HashSet<Key>> {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The moment after so long a time; `None` if that is for ever.
+/// Returns the moment after `time`, or `None` if that is for ever.
 fn after(time: Duration) -> Option<Instant> {
     Instant::now().checked_add(time)
 }

@@ -1,4 +1,4 @@
-//! Listens to what the store tells of changes, and passes it on.
+//! The change subscription of the store: receives its reports and passes them on.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -14,10 +14,10 @@ use crate::store::Store;
 use crate::store::changes::Changes;
 use crate::tags::cache::TagCache;
 
-/// Between two attempts to listen.
+/// The pause between two attempts to subscribe.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Listens to what the store tells of changes below the cache's prefix, from the first time on that somebody needs it.
+/// Subscribes to the changes below the cache's prefix, from the first time that the subscription is needed.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     store: Arc<Store>,
@@ -26,7 +26,7 @@ pub(crate) struct Subscriber {
     near: Option<Arc<Near>>,
     tag_cache: Arc<TagCache>,
     events: Events,
-    /// The task is there, and its runtime.
+    /// The task runs, and its runtime is still there.
     begun: AtomicBool,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -52,12 +52,12 @@ impl Subscriber {
         })
     }
 
-    /// What is told of.
+    /// The changes that were reported.
     pub(crate) fn changes(&self) -> &Arc<Changes> {
         &self.changes
     }
 
-    /// Begins to listen, unless that was done before in a runtime that is still there, or there is none to do it in.
+    /// Begins the subscription, unless it runs in a runtime that is still there, or there is no runtime to run it in.
     #[inline]
     pub(crate) fn begin(self: &Arc<Self>) {
         if !self.begun.load(Ordering::Relaxed) {
@@ -77,13 +77,13 @@ impl Subscriber {
         }
     }
 
-    fn take_note(&self, notice: Change) {
-        match notice {
+    fn handle(&self, change: Change) {
+        match change {
             Change::Record(key) => self.changed(&key),
             Change::Everything => self.everything_changed(),
-            Change::Heartbeat(moment) => self.told_until(Instant::from_std(moment)),
+            Change::Heartbeat(moment) => self.heartbeat(Instant::from_std(moment)),
             Change::Lost(error) => self.lost(&error),
-            // A kind of later versions: whatever it says, this is on the safe side.
+            // A kind of change of a later version. Whatever it is, this is safe.
             _ => self.everything_changed(),
         }
     }
@@ -94,7 +94,7 @@ impl Subscriber {
         }
     }
 
-    /// Nobody listens any more.
+    /// The subscription has ended.
     fn ended(&self, why: &'static str) {
         let name = self.store.backend().name();
         let error = Error::new(ErrorKind::Unavailable, why).with_backend(name);
@@ -102,7 +102,8 @@ impl Subscriber {
         self.everything_changed();
     }
 
-    fn told_until(&self, moment: Instant) {
+    /// All changes up to `moment` have been reported.
+    fn heartbeat(&self, moment: Instant) {
         if self.changes.told_until(moment) {
             self.events.emit(&Event::SubscriptionBegun);
         }
@@ -134,23 +135,23 @@ impl Drop for Subscriber {
     }
 }
 
-/// Held by the task that listens, which ends with its runtime at the latest.
+/// Held by the task of the subscription. Dropped with the task, which may end with its runtime.
 struct Listening(Weak<Subscriber>);
 
 impl Drop for Listening {
     fn drop(&mut self) {
         if let Some(subscriber) = self.0.upgrade() {
-            subscriber.ended("the runtime is gone in which the store was listened to");
-            // Whoever needs it next begins anew.
+            subscriber.ended("the runtime of the subscription has ended");
+            // The next call that needs it begins it again.
             subscriber.begun.store(false, Ordering::Relaxed);
         }
     }
 }
 
 async fn listen(subscriber: &Weak<Subscriber>) {
-    let mut told_of_failure = false;
+    let mut failure_reported = false;
     loop {
-        let Some(mut stream) = subscribe(subscriber, &mut told_of_failure).await else {
+        let Some(mut stream) = subscribe(subscriber, &mut failure_reported).await else {
             let gone = subscriber.strong_count() == 0;
             if gone {
                 return;
@@ -158,32 +159,32 @@ async fn listen(subscriber: &Weak<Subscriber>) {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
-        while let Some(notice) = stream.next().await {
+        while let Some(change) = stream.next().await {
             let Some(subscriber) = subscriber.upgrade() else { return };
-            subscriber.take_note(notice);
+            subscriber.handle(change);
         }
-        // The store was closed. It may be that somebody opens it again.
+        // The store was closed. It may be opened again.
         let Some(subscriber) = subscriber.upgrade() else { return };
         subscriber.ended("the store ended the stream of changes");
-        told_of_failure = true;
+        failure_reported = true;
         drop(subscriber);
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-async fn subscribe(subscriber: &Weak<Subscriber>, told_of_failure: &mut bool) -> Option<Box<dyn Subscription>> {
+async fn subscribe(subscriber: &Weak<Subscriber>, failure_reported: &mut bool) -> Option<Box<dyn Subscription>> {
     let subscriber = subscriber.upgrade()?;
-    let beat = subscriber.changes.bound() / 4;
-    let asked = Instant::now();
-    match subscriber.store.backend().subscribe(&subscriber.scope, beat).await {
+    let heartbeat = subscriber.changes.bound() / 4;
+    let begun = Instant::now();
+    match subscriber.store.backend().subscribe(&subscriber.scope, heartbeat).await {
         Ok(stream) => {
-            // What was copied before is of no use, and all that comes from now on is told of.
+            // Copies from before may be outdated. All changes from now on are reported.
             subscriber.everything_changed();
-            subscriber.told_until(asked);
+            subscriber.heartbeat(begun);
             Some(stream)
         }
         Err(error) => {
-            if !std::mem::replace(told_of_failure, true) {
+            if !std::mem::replace(failure_reported, true) {
                 subscriber.events.emit(&Event::SubscriptionLost { error: &error });
             }
             None

@@ -1,9 +1,11 @@
 //! Invalidating tags, and ending epochs.
 
-use cache_core::{Error, ErrorKind, Key, Namespace, Record, SetOptions, SetOutcome, Ttl};
+use cache_core::{Error, ErrorKind, Key, Namespace, Record, SetOptions, SetOutcome};
 
+use crate::tags::lifetime::{at_least_kept, kept};
 use crate::tags::name::{EPOCH_OF_ALL, EPOCHS, TAG, carried};
 use crate::tags::records::TagRecords;
+use crate::tags::sequence::slots;
 use crate::tags::version::{TagVersion, decode};
 
 impl TagRecords {
@@ -13,21 +15,24 @@ impl TagRecords {
         names: impl IntoIterator<Item = N>,
         soft: bool,
     ) -> Result<(), Error> {
-        let keys: Vec<Key> = names
-            .into_iter()
-            .map(|name| self.own(TAG).key(carried(name.as_ref()).as_ref()))
-            .collect();
-        if keys.is_empty() {
+        let names: Vec<Box<str>> = names.into_iter().map(|name| carried(name.as_ref()).into()).collect();
+        if names.is_empty() {
             return Ok(());
         }
+        let keys: Vec<Key> = names.iter().map(|name| self.own(TAG).key(&**name)).collect();
+        let slots = slots(&names);
+        let mut read = self.late_keys(&slots);
+        let of_late = read.len();
         if soft {
-            // The roll is replaced before any of the tags.
-            let roll = self.roll();
-            let (roll, records) = tokio::join!(self.end(&roll), self.store.get_many(&keys));
-            roll?;
-            self.soften(keys, records?).await
+            read.extend(keys.iter().cloned());
+        }
+        let mut found = self.store.get_many(&read).await?;
+        let records = found.split_off(of_late);
+        // Before any of the tags is replaced.
+        self.note_invalidated(&slots, found).await?;
+        if soft {
+            self.soften(keys, records).await
         } else {
-            self.end(&self.roll()).await?;
             self.end_many(keys).await
         }
     }
@@ -51,7 +56,7 @@ impl TagRecords {
         let state = TagVersion::begun(self.clock.now());
         let asked = self.cache.ask();
         // Written over whatever was there, so never refused by a condition.
-        match self.write(key, state, SetOptions::new(Ttl::FOREVER)).await {
+        match self.write(key, state, kept()).await {
             Ok(_) => self.cache.replace(key, state, asked),
             Err(error) if is_refusal(&error) => self.remove(key).await?,
             Err(error) => return Err(error),
@@ -72,8 +77,7 @@ impl TagRecords {
         }
         let states: Vec<TagVersion> = keys.iter().map(|_| TagVersion::begun(self.clock.now())).collect();
         let entries = keys.iter().zip(&states);
-        let entries =
-            entries.map(|(key, state)| Ok((key.clone(), self.encode(key, *state)?, SetOptions::new(Ttl::FOREVER))));
+        let entries = entries.map(|(key, state)| Ok((key.clone(), self.encode(key, *state)?, kept())));
         let asked = self.cache.ask();
         match self.store.set_many(entries.collect::<Result<_, Error>>()?).await {
             Ok(_) => {}
@@ -99,12 +103,12 @@ impl TagRecords {
             let mut states = Vec::with_capacity(keys.len());
             for (key, record) in keys.iter().zip(&records) {
                 let now = self.clock.now();
-                let options = SetOptions::new(Ttl::FOREVER);
                 let (state, options) = match record {
-                    None => (TagVersion::begun(now), options.if_absent()),
+                    None => (TagVersion::begun(now), kept().if_absent()),
                     Some(record) => (
                         decode(record, key).map_or_else(|| TagVersion::begun(now), |state| state.softened(now)),
-                        options.if_version(record.version),
+                        // Its entries are still of use, so it is kept for as long as it would have been.
+                        SetOptions::new(at_least_kept(record.remaining)).if_version(record.version),
                     ),
                 };
                 entries.push((key.clone(), self.encode(key, state)?, options));

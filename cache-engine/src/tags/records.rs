@@ -11,6 +11,7 @@ use cache_core::{
 
 use crate::store::Store;
 use crate::tags::cache::{Asked, Last, TagCache};
+use crate::tags::lifetime::Prolonged;
 use crate::tags::name::{EPOCH, EPOCH_OF_ALL, EPOCHS, TAG};
 use crate::tags::version::{TagVersion, decode, hard};
 
@@ -45,6 +46,9 @@ pub(crate) struct TagRecords {
     /// Namespaces are cleared by their epochs.
     pub(super) by_epoch: bool,
     pub(super) cache: Arc<TagCache>,
+    pub(super) prolonged: Prolonged,
+    /// Held while a sequence for late tags is begun.
+    pub(super) beginning: tokio::sync::Mutex<()>,
 }
 
 /// TagVersions that are known, by the keys of their records; `None` for one that the store does not have.
@@ -65,6 +69,8 @@ impl TagRecords {
             prefix: prefix.clone(),
             by_epoch: by_epoch || !store.backend().capabilities().clear,
             cache: Arc::clone(cache),
+            prolonged: Prolonged::default(),
+            beginning: tokio::sync::Mutex::default(),
         }
     }
 
@@ -86,10 +92,6 @@ impl TagRecords {
             "\u{0}prefix" => self.own(EPOCH_OF_ALL).key(""),
             name => self.own(TAG).key(name),
         }
-    }
-
-    pub(super) fn roll(&self) -> Key {
-        self.own("tags").key("")
     }
 
     pub(super) fn own(&self, kind: &str) -> Namespace {
@@ -272,12 +274,25 @@ impl TagRecords {
     }
 
     pub(super) fn encode(&self, key: &Key, state: TagVersion) -> Result<Value, Error> {
+        self.encode_as(key, state, state.since, |state| {
+            state.version.as_u128().to_be_bytes().to_vec()
+        })
+    }
+
+    /// The value of a record that says `object`: the object itself, where the store keeps objects.
+    pub(super) fn encode_as<T: Send + Sync + 'static>(
+        &self,
+        key: &Key,
+        object: T,
+        since: Timestamp,
+        to_bytes: impl FnOnce(&T) -> Vec<u8>,
+    ) -> Result<Value, Error> {
         if self.store.is_local() {
-            let weight = size_of::<TagVersion>() + key.as_str().len();
-            return Ok(Value::Shared(SharedValue::new(Arc::new(state), weight)));
+            let weight = size_of::<T>() + key.as_str().len();
+            return Ok(Value::Shared(SharedValue::new(Arc::new(object), weight)));
         }
-        let payload = Bytes::copy_from_slice(&state.version.as_u128().to_be_bytes());
-        let envelope = Envelope::new(EntryKind::Tag, state.since, FreshnessWindows::FOREVER).with_payload("", payload);
+        let payload = Bytes::from(to_bytes(&object));
+        let envelope = Envelope::new(EntryKind::Tag, since, FreshnessWindows::FOREVER).with_payload("", payload);
         envelope.encode(key).map(Value::Bytes)
     }
 

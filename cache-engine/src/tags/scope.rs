@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cache_core::{Error, Tags};
 
+use crate::tags::lifetime::TagLifetimes;
 use crate::tags::records::TagRecords;
 use crate::tags::snapshot::{TagSnapshot, union};
 
@@ -72,6 +73,8 @@ struct Inner {
 #[derive(Default)]
 struct Added {
     tags: Tags,
+    /// When the records of these tags end.
+    lifetimes: TagLifetimes,
     /// Why the value must not be stored.
     fault: Option<Fault>,
 }
@@ -161,6 +164,14 @@ impl Tagger {
         }
     }
 
+    /// When the records of the tags end that were added.
+    pub(crate) fn lifetimes(&self) -> TagLifetimes {
+        self.0
+            .as_ref()
+            .map(|inner| inner.added().lifetimes.clone())
+            .unwrap_or_default()
+    }
+
     /// The tags that were added, or why the value must not be stored.
     pub(crate) fn added(&self) -> Result<Tags, Fault> {
         let Some(inner) = &self.0 else {
@@ -175,11 +186,14 @@ impl Tagger {
 }
 
 impl Inner {
-    fn add(&self, captured: Result<Option<Tags>, Error>) {
+    fn add(&self, captured: Result<Option<(Tags, TagLifetimes)>, Error>) {
         let mut added = self.added();
         match captured {
-            Ok(Some(tags)) => match union(&added.tags, &tags) {
-                Ok(tags) => added.tags = tags,
+            Ok(Some((tags, lifetimes))) => match union(&added.tags, &tags) {
+                Ok(tags) => {
+                    added.tags = tags;
+                    added.lifetimes.extend(lifetimes);
+                }
                 Err(error) => added.fault = Some(Fault::Failed(error)),
             },
             Ok(None) => added.fault = Some(Fault::Fenced),

@@ -1,10 +1,12 @@
 //! What a load captures before it begins, and what it may add.
 
-use cache_core::{Error, Key, Namespace, SetOptions, SetOutcome, Tags, Ttl, Version};
+use cache_core::{Error, Key, Namespace, Record, SetOutcome, Tags};
 
 use crate::tags::declared::Declared;
+use crate::tags::lifetime::{KEPT, TagLifetimes, kept};
 use crate::tags::name::{EPOCHS, TAG, carried};
 use crate::tags::records::{TagRecords, Verdict};
+use crate::tags::sequence::Began;
 use crate::tags::version::{TagVersion, decode};
 
 /// What was read before a load began.
@@ -14,8 +16,10 @@ pub(crate) struct TagSnapshot {
     pub(crate) tags: Tags,
     /// What it depends on beyond that if the load finds the stale value to be still good.
     of_stale: Tags,
-    /// The roll, if tags may be added afterwards.
-    roll: Option<Version>,
+    /// When the load began, if tags may be added afterwards.
+    began: Option<Began>,
+    /// When the records of all these tags end.
+    pub(crate) lifetimes: TagLifetimes,
     /// The stale value was invalidated, and not only softly.
     ends_stale: bool,
 }
@@ -69,11 +73,8 @@ impl TagRecords {
         if names.is_empty() && !declared.late {
             return Ok(TagSnapshot::default());
         }
-        let mut keys: Vec<Key> = names.iter().map(|name| self.key(name, namespace)).collect();
-        if declared.late {
-            keys.push(self.roll());
-        }
-        let states = self.current(&keys).await?;
+        let keys: Vec<Key> = names.iter().map(|name| self.key(name, namespace)).collect();
+        let (states, lifetimes, began) = self.current(&keys, declared.late).await?;
         let carried = names.iter().zip(&states).map(|(name, state)| (*name, state.version));
         let now = |name: &str| names.iter().position(|known| *known == name).map(|at| states[at]);
         // An invalidation may have come after the look that showed the stale value.
@@ -85,16 +86,17 @@ impl TagRecords {
             } else {
                 Tags::new(carried.skip(own))?
             },
-            roll: declared
-                .late
-                .then(|| states.last().map(|state| state.version))
-                .flatten(),
+            began,
+            lifetimes,
             ends_stale,
         })
     }
 
     /// The tags `names` as they are now, for a load that reads what they cover from now on.
-    pub(crate) async fn capture_named<N: AsRef<str>>(&self, names: impl IntoIterator<Item = N>) -> Result<Tags, Error> {
+    pub(crate) async fn capture_named<N: AsRef<str>>(
+        &self,
+        names: impl IntoIterator<Item = N>,
+    ) -> Result<(Tags, TagLifetimes), Error> {
         let mut distinct: Vec<Box<str>> = Vec::new();
         for name in names {
             let name = carried(name.as_ref());
@@ -104,69 +106,121 @@ impl TagRecords {
         }
         let names = distinct;
         if names.is_empty() {
-            return Ok(Tags::default());
+            return Ok((Tags::default(), TagLifetimes::default()));
         }
         let keys: Vec<Key> = names.iter().map(|name| self.own(TAG).key(&**name)).collect();
-        let states = self.current(&keys).await?;
-        Tags::new(names.iter().zip(states.iter().map(|state| state.version)))
+        let (states, lifetimes, _) = self.current(&keys, false).await?;
+        let tags = Tags::new(names.iter().zip(states.iter().map(|state| state.version)))?;
+        Ok((tags, lifetimes))
     }
 
-    /// The tags `names` for a load that is over, as they were when it began. `None` if a tag, whichever, was
-    /// invalidated meanwhile.
+    /// The tags `names` for a load that is over, as they were when it began. `None` if one of them was invalidated
+    /// meanwhile, or if that is not certain.
     pub(crate) async fn capture_late<N: AsRef<str>>(
         &self,
         names: impl IntoIterator<Item = N>,
         captured: &TagSnapshot,
-    ) -> Result<Option<Tags>, Error> {
-        let tags = self.capture_named(names).await?;
+    ) -> Result<Option<(Tags, TagLifetimes)>, Error> {
+        let (tags, lifetimes) = self.capture_named(names).await?;
         if tags.is_empty() {
-            return Ok(Some(tags));
+            return Ok(Some((tags, lifetimes)));
         }
-        let Some(roll) = captured.roll else {
+        let Some(began) = captured.began else {
             return Ok(None);
         };
-        // After the tags, since whoever invalidates one replaces the roll before it.
-        let key = self.roll();
-        let now = self.store.get(&key).await?.and_then(|record| decode(&record, &key));
-        Ok(now.is_some_and(|now| now.version == roll).then_some(tags))
+        // After the tags, since whoever invalidates one notes that before.
+        let names: Vec<&str> = tags.iter().map(|(name, _)| name).collect();
+        let unchanged = self.unchanged_since(began, &names).await?;
+        Ok(unchanged.then_some((tags, lifetimes)))
     }
 
-    /// What the records of `keys` say, which are written where there are none.
-    async fn current(&self, keys: &[Key]) -> Result<Vec<TagVersion>, Error> {
+    /// What the records of `keys` say, which are written where there are none, and when they end. For a load that may
+    /// learn of its tags `late`, also when it begins, which is read in the same batch.
+    async fn current(&self, keys: &[Key], late: bool) -> Result<(Vec<TagVersion>, TagLifetimes, Option<Began>), Error> {
+        let now = self.clock.now();
         let asked = self.cache.ask();
-        let mut states = Vec::with_capacity(keys.len());
-        for (key, record) in keys.iter().zip(self.store.get_many(keys).await?) {
-            let state = match record.and_then(|record| decode(&record, key)) {
-                Some(state) => {
+        let sequence = late.then(|| self.sequence());
+        let all: Vec<Key> = keys.iter().chain(&sequence).cloned().collect();
+        let mut records = self.store.get_many(&all).await?;
+        let found_sequence = if late { records.pop().flatten() } else { None };
+        let mut lifetimes = TagLifetimes::default();
+        let mut states: Vec<Option<TagVersion>> = Vec::with_capacity(keys.len());
+        let mut missing: Vec<(usize, Option<Record>)> = Vec::new();
+        for (at, (key, record)) in keys.iter().zip(records).enumerate() {
+            let state = record.as_ref().and_then(|record| decode(record, key));
+            match (state, record) {
+                (Some(state), Some(record)) => {
                     self.cache.remember(key, state, asked);
-                    state
+                    lifetimes.note(key, state, record.version, record.remaining, now);
                 }
-                None => self.begin(key).await?,
-            };
+                (_, record) => missing.push((at, record)),
+            }
             states.push(state);
         }
-        Ok(states)
+        if !missing.is_empty() {
+            Box::pin(self.begin(keys, missing, &mut states, &mut lifetimes)).await?;
+        }
+        let began = if late {
+            self.begin_late(found_sequence).await
+        } else {
+            None
+        };
+        Ok((states.into_iter().flatten().collect(), lifetimes, began))
     }
 
-    async fn begin(&self, key: &Key) -> Result<TagVersion, Error> {
-        let options = SetOptions::new(Ttl::FOREVER);
-        let mut condition = options.if_absent();
-        loop {
-            let state = TagVersion::begun(self.clock.now());
-            let asked = self.cache.ask();
-            if let SetOutcome::Stored(_) = self.write(key, state, condition).await? {
-                self.cache.remember(key, state, asked);
-                return Ok(state);
-            }
-            condition = match self.store.get(key).await? {
-                None => options.if_absent(),
-                Some(record) => match decode(&record, key) {
-                    // Somebody else was faster.
-                    Some(state) => return Ok(state),
+    /// Writes the records that are `missing`, in the place of what was found instead.
+    async fn begin(
+        &self,
+        keys: &[Key],
+        mut missing: Vec<(usize, Option<Record>)>,
+        states: &mut [Option<TagVersion>],
+        lifetimes: &mut TagLifetimes,
+    ) -> Result<(), Error> {
+        while !missing.is_empty() {
+            let now = self.clock.now();
+            let mut entries = Vec::with_capacity(missing.len());
+            let mut begun = Vec::with_capacity(missing.len());
+            for (at, found) in &missing {
+                let state = TagVersion::begun(now);
+                let options = match found {
+                    None => kept().if_absent(),
                     // Something else stands there.
-                    None => options.if_version(record.version),
-                },
-            };
+                    Some(other) => kept().if_version(other.version),
+                };
+                entries.push((keys[*at].clone(), self.encode(&keys[*at], state)?, options));
+                begun.push(state);
+            }
+            let asked = self.cache.ask();
+            let outcomes = self.store.set_many(entries).await?;
+            let mut refused = Vec::new();
+            for (((at, _), state), outcome) in missing.into_iter().zip(begun).zip(outcomes) {
+                match outcome {
+                    SetOutcome::Stored(version) => {
+                        self.cache.remember(&keys[at], state, asked);
+                        lifetimes.note(&keys[at], state, version, Some(KEPT), now);
+                        states[at] = Some(state);
+                    }
+                    // Somebody else was faster.
+                    SetOutcome::Refused => refused.push(at),
+                }
+            }
+            missing = Vec::new();
+            if refused.is_empty() {
+                break;
+            }
+            let others: Vec<Key> = refused.iter().map(|at| keys[*at].clone()).collect();
+            for (at, record) in refused.into_iter().zip(self.store.get_many(&others).await?) {
+                match record.as_ref().and_then(|record| decode(record, &keys[at])) {
+                    Some(state) => {
+                        if let Some(record) = record {
+                            lifetimes.note(&keys[at], state, record.version, record.remaining, now);
+                        }
+                        states[at] = Some(state);
+                    }
+                    None => missing.push((at, record)),
+                }
+            }
         }
+        Ok(())
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn hard(version: Version) -> u64 {
 }
 
 /// 64 random bits. `RandomState` takes its keys from the operating system.
-fn random() -> u64 {
+pub(super) fn random() -> u64 {
     RandomState::new().hash_one(())
 }
 

@@ -21,12 +21,12 @@ use crate::tier::pending::Pending;
 pub(crate) struct Tier {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// The clock is the one that stores use too unless they are told otherwise.
+    /// The clock is the default one, which stores use too by default.
     pub(crate) same_clock: bool,
     pub(crate) tags: Arc<TagRecords>,
     /// Copies in this process.
     pub(crate) near: Option<Arc<Near>>,
-    /// What the store tells of changes, if it does.
+    /// The change subscription, if the store has one.
     pub(crate) subscriber: Option<Arc<Subscriber>>,
     pub(crate) events: Events,
     pub(crate) prefix: Prefix,
@@ -72,7 +72,7 @@ impl Tier {
         Ok(self.store.version(key).await? == Some(version))
     }
 
-    /// Begins to listen for the next change of a record, where the store tells of changes.
+    /// Begins to listen for the next change of a record, if the store reports changes.
     pub(crate) fn listen(&self, key: &Key) -> Option<ChangeListener> {
         let subscriber = self.subscriber.as_ref()?;
         subscriber.begin();
@@ -98,7 +98,9 @@ impl Tier {
         let record = near.get(key)?;
         let (found, version) = copy::read(&record, key, near.generation(), || self.now())?;
         if self.tags.concerns(&found.tags) {
-            let verdict = self.tags.judge_copy(&key.namespace(), &found.tags, near.is_told());
+            let verdict = self
+                .tags
+                .judge_copy(&key.namespace(), &found.tags, near.is_subscribed());
             if verdict != Some(Verdict::Current) {
                 return None;
             }

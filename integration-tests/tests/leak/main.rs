@@ -3,10 +3,14 @@
 //!
 //! Whoever has changed something finds the change.
 //!
+//! The same with a shared cache between them and the application, our own or nginx: what the layer tells it keeps people
+//! apart there too.
+//!
 //! The control: with any one of the protections lifted, the same check finds a leak.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod app;
+mod downstream;
 mod people;
 
 use std::collections::HashMap;
@@ -19,25 +23,28 @@ use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
 use cache_axum::cache_engine::Cache;
-use cache_axum::{CacheLayer, Query};
-use cache_core::{KeyName, ManualClock};
+use cache_axum::{CacheLayer, ClientCaching, Query, UrlKey};
+use cache_core::{KeyBuilder, KeyName, ManualClock};
 use cache_memory::MemoryBackend;
 use futures_util::future::join_all;
+use http::header::{CACHE_CONTROL, VARY};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 
 use self::app::{Changes, answer, page};
+use self::downstream::{Between, Front};
 use self::people::{Asked, OWN, Round, USERS, rounds};
 
 type Reply = (StatusCode, HeaderMap, Bytes);
 
-async fn send(address: SocketAddr, number: usize, asked: &Asked) -> Reply {
-    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+async fn send(front: Front, number: usize, asked: &Asked) -> Reply {
+    let stream = TokioIo::new(TcpStream::connect(front.address).await.unwrap());
     let (mut client, connection) = hyper::client::conn::http1::Builder::new()
         .title_case_headers(asked.title_case)
         .handshake(stream)
@@ -49,6 +56,9 @@ async fn send(address: SocketAddr, number: usize, asked: &Asked) -> Reply {
         .uri(asked.target())
         .header("host", asked.host)
         .header("x-request", number);
+    if let Some(port) = front.port {
+        request = request.header("x-port", port);
+    }
     for value in &asked.authorization {
         request = request.header("authorization", HeaderValue::from_bytes(value).unwrap());
     }
@@ -75,6 +85,24 @@ enum Users {
     Declared,
 }
 
+/// Which requests may share answers by their `X-Api-Key`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Keys {
+    /// All, unless the route names the field in `Vary`.
+    Any,
+    /// Those with the same one, since it is in the key.
+    Equal,
+    /// Those without one, since it is a credential.
+    Absent,
+}
+
+/// Who may see whose answers.
+#[derive(Debug, Clone, Copy)]
+struct Rules {
+    users: Users,
+    keys: Keys,
+}
+
 /// The leak, if the answer to request `number` is one: it was made for another request, and not to be shared. `together` is
 /// the first of the requests that were sent at once with it.
 fn leak(
@@ -82,7 +110,7 @@ fn leak(
     (number, together): (usize, usize),
     headers: &HeaderMap,
     body: &[u8],
-    users: Users,
+    Rules { users, keys }: Rules,
 ) -> Option<String> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap());
     let asked = &all[&number];
@@ -128,9 +156,14 @@ fn leak(
             (one, other) => one == other,
         },
     };
+    let same_key = match keys {
+        Keys::Any => true,
+        Keys::Equal => asked.api_key() == made.api_key(),
+        Keys::Absent => asked.api_key().is_none() && made.api_key().is_none(),
+    };
     let pages = [asked, made].map(|asked| page(&asked.path.parse().unwrap()));
     let is_another = pages[0] != pages[1] || asked.hosts() != made.hosts();
-    (is_own_route || made.says_no_store() || !same_person || is_another)
+    (is_own_route || made.says_no_store() || !same_person || !same_key || is_another)
         .then(|| format!("{number} ({asked:?}) got what was made for {made_for} ({made:?})"))
 }
 
@@ -180,93 +213,130 @@ async fn identify(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-async fn play(
-    layer: impl Fn(CacheLayer) -> CacheLayer,
+/// What is between the clients and the handler, and who may see what.
+struct Stage<'a> {
+    layer: &'a dyn Fn(CacheLayer) -> CacheLayer,
+    /// The application says which field is for one user only.
     declares: bool,
-    rounds: &[Round],
-    users: Users,
-) -> Result<usize, String> {
-    let clock = ManualClock::new();
-    let cache = Cache::builder(MemoryBackend::builder().clock(clock.clone()).build())
-        .clock(clock.clone())
-        .build();
-    let layer = layer(
-        CacheLayer::new(cache)
-            .ttl(Duration::from_secs(5))
-            .stale_while_revalidate(Duration::from_secs(10))
-            .stale_if_error(Duration::from_secs(30))
-            .query(Query::sorted().only(["page"])),
-    );
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let changes = Changes::default();
-    let app = Router::new()
-        .fallback(move |request: Request| answer(request, declares, Changes::clone(&changes)))
-        .layer(layer)
-        .layer(axum::middleware::from_fn(identify));
-    let server = tokio::spawn(async move { axum::serve(listener, app).await });
-    let (mut all, mut changed, mut shared) = (HashMap::new(), Changed::default(), 0);
-    for (round, seconds) in rounds {
-        let first = all.len();
-        for asked in round {
-            all.insert(all.len(), asked.clone());
-        }
-        let replies = join_all(
-            round
-                .iter()
-                .enumerate()
-                .map(|(at, asked)| send(address, first + at, asked)),
-        )
-        .await;
-        for (at, reply) in replies.iter().enumerate() {
-            let (_, headers, body) = reply;
-            let leak = leak(&all, (first + at, first), headers, body, users);
-            if let Some(fault) = leak.or_else(|| changed.missing(&round[at], reply, users)) {
-                server.abort();
-                return Err(fault);
-            }
-            shared += usize::from(
-                headers
-                    .get("x-made-for")
-                    .is_some_and(|number| *number != *(first + at).to_string()),
-            );
-        }
-        for (asked, reply) in round.iter().zip(&replies) {
-            changed.note(asked, reply, users);
-        }
-        clock.advance(Duration::from_secs(*seconds));
-    }
-    server.abort();
-    Ok(shared)
+    rules: Rules,
+    between: Between,
+    /// Changes the headers of answers on their way to what is downstream.
+    outside: fn(&mut HeaderMap),
 }
 
-/// Plays random histories, the same ones for the same `SEED`; how many answers were shared, or the leak.
+impl Stage<'_> {
+    async fn play(&self, rounds: &[Round]) -> Result<usize, String> {
+        let clock = ManualClock::new();
+        let cache = || {
+            Cache::builder(MemoryBackend::builder().clock(clock.clone()).build())
+                .clock(clock.clone())
+                .build()
+        };
+        let layer = (self.layer)(
+            CacheLayer::new(cache())
+                .ttl(Duration::from_secs(5))
+                .stale_while_revalidate(Duration::from_secs(10))
+                .stale_if_error(Duration::from_secs(30))
+                .query(Query::sorted().only(["page"])),
+        );
+        let changes = Changes::default();
+        let (declares, outside) = (self.declares, self.outside);
+        let app = Router::new()
+            .fallback(move |request: Request| answer(request, declares, Changes::clone(&changes)))
+            .layer(layer)
+            .layer(axum::middleware::from_fn(identify))
+            .layer(axum::middleware::map_response(move |mut response: Response| {
+                outside(response.headers_mut());
+                async { response }
+            }));
+        let mut servers = JoinSet::new();
+        let address = serve(&mut servers, app).await;
+        let front = match self.between {
+            Between::Nothing => Front::directly(address),
+            Between::OwnSharedCache => Front::directly(serve(&mut servers, downstream::proxy(address, cache())).await),
+            Between::Nginx(nginx) => Front::through(nginx, address),
+        };
+        let users = self.rules.users;
+        let (mut all, mut changed, mut shared) = (HashMap::new(), Changed::default(), 0);
+        for (round, seconds) in rounds {
+            let first = all.len();
+            for asked in round {
+                all.insert(all.len(), asked.clone());
+            }
+            let asking = round.iter().enumerate();
+            let replies = join_all(asking.map(|(at, asked)| send(front, first + at, asked))).await;
+            for (at, reply) in replies.iter().enumerate() {
+                let (_, headers, body) = reply;
+                if let Some(fault) = leak(&all, (first + at, first), headers, body, self.rules) {
+                    return Err(fault);
+                }
+                // Nobody can invalidate what is downstream.
+                if self.between == Between::Nothing
+                    && let Some(fault) = changed.missing(&round[at], reply, users)
+                {
+                    return Err(fault);
+                }
+                shared += usize::from(
+                    headers
+                        .get("x-made-for")
+                        .is_some_and(|number| *number != *(first + at).to_string()),
+                );
+            }
+            for (asked, reply) in round.iter().zip(&replies) {
+                changed.note(asked, reply, users);
+            }
+            clock.advance(Duration::from_secs(*seconds));
+        }
+        Ok(shared)
+    }
+
+    /// Plays random histories, the same ones for the same `SEED`; how many answers were shared, or the leak.
+    fn check(&self, cases: u32) -> Result<usize, String> {
+        let runtime = Runtime::new().unwrap();
+        let shared = std::cell::Cell::new(0);
+        let config = Config {
+            cases,
+            failure_persistence: None,
+            max_shrink_iters: 200,
+            ..Config::default()
+        };
+        let seed: u64 = std::env::var("SEED").map_or(0, |seed| seed.parse().expect("SEED is a number"));
+        let random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_be_bytes(); 4].concat());
+        let rounds = rounds(self.rules.users == Users::Declared, self.between != Between::Nothing);
+        let result = TestRunner::new_with_rng(config, random).run(&rounds, |rounds| {
+            let played = runtime.block_on(self.play(&rounds));
+            shared.set(shared.get() + played.map_err(TestCaseError::fail)?);
+            Ok(())
+        });
+        match result {
+            Ok(()) => Ok(shared.get()),
+            Err(TestError::Fail(reason, history)) => Err(format!("{reason}\nin {history:#?}")),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+async fn serve(servers: &mut JoinSet<()>, app: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    servers.spawn(async move { axum::serve(listener, app).await.unwrap() });
+    address
+}
+
 fn check(layer: impl Fn(CacheLayer) -> CacheLayer, users: Users) -> Result<usize, String> {
     check_app(layer, true, users)
 }
 
 /// The same, of an application that says which field is for one user, or does not.
 fn check_app(layer: impl Fn(CacheLayer) -> CacheLayer, declares: bool, users: Users) -> Result<usize, String> {
-    let runtime = Runtime::new().unwrap();
-    let shared = std::cell::Cell::new(0);
-    let config = Config {
-        cases: 256,
-        failure_persistence: None,
-        max_shrink_iters: 200,
-        ..Config::default()
+    let stage = Stage {
+        layer: &layer,
+        declares,
+        rules: Rules { users, keys: Keys::Any },
+        between: Between::Nothing,
+        outside: |_| {},
     };
-    let seed: u64 = std::env::var("SEED").map_or(0, |seed| seed.parse().expect("SEED is a number"));
-    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_be_bytes(); 4].concat());
-    let result = TestRunner::new_with_rng(config, random).run(&rounds(users == Users::Declared), |rounds| {
-        let played = runtime.block_on(play(&layer, declares, &rounds, users));
-        shared.set(shared.get() + played.map_err(TestCaseError::fail)?);
-        Ok(())
-    });
-    match result {
-        Ok(()) => Ok(shared.get()),
-        Err(TestError::Fail(reason, history)) => Err(format!("{reason}\nin {history:#?}")),
-        Err(other) => panic!("{other}"),
-    }
+    stage.check(256)
 }
 
 #[test]
@@ -276,15 +346,17 @@ fn nobody_gets_what_was_made_for_another() {
     assert!(shared > 200, "only {shared} answers were shared at all");
 }
 
+/// Knows users by their `Authorization`.
+fn declared(layer: CacheLayer) -> CacheLayer {
+    layer.per_user(|request| {
+        let said = request.headers.get("authorization")?.as_bytes();
+        let user = USERS.into_iter().find(|user| user.as_bytes() == said)?;
+        Some(user.to_owned())
+    })
+}
+
 #[test]
 fn declared_users_get_their_own() {
-    let declared = |layer: CacheLayer| {
-        layer.per_user(|request| {
-            let said = request.headers.get("authorization")?.as_bytes();
-            let user = USERS.into_iter().find(|user| user.as_bytes() == said)?;
-            Some(user.to_owned())
-        })
-    };
     let shared = check(declared, Users::Declared).unwrap_or_else(|leak| panic!("{leak}"));
     println!("{shared} answers were shared");
     assert!(shared > 200, "only {shared} answers were shared at all");
@@ -330,4 +402,129 @@ fn each_protection_is_needed() {
         println!("{name}: {}", leak.lines().next().unwrap_or_default());
     }
     check_app(|layer| layer, false, Users::Unknown).expect_err("a field that nobody says is for one user is shared");
+}
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// All settings that put something in the key, with what keeps people apart then.
+fn settings() -> Vec<(&'static str, fn(CacheLayer) -> CacheLayer, Rules)> {
+    let unknown = |keys| Rules {
+        users: Users::Unknown,
+        keys,
+    };
+    vec![
+        ("none", |layer| layer, unknown(Keys::Any)),
+        (
+            "key_headers",
+            |layer| layer.key_headers([API_KEY]),
+            unknown(Keys::Equal),
+        ),
+        (
+            "credentials",
+            |layer| layer.credentials([API_KEY]),
+            unknown(Keys::Absent),
+        ),
+        (
+            "per_user",
+            declared,
+            Rules {
+                users: Users::Declared,
+                keys: Keys::Any,
+            },
+        ),
+        (
+            "per_user and key_headers",
+            |layer| declared(layer).key_headers([API_KEY]),
+            Rules {
+                users: Users::Declared,
+                keys: Keys::Equal,
+            },
+        ),
+        (
+            "per_user with a lifetime for clients",
+            |layer| declared(layer).client_caching(ClientCaching::Lifetime),
+            Rules {
+                users: Users::Declared,
+                keys: Keys::Any,
+            },
+        ),
+        ("key_builder", |layer| layer.key_builder(by_host), unknown(Keys::Equal)),
+        (
+            "remaining lifetimes",
+            |layer| layer.key_headers([API_KEY]).client_caching(ClientCaching::Remaining),
+            unknown(Keys::Equal),
+        ),
+    ]
+}
+
+/// By host, page and a field of which nobody but this builder knows.
+fn by_host(request: &Parts) -> Result<KeyName, cache_core::Error> {
+    let key = request.headers.get(API_KEY).map(HeaderValue::as_bytes);
+    let (url, page) = (UrlKey::new().build(request)?, page(&request.uri));
+    Ok(KeyName::from(format!("{} {page} {key:?}", url.as_str())))
+}
+
+fn stays_apart_downstream(between: Between) {
+    let mut shared = 0;
+    for (name, layer, rules) in settings() {
+        let stage = Stage {
+            layer: &layer,
+            declares: true,
+            rules,
+            between,
+            outside: |_| {},
+        };
+        shared += stage.check(64).unwrap_or_else(|leak| panic!("{name}: {leak}"));
+    }
+    println!("{shared} answers were shared");
+    assert!(shared > 200, "only {shared} answers were shared at all");
+}
+
+/// Without `Vary`, or without `private`, people are not kept apart downstream.
+fn is_found_out_downstream(between: Between) {
+    let without_vary = |headers: &mut HeaderMap| drop(headers.remove(VARY));
+    let without_private = |headers: &mut HeaderMap| {
+        headers.remove(VARY);
+        if headers
+            .get(CACHE_CONTROL)
+            .is_some_and(|value| value.as_bytes().starts_with(b"private, "))
+        {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=5"));
+        }
+    };
+    for (name, layer, rules) in settings() {
+        // The layer tells downstream that it may keep nothing, as it knows no field by name.
+        let outside = match name {
+            "key_builder" => continue,
+            name if name.starts_with("per_user") => without_private,
+            _ => without_vary,
+        };
+        let stage = Stage {
+            layer: &layer,
+            declares: true,
+            rules,
+            between,
+            outside,
+        };
+        let leak = stage.check(256).expect_err(name);
+        println!("{name}: {}", leak.lines().next().unwrap_or_default());
+    }
+}
+
+#[test]
+fn our_own_shared_cache_downstream_keeps_people_apart() {
+    stays_apart_downstream(Between::OwnSharedCache);
+}
+
+#[test]
+fn nginx_downstream_keeps_people_apart() {
+    let nginx = downstream::Nginx::start();
+    stays_apart_downstream(Between::Nginx(nginx.address()));
+}
+
+#[test]
+fn what_the_layer_says_is_needed_downstream() {
+    is_found_out_downstream(Between::OwnSharedCache);
+    let nginx = downstream::Nginx::start();
+    is_found_out_downstream(Between::Nginx(nginx.address()));
 }

@@ -51,6 +51,18 @@ impl Asked {
         self.others.contains(&("cache-control", "no-store"))
     }
 
+    /// Without what caches read in different ways: a host in the target, empty fields and several of one name, bytes that
+    /// are no text, and fields that `Connection` names.
+    fn plain(mut self) -> Self {
+        self.target_host = None;
+        for values in [&mut self.authorization, &mut self.cookies] {
+            values.retain(|value| !value.is_empty() && value.is_ascii());
+            values.truncate(1);
+        }
+        self.others.retain(|(name, _)| *name != "connection");
+        self
+    }
+
     /// Who this is by a declaration that looks at `Authorization`.
     pub(crate) fn user(&self) -> Option<&'static str> {
         USERS
@@ -136,11 +148,21 @@ fn asked(routes: Vec<&'static str>, mostly_users: bool) -> impl Strategy<Value =
         )
 }
 
-/// All about two routes, so that people meet. `mostly_users` is whether most of them are known by name.
-pub(crate) fn rounds(mostly_users: bool) -> impl Strategy<Value = Vec<Round>> {
-    let routes: Vec<&str> = SHARED.into_iter().chain(OWN).chain(["keyed"]).collect();
+/// All about two routes, so that people meet. `mostly_users` is whether most of them are known by name. `is_downstream` is
+/// whether they ask through another cache: then they ask for nothing about whose sharing the application itself has
+/// spoken, and send nothing that other caches read in other ways.
+pub(crate) fn rounds(mostly_users: bool, is_downstream: bool) -> impl Strategy<Value = Vec<Round>> {
+    let spoken_for = |route: &&str| is_downstream && ["public", "validated", "withheld"].contains(route);
+    let routes: Vec<&str> = SHARED
+        .into_iter()
+        .chain(OWN)
+        .chain(["keyed"])
+        .filter(|route| !spoken_for(route))
+        .collect();
     subsequence(routes, 2).prop_flat_map(move |routes| {
         let seconds = select(vec![0_u64, 0, 1, 7, 20, 100]);
-        vec((vec(asked(routes, mostly_users), 1..12), seconds), 1..6)
+        let asked =
+            asked(routes, mostly_users).prop_map(move |asked| if is_downstream { asked.plain() } else { asked });
+        vec((vec(asked, 1..12), seconds), 1..6)
     })
 }

@@ -33,13 +33,13 @@ struct Run {
 
 impl Run {
     fn join(&self) -> Join {
-        let asker = Asker {
+        let caller = Caller {
             since: self.flights.now(),
             unaware: false,
             within: &[],
             overtaken: None,
         };
-        self.flights.join(&key(), TypeId::of::<u64>(), asker)
+        self.flights.join(&key(), TypeId::of::<u64>(), caller)
     }
 
     fn put_up(&self) -> Fence {

@@ -1,0 +1,139 @@
+//! Answers whose bodies are still on their way: to the one whose request is loaded, and to those who wait for it and read
+//! along.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use cache_http::{Lifetime, age_header, variant_key};
+use http::header::{AGE, CACHE_CONTROL, EXPIRES, RANGE};
+use http::{HeaderName, Method, Response, StatusCode, response};
+
+use crate::body::tee::Tee;
+use crate::entry::response::StoredResponse;
+use crate::entry::variants::VariantIndex;
+use crate::exchange::storability::StorePlan;
+use crate::request::context::RequestContext;
+use crate::request::shared::Shared;
+use crate::response::cache_status::Report;
+use crate::response::headers::{add_client_caching, content_length};
+use crate::response::passing::{reported, select_passing};
+
+/// A response that is to be stored, and whose body is still being collected.
+#[derive(Debug)]
+pub(crate) struct Arriving {
+    /// As it is to be stored, without its body.
+    head: StoredResponse,
+    /// The request fields that select it, and what the request that is loaded has there.
+    fields: Vec<HeaderName>,
+    selection: String,
+    tee: Arc<Tee>,
+    /// The length of the body, where it is known beforehand.
+    length: Option<u64>,
+    /// It can be stored at all.
+    is_kept: bool,
+}
+
+impl Arriving {
+    /// `None` if nobody but the caller may have it before it is stored. `variants` is what has led to it.
+    pub(crate) fn of(
+        shared: &Shared,
+        context: &RequestContext,
+        variants: Option<&VariantIndex>,
+        plan: &StorePlan,
+        head: &response::Parts,
+        tee: &Arc<Tee>,
+        length: Option<u64>,
+    ) -> Option<Self> {
+        // Nothing stood in a namespace that is new, so nothing would show that it was cleared meanwhile.
+        let namespace = variants.and_then(VariantIndex::namespace);
+        // What was validated for one request is not for another (RFC 9111, section 5.2.2.4).
+        if plan.lifetime.no_cache || plan.namespace.as_deref() != namespace {
+            return None;
+        }
+        let policy = shared.config.policy(context.is_identified);
+        Some(Self {
+            head: StoredResponse::new(
+                head.status,
+                StoredResponse::prepared_headers(policy, &head.headers, &plan.lifetime),
+                Bytes::new(),
+                plan.lifetime,
+            ),
+            fields: plan.fields.clone(),
+            selection: variant_key(&plan.fields, &context.headers, &shared.config.keys.normalization),
+            tee: Arc::clone(tee),
+            length,
+            is_kept: true,
+        })
+    }
+
+    /// Sets whether it can be stored at all.
+    pub(crate) fn kept(self, is_kept: bool) -> Self {
+        Self { is_kept, ..self }
+    }
+
+    /// Answers a request that has waited for it. `None` if that request selects another response, or the body does not come
+    /// to a good end.
+    ///
+    /// A range of what is of unknown length waits until that is known, within the bound for waiting.
+    pub(crate) async fn answer(
+        &self,
+        shared: &Shared,
+        context: &RequestContext,
+        report: Report,
+    ) -> Option<Response<Body>> {
+        let selection = variant_key(&self.fields, &context.headers, &shared.config.keys.normalization);
+        if selection != self.selection {
+            return None;
+        }
+        let mut body = self.tee.read_along(self.length)?;
+        let is_unmeasured = self.length.or(content_length(&self.head.headers)).is_none();
+        if is_unmeasured && asks_for_range(context, self.head.status) {
+            let measured = tokio::time::timeout(shared.config.max_wait, body.measure()).await;
+            if !measured.unwrap_or(false) {
+                return None;
+            }
+        }
+        let (mut head, ()) = Response::new(()).into_parts();
+        head.status = self.head.status;
+        head.headers.clone_from(&self.head.headers);
+        let lifetime = &self.head.lifetime;
+        let mut response = passing(shared, context, lifetime, self.is_kept, head, Body::new(body), report);
+        if response.status() != StatusCode::RANGE_NOT_SATISFIABLE {
+            let age = age_header(lifetime.age(shared.now()));
+            response.headers_mut().entry(AGE).or_insert(age);
+        }
+        Some(response)
+    }
+}
+
+/// Whether a request asks for a part of a response with this status.
+pub(crate) fn asks_for_range(context: &RequestContext, status: StatusCode) -> bool {
+    status == StatusCode::OK && context.method == Method::GET && context.headers.contains_key(RANGE)
+}
+
+/// An answer whose body is still on its way, as far as the request asked for it.
+pub(crate) fn passing(
+    shared: &Shared,
+    context: &RequestContext,
+    lifetime: &Lifetime,
+    is_kept: bool,
+    head: response::Parts,
+    body: Body,
+    report: Report,
+) -> Response<Body> {
+    let has_cache_control = head.headers.contains_key(CACHE_CONTROL) || head.headers.contains_key(EXPIRES);
+    let (mut head, body, report) = select_passing(context, head, body, report);
+    if !has_cache_control && head.status != StatusCode::RANGE_NOT_SATISFIABLE {
+        let now = shared.now();
+        add_client_caching(
+            &shared.config,
+            &context.method,
+            &mut head.headers,
+            lifetime,
+            now,
+            is_kept,
+        );
+    }
+    reported(shared, head, body, &report)
+}

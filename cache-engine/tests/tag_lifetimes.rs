@@ -1,0 +1,245 @@
+//! The records of tags end, but not before the entries that carry them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use cache_core::{EntryKind, Key, ManualClock, Prefix};
+use cache_engine::Cache;
+use cache_memory::MemoryBackend;
+use support::{Call, Fate, Gate, Remote, SEC, memory, over};
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn tag(name: &str) -> Key {
+    Prefix::new("cache").namespace("").reserved("tag").key(name)
+}
+
+async fn load(cache: &Cache, key: &str, value: Option<u32>) {
+    let load = move || async move { Ok::<_, Infallible>(value) };
+    cache.get_or_load_optional(key, load).await.unwrap();
+}
+
+async fn has(cache: &Cache, key: &str) -> bool {
+    cache.get::<u32>(key).await.unwrap().is_some()
+}
+
+/// The writes of records of tags and epochs since this was called last.
+fn writes(remote: &Remote) -> usize {
+    let calls = remote.take_calls();
+    calls.iter().filter(|call| call.writes(EntryKind::Tag)).count()
+}
+
+#[tokio::test]
+async fn tags_of_what_does_not_exist_leave_nothing_behind() {
+    for tag_namespaces in [false, true] {
+        let clock = ManualClock::new();
+        let store: MemoryBackend = memory(clock.clone());
+        let cache = Cache::builder(store.clone())
+            .clock(clock.clone())
+            .tag_namespaces(tag_namespaces)
+            .build();
+        for n in 0..200 {
+            load(&cache.with_tags([format!("user:{n}")]), &n.to_string(), None).await;
+            cache.invalidate_tag(format!("order:{n}")).await.unwrap();
+            cache.soft().invalidate_tag(format!("item:{n}")).await.unwrap();
+        }
+        assert!(store.stats().entries > 200);
+        clock.advance(HOUR);
+        store.purge_expired();
+        assert_eq!(store.stats().entries, 0);
+    }
+}
+
+#[tokio::test]
+async fn nor_do_the_records_for_late_tags() {
+    let clock = ManualClock::new();
+    let store: MemoryBackend = memory(clock.clone());
+    let cache = Cache::builder(store.clone()).clock(clock.clone()).build();
+    let late = cache.adapter().with_late_tags(true);
+    load(&late, "key", None).await;
+    cache.invalidate_tag("tag").await.unwrap();
+    assert!(store.stats().entries > 0);
+    clock.advance(HOUR);
+    store.purge_expired();
+    assert_eq!(store.stats().entries, 0);
+}
+
+/// Until its last moment, an entry is not lost for want of a tag; and afterwards its tags end too.
+#[tokio::test]
+async fn a_tag_outlives_its_entries_and_then_ends() {
+    for ttl in [SEC, 49 * HOUR / 60, 51 * HOUR / 60, HOUR, 3 * HOUR, DAY, 400 * DAY] {
+        for tag_namespaces in [false, true] {
+            let clock = ManualClock::new();
+            let store: MemoryBackend = memory(clock.clone());
+            let cache = Cache::builder(store.clone())
+                .clock(clock.clone())
+                .ttl(ttl)
+                .tag_namespaces(tag_namespaces)
+                .build();
+            // Whatever is left to the tag when the entry is stored.
+            for part in 0..8 {
+                let tagged = cache.with_tags(["tag"]);
+                if part % 2 == 0 {
+                    tagged.set("key", part).await.unwrap();
+                } else {
+                    tagged.invalidate("key").await.unwrap();
+                    load(&tagged, "key", Some(part)).await;
+                }
+                clock.advance(ttl - Duration::from_millis(1));
+                assert!(has(&cache, "key").await, "{ttl:?} {part}");
+                clock.advance(HOUR / 7);
+            }
+            clock.advance(ttl + 2 * HOUR);
+            store.purge_expired();
+            assert_eq!(store.stats().entries, 0, "{ttl:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_entry_without_an_end_keeps_its_tags() {
+    for tag_namespaces in [false, true] {
+        let clock = ManualClock::new();
+        let store: MemoryBackend = memory(clock.clone());
+        let cache = Cache::builder(store)
+            .clock(clock.clone())
+            .ttl(None)
+            .tag_namespaces(tag_namespaces)
+            .build();
+        cache.with_tags(["tag"]).set("set", 1_u32).await.unwrap();
+        load(&cache.with_tags(["tag", "another"]), "loaded", Some(1)).await;
+        clock.advance(4_000 * DAY);
+        assert!(has(&cache, "set").await && has(&cache, "loaded").await);
+        cache.invalidate_tag("another").await.unwrap();
+        assert!(has(&cache, "set").await && !has(&cache, "loaded").await);
+    }
+}
+
+/// The value is of use after a soft invalidation, so its tags are.
+#[tokio::test]
+async fn a_soft_invalidation_shortens_nothing() {
+    let clock = ManualClock::new();
+    let cache = Cache::builder(memory(clock.clone()))
+        .clock(clock.clone())
+        .ttl(DAY)
+        .stale_if_error(DAY)
+        .build();
+    cache.with_tags(["tag"]).set("key", 7_u32).await.unwrap();
+    cache.soft().invalidate_tag("tag").await.unwrap();
+    clock.advance(DAY - SEC);
+    let value = cache.get_or_load("key", || async { Err::<u32, _>("away") }).await;
+    assert_eq!(*value.unwrap(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_prolonged_only_when_needed() {
+    let remote = Remote::new();
+    for (ttl, most) in [(HOUR / 2, 1), (DAY, 2)] {
+        let cache = over(&remote).ttl(ttl).build();
+        let tagged = cache.with_tags([format!("{ttl:?}")]);
+        writes(&remote);
+        let loads = (0..100).map(|n| {
+            let tagged = tagged.clone();
+            let key = format!("{ttl:?} {n}");
+            tokio::spawn(async move { load(&tagged, &key, Some(n)).await })
+        });
+        for load in loads.collect::<Vec<_>>() {
+            load.await.unwrap();
+        }
+        let begun = writes(&remote);
+        for n in 0..1_000 {
+            tagged.set(&n.to_string(), n).await.unwrap();
+        }
+        assert_eq!(writes(&remote), 0, "not once more for {ttl:?}");
+        // All who find none may try to begin it, and one succeeds.
+        assert!((1..100 + most).contains(&begun), "{begun}");
+        for _ in 0..10 {
+            tokio::time::advance(HOUR / 10).await;
+            tagged.set("key", 0_u32).await.unwrap();
+        }
+        assert!(writes(&remote) <= 2, "about once an hour");
+    }
+}
+
+/// What another process wrote in between stands.
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_is_invalidated_while_it_is_prolonged_stays_invalidated() {
+    for soft in [false, true] {
+        let remote = Remote::new();
+        let [here, there] = [(); 2].map(|()| over(&remote).ttl(DAY).build());
+        let gate = Gate::closed();
+        // The first write begins the record, and the second one prolongs it.
+        let mut count = 0;
+        let held = gate.clone();
+        remote.plan(move |call: &Call| {
+            count += usize::from(call.key.contains("!tag:"));
+            if count == 2 && call.key.contains("!tag:") {
+                Fate::Hold(held.clone())
+            } else {
+                Fate::Pass
+            }
+        });
+        let tagged = here.with_tags(["tag"]);
+        let storing = tokio::spawn(async move { tagged.set("key", 1_u32).await.unwrap() });
+        gate.reached().await;
+        if soft {
+            there.soft().invalidate_tag("tag").await.unwrap();
+        } else {
+            there.invalidate_tag("tag").await.unwrap();
+        }
+        let invalidated = remote.peek(&tag("tag")).await.unwrap().payload;
+        gate.open();
+        storing.await.unwrap();
+        assert_eq!(remote.peek(&tag("tag")).await.unwrap().payload, invalidated);
+        assert!(!has(&here, "key").await && !has(&there, "key").await);
+    }
+}
+
+/// Two processes prolong one tag: the longer lifetime holds, whoever comes last.
+#[tokio::test(start_paused = true)]
+async fn the_longest_lived_entry_counts() {
+    for longest_last in [false, true] {
+        let remote = Remote::new();
+        let [short, long] = [3 * HOUR, DAY].map(|ttl| over(&remote).ttl(ttl).build());
+        // Both know the record from when it was begun.
+        short.with_tags(["tag"]).invalidate("key").await.unwrap();
+        let gate = Gate::closed();
+        let held = if longest_last { "long" } else { "short" };
+        remote.once(Fate::Hold(gate.clone()), move |call| {
+            call.key.ends_with(held) && call.writes(EntryKind::Lease)
+        });
+        let waiting = if longest_last { long.clone() } else { short.clone() };
+        let waiting = tokio::spawn(async move { load(&waiting.with_tags(["tag"]), held, Some(1)).await });
+        gate.reached().await;
+        let (other, key) = if longest_last {
+            (&short, "short")
+        } else {
+            (&long, "long")
+        };
+        load(&other.with_tags(["tag"]), key, Some(1)).await;
+        gate.open();
+        waiting.await.unwrap();
+        tokio::time::advance(DAY - SEC).await;
+        assert!(has(&long, "long").await);
+    }
+}
+
+/// A record that ended before its time, or was lost, is a miss.
+#[tokio::test(start_paused = true)]
+async fn without_its_record_an_entry_is_a_miss() {
+    let remote = Remote::new();
+    let cache = over(&remote).ttl(DAY).build();
+    let tagged = cache.with_tags(["tag"]);
+    tagged.set("key", 1_u32).await.unwrap();
+    assert!(has(&cache, "key").await);
+    remote.remove(&tag("tag")).await;
+    assert!(!has(&cache, "key").await);
+    tagged.set("key", 2_u32).await.unwrap();
+    tokio::time::advance(DAY - SEC).await;
+    assert!(has(&cache, "key").await, "the new record is prolonged as the first was");
+}
