@@ -243,7 +243,7 @@ fn by_tag() -> Vec<Config> {
         },
         Config {
             name: "a tag that is known late, two invalidations",
-            kinds: LATE,
+            kinds: BY_TAG,
             invalidations: 2,
             starts: &[Start::Empty, Start::Fresh],
             tagging: Tagging::Late,
@@ -259,29 +259,19 @@ fn by_tag() -> Vec<Config> {
             ..ONE_PROCESS
         },
         Config {
-            name: "a tag that is known late, two processes, two invalidations",
+            name: "a tag that is known late, two processes",
             kinds: &[Kind::Tag],
-            invalidations: 2,
             starts: &[Start::Empty],
             tagging: Tagging::Late,
             ..TWO_PROCESSES
         },
         Config {
-            name: "a tag that is known late, two invalidations, and two records that are lost",
-            kinds: &[Kind::Tag],
-            invalidations: 2,
-            starts: &[Start::Tags],
-            tagging: Tagging::Late,
-            budget: Budget { losses: 2, ..NO_FAULT },
-            ..ONE_PROCESS
-        },
-        Config {
-            name: "a tag that is known late, three readers, and a record that is lost",
-            kinds: &[Kind::Tag, Kind::TagRemoved],
+            name: "a tag that is known late, a full store, and records that are lost",
+            kinds: LATE,
             starts: &[Start::Tags],
             tagging: Tagging::Late,
             budget: Budget { losses: 1, ..NO_FAULT },
-            ..THREE_READERS
+            ..ONE_PROCESS
         },
         Config {
             name: "a tag that is known late, and a load that fails, and records that are lost",
