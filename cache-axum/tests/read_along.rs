@@ -286,6 +286,30 @@ async fn what_may_not_be_stored_is_not_read_along() {
     }
 }
 
+/// The control: what each request has to have validated is for the one that it was made for.
+#[tokio::test]
+async fn what_was_never_fresh_is_not_read_along() {
+    for control in ["max-age=0", "no-cache"] {
+        let bodies = Bodies::default();
+        let source = bodies.clone();
+        let (app, calls) = app(CacheLayer::shared(cache().0), move |_, _| {
+            ([("cache-control", control), ("etag", "\"7\"")], source.take())
+        });
+        let alice = bodies.push();
+        alice.send(bytes("alice")).unwrap();
+        let first = start(&app, request(Method::GET, "/", &[])).await;
+        let second = tokio::spawn({
+            let app = app.clone();
+            async move { get(&app, "/").await }
+        });
+        settle().await;
+        drop(alice);
+        assert_eq!(rest(first.into_body()).await, b"alice");
+        assert_eq!(second.await.unwrap().text(), "none left", "{control}");
+        assert_eq!(calls.count(), 2);
+    }
+}
+
 /// The control: requests with credentials do not read along with others.
 #[tokio::test]
 async fn requests_with_credentials_do_not_read_along() {

@@ -106,7 +106,7 @@ enum Source {
 }
 
 enum End {
-    End,
+    Clean,
     Trailers(HeaderMap),
     Failed(Arc<BoxError>),
     /// The first one to read it gets the payload.
@@ -262,7 +262,7 @@ impl Tee {
                 return;
             }
             state.source = match ending {
-                Ending::End => Source::Ended(End::End),
+                Ending::End => Source::Ended(End::Clean),
                 Ending::Trailers(trailers) => Source::Ended(End::Trailers(trailers)),
                 Ending::Failed(error) => Source::Ended(End::Failed(Arc::new(error))),
                 Ending::Panicked(panic) => Source::Ended(End::panicked(panic)),
@@ -439,7 +439,7 @@ impl TeeBody {
         let has_room = state.has_room(bounds);
         match &mut state.source {
             Source::Collector => {}
-            Source::Complete | Source::Ended(End::End) => return Next::Complete,
+            Source::Complete | Source::Ended(End::Clean) => return Next::Complete,
             Source::Ended(End::CutShort) => return Next::CutShort,
             Source::Ended(End::Trailers(trailers)) => return Next::Trailers(trailers.clone()),
             Source::Ended(End::Panicked(panic, message)) => {
@@ -493,10 +493,10 @@ impl TeeBody {
                         }
                         None
                     }
-                    Err(frame) => Some(frame.into_trailers().map_or(End::End, End::Trailers)),
+                    Err(frame) => Some(frame.into_trailers().map_or(End::Clean, End::Trailers)),
                 },
                 Ok(Poll::Ready(Some(Err(error)))) => Some(End::Failed(Arc::new(error.into_inner()))),
-                Ok(Poll::Ready(None)) => Some(End::End),
+                Ok(Poll::Ready(None)) => Some(End::Clean),
                 Err(panic) => Some(End::panicked(panic)),
             };
             match (end, &mut state.source) {

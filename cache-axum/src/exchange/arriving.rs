@@ -47,8 +47,10 @@ impl Arriving {
     ) -> Option<Self> {
         // Nothing stood in a namespace that is new, so nothing would show that it was cleared meanwhile.
         let namespace = variants.and_then(VariantIndex::namespace);
-        // What was validated for one request is not for another (RFC 9111, section 5.2.2.4).
-        if plan.lifetime.no_cache || plan.namespace.as_deref() != namespace {
+        // What was validated for one request, or was never fresh, is not for another without validation (RFC 9111, sections
+        // 4.2 and 5.2.2.4).
+        let was_never_fresh = plan.lifetime.fresh <= plan.lifetime.initial_age;
+        if plan.lifetime.no_cache || was_never_fresh || plan.namespace.as_deref() != namespace {
             return None;
         }
         let policy = shared.config.policy(context.is_identified);

@@ -627,14 +627,16 @@ impl<E> Load<E> {
         let shared = &self.shared;
         let detached = async {
             // A refresh has nobody to wait for it, and of those there is one for each response at most.
-            while !is_refresh {
+            if is_refresh {
+                std::future::pending::<()>().await;
+            }
+            loop {
                 tee.unread().await;
                 tokio::select! {
                     () = tee.is_read() => {}
                     () = until_cancelled(shared) => return,
                 }
             }
-            std::future::pending().await
         };
         let collecting = tokio::time::timeout(shared.config.max_body_time, collector.collect());
         let collecting = async {
