@@ -72,7 +72,7 @@ async fn get(app: &Router, uri: &str, headers: &[(&str, &str)]) -> (StatusCode, 
     (status, response.into_body().collect().await.unwrap().to_bytes().len())
 }
 
-/// Point 9: the first call of each URL hangs for good. Ten clients ask at once, then one more.
+/// The first call of each URL hangs for good. Ten clients ask at once, then one more.
 async fn hung(layered: bool) -> String {
     let calls = Count::default();
     let counter = calls.clone();
@@ -105,7 +105,7 @@ async fn hung(layered: bool) -> String {
     )
 }
 
-/// Point 10: lines that come one at a time. How long after the first client the second one has its first line.
+/// Lines that come one at a time. How long after the first client the second one has its first line.
 async fn slow_body(layered: bool) -> String {
     let calls = Count::default();
     let counter = calls.clone();
@@ -131,7 +131,7 @@ async fn slow_body(layered: bool) -> String {
     format!("{:.1} ms behind; {} calls", behind.as_secs_f64() * 1000.0, calls.get())
 }
 
-/// Point 11: 100 bytes of a file of 3 GiB whose length is not said, by ten queries.
+/// 100 bytes of a file of 3 GiB whose length is not said, by ten queries.
 async fn ranges(layered: bool) -> String {
     const SIZE: usize = 3 * 1024 * MIB;
     let produced = Count::default();
@@ -181,7 +181,7 @@ async fn ranges(layered: bool) -> String {
     )
 }
 
-/// Point 12: 200 clients that leave after 50 ms. How many handlers run on.
+/// 200 clients that leave after 50 ms. How many handlers run on.
 async fn abandoned(layered: bool) -> String {
     let running = Count::default();
     let counter = running.clone();
@@ -203,7 +203,7 @@ async fn abandoned(layered: bool) -> String {
     format!("{} handlers", running.get())
 }
 
-/// Point 13: 100 clients at once on a handler that fails, and 100 after a bad request of one.
+/// 100 clients at once on a handler that fails, and 100 after a bad request of one.
 async fn failing(layered: bool) -> String {
     let calls = Count::default();
     let counter = calls.clone();
@@ -232,7 +232,7 @@ async fn failing(layered: bool) -> String {
 
 #[tokio::main]
 async fn main() {
-    println!("| point | without the layer | with it |\n|---|---|---|");
+    println!("| what happens | without the layer | with it |\n|---|---|---|");
     macro_rules! row {
         ($name:literal, $measure:ident) => {
             println!(
@@ -243,9 +243,9 @@ async fn main() {
             );
         };
     }
-    row!("9. a call that hangs, ten clients who wait", hung);
-    row!("10. a slow body, two clients", slow_body);
-    row!("11. 100 bytes of 3 GiB, ten queries", ranges);
-    row!("12. 200 clients who leave after 50 ms", abandoned);
-    row!("13. 100 clients at once", failing);
+    row!("a call that hangs, ten clients who wait", hung);
+    row!("a slow body, two clients", slow_body);
+    row!("100 bytes of 3 GiB, ten queries", ranges);
+    row!("200 clients who leave after 50 ms", abandoned);
+    row!("100 clients at once", failing);
 }
