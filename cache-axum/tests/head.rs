@@ -90,9 +90,12 @@ async fn a_stale_copy_stands_in_for_an_origin_that_is_out_of_reach() {
     assert_eq!(head(&app, &[]).await.status, StatusCode::BAD_GATEWAY);
 }
 
+/// Header fields that a test may set between two requests.
+type Fields = Arc<std::sync::Mutex<Vec<(&'static str, String)>>>;
+
 /// An app with a validator that the test changes, which says what method it was asked by.
-fn validated(layer: CacheLayer) -> (Router, Arc<std::sync::Mutex<Vec<(&'static str, String)>>>) {
-    let headers: Arc<std::sync::Mutex<Vec<(&'static str, String)>>> = Arc::default();
+fn validated(layer: CacheLayer) -> (Router, Fields) {
+    let headers = Fields::default();
     let said = Arc::clone(&headers);
     let (app, _) = app(layer, move |call, request| {
         let mut response = format!("{call}").into_response();

@@ -406,8 +406,11 @@ fn each_protection_is_needed() {
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
+/// What a test is called, the settings of its layer, and what may be shared then.
+type Setting = (&'static str, fn(CacheLayer) -> CacheLayer, Rules);
+
 /// All settings that put something in the key, with what keeps people apart then.
-fn settings() -> Vec<(&'static str, fn(CacheLayer) -> CacheLayer, Rules)> {
+fn settings() -> Vec<Setting> {
     let unknown = |keys| Rules {
         users: Users::Unknown,
         keys,
