@@ -20,7 +20,7 @@ use crate::load::fill::Fill;
 use crate::load::step::LoadStart;
 use crate::log::log_error;
 use crate::store::record::Found;
-use crate::tier::read::{Read, ReadNow};
+use crate::tier::read::Read;
 
 /// What [`Adapter::lookup`] found.
 #[non_exhaustive]
@@ -170,13 +170,16 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         }
         let tier = &engine.shared.tier;
         let value = match tier.read_now(key) {
-            ReadNow::Fresh(value) => value,
+            ControlFlow::Break(value) => value,
             // With its tags read, it may prove to be fresh.
-            read if tier.store.is_local() => match tier.read_further(read, key, &*engine.coder).now_or_never()? {
-                ControlFlow::Break(value) => value,
-                ControlFlow::Continue(_) => return None,
-            },
-            _ => return None,
+            ControlFlow::Continue(read) if tier.store.is_local() => {
+                let read = tier.read_further(read, key, &*engine.coder).now_or_never()?;
+                match read.into_fresh() {
+                    ControlFlow::Break(value) => value,
+                    ControlFlow::Continue(_) => return None,
+                }
+            }
+            ControlFlow::Continue(_) => return None,
         };
         engine.shared.events.emit(&Event::Hit { key });
         Some(value)

@@ -89,6 +89,16 @@ impl CallKey {
     }
 }
 
+/// Makes a name in a call of its own, since a function that calls itself is on the stack many times, and what a name is made
+/// of need not be there with it.
+///
+/// # Errors
+/// Returns the error of the name.
+#[inline(never)]
+pub fn out_of_line(name: impl FnOnce() -> Result<KeyName, Error>) -> Result<KeyName, Error> {
+    name()
+}
+
 /// The types of arguments in a key.
 #[diagnostic::on_unimplemented(
     message = "an argument of type `{Self}` cannot be part of the cache key",

@@ -44,8 +44,20 @@ pub enum Acquired<T, E, D> {
     Uncoalesced,
 }
 
-/// How a load ended for a call.
-pub struct Ended<T, E>(Outcome<T, E>);
+impl<T, E, D> Acquired<T, E, D> {
+    fn answered(outcome: Outcome<T, E>) -> Self {
+        Self::Answered(Ended::new(outcome))
+    }
+}
+
+/// How a load ended for a call. Boxed, so that a function has no room for it while its body runs.
+pub struct Ended<T, E>(Box<Outcome<T, E>>);
+
+impl<T, E> Ended<T, E> {
+    fn new(outcome: Outcome<T, E>) -> Self {
+        Self(Box::new(outcome))
+    }
+}
 
 /// Ends a load.
 type Land<T, E, D> = fn(Box<Flight<T, E, D>>, Returned<T, E>) -> Boxed<'static, Ended<T, E>>;
@@ -86,17 +98,17 @@ where
         let mut call = engine.call(accepts);
         // A stale value is the answer until the load has brought a new one.
         let (start, fallback) = match engine.next(&key, read, &mut call).await {
-            Next::Done(outcome) => return Acquired::Answered(Ended(outcome)),
-            Next::Circular => return Acquired::Answered(Ended(Err(LoadError::Circular(Box::new(key))))),
+            Next::Done(outcome) => return Acquired::answered(outcome),
+            Next::Circular => return Acquired::answered(Err(LoadError::Circular(Box::new(key)))),
             Next::Uncoalesced | Next::Preview(_) => return Acquired::Uncoalesced,
-            Next::Stale(stale, None) => return Acquired::Answered(Ended(Ok(Some(stale)))),
+            Next::Stale(stale, None) => return Acquired::answered(Ok(Some(stale))),
             Next::Stale(stale, Some(start)) => (start, Some(stale)),
             Next::Load(start, _) => (start, None),
         };
         let within = call.stack.as_deref().map_or(&[][..], LoadStack::flights);
         let edges = start.fill.lead().map(|lead| lead.waited_for_by(within));
         match engine.acquire(start, accepts).await {
-            acquire::Acquired::Answered(outcome) => Acquired::Answered(Ended(or_stale(outcome, fallback))),
+            acquire::Acquired::Answered(outcome) => Acquired::answered(or_stale(outcome, fallback)),
             acquire::Acquired::Load(fill) => Acquired::Lead(Box::new(Flight {
                 engine,
                 fill,
@@ -142,11 +154,6 @@ where
             keeper,
         }
     }
-
-    /// Ends the load.
-    pub fn land(self: Box<Self>, brought: Brought<T, E>) -> Boxed<'static, Ended<T, E>> {
-        (self.land)(self, brought.0)
-    }
 }
 
 #[inline(never)]
@@ -162,34 +169,34 @@ where
         } = *flight;
         match engine.end(fill, returned).await {
             run::Ended::Panicked(_, panic) => resume_unwind(panic),
-            run::Ended::Outcome(outcome) => Ended(or_stale(outcome, fallback)),
+            run::Ended::Outcome(outcome) => Ended::new(or_stale(outcome, fallback)),
         }
     })
 }
 
-/// What a body brought to its load.
-pub struct Brought<T, E>(Returned<T, E>);
-
-type BroughtOf<H> = Brought<<H as Handling>::Value, <H as Handling>::Shared>;
-
-/// Returns what a body brought, and the function's own error.
-pub fn brought<H: Handling>(
+/// Ends a load with what its body brought. Returns what the function's own error is, too.
+///
+/// Out of line, as what follows the body is: functions within functions are on the stack together.
+#[inline(never)]
+pub fn brought<H: Handling, D>(
     _: H,
+    flight: Box<Flight<H::Value, H::Shared, D>>,
     ran: Ran<H::Output>,
     keep: impl Fn(&H::Value) -> bool,
-) -> (BroughtOf<H>, Option<H::Error>) {
+) -> (Boxed<'static, Ended<H::Value, H::Shared>>, Option<H::Error>) {
     let mut own = None;
-    let ended = match ran {
+    let returned = match ran {
         Ran::Returned(output) => returned::<H>(output, &keep, &mut own),
         Ran::Panicked(panic) => Returned::Panicked(panic),
         Ran::TimedOut(limit) => Returned::TimedOut(limit),
     };
-    (Brought(ended), own)
+    ((flight.land)(flight, returned), own)
 }
 
 /// Returns the result of a call that another caller's load ended, or `None` if the function must run.
+#[inline(never)]
 pub fn answer<H: Handling>(_: H, ended: Ended<H::Value, H::Shared>) -> Option<H::Output> {
-    match settle::<H>(ended.0, Loader::Another) {
+    match settle::<H>(*ended.0, Loader::Another) {
         Settled::Answer(output) => Some(output),
         Settled::Fail(error) => fail(&error),
         Settled::Uncoalesced(_) => None,
@@ -197,8 +204,9 @@ pub fn answer<H: Handling>(_: H, ended: Ended<H::Value, H::Shared>) -> Option<H:
 }
 
 /// Returns the result of a call whose function has run.
+#[inline(never)]
 pub fn finish<H: Handling>(_: H, ended: Ended<H::Value, H::Shared>, own: Option<H::Error>) -> H::Output {
-    match settle::<H>(ended.0, Loader::This(own)) {
+    match settle::<H>(*ended.0, Loader::This(own)) {
         Settled::Answer(output) => output,
         Settled::Fail(error) | Settled::Uncoalesced(error) => fail(&error),
     }
@@ -264,7 +272,7 @@ where
     };
     Box::pin(async move {
         let (key, read) = *missed.0;
-        Ended(engine.load_detached(&key, read, accepts::<H>(), load).await)
+        Ended::new(engine.load_detached(&key, read, accepts::<H>(), load).await)
     })
 }
 
@@ -283,7 +291,7 @@ pub fn finish_detached<H: Handling, F>(
     } else {
         Loader::Another
     };
-    match settle::<H>(ended.0, loader) {
+    match settle::<H>(*ended.0, loader) {
         Settled::Answer(output) => Ok(output),
         Settled::Fail(error) => fail(&error),
         Settled::Uncoalesced(error) => match take(&slots.body) {

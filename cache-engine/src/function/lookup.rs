@@ -1,9 +1,13 @@
 //! Reads the cache for a call.
 
+use std::future::Future;
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use cache_core::{Error, Key};
+use pin_project_lite::pin_project;
 
 use super::coder::{Codes, Coding};
 use super::return_type::plan::Handling;
@@ -30,12 +34,46 @@ pub struct Stored<V>(Box<Read<V>>);
 #[derive(Debug)]
 pub struct Missed<V>(pub(super) Box<(Key, Read<V>)>);
 
+pin_project! {
+    /// A future whose steps are calls of their own, so that a function which waits for it does not keep room for them on the
+    /// stack while its body runs.
+    #[derive(Debug)]
+    pub struct OutOfLine<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future> Future for OutOfLine<F> {
+    type Output = F::Output;
+
+    #[inline(never)]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().future.poll(context)
+    }
+}
+
 /// Looks whether the result of a call is there. Without a key, the call is not cached.
-///
+#[inline]
+pub fn look<'a, V, C, D>(
+    values: Item<V>,
+    cache: &'a Cache<C>,
+    coding: &'a D,
+    key: &'a Option<Result<Key, Error>>,
+) -> OutOfLine<impl Future<Output = Looked<V>> + use<'a, V, C, D>>
+where
+    V: Send + Sync + 'static,
+    D: Coding<C>,
+    D::Coder: Codes<V>,
+{
+    OutOfLine {
+        future: read(values, cache, coding, key),
+    }
+}
+
 /// Like all futures here, this one names the types of values and errors themselves, and not the plan that they are known
 /// by: the plan's traits ask for `'static`, which the compiler cannot see in a future that is to be `Send`.
-#[inline]
-pub async fn look<V, C, D>(_: Item<V>, cache: &Cache<C>, coding: &D, key: &Option<Result<Key, Error>>) -> Looked<V>
+async fn read<V, C, D>(_: Item<V>, cache: &Cache<C>, coding: &D, key: &Option<Result<Key, Error>>) -> Looked<V>
 where
     V: Send + Sync + 'static,
     D: Coding<C>,

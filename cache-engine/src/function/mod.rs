@@ -48,7 +48,7 @@ pub mod __private {
     pub use cache_macros::{cached_of_axum, cached_of_larder, invalidates_of_axum, invalidates_of_larder};
 
     pub use super::cache::{AsCache, as_cache, default_cache};
-    pub use super::call_key::{CallKey, argument, receiver};
+    pub use super::call_key::{CallKey, argument, out_of_line, receiver};
     pub use super::coder::{GivenCoder, OwnCoder};
     pub use super::completion::{CompletionOfFitting, CompletionOfOthers, CompletionOfUnfitting};
     pub use super::invalidation::Invalidations;

@@ -36,7 +36,7 @@ pub(crate) enum Read<T> {
 
 impl<T> Read<T> {
     /// The value of a fresh entry; anything else comes back.
-    fn into_fresh(self) -> ControlFlow<Arc<T>, Self> {
+    pub(crate) fn into_fresh(self) -> ControlFlow<Arc<T>, Self> {
         match self {
             Self::Fresh(found, _) => ControlFlow::Break(found.value),
             other => ControlFlow::Continue(other),
@@ -44,10 +44,8 @@ impl<T> Read<T> {
     }
 }
 
-/// What was read without waiting.
-pub(crate) enum ReadNow<T> {
-    /// A fresh value.
-    Fresh(Arc<T>),
+/// What was read without waiting in place of a fresh value.
+pub(crate) enum ReadNow {
     /// What the store has, which is not plainly a fresh value.
     Record(Option<Record>),
     /// The store did not answer.
@@ -56,7 +54,8 @@ pub(crate) enum ReadNow<T> {
     Nothing,
 }
 
-type Boxed<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
+/// A future out of line.
+pub(crate) type Boxed<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
 
 impl Tier {
     /// Reads a fresh value by the shortest way, and breaks with it. Continues with anything else that was read.
@@ -66,74 +65,52 @@ impl Tier {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        match self.read_now(key) {
-            ReadNow::Fresh(value) => ControlFlow::Break(value),
-            other => self.read_further(other, key, coder).await,
-        }
+        // The future has no room for what was read first: a cached function holds one of these.
+        let reading = match self.read_now(key) {
+            ControlFlow::Break(value) => return ControlFlow::Break(value),
+            ControlFlow::Continue(read) => self.read_further(read, key, coder),
+        };
+        reading.await.into_fresh()
     }
 
     /// Reads as much as can be read without waiting, and no tags: a near copy, or a record of a store in this process.
     #[inline]
-    pub(crate) fn read_now<T: Send + Sync + 'static>(&self, key: &Key) -> ReadNow<T> {
+    pub(crate) fn read_now<T: Send + Sync + 'static>(&self, key: &Key) -> ControlFlow<Arc<T>, ReadNow> {
         if let Some((found, _)) = self.read_near(key) {
-            return ReadNow::Fresh(found.value);
+            return ControlFlow::Break(found.value);
         }
         if self.tags.clears_by_epoch() {
-            return ReadNow::Nothing;
+            return ControlFlow::Continue(ReadNow::Nothing);
         }
         let record = match self.store.get_now(key) {
             Some(Ok(record)) => record,
-            Some(Err(error)) => return ReadNow::Unavailable(error),
-            None => return ReadNow::Nothing,
+            Some(Err(error)) => return ControlFlow::Continue(ReadNow::Unavailable(error)),
+            None => return ControlFlow::Continue(ReadNow::Nothing),
         };
         let now = (!self.same_clock).then_some(|| self.now());
         match record
             .as_ref()
             .and_then(|record| record::fresh_object(record, key, now))
         {
-            Some(value) => ReadNow::Fresh(value),
-            None => ReadNow::Record(record),
+            Some(value) => ControlFlow::Break(value),
+            None => ControlFlow::Continue(ReadNow::Record(record)),
         }
     }
 
-    /// Goes on from what [`read_now`](Self::read_now) has read.
-    pub(crate) async fn read_further<T, C>(
-        &self,
-        read: ReadNow<T>,
-        key: &Key,
-        coder: &C,
-    ) -> ControlFlow<Arc<T>, Read<T>>
-    where
-        T: Send + Sync + 'static,
-        C: Coder<T>,
-    {
-        let read = match read {
-            ReadNow::Fresh(value) => return ControlFlow::Break(value),
-            ReadNow::Record(record) => self.judged_boxed(record, key, coder).await,
-            ReadNow::Unavailable(error) => Read::Unavailable(error),
-            ReadNow::Nothing => self.read_store_boxed(key, coder).await,
-        };
-        read.into_fresh()
-    }
-
-    /// As [`judged`](Self::judged). Boxed, so that a hit in memory does not carry its weight.
+    /// Goes on from what [`read_now`](Self::read_now) has read. Boxed, so that a hit in memory does not carry its weight.
     #[inline(never)]
-    fn judged_boxed<'a, T, C>(&'a self, record: Option<Record>, key: &'a Key, coder: &'a C) -> Boxed<'a, Read<T>>
+    pub(crate) fn read_further<'a, T, C>(&'a self, read: ReadNow, key: &'a Key, coder: &'a C) -> Boxed<'a, Read<T>>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        Box::pin(async move { self.judged(record, TagVersions::new(), key, coder).await.0 })
-    }
-
-    /// As [`read_store`](Self::read_store). Boxed, so that a hit in memory does not carry its weight.
-    #[inline(never)]
-    fn read_store_boxed<'a, T, C>(&'a self, key: &'a Key, coder: &'a C) -> Boxed<'a, Read<T>>
-    where
-        T: Send + Sync + 'static,
-        C: Coder<T>,
-    {
-        Box::pin(self.read_store(key, coder))
+        match read {
+            ReadNow::Record(record) => {
+                Box::pin(async move { self.judged(record, TagVersions::new(), key, coder).await.0 })
+            }
+            ReadNow::Unavailable(error) => Box::pin(std::future::ready(Read::Unavailable(error))),
+            ReadNow::Nothing => Box::pin(self.read_store(key, coder)),
+        }
     }
 
     /// Reads the near copy of a key, or the store.

@@ -114,8 +114,9 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
         quote! {
             match #acquire.await {
                 #private::Acquired::Lead(mut flight) => {
-                    let (brought, own) = #private::brought(#plan, flight.run(#body).await, #keep);
-                    #private::finish(#plan, flight.land(brought).await, own)
+                    let ran = flight.run(#body).await;
+                    let (landing, own) = #private::brought(#plan, flight, ran, #keep);
+                    #private::finish(#plan, landing.await, own)
                 }
                 #private::Acquired::Answered(ended) => match #private::answer(#plan, ended) {
                     #private::Some(output) => output,

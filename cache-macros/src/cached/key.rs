@@ -31,7 +31,7 @@ pub(super) fn key(site: &Site<'_>) -> TokenStream {
 fn name_of_call(site: &Site<'_>) -> TokenStream {
     let private = site.private();
     let cache = site.cache_ident();
-    let call = Ident::new("call", Span::mixed_site());
+    let [call, here] = ["call", "here"].map(|name| Ident::new(name, Span::mixed_site()));
     let (name, beside) = (site.name(), site.entry_ident().unraw().to_string());
     let fingerprint = &site.fingerprint;
     let signature = &site.function.sig;
@@ -78,8 +78,12 @@ fn name_of_call(site: &Site<'_>) -> TokenStream {
         }
     }
     quote!({
-        let #call = #private::CallKey::new(::core::module_path!(), #name, #beside, #fingerprint, &|| ());
-        #parts
-        #call.build(#cache)
+        // Its type tells where the function is defined.
+        let #here = || ();
+        #private::out_of_line(|| {
+            let #call = #private::CallKey::new(::core::module_path!(), #name, #beside, #fingerprint, &#here);
+            #parts
+            #call.build(#cache)
+        })
     })
 }
