@@ -20,7 +20,7 @@ pub enum Event<'a> {
         /// The key.
         key: &'a Key,
     },
-    /// A value past its freshness was answered.
+    /// A stale value was returned.
     #[non_exhaustive]
     Stale {
         /// The key.
@@ -38,7 +38,8 @@ pub enum Event<'a> {
         /// The key.
         key: &'a Key,
     },
-    /// The store did not answer, or the circuit breaker is open, so it is unknown whether there is a value. It is loaded.
+    /// The store did not answer, or the circuit breaker is open, so whether there is a value is unknown. The value is
+    /// loaded.
     #[non_exhaustive]
     Outage {
         /// The key.
@@ -56,7 +57,7 @@ pub enum Event<'a> {
         /// The key.
         key: &'a Key,
     },
-    /// A load ended with a value, or with the answer that there is none.
+    /// A load returned a value, or reported that there is none.
     #[non_exhaustive]
     Loaded {
         /// The key.
@@ -86,26 +87,26 @@ pub enum Event<'a> {
         /// The key.
         key: &'a Key,
     },
-    /// A record could not be read as what it should be, and counts as a miss.
+    /// A record could not be decoded. It counts as a miss.
     #[non_exhaustive]
     DecodeFailed {
         /// The key.
         key: &'a Key,
-        /// What is wrong with it.
+        /// What is wrong with the record.
         error: &'a Error,
     },
     /// The store failed.
     #[non_exhaustive]
     StoreFailed {
-        /// The operation.
+        /// The name of the operation that failed.
         operation: &'static str,
-        /// The key, where there is one.
+        /// The key, if the operation concerns a single one.
         key: Option<&'a Key>,
         /// What the store reported.
         error: &'a Error,
     },
-    /// A value was not stored, since it is not the same after it was encoded and decoded. Reported by the coder
-    /// [`Checked`](cache_core::Checked) only.
+    /// A value was not stored, because it changes when it is encoded and decoded. Only the coder
+    /// [`Checked`](cache_core::Checked) reports this.
     #[non_exhaustive]
     NotRoundTrip {
         /// The key.
@@ -123,10 +124,10 @@ pub enum Event<'a> {
     /// callers that wait for a load in another process poll the store.
     #[non_exhaustive]
     SubscriptionLost {
-        /// What was reported.
+        /// The error that was reported.
         error: &'a Error,
     },
-    /// The load's lease was lost, by an invalidation or because it could not be renewed.
+    /// A load lost its lease, because of an invalidation or because the lease could not be renewed.
     #[non_exhaustive]
     LeaseLost {
         /// The key.
@@ -144,23 +145,23 @@ pub enum Event<'a> {
         /// The key.
         key: &'a Key,
     },
-    /// The store did not carry out an invalidation, which is tried again until it does.
+    /// The store did not carry out an invalidation. It is retried until it succeeds.
     #[non_exhaustive]
     InvalidationPending {
-        /// How many are pending.
+        /// The number of pending invalidations.
         count: usize,
     },
     /// Pending invalidations were carried out.
     #[non_exhaustive]
     InvalidationsRecovered {
-        /// How many.
+        /// The number of invalidations that were carried out.
         count: usize,
     },
     /// The file of pending invalidations could not be read or written; see
     /// [`CacheBuilder::pending_file`](crate::CacheBuilder::pending_file).
     #[non_exhaustive]
     PendingFileFailed {
-        /// What is wrong with it.
+        /// The error from reading or writing the file.
         error: &'a Error,
     },
     /// A tag was invalidated.
@@ -168,7 +169,7 @@ pub enum Event<'a> {
     TagInvalidated {
         /// The tag.
         tag: &'a str,
-        /// Whether entries with the tag may still be used while they are stale.
+        /// Whether the invalidation was soft, so that entries with the tag may still be used while they are stale.
         soft: bool,
     },
     /// A namespace, or everything below the prefix, was cleared.
@@ -192,7 +193,7 @@ pub enum LoadFailure {
 }
 
 impl<'a> Event<'a> {
-    /// Returns the event of a value for `key` that was not stored, because of `error`.
+    /// Returns the event which reports that a value for `key` was not stored because of `error`.
     pub(crate) fn not_stored(key: &'a Key, error: &'a Error) -> Self {
         match std::error::Error::source(error) {
             Some(source) if source.is::<NotRoundTrip>() => Self::NotRoundTrip { key, error },
@@ -206,7 +207,8 @@ impl<'a> Event<'a> {
 }
 
 impl Event<'_> {
-    /// The event's name in lower case with underscores, for example `"load_failed"`; fit for a metric's label.
+    /// Returns the event's name in lower case with underscores, for example `"load_failed"`. Suitable as a metric
+    /// label.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -239,7 +241,7 @@ impl Event<'_> {
         }
     }
 
-    /// The key that the event is about, where there is one.
+    /// Returns the key that the event concerns, if there is one.
     #[must_use]
     pub const fn key(&self) -> Option<&Key> {
         match self {
@@ -272,7 +274,7 @@ impl Event<'_> {
         }
     }
 
-    /// Whether the event is logged as a warning.
+    /// Returns whether the event is logged as a warning.
     const fn is_trouble(&self) -> bool {
         matches!(
             self,
@@ -290,7 +292,7 @@ impl Event<'_> {
     }
 }
 
-/// Receives every [`Event`], in the task where it happens. It must be quick and must not block.
+/// Receives every [`Event`], in the task where it happens. Implementations must be quick and must not block.
 pub trait Observer: Send + Sync + 'static {
     /// Called for each event.
     fn on_event(&self, event: &Event<'_>);
@@ -302,7 +304,7 @@ impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Observer for F {
     }
 }
 
-/// Hands events to the observers and to `tracing`.
+/// Passes events to the observers and to `tracing`.
 #[derive(Clone)]
 pub(crate) struct Events {
     observers: Option<Arc<[Arc<dyn Observer>]>>,
@@ -335,7 +337,7 @@ impl Events {
         }
     }
 
-    /// Writes one line a second for each kind of event.
+    /// Writes at most one line a second for each kind of event.
     #[cold]
     fn warn(&self, event: &Event<'_>) {
         if let Some(suppressed) = self.log.admit(event.name()) {

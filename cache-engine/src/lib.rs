@@ -1,7 +1,7 @@
 //! The [`Cache`] handle: one policy engine over any store.
 //!
-//! You ask it for a value and say how to load it. The engine decides what is stored and for how long, who loads, and who
-//! waits.
+//! You request a value and say how to load it. The engine decides what is stored and for how long, which caller loads,
+//! and which callers wait.
 //!
 //! ```
 //! use std::time::Duration;
@@ -33,75 +33,79 @@
 //! | to | call |
 //! |---|---|
 //! | look up, and load what is missing | [`Cache::get_or_load`] |
-//! | the same, for what may not exist | [`Cache::get_or_load_optional`] |
-//! | the same, where the loader decides how to keep its value, or sees the old one | [`Cache::get_or_load_with`] |
+//! | the same, for a value that may not exist | [`Cache::get_or_load_optional`] |
+//! | the same, where the loader decides how its value is stored, or reads the stale one | [`Cache::get_or_load_with`] |
 //! | the same, for a loader that borrows | [`Cache::borrowing`] |
 //! | the same, for many keys at once | [`Cache::get_or_load_many`] |
 //! | look up only | [`Cache::get`], [`Cache::get_many`] |
 //! | store | [`Cache::set`] |
-//! | load anew, however fresh | [`Cache::refresh`] |
-//! | forget one key | [`Cache::invalidate`], [`Cache::delete`] |
-//! | forget what depends on something | [`Cache::with_tags`], [`Load::tagged`]; [`Cache::invalidate_tag`] |
-//! | forget a namespace, or everything | [`Cache::clear`], [`Cache::clear_all`] |
-//! | end freshness, and keep the stale copy | [`Cache::soft`] |
-//! | invalidate several things as one | [`Cache::invalidation`] |
-//! | keep copies in front of a shared store | [`CacheBuilder::near`] |
+//! | load again, even if the value is fresh | [`Cache::refresh`] |
+//! | invalidate one key | [`Cache::invalidate`], [`Cache::delete`] |
+//! | invalidate what depends on something | [`Cache::with_tags`], [`Load::tagged`]; [`Cache::invalidate_tag`] |
+//! | clear a namespace, or everything | [`Cache::clear`], [`Cache::clear_all`] |
+//! | end freshness, and retain the stale value | [`Cache::soft`] |
+//! | invalidate several things together | [`Cache::invalidation`] |
+//! | hold copies in front of a shared store | [`CacheBuilder::near`] |
 //! | cache a whole function | `#[cached]` and `#[invalidates]` (feature `macros`) |
-//! | watch | [`CacheBuilder::observer`], or `tracing` with the target `cache` |
+//! | observe | [`CacheBuilder::observer`], or `tracing` with the target `cache` |
 //! | write an adapter, whose loads do not fit into a closure | [`Cache::adapter`] |
-//! | stop in good order | [`Cache::shutdown`] |
+//! | shut down cleanly | [`Cache::shutdown`] |
 //!
 //! # The life of an entry
 //!
-//! An entry is *fresh* first, for its TTL, and answered as it is. Then it is *stale*: while
-//! [`stale_while_revalidate`](Policy::stale_while_revalidate) lasts it is still answered at once, and one load brings a
-//! new value in the background; while [`stale_if_error`](Policy::stale_if_error) lasts it is answered if the load
-//! fails, or outlasts the [`soft_timeout`](Policy::soft_timeout). Both windows are counted from the end of freshness,
-//! as in RFC 5861, and survive in the store with the value.
+//! An entry is first *fresh*, for its TTL, and is returned as it is. Then it is *stale*. During
+//! [`stale_while_revalidate`](Policy::stale_while_revalidate) it is still returned at once, while one load brings a new
+//! value in the background. During [`stale_if_error`](Policy::stale_if_error) it is returned if the load fails or
+//! outlasts the [`soft_timeout`](Policy::soft_timeout). Both windows begin at the end of freshness, as in RFC 5861.
+//! They are stored with the value.
 //!
 //! # What is guaranteed
 //!
-//! - **One load per key.** Of all callers that ask for a missing key, one loads and the others wait: in this process by a
-//!   *flight*, between processes by a *lease* in the store. A lease is renewed while its load runs, so a killed process is
-//!   replaced within one [`lease_time`](CacheBuilder::lease_time). Waiting ends: a load that another load waits for waits
-//!   no longer than that for a lease, and no lease is renewed longer than [`max_lease`](CacheBuilder::max_lease).
-//! - **Nobody's departure hurts others.** An owned load runs in a task of its own. A [borrowing](Cache::borrowing) load
-//!   passes to a waiting caller if its own leaves. An error is shared by all callers who waited. After a panic one of them at
-//!   a time loads again. A load that asks for its own key, over whatever caches of the process, gets
-//!   [`LoadError::Circular`].
-//! - **No old value after an invalidation.** A load's value is stored only if its fence is intact: the lease, or the stale
-//!   record, that it began from. [`Cache::invalidate`] removes that, so the old value goes only to the caller that started
-//!   the load. An entry carries the versions that its tags had before its load began, so [`Cache::invalidate_tag`] also
-//!   holds for loads that are running, whatever the clocks say. An invalidation that the store did not carry out is
-//!   [pending](Cache::pending_invalidations), and carried out before the store is trusted again.
-//! - **A near tier that tells the truth.** Its copies go when the change subscription reports a change, and are not used
-//!   while it is silent; without a subscription they have a [maximum age](CacheBuilder::near_max_age).
-//! - **A store that fails takes nobody with it.** Its calls have a [time limit](CacheBuilder::backend_timeout), and a
-//!   [circuit breaker](CacheBuilder::breaker) opens after repeated failures. Values are loaded meanwhile. Only what must
-//!   not fail in silence, such as an invalidation, returns an error.
-//! - **Garbage is a miss.** A record that is damaged, or of another version, coder, type or key, is an event and is
-//!   replaced by the next load.
+//! - **One load per key.** Of all callers that request a missing key, one loads and the others wait. A *flight*
+//!   coalesces them in this process, and a *lease* in the store does so between processes. A lease is renewed while its
+//!   load runs, so another process takes over from a killed one within one [`lease_time`](CacheBuilder::lease_time).
+//!   Waiting ends: a load that another load waits for waits at most that long for a lease, and no lease is renewed for
+//!   longer than [`max_lease`](CacheBuilder::max_lease).
+//! - **A caller that leaves harms no other.** An owned load runs in a task of its own. A [borrowing](Cache::borrowing)
+//!   load passes to a waiting caller if its own caller leaves. An error is shared by all callers that waited. After a
+//!   panic, the waiting callers load again, one at a time. A load that requests its own key, through any caches of the
+//!   process, gets [`LoadError::Circular`].
+//! - **No old value after an invalidation.** A loaded value is stored only if its fence is intact: the lease, or the
+//!   stale record, that its load began from. [`Cache::invalidate`] removes that record, so the old value goes only to
+//!   the caller that started the load. An entry carries the versions that its tags had before its load began, so
+//!   [`Cache::invalidate_tag`] also applies to loads that are running, and does not depend on clocks. An invalidation
+//!   that the store did not carry out is [pending](Cache::pending_invalidations). It is carried out before the store is
+//!   trusted again.
+//! - **A near tier that follows its store.** Near copies are removed when the change subscription reports a change, and
+//!   are not used while the subscription is silent. Without a subscription they have a [maximum
+//!   age](CacheBuilder::near_max_age).
+//! - **A failing store does not fail its callers.** Calls to the store have a [time
+//!   limit](CacheBuilder::backend_timeout), and a [circuit breaker](CacheBuilder::breaker) opens after repeated
+//!   failures. Meanwhile, values are loaded. Only operations that must not fail silently, such as an invalidation,
+//!   return an error.
+//! - **An unreadable record is a miss.** A record that is damaged, or of another version, coder, type or key, is
+//!   reported as an event and replaced by the next load.
 //!
 //! # Glossary
 //!
 //! | word | meaning |
 //! |---|---|
 //! | hit, miss | a fresh value was found; nothing usable was found |
-//! | negative hit | a stored answer that there is no value, or that its load failed |
+//! | negative hit | a stored result which says that there is no value, or that its load failed |
 //! | stale | past freshness, and within one of the two windows after it |
 //! | flight | the load of a key in this process, with the callers that wait for it |
 //! | lead | the right and the duty to end a flight; held by one caller |
-//! | lease | a record in the store that tells other processes that a load runs |
+//! | lease | a record in the store which shows other processes that a load is running |
 //! | fence | what a fill is conditional on: the lease, or the stale record, that its load began from |
-//! | fill | a load on its way into the store, from the fence to the end of the flight |
+//! | fill | a load whose value is to be stored, from the fence to the end of the flight |
 //! | load stack | the loads that the current task runs in, one within the other |
-//! | tag version | what the record of a tag says; an invalidation replaces it |
+//! | tag version | the content of a tag's record; an invalidation replaces it |
 //! | tag snapshot | the tag versions that a load read before it began, which its entry carries |
 //! | tag cache | the tag versions that this process remembers |
 //! | epoch | the tag that all entries of a namespace carry, where namespaces are cleared by a tag |
 //! | late tag | a tag that is known only after the load |
-//! | sequence | numbers in the store by which loads with late tags, and invalidations of tags, are put in order |
-//! | slot, page | where the last invalidation of a tag is noted, by the sequence; a record with 64 slots |
+//! | sequence | numbers in the store that order loads with late tags and invalidations of tags |
+//! | slot, page | where the last invalidation of a tag is recorded, by its sequence number; a record with 64 slots |
 //! | near copy | a copy in this process of a value in a store elsewhere |
 //! | subscription, heartbeat | the store's reports of changes; its report that there was nothing to report |
 //! | unavailable | the store did not answer, or the circuit breaker is open |

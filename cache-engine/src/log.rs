@@ -1,4 +1,4 @@
-//! A bound on the log: trouble that repeats with every request writes one line a second.
+//! Rate limiting for the log: a problem that repeats with every request writes one line a second.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Admits one line a second for each subject, and counts the lines in between.
+/// Admits one line a second for each subject, and counts the suppressed lines in between.
 #[derive(Debug)]
 pub(crate) struct LogLimit(Mutex<Vec<Subject>>);
 
@@ -24,7 +24,7 @@ impl LogLimit {
         Self(Mutex::new(Vec::new()))
     }
 
-    /// Returns how many lines about `subject` were suppressed since the last one, or `None` if this one is to be
+    /// Returns how many lines about `subject` were suppressed since the last one, or `None` if this one must be
     /// suppressed too.
     pub(crate) fn admit(&self, subject: &'static str) -> Option<u64> {
         let now = Instant::now();
@@ -46,8 +46,8 @@ impl LogLimit {
     }
 }
 
-/// Logs `message` about `error` at level error, at most once a second for each message. For places that know no cache
-/// and so have no event to emit.
+/// Logs `message` about `error` at level error, at most once a second for each message. Used where no cache is at hand,
+/// and so no event can be emitted.
 pub(crate) fn log_error(message: &'static str, error: Option<&Error>) {
     static LIMIT: LogLimit = LogLimit::new();
     if let Some(suppressed) = LIMIT.admit(message) {

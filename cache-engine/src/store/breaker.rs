@@ -1,24 +1,24 @@
-//! When a store is left alone.
+//! The circuit breaker, which decides when the store is not called.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Opens after a number of failures in a row, and then lets one call in each pause through to see whether the store
-/// is back. A dead store so costs a few callers one timeout each, and then nothing.
+/// Opens after a number of failures in a row. While open, it lets one call through in each pause, to probe whether the
+/// store answers again. A dead store therefore costs a few callers one timeout each, and after that nothing.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     threshold: u32,
     pause: Duration,
     failures: AtomicU32,
-    /// Milliseconds since `start` until which no call goes through; zero while closed.
+    /// Milliseconds since `start` until which no call goes through. Zero while the breaker is closed.
     closed_to_calls_until: AtomicU64,
     probing: AtomicBool,
     start: Instant,
 }
 
-/// What a finished call changed.
+/// The state change that a finished call caused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Transition {
     None,
@@ -26,7 +26,7 @@ pub(crate) enum Transition {
     Closed,
 }
 
-/// Leave to make one call. Dropped without a report, it changes nothing.
+/// The permission to make one call. Changes nothing if it is dropped without a report.
 #[derive(Debug)]
 pub(crate) struct Permit<'a> {
     breaker: &'a Breaker,
@@ -34,7 +34,8 @@ pub(crate) struct Permit<'a> {
 }
 
 impl Breaker {
-    /// Opens after `threshold` failures in a row, for `pause` at a time. A threshold of zero never opens.
+    /// Creates a breaker that opens after `threshold` failures in a row, for `pause` at a time. With a threshold of
+    /// zero it never opens.
     pub(crate) fn new(threshold: u32, pause: Duration) -> Self {
         Self {
             threshold,
@@ -46,7 +47,7 @@ impl Breaker {
         }
     }
 
-    /// Leave to make a call, unless the store is being left alone.
+    /// Returns a permit for one call, or `None` if the breaker is open and this is no probe.
     pub(crate) fn permit(&self) -> Option<Permit<'_>> {
         let until = self.closed_to_calls_until.load(Ordering::Acquire);
         if until == 0 {
@@ -65,7 +66,7 @@ impl Breaker {
     }
 
     fn millis(&self) -> u64 {
-        // One more, so that zero stands for "closed" only.
+        // One more, so that zero means "closed" only.
         u64::try_from(self.start.elapsed().as_millis()).map_or(u64::MAX, |millis| millis.saturating_add(1))
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of changes to the store's records: whether it tells of them, and what it told.
+//! Tracks changes to the store's records: whether the store reports them, and which it has reported.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -11,40 +11,41 @@ use cache_core::Key;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How many counters the changes of all keys are spread over.
+/// The number of counters that the changes of all keys are spread over.
 const SLOTS: usize = 1024;
 
-/// What is known of changes to the store's records.
+/// Tracks changes to the store's records.
 ///
-/// Whoever reads a record to keep a copy of it takes a [`ChangeStamp`] first. If the stamp has not moved when the copy is in its
-/// place, nothing was told in between, and what is told from then on finds the copy there.
+/// A reader that wants to hold a copy of a record takes a [`ChangeStamp`] first. If the stamp is unchanged once the
+/// copy is in place, no change was reported in between, and every later report finds the copy there.
 #[derive(Debug)]
 pub(crate) struct Changes {
-    /// How long after the last sign of life the stream of changes counts as lost.
+    /// How long after the last heartbeat the change subscription counts as lost.
     bound: Duration,
     start: Instant,
-    /// Up to when everything has been told of, in nanoseconds from the start, and one more; zero if the stream is lost.
+    /// The moment up to which all changes have been reported, in nanoseconds from the start, plus one. Zero if the
+    /// subscription is lost.
     told_until: AtomicU64,
     hasher: RandomState,
     slots: Box<[AtomicU64]>,
-    /// Of all records together.
+    /// Counts the changes that may concern any record.
     all: AtomicU64,
-    /// Of the records that the toolkit keeps for its own use.
+    /// Counts the changes of the records that the toolkit stores for its own use.
     reserved: AtomicU64,
     waiting: Mutex<HashMap<Key, Arc<Notify>>>,
 }
 
-/// A moment in the history of a record's changes. Two are equal if there is no change between them.
+/// A moment in the history of a record's changes. Two stamps are equal if no change lies between them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ChangeStamp {
     of_slot: u64,
     of_all: u64,
-    /// When it was taken.
+    /// When the stamp was taken.
     pub(crate) at: Instant,
 }
 
 impl ChangeStamp {
-    /// The same, for what is known as of an earlier time only.
+    /// Returns the same stamp, dated back to `at`, for data that is known only as of that time.
     pub(crate) fn as_of(self, at: Instant) -> Self {
         Self { at, ..self }
     }
@@ -70,12 +71,12 @@ impl Changes {
         }
     }
 
-    /// How long after the last sign of life the stream of changes counts as lost.
+    /// Returns how long after the last heartbeat the change subscription counts as lost.
     pub(crate) fn bound(&self) -> Duration {
         self.bound
     }
 
-    /// Whether every change of a while ago, by the bound, has been told of.
+    /// Returns whether all changes older than the bound have been reported.
     pub(crate) fn are_told(&self) -> bool {
         match self.told_until.load(Ordering::Acquire) {
             0 => false,
@@ -83,14 +84,15 @@ impl Changes {
         }
     }
 
-    /// Every change before `moment` has been told of. Tells whether that is news, because changes went untold so far.
+    /// Records that every change before `moment` has been reported. Returns whether changes went unreported before this
+    /// call.
     pub(crate) fn told_until(&self, moment: Instant) -> bool {
         let nanos = moment.saturating_duration_since(self.start).as_nanos();
         let nanos = u64::try_from(nanos).unwrap_or(u64::MAX).saturating_add(1);
         self.told_until.swap(nanos, Ordering::AcqRel) == 0
     }
 
-    /// Changes may go untold from now on. Tells whether they were told of so far.
+    /// Records that changes may go unreported from now on. Returns whether they were being reported before this call.
     pub(crate) fn lost(&self) -> bool {
         self.told_until.swap(0, Ordering::AcqRel) != 0
     }
@@ -103,7 +105,7 @@ impl Changes {
         }
     }
 
-    /// How often records of the toolkit's own were changed.
+    /// Returns a stamp of the changes to the toolkit's own records.
     pub(crate) fn reserved_stamp(&self) -> ChangeStamp {
         ChangeStamp {
             of_slot: self.reserved.load(Ordering::SeqCst),
@@ -112,7 +114,7 @@ impl Changes {
         }
     }
 
-    /// The record under `key` was changed.
+    /// Records that the record under `key` was changed.
     pub(crate) fn changed(&self, key: &Key) {
         self.slot(key).fetch_add(1, Ordering::SeqCst);
         if key.is_reserved() {
@@ -124,7 +126,7 @@ impl Changes {
         }
     }
 
-    /// Any record may have been changed.
+    /// Records that any record may have been changed.
     pub(crate) fn everything_changed(&self) {
         self.all.fetch_add(1, Ordering::SeqCst);
         for notify in self.waiting().values() {
@@ -132,7 +134,7 @@ impl Changes {
         }
     }
 
-    /// Begins to listen for the next change of the record under `key`.
+    /// Starts listening for the next change of the record under `key`.
     pub(crate) fn listen(self: &Arc<Self>, key: &Key) -> ChangeListener {
         ChangeListener {
             stamp: self.stamp(key),
@@ -162,12 +164,12 @@ pub(crate) struct ChangeListener {
 }
 
 impl ChangeListener {
-    /// Waits for the change.
+    /// Waits for the next change.
     pub(crate) async fn changed(self) {
         let Some(notify) = &self.notify else { return };
         loop {
             let mut told = pin!(notify.notified());
-            // Registered before the stamp is looked at, so that nothing between the two is missed.
+            // Registered before the stamp is compared, so that no change between the two is missed.
             told.as_mut().enable();
             if self.changes.stamp(&self.key) != self.stamp {
                 return;
@@ -180,7 +182,7 @@ impl ChangeListener {
 impl Drop for ChangeListener {
     fn drop(&mut self) {
         let mut waiting = self.changes.waiting();
-        // Lets go of the notifier before it is asked whether anybody else holds it.
+        // Releases the notifier before checking whether any other listener holds it.
         self.notify = None;
         if waiting
             .get(&self.key)

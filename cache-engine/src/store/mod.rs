@@ -1,4 +1,4 @@
-//! The backend as the engine uses it: with a time limit, a breaker and events; the records in it, and their changes.
+//! The backend as the engine uses it, with a time limit, a breaker and events; its records, and their changes.
 
 pub(crate) mod breaker;
 pub(crate) mod changes;
@@ -17,21 +17,22 @@ use tokio::time::Instant;
 use crate::event::{Event, Events};
 use crate::store::breaker::{Breaker, Permit, Transition};
 
-/// A backend behind a time limit and a breaker. Every failure is an event.
+/// A backend behind a time limit and a breaker. Every failure emits an event.
 pub(crate) struct Store {
-    /// Called as `(*backend)`: the `Arc` is a backend too, and its methods would box each future once more.
+    /// Called as `(*backend)`: the `Arc` is a backend too, and its methods would box each future a second time.
     backend: Arc<dyn Backend>,
     timeout: Duration,
     clear_timeout: Duration,
     breaker: Breaker,
-    /// Opens when the store answers, and takes no writes: a full one still reads and removes.
+    /// Opens when the store answers but accepts no writes. A full store still reads and removes.
     writes: Breaker,
-    /// The store is in this process: it answers without waiting, so there is nothing to guard against.
+    /// Whether the store is in this process. Such a store answers without waiting, so it needs no time limit and no
+    /// breaker.
     local: bool,
     events: Events,
 }
 
-/// The operations that change nothing.
+/// The operations that only read.
 const READS: [&str; 3] = ["get", "get_many", "version"];
 
 type Call<'a, R> = Pin<Box<dyn Future<Output = Result<R, Error>> + Send + 'a>>;
@@ -61,7 +62,7 @@ impl Store {
         &self.backend
     }
 
-    /// Whether objects are kept as they are.
+    /// Returns whether the store is in this process, so that objects are stored as they are.
     pub(crate) fn is_local(&self) -> bool {
         self.local
     }
@@ -70,7 +71,7 @@ impl Store {
         self.call("get", Some(key), (*self.backend).get(key)).await
     }
 
-    /// As [`get`](Self::get), if the store is in this process and answers without waiting.
+    /// Like [`get`](Self::get), if the store is in this process and answers without waiting.
     #[inline]
     pub(crate) fn get_now(&self, key: &Key) -> Option<Result<Option<Record>, Error>> {
         if !self.local {
@@ -119,7 +120,7 @@ impl Store {
     }
 
     pub(crate) async fn clear(&self, scope: &Scope) -> Result<u64, Error> {
-        // Clearing walks through the whole store, so it has a time limit of its own.
+        // Clearing may walk through the whole store, so it has a time limit of its own.
         let clear = (*self.backend).clear(scope);
         let result = if self.local {
             clear.await
@@ -141,7 +142,7 @@ impl Store {
         }
     }
 
-    /// Makes a call that writes, unless the store has just refused several.
+    /// Makes a call that writes, unless the breaker for writes is open.
     async fn write<R>(
         &self,
         operation: &'static str,
@@ -200,8 +201,8 @@ impl Store {
     fn report(&self, permit: Permit<'_>, operation: &'static str, error: Option<&Error>) {
         let failed = error.is_some_and(|error| match error.kind() {
             ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Auth | ErrorKind::Configuration => true,
-            // A store that refuses to be read, such as a proxy that does not know the command, is as good as down. One
-            // that is busy answers others. Refused writes have a breaker of their own.
+            // A store that refuses reads, such as a proxy that does not know the command, is as good as down. A store
+            // that is merely busy still answers other calls. Refused writes have a breaker of their own.
             ErrorKind::Rejected | ErrorKind::Other => READS.contains(&operation) && !error.is_retryable(),
             _ => false,
         });
@@ -212,8 +213,8 @@ impl Store {
         }
     }
 
-    /// The error of a call that is not made. It is no event: the opening of the breaker was one, and a dead store is to
-    /// cost nothing.
+    /// Returns the error of a call that is not made. It emits no event: the opening of the breaker emitted one, and a
+    /// dead store should cost nothing.
     fn left_alone(&self, kind: ErrorKind, message: &'static str, operation: &'static str) -> Error {
         Error::new(kind, message)
             .with_backend(self.backend.name())
@@ -222,7 +223,7 @@ impl Store {
 
     fn observe<R>(&self, operation: &'static str, key: Option<&Key>, result: Result<R, Error>) -> Result<R, Error> {
         result.map_err(|error| {
-            // Not every backend says which it is.
+            // Not every backend names itself and the operation in its errors.
             let error = error.with_backend(self.backend.name()).with_operation(operation);
             self.events.emit(&Event::StoreFailed {
                 operation,
@@ -234,7 +235,8 @@ impl Store {
     }
 }
 
-/// A call that has waited for the store. If its caller gives it up, that counts as a failure, as the caller felt one.
+/// A call that is waiting for the store. If its caller cancels it, that counts as a failure, because it is one to the
+/// caller.
 struct Waited<'a> {
     store: &'a Store,
     operation: &'static str,
@@ -242,7 +244,7 @@ struct Waited<'a> {
     since: Instant,
 }
 
-/// The part of the time limit after which a call that is given up counts as a failure.
+/// Divides the time limit: a call that is cancelled after this part of the limit counts as a failure.
 const PATIENCE: u32 = 10;
 
 impl Drop for Waited<'_> {

@@ -1,4 +1,4 @@
-//! Entries: what the engine keeps under a key, as an object or as an envelope.
+//! Entries: what the engine stores under a key, as an object or as an envelope.
 
 use std::any::Any;
 use std::mem::size_of;
@@ -10,7 +10,7 @@ use cache_core::{
     Value, Version,
 };
 
-/// A value that was found, and how old it is.
+/// A value that was found, with its age.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Found<T> {
@@ -18,11 +18,11 @@ pub struct Found<T> {
     pub value: Arc<T>,
     /// When it was stored.
     pub created: Timestamp,
-    /// How long it is of use from then on.
+    /// How long it is fresh from then on, and how long it may be used after that.
     pub windows: FreshnessWindows,
-    /// What it depends on.
+    /// The tags that the value depends on.
     pub(crate) tags: Tags,
-    /// The version of the record that it was read from, if it was.
+    /// The version of the record that the value was read from, if it was read from one.
     pub(crate) version: Option<Version>,
 }
 
@@ -39,7 +39,7 @@ impl<T> Clone for Found<T> {
 }
 
 impl<T> Found<T> {
-    /// A value that is not kept.
+    /// Returns a value that is not stored.
     pub(crate) fn unkept(value: Arc<T>) -> Self {
         Self {
             value,
@@ -50,16 +50,17 @@ impl<T> Found<T> {
         }
     }
 
-    /// How long ago it was stored; zero if that lies ahead, by the clock of another machine.
+    /// Returns how long ago the value was stored. Returns zero if that time lies in the future, by the clock of another
+    /// machine.
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Duration {
         now.saturating_since(self.created)
     }
 
-    /// As after a soft invalidation at `since`: no longer fresh, and otherwise of use from then on as it would have
-    /// been from the end of its freshness.
+    /// Returns the value as it is after a soft invalidation at `since`: no longer fresh. Both windows are counted from
+    /// then on, unless its freshness ended earlier.
     pub(crate) fn softened(mut self, since: Timestamp, now: Timestamp) -> Self {
-        // Clocks may differ, and whatever they say, it is not fresh now.
+        // Clocks may differ. The value is not fresh now, whatever they say.
         let until = since.min(now).saturating_since(self.created);
         self.windows.fresh = Some(self.windows.fresh.map_or(until, |fresh| fresh.min(until)));
         self
@@ -69,7 +70,7 @@ impl<T> Found<T> {
         Freshness::of(self.created, &self.windows, now)
     }
 
-    /// How long it will still be fresh, zero if it is not; `None` is for ever.
+    /// Returns how long the value will still be fresh: zero if it is not fresh, `None` if it is fresh for ever.
     #[must_use]
     pub fn fresh_for(&self, now: Timestamp) -> Option<Duration> {
         self.windows.fresh.map(|fresh| fresh.saturating_sub(self.age(now)))
@@ -80,9 +81,9 @@ impl<T> Found<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Freshness {
     Fresh,
-    /// Answer now, and refresh.
+    /// May be returned at once, while it is refreshed.
     StaleWhileRevalidate,
-    /// Answer if the load fails.
+    /// May be returned if the load fails.
     StaleIfError,
     Gone,
 }
@@ -105,19 +106,19 @@ impl Freshness {
     }
 }
 
-/// What an entry says.
+/// The content of an entry.
 #[derive(Debug)]
 pub(crate) enum Content<T> {
     Value(Arc<T>),
     /// There is no value.
     Absent,
-    /// The load failed: the error, where it is of this process, and what is known of it.
+    /// The load failed: its error, if it occurred in this process, and its message.
     Failure(Option<Arc<dyn Any + Send + Sync>>, Arc<str>),
-    /// Somebody is loading. The lease may name a version, as in [`Writer::lease`].
+    /// A load is running. The lease may name a version, as in [`Writer::lease`].
     Lease(Option<Version>),
 }
 
-/// An entry as it was read.
+/// An entry that was read.
 #[derive(Debug)]
 pub(crate) struct Entry<T> {
     pub(crate) content: Content<T>,
@@ -142,16 +143,16 @@ enum ObjectContent {
     Lease(Option<Version>),
 }
 
-/// What an entry costs beside its value.
+/// The size of an entry beside its value.
 const OVERHEAD: usize = size_of::<Object>() + 2 * size_of::<usize>();
 
-/// Writes entries in the form that a store takes.
+/// Encodes entries in the form that a store takes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Writer<'a> {
-    /// Objects are kept as they are.
+    /// Whether the store is in this process, so that objects are stored as they are.
     pub(crate) local: bool,
     pub(crate) now: Timestamp,
-    /// What the entry depends on.
+    /// The tags that the entry depends on.
     pub(crate) tags: &'a Tags,
 }
 
@@ -200,8 +201,8 @@ impl Writer<'_> {
         }
     }
 
-    /// A lease. If it is the renewal of another one, it names the version that the first was written as; if it stands
-    /// beside a record, it names that record's.
+    /// Encodes a lease. The renewal of a lease names the version that the lease was first written as. A lease beside a
+    /// record names the version of that record.
     pub(crate) fn lease(self, key: &Key, time: Duration, names: Option<Version>) -> Result<Value, Error> {
         let windows = FreshnessWindows::new(time);
         if self.local {
@@ -241,7 +242,7 @@ impl Writer<'_> {
     }
 }
 
-/// The bytes that a kept key takes: its text, and its identity where that is not the text.
+/// Returns the number of bytes that a stored key takes: its text, and its identity where that is not the text.
 pub(crate) fn key_len(key: &Key) -> usize {
     let (text, identity) = (key.as_str().as_bytes(), key.identity());
     if std::ptr::eq(text, identity) {
@@ -251,15 +252,15 @@ pub(crate) fn key_len(key: &Key) -> usize {
     }
 }
 
-/// A record that was opened as far as it takes to judge its tags: its value is not decoded.
+/// A record that is opened as far as judging its tags requires. Its value is not decoded.
 #[derive(Debug)]
 pub(crate) enum Opened {
     Object(SharedValue),
     Envelope(Box<Envelope>),
 }
 
-/// Opens what a store handed back. An error means that the record is of no use: broken, of a newer version, or of another
-/// key.
+/// Opens a record that the store returned. An error means that the record is unusable: damaged, of a newer version, or
+/// of another key.
 #[inline]
 pub(crate) fn open(record: Record, key: &Key) -> Result<Opened, Error> {
     match record.value {
@@ -281,7 +282,7 @@ pub(crate) fn open(record: Record, key: &Key) -> Result<Opened, Error> {
 }
 
 impl Opened {
-    /// What the entry depends on.
+    /// Returns the tags that the entry depends on.
     #[inline]
     pub(crate) fn tags(&self) -> &Tags {
         static NONE: std::sync::LazyLock<Tags> = std::sync::LazyLock::new(Tags::default);
@@ -294,7 +295,7 @@ impl Opened {
         }
     }
 
-    /// Whether the entry is a lease.
+    /// Returns whether the entry is a lease.
     pub(crate) fn is_lease(&self) -> bool {
         match self {
             Self::Object(shared) => shared
@@ -305,7 +306,7 @@ impl Opened {
         }
     }
 
-    /// The entry, its value decoded. An error means that it is of no use: of another coder or type.
+    /// Decodes the value and returns the entry. An error means that the entry is unusable: of another coder or type.
     #[inline]
     pub(crate) fn read<T, C>(self, coder: &C) -> Result<Entry<T>, Error>
     where
@@ -319,9 +320,9 @@ impl Opened {
     }
 }
 
-/// The value of a record that is a fresh object, which is what a hit in memory comes down to: no copy is made on the
-/// way, and the clock is read only if the object has an end, and the store, which has just read the same clock, is not to
-/// be asked how far off that is (`now` is `None`). Anything else is for [`open`] to tell apart.
+/// Returns the value of a record that is a fresh object; a hit in memory does no more than this. Makes no copy. Reads
+/// the clock only if the object expires and `now` is not `None`. With `None`, the record's remaining time decides: the
+/// store has just computed it from the same clock. For any other record, use [`open`].
 #[inline]
 pub(crate) fn fresh_object<T>(record: &Record, key: &Key, now: Option<impl FnOnce() -> Timestamp>) -> Option<Arc<T>>
 where
@@ -335,7 +336,7 @@ where
         return None;
     };
     if !object.tags.is_empty() {
-        // Whether they have changed is for the caller to find out.
+        // The caller has to check whether the tags have changed.
         return None;
     }
     let FreshnessWindows {
@@ -345,7 +346,7 @@ where
         ..
     } = object.windows;
     let fresh = fresh.is_none_or(|fresh| match (now, record.remaining) {
-        // The store keeps it until the longer of the two windows ends, which begin where freshness ends.
+        // The store retains the record until the longer of the two windows ends. Both begin where freshness ends.
         (None, Some(remaining)) => remaining > stale_while_revalidate.max(stale_if_error),
         (None, None) => false,
         (Some(now), _) => now().saturating_since(object.created) < fresh,
@@ -357,7 +358,7 @@ where
     }
 }
 
-/// What an entry depends on; `None` if the record is of no use.
+/// Returns the tags that an entry depends on, or `None` if the record is unusable.
 pub(crate) fn tags(record: &Record, key: &Key) -> Option<Tags> {
     match &record.value {
         Value::Shared(shared) => Some(shared.object().downcast_ref::<Object>()?.tags.clone()),
@@ -365,14 +366,14 @@ pub(crate) fn tags(record: &Record, key: &Key) -> Option<Tags> {
     }
 }
 
-/// The entry of a value as it is after a soft invalidation of its key: not fresh at any time, by whatever clock, and
-/// otherwise of use from now on as it would have been from the end of its freshness. If that lies in the past, its
-/// windows have begun, and end when they would have ended. `None` if it is of no use then.
+/// Returns the entry of a value as it is after a soft invalidation of its key: not fresh by any clock, with both
+/// windows counted from now on instead of from the end of its freshness. If its freshness has ended already, its
+/// windows have begun, and end when they would have ended. Returns `None` if the entry is unusable by then.
 pub(crate) fn softened(record: &Record, key: &Key, now: Timestamp) -> Option<(Value, Ttl)> {
     let soften = |windows: &mut FreshnessWindows, created: Timestamp| {
         let age = now.saturating_since(created);
         let fresh_until = windows.fresh.map_or(age, |fresh| fresh.min(age));
-        // Both windows are counted from the end of freshness, which is now the creation.
+        // Both windows are counted from the end of freshness, which is now the time of creation.
         windows.fresh = Some(Duration::ZERO);
         for window in [&mut windows.stale_while_revalidate, &mut windows.stale_if_error] {
             if !window.is_zero() {
@@ -459,7 +460,8 @@ fn read_envelope<T, C: Coder<T>>(envelope: Envelope, coder: &C) -> Result<Entry<
     })
 }
 
-/// The version that the lease in a record names, or else its own; `None` if the record is no lease.
+/// Returns the version that the lease in a record names, or the record's own. Returns `None` if the record is not a
+/// lease.
 pub(crate) fn lease(record: &Record, key: &Key) -> Option<Version> {
     let named = match &record.value {
         Value::Shared(shared) => match shared.object().downcast_ref::<Object>()?.content {
@@ -477,7 +479,7 @@ pub(crate) fn lease(record: &Record, key: &Key) -> Option<Version> {
     Some(named.unwrap_or(record.version))
 }
 
-/// The version that the lease in an envelope names.
+/// Returns the version that the lease in an envelope names.
 fn named(lease: &Envelope) -> Option<Version> {
     let version: [u8; 16] = lease.payload[..].try_into().ok()?;
     Some(Version::from_u128(u128::from_be_bytes(version)))
