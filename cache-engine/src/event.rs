@@ -118,10 +118,11 @@ pub enum Event<'a> {
     BreakerOpened,
     /// The circuit breaker has closed: the store answered again, and is used as before.
     BreakerClosed,
-    /// The change subscription has begun, for the first time or again after [`SubscriptionLost`](Self::SubscriptionLost).
+    /// The change subscription has begun, for the first time or again after
+    /// [`SubscriptionLost`](Self::SubscriptionLost).
     SubscriptionBegun,
-    /// The change subscription is lost. Until it begins again, near copies are not used, or only up to their maximum age, and
-    /// callers that wait for a load in another process poll the store.
+    /// The change subscription is lost. Until it begins again, near copies are not used, or only up to their maximum
+    /// age, and callers that wait for a load in another process poll the store.
     #[non_exhaustive]
     SubscriptionLost {
         /// The error that was reported.

@@ -1,5 +1,5 @@
-//! What tags said lately, for as long as the user allows or until the store tells of a change, and which of them were
-//! changed lately.
+//! The tag cache: the tag versions that were read recently, valid for as long as the user allows or until the store
+//! reports a change, and the tags that were changed recently.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,22 +13,22 @@ use crate::store::changes::{ChangeStamp, Changes};
 use crate::tags::name::is_of_tag;
 use crate::tags::version::TagVersion;
 
-/// How many tags are remembered at most, and of how many at most it is remembered that they were changed.
+/// The limit for remembered tags, and also for remembered changes of tags.
 const MOST: usize = 10_000;
 
-/// What tags said when they were read last, and which of them were changed.
+/// Remembers the tag versions that were read last, and which tags were changed.
 ///
-/// What tags said may be forgotten at any time. That one was changed may not, for as long as a copy, or an answer of the
-/// store that is still under way, could be from before.
+/// A tag version may be forgotten at any time. A change may not be forgotten for as long as a copy, or an answer of the
+/// store that is still under way, could predate it.
 #[derive(Debug)]
 pub(crate) struct TagCache {
-    /// For how long what a tag said is good.
+    /// How long a tag version stays valid.
     bound: Duration,
-    /// For how long it is kept, for those who want to know what this process knows to be outdated.
+    /// How long versions and changes are retained for `recall_last`, which returns what this process itself knows.
     kept: Duration,
-    /// It is good, too, until a change is told of.
+    /// A tag version also stays valid until a change is reported here.
     changes: Option<Arc<Changes>>,
-    /// How many changes there were.
+    /// The number of changes so far.
     change_count: AtomicU64,
     known: RwLock<Known>,
 }
@@ -36,54 +36,54 @@ pub(crate) struct TagCache {
 #[derive(Debug, Default)]
 struct Known {
     said: HashMap<Key, Said>,
-    /// The last change of each tag, by this process or told of.
+    /// The last change of each tag, made by this process or reported by the store.
     changed: HashMap<Key, Change>,
-    /// When changes were forgotten for want of room: any tag may have been changed then.
+    /// When changes were forgotten for lack of room. Any tag may have been changed then.
     gave_up: Option<Change>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Said {
     state: TagVersion,
-    /// When the store was asked, or later.
+    /// When the store was read, or later.
     asked: Instant,
-    /// A change since then would have been told of.
+    /// Whether a change since then would have been reported.
     noticed: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Change {
-    /// Counts the changes.
+    /// The sequence number of the change.
     number: u64,
-    /// When it was known, which is when it was carried out, or later.
+    /// When the change became known, which is when it was carried out, or later.
     at: Instant,
 }
 
-/// When the store was asked for what is to be remembered.
+/// The moment at which the store was read for what is to be remembered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
     at: Instant,
-    /// How many changes were known.
+    /// The number of changes known at that time.
     changes: u64,
     stamp: Option<ChangeStamp>,
 }
 
-/// What a tag said last, as far as this process knows.
+/// The last version of a tag, as far as this process knows.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Last {
-    /// This.
+    /// The version.
     Said(TagVersion),
-    /// It was changed, and what it says now is not known.
+    /// The tag was changed, and its current version is not known.
     Changed,
-    /// Nothing is known of it.
+    /// Nothing is known of the tag.
     Unknown,
 }
 
 impl TagCache {
-    /// Remembers for `bound`, which may be zero, and until `changes` tell otherwise. Nobody needs to know of changes
-    /// that are older than that or `kept`.
+    /// Creates a cache that remembers tag versions for `bound`, which may be zero, and until `changes` report a change.
+    /// Changes that are older than both `bound` and `kept` need not be remembered.
     pub(crate) fn new(bound: Duration, kept: Duration, changes: Option<Arc<Changes>>) -> Self {
-        // Answers of the store that are under way may be older than its changes.
+        // Answers of the store that are under way may be older than the changes that it reports.
         let told = changes.as_ref().map(|changes| changes.bound()).unwrap_or_default();
         Self {
             bound,
@@ -98,7 +98,7 @@ impl TagCache {
         self.kept.is_zero()
     }
 
-    /// To be taken before the store is asked, or before it is written to.
+    /// Returns the current moment. Call this before the store is read or written.
     pub(super) fn ask(&self) -> Asked {
         let told = self.changes.as_ref().filter(|changes| changes.are_told());
         Asked {
@@ -108,7 +108,7 @@ impl TagCache {
         }
     }
 
-    /// What a tag says, if that is good still.
+    /// Returns the version of a tag, if it is still valid.
     pub(super) fn recall(&self, key: &Key) -> Option<TagVersion> {
         if self.is_idle() {
             return None;
@@ -119,7 +119,7 @@ impl TagCache {
         (said.asked.elapsed() < self.bound || told()).then_some(said.state)
     }
 
-    /// What a tag said last, as far as this process knows.
+    /// Returns the last version of a tag, as far as this process knows.
     pub(super) fn recall_last(&self, key: &Key) -> Last {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(said) = known.said.get(key)
@@ -133,7 +133,7 @@ impl TagCache {
         }
     }
 
-    /// Remembers what the store said, unless something later is known.
+    /// Remembers a version that was read from the store, unless something later is known.
     pub(super) fn remember(&self, key: &Key, state: TagVersion, asked: Asked) {
         if self.is_idle() {
             return;
@@ -143,7 +143,7 @@ impl TagCache {
         if later || known.has_changed_since(key, asked) {
             return;
         }
-        // Under the lock, which whoever tells of a change takes afterwards.
+        // Compared under the lock, which every report of a change takes afterwards.
         let unmoved = |changes: &Arc<Changes>| asked.stamp == Some(changes.reserved_stamp());
         let said = Said {
             state,
@@ -153,15 +153,14 @@ impl TagCache {
         self.put(&mut known, key, said);
     }
 
-    /// Remembers what this process wrote over whatever there was, where it began to do so at `asked`. Answers to
-    /// questions that were asked before say nothing any more, so this counts from now; and the store will tell of it as
-    /// of any other change.
+    /// Remembers a version that this process wrote unconditionally, where the write began at `asked`. Reads that began
+    /// before are outdated, so the version counts from now. The store will report this write like any other change.
     pub(super) fn replace(&self, key: &Key, state: TagVersion, asked: Asked) {
         if self.is_idle() {
             return;
         }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        // Then nobody knows which of the two changes came first in the store.
+        // In that case, which of the two changes came first in the store is unknown.
         let another = known.has_changed_since(key, asked);
         self.note_change(&mut known, key);
         if another {
@@ -176,7 +175,7 @@ impl TagCache {
         }
     }
 
-    /// The record of a tag was changed.
+    /// Records that the record of a tag was changed.
     pub(crate) fn forget(&self, key: &Key) {
         if !self.is_idle() && is_of_tag(key) {
             let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -185,7 +184,7 @@ impl TagCache {
         }
     }
 
-    /// Any record in `scope` may have been changed.
+    /// Records that any record in `scope` may have been changed.
     pub(crate) fn forget_all(&self, scope: &Scope) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.said.retain(|key, _| !scope.contains(key));
@@ -210,7 +209,7 @@ impl TagCache {
         };
         if known.changed.len() >= MOST && !known.changed.contains_key(key) {
             known.changed.retain(|_, change| change.at.elapsed() < self.kept);
-            // So that room is not made for one at a time.
+            // Makes room for many changes, so that this does not run for each one.
             if known.changed.len() >= MOST / 2 {
                 known.changed.clear();
                 known.gave_up = Some(change);
@@ -222,7 +221,7 @@ impl TagCache {
 
 impl Known {
     fn last_change(&self, key: &Key) -> Option<Change> {
-        // Changes are forgotten together, so the one that is there is the later one.
+        // All changes are forgotten together, so a change that is present is the later one.
         self.changed.get(key).copied().or(self.gave_up)
     }
 

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use crate::tags::name::carried;
 
-/// The tags of the entries of a handle, as they were declared.
+/// The tags of the entries of a handle, as they were given.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Declared {
-    /// As entries carry them.
+    /// The names as entries carry them.
     names: Option<Arc<[Box<str>]>>,
-    /// Loads may add tags afterwards.
+    /// Whether loads may add late tags, which are known only after the load.
     pub(crate) late: bool,
 }
 
 impl Declared {
-    /// These and `names`.
+    /// Returns these tags and `names`.
     pub(crate) fn with<N: AsRef<str>>(&self, names: impl IntoIterator<Item = N>) -> Self {
         let mut all: Vec<Box<str>> = self.names().to_vec();
         for name in names {

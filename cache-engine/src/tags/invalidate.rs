@@ -1,4 +1,4 @@
-//! Invalidating tags, and ending epochs.
+//! Invalidates tags, and ends epochs.
 
 use cache_core::{Error, ErrorKind, Key, Namespace, Record, SetOptions, SetOutcome};
 
@@ -9,7 +9,7 @@ use crate::tags::sequence::slots;
 use crate::tags::version::{TagVersion, decode};
 
 impl TagRecords {
-    /// Invalidates tags: every entry that carries one of them is out of use from now on, or stale if `soft`.
+    /// Invalidates tags. From now on, every entry that carries one of them is unusable, or stale if `soft`.
     pub(crate) async fn invalidate<N: AsRef<str>>(
         &self,
         names: impl IntoIterator<Item = N>,
@@ -28,7 +28,7 @@ impl TagRecords {
         }
         let mut found = self.store.get_many(&read).await?;
         let records = found.split_off(of_late);
-        // Before any of the tags is replaced.
+        // Has to come before any of the tags is replaced.
         self.note_invalidated(&slots, found).await?;
         if soft {
             self.soften(keys, records).await
@@ -37,7 +37,7 @@ impl TagRecords {
         }
     }
 
-    /// Ends the epoch of a namespace, or of everything below the prefix: every entry that carries it is out of use, or
+    /// Ends the epoch of a namespace, or of everything below the prefix. Every entry that carries it is unusable, or
     /// stale if `soft`.
     pub(crate) async fn end_epoch(&self, namespace: Option<&Namespace>, soft: bool) -> Result<(), Error> {
         let key = match namespace {
@@ -55,7 +55,7 @@ impl TagRecords {
     async fn end(&self, key: &Key) -> Result<(), Error> {
         let state = TagVersion::begun(self.clock.now());
         let asked = self.cache.ask();
-        // Written over whatever was there, so never refused by a condition.
+        // Written unconditionally, so it is never refused by a condition.
         match self.write(key, state, kept()).await {
             Ok(_) => self.cache.replace(key, state, asked),
             Err(error) if is_refusal(&error) => self.remove(key).await?,
@@ -64,7 +64,7 @@ impl TagRecords {
         Ok(())
     }
 
-    /// Removes the record of a tag, which invalidates as a new version does: for a full store, which takes no write.
+    /// Removes the record of a tag, which invalidates as a new version does. Used if a full store accepts no writes.
     async fn remove(&self, key: &Key) -> Result<(), Error> {
         self.store.delete(key).await?;
         self.cache.forget(key);
@@ -95,8 +95,8 @@ impl TagRecords {
         Ok(())
     }
 
-    /// Replaces the soft versions in the records of `keys`. A tag without a record has no entries that are of use, but
-    /// may have loads that are just about to begin it.
+    /// Replaces the soft versions in the records of `keys`. A tag without a record has no usable entries, but it may
+    /// have loads that are about to create its record.
     async fn soften(&self, mut keys: Vec<Key>, mut records: Vec<Option<Record>>) -> Result<(), Error> {
         loop {
             let mut entries = Vec::with_capacity(keys.len());
@@ -107,7 +107,8 @@ impl TagRecords {
                     None => (TagVersion::begun(now), kept().if_absent()),
                     Some(record) => (
                         decode(record, key).map_or_else(|| TagVersion::begun(now), |state| state.softened(now)),
-                        // Its entries are still of use, so it is kept for as long as it would have been.
+                        // The entries of the tag are still usable, so its record is retained for at least as long as
+                        // before.
                         SetOptions::new(at_least_kept(record.remaining)).if_version(record.version),
                     ),
                 };
@@ -118,7 +119,7 @@ impl TagRecords {
             let outcomes = match self.store.set_many(entries).await {
                 Ok(outcomes) => outcomes,
                 Err(error) if is_refusal(&error) => {
-                    // Harder than asked, but safe.
+                    // Harder than requested, but safe.
                     for key in &keys {
                         self.remove(key).await?;
                     }
@@ -130,7 +131,7 @@ impl TagRecords {
             for ((key, state), outcome) in keys.into_iter().zip(states).zip(outcomes) {
                 match outcome {
                     SetOutcome::Stored(_) => self.cache.replace(&key, state, asked),
-                    // Invalidated by somebody else just now, perhaps hard: seen, and done again.
+                    // Another caller invalidated the tag just now, perhaps hard. Reads its record and tries again.
                     SetOutcome::Refused => refused.push(key),
                 }
             }
@@ -143,7 +144,7 @@ impl TagRecords {
     }
 }
 
-/// Whether the store answered, and does not take the write: because it is full, for one.
+/// Returns whether the store answered but refused the write, for example because it is full.
 pub(crate) fn is_refusal(error: &Error) -> bool {
     matches!(
         error.kind(),

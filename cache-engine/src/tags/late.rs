@@ -1,7 +1,8 @@
-//! Tags that are known only after the load: whether they were invalidated meanwhile.
+//! Late tags, which are known only after the load: determines whether they were invalidated during the load.
 //!
-//! The records are a [`Sequence`] and its [`Page`]s. They are written when the first load begins that may learn of tags
-//! late. As long as there is no sequence there is no such load, and invalidations write nothing but their tags.
+//! The records are a [`Sequence`] and its [`Page`]s. They are written when the first load begins that may get late
+//! tags. While there is no sequence there is no such load, and invalidations write nothing but the records of their
+//! tags.
 
 use cache_core::{Error, Key, Record, SetOptions, SetOutcome, Value, Version};
 use futures_util::future::try_join_all;
@@ -12,14 +13,14 @@ use crate::tags::records::TagRecords;
 use crate::tags::sequence::{Began, LateRecord, NO_TIME, PAGES, Page, Sequence, Slots, slots};
 use crate::tags::version::random;
 
-/// How many pages are written with one call when a sequence begins: a store may write them one by one, and has to be
-/// done within the time limit.
+/// The number of pages that are written with one call when a sequence begins. A store may write them one by one, and
+/// has to finish within the time limit.
 const BATCH: usize = 16;
 
 type Entry = (Key, Value, SetOptions);
 
 impl TagRecords {
-    /// The key of the sequence.
+    /// Returns the key of the sequence.
     pub(super) fn sequence(&self) -> Key {
         self.own("tag-sequence").key("")
     }
@@ -28,14 +29,14 @@ impl TagRecords {
         self.own("tag-page").key(number.to_string())
     }
 
-    /// The keys of the sequence and of the pages of `slots`.
+    /// Returns the keys of the sequence and of the pages of `slots`.
     pub(super) fn late_keys(&self, slots: &Slots) -> Vec<Key> {
         let pages = slots.keys().map(|page| self.page(*page));
         std::iter::once(self.sequence()).chain(pages).collect()
     }
 
-    /// When a load that is about to begin does so, by the sequence whose record was `found`. `None` if that cannot be
-    /// found out, which is an event already.
+    /// Returns when a load that is about to begin does so, by the sequence whose record was `found`. Returns `None` if
+    /// that cannot be determined; the failure has already emitted an event.
     pub(super) async fn begin_late(&self, found: Option<Record>) -> Option<Began> {
         let key = self.sequence();
         match found.as_ref().zip(decode::<Sequence>(found.as_ref(), &key)) {
@@ -44,7 +45,7 @@ impl TagRecords {
         }
     }
 
-    /// A number that no invalidation has used so far.
+    /// Returns a number that no invalidation has used so far.
     async fn advance(&self, record: &Record, sequence: Sequence) -> Result<Began, Error> {
         if !sequence.used && !is_ending(record.remaining) {
             return Ok(sequence.began());
@@ -53,15 +54,15 @@ impl TagRecords {
         let entry = self.late_entry(self.sequence(), &next, kept().if_version(record.version))?;
         Ok(match self.store.set(&entry.0, entry.1, entry.2).await? {
             SetOutcome::Stored(_) => next.began(),
-            // A number that was used is only replaced by the next one, so another load has done that.
+            // A used number is replaced only by the next one, so another load has already done that.
             SetOutcome::Refused if sequence.used => next.began(),
             SetOutcome::Refused => sequence.began(),
         })
     }
 
-    /// Begins a sequence, unless somebody else is faster.
+    /// Begins a sequence, unless another process has just begun one.
     async fn begin_sequence(&self) -> Result<Began, Error> {
-        // One at a time in this process, so that they do not overwrite each other's pages.
+        // One task at a time in this process, so that two do not overwrite each other's pages.
         let _beginning = self.beginning.lock().await;
         let key = self.sequence();
         loop {
@@ -71,7 +72,7 @@ impl TagRecords {
                 None => found.map_or(kept().if_absent(), |other| kept().if_version(other.version)),
             };
             let sequence = Sequence::begun(random());
-            // Before the sequence itself: until that is there, no invalidation can have used a number of it.
+            // Written before the sequence itself: until that exists, no invalidation can have used one of its numbers.
             let pages = (0..PAGES)
                 .map(|page| self.late_entry(self.page(page), &Page::begun(sequence.id), kept()))
                 .collect::<Result<Vec<Entry>, Error>>()?;
@@ -83,8 +84,8 @@ impl TagRecords {
         }
     }
 
-    /// Notes that the tags in `slots` are about to be invalidated, in the sequence and the pages that were `found`. To be
-    /// done before the records of the tags are replaced.
+    /// Records that the tags in `slots` are about to be invalidated, in the sequence and the pages that were `found`.
+    /// Must be called before the records of the tags are replaced.
     pub(super) async fn note_invalidated(&self, slots: &Slots, found: Vec<Option<Record>>) -> Result<(), Error> {
         let key = self.sequence();
         let mut found = found.into_iter();
@@ -97,7 +98,7 @@ impl TagRecords {
             writes.extend(self.with_invalidated(*page, slots, found, sequence)?);
         }
         if !sequence.used {
-            // If somebody else has written it meanwhile, the number is used, or not the last one any more.
+            // If another process has written the sequence meanwhile, the number is used, or is no longer the last one.
             writes.push(self.late_entry(key.clone(), &sequence.used(), kept().if_version(record.version))?);
         }
         while !writes.is_empty() {
@@ -131,7 +132,7 @@ impl TagRecords {
         Ok(())
     }
 
-    /// What is to be written to the page, if anything, to note an invalidation.
+    /// Returns what to write to the page to record an invalidation, if anything.
     fn with_invalidated(
         &self,
         page: usize,
@@ -154,8 +155,8 @@ impl TagRecords {
             .transpose()
     }
 
-    /// Whether none of the tags that entries carry as `names` was invalidated since a load began. The records of the tags
-    /// are to be read before, since whoever invalidates one notes it here first.
+    /// Returns whether none of the tags that entries carry as `names` was invalidated since a load began. Read the
+    /// records of the tags first, since an invalidation is recorded here before it replaces them.
     pub(super) async fn unchanged_since<N: AsRef<str>>(&self, began: Began, names: &[N]) -> Result<bool, Error> {
         let slots = slots(names.iter().map(AsRef::as_ref));
         let keys = self.late_keys(&slots);
@@ -177,7 +178,7 @@ impl TagRecords {
                 (page, record) => unknown.push((key, page, record.map(|record| record.version))),
             }
         }
-        // Their failures are events already.
+        // Failures have already emitted events.
         if !prolong.is_empty() {
             drop(self.store.set_many(prolong).await);
         }
@@ -187,7 +188,7 @@ impl TagRecords {
         Ok(unchanged)
     }
 
-    /// Finds out from where on pages that were lost say something again, so that the next load can rely on them.
+    /// Determines from which number on lost pages are reliable again, so that the next load can use them.
     async fn find_out(&self, id: u64, pages: Vec<(Key, Option<Page>, Option<Version>)>) -> Result<(), Error> {
         let mut unknown = Vec::new();
         let mut writes = Vec::new();
@@ -208,8 +209,8 @@ impl TagRecords {
                 }
             }
         }
-        // Read while the pages are there: no invalidation from before that has used a higher number, and one that comes
-        // now replaces the page.
+        // Read while the pages exist: no earlier invalidation has used a higher number, and a new one replaces the
+        // page.
         let key = self.sequence();
         let record = self.store.get(&key).await?;
         let Some((record, sequence)) = record.as_ref().zip(decode::<Sequence>(record.as_ref(), &key)) else {

@@ -1,7 +1,7 @@
-//! How long the records of tags are kept.
+//! How long the records of tags are retained.
 //!
-//! A tag's record is written for [`KEPT`]. When an entry is stored that needs it for longer, it is prolonged, so that it
-//! outlives the entry. If it ends too early all the same, the entry is a miss.
+//! A tag's record is written for [`KEPT`]. When an entry is stored that needs the record for longer, the record is
+//! prolonged, so that it outlives the entry. If the record expires too early all the same, the entry is a miss.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,42 +11,43 @@ use cache_core::{Key, SetOptions, Timestamp, Ttl, Version};
 
 use crate::tags::version::TagVersion;
 
-/// How long a record is kept if no entry needs it for longer, and by how much it outlives the entries that do.
+/// How long a record is retained if no entry needs it for longer, and by how much it outlives the entries that do.
 pub(super) const KEPT: Duration = Duration::from_secs(60 * 60);
 
-/// By how much a record outlives an entry at least; if it would be less, the record is prolonged.
+/// By how much a record must outlive an entry. If it would outlive it by less, the record is prolonged.
 const MARGIN: Duration = Duration::from_secs(10 * 60);
 
-/// How many prolonged records are remembered at most.
+/// The limit for remembered prolonged records.
 const MOST: usize = 10_000;
 
-/// Writes a record for as long as no entry needs it for longer.
+/// Returns the options for writing a record that no entry needs for longer than `KEPT`.
 pub(super) fn kept() -> SetOptions {
     SetOptions::new(KEPT)
 }
 
-/// How long a record is kept that is written over one that has `remaining` left; `None` is for ever.
+/// Returns how long a record is retained that is written over one with `remaining` time left. `None` is for ever.
 pub(super) fn at_least_kept(remaining: Option<Duration>) -> Ttl {
     remaining.map_or(Ttl::FOREVER, |remaining| Ttl::from(remaining.max(KEPT)))
 }
 
-/// Whether a record of the sequence or of a page is to be written anew, so that it does not end while it is in use.
+/// Returns whether a record of the sequence or of a page should be rewritten, so that it does not expire while it is in
+/// use.
 pub(super) fn is_ending(remaining: Option<Duration>) -> bool {
     remaining.is_some_and(|remaining| remaining < KEPT / 2)
 }
 
-/// The record of a tag that was read, and that ends.
+/// The record of a tag that was read and will expire.
 #[derive(Debug, Clone)]
 pub(super) struct Ending {
     pub(super) key: Key,
     pub(super) state: TagVersion,
-    /// The version of the record, which every write of it replaces.
+    /// The version of the record, which every write of the record replaces.
     pub(super) version: Version,
     pub(super) ends: Timestamp,
 }
 
 impl Ending {
-    /// Whether the record ends too early for an entry that lives for `lifetime` from now on.
+    /// Returns whether the record expires too early for an entry that lives for `lifetime` from now on.
     pub(super) fn is_early(&self, lifetime: Ttl, now: Timestamp) -> bool {
         lifetime
             .as_duration()
@@ -54,12 +55,12 @@ impl Ending {
     }
 }
 
-/// When the records of the tags end that a load has captured.
+/// The expiry times of the records of the tags that a load has read.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TagLifetimes(Vec<Ending>);
 
 impl TagLifetimes {
-    /// Takes note of a record that will be kept for `remaining` from `now` on; `None` is for ever.
+    /// Adds a record that will be retained for `remaining` from `now` on. `None` is for ever.
     pub(super) fn note(
         &mut self,
         key: &Key,
@@ -78,7 +79,7 @@ impl TagLifetimes {
         }
     }
 
-    /// Those that end too early for an entry that lives for `lifetime` from `now` on.
+    /// Returns the records that expire too early for an entry that lives for `lifetime` from `now` on.
     pub(super) fn early(&self, lifetime: Ttl, now: Timestamp) -> impl Iterator<Item = &Ending> {
         self.0.iter().filter(move |ending| ending.is_early(lifetime, now))
     }
@@ -89,9 +90,9 @@ impl TagLifetimes {
     }
 }
 
-/// The records that this process has prolonged: the version of the tag, and when the record ends; `None` is never.
+/// The records that this process has prolonged: the version of the tag, and when the record expires. `None` is never.
 ///
-/// Many entries with one tag may be stored at the same time. One of them prolongs its record.
+/// Many entries with one tag may be stored at the same time. Only one of these operations prolongs its record.
 #[derive(Debug, Default)]
 pub(super) struct Prolonged(Mutex<HashMap<Key, (Version, Option<Timestamp>)>>);
 

@@ -1,27 +1,28 @@
-//! What puts entries out of date beside time: the tags that they carry.
+//! Tags, which make entries outdated independently of time.
 //!
-//! A tag has one record in the store: a pair of random versions, one that a hard invalidation replaces and one that a
-//! soft invalidation does. An entry carries the pairs that were read before its load began. If the hard one is another
-//! now, or the record is gone, the entry is of no use; if only the soft one is, it is stale. So an invalidation costs
-//! one record, whatever the number of entries, holds for loads that are under way, and involves no clock.
+//! A tag has one record in the store: a pair of random versions. A hard invalidation replaces one of them, and a soft
+//! invalidation the other. An entry carries the pairs that were read before its load began. If the hard version has
+//! changed since, or the record is gone, the entry is unusable. If only the soft version has changed, the entry is
+//! stale. An invalidation therefore costs one record, whatever the number of entries. It applies to loads that are
+//! under way, and depends on no clock.
 //!
-//! Where a store cannot enumerate its records, namespaces are cleared in the same way: each has a tag that all of its
-//! entries carry, its epoch, and so has everything below the prefix.
+//! Where a store cannot enumerate its records, namespaces are cleared in the same way. Each namespace has an epoch, a
+//! tag that all of its entries carry, and so has everything below the prefix.
 //!
-//! A load that learns its tags only from what it loaded cannot have read them before. It notes when it began by a
-//! sequence of numbers, and every invalidation notes the number that it found in the slot of its tag, *before* it replaces
-//! the tag's record. If the slot holds a lower number than the load began with, the tag was not invalidated meanwhile, and
-//! what its record says now it said then. Loads and invalidations of other tags do not get in each other's way, unless two
-//! tags share one of the 4,096 slots.
+//! A load that learns its tags only from what it loaded cannot have read their versions before. Such a load notes
+//! the current number of a sequence when it begins. Every invalidation reads that number and writes it into the slot of
+//! its tag, *before* it replaces the tag's record. If the slot holds a lower number than the load began with, the tag
+//! was not invalidated during the load, and its current version is the one it had when the load began. Loads and
+//! invalidations of other tags do not interfere with each other, unless two tags share one of the 4,096 slots.
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `name`, `version`, `declared` | what the records are called and say; the tags of a handle |
+//! | `name`, `version`, `declared` | the names and contents of the records; the tags of a handle |
 //! | `records`, `cache` | reading records and judging entries by them; what this process remembers of them |
-//! | `snapshot`, `scope` | what a load captures before it begins; what is added while it runs |
+//! | `snapshot`, `scope` | the tag versions that a load reads before it begins; the tags that are added while it runs |
 //! | `invalidate` | invalidating tags and epochs |
 //! | `sequence`, `late` | the records for late tags; the protocol on them |
-//! | `lifetime`, `prolong` | how long records of tags are kept, and when they are prolonged |
+//! | `lifetime`, `prolong` | how long records of tags are retained, and when they are prolonged |
 
 pub(crate) mod cache;
 pub(crate) mod declared;

@@ -1,4 +1,4 @@
-//! How the records of tags and epochs are named, and the names under which entries carry them.
+//! The names of the records of tags and epochs, and the names under which entries carry them.
 
 use std::borrow::Cow;
 
@@ -12,14 +12,14 @@ pub(super) const TAG: &str = "tag";
 pub(super) const EPOCH: &str = "epoch";
 pub(super) const EPOCH_OF_ALL: &str = "epoch-of-all";
 
-/// Whether an entry may depend on the record of `key`.
+/// Returns whether an entry may depend on the record of `key`.
 pub(super) fn is_of_tag(key: &Key) -> bool {
     let namespace = key.as_str().strip_suffix(key.name()).unwrap_or_default();
     let kind = namespace.strip_suffix(':').and_then(|space| space.rsplit_once('!'));
     key.is_reserved() && matches!(kind, Some((_, TAG | EPOCH | EPOCH_OF_ALL)))
 }
 
-/// The name under which an entry carries a tag: itself, unless it could be taken for an epoch.
+/// Returns the name under which an entry carries a tag: the tag itself, unless it could be mistaken for an epoch.
 pub(crate) fn carried(name: &str) -> Cow<'_, str> {
     if name.starts_with('\0') {
         Cow::Owned(format!("\0{name}"))

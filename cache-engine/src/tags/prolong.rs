@@ -1,4 +1,4 @@
-//! Prolonging the records of tags, so that they outlive the entries that carry them.
+//! Prolongs the records of tags, so that they outlive the entries that carry them.
 
 use cache_core::{Key, SetOptions, SetOutcome, Tags, Timestamp, Ttl};
 
@@ -6,14 +6,14 @@ use crate::tags::lifetime::{Ending, KEPT, TagLifetimes, after};
 use crate::tags::records::TagRecords;
 use crate::tags::version::decode;
 
-/// How often a prolongation is tried again that another write of the record got in the way of.
+/// The maximum number of attempts to prolong a record if other writes of it interfere.
 const ATTEMPTS: usize = 3;
 
 impl TagRecords {
-    /// Prolongs the records of `tags` that would end before an entry does which carries them and is stored now for
-    /// `lifetime`. `known` says when they end. Writes nothing if none would.
+    /// Prolongs the records of `tags` that would expire before an entry that carries them and is stored now for
+    /// `lifetime`. `known` says when the records expire. Writes nothing if no record would expire too early.
     ///
-    /// A failure is an event already, and the entry is a miss once the record has ended.
+    /// A failure emits an event, and the entry is a miss once the record has expired.
     pub(crate) async fn prolong(&self, tags: &Tags, known: &TagLifetimes, lifetime: Ttl) {
         let now = self.clock.now();
         let is_carried = |ending: &Ending| tags.iter().any(|(_, version)| version == ending.state.version);
@@ -23,7 +23,7 @@ impl TagRecords {
             .cloned()
             .collect();
         if !early.is_empty() {
-            // Boxed, since it happens once an hour for each tag, and every load would carry its weight.
+            // Boxed, since this runs once an hour for each tag, and every load's future would grow otherwise.
             Box::pin(self.prolong_all(&mut early, lifetime, now)).await;
         }
     }
@@ -39,7 +39,7 @@ impl TagRecords {
                 let Ok(value) = self.encode(&ending.key, ending.state) else {
                     return;
                 };
-                // Only over what was read: whoever has invalidated the tag meanwhile is not to be undone.
+                // Written only over the version that was read, so that an invalidation made meanwhile is not undone.
                 let options = SetOptions::new(longer).if_version(ending.version);
                 entries.push((ending.key.clone(), value, options));
                 self.prolonged.note(&ending.key, ending.state.version, ends);
@@ -55,7 +55,7 @@ impl TagRecords {
             if early.is_empty() {
                 return;
             }
-            // Another process has prolonged them, perhaps for less, or they were invalidated.
+            // Another process has prolonged the records, perhaps for less, or they were invalidated.
             let keys: Vec<Key> = early.iter().map(|ending| ending.key.clone()).collect();
             keys.iter().for_each(|key| self.prolonged.forget(key));
             let Ok(records) = self.store.get_many(&keys).await else {

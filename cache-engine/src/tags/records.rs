@@ -1,4 +1,4 @@
-//! The records of tags and epochs of one store, and what they make of entries.
+//! The records of tags and epochs of one store, and how entries are judged by them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,18 +15,18 @@ use crate::tags::lifetime::Prolonged;
 use crate::tags::name::{EPOCH, EPOCH_OF_ALL, EPOCHS, TAG};
 use crate::tags::version::{TagVersion, decode, hard};
 
-/// What its tags make of an entry.
+/// The state of an entry by its tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Current,
-    /// Softly invalidated, at this time by the clock of whoever did it.
+    /// Softly invalidated at this time, by the clock of the process that did it.
     Stale(Timestamp),
-    /// Of no use to anybody.
+    /// Unusable.
     Gone,
 }
 
 impl Verdict {
-    /// The worse of the two.
+    /// Returns the worse of the two verdicts.
     pub(crate) fn or(self, other: Self) -> Self {
         match (self, other) {
             (Self::Gone, _) | (_, Self::Gone) => Self::Gone,
@@ -43,7 +43,7 @@ pub(crate) struct TagRecords {
     pub(super) store: Arc<Store>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) prefix: Prefix,
-    /// Namespaces are cleared by their epochs.
+    /// Whether namespaces are cleared by their epochs.
     pub(super) by_epoch: bool,
     pub(super) cache: Arc<TagCache>,
     pub(super) prolonged: Prolonged,
@@ -51,11 +51,11 @@ pub(crate) struct TagRecords {
     pub(super) beginning: tokio::sync::Mutex<()>,
 }
 
-/// TagVersions that are known, by the keys of their records; `None` for one that the store does not have.
+/// The tag versions that are known, by the keys of their records. `None` if the store does not have the record.
 pub(crate) type TagVersions = HashMap<Key, Option<TagVersion>>;
 
 impl TagRecords {
-    /// The records of `store`, remembered in `cache`.
+    /// Creates the tag records of `store`, remembered in `cache`.
     pub(crate) fn new(
         store: &Arc<Store>,
         clock: &Arc<dyn Clock>,
@@ -74,18 +74,18 @@ impl TagRecords {
         }
     }
 
-    /// Whether namespaces are cleared by their epochs.
+    /// Returns whether namespaces are cleared by their epochs.
     pub(crate) fn clears_by_epoch(&self) -> bool {
         self.by_epoch
     }
 
-    /// Whether what an entry with `tags` is worth must be found out at all.
+    /// Returns whether an entry with `tags` has to be judged at all.
     #[inline]
     pub(crate) fn concerns(&self, tags: &Tags) -> bool {
         self.by_epoch || !tags.is_empty()
     }
 
-    /// The key of the record of a tag that an entry of `namespace` carries as `name`.
+    /// Returns the key of the record of a tag that an entry of `namespace` carries as `name`.
     pub(super) fn key(&self, name: &str, namespace: &Namespace) -> Key {
         match name {
             "\u{0}namespace" => namespace.reserved(EPOCH).key(""),
@@ -98,8 +98,8 @@ impl TagRecords {
         self.prefix.namespace("").reserved(kind)
     }
 
-    /// The keys of the epochs of `namespace`, without those that are remembered, which are put into `known`. None if
-    /// there are no epochs.
+    /// Returns the keys of the epochs of `namespace`, except those that are remembered, which are added to `known`.
+    /// Returns no keys if there are no epochs.
     pub(crate) fn epochs_to_read(&self, namespace: &Namespace, known: &mut TagVersions) -> Vec<Key> {
         if !self.by_epoch {
             return Vec::new();
@@ -108,7 +108,7 @@ impl TagRecords {
         keys.filter(|key| self.recall(key, known).is_none()).collect()
     }
 
-    /// What a tag says, if that is known, or remembered and thereby known.
+    /// Returns the version of a tag from `known`, or from the tag cache, and then adds it to `known`.
     fn recall(&self, key: &Key, known: &mut TagVersions) -> Option<TagVersion> {
         if let Some(state) = known.get(key) {
             return *state;
@@ -118,7 +118,7 @@ impl TagRecords {
         Some(state)
     }
 
-    /// Takes note of what the records of `keys`, asked for at `asked`, say.
+    /// Adds the versions in the records of `keys`, which were read at `asked`.
     pub(crate) fn learn(
         &self,
         keys: Vec<Key>,
@@ -135,7 +135,7 @@ impl TagRecords {
         }
     }
 
-    /// What their tags make of entries, with what is known already.
+    /// Judges entries by their tags, given what is known already.
     pub(crate) async fn judge_many<'a>(
         &self,
         entries: impl Iterator<Item = (&'a Namespace, &'a Tags)> + Clone + Send,
@@ -153,8 +153,8 @@ impl TagRecords {
             .collect())
     }
 
-    /// Finds out about tags that entries carry. What was known before the entries were read may be older than they are:
-    /// if it speaks against one, the store is asked again.
+    /// Reads the tags that entries carry, where needed. What was known before the entries were read may be older than
+    /// they are: if it speaks against an entry, the store is read again.
     async fn learn_of(&self, carried: Vec<(Key, Version)>, known: &mut TagVersions) -> Result<(), Error> {
         let mut ask = Vec::new();
         for (key, version) in carried {
@@ -166,7 +166,7 @@ impl TagRecords {
         self.read(ask, known).await
     }
 
-    /// What its tags make of an entry of `namespace`, with what is known already.
+    /// Judges an entry of `namespace` by its tags, given what is known already.
     pub(crate) async fn judge(
         &self,
         namespace: &Namespace,
@@ -184,8 +184,9 @@ impl TagRecords {
         Ok(self.verdict(tags, |name| known.get(&self.key(name, namespace)).copied().flatten()))
     }
 
-    /// What its tags make of a copy of an entry of `namespace`, by what is known already. `None` if that does not
-    /// suffice. If changes are not `told` of, copies are taken at their word until this process itself knows better.
+    /// Judges a copy of an entry of `namespace` by its tags, from what is known already. Returns `None` if that does
+    /// not suffice. If changes are not reported (`told` is `false`), copies are trusted until this process itself knows
+    /// better.
     pub(crate) fn judge_copy(&self, namespace: &Namespace, tags: &Tags, told: bool) -> Option<Verdict> {
         if !self.concerns(tags) {
             return Some(Verdict::Current);
@@ -208,12 +209,12 @@ impl TagRecords {
         (!unknown).then_some(verdict)
     }
 
-    /// To be taken before the store is asked for what [`learn`](Self::learn) is told.
+    /// Returns the current moment. Call this before the store is read for [`learn`](Self::learn).
     pub(crate) fn ask(&self) -> Asked {
         self.cache.ask()
     }
 
-    /// As [`judge`](Self::judge), by what the store says now, whatever is remembered.
+    /// Like [`judge`](Self::judge), by what the store says now, regardless of what is remembered.
     pub(crate) async fn judge_now(&self, namespace: &Namespace, tags: &Tags) -> Result<Verdict, Error> {
         if !self.concerns(tags) {
             return Ok(Verdict::Current);
@@ -224,13 +225,13 @@ impl TagRecords {
         Ok(self.verdict(tags, |name| known.get(&self.key(name, namespace)).copied().flatten()))
     }
 
-    /// Whether nothing that an entry of `namespace` depends on has changed. If that cannot be found out, it counts as
-    /// changed.
+    /// Returns whether nothing that an entry of `namespace` depends on has changed. If that cannot be determined, it
+    /// counts as changed.
     pub(crate) async fn still_current(&self, namespace: &Namespace, tags: &Tags) -> bool {
         matches!(self.judge_now(namespace, tags).await, Ok(Verdict::Current))
     }
 
-    /// Whether a stale copy with `tags` may still be used. If that cannot be found out, it may not.
+    /// Returns whether a stale copy with `tags` may still be used. If that cannot be determined, it may not.
     pub(crate) async fn still_usable(&self, namespace: &Namespace, tags: &Tags) -> bool {
         matches!(
             self.judge_now(namespace, tags).await,
@@ -279,7 +280,7 @@ impl TagRecords {
         })
     }
 
-    /// The value of a record that says `object`: the object itself, where the store keeps objects.
+    /// Returns the value of a record with the content `object`: the object itself, where the store holds objects.
     pub(super) fn encode_as<T: Send + Sync + 'static>(
         &self,
         key: &Key,
@@ -296,7 +297,7 @@ impl TagRecords {
         envelope.encode(key).map(Value::Bytes)
     }
 
-    /// Forgets what is remembered of `scope`, in the store of which something else was done to it.
+    /// Forgets what is remembered of `scope`, after the store changed it by another operation.
     pub(crate) fn forget_all(&self, scope: &Scope) {
         self.cache.forget_all(scope);
     }

@@ -14,14 +14,15 @@ tokio::task_local! {
     static CURRENT: Tagger;
 }
 
-/// Captures `tags`, and then does `read`, which reads the data that they cover: the value that the current task is
-/// loading carries the tags from then on.
+/// Reads the versions of `tags`, and then runs `read`, which reads the data that the tags cover. The value that the
+/// current task is loading carries the tags from then on.
 ///
-/// That is the innermost load, of a [`Cache`](crate::Cache), of a `#[cached]` function or of an HTTP layer: what is made
-/// of the value of another load does not inherit its tags. Outside of any load, and in a load that goes past the cache,
-/// this is just `read`. A task that is spawned within a load is not part of it: take [`Tagger::current`] along.
+/// The tags are added to the innermost load, of a [`Cache`](crate::Cache), of a `#[cached]` function or of an HTTP
+/// layer. A value that is made from the value of another load does not inherit that load's tags. Outside of any load,
+/// and in a load that bypasses the cache, only `read` runs. A task that is spawned within a load is not part of the
+/// load: pass it [`Tagger::current`].
 ///
-/// Otherwise as [`Tagger::tagged`].
+/// Otherwise like [`Tagger::tagged`].
 ///
 /// ```
 /// # use std::convert::Infallible;
@@ -56,11 +57,12 @@ where
 
 /// Adds tags to a value while it is loaded.
 ///
-/// A tag has to be captured before the data that it covers is read: otherwise an invalidation between the two would be
-/// missed, and the old value kept. So [`tagged`](Self::tagged) takes the reading along, and does things in this order.
+/// The version of a tag has to be read before the data that the tag covers. Otherwise an invalidation between the two
+/// would be missed, and the old value would be stored. This is why [`tagged`](Self::tagged) takes the function that
+/// reads the data, and does both in this order.
 ///
-/// Clones add to the same load; once that has ended, what they capture is for nothing. The default one belongs to no
-/// load: its `tagged` does nothing but the reading.
+/// Clones add to the same load. Once that load has ended, tags that are added have no effect. The default tagger
+/// belongs to no load: its `tagged` only reads the data.
 #[derive(Clone, Default)]
 pub struct Tagger(Option<Arc<Inner>>);
 
@@ -69,11 +71,11 @@ struct Inner {
     added: Mutex<Added>,
 }
 
-/// What was added to a load.
+/// The tags that were added to a load.
 #[derive(Default)]
 struct Added {
     tags: Tags,
-    /// When the records of these tags end.
+    /// When the records of these tags expire.
     lifetimes: TagLifetimes,
     /// Why the value must not be stored.
     fault: Option<Fault>,
@@ -96,14 +98,15 @@ impl Tagger {
         })))
     }
 
-    /// The tagger of the innermost load that the current task runs in; outside of any load the default one.
+    /// Returns the tagger of the innermost load that the current task runs in. Outside of any load, returns the default
+    /// one.
     #[must_use]
     pub fn current() -> Self {
         CURRENT.try_with(Clone::clone).unwrap_or_default()
     }
 
-    /// Runs `load` as part of the load that this tagger belongs to, so that [`tagged`] in it adds to that. For tasks that
-    /// a load spawns, and for adapters, whose loads the engine does not run.
+    /// Runs `load` as part of the load that this tagger belongs to, so that [`tagged`] in it adds to that load. For
+    /// tasks that a load spawns, and for adapters, whose loads the engine does not run.
     pub async fn scope<F: Future>(&self, load: F) -> F::Output {
         CURRENT.scope(self.clone(), load).await
     }
@@ -114,11 +117,11 @@ impl Tagger {
         CURRENT.sync_scope(self.clone(), poll)
     }
 
-    /// Captures `tags`, and then does `read`, which reads the data that they cover. The value that is being loaded
-    /// carries the tags from then on.
+    /// Reads the versions of `tags`, and then runs `read`, which reads the data that the tags cover. The value that is
+    /// being loaded carries the tags from then on.
     ///
-    /// If the tags cannot be captured, since the store is out of reach, the data are read all the same, and the value
-    /// is not stored.
+    /// If the versions cannot be read, because the store is unavailable, `read` runs all the same, and the value is not
+    /// stored.
     ///
     /// ```
     /// # use std::convert::Infallible;
@@ -133,7 +136,7 @@ impl Tagger {
     ///     .with_tags(["article:42"])
     ///     .get_or_load_with("42", |load| async move {
     ///         let (author_id, text) = article(42).await;
-    ///         // Which author it is was not known before.
+    /// The author is known only now.
     ///         let author = load.tagged([format!("author:{author_id}")], || author(author_id)).await;
     ///         Ok::<_, Infallible>(Loaded::new(format!("{text} (by {author})")))
     ///     })
@@ -157,14 +160,14 @@ impl Tagger {
         read().await
     }
 
-    /// Adds tags of which nobody knew before the load was over.
+    /// Adds tags that were not known until the load had ended.
     pub(crate) async fn add_late<N: AsRef<str>>(&self, tags: impl IntoIterator<Item = N>, captured: &TagSnapshot) {
         if let Some(inner) = &self.0 {
             inner.add(inner.records.capture_late(tags, captured).await);
         }
     }
 
-    /// When the records of the tags end that were added.
+    /// Returns when the records of the added tags expire.
     pub(crate) fn lifetimes(&self) -> TagLifetimes {
         self.0
             .as_ref()
@@ -172,7 +175,7 @@ impl Tagger {
             .unwrap_or_default()
     }
 
-    /// The tags that were added, or why the value must not be stored.
+    /// Returns the tags that were added, or why the value must not be stored.
     pub(crate) fn added(&self) -> Result<Tags, Fault> {
         let Some(inner) = &self.0 else {
             return Ok(Tags::default());

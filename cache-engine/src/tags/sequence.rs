@@ -1,20 +1,20 @@
-//! What is kept to find out which tags were invalidated since a load began: a sequence of numbers, and pages of slots.
+//! The records that show which tags were invalidated since a load began: a sequence of numbers, and pages of slots.
 //!
-//! A load that may learn of its tags late notes the number of the sequence when it begins. An invalidation writes the
-//! number that it reads into the slot of its tag. The sequence never goes back, so a slot with a number below that of
-//! a load holds no tag that was invalidated since the load began.
+//! A load that may get late tags records the number of the sequence when it begins. An invalidation writes the number
+//! that it reads into the slot of its tag. The sequence never goes back, so if a slot holds a lower number than the
+//! load began with, none of the tags of the slot was invalidated since the load began.
 
 use std::collections::BTreeMap;
 
 use cache_core::{EntryKind, Envelope, Key, Record, Timestamp, Value};
 
-/// How many pages there are, each of which is one record. Invalidations are spread over them.
+/// The number of pages, each of which is one record. Invalidations are spread over them.
 pub(super) const PAGES: usize = 64;
 
-/// How many slots a page has.
+/// The number of slots on a page.
 const SLOTS: usize = 64;
 
-/// What the sequence and its pages are as records.
+/// The encoding of the sequence and its pages as records.
 pub(super) trait LateRecord: Clone + Send + Sync + 'static {
     fn to_bytes(&self) -> Vec<u8>;
     fn from_bytes(bytes: &[u8]) -> Option<Self>;
@@ -31,13 +31,14 @@ pub(super) trait LateRecord: Clone + Send + Sync + 'static {
     }
 }
 
-/// The numbers by which loads and invalidations are put in an order.
+/// The numbers that order loads and invalidations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sequence {
-    /// Random. A sequence that was lost is begun anew with another one, and nothing is compared across the two.
+    /// A random id. A sequence that was lost is begun anew with another id. Numbers of different sequences are never
+    /// compared.
     pub(super) id: u64,
     pub(super) number: u64,
-    /// An invalidation has used the number, so the next load is to begin with a higher one.
+    /// Whether an invalidation has used the number, so that the next load must begin with a higher one.
     pub(super) used: bool,
 }
 
@@ -100,14 +101,14 @@ pub(super) struct Began {
 /// The last invalidations of the tags that fall into its slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Page {
-    /// Of the sequence.
+    /// The id of the sequence.
     pub(super) id: u64,
-    /// For each slot a number that no invalidation of its tags has exceeded; `None` if there is none that is known.
+    /// For each slot, a number that no invalidation of its tags has exceeded. `None` if no such number is known.
     last: [Option<u64>; SLOTS],
 }
 
 impl Page {
-    /// A page of a sequence that nobody can have read so far.
+    /// Creates a page of a sequence that no process can have read so far.
     pub(super) fn begun(id: u64) -> Self {
         Self {
             id,
@@ -115,7 +116,7 @@ impl Page {
         }
     }
 
-    /// A page that was lost: any of its tags may have been invalidated at any time.
+    /// Creates the replacement of a page that was lost: any of its tags may have been invalidated at any time.
     pub(super) fn unknown(id: u64) -> Self {
         Self {
             id,
@@ -123,7 +124,7 @@ impl Page {
         }
     }
 
-    /// The page once it is certain that none of its tags was invalidated at a number above `number`.
+    /// Returns the page once it is certain that none of its tags was invalidated at a number above `number`.
     pub(super) fn known(mut self, number: u64) -> Self {
         for last in &mut self.last {
             *last = last.or(Some(number));
@@ -135,7 +136,7 @@ impl Page {
         self.last.iter().all(Option::is_some)
     }
 
-    /// The page after invalidations at `number` of tags in `slots`; `None` if it says so already.
+    /// Returns the page after invalidations at `number` of tags in `slots`. Returns `None` if the page says so already.
     pub(super) fn invalidated(mut self, slots: &[usize], number: u64) -> Option<Self> {
         let mut changed = false;
         for slot in slots {
@@ -145,14 +146,14 @@ impl Page {
                     *last = number;
                     changed = true;
                 }
-                // Written all the same, so that whoever is about to find out what it is does so again.
+                // Written all the same, so that a process that is about to determine the number has to do so again.
                 None => changed = true,
             }
         }
         changed.then_some(self)
     }
 
-    /// Whether no tag in `slots` was invalidated since a load began.
+    /// Returns whether no tag in `slots` was invalidated since a load began.
     pub(super) fn is_unchanged_since(&self, began: Began, slots: &[usize]) -> bool {
         self.id == began.id
             && slots
@@ -161,7 +162,7 @@ impl Page {
     }
 }
 
-/// Stands for `None` in a page's record.
+/// Represents `None` in a page's record.
 const UNKNOWN: u64 = u64::MAX;
 
 impl LateRecord for Page {
@@ -185,7 +186,7 @@ impl LateRecord for Page {
 /// The slots of some tags, by the pages that they are on.
 pub(super) type Slots = BTreeMap<usize, Vec<usize>>;
 
-/// The slots of the tags that entries carry as `names`.
+/// Returns the slots of the tags that entries carry as `names`.
 pub(super) fn slots<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Slots {
     let mut slots = Slots::new();
     for name in names {
@@ -199,14 +200,14 @@ pub(super) fn slots<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Slots 
     slots
 }
 
-/// The same number for the same name in all processes, of all versions: FNV-1a, folded.
+/// Returns the same number for the same name in all processes, of all versions: FNV-1a, folded.
 fn hash(name: &str) -> usize {
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    // Only the lowest twelve bits are of use.
+    // Only the lowest twelve bits are used.
     usize::from((hash ^ (hash >> 16) ^ (hash >> 32) ^ (hash >> 48)) as u16)
 }
 
-/// The time of a record that says nothing about time.
+/// The timestamp of a record that contains no time.
 pub(super) const NO_TIME: Timestamp = Timestamp::from_millis(0);

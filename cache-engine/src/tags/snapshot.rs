@@ -1,4 +1,4 @@
-//! What a load captures before it begins, and what it may add.
+//! The tag snapshot that a load reads before it begins, and the tags that may be added to it.
 
 use cache_core::{Error, Key, Namespace, Record, SetOutcome, Tags};
 
@@ -9,35 +9,35 @@ use crate::tags::records::{TagRecords, Verdict};
 use crate::tags::sequence::Began;
 use crate::tags::version::{TagVersion, decode};
 
-/// What was read before a load began.
+/// The tag versions that were read before a load began.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TagSnapshot {
-    /// What its entry depends on.
+    /// The tags that the load's entry depends on.
     pub(crate) tags: Tags,
-    /// What it depends on beyond that if the load finds the stale value to be still good.
+    /// The tags that it depends on in addition if the load finds the stale value still valid.
     of_stale: Tags,
-    /// When the load began, if tags may be added afterwards.
+    /// When the load began, if tags may be added after it.
     began: Option<Began>,
-    /// When the records of all these tags end.
+    /// When the records of all these tags expire.
     pub(crate) lifetimes: TagLifetimes,
-    /// The stale value was invalidated, and not only softly.
+    /// Whether the stale value was invalidated hard.
     ends_stale: bool,
 }
 
 impl TagSnapshot {
-    /// Whether the stale value is of no use any more.
+    /// Returns whether the stale value is no longer usable.
     pub(crate) fn ends_stale(&self) -> bool {
         self.ends_stale
     }
 
-    /// The tags of an entry that keeps the stale value.
+    /// Returns the tags of an entry that retains the stale value.
     pub(crate) fn of_stale(&self) -> Result<Tags, Error> {
         union(&self.tags, &self.of_stale)
     }
 }
 
-/// Both lists of tags in one. A tag that is in both with different versions was invalidated in between: as the first
-/// list has the earlier version, the entry will be found out of date.
+/// Returns the union of both lists of tags. A tag that is in both with different versions was invalidated in between.
+/// The first list has the earlier version, so the entry will be found outdated.
 pub(crate) fn union(tags: &Tags, more: &Tags) -> Result<Tags, Error> {
     if more.is_empty() {
         return Ok(tags.clone());
@@ -49,8 +49,9 @@ pub(crate) fn union(tags: &Tags, more: &Tags) -> Result<Tags, Error> {
 }
 
 impl TagRecords {
-    /// What an entry of `namespace` whose load begins now depends on, and what it would depend on beyond that if it
-    /// kept a value with the tags `of_stale`. Tags that the store does not have are begun anew.
+    /// Returns the tags that an entry of `namespace` depends on if its load begins now, and the tags that it depends on
+    /// in addition if it retains a value with the tags `of_stale`. Writes the records of tags that the store does not
+    /// have.
     pub(crate) async fn capture(
         &self,
         namespace: &Namespace,
@@ -77,7 +78,7 @@ impl TagRecords {
         let (states, lifetimes, began) = self.current(&keys, declared.late).await?;
         let carried = names.iter().zip(&states).map(|(name, state)| (*name, state.version));
         let now = |name: &str| names.iter().position(|known| *known == name).map(|at| states[at]);
-        // An invalidation may have come after the look that showed the stale value.
+        // An invalidation may have come after the read that found the stale value.
         let ends_stale = of_stale.is_some_and(|tags| self.verdict(tags, now) == Verdict::Gone);
         Ok(TagSnapshot {
             tags: Tags::new(carried.clone().take(own))?,
@@ -92,7 +93,7 @@ impl TagRecords {
         })
     }
 
-    /// The tags `names` as they are now, for a load that reads what they cover from now on.
+    /// Returns the current versions of the tags `names`, for a load that reads the data they cover from now on.
     pub(crate) async fn capture_named<N: AsRef<str>>(
         &self,
         names: impl IntoIterator<Item = N>,
@@ -114,8 +115,8 @@ impl TagRecords {
         Ok((tags, lifetimes))
     }
 
-    /// The tags `names` for a load that is over, as they were when it began. `None` if one of them was invalidated
-    /// meanwhile, or if that is not certain.
+    /// Returns the tags `names` as they were when a load began that has now ended. Returns `None` if one of them was
+    /// invalidated during the load, or if that is not certain.
     pub(crate) async fn capture_late<N: AsRef<str>>(
         &self,
         names: impl IntoIterator<Item = N>,
@@ -128,14 +129,14 @@ impl TagRecords {
         let Some(began) = captured.began else {
             return Ok(None);
         };
-        // After the tags, since whoever invalidates one notes that before.
+        // Read after the tags, since an invalidation is recorded there before it replaces a tag.
         let names: Vec<&str> = tags.iter().map(|(name, _)| name).collect();
         let unchanged = self.unchanged_since(began, &names).await?;
         Ok(unchanged.then_some((tags, lifetimes)))
     }
 
-    /// What the records of `keys` say, which are written where there are none, and when they end. For a load that may
-    /// learn of its tags `late`, also when it begins, which is read in the same batch.
+    /// Returns the versions in the records of `keys`, and when the records expire. Writes the records that do not
+    /// exist. For a load that may get `late` tags, also returns when the load begins, which is read in the same batch.
     async fn current(&self, keys: &[Key], late: bool) -> Result<(Vec<TagVersion>, TagLifetimes, Option<Began>), Error> {
         let now = self.clock.now();
         let asked = self.cache.ask();
@@ -168,7 +169,7 @@ impl TagRecords {
         Ok((states.into_iter().flatten().collect(), lifetimes, began))
     }
 
-    /// Writes the records that are `missing`, in the place of what was found instead.
+    /// Writes the records that are `missing`, over what was found in their place.
     async fn begin(
         &self,
         keys: &[Key],
@@ -184,7 +185,7 @@ impl TagRecords {
                 let state = TagVersion::begun(now);
                 let options = match found {
                     None => kept().if_absent(),
-                    // Something else stands there.
+                    // Another kind of record is stored there.
                     Some(other) => kept().if_version(other.version),
                 };
                 entries.push((keys[*at].clone(), self.encode(&keys[*at], state)?, options));
@@ -200,7 +201,7 @@ impl TagRecords {
                         lifetimes.note(&keys[at], state, version, Some(KEPT), now);
                         states[at] = Some(state);
                     }
-                    // Somebody else was faster.
+                    // Another writer was faster.
                     SetOutcome::Refused => refused.push(at),
                 }
             }

@@ -1,15 +1,15 @@
-//! What the record of a tag says.
+//! The content of a tag's record: its version.
 
 use std::hash::{BuildHasher, RandomState};
 
 use cache_core::{EntryKind, Envelope, Key, Record, Tags, Timestamp, Value, Version};
 
-/// What the record of a tag says.
+/// The content of a tag's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TagVersion {
-    /// The hard and the soft version, in one.
+    /// The hard and the soft version, in one value.
     pub(super) version: Version,
-    /// When it was written, by the clock of its writer.
+    /// When the record was written, by the clock of its writer.
     pub(super) since: Timestamp,
 }
 
@@ -19,7 +19,7 @@ impl TagVersion {
         Self { version, since }
     }
 
-    /// The state that an entry carries as `name`.
+    /// Returns the version that an entry carries under `name`.
     pub(super) fn carried(tags: &Tags, name: &str) -> Option<Self> {
         let (_, version) = tags.iter().find(|(tag, _)| *tag == name)?;
         Some(Self {
@@ -32,7 +32,7 @@ impl TagVersion {
         Self::new(random(), random(), now)
     }
 
-    /// As after a soft invalidation.
+    /// Returns the version after a soft invalidation.
     pub(super) fn softened(self, now: Timestamp) -> Self {
         Self::new(hard(self.version), random(), now)
     }
@@ -42,7 +42,7 @@ pub(super) fn hard(version: Version) -> u64 {
     (version.as_u128() >> 64) as u64
 }
 
-/// 64 random bits. `RandomState` takes its keys from the operating system.
+/// Returns 64 random bits. `RandomState` takes its keys from the operating system.
 pub(super) fn random() -> u64 {
     RandomState::new().hash_one(())
 }
