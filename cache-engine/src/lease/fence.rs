@@ -4,19 +4,19 @@ use cache_core::Version;
 
 use crate::tier::precondition::Lease;
 
-/// What a fill is conditional on. It begins before the load, and an invalidation in between ends it.
+/// What a fill is conditional on. A fence is put in place before the load, and an invalidation in between breaks it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fence {
-    /// There was no record: a lease stands in its place.
+    /// There was no record. A lease is stored in its place.
     Lease(Lease),
     /// There is a record, and a lease beside it.
     Record { record: Version, lease: Version },
-    /// Somebody else's lease, which is not waited for. Whoever is the first to fill it takes it down.
+    /// The lease of another load, which is not waited for. The first load to fill it replaces it.
     Others(Lease),
 }
 
 impl Fence {
-    /// The version of the record that the load is to replace, if there is one.
+    /// Returns the version of the record that the load is to replace, if there is one.
     pub(crate) fn record(self) -> Option<Version> {
         match self {
             Self::Record { record, .. } => Some(record),
@@ -24,7 +24,7 @@ impl Fence {
         }
     }
 
-    /// The version that the fill is conditional on.
+    /// Returns the version that the fill is conditional on.
     pub(super) fn version(self) -> Version {
         match self {
             Self::Lease(lease) | Self::Others(lease) => lease.version,

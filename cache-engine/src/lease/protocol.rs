@@ -14,15 +14,15 @@ use crate::tags::snapshot::TagSnapshot;
 use crate::tier::precondition::{Lease, Precondition};
 use crate::tier::storage::Tier;
 
-/// What became of a fill.
+/// The outcome of a fill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Filled {
     Stored(Version),
-    /// The fence no longer stood.
+    /// The fence was no longer intact.
     Fenced,
 }
 
-/// A renewal that runs in a task of its own, so that its outcome is known even if nobody waits for it.
+/// A renewal that runs in a task of its own, so that it completes even if no caller waits for it.
 pub(crate) type Renewal = tokio::task::JoinHandle<Result<Option<Fence>, Error>>;
 
 /// The leases of one store.
@@ -31,7 +31,7 @@ pub(crate) struct Leases {
     tier: Arc<Tier>,
     /// How long a lease lasts without a renewal.
     time: Duration,
-    /// How long a lease is renewed.
+    /// The maximum time for which a lease is renewed.
     longest: Duration,
 }
 
@@ -44,20 +44,20 @@ impl Leases {
         }
     }
 
-    /// How long a lease is renewed.
+    /// Returns the maximum time for which a lease is renewed.
     pub(crate) fn longest(&self) -> Duration {
         self.longest
     }
 
-    /// How long a lease lasts without a renewal.
+    /// Returns how long a lease lasts without a renewal.
     pub(crate) fn time(&self) -> Duration {
         self.time
     }
 
-    /// Puts up a fence, unless somebody else has one up or the precondition is gone; then it is `None`. With it comes what an
-    /// entry whose load begins now depends on.
+    /// Acquires a fence, and returns it with the tag snapshot of a load that begins now. Returns `None` if another load
+    /// holds a lease, or if the precondition no longer holds.
     ///
-    /// If the future is dropped, a lease that was written all the same is taken back in the background.
+    /// If the future is dropped, a lease that was written all the same is released in the background.
     pub(crate) async fn acquire(
         &self,
         key: &Key,
@@ -66,7 +66,7 @@ impl Leases {
         of_stale: Option<&Tags>,
     ) -> Result<Option<(Fence, TagSnapshot)>, Error> {
         if self.tier.store.is_local() {
-            // Never waits, so it is never dropped half-way.
+            // Never waits, so the future is never dropped half-way.
             return self.try_acquire(key, precondition, declared, of_stale).await;
         }
         let (send, receive) = tokio::sync::oneshot::channel();
@@ -94,7 +94,8 @@ impl Leases {
         declared: &Declared,
         of_stale: Option<&Tags>,
     ) -> Result<Option<(Fence, TagSnapshot)>, Error> {
-        // Before the lease, which carries them too: so an invalidation puts the lease out of use as well.
+        // Captured before the lease is written, which carries the tags too, so that an invalidation also makes the
+        // lease unusable.
         let captured = self.tier.capture(key, declared, of_stale).await?;
         let fence = self.try_lease(key, precondition, &captured.tags).await?;
         Ok(fence.map(|fence| (fence, captured)))
@@ -124,7 +125,7 @@ impl Leases {
                     return Ok(None);
                 };
                 let fence = Fence::Record { record, lease };
-                // The holder of the last lease may just have replaced the record.
+                // The holder of the previous lease may just have replaced the record.
                 let stands = self.is_intact(key, fence).await;
                 if matches!(stands, Ok(true)) {
                     return Ok(Some(fence));
@@ -135,13 +136,13 @@ impl Leases {
         }
     }
 
-    /// The lease beside `record`, if its load was overtaken: it was to replace an earlier record, or its tags were
-    /// invalidated. What it loads is for nobody any more, so nobody is to wait for its end.
+    /// Returns the lease beside `record` if its load is outdated: the load was to replace an earlier record, or its
+    /// tags were invalidated. No caller can use the value of such a load, so none should wait for it.
     async fn outdated_lease(&self, key: &Key, record: Version, beside: &Key) -> Result<Option<Version>, Error> {
         let Some(lease) = self.tier.store.get(beside).await? else {
             return Ok(None);
         };
-        // Read after the lease, so a record other than the one that the lease names came later.
+        // Read after the lease, so if the lease names another record, this one is newer.
         let of_earlier = record::lease(&lease, beside) != Some(record) && self.tier.is_at(key, record).await?;
         let outdated = of_earlier
             || match record::tags(&lease, beside) {
@@ -151,7 +152,7 @@ impl Leases {
         Ok(outdated.then_some(lease.version))
     }
 
-    /// Extends the lease by its full time. `None` if the fence no longer stands.
+    /// Extends the lease by its full time. Returns `None` if the fence is no longer intact.
     pub(crate) async fn renew(&self, key: &Key, fence: Fence, tags: &Tags) -> Result<Option<Fence>, Error> {
         let options = SetOptions::new(self.time);
         match fence {
@@ -164,8 +165,8 @@ impl Leases {
             Fence::Record { record, lease } => {
                 let stands = self.is_intact(key, fence).await?;
                 if !stands || self.tier.tags.judge_now(&key.namespace(), tags).await? != Verdict::Current {
-                    // An invalidation or a write leaves the lease beside the record alone, and nobody is to wait for
-                    // the end of a load that can store nothing any more.
+                    // An invalidation or a write does not remove the lease beside the record, and no caller should wait
+                    // for a load that can no longer store its value.
                     self.release_beside(key, lease);
                     return Ok(None);
                 }
@@ -174,12 +175,12 @@ impl Leases {
                 let outcome = self.set_lease(&beside, options, tags, Some(record)).await?;
                 Ok(outcome.version().map(|lease| Fence::Record { record, lease }))
             }
-            // Whether it still stands is found out by the fill.
+            // The fill determines whether the fence is still intact.
             Fence::Others(_) => Ok(Some(fence)),
         }
     }
 
-    /// Writes `value` if the fence still stands, and takes it down. After an error the fence may still be up.
+    /// Writes `value` if the fence is still intact, and releases the fence. After an error the fence may still exist.
     pub(crate) async fn fill(
         &self,
         key: &Key,
@@ -214,8 +215,8 @@ impl Leases {
         })
     }
 
-    /// Releases the lease, and tells whether the fence stood until now. A store that does not answer lets the lease
-    /// run out by itself.
+    /// Releases the lease. Returns whether the fence was intact until now. If the store does not answer, the lease
+    /// expires by itself.
     pub(crate) async fn release(&self, key: &Key, fence: Fence) -> bool {
         match fence {
             Fence::Lease(lease) => self.tier.store.delete_if(key, lease.version).await.unwrap_or(false),
@@ -228,16 +229,16 @@ impl Leases {
         }
     }
 
-    /// Whether nothing came in between so far.
+    /// Returns whether nothing has broken the fence so far.
     pub(crate) async fn is_intact(&self, key: &Key, fence: Fence) -> Result<bool, Error> {
         match fence {
-            // Its holder may have renewed it.
+            // The holder of the lease may have renewed it.
             Fence::Others(lease) => Ok(self.version_of(key, lease).await?.is_some()),
             Fence::Lease(_) | Fence::Record { .. } => self.tier.is_at(key, fence.version()).await,
         }
     }
 
-    /// The version that `lease` has now, however often it was renewed; `None` if it is gone.
+    /// Returns the current version of `lease`, however often it was renewed. Returns `None` if the lease is gone.
     async fn version_of(&self, key: &Key, lease: Lease) -> Result<Option<Version>, Error> {
         let record = self.tier.store.get(key).await?;
         Ok(record
@@ -245,13 +246,13 @@ impl Leases {
             .map(|record| record.version))
     }
 
-    /// Releases the lease beside a record in the background, since nobody who looks up the key waits for that.
+    /// Releases the lease beside a record in the background, since no caller that looks up the key waits for it.
     fn release_beside(&self, key: &Key, lease: Version) {
         let (tier, beside) = (Arc::clone(&self.tier), key.reserved(LEASE));
-        // A failure is an event already, and the lease runs out by itself.
+        // A failure has already emitted an event, and the lease expires by itself.
         let release = async move { drop(tier.store.delete_if(&beside, lease).await) };
         if self.tier.store.is_local() {
-            // Ready at once.
+            // Completes immediately.
             let _ = release.now_or_never();
         } else {
             tokio::spawn(release);
@@ -270,5 +271,5 @@ impl Leases {
     }
 }
 
-/// The kind of record that stands beside another one while that is refreshed.
+/// The kind of a record that is stored beside another one while that one is refreshed.
 const LEASE: &str = "lease";

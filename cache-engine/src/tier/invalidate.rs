@@ -1,7 +1,7 @@
-//! Invalidating at the storage tier: keys, tags, namespaces, hard and soft.
+//! Invalidation at the storage tier: of keys, tags and namespaces, hard and soft.
 //!
-//! What the store does not carry out is remembered, counts as invalid in this process, and is tried again until it is
-//! done.
+//! An invalidation that the store does not carry out is remembered and retried until it succeeds. Meanwhile, what
+//! it concerns counts as invalid in this process.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,7 +16,7 @@ use crate::tier::storage::Tier;
 use crate::tier::target::Target;
 
 impl Tier {
-    /// Removes the record of a key, and tells whether there was one.
+    /// Removes the record of a key. Returns whether there was one.
     pub(crate) async fn delete(self: &Arc<Self>, key: &Key) -> Result<bool, Error> {
         let work = async {
             let result = self.store.delete(key).await;
@@ -26,7 +26,7 @@ impl Tier {
         self.carry_out(false, || vec![Target::Key(key.clone())], work).await
     }
 
-    /// Invalidates a key softly: its value is kept, but no longer fresh. The fence of a load that runs is broken.
+    /// Invalidates a key softly: its value is retained, but is no longer fresh. Breaks the fence of a running load.
     pub(crate) async fn soften(self: &Arc<Self>, key: &Key) -> Result<(), Error> {
         let work = async {
             let result = self.try_soften(key).await;
@@ -42,8 +42,8 @@ impl Tier {
         self.carry_out(soft, targets, self.tags.invalidate(tags, soft)).await
     }
 
-    /// Clears a namespace, or everything below the prefix. Returns how many records were removed, where the store can
-    /// tell.
+    /// Clears a namespace, or everything below the prefix. Returns how many records were removed, if the store reports
+    /// it.
     pub(crate) async fn clear(self: &Arc<Self>, namespace: Option<&Namespace>) -> Result<Option<u64>, Error> {
         self.carry_out(false, || vec![target(namespace)], self.try_clear(namespace))
             .await
@@ -68,7 +68,7 @@ impl Tier {
         self.carry_out(true, || vec![target(namespace)], work).await
     }
 
-    /// Tries to carry out what is pending, unless that was tried just now and it is not to be done `at_once`.
+    /// Tries to carry out what is pending. Does nothing if that was tried just now, unless `at_once` is set.
     pub(crate) async fn carry_out_pending(&self, at_once: bool) {
         let Some(attempt) = self.pending.attempt(at_once) else {
             return;
@@ -103,7 +103,7 @@ impl Tier {
         }
     }
 
-    /// Takes up what was pending when the process before this one ended.
+    /// Restores the invalidations that were pending when the previous process ended.
     pub(crate) fn restore_pending(self: &Arc<Self>) {
         if self.store.is_local() {
             return;
@@ -137,8 +137,8 @@ impl Tier {
         result
     }
 
-    /// Carries out an invalidation of `targets`, which is `work`. What the store does not carry out, or the caller does
-    /// not wait for, is remembered. The error says so.
+    /// Carries out an invalidation of `targets` by running `work`. If the store does not carry it out, or the caller
+    /// does not wait for it, the invalidation is remembered. The returned error says so.
     async fn carry_out<R>(
         self: &Arc<Self>,
         soft: bool,
@@ -157,7 +157,7 @@ impl Tier {
             self.events.emit(&Event::InvalidationPending { count });
             self.retry_pending();
         };
-        // The store may have carried it out or not, if the caller leaves.
+        // If the caller leaves, it is unknown whether the store has carried out the invalidation.
         let given_up = OnDrop(Some(|| {
             remember();
             let pending = Arc::clone(&self.pending);
@@ -187,7 +187,7 @@ impl Tier {
         Err(pending.with_source(error))
     }
 
-    /// Tries again in the background until nothing is pending.
+    /// Retries in the background until nothing is pending.
     fn retry_pending(self: &Arc<Self>) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
@@ -211,7 +211,8 @@ impl Tier {
     async fn try_soften(&self, key: &Key) -> Result<(), Error> {
         loop {
             let Some(record) = self.store.get(key).await? else {
-                // Absent by this machine's clock, that is: another one's may still find a value, or a lease.
+                // The record is absent by this machine's clock. By another machine's clock there may still be a
+                // value, or a lease.
                 self.store.delete(key).await?;
                 return Ok(());
             };
@@ -220,7 +221,7 @@ impl Tier {
                     let options = SetOptions::new(left).if_version(record.version);
                     match self.store.set(key, value, options).await {
                         Ok(outcome) => matches!(outcome, SetOutcome::Stored(_)),
-                        // A full store takes no write. Removing the value is harder than asked, but safe.
+                        // A full store accepts no writes. Removing the value is harder than requested, but safe.
                         Err(error) if is_refusal(&error) => self.store.delete_if(key, record.version).await?,
                         Err(error) => return Err(error),
                     }
@@ -230,7 +231,7 @@ impl Tier {
             if done {
                 return Ok(());
             }
-            // It was written just now, perhaps by a load that began before: seen, and done again.
+            // The record was written just now, perhaps by a load that began before. Reads it and tries again.
         }
     }
 }
@@ -252,7 +253,7 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
-/// Held by the task that tries again, which ends with its runtime at the latest.
+/// Held by the task that retries, which ends with its runtime at the latest.
 struct Retrying(std::sync::Weak<Tier>);
 
 impl Drop for Retrying {
@@ -267,12 +268,12 @@ fn target(namespace: Option<&Namespace>) -> Target {
     namespace.map_or(Target::Everything, |namespace| Target::Namespace(namespace.clone()))
 }
 
-/// Whether the store did not answer.
+/// Returns whether the store did not answer.
 fn is_outage(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable)
 }
 
-/// Whether trying again cannot help.
+/// Returns whether a retry cannot help.
 fn is_mistake(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::InvalidKey | ErrorKind::Configuration)
 }

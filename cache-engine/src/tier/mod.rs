@@ -1,4 +1,4 @@
-//! The storage tier: reading the store, its tags and the near copies as one.
+//! The storage tier: reads the store, its tags and the near copies together.
 
 pub(crate) mod invalidate;
 pub(crate) mod pending;

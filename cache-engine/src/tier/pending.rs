@@ -1,4 +1,4 @@
-//! Invalidations that the store did not carry out, until it does.
+//! Invalidations that the store has not carried out yet.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -14,32 +14,33 @@ use crate::tags::records::Verdict;
 use crate::tier::pending_file::PendingFile;
 use crate::tier::target::Target;
 
-/// How many are remembered one by one. Beyond, keys become their namespaces, and tags become everything.
+/// The limit for targets that are remembered individually. Beyond it, keys are replaced by their namespaces, and tags
+/// by everything.
 const MOST: usize = 10_000;
 
 /// The pause between two attempts to carry them out.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
 
-/// How, and since when.
+/// How a target was invalidated, and since when it counts as invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct How {
     pub(super) soft: bool,
     since: Timestamp,
-    /// Tells a later invalidation of the same target from an earlier one.
+    /// Distinguishes a later invalidation of the same target from an earlier one.
     number: usize,
 }
 
-/// Invalidations that the store did not carry out. What they concern counts as invalid in this process meanwhile.
+/// Invalidations that the store has not carried out yet. Meanwhile, what they concern is invalid in this process.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    /// How many there are.
+    /// The number of pending invalidations.
     count: AtomicUsize,
     set: Mutex<Set>,
-    /// An attempt runs.
+    /// Whether an attempt is running.
     busy: AtomicBool,
-    /// The task is there that tries again and again.
+    /// Whether the task that retries is running.
     pub(super) retrying: AtomicBool,
-    /// Keeps them over a restart, by choice.
+    /// Stores the pending invalidations across a restart, if configured.
     file: Option<PendingFile>,
 }
 
@@ -53,7 +54,7 @@ struct Set {
 }
 
 impl Pending {
-    /// Pending invalidations of the cache with `prefix`, kept in the file at `path` if there is one.
+    /// Creates the pending invalidations of the cache with `prefix`, stored in the file at `path` if there is one.
     pub(crate) fn new(path: Option<PathBuf>, prefix: &Prefix) -> Self {
         Self {
             file: path.map(|path| PendingFile::new(path, prefix)),
@@ -61,7 +62,7 @@ impl Pending {
         }
     }
 
-    /// Adds what the file has kept.
+    /// Adds the invalidations that are stored in the file.
     pub(super) fn read_file(&self) -> Result<(), Error> {
         let Some(file) = &self.file else { return Ok(()) };
         for (target, soft, since) in file.read()? {
@@ -70,7 +71,7 @@ impl Pending {
         Ok(())
     }
 
-    /// Waits until the file has all that is pending now. Dropping the future does not stop the writing.
+    /// Waits until the file contains all that is pending now. Dropping the future does not stop the writing.
     pub(super) async fn write_file(self: &Arc<Self>) -> Result<(), Error> {
         if self.file.is_none() {
             return Ok(());
@@ -85,7 +86,7 @@ impl Pending {
         }
     }
 
-    /// As [`write_file`](Self::write_file). Blocks.
+    /// Like [`write_file`](Self::write_file), but blocks.
     pub(super) fn write_file_now(&self) -> Result<(), Error> {
         let Some(file) = &self.file else { return Ok(()) };
         let wanted = self.lock().changes;
@@ -121,7 +122,7 @@ impl Pending {
         self.count.store(set.targets.len(), Ordering::Release);
     }
 
-    /// What the pending invalidations make of an entry.
+    /// Judges an entry by the pending invalidations.
     pub(super) fn verdict(&self, key: &Key, tags: &Tags) -> Option<Verdict> {
         if self.is_empty() {
             return None;
@@ -147,7 +148,8 @@ impl Pending {
         verdicts.reduce(Verdict::or)
     }
 
-    /// Begins an attempt to carry them out. `None` if there are none, another attempt runs, or the last one was just now.
+    /// Begins an attempt to carry out the pending invalidations. Returns `None` if there are none, if another attempt
+    /// is running, or if the last one was just now.
     pub(super) fn attempt(&self, at_once: bool) -> Option<Attempt<'_>> {
         if self.is_empty() || self.busy.swap(true, Ordering::AcqRel) {
             return None;
@@ -203,10 +205,10 @@ impl Attempt<'_> {
         set.targets.iter().map(|(target, how)| (target.clone(), *how)).collect()
     }
 
-    /// Takes note that `target` was carried out.
+    /// Records that `target` was carried out.
     pub(super) fn done(&self, target: &Target, how: How) {
         let mut set = self.pending.lock();
-        // It may have failed once more since.
+        // The invalidation may have failed once more since.
         if set.targets.get(target) == Some(&how) {
             set.targets.remove(target);
             set.changes += 1;

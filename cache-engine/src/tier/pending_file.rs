@@ -1,4 +1,4 @@
-//! The file that keeps pending invalidations over a restart.
+//! The file that stores pending invalidations across a restart.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -13,19 +13,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::tier::target::Target;
 
-/// The file that keeps pending invalidations over a restart. It is replaced as a whole by each change.
+/// Stores pending invalidations in a file, across a restart. Each change replaces the whole file.
 ///
-/// Its format is that of a record: versioned, with a checksum, and bound to the cache's prefix.
+/// The format of the file is that of a record: versioned, with a checksum, and bound to the cache's prefix.
 #[derive(Debug)]
 pub(super) struct PendingFile {
     path: PathBuf,
-    /// What the file would be called as a record.
+    /// The key that the file would have as a record.
     key: Key,
-    /// The newest change that is in the file.
+    /// The number of the newest change that is in the file.
     written: Mutex<usize>,
 }
 
-/// An invalidation, as the file has it.
+/// An invalidation in the form in which the file stores it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
     target: LineTarget,
@@ -40,7 +40,7 @@ enum LineTarget {
         identity: Option<Vec<u8>>,
     },
     Tag(String),
-    /// By the text of its scope.
+    /// A namespace, by the text of its scope.
     Namespace(String),
     Everything,
 }
@@ -87,7 +87,7 @@ impl PendingFile {
         }
     }
 
-    /// Reads the file. A file that is not there is an empty one; one that cannot be understood is renamed.
+    /// Reads the file. Returns nothing if the file does not exist. Renames the file if it cannot be understood.
     pub(super) fn read(&self) -> Result<Vec<(Target, bool, Timestamp)>, Error> {
         let bytes = match fs::read(&self.path) {
             Ok(bytes) => Bytes::from(bytes),
@@ -116,8 +116,8 @@ impl PendingFile {
         entries.ok_or_else(|| "it names no key".to_owned())
     }
 
-    /// Replaces the file by what `entries` returns, unless it has change `wanted` already. `entries` also returns the
-    /// newest change. Blocks.
+    /// Replaces the contents of the file with what `entries` returns, unless the file already contains change `wanted`.
+    /// `entries` also returns the number of the newest change. Blocks.
     pub(super) fn write(
         &self,
         wanted: usize,
@@ -154,7 +154,7 @@ impl PendingFile {
     }
 }
 
-/// Replaces the file at `path` at once, so that it is never half-written, and waits until the disk has it.
+/// Replaces the file at `path` atomically, so that it is never half-written, and waits until it is on the disk.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = suffixed(path, ".new");
     let mut file = File::create(&new)?;
@@ -162,7 +162,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     drop(file);
     fs::rename(&new, path)?;
-    // The name is on the disk once its directory is, where directories can be opened.
+    // The file's name is on the disk once its directory is, where directories can be opened.
     #[cfg(unix)]
     {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());

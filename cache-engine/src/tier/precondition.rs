@@ -1,8 +1,8 @@
-//! What a read found that a write may be conditional on.
+//! The result of a read that a write may be conditional on.
 
 use cache_core::Version;
 
-/// What the load is to replace.
+/// What a load is to replace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Precondition {
     Nothing,
@@ -13,17 +13,18 @@ pub(crate) enum Precondition {
 
 /// A lease under the key itself.
 ///
-/// Each renewal changes the version of the record, so a renewed lease names the version that it was first written as.
-/// As it is renewed only over itself, a record that names the same one says that nothing came in between.
+/// Each renewal changes the version of the record, so a renewed lease names the version that it was first written as. A
+/// lease is renewed only over itself. If a record names the same first version, nothing has replaced the lease in
+/// between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Lease {
-    /// What the record has now, as far as is known.
+    /// The current version of the record, as far as is known.
     pub(crate) version: Version,
     pub(crate) first: Version,
 }
 
 impl Lease {
-    /// One that was just written as `version`.
+    /// Returns a lease that was just written as `version`.
     pub(crate) fn new(version: Version) -> Self {
         Self {
             version,

@@ -1,4 +1,4 @@
-//! Reading: a near copy or the store, with its tags, as one answer.
+//! Reads a near copy or the store, together with the tags.
 
 use std::any::Any;
 use std::future::Future;
@@ -15,27 +15,27 @@ use crate::tags::records::{TagVersions, Verdict};
 use crate::tier::precondition::{Lease, Precondition};
 use crate::tier::storage::Tier;
 
-/// What was read under a key: the answer to every read of the storage tier.
+/// The result of reading a key from the storage tier.
 #[derive(Debug)]
 pub(crate) enum Read<T> {
     /// A fresh value.
     Fresh(Found<T>, Version),
-    /// A stale value to answer at once, while one load brings a new one.
+    /// A stale value to return at once, while one load brings a new one.
     Stale(Found<T>, Version),
-    /// A stored answer that there is no value.
+    /// A stored result which says that there is no value.
     NegativeHit(Version),
-    /// A stored failure of a load: its error, if it is of this process, and its message.
+    /// A stored failure of a load: its error, if it occurred in this process, and its message.
     FailedLoad(Option<Arc<dyn Any + Send + Sync>>, Arc<str>, Version),
-    /// Nothing to answer with. The stale value may still serve the load, or the caller if the load fails.
+    /// Nothing to return. The stale value may still be of use to the load, or be returned if the load fails.
     Miss(Precondition, Option<Found<T>>),
-    /// The lease of a load, and the time that is left to it.
+    /// The lease of a load, and its remaining time.
     Leased(Option<Duration>, Lease),
     /// The store did not answer.
     Unavailable(Error),
 }
 
 impl<T> Read<T> {
-    /// The value of a fresh entry; anything else comes back.
+    /// Breaks with the value of a fresh entry. Continues with anything else.
     pub(crate) fn into_fresh(self) -> ControlFlow<Arc<T>, Self> {
         match self {
             Self::Fresh(found, _) => ControlFlow::Break(found.value),
@@ -44,9 +44,9 @@ impl<T> Read<T> {
     }
 }
 
-/// What was read without waiting in place of a fresh value.
+/// The result of a read that does not wait and found no fresh value.
 pub(crate) enum ReadNow {
-    /// What the store has, which is not plainly a fresh value.
+    /// The record in the store, which is not immediately recognizable as a fresh value.
     Record(Option<Record>),
     /// The store did not answer.
     Unavailable(Error),
@@ -54,18 +54,18 @@ pub(crate) enum ReadNow {
     Nothing,
 }
 
-/// A future out of line.
+/// A boxed future.
 pub(crate) type Boxed<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
 
 impl Tier {
-    /// Reads a fresh value by the shortest way, and breaks with it. Continues with anything else that was read.
+    /// Reads a fresh value by the shortest path, and breaks with it. Continues with anything else that was read.
     #[inline]
     pub(crate) async fn read_fresh<T, C>(&self, key: &Key, coder: &C) -> ControlFlow<Arc<T>, Read<T>>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        // The future has no room for what was read first: a cached function holds one of these.
+        // The future has no room for the first result, because every cached function holds one of these futures.
         let reading = match self.read_now(key) {
             ControlFlow::Break(value) => return ControlFlow::Break(value),
             ControlFlow::Continue(read) => self.read_further(read, key, coder),
@@ -73,7 +73,7 @@ impl Tier {
         reading.await.into_fresh()
     }
 
-    /// Reads as much as can be read without waiting, and no tags: a near copy, or a record of a store in this process.
+    /// Reads what can be read without waiting: a near copy, or a record of a store in this process. Reads no tags.
     #[inline]
     pub(crate) fn read_now<T: Send + Sync + 'static>(&self, key: &Key) -> ControlFlow<Arc<T>, ReadNow> {
         if let Some((found, _)) = self.read_near(key) {
@@ -97,7 +97,7 @@ impl Tier {
         }
     }
 
-    /// Goes on from what [`read_now`](Self::read_now) has read. Boxed, so that a hit in memory does not carry its weight.
+    /// Continues from what [`read_now`](Self::read_now) has read. Boxed, to keep the future of a hit in memory small.
     #[inline(never)]
     pub(crate) fn read_further<'a, T, C>(&'a self, read: ReadNow, key: &'a Key, coder: &'a C) -> Boxed<'a, Read<T>>
     where
@@ -113,7 +113,7 @@ impl Tier {
         }
     }
 
-    /// Reads the near copy of a key, or the store.
+    /// Reads the near copy of a key, or else the store.
     #[inline]
     pub(crate) async fn read<T, C>(&self, key: &Key, coder: &C) -> Read<T>
     where
@@ -126,7 +126,7 @@ impl Tier {
         }
     }
 
-    /// Reads the store, and keeps a near copy of a fresh value.
+    /// Reads the store, and stores a near copy of a fresh value.
     #[inline]
     pub(crate) async fn read_store<T, C>(&self, key: &Key, coder: &C) -> Read<T>
     where
@@ -143,7 +143,7 @@ impl Tier {
         read
     }
 
-    /// Reads the store. With the answer comes the size of the record in bytes.
+    /// Reads the store. Also returns the size of the record in bytes.
     #[inline]
     async fn read_remote<T, C>(&self, key: &Key, coder: &C) -> (Read<T>, usize)
     where
@@ -178,8 +178,8 @@ impl Tier {
         }
     }
 
-    /// Reads several keys: their near copies, and for the others the store in one batch, and another one for their
-    /// tags. Answers in the order of the keys.
+    /// Reads several keys. Reads their near copies first, the others from the store in one batch, and their tags in
+    /// another one. Returns the results in the order of the keys.
     pub(crate) async fn read_many<T, C>(&self, keys: &[Key], coder: &C) -> Vec<Read<T>>
     where
         T: Send + Sync + 'static,
@@ -272,7 +272,7 @@ impl Tier {
         Ok(reads.collect())
     }
 
-    /// What a record says, once its tags are judged. With it comes the size of the record in bytes.
+    /// Judges a record by its tags and returns the result. Also returns the size of the record in bytes.
     #[inline]
     async fn judged<T, C>(
         &self,
@@ -307,14 +307,14 @@ impl Tier {
         (read, weight)
     }
 
-    /// A record that cannot be read is an event, and a miss.
+    /// Emits an event for a record that cannot be read, and returns a miss.
     #[cold]
     fn unreadable<T>(&self, error: &Error, written: Written, key: &Key) -> Read<T> {
         self.events.emit(&Event::DecodeFailed { key, error });
         Read::Miss(Precondition::Record(written.version), None)
     }
 
-    /// What an entry is, by the verdict on its tags and by its age. Its value is decoded only if it may be used.
+    /// Classifies an entry by the verdict on its tags and by its age. Decodes the value only if it may be used.
     #[inline]
     fn classify<T, C>(
         &self,
@@ -347,11 +347,11 @@ impl Tier {
         let (created, windows) = (entry.created, entry.windows);
         let value = match entry.content {
             Content::Value(value) => value,
-            // What is not a value has no use when it is stale.
+            // A stale entry without a value is unusable.
             Content::Lease(_) if verdict != Verdict::Current => {
                 return Read::Miss(Precondition::Lease(version), None);
             }
-            // The store keeps a lease for its time, and by its own clock.
+            // The store retains a lease for its lifetime, by the store's own clock.
             Content::Lease(renews) => {
                 let first = renews.unwrap_or(version);
                 return Read::Leased(remaining, Lease { version, first });
@@ -383,7 +383,7 @@ impl Tier {
     }
 }
 
-/// What the store says of a record.
+/// What the store reports about a record.
 #[derive(Debug, Clone, Copy)]
 struct Written {
     version: Version,

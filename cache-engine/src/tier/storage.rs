@@ -1,4 +1,4 @@
-//! The storage tier of a cache: the store, what is known of tags, near copies, and the subscription to changes.
+//! The storage tier of a cache: the store, what is known of its tags, the near copies, and the change subscription.
 
 use std::sync::Arc;
 
@@ -16,21 +16,21 @@ use crate::tags::records::{TagRecords, Verdict};
 use crate::tags::snapshot::TagSnapshot;
 use crate::tier::pending::Pending;
 
-/// The store of a cache, and what this process knows of what is in it.
+/// The store of a cache, and what this process knows of its contents.
 #[derive(Debug)]
 pub(crate) struct Tier {
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// The clock is the default one, which stores use too by default.
+    /// Whether the clock is the default one, which stores use by default too.
     pub(crate) same_clock: bool,
     pub(crate) tags: Arc<TagRecords>,
-    /// Copies in this process.
+    /// The copies in this process.
     pub(crate) near: Option<Arc<Near>>,
     /// The change subscription, if the store has one.
     pub(crate) subscriber: Option<Arc<Subscriber>>,
     pub(crate) events: Events,
     pub(crate) prefix: Prefix,
-    /// Invalidations that the store did not carry out.
+    /// The invalidations that the store has not carried out yet.
     pub(crate) pending: Arc<Pending>,
 }
 
@@ -47,7 +47,7 @@ impl Tier {
         }
     }
 
-    /// What an entry under `key` whose load begins now depends on.
+    /// Reads the tag snapshot of a load of `key` that begins now.
     pub(crate) async fn capture(
         &self,
         key: &Key,
@@ -57,29 +57,31 @@ impl Tier {
         self.tags.capture(&key.namespace(), declared, of_stale).await
     }
 
-    /// Whether what was captured for `key` has not changed since. If that cannot be found out, it counts as changed.
+    /// Returns whether none of the `tags` captured for `key` has changed since. If that cannot be determined, they
+    /// count as changed.
     pub(crate) async fn still_current(&self, key: &Key, tags: &Tags) -> bool {
         self.tags.still_current(&key.namespace(), tags).await
     }
 
-    /// Whether a stale copy with `tags` may still be used. If that cannot be found out, it may not.
+    /// Returns whether a stale copy with `tags` may still be used. If that cannot be determined, it may not.
     pub(crate) async fn still_usable(&self, key: &Key, tags: &Tags) -> bool {
         !self.tags.concerns(tags) || self.tags.still_usable(&key.namespace(), tags).await
     }
 
-    /// Whether the record under `key` has `version`.
+    /// Returns whether the record under `key` has `version`.
     pub(crate) async fn is_at(&self, key: &Key, version: Version) -> Result<bool, Error> {
         Ok(self.store.version(key).await? == Some(version))
     }
 
-    /// Begins to listen for the next change of a record, if the store reports changes.
+    /// Starts listening for the next change of a record, if the store reports changes.
     pub(crate) fn listen(&self, key: &Key) -> Option<ChangeListener> {
         let subscriber = self.subscriber.as_ref()?;
         subscriber.begin();
         Some(subscriber.changes().listen(key))
     }
 
-    /// To be taken before a record is read or written of which a near copy is to be kept.
+    /// Returns the current stamp of a key. Call this before a record is read or written of which a near copy will be
+    /// stored.
     pub(crate) fn stamp(&self, key: &Key) -> Option<ChangeStamp> {
         let near = self.near.as_ref()?;
         if let Some(subscriber) = &self.subscriber {
@@ -88,7 +90,7 @@ impl Tier {
         Some(near.stamp(key))
     }
 
-    /// The fresh value of a near copy, and the version of the record that it was copied from.
+    /// Returns the fresh value of a near copy, and the version of the record that it was copied from.
     #[inline]
     pub(crate) fn read_near<T: Send + Sync + 'static>(&self, key: &Key) -> Option<(Found<T>, Version)> {
         self.near.as_ref().and_then(|near| self.find_in(near, key))
@@ -111,7 +113,7 @@ impl Tier {
         Some((found, version))
     }
 
-    /// Keeps a near copy of what was read, as `version`, after `stamp`.
+    /// Stores a near copy of a value that was read as `version`, after `stamp` was taken.
     pub(crate) fn keep_near<T: Send + Sync + 'static>(
         &self,
         key: &Key,
@@ -126,7 +128,7 @@ impl Tier {
         }
     }
 
-    /// Keeps a near copy of what this process wrote, as `version`, after `stamp`.
+    /// Stores a near copy of a value that this process wrote as `version`, after `stamp` was taken.
     pub(crate) fn keep_own_near<T: Send + Sync + 'static>(
         &self,
         key: &Key,
@@ -141,7 +143,7 @@ impl Tier {
         }
     }
 
-    /// Takes note that this process has changed the record under `key`, otherwise than by a value.
+    /// Records that this process has changed the record under `key`, other than by writing a value.
     pub(crate) fn forget_near(&self, key: &Key) {
         if let Some(near) = &self.near {
             near.forget(key);

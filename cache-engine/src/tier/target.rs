@@ -1,8 +1,8 @@
-//! What an invalidation concerns.
+//! The targets of an invalidation.
 
 use cache_core::{Key, Namespace};
 
-/// What is invalidated.
+/// The target of an invalidation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
     Key(Key),
