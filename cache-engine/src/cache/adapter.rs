@@ -1,4 +1,4 @@
-//! What only authors of adapters need: the steps of a lookup one by one.
+//! The interface for authors of adapters: the individual steps of a lookup.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -25,30 +25,30 @@ use crate::tier::read::Read;
 /// What [`Adapter::lookup`] found.
 #[non_exhaustive]
 pub enum Lookup<T> {
-    /// A value, fresh or shared by a load that another caller led.
+    /// A value, fresh or shared by another caller's load.
     Hit {
         /// The value.
         found: Found<T>,
-        /// Another caller's load brought it, while this one waited.
+        /// Whether another caller's load brought the value, while this caller waited for it.
         coalesced: bool,
     },
-    /// A value past its freshness, to be answered at once.
+    /// A stale value, to be returned at once.
     Stale {
         /// The value.
         found: Found<T>,
-        /// The right to refresh it, which one caller of all gets.
+        /// The right to refresh the value, which only one of all callers gets.
         refresh: Option<Refresh<T>>,
     },
-    /// No value: the caller is to load it.
+    /// No value. The caller has to load it.
     Miss(Fill<T>),
-    /// What the load of another caller offers before its end, by
-    /// [`Fill::renewing_with_preview`](crate::Fill::renewing_with_preview). Only for callers that
-    /// [accept it](Adapter::accept_previews).
+    /// What the load of another caller offers before it ends, by
+    /// [`Fill::renewing_with_preview`](crate::Fill::renewing_with_preview). Only for callers that [accept
+    /// it](Adapter::accept_previews).
     Preview(Arc<dyn Any + Send + Sync>),
-    /// The caller is to load for itself, and to store nothing: it waited for a load whose value is not shared, or it
-    /// does not wait, or the cache is switched off.
+    /// The caller has to load for itself, and must not store the value. It waited for a load whose value is not shared,
+    /// or it does not wait, or the cache is switched off.
     Uncoalesced {
-        /// The caller waited for a load.
+        /// Whether the caller waited for a load.
         waited: bool,
     },
 }
@@ -71,14 +71,14 @@ impl<T: fmt::Debug> fmt::Debug for Lookup<T> {
     }
 }
 
-/// The right to refresh a stale value. Dropped, it passes to the next caller.
+/// The right to refresh a stale value. If it is dropped, it passes to the next caller.
 #[derive(Debug)]
 #[must_use = "dropping it passes the refresh to the next caller"]
 pub struct Refresh<T>(LoadStart<T, Infallible>);
 
 /// A view of a cache for authors of adapters, whose loads do not fit into a closure; see [`Cache::adapter`].
 ///
-/// An HTTP layer is one: it streams the response that it stores.
+/// An HTTP layer is such an adapter: it streams the response that it stores.
 #[derive(Debug)]
 pub struct Adapter<'a, C> {
     cache: &'a Cache<C>,
@@ -94,7 +94,7 @@ impl<C> Clone for Adapter<'_, C> {
 impl<C> Copy for Adapter<'_, C> {}
 
 impl<C> Cache<C> {
-    /// A view of this cache for authors of adapters: the steps of a lookup one by one.
+    /// Returns a view of this cache for authors of adapters, with the individual steps of a lookup.
     #[must_use]
     pub fn adapter(&self) -> Adapter<'_, C> {
         Adapter {
@@ -105,7 +105,7 @@ impl<C> Cache<C> {
 }
 
 impl<'a, C> Adapter<'a, C> {
-    /// Sets whether lookups accept what a load offers before its end, instead of waiting for the end. Default: `false`.
+    /// Sets whether lookups accept what a load offers before it ends, instead of waiting for its end. Default: `false`.
     pub fn accept_previews(self, accept: bool) -> Self {
         Self {
             previews: accept,
@@ -113,9 +113,9 @@ impl<'a, C> Adapter<'a, C> {
         }
     }
 
-    /// A handle whose loads may get tags that are known only after the load, by
+    /// Returns a handle whose loads may get tags that are known only after the load, by
     /// [`Fill::add_late_tags`](crate::Fill::add_late_tags). Each load then reads one more record when it begins: the
-    /// sequence, by which [`Fill::add_late_tags`](crate::Fill::add_late_tags) tells what was invalidated since.
+    /// sequence, by which [`Fill::add_late_tags`](crate::Fill::add_late_tags) determines what was invalidated since.
     #[must_use]
     pub fn with_late_tags(self, late: bool) -> Cache<C> {
         let mut cache = self.cache.clone();
@@ -123,21 +123,20 @@ impl<'a, C> Adapter<'a, C> {
         cache
     }
 
-    /// The name of a function's call, by the cache's [key builder](crate::CacheBuilder::key_builder).
+    /// Returns the name of a function's call, by the cache's [key builder](crate::CacheBuilder::key_builder).
     ///
-    /// # Errors
-    /// The builder has no name for the call.
+    /// # Errors The builder has no name for the call.
     pub fn call_name(self, call: &FunctionCall<'_>) -> Result<KeyName, Error> {
         self.cache.engine.shared.call_keys.build(call)
     }
 
-    /// The coder of the handle.
+    /// Returns the coder of the handle.
     #[must_use]
     pub fn coder(self) -> &'a C {
         &self.cache.engine.coder
     }
 
-    /// The time by the cache's clock.
+    /// Returns the current time by the cache's clock.
     #[must_use]
     pub fn now(self) -> Timestamp {
         self.cache.engine.shared.tier.now()
@@ -148,15 +147,15 @@ impl<'a, C> Adapter<'a, C> {
         log_error(message, error);
     }
 
-    /// Runs `task` in the background, as part of what [`Cache::shutdown`] waits for.
+    /// Runs `task` in the background. [`Cache::shutdown`] waits for it.
     pub fn spawn(self, task: impl Future<Output = ()> + Send + 'static) {
         self.cache.engine.shared.tasks.spawn(task.in_current_span());
     }
 }
 
 impl<C: Send + Sync + 'static> Adapter<'_, C> {
-    /// Reads the fresh value of a key, if it is in this process: in the store itself, or in the
-    /// [near tier](crate::CacheBuilder::near). Never waits. Emits no event without a hit, so that a
+    /// Reads the fresh value of a key, if it is in this process: in the store itself, or in the [near
+    /// tier](crate::CacheBuilder::near). Never waits. Emits no event unless there is a hit, so that a
     /// [`lookup`](Self::lookup) can follow.
     #[inline]
     pub fn read_local<T>(self, key: &Key) -> Option<Arc<T>>
@@ -171,7 +170,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         let tier = &engine.shared.tier;
         let value = match tier.read_now(key) {
             ControlFlow::Break(value) => value,
-            // With its tags read, it may prove to be fresh.
+            // Once its tags are read, the entry may turn out to be fresh.
             ControlFlow::Continue(read) if tier.store.is_local() => {
                 let read = tier.read_further(read, key, &*engine.coder).now_or_never()?;
                 match read.into_fresh() {
@@ -185,13 +184,12 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         Some(value)
     }
 
-    /// Reads what is stored under a key, fresh or stale, for adapters that decide themselves what a stale value may
-    /// answer. Waits only for the store, loads nothing, and keeps nobody from loading.
+    /// Reads what is stored under a key, fresh or stale. For adapters that decide themselves what a stale value may be
+    /// used for. Waits only for the store, loads nothing, and prevents no other caller from loading.
     ///
-    /// A stale value is there until the longest of its windows ends, and not after an invalidation.
+    /// A stale value is available until the longest of its windows ends, and not after an invalidation.
     ///
-    /// # Errors
-    /// The store did not answer.
+    /// # Errors The store did not answer.
     pub async fn read<T>(self, key: &Key) -> Result<Option<Found<T>>, Error>
     where
         T: Send + Sync + 'static,
@@ -215,9 +213,9 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
 
     /// Looks up a key.
     ///
-    /// The caller that gets [`Lookup::Miss`] makes all others wait that ask for the key in this process, and by a lease
-    /// all in the cluster, until it ends its [`Fill`]. Dropping the future, or the fill, passes the load on to one of
-    /// them.
+    /// If a caller gets [`Lookup::Miss`], all other callers of the key wait until it ends its [`Fill`]: those in this
+    /// process, and by a lease those in the whole cluster. Dropping the future, or the fill, passes the load on to one
+    /// of them.
     pub async fn lookup<T>(self, key: &Key) -> Lookup<T>
     where
         T: Send + Sync + 'static,
@@ -239,8 +237,9 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         }
     }
 
-    /// As [`lookup`](Self::lookup), for a caller that accepts no value that is there already, however fresh: it is
-    /// loaded anew, and stays the stale copy of that load. Callers that come at the same time share one load.
+    /// Like [`lookup`](Self::lookup), for a caller that accepts no existing value, even if it is fresh. The value is
+    /// loaded again, and the existing one remains the stale copy of that load. Callers that come at the same time share
+    /// one load.
     pub async fn lookup_anew<T>(self, key: &Key) -> Lookup<T>
     where
         T: Send + Sync + 'static,
@@ -249,8 +248,8 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         self.lookup_in_store(key, true, true).await
     }
 
-    /// As [`lookup`](Self::lookup), or [`lookup_anew`](Self::lookup_anew), for a caller that waits for no load of
-    /// others, in this process or another: it gets [`Lookup::Uncoalesced`] where it would have to.
+    /// Like [`lookup`](Self::lookup), or [`lookup_anew`](Self::lookup_anew), for a caller that does not wait for loads
+    /// of other callers, in this process or another. Where it would have to wait, it gets [`Lookup::Uncoalesced`].
     pub async fn lookup_uncoalesced<T>(self, key: &Key, anew: bool) -> Lookup<T>
     where
         T: Send + Sync + 'static,
@@ -297,7 +296,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
                     let coalesced = call.coalesced;
                     return Lookup::Hit { found, coalesced };
                 }
-                // No load of an adapter ends with an error or without a value.
+                // The load of an adapter never ends with an error or without a value.
                 Next::Done(_) | Next::Circular | Next::Uncoalesced => {
                     let waited = call.coalesced;
                     return Lookup::Uncoalesced { waited };
@@ -333,7 +332,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         }
     }
 
-    /// Begins a refresh. `None` if another process is refreshing the value, or has done so.
+    /// Begins a refresh. Returns `None` if another process is refreshing the value, or has already refreshed it.
     pub async fn begin_refresh<T>(self, refresh: Refresh<T>) -> Option<Fill<T>>
     where
         T: Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! Look up, and load what is missing with a loader that borrows.
+//! Looks up a value, or loads it with a loader that borrows.
 
 use std::borrow::Borrow;
 use std::future::Future;
@@ -16,7 +16,7 @@ use crate::load::error::LoadError;
 use crate::load::launch::load_uncached;
 
 impl<C: Send + Sync + 'static> Cache<C> {
-    /// A view of this cache for loads that borrow from their caller.
+    /// Returns a view of this cache for loads that borrow from their caller.
     #[must_use]
     pub fn borrowing(&self) -> Borrowing<'_, C> {
         Borrowing { cache: self }
@@ -25,21 +25,20 @@ impl<C: Send + Sync + 'static> Cache<C> {
 
 /// A view of a cache for loads that borrow from their caller; see [`Cache::borrowing`].
 ///
-/// Such a load runs in its caller's task. If the caller goes away, one of those who wait runs its own load instead, so
-/// nobody is left waiting. A value past its freshness is refreshed by one caller, who waits for it, since nobody else
-/// could run its load; all others are answered at once. That caller waits for its own load as long as it takes:
-/// [`soft_timeout`](crate::Policy::soft_timeout) is for those who wait for another's. A panic goes on in the caller whose
-/// load it is; one of those who wait then runs its own load.
+/// Such a load runs in its caller's task. If the caller leaves, one of the waiting callers runs its own load instead,
+/// so no caller waits in vain. A stale value is refreshed by one caller, which waits for it, since no other task could
+/// run its load. All other callers get the stale value at once. The refreshing caller waits for its own load as long as
+/// the load takes: [`soft_timeout`](crate::Policy::soft_timeout) applies only to callers that wait for another caller's
+/// load. A panic continues in the caller whose load it is. One of the waiting callers then runs its own load.
 #[derive(Debug)]
 pub struct Borrowing<'a, C> {
     cache: &'a Cache<C>,
 }
 
 impl<C: Send + Sync + 'static> Borrowing<'_, C> {
-    /// As [`Cache::get_or_load`].
+    /// Like [`Cache::get_or_load`].
     ///
-    /// # Errors
-    /// As [`Cache::get_or_load`].
+    /// # Errors As [`Cache::get_or_load`].
     pub async fn get_or_load<T, E, F, Fut>(&self, key: impl IntoKey, load: F) -> Result<Arc<T>, LoadError<E>>
     where
         T: Send + Sync + 'static,
@@ -53,10 +52,9 @@ impl<C: Send + Sync + 'static> Borrowing<'_, C> {
         present(self.obtain(key.borrow(), Accepts::default(), load).await)
     }
 
-    /// As [`Cache::get_or_load_with`].
+    /// Like [`Cache::get_or_load_with`].
     ///
-    /// # Errors
-    /// As [`Cache::get_or_load`].
+    /// # Errors As [`Cache::get_or_load`].
     pub async fn get_or_load_with<T, E, F, Fut>(
         &self,
         key: impl IntoKey,
@@ -82,10 +80,9 @@ impl<C: Send + Sync + 'static> Borrowing<'_, C> {
         .await
     }
 
-    /// As [`Cache::get_or_load_optional`].
+    /// Like [`Cache::get_or_load_optional`].
     ///
-    /// # Errors
-    /// As [`Cache::get_or_load`].
+    /// # Errors As [`Cache::get_or_load`].
     pub async fn get_or_load_optional<T, E, F, Fut>(
         &self,
         key: impl IntoKey,

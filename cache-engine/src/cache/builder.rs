@@ -1,4 +1,4 @@
-//! How a cache is made.
+//! Builds a cache.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ use crate::tier::storage::Tier;
 
 type PolicyChange = Box<dyn FnOnce(Policy) -> Policy + Send + Sync>;
 
-/// Makes a [`Cache`]; see [`Cache::builder`].
+/// Builds a [`Cache`]; see [`Cache::builder`].
 #[must_use]
 pub struct CacheBuilder<C = Json> {
     backend: Arc<dyn Backend>,
@@ -57,7 +57,7 @@ pub struct CacheBuilder<C = Json> {
 }
 
 impl Cache {
-    /// Starts to build a cache over `backend`.
+    /// Returns a builder for a cache over `backend`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -75,7 +75,7 @@ impl Cache {
         CacheBuilder::new(Arc::new(backend))
     }
 
-    /// As [`builder`](Self::builder), over a backend that is shared already.
+    /// Like [`builder`](Self::builder), for a backend that is already shared.
     pub fn builder_shared(backend: Arc<dyn Backend>) -> CacheBuilder {
         CacheBuilder::new(backend)
     }
@@ -126,35 +126,35 @@ impl<C> CacheBuilder<C> {
         self
     }
 
-    /// Sets how long a value is fresh; `None` is for ever. Default: five minutes.
+    /// Sets how long a value is fresh. `None` is for ever. Default: five minutes.
     pub fn ttl(self, ttl: impl Into<Option<Duration>>) -> Self {
         let ttl = ttl.into();
         self.policy_with(move |policy| policy.with_ttl(ttl))
     }
 
-    /// Sets how long after its freshness a value is answered at once while one load brings a new one. Default: zero.
+    /// Sets how long after its freshness a value is returned at once while one load brings a new one. Default: zero.
     pub fn stale_while_revalidate(self, window: Duration) -> Self {
         self.policy_with(move |policy| policy.with_stale_while_revalidate(window))
     }
 
-    /// Sets how long after its freshness a value is answered if its load fails. Default: zero.
+    /// Sets how long after its freshness a value is returned if its load fails. Default: zero.
     pub fn stale_if_error(self, window: Duration) -> Self {
         self.policy_with(move |policy| policy.with_stale_if_error(window))
     }
 
-    /// Sets how long "there is no such value" is remembered. Default: not at all.
+    /// Sets how long the result "there is no such value" is stored. Default: not at all.
     pub fn negative_ttl(self, ttl: impl Into<Option<Duration>>) -> Self {
         let ttl = ttl.into();
         self.policy_with(move |policy| policy.with_negative_ttl(ttl))
     }
 
-    /// Sets how long a failed load is remembered and not tried again. Default: not at all.
+    /// Sets how long a failed load is stored and not retried. Default: not at all.
     pub fn error_ttl(self, ttl: impl Into<Option<Duration>>) -> Self {
         let ttl = ttl.into();
         self.policy_with(move |policy| policy.with_error_ttl(ttl))
     }
 
-    /// Sets the random part, 0 to 1, by which lifetimes are shortened. Default: zero.
+    /// Sets the largest fraction, 0 to 1, by which lifetimes are shortened at random. Default: zero.
     pub fn jitter(self, fraction: f64) -> Self {
         self.policy_with(move |policy| policy.with_jitter(fraction))
     }
@@ -171,14 +171,14 @@ impl<C> CacheBuilder<C> {
         self.policy_with(move |policy| policy.with_soft_timeout(timeout))
     }
 
-    /// Sets the [`Policy`] that the other settings change, whether they are called before or after. Default:
-    /// [`Policy::default`].
+    /// Sets the [`Policy`] that the other settings change, whether they are called before or after this method.
+    /// Default: [`Policy::default`].
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// Changes the policy, for the settings that have no method here.
+    /// Changes the policy, for settings that have no method here.
     ///
     /// ```
     /// # use cache_engine::Cache;
@@ -193,8 +193,8 @@ impl<C> CacheBuilder<C> {
         self
     }
 
-    /// Sets how values are coded. Default: [`Json`]. Stores in this process keep values as they are and use the coder
-    /// only to weigh them.
+    /// Sets how values are encoded. Default: [`Json`]. Stores in this process hold values as they are, and use the
+    /// coder only to determine their size.
     pub fn coder<D>(self, coder: D) -> CacheBuilder<D> {
         CacheBuilder {
             backend: self.backend,
@@ -229,118 +229,123 @@ impl<C> CacheBuilder<C> {
         self
     }
 
-    /// Sets the clock that freshness is read from. Default: the wall clock.
+    /// Sets the clock by which freshness is determined. Default: the wall clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
     }
 
-    /// Sets whether the cache starts switched on; see [`Cache::set_enabled`]. Default: `true`.
+    /// Sets whether the cache is initially switched on; see [`Cache::set_enabled`]. Default: `true`.
     pub fn enabled(mut self, enabled: bool) -> Self {
         self.enabled = enabled;
         self
     }
 
-    /// Sets how long one call of the store may take. Default: 500 ms. Stores in this process are not limited, since
-    /// they never wait.
+    /// Sets the time limit for one call to the store. Default: 500 ms. Stores in this process have no limit, since they
+    /// never wait.
     pub fn backend_timeout(mut self, timeout: Duration) -> Self {
         self.backend_timeout = timeout;
         self
     }
 
-    /// Sets how long clearing a namespace may take in a store that walks through its records for it. Default: 60 s.
+    /// Sets the time limit for clearing a namespace in a store that walks through its records for it. Default: 60 s.
     pub fn clear_timeout(mut self, timeout: Duration) -> Self {
         self.clear_timeout = timeout;
         self
     }
 
-    /// Sets after how many failures in a row the circuit breaker opens, and after which pause one call probes the store.
-    /// Default: three, and one second. Zero failures switch the breaker off.
+    /// Sets after how many failures in a row the circuit breaker opens, and after which pause one call probes the
+    /// store. Default: three, and one second. With zero failures, the breaker is switched off.
     ///
-    /// A failure is a timeout, a lost connection, refused credentials, a missing table, or a call that its caller gave up
-    /// after a tenth of the [time limit](Self::backend_timeout). Writes that the store refuses, because it is full for
-    /// one, stop the writes only.
+    /// A failure is a timeout, a lost connection, refused credentials, a missing table, or a call that its caller
+    /// cancelled after at least a tenth of the [time limit](Self::backend_timeout). If the store refuses writes, for
+    /// example because it is full, only writes stop.
     pub fn breaker(mut self, failures: u32, pause: Duration) -> Self {
         self.breaker_failures = failures;
         self.breaker_pause = pause;
         self
     }
 
-    /// Sets how long the lease of a load lasts without a renewal. It is renewed while the load runs, so the load of a
-    /// killed process is taken over after at most this time. Default: 5 s; at least 10 ms.
+    /// Sets how long the lease of a load lasts without a renewal. The lease is renewed while the load runs, so another
+    /// process takes over the load of a killed one after at most this time. Default: 5 s; at least 10 ms.
     ///
-    /// A load that another load waits for waits no longer than this for a lease of another process, and then runs
-    /// beside it.
+    /// A load that another load waits for waits no longer than this for the lease of another process. It then runs at
+    /// the same time as the load of that process.
     pub fn lease_time(mut self, time: Duration) -> Self {
         self.lease_time = time.max(Duration::from_millis(10));
         self
     }
 
-    /// Sets how long a lease is renewed. A load that takes longer loses it: its value is not stored, and other callers
-    /// load in its place. Default: ten minutes; see also [`load_timeout`](Self::load_timeout).
+    /// Sets the maximum time for which a lease is renewed. A load that takes longer loses its lease: its value is not
+    /// stored, and other callers load in its place. Default: ten minutes; see also
+    /// [`load_timeout`](Self::load_timeout).
     pub fn max_lease(mut self, time: Duration) -> Self {
         self.max_lease = time;
         self
     }
 
-    /// Sets whether namespaces are cleared by a tag that all of their entries carry, although the store could enumerate
-    /// them. Default: `false`. With it, [`Cache::clear`] costs one record, however many entries there are, and
-    /// [`Soft::clear`](crate::Soft::clear) works; each lookup reads two more records, in the same round trip, as long
-    /// as they are not [remembered](Self::tag_cache_ttl). Stores that cannot enumerate do so in any case.
+    /// Sets whether namespaces are cleared by a tag that all of their entries carry, even if the store can enumerate
+    /// them. Default: `false`. If `true`, [`Cache::clear`] costs one record, however many entries there are, and
+    /// [`Soft::clear`](crate::Soft::clear) works. Each lookup then reads two more records, in the same round trip,
+    /// unless they are [remembered](Self::tag_cache_ttl). For stores that cannot enumerate their records, this is
+    /// always on.
     ///
-    /// All caches on the same store and prefix must agree on this.
+    /// All caches on the same store and prefix must use the same setting.
     pub fn tag_namespaces(mut self, tag: bool) -> Self {
         self.tag_namespaces = tag;
         self
     }
 
-    /// Sets how long this process remembers what the store says of a tag, and of a namespace that is cleared by one.
-    /// Default: not at all; an entry with tags then costs one more round trip than one without. For up to this time, an
-    /// invalidation of a tag by another process may go unnoticed here; those of this process are noticed at once.
+    /// Sets how long this process remembers the version of a tag, and of a namespace that is cleared by a tag. Default:
+    /// not at all; an entry with tags then costs one more round trip than one without. For up to this time, this
+    /// process may not see that another process has invalidated a tag. Invalidations by this process take effect at
+    /// once.
     pub fn tag_cache_ttl(mut self, time: Duration) -> Self {
         self.tag_cache_ttl = time;
         self
     }
 
-    /// Keeps copies of what is in the store in `near`, which must be a store of this process, such as a
-    /// `MemoryBackend`. What is found there costs no round trip, and a tagged entry none for its tags. Give `near` to no
-    /// other cache.
+    /// Holds copies of the store's records in `near`, which must be a store in this process, such as a `MemoryBackend`.
+    /// A hit there costs no round trip, and a tagged entry costs none for its tags either. Use `near` for no other
+    /// cache.
     ///
-    /// A store with a change subscription, such as Redis, has copies removed as soon as their records change, whoever
-    /// changes them; the delay is that of one message. While the subscription is broken or silent, copies are not used,
-    /// and older ones are not used afterwards either; that is an [event](Event::SubscriptionLost). With any other
-    /// store, a [maximum age](Self::near_max_age) must be chosen.
+    /// If the store has a change subscription, like Redis, copies are removed as soon as their records change,
+    /// whichever process changes them. The delay is that of one message. While the subscription is broken or silent,
+    /// copies are not used, and copies from before are not used afterwards either. The loss is reported as an
+    /// [event](Event::SubscriptionLost). For any other store, you must set a [maximum age](Self::near_max_age).
     ///
-    /// Only fresh values are answered from there. Loads, leases, fences and stale copies belong to the store.
+    /// Near copies only serve fresh values. Loads, leases, fences and stale copies belong to the store.
     pub fn near(mut self, near: impl Backend) -> Self {
         self.near = Some(Arc::new(near));
         self
     }
 
-    /// Sets the maximum age of near copies, counted from when they were read from the store. For up to this time, plus
-    /// that of [`tag_cache_ttl`](Self::tag_cache_ttl), a change by another process may go unnoticed if the store has no
-    /// change subscription; those of this process are noticed at once. Default: none. With a subscription, copies up to
-    /// this age are also used while it is lost.
+    /// Sets the maximum age of near copies, counted from when they were read from the store. If the store has no change
+    /// subscription, this process may not see a change by another process for up to this time, plus that of
+    /// [`tag_cache_ttl`](Self::tag_cache_ttl). Changes by this process take effect at once. Default: none. With a
+    /// subscription, copies up to this age are also used while it is lost.
     pub fn near_max_age(mut self, age: Duration) -> Self {
         self.near_max_age = Some(age);
         self
     }
 
     /// Serves near copies for at most this long after the last heartbeat of the change subscription. Bounds their
-    /// staleness if the connection hangs. Default: 1 s. The store is asked for a heartbeat four times in this time.
+    /// staleness if the connection hangs. Default: 1 s. A heartbeat is requested from the store four times in this
+    /// time.
     pub fn near_max_silence(mut self, bound: Duration) -> Self {
         self.near_max_silence = bound.max(Duration::from_millis(4));
         self
     }
 
-    /// Keeps [pending invalidations](Cache::pending_invalidations) in the file at `path` too, so that they survive a restart:
-    /// a cache that is built with it takes them up, and carries them out before it trusts the store. Default: none.
+    /// Also stores [pending invalidations](Cache::pending_invalidations) in the file at `path`, so that they survive a
+    /// restart. A cache that is built with this file restores them, and carries them out before it trusts the store.
+    /// Default: none.
     ///
-    /// Each instance of the service needs a file of its own, on a disk that survives the restart. The file is small: it has
-    /// at most 10,000 invalidations, and beyond that whole namespaces. An invalidation that fails returns only when the
-    /// disk has it. A file that is damaged, or of another cache, is renamed with the suffix `.damaged`; that is a
-    /// [`PendingFileFailed`](Event::PendingFileFailed), as is a disk that fails. Has no effect with a store in this process,
-    /// which never fails.
+    /// Each instance of the service needs a file of its own, on a disk that survives the restart. The file is small: it
+    /// contains at most 10,000 invalidations, and beyond that whole namespaces. An invalidation that fails returns only
+    /// when it is on the disk. A file that is damaged, or of another cache, is renamed with the suffix `.damaged` and
+    /// reported as [`PendingFileFailed`](Event::PendingFileFailed), as is a disk that fails. Has no effect with a store
+    /// in this process, which never fails.
     pub fn pending_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.pending_file = Some(path.into());
         self
@@ -352,7 +357,7 @@ impl<C> CacheBuilder<C> {
         self
     }
 
-    /// Builds the cache. A [near](Self::near) tier that cannot be used is left out, with an error in the log;
+    /// Builds the cache. Leaves out a [near](Self::near) tier that cannot be used, and logs an error;
     /// [`try_build`](Self::try_build) returns the error instead.
     #[must_use]
     pub fn build(mut self) -> Cache<C> {
@@ -363,11 +368,10 @@ impl<C> CacheBuilder<C> {
         self.assemble()
     }
 
-    /// Builds the cache, or says what is wrong with the settings.
+    /// Builds the cache, or returns what is wrong with the settings.
     ///
-    /// # Errors
-    /// [`Configuration`](ErrorKind::Configuration): there is a [near](Self::near) tier that is not in this process, or
-    /// one without a [maximum age](Self::near_max_age) in front of a store without a change subscription.
+    /// # Errors [`Configuration`](ErrorKind::Configuration): there is a [near](Self::near) tier that is not in this
+    /// process, or one without a [maximum age](Self::near_max_age) in front of a store without a change subscription.
     pub fn try_build(self) -> Result<Cache<C>, Error> {
         self.check_near()?;
         Ok(self.assemble())

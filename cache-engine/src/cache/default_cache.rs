@@ -1,4 +1,4 @@
-//! The cache that `#[cached]` uses when none is named: the only state of the process that the toolkit has.
+//! The cache that `#[cached]` uses when none is named. It is the only process-wide state of the toolkit.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -7,14 +7,13 @@ use crate::cache::handle::Cache;
 
 static DEFAULT: OnceLock<Cache> = OnceLock::new();
 
-/// Sets the cache that `#[cached]` and `#[invalidates]` use where no `cache = …` is named. It is set once, before the
-/// first such function is called, usually first thing in `main`.
+/// Sets the cache that `#[cached]` and `#[invalidates]` use where no `cache = …` is named. Call this once, before the
+/// first such function is called, usually at the start of `main`.
 ///
-/// A function that needs the default while there is none panics, and says so: to run uncached in silence would only
-/// show under load. A library should take a `Cache` from its user and name it instead.
+/// A function that needs the default cache while there is none panics with a message that says so. If it ran uncached
+/// silently, you would notice only under load. A library should take a `Cache` from its user and name it instead.
 ///
-/// # Errors
-/// A default is set already; it stays as it is.
+/// # Errors A default is already set. It remains unchanged.
 ///
 /// ```
 /// use cache_engine::{Cache, default_cache, set_default_cache};
@@ -28,13 +27,13 @@ pub fn set_default_cache(cache: Cache) -> Result<(), DefaultCacheIsSet> {
     DEFAULT.set(cache).map_err(|_| DefaultCacheIsSet)
 }
 
-/// The cache that [`set_default_cache`] set.
+/// Returns the cache that [`set_default_cache`] set.
 #[must_use]
 pub fn default_cache() -> Option<&'static Cache> {
     DEFAULT.get()
 }
 
-/// What [`set_default_cache`] answers when a default is set already.
+/// The error of [`set_default_cache`] if a default is already set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DefaultCacheIsSet;
 

@@ -1,4 +1,4 @@
-//! Look up, and load what is missing.
+//! Looks up a value, or loads it.
 
 use std::borrow::Borrow;
 use std::future::Future;
@@ -18,18 +18,18 @@ use crate::load::launch::load_uncached;
 use crate::tier::read::Read;
 
 impl<C: Send + Sync + 'static> Cache<C> {
-    /// The value of a key; `load` brings it if there is none.
+    /// Returns the value of a key. If there is none, `load` brings it.
     ///
-    /// Of all callers of a missing key at the same time, in all processes on the store, one loads and the others wait
-    /// for its value. The load owns what it uses and belongs to no caller: once begun it runs to its end in a task of
-    /// its own, so dropping the returned future takes nothing from anybody else. A value past its freshness is
-    /// answered at once while the load runs in the background, as far as
-    /// [`stale_while_revalidate`](crate::Policy::stale_while_revalidate) goes.
+    /// If several callers request a missing key at the same time, in all processes on the store, one loads and the
+    /// others wait for its value. The load owns what it uses and belongs to no caller. Once begun, it runs to its end
+    /// in a task of its own, so dropping the returned future affects no other caller. During
+    /// [`stale_while_revalidate`](crate::Policy::stale_while_revalidate), a stale value is returned at once, while the
+    /// load runs in the background.
     ///
-    /// Loads that borrow from their caller go through [`borrowing`](Self::borrowing).
+    /// For loads that borrow from their caller, use [`borrowing`](Self::borrowing).
     ///
-    /// # Errors
-    /// The load failed and there is no stale copy to fall back to; see [`LoadError`]. Never because of the store.
+    /// # Errors The load failed, and there is no stale copy to fall back to; see [`LoadError`]. Never fails because of
+    /// the store.
     ///
     /// ```
     /// # #[derive(serde::Serialize, serde::Deserialize)] struct User { name: String }
@@ -58,11 +58,10 @@ impl<C: Send + Sync + 'static> Cache<C> {
         present(self.obtain(key.borrow(), Accepts::default(), load).await)
     }
 
-    /// As [`get_or_load`](Self::get_or_load), for a loader that sees the [stale value](Load::stale) it replaces, and
-    /// says how its value is to be kept, or that there is none, by a [`Loaded`].
+    /// Like [`get_or_load`](Self::get_or_load), for a loader that sees the [stale value](Load::stale) it replaces. With
+    /// a [`Loaded`], the loader says how its value is to be stored, or that there is none.
     ///
-    /// # Errors
-    /// As [`get_or_load`](Self::get_or_load).
+    /// # Errors As [`get_or_load`](Self::get_or_load).
     pub async fn get_or_load_with<T, E, F, Fut>(
         &self,
         key: impl IntoKey,
@@ -88,8 +87,8 @@ impl<C: Send + Sync + 'static> Cache<C> {
         .await
     }
 
-    /// As [`get_or_load`](Self::get_or_load), for something that may not exist. That it does not is remembered for
-    /// [`Policy::negative_ttl`](crate::Policy::negative_ttl).
+    /// Like [`get_or_load`](Self::get_or_load), for a value that may not exist. If it does not exist, that is stored
+    /// for [`Policy::negative_ttl`](crate::Policy::negative_ttl).
     ///
     /// # Errors
     /// As [`get_or_load`](Self::get_or_load).
@@ -109,10 +108,10 @@ impl<C: Send + Sync + 'static> Cache<C> {
         self.get_or_load_with(key, load).await
     }
 
-    /// Loads the value of a key anew, however fresh it is, and replaces it. Callers of the other methods are answered
-    /// with the old value meanwhile, as long as it is usable. If the key is being loaded already, that load's value is
-    /// taken. The [soft timeout](crate::Policy::soft_timeout) does not make a value that is fresh, or usable while it
-    /// is revalidated, the answer.
+    /// Loads the value of a key again, even if it is fresh, and replaces it. Meanwhile, callers of the other methods
+    /// get the old value, as long as it is usable. If the key is already being loaded, returns the value of that load.
+    /// After the [soft timeout](crate::Policy::soft_timeout), this method does not return a value that is fresh, or
+    /// usable while it is revalidated.
     ///
     /// # Errors
     /// As [`get_or_load`](Self::get_or_load).
@@ -154,7 +153,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
     {
         match self.read_or_bypass(key).await {
             Some(ControlFlow::Break(value)) => Ok(Some(value)),
-            // The rest is boxed, so that a hit does not carry its weight.
+            // The rest is boxed, to keep the future of a hit small.
             Some(ControlFlow::Continue(read)) => {
                 value(Box::pin(self.engine.load_detached(key, read, accepts, load)).await)
             }
@@ -162,7 +161,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
         }
     }
 
-    /// Reads a fresh value, which is a hit. `None` if the cache is switched off.
+    /// Reads a fresh value and reports it as a hit. Returns `None` if the cache is switched off.
     #[inline]
     pub(super) async fn read_or_bypass<T>(&self, key: &Key) -> Option<ControlFlow<Arc<T>, Read<T>>>
     where
@@ -180,7 +179,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
     }
 }
 
-/// What a caller gets.
+/// The result that a caller gets.
 pub(super) type Obtained<T, E> = Result<Option<Arc<T>>, LoadError<E>>;
 
 pub(super) fn value<T, E>(outcome: Outcome<T, E>) -> Obtained<T, E> {
@@ -191,7 +190,7 @@ pub(super) fn present<T, E>(obtained: Obtained<T, E>) -> Result<Arc<T>, LoadErro
     match obtained {
         Ok(Some(value)) => Ok(value),
         Err(error) => Err(error),
-        // "There is no value" is only answered to those who take it for an answer, and to the load that said so.
+        // "There is no value" is returned only to callers that accept it, and to the load that reported it.
         Ok(None) => Err(LoadError::Remembered("there is no value".into())),
     }
 }

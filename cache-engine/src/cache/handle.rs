@@ -1,4 +1,4 @@
-//! The handle.
+//! The handle of a cache.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,22 +12,22 @@ use crate::load::policy::Policy;
 
 /// A cache: one policy engine over a backend.
 ///
-/// Clones are cheap and share everything; handles made by [`with_namespace`](Self::with_namespace),
-/// [`with_policy`](Self::with_policy) and their kin share everything but what they are named after. Two caches that
+/// Clones are cheap and share everything. Handles made by [`with_namespace`](Self::with_namespace),
+/// [`with_policy`](Self::with_policy) and similar methods share everything except what the method sets. Two caches that
 /// were built separately never see each other, unless they share a store and a prefix.
 ///
 /// # Errors and outages
 ///
-/// The methods that load never fail because of the store: while it is out of reach, values are loaded, shared with
-/// those who wait, and not stored. The plain operations ([`get`](Self::get), [`set`](Self::set),
-/// [`invalidate`](Self::invalidate), …) report what the store reports.
+/// The methods that load never fail because of the store. While the store is unavailable, values are loaded and shared
+/// with the waiting callers, but not stored. The plain operations ([`get`](Self::get), [`set`](Self::set),
+/// [`invalidate`](Self::invalidate), …) return the errors of the store.
 pub struct Cache<C = Json> {
     pub(crate) engine: Engine<C>,
     pub(crate) namespace: Arc<Namespace>,
 }
 
 impl<C> Cache<C> {
-    /// A handle whose names are in the namespace `name`.
+    /// Returns a handle whose names are in the namespace `name`.
     #[must_use]
     pub fn with_namespace(&self, name: &str) -> Self {
         Self {
@@ -36,7 +36,7 @@ impl<C> Cache<C> {
         }
     }
 
-    /// A handle with another policy.
+    /// Returns a handle with another policy.
     #[must_use]
     pub fn with_policy(&self, policy: Policy) -> Self {
         let mut cache = self.clone();
@@ -44,7 +44,7 @@ impl<C> Cache<C> {
         cache
     }
 
-    /// A handle whose policy is this one's after `change`.
+    /// Returns a handle with the policy of this one, changed by `change`.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -58,13 +58,13 @@ impl<C> Cache<C> {
         self.with_policy(change(self.engine.policy))
     }
 
-    /// A handle under whose policy a value is fresh for `ttl`; `None` is for ever.
+    /// Returns a handle with a policy under which a value is fresh for `ttl`. `None` is for ever.
     #[must_use]
     pub fn with_ttl(&self, ttl: impl Into<Option<Duration>>) -> Self {
         self.with_policy(self.engine.policy.with_ttl(ttl))
     }
 
-    /// A handle with another coder.
+    /// Returns a handle with another coder.
     #[must_use]
     pub fn with_coder<D>(&self, coder: D) -> Cache<D> {
         Cache {
@@ -78,9 +78,10 @@ impl<C> Cache<C> {
         }
     }
 
-    /// A handle whose entries carry these tags, beside those of this handle: [`invalidate_tag`](Self::invalidate_tag)
-    /// invalidates them. Tags belong to the whole cache, whatever the namespace. Loads capture them before they begin,
-    /// so that an invalidation during the load is not missed.
+    /// Returns a handle whose entries carry these tags, in addition to those of this handle.
+    /// [`invalidate_tag`](Self::invalidate_tag) invalidates the entries. Tags belong to the whole cache, whatever the
+    /// namespace. Loads read the versions of their tags before they begin, so that an invalidation during the load is
+    /// not missed.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -103,43 +104,43 @@ impl<C> Cache<C> {
         cache
     }
 
-    /// The policy of this handle.
+    /// Returns the policy of this handle.
     pub fn policy(&self) -> &Policy {
         &self.engine.policy
     }
 
-    /// The namespace of this handle.
+    /// Returns the namespace of this handle.
     #[must_use]
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }
 
-    /// The whole key of `name` in this handle's namespace.
+    /// Returns the full key of `name` in this handle's namespace.
     #[must_use]
     pub fn key(&self, name: impl Into<KeyName>) -> Key {
         self.namespace.key(name)
     }
 
-    /// The store, for what the cache has no words for.
+    /// Returns the store, for operations that the cache does not offer.
     #[must_use]
     pub fn backend(&self) -> &Arc<dyn Backend> {
         self.engine.shared.tier.store.backend()
     }
 
-    /// Whether the cache is switched on.
+    /// Returns whether the cache is switched on.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.engine.shared.is_enabled()
     }
 
-    /// Switches the cache, all of its handles, on or off at run time. While it is off, nothing is read, stored or
-    /// coalesced: every load runs. Deleting, invalidating and clearing work as ever, so that nothing outdated is found
-    /// when it is on again.
+    /// Switches the cache, with all of its handles, on or off at run time. While it is off, nothing is read, stored or
+    /// coalesced: every load runs. Deleting, invalidating and clearing still work, so that nothing outdated is found
+    /// when the cache is on again.
     pub fn set_enabled(&self, enabled: bool) {
         self.engine.shared.enabled.store(enabled, Ordering::Relaxed);
     }
 
-    /// How many loads of this process are under way, refreshes included.
+    /// Returns how many loads of this process are under way, including refreshes.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.engine.shared.flights.len()
@@ -147,7 +148,7 @@ impl<C> Cache<C> {
 
     /// Waits until all loads and refreshes that run in the background have ended, and starts no refresh from now on.
     ///
-    /// Invalidations that are [pending](Self::pending_invalidations) are tried once more; those that fail are logged.
+    /// Invalidations that are [pending](Self::pending_invalidations) are tried once more. Those that fail are logged.
     ///
     /// The store is not closed, since others may use it; see [`Backend::close`]. Dropping the future only stops the
     /// waiting.

@@ -1,4 +1,4 @@
-//! Invalidating keys, tags and namespaces, hard and [softly](Soft).
+//! Invalidates keys, tags and namespaces, hard and [softly](Soft).
 
 use std::borrow::Borrow;
 
@@ -9,11 +9,10 @@ use crate::cache::key::IntoKey;
 use crate::event::Event;
 
 impl<C> Cache<C> {
-    /// Removes the record of a key, and tells whether there was one. A load that is under way is fenced, as by
+    /// Removes the record of a key. Returns whether there was one. A load that is under way is fenced, as by
     /// [`invalidate`](Self::invalidate).
     ///
-    /// # Errors
-    /// The store did not answer; the record may or may not be there.
+    /// # Errors The store did not answer. The record may or may not be there.
     pub async fn delete<K: IntoKey>(&self, key: K) -> Result<bool, Error> {
         let key = key.into_key(&self.namespace);
         let key = key.borrow();
@@ -22,11 +21,10 @@ impl<C> Cache<C> {
     }
 
     /// Invalidates a key. Once this has returned, no caller gets a value whose load began before, in any process on the
-    /// same store. A load that is under way ends, and its value goes only to the caller that started it; callers that
-    /// had joined it read again.
+    /// same store. A load that is under way runs to its end, but its value goes only to the caller that started it.
+    /// Callers that had joined it read again.
     ///
-    /// # Errors
-    /// The store did not answer, so other processes may still find the value. The invalidation is then
+    /// # Errors The store did not answer, so other processes may still find the value. The invalidation is then
     /// [pending](Self::pending_invalidations).
     pub async fn invalidate<K: IntoKey>(&self, key: K) -> Result<(), Error> {
         self.delete(key).await.map(drop)
@@ -41,10 +39,9 @@ impl<C> Cache<C> {
         self.invalidate_tags([tag]).await
     }
 
-    /// Invalidates several tags at once, as [`invalidate_tag`](Self::invalidate_tag).
+    /// Invalidates several tags at once, like [`invalidate_tag`](Self::invalidate_tag).
     ///
-    /// # Errors
-    /// As [`invalidate_tag`](Self::invalidate_tag); some of the tags may have been invalidated.
+    /// # Errors As [`invalidate_tag`](Self::invalidate_tag). Some of the tags may have been invalidated.
     pub async fn invalidate_tags<N: AsRef<str>>(&self, tags: impl IntoIterator<Item = N>) -> Result<(), Error> {
         self.end_tags(tags, false).await
     }
@@ -52,12 +49,11 @@ impl<C> Cache<C> {
     /// Clears the namespace `name`. Once this has returned, no caller finds a value of it, nor one whose load began
     /// before. Loads that are under way are fenced, as by [`invalidate`](Self::invalidate).
     ///
-    /// Where the store can enumerate its records, they are removed, and the answer is their number. Where it cannot,
-    /// one record is written, however many entries there are, that invalidates all of them; the store drops them as
-    /// they expire.
+    /// If the store can enumerate its records, they are removed, and their number is returned. If it cannot, a single
+    /// record is written that invalidates all entries, however many there are. The store drops them as they expire.
     ///
     /// # Errors
-    /// The store did not answer, or not to the end, and some values may still be found.
+    /// The store did not answer, or not to the end. Some values may still be found.
     pub async fn clear(&self, name: &str) -> Result<Option<u64>, Error> {
         let namespace = self.engine.shared.prefix.namespace(name);
         self.clear_scope(Some(&namespace)).await
@@ -71,7 +67,7 @@ impl<C> Cache<C> {
         self.clear_scope(None).await
     }
 
-    /// A view of this cache whose invalidations are soft: they end the freshness of values, and keep them for
+    /// Returns a view of this cache whose invalidations are soft: they end the freshness of values, but retain them for
     /// [`stale_while_revalidate`](crate::Policy::stale_while_revalidate) and
     /// [`stale_if_error`](crate::Policy::stale_if_error).
     ///
@@ -95,15 +91,15 @@ impl<C> Cache<C> {
         Soft { cache: self }
     }
 
-    /// How many invalidations the store did not carry out yet. They are tried again until it does, also in the
-    /// background, and what they concern counts as invalid in this process meanwhile.
+    /// Returns how many invalidations the store has not carried out yet. They are retried until they succeed, also in
+    /// the background. Meanwhile, what they concern counts as invalid in this process.
     #[must_use]
     pub fn pending_invalidations(&self) -> usize {
         self.engine.shared.tier.pending.count()
     }
 
     fn invalidated_key<R>(&self, key: &Key, result: Result<R, Error>) -> Result<R, Error> {
-        // Callers that come from now on must not get what was loaded before now, whatever the store said.
+        // Callers that come from now on must not get a value that was loaded before now, whatever the store reported.
         self.engine.shared.flights.detach(key);
         let result = result?;
         self.engine.shared.events.emit(&Event::Invalidated { key });
@@ -155,11 +151,10 @@ impl<'a, C> Soft<'a, C> {
         self.cache
     }
 
-    /// Invalidates a key softly: its value is no longer fresh, and both of its windows begin now, if they have not
-    /// begun before. A value without such windows is removed.
+    /// Invalidates a key softly. Its value is no longer fresh, and both of its windows begin now, unless they have
+    /// already begun. A value without such windows is removed.
     ///
-    /// # Errors
-    /// The store did not answer, so the value may still be found fresh.
+    /// # Errors The store did not answer, so the value may still be found fresh.
     pub async fn invalidate<K: IntoKey>(self, key: K) -> Result<(), Error> {
         let key = key.into_key(&self.cache.namespace);
         let key = key.borrow();
@@ -175,7 +170,7 @@ impl<'a, C> Soft<'a, C> {
         self.invalidate_tags([tag]).await
     }
 
-    /// Invalidates several tags at once, as [`invalidate_tag`](Self::invalidate_tag).
+    /// Invalidates several tags at once, like [`invalidate_tag`](Self::invalidate_tag).
     ///
     /// # Errors
     /// As [`Cache::invalidate_tags`].

@@ -1,4 +1,4 @@
-//! A set of invalidations that is carried out as one.
+//! A set of invalidations that is carried out together.
 
 use std::borrow::Borrow;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::log::log_error;
 
 /// A set of invalidations: keys, tags and namespaces, of one cache or several.
 ///
-/// [`run`](Self::run) tries all of them, and carries them out even if its caller leaves. Start one with
-/// [`Cache::invalidation`], or with [`Soft::invalidation`] for soft ones.
+/// [`run`](Self::run) tries all of them, and carries them out even if its caller leaves. Create a set with
+/// [`Cache::invalidation`], or with [`Soft::invalidation`] for soft invalidations.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -36,7 +36,7 @@ use crate::log::log_error;
 #[derive(Debug, Clone)]
 #[must_use = "nothing is invalidated until it is run"]
 pub struct Invalidation {
-    /// The handle and the strength of what is added.
+    /// The handle of what is added, and whether it is invalidated softly.
     cache: Cache<()>,
     soft: bool,
     parts: Vec<Part>,
@@ -58,14 +58,14 @@ enum Target {
 }
 
 impl<C> Cache<C> {
-    /// An empty set of invalidations of this cache.
+    /// Returns an empty set of invalidations of this cache.
     pub fn invalidation(&self) -> Invalidation {
         Invalidation::new(self, false)
     }
 }
 
 impl<C> Soft<'_, C> {
-    /// An empty set of soft invalidations of the cache.
+    /// Returns an empty set of soft invalidations of the cache.
     pub fn invalidation(self) -> Invalidation {
         Invalidation::new(self.cache(), true)
     }
@@ -90,7 +90,7 @@ impl Invalidation {
     /// Adds a tag.
     pub fn add_tag(mut self, tag: impl Into<String>) -> Self {
         match self.parts.last_mut() {
-            // Neighbours go to the store in one batch.
+            // Adjacent tags go to the store in one batch.
             Some(Part {
                 cache,
                 soft,
@@ -115,13 +115,13 @@ impl Invalidation {
         self
     }
 
-    /// Adds another set, which may be of another cache and of another strength.
+    /// Adds another set, which may be of another cache, and soft or hard.
     pub fn and(mut self, other: Self) -> Self {
         self.parts.extend(other.parts);
         self
     }
 
-    /// Whether nothing was added.
+    /// Returns whether nothing was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
@@ -135,18 +135,17 @@ impl Invalidation {
         });
     }
 
-    /// Carries out all parts. Each is tried, whatever becomes of the others. Returns how many records were removed,
-    /// where the stores can tell.
+    /// Carries out all parts. Each is tried, whatever the result of the others. Returns how many records were removed,
+    /// if the stores report it.
     ///
-    /// Dropping the future does not stop it: in a runtime the rest runs in the background, as part of what
-    /// [`Cache::shutdown`] waits for.
+    /// Dropping the future does not stop this. In a runtime, the rest runs in the background, and [`Cache::shutdown`]
+    /// waits for it.
     ///
-    /// # Errors
-    /// The first failure.
+    /// # Errors The first failure.
     pub async fn run(self) -> Result<Option<u64>, Error> {
         let tasks = self.cache.engine.shared.tasks.clone();
         let mut work = Box::pin(carry_out(self.parts));
-        // A store in this process is done at once.
+        // A store in this process completes at once.
         if let Some(result) = (&mut work).now_or_never() {
             return result;
         }

@@ -1,16 +1,16 @@
-//! What the methods of a cache take as a key.
+//! The types that the methods of a cache take as a key.
 
 use std::borrow::Borrow;
 
 use cache_core::{Key, KeyName, Namespace};
 
-/// What the methods of a [`Cache`](crate::Cache) take as a key: a name, which is looked up in the handle's namespace,
-/// or a whole [`Key`].
+/// A type that the methods of a [`Cache`](crate::Cache) take as a key: a name, which is looked up in the handle's
+/// namespace, or a full [`Key`].
 pub trait IntoKey {
-    /// A key, owned or borrowed.
+    /// The key, owned or borrowed.
     type Key: Borrow<Key> + Send;
 
-    /// The key that is meant in `namespace`.
+    /// Returns the key in `namespace`.
     fn into_key(self, namespace: &Namespace) -> Self::Key;
 }
 

@@ -1,4 +1,4 @@
-//! Look up several keys at once, and load what is missing in one go.
+//! Looks up several keys at once, and loads the missing ones together.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
@@ -26,17 +26,16 @@ const ACCEPTS: Accepts = Accepts {
 };
 
 impl<C: Send + Sync + 'static> Cache<C> {
-    /// Returns the values of several ids, each under the key that it is displayed as; `load` brings those that are
+    /// Returns the values of several ids. The key of an id is its display form. `load` brings the values that are
     /// missing.
     ///
-    /// The store is read in one batch. `load` is called once with the ids that were missing, without those that another
-    /// caller is loading already; more than 500 ids are split among several calls. It returns the values that exist;
-    /// that the others do not exist is remembered for [`Policy::negative_ttl`](crate::Policy::negative_ttl). It is
-    /// called again only for ids that another caller was loading at first, if they remain without an answer. Everything
+    /// The store is read in one batch. `load` is called once with the ids that are missing, without those that another
+    /// caller is already loading. More than 500 ids are split among several calls. `load` returns the values that
+    /// exist. That the others do not exist is stored for [`Policy::negative_ttl`](crate::Policy::negative_ttl). `load`
+    /// is called again only for ids that another caller was loading at first, if they still have no result. Everything
     /// else is as with [`get_or_load`](Self::get_or_load).
     ///
-    /// # Errors
-    /// The load of any of the ids failed; values that were loaded are stored all the same.
+    /// # Errors The load of any of the ids failed. Values that were loaded are stored all the same.
     ///
     /// ```
     /// # use std::{collections::HashMap, convert::Infallible};
@@ -84,27 +83,27 @@ impl<C: Send + Sync + 'static> Cache<C> {
         let mut waits = false;
         while !pending.is_empty() {
             let asked = pending.len();
-            // Before the read, so that no change after it is missed.
+            // Registered before the read, so that no change after it is missed.
             let listen = |(_, key): &(K, Key)| engine.shared.tier.listen(key);
             let listeners: Option<Vec<ChangeListener>> = waits.then(|| pending.iter().map(listen).collect()).flatten();
             let round = self
                 .read_round(std::mem::take(&mut pending), &call, &mut values)
                 .await?;
             let mut landed = Vec::with_capacity(asked);
-            // What this caller has to load comes first, so that two batches never wait for each other.
+            // The values that this caller has to load come first, so that two batches never wait for each other.
             if !round.led.is_empty() {
-                // The load waits for nobody, but the one who started it now waits for the load.
+                // The load itself waits for nothing, but the caller that started it now waits for the load.
                 let leads = round.led.iter().filter_map(|item| item.start.fill.lead());
                 let _edges: Vec<_> = leads.map(|lead| lead.waited_for_by(within)).collect();
                 landed.extend(engine.launch_batch(round.led, &load).await);
             } else if !round.refreshed.is_empty() {
-                // Runs on by itself.
+                // Continues in the background.
                 drop(engine.launch_batch(round.refreshed, &load));
             }
             for (id, key, waiting) in round.waiting {
                 let outcome = match engine.join_flight(&key, waiting, None, &call).await {
                     Joined::Outcome(outcome) => Some(outcome),
-                    // A lead is dropped, and taken up again with the next read.
+                    // A lead is dropped, and acquired again with the next read.
                     Joined::ReadAgain | Joined::Uncoalesced | Joined::Preview(_) | Joined::Lead(_) => None,
                 };
                 landed.push((id, key, outcome));
@@ -121,14 +120,14 @@ impl<C: Send + Sync + 'static> Cache<C> {
             }
             waits = pending.len() == asked;
             if waits {
-                // Another process is loading all of them, and probably in one go.
+                // Another process is loading all of them, probably together.
                 backoff.wait_or_all(listeners).await;
             }
         }
         Ok(values)
     }
 
-    /// Reads `ids` in one batch, and decides about each.
+    /// Reads `ids` in one batch, and decides what to do for each.
     async fn read_round<K, T, E>(
         &self,
         ids: Vec<(K, Key)>,
@@ -171,10 +170,10 @@ impl<C: Send + Sync + 'static> Cache<C> {
     }
 }
 
-/// What one read of several keys led to.
+/// The result of one read of several keys.
 struct Round<K, T, E> {
     led: Vec<Item<K, T, E>>,
-    /// Answered already; to be refreshed, if nothing is to be loaded before that.
+    /// Already answered. To be refreshed, if nothing has to be loaded first.
     refreshed: Vec<Item<K, T, E>>,
     waiting: Vec<(K, Key, Waiting)>,
 }

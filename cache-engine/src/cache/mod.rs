@@ -1,4 +1,4 @@
-//! The handle and everything that is called on it.
+//! The handle of a cache, and all of its methods.
 
 pub(crate) mod adapter;
 pub(crate) mod borrowing;

@@ -1,4 +1,4 @@
-//! Reading and storing without a load.
+//! Reads and stores values without a load.
 
 use std::borrow::Borrow;
 use std::ops::ControlFlow;
@@ -13,10 +13,9 @@ use crate::store::record::Found;
 use crate::tier::read::Read;
 
 impl<C> Cache<C> {
-    /// The fresh value of a key.
+    /// Returns the fresh value of a key.
     ///
-    /// # Errors
-    /// The store could not be asked.
+    /// # Errors The store could not be read.
     pub async fn get<T>(&self, key: impl IntoKey) -> Result<Option<Arc<T>>, Error>
     where
         T: Send + Sync + 'static,
@@ -36,10 +35,9 @@ impl<C> Cache<C> {
         }
     }
 
-    /// The fresh values of several keys, in their order, in one batch.
+    /// Returns the fresh values of several keys, in the order of the keys. Reads them in one batch.
     ///
-    /// # Errors
-    /// The store could not be asked; one failure fails the batch.
+    /// # Errors The store could not be read. One failure fails the batch.
     pub async fn get_many<T, K>(&self, keys: impl IntoIterator<Item = K>) -> Result<Vec<Option<Arc<T>>>, Error>
     where
         T: Send + Sync + 'static,
@@ -75,15 +73,15 @@ impl<C> Cache<C> {
         }
     }
 
-    /// Stores a value under this handle's policy, over whatever was there.
+    /// Stores a value under this handle's policy, over any existing one.
     ///
     /// A load of the key that is under way is fenced: its value does not replace this one.
     ///
-    /// The [tags](Self::with_tags) of this handle are captured now. If the value was read a while ago, and one of them
-    /// may have been invalidated since, use [`refresh`](Self::refresh), which captures them before it reads.
+    /// The versions of this handle's [tags](Self::with_tags) are read now. If the value was read a while ago, and one
+    /// of its tags may have been invalidated since, use [`refresh`](Self::refresh), which reads the versions before it
+    /// reads the value.
     ///
-    /// # Errors
-    /// The store could not be asked, or refused; or the value has no encoding.
+    /// # Errors The store did not answer, or refused the write, or the value cannot be encoded.
     pub async fn set<T>(&self, key: impl IntoKey, value: T) -> Result<(), Error>
     where
         T: Send + Sync + 'static,
@@ -92,7 +90,7 @@ impl<C> Cache<C> {
         self.set_shared(key, Arc::new(value)).await
     }
 
-    /// As [`set`](Self::set), for a value that is shared already.
+    /// Like [`set`](Self::set), for a value that is already shared.
     ///
     /// # Errors
     /// As [`set`](Self::set).
@@ -134,7 +132,7 @@ impl<C> Cache<C> {
             }
             (result, _) => {
                 tier.forget_near(key);
-                // Written over whatever was there, so never refused.
+                // Written unconditionally, so it is never refused.
                 let _ = result?;
             }
         }
