@@ -77,10 +77,10 @@
 //!   that the store did not carry out is [pending](Cache::pending_invalidations). It is carried out before the store is
 //!   trusted again.
 //! - **A near tier that follows its store.** Near copies are removed when the change subscription reports a change, and
-//!   are not used while the subscription is silent. Without a subscription they have a [maximum
-//!   age](CacheBuilder::near_max_age).
-//! - **A failing store does not fail its callers.** Calls to the store have a [time
-//!   limit](CacheBuilder::backend_timeout), and a [circuit breaker](CacheBuilder::breaker) opens after repeated
+//!   are not used while the subscription is silent. Without a subscription they have a
+//!   [maximum age](CacheBuilder::near_max_age).
+//! - **A failing store does not fail its callers.** Calls to the store have a
+//!   [time limit](CacheBuilder::backend_timeout), and a [circuit breaker](CacheBuilder::breaker) opens after repeated
 //!   failures. Meanwhile, values are loaded. Only operations that must not fail silently, such as an invalidation,
 //!   return an error.
 //! - **An unreadable record is a miss.** A record that is damaged, or of another version, coder, type or key, is

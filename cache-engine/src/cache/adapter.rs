@@ -42,8 +42,8 @@ pub enum Lookup<T> {
     /// No value. The caller has to load it.
     Miss(Fill<T>),
     /// What the load of another caller offers before it ends, by
-    /// [`Fill::renewing_with_preview`](crate::Fill::renewing_with_preview). Only for callers that [accept
-    /// it](Adapter::accept_previews).
+    /// [`Fill::renewing_with_preview`](crate::Fill::renewing_with_preview). Only for callers that
+    /// [accept it](Adapter::accept_previews).
     Preview(Arc<dyn Any + Send + Sync>),
     /// The caller has to load for itself, and must not store the value. It waited for a load whose value is not shared,
     /// or it does not wait, or the cache is switched off.
@@ -125,7 +125,8 @@ impl<'a, C> Adapter<'a, C> {
 
     /// Returns the name of a function's call, by the cache's [key builder](crate::CacheBuilder::key_builder).
     ///
-    /// # Errors The builder has no name for the call.
+    /// # Errors
+    /// The builder has no name for the call.
     pub fn call_name(self, call: &FunctionCall<'_>) -> Result<KeyName, Error> {
         self.cache.engine.shared.call_keys.build(call)
     }
@@ -154,8 +155,8 @@ impl<'a, C> Adapter<'a, C> {
 }
 
 impl<C: Send + Sync + 'static> Adapter<'_, C> {
-    /// Reads the fresh value of a key, if it is in this process: in the store itself, or in the [near
-    /// tier](crate::CacheBuilder::near). Never waits. Emits no event unless there is a hit, so that a
+    /// Reads the fresh value of a key, if it is in this process: in the store itself, or in the
+    /// [near tier](crate::CacheBuilder::near). Never waits. Emits no event unless there is a hit, so that a
     /// [`lookup`](Self::lookup) can follow.
     #[inline]
     pub fn read_local<T>(self, key: &Key) -> Option<Arc<T>>
@@ -189,7 +190,8 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
     ///
     /// A stale value is available until the longest of its windows ends, and not after an invalidation.
     ///
-    /// # Errors The store did not answer.
+    /// # Errors
+    /// The store did not answer.
     pub async fn read<T>(self, key: &Key) -> Result<Option<Found<T>>, Error>
     where
         T: Send + Sync + 'static,

@@ -38,7 +38,8 @@ pub struct Borrowing<'a, C> {
 impl<C: Send + Sync + 'static> Borrowing<'_, C> {
     /// Like [`Cache::get_or_load`].
     ///
-    /// # Errors As [`Cache::get_or_load`].
+    /// # Errors
+    /// As [`Cache::get_or_load`].
     pub async fn get_or_load<T, E, F, Fut>(&self, key: impl IntoKey, load: F) -> Result<Arc<T>, LoadError<E>>
     where
         T: Send + Sync + 'static,
@@ -54,7 +55,8 @@ impl<C: Send + Sync + 'static> Borrowing<'_, C> {
 
     /// Like [`Cache::get_or_load_with`].
     ///
-    /// # Errors As [`Cache::get_or_load`].
+    /// # Errors
+    /// As [`Cache::get_or_load`].
     pub async fn get_or_load_with<T, E, F, Fut>(
         &self,
         key: impl IntoKey,
@@ -82,7 +84,8 @@ impl<C: Send + Sync + 'static> Borrowing<'_, C> {
 
     /// Like [`Cache::get_or_load_optional`].
     ///
-    /// # Errors As [`Cache::get_or_load`].
+    /// # Errors
+    /// As [`Cache::get_or_load`].
     pub async fn get_or_load_optional<T, E, F, Fut>(
         &self,
         key: impl IntoKey,

@@ -370,8 +370,9 @@ impl<C> CacheBuilder<C> {
 
     /// Builds the cache, or returns what is wrong with the settings.
     ///
-    /// # Errors [`Configuration`](ErrorKind::Configuration): there is a [near](Self::near) tier that is not in this
-    /// process, or one without a [maximum age](Self::near_max_age) in front of a store without a change subscription.
+    /// # Errors
+    /// [`Configuration`](ErrorKind::Configuration): there is a [near](Self::near) tier that is not in this process, or
+    /// one without a [maximum age](Self::near_max_age) in front of a store without a change subscription.
     pub fn try_build(self) -> Result<Cache<C>, Error> {
         self.check_near()?;
         Ok(self.assemble())

@@ -13,7 +13,8 @@ static DEFAULT: OnceLock<Cache> = OnceLock::new();
 /// A function that needs the default cache while there is none panics with a message that says so. If it ran uncached
 /// silently, you would notice only under load. A library should take a `Cache` from its user and name it instead.
 ///
-/// # Errors A default is already set. It remains unchanged.
+/// # Errors
+/// A default is already set. It remains unchanged.
 ///
 /// ```
 /// use cache_engine::{Cache, default_cache, set_default_cache};

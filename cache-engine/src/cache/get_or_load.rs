@@ -28,8 +28,9 @@ impl<C: Send + Sync + 'static> Cache<C> {
     ///
     /// For loads that borrow from their caller, use [`borrowing`](Self::borrowing).
     ///
-    /// # Errors The load failed, and there is no stale copy to fall back to; see [`LoadError`]. Never fails because of
-    /// the store.
+    /// # Errors
+    /// The load failed, and there is no stale copy to fall back to; see [`LoadError`]. Never fails because of the
+    /// store.
     ///
     /// ```
     /// # #[derive(serde::Serialize, serde::Deserialize)] struct User { name: String }
@@ -61,7 +62,8 @@ impl<C: Send + Sync + 'static> Cache<C> {
     /// Like [`get_or_load`](Self::get_or_load), for a loader that sees the [stale value](Load::stale) it replaces. With
     /// a [`Loaded`], the loader says how its value is to be stored, or that there is none.
     ///
-    /// # Errors As [`get_or_load`](Self::get_or_load).
+    /// # Errors
+    /// As [`get_or_load`](Self::get_or_load).
     pub async fn get_or_load_with<T, E, F, Fut>(
         &self,
         key: impl IntoKey,

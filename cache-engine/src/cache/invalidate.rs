@@ -12,7 +12,8 @@ impl<C> Cache<C> {
     /// Removes the record of a key. Returns whether there was one. A load that is under way is fenced, as by
     /// [`invalidate`](Self::invalidate).
     ///
-    /// # Errors The store did not answer. The record may or may not be there.
+    /// # Errors
+    /// The store did not answer. The record may or may not be there.
     pub async fn delete<K: IntoKey>(&self, key: K) -> Result<bool, Error> {
         let key = key.into_key(&self.namespace);
         let key = key.borrow();
@@ -24,7 +25,8 @@ impl<C> Cache<C> {
     /// same store. A load that is under way runs to its end, but its value goes only to the caller that started it.
     /// Callers that had joined it read again.
     ///
-    /// # Errors The store did not answer, so other processes may still find the value. The invalidation is then
+    /// # Errors
+    /// The store did not answer, so other processes may still find the value. The invalidation is then
     /// [pending](Self::pending_invalidations).
     pub async fn invalidate<K: IntoKey>(&self, key: K) -> Result<(), Error> {
         self.delete(key).await.map(drop)
@@ -41,7 +43,8 @@ impl<C> Cache<C> {
 
     /// Invalidates several tags at once, like [`invalidate_tag`](Self::invalidate_tag).
     ///
-    /// # Errors As [`invalidate_tag`](Self::invalidate_tag). Some of the tags may have been invalidated.
+    /// # Errors
+    /// As [`invalidate_tag`](Self::invalidate_tag). Some of the tags may have been invalidated.
     pub async fn invalidate_tags<N: AsRef<str>>(&self, tags: impl IntoIterator<Item = N>) -> Result<(), Error> {
         self.end_tags(tags, false).await
     }
@@ -154,7 +157,8 @@ impl<'a, C> Soft<'a, C> {
     /// Invalidates a key softly. Its value is no longer fresh, and both of its windows begin now, unless they have
     /// already begun. A value without such windows is removed.
     ///
-    /// # Errors The store did not answer, so the value may still be found fresh.
+    /// # Errors
+    /// The store did not answer, so the value may still be found fresh.
     pub async fn invalidate<K: IntoKey>(self, key: K) -> Result<(), Error> {
         let key = key.into_key(&self.cache.namespace);
         let key = key.borrow();

@@ -141,7 +141,8 @@ impl Invalidation {
     /// Dropping the future does not stop this. In a runtime, the rest runs in the background, and [`Cache::shutdown`]
     /// waits for it.
     ///
-    /// # Errors The first failure.
+    /// # Errors
+    /// The first failure.
     pub async fn run(self) -> Result<Option<u64>, Error> {
         let tasks = self.cache.engine.shared.tasks.clone();
         let mut work = Box::pin(carry_out(self.parts));

@@ -35,7 +35,8 @@ impl<C: Send + Sync + 'static> Cache<C> {
     /// is called again only for ids that another caller was loading at first, if they still have no result. Everything
     /// else is as with [`get_or_load`](Self::get_or_load).
     ///
-    /// # Errors The load of any of the ids failed. Values that were loaded are stored all the same.
+    /// # Errors
+    /// The load of any of the ids failed. Values that were loaded are stored all the same.
     ///
     /// ```
     /// # use std::{collections::HashMap, convert::Infallible};

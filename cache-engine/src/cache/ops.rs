@@ -15,7 +15,8 @@ use crate::tier::read::Read;
 impl<C> Cache<C> {
     /// Returns the fresh value of a key.
     ///
-    /// # Errors The store could not be read.
+    /// # Errors
+    /// The store could not be read.
     pub async fn get<T>(&self, key: impl IntoKey) -> Result<Option<Arc<T>>, Error>
     where
         T: Send + Sync + 'static,
@@ -37,7 +38,8 @@ impl<C> Cache<C> {
 
     /// Returns the fresh values of several keys, in the order of the keys. Reads them in one batch.
     ///
-    /// # Errors The store could not be read. One failure fails the batch.
+    /// # Errors
+    /// The store could not be read. One failure fails the batch.
     pub async fn get_many<T, K>(&self, keys: impl IntoIterator<Item = K>) -> Result<Vec<Option<Arc<T>>>, Error>
     where
         T: Send + Sync + 'static,
@@ -81,7 +83,8 @@ impl<C> Cache<C> {
     /// of its tags may have been invalidated since, use [`refresh`](Self::refresh), which reads the versions before it
     /// reads the value.
     ///
-    /// # Errors The store did not answer, or refused the write, or the value cannot be encoded.
+    /// # Errors
+    /// The store did not answer, or refused the write, or the value cannot be encoded.
     pub async fn set<T>(&self, key: impl IntoKey, value: T) -> Result<(), Error>
     where
         T: Send + Sync + 'static,

@@ -60,7 +60,7 @@ impl TagRecords {
         })
     }
 
-    /// Begins a sequence, unless another process has just begun one.
+    /// Begins a sequence, or uses the one that another process has just begun.
     async fn begin_sequence(&self) -> Result<Began, Error> {
         // One task at a time in this process, so that two do not overwrite each other's pages.
         let _beginning = self.beginning.lock().await;
