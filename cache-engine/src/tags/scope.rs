@@ -136,7 +136,7 @@ impl Tagger {
     ///     .with_tags(["article:42"])
     ///     .get_or_load_with("42", |load| async move {
     ///         let (author_id, text) = article(42).await;
-    /// The author is known only now.
+    ///         // The author is known only now.
     ///         let author = load.tagged([format!("author:{author_id}")], || author(author_id)).await;
     ///         Ok::<_, Infallible>(Loaded::new(format!("{text} (by {author})")))
     ///     })

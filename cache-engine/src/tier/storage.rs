@@ -57,8 +57,8 @@ impl Tier {
         self.tags.capture(&key.namespace(), declared, of_stale).await
     }
 
-    /// Returns whether none of the `tags` that were read for `key` has changed since. If that cannot be determined, they
-    /// count as changed.
+    /// Returns whether none of the `tags` that were read for `key` has changed since. If that cannot be determined,
+    /// they count as changed.
     pub(crate) async fn still_current(&self, key: &Key, tags: &Tags) -> bool {
         self.tags.still_current(&key.namespace(), tags).await
     }
