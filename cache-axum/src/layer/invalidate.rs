@@ -30,8 +30,9 @@ type Names = Arc<dyn Fn(&Parts) -> Vec<String> + Send + Sync>;
 /// `CacheLayer`.
 ///
 /// If the `CacheLayer` stores separate responses [per user](CacheLayer::per_user) or by [fields in the
-/// key](CacheLayer::key_headers), invalidating a URL removes the responses of the user who sent the request, and those
-/// that belong to no user. Responses of other users under the same URL stay: use a tag or a namespace to remove them.
+/// key](CacheLayer::key_headers), invalidating a URL removes the responses that belong to the sender of the request,
+/// and those that belong to no one in particular. Responses of others under the same URL stay: use a tag or a namespace
+/// to remove them.
 ///
 /// The response waits for the invalidation, so a client that has received it does not find what was stored before. If
 /// something could not be invalidated, the response goes out unchanged, because the change was made; its `Cache-Status`
