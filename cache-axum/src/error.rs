@@ -1,4 +1,4 @@
-//! An error of the cache as the response of a handler.
+//! Cache errors as responses of a handler.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -16,8 +16,8 @@ use http::StatusCode;
 /// | a load that took longer than its [timeout](cache_engine::Policy::load_timeout) | 503 Service Unavailable |
 /// | anything else: a wrong key or setting, a value that has no encoding, a loader's own error | 500 Internal Server Error |
 ///
-/// The body is one sentence of plain text. It names neither the store nor the cause, since clients read it. The
-/// [extensions](http::Extensions) of the response hold this `Error`, so that a middleware can log the cause.
+/// The body is one sentence of plain text. It names neither the store nor the cause, because clients read it. The
+/// [extensions](http::Extensions) of the response contain this `Error`, so that a middleware can log the cause.
 ///
 /// Do not return `Result<_, String>` for this: axum sends an `Err(String)` with status 200.
 ///

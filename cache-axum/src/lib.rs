@@ -1,8 +1,8 @@
 //! HTTP response caching for axum and tower: safe by default, standard by choice.
 //!
-//! [`CacheLayer`] stores whole responses, so a hit is the same status, headers and bytes as the miss. It adds what the
-//! standard has for this: an `ETag` and 304 answers, `Age`, HEAD and ranges from the stored body, `Vary`, and
-//! `Cache-Status` on every answer.
+//! [`CacheLayer`] stores whole responses, so a hit has the same status, headers and bytes as the miss. It adds what the
+//! standard defines for caches: an `ETag` and 304 responses, `Age`, HEAD and ranges from the stored body, `Vary`, and
+//! `Cache-Status` on every response.
 //!
 //! ```
 //! use std::time::Duration;
@@ -57,99 +57,104 @@
 //! | responses that say `no-store`, `no-cache`, `max-age=0` or `Vary: *` | [`policy_with`]; [`StoreFor`] for `max-age=0` |
 //! | any status but 2xx | [`statuses`] |
 //! | any method but GET; HEAD is answered from GET | [`post`] |
-//! | bodies that break, are larger than [`max_body`], take longer than [`max_body_time`], have trailers, or are event streams | the two bounds |
+//! | bodies that break, are larger than [`max_body`], take longer than [`max_body_time`], have trailers, or are event streams | the two limits |
 //!
-//! Each is allowed by its own name and allows nothing else. [`CacheLayer::shared`] is the other policy: a shared cache by
-//! the book, for gateways and reverse proxies, where the response alone decides.
+//! Each setting allows one thing and nothing else. [`CacheLayer::shared`] is the other policy: a shared cache that
+//! follows the standard, for gateways and reverse proxies, where the response alone decides.
 //!
-//! What the handler says in `Cache-Control` and `Vary` wins over the route's setting. [`StoreFor`] and [`DoNotStore`] win over
-//! both.
+//! The handler's `Cache-Control` and `Vary` take precedence over the route's setting. [`StoreFor`] and [`DoNotStore`]
+//! take precedence over both.
 //!
 //! # Who gets whose response
 //!
-//! Requests with the same key get the same response: the key has the method, host, path and sorted query, unless
-//! [`query`] or [`key_builder`] says otherwise. If something between two routers rewrites the URI, the key has the URI that
-//! the handler sees as well.
+//! Requests with the same key get the same response. By default the key contains the method, host, path and sorted
+//! query; [`query`] and [`key_builder`] change that. If something between two routers rewrites the URI, the key also
+//! contains the URI that the handler sees.
 //!
-//! What else a response depends on must be in its `Vary`, in [`key_headers`], or declared by [`per_user`]. Beware of
-//! handlers that read fields which are in none of them, such as `X-Forwarded-Host`: anybody can set those.
+//! Everything else that a response depends on must be in its `Vary`, in [`key_headers`], or in the identity that you
+//! set with [`per_user`]. Beware of handlers that read other fields, such as `X-Forwarded-Host`: any client can set
+//! those.
 //!
-//! The same holds downstream. Where the layer tells browsers and shared caches how long to keep a response, it names the
-//! fields by which it tells requests apart in `Vary`, and responses of users are `private, no-cache`.
+//! The same applies downstream. If the layer sends browsers and shared caches a lifetime, it names the fields by which
+//! it distinguishes requests in `Vary`, and responses of users are `private, no-cache`.
 //!
-//! A URL has no more than [`max_variants`] stored responses, since anybody can make up values of a field; the one that was
-//! used least recently makes room. [`normalization`] joins requests that mean the same. [`query`] leaves out of the key what no handler reads.
+//! A URL has at most [`max_variants`] stored responses, because clients can invent values of a field; the least
+//! recently used one makes room. [`normalization`] joins requests with the same meaning. With [`query`] you exclude
+//! parameters from the key that no handler reads.
 //!
 //! # When a stale response is used
 //!
 //! | a stale response | when | source |
 //! |---|---|---|
-//! | answers at once, while a new one is fetched | within [`stale_while_revalidate`] | RFC 5861, 3 |
-//! | answers if the handler fails, or others have waited for it for [`max_wait`] | within [`stale_if_error`] | RFC 5861, 4 |
+//! | answers at once, while a new one is loaded | within [`stale_while_revalidate`] | RFC 5861, 3 |
+//! | answers if the handler fails, or if other requests have waited for it for [`max_wait`] | within [`stale_if_error`] | RFC 5861, 4 |
 //! | answers if the origin is [unreachable](OriginUnreachable) | for a day, in the shared-cache policy | RFC 9111, 4.2.4 |
 //! | answers a request that accepts one | `Cache-Control: max-stale` of the request | RFC 9111, 5.2.1.2 |
-//! | is revalidated: the handler gets a conditional request, and 304 makes the response fresh again | it has a validator of the handler's, and is kept for this ([`Policy::keep_for_validation`](cache_http::Policy::keep_for_validation)) or for one of the reasons above | RFC 9111, 4.3 |
+//! | is revalidated: the handler gets a conditional request, and 304 makes the response fresh again | it has a validator from the handler, and is retained for this ([`Policy::keep_for_validation`](cache_http::Policy::keep_for_validation)) or for one of the reasons above | RFC 9111, 4.3 |
 //!
 //! `must-revalidate`, `proxy-revalidate`, `s-maxage` and `no-cache` leave only the last.
 //!
-//! # What the answer says
+//! # What the response says
 //!
-//! `X-Cache` says in a word how a request was handled, and `Cache-Status` (RFC 9211) in full:
+//! `X-Cache` says in one word how a request was handled, and `Cache-Status` (RFC 9211) says it in full:
 //!
 //! | `X-Cache` | `Cache-Status` | what happened |
 //! |---|---|---|
 //! | `HIT` | `cache; hit; ttl=37` | served from a response that is fresh for 37 more seconds |
 //! | `HIT` | `cache; fwd=uri-miss; collapsed` | served by a load that another request had started |
 //! | `HIT` | `cache; fwd=stale; fwd-status=304; stored` | the handler confirmed the stale response |
-//! | `STALE` | `cache; hit; ttl=-5` | served from a response that is stale for 5 seconds, and refreshed in the background unless the request itself accepted a stale one |
-//! | `STALE` | `cache; fwd=stale; fwd-status=503` | the handler failed, and a stale response replaces its answer |
-//! | `MISS` | `cache; fwd=uri-miss; stored` | the handler answered, and its response is stored |
-//! | `MISS` | `cache; fwd=uri-miss; detail=set-cookie` | the handler answered, and the detail says why its response is not stored |
+//! | `STALE` | `cache; hit; ttl=-5` | served from a response that is stale for 5 seconds, and refreshed in the background, except if the request itself accepted a stale one |
+//! | `STALE` | `cache; fwd=stale; fwd-status=503` | the handler failed, and a stale response replaces its response |
+//! | `MISS` | `cache; fwd=uri-miss; stored` | the handler responded, and its response is stored |
+//! | `MISS` | `cache; fwd=uri-miss; detail=set-cookie` | the handler responded, and the detail says why its response is not stored |
 //! | `MISS` | `cache; fwd=uri-miss; detail=outage` | the store is unavailable |
 //! | `BYPASS` | `cache; fwd=bypass; detail=authorization` | the request bypassed the cache, and the detail says why |
 //! | `BYPASS` | `cache; fwd=method` | so does every request with another method |
 //!
-//! While a body is still streaming, `stored` says that it will be stored if it arrives whole.
+//! While a body is still streaming, `stored` means that the response will be stored if the body arrives completely.
 //!
 //! # How the handler runs
 //!
-//! On a miss the handler runs in a task of its own, so that a client who leaves takes the response from nobody else. No more
-//! than [`max_detached`] such tasks go on without a client. The client's preconditions and ranges are taken off the
-//! request: the handler produces the whole response, and the layer evaluates them, whether the response is stored or not.
-//! Of a body that is still streaming, the layer cuts one range; several get the whole, as RFC 9110, section 14.2, allows. If
-//! the length is unknown, a range waits until the body is complete, for [`max_wait`] at most. If the whole is larger
-//! than [`max_body`], or takes longer than that, the handler gets the range, and its size is remembered for as long as the
-//! response would be stored. A panic continues in the caller's task.
+//! On a miss the handler runs in a task of its own, so that a client that disconnects does not abort the load for
+//! others. At most [`max_detached`] such tasks continue without a client. The layer removes the client's preconditions
+//! and ranges from the request: the handler produces the whole response, and the layer evaluates them, whether the
+//! response is stored or not. From a body that is still streaming, the layer cuts a single range; a request for several
+//! ranges gets the whole, as RFC 9110, section 14.2, allows. If the length is unknown, a range waits until the body is
+//! complete, for at most [`max_wait`]. If the whole is larger than [`max_body`], or takes longer than that, the handler
+//! gets the range, and its size is remembered for as long as the response would be stored. A panic continues in the
+//! caller's task.
 //!
-//! Concurrent requests for the same key wait for one load (single-flight), for [`max_wait`] at most. They wait for the
-//! head of its response only: if that may be stored, they **read along** with its body, from its beginning and as fast as
-//! it comes. A body that breaks off is broken for all of them. If it outgrows [`max_body`] or [`max_body_time`], it goes on
-//! for those who read it, and later requests call the handler. From then on the fastest reader sets the pace, and a reader
-//! who is [`max_body`] behind holds up the others for [`max_wait`] in all, and then gets an error. In the shared cache of
-//! several processes, requests elsewhere wait until the response is stored.
+//! Concurrent requests for the same key wait for one load (single-flight), for at most [`max_wait`]. They wait only for
+//! the head of its response: if the response may be stored, they **read along** with its body, from its beginning and
+//! as fast as it arrives. If the body breaks off, it breaks off for all of them. If it outgrows [`max_body`] or
+//! [`max_body_time`], it continues for its readers, and later requests call the handler. From then on the fastest
+//! reader sets the pace. A reader that is [`max_body`] behind delays the others for [`max_wait`] in total, and then
+//! gets an error. If several processes share the cache, requests in other processes wait until the response is stored.
 //!
-//! If the response may not be shared, each of them calls the handler itself, and for the next ten seconds requests with the same fields do
-//! not wait for each other at that URL. If the handler failed, its answer is shared with them where that is allowed;
-//! otherwise one of them at a time tries again. A request with credentials, where the response decides whether it may be
-//! shared (`Authorization` in the shared-cache policy), waits for nobody, and nobody in this process waits for it.
+//! If the response may not be shared, each of the waiting requests calls the handler itself, and for the next ten
+//! seconds requests for that URL with the same fields do not wait for each other. If the handler failed, its response
+//! is shared with the waiting requests if that is allowed; otherwise one of them at a time tries again. If the response
+//! decides whether it may be shared with requests that have credentials (`Authorization` in the shared-cache policy), a
+//! request with credentials waits for no other request, and no other request in this process waits for it.
 //!
-//! HEAD is answered from what GET has stored, stale responses included, and waits for nobody. If the handler has to answer,
-//! its answer tells of the stored response (RFC 9111, section 4.3.5): equal validators make it fresh again, and other ones,
-//! or another length, make it stale.
+//! HEAD is answered from what GET has stored, including stale responses, and waits for no load. If the handler has to
+//! answer, its response updates the stored response (RFC 9111, section 4.3.5): equal validators make it fresh again,
+//! and different validators, or a different length, make it stale.
 //!
-//! The answer to a POST that bypasses the layer is stored for later GETs where RFC 9110, section 9.3.3, allows it: it is 200,
-//! states a lifetime, and its `Content-Location` is its own URL. Whatever would keep the answer to a GET from being stored
-//! keeps this one too, and so does an invalidation while the handler runs, or a handler that takes more than 500 ms.
+//! The response to a POST that bypasses the layer is stored for later GETs if RFC 9110, section 9.3.3, allows it: its
+//! status is 200, it states a lifetime, and its `Content-Location` is its own URL. It is not stored if the response to
+//! a GET would not be stored, if there is an invalidation while the handler runs, or if the handler takes longer
+//! than 500 ms.
 //!
-//! A layer within another one that is loading under the same key, of the same or an equally named cache, lets the request
-//! through, and the settings of the outer one count.
+//! If a layer is inside another one that is loading under the same key, of the same or an equally named cache, it lets
+//! the request through, and the settings of the outer layer apply.
 //!
 //! # Glossary
 //!
 //! | word | meaning |
 //! |---|---|
 //! | entry | what the store holds under a key: a response, or a variant index |
-//! | variant | one of the responses of a URL that `Vary` tells apart |
+//! | variant | one of the responses of a URL that `Vary` distinguishes |
 //! | variant index | the entry that leads from a URL to its variants (RFC 9111, 4.1) |
 //! | fresh, stale | within its lifetime, and after it |
 //! | load | a call of the handler whose response may be stored and shared |
@@ -158,9 +163,9 @@
 //! | uncoalesced | calls the handler for one request only; the response is not stored |
 //! | forward | to hand a request to the handler (RFC 9211) |
 //! | bypass | to forward a request without looking it up |
-//! | hit-for-miss | the memory of URLs whose last response was for one request only |
-//! | revalidate | to ask the handler whether a stale response is still right |
-//! | refresh | to load anew in the background, while a stale response is served |
+//! | hit-for-miss | remembering URLs whose last response was for one request only |
+//! | revalidate | to ask the handler whether a stale response is still valid |
+//! | refresh | to load again in the background, while a stale response is served |
 //! | storability | whether a response may be stored, and for how long |
 //! | invalidate | to make entries unusable; softly if they may still be served stale |
 //! | tag | a name that entries carry, by which they are invalidated together |

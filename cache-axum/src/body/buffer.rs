@@ -1,37 +1,38 @@
-//! What has come of a body: its pieces, joined where they are small.
+//! The pieces of a body that have arrived. Small pieces are joined.
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-/// Pieces below this are joined. What it costs to keep a piece, some hundred bytes, is little against this.
+/// Pieces smaller than this are joined. The overhead of a piece, a few hundred bytes, is small compared with this.
 const SMALL: usize = 4 * 1024;
 
-/// How long joined pieces become.
+/// The size up to which pieces are joined.
 const JOINED: usize = 16 * 1024;
 
-/// The pieces of a body in their order, for one who collects them and any number who read them at the same time, each at
-/// a [`Cursor`] of its own. Large pieces are never copied, and neither is the only one.
+/// The pieces of a body in their order, for one collector and any number of concurrent readers, each at its own
+/// [`Cursor`]. Large pieces are never copied, and neither is a single piece.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     chunks: VecDeque<Bytes>,
-    /// Small pieces, which come after the chunks.
+    /// Small pieces, which follow the chunks.
     tail: BytesMut,
-    /// The number of the first chunk. The chunks before it are gone, and the tail is numbered as the chunk that it becomes.
+    /// The number of the first chunk. The chunks before it have been released. The tail has the number of the chunk
+    /// that it will become.
     first: u64,
-    /// The number of the chunk that all pieces before it were joined to.
+    /// The number of the chunk into which all earlier pieces were joined.
     joined: Option<u64>,
-    /// The length of what is kept.
+    /// The number of bytes that are retained.
     kept: usize,
 }
 
-/// How far a reader has come.
+/// The position of a reader.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Cursor {
-    /// The chunk to read next, and how much of it was read.
+    /// The chunk to read next, and how much of it has been read.
     chunk: u64,
     offset: usize,
-    /// How much was read in all.
+    /// How many bytes have been read in total.
     read: usize,
 }
 
@@ -56,16 +57,16 @@ impl Buffer {
         }
     }
 
-    /// The number of the tail.
+    /// Returns the number of the tail.
     fn last(&self) -> u64 {
         self.first + self.chunks.len() as u64
     }
 
-    /// What has come and was not read at `cursor`.
+    /// Returns data that has arrived and has not been read at `cursor`.
     pub(crate) fn read(&self, cursor: &mut Cursor) -> Option<Bytes> {
         if cursor.chunk < self.first {
             cursor.chunk = self.first;
-            // Chunks are let go only when they were read.
+            // Chunks are released only after they have been read.
             cursor.offset = if self.joined == Some(self.first) {
                 cursor.read
             } else {
@@ -82,14 +83,14 @@ impl Buffer {
             }
         }
         let piece = self.tail.get(cursor.offset..).filter(|piece| !piece.is_empty())?;
-        // A slice of the tail would keep it from growing where it is.
+        // A slice of the tail would prevent it from growing in place.
         let piece = Bytes::copy_from_slice(piece);
         cursor.offset = self.tail.len();
         cursor.read += piece.len();
         Some(piece)
     }
 
-    /// Lets go what all of these have read.
+    /// Releases what all of these cursors have read.
     pub(crate) fn release(&mut self, cursors: impl Iterator<Item = Cursor> + Clone) {
         while let Some(chunk) = self.chunks.front() {
             let reads =
@@ -109,20 +110,20 @@ impl Buffer {
         }
     }
 
-    /// The length of what is kept.
+    /// Returns the number of bytes that are retained.
     pub(crate) fn kept(&self) -> usize {
         self.kept
     }
 
-    /// All the pieces, to be joined.
+    /// Returns all pieces, to be joined.
     pub(crate) fn pieces(&mut self) -> VecDeque<Bytes> {
         self.end_tail();
         self.chunks.clone()
     }
 
-    /// Puts in place of all pieces what they are in one. Nothing was let go before.
+    /// Replaces all pieces by one piece with the same content. Nothing may have been released before.
     pub(crate) fn replace(&mut self, whole: Bytes) {
-        // Behind all that any cursor points to.
+        // A number beyond everything that a cursor points to.
         self.first = self.last() + 1;
         self.joined = Some(self.first);
         self.chunks = VecDeque::from([whole]);
@@ -130,7 +131,7 @@ impl Buffer {
 }
 
 impl Cursor {
-    /// How much was read in all.
+    /// Returns how many bytes have been read in total.
     pub(crate) fn read(&self) -> usize {
         self.read
     }

@@ -1,4 +1,4 @@
-//! Collecting a body while it passes.
+//! Collects a body while it is passed on.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,10 +12,10 @@ use http_body::Body as _;
 
 use crate::body::tee::{Bounds, Ending, Tee};
 
-/// After so many pieces that were there at once, others on the same thread have their turn.
+/// The number of immediately available pieces after which the task yields to others on the same thread.
 const PIECES_AT_ONCE: usize = 32;
 
-/// How many pieces that are there at once are taken before a body counts as one that takes its time.
+/// The number of immediately available pieces that are collected before a body counts as slow.
 const READY_PIECES: usize = 1024;
 
 /// A body, and what has been collected of it.
@@ -33,14 +33,14 @@ impl Drop for Collector {
     }
 }
 
-/// How far a body has come.
+/// The state of a body.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// There is more to come.
+    /// More data may follow.
     Pending,
     /// It is complete.
     Complete,
-    /// It will not be collected; this is what follows.
+    /// The body will not be collected. Contains how it continues, and why.
     Over(Ending, Cause),
 }
 
@@ -54,14 +54,14 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
-    /// Whether the next answer is likely to be refused for the same reason.
+    /// Returns whether the next response is likely to be refused for the same reason.
     pub(crate) fn is_lasting(self) -> bool {
         self != Self::Broken
     }
 }
 
 impl Collector {
-    /// Collects up to `bounds.kept` bytes.
+    /// Creates a collector for up to `bounds.kept` bytes.
     pub(crate) fn new(body: Body, bounds: Bounds) -> Self {
         Self {
             body,
@@ -71,14 +71,14 @@ impl Collector {
         }
     }
 
-    /// Collects one more piece; `None` at the end.
+    /// Collects one more piece. Returns `None` at the end.
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<()>, (Ending, Cause)>> {
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.body).poll_frame(context)));
         Poll::Ready(match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(None)) => Ok(None),
             Ok(Poll::Ready(Some(Ok(frame)))) => match frame.into_data() {
-                // It means nothing, and no limit would ever be reached by it.
+                // An empty piece has no effect, and would never reach any limit.
                 Ok(data) if data.is_empty() => Ok(Some(())),
                 Ok(data) => {
                     let fits = data.len() <= self.limit - self.len;
@@ -106,7 +106,7 @@ impl Collector {
         Ending::Rest(std::mem::take(&mut self.body))
     }
 
-    /// Collects what is there, without waiting for more, up to a number of pieces.
+    /// Collects what is available, without waiting for more, up to a maximum number of pieces.
     pub(crate) async fn gather_ready(&mut self) -> Progress {
         for pieces in 1..=READY_PIECES {
             match poll_fn(|context| Poll::Ready(self.poll_piece(context))).await {
@@ -120,8 +120,8 @@ impl Collector {
         Progress::Pending
     }
 
-    /// Collects the rest. Never waits for the one who reads it: who reads slowly, or has gone away, holds nobody up.
-    /// Nobody there is no reason to stop either, since others will ask for it.
+    /// Collects the rest. Never waits for a reader: a reader that is slow or has disconnected delays nobody. Continues
+    /// without any reader, because other requests will need the response.
     pub(crate) async fn collect(&mut self) -> Progress {
         for pieces in 1_usize.. {
             match poll_fn(|context| self.poll_piece(context)).await {
@@ -134,22 +134,22 @@ impl Collector {
         Progress::Pending
     }
 
-    /// What those who read have to do with it.
+    /// Returns the tee, which the readers share.
     pub(crate) fn tee(&self) -> &Arc<Tee> {
         &self.tee
     }
 
-    /// A body that reads along.
+    /// Returns a body that reads what is collected.
     pub(crate) fn reader(&self, expected: Option<u64>) -> Body {
         self.tee.read_along(expected).map_or_else(Body::empty, Body::new)
     }
 
-    /// Ends it for those who read, after what was collected. With nobody there, the handler's body is dropped.
+    /// Ends the body for its readers, after the collected part. Without a reader, the handler's body is dropped.
     pub(crate) fn end_with(self, ending: Ending) {
         self.tee.end(ending);
     }
 
-    /// Ends it as complete, and gives the whole. A body of one piece is not copied.
+    /// Ends the body as complete, and returns all of it. A body of one piece is not copied.
     pub(crate) fn into_bytes(self) -> Bytes {
         let mut pieces = self.tee.pieces();
         let whole = if pieces.len() <= 1 {

@@ -1,4 +1,4 @@
-//! Bodies on their way: collected, teed to the one who reads, cut to a range.
+//! Streaming bodies: collected, shared with their readers (tee), and cut to a range.
 
 pub(crate) mod buffer;
 pub(crate) mod collect;

@@ -1,4 +1,4 @@
-//! One range of a body that is still on its way.
+//! One range of a body that is still streaming.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 use cache_http::ByteRange;
 use http_body::{Frame, SizeHint};
 
-/// After so many pieces that are left out, others on the same thread have their turn.
+/// The number of skipped pieces after which the task yields to others on the same thread.
 const PIECES_AT_ONCE: usize = 32;
 
 /// A part of a body. The body is dropped as soon as the part is complete.
@@ -29,7 +29,7 @@ impl RangeBody {
         }
     }
 
-    /// What of a piece belongs to the part.
+    /// Returns the bytes of a piece that belong to the part.
     fn cut(&mut self, mut data: Bytes) -> Bytes {
         let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(data.len());
         data.advance(skipped);

@@ -1,4 +1,4 @@
-//! The bodies of answers that are made while the handler's body is collected: each reads along.
+//! Bodies of responses that are sent while the handler's body is still being collected.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -20,13 +20,13 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::body::buffer::{Buffer, Cursor};
 
-/// How a body goes on for those who read it, where it is not collected to its end.
+/// How a body continues for its readers, if it is not collected to its end.
 pub(crate) enum Ending {
-    /// That was all.
+    /// The body has ended.
     End,
-    /// That was all but these.
+    /// The body has ended, except for these trailers.
     Trailers(HeaderMap),
-    /// It is not collected any further: the rest comes from the source.
+    /// The body is no longer collected: the rest comes from the source.
     Rest(Body),
     Failed(BoxError),
     Panicked(Box<dyn Any + Send>),
@@ -44,17 +44,17 @@ impl fmt::Debug for Ending {
     }
 }
 
-/// What bounds the reading of a body that is not collected any further.
+/// Limits for reading a body that is no longer collected.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    /// The most bytes that are kept for those who are behind.
+    /// The maximum number of bytes that are retained for slower readers.
     pub(crate) kept: usize,
-    /// How long one who is behind holds the others up.
+    /// How long a slow reader may delay the others.
     pub(crate) patience: Duration,
 }
 
 impl Bounds {
-    /// For a body of which there is one reader at most, who holds up nobody.
+    /// Returns the limits for a body that has at most one reader, which delays no other.
     pub(crate) fn of_one_reader(kept: usize) -> Self {
         Self {
             kept,
@@ -63,13 +63,14 @@ impl Bounds {
     }
 }
 
-/// What is between the one who collects a body and those who read it.
+/// The state that the collector of a body shares with its readers.
 #[derive(Debug)]
 pub(crate) struct Tee {
     state: Mutex<State>,
-    /// Those who wait for more. Apart, so that the source can wake them without owning what owns the source.
+    /// The readers that wait for more. Separate from the state, so that the source can wake them without owning the
+    /// owner of the source.
     waiting: Arc<Waiting>,
-    /// Notified when the first reader comes, when the last one leaves, and when the body is not collected any further.
+    /// Notified when the first reader arrives, when the last one leaves, and when the body is no longer collected.
     changed: Notify,
     bounds: Bounds,
 }
@@ -77,9 +78,9 @@ pub(crate) struct Tee {
 #[derive(Debug)]
 struct State {
     buffer: Buffer,
-    /// The length of all that has come.
+    /// The total number of bytes that have arrived.
     len: usize,
-    /// `None` where a reader has left.
+    /// `None` for a reader that has left.
     readers: Vec<Option<Reader>>,
     source: Source,
     stall: Stall,
@@ -88,20 +89,20 @@ struct State {
 #[derive(Debug, Default)]
 struct Reader {
     cursor: Cursor,
-    /// It was behind for too long.
+    /// Whether the reader was behind for too long.
     is_cut_off: bool,
 }
 
-/// Where more comes from.
+/// Where more data comes from.
 #[derive(Debug)]
 enum Source {
-    /// From the one who collects.
+    /// The collector.
     Collector,
-    /// From the body, which the readers poll. It is out while one of them polls it.
+    /// The rest of the body, which the readers poll. `None` while one of them polls it.
     Rest { body: Option<Body>, is_missed: bool },
-    /// From nowhere: all has come, and is complete.
+    /// No source: the body has arrived and is complete.
     Complete,
-    /// From nowhere.
+    /// No source: the body has ended in this way.
     Ended(End),
 }
 
@@ -109,9 +110,9 @@ enum End {
     Clean,
     Trailers(HeaderMap),
     Failed(Arc<BoxError>),
-    /// The first one to read it gets the payload.
+    /// The first reader that gets here takes the payload.
     Panicked(Option<Box<dyn Any + Send>>, String),
-    /// The one who collected has gone away.
+    /// The collector was dropped.
     CutShort,
 }
 
@@ -121,7 +122,7 @@ impl fmt::Debug for End {
     }
 }
 
-/// How long those who are behind have held up the others.
+/// How long slow readers have delayed the others.
 #[derive(Debug, Default)]
 struct Stall {
     since: Option<Instant>,
@@ -144,7 +145,7 @@ impl Waiting {
     }
 
     fn wake_all(&self) {
-        // Wakers are foreign code, and so are not called under the lock.
+        // Wakers are foreign code, so they are not called while the lock is held.
         let woken: Vec<Waker> = {
             let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             waiting.iter_mut().filter_map(Option::take).collect()
@@ -166,7 +167,7 @@ impl Wake for Waiting {
 }
 
 impl State {
-    /// Whether more may be taken from the source, with so much kept for those who are behind.
+    /// Returns whether more may be read from the source, given what is retained for slower readers.
     fn has_room(&self, bounds: Bounds) -> bool {
         self.buffer.kept() == 0 || self.buffer.kept() < bounds.kept
     }
@@ -175,7 +176,7 @@ impl State {
         self.readers.iter().flatten()
     }
 
-    /// Lets go what all have read, if nobody needs it for anything else. Returns whether there is room again.
+    /// Releases what all readers have read, if nothing else needs it. Returns whether there is room again.
     fn release(&mut self, bounds: Bounds) -> bool {
         if !matches!(self.source, Source::Rest { .. } | Source::Ended(_)) {
             return false;
@@ -190,7 +191,7 @@ impl State {
         has_room && !had_room
     }
 
-    /// Cuts off those who are furthest behind, until there is room.
+    /// Cuts off the readers that are furthest behind, until there is room.
     fn cut_off(&mut self, bounds: Bounds) {
         while !self.has_room(bounds) {
             let kept = self.readers().filter(|reader| !reader.is_cut_off);
@@ -223,11 +224,11 @@ impl Tee {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that can panic runs under the lock.
+        // Nothing that can panic runs while the lock is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A piece has come.
+    /// Adds a piece that has arrived.
     pub(crate) fn push(&self, piece: Bytes) {
         {
             let mut state = self.lock();
@@ -237,13 +238,12 @@ impl Tee {
         self.waiting.wake_all();
     }
 
-    /// All that has come.
+    /// Returns everything that has arrived.
     pub(crate) fn pieces(&self) -> VecDeque<Bytes> {
         self.lock().buffer.pieces()
     }
 
-    /// All has come, and is complete. This is all of it in one piece, so that whoever reads slowly holds no pieces of its
-    /// own.
+    /// Marks the body as complete. `whole` is all of it in one piece, so that a slow reader holds no pieces of its own.
     pub(crate) fn complete(&self, whole: Bytes) {
         {
             let mut state = self.lock();
@@ -253,7 +253,7 @@ impl Tee {
         self.wake();
     }
 
-    /// It is not collected any further. Without a reader the source is dropped.
+    /// Stops collecting the body. Without a reader, the source is dropped.
     pub(crate) fn end(&self, ending: Ending) {
         let mut superfluous = None;
         {
@@ -281,7 +281,7 @@ impl Tee {
         self.wake();
     }
 
-    /// The one who collects has gone away: whoever reads sees that the body was cut short, unless it is known how it ends.
+    /// Handles a dropped collector: readers see that the body was cut short, except if its end is already known.
     pub(crate) fn abandon(&self) {
         {
             let mut state = self.lock();
@@ -298,7 +298,8 @@ impl Tee {
         self.changed.notify_waiters();
     }
 
-    /// One more who reads it from its beginning. `None` if its beginning is gone, or it does not come to a good end.
+    /// Adds a reader that starts at the beginning. Returns `None` if the beginning has been released, or the body does
+    /// not end successfully.
     pub(crate) fn read_along(self: &Arc<Self>, expected: Option<u64>) -> Option<TeeBody> {
         let reader = {
             let mut state = self.lock();
@@ -323,12 +324,12 @@ impl Tee {
         })
     }
 
-    /// Waits until nobody reads it.
+    /// Waits until the body has no reader.
     pub(crate) async fn unread(&self) {
         self.until(|state| state.readers().next().is_none()).await;
     }
 
-    /// Waits until somebody reads it.
+    /// Waits until the body has a reader.
     pub(crate) async fn is_read(&self) {
         self.until(|state| state.readers().next().is_some()).await;
     }
@@ -336,7 +337,7 @@ impl Tee {
     async fn until(&self, is_so: impl Fn(&State) -> bool) {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
-            // Registered before the state is looked at, so that nothing between the two is missed.
+            // Registered before the state is read, so that no change between the two is missed.
             changed.as_mut().enable();
             if is_so(&self.lock()) {
                 return;
@@ -357,7 +358,7 @@ impl End {
     }
 }
 
-/// An error for all who read.
+/// An error that all readers share.
 #[derive(Debug)]
 struct SharedError(Arc<BoxError>);
 
@@ -373,28 +374,28 @@ impl std::error::Error for SharedError {
     }
 }
 
-/// The body of an answer that is made while the handler's body is collected. It reads what is collected, so that nothing
-/// is kept for a slow client beside that.
+/// The body of a response that is sent while the handler's body is collected. It reads the collected data, so that
+/// nothing else is retained for a slow client.
 ///
-/// What is not collected any further comes from the source itself, as fast as the fastest reads, with so much kept for
-/// those who are behind as the [bounds](Bounds) say.
+/// Once the body is no longer collected, data comes from the source itself, as fast as the fastest reader reads. The
+/// [bounds](Bounds) limit how much is retained for slower readers.
 #[derive(Debug)]
 pub(crate) struct TeeBody {
     tee: Arc<Tee>,
     reader: usize,
-    /// The bytes to come, where the source knew.
+    /// The number of bytes to come, if the source knew it.
     expected: Option<u64>,
-    /// Runs while one who is behind holds this one up.
+    /// Runs while a slower reader delays this one.
     stalled: Option<Pin<Box<Sleep>>>,
     ended: bool,
 }
 
-/// What a reader is to do next.
+/// The next step of a reader.
 enum Next {
-    /// Hand this on. The others may go on too, if there is room again.
+    /// Return this data. The flag shows whether there is room again, so that the other readers can continue.
     Data(Bytes, bool),
     Wait,
-    /// Wait until then, when those who are behind are cut off.
+    /// Wait until then, when slower readers are cut off.
     WaitUntil(Instant),
     Poll(Body),
     CutOff,
@@ -406,7 +407,8 @@ enum Next {
 }
 
 impl TeeBody {
-    /// Waits until the body is complete, so that its length is known. False if it is not collected to its end.
+    /// Waits until the body is complete, so that its length is known. Returns `false` if it is not collected to its
+    /// end.
     pub(crate) async fn measure(&mut self) -> bool {
         self.tee.until(|state| !matches!(state.source, Source::Collector)).await;
         let state = self.tee.lock();
@@ -417,7 +419,7 @@ impl TeeBody {
         is_complete
     }
 
-    /// Whether more has come than may be collected.
+    /// Returns whether more has arrived than may be collected.
     pub(crate) fn has_outgrown(&self) -> bool {
         self.tee.lock().len > self.tee.bounds.kept
     }
@@ -465,7 +467,7 @@ impl TeeBody {
                     self.tee.waiting.add(self.reader, waker);
                     return Next::Poll(body);
                 }
-                // Another reader polls it, and does not know of this one.
+                // Another reader polls the source, and does not know of this one.
                 None => *is_missed = true,
             },
         }
@@ -473,7 +475,8 @@ impl TeeBody {
         Next::Wait
     }
 
-    /// Polls the source for all who wait. `Pending` if nothing has come of it. An empty piece is not kept, but returned.
+    /// Polls the source for all waiting readers. Returns `Pending` if it has no data yet. An empty piece is not stored,
+    /// but returned.
     fn poll_source(&self, mut source: Body) -> Poll<Option<Bytes>> {
         let waker = Waker::from(Arc::clone(&self.tee.waiting));
         let mut context = Context::from_waker(&waker);
@@ -518,7 +521,7 @@ impl TeeBody {
         if is_pending { Poll::Pending } else { Poll::Ready(empty) }
     }
 
-    /// Cuts off those who are behind, once that time has come.
+    /// Cuts off the slower readers, once that time has come.
     fn poll_patience(&mut self, until: Instant, context: &mut Context<'_>) -> Poll<()> {
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep_until(until)));
         if stalled.deadline() != until {
@@ -601,7 +604,7 @@ impl Drop for TeeBody {
             is_last
         };
         drop(superfluous);
-        // What has kept the others waiting may be gone.
+        // The reader that delayed the others may be gone.
         self.tee.waiting.wake_all();
         if is_last {
             self.tee.changed.notify_waiters();

@@ -1,23 +1,24 @@
-//! What clients are told about caching.
+//! What the layer sends to clients about caching.
 
 use std::time::Duration;
 
-/// What the layer tells clients in `Cache-Control`, on responses that are stored and where the handler says nothing itself.
-/// What a handler says in `Cache-Control` or `Expires` goes out unchanged.
+/// What the layer sends to clients in `Cache-Control`, on stored responses for which the handler sends nothing itself.
+/// A `Cache-Control` or `Expires` of the handler goes out unchanged.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ClientCaching {
-    /// `max-age` with the lifetime of the stored copy, beside `Age`. Clients subtract the one from the other (RFC 9111,
-    /// section 4.2.3), and keep a copy for as long as the layer does. The default.
+    /// Sends `max-age` with the lifetime of the stored copy, together with `Age`. Clients subtract the one from the
+    /// other (RFC 9111, section 4.2.3), and reuse a copy for as long as the layer does. The default.
     #[default]
     Lifetime,
-    /// `max-age` with the seconds that the stored copy is still fresh, without `Age`. For clients that do not know `Age`.
+    /// Sends `max-age` with the seconds that the stored copy is still fresh, without `Age`. For clients that do not
+    /// support `Age`.
     Remaining,
-    /// `max-age` with these seconds, whatever the lifetime of the stored copy.
+    /// Sends `max-age` with this duration in seconds, regardless of the lifetime of the stored copy.
     MaxAge(Duration),
-    /// `no-cache`: clients ask each time, and get 304 while nothing has changed. Use it where copies are invalidated, since
-    /// nobody can invalidate those of the clients.
+    /// Sends `no-cache`: clients revalidate each time, and get 304 while nothing has changed. Use it for responses that
+    /// you invalidate, because the copies of clients cannot be invalidated.
     Revalidate,
-    /// Nothing.
+    /// Sends nothing.
     Silent,
 }

@@ -1,13 +1,14 @@
-//! What a handler says to the layer about one response.
+//! What a handler can tell the layer about one response.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::response::{IntoResponseParts, ResponseParts};
 
-/// Sets how long one response is stored, in place of the route's setting and of what `Cache-Control` tells clients.
+/// Sets how long one response is stored. Takes precedence over the route's setting and over what `Cache-Control` tells
+/// clients.
 ///
-/// It does not lift a refusal: an answer with `Set-Cookie` or `no-store`, say, is not stored all the same.
+/// It does not override a refusal: a response with `Set-Cookie` or `no-store`, for example, is still not stored.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,7 +30,7 @@ pub struct StoreFor {
 }
 
 impl StoreFor {
-    /// Fresh for `ttl`.
+    /// Stores the response so that it is fresh for `ttl`.
     pub fn new(ttl: Duration) -> Self {
         Self {
             ttl: Some(ttl),
@@ -37,50 +38,50 @@ impl StoreFor {
         }
     }
 
-    /// For as long as the route and the response say otherwise.
+    /// Stores the response for as long as the route and the response itself say.
     pub fn as_usual() -> Self {
         Self::default()
     }
 
-    /// How long after that the response may be answered while a new one is fetched.
+    /// Sets how long the response may be served after that while a new one is loaded.
     pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
         self.stale_while_revalidate = Some(window);
         self
     }
 
-    /// How long after that the response may be answered if the handler fails.
+    /// Sets how long the response may be served after that if the handler fails.
     pub fn stale_if_error(mut self, window: Duration) -> Self {
         self.stale_if_error = Some(window);
         self
     }
 
-    /// Keeps the response in this namespace, so that clearing it removes the response. A hit then takes two look-ups
-    /// in the store: one in the route's namespace that tells of this one, and one here.
+    /// Stores the response in this namespace, so that clearing the namespace removes the response. A hit then takes two
+    /// lookups in the store: one in the route's namespace, which leads to this namespace, and one in this namespace.
     ///
-    /// The first answer of a URL that names a namespace is not stored (`detail=namespace-learned`), since the namespace
-    /// could have been cleared while it was made, and nothing would show it. Where the namespace is known beforehand,
-    /// give it to the [layer](crate::CacheLayer::namespace).
+    /// The first response of a URL that names a namespace is not stored (`detail=namespace-learned`), because the
+    /// namespace could have been cleared while the response was made, and nothing would show it. If you know the
+    /// namespace in advance, pass it to the [layer](crate::CacheLayer::namespace).
     pub fn namespace(mut self, namespace: impl Into<Box<str>>) -> Self {
         self.namespace = Some(namespace.into());
         self
     }
 
-    /// Adds tags to the response, where the layer takes [late tags](crate::CacheLayer::late_tags): for tags that are
-    /// known only from what was read, such as those of the items of a list. If one of them was invalidated while the
-    /// response was made, it is not stored.
+    /// Adds tags to the response, if the layer accepts [late tags](crate::CacheLayer::late_tags). Use it for tags that
+    /// you know only after you have read the data, such as those of the items of a list. If one of the tags was
+    /// invalidated while the response was made, the response is not stored.
     pub fn tags<N: Into<String>>(mut self, tags: impl IntoIterator<Item = N>) -> Self {
         self.tags.extend(tags.into_iter().map(Into::into));
         self
     }
 }
 
-/// Keeps one response from being stored and shared, without a word to clients.
+/// Prevents one response from being stored and shared, without sending anything to clients about it.
 #[derive(Debug, Clone, Copy, Default)]
 #[must_use = "it is part of a response"]
 pub struct DoNotStore;
 
-/// Says of an answer that a gateway had to make up by itself that the origin could not be reached. The cache may then
-/// answer with a stale copy for longer than after an error that the origin has sent: see
+/// Marks a response that a gateway generated itself because the origin could not be reached. The cache may then serve a
+/// stale copy for longer than after an error that the origin has sent: see
 /// [`Policy::stale_if_disconnected`](cache_http::Policy::stale_if_disconnected).
 ///
 /// ```
@@ -105,7 +106,7 @@ impl IntoResponseParts for OriginUnreachable {
     }
 }
 
-/// What the layer finds in the extensions of a response.
+/// What the layer reads from the extensions of a response.
 #[derive(Debug, Clone)]
 pub(crate) enum Control {
     StoreFor(StoreFor),
@@ -116,7 +117,7 @@ impl IntoResponseParts for StoreFor {
     type Error = Infallible;
 
     fn into_response_parts(self, mut response: ResponseParts) -> Result<ResponseParts, Infallible> {
-        // Whoever says "do not store" has the last word, in whatever order.
+        // `DoNotStore` takes precedence, in whatever order the two are set.
         if !matches!(response.extensions().get(), Some(Control::DoNotStore)) {
             response.extensions_mut().insert(Control::StoreFor(self));
         }

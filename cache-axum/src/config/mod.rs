@@ -1,4 +1,4 @@
-//! What a layer is set to.
+//! The configuration of a layer.
 
 pub(crate) mod client_caching;
 pub(crate) mod handler;
@@ -16,46 +16,47 @@ use crate::config::tags::RouteTags;
 use crate::entry::response::OwnEtag;
 use crate::key::request::RequestKeys;
 
-/// RFC 10008.
+/// The method of RFC 10008.
 const QUERY: &str = "QUERY";
 
-/// What a layer is set to.
+/// The configuration of a layer.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) keys: RequestKeys,
-    /// The request fields by which the layer tells requests apart, beside their URLs.
+    /// The request fields by which the layer distinguishes requests, in addition to their URLs.
     pub(crate) vary: Vec<HeaderName>,
-    /// The same as a value of `Vary`. `None` if there are none.
+    /// The same fields as a value of `Vary`. `None` if there are none.
     pub(crate) vary_value: Option<HeaderValue>,
-    /// The rules before any switch is thrown.
+    /// The rules before any switch is applied.
     pub(crate) base: Policy,
     pub(crate) allow: Allow,
     /// The rules for requests whose identity is not part of their key.
     pub(crate) policy: Policy,
     /// The rules for requests whose identity is part of their key.
     pub(crate) identified: Policy,
-    /// The request fields beside `Authorization` that are credentials.
+    /// The request fields that are credentials, in addition to `Authorization`.
     pub(crate) credentials: Vec<HeaderName>,
-    /// The most bytes of a POST's content that are taken into the key.
+    /// The maximum size in bytes of a POST's content that becomes part of the key.
     pub(crate) post: Option<usize>,
-    /// The same of a QUERY's content.
+    /// The same for the content of a QUERY.
     pub(crate) query_method: Option<usize>,
-    /// `None` if it follows from what is in the key.
+    /// `None` if it is derived from what is in the key.
     pub(crate) client: Option<ClientCaching>,
     pub(crate) status_header: Option<HeaderName>,
     pub(crate) own_etag: OwnEtag,
-    /// The handler asks an origin elsewhere, so its time counts to the age of what it brings.
+    /// Whether the handler calls an origin elsewhere, so that the time of the call counts towards the age of the
+    /// response.
     pub(crate) is_gateway: bool,
     pub(crate) name: CacheName,
-    /// What `Cache-Status` says on a hit, up to the number of seconds.
+    /// The value of `Cache-Status` on a hit, up to the number of seconds.
     pub(crate) hit: Box<str>,
-    /// The most responses of one URL.
+    /// The maximum number of responses of one URL.
     pub(crate) max_variants: usize,
     pub(crate) max_body: usize,
     pub(crate) max_body_time: Duration,
-    /// How long others wait for a load, counted from its beginning.
+    /// How long other requests wait for a load, counted from its start.
     pub(crate) max_wait: Duration,
-    /// The most loads that go on although nobody waits for them.
+    /// The maximum number of loads that continue although no request waits for them.
     pub(crate) max_detached: usize,
     /// The statuses that count as a failure of the handler.
     pub(crate) failures: Statuses,
@@ -64,7 +65,7 @@ pub(crate) struct Config {
     pub(crate) tags: RouteTags,
 }
 
-/// What is stored and shared although the rules refuse it.
+/// Which responses are stored and shared although the rules refuse it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Allow {
     pub(crate) set_cookie: bool,
@@ -73,12 +74,12 @@ pub(crate) struct Allow {
 }
 
 impl Config {
-    /// Returns the rules for a request, by whether its identity is part of its key.
+    /// Returns the rules for a request, depending on whether its identity is part of its key.
     pub(crate) fn policy(&self, is_identified: bool) -> &Policy {
         if is_identified { &self.identified } else { &self.policy }
     }
 
-    /// Makes the rules for requests from the base and the switches.
+    /// Derives the rules for requests from the base and the switches.
     pub(crate) fn derive_policies(&mut self) {
         let mut policy = self.base.clone();
         for (is_allowed, sharing) in [
@@ -113,8 +114,8 @@ impl Config {
             .filter(|names| !names.is_empty());
     }
 
-    /// Returns the most bytes of content that are taken into the key of a request with this method. `None` if the key has
-    /// no content.
+    /// Returns the maximum size in bytes of the content that becomes part of the key of a request with this method.
+    /// Returns `None` if the key contains no content.
     pub(crate) fn content_limit(&self, method: &Method) -> Option<usize> {
         match method.as_str() {
             "POST" => Some(self.post.unwrap_or(0)),
@@ -136,8 +137,8 @@ impl Config {
         fields
     }
 
-    /// Returns the headers of a request as the rules are to see them: with `Authorization` where another field is
-    /// declared to be a credential.
+    /// Returns the headers of a request for use with the rules: with `Authorization` if another field is configured as
+    /// a credential.
     pub(crate) fn with_credentials<'a>(&self, headers: &'a HeaderMap) -> Cow<'a, HeaderMap> {
         let has_other = self.credentials.iter().any(|name| headers.contains_key(name));
         if !has_other || headers.contains_key(AUTHORIZATION) {

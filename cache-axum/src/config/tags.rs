@@ -18,14 +18,14 @@ type TagsOf = Arc<dyn Fn(&Parts) -> Vec<String> + Send + Sync>;
 pub(crate) struct RouteTags {
     pub(crate) fixed: Vec<String>,
     pub(crate) by: Vec<TagsOf>,
-    /// Responses may name tags.
+    /// Whether responses may name tags.
     pub(crate) late: bool,
-    /// `Cache-Groups` are tags.
+    /// Whether `Cache-Groups` are tags.
     pub(crate) groups: bool,
 }
 
 impl RouteTags {
-    /// The handle for loads that answer `request`.
+    /// Returns the handle for loads that answer `request`.
     pub(crate) fn handle(&self, cache: &Cache<ResponseCoder>, request: &Parts) -> Cache<ResponseCoder> {
         if self.fixed.is_empty() && self.by.is_empty() && !self.takes_late() {
             return cache.clone();
@@ -37,17 +37,17 @@ impl RouteTags {
             .with_late_tags(self.takes_late())
     }
 
-    /// Whether a response may name tags.
+    /// Returns whether a response may name tags.
     pub(crate) fn takes_late(&self) -> bool {
         self.late || self.groups
     }
 
-    /// Whether groups are tags.
+    /// Returns whether groups are tags.
     pub(crate) fn knows_groups(&self) -> bool {
         self.groups
     }
 
-    /// Whose groups the answer to `request` may name, if they are tags.
+    /// Returns the origin whose groups the response to `request` may name. Returns `None` if groups are not tags.
     pub(crate) fn groups_of(&self, request: &Parts) -> Option<Box<str>> {
         self.groups.then(|| origin(request)).flatten()
     }
@@ -63,13 +63,14 @@ impl fmt::Debug for RouteTags {
     }
 }
 
-/// The tags that stand for the groups of a response from `origin`.
+/// Returns the tags that represent the groups of a response from `origin`.
 pub(crate) fn tags_of_groups(origin: &str, response: &HeaderMap) -> Vec<String> {
     let groups = cache_groups(response);
     groups.iter().map(|group| tag_of_group(origin, group)).collect()
 }
 
-/// The tag that stands for a group of `origin`. An origin has no slash in it, so no group is that of another one.
+/// Returns the tag that represents a group of `origin`. An origin contains no slash, so groups of different origins
+/// have different tags.
 pub(crate) fn tag_of_group(origin: &str, group: &str) -> String {
     format!("cache-group:{origin}/{group}")
 }

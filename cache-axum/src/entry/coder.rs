@@ -1,4 +1,4 @@
-//! The byte form of stored responses, for stores that keep bytes.
+//! The byte form of stored responses, for stores that hold bytes.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
 use crate::entry::variants::{QueryRules, VariantIndex};
 
-/// Codes [`Stored`] responses: numbers, the headers in their order, and the body as it is. Reading copies neither the
-/// body nor the values of the headers.
+/// Encodes and decodes [`Stored`] responses: numbers, the headers in their order, and the body as it is. Decoding
+/// copies neither the body nor the values of the headers.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ResponseCoder;
 
@@ -23,7 +23,7 @@ const NO_CACHE: u8 = 1;
 const MUST_REVALIDATE: u8 = 2;
 const OWN_ETAG: u8 = 4;
 
-/// Stands for "not set", one more than any window can be.
+/// Represents "not set". It is one more than any window can be.
 const NONE: u64 = u64::MAX;
 
 impl Coder<Stored> for ResponseCoder {
@@ -187,7 +187,7 @@ fn write_lifetime(out: &mut BytesMut, lifetime: &Lifetime, has_own_etag: bool) {
     out.put_u64(lifetime.stale_if_error.map_or(NONE, millis));
 }
 
-/// With the flag that stands among those of the lifetime.
+/// Reads the lifetime, and the flag that is stored among its flags.
 fn read_lifetime(input: &mut Input) -> Result<(Lifetime, bool), Error> {
     let fresh = Duration::from_millis(input.u64()?);
     let source = match input.u8()? {
@@ -216,7 +216,7 @@ fn read_lifetime(input: &mut Input) -> Result<(Lifetime, bool), Error> {
     Ok((lifetime, flags & OWN_ETAG != 0))
 }
 
-/// Whole milliseconds, as the store's own windows have them.
+/// Returns whole milliseconds, like the store's own windows.
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(NONE - 1).min(NONE - 1)
 }
@@ -232,7 +232,7 @@ fn read_name(input: &mut Input) -> Result<HeaderName, Error> {
     HeaderName::from_bytes(&input.take(len.into())?).map_err(|_| broken())
 }
 
-/// Bytes that are taken from the front.
+/// Bytes that are consumed from the front.
 struct Input(Bytes);
 
 impl Input {
@@ -379,7 +379,7 @@ mod tests {
             prop_assert_eq!(&read, &written);
             if let (Stored::Response(read), Stored::Response(written)) = (&read, &written) {
                 prop_assert!(read.headers.iter().eq(written.headers.iter()));
-                // A slice of what was read, and no copy.
+                // The body is a slice of the input, not a copy.
                 if !read.body.is_empty() {
                     prop_assert_eq!(read.body.as_ptr_range().end, bytes.as_ptr_range().end);
                 }

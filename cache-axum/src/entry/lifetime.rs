@@ -1,4 +1,4 @@
-//! How long an entry is kept, and what a stale copy says of itself.
+//! How long an entry is stored, and how a stale copy describes itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,9 @@ use cache_http::Policy;
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
 
-/// How long a store keeps a response, and what for. What is kept for nothing but validation is in the last window,
-/// since a store knows no other; whether it may be answered is for its [`Lifetime`] to say.
+/// Returns how long a store retains a response, and for which use. The time in which a response is retained only for
+/// validation is part of the last window, because a store has no other window for it. Its [`Lifetime`] decides whether
+/// it may be served.
 pub(crate) fn windows(policy: &Policy, response: &StoredResponse) -> FreshnessWindows {
     let lifetime = &response.lifetime;
     let validated = response
@@ -30,14 +31,15 @@ pub(crate) fn windows(policy: &Policy, response: &StoredResponse) -> FreshnessWi
         .with_stale_if_error(on_error.unwrap_or_default().max(validated))
 }
 
-/// A stale copy as it is to be answered: stale by its own account too. One that was softly invalidated does not know it.
+/// Returns a stale copy as it is to be served: with a lifetime that is stale too. The lifetime of a copy that was
+/// softly invalidated may still be fresh.
 pub(crate) fn stale_copy(policy: &Policy, found: &Found<Stored>, stored: &Arc<Stored>, now: Timestamp) -> Arc<Stored> {
     match &**stored {
         Stored::Response(response) if response.lifetime.is_fresh(now) => {
             let longest = |windows: &FreshnessWindows| windows.stale_while_revalidate.max(windows.stale_if_error);
             let fresh = found.windows.fresh.unwrap_or(Duration::MAX);
             let left = longest(&found.windows).saturating_sub(found.age(now).saturating_sub(fresh));
-            // What is left of its windows tells when they began, however that is written down.
+            // The remaining time of its windows shows when they began, in whatever way the invalidation was recorded.
             let stale_for = longest(&windows(policy, response)).saturating_sub(left);
             let mut response = response.clone();
             response.lifetime.fresh = response.lifetime.age(now).saturating_sub(stale_for);
@@ -47,8 +49,9 @@ pub(crate) fn stale_copy(policy: &Policy, found: &Found<Stored>, stored: &Arc<St
     }
 }
 
-/// How long a marker is kept: longer than what it leads to, since a response is out of reach once its marker is gone.
-/// It is of use when it is stale, which it is only if it was softly invalidated, for as long as what it leads to.
+/// Returns how long a variant index is stored: longer than the responses that it leads to, because a response cannot be
+/// found without its index. An index is stale only if it was softly invalidated. It can be used then for as long as the
+/// responses that it leads to.
 pub(crate) fn marker_windows(response: &FreshnessWindows) -> FreshnessWindows {
     const LEAST: Duration = Duration::from_secs(24 * 60 * 60);
     let kept = response.fresh.map(|fresh| {

@@ -1,4 +1,4 @@
-//! The header fields of recent answers, for the next ones: those of one second are the same.
+//! The header fields of recent responses from the store, for reuse: the responses of one second have the same fields.
 
 use std::sync::{Arc, OnceLock, RwLock, Weak};
 
@@ -9,34 +9,35 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::entry::stored::Stored;
 
-/// How many responses can have prepared fields at a time. A power of two.
+/// How many responses can have prepared fields at the same time. A power of two.
 const SLOTS: usize = 128;
 
-/// The most bytes that the values of prepared fields have together.
+/// The maximum total size in bytes of the values of prepared fields.
 const MAX_VALUES: usize = 4096;
 
-/// The header fields of recent answers from the store, of one layer. What it holds has a bound, and keeps no response.
+/// The header fields of recent responses from the store, for one layer. Its size is limited, and it does not keep any
+/// response alive.
 #[derive(Default)]
 pub(crate) struct PreparedHeaders {
-    /// Made by the first hit.
+    /// Initialized by the first hit.
     slots: OnceLock<Box<[RwLock<Slot>]>>,
 }
 
 struct Slot {
-    /// Weak, so that the response can go. No other one gets its address meanwhile.
+    /// Weak, so that the response can be freed. Its address is not reused while the weak reference exists.
     of: Weak<Stored>,
     second: Second,
     fields: Fields,
 }
 
 enum Fields {
-    /// They were asked for once. Most responses are not asked for again within the second.
+    /// The fields were requested once. Most responses are not requested again within the second.
     Seen,
     Prepared(HeaderMap),
     TooLarge,
 }
 
-/// What changes in the answers from one stored response, as long as it is fresh.
+/// What changes in the responses from one stored response while it is fresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Second {
     age: u64,
@@ -59,8 +60,8 @@ impl Slot {
 }
 
 impl PreparedHeaders {
-    /// Returns the header fields of an answer from `stored` at `second`. `make` makes them, and makes the same ones at any
-    /// time in that second. Never waits.
+    /// Returns the header fields of a response from `stored` at `second`. `make` builds them, and must build the same
+    /// fields at any time in that second. Never waits.
     pub(crate) fn get(&self, stored: &Arc<Stored>, second: Second, make: impl FnOnce() -> HeaderMap) -> HeaderMap {
         let slots = self
             .slots
@@ -94,7 +95,8 @@ fn index(stored: &Arc<Stored>) -> usize {
     (mixed >> 32) as usize & (SLOTS - 1)
 }
 
-/// Returns a copy whose values lie in memory of their own: those of a response may be parts of a much larger buffer.
+/// Returns a copy whose values have memory of their own. The values of a response may be slices of a much larger
+/// buffer.
 fn compacted(fields: &HeaderMap) -> Option<HeaderMap> {
     let len = fields.values().map(HeaderValue::len).sum();
     if len > MAX_VALUES {

@@ -9,7 +9,7 @@ use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-/// A complete response as it is stored: status, headers in their order, body, and what a hit needs to know of them.
+/// A complete response as it is stored: status, headers in their order, body, and what a hit needs to know about them.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StoredResponse {
     pub(crate) status: StatusCode,
@@ -17,17 +17,17 @@ pub(crate) struct StoredResponse {
     pub(crate) body: Bytes,
     pub(crate) lifetime: Lifetime,
     pub(crate) validators: Validators,
-    /// The handler spoke to clients about caching, so the layer does not.
+    /// Whether the handler sent clients information about caching, so that the layer does not.
     pub(crate) has_cache_control: bool,
-    /// The `ETag` is the layer's own, so the handler would not know it.
+    /// Whether the layer generated the `ETag`, so that the handler would not know it.
     pub(crate) has_own_etag: bool,
-    /// It is what a handler that failed has said, which is shared with those who wait and never stored.
+    /// Whether this is the response of a failed handler, which is shared with waiting requests and never stored.
     pub(crate) is_shared_failure: bool,
 }
 
 impl StoredResponse {
     pub(crate) fn new(status: StatusCode, mut headers: HeaderMap, body: Bytes, lifetime: Lifetime) -> Self {
-        // The copies that answers are made of inherit the room for what each of them adds.
+        // The copies for the responses inherit the capacity for the fields that each response adds.
         headers.reserve(ADDED_TO_ANSWERS);
         Self {
             status,
@@ -41,15 +41,16 @@ impl StoredResponse {
         }
     }
 
-    /// Returns the headers of a handler's answer as others may have them: without the fields of one connection, with `Date`.
+    /// Returns the headers of a handler's response for use by other requests: without the fields of one connection,
+    /// with `Date`.
     pub(crate) fn prepared_headers(policy: &Policy, headers: &HeaderMap, lifetime: &Lifetime) -> HeaderMap {
         let mut headers = headers.clone();
         prepare_for_store(policy, &mut headers, lifetime.response_time);
         headers
     }
 
-    /// Makes a handler's answer ready to be stored: without the fields of one connection, with `Date`, and where it
-    /// has content, with `Content-Length` and an entity-tag of it unless the handler gave one.
+    /// Prepares a handler's response for storage: removes the fields of one connection and adds `Date`. If the response
+    /// has content, also adds `Content-Length`, and an entity-tag if the handler gave none.
     pub(crate) fn prepare(policy: &Policy, head: &Parts, body: Bytes, lifetime: Lifetime, etag: OwnEtag) -> Self {
         let mut headers = Self::prepared_headers(policy, &head.headers, &lifetime);
         let mut has_own_etag = false;
@@ -71,12 +72,12 @@ impl StoredResponse {
         }
     }
 
-    /// The headers by which the handler can tell whether it would say the same again, if there are any.
+    /// Returns the headers by which the handler can validate the response, if there are any.
     pub(crate) fn to_validate(&self) -> Option<Cow<'_, HeaderMap>> {
         if !self.has_own_etag {
             return self.validators.any().then_some(Cow::Borrowed(&self.headers));
         }
-        // A handler that does not know the tag would not even look at the date (RFC 9110, section 13.1.3).
+        // A handler that does not know the tag would ignore the date (RFC 9110, section 13.1.3).
         self.validators.last_modified.map(|_| {
             let mut headers = self.headers.clone();
             headers.remove(ETAG);
@@ -93,7 +94,7 @@ const ADDED_TO_ANSWERS: usize = 5;
 pub(crate) enum OwnEtag {
     Strong,
     Weak,
-    /// None: the origin has not spoken, and a gateway does not speak for it.
+    /// No entity-tag: the origin sent none, and a gateway does not add one for it.
     Absent,
 }
 
@@ -107,8 +108,8 @@ impl OwnEtag {
     }
 }
 
-/// Makes an entity-tag for a representation: of its media type and coding as well as of its content, so that no two
-/// representations of a resource have the same.
+/// Returns an entity-tag for a representation. It depends on the media type and the coding as well as on the content,
+/// so that no two representations of a resource have the same entity-tag.
 fn own_etag(headers: &HeaderMap, body: &[u8]) -> ETag {
     let metadata =
         [CONTENT_TYPE, CONTENT_ENCODING].map(|name| headers.get(name).map_or(&b""[..], HeaderValue::as_bytes));

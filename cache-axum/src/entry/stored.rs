@@ -8,6 +8,6 @@ use crate::entry::variants::VariantIndex;
 pub(crate) enum Stored {
     /// A response.
     Response(StoredResponse),
-    /// Where to look for the response that the request selects.
+    /// An index that leads to the response that the request selects.
     Index(VariantIndex),
 }

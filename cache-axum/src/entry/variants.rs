@@ -1,4 +1,4 @@
-//! The variant index: where the responses of a URL stand that `Vary` tells apart (RFC 9111, section 4.1).
+//! The variant index: where the responses of a URL that `Vary` distinguishes are stored (RFC 9111, section 4.1).
 
 use std::fmt::Write;
 
@@ -7,30 +7,31 @@ use cache_engine::cache_core::{Key, KeyName};
 use cache_http::{NO_VARY_SEARCH, NoVarySearch, Normalization, content_digest, variant_key};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The longest name of a variant. The names are listed in the index, so longer ones are digested.
+/// The maximum length of a variant's name. The names are listed in the index, so longer names are replaced by a digest.
 const MAX_NAME: usize = 128;
 
-/// What stands between the name of a URL's key and the name of a variant: a space, `#`, the generation and a space.
+/// The length of the text between the name of a URL's key and the name of a variant: a space, `#`, the generation and a
+/// space.
 const BETWEEN: usize = 2 + 32 + 1;
 
-/// Stands under the key of a request whose responses are kept elsewhere: one for each selection of request fields
-/// that `Vary` names, or in the namespace that the handler chose.
+/// The entry under the key of a request whose responses are stored elsewhere: one response for each selection of
+/// request fields that `Vary` names, or a response in the namespace that the handler chose.
 ///
-/// The generation is part of the keys of the responses. It is random and new with each index, so what an invalidation
-/// of the index has cut off is never found again.
+/// The generation is part of the keys of the responses. It is random and new with each index, so a response whose index
+/// was invalidated is never found again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct VariantIndex {
     pub(crate) fields: Vec<HeaderName>,
     pub(crate) namespace: Option<Box<str>>,
     pub(crate) generation: u128,
-    /// Which differences between queries do not matter, where the URL's key is without its query.
+    /// Which differences between queries do not matter, if the URL's key does not contain its query.
     pub(crate) query_rules: QueryRules,
-    /// The names of the variants that are stored, the least recently used one first. A variant is listed before it is
-    /// stored, and its record is removed when it is no longer listed, so that their number has a bound.
+    /// The names of the stored variants, the least recently used one first. A variant is listed before it is stored,
+    /// and its record is removed when it is no longer listed, so that the number of variants is limited.
     pub(crate) listed: Vec<Box<str>>,
 }
 
-/// What `No-Vary-Search` says of a response.
+/// The `No-Vary-Search` rules of a response.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct QueryRules {
     text: Box<str>,
@@ -51,7 +52,7 @@ impl QueryRules {
         }
     }
 
-    /// The field, as it was received.
+    /// Returns the field value as it was received.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
@@ -69,7 +70,7 @@ impl Eq for QueryRules {}
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Selecting<'a> {
     pub(crate) headers: &'a HeaderMap,
-    /// The query, with its question mark, where the URL's key is without it.
+    /// The query, with its question mark, if the URL's key does not contain it.
     pub(crate) query: Option<&'a str>,
 }
 
@@ -84,7 +85,7 @@ impl VariantIndex {
         }
     }
 
-    /// Whether there are several variants, so that they are to be listed.
+    /// Returns whether there are several variants, so that they are to be listed.
     pub(crate) fn varies(&self) -> bool {
         !self.fields.is_empty()
     }
@@ -93,8 +94,8 @@ impl VariantIndex {
         self.listed.iter().any(|listed| **listed == *name)
     }
 
-    /// Returns the index with one more variant, and the names of those that make room for it, so that no more than `max` are
-    /// listed. `last_use` tells when a variant was used after the list was written, if it was.
+    /// Returns the index with one more variant, and the names of the variants that make room for it, so that at most
+    /// `max` are listed. `last_use` returns when a variant was used after the list was written, if it was.
     pub(crate) fn with_listed<U: Ord>(
         &self,
         name: &str,
@@ -103,7 +104,7 @@ impl VariantIndex {
     ) -> (Self, Vec<Box<str>>) {
         let mut listed = self.listed.clone();
         listed.retain(|other| **other != *name);
-        // Those that were not used since keep their order, in front of the others.
+        // The variants that were not used since then keep their order, before the others.
         listed.sort_by_cached_key(|name| last_use(name));
         let too_many = (listed.len() + 1).saturating_sub(max).min(listed.len());
         let evicted = listed.drain(..too_many).collect();
@@ -111,20 +112,21 @@ impl VariantIndex {
         (Self { listed, ..self.clone() }, evicted)
     }
 
-    /// The namespace of the responses, if it is another one than the index's.
+    /// Returns the namespace of the responses, if it differs from the index's.
     pub(crate) fn namespace(&self) -> Option<&str> {
         self.namespace.as_deref()
     }
 
-    /// Whether responses that vary by `fields`, and by queries as `query_rules` say, can be kept under this index.
+    /// Returns whether responses that vary by `fields`, and by queries according to `query_rules`, can be stored under
+    /// this index.
     pub(crate) fn covers(&self, fields: &[HeaderName], namespace: Option<&str>, query_rules: &QueryRules) -> bool {
-        // One that tells all queries apart is right for every response.
+        // An index that distinguishes all queries fits every response.
         let tells_apart = self.query_rules.rules.is_default() || self.query_rules == *query_rules;
         tells_apart && self.namespace() == namespace && fields.iter().all(|field| self.fields.contains(field))
     }
 
-    /// Returns an index for responses that vary by `fields` as well. It tells all queries apart if responses do not agree on
-    /// which of their differences matter.
+    /// Returns an index for responses that also vary by `fields`. The index distinguishes all queries if responses do
+    /// not agree on which of their differences matter.
     pub(crate) fn widened(&self, fields: &[HeaderName], namespace: Option<Box<str>>, query_rules: &QueryRules) -> Self {
         let mut all = self.fields.clone();
         all.extend(fields.iter().filter(|field| !self.fields.contains(field)).cloned());
@@ -143,7 +145,7 @@ impl VariantIndex {
     ) -> Key {
         let mut selection = variant_key(&self.fields, request.headers, normalization);
         if let Some(query) = request.query {
-            // No other part has a question mark.
+            // No other part contains a question mark.
             selection.push('?');
             if self.query_rules.rules.is_default() {
                 selection.push_str(query);
@@ -155,12 +157,13 @@ impl VariantIndex {
         if selection.len() <= MAX_NAME {
             return self.key_of(cache, primary, &selection, None);
         }
-        // No selection begins with this character. Selections with one digest are told apart when the record is read.
+        // No selection begins with this character. Different selections with the same digest are distinguished when the
+        // record is read.
         let name = format!("#{}", content_digest(selection.as_bytes()));
         self.key_of(cache, primary, &name, Some(&selection))
     }
 
-    /// Returns the key of the response that is listed under `name`, as far as the store goes by it.
+    /// Returns the key of the response that is listed under `name`, to the extent that the store uses it.
     pub(crate) fn listed_key<C>(&self, cache: &Cache<C>, primary: &Key, name: &str) -> Key {
         self.key_of(cache, primary, name, None)
     }
@@ -175,7 +178,7 @@ impl VariantIndex {
         let name = if is_short && selection.is_none() {
             KeyName::from(text)
         } else {
-            // The length of the primary key's identity keeps it apart from what comes after.
+            // The length of the primary key's identity separates it from what follows.
             let mut identity = (primary.identity().len() as u64).to_be_bytes().to_vec();
             identity.extend_from_slice(primary.identity());
             identity.extend_from_slice(text.as_bytes());

@@ -1,5 +1,5 @@
-//! Answers whose bodies are still on their way: to the one whose request is loaded, and to those who wait for it and read
-//! along.
+//! Responses whose bodies are still arriving: for the request that caused the load, and for the requests that wait for
+//! it and read the body as it arrives.
 
 use std::sync::Arc;
 
@@ -22,20 +22,21 @@ use crate::response::passing::{reported, select_passing};
 /// A response that is to be stored, and whose body is still being collected.
 #[derive(Debug)]
 pub(crate) struct Arriving {
-    /// As it is to be stored, without its body.
+    /// The response as it is to be stored, without its body.
     head: StoredResponse,
-    /// The request fields that select it, and what the request that is loaded has there.
+    /// The request fields that select the response, and the values that the loading request has for them.
     fields: Vec<HeaderName>,
     selection: String,
     tee: Arc<Tee>,
-    /// The length of the body, where it is known beforehand.
+    /// The length of the body, if it is known in advance.
     length: Option<u64>,
-    /// It can be stored at all.
+    /// Whether the response can be stored at all.
     is_kept: bool,
 }
 
 impl Arriving {
-    /// `None` if nobody but the caller may have it before it is stored. `variants` is what has led to it.
+    /// Returns `None` if only the caller may have the response before it is stored. `variants` is the index that led to
+    /// it.
     pub(crate) fn of(
         shared: &Shared,
         context: &RequestContext,
@@ -45,10 +46,10 @@ impl Arriving {
         tee: &Arc<Tee>,
         length: Option<u64>,
     ) -> Option<Self> {
-        // Nothing stood in a namespace that is new, so nothing would show that it was cleared meanwhile.
+        // A new namespace has no entry yet, so nothing would show that it was cleared in the meantime.
         let namespace = variants.and_then(VariantIndex::namespace);
-        // What was validated for one request, or was never fresh, is not for another without validation (RFC 9111, sections
-        // 4.2 and 5.2.2.4).
+        // A response that was validated for one request, or that was never fresh, must not be used for another request
+        // without validation (RFC 9111, sections 4.2 and 5.2.2.4).
         let was_never_fresh = plan.lifetime.fresh <= plan.lifetime.initial_age;
         if plan.lifetime.no_cache || was_never_fresh || plan.namespace.as_deref() != namespace {
             return None;
@@ -69,15 +70,15 @@ impl Arriving {
         })
     }
 
-    /// Sets whether it can be stored at all.
+    /// Sets whether the response can be stored at all.
     pub(crate) fn kept(self, is_kept: bool) -> Self {
         Self { is_kept, ..self }
     }
 
-    /// Answers a request that has waited for it. `None` if that request selects another response, or the body does not come
-    /// to a good end.
+    /// Answers a request that has waited for this response. Returns `None` if that request selects another response, or
+    /// if the body does not arrive completely.
     ///
-    /// A range of what is of unknown length waits until that is known, within the bound for waiting.
+    /// A range of a body of unknown length waits until the length is known, for at most the configured maximum wait.
     pub(crate) async fn answer(
         &self,
         shared: &Shared,
@@ -109,12 +110,12 @@ impl Arriving {
     }
 }
 
-/// Whether a request asks for a part of a response with this status.
+/// Returns whether a request asks for a part of a response with this status.
 pub(crate) fn asks_for_range(context: &RequestContext, status: StatusCode) -> bool {
     status == StatusCode::OK && context.method == Method::GET && context.headers.contains_key(RANGE)
 }
 
-/// An answer whose body is still on its way, as far as the request asked for it.
+/// Builds a response whose body is still arriving, limited to what the request asks for.
 pub(crate) fn passing(
     shared: &Shared,
     context: &RequestContext,

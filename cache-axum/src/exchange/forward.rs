@@ -1,4 +1,4 @@
-//! Answers for one caller only: nobody waits for them, and they are not stored.
+//! Responses for one caller only: no other request waits for them, and they are not stored.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::pin::pin;
@@ -34,7 +34,7 @@ use crate::response::cache_status::Report;
 use crate::response::detail::Detail;
 use crate::response::passing::reported;
 
-/// The inner service's own answer: what becomes of it is for the layer around this one to say.
+/// Returns the inner service's own response. The layer around this one decides what happens with it.
 pub(crate) async fn forward_nested<S, B>(inner: S, request: Request<Body>) -> Result<Response<Body>, S::Error>
 where
     S: Service<Request<Body>, Response = Response<B>>,
@@ -61,7 +61,8 @@ where
     Ok((response, control))
 }
 
-/// The request has nothing to do with the cache, unless it changes something.
+/// Forwards a request in which the cache takes no part, except that it invalidates what an unsafe request may have
+/// changed.
 pub(crate) async fn forward_bypassing<S, B>(
     shared: Arc<Shared>,
     inner: S,
@@ -120,7 +121,8 @@ async fn completed(write: Option<UnsafeRequest>, head: &response::Parts, report:
     }
 }
 
-/// Nobody waits for the answer, and it is not stored. What stands under `key` answers if the handler fails.
+/// Forwards a request whose response is not stored, and for which no other request waits. If the handler fails, the
+/// response that is stored under `key` answers.
 pub(crate) async fn forward_uncoalesced<S, B>(
     shared: Arc<Shared>,
     inner: S,
@@ -159,7 +161,7 @@ where
     } else if !is_head {
         let size = body.size_hint();
         match storability(&shared, &context, &head, &size, control, shared.now()) {
-            // The next one is worth waiting for again.
+            // The response could be stored, so other requests may wait for the next one again.
             Ok(_) => {
                 if let Some(key) = key
                     && size.exact().is_some()
@@ -180,7 +182,8 @@ where
     Ok(reported(&shared, head, body, &report))
 }
 
-/// Whether an answer is what it is by the conditions or the range of its request, so that it says nothing of others.
+/// Returns whether a response depends on the conditions or the range of its request, so that it says nothing about the
+/// responses to other requests.
 fn is_of_condition(status: StatusCode) -> bool {
     matches!(
         status,
@@ -191,7 +194,8 @@ fn is_of_condition(status: StatusCode) -> bool {
     )
 }
 
-/// As [`forward_uncoalesced`], for a caller with a copy that the handler is to confirm, which is answered and not stored.
+/// Like [`forward_uncoalesced`], for a caller with a copy that the handler is to confirm. The confirmed copy answers
+/// the caller and is not stored.
 pub(crate) async fn forward_to_revalidate<S, B>(
     shared: Arc<Shared>,
     inner: S,

@@ -1,4 +1,4 @@
-//! What the answer to HEAD says of the stored response to GET (RFC 9111, section 4.3.5).
+//! Updates the stored response to GET by the response to HEAD (RFC 9111, section 4.3.5).
 
 use std::sync::Arc;
 
@@ -17,11 +17,12 @@ use crate::exchange::store::store;
 use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
 
-/// Brings the stored response that a GET would have selected up to date by the handler's answer to HEAD: a response that
-/// the answer confirms is fresh again, and one that it contradicts is stale.
+/// Updates the stored response that a GET would have selected by the handler's response to HEAD. If the response to
+/// HEAD confirms the stored response, the stored response becomes fresh again. If it contradicts the stored response,
+/// the stored response becomes stale.
 ///
-/// The standard also lets an answer without any validator confirm. A length alone proves too little, so such an answer
-/// changes nothing here, unless it contradicts.
+/// The standard also lets a response without any validator confirm. A length alone proves too little, so such a
+/// response changes nothing here, except if it contradicts.
 pub(crate) async fn update_by_head(
     shared: &Shared,
     context: &RequestContext,
@@ -36,7 +37,7 @@ pub(crate) async fn update_by_head(
         method: Method::GET,
         ..context.clone()
     };
-    // An answer that is not for all says nothing of a response that is.
+    // A response that is not for all requests says nothing about one that is.
     let size = SizeHint::default();
     if storability(shared, context, head, &size, control.clone(), shared.now()).is_err() {
         return;
@@ -47,13 +48,13 @@ pub(crate) async fn update_by_head(
     match judge(&found, context, &head.headers) {
         Verdict::Confirmed => {}
         Verdict::Contradicted if found.fresh_for(shared.now()).is_none_or(|left| !left.is_zero()) => {
-            // A failure is an event, and the response ends with its lifetime at the latest.
+            // A failure is reported as an event, and the response expires at the end of its lifetime at the latest.
             let _ = shared.cache.soft().invalidate(slot.key()).await;
             return;
         }
         Verdict::Contradicted | Verdict::Silent => return,
     }
-    // Nobody waits for this, and it waits for nobody: a load that is under way brings something newer.
+    // This waits for no load, and no request waits for it: a load that is running brings a newer response.
     let Lookup::Miss(mut fill) = slot.look_up(true).await else {
         return;
     };
@@ -68,7 +69,7 @@ pub(crate) async fn update_by_head(
     let (mut updated, ()) = Response::new(()).into_parts();
     updated.status = stored.status;
     updated.headers = stored.headers.clone();
-    // What is for the client alone is in its answer already.
+    // The response to the client already contains the fields that only the client gets.
     let _ = freshen(&shared.config.policy, &mut updated.headers, &head.headers, now);
     let size = SizeHint::with_exact(stored.body.len() as u64);
     let Ok(plan) = storability(shared, context, &updated, &size, control, now) else {
@@ -79,7 +80,7 @@ pub(crate) async fn update_by_head(
         ..StoredResponse::new(updated.status, updated.headers, stored.body.clone(), plan.lifetime)
     };
     fill.keep_tags_of_stale();
-    // What became of it is an event.
+    // The outcome is reported as an event.
     let _ = store(
         shared,
         context,
@@ -91,12 +92,12 @@ pub(crate) async fn update_by_head(
     .await;
 }
 
-/// What an answer to HEAD says of a stored response.
+/// What a response to HEAD says about a stored response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Confirmed,
     Contradicted,
-    /// Nothing.
+    /// It says nothing.
     Silent,
 }
 
@@ -104,7 +105,7 @@ fn judge(found: &Found<Stored>, context: &RequestContext, head: &HeaderMap) -> V
     let Stored::Response(stored) = &*found.value else {
         return Verdict::Silent;
     };
-    // It is newer than the answer, or another coding of it, whose length is another one.
+    // The stored response is newer than the response to HEAD, or has another coding and so another length.
     let is_another = found.created > context.forwarded_at
         || stored.status != StatusCode::OK
         || stored.headers.get(CONTENT_ENCODING) != head.get(CONTENT_ENCODING);

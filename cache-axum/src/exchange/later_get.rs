@@ -1,4 +1,4 @@
-//! Answers to POST that a later GET gets too (RFC 9110, section 9.3.3).
+//! Responses to POST that also answer a later GET (RFC 9110, section 9.3.3).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -34,10 +34,10 @@ use crate::request::shared::Shared;
 use crate::response::detail::Detail;
 use crate::response::headers::content_length;
 
-/// How long the load of a GET may be held for a POST. Where nothing is stored, GETs of the URL wait for that time.
+/// How long the load of a GET may be held for a POST. If nothing is stored, GETs of the URL wait for that time.
 const HELD: Duration = Duration::from_millis(500);
 
-/// The fields of a POST that are about its content, or that a GET whose answer is stored does not have.
+/// The fields of a POST that describe its content, or that a GET whose response is stored does not have.
 const NOT_OF_GET: [http::HeaderName; 12] = [
     CONTENT_ENCODING,
     CONTENT_LANGUAGE,
@@ -53,10 +53,10 @@ const NOT_OF_GET: [http::HeaderName; 12] = [
     TRANSFER_ENCODING,
 ];
 
-/// The right to store the answer to a POST for later GETs of its URL.
+/// The right to store the response to a POST for later GETs of its URL.
 ///
-/// It is taken before the handler is called: what the answer tells may be out of date by another request that is handled
-/// meanwhile, and whose invalidation ends this right.
+/// It is acquired before the handler is called. Another request that is handled in the meantime may make the response
+/// outdated; its invalidation then revokes this right.
 pub(crate) struct LaterGet {
     slot: Slot,
     context: RequestContext,
@@ -64,7 +64,7 @@ pub(crate) struct LaterGet {
 }
 
 impl LaterGet {
-    /// Returns `None` if a GET with these fields would not be looked up, or if somebody is loading its answer.
+    /// Returns `None` if a GET with these fields would not be looked up, or if another request is loading its response.
     pub(crate) async fn reserve(shared: &Shared, request: &Parts) -> Option<Self> {
         if request.method != Method::POST {
             return None;
@@ -107,7 +107,7 @@ impl LaterGet {
         })
     }
 
-    /// Waits for the handler, and lets go of the right if it takes its time.
+    /// Waits for the handler, and gives up the right if the handler takes too long.
     pub(crate) async fn attend<F: Future>(mut self, mut call: Pin<&mut F>) -> (F::Output, Option<Self>) {
         let held = self.fill.renewing(tokio::time::timeout(HELD, call.as_mut())).await;
         match held {
@@ -119,7 +119,7 @@ impl LaterGet {
         }
     }
 
-    /// Returns the answer, and what is to be stored if it may be.
+    /// Returns the response, and what is to be stored if it may be stored.
     pub(crate) async fn take(
         self,
         shared: &Shared,
@@ -141,7 +141,7 @@ impl LaterGet {
         let exact = body.size_hint().exact();
         let mut collector = Collector::new(body, Bounds::of_one_reader(shared.config.max_body));
         let mut progress = collector.gather_ready().await;
-        // The rest of one whose length is known is likely to be on its way.
+        // If the length is known, the rest is likely to arrive soon.
         if matches!(progress, Progress::Pending)
             && exact.is_some()
             && let Ok(collected) = tokio::time::timeout(HELD, collector.collect()).await
@@ -165,7 +165,7 @@ impl LaterGet {
                 }
                 Ending::End
             }
-            // The answer does not wait for the rest.
+            // The response does not wait for the rest.
             Progress::Pending => collector.take_rest(),
             Progress::Over(ending, _) => ending,
         };
@@ -175,21 +175,21 @@ impl LaterGet {
     }
 }
 
-/// Whether the answer says that its content is what a GET of the target would get, and for how long.
+/// Returns whether the response states that its content is what a GET of the target would get, and for how long.
 fn is_of_target(request: &Parts, head: &response::Parts, plan: &StorePlan) -> bool {
     let mut lifetime = plan.lifetime;
-    // The handler may also have said it by `StoreFor`.
+    // The handler may also have stated the lifetime with `StoreFor`.
     if plan.has_own_ttl {
         lifetime.source = LifetimeSource::MaxAge;
     }
-    // Keys do not know the scheme, and neither does a server of HTTP/1.1.
+    // Keys do not contain the scheme, and an HTTP/1.1 server does not know it either.
     [Scheme::HTTP, Scheme::HTTPS].into_iter().any(|scheme| {
         target_uri(target(request), &request.headers, scheme)
             .is_some_and(|target| answers_later_get(&request.method, &target, head.status, &head.headers, &lifetime))
     })
 }
 
-/// The answer to a POST that is to be stored for later GETs.
+/// The response to a POST that is to be stored for later GETs.
 pub(crate) struct Answer {
     later: LaterGet,
     stored: Arc<Stored>,
@@ -197,7 +197,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The key that the answer replaces the record of.
+    /// Returns the key of the record that the response replaces.
     pub(crate) fn key(&self) -> &Key {
         &self.later.slot.primary
     }
@@ -207,7 +207,8 @@ impl Answer {
         let primary = slot.primary.clone();
         let stored = store(shared, &context, &slot, fill, &self.stored, self.plan).await;
         if stored.is_err() {
-            // What stood there is out of date all the same. A failure is an event, and pending.
+            // The record that was stored there is outdated anyway. A failure is reported as an event, and stays
+            // pending.
             let _ = shared.cache.invalidate(primary).await;
         }
         stored

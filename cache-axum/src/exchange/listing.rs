@@ -1,4 +1,4 @@
-//! The list of the variants of a URL, which bounds their number.
+//! The list of the variants of a URL, which limits their number.
 
 use std::sync::Arc;
 
@@ -14,10 +14,12 @@ use crate::response::detail::Detail;
 
 const UNCOUNTED: Detail = Detail::Rule(Reason::TooManyVariants);
 
-/// Lists a variant that is about to be stored, and removes those that make room for it. Returns why it may not be stored.
+/// Lists a variant that is about to be stored, and removes the variants that make room for it. Returns the reason if
+/// the variant may not be stored.
 ///
-/// The order makes the bound strict. What is stored was listed before, by a write that fails if the list has changed since
-/// it was read. What is no longer listed is removed, and with it the lease of a load that is about to store it again.
+/// The order makes the limit strict. Each stored variant was listed before, by a write that fails if the list has
+/// changed since it was read. A variant that is no longer listed is removed, together with the lease of a load that is
+/// about to store it again.
 pub(crate) async fn list(
     shared: &Shared,
     primary: &Key,
@@ -25,7 +27,7 @@ pub(crate) async fn list(
     name: &str,
     kept: &FreshnessWindows,
 ) -> Result<(), Detail> {
-    // The list that the request was looked up by may be out of date.
+    // The list that the request was looked up by may be outdated.
     let found = shared.cache.adapter().read::<Stored>(primary).await;
     if current(known, found.map_err(|_| Detail::Outage)?.as_ref())?.lists(name) {
         return Ok(());
@@ -49,7 +51,7 @@ async fn list_anew(
     let _turn = shared.variant_uses.turn(primary).await;
     loop {
         match shared.cache.adapter().lookup_anew::<Stored>(primary).await {
-            // Another process has changed the list meanwhile.
+            // Another process has changed the list in the meantime.
             Lookup::Hit { found, .. } => {
                 if current(known, Some(&found))?.lists(name) {
                     return Ok(());
@@ -57,19 +59,19 @@ async fn list_anew(
             }
             Lookup::Miss(fill) => match change(shared, primary, known, name, kept, fill).await? {
                 StoreOutcome::Stored => return Ok(()),
-                // Invalidated or changed since it was read; the next look tells.
+                // The list was invalidated or changed since it was read. The next lookup shows which.
                 StoreOutcome::Fenced => {}
                 StoreOutcome::Unavailable => return Err(Detail::Outage),
                 _ => return Err(Detail::StoreFailed),
             },
-            // It was softly invalidated, and is to be begun anew.
+            // The list was softly invalidated, and a new one is to be started.
             Lookup::Stale { .. } => return Err(Detail::Invalidated),
             _ => return Err(UNCOUNTED),
         }
     }
 }
 
-/// Writes the changed list, and then removes what it no longer names.
+/// Writes the changed list, and then removes the variants that it no longer names.
 async fn change(
     shared: &Shared,
     primary: &Key,
@@ -93,7 +95,7 @@ async fn change(
         uses[at]
     };
     let (changed, evicted) = variants.with_listed(name, shared.config.max_variants, last_use);
-    // It leads to others, whose time may be longer.
+    // The list leads to other variants, which may live longer.
     let mut windows = marker_windows(kept);
     let left = found.fresh_for(shared.now());
     windows.fresh = windows.fresh.zip(left).map(|(new, left)| new.max(left));
@@ -102,7 +104,7 @@ async fn change(
     if !outcome.is_stored() {
         return Ok(outcome);
     }
-    // The list has their order now.
+    // The list now records their order.
     for (name, last) in variants.listed.iter().zip(uses) {
         if let Some(last) = last {
             shared.variant_uses.forget(known.generation, name, last);
@@ -116,7 +118,7 @@ async fn change(
     Ok(outcome)
 }
 
-/// Returns the list as it stands, if it still is the one that leads to the variant.
+/// Returns the stored list, if it is still the one that leads to the variant.
 fn current<'a>(known: &VariantIndex, found: Option<&'a Found<Stored>>) -> Result<&'a VariantIndex, Detail> {
     match found.map(|found| &*found.value) {
         Some(Stored::Index(variants)) if variants.generation == known.generation => Ok(variants),

@@ -1,4 +1,4 @@
-//! The load: the handler's answer on its way to the caller and into the store. It belongs to no caller.
+//! The load: brings the handler's response to the caller and into the store. It does not depend on its caller.
 
 use std::any::Any;
 use std::future::Future;
@@ -48,15 +48,15 @@ pub(crate) enum Answer<E> {
     Panicked(Box<dyn Any + Send>),
 }
 
-/// What a call came to: an answer, an error, or a panic.
+/// The outcome of a call of the handler: a response, an error, or a panic.
 type Called<E> = Result<Result<Response<Body>, E>, Box<dyn Any + Send>>;
 
-/// How a load's waiting for the handler ended.
+/// How the load's wait for the handler ended.
 enum Attended<E> {
     Ended(Called<E>),
-    /// Others have waited as long as they are to wait.
+    /// Other requests have waited for as long as they may.
     Overdue,
-    /// Its caller has gone away, and there are too many such loads.
+    /// The caller has disconnected, and there are too many such loads.
     Cancelled,
 }
 
@@ -70,7 +70,7 @@ where
     called.map(|called| called.map(|response| response.map(Body::new)))
 }
 
-/// A load, from the fill that it ends to the caller who waits for its answer. A refresh has none.
+/// A load, with the fill that it completes and the caller that waits for its response. A refresh has no caller.
 pub(crate) struct Load<E> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) context: RequestContext,
@@ -78,7 +78,7 @@ pub(crate) struct Load<E> {
     pub(crate) fill: Fill<Stored>,
     pub(crate) forward: Forward,
     pub(crate) caller: Option<oneshot::Sender<Answer<E>>>,
-    /// Tells others not to wait for this one, until it is known that its answer is for all.
+    /// Keeps other requests from waiting for this load, until it is known that its response is for all of them.
     pub(crate) probe: Option<Probe>,
 }
 
@@ -119,7 +119,7 @@ impl<E> Load<E> {
             if let Some(refreshed) = refreshed_head(&self.shared, &stale, response) {
                 return self.take_confirmed(&stale, refreshed).await;
             }
-            // The 304 is about another response than ours (RFC 9111, section 4.3.4), so we have none.
+            // The 304 is about another response than the stored one (RFC 9111, section 4.3.4), so it cannot be used.
             let mut call = Box::pin(call_handler(inner.clone(), whole));
             called = match self.attend(&mut call).await {
                 Attended::Ended(called) => called,
@@ -157,7 +157,7 @@ impl<E> Load<E> {
         Lifetime::from_response(policy, response.status(), response.headers(), now, now)
     }
 
-    /// The whole will not be stored, and the request is for a part: the handler is to produce that part alone.
+    /// Calls the handler for the requested part alone, because the whole response will not be stored.
     async fn forward_range<S, B>(self, inner: S, request: Request<Body>, lifetime: &Lifetime)
     where
         S: Service<Request<Body>, Response = Response<B>, Error = E> + Clone,
@@ -168,16 +168,16 @@ impl<E> Load<E> {
         let Self {
             shared, fill, caller, ..
         } = self;
-        // Each who waits has its own part to ask for.
+        // Each waiting request asks for its own part.
         fill.uncoalesced();
         if let Some(caller) = caller {
             let answer = call_for_range(&shared, inner, request, &report).await;
-            // A caller who has gone away needs no answer.
+            // A caller that has disconnected needs no response.
             let _ = caller.send(answer);
         }
     }
 
-    /// Waits for a call of the handler, as long as it holds up nobody beyond the bounds.
+    /// Waits for a call of the handler, for as long as that delays no other request beyond the limits.
     async fn attend<F: Future<Output = Called<E>> + Unpin>(&mut self, call: &mut F) -> Attended<E> {
         let Self {
             shared, fill, caller, ..
@@ -191,7 +191,7 @@ impl<E> Load<E> {
         let detached = async {
             match caller {
                 Some(caller) => caller.closed().await,
-                // A refresh, of which there is one for each response at most.
+                // A refresh. There is at most one for each response.
                 None => std::future::pending().await,
             }
             until_cancelled(shared).await;
@@ -207,8 +207,8 @@ impl<E> Load<E> {
         .await
     }
 
-    /// The handler is late, and others wait: a stale copy answers if there is one that may be used. Otherwise one of
-    /// those who wait loads in the place of this load, which goes on for its own caller.
+    /// Handles a late handler for which other requests wait. A stale copy answers them if one may be used. Otherwise
+    /// one of the waiting requests loads instead, and this call goes on for its own caller only.
     async fn leave_to_others<S, B, F>(self, inner: S, call: F, validated: Option<(StoredResponse, Request<Body>)>)
     where
         S: Service<Request<Body>, Response = Response<B>, Error = E> + Clone,
@@ -256,13 +256,13 @@ impl<E> Load<E> {
             answer = finish => answer,
             () = caller.closed() => return,
         };
-        // A caller who has gone away needs no answer.
+        // A caller that has disconnected needs no response.
         let _ = caller.send(answer);
     }
 
     fn give(&mut self, answer: Answer<E>) {
         if let Some(caller) = self.caller.take() {
-            // A caller who has gone away needs no answer.
+            // A caller that has disconnected needs no response.
             let _ = caller.send(answer);
         }
     }
@@ -271,7 +271,8 @@ impl<E> Load<E> {
         self.give(Answer::Response(response));
     }
 
-    /// Answers with the stale copy, if it may be used now that the handler has failed; hands itself back if not.
+    /// Answers with the stale copy, if it may be used now that the handler has failed. Otherwise returns the load
+    /// itself.
     async fn answer_stale(mut self, failure: Failure) -> Result<(), Self> {
         let Some(found) = self.fill.stale_if_error().await else {
             return Err(self);
@@ -312,13 +313,14 @@ impl<E> Load<E> {
         if is_for_all {
             self.fill.share_stale(found).await;
         } else {
-            // What those who wait would be led to is another response for each, or only this request takes it.
+            // Each waiting request would be led to another response, or only this request accepts the copy.
             self.fill.fail_uncoalesced();
         }
         Ok(())
     }
 
-    /// Takes the handler's answer. `ranged` is what to ask for a part, if the request is for one.
+    /// Processes the handler's response. `ranged` holds what is needed to ask the handler for a part, if the request is
+    /// for one.
     async fn take<S, B>(self, response: Response<Body>, ranged: Option<(S, Request<Body>)>)
     where
         S: Service<Request<Body>, Response = Response<B>, Error = E> + Clone + Send + 'static,
@@ -341,7 +343,7 @@ impl<E> Load<E> {
         let now = load.shared.now();
         match storability(&load.shared, &load.context, &head, &body.size_hint(), control, now) {
             Ok(plan) => load.collect(plan, head, body, ranged).await,
-            // What is stored is none the worse for a failure (RFC 9111, section 4.3.3).
+            // A failure does not affect what is stored (RFC 9111, section 4.3.3).
             Err(refusal) if failure.is_some() => load.share_failure(refusal, head, body).await,
             Err(refusal) => {
                 let report = load.refused(refusal);
@@ -351,8 +353,8 @@ impl<E> Load<E> {
         }
     }
 
-    /// Gives the answer of a handler that failed to all who have waited for it, where it may be shared; otherwise one of
-    /// them tries again.
+    /// Gives the response of a failed handler to all requests that have waited for it, if it may be shared. Otherwise
+    /// one of them tries again.
     async fn share_failure(mut self, refusal: Refusal, head: response::Parts, body: Body) {
         let report = self.refused(refusal);
         let now = self.shared.now();
@@ -368,7 +370,7 @@ impl<E> Load<E> {
                 let whole = collector.into_bytes();
                 let lifetime = Lifetime::new(Duration::ZERO, now);
                 let failed = StoredResponse {
-                    // Nothing is said of its lifetime.
+                    // The response gets no information about its lifetime.
                     has_cache_control: true,
                     is_shared_failure: true,
                     ..StoredResponse::new(head.status, head.headers.clone(), whole.clone(), lifetime)
@@ -390,7 +392,7 @@ impl<E> Load<E> {
         }
     }
 
-    /// The handler says that the stale copy is right.
+    /// Processes the handler's confirmation that the stale copy is still valid.
     async fn take_confirmed(mut self, stale: &StoredResponse, freshened: RefreshedHead) {
         let RefreshedHead { mut head, withheld } = freshened;
         self.fill.keep_tags_of_stale();
@@ -424,28 +426,28 @@ impl<E> Load<E> {
         }
     }
 
-    /// Gives the handler's answer as far as the caller asked for it.
+    /// Gives the handler's response to the caller, limited to what the caller asked for.
     fn give_passing(&mut self, head: response::Parts, body: Body, report: Report) {
         let (head, body, report) = select_passing(&self.context, head, body, report);
         self.give_response(reported(&self.shared, head, body, &report));
     }
 
-    /// Takes note of a refusal.
+    /// Records a refusal to store, and returns its report.
     fn refused(&self, refusal: Refusal) -> Report {
         remember(&self.shared, &self.slot.primary, &self.context, &refusal);
         Report::miss(self.forward).detail(Some(refusal.detail))
     }
 
-    /// Lets all who wait go on alone. What was stored before the handler changed its mind goes.
+    /// Lets all waiting requests go on uncoalesced. Removes the stored response that the refusal replaces.
     async fn withdraw(self, refusal: Refusal) {
-        // A copy that is still fresh is not given up for what the handler has told one request.
+        // A copy that is still fresh is retained: the handler's response to one request does not invalidate it.
         let now = self.shared.now();
         let is_fresh = |found: &Found<Stored>| found.fresh_for(now).is_none_or(|left| !left.is_zero());
         let replaced = refusal.is_lasting && self.fill.stale().is_some_and(|stale| !is_fresh(stale));
         let key = replaced.then(|| self.fill.key().clone());
         self.fill.uncoalesced();
         if let Some(key) = key {
-            // A failure is an event already, and the copy is stale.
+            // A failure is already reported as an event, and the copy is stale anyway.
             let _ = self.shared.cache.invalidate(key).await;
         }
     }
@@ -505,7 +507,7 @@ impl<E> Load<E> {
         }
     }
 
-    /// For a body that was there at once: it is stored first, so that its answer can say so, and can be a 304.
+    /// Stores a body that was complete at once before answering, so that the response can say so, and can be a 304.
     async fn answer_whole(mut self, plan: StorePlan, head: response::Parts, collector: Collector) {
         if !is_complete(&head, &collector) {
             let refusal = refusal(Cause::Broken, &plan.lifetime);
@@ -547,7 +549,7 @@ impl<E> Load<E> {
         );
         response.headers_mut().extend(withheld);
         *response.extensions_mut() = extensions;
-        // A caller who has gone away needs no answer.
+        // A caller that has disconnected needs no response.
         let _ = caller.send(Answer::Response(response));
     }
 
@@ -558,9 +560,9 @@ impl<E> Load<E> {
             .detail((!is_storable).then_some(Detail::Outage))
     }
 
-    /// The caller asks for a part of a body that takes its time and whose length is unknown. Once the body is complete, the
-    /// part is cut from it. If it is not stored, or takes longer than others are to wait, the handler is to produce that
-    /// part alone.
+    /// Answers a request for a part of a body that arrives slowly and whose length is unknown. Once the body is
+    /// complete, the part is cut from it. If the body is not stored, or takes longer than other requests may wait, the
+    /// handler is called for that part alone.
     fn measure<S, B>(
         &mut self,
         plan: &StorePlan,
@@ -602,12 +604,12 @@ impl<E> Load<E> {
                     () = caller.closed() => return,
                 }
             };
-            // A caller who has gone away needs no answer.
+            // A caller that has disconnected needs no response.
             let _ = caller.send(answer);
         });
     }
 
-    /// For a body that takes its time: those who wait read along.
+    /// Collects a body that arrives slowly. Waiting requests read it as it arrives.
     async fn pass_on(
         mut self,
         mut plan: StorePlan,
@@ -626,7 +628,7 @@ impl<E> Load<E> {
         }
         let shared = &self.shared;
         let detached = async {
-            // A refresh has nobody to wait for it, and of those there is one for each response at most.
+            // A refresh has no caller that waits for it, and there is at most one for each response.
             if is_refresh {
                 std::future::pending::<()>().await;
             }
@@ -653,7 +655,7 @@ impl<E> Load<E> {
         let progress = match collected {
             Some(Ok(progress)) => progress,
             Some(Err(_)) => Progress::Over(collector.take_rest(), Cause::TooSlow),
-            // Nobody reads it, and there are too many such loads.
+            // No request reads the body, and there are too many such loads.
             None => return,
         };
         if let Progress::Over(ending, cause) = progress {
@@ -666,7 +668,7 @@ impl<E> Load<E> {
         if is_complete(&head, &collector) {
             let stored = self.prepared(&plan, &head, collector.into_bytes());
             let stored = Arc::new(Stored::Response(stored));
-            // What became of it is an event.
+            // The outcome is reported as an event.
             let _ = store(&self.shared, &self.context, &self.slot, self.fill, &stored, plan).await;
         } else {
             collector.end_with(Ending::End);
@@ -680,7 +682,7 @@ impl<E> Load<E> {
     }
 }
 
-/// The answer to a request for a part, which the handler is to produce alone.
+/// Answers a request for a part by a call of the handler for that part alone.
 async fn call_for_range<S, B>(shared: &Shared, inner: S, request: Request<Body>, report: &Report) -> Answer<S::Error>
 where
     S: Service<Request<Body>, Response = Response<B>>,
@@ -698,7 +700,7 @@ where
     }
 }
 
-/// Waits until a load that nobody waits for any more is to be cancelled, since there are too many of them.
+/// Waits until a load that no request waits for any more is to be cancelled, because there are too many of them.
 async fn until_cancelled(shared: &Shared) {
     let loads = Arc::clone(&shared.detached);
     loads.until_cancelled(shared.config.max_detached).await;
@@ -711,7 +713,7 @@ fn bounds(shared: &Shared) -> Bounds {
     }
 }
 
-/// The request as the client sent it, if it is for a part.
+/// Returns the request as the client sent it, if it is for a part.
 fn with_range(context: &RequestContext, request: &Request<Body>) -> Option<Request<Body>> {
     if context.method != Method::GET || !context.headers.contains_key(RANGE) {
         return None;
@@ -725,7 +727,7 @@ fn with_range(context: &RequestContext, request: &Request<Body>) -> Option<Reque
     Some(ranged)
 }
 
-/// Whether a response is known to be too large to be stored.
+/// Returns whether a response is known to be too large to be stored.
 fn is_too_large(shared: &Shared, response: &Response<Body>) -> bool {
     let length = content_length(response.headers()).unwrap_or(0);
     response.status() == StatusCode::OK
@@ -742,12 +744,12 @@ fn refusal(cause: Cause, lifetime: &Lifetime) -> Refusal {
     }
 }
 
-/// Whether the body is as long as the head says.
+/// Returns whether the body is as long as the head says.
 fn is_complete(head: &response::Parts, collector: &Collector) -> bool {
     content_length(&head.headers).is_none_or(|length| length == collector.len() as u64)
 }
 
-/// Names the handler's status where the answer has another one.
+/// Adds the handler's status to the report if the response may have another one.
 fn report_status(report: Report, stored: &StoredResponse, context: &RequestContext) -> Report {
     if asks_for_whole(&context.headers) {
         report

@@ -1,4 +1,4 @@
-//! The look-up: from a request's key to the response that it selects.
+//! The lookup: from a request's key to the response that the request selects.
 
 use std::sync::Arc;
 
@@ -16,20 +16,21 @@ use crate::entry::variants::{Selecting, VariantIndex};
 use crate::exchange::arriving::Arriving;
 use crate::request::shared::Shared;
 
-/// Where a response is looked for, and what its load depends on.
+/// Where a response is looked up, and what its load depends on.
 #[derive(Debug)]
 pub(crate) struct Slot {
     /// The handle with the tags of the request.
     pub(crate) cache: Cache<ResponseCoder>,
-    /// Whose groups the answer may name, if they count.
+    /// The origin whose groups the response may name, if groups are tags.
     pub(crate) groups_of: Option<Box<str>>,
     /// The key of the request.
     pub(crate) primary: Key,
     /// Its query, if that selects among variants.
     query: Option<Box<str>>,
-    /// What stood there, if it led on, and the key that it led to.
+    /// The variant index, if there is one under the primary key, and the key of the variant that the request selects in
+    /// it.
     pub(crate) variant: Option<(Arc<Stored>, Key)>,
-    /// The load of another request is waited for.
+    /// Whether to wait for a load of another request.
     waits: bool,
 }
 
@@ -53,7 +54,7 @@ impl Slot {
         }
     }
 
-    /// Returns the key under which the response stands, as far as it is known.
+    /// Returns the key under which the response is stored, as far as it is known.
     pub(crate) fn key(&self) -> &Key {
         self.variant.as_ref().map_or(&self.primary, |(_, key)| key)
     }
@@ -67,7 +68,7 @@ impl Slot {
         }
     }
 
-    /// Finds the response that a request selects, fresh or stale, by reading alone, and takes note of where it stands.
+    /// Finds the response that a request selects, fresh or stale, without loading it, and records where it is stored.
     pub(crate) async fn find(&mut self, shared: &Shared, request: &HeaderMap) -> Option<Found<Stored>> {
         let adapter = shared.cache.adapter();
         let found = adapter.read::<Stored>(&self.primary).await.ok().flatten()?;
@@ -80,7 +81,7 @@ impl Slot {
         Some(variant)
     }
 
-    /// Takes note that the variant was used, if it is one.
+    /// Records that the variant was used, if the response is one.
     fn note_use(&self, shared: &Shared) {
         if let (Some(variants), Some((_, key))) = (self.variants(), &self.variant) {
             shared.used(variants, &self.primary, key);
@@ -95,7 +96,7 @@ impl Slot {
     }
 }
 
-/// What a look-up found.
+/// What a lookup found.
 #[derive(Debug)]
 pub(crate) enum LookupOutcome {
     /// A response to answer with.
@@ -103,21 +104,21 @@ pub(crate) enum LookupOutcome {
         stored: Arc<Stored>,
         collapsed: Option<Forward>,
     },
-    /// A stale response to answer with, and the right to refresh it, for one caller.
+    /// A stale response to answer with. One caller also gets the right to refresh it.
     Stale {
         stored: Arc<Stored>,
         refresh: Option<Refresh<Stored>>,
         slot: Slot,
     },
-    /// Nothing: this caller loads.
+    /// No response: this caller loads it.
     Miss {
         fill: Fill<Stored>,
         forward: Forward,
         slot: Slot,
     },
-    /// A response that another request's load is bringing, to read along with.
+    /// A response that another request is loading, whose body can be read as it arrives.
     Arriving { arriving: Arc<Arriving>, forward: Forward },
-    /// Nothing, and there is nobody to share a load with. There may be a copy that the handler has to confirm.
+    /// No response, and no load to share. There may be a copy that the handler has to validate.
     Uncoalesced {
         forward: Forward,
         copy: Option<Arc<Stored>>,
@@ -137,27 +138,28 @@ pub(crate) async fn look_up(
     directives: Option<&RequestDirectives>,
 ) -> LookupOutcome {
     let began = shared.now();
-    // Why what is there does not do, once that is known.
+    // Why the stored response cannot be used, once that is known.
     let mut anew = None;
     let mut lookup = slot.look_up(false).await;
     loop {
         lookup = match lookup {
             Lookup::Hit { found, coalesced } => match &*found.value {
-                // It was validated for another request (RFC 9111, section 5.2.2.4), and nobody knows for how long.
+                // It was validated for another request (RFC 9111, section 5.2.2.4). Nothing says how long that
+                // validation holds.
                 Stored::Response(response) if coalesced && response.lifetime.no_cache => {
                     return LookupOutcome::Uncoalesced {
                         forward: forward(anew, Some(&found.value), &slot),
                         copy: Some(found.value),
                     };
                 }
-                // The handler failed, and what it said is for all who have waited.
+                // The handler failed, and its response is for all requests that have waited.
                 Stored::Response(response) if coalesced && response.is_shared_failure => {
                     return LookupOutcome::Hit {
                         collapsed: Some(forward(anew, None, &slot)),
                         stored: found.value,
                     };
                 }
-                // The load failed, and it stands in. Whether it may is for each request to say.
+                // The load failed, and this stale copy stands in for it. Each request decides whether it accepts that.
                 Stored::Response(_) if coalesced && found.created < began && is_stale(&found, shared.now()) => {
                     let copy = stale_copy(&shared.config.policy, &found, &found.value, shared.now());
                     return if may_stand_in(shared, &copy, directives) {
@@ -169,8 +171,8 @@ pub(crate) async fn look_up(
                         LookupOutcome::uncoalesced(Forward::Stale)
                     };
                 }
-                // It was never fresh, and so is right for the request that it was made for, and for others after validation
-                // (RFC 9111, section 4.2).
+                // It was never fresh, so it may be used for the request that caused it, and for other requests only
+                // after validation (RFC 9111, section 4.2).
                 Stored::Response(response) if coalesced && response.lifetime.fresh <= response.lifetime.initial_age => {
                     return LookupOutcome::Uncoalesced {
                         forward: forward(anew, Some(&found.value), &slot),
@@ -194,7 +196,7 @@ pub(crate) async fn look_up(
                     slot.variant = Some((Arc::clone(&found.value), key));
                     slot.look_up(false).await
                 }
-                // An index never leads to another one.
+                // An index never leads to another index.
                 Stored::Index(_) => {
                     return LookupOutcome::uncoalesced(Forward::Miss);
                 }
@@ -202,7 +204,7 @@ pub(crate) async fn look_up(
             Lookup::Stale { found, refresh } => {
                 let copy = match &*found.value {
                     Stored::Response(_) => Some(Arc::clone(&found.value)),
-                    // Softly invalidated, with all that it leads to. Whoever refreshes it begins it anew.
+                    // The index was softly invalidated, together with its variants. A refresh starts a new index.
                     Stored::Index(variants) if slot.variant.is_none() => {
                         read_variant(shared, variants, &slot.primary, slot.selecting(request)).await
                     }
@@ -221,7 +223,7 @@ pub(crate) async fn look_up(
                         return LookupOutcome::Stale { stored, refresh, slot };
                     }
                     Some(_) => Forward::Request,
-                    // It is kept for other variants.
+                    // The index is retained for other variants.
                     None => Forward::VaryMiss,
                 });
                 drop(refresh);
@@ -238,12 +240,12 @@ pub(crate) async fn look_up(
                 let forward = forward(anew, None, &slot);
                 return match value.downcast() {
                     Ok(arriving) => LookupOutcome::Arriving { arriving, forward },
-                    // Loads of this layer offer nothing else.
+                    // Loads of this layer offer no other type of preview.
                     Err(_) => LookupOutcome::uncoalesced(forward),
                 };
             }
             Lookup::Uncoalesced { .. } => return LookupOutcome::uncoalesced(forward(anew, None, &slot)),
-            // Other outcomes than these would be new.
+            // `Lookup` may gain other outcomes later.
             _ => {
                 return LookupOutcome::uncoalesced(Forward::Miss);
             }
@@ -251,9 +253,9 @@ pub(crate) async fn look_up(
     }
 }
 
-/// A response that answers the request as it stands in the store, by reading alone: nobody is waited for, and nobody
-/// waits for the caller. A stale one does if the request says so, by `max-stale`, or, where it is not looked up
-/// further, within the time in which it is answered to all.
+/// Returns the stored response that answers the request, without loading: the caller waits for no load, and no request
+/// waits for the caller. A stale response is returned if the request allows it with `max-stale`. If the request is not
+/// looked up further (`is_last`), a stale response is also returned within its `stale-while-revalidate` window.
 pub(crate) async fn read_usable(
     shared: &Shared,
     primary: &Key,
@@ -274,7 +276,7 @@ pub(crate) async fn read_usable(
     }))
 }
 
-/// The response that a request selects, as it stands in the store, fresh or stale.
+/// Returns the response that a request selects, as it is stored, fresh or stale.
 pub(crate) async fn read(shared: &Shared, primary: &Key, request: Selecting<'_>) -> Result<Option<Arc<Stored>>, Error> {
     let Some(found) = shared.cache.adapter().read::<Stored>(primary).await? else {
         return Ok(None);
@@ -295,12 +297,12 @@ pub(crate) async fn read(shared: &Shared, primary: &Key, request: Selecting<'_>)
     if variant.is_some() {
         shared.used(variants, primary, &key);
     }
-    // Softly invalidated is the one or the other.
+    // Either the index or the variant may be softly invalidated.
     Ok(variant.map(|variant| as_it_is(&found, &as_it_is(&variant, &variant.value))))
 }
 
-/// Whether a stale copy that stands in for the answer of a handler that failed may do so for a request with these
-/// directives too. It may for a request that has none.
+/// Returns whether a stale copy that stands in for the response of a failed handler may also do so for a request with
+/// these directives. A request without directives always accepts it.
 fn may_stand_in(shared: &Shared, copy: &Stored, directives: Option<&RequestDirectives>) -> bool {
     let nothing = RequestDirectives::default();
     let directives = directives.unwrap_or(&nothing);
@@ -311,7 +313,7 @@ fn may_stand_in(shared: &Shared, copy: &Stored, directives: Option<&RequestDirec
     }
 }
 
-/// The response that a marker leads to, as it stands in the store.
+/// Returns the response that a variant index leads to, as it is stored.
 pub(crate) async fn read_variant(
     shared: &Shared,
     variants: &VariantIndex,
@@ -323,7 +325,7 @@ pub(crate) async fn read_variant(
     matches!(&*found.value, Stored::Response(_)).then_some(found.value)
 }
 
-/// Whether a response is fresh enough for a request with these directives.
+/// Returns whether a response is fresh enough for a request with these directives.
 fn satisfies(shared: &Shared, response: &StoredResponse, directives: &RequestDirectives) -> bool {
     matches!(
         response.lifetime.reuse(directives, shared.now()),
@@ -331,7 +333,7 @@ fn satisfies(shared: &Shared, response: &StoredResponse, directives: &RequestDir
     )
 }
 
-/// Whether the store has it as stale, whatever the response itself says.
+/// Returns whether the store considers the entry stale, regardless of what the response itself says.
 fn is_stale(found: &Found<Stored>, now: Timestamp) -> bool {
     found.fresh_for(now).is_some_and(|left| left.is_zero())
 }

@@ -1,4 +1,4 @@
-//! The exchange: from a request, by way of the store or the handler, to its answer.
+//! The exchange: takes a request through the store or the handler to its response.
 
 pub(crate) mod arriving;
 pub(crate) mod forward;

@@ -1,4 +1,4 @@
-//! What becomes of a request that the layer gets.
+//! Responds to the requests that the layer receives.
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -32,7 +32,8 @@ use crate::response::cache_status::Report;
 use crate::response::detail::Detail;
 use crate::response::from_entry::{Source, answer, answer_whole};
 
-/// Answers a plain request from a store in this process: without a task, a wait, or a clone of the inner service.
+/// Answers a plain request from a store in this process, without spawning a task, waiting, or cloning the inner
+/// service.
 pub(crate) fn respond_from_memory(shared: &Shared, parts: &Parts, route: &Route) -> Option<Response<Body>> {
     let (Route::OnlyIfCached(keyed) | Route::Uncoalesced(keyed) | Route::Normal(keyed)) = route else {
         return None;
@@ -59,7 +60,7 @@ pub(crate) fn respond_from_memory(shared: &Shared, parts: &Parts, route: &Route)
     Some(hit(shared, &parts.method, &parts.headers, response, now, None))
 }
 
-/// Responds to a request by its route.
+/// Responds to a request according to its route.
 pub(crate) async fn respond<S, B>(
     shared: Arc<Shared>,
     inner: S,
@@ -95,7 +96,7 @@ where
     let request = Request::from_parts(parts, body);
     match route {
         Route::Bypass(bypass) => forward_bypassing(shared, inner, request, bypass).await,
-        // The content has been read.
+        // `Content` cannot occur here: the content has been read.
         Route::Content(_) | Route::Nested => forward_nested(inner, request).await,
         Route::OnlyIfCached(keyed) => Ok(
             match read_stored(&shared, request.method(), request.headers(), &keyed, true).await {
@@ -108,7 +109,7 @@ where
     }
 }
 
-/// Answers from what is stored, by reading alone. `is_last` if nothing but a call of the handler comes after it.
+/// Answers from the store, without loading. `is_last` is set if only a call of the handler may follow.
 async fn read_stored(
     shared: &Shared,
     method: &Method,
@@ -159,7 +160,8 @@ where
 {
     let mut probe = None;
     if !keyed.may_collapse {
-        // One request at a time finds out whether such responses are shared. Nobody waits for it, and it waits for nobody.
+        // One request at a time finds out whether such responses are shared. It waits for no load, and no request waits
+        // for it.
         probe = shared.hit_for_miss.probe(&keyed.key, keyed.arrived);
         if probe.is_none() {
             return respond_uncoalesced(shared, inner, request, keyed).await;
@@ -173,7 +175,7 @@ where
     let (parts, body) = request.into_parts();
     let slot = Slot::new(&shared, &parts, keyed.key.clone(), keyed.may_collapse);
     let request = Request::from_parts(parts, body);
-    // Each load that is waited for has a bound of its own; here are those of several in a row.
+    // Each load that is waited for has its own time limit. This one limits several loads in a row.
     let bound = shared.config.max_wait + shared.config.max_wait.max(shared.config.max_body_time);
     let looking_up = look_up(&shared, slot, request.headers(), keyed.directives.as_ref());
     let Ok(outcome) = tokio::time::timeout(bound, looking_up).await else {
@@ -240,7 +242,7 @@ where
     }
 }
 
-/// Answers from what a look-up found, which is never an index.
+/// Answers from what a lookup found, which is never an index.
 fn answer_with(
     shared: &Shared,
     method: &Method,
@@ -249,7 +251,7 @@ fn answer_with(
     collapsed: Option<Forward>,
 ) -> Response<Body> {
     match stored {
-        // The answer of a handler that failed, for all who have waited for it.
+        // The response of a failed handler, for all requests that have waited for it.
         Stored::Response(response) if response.is_shared_failure && collapsed.is_some() => {
             let report = Report::collapsed(collapsed.unwrap_or(Forward::UriMiss));
             answer(
@@ -311,7 +313,7 @@ fn start_refresh<S, B>(
                 fill,
                 forward: Forward::Stale,
                 caller: None,
-                // Others are answered from the stale copy meanwhile.
+                // Other requests are answered from the stale copy in the meantime.
                 probe: None,
             };
             load.run(inner, request).await;
@@ -319,7 +321,7 @@ fn start_refresh<S, B>(
     });
 }
 
-/// The request as the handler is to see it: its answer is for everyone, so it must be whole.
+/// Prepares the request for the handler. Its response is for all requests, so it must be a whole one.
 fn request_to_store(shared: &Arc<Shared>, slot: &Slot, mut request: Request<Body>) -> Request<Body> {
     for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
         request.headers_mut().remove(name);
@@ -330,7 +332,7 @@ fn request_to_store(shared: &Arc<Shared>, slot: &Slot, mut request: Request<Body
     request
 }
 
-/// RFC 9111, section 5.2.1.7.
+/// Builds the 504 response to an `only-if-cached` request (RFC 9111, section 5.2.1.7).
 fn unavailable(shared: &Shared) -> Response<Body> {
     let mut response = empty(StatusCode::GATEWAY_TIMEOUT);
     Report::generated(Detail::OnlyIfCached).write(shared, response.headers_mut());

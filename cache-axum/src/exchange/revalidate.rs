@@ -1,4 +1,4 @@
-//! Validation: the handler is asked whether the stale copy is still right (RFC 9111, section 4.3).
+//! Validation: asks the handler whether the stale copy is still valid (RFC 9111, section 4.3).
 
 use axum::body::Body;
 use cache_http::{Forward, Lifetime, freshen, is_freshened_by, make_conditional};
@@ -14,14 +14,14 @@ use crate::response::from_entry::{Source, answer};
 /// A call of the handler.
 pub(crate) struct Revalidation {
     pub(crate) request: Request<Body>,
-    /// The copy that the request asks about, and the request without that question.
+    /// The copy that the request validates, and the request without the preconditions for that.
     pub(crate) validated: Option<(StoredResponse, Request<Body>)>,
 }
 
-/// Makes a request conditional on the stale copy that its answer would replace, if that has a validator that the handler
-/// knows.
+/// Makes a request conditional on the stale copy that its response would replace, if the copy has a validator that the
+/// handler knows.
 pub(crate) fn revalidation(stale: Option<&Stored>, request: Request<Body>) -> Revalidation {
-    // Preconditions are for requests whose content is not asked for twice (RFC 9110, section 13.2.1).
+    // Preconditions are only for GET: the content of other requests cannot be sent twice (RFC 9110, section 13.2.1).
     let stale = match stale {
         Some(Stored::Response(stale)) if request.method() == Method::GET => stale,
         _ => {
@@ -47,21 +47,21 @@ pub(crate) fn revalidation(stale: Option<&Stored>, request: Request<Body>) -> Re
     }
 }
 
-/// The stale copy's head, up to date, and what is for the caller.
+/// The updated head of the stale copy, and the fields for the caller alone.
 pub(crate) struct RefreshedHead {
     pub(crate) head: response::Parts,
-    /// The fields of the 304 that are for the caller alone (RFC 9111, sections 5.2.2.4 and 5.2.2.7).
+    /// The fields of the 304 that only the caller gets (RFC 9111, sections 5.2.2.4 and 5.2.2.7).
     pub(crate) withheld: HeaderMap,
 }
 
-/// The head of the stale copy as a 304 brings it up to date (RFC 9111, section 4.3.4); `None` if the 304 is about
+/// Returns the head of the stale copy, updated by a 304 (RFC 9111, section 4.3.4). Returns `None` if the 304 is about
 /// another response.
 pub(crate) fn refreshed_head(
     shared: &Shared,
     stale: &StoredResponse,
     not_modified: &Response<Body>,
 ) -> Option<RefreshedHead> {
-    // No other response was asked about, so a 304 without a validator is about this one.
+    // No other response was validated, so a 304 without a validator is about this one.
     if !is_freshened_by(&stale.validators, not_modified.headers(), true) {
         return None;
     }
@@ -79,7 +79,7 @@ pub(crate) fn refreshed_head(
     Some(RefreshedHead { head, withheld })
 }
 
-/// The answer from a copy that the handler has confirmed, which is not stored.
+/// Answers from a copy that the handler has confirmed. The result is not stored.
 pub(crate) fn confirmed(
     shared: &Shared,
     context: &RequestContext,

@@ -1,4 +1,4 @@
-//! The route of a request: how it is to be handled, decided once.
+//! The route of a request: how the request is handled. It is decided once.
 
 use axum::body::Body;
 use cache_engine::cache_core::{Key, Timestamp};
@@ -15,43 +15,44 @@ use crate::request::hit_for_miss::Remembered;
 use crate::request::nesting::NestedLoads;
 use crate::request::shared::Shared;
 
-/// How a request is to be handled.
+/// How a request is handled.
 pub(crate) enum Route {
-    /// By the handler: the cache has nothing to do with it.
+    /// Call the handler: the cache does not take part.
     Bypass(Bypass),
-    /// By the content of the request, which has to be read first: it is part of the key, or shows whether there is any.
+    /// Read the content of the request first: it is part of the key, or shows whether the request has any.
     Content(Option<String>),
-    /// By the handler: a layer around this one is loading the response.
+    /// Call the handler: a layer around this one is already loading the response.
     Nested,
-    /// From the store, or by 504.
+    /// Answer from the store, or with 504.
     OnlyIfCached(Keyed),
-    /// From the store, or by a call of the handler that no other request shares.
+    /// Answer from the store, or with a call of the handler that no other request shares.
     Uncoalesced(Keyed),
-    /// From the store, or by a load that other requests share.
+    /// Answer from the store, or with a load that other requests share.
     Normal(Keyed),
 }
 
-/// What is known of a request that is looked up.
+/// What is known about a request that is looked up.
 pub(crate) struct Keyed {
     pub(crate) key: Key,
     /// The query, if it selects among the responses of the key.
     pub(crate) query: Option<Box<str>>,
-    /// The request's identity is part of its key.
+    /// Whether the request's identity is part of its key.
     pub(crate) is_identified: bool,
-    /// It may wait for the response to another request, or be waited for.
+    /// Whether the request may wait for the response to another request, and other requests for its response.
     pub(crate) may_collapse: bool,
-    /// It has no condition, and asks for no part.
+    /// Whether the request has no condition and asks for no part.
     pub(crate) asks_for_whole: bool,
-    /// `None` if it has none, or they are ignored.
+    /// `None` if the request has no directives, or if they are ignored.
     pub(crate) directives: Option<RequestDirectives>,
-    /// When it arrived.
+    /// When the request arrived.
     pub(crate) arrived: Timestamp,
-    /// Its handler may be another than that of its key, so its response says nothing of the key.
+    /// Whether the request may be routed to another handler than its key, so that its response says nothing about the
+    /// key.
     pub(crate) is_unrouted_spelling: bool,
 }
 
 impl Route {
-    /// Decides on a request by its head and the framing of its content.
+    /// Decides the route of a request from its head and the framing of its content.
     pub(crate) fn of(shared: &Shared, request: &Parts, body: &Body) -> Self {
         let identity = shared.config.keys.identity(request);
         let policy = shared.config.policy(identity.is_some());
@@ -65,7 +66,7 @@ impl Route {
         Self::keyed(shared, request, identity.as_deref(), None, fields)
     }
 
-    /// Decides on a request whose content has been read, where that is part of its key.
+    /// Decides the route of a request whose content has been read, if the content is part of its key.
     pub(crate) fn by_key(shared: &Shared, request: &Parts, identity: Option<&str>, content: Option<&[u8]>) -> Self {
         let fields = FieldSummary::of(shared, &request.headers);
         Self::keyed(shared, request, identity, content, fields)
@@ -117,7 +118,7 @@ impl Route {
 }
 
 impl Keyed {
-    /// Whether the request is for a part of what is known to be too large to be stored.
+    /// Returns whether the request is for a part of a response that is known to be too large to be stored.
     fn is_range_of_large(&self, shared: &Shared, request: &HeaderMap) -> bool {
         request.contains_key(RANGE)
             && shared
@@ -125,7 +126,7 @@ impl Keyed {
                 .contains(&self.key, Remembered::TooLarge, request, self.arrived)
     }
 
-    /// Whether the last response of the URL turned out to be for one request only.
+    /// Returns whether the last response of the URL turned out to be for one request only (hit-for-miss).
     fn is_hit_for_miss(&self, shared: &Shared, request: &HeaderMap) -> bool {
         let is_remembered = |what| shared.hit_for_miss.contains(&self.key, what, request, self.arrived);
         is_remembered(Remembered::Refused)
@@ -141,14 +142,14 @@ impl Keyed {
         }
     }
 
-    /// Whether the request takes a response that is stale.
+    /// Returns whether the request accepts a stale response.
     pub(crate) fn takes_stale(&self) -> bool {
         self.directives
             .as_ref()
             .is_some_and(|directives| directives.max_stale.is_some())
     }
 
-    /// What the exchange needs to know of the request from here on, and its key.
+    /// Returns what the exchange needs to know about the request from here on, and the key of the request.
     pub(crate) fn into_context(self, shared: &Shared, request: &Request<Body>) -> (RequestContext, Key) {
         let context = RequestContext {
             method: request.method().clone(),

@@ -1,4 +1,4 @@
-//! What stands in for a handler that failed.
+//! Answers with a stale copy if the handler failed.
 
 use axum::body::Body;
 use cache_engine::cache_core::{Key, Timestamp};
@@ -18,17 +18,18 @@ use crate::response::from_entry::{Source, answer};
 pub(crate) enum Failure {
     Status(StatusCode),
     Panic,
-    /// It has nothing of the origin's, not even an error.
+    /// The handler has no response from the origin, not even an error.
     NoAnswer,
 }
 
-/// Whether a status tells that the handler failed, unless the layer is set otherwise (RFC 5861, section 4).
+/// Returns whether a status means that the handler failed, if the layer's configuration does not say otherwise (RFC
+/// 5861, section 4).
 pub(crate) fn is_failure(status: StatusCode) -> bool {
     validation(status) == Validation::Failed
 }
 
 impl Failure {
-    /// The failure that an answer tells of.
+    /// Returns the failure that a response reports.
     pub(crate) fn of<B>(shared: &Shared, response: &Response<B>) -> Option<Self> {
         let is_failure = match &shared.config.failures {
             Statuses::Predicate(predicate) => predicate(response.status()),
@@ -40,7 +41,7 @@ impl Failure {
         })
     }
 
-    /// Whether a stale copy may be used for a request with these directives.
+    /// Returns whether a stale copy may be used for a request with these directives.
     pub(crate) fn allows(
         self,
         policy: &Policy,
@@ -62,7 +63,7 @@ impl Failure {
     }
 }
 
-/// The answer from the stale copy, for a request that has asked the handler alone, if there is one that may be used.
+/// Returns the response from the stale copy, if one may be used, for a request that was forwarded uncoalesced.
 pub(crate) async fn stale_if_error(
     shared: &Shared,
     primary: &Key,

@@ -1,4 +1,4 @@
-//! Whether an answer is stored, for how long, and where.
+//! Decides whether a response is stored, for how long, and where.
 
 use std::time::Duration;
 
@@ -16,32 +16,33 @@ use crate::request::shared::Shared;
 use crate::response::detail::Detail;
 use crate::response::headers::content_length;
 
-/// How an answer is stored.
+/// How a response is stored.
 #[derive(Debug)]
 pub(crate) struct StorePlan {
     pub(crate) lifetime: Lifetime,
-    /// The handler has set the lifetime by [`StoreFor`].
+    /// Whether the handler has set the lifetime with [`StoreFor`].
     pub(crate) has_own_ttl: bool,
-    /// The request fields that select it.
+    /// The request fields that select the response.
     pub(crate) fields: Vec<HeaderName>,
     pub(crate) namespace: Option<Box<str>>,
-    /// Which differences between queries do not matter to it.
+    /// Which differences between queries do not matter to the response.
     pub(crate) query_rules: QueryRules,
-    /// The tags that the handler named with the response. `None` once the load has them.
+    /// The tags that the handler named with the response. `None` once they have been added to the load.
     pub(crate) tags: Option<Vec<String>>,
-    /// The fields that are for the caller alone (RFC 9111, sections 5.2.2.4 and 5.2.2.7).
+    /// The fields that only the caller gets (RFC 9111, sections 5.2.2.4 and 5.2.2.7).
     pub(crate) withheld: HeaderMap,
 }
 
-/// Why an answer is not stored.
+/// Why a response is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) detail: Detail,
-    /// The handler has changed its mind on what was stored before, if anything was.
+    /// Whether the refusal also replaces what was stored before, if anything was.
     pub(crate) is_lasting: bool,
-    /// The next answer is likely to be refused as well, so nobody should wait for it.
+    /// What to remember for the next requests: the next response is likely to be refused too, so no request should wait
+    /// for it.
     pub(crate) mark: Option<Remembered>,
-    /// It is too large, as the next one is likely to be for so long.
+    /// How long to remember that the response is too large, because the next one is likely to be too large as well.
     too_large_for: Option<Duration>,
 }
 
@@ -64,7 +65,7 @@ impl Refusal {
         }
     }
 
-    /// A refusal of an answer that is too large. That is remembered for as long as the answer would have been stored.
+    /// Refuses a response that is too large. That is remembered for as long as the response would have been stored.
     pub(crate) fn too_large(lifetime: &Lifetime) -> Self {
         Self {
             too_large_for: Some(lifetime.fresh),
@@ -72,7 +73,7 @@ impl Refusal {
         }
     }
 
-    /// A refusal of an answer with this status.
+    /// Refuses a response with this status.
     fn of(reason: Reason, status: StatusCode) -> Self {
         let is_lasting = matches!(
             reason,
@@ -97,7 +98,7 @@ impl Refusal {
     }
 }
 
-/// Whether a status says something of the URL: it is neither the fault of the request, nor one that may pass in a moment.
+/// Returns whether a status says something about the URL: the request did not cause it, and it is not a temporary one.
 fn is_of_url(status: StatusCode) -> bool {
     let is_of_request = status.is_client_error()
         && ![
@@ -110,14 +111,14 @@ fn is_of_url(status: StatusCode) -> bool {
     !is_of_request && !status.is_server_error()
 }
 
-/// Takes note of a refusal.
+/// Records a refusal.
 pub(crate) fn remember(shared: &Shared, primary: &Key, context: &RequestContext, refusal: &Refusal) {
     if let Some(time) = refusal.too_large_for {
         let (marks, headers) = (&shared.hit_for_miss, &context.headers);
         marks.insert_for(time, primary, Remembered::TooLarge, headers, shared.now());
     }
     let Some(mark) = refusal.mark else { return };
-    // The answer to a request with credentials says nothing of those to others.
+    // The response to a request with credentials says nothing about the responses to others.
     let mark = if context.may_collapse {
         mark
     } else {
@@ -128,7 +129,7 @@ pub(crate) fn remember(shared: &Shared, primary: &Key, context: &RequestContext,
         .insert(primary, mark, &context.headers, shared.now());
 }
 
-/// Takes note of an answer that could be stored: the next one is worth waiting for.
+/// Records that a response could be stored, so that other requests may wait for the next one.
 pub(crate) fn forget(shared: &Shared, primary: &Key, context: &RequestContext) {
     shared
         .hit_for_miss
@@ -140,7 +141,7 @@ pub(crate) fn forget(shared: &Shared, primary: &Key, context: &RequestContext) {
     }
 }
 
-/// Decides on an answer by its head.
+/// Decides from its head whether and how a response is stored.
 pub(crate) fn storability(
     shared: &Shared,
     context: &RequestContext,
@@ -201,7 +202,7 @@ pub(crate) fn storability(
     }
     let mut fields = match Vary::from_headers(&head.headers) {
         Vary::Fields(fields) => fields,
-        // Only where the policy takes it as if it were not there.
+        // This only occurs if the policy ignores `*`.
         Vary::Any => Vary::named_fields(head.headers.get_all(VARY)),
     };
     fields.retain(|field| !shared.config.keys.fields.contains(field));
@@ -227,7 +228,7 @@ fn withheld(policy: &Policy, headers: &HeaderMap) -> HeaderMap {
     withheld
 }
 
-/// Whether the answer is a stream of events, which has no end to wait for.
+/// Returns whether the response is an event stream, whose end cannot be waited for.
 fn is_endless(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| {
         let value = value.as_bytes();
@@ -236,7 +237,8 @@ fn is_endless(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Whether the answer of a handler that failed, which is not stored, may be given to those who have waited for it.
+/// Returns whether the response of a failed handler, which is not stored, may be given to the requests that have waited
+/// for it.
 pub(crate) fn is_shareable(shared: &Shared, context: &RequestContext, head: &response::Parts, now: Timestamp) -> bool {
     let mut policy = shared.config.policy(context.is_identified).clone();
     policy.statuses = Statuses::predicate(|_| true);
@@ -252,8 +254,9 @@ pub(crate) fn is_shareable(shared: &Shared, context: &RequestContext, head: &res
     );
     let is_for_all = match decided {
         Storable::Yes => true,
-        // Handlers of a route are known by its settings. Of an origin, a gateway shares only what the standard lets it
-        // store (RFC 9111, section 4): a failure may be due to a cookie, or to a field that nobody has named.
+        // The settings of a route take its handlers into account. For an origin, a gateway shares only what the
+        // standard lets it store (RFC 9111, section 4): a failure may depend on a cookie, or on a field that the
+        // response does not name.
         Storable::No(Reason::NotFresh) => !shared.config.is_gateway,
         Storable::No(_) => false,
     };

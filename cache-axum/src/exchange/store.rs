@@ -1,4 +1,4 @@
-//! Where a response is stored.
+//! Decides where a response is stored, and stores it.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
 use crate::response::detail::Detail;
 
-/// Adds the tags and groups to a load that its response names, unless it has them.
+/// Adds the tags and groups that the response names to its load, if that has not been done yet.
 pub(crate) async fn add_late_tags(slot: &Slot, fill: &mut Fill<Stored>, plan: &mut StorePlan, headers: &HeaderMap) {
     let Some(mut tags) = plan.tags.take() else { return };
     if let Some(origin) = &slot.groups_of {
@@ -29,7 +29,7 @@ pub(crate) async fn add_late_tags(slot: &Slot, fill: &mut Fill<Stored>, plan: &m
     }
 }
 
-/// Stores a response where it belongs, and says why not if it could not be stored.
+/// Stores a response under its key. Returns the reason if it could not be stored.
 pub(crate) async fn store(
     shared: &Shared,
     context: &RequestContext,
@@ -49,8 +49,9 @@ pub(crate) async fn store(
             said(fill.store(Arc::clone(stored), coder, kept).await)
         }
         None if plan.namespace.is_some() => {
-            // Nothing stood in that namespace while the response was made, so nothing would show that it was cleared
-            // meanwhile. Only what leads there is stored; the next load has its lease there.
+            // No index led to that namespace while the response was made, so nothing would show that the namespace was
+            // cleared in the meantime. Only the index that leads there is stored; the next load has its lease in the
+            // namespace.
             let marker = Arc::new(Stored::Index(VariantIndex::new(
                 plan.fields,
                 plan.namespace,
@@ -75,8 +76,8 @@ pub(crate) async fn store(
             said(fill.store(Arc::clone(stored), coder, kept).await)
         }
         Some(variants) => {
-            // It varies by more than was known. Nobody has looked by the new fields yet, and its load may be older than
-            // an invalidation by now, so only the marker is replaced.
+            // The response varies by more than was known. No request has selected by the new fields yet, and this load
+            // may be older than an invalidation by now, so only the index is replaced.
             let widened = variants.widened(&plan.fields, plan.namespace, &plan.query_rules);
             fill.uncoalesced();
             if let Lookup::Miss(mut fill) = shared.cache.adapter().lookup_anew::<Stored>(&slot.primary).await {
@@ -89,8 +90,8 @@ pub(crate) async fn store(
     }
 }
 
-/// Stores the first variant of a URL, and then what leads to it. Nothing leads to the variant before, so the fence and
-/// the tags of the marker are all that it needs.
+/// Stores the first variant of a URL, and then the index that leads to it. Nothing leads to the variant before that, so
+/// the fence and the tags of the index are sufficient for it.
 async fn store_first_variant(
     shared: &Shared,
     context: &RequestContext,

@@ -1,4 +1,4 @@
-//! What becomes of stored responses when a request may have changed something.
+//! Invalidates stored responses when a request may have changed something.
 
 use std::sync::Arc;
 
@@ -13,23 +13,23 @@ use crate::config::tags::tag_of_group;
 use crate::key::url::{origin, request_for, target};
 use crate::request::shared::Shared;
 
-/// What a write invalidates beside what it is about.
+/// What an unsafe request invalidates in addition to its own URL.
 #[derive(Debug, Default)]
 pub(crate) struct Also {
     pub(crate) urls: Vec<String>,
     pub(crate) tags: Vec<String>,
     pub(crate) namespaces: Vec<String>,
-    /// All of this is outdated also after a 5xx, which does not tell whether the write took place.
+    /// Whether all of this is also outdated after a 5xx, which does not show whether the change was made.
     pub(crate) after_server_errors: bool,
 }
 
-/// A request that may change something, until its answer tells what has changed.
+/// A request that may change something, until its response shows what has changed.
 ///
-/// If it is dropped before that, because the caller left, the handler panicked or its service failed, it invalidates in the
-/// background what is known without the answer. Nobody knows then whether the change was made, and an invalidation too many
-/// does no harm.
+/// If it is dropped before that, because the caller disconnected, the handler panicked or its service failed, it
+/// invalidates in the background what is known without the response. Whether the change was made is unknown then, and
+/// an unnecessary invalidation does no harm.
 pub(crate) struct UnsafeRequest {
-    /// Gone once the answer is there.
+    /// `None` once the response has arrived.
     pending: Option<Pending>,
 }
 
@@ -37,13 +37,13 @@ struct Pending {
     shared: Arc<Shared>,
     request: Parts,
     groups_of: Option<Box<str>>,
-    /// What is outdated if the change was made, whatever the answer says.
+    /// What is outdated if the change was made, whatever the response says.
     outdated: Outdated,
     after_server_errors: bool,
 }
 
 impl UnsafeRequest {
-    /// `None` if the method is safe.
+    /// Returns `None` if the method is safe.
     pub(crate) fn of(shared: &Arc<Shared>, request: &Parts, also: impl FnOnce(&Parts) -> Also) -> Option<Self> {
         if is_safe(&request.method) {
             return None;
@@ -54,7 +54,8 @@ impl UnsafeRequest {
             namespaces,
             after_server_errors,
         } = also(request);
-        // The keys are built here and not when they are needed: the identity of the client is known in its own task.
+        // The keys are built here, not when they are needed, because the identity of the client is known in its own
+        // task.
         let mut outdated = Outdated::new(shared).add_keys(shared.keys_at(request, target(request)));
         for url in urls {
             outdated = outdated.add_keys(keys_at_url(shared, request, &url));
@@ -72,10 +73,11 @@ impl UnsafeRequest {
         })
     }
 
-    /// Invalidates the groups that the answer names (RFC 9875, section 3), and if it is a success what the exchange is
-    /// about (RFC 9111, section 4.4) and what else is named. Tries all of it, and returns the first error.
+    /// Invalidates the groups that the response names (RFC 9875, section 3). If the response is a success, also
+    /// invalidates the URLs that the exchange is about (RFC 9111, section 4.4) and everything else that was named.
+    /// Tries all of it, and returns the first error.
     ///
-    /// Once begun it goes on, also if its caller leaves.
+    /// Once started, this continues even if the caller disconnects.
     pub(crate) async fn completed(mut self, head: &response::Parts) -> Result<(), Error> {
         match self.pending.take() {
             Some(pending) => {
@@ -86,7 +88,7 @@ impl UnsafeRequest {
         }
     }
 
-    /// Leaves out a key whose record the answer itself is about to replace.
+    /// Excludes a key whose record the response itself is about to replace.
     pub(crate) fn replacing(mut self, key: &Key) -> Self {
         if let Some(pending) = &mut self.pending {
             pending.outdated.replaced = Some(key.clone());
@@ -122,7 +124,7 @@ impl Pending {
         outdated
     }
 
-    /// The tags of the groups that are no longer valid.
+    /// Returns the tags of the groups that are no longer valid.
     fn groups(&self, response: &HeaderMap) -> Vec<String> {
         let Some(origin) = self
             .groups_of
@@ -136,7 +138,8 @@ impl Pending {
     }
 }
 
-/// The URIs beside the target whose responses the exchange makes invalid. None if it failed.
+/// Returns the URIs, other than the target, whose responses the exchange invalidates. Returns none if the exchange
+/// failed.
 fn changed(request: &Parts, head: &response::Parts) -> Vec<Uri> {
     let target = target(request);
     let mut uris = invalidated_targets(&request.method, target, &request.headers, head.status, &head.headers);
@@ -146,12 +149,12 @@ fn changed(request: &Parts, head: &response::Parts) -> Vec<Uri> {
 
 /// What is to be invalidated.
 struct Outdated {
-    /// What is not keys.
+    /// Everything except the keys.
     set: Invalidation,
     keys: Vec<Key>,
-    /// One of the keys whose record is about to be replaced.
+    /// The one of the keys whose record is about to be replaced.
     replaced: Option<Key>,
-    /// Why there is no key for something.
+    /// The error that left something without a key.
     error: Option<Error>,
 }
 
@@ -184,7 +187,7 @@ impl Outdated {
             .fold(set, Invalidation::add_key)
     }
 
-    /// Tries all of it. Returns the first error, and logs it.
+    /// Tries all of it. Logs and returns the first error.
     async fn invalidate(mut self, shared: &Shared) -> Result<(), Error> {
         let error = self.error.take();
         let result = self.into_set().run().await.map(drop);
@@ -197,8 +200,7 @@ impl Outdated {
     }
 }
 
-/// Returns the keys of GET at a URL, or at a path on the host of `request`, as the client who sent `request` would ask for
-/// it.
+/// Returns the keys of GET at a URL, or at a path on the host of `request`, for the client that sent `request`.
 pub(crate) fn keys_at_url(shared: &Shared, request: &Parts, url: &str) -> Result<Vec<Key>, Error> {
     shared.keys_at(request, &parse_url(url)?)
 }
@@ -208,7 +210,7 @@ pub(crate) fn parse_url(url: &str) -> Result<Uri, Error> {
     let uri: Uri = url
         .parse()
         .map_err(|error: InvalidUri| no_url(url, "is not a URL with a path").with_source(error))?;
-    // `user:42` is read as a host and a port.
+    // `user:42` parses as a host and a port.
     if uri.path_and_query().is_none() || !uri.path().starts_with('/') {
         return Err(no_url(url, "is not a URL with a path"));
     }

@@ -1,4 +1,4 @@
-//! What of a query counts, and in which order.
+//! Which parts of a query are part of the key, and in which order.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +8,7 @@ use cache_http::normal_path;
 
 use crate::key::text::Text;
 
-/// What of a query is part of the key, and in which order.
+/// Defines which parts of a query are part of the key, and in which order.
 ///
 /// ```
 /// use cache_axum::{CacheLayer, Query};
@@ -20,11 +20,12 @@ use crate::key::text::Text;
 /// let layer = layer.query(Query::sorted().without(["utm_*", "fbclid", "gclid"]));
 /// ```
 ///
-/// A parameter that is left out of the key must be one that the handler does not look at. It is left in the request, so
-/// a handler that does look at it answers everybody with what it said to the first.
+/// Leave out of the key only parameters that the handler does not read. They remain in the request, so a handler that
+/// does read one sends every client the response that it made for the first.
 ///
-/// Parameters are told apart as axum's `Query` does it: separated by `&`, and their names decoded, with `%70`
-/// a `p` and `+` a space, and with case. A handler that takes other spellings for one name needs a rule for each.
+/// Parameters are parsed as axum's `Query` does it: they are separated by `&`, and their names are decoded, with `%70`
+/// as `p` and `+` as a space. Names are case-sensitive. If a handler accepts other spellings of a name, add a rule for
+/// each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Query {
@@ -32,7 +33,7 @@ pub struct Query {
     names: Names,
 }
 
-/// The parameters that count.
+/// The parameters that are part of the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Names {
     All,
@@ -40,7 +41,7 @@ enum Names {
     Only(Arc<[Pattern]>),
 }
 
-/// A name, or what names begin with.
+/// A name, or a prefix of names.
 #[derive(Clone, PartialEq, Eq)]
 struct Pattern {
     text: Box<str>,
@@ -72,8 +73,8 @@ impl fmt::Debug for Pattern {
 }
 
 impl Query {
-    /// All of it, with the parameters in the order of their names. Those of one name stay in their order, since that may
-    /// mean something. What the route policy does.
+    /// Uses the whole query, with the parameters sorted by name. Parameters with the same name keep their order, which
+    /// may have a meaning. This is the default of a layer.
     pub fn sorted() -> Self {
         Self {
             sorted: true,
@@ -81,8 +82,8 @@ impl Query {
         }
     }
 
-    /// All of it, as it is. What [`CacheLayer::shared`](crate::CacheLayer::shared) does: to a gateway, two URLs that are
-    /// not spelled alike are two resources.
+    /// Uses the whole query, unchanged. This is the default of [`CacheLayer::shared`](crate::CacheLayer::shared): for a
+    /// gateway, two URLs with different spellings are two resources.
     pub fn exact() -> Self {
         Self {
             sorted: false,
@@ -90,14 +91,16 @@ impl Query {
         }
     }
 
-    /// Without the parameters of these names, decoded. A name that ends in `*` stands for all that begin so.
+    /// Excludes the parameters with these names, which are given decoded. A name that ends in `*` matches all names
+    /// with that prefix.
     pub fn without<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         self.names = Names::Without(names.into_iter().map(Pattern::new).collect());
         self
     }
 
-    /// Only the parameters of these names, given as for [`without`](Self::without), whose rule this takes the place of.
-    /// Those of other names make no other key, so nobody can fill the store by inventing parameters.
+    /// Includes only the parameters with these names. They are given as for [`without`](Self::without), whose rule this
+    /// replaces. Parameters with other names do not change the key, so a client cannot fill the store by inventing
+    /// parameters.
     pub fn only<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         self.names = Names::Only(names.into_iter().map(Pattern::new).collect());
         self
@@ -115,8 +118,8 @@ impl Query {
         }
     }
 
-    /// Appends what counts of `query`, in normal form, and the question mark before it. A query of which nothing counts is
-    /// as good as none; an empty one is kept as it is where all counts.
+    /// Appends the parts of `query` that belong to the key, in normal form, with a question mark before them. A query
+    /// without such parts counts as no query. An empty query is preserved if the whole query belongs to the key.
     pub(super) fn push_to(&self, out: &mut impl Text, query: &str) {
         let is_default = self.sorted && self.names == Names::All;
         match is_default.then(|| Few::find(query)).flatten() {
@@ -125,7 +128,7 @@ impl Query {
         }
     }
 
-    /// As [`push_to`](Self::push_to), of a query in normal form, whatever it is like.
+    /// Like [`push_to`](Self::push_to), but for any query in normal form.
     fn push_normal(&self, out: &mut impl Text, query: &str) {
         if self.names == Names::All && (!self.sorted || is_sorted(query)) {
             out.push('?');
@@ -143,16 +146,16 @@ impl Query {
     }
 }
 
-/// Where the parameters are of a query like most, in the order of their names: there are a few, and nothing is encoded. It
-/// is in normal form, and its names are what they stand for.
+/// The positions of the parameters of a typical query, sorted by name: the query has few parameters and contains no
+/// encoded characters. Such a query is in normal form, and its names need no decoding.
 struct Few {
     places: [Place; Few::MAX],
     len: usize,
-    /// The query has them in that order.
+    /// Whether the query already had them in that order.
     was_sorted: bool,
 }
 
-/// Where a parameter begins, its name ends, and it ends itself.
+/// Where a parameter begins, where its name ends, and where the parameter ends.
 #[derive(Clone, Copy, Default)]
 struct Place {
     begin: u16,
@@ -187,7 +190,7 @@ impl Few {
         Some(few)
     }
 
-    /// Inserts a parameter after those whose names are not greater. `None` if there is no room.
+    /// Inserts a parameter after those whose names are not greater. Returns `None` if there is no room.
     fn insert(&mut self, query: &str, begin: u16, name_end: Option<u16>, end: u16) -> Option<()> {
         let new = Place {
             begin,
@@ -222,14 +225,15 @@ impl Few {
     }
 }
 
-/// What the route policy does: [`sorted`](Self::sorted).
+/// The default of a layer: [`sorted`](Self::sorted).
 impl Default for Query {
     fn default() -> Self {
         Self::sorted()
     }
 }
 
-/// The name as the handler sees it. Names that are not UTF-8 may come out alike, and then they count as one.
+/// Returns the name as the handler sees it. Different names that are not UTF-8 may decode to the same name, and then
+/// count as one.
 fn name(parameter: &str) -> Cow<'_, str> {
     let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
     form_urlencoded::parse(name.as_bytes())

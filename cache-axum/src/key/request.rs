@@ -1,4 +1,4 @@
-//! The key of a request: of its URL, and of what else the layer makes part of it.
+//! The key of a request: its URL, and what else the layer makes part of it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use http::{HeaderName, Method, Uri};
 use crate::key::text::{Text, push_word};
 use crate::key::url::{UrlKey, authority, is_rewritten, request_for, room, target};
 
-/// Names the user that a request is from.
+/// Returns the name of the user that a request is from.
 pub(crate) type Identity = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
 
 /// What the keys of a layer's requests consist of.
 #[derive(Clone)]
 pub(crate) struct RequestKeys {
     pub(crate) url: UrlKey,
-    /// The query selects among the responses of the URL without it.
+    /// Whether the query selects among the responses of the URL without it.
     pub(crate) no_vary_search: bool,
-    /// Takes the place of `url`.
+    /// Replaces `url`.
     pub(crate) builder: Option<Arc<dyn KeyBuilder<Parts>>>,
     /// Request fields that are part of the key.
     pub(crate) fields: Vec<HeaderName>,
@@ -32,12 +32,12 @@ pub(crate) struct RequestKeys {
 }
 
 impl RequestKeys {
-    /// Who the request is from, if the route declares identities.
+    /// Returns the user that the request is from, if the route identifies users.
     pub(crate) fn identity(&self, request: &Parts) -> Option<String> {
         self.identity.as_ref().and_then(|identity| identity(request))
     }
 
-    /// The key of a request. `content` is the content of a POST.
+    /// Returns the key of a request. `content` is the content of a POST.
     pub(crate) fn key<C>(
         &self,
         cache: &Cache<C>,
@@ -74,7 +74,7 @@ impl RequestKeys {
         push_word(&mut name, content_digest(content).as_bytes());
         name.push(' ');
         name.push_str(built.as_str());
-        // Contents with the same digest are told apart when the record is read.
+        // Different contents with the same digest are distinguished when the record is read.
         let mut identity = Vec::with_capacity(name.len() + built.identity().len() + content.len() + 8);
         identity.extend_from_slice(&(name.len() as u64).to_be_bytes());
         identity.extend_from_slice(name.as_bytes());
@@ -84,8 +84,8 @@ impl RequestKeys {
         Ok(cache.key(KeyName::with_identity(name, identity)))
     }
 
-    /// Appends what stands before the name of the URL, or the builder's. It has a fixed number of words for one method of
-    /// one layer, so no name can be taken for another.
+    /// Appends what precedes the name from the URL or the builder. It has a fixed number of words for each method of a
+    /// layer, so different names cannot be confused.
     fn push_qualifiers(&self, name: &mut impl Text, request: &Parts, identity: Option<&str>) {
         name.push_str(match request.method {
             Method::HEAD => "GET",
@@ -106,22 +106,22 @@ impl RequestKeys {
         }
     }
 
-    /// Whether the key of a request is without its query. A handler that sees another URI may see another query.
+    /// Returns whether the key of a request excludes its query. A handler that sees another URI may see another query.
     fn selects_by_query(&self, request: &Parts) -> bool {
         self.no_vary_search && self.builder.is_none() && !is_rewritten(request)
     }
 
-    /// Returns the query of a request, if its key is without it: what counts of it, and the question mark before it.
+    /// Returns the query of a request, if its key does not contain it: the parts that count, and the question mark
+    /// before them.
     pub(crate) fn selecting_query(&self, request: &Parts) -> Option<Box<str>> {
         self.selects_by_query(request).then(|| self.url.query_of(request))
     }
 
-    /// Returns the keys under which there may be what the client who sent `request` gets for GET at `uri`.
+    /// Returns the keys that may hold what the client that sent `request` gets for GET at `uri`.
     pub(crate) fn keys_at<C>(&self, cache: &Cache<C>, request: &Parts, uri: &Uri) -> Result<Vec<Key>, Error> {
         let mut result = self.keys_of(cache, &request_for(request, uri));
         for (original, seen) in spellings(request, uri) {
-            // Where a nested router has taken its part off the path, a builder may go by what is left, or know nothing
-            // else.
+            // If a nested router has removed its part of the path, a builder may use the rest, or know only the rest.
             let mut asked = request_for(request, &original);
             asked.uri = seen;
             if let Some(nested) = request.extensions.get::<NestedPath>() {
@@ -151,7 +151,7 @@ impl RequestKeys {
     }
 }
 
-/// Returns the client's URI and the one that the handler sees, for each way in which `uri` can be either.
+/// Returns the client's URI and the URI that the handler sees, for each case in which `uri` is one of the two.
 fn spellings(request: &Parts, uri: &Uri) -> Vec<(Uri, Uri)> {
     let (original, seen) = (target(request), &request.uri);
     if original == uri {
@@ -165,8 +165,8 @@ fn spellings(request: &Parts, uri: &Uri) -> Vec<(Uri, Uri)> {
     as_original.into_iter().chain(as_seen).collect()
 }
 
-/// Returns what becomes of `uri` by the change that makes `to` of `from`: at the beginning of the path, and at the end of
-/// the query. `None` if the change does not apply to it.
+/// Applies the change from `from` to `to` to `uri`: at the beginning of the path, and at the end of the query. Returns
+/// `None` if the change does not apply to it.
 fn changed_alike(from: &Uri, to: &Uri, uri: &Uri) -> Option<Uri> {
     let same = from
         .path()
@@ -198,7 +198,7 @@ fn changed_alike(from: &Uri, to: &Uri, uri: &Uri) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// A name that stands for what the builder's name stood for.
+/// Returns a key name that preserves the identity of the builder's name.
 fn standing_for(name: String, built: &KeyName) -> KeyName {
     if built.identity() == built.as_str().as_bytes() {
         return KeyName::from(name);

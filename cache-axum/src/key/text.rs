@@ -1,10 +1,10 @@
-//! What a key is written into.
+//! The output that a key is written to.
 
 use std::fmt::Write;
 
 use cache_engine::cache_core::KeyWriter;
 
-/// What a key is written into: the name alone, or the whole key.
+/// The output that a key is written to: the name alone, or the whole key.
 pub(super) trait Text {
     fn push_str(&mut self, text: &str);
 
@@ -35,7 +35,7 @@ impl Text for KeyWriter {
     }
 }
 
-/// Appends an authority, with everything escaped that could be taken for a part of the path.
+/// Appends an authority. Escapes everything that could be confused with a part of the path.
 pub(super) fn push_authority(out: &mut impl Text, authority: &[u8]) {
     let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b':' | b'_' | b'~' | b'[' | b']');
     push_escaping(out, authority, is_plain);
@@ -48,7 +48,7 @@ pub(super) fn push_word(out: &mut impl Text, word: &[u8]) {
     push_escaping(out, word, is_plain);
 }
 
-/// Appends `bytes`, those that are not plain as `%` and two digits. Only ASCII may be plain.
+/// Appends `bytes`. Escapes bytes that are not plain as `%` and two digits. Only ASCII may be plain.
 fn push_escaping(out: &mut impl Text, bytes: &[u8], is_plain: impl Fn(u8) -> bool) {
     if bytes.iter().all(|&byte| is_plain(byte))
         && let Ok(text) = std::str::from_utf8(bytes)

@@ -15,18 +15,19 @@ use http::{HeaderValue, Method, Request, Uri};
 use crate::key::query::Query;
 use crate::key::text::{Text, push_authority, push_word};
 
-/// The key of a URL: authority, path, and of the query what its rules say: unless set, all parameters in the order of
-/// their names.
+/// Builds the key from the URL: the authority, the path, and the parts of the query that its rules select. Default: all
+/// parameters, sorted by name.
 ///
 /// Two URLs then have the same key only if they differ in the order of parameters with different names, or in spellings
-/// that RFC 3986, section 6.2.2, and RFC 9110, section 4.2.3, call equivalent: `%7E` for `~`, `%c3` for `%C3`, a default
-/// port, a final dot of the host. Reserved characters, `//` and the case of paths make different keys. The authority is
-/// that of the URI, or else of `Host`, in lower case. In a nested router the path is that of the whole request. If something
-/// between two routers has rewritten the URI, the key has both: the client's URI and the one that the handler sees.
+/// that RFC 3986, section 6.2.2, and RFC 9110, section 4.2.3, call equivalent: `%7E` for `~`, `%c3` for `%C3`, a
+/// default port, a final dot of the host. Reserved characters, `//` and the case of paths make different keys. The
+/// authority comes from the URI, or else from `Host`, in lower case. In a nested router the path is that of the whole
+/// request. If something between two routers has rewritten the URI, the key contains both: the client's URI and the URI
+/// that the handler sees.
 ///
-/// A request whose authority is not clear has no key, and passes the cache by: one with several `Host` lines (RFC 9112,
-/// section 3.2), or with an authority in its URI and another one in `Host` (section 3.2.2 there; RFC 9113, section
-/// 8.3.1). Servers hand on both, and who answers by the one would answer for the other.
+/// A request whose authority is ambiguous has no key, and bypasses the cache: a request with several `Host` lines (RFC
+/// 9112, section 3.2), or with different authorities in its URI and in `Host` (section 3.2.2 there; RFC 9113, section
+/// 8.3.1). Servers pass both on, and a handler that uses one of them could answer for the other.
 ///
 /// ```
 /// use cache_axum::UrlKey;
@@ -43,13 +44,13 @@ pub struct UrlKey {
 }
 
 impl UrlKey {
-    /// By the whole URL, with its parameters in the order of their names.
+    /// Creates a builder that uses the whole URL, with its parameters sorted by name.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// By what `query` says of the query.
+    /// Sets which parts of the query are part of the key.
     #[must_use]
     pub fn query(self, query: Query) -> Self {
         Self { query }
@@ -57,14 +58,14 @@ impl UrlKey {
 }
 
 impl UrlKey {
-    /// By the URL without its query.
+    /// Returns a builder that uses the URL without its query.
     pub(super) fn without_query(&self) -> Self {
         Self {
             query: Query::sorted().only([]),
         }
     }
 
-    /// Returns what counts of a request's query, with the question mark before it.
+    /// Returns the parts of a request's query that belong to the key, with the question mark before them.
     pub(super) fn query_of(&self, request: &Parts) -> Box<str> {
         let mut text = String::new();
         if let Some(query) = target(request).query() {
@@ -101,7 +102,7 @@ impl UrlKey {
         }
     }
 
-    /// Appends the URI that the handler sees. No URI has a space in it.
+    /// Appends the URI that the handler sees. A URI contains no space.
     fn push_seen(&self, name: &mut impl Text, original: &Uri, request: &Parts) {
         let seen = &request.uri;
         name.push(' ');
@@ -112,7 +113,8 @@ impl UrlKey {
             push_authority(name, seen);
         }
         self.push_path_and_query(name, seen);
-        // What a nested router has taken off a path that was rewritten before, the handler sees in its parameters.
+        // If a nested router has removed its part of a path that was rewritten before, the handler sees that part in
+        // its parameters.
         let Some(nested) = request.extensions.get::<NestedPath>() else {
             return;
         };
@@ -128,7 +130,8 @@ impl UrlKey {
     }
 }
 
-/// Whether something between two routers has changed the URI of a request, beside what nesting takes off its path.
+/// Returns whether something between two routers has changed the URI of a request, other than by removing the path of a
+/// nested router.
 pub(crate) fn is_rewritten(request: &Parts) -> bool {
     is_rewritten_from(target(request), request)
 }
@@ -140,7 +143,7 @@ fn is_rewritten_from(original: &Uri, request: &Parts) -> bool {
     }
     let nested = request.extensions.get::<NestedPath>();
     let text = |uri: &'_ Uri| uri.path_and_query().map(|text| std::ptr::from_ref(text.as_str()));
-    // Nothing has changed a copy that shares its text.
+    // A copy that shares its text is unchanged.
     if nested.is_none() && text(original) == text(seen) && original.authority() == seen.authority() {
         return false;
     }
@@ -148,12 +151,12 @@ fn is_rewritten_from(original: &Uri, request: &Parts) -> bool {
         None => Some(original.path()),
         Some(nested) => without_nested(original.path(), nested.as_str()),
     };
-    // A layer around the router that nests sees the whole path.
+    // A layer around the router that nests others sees the whole path.
     let is_path_as_expected = expected == Some(seen.path());
     !is_path_as_expected || original.query() != seen.query() || original.authority() != seen.authority()
 }
 
-/// The path without the segments at which a router is nested.
+/// Returns the path without the segments at which a router is nested.
 fn without_nested<'a>(path: &'a str, nested: &str) -> Option<&'a str> {
     let mut rest = path;
     for segment in nested.split('/').filter(|segment| !segment.is_empty()) {
@@ -169,7 +172,7 @@ fn without_nested<'a>(path: &'a str, nested: &str) -> Option<&'a str> {
     Some(if rest.is_empty() { "/" } else { rest })
 }
 
-/// The URI that the client asked for, also where a nested router has taken its part off the path.
+/// Returns the URI that the client requested, even if a nested router has removed its part of the path.
 pub(crate) fn target(request: &Parts) -> &Uri {
     request
         .extensions
@@ -177,8 +180,8 @@ pub(crate) fn target(request: &Parts) -> &Uri {
         .map_or(&request.uri, |original| &original.0)
 }
 
-/// A request for GET at `uri` by the client who sent `request`: with the same headers and extensions, and on the same host
-/// unless `uri` names another.
+/// Returns a request for GET at `uri` by the client that sent `request`: with the same headers and extensions, and on
+/// the same host if `uri` does not name another.
 pub(crate) fn request_for(request: &Parts, uri: &Uri) -> Parts {
     let mut asked = request.clone();
     asked.method = Method::GET;
@@ -188,7 +191,7 @@ pub(crate) fn request_for(request: &Parts, uri: &Uri) -> Parts {
         asked.headers.insert(HOST, host);
     }
     asked.uri = uri.clone();
-    // As a layer around all routers would have it.
+    // As a layer around all routers would see it.
     asked.extensions.remove::<NestedPath>();
     if let Some(OriginalUri(original)) = asked.extensions.get_mut() {
         original.clone_from(uri);
@@ -196,21 +199,22 @@ pub(crate) fn request_for(request: &Parts, uri: &Uri) -> Parts {
     asked
 }
 
-/// The origin of a request as keys have it, without the scheme. `None` if its authority is not clear.
+/// Returns the origin of a request as keys contain it, without the scheme. Returns `None` if its authority is
+/// ambiguous.
 pub(crate) fn origin(request: &Parts) -> Option<Box<str>> {
     let mut name = String::new();
     authority(request, target(request)).ok()?.push_to(&mut name);
     Some(name.into())
 }
 
-/// Returns how many bytes the name of a URL has whose path, query and authority are in normal form.
+/// Returns the length in bytes of the name of a URL whose path, query and authority are in normal form.
 pub(super) fn room(uri: &Uri, authority: &NormalAuthority<'_>) -> usize {
     authority.len() + uri.path_and_query().map_or(1, |text| text.as_str().len())
 }
 
 /// An authority in normal form.
 pub(super) enum NormalAuthority<'a> {
-    /// It is as it was in the request, and written into keys as it is.
+    /// The authority is the one in the request, and is written into keys unchanged.
     Plain(&'a str),
     Other(Cow<'a, [u8]>),
 }
@@ -238,13 +242,13 @@ pub(super) fn authority<'a>(request: &'a Parts, uri: &'a Uri) -> Result<NormalAu
             Ok(text) if is_normal(authority) => NormalAuthority::Plain(text),
             _ => NormalAuthority::Other(normal_authority(authority, uri.scheme())),
         }),
-        // A handler may go by either host, and its answer would be for one of the two only.
+        // A handler may use either host, and its response would be for only one of the two.
         Err(conflict) => Err(Error::new(ErrorKind::InvalidKey, conflict.to_string()).with_source(conflict)),
     }
 }
 
-/// Returns whether an authority is like most, and in normal form: a name or an IPv4 address in lower case, and perhaps
-/// a port that is no default port of any scheme.
+/// Returns whether an authority is a typical one in normal form: a name or an IPv4 address in lower case, and
+/// optionally a port that is not the default port of any scheme.
 fn is_normal(authority: &[u8]) -> bool {
     let mut colon = None;
     for (at, byte) in authority.iter().enumerate() {
@@ -260,8 +264,8 @@ fn is_normal(authority: &[u8]) -> bool {
     ends_well && colon.is_none_or(|colon| !matches!(&authority[colon + 1..], b"" | b"80" | b"443"))
 }
 
-/// Returns whether a request spells its path in another way than the normal form, and a router found no route for it.
-/// Routers compare without decoding, so its handler may be another than that of the normal form.
+/// Returns whether the path of a request is spelled differently from its normal form, and a router found no route for
+/// it. Routers compare without decoding, so its handler may be another than that of the normal form.
 pub(crate) fn is_unrouted_spelling(request: &Parts) -> bool {
     let is_unrouted = || {
         let extensions = &request.extensions;
@@ -270,7 +274,8 @@ pub(crate) fn is_unrouted_spelling(request: &Parts) -> bool {
     matches!(normal_path(target(request).path()), Cow::Owned(_)) && is_unrouted()
 }
 
-/// Spells the host and the path of a request as its key does. An answer for everyone then has nothing of another spelling.
+/// Rewrites the host and the path of a request to the spelling of its key, so that a response for all requests contains
+/// no other spelling.
 pub(crate) fn spell_normally(request: &mut Request<Body>) {
     let host = request.headers().get(HOST);
     if let Some(host) = host.and_then(|host| normalized_authority(host.as_bytes(), request.uri().scheme()))
@@ -288,7 +293,7 @@ pub(crate) fn spell_normally(request: &mut Request<Body>) {
     }
 }
 
-/// Returns the normal form of a URI, or `None` if it has that form.
+/// Returns the normal form of a URI, or `None` if the URI already has that form.
 fn normalized(uri: &Uri) -> Option<Uri> {
     let authority = uri
         .authority()
@@ -310,7 +315,7 @@ fn normalized(uri: &Uri) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// Returns the normal form of an authority, or `None` if it has that form.
+/// Returns the normal form of an authority, or `None` if the authority already has that form.
 fn normalized_authority(authority: &[u8], scheme: Option<&Scheme>) -> Option<Vec<u8>> {
     match normal_authority(authority, scheme) {
         Cow::Owned(normal) => Some(normal),

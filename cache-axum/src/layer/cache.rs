@@ -1,4 +1,4 @@
-//! The layer, and what it can be set to.
+//! The cache layer and its settings.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +24,10 @@ use crate::layer::service::CacheService;
 use crate::request::hit_for_miss::HitForMiss;
 use crate::request::shared::Shared;
 
-/// Caches the responses of what it is wrapped around: a `Router`, a route, a `MethodRouter`, or any tower service.
+/// Caches the responses of the service that it wraps: a `Router`, a route, a `MethodRouter`, or any tower service.
 ///
-/// Lifetimes and windows are those of the cache's policy unless set here; what a handler says in `Cache-Control` wins
-/// over both. Clones share what they remember.
+/// Default lifetimes and windows are those of the cache's policy; the setters of this type override them. A handler's
+/// `Cache-Control` takes precedence over both. Clones share what they remember.
 ///
 /// ```
 /// use std::time::Duration;
@@ -48,10 +48,11 @@ pub struct CacheLayer {
 }
 
 impl CacheLayer {
-    /// Makes a layer with safe defaults over `cache`, in the namespace of that handle.
+    /// Creates a layer with safe defaults over `cache`, in the namespace of that handle.
     ///
-    /// It stores responses of status 2xx to GET, from requests without `Authorization` and `Cookie`, that set no cookie and do
-    /// not say `private`, `no-store`, `no-cache` or `Vary: *`. HEAD is answered from them too.
+    /// It stores responses to GET with status 2xx, if the request has neither `Authorization` nor `Cookie`, and the
+    /// response sets no cookie and does not contain `private`, `no-store`, `no-cache` or `Vary: *`. HEAD is answered
+    /// from them too.
     pub fn new<C>(cache: Cache<C>) -> Self {
         let cache = cache.with_coder(ResponseCoder);
         let defaults = *cache.policy();
@@ -107,11 +108,12 @@ impl CacheLayer {
         .with(|_| {})
     }
 
-    /// A shared cache by the book (RFC 9111), for gateways and reverse proxies: the service behind it speaks for itself.
+    /// Creates a shared cache that follows the standard (RFC 9111), for gateways and reverse proxies: the headers of
+    /// the service behind it decide.
     ///
-    /// Responses are stored by what their headers say, for as long as those say; the lifetimes and windows of the
-    /// cache's policy do not count here. Nothing is added for clients: no `Cache-Control`, no `ETag`.
-    /// [`Policy::shared`] has the details, and each setter changes one of them.
+    /// The headers of a response determine whether and for how long it is stored; the lifetimes and windows of the
+    /// cache's policy do not apply. The layer adds nothing for clients: no `Cache-Control`, no `ETag`. See
+    /// [`Policy::shared`] for the details. Each setter changes one of them.
     ///
     /// ```
     /// use axum::Router;
@@ -139,12 +141,13 @@ impl CacheLayer {
             })
     }
 
-    /// Changes the rules of HTTP caching that this layer follows: what no other setter is for.
+    /// Changes the HTTP caching rules of this layer for which there is no other setter.
     ///
-    /// Use it for what is rarely changed, such as the [fields obeyed before `Cache-Control`](Policy::targets), the
-    /// [heuristic lifetime](Policy::heuristic), or what is [kept to be revalidated](Policy::keep_for_validation). The `allow_…`
-    /// fields of the policy lift a refusal each: a response that says [`private`](Policy::allow_private) is then shared
-    /// among all. What the setters of the layer allow is allowed whatever the policy says.
+    /// Use it for rules that are rarely changed, such as the [fields obeyed before `Cache-Control`](Policy::targets),
+    /// the [heuristic lifetime](Policy::heuristic), or whether responses are [retained for
+    /// revalidation](Policy::keep_for_validation). Each `allow_…` field of the policy lifts one refusal: a response
+    /// with [`private`](Policy::allow_private), for example, is then shared among all users. What the setters of the
+    /// layer allow is allowed whatever the policy says.
     ///
     /// ```
     /// use cache_axum::CacheLayer;
@@ -166,58 +169,60 @@ impl CacheLayer {
         let shared = Arc::make_mut(&mut self.shared);
         change(&mut shared.config);
         shared.config.derive_policies();
-        // What answers say may follow from what was changed.
+        // The fields of prepared responses may depend on what was changed.
         shared.prepared = Arc::default();
         self
     }
 
-    /// Sets how long a response is fresh; `None` is for ever. Default: that of the cache's policy.
+    /// Sets how long a response is fresh. `None` means forever. Default: that of the cache's policy.
     pub fn ttl(self, ttl: impl Into<Option<Duration>>) -> Self {
         let ttl = ttl.into().unwrap_or(FOR_EVER);
         self.policy_with(|policy| policy.default_ttl = Some(ttl))
     }
 
-    /// Sets how long after its lifetime a response is still served while one request in the background refreshes it (RFC 5861,
-    /// section 3). Default: that of the cache's policy.
+    /// Sets how long after its lifetime a response is still served while one request in the background refreshes it
+    /// (RFC 5861, section 3). Default: that of the cache's policy.
     pub fn stale_while_revalidate(self, window: Duration) -> Self {
         self.policy_with(|policy| policy.stale_while_revalidate = some(window))
     }
 
-    /// Sets how long after its lifetime a response is still served if the handler fails (RFC 5861, section 4). What counts as a
-    /// failure is set by [`failure_statuses`](Self::failure_statuses). Default: that of the cache's policy.
+    /// Sets how long after its lifetime a response is still served if the handler fails (RFC 5861, section 4). What
+    /// counts as a failure is set by [`failure_statuses`](Self::failure_statuses). Default: that of the cache's policy.
     pub fn stale_if_error(self, window: Duration) -> Self {
         self.policy_with(|policy| policy.stale_if_error = some(window))
     }
 
     /// Sets the namespace of the stored responses, which [`Cache::clear`] and
-    /// [`CacheHandle::clear`](crate::CacheHandle::clear) empty. Default: that of the cache's handle.
+    /// [`CacheHandle::clear`](crate::CacheHandle::clear) clear. Default: that of the cache's handle.
     pub fn namespace(mut self, name: &str) -> Self {
         let shared = Arc::make_mut(&mut self.shared);
         shared.cache = shared.cache.with_namespace(name);
         self
     }
 
-    /// Sets what names a request's entry. Default: a [`UrlKey`]. A request for which the builder returns an error bypasses the
-    /// cache.
+    /// Sets the builder that names a request's entry. Default: a [`UrlKey`]. A request for which the builder returns an
+    /// error bypasses the cache.
     ///
-    /// Whatever the builder does, the method is part of the key, with HEAD as GET, and so is what
-    /// [`key_headers`](Self::key_headers), [`per_user`](Self::per_user) and [`post`](Self::post) add. Takes the place of
+    /// In addition to what the builder returns, the key always contains the method, with HEAD as GET, and what
+    /// [`key_headers`](Self::key_headers), [`per_user`](Self::per_user) and [`post`](Self::post) add. Replaces
     /// [`query`](Self::query).
     ///
-    /// The layer cannot tell which request fields the builder reads, so it tells clients and shared caches downstream
-    /// `no-cache` unless [`client_caching`](Self::client_caching) is set. Name those fields in `Vary` if you set it.
+    /// The layer does not know which request fields the builder reads, so it sends `no-cache` to clients and shared
+    /// caches downstream, unless you set [`client_caching`](Self::client_caching). If you set it, name those fields in
+    /// `Vary`.
     pub fn key_builder(self, builder: impl KeyBuilder<Parts>) -> Self {
         self.with(|config| config.keys.builder = Some(Arc::new(builder)))
     }
 
-    /// Sets which part of the query is in the key, and in which order. Default: all of it, in the order of the names. A
-    /// [`key_builder`](Self::key_builder) takes the place of this.
+    /// Sets which part of the query is in the key, and in which order. Default: all of it, sorted by parameter name. A
+    /// [`key_builder`](Self::key_builder) replaces this setting.
     pub fn query(self, query: Query) -> Self {
         self.with(|config| config.keys.url = UrlKey::new().query(query))
     }
 
-    /// Sets whether `No-Vary-Search` in responses is obeyed (draft-ietf-httpbis-no-vary-search): which parameters do not
-    /// matter, and whether their order does. Queries that differ in nothing else share a response. Default: `false`.
+    /// Sets whether to obey `No-Vary-Search` in responses (draft-ietf-httpbis-no-vary-search). It states which
+    /// parameters do not matter, and whether their order does. Queries that differ in nothing else share a response.
+    /// Default: `false`.
     ///
     /// ```
     /// use axum::{Router, routing::get};
@@ -230,21 +235,21 @@ impl CacheLayer {
     /// let app: Router = Router::new().route("/items", get(page)).layer(layer);
     /// ```
     ///
-    /// All responses of a path are then found through one record, whatever their queries. So a hit reads one record more, an
-    /// invalidation of one query reaches all of the path, and [`max_variants`](Self::max_variants) counts the variants by
-    /// `Vary` of all of them. If the responses of a path do not say the same, every difference matters. A URL that was
-    /// [rewritten](UrlKey) between two routers, and one with a [`key_builder`](Self::key_builder), is looked up by its
-    /// whole query.
+    /// All responses of a path are then found through one record, whatever their queries. So a hit reads one more
+    /// record, an invalidation of one query reaches all queries of the path, and [`max_variants`](Self::max_variants)
+    /// counts the variants by `Vary` of all of them together. If the responses of a path state different rules, every
+    /// difference matters. A URL that was [rewritten](UrlKey) between two routers, and a URL with a
+    /// [`key_builder`](Self::key_builder), is looked up by its whole query.
     pub fn no_vary_search(self, obey: bool) -> Self {
         self.with(|config| config.keys.no_vary_search = obey)
     }
 
     /// Sets how request fields are normalised before they select among variants or become part of the key. Default:
-    /// `Accept-Encoding` and `Accept-Language` are sorted by quality, so that requests that state the same preferences in
-    /// other words share a response. Languages of one quality keep their order
+    /// `Accept-Encoding` and `Accept-Language` are sorted by quality, so that requests that state the same preferences
+    /// in different ways share a response. Languages of the same quality keep their order
     /// ([`Normalization::by_quality_and_order`]), except with [`shared`](Self::shared) ([`Normalization::by_quality`]).
     ///
-    /// If there are only a few forms of a response, name them for more hits:
+    /// If there are only a few forms of a response, name them to get more hits:
     ///
     /// ```
     /// use cache_axum::CacheLayer;
@@ -261,18 +266,18 @@ impl CacheLayer {
         self.with(|config| config.keys.normalization = normalization)
     }
 
-    /// Sets how many responses are stored for one URL at most, one for each selection that its `Vary` makes. Default: 100.
-    /// With 0, responses that vary are not stored.
+    /// Sets the maximum number of responses that are stored for one URL, one for each selection that its `Vary` makes.
+    /// Default: 100. With 0, responses that vary are not stored.
     ///
-    /// One more takes the place of the one that was used least recently. A use is a hit, or being stored. Hits are counted in
-    /// memory, so a process that makes room knows its own hits and not those of others; that a response was stored, all
-    /// processes know. The bound holds for concurrent requests too, in one process or several on one store.
+    /// One more replaces the least recently used one. Storing a response counts as a use, and so does a hit. Hits are
+    /// counted in memory, so a process that makes room knows only its own hits; all processes know when a response was
+    /// stored. The limit also holds for concurrent requests, in one process or in several on one store.
     pub fn max_variants(self, variants: usize) -> Self {
         self.with(|config| config.max_variants = variants)
     }
 
-    /// Makes these fields of the request part of the key. Not needed for fields that the handler names in `Vary`. Where the
-    /// layer tells clients how long to keep a response, it names them in `Vary`. Default: none.
+    /// Makes these request fields part of the key. You do not need this for fields that the handler names in `Vary`. If
+    /// the layer sends clients a lifetime, it also names these fields in `Vary`. Default: none.
     pub fn key_headers(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.with(|config| {
             let fields = &mut config.keys.fields;
@@ -282,10 +287,10 @@ impl CacheLayer {
         })
     }
 
-    /// Declares request fields that are credentials, as `Authorization` is: an API key, or the field by which a proxy hands
-    /// on a client certificate. Requests with one of them bypass the cache, unless [`allow_authorization`] or
-    /// [`per_user`](Self::per_user) says otherwise, and the fields are named in `Vary` where `Authorization` is. Default:
-    /// none.
+    /// Sets which request fields are credentials, like `Authorization`: an API key, or the field in which a proxy
+    /// forwards a client certificate. Requests with one of them bypass the cache, unless [`allow_authorization`] or
+    /// [`per_user`](Self::per_user) allows them. The layer names these fields in `Vary` when it names `Authorization`.
+    /// Default: none.
     ///
     /// ```
     /// use cache_axum::CacheLayer;
@@ -302,29 +307,30 @@ impl CacheLayer {
         self.with(|config| config.credentials = names.into_iter().collect())
     }
 
-    /// Keeps each user's responses apart. Requests for which `identity` returns a name are cached under that name, also if
-    /// they have credentials or the response says `private`. The others are handled as on any route.
+    /// Stores separate responses for each user. If `identity` returns a name for a request, the response is cached
+    /// under that name, even if the request has credentials or the response says `private`. Other requests are handled
+    /// as on any other route.
     ///
-    /// The name must be one that the request has proved: a session or token that was **verified**, and not a part of
-    /// the request that anyone can write.
+    /// The request must have proved the name: use a session or token that was **verified**, and not a part of the
+    /// request that any client can set.
     ///
-    /// Clients are told `private, no-cache` by default, so that no shared cache downstream and no browser shows one user's
-    /// response to another; the `ETag` keeps that cheap. With [`client_caching`](Self::client_caching) set, they are told
-    /// that beside `private`.
+    /// By default the layer sends `private, no-cache` to clients, so that no shared cache downstream and no browser
+    /// shows one user's response to another; the `ETag` makes revalidation cheap. If you set
+    /// [`client_caching`](Self::client_caching), the layer sends that together with `private`.
     pub fn per_user(self, identity: impl Fn(&Parts) -> Option<String> + Send + Sync + 'static) -> Self {
         self.with(|config| config.keys.identity = Some(Arc::new(identity)))
     }
 
-    /// Caches POST as well. The content, up to `max_bytes`, its media type and its encoding are part of the key; a
-    /// request with more passes the cache by, whole. Only for POST that changes nothing, such as a search. Default: not
-    /// cached.
+    /// Caches POST as well. The content, up to `max_bytes`, its media type and its encoding are part of the key. A
+    /// request with more content bypasses the cache unchanged. Use it only for POST requests that change nothing, such
+    /// as a search. Default: not cached.
     pub fn post(self, max_bytes: usize) -> Self {
         self.with(|config| config.post = Some(max_bytes))
     }
 
-    /// Caches `QUERY` (RFC 10008) as well. The content, up to `max_bytes`, its media type and its encoding are part of the
-    /// key; a request with more passes the cache by, whole. 304, ranges and `Cache-Status` are as for GET. Default: not
-    /// cached.
+    /// Caches `QUERY` (RFC 10008) as well. The content, up to `max_bytes`, its media type and its encoding are part of
+    /// the key. A request with more content bypasses the cache unchanged. 304, ranges and `Cache-Status` work as for
+    /// GET. Default: not cached.
     pub fn query_method(self, max_bytes: usize) -> Self {
         self.with(|config| config.query_method = Some(max_bytes))
     }
@@ -334,20 +340,21 @@ impl CacheLayer {
         self.policy_with(|policy| policy.statuses = Statuses::predicate(predicate))
     }
 
-    /// Sets what clients are told in `Cache-Control` where the handler says nothing. Default: what is safe by the key. That is
-    /// [`ClientCaching::Lifetime`], or [`ClientCaching::Revalidate`] with [`per_user`](Self::per_user) or a
-    /// [`key_builder`](Self::key_builder).
+    /// Sets what the layer sends to clients in `Cache-Control` if the handler sends nothing. Default: what is safe for
+    /// the key. That is [`ClientCaching::Lifetime`], or [`ClientCaching::Revalidate`] with [`per_user`](Self::per_user)
+    /// or a [`key_builder`](Self::key_builder).
     pub fn client_caching(self, client: ClientCaching) -> Self {
         self.with(|config| config.client = Some(client))
     }
 
-    /// Sets the name of the plain status header, whose value is `HIT`, `MISS`, `STALE` or `BYPASS`. `None` leaves it out.
-    /// `Cache-Status` says more and is always there. Default: `X-Cache`.
+    /// Sets the name of the plain status header, whose value is `HIT`, `MISS`, `STALE` or `BYPASS`. With `None`, the
+    /// header is not sent. `Cache-Status` contains more detail and is always sent. Default: `X-Cache`.
     pub fn status_header(self, name: impl Into<Option<HeaderName>>) -> Self {
         self.with(|config| config.status_header = name.into())
     }
 
-    /// Sets the name of this cache in `Cache-Status` (RFC 9211). Only the first 40 characters are used. Default: `cache`.
+    /// Sets the name of this cache in `Cache-Status` (RFC 9211). Only the first 40 characters are used. Default:
+    /// `cache`.
     pub fn name(self, name: &str) -> Self {
         let end = name.char_indices().nth(40).map_or(name.len(), |(end, _)| end);
         let name = &name[..end];
@@ -357,13 +364,13 @@ impl CacheLayer {
         })
     }
 
-    /// Sets whether the entity-tags are weak that the layer gives to responses without one. Default: `false`, since they stand
-    /// for the stored bytes.
+    /// Sets whether the entity-tags that the layer adds to responses without one are weak. Default: `false`, because
+    /// they identify the stored bytes.
     ///
-    /// For a layer within one that changes the bytes afterwards and leaves the tags as they are, as tower-http's
-    /// compression does: a strong tag would stand for each of its codings (RFC 9110, section 8.8.3.3). Compression
-    /// inside of this layer needs no weak tags, since each coding is stored with a tag of its own. Conditional requests
-    /// are answered as before; `If-Range` never matches a weak tag, so a download that broke off starts anew.
+    /// Use weak tags for a layer inside one that changes the bytes afterwards and leaves the tags unchanged, like
+    /// tower-http's compression: otherwise one strong tag would identify several codings (RFC 9110, section 8.8.3.3).
+    /// Compression inside of this layer needs no weak tags, because each coding is stored with its own tag. Conditional
+    /// requests are answered as before; `If-Range` never matches a weak tag, so an interrupted download starts over.
     pub fn weak_etags(self, weak: bool) -> Self {
         self.with(|config| {
             if config.own_etag != OwnEtag::Absent {
@@ -374,67 +381,71 @@ impl CacheLayer {
 
     /// Sets the size of the largest body that is stored, in bytes. Default: 2 MiB.
     ///
-    /// A larger one is passed on as it comes, to all who have begun to read it. At most this much of it is kept in memory
-    /// for those who are behind; see [`max_wait`](Self::max_wait). Later requests call the handler.
+    /// A larger body is passed on as it arrives, to all requests that have begun to read it. At most this much of it is
+    /// held in memory for slower readers; see [`max_wait`](Self::max_wait). Later requests call the handler.
     pub fn max_body(self, bytes: usize) -> Self {
         self.with(|config| config.max_body = bytes)
     }
 
-    /// Sets how long a body may take to arrive, counted from the head of the response. One that takes longer is not stored.
-    /// It is passed on as it comes, to all who have begun to read it, and later requests call the handler. Default: 10 s.
+    /// Sets how long a body may take to arrive, counted from the head of the response. A body that takes longer is not
+    /// stored. It is passed on as it arrives, to all requests that have begun to read it, and later requests call the
+    /// handler. Default: 10 s.
     pub fn max_body_time(self, time: Duration) -> Self {
         self.with(|config| config.max_body_time = time)
     }
 
-    /// Sets how long requests wait for a load that another request has started, counted from the beginning of the load.
+    /// Sets how long requests wait for a load that another request has started, counted from the start of the load.
     /// Default: 5 s.
     ///
-    /// After that, a stale copy is used if [`stale_if_error`](Self::stale_if_error) allows it. Otherwise one of those who
-    /// wait loads in its place, and its response is stored. The handler that is late goes on for its own caller.
+    /// After that, a stale copy is served if [`stale_if_error`](Self::stale_if_error) allows it. Otherwise one of the
+    /// waiting requests loads instead, and its response is stored. The late handler continues for its own caller.
     ///
-    /// Once the head of a response is there that may be stored, requests do not wait any longer: they read the body along with
-    /// the first one. The same bound then holds for readers of a body that has outgrown [`max_body`](Self::max_body). One
-    /// who is that much behind holds up the others for this long in all, and then gets an error.
+    /// Once the head of a storable response has arrived, requests no longer wait: they read the body together with the
+    /// first request. This setting then also limits readers of a body that has outgrown [`max_body`](Self::max_body). A
+    /// reader that is that far behind may delay the other readers for this long in total, and then gets an error.
     pub fn max_wait(self, wait: Duration) -> Self {
         self.with(|config| config.max_wait = wait)
     }
 
-    /// Sets how many loads may go on although their callers have gone away. One more cancels the oldest. Default: 64.
+    /// Sets how many loads may continue after their callers have disconnected. One more cancels the oldest. Default:
+    /// 64.
     ///
-    /// That counts handlers that have not answered, and bodies that nobody reads. With 0, a load is cancelled as soon as its
-    /// caller, and all who read its body along, have gone away; if others wait for it, one of them loads in its place.
+    /// This counts handlers that have not responded, and bodies that no request reads. With 0, a load is cancelled as
+    /// soon as its caller, and all other readers of its body, have disconnected. If other requests wait for it, one of
+    /// them loads instead.
     pub fn max_detached(self, loads: usize) -> Self {
         self.with(|config| config.max_detached = loads)
     }
 
-    /// Sets which status codes count as a failure of the handler, so that a stale copy takes the place of the response
-    /// within [`stale_if_error`](Self::stale_if_error). A panic and an error of the service always count. Default: 500,
-    /// 502, 503 and 504.
+    /// Sets which status codes count as a failure of the handler, so that a stale copy replaces the response within
+    /// [`stale_if_error`](Self::stale_if_error). A panic and an error of the service always count. Default: 500, 502,
+    /// 503 and 504.
     pub fn failure_statuses(self, predicate: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
         self.with(|config| config.failures = Statuses::predicate(predicate))
     }
 
-    /// Sets whether a successful request with an unsafe method invalidates what is stored for its URL (RFC 9111, section 4.4).
-    /// It does so also if its client leaves before there is an answer. The responses that other users have [of their
-    /// own](Self::per_user) under that URL stay; see [`InvalidateLayer`](crate::InvalidateLayer). Default: `true`.
+    /// Sets whether a successful request with an unsafe method invalidates what is stored for its URL (RFC 9111,
+    /// section 4.4). It also does so if its client disconnects before there is a response. Responses that are stored
+    /// [for other users](Self::per_user) under that URL stay; see [`InvalidateLayer`](crate::InvalidateLayer). Default:
+    /// `true`.
     pub fn invalidate_on_write(self, invalidate: bool) -> Self {
         self.with(|config| config.invalidate_on_write = invalidate)
     }
 
-    /// Sets whether to store responses that set a cookie, and hand **the same cookie to everyone**. Default: `false`; with
-    /// [`shared`](Self::shared) the response decides.
+    /// Sets whether to store responses that set a cookie, and send **the same cookie to every client**. Default:
+    /// `false`; with [`shared`](Self::shared) the response decides.
     pub fn allow_set_cookie(self, allow: bool) -> Self {
         self.with(|config| config.allow.set_cookie = allow)
     }
 
-    /// Sets whether to share responses to requests with `Authorization` among all, whoever they are from. Default: `false`;
-    /// with [`shared`](Self::shared) the response decides.
+    /// Sets whether to share responses to requests with `Authorization` among all users, regardless of who sent the
+    /// request. Default: `false`; with [`shared`](Self::shared) the response decides.
     pub fn allow_authorization(self, allow: bool) -> Self {
         self.with(|config| config.allow.authorization = allow)
     }
 
-    /// Sets whether to share responses to requests with cookies among all. Right for routes that do not look at cookies.
-    /// Default: `false`; with [`shared`](Self::shared) the response decides.
+    /// Sets whether to share responses to requests with cookies among all users. Use it for routes that do not read
+    /// cookies. Default: `false`; with [`shared`](Self::shared) the response decides.
     pub fn allow_cookies(self, allow: bool) -> Self {
         self.with(|config| config.allow.cookies = allow)
     }
@@ -443,13 +454,14 @@ impl CacheLayer {
     ///
     /// A tag is invalidated by [`CacheHandle::invalidate_tag`](crate::CacheHandle::invalidate_tag),
     /// [`InvalidateLayer::tags`](crate::InvalidateLayer::tags), a [`PurgeRouter`](crate::PurgeRouter), or
-    /// [`Cache::invalidate_tag`]. It belongs to the whole cache, whatever the namespace. Tags are read before the handler runs,
-    /// so an invalidation while it runs is not missed. A hit reads their records too.
+    /// [`Cache::invalidate_tag`]. It belongs to the whole cache, regardless of the namespace. Tags are read before the
+    /// handler runs, so an invalidation that happens while it runs is not missed. A hit reads the records of the tags
+    /// too.
     pub fn tags<N: Into<String>>(self, tags: impl IntoIterator<Item = N>) -> Self {
         self.with(|config| config.tags.fixed.extend(tags.into_iter().map(Into::into)))
     }
 
-    /// The tags that `tags` names for a request, beside those that are named elsewhere.
+    /// Adds the tags that `tags` returns for a request.
     ///
     /// ```
     /// use axum::{Router, routing::get};
@@ -469,27 +481,28 @@ impl CacheLayer {
         self.with(|config| config.tags.by.push(Arc::new(tags)))
     }
 
-    /// Sets whether responses may name tags, by [`StoreFor::tags`](crate::StoreFor::tags). If `false`, a response that does is not
-    /// stored (`detail=late-tags`). Default: `false`.
+    /// Sets whether responses may name tags with [`StoreFor::tags`](crate::StoreFor::tags). If `false`, a response that
+    /// names tags is not stored (`detail=late-tags`). Default: `false`.
     ///
-    /// A tag that is known only when the handler has answered could not be read before. So each load reads one record more when it
-    /// begins, and a few when it ends, which tell whether one of its tags was invalidated meanwhile. If so, the response is not
-    /// stored. If you know the tags earlier, name them by [`tags_by`](Self::tags_by), or in the handler by [`CacheHandle::tagged`](crate::CacheHandle::tagged).
+    /// A tag that is known only when the handler has responded cannot be read in advance. So each load reads one more
+    /// record when it starts, and a few when it ends, which show whether one of its tags was invalidated in the
+    /// meantime. If so, the response is not stored. If you know the tags earlier, name them with
+    /// [`tags_by`](Self::tags_by), or in the handler with [`CacheHandle::tagged`](crate::CacheHandle::tagged).
     pub fn late_tags(self, late: bool) -> Self {
         self.with(|config| config.tags.late = late)
     }
 
-    /// Sets whether `Cache-Groups` put responses into groups, which `Cache-Group-Invalidation` in the response to a request with
-    /// an unsafe method invalidates (RFC 9875). Default: `false`; `true` with [`shared`](Self::shared).
+    /// Sets whether `Cache-Groups` puts responses into groups, which `Cache-Group-Invalidation` in the response to a
+    /// request with an unsafe method invalidates (RFC 9875). Default: `false`; `true` with [`shared`](Self::shared).
     ///
-    /// Groups belong to the origin: the host and port of the request, whatever the scheme, as in the keys. They are
-    /// [late tags](Self::late_tags), and cost as much.
+    /// Groups belong to the origin: the host and port of the request, regardless of the scheme, as in the keys. They
+    /// are [late tags](Self::late_tags), and have the same cost.
     pub fn cache_groups(self, groups: bool) -> Self {
         self.with(|config| config.tags.groups = groups)
     }
 
-    /// Sets whether requests that change something invalidate softly: responses are no longer fresh, but may still be served
-    /// within [`stale_while_revalidate`](Self::stale_while_revalidate) and [`stale_if_error`](Self::stale_if_error). Default:
+    /// Sets whether unsafe requests invalidate softly: responses are no longer fresh, but may still be served within
+    /// [`stale_while_revalidate`](Self::stale_while_revalidate) and [`stale_if_error`](Self::stale_if_error). Default:
     /// `false`.
     pub fn invalidate_softly(self, soft: bool) -> Self {
         self.with(|config| config.invalidate_softly = soft)
@@ -504,7 +517,7 @@ impl<S> Layer<S> for CacheLayer {
     }
 }
 
-/// The longest lifetime that HTTP can speak of: 68 years.
+/// The longest lifetime that HTTP can express: 68 years.
 const FOR_EVER: Duration = Duration::from_secs(MAX_SECONDS as u64);
 
 const DEFAULT_NAME: &str = "cache";

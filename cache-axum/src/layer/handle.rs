@@ -1,4 +1,4 @@
-//! The cache in the hands of a handler.
+//! Access to the cache for handlers.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::key::url::target;
 use crate::request::extension::LayerHandle;
 use crate::request::shared::Shared;
 
-/// Extracts the cache of the [`CacheLayer`](crate::CacheLayer) that the request came through, to invalidate what it
-/// has stored.
+/// Extracts the cache of the [`CacheLayer`](crate::CacheLayer) that the request passed through, so that the handler can
+/// invalidate what it has stored.
 ///
-/// A request of an unsafe method that succeeds invalidates its own URL without this.
+/// A successful request with an unsafe method invalidates its own URL without this.
 ///
 /// ```
 /// use axum::extract::Path;
@@ -40,8 +40,8 @@ pub struct CacheHandle {
 }
 
 impl CacheHandle {
-    /// Returns a handle whose invalidations are soft: what they invalidate is kept for the times in which it may be answered
-    /// stale.
+    /// Returns a handle whose invalidations are soft: what they invalidate is retained for the windows in which it may
+    /// be served stale.
     #[must_use]
     pub fn soft(&self) -> Self {
         Self {
@@ -50,35 +50,35 @@ impl CacheHandle {
         }
     }
 
-    /// Invalidates the responses that are stored for a URL, all of their variants. Once this has returned, no request
-    /// is answered with what the handler said before.
+    /// Invalidates all variants of the responses that are stored for a URL. Once this method has returned, no request
+    /// is answered with an earlier response of the handler.
     ///
-    /// `url` is a path with or without a query, on the host of the request at hand, or a whole URL. What else the keys
-    /// consist of is taken from the request at hand: where responses are kept apart
-    /// [per user](crate::CacheLayer::per_user) or by [fields in the key](crate::CacheLayer::key_headers), its own are
-    /// invalidated. Other queries of the same path are other URLs; [namespaces](crate::StoreFor::namespace) and tags hold
-    /// those together.
+    /// `url` is a path with or without a query, on the host of the current request, or a whole URL. The other parts of
+    /// the keys are taken from the current request: if responses are stored separately [per
+    /// user](crate::CacheLayer::per_user) or by [fields in the key](crate::CacheLayer::key_headers), only those that
+    /// belong to the current request are invalidated. The same path with another query is another URL; use
+    /// [namespaces](crate::StoreFor::namespace) and tags to invalidate such URLs together.
     ///
     /// # Errors
-    /// [`InvalidKey`](cache_engine::cache_core::ErrorKind::InvalidKey) if `url` is not a URL that a request can be for: it has
-    /// no path, as `user:42`, or a scheme that is not one of HTTP, or names a user. Otherwise the store could not be asked,
-    /// so that old responses may still be found.
+    /// [`InvalidKey`](cache_engine::cache_core::ErrorKind::InvalidKey) if `url` is not a URL that a request can be for:
+    /// it has no path, like `user:42`, or a scheme other than HTTP or HTTPS, or names a user. Any other error means
+    /// that the store could not be reached, so that old responses may still be found.
     pub async fn invalidate_url(&self, url: &str) -> Result<(), Error> {
         self.invalidation_of_url(url)?.run().await.map(drop)
     }
 
-    /// Invalidates the URL of the request at hand. See [`invalidate_url`](Self::invalidate_url).
+    /// Invalidates the URL of the current request. See [`invalidate_url`](Self::invalidate_url).
     ///
     /// # Errors
-    /// As [`invalidate_url`](Self::invalidate_url).
+    /// The same as for [`invalidate_url`](Self::invalidate_url).
     pub async fn invalidate_target(&self) -> Result<(), Error> {
         let keys = self.shared.keys_at(&self.request, target(&self.request))?;
         self.invalidation_of(keys).run().await.map(drop)
     }
 
-    /// Returns an empty set of invalidations, to name several things and invalidate them as one. Its
-    /// [`run`](Invalidation::run) tries all of them, returns how many records were removed, where the store can tell, and
-    /// goes on if the client of the request at hand leaves.
+    /// Returns an empty set of invalidations, to which you can add several targets and invalidate them together. Its
+    /// [`run`](Invalidation::run) tries all of them, returns how many records were removed if the store reports it, and
+    /// continues if the client of the current request disconnects.
     ///
     /// ```
     /// use cache_axum::CacheHandle;
@@ -95,8 +95,8 @@ impl CacheHandle {
         self.shared.invalidation(self.is_soft)
     }
 
-    /// Returns a set with the responses of a URL, as [`invalidate_url`](Self::invalidate_url) has it, to which more can be
-    /// added. See [`invalidation`](Self::invalidation).
+    /// Returns a set with the responses of a URL, as for [`invalidate_url`](Self::invalidate_url), to which you can add
+    /// more. See [`invalidation`](Self::invalidation).
     ///
     /// # Errors
     /// [`InvalidKey`](cache_engine::cache_core::ErrorKind::InvalidKey) if `url` is not a URL that a request can be for.
@@ -108,34 +108,33 @@ impl CacheHandle {
         keys.into_iter().fold(self.invalidation(), Invalidation::add_key)
     }
 
-    /// Invalidates every response and every other value of the cache that carries `tag`. See
-    /// [`Cache::invalidate_tag`].
+    /// Invalidates all responses and all other values of the cache that carry `tag`. See [`Cache::invalidate_tag`].
     ///
     /// # Errors
-    /// The store could not be asked, so that old responses may still be found.
+    /// Returns an error if the store could not be reached, so that old responses may still be found.
     pub async fn invalidate_tag(&self, tag: impl AsRef<str>) -> Result<(), Error> {
         self.invalidation().add_tag(tag.as_ref()).run().await.map(drop)
     }
 
-    /// Invalidates a key of the cache, such as one of a function's. Names are of the layer's namespace.
+    /// Invalidates a key of the cache, such as the key of a cached function. Names belong to the layer's namespace.
     ///
     /// # Errors
-    /// The store could not be asked.
+    /// Returns an error if the store could not be reached.
     pub async fn invalidate_key(&self, key: impl IntoKey) -> Result<(), Error> {
         self.invalidation().add_key(key).run().await.map(drop)
     }
 
-    /// Clears a namespace, and returns how many records there were, where the store can tell. See [`Cache::clear`], and
-    /// for soft clearing [`Cache::soft`]: it needs namespaces that are cleared by a tag.
+    /// Clears a namespace, and returns how many records it had, if the store reports it. See [`Cache::clear`], and
+    /// [`Cache::soft`] for soft clearing, which needs namespaces that are cleared by a tag.
     ///
     /// # Errors
-    /// Something failed, and some responses may still be found.
+    /// Returns an error if any part failed, so that some responses may still be found.
     pub async fn clear(&self, namespace: &str) -> Result<Option<u64>, Error> {
         self.invalidation().add_namespace(namespace).run().await
     }
 
-    /// Captures `tags`, and then does `read`, which reads the data that they cover: the response that this request leads
-    /// to carries the tags. Nothing but `read` where the response is not to be stored.
+    /// Takes a snapshot of `tags`, and then calls `read`, which reads the data that the tags cover. The response to
+    /// this request carries the tags. If the response is not to be stored, only calls `read`.
     ///
     /// ```
     /// use axum::extract::Path;
@@ -159,8 +158,8 @@ impl CacheHandle {
         self.tagger.tagged(tags, read).await
     }
 
-    /// Adds tags to the response, in functions and tasks that are called by the handler.
-    /// [`tagged`](cache_engine::tagged) finds it by itself in the handler's own task.
+    /// Returns the tagger, which adds tags to the response from functions and tasks that the handler calls. In the
+    /// handler's own task, [`tagged`](cache_engine::tagged) finds it by itself.
     #[must_use]
     pub fn tagger(&self) -> &Tagger {
         &self.tagger
@@ -197,8 +196,8 @@ impl<S: Sync> FromRequestParts<S> for CacheHandle {
     }
 }
 
-/// The request did not come through a [`CacheLayer`](crate::CacheLayer). Answered with 500, since the fault is in how
-/// the router is put together.
+/// The request did not pass through a [`CacheLayer`](crate::CacheLayer). The response is 500, because the router is set
+/// up incorrectly.
 #[derive(Debug, Clone, Copy)]
 pub struct NoCacheLayer;
 

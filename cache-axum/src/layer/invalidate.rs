@@ -1,4 +1,4 @@
-//! Invalidation by requests that change something.
+//! Invalidation by unsafe requests.
 
 use std::fmt;
 use std::future::Future;
@@ -21,28 +21,31 @@ use crate::response::detail::Detail;
 
 type Names = Arc<dyn Fn(&Parts) -> Vec<String> + Send + Sync>;
 
-/// Invalidates what a [`CacheLayer`] has stored when a request that changes something has succeeded: one with an
-/// unsafe method (RFC 9110, section 9.2.1) whose answer is 2xx, 3xx or 5xx.
+/// Invalidates what a [`CacheLayer`] has stored after an unsafe request: a request with an unsafe method (RFC 9110,
+/// section 9.2.1) whose response is 2xx, 3xx or 5xx.
 ///
-/// The target URL goes, and those of `Location` and `Content-Location` on the same host (RFC 9111, section 4.4); what
-/// else goes is set here. A [`CacheLayer`] that the request comes through does the first by itself, so this layer is for what else a
-/// write makes outdated, and for write routes that are outside of the `CacheLayer`.
+/// The layer invalidates the target URL, and the URLs of `Location` and `Content-Location` on the same host (RFC 9111,
+/// section 4.4). Its methods add other targets. A [`CacheLayer`] that the request passes through invalidates these URLs
+/// by itself. Use this layer for everything else that a write makes outdated, and for write routes outside of the
+/// `CacheLayer`.
 ///
-/// Where the `CacheLayer` keeps responses apart [per user](CacheLayer::per_user) or by [fields in the
-/// key](CacheLayer::key_headers), URLs reach those of the writer, and those for nobody in particular. What others have under
-/// the same URL stays: name a tag or a namespace for that.
+/// If the `CacheLayer` stores separate responses [per user](CacheLayer::per_user) or by [fields in the
+/// key](CacheLayer::key_headers), invalidating a URL removes the responses that belong to the sender of the request,
+/// and those that belong to no one in particular. Responses of others under the same URL stay: use a tag or a namespace
+/// to remove them.
 ///
-/// The answer waits for the invalidation, so whoever has it does not find what was there before. If something could
-/// not be invalidated, the answer goes out as it is, since the change was made; its `Cache-Status` then says
-/// `detail=invalidation-failed`, and the cache's observers get an event.
+/// The response waits for the invalidation, so a client that has received it does not find what was stored before. If
+/// something could not be invalidated, the response goes out unchanged, because the change was made; its `Cache-Status`
+/// then contains `detail=invalidation-failed`, and the cache's observers get an event.
 ///
-/// An answer of 5xx does not say whether the change was made: the handler may have failed after it, for example because it
-/// could not invalidate an entry of its own. So all this is invalidated then too, but for `Location` and
-/// `Content-Location`. A `CacheLayer` alone invalidates after 2xx and 3xx only.
+/// A 5xx response does not show whether the change was made: the handler may have failed afterwards, for example
+/// because it could not invalidate an entry of its own. So this layer then also invalidates everything except the URLs
+/// of `Location` and `Content-Location`. A `CacheLayer` alone invalidates only after 2xx and 3xx.
 ///
-/// If the client goes away, or the handler panics, before there is an answer, nobody knows whether the change was made.
-/// Then too all this is invalidated, in the background; an invalidation too many does no harm. An invalidation that has
-/// begun goes on without the client. [`Cache::shutdown`](cache_engine::Cache::shutdown) waits for both.
+/// If the client disconnects or the handler panics before there is a response, it is unknown whether the change was
+/// made. This layer then invalidates the same targets in the background; an unnecessary invalidation does no harm. An
+/// invalidation that has started continues without the client. [`Cache::shutdown`](cache_engine::Cache::shutdown) waits
+/// for both.
 ///
 /// ```
 /// use axum::Router;
@@ -88,24 +91,24 @@ impl InvalidateLayer {
         self
     }
 
-    /// This URL too; see [`CacheHandle::invalidate_url`](crate::CacheHandle::invalidate_url).
+    /// Adds a URL to invalidate; see [`CacheHandle::invalidate_url`](crate::CacheHandle::invalidate_url).
     pub fn url(self, url: &str) -> Self {
         let url = url.to_owned();
         self.urls(move |_| vec![url.clone()])
     }
 
-    /// The URLs too that `urls` names for a request.
+    /// Adds the URLs that `urls` returns for a request.
     pub fn urls(self, urls: impl Fn(&Parts) -> Vec<String> + Send + Sync + 'static) -> Self {
         self.with(|targets| targets.urls.push(Arc::new(urls)))
     }
 
-    /// All responses too, and all other entries of the cache, that carry one of these tags.
+    /// Adds tags. All responses, and all other entries of the cache, that carry one of them are invalidated.
     pub fn tags<N: Into<String>>(self, tags: impl IntoIterator<Item = N>) -> Self {
         let tags: Vec<String> = tags.into_iter().map(Into::into).collect();
         self.tags_by(move |_| tags.clone())
     }
 
-    /// The same for the tags that `tags` names for a request.
+    /// Adds the tags that `tags` returns for a request.
     ///
     /// ```
     /// # use cache_axum::cache_engine::Cache;
@@ -119,15 +122,15 @@ impl InvalidateLayer {
         self.with(|targets| targets.tags.push(Arc::new(tags)))
     }
 
-    /// Whether this layer invalidates softly: what it invalidates is kept for the case that a new answer takes time or
-    /// cannot be had; see [`CacheLayer::invalidate_softly`], whose setting counts unless this is called. A namespace can
-    /// only be cleared softly where it is cleared by a tag; see
+    /// Sets whether this layer invalidates softly: what it invalidates is retained in case a new response takes time or
+    /// cannot be loaded. See [`CacheLayer::invalidate_softly`]. Default: the setting of that method. A namespace can be
+    /// cleared softly only if it is cleared by a tag; see
     /// [`CacheBuilder::tag_namespaces`](cache_engine::CacheBuilder::tag_namespaces).
     pub fn soft(self, soft: bool) -> Self {
         self.with(|targets| Arc::make_mut(&mut targets.shared).config.invalidate_softly = soft)
     }
 
-    /// Everything in this namespace too.
+    /// Adds a namespace. Everything in it is invalidated.
     pub fn namespace(self, namespace: &str) -> Self {
         self.with(|targets| targets.namespaces.push(namespace.to_owned()))
     }
@@ -152,7 +155,7 @@ impl<S> Layer<S> for InvalidateLayer {
     }
 }
 
-/// What [`InvalidateLayer`] makes of a service.
+/// The service that [`InvalidateLayer`] creates.
 #[derive(Clone)]
 pub struct InvalidateService<S> {
     inner: S,

@@ -1,4 +1,4 @@
-//! What users hold: the layers and their services, the purge router, and the handle of handlers.
+//! The public types: the layers and their services, the purge router, and the handle for handlers.
 
 pub(crate) mod cache;
 pub(crate) mod handle;

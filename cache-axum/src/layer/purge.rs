@@ -24,34 +24,36 @@ use crate::key::url::{origin, request_for};
 use crate::layer::cache::CacheLayer;
 use crate::request::shared::Shared;
 
-/// Makes a router by which operators and other services invalidate what a [`CacheLayer`] has stored. Whoever asks has to
-/// prove that it may: there is no router without authentication.
+/// Creates routers with which operators and other services invalidate what a [`CacheLayer`] has stored. Callers must be
+/// authorized: there is no router without authentication.
 ///
-/// It takes `POST` with a JSON body that names one thing:
+/// It accepts `POST` with a JSON body that names one target:
 ///
 /// | body | invalidates |
 /// |---|---|
-/// | `{"url": "/items/42"}` | the responses of a URL, all of their variants by `Vary`; a path is one on the host that is asked |
+/// | `{"url": "/items/42"}` | the responses of a URL, all of their variants by `Vary`; a path is on the host of the purge request |
 /// | `{"key": "42"}`, `{"key": "42", "namespace": "users"}` | a key, in the layer's namespace or another |
-/// | `{"tag": "user:42"}`, `{"tags": ["user:42", "prices"]}` | whatever carries a tag |
+/// | `{"tag": "user:42"}`, `{"tags": ["user:42", "prices"]}` | everything that carries one of the tags |
 /// | `{"namespace": "users"}` | a namespace |
 /// | `{"all": true}` | everything below the cache's prefix |
 ///
-/// A URL is not enough where the layer keeps responses apart [per user](CacheLayer::per_user) or by [fields in the
-/// key](CacheLayer::key_headers): it reaches those for nobody in particular, and those that the fields of the order itself
-/// select. Give the responses a tag by [`tags_by`](CacheLayer::tags_by), such as one of their path, and name that.
+/// A URL is not enough if the layer stores separate responses [per user](CacheLayer::per_user) or by [fields in the
+/// key](CacheLayer::key_headers): it reaches only the responses that belong to no user, and those that the fields of
+/// the purge request itself select. Give the responses a tag with [`tags_by`](CacheLayer::tags_by), such as their path,
+/// and purge that tag.
 ///
-/// And, with `"soft": true`, an order keeps the copies for their stale windows; a namespace only where [namespaces are cleared by
-/// a tag](cache_engine::CacheBuilder::tag_namespaces).
+/// With `"soft": true`, the copies are retained for their stale windows. This works for a namespace only if [namespaces
+/// are cleared by a tag](cache_engine::CacheBuilder::tag_namespaces).
 ///
-/// The answer is JSON too:
+/// The response is JSON too:
 ///
-/// - 200 and what was done, once it holds in every process on the store. `removed` is how many records were removed, where
-///   the store can tell: a URL with several variants has one record that leads to them, and counts as one. If a URL
-///   reached nothing, a `note` says which host and path were looked for.
+/// - 200 and what was done, once it takes effect in every process on the store. `removed` is the number of records that
+///   were removed, if the store reports it: a URL with several variants has one record that leads to them, and counts
+///   as one. If a URL matched nothing, a `note` contains the host and path that were looked up.
 /// - 401 without the right token.
-/// - 400 or 422 with the reason, for a body that does not say what to do, or that names a URL that no request can be for.
-/// - 502 if the store could not be asked, so that old values may still be found.
+/// - 400 or 422 with the reason, if the body does not say what to invalidate, or names a URL that no request can be
+///   for.
+/// - 502 if the store could not be reached, so that old values may still be found.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -78,12 +80,12 @@ use crate::request::shared::Shared;
 pub struct PurgeRouter;
 
 impl PurgeRouter {
-    /// A router that asks for `Authorization: Bearer` and this token (RFC 6750, section 2.1). The token is compared in
-    /// constant time.
+    /// Creates a router that requires `Authorization: Bearer` with this token (RFC 6750, section 2.1). The token is
+    /// compared in constant time.
     ///
     /// # Errors
-    /// [`Configuration`](ErrorKind::Configuration) if the token is empty or has a character that such a header cannot
-    /// carry.
+    /// [`Configuration`](ErrorKind::Configuration) if the token is empty or contains a character that such a header
+    /// cannot carry.
     pub fn with_token<S>(layer: &CacheLayer, token: &str) -> Result<Router<S>, Error>
     where
         S: Clone + Send + Sync + 'static,
@@ -103,8 +105,8 @@ impl PurgeRouter {
         Ok(routes(layer).layer(from_fn_with_state(token, check)))
     }
 
-    /// A router behind an authentication of your own: a tower layer that lets through whoever may invalidate. If it goes
-    /// by cookies, it must also refuse what other sites make a browser send.
+    /// Creates a router behind your own authentication: a tower layer that lets only authorized requests through. If it
+    /// uses cookies, it must also refuse requests that other sites make a browser send.
     pub fn behind<S, L>(layer: &CacheLayer, authentication: L) -> Router<S>
     where
         S: Clone + Send + Sync + 'static,
@@ -175,10 +177,10 @@ struct Done {
     #[serde(flatten)]
     target: Target,
     soft: bool,
-    /// How many records there were, where the store can tell.
+    /// The number of records that were removed, if the store reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     removed: Option<u64>,
-    /// Why a URL reached nothing.
+    /// Why a URL matched nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
 }
@@ -246,7 +248,7 @@ async fn purge(State(shared): State<Arc<Shared>>, request: Parts, body: Bytes) -
         Err(error) => {
             let status = match error.kind() {
                 ErrorKind::InvalidKey => StatusCode::UNPROCESSABLE_ENTITY,
-                // What the store rejects is not the order's fault.
+                // A rejection by the store is not the fault of the purge request.
                 ErrorKind::Rejected if error.backend().is_none() => StatusCode::UNPROCESSABLE_ENTITY,
                 _ => StatusCode::BAD_GATEWAY,
             };
@@ -261,7 +263,7 @@ async fn purge(State(shared): State<Arc<Shared>>, request: Parts, body: Bytes) -
     }
 }
 
-/// What an order came to.
+/// The result of a purge request.
 struct Purged {
     removed: Option<u64>,
     note: Option<String>,
@@ -286,7 +288,7 @@ async fn carry_out(shared: &Shared, request: &Parts, target: &Target, soft: bool
 async fn carry_out_url(shared: &Shared, request: &Parts, url: &str, soft: bool) -> Result<Purged, Error> {
     let uri = parse_url(url)?;
     let keys = shared.keys_at(request, &uri)?;
-    // A soft invalidation removes nothing, and so does not tell whether there was anything.
+    // A soft invalidation removes nothing, and so does not report whether anything was stored.
     let is_there = if soft {
         Some(any_is_stored(shared, &keys).await?)
     } else {
@@ -330,7 +332,7 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response {
     let content_type = HeaderValue::from_static("application/json");
     match serde_json::to_vec(body) {
         Ok(body) => (status, [(CONTENT_TYPE, content_type)], body).into_response(),
-        // Nothing that is sent here fails to be written.
+        // Nothing that is sent here can fail to serialize.
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

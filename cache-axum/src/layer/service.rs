@@ -16,9 +16,10 @@ use crate::exchange::respond::{respond, respond_from_memory};
 use crate::exchange::route::Route;
 use crate::request::shared::Shared;
 
-/// What [`CacheLayer`](crate::CacheLayer) makes of a service.
+/// The service that [`CacheLayer`](crate::CacheLayer) creates.
 ///
-/// It is always ready: the readiness of the inner service is waited for where it is called, so a hit needs none.
+/// It is always ready. It waits for the readiness of the inner service only when it calls that service, so a hit does
+/// not need it.
 #[derive(Clone)]
 pub struct CacheService<S> {
     inner: S,
@@ -69,7 +70,8 @@ where
     }
 }
 
-/// What [`CacheService`] returns: the answer itself where it was in memory, and otherwise the way to it.
+/// The future that [`CacheService`] returns: the response itself if it was in memory, and otherwise the work that
+/// produces it.
 pub struct ResponseFuture<E>(Answering<E>);
 
 enum Answering<E> {
@@ -92,7 +94,7 @@ impl<E> Future for ResponseFuture<E> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            // Polled again after its end it waits for ever, as it may.
+            // If polled again after it has completed, it is pending forever, which is allowed.
             Answering::Ready(response) => response
                 .take()
                 .map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),

@@ -1,4 +1,4 @@
-//! The content of a request that is cached by it.
+//! The content of a request, for requests whose content is part of the key.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -8,15 +8,15 @@ use http_body::Body as _;
 use crate::body::collect::{Collector, Progress};
 use crate::body::tee::Bounds;
 
-/// What could be taken of a request's content.
+/// The result of reading a request's content.
 pub(crate) enum Content {
-    /// All of it.
+    /// The whole content.
     Whole(Bytes),
-    /// It is too large, broken or has trailers: here it is, as it came.
+    /// The content is too large or broken, or has trailers. The body is passed on as it came.
     Other(Body),
 }
 
-/// Takes content of up to `limit` bytes.
+/// Reads content of up to `limit` bytes.
 pub(crate) async fn take_content(body: Body, limit: usize) -> Content {
     let size = body.size_hint();
     if size.lower() > limit as u64 {
@@ -33,8 +33,8 @@ pub(crate) async fn take_content(body: Body, limit: usize) -> Content {
     }
 }
 
-/// Reads the body of a request that should have no content, to see whether it has. The framing decides where the body says
-/// nothing: a body without it is not waited for.
+/// Reads the body of a request that should have no content, to find out whether it has any. If the body does not show
+/// it at once, the framing decides: a body without framing is not waited for.
 pub(crate) async fn take_nothing(body: Body, framing: Framing) -> Content {
     if framing != Framing::Empty {
         return take_content(body, 0).await;

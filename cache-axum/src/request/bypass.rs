@@ -1,4 +1,4 @@
-//! Requests that pass the cache by.
+//! Requests that bypass the cache.
 
 use axum::body::Body;
 use cache_http::{Framing, Policy, Reason, connection_names_end_to_end, request_bypass};
@@ -9,7 +9,7 @@ use http_body::Body as _;
 
 use crate::request::shared::Shared;
 
-/// Why a request passes the cache by.
+/// Why a request bypasses the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bypass {
     Disabled,
@@ -22,12 +22,12 @@ pub(crate) enum Bypass {
     TooLarge,
 }
 
-/// Which kinds of fields a request has. One pass over its few fields costs less than a look-up of each name.
+/// Which kinds of fields a request has. One pass over its few fields costs less than a lookup of each name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FieldSummary {
-    /// None of the fields by which the route of a request is decided.
+    /// Whether the request has none of the fields that decide its route.
     pub(crate) is_plain: bool,
-    /// None of the fields by which a request asks for less than the whole; see [`cache_http::asks_for_whole`].
+    /// Whether the request has none of the fields that ask for less than the whole; see [`cache_http::asks_for_whole`].
     pub(crate) asks_for_whole: bool,
 }
 
@@ -62,13 +62,13 @@ impl FieldSummary {
     }
 }
 
-/// Returns why a request bypasses the cache, as far as its head and the framing of its content tell. `is_plain` is what
-/// its [`FieldSummary`] says.
+/// Returns why a request bypasses the cache, as far as its head and the framing of its content show. `is_plain` comes
+/// from its [`FieldSummary`].
 pub(crate) fn bypass(shared: &Shared, policy: &Policy, request: &Parts, body: &Body, is_plain: bool) -> Option<Bypass> {
     if !shared.cache.is_enabled() {
         return Some(Bypass::Disabled);
     }
-    // Content that is in no key would make answers differ that are taken for the same.
+    // If content is not part of the key, requests with different content would get the same response.
     let is_in_key = shared.config.content_limit(&request.method).is_some();
     if is_plain {
         if !policy.methods.contains(&request.method) {
@@ -87,12 +87,12 @@ pub(crate) fn bypass(shared: &Shared, policy: &Policy, request: &Parts, body: &B
     if headers.contains_key(UPGRADE) {
         return Some(Bypass::Upgrade);
     }
-    // A handler that passes the request on does so without these fields, which the key and the variant may be made
-    // of (RFC 9110, section 7.6.1).
+    // A handler that forwards the request removes these fields, on which the key and the variant may depend (RFC 9110,
+    // section 7.6.1).
     if connection_names_end_to_end(headers) {
         return Some(Bypass::Connection);
     }
-    // Not for a cache to evaluate (RFC 9111, section 4.3.2), so the handler is to see them.
+    // A cache does not evaluate these (RFC 9111, section 4.3.2), so the handler must see them.
     if headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE) {
         return Some(Bypass::Precondition);
     }
@@ -101,7 +101,7 @@ pub(crate) fn bypass(shared: &Shared, policy: &Policy, request: &Parts, body: &B
     (has_content && !is_in_key).then_some(Bypass::Content)
 }
 
-/// Whether a request may have content, as far as its body tells before it is read.
+/// Returns whether a request may have content, as far as its body shows before it is read.
 pub(crate) fn may_have_content(body: &Body) -> bool {
     !body.is_end_stream() && body.size_hint().exact() != Some(0)
 }
@@ -118,7 +118,7 @@ mod tests {
 
     use super::FieldSummary;
 
-    /// The fields that anything but the key, the variant and the choice of a part is decided by.
+    /// The fields that decide anything but the key, the variant and the choice of a part.
     const DECISIVE: [HeaderName; 10] = [
         AUTHORIZATION,
         CACHE_CONTROL,

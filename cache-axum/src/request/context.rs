@@ -1,4 +1,4 @@
-//! What an exchange needs to know of its request.
+//! What an exchange needs to know about its request.
 
 use cache_engine::cache_core::Timestamp;
 use cache_http::RequestDirectives;
@@ -6,19 +6,19 @@ use http::{HeaderMap, Method};
 
 use crate::entry::variants::Selecting;
 
-/// What a load needs to know of the request that it answers.
+/// What a load needs to know about the request that it answers.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestContext {
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     /// The query, if it selects among the responses of the key.
     pub(crate) query: Option<Box<str>>,
-    /// The request's identity is part of its key.
+    /// Whether the request's identity is part of its key.
     pub(crate) is_identified: bool,
-    /// It may wait for the answer to another one, or be waited for.
+    /// Whether the request may wait for the response to another request, and other requests for its response.
     pub(crate) may_collapse: bool,
     pub(crate) directives: RequestDirectives,
-    /// When the handler was asked.
+    /// When the handler was called.
     pub(crate) forwarded_at: Timestamp,
 }
 

@@ -1,11 +1,11 @@
-//! Loads that nobody waits for any more: their number is bounded.
+//! Loads that no request waits for any more. Their number is limited.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// The loads of a layer whose callers have gone away, the oldest first.
+/// The loads of a layer whose callers have disconnected, the oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct DetachedLoads(Mutex<Queue>);
 
@@ -16,8 +16,8 @@ struct Queue {
 }
 
 impl DetachedLoads {
-    /// Waits until a load whose caller has just gone away is to be cancelled: when it is the oldest of more than `limit`.
-    /// Dropping the future takes it out of the count.
+    /// Waits until a load whose caller has just disconnected is to be cancelled: when it is the oldest of more than
+    /// `limit`. Dropping the future removes the load from the count.
     pub(crate) async fn until_cancelled(self: Arc<Self>, limit: usize) {
         let (cancel, cancelled) = oneshot::channel();
         let (id, superfluous) = {
@@ -34,7 +34,7 @@ impl DetachedLoads {
         };
         drop(superfluous);
         let _entry = Entry { loads: &self, id };
-        // An error tells the same: the sender was dropped.
+        // An error has the same meaning: the sender was dropped.
         let _ = cancelled.await;
     }
 }

@@ -1,4 +1,4 @@
-//! What the layer leaves in a request for the handler.
+//! What the layer adds to a request for the handler.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use http::{Request, Uri};
 
 use crate::request::shared::Shared;
 
-/// What the layer leaves in the extensions of a request.
+/// What the layer adds to the extensions of a request.
 #[derive(Clone)]
 pub(crate) struct LayerHandle {
     pub(crate) shared: Arc<Shared>,
-    /// As the layer saw it, and the builders of its keys.
+    /// The URI as the layer and its key builders saw it.
     pub(crate) uri: Uri,
 }
 

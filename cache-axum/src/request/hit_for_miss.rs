@@ -1,4 +1,5 @@
-//! Which URLs are not to be waited for: their answers were for one caller only, the last time.
+//! Remembers URLs whose last response was for one caller only (hit-for-miss). Requests for them do not wait for each
+//! other.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -10,34 +11,35 @@ use cache_engine::cache_core::{Key, Timestamp};
 use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, PRAGMA, RANGE};
 use http::{HeaderMap, HeaderName};
 
-/// How many URLs can be remembered; one more takes the place of another.
+/// How many URLs can be remembered. One more replaces another.
 const SLOTS: usize = 4096;
 
-/// The fields that make no difference to handlers whose answers are stored.
+/// The fields that make no difference to handlers whose responses are stored.
 const OF_THE_CACHE: [HeaderName; 6] = [CACHE_CONTROL, PRAGMA, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE];
 
 /// How long a URL is remembered.
 const KEPT: Duration = Duration::from_secs(10);
 
-/// How long it is remembered at most that an answer is being loaded. It is forgotten when that ends.
+/// The longest time to remember that a response is being loaded. It is forgotten when the load ends.
 const DECIDED_WITHIN: Duration = Duration::from_secs(600);
 
-/// What is remembered of a URL. Whatever it is, requests do not wait for each other.
+/// What is remembered about a URL. With each of these, requests do not wait for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Remembered {
-    /// An answer was refused. It counts for requests with the same fields only, since it may be due to one of them.
+    /// A response was refused. This applies only to requests with the same fields, because one of them may be the
+    /// reason.
     Refused,
-    /// An answer was refused since the request had credentials. It counts for such requests only.
+    /// A response was refused because the request had credentials. This applies only to requests with credentials.
     RefusedToCredentials,
-    /// The whole is too large to be stored, so ranges of it are the handler's to send.
+    /// The whole response is too large to be stored, so the handler is called for ranges of it.
     TooLarge,
-    /// The answer to a POST was not one that a later GET gets too.
+    /// The response to a POST was not one that also answers a later GET.
     NotForGet,
-    /// The answer to a request with credentials is being loaded, and may turn out to be for nobody else.
+    /// The response to a request with credentials is being loaded, and may turn out to be for that request only.
     Undecided,
 }
 
-/// That an answer is being loaded which may turn out to be for nobody else.
+/// Remembers, until it is dropped, that a response is being loaded that may turn out to be for one request only.
 #[derive(Debug)]
 pub(crate) struct Probe {
     hit_for_miss: Arc<HitForMiss>,
@@ -50,14 +52,14 @@ impl Drop for Probe {
     }
 }
 
-/// A small, lossy set of keys. What is forgotten costs a wait, what is remembered by mistake, for two keys that look
-/// alike, costs a shared load.
+/// A small, lossy set of keys. If an entry is lost, a request waits once. If two keys collide, an entry for one of them
+/// prevents a shared load for the other.
 pub(crate) struct HitForMiss {
     hasher: RandomState,
-    /// The upper half of each is a fingerprint, the lower half the deadline in units of 64 ms since `origin`.
+    /// The upper half of each slot is a fingerprint, the lower half the deadline in units of 64 ms since `origin`.
     slots: Box<[AtomicU64]>,
     origin: Timestamp,
-    /// The latest deadline of all, so that nothing is hashed while nothing is marked.
+    /// The latest of all deadlines, so that nothing is hashed while the set is empty.
     latest: AtomicU64,
 }
 
@@ -77,13 +79,13 @@ impl HitForMiss {
 
     fn slot(&self, key: &Key, mark: Remembered, fields: u64) -> (&AtomicU64, u64) {
         let hash = self.hasher.hash_one((key.as_str(), mark as u8, fields));
-        // The lower bits choose the slot, the upper ones are the fingerprint.
+        // The lower bits choose the slot. The upper bits are the fingerprint.
         let index = (hash & (SLOTS as u64 - 1)) as usize;
         (&self.slots[index], hash & !u64::from(u32::MAX))
     }
 
-    /// A number for the names of the fields that a request has, in whatever order. What a request says of caching, or of
-    /// the part that it asks for, is not looked at by handlers whose answers are stored.
+    /// Returns a hash of the names of the fields that a request has, in any order. Handlers whose responses are stored
+    /// do not read the fields that are about caching or about the requested part.
     fn fields(&self, mark: Remembered, request: &HeaderMap) -> u64 {
         if mark != Remembered::Refused {
             return 0;
@@ -105,7 +107,7 @@ impl HitForMiss {
         self.insert_for(KEPT, key, mark, request, now);
     }
 
-    /// As [`insert`](Self::insert), for this time, or longer.
+    /// Like [`insert`](Self::insert), but for this time if it is longer.
     pub(crate) fn insert_for(&self, time: Duration, key: &Key, mark: Remembered, request: &HeaderMap, now: Timestamp) {
         let deadline = (self.ticks(now) + (time.max(KEPT).as_millis() as u64 >> 6) + 1).min(u64::from(u32::MAX));
         let (slot, fingerprint) = self.slot(key, mark, self.fields(mark, request));
@@ -113,7 +115,7 @@ impl HitForMiss {
         self.latest.fetch_max(deadline, Ordering::Relaxed);
     }
 
-    /// HitForMiss a URL as undecided until the result is dropped; `None` if it is so already.
+    /// Remembers a URL as undecided until the result is dropped. Returns `None` if it already is.
     pub(crate) fn probe(self: &Arc<Self>, key: &Key, now: Timestamp) -> Option<Probe> {
         let deadline = self.ticks(now + DECIDED_WITHIN) + 1;
         let now = self.ticks(now);
@@ -136,7 +138,7 @@ impl HitForMiss {
         let (slot, fingerprint) = self.slot(key, mark, fields);
         let mark = slot.load(Ordering::Relaxed);
         if mark & !u64::from(u32::MAX) == fingerprint {
-            // Somebody else's mark that came in between stays.
+            // Leaves an entry that another request has written in between.
             let _ = slot.compare_exchange(mark, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
     }

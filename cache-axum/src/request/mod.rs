@@ -1,4 +1,4 @@
-//! What is known of a request before anything is looked up, and what the layer shares among requests.
+//! What is known about a request before the lookup, and what the requests of a layer share.
 
 pub(crate) mod body;
 pub(crate) mod bypass;

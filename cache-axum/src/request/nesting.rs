@@ -1,11 +1,11 @@
-//! A layer within another one.
+//! Layers within other layers.
 
 use cache_engine::cache_core::Key;
 use http::Extensions;
 
-/// In the extensions of a request to the handler: the keys whose answers are being loaded by it.
+/// The keys whose responses the handler is loading, stored in the extensions of a request to the handler.
 ///
-/// A layer with the same key within the one that loads would find an outdated answer, or wait for that very load and so
+/// A layer with the same key within the loading one would find an outdated response, or wait for that same load and so
 /// for itself. It lets the request through instead.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct NestedLoads(Vec<Key>);

@@ -15,7 +15,7 @@ use crate::request::detached::DetachedLoads;
 use crate::request::hit_for_miss::HitForMiss;
 use crate::request::variant_uses::VariantUses;
 
-/// What all requests of a layer share: its settings, the cache, and what is remembered of URLs.
+/// What all requests of a layer share: its configuration, the cache, and what is remembered about URLs.
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
     pub(crate) config: Config,
@@ -23,7 +23,7 @@ pub(crate) struct Shared {
     pub(crate) hit_for_miss: Arc<HitForMiss>,
     pub(crate) detached: Arc<DetachedLoads>,
     pub(crate) variant_uses: Arc<VariantUses>,
-    /// By these settings, of this cache.
+    /// Header fields that depend on this configuration and this cache.
     pub(crate) prepared: Arc<PreparedHeaders>,
 }
 
@@ -37,7 +37,7 @@ impl Shared {
         self.config.keys.key(&self.cache, request, identity, content)
     }
 
-    /// Returns the keys under which there may be what the client who sent `request` gets for GET at `uri`.
+    /// Returns the keys that may hold what the client that sent `request` gets for GET at `uri`.
     pub(crate) fn keys_at(&self, request: &Parts, uri: &Uri) -> Result<Vec<Key>, Error> {
         self.config.keys.keys_at(&self.cache, request, uri)
     }
@@ -61,7 +61,7 @@ impl Shared {
         variants.key(&self.cache, primary, request, &self.config.keys.normalization)
     }
 
-    /// Takes note that a variant was used.
+    /// Records that a variant was used.
     #[inline]
     pub(crate) fn used(&self, variants: &VariantIndex, primary: &Key, variant: &Key) {
         self.variant_uses

@@ -1,4 +1,4 @@
-//! Which variants were used last, so that the least recently used one of a URL makes room for another.
+//! Which variants were used last, so that the least recently used variant of a URL makes room for another.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,22 +6,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use cache_engine::cache_core::Key;
 use tokio::sync::{Mutex, MutexGuard};
 
-/// How many variants can be remembered; one more takes the place of another.
+/// How many variants can be remembered. One more replaces another.
 const SLOTS: usize = 4096;
 
-/// How many URLs count their uses apart from each other.
+/// How many URLs can count their uses independently of each other.
 const COUNTERS: usize = 64;
 
-/// How many URLs have their lists of variants changed at the same time, in this process.
+/// How many URLs can have their variant lists changed at the same time in this process.
 const TURNS: usize = 16;
 
-/// The upper half of a slot is a fingerprint of the variant, and the lower half its use.
+/// The upper half of a slot is a fingerprint of the variant, and the lower half its last use.
 const USE: u64 = u32::MAX as u64;
 
-/// The last uses of variants in this process, in the order of each URL.
+/// The last uses of variants in this process, ordered within each URL.
 ///
-/// A use is counted on every hit, so it costs a few loads, and writes only if another variant was used in between. What is
-/// forgotten, or taken for another, makes a variant look less used than it is.
+/// A use is recorded on every hit, so it costs a few atomic loads, and writes only if another variant was used in
+/// between. If an entry is lost or collides with another, a variant looks less recently used than it is.
 #[derive(Debug)]
 pub(crate) struct VariantUses {
     slots: Box<[AtomicU64]>,
@@ -30,7 +30,7 @@ pub(crate) struct VariantUses {
     hasher: RandomState,
 }
 
-/// When a variant was used last, as the others of its URL count.
+/// When a variant was last used, comparable with the other variants of its URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LastUse(u64);
 
@@ -46,13 +46,13 @@ impl Default for VariantUses {
 }
 
 impl VariantUses {
-    /// Takes note of a use. `generation` is that of the index that leads to the variant.
+    /// Records a use. `generation` is that of the index that leads to the variant.
     #[inline]
     pub(crate) fn touch(&self, generation: u128, name: &str) {
         let (slot, fingerprint) = self.slot(generation, name);
         let counter = &self.counters[generation as usize % COUNTERS];
         let last = counter.load(Ordering::Relaxed) & USE;
-        // It is the last one that was used, already.
+        // It already is the most recently used variant.
         if last != 0 && slot.load(Ordering::Relaxed) == fingerprint | last {
             return;
         }
@@ -60,21 +60,21 @@ impl VariantUses {
         slot.store(fingerprint | now, Ordering::Relaxed);
     }
 
-    /// Returns when a variant was used last. `None` if that is not known.
+    /// Returns when a variant was last used. Returns `None` if that is not known.
     pub(crate) fn last_use(&self, generation: u128, name: &str) -> Option<LastUse> {
         let (slot, fingerprint) = self.slot(generation, name);
         let last = slot.load(Ordering::Relaxed);
         (last & !USE == fingerprint && last & USE != 0).then_some(LastUse(last & USE))
     }
 
-    /// Forgets a use, unless there was another one since.
+    /// Forgets a use, if there was no other one since.
     pub(crate) fn forget(&self, generation: u128, name: &str, last: LastUse) {
         let (slot, fingerprint) = self.slot(generation, name);
         let _ = slot.compare_exchange(fingerprint | last.0, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     fn slot(&self, generation: u128, name: &str) -> (&AtomicU64, u64) {
-        // The generation is random, so nobody knows which names share a slot.
+        // The generation is random, so a client cannot know which names share a slot.
         let mut hash = (generation >> 64) as u64 ^ generation as u64;
         for chunk in name.as_bytes().chunks(8) {
             let mut word = [0; 8];

@@ -1,4 +1,4 @@
-//! How a request was handled: `X-Cache` and `Cache-Status` on every answer.
+//! How a request was handled: `X-Cache` and `Cache-Status` on every response.
 
 use cache_http::{CACHE_STATUS, CacheStatus, Forward, Reason};
 use http::{HeaderMap, HeaderValue};
@@ -17,7 +17,7 @@ pub(crate) struct Report {
 
 #[derive(Debug, Clone)]
 enum Member {
-    /// The most frequent one is written without detours.
+    /// The most frequent value, which is written directly.
     Hit(u64),
     Other(CacheStatus),
 }
@@ -32,7 +32,7 @@ impl Member {
 }
 
 impl Report {
-    /// Answered from a fresh copy.
+    /// The request was answered from a fresh copy.
     pub(crate) fn hit(ttl: i64) -> Self {
         Self {
             plain: "HIT",
@@ -40,7 +40,7 @@ impl Report {
         }
     }
 
-    /// Answered by a load that another request started.
+    /// The request was answered by a load that another request started.
     pub(crate) fn collapsed(forward: Forward) -> Self {
         Self {
             plain: "HIT",
@@ -48,7 +48,7 @@ impl Report {
         }
     }
 
-    /// Answered from a stale copy, without asking the handler first.
+    /// The request was answered from a stale copy, without calling the handler first.
     pub(crate) fn stale(ttl: i64) -> Self {
         Self {
             plain: "STALE",
@@ -56,7 +56,7 @@ impl Report {
         }
     }
 
-    /// Answered from a stale copy, since the handler failed.
+    /// The request was answered from a stale copy, because the handler failed.
     pub(crate) fn stale_if_error(status: Option<u16>) -> Self {
         let forwarded = CacheStatus::forwarded(Forward::Stale);
         Self {
@@ -68,7 +68,7 @@ impl Report {
         }
     }
 
-    /// Answered from a copy that the handler has just confirmed.
+    /// The request was answered from a copy that the handler has just confirmed.
     pub(crate) fn validated(forward: Forward) -> Self {
         Self {
             plain: "HIT",
@@ -76,7 +76,7 @@ impl Report {
         }
     }
 
-    /// Answered by the handler.
+    /// The request was answered by the handler.
     pub(crate) fn miss(forward: Forward) -> Self {
         Self {
             plain: "MISS",
@@ -84,7 +84,7 @@ impl Report {
         }
     }
 
-    /// The request passed the cache by.
+    /// The request bypassed the cache.
     pub(crate) fn bypass(bypass: Bypass) -> Self {
         let (forward, detail) = match bypass {
             Bypass::Rule(Reason::Method) => (Forward::Method, None),
@@ -100,7 +100,7 @@ impl Report {
         }
     }
 
-    /// Answered by the cache itself, with nothing to go by.
+    /// The request was answered by the cache itself, without any stored response.
     pub(crate) fn generated(detail: Detail) -> Self {
         Self {
             plain: "MISS",
@@ -125,7 +125,7 @@ impl Report {
         self
     }
 
-    /// Writes it into the headers of an answer.
+    /// Writes the report into the headers of a response.
     pub(crate) fn write(&self, shared: &Shared, headers: &mut HeaderMap) {
         if let Some(name) = &shared.config.status_header {
             headers.insert(name.clone(), HeaderValue::from_static(self.plain));

@@ -1,36 +1,36 @@
-//! The words of `detail` in `Cache-Status`.
+//! The values of `detail` in `Cache-Status`.
 
 use cache_http::Reason;
 
 use crate::body::collect::Cause;
 use crate::request::bypass::Bypass;
 
-/// Why a response was not stored, or not looked up, as `Cache-Status` says it in `detail` (RFC 9211, section 2.8).
+/// Why a response was not stored, or not looked up. Written as `detail` in `Cache-Status` (RFC 9211, section 2.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Detail {
-    /// By the rules of HTTP caching.
+    /// The rules of HTTP caching forbid it.
     Rule(Reason),
     /// The cache is switched off.
     Disabled,
-    /// The request asks for another protocol.
+    /// The request asks to switch to another protocol.
     Upgrade,
     /// `Connection` names a field that does not belong to the connection.
     Connection,
     /// The request has a precondition that only the handler can evaluate.
     Precondition,
-    /// The request has content that is in no key.
+    /// The request has content that is not part of the key.
     Content,
     /// The request has no key.
     NoKey,
-    /// The content of the request is larger than what is taken into the key.
+    /// The content of the request is larger than what may become part of the key.
     RequestTooLarge,
     /// The handler returned `DoNotStore`.
     DoNotStore,
-    /// The response is a stream of events.
+    /// The response is an event stream.
     Endless,
     /// The response has trailers.
     Trailers,
-    /// The body took longer than the bound.
+    /// The body took longer than the limit.
     TooSlow,
     /// The response names tags, and the layer does not accept them.
     LateTags,
@@ -38,7 +38,7 @@ pub(crate) enum Detail {
     VaryChanged,
     /// The response names a namespace that was unknown before.
     NamespaceLearned,
-    /// It was invalidated while it was made.
+    /// The response was invalidated while it was made.
     Invalidated,
     /// The store is unavailable.
     Outage,
@@ -48,7 +48,7 @@ pub(crate) enum Detail {
     HandlerFailed,
     /// The request forbids calling the handler, and nothing is stored.
     OnlyIfCached,
-    /// The handler took so long that those who waited for it did not wait any longer.
+    /// The handler took so long that the waiting requests stopped waiting.
     Overdue,
     /// An invalidation failed.
     InvalidationFailed,
@@ -118,7 +118,7 @@ mod tests {
 
     use super::Detail;
 
-    /// Every word.
+    /// All values.
     const ALL: [Detail; 36] = [
         Detail::Rule(Reason::Method),
         Detail::Rule(Reason::Authorization),

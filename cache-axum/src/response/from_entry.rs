@@ -1,4 +1,4 @@
-//! Answers from a complete stored response: whole, 304, 206, 416, or for HEAD.
+//! Responses from a complete stored response: whole, 304, 206, 416, or for HEAD.
 
 use std::sync::Arc;
 
@@ -19,15 +19,15 @@ use crate::response::headers::add_client_caching;
 /// Where a response comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// From the store, so it has an `Age`.
+    /// The store, so the response has an `Age`.
     Store,
-    /// From the handler. It is stored now.
+    /// The handler. The response has been stored.
     Kept,
-    /// From the handler. It is not stored.
+    /// The handler. The response has not been stored.
     NotKept,
 }
 
-/// Answers a request with this method and these headers from `stored`. `report` says how it came about.
+/// Answers a request with this method and these headers from `stored`. `report` describes how it was handled.
 pub(crate) fn answer(
     shared: &Shared,
     method: &Method,
@@ -38,7 +38,8 @@ pub(crate) fn answer(
     report: &Report,
 ) -> Response<Body> {
     let (status, mut headers, body) = select(method, request, stored);
-    // A 416 of this cache's own says nothing about the resource, so nobody is to keep it in the place of what is stored.
+    // A 416 of this cache says nothing about the resource, so no client should store it in place of what is stored
+    // here.
     let is_refusal = status == StatusCode::RANGE_NOT_SATISFIABLE && stored.status != status;
     if is_refusal {
         report.write(shared, &mut headers);
@@ -73,7 +74,7 @@ pub(crate) fn answer_whole(
     assembled(response.status, headers, Body::from(response.body.clone()))
 }
 
-/// Adds the fields of the layer to those of a stored response.
+/// Adds the fields of the layer to the fields of a stored response.
 fn add_fields(
     shared: &Shared,
     method: &Method,
@@ -122,7 +123,7 @@ fn select(method: &Method, request: &HeaderMap, stored: &StoredResponse) -> (Sta
             Body::from(part.unwrap_or_default())
         }
         Content::Multipart(multipart) => Body::from(Bytes::from(multipart.body(body))),
-        // Nothing: of an empty body, compression around the layer sees that it is empty, and leaves it so.
+        // No body at all: compression around the layer recognizes an empty body, and leaves it empty.
         _ => Body::empty(),
     };
     (status, headers, body)

@@ -1,15 +1,15 @@
-//! Short header values, written without detours.
+//! Short header values, written directly.
 
 use http::HeaderValue;
 
-/// A header value in the making, on the stack.
+/// A header value that is being written, on the stack.
 pub(crate) struct HeaderLine {
     bytes: [u8; HeaderLine::MAX],
     len: usize,
 }
 
 impl HeaderLine {
-    /// The most bytes of a line; what does not fit is left out.
+    /// The maximum length of a line in bytes. What does not fit is omitted.
     pub(crate) const MAX: usize = 128;
 
     pub(crate) fn new() -> Self {
@@ -47,7 +47,7 @@ impl HeaderLine {
         }
     }
 
-    /// The line; empty if something was pushed that a field cannot hold.
+    /// Returns the line as a header value. It is empty if something was pushed that a field cannot contain.
     pub(crate) fn to_value(&self) -> HeaderValue {
         HeaderValue::from_bytes(&self.bytes[..self.len]).unwrap_or_else(|_| HeaderValue::from_static(""))
     }

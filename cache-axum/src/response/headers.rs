@@ -1,4 +1,4 @@
-//! Header fields of answers: those that the layer adds, and those that it reads.
+//! Header fields of responses: those that the layer adds, and those that it reads.
 
 use cache_engine::cache_core::Timestamp;
 use cache_http::MAX_SECONDS;
@@ -10,16 +10,16 @@ use crate::config::Config;
 use crate::config::client_caching::ClientCaching;
 use crate::response::header_value::HeaderLine;
 
-/// Returns the value of `Content-Length`, if there is one that can be read.
+/// Returns the value of `Content-Length`, if there is a valid one.
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// Tells clients in `Cache-Control` how long to keep a response about whose caching the handler has said nothing.
+/// Adds `Cache-Control` for clients to a response about whose caching the handler has stated nothing.
 ///
-/// A response that is not kept is given no lifetime. They keep others for no more requests than the layer gives it to. A response of one user is `private`, and what other
-/// fields the layer tells requests apart by is in `Vary`. Content is in no other cache's key, so answers to POST get
-/// nothing.
+/// A response that is not stored gets no lifetime. Clients must reuse other responses for no more requests than the
+/// layer does: the response of one user is `private`, and `Vary` names the other fields by which the layer
+/// distinguishes requests. Content is not part of the key of other caches, so responses to POST get nothing.
 pub(crate) fn add_client_caching(
     config: &Config,
     method: &Method,
@@ -33,7 +33,7 @@ pub(crate) fn add_client_caching(
     }
     let is_of_user = config.keys.identity.is_some();
     let by_key = if is_of_user || config.keys.builder.is_some() {
-        // Nobody but the key builder knows by what it tells requests apart.
+        // Only the key builder knows how it distinguishes requests.
         ClientCaching::Revalidate
     } else {
         ClientCaching::default()
@@ -45,10 +45,10 @@ pub(crate) fn add_client_caching(
     match config.client.unwrap_or(by_key) {
         ClientCaching::Silent => return,
         ClientCaching::Revalidate => line.push("no-cache"),
-        // The layer does not answer for how long a response is right that it does not keep.
+        // The layer cannot say how long a response that it does not store remains valid.
         _ if !is_kept && !is_of_user => return,
         _ if !is_kept => line.push("no-cache"),
-        // Stale it may be younger than its lifetime, if it was invalidated softly.
+        // After a soft invalidation, a stale response may be younger than its lifetime.
         ClientCaching::Lifetime if !lifetime.is_fresh(now) => push_max_age(&mut line, 0),
         ClientCaching::Lifetime => push_max_age(&mut line, lifetime.fresh.as_secs()),
         ClientCaching::Remaining => {
@@ -66,8 +66,8 @@ fn push_max_age(line: &mut HeaderLine, seconds: u64) {
     line.push_number(seconds.min(MAX_SECONDS.into()));
 }
 
-/// Adds the fields to `Vary` by which the layer tells requests apart. The last line names those of the handler too, since
-/// some caches downstream read only that one, as nginx before 1.23.
+/// Adds the fields by which the layer distinguishes requests to `Vary`. The last line also contains those of the
+/// handler, because some caches downstream read only that line, for example nginx before 1.23.
 fn add_vary(config: &Config, headers: &mut HeaderMap) {
     let Some(value) = &config.vary_value else { return };
     if !headers.contains_key(VARY) {

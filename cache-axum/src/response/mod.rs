@@ -1,4 +1,4 @@
-//! The answers that clients get, and what their header fields say.
+//! The responses that clients get, and their header fields.
 
 pub(crate) mod cache_status;
 pub(crate) mod detail;

@@ -1,4 +1,4 @@
-//! What a client asked for of an answer that is still on its way: 304, a part of it, or all of it.
+//! Selects what a client gets of a response that is still streaming: 304, a part, or the whole.
 
 use axum::body::Body;
 use cache_http::{Content, Representation, Selection, Validators, asks_for_whole};
@@ -12,9 +12,9 @@ use crate::request::shared::Shared;
 use crate::response::cache_status::Report;
 use crate::response::headers::content_length;
 
-/// Evaluates the conditions and the range of a request, which were taken off it, against the handler's answer. A range
-/// needs a length that is known beforehand, and several are not cut from a stream: the answer is then the whole, as
-/// RFC 9110, section 14.2, allows.
+/// Evaluates the conditions and the range of a request, which were removed from it, against the handler's response. A
+/// range needs a length that is known in advance. Several ranges are not cut from a stream: the response is then the
+/// whole, as RFC 9110, section 14.2, allows.
 pub(crate) fn select_passing(
     context: &RequestContext,
     mut head: response::Parts,
@@ -27,7 +27,7 @@ pub(crate) fn select_passing(
     let forwarded = head.status;
     let validators = Validators::from_headers(&head.headers);
     let length = content_length(&head.headers).or(body.size_hint().exact());
-    // Of a HEAD the body goes unread, and its headers stay as the handler made them.
+    // For HEAD the body is not read, and its headers stay as the handler set them.
     let Selection {
         status,
         headers,
@@ -47,7 +47,7 @@ pub(crate) fn select_passing(
             Body::empty()
         }
         _ => {
-            // The handler has done its work all the same, and its cookies count.
+            // The handler has done its work anyway, so its cookies are still sent.
             let cookies = head.headers.get_all(SET_COOKIE).iter();
             let cookies: Vec<_> = cookies.map(|cookie| (SET_COOKIE, cookie.clone())).collect();
             head.headers = headers;
@@ -64,7 +64,7 @@ pub(crate) fn select_passing(
     (head, body, report)
 }
 
-/// The handler's answer as it is, and how it came about.
+/// Returns the handler's response with the report added.
 pub(crate) fn reported(shared: &Shared, head: response::Parts, body: Body, report: &Report) -> Response<Body> {
     let mut response = Response::from_parts(head, body);
     report.write(shared, response.headers_mut());
