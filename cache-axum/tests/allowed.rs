@@ -1,4 +1,4 @@
-//! Each refusal of the safe defaults can be lifted by name, and lifting one lifts no other.
+//! Each refusal of the safe defaults can be lifted by name, and lifting one does not lift another.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

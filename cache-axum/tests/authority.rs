@@ -1,4 +1,4 @@
-//! Requests that name their host twice: in the URI and in `Host`. A handler may look at either.
+//! Requests that name their host twice: in the URI and in `Host`. A handler may read either.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

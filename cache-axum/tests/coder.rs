@@ -1,4 +1,4 @@
-//! The byte form of stored responses, through a cache over a store that takes bytes only.
+//! The encoding of stored responses, in a cache on a store that only holds bytes.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,5 +1,5 @@
-//! tower-http's compression, inside of the cache and outside of it: whatever a client says it takes, it can read what it
-//! gets, and a tag means one sequence of bytes.
+//! tower-http's compression, inside and outside of the cache: whatever encodings a client accepts, it can decode what
+//! it gets, and an entity-tag identifies one sequence of bytes.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

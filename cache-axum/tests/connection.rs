@@ -1,4 +1,4 @@
-//! Gateways take the fields that `Connection` names off a request, after the cache has looked at them.
+//! Gateways remove the fields that `Connection` names from a request, after the cache has read them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

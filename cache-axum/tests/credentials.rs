@@ -1,4 +1,4 @@
-//! Where the response decides whether it may be shared, nobody waits for the answer to a request with credentials.
+//! If the response decides whether it may be shared, no request waits for the response to a request with credentials.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! Request fields that are declared to be credentials are treated as `Authorization` is.
+//! Request fields that are configured as credentials are treated like `Authorization`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! What is never stored or shared unless the route says so, each with the same exchange without the reason, which is.
+//! What is never stored or shared unless the route permits it. For each reason, the same exchange without it is stored.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

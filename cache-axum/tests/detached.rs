@@ -1,4 +1,4 @@
-//! Loads whose clients have left are bounded in number.
+//! The number of loads whose clients have disconnected is bounded.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,5 @@
-//! What a shared cache between the clients and the layer may keep: no more than the layer itself gives to each request.
+//! What a shared cache between the clients and the layer may reuse: no more than what the layer itself would return for
+//! each request.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! Writes whose caller goes away, at the handler or while the store is told: what they have changed is invalidated.
+//! Writes whose caller is cancelled, in the handler or during the invalidation: what they have changed is invalidated.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

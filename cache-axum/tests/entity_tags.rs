@@ -1,4 +1,4 @@
-//! The entity-tags that the layer makes tell representations apart, and not only contents.
+//! The entity-tags that the layer generates distinguish representations, and not only contents.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

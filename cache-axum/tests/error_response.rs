@@ -1,4 +1,4 @@
-//! An error of the cache that a handler returns: the client gets a status that says whether to try again, and no detail
+//! An error of the cache that a handler returns: the client gets a status that shows whether to retry, and no details
 //! of the store.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

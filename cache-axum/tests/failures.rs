@@ -1,4 +1,4 @@
-//! What counts as a failure of the handler, so that a stale copy stands in.
+//! What counts as a failure of the handler, so that a stale response is used.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

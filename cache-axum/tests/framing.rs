@@ -1,4 +1,5 @@
-//! Framing decides whether a request has content (RFC 9112, section 6.3), and not the hints of a body type.
+//! Whether a request has content depends on its framing (RFC 9112, section 6.3), and not on the size hint of a body
+//! type.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

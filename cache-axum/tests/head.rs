@@ -1,4 +1,5 @@
-//! HEAD is answered from a stale copy where GET is, and its answer tells whether the copy still holds.
+//! HEAD is answered from a stale response whenever GET is, and the handler's answer to HEAD shows whether the stored
+//! response is still valid.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! What the layer says on its answers, and what it makes of the directives of requests.
+//! The headers that the layer adds to responses, and how it handles the directives of requests.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

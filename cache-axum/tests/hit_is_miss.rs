@@ -1,4 +1,4 @@
-//! A hit is the miss again: status, headers in their order and with duplicates, and body.
+//! A hit equals the miss: the status, the headers in their order and with duplicates, and the body.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

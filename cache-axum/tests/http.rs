@@ -1,4 +1,4 @@
-//! Over real HTTP: what a client on a socket sees.
+//! Over real HTTP: what a client on a socket receives.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

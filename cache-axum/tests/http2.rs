@@ -1,4 +1,5 @@
-//! Over HTTP/2, which has no `Host` and no chunks, many requests on one connection, and no mercy for a 304 with content.
+//! Over HTTP/2, which has neither `Host` nor chunks, runs many requests on one connection, and rejects a 304 with
+//! content.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! A handler that hangs costs its URL one bound, once.
+//! A handler that hangs delays its URL by one time limit, once.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! Answers that are kept apart per user, by a declared identity.
+//! Responses that are stored per user, by a configured identity.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! Invalidation: by a write, from a handler, by a layer, and while the answer is being made.
+//! Invalidation: by a write, from a handler, by a layer, and while the response is being generated.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

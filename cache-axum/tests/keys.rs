@@ -1,4 +1,4 @@
-//! What has the same key, and what has not.
+//! Which requests have the same key, and which do not.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! A range costs in proportion to what was asked: the whole is not produced for it where it will not be stored.
+//! The cost of a range is proportional to its size: the whole representation is not produced if it will not be stored.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

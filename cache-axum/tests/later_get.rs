@@ -1,4 +1,4 @@
-//! The answer to a POST is what a later GET gets, where RFC 9110, section 9.3.3, allows it.
+//! The response to a POST answers a later GET, if RFC 9110, section 9.3.3, permits it.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! A URL whose answers differ by a field that anybody can invent values of must not fill the store.
+//! A URL whose responses vary by a field with arbitrary values must not fill the store.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

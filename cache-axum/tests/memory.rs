@@ -1,4 +1,5 @@
-//! What a body takes while it is collected: its own bytes, in however small pieces it comes and however slowly it is read.
+//! The memory that a body takes while it is collected: its own bytes, however small its chunks are and however slowly
+//! it is read.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

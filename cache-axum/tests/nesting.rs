@@ -1,5 +1,5 @@
-//! Where the layer stands in an application: an answer belongs to the URL that the client asked for, wherever routers
-//! have taken their part off the path.
+//! The position of the layer in an application: a response belongs to the URL that the client requested, wherever
+//! routers have stripped their part of the path.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

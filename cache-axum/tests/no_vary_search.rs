@@ -1,4 +1,4 @@
-//! `No-Vary-Search` in a response says which differences between queries do not matter.
+//! `No-Vary-Search` in a response states which differences between queries do not matter.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! Which requests select the same of the answers that differ by `Accept-Encoding` or `Accept-Language`.
+//! Which requests select the same one of the responses that vary by `Accept-Encoding` or `Accept-Language`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

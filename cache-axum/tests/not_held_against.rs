@@ -1,4 +1,4 @@
-//! One client's request is never held against the URL of all.
+//! A request of one client never degrades the URL for other clients.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! A store that is out of reach: handlers go on working, and the answers say so.
+//! An unreachable store: handlers continue to work, and the responses report the outage.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! A handler that panics does so for its caller, as without the layer, and for nobody else.
+//! A handler that panics does so for its own caller, as without the layer, and for no other.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

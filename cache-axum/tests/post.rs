@@ -1,4 +1,4 @@
-//! POST by opt-in, with the content in the key.
+//! POST as an opt-in, with the content in the key.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! Which queries are one: what is left out of the key must be left out by choice, and nothing else.
+//! Which queries are equivalent: only what you choose to leave out of the key is left out.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! `QUERY` (RFC 10008), by choice.
+//! `QUERY` (RFC 10008), as an opt-in.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

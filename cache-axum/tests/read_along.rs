@@ -1,4 +1,4 @@
-//! Those who wait for a body that takes its time read along.
+//! Callers that wait for a slow body read it while it arrives.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! What reading along may cost: memory, the time of others, and work that nobody waits for.
+//! The bounds of reading along: memory, delays of other callers, and work that nobody waits for.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,5 +1,5 @@
-//! Answers that are not stored answer conditions and ranges all the same: the handler does not see them, so the layer
-//! evaluates them.
+//! Responses that are not stored still answer conditions and ranges: the layer evaluates these, because the handler
+//! does not see them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

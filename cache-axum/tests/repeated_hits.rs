@@ -1,4 +1,4 @@
-//! Hits on one response that follow each other: each says of itself what a single hit would say.
+//! Successive hits on one response: each states what it would state as the only hit.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

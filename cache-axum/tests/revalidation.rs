@@ -1,5 +1,5 @@
-//! Validation: a stale copy is asked about instead of being loaded anew, and a 304 makes it fresh again (RFC 9111,
-//! section 4.3).
+//! Validation: a stale response is validated instead of loaded anew, and a 304 makes it fresh again (RFC 9111, section
+//! 4.3).
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! A URI that something between two routers has rewritten: the key is that of the request which the handler sees.
+//! A URI that was rewritten between two routers: the key is that of the request that the handler sees.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

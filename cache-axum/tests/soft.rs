@@ -1,4 +1,4 @@
-//! A soft invalidation keeps responses for their stale windows, those that vary too.
+//! A soft invalidation keeps responses for their stale windows, including those that vary.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

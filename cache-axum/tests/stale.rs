@@ -1,4 +1,4 @@
-//! Stale copies: answered while they are refreshed, and when the handler fails (RFC 5861).
+//! Stale responses: used while they are refreshed, and if the handler fails (RFC 5861).
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

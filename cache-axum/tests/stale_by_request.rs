@@ -1,4 +1,4 @@
-//! A request may say that a stale copy will do (RFC 9111, sections 5.2.1.2 and 5.2.1.7), and gets one only then.
+//! A request may accept a stale response (RFC 9111, sections 5.2.1.2 and 5.2.1.7), and gets one only then.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! Bodies that take their time, break, are too large, or never end.
+//! Bodies that are slow, break off, are too large, or never end.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

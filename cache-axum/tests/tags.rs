@@ -1,4 +1,4 @@
-//! Tags: what makes many responses outdated at once.
+//! Tags, which invalidate many responses at once.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! Fields that are aimed at this cache (RFC 9213) count in the place of `Cache-Control`, and only where that was chosen.
+//! Targeted fields for this cache (RFC 9213) replace `Cache-Control`, and only if they are configured.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! Variants.
+//! Variants: responses with `Vary`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! What the attributes accept, and what they say to what they do not.
+//! Which uses of the attributes compile, and the error messages of those that do not.
 
 #[test]
 fn right_and_wrong_uses() {

@@ -1,4 +1,4 @@
-//! Loads that do not wait for those of other processes.
+//! Loads that do not wait for the loads of other processes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

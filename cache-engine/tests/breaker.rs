@@ -1,4 +1,4 @@
-//! The circuit breaker counts what callers feel.
+//! The circuit breaker counts the failures that callers notice.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,5 @@
-//! `#[cached]` under many callers: one load, whoever goes away, and everybody learns how it ended.
+//! `#[cached]` with many concurrent callers: there is one load, no matter which callers are cancelled, and every caller
+//! gets its outcome.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! The default cache: the one state of the process, so these tests are one.
+//! The default cache. It is global to the process, so there is one test for all of it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! `#[cached]` on generic functions: each instance has entries of its own.
+//! `#[cached]` on generic functions: each instance has its own entries.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

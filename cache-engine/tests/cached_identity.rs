@@ -1,4 +1,4 @@
-//! Two functions never share an entry, whatever they are called and wherever they are defined.
+//! Two functions never share an entry, whatever their names are and wherever they are defined.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

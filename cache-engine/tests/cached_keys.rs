@@ -1,4 +1,4 @@
-//! What is in the key of a `#[cached]` call.
+//! What the key of a `#[cached]` call consists of.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::non_minimal_cfg)]
 

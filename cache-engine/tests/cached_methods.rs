@@ -1,4 +1,4 @@
-//! `#[cached]` on methods: who shares an entry, and who never does.
+//! `#[cached]` on methods: which receivers share an entry, and which never do.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! `#[cached]` functions within each other: their futures are small, and grow by addition, and so does the stack.
+//! Nested `#[cached]` functions: their futures are small and grow linearly with the depth, and so does the stack.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 // As 64 plain async functions within each other need it too.

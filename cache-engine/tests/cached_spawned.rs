@@ -1,4 +1,5 @@
-//! Calls in tasks of their own, with every error type that the documentation names, and all kinds of borrowed arguments.
+//! `#[cached]` calls in spawned tasks, with every error type that the documentation names, and all kinds of borrowed
+//! arguments.
 
 #![allow(
     dead_code,

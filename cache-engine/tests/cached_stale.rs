@@ -1,4 +1,4 @@
-//! `#[cached(stale_while_revalidate = …)]`: an old value at once, and a new one behind the caller's back.
+//! `#[cached(stale_while_revalidate = …)]`: a stale value at once, and a refresh in the background.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

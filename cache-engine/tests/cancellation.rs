@@ -1,5 +1,5 @@
-//! Nobody's departure changes anything for the others: every point at which a load waits is tried, with everything that
-//! can happen there.
+//! Cancelling one caller changes nothing for the others. The tests try every point at which a load waits, with
+//! everything that can happen there.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! A coder that checks that values come back as they went in.
+//! A coder that checks that values decode to what was encoded.
 
 #![cfg(feature = "macros")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]

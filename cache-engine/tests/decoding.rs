@@ -1,4 +1,4 @@
-//! A value is decoded only if its tags let it be used.
+//! A value is decoded only if its tags permit its use.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! What travels to a store and back: whatever does not hold is a miss, and is replaced by the next load.
+//! Encoded values in a store: one that cannot be used is a miss, and the next load replaces it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! What a cache tells of its work.
+//! The events that a cache reports.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

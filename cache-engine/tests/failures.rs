@@ -1,4 +1,4 @@
-//! Loads that fail: with an error, a panic, or by taking too long.
+//! Loads that fail: with an error, with a panic, or by taking too long.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,5 +1,5 @@
-//! Random histories of gets, loads, writes and invalidations in several processes on one store: no read that begins
-//! after an invalidation has returned gives a value whose load began before it.
+//! Random histories of reads, loads, writes and invalidations in several processes on one store: no read that begins
+//! after an invalidation has returned returns a value whose load began before it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

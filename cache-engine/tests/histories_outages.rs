@@ -1,8 +1,8 @@
-//! Random histories of several processes on a store that fails: calls are refused, cut after they were sent, or their
-//! answers are lost. Once an invalidation has failed, the process that tried it finds no older value; once nothing is
-//! pending any more, no process does, whether or not the process was restarted in between.
+//! Random histories of several processes on a store that fails: operations are refused, or cut off after they were
+//! sent, or their replies are lost. Once an invalidation has failed, the process that tried it finds no older value.
+//! Once nothing is pending any more, no process does, whether or not the process was restarted in between.
 //!
-//! `SEED=n` plays one history again.
+//! `SEED=n` replays one history.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

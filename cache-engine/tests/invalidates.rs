@@ -1,4 +1,4 @@
-//! `#[invalidates]`: what a write makes outdated is gone when it has returned.
+//! `#[invalidates]`: the entries that a write makes outdated are gone when the write has returned.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

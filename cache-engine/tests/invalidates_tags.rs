@@ -1,4 +1,4 @@
-//! `#[invalidates(tags = […], soft)]`: a write that succeeds invalidates tags, hard or soft.
+//! `#[invalidates(tags = […], soft)]`: a successful write invalidates tags, hard or softly.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! After an invalidation nobody is given what was loaded before it.
+//! After an invalidation, no caller gets a value that was loaded before it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

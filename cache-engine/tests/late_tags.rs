@@ -1,4 +1,4 @@
-//! Tags of which nobody knew before the load was over.
+//! Late tags: tags that are not known until the load has ended.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,5 +1,5 @@
-//! Invalidations of other tags, however many, do not keep values with late tags from being stored, and no record is
-//! written by all of them.
+//! Invalidations of other tags, however many, do not prevent values with late tags from being stored, and they do not
+//! all write the same record.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! One load in the cluster: two caches over one store, as in two processes.
+//! One load in the cluster: two caches on one store, as in two processes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! Whoever listens to the store begins anew when it has to, and says so.
+//! The change subscription begins again when it has to, and reports that.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

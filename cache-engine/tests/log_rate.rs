@@ -1,4 +1,4 @@
-//! A store that refuses everything, or every write, costs one line of log a second, and no call of the store for each
+//! A store that refuses everything, or every write, costs one log line per second, and not one store operation per
 //! request.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

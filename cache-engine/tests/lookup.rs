@@ -1,4 +1,4 @@
-//! Looking up step by step, as adapters do.
+//! The step-by-step lookup that adapters use.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

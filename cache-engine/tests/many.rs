@@ -1,4 +1,4 @@
-//! Several keys at once: one batch read, one load of what is missing.
+//! Several keys at once: one batch read, and one load of the missing keys.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! Caches, prefixes and namespaces that never see each other.
+//! Caches, prefixes and namespaces are isolated from each other.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! Copies in this process are found without asking the store, and go when it tells of a change.
+//! Near copies are used without reading the store, and are removed when the store reports a change.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

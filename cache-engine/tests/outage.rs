@@ -1,4 +1,4 @@
-//! A store that fails, freezes or comes back: a working load never becomes a failing one.
+//! A store that fails, hangs or recovers: it never makes a load fail that would succeed without it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! A tag that this process has invalidated stays invalidated here, whatever is remembered and forgotten of tags.
+//! A tag that this process has invalidated stays invalidated here, whichever tag versions are remembered or forgotten.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

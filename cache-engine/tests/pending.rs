@@ -1,5 +1,5 @@
-//! Invalidations that the store did not carry out: they count in this process, and are carried out before the store is
-//! trusted again.
+//! Pending invalidations, which the store did not carry out: they apply in this process, and are carried out before the
+//! store is trusted again.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! Pending invalidations that are kept in a file: a restart does not let an old value return.
+//! Pending invalidations in a file: an outdated value does not return after a restart.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! How long entries live.
+//! The lifetimes of entries.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

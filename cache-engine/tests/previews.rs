@@ -1,4 +1,5 @@
-//! What a load offers before its end goes to those who wait, and to nobody who comes after an invalidation.
+//! A preview that a load offers before its end goes to the waiting callers, and not to callers that come after an
+//! invalidation.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! A load that asks for what waits for it gets an error instead of a deadlock.
+//! A load that requests what waits for it gets an error instead of a deadlock.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

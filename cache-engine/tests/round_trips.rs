@@ -1,4 +1,4 @@
-//! How often each operation asks the store: what a service pays for on the network.
+//! The number of store operations of each call: what a service pays for on the network.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! One load, however many ask.
+//! One load for any number of concurrent callers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! A soft invalidation keeps the copy for its stale windows, a hard one leaves nothing.
+//! A soft invalidation keeps the copy for its stale windows. A hard one leaves nothing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

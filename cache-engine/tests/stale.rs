@@ -1,4 +1,4 @@
-//! Values past their freshness: answered at once while one load brings a new one, and answered when that load fails.
+//! Stale values: returned at once while one load refreshes them, and returned if that load fails.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,5 +1,5 @@
-//! A load that fails, panics or is given up is no stampede: its error is shared by all who waited for it, or one of them
-//! at a time tries again, and the first success is stored and shared.
+//! A load that fails, panics or is cancelled causes no stampede: either all waiting callers share its error, or one of
+//! them at a time retries, and the first success is stored and shared.
 
 #![cfg(feature = "macros")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]

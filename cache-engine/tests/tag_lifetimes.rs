@@ -1,4 +1,4 @@
-//! The records of tags end, but not before the entries that carry them.
+//! The records of tags expire, but not before the entries that carry the tags.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

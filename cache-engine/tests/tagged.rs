@@ -1,4 +1,4 @@
-//! `tagged`: a load adds tags without being handed anything.
+//! `tagged`: a load adds tags without being passed a tagger.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

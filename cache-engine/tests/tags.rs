@@ -1,4 +1,4 @@
-//! Entries are invalidated by the tags that they carry, at a constant cost.
+//! Entries are invalidated by their tags, at a constant cost.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! Values that could not be stored, and stale copies that stand without a fence: who may be given them.
+//! Values that could not be stored, and stale copies without a fence: which callers may get them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

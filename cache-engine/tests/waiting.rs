@@ -1,4 +1,4 @@
-//! Waiting ends: for loads of other processes that wait for this one, for loads that hang, and in large batches.
+//! Waiting always ends: for loads of other processes that wait for this one, for loads that hang, and in large batches.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,4 +1,4 @@
-//! The digest that names a content.
+//! The digest that identifies a content.
 
 use md5::{Digest, Md5};
 

@@ -3,7 +3,7 @@
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Version};
 
-/// What the framing of a request says of its content.
+/// Whether a request has content, as far as its framing shows.
 ///
 /// ```
 /// use cache_http::Framing;
@@ -22,7 +22,7 @@ pub enum Framing {
     Empty,
     /// The request has content.
     Content,
-    /// Only the body can tell: it may end without any data. There is no fourth case, so this enum is closed.
+    /// Unknown until the body is read: it may end without any data. There is no fourth case, so this enum is closed.
     Unknown,
 }
 

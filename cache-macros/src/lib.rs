@@ -1,14 +1,14 @@
-//! The attributes of `cache-engine`: [`#[cached]`](macro@cached) keeps the results of async functions, and
+//! The attributes of `cache-engine`: [`#[cached]`](macro@cached) caches the results of async functions, and
 //! [`#[invalidates]`](macro@invalidates) removes them after a write.
 //!
-//! Do not depend on this crate: `cache_engine` and `cache_axum` export both attributes, with everything that they need.
+//! Do not depend on this crate: `cache_engine` and `cache_axum` export both attributes, and everything that they need.
 //!
 //! | room | what it holds |
 //! |---|---|
-//! | `attribute` | what is written in the parentheses of an attribute: options, durations, errors |
-//! | `function` | the function that an attribute is on: arguments, types, body |
+//! | `attribute` | parsing what is in the parentheses of an attribute: options, durations, errors |
+//! | `function` | the function that has the attribute: arguments, types, body |
 //! | `expression` | code for the expressions in options: keys, tags, caches, times |
-//! | `cached`, `invalidates` | the two attributes: `options.rs` parses their options, `expand.rs` writes the code |
+//! | `cached`, `invalidates` | the two attributes: `options.rs` parses their options, `expand.rs` generates the code |
 
 mod attribute;
 mod cached;
@@ -67,7 +67,8 @@ pub fn invalidates_of_larder(options: TokenStream, item: TokenStream) -> TokenSt
 
 type Expand = fn(proc_macro2::TokenStream, proc_macro2::TokenStream, Path) -> syn::Result<proc_macro2::TokenStream>;
 
-/// Expands an attribute. Errors are reported beside the function as it was written, so that it is not missing as well.
+/// Expands an attribute. If there are errors, the original function stays in the output, so that the compiler does not
+/// report it as missing too.
 fn run(expand: Expand, options: TokenStream, item: TokenStream, root: Path) -> TokenStream {
     let item = proc_macro2::TokenStream::from(item);
     match expand(options.into(), item.clone(), root) {

@@ -1,67 +1,67 @@
 //! The actions of the model.
 
-/// One step of somebody. A step holds at most one operation of the store, so anything may come between two of them.
+/// One step of one actor. A step contains at most one operation of the store, so anything may happen between two steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// A reader goes on.
+    /// A reader does its next step.
     Reader(u8),
-    /// The leader of a flight goes on.
+    /// The leader of a flight does its next step.
     Flight(u8),
     /// The load fails.
     Fail(u8),
-    /// What was loaded turns out to be for those who wait only.
+    /// The loaded value turns out to be for the waiting readers only, and not for the store.
     Unstored(u8),
     /// The leader renews its lease.
     Renew(u8),
-    /// A reader who waits takes the lead.
+    /// A waiting reader takes the lead.
     TakeLead {
         /// The reader.
         reader: u8,
         /// The flight.
         slot: u8,
     },
-    /// The leader goes away; the write that it was about to do may be carried out later.
+    /// The leader is cancelled. The write that it was about to do may be carried out later.
     Leave {
         /// The flight.
         slot: u8,
-        /// The write is under way.
+        /// Whether that write is under way.
         sent: bool,
     },
-    /// An invalidation goes on.
+    /// An invalidation does its next step.
     Invalidate(u8),
     /// A change is delivered to a process.
     Deliver {
         /// The process.
         process: u8,
-        /// And of the next one with it, as if they were one.
+        /// Whether the next change is delivered with it, as if both were one.
         both: bool,
     },
     /// A process compares a copy with the store.
     Check {
         /// The process.
         process: u8,
-        /// Which one.
+        /// Which of its comparisons.
         index: u8,
     },
-    /// A write arrives whose sender is gone.
+    /// The store carries out a write whose sender is gone.
     Arrive,
-    /// The lease under the key runs out.
+    /// The lease under the key expires.
     Expire,
-    /// The lease beside the record runs out, or is released.
+    /// The lease beside the record expires, or is released.
     ExpireBeside,
-    /// The value grows old.
+    /// The value becomes stale.
     Age,
     /// The store loses the tag's record.
     LoseTag,
     /// The store loses the sequence.
     LoseSequence,
-    /// The store loses the page of the tag.
+    /// The store loses the tag's page.
     LosePage,
-    /// A process crashes, and starts anew; the write that this flight was about to do may be carried out later.
+    /// A process crashes and restarts. The write that one of its flights was about to do may be carried out later.
     Crash {
         /// The process.
         process: u8,
-        /// The flight whose write is under way.
+        /// The flight whose write is under way, if any.
         sent: Option<u8>,
     },
 }

@@ -1,11 +1,12 @@
-//! What is explored: how many take part, what may go wrong, and which rule of the protocol is left out.
+//! What is explored: how many actors take part, which faults may happen, and which rule of the protocol is removed.
 
 /// How the entry comes by its tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tagging {
-    /// It has none.
+    /// It has no tag.
     None,
-    /// It is declared: captured before the lease is written, which carries it too.
+    /// It is known before the load: a snapshot of it is taken before the lease is written, and the lease carries it
+    /// too.
     Declared,
     /// The loader adds it before it reads what the tag covers.
     Added,
@@ -16,9 +17,9 @@ pub enum Tagging {
 /// What the store holds at first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Start {
-    /// Nothing at all.
+    /// Nothing.
     Empty,
-    /// Nothing but the tag's record, and the sequence and the page for late tags.
+    /// Only the tag's record, and the sequence and the page for late tags.
     Tags,
     /// A fresh value.
     Fresh,
@@ -26,111 +27,113 @@ pub enum Start {
     Old,
 }
 
-/// A rule of the protocol that is left out, or turned round.
+/// A rule of the protocol that is removed or reversed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Flaw {
-    /// Values are stored whatever there is.
+    /// Values are stored unconditionally.
     PlainFill,
-    /// Leases are written whatever there is.
+    /// Leases are written unconditionally.
     PlainLease,
-    /// A soft invalidation of a tag writes its pair whatever there is.
+    /// A soft invalidation of a tag writes its pair unconditionally.
     PlainSoft,
-    /// Those who wait are given the value although it could not be stored.
+    /// The waiting readers get the value although it could not be stored.
     NoLookAgain,
-    /// Those who began after the fill are given the value too.
+    /// Readers that began after the fill get the value too.
     NoSeal,
-    /// The tag is captured after the source was read.
+    /// The snapshot of the tag is taken after the source was read.
     TagAfterLoad,
-    /// An invalidation rewrites the tag's record first and notes its number on the page after it.
+    /// An invalidation rewrites the tag's record first, and then writes its number on the page.
     TagBeforeNote,
-    /// An invalidation writes its number on the page whatever there is.
+    /// An invalidation writes its number on the page unconditionally.
     PlainNote,
-    /// A fill reads the page first and the late tag after it.
+    /// A fill reads the page first, and then the late tag.
     PageBeforeLateTag,
-    /// A load begins with the number after one that was used, and leaves the sequence as it is.
+    /// A load that finds a used number begins with the next one, but does not advance the sequence in the store.
     NotMovedOn,
-    /// A fill does not look whether the sequence is the one that its load began by.
+    /// A fill does not check whether the sequence is the one that its load began with.
     SequenceNotCompared,
-    /// A page that was lost counts as one that says nothing.
+    /// A lost page counts as a page without invalidations.
     LostPageUnchanged,
-    /// An invalidation in a full store removes the tag's record, and leaves the sequence.
+    /// An invalidation in a full store removes the tag's record, but not the sequence.
     SequenceNotRemoved,
-    /// Those who wait are given the value without another look at the tag.
+    /// The waiting readers get the value without another read of the tag.
     NoRecheck,
-    /// Whether anybody waits is asked first, and the flight landed without a recheck in a step of its own.
+    /// Finding that nobody waits, and landing the flight without a recheck, are two steps.
     UnwaitedLandsLater,
-    /// The near copy is put in without a look at the mark.
+    /// The near copy is stored without a check of the change stamp.
     NearUnchecked,
-    /// The near copy is put in first, and taken out again in a step of its own.
+    /// The near copy is stored first. Checking the change stamp, and removing the copy again, is a later step.
     NearTakenOutLater,
-    /// An invalidation removes what its own process has near first, and moves the mark in a step of its own.
+    /// An invalidation removes the near copy of its own process first. Changing the change stamp is a later step.
     NearForgottenFirst,
-    /// A process's own write does not move its mark.
+    /// A process's own write does not change its change stamp.
     OwnDoesNotMoveTheMark,
-    /// A process's own write does not move its mark, and the copy there is taken for what was written last.
+    /// A process's own write does not change its change stamp, and its copy counts as the value written last.
     OwnByLastWritten,
-    /// A copy of an own write is kept although something was told since the write began.
+    /// A copy of an own write is stored although a change was reported since the write began.
     OwnKeptThoughMoved,
-    /// The notice of an own write is left aside.
+    /// The change report of an own write is ignored.
     OwnNoticeIgnored,
-    /// At the notice of an own write the copy stays where it is while it is compared with the store.
+    /// When an own write is reported, the copy remains in use while it is compared with the store.
     OwnComparedInItsPlace,
-    /// A copy that is what is in the store is put back, whatever was told meanwhile.
+    /// A copy that equals the store is put back, even if a change was reported in the meantime.
     PutBackUnchecked,
-    /// A load that fails falls back to the stale copy without another look at it.
+    /// A failed load falls back to the stale copy without checking it again.
     ErrorUnchecked,
-    /// The stale copy of a failed load is shared if the tag that the load captured has not changed; its own is not read
-    /// again.
+    /// The stale copy of a failed load is shared if the load's snapshot of the tag still holds. The copy's own tag is
+    /// not read again.
     ErrorRecheckedByLoad,
-    /// The record beside which a lease was written is not looked at again.
+    /// The record beside which a lease was written is not checked again.
     NoSecondLook,
-    /// A lease beside another record than the one to be replaced is taken over, whichever of the two came later.
+    /// A lease beside another record than the one to be replaced is taken over, whichever of the two records is later.
     OvertakenByEarlier,
-    /// A lease beside an earlier record than the one to be replaced is waited for.
+    /// A leader waits for a lease beside an earlier record than the one to be replaced.
     NeverOvertaken,
-    /// Leases have no time limit.
+    /// Leases do not expire.
     LeaseForEver,
-    /// A leader that goes away leaves its lead to nobody.
+    /// A leader that is cancelled does not pass on the lead.
     LeadNotPassedOn,
 }
 
 /// What is explored.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What it is called.
+    /// The name of the scenario.
     pub name: &'static str,
     /// The process of each reader.
     pub readers: &'static [u8],
-    /// The invalidations: every choice of so many of these kinds, each in either process.
+    /// The kinds of invalidations. Every choice of [`invalidations`](Self::invalidations) of them is explored, each in
+    /// either process.
     pub kinds: &'static [Kind],
-    /// How many of them.
+    /// The number of invalidations.
     pub invalidations: usize,
-    /// What the store holds at first: each of these.
+    /// The initial contents of the store. Each of these is explored.
     pub starts: &'static [Start],
     /// How the entry comes by its tag.
     pub tagging: Tagging,
-    /// There are near copies.
+    /// Whether there are near copies.
     pub near: bool,
-    /// The store tells of changes. Otherwise a process knows of its own only, and copies are too old for no others.
+    /// Whether the store reports changes. Otherwise a process knows of its own changes only, and a copy counts as
+    /// outdated only after those.
     pub told: bool,
-    /// A stale value is answered while it is refreshed; otherwise it is only answered if the load fails.
+    /// Whether a stale value is returned while it is refreshed. Otherwise it is only returned if the load fails.
     pub while_revalidate: bool,
-    /// A load may turn out to be for those who wait, and not for the store.
+    /// Whether a load may turn out to be for the waiting readers only, and not for the store.
     pub unstored: bool,
-    /// Leases may run out before their owner is done.
+    /// Whether leases may expire before their owner is done.
     pub expiry: bool,
-    /// A write may still be carried out after its sender is gone.
+    /// Whether a write may be carried out after its sender is gone.
     pub limbo: bool,
-    /// Of the sequence and the page, which are read in one batch, the page is read first.
+    /// Whether the page is read before the sequence. Both are read in one batch, in either order.
     pub page_first: bool,
-    /// How much may go wrong.
+    /// How often each fault may happen.
     pub budget: Budget,
-    /// What is left out.
+    /// The rule that is removed, if any.
     pub flaw: Option<Flaw>,
 }
 
 impl Config {
-    /// Two readers, in one process each; nothing goes wrong.
+    /// Two readers in two processes, and no faults.
     pub const PLAIN: Self = Self {
         name: "plain",
         readers: &[0, 1],
@@ -156,7 +159,7 @@ impl Config {
         flaw: None,
     };
 
-    /// The same without one of the protocol's rules.
+    /// Returns the same configuration without one of the protocol's rules.
     #[must_use]
     pub fn without(mut self, flaw: Flaw) -> Self {
         self.flaw = Some(flaw);
@@ -172,7 +175,7 @@ impl Config {
     }
 }
 
-/// What is invalidated, and how.
+/// What an invalidation invalidates, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Removes the key's record.
@@ -181,35 +184,35 @@ pub enum Kind {
     KeySoft,
     /// Removes everything, record by record.
     Clear,
-    /// Writes another value over whatever is there.
+    /// Writes another value unconditionally.
     Set,
     /// Rewrites the tag's record.
     Tag,
     /// Rewrites the soft half of the tag's record.
     TagSoft,
-    /// Removes the tag's record, since the store is full.
+    /// Removes the tag's record, because the store is full.
     TagRemoved,
 }
 
 impl Kind {
-    /// Whether stale copies from before it are of no use either.
+    /// Returns whether it invalidates stale copies from before it, too.
     pub fn is_hard(self) -> bool {
         !matches!(self, Self::KeySoft | Self::TagSoft)
     }
 }
 
-/// How much may still go wrong.
+/// How often each fault may still happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Budget {
     /// Crashes of a process.
     pub crashes: u8,
-    /// Leaders that go away.
+    /// Leaders that are cancelled.
     pub departures: u8,
     /// Loads that fail.
     pub failures: u8,
     /// Renewals of a lease.
     pub renewals: u8,
-    /// Values that grow old.
+    /// Values that become stale.
     pub ages: u8,
     /// Records of tags that the store loses.
     pub losses: u8,

@@ -10,7 +10,8 @@ use crate::protocol::Protocol;
 use crate::state::{Body, Leader, Reader, State, Step, Task};
 
 impl Protocol {
-    /// Whatever goes on by itself: no fault, and nobody new. Once nothing of it is left, all is at rest, or stuck.
+    /// Adds the actions that continue what has begun: no faults, and no new actors. If there are none, everything is at
+    /// rest, or stuck.
     pub(crate) fn going_on(&self, state: &State, actions: &mut Vec<Action>) {
         if state.limbo.is_some() {
             actions.push(Action::Arrive);
@@ -71,7 +72,7 @@ impl Protocol {
         }
     }
 
-    /// Whatever is new, or goes wrong.
+    /// Adds the actions that begin something new, and the faults.
     pub(crate) fn coming_up(&self, state: &State, actions: &mut Vec<Action>) {
         for (reader, _) in self.config.readers.iter().enumerate() {
             if state.readers[reader] == Reader::Idle {
@@ -145,7 +146,7 @@ impl Protocol {
         }
     }
 
-    /// Describes `action` in `state`, for a trace.
+    /// Returns a description of `action` in `state`, for a trace.
     pub fn describe(&self, state: &State, action: Action) -> String {
         let mut text = format!("{action:?}");
         let mut add = |what: &dyn fmt::Debug| text = format!("{text}: {what:?}");

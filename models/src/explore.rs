@@ -1,4 +1,4 @@
-//! Visits every state, and tells what was found.
+//! Visits every state, and reports which properties do not hold.
 
 use stateright::{Checker, HasDiscoveries, Model};
 
@@ -6,15 +6,15 @@ use crate::action::Action;
 use crate::protocol::{IT_ENDS, Protocol};
 use crate::state::State;
 
-/// Each step of a path as it is told, from the first state on.
+/// The descriptions of the steps of a path, from the initial state on.
 pub type Trace = Vec<String>;
 
-/// What was found.
+/// The result of an exploration.
 #[derive(Debug)]
 pub struct Explored {
-    /// How many states there are.
+    /// The number of states.
     pub states: usize,
-    /// The properties that do not hold, each with the shortest way to where it does not.
+    /// The properties that do not hold, each with the shortest path to a state that violates it.
     pub violations: Vec<(&'static str, Trace)>,
 }
 

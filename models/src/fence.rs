@@ -1,4 +1,4 @@
-//! Leases: how a leader comes by one, keeps it, and takes over that of a predecessor.
+//! Leases: how a leader acquires one, renews it, and takes over that of a predecessor.
 
 use crate::config::Flaw;
 use crate::protocol::Protocol;
@@ -63,7 +63,7 @@ impl Protocol {
         }
     }
 
-    /// Renews the lease, which is known to be there.
+    /// Renews the lease, which must be in the store.
     fn extend(&self, state: &mut State, flight: &mut Flight) {
         let version = state.new_version();
         match &mut flight.fence {

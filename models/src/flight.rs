@@ -7,7 +7,7 @@ use crate::state::{
 };
 
 impl Flight {
-    /// What was loaded.
+    /// Returns what was loaded.
     pub(crate) fn loaded(&self) -> Option<Value> {
         match self.outcome {
             Some(Landing::Value(value)) => Some(value),
@@ -70,7 +70,7 @@ impl Protocol {
         }
     }
 
-    /// What is to be captured comes before the lease.
+    /// Returns the task that takes the tag's snapshot for `purpose`. It comes before the lease.
     fn capture_for(&self, purpose: Purpose) -> Task {
         match self.config.tagging {
             Tagging::Declared if !self.config.is(Flaw::TagAfterLoad) => Task::Tag(purpose),
@@ -94,7 +94,7 @@ impl Protocol {
         }
     }
 
-    /// With a fence up.
+    /// Returns the first task of the load, once the lease is acquired.
     pub(crate) fn load(&self) -> Task {
         match self.config.tagging {
             Tagging::Added if !self.config.is(Flaw::TagAfterLoad) => Task::Tag(Purpose::Source),
@@ -185,7 +185,7 @@ impl Protocol {
                 Some(landing @ Landing::Value(value)) => {
                     let tag = flight.tag;
                     let copied = Copied { version, tag, value };
-                    // It moves its own mark, as that of everybody else.
+                    // This changes the stamp for the flight itself too, as for everything else in the process.
                     state.flights[slot] = Some(flight);
                     self.keep_own(state, process, copied, flight.slot_unchanged);
                     self.share(state, slot, landing)
@@ -224,7 +224,7 @@ impl Protocol {
                 return;
             }
         };
-        // The mark is taken before the fill.
+        // The change stamp is taken before the fill.
         flight.slot_unchanged |= flight.task == Task::Fill && last != Task::Fill;
         state.flights[slot] = Some(flight);
     }
@@ -307,7 +307,7 @@ impl Protocol {
         };
         let found = state.store.record.map(|record| record.version);
         let stands = matches!(write.mode, Mode::IfVersion(version) if found == Some(version));
-        // The lease beside a record is released in the background: it may run out from now on.
+        // The lease beside a record is released in the background: it may expire from now on.
         flight.fence = None;
         if !stands && !self.config.is(Flaw::PlainFill) {
             return Task::Land(if self.config.is(Flaw::NoLookAgain) {
@@ -319,7 +319,8 @@ impl Protocol {
         Task::Filled(state.write_record(write.record.tag, write.record.body))
     }
 
-    /// With nobody waiting there is nobody to be protected, and the tag is not read again.
+    /// Returns the task that leads to `landing`. If nobody waits, nobody could get an outdated value, and the tag is
+    /// not read again.
     fn share(&self, state: &State, slot: usize, landing: Landing) -> Task {
         if !self.config.tagged() || self.config.is(Flaw::NoRecheck) {
             Task::Land(landing)
@@ -361,7 +362,7 @@ impl Protocol {
         Task::Land(if own && copy { landing } else { Landing::LookAgain })
     }
 
-    /// Ends the flight: each who waits has its answer or looks again, and the leader has what it brought about.
+    /// Ends the flight: each waiting reader gets the outcome or reads again, and the leader gets its own outcome.
     fn land(&self, state: &mut State, slot: usize, landing: Landing) {
         let Some(flight) = state.flights[slot].take() else {
             return;
@@ -399,7 +400,7 @@ impl Protocol {
         }
     }
 
-    /// The leader goes away, and leaves the lead to somebody who waits.
+    /// Cancels the leader, which leaves the lead to a waiting reader.
     pub(crate) fn leave(&self, state: &mut State, slot: usize, sent: bool) {
         let Some(mut flight) = state.flights[slot] else { return };
         state.budget.departures -= 1;
@@ -410,7 +411,7 @@ impl Protocol {
             state.readers[usize::from(reader)] = Reader::Done;
         }
         if flight.task == Task::CheckRecord {
-            // Not yet the leader's: it is taken back in the background.
+            // The lease is not the leader's yet: it is released in the background.
             flight.fence = None;
         }
         flight.leader = Leader::Nobody;

@@ -1,4 +1,4 @@
-//! What invalidates: by key, by tag, by clearing, by writing another value; and how near copies hear of it.
+//! Invalidations by key, by tag, by clearing and by writing another value, and how they reach near copies.
 
 use crate::config::Kind;
 use crate::config::{Flaw, Tagging};
@@ -48,7 +48,7 @@ impl Protocol {
         }
     }
 
-    /// Tells the own process, and returns.
+    /// Informs its own process, and returns.
     fn returns(&self, state: &mut State, index: usize, process: u8) {
         // An invalidation of a tag does not know which flights it concerns.
         if state.by_key() & 1 << index != 0
@@ -61,13 +61,13 @@ impl Protocol {
         let near = &mut state.near[usize::from(process)];
         near.told |= 1 << index;
         if of_tag {
-            // What it wrote itself it does not remember, but reads again.
+            // It does not remember the version that it wrote itself, but reads it again.
             near.memo = None;
         }
         state.returned |= 1 << index;
     }
 
-    /// The store's part is done.
+    /// Returns the step that follows once the store has done its part.
     fn done(&self) -> Step {
         if self.config.near { Step::Forgets } else { Step::Returns }
     }
@@ -95,7 +95,7 @@ impl Protocol {
         };
         let unchanged = read.is_some_and(|read| state.store.record.is_some_and(|now| now.version == read.version));
         if !unchanged {
-            // Somebody was faster: once more.
+            // Another writer was faster: try again.
             return Step::First;
         }
         match read.map(|read| read.body) {
@@ -118,7 +118,7 @@ impl Protocol {
             }
             return Step::Writes(self.read_tag(state, invalidation.process), state.begun);
         };
-        // The caller answers for the value itself. What it replaces, and what its tag said before, it is not.
+        // The caller vouches for the value: it is newer than what it replaces, and than what its tag said before.
         let seen = seen & !state.by_key() | state.done() & state.by_key() | 1 << index;
         let value = Value { seen };
         let version = state.write_record(tag, Body::Fresh(value));
@@ -129,8 +129,8 @@ impl Protocol {
         }
     }
 
-    /// Notes the invalidation of a tag that loads may learn of late, and then does `write`, or the other way round if
-    /// that rule is left out.
+    /// Records the invalidation of a tag that loads may learn of late, and then does `write`. If that rule is removed,
+    /// does `write` first.
     fn of_tag(&self, state: &mut State, step: Step, write: impl FnOnce(&Self, &mut State, Step) -> Step) -> Step {
         let late = self.config.tagging == Tagging::Late;
         let notes_last = self.config.is(Flaw::TagBeforeNote);
@@ -173,7 +173,7 @@ impl Protocol {
         })
     }
 
-    /// In a store that takes no write, what is removed is the sequence and the tag's record.
+    /// Removes the sequence and the tag's record, in a store that accepts no writes.
     fn remove_tag(&self, state: &mut State, step: Step) -> Step {
         if step == Step::Idle && !self.config.is(Flaw::SequenceNotRemoved) {
             state.store.sequence = None;
@@ -185,14 +185,14 @@ impl Protocol {
 }
 
 impl State {
-    /// Removes the record, by right.
+    /// Removes the record. The protocol permits it.
     pub(crate) fn remove_record(&mut self) {
         if let Some(record) = self.store.record.take() {
             self.lose(record.version);
         }
     }
 
-    /// Writes a record over whatever is there, by right.
+    /// Writes a record unconditionally. The protocol permits it.
     pub(crate) fn write_record(&mut self, tag: Option<Pair>, body: Body) -> Version {
         let version = self.new_version();
         self.remove_record();
@@ -200,7 +200,7 @@ impl State {
         version
     }
 
-    /// Notes that the lease, or the record, of this version is there no more: whoever relied on it has lost its fence.
+    /// Records that the lease or the record of this version is gone: a leader that relied on it has lost its fence.
     pub(crate) fn lose(&mut self, version: u8) {
         for flight in self.flights.iter_mut().flatten() {
             flight.lost |= match flight.fence {

@@ -5,7 +5,7 @@ use crate::protocol::Protocol;
 use crate::state::{Flight, Landing, Page, Purpose, Sequence, State, Step, Task, Version};
 
 impl Protocol {
-    /// What of the sequence and the page, which are read in one batch, is read first.
+    /// Returns the check that comes first. The sequence and the page are read in one batch, in either order.
     pub(crate) fn first_check(&self) -> Task {
         if self.config.page_first {
             Task::CheckPage
@@ -30,7 +30,7 @@ impl Protocol {
         }
     }
 
-    /// What the leader of a flight does with the sequence and the page.
+    /// Does the leader's next step with the sequence and the page, and returns the task after it.
     pub(crate) fn late(&self, state: &mut State, flight: &mut Flight) -> Task {
         const CHANGED: Task = Task::Withdraw(Landing::LookAgain);
         match flight.task {
@@ -46,7 +46,7 @@ impl Protocol {
                 if !self.config.is(Flaw::NotMovedOn) {
                     state.replace_sequence(sequence, sequence.next());
                 }
-                // If it was not the same any more, somebody else has moved it on, or it was lost.
+                // If it was no longer the same, another process has advanced it, or it was lost.
                 flight.began = Some(sequence.next().began());
                 self.after_capture(purpose)
             }
@@ -122,7 +122,7 @@ impl Protocol {
         }
     }
 
-    /// Notes on the page that the tag is invalidated. `then` is what comes after that.
+    /// Writes on the page that the tag is invalidated. `then` is the step after that.
     pub(crate) fn note(&self, state: &mut State, step: Step, then: Step) -> Step {
         match step {
             Step::ReadsPage(sequence) => self.found(sequence, state.store.page, then),

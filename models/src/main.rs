@@ -1,4 +1,5 @@
-//! Explores the protocol; `scripts/model` runs it. With an argument, only what has it in its name.
+//! Explores the protocol. `scripts/model` runs it. With an argument, it runs only the scenarios with that text in their
+//! names.
 
 use std::process::ExitCode;
 use std::time::Instant;

@@ -1,18 +1,21 @@
-//! Copies near at hand: what a process keeps, what it is told, and what it makes of that.
+//! Near copies: what a process stores in its memory, which changes are reported to it, and what it does about them.
+//!
+//! The *change stamp* (`mark` in names) changes with every report and every own change. A copy is stored only if the
+//! stamp is what it was before the read or the write that the copy comes from.
 
 use crate::config::Flaw;
 use crate::protocol::Protocol;
 use crate::state::{CHECKS, Change, Check, Copied, Near, Pair, Reader, State};
 
 impl Protocol {
-    /// The copy of a process, if its tag is known to be as it was.
+    /// Returns the copy of a process, if its tag is known to be unchanged.
     pub(crate) fn find_near(&self, state: &State, process: u8) -> Option<Copied> {
         let near = &state.near[usize::from(process)];
         near.copy
             .filter(|copied| self.config.near && (copied.tag.is_none() || copied.tag == near.memo))
     }
 
-    /// Reads the tag's record, and remembers what it says until something else is told.
+    /// Reads the tag's record, and remembers its versions until a change is reported.
     pub(crate) fn read_tag(&self, state: &mut State, process: u8) -> Option<Pair> {
         if self.config.near {
             state.near[usize::from(process)].memo = state.store.tag;
@@ -20,7 +23,7 @@ impl Protocol {
         state.store.tag
     }
 
-    /// What the tag says as far as the process remembers, or the store if it does not.
+    /// Returns the tag's versions as the process remembers them. If it does not, reads them from the store.
     pub(crate) fn recall_tag(&self, state: &mut State, process: u8) -> Option<Pair> {
         match state.near[usize::from(process)].memo {
             Some(pair) => Some(pair),
@@ -28,14 +31,15 @@ impl Protocol {
         }
     }
 
-    /// Keeps a copy of what was read, unless the mark has moved since.
+    /// Stores a copy of what was read, unless the change stamp has changed since.
     pub(crate) fn keep(&self, state: &mut State, process: u8, copied: Copied, unmoved: bool) {
         if unmoved || self.config.is(Flaw::NearUnchecked) {
             state.near[usize::from(process)].copy = Some(copied);
         }
     }
 
-    /// Keeps a copy of what this process wrote, or looks first if the mark has moved since the write began.
+    /// Stores a copy of what this process wrote. If the change stamp has changed since the write began, compares the
+    /// copy with the store first.
     pub(crate) fn keep_own(&self, state: &mut State, process: u8, copied: Copied, unmoved: bool) {
         if !self.config.near || !self.config.readers.contains(&process) {
             return;
@@ -53,13 +57,13 @@ impl Protocol {
         }
     }
 
-    /// Moves the mark and removes the copy.
+    /// Changes the change stamp and removes the copy.
     pub(crate) fn forget(&self, state: &mut State, process: u8) {
         self.move_mark(state, process);
         state.near[usize::from(process)].remove();
     }
 
-    /// Whoever has taken the mark of the process finds that it has moved.
+    /// Changes the change stamp of the process, so that everything that has taken it finds it changed.
     pub(crate) fn move_mark(&self, state: &mut State, process: u8) {
         for (reader, of) in state.readers.iter_mut().zip(self.config.readers) {
             if let (Reader::Active { slot_unchanged, .. }, true) = (reader, *of == process) {
@@ -76,7 +80,7 @@ impl Protocol {
             let near = &mut state.near[usize::from(process)];
             for check in near.checks.iter_mut().flatten() {
                 if let Check::Same(copied) = *check {
-                    // The store is asked again.
+                    // The version in the store is read again.
                     *check = Check::Asks(copied);
                 }
             }
@@ -84,13 +88,13 @@ impl Protocol {
         }
     }
 
-    /// Whether a notice can be told now.
+    /// Returns whether a change can be delivered now.
     pub(crate) fn can_deliver(state: &State, process: u8) -> bool {
         let near = &state.near[usize::from(process)];
         !near.queue.is_empty() && near.checks.iter().any(Option::is_none)
     }
 
-    /// Tells the first notice, or the first two as one: they are about the same record.
+    /// Delivers the first change, or the first two as one: they are of the same record.
     pub(crate) fn deliver(&self, state: &mut State, process: u8, both: bool) {
         let near = &mut state.near[usize::from(process)];
         let notice = near.queue.remove(0);
@@ -119,7 +123,7 @@ impl Protocol {
         }
     }
 
-    /// Compares a copy with the store, and puts it back if it is still the same.
+    /// Compares a copy with the store, and puts it back if both are still the same.
     pub(crate) fn check(&self, state: &mut State, process: u8, index: usize) {
         let in_place = self.config.is(Flaw::OwnComparedInItsPlace);
         let last = state.store.record.map(|record| record.version);
@@ -145,7 +149,7 @@ impl Protocol {
         near.checks.sort_unstable_by(|a, b| b.cmp(a));
     }
 
-    /// Tells every process of what has happened to the records from `last` to `state`.
+    /// Reports to every process what has changed in the records from `last` to `state`.
     pub(crate) fn notify(&self, last: &State, state: &mut State) {
         if !self.config.near || !self.config.told {
             return;
@@ -157,13 +161,13 @@ impl Protocol {
         let tells = state.done() & !last.done();
         for (process, near) in (0..).zip(&mut state.near) {
             if !self.config.readers.contains(&process) {
-                // Nobody looks there.
+                // Nothing is read in this process.
                 continue;
             }
             if of_record || of_tag {
                 near.queue.push(Change { of_tag, tells });
             } else if let Some(notice) = near.queue.last_mut() {
-                // There is nothing to tell; it is up to date once it was told of all before.
+                // Nothing new to report: the process is up to date once the earlier changes are delivered.
                 notice.tells |= tells;
             } else {
                 near.told |= tells;
@@ -175,7 +179,7 @@ impl Protocol {
 }
 
 impl Near {
-    /// Removes the copy, and whatever is expected of it.
+    /// Removes the copy, and expects no report of an own write any more.
     pub(crate) fn remove(&mut self) {
         self.copy = None;
         self.own = None;
@@ -188,7 +192,7 @@ impl Near {
         }
     }
 
-    /// Whether nothing is under way.
+    /// Returns whether no report and no comparison is under way.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.queue.is_empty() && self.checks == [None; CHECKS]
     }

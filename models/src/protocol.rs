@@ -14,16 +14,16 @@ use crate::state::{
 };
 use crate::state::{Broken, INVALIDATIONS, PROCESSES, READERS};
 
-/// The protocol, over one key.
+/// The protocol, for one key.
 #[derive(Debug)]
 pub struct Protocol {
     pub(crate) config: Config,
-    /// The fingerprints of states from which all comes to rest.
+    /// The fingerprints of states from which everything comes to rest.
     restful: Mutex<HashSet<u64>>,
 }
 
 impl Protocol {
-    /// The protocol, as far as `config` goes.
+    /// Creates the part of the protocol that `config` selects.
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
@@ -32,7 +32,7 @@ impl Protocol {
         }
     }
 
-    /// What is explored.
+    /// Returns the configuration.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -80,7 +80,7 @@ impl Protocol {
         }
     }
 
-    /// What a look at `record`, and at its tag after it, shows.
+    /// Returns what a read of `record`, and then of its tag, results in.
     pub(crate) fn classify(&self, record: Option<Record>, tag: Option<Pair>) -> Read {
         let Some(Record {
             version,
@@ -116,7 +116,7 @@ impl Protocol {
         }
     }
 
-    /// Whether a leader who waits to replace `precondition` would find by another look that it has to wait on.
+    /// Returns whether a leader that waits to replace `precondition` would have to wait again after another read.
     pub(crate) fn waits_still(&self, state: &State, precondition: Option<Precondition>) -> bool {
         match precondition {
             None => self.classify(state.store.record, state.store.tag) == Read::Leased,
@@ -127,8 +127,8 @@ impl Protocol {
         }
     }
 
-    /// Whether there is a lease beside the record of version `of`, and nothing has overtaken it: no invalidation of its
-    /// tag, and that record is not a later one than the lease was written beside.
+    /// Returns whether there is a lease beside the record of version `of` that is not overtaken: its tag was not
+    /// invalidated, and that record is not later than the one that the lease was written beside.
     pub(crate) fn beside_stands(&self, state: &State, of: Version) -> bool {
         let is_there = state.store.record.is_some_and(|record| record.version == of);
         state.store.beside.is_some_and(|beside| {
@@ -141,7 +141,7 @@ impl Protocol {
         })
     }
 
-    /// Whether a leader waits for the lease of one whose record was replaced.
+    /// Returns whether a leader waits for a lease whose holder's record was replaced.
     fn waits_in_vain(&self, state: &State) -> bool {
         let Some(beside) = state.store.beside else { return false };
         let overtaken = |holder: &Flight| {
@@ -156,7 +156,7 @@ impl Protocol {
         matches!(reader, Reader::Active { at, .. } if !matches!(at, At::Wait(..) | At::Lead(_)))
     }
 
-    /// Whether some leader relies on the lease of this version.
+    /// Returns whether a leader relies on the lease of this version.
     pub(crate) fn is_held(&self, state: &State, lease: Version) -> bool {
         state.flights.iter().flatten().any(|flight| match flight.fence {
             Some(Fence::Lease(own) | Fence::Record { lease: own, .. }) => own == lease,
@@ -164,7 +164,7 @@ impl Protocol {
         })
     }
 
-    /// Whether the lease of the flight is there.
+    /// Returns whether the lease of the flight is in the store.
     pub(crate) fn fence_stands_by_lease(&self, state: &State, flight: &Flight) -> bool {
         match flight.fence {
             Some(Fence::Lease(lease)) => state.store.record.is_some_and(|record| record.version == lease),
@@ -173,7 +173,7 @@ impl Protocol {
         }
     }
 
-    /// The write that the flight is about to do.
+    /// Returns the write that the flight is about to do.
     pub(crate) fn write_under_way(&self, flight: &Flight) -> Option<Limbo> {
         let record = |body, tag| Record { version: 0, tag, body };
         match flight.task {
@@ -181,7 +181,7 @@ impl Protocol {
                 let mode = match flight.precondition? {
                     Precondition::Nothing => Mode::IfAbsent,
                     Precondition::Lease(version) => Mode::IfVersion(version),
-                    // A lease beside a record holds nobody up for longer than one of a leader that is gone.
+                    // A late lease beside a record blocks nobody for longer than the lease of a leader that is gone.
                     Precondition::Record(_) => return None,
                 };
                 Some(Limbo {
@@ -200,7 +200,7 @@ impl Protocol {
         }
     }
 
-    /// What the lease of the flight carries.
+    /// Returns the tag that the lease of the flight carries.
     pub(crate) fn tag_of_lease(&self, flight: &Flight) -> Option<Pair> {
         flight.tag.filter(|_| self.config.tagging == Tagging::Declared)
     }
@@ -215,7 +215,7 @@ impl Protocol {
                 .any(|it| it.process == process && !matches!(it.step, Step::Idle | Step::Over | Step::Broken))
     }
 
-    /// Whether nothing is under way, and no lease stands.
+    /// Returns whether nothing is under way, and no lease is in the store.
     pub fn is_at_rest(&self, state: &State) -> bool {
         let lease = state.store.record.is_some_and(|record| record.body == Body::Lease);
         !lease
@@ -225,7 +225,7 @@ impl Protocol {
             && state.near.iter().all(Near::is_at_rest)
     }
 
-    /// Whether all comes to rest from here if nothing new begins and nothing more goes wrong.
+    /// Returns whether everything comes to rest from here if nothing new begins and there are no more faults.
     fn comes_to_rest(&self, state: &State) -> bool {
         let hash = BuildHasherDefault::<DefaultHasher>::default();
         let mut path = Vec::new();
@@ -238,7 +238,7 @@ impl Protocol {
             if known {
                 break;
             }
-            // A circle is no rest.
+            // A cycle never comes to rest.
             if path.contains(&fingerprint) {
                 return false;
             }
@@ -285,7 +285,7 @@ impl Model for Protocol {
         if self.config.invalidations == 1 {
             sets = choices.iter().map(|one| [Some(*one), None]).collect();
         } else if self.config.invalidations == 2 {
-            // Which of the two is which does not matter.
+            // The order of the two does not matter.
             let pairs = choices.iter().enumerate();
             sets = pairs
                 .flat_map(|(at, one)| choices[at..].iter().map(|other| [Some(*one), Some(*other)]))
@@ -376,19 +376,19 @@ impl Model for Protocol {
     }
 }
 
-/// After an invalidation has returned, nobody who begins to read is given a value whose load began before it.
+/// After an invalidation has returned, no reader that begins gets a value whose load began before the invalidation.
 pub const NO_OLD_VALUE: &str = "no value from before an invalidation";
 /// The same for hard invalidations, stale copies included.
 pub const NO_RESURRECTION: &str = "nothing resurrects what a hard invalidation removed";
-/// A near copy is what is in the store, unless its process has yet to be told of something.
+/// A near copy equals the store, unless a change is still to be reported to its process.
 pub const NEAR_IS_IN_STEP: &str = "a near copy is what is in the store, once all was told";
 /// At most one leader loads under a lease that neither time nor an invalidation has ended.
 pub const ONE_HOLDER: &str = "one holder of a lease";
-/// Nobody waits for a lease beside a record whose holder was to replace an earlier one.
+/// Nobody waits for a lease beside a record if its holder was to replace an earlier record.
 pub const NO_OVERTAKEN_HOLDER: &str = "an overtaken lease holds up nobody";
-/// From every state, if nothing new begins, everybody is answered and no lease is left.
+/// From every state, if nothing new begins, every reader is answered and no lease remains.
 pub const COMES_TO_REST: &str = "all comes to rest";
-/// That there is an end at all, so that the others say something.
+/// A final state can be reached. Otherwise the other properties would mean nothing.
 pub const IT_ENDS: &str = "there is an end";
 
 impl Protocol {
@@ -457,7 +457,7 @@ impl Protocol {
                 invalidation.step = if is_done { Step::Over } else { Step::Broken };
             }
         }
-        // What it is not told of any more it has no copy of.
+        // The changes that are no longer reported to it do no harm, because its copies are gone too.
         let near = &mut state.near[usize::from(process)];
         *near = Near {
             told: near.told,

@@ -1,4 +1,4 @@
-//! One who asks for the key: looks, and then answers, waits or leads.
+//! A reader of the key: it reads, and then answers, waits or leads.
 
 use crate::config::Flaw;
 use crate::protocol::Protocol;
@@ -11,12 +11,12 @@ impl Protocol {
             Reader::Idle => {
                 let told = state.near[usize::from(process)].told;
                 if let Some(copied) = self.find_near(state, process) {
-                    // A near copy is too old only for what its process was told of.
+                    // A near copy counts as outdated only after changes that were reported to its process.
                     state.readers[reader] = Reader::Done;
                     state.judge(copied.value, told, told);
                     return;
                 }
-                // What is remembered of a tag is too old only for what was told, too.
+                // Remembered tag versions, too, count as outdated only after reported changes.
                 let must = match self.config.near {
                     true => state.returned & state.by_key() | told,
                     false => state.returned,
@@ -114,7 +114,7 @@ impl Protocol {
             && flight.task != Task::Vacant
             && matches!(flight.fence, Some(Fence::Lease(own)) if own == lease)
         {
-            // Its value is for nobody who asks from now on, so there is nothing to wait for.
+            // Its value is not for readers that begin from now on, so there is nothing to wait for.
             flight.in_map = false;
             found = None;
         }
@@ -142,16 +142,16 @@ impl Protocol {
 }
 
 impl State {
-    /// What a reader who is under way does next.
+    /// Sets what an active reader does next.
     pub(crate) fn go_on(&mut self, reader: usize, next: At) {
         if let Reader::Active { at, slot_unchanged, .. } = &mut self.readers[reader] {
             *at = next;
-            // The mark is taken before each look.
+            // The change stamp is taken before each read.
             *slot_unchanged |= next == At::Read;
         }
     }
 
-    /// Gives `value` to a reader; a stale one only has to be younger than the last hard invalidation.
+    /// Gives `value` to a reader. A stale one only has to be newer than the last hard invalidation.
     pub(crate) fn answer(&mut self, reader: usize, value: Value, stale: bool) -> (Set, bool) {
         let Reader::Active {
             must, slot_unchanged, ..
@@ -164,7 +164,7 @@ impl State {
         (must, slot_unchanged)
     }
 
-    /// Whether `value` may be given to one who must see all of `must`.
+    /// Records a violation if `value` does not reflect all invalidations in `must`.
     pub(crate) fn judge(&mut self, value: Value, must: Set, hard: Set) {
         let hard = self.hard(hard);
         self.broken.old |= must & !value.seen != 0;

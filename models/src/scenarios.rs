@@ -1,4 +1,4 @@
-//! What is explored: small parts of the protocol, each with all that bears upon it.
+//! What is explored: small parts of the protocol, each with everything that affects it.
 
 use crate::config::{Budget, Kind};
 use crate::config::{Config, Start, Tagging};
@@ -16,13 +16,13 @@ const TWO_PROCESSES: Config = Config {
     readers: &[0, 1],
     ..ONE_PROCESS
 };
-/// One who may wait beside the leader, and one in another process.
+/// The leader, a reader in its process that may wait for it, and a reader in another process.
 const THREE_READERS: Config = Config {
     readers: &[0, 0, 1],
     ..ONE_PROCESS
 };
 
-/// What takes a few seconds, even without optimisation.
+/// Returns scenarios that take a few seconds, even without optimisation.
 #[must_use]
 pub fn small() -> Vec<Config> {
     vec![
@@ -75,7 +75,7 @@ pub fn small() -> Vec<Config> {
     ]
 }
 
-/// What takes about a minute on one core.
+/// Returns scenarios that take about a minute on one core.
 #[must_use]
 pub fn large() -> Vec<Config> {
     let mut all = by_key();

@@ -1,21 +1,21 @@
-//! The state of the whole: the store, the processes' flights and near copies, and whoever is under way.
+//! The state of the model: the store, the processes' flights and near copies, and the readers and invalidations.
 
 use std::fmt;
 
 use crate::config::{Budget, Config, Kind};
 
-/// At most so many readers; each leads at most one flight.
+/// The largest number of readers. Each leads at most one flight.
 pub const READERS: usize = 3;
-/// At most so many invalidations.
+/// The largest number of invalidations.
 pub const INVALIDATIONS: usize = 2;
-/// At most so many processes.
+/// The largest number of processes.
 pub const PROCESSES: usize = 2;
 
 /// A set of invalidations or of readers.
 pub type Set = u8;
 
-/// A version, of which only equality counts. They are renumbered after every step, so that states which differ in
-/// nothing but the numbers are one.
+/// A version. Only equality matters: versions are renumbered after every step, so that states that differ only in the
+/// numbers are one.
 pub type Version = u8;
 
 /// What a tag's record holds.
@@ -27,14 +27,14 @@ pub struct Pair {
     pub soft: Version,
 }
 
-/// A loaded value. Nothing of it counts but what it may be too old for.
+/// A loaded value. All that matters is which invalidations it reflects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Value {
     /// The invalidations that had begun when its load read the source.
     pub seen: Set,
 }
 
-/// A value past its freshness, kept for a load that fails or takes its time.
+/// A value past its freshness, retained in case a load fails or takes long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Stale {
     /// The value.
@@ -43,7 +43,7 @@ pub struct Stale {
     pub tag: Option<Pair>,
 }
 
-/// A copy of a record's value, near at hand.
+/// A near copy of a record's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Copied {
     /// The version of the record.
@@ -54,25 +54,25 @@ pub struct Copied {
     pub value: Value,
 }
 
-/// What a record is.
+/// The contents of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Body {
-    /// Somebody loads.
+    /// A lease: a leader is loading.
     Lease,
-    /// A value that is fresh, its tag aside.
+    /// A value that is fresh, unless its tag was invalidated.
     Fresh(Value),
     /// A value past its freshness.
     Old(Value),
 }
 
-/// What stands under a key.
+/// The record under a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Record {
     /// Its version.
     pub version: Version,
     /// The tag that it carries.
     pub tag: Option<Pair>,
-    /// What it is.
+    /// Its contents.
     pub body: Body,
 }
 
@@ -87,28 +87,28 @@ pub struct Beside {
     pub tag: Option<Pair>,
 }
 
-/// When a write is carried out.
+/// The condition of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// If there is no record.
+    /// There is no record.
     IfAbsent,
-    /// If the record still has this version.
+    /// The record still has this version.
     IfVersion(Version),
 }
 
-/// The numbers by which loads and invalidations are put in an order.
+/// The sequence that orders loads and invalidations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Sequence {
-    /// Another one for each that is begun.
+    /// The id of the sequence. Each new sequence has another.
     pub id: Version,
-    /// The number, which counts.
+    /// The current number.
     pub number: u8,
-    /// An invalidation has used it.
+    /// Whether an invalidation has used this number.
     pub used: bool,
 }
 
 impl Sequence {
-    /// With a number that no invalidation has used.
+    /// Returns the sequence with the next number, which no invalidation has used.
     pub(crate) fn next(self) -> Self {
         Self {
             number: self.number + 1,
@@ -117,7 +117,7 @@ impl Sequence {
         }
     }
 
-    /// With a number that is used.
+    /// Returns the sequence with its number marked as used.
     pub(crate) fn used(self) -> Self {
         Self { used: true, ..self }
     }
@@ -130,12 +130,12 @@ impl Sequence {
     }
 }
 
-/// When a load began, by the sequence.
+/// The point in the sequence at which a load began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Began {
-    /// Of the sequence.
+    /// The id of the sequence.
     pub id: Version,
-    /// Its number.
+    /// The number in it.
     pub number: u8,
 }
 
@@ -144,16 +144,16 @@ pub struct Began {
 pub struct Page {
     /// Its version.
     pub version: Version,
-    /// Of the sequence.
+    /// The id of the sequence.
     pub id: Version,
-    /// The highest number of an invalidation of the tag; `None` if that is not known.
+    /// The highest number of an invalidation of the tag, or `None` if it is not known.
     pub last: Option<u8>,
 }
 
-/// The store, all of it: one key, the place beside it, one tag, and the records for late tags.
+/// The whole store: one key, the lease beside its record, one tag, and the records for late tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Store {
-    /// Under the key.
+    /// The record under the key.
     pub record: Option<Record>,
     /// The lease beside a stale record.
     pub beside: Option<Beside>,
@@ -161,40 +161,40 @@ pub struct Store {
     pub tag: Option<Pair>,
     /// The sequence of loads that learn their tags late, and of invalidations.
     pub sequence: Option<Sequence>,
-    /// The page of the tag.
+    /// The tag's page.
     pub page: Option<Page>,
 }
 
-/// A write whose sender is gone, and that the store has yet to carry out.
+/// A write whose sender is gone, and that the store may still carry out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limbo {
-    /// When it is carried out.
+    /// The condition of the write.
     pub mode: Mode,
-    /// What it writes; its version is given when it is written.
+    /// What it writes. The version is assigned when it is written.
     pub record: Record,
 }
 
-/// What a look shows.
+/// The result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Read {
     /// A fresh value.
     Fresh(Copied),
-    /// A stale value, to be answered while it is refreshed.
+    /// A stale value, to be returned while it is refreshed.
     Usable(Stale, Version),
-    /// Nothing to answer with.
+    /// Nothing to answer with, except perhaps this stale value if the load fails.
     Missing(Precondition, Option<Stale>),
-    /// Somebody loads.
+    /// A lease: a leader is loading.
     Leased,
 }
 
-/// What a load is to replace.
+/// What a load is about to replace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Precondition {
     /// Nothing is there.
     Nothing,
     /// A stale record, or one whose tag was invalidated.
     Record(Version),
-    /// The lease of a load that its tag puts out of use.
+    /// The lease of a load whose tag was invalidated.
     Lease(Version),
 }
 
@@ -212,21 +212,21 @@ pub enum Fence {
     },
 }
 
-/// One who asks for the key.
+/// A reader of the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reader {
-    /// Has not begun.
+    /// It has not begun.
     Idle,
-    /// Under way.
+    /// It has begun.
     Active {
-        /// The invalidations that had returned when it began: it must not be given a value from before them.
+        /// The invalidations that had returned when it began. It must not get a value from before them.
         must: Set,
-        /// Nothing has moved the mark of its process since it began to look.
+        /// Whether the change stamp of its process is what it was when it last began to read.
         slot_unchanged: bool,
         /// What it does next.
         at: At,
     },
-    /// Has its answer, or is gone.
+    /// It has its answer, or was cancelled.
     Done,
 }
 
@@ -235,24 +235,24 @@ pub enum Reader {
 pub enum At {
     /// Reads the record.
     Read,
-    /// Has the record, and reads its tag.
+    /// Has read the record, and reads its tag.
     ReadTag(Record),
-    /// Has seen this, and decides.
+    /// Has read this, and decides what to do.
     Join(Read),
-    /// Waits for the flight in this slot; the copy is what it saw before.
+    /// Waits for the flight in this slot. The stale copy is what it read before.
     Wait(u8, Option<Stale>),
     /// Leads the flight in this slot.
     Lead(u8),
-    /// Has its answer, and puts a copy into the near slot.
+    /// Has its answer, and stores a near copy.
     Insert(Copied),
-    /// Has put a copy into the near slot, and looks whether it should have. (Only if that is a step of its own.)
+    /// Has stored a near copy, and checks whether that was allowed. (Only if a [`Flaw`](crate::Flaw) makes it a step.)
     TakeOut,
 }
 
-/// Who leads a flight.
+/// The leader of a flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Leader {
-    /// Its leader has gone away, and a successor is awaited.
+    /// The leader was cancelled, and there is no successor yet.
     Nobody,
     /// This reader.
     Reader(u8),
@@ -263,26 +263,26 @@ pub enum Leader {
 /// What a flight lands with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Landing {
-    /// A value, fresh for all that is known.
+    /// A value that is fresh as far as is known.
     Value(Value),
     /// A stale value.
     Stale(Value),
     /// The failure of the load.
     Error,
-    /// Nothing: look again.
+    /// Nothing: the waiting readers read again.
     LookAgain,
 }
 
-/// What the reading of a tag is for.
+/// What is to be done after a tag was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
-    /// To put up a fence next.
+    /// Acquire a lease.
     Acquire,
-    /// To take over a predecessor's fence next.
+    /// Take over a predecessor's lease.
     Inherit,
-    /// To read the source next.
+    /// Read the source.
     Source,
-    /// To store the value next.
+    /// Store the value.
     Fill,
 }
 
@@ -293,94 +293,94 @@ pub enum Task {
     Vacant,
     /// Reads the sequence, before the load.
     Begin(Purpose),
-    /// Moves the sequence on from here, since the number was used.
+    /// Advances the sequence from here, because its number is used.
     MoveOn(Purpose, Sequence),
     /// Found no sequence, and writes the page of a new one.
     BeginPage(Purpose),
-    /// Has written the page of a new sequence of this name, and begins that.
+    /// Has written the page of a new sequence with this id, and begins that sequence.
     BeginSequence(Purpose, Version),
     /// Reads the tag's record.
     Tag(Purpose),
-    /// Found no record of the tag, and begins one.
+    /// Found no record of the tag, and creates it.
     BeginTag(Purpose),
     /// Writes its lease.
     Acquire,
-    /// Has a lease beside a record, and looks whether that is still the same.
+    /// Has a lease beside a record, and checks whether the record is still the same.
     CheckRecord,
     /// Renews the lease that it inherits.
     Inherit,
-    /// Has renewed a lease beside a record, and looks whether that is still the same.
+    /// Has renewed a lease beside a record, and checks whether the record is still the same.
     InheritCheck,
-    /// Seals the flight and looks what there is.
+    /// Seals the flight and reads the record.
     Look,
-    /// As `Look`, with the record at hand.
+    /// As `Look`, but has read the record, and reads its tag.
     LookTag(Record),
-    /// Waits until somebody else is done.
+    /// Waits for the holder of another lease.
     Pause,
     /// Reads the source.
     Source,
-    /// Reads the sequence, to see whether it is the one that the load began by.
+    /// Reads the sequence, to check whether it is the one that the load began with.
     CheckSequence,
-    /// Reads the page, to see whether the tag was invalidated since the load began.
+    /// Reads the page, to check whether the tag was invalidated since the load began.
     CheckPage,
-    /// Has found that what the page says is not known, and writes that over the version that it found.
+    /// Has found no usable page, and writes "not known" over the version that it found.
     WriteUnknown(Option<Version>),
-    /// The page says since this version that it is not known. Reads the sequence.
+    /// The page of this version says "not known". Reads the sequence.
     FindOut(Version),
-    /// Writes what is known now over that version of the page.
+    /// Writes the number that is known now over that version of the page.
     WriteKnown(Version, Sequence),
-    /// Notes that the number, which it has written on the page, is used.
+    /// Marks the number that it has written on the page as used.
     MarkUsed(Sequence),
     /// Seals the flight and stores the value.
     Fill,
-    /// Has stored the value as this version, and keeps a copy.
+    /// Has stored the value as this version, and stores a near copy.
     Filled(Version),
-    /// Finds out whether anybody waits, to land with this.
+    /// Checks whether anybody waits, and then lands with this.
     Share(Landing),
-    /// Nobody waited just now: lands with this unless somebody does.
+    /// Nobody was waiting: lands with this, unless a reader waits by now.
     LandUnlessWaitedFor(Landing),
-    /// The load failed: looks whether the stale copy still stands.
+    /// The load failed: checks whether the stale copy is still in the store.
     ErrorRecord,
-    /// The load failed: looks whether the stale copy's tag still allows it.
+    /// The load failed: checks whether the stale copy's tag still permits it.
     ErrorTag,
-    /// Seals the flight and gives up the lease, to land with this.
+    /// Seals the flight and releases the lease, and then lands with this.
     Withdraw(Landing),
-    /// Reads the tag again, to land with this if it has not changed.
+    /// Reads the tag again, and lands with this if the tag has not changed.
     Recheck(Landing),
-    /// Lands.
+    /// Lands with this.
     Land(Landing),
 }
 
-/// A flight: a load, and those in its process who wait for it.
+/// A flight: a load, and the readers in its process that wait for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Flight {
-    /// Where it is.
+    /// The process that it is in.
     pub process: u8,
-    /// No invalidation of this process has detached it.
+    /// Whether it can be joined: no invalidation of this process has detached it.
     pub in_map: bool,
-    /// Who leads it.
+    /// Its leader.
     pub leader: Leader,
-    /// The readers who began before it was sealed last.
+    /// The readers that began before it was last sealed.
     pub sealed_for: Set,
     /// What its leader does next.
     pub task: Task,
-    /// What it is to replace, where that is known.
+    /// What it is about to replace, if that is known.
     pub precondition: Option<Precondition>,
-    /// The copy to fall back to.
+    /// The stale copy to fall back to.
     pub stale: Option<Stale>,
     /// What the fill is conditional on.
     pub fence: Option<Fence>,
-    /// The tag as it was captured.
+    /// The snapshot of the tag.
     pub tag: Option<Pair>,
-    /// When it began, by the sequence.
+    /// The point in the sequence at which it began.
     pub began: Option<Began>,
-    /// What its leader will have for an answer, whatever those who wait are told.
+    /// What its leader gets, whatever the waiting readers get.
     pub outcome: Option<Landing>,
     /// The hard invalidations that had returned when the load failed.
     pub failed_after: Set,
-    /// Nothing has moved the mark of its process since it took that, just before its fill.
+    /// Whether the change stamp of its process is what it was just before the fill.
     pub slot_unchanged: bool,
-    /// Its fence is no longer its own: the lease has run out or was taken, or an invalidation removed it.
+    /// Whether it has lost its fence: the lease has expired or was taken over, or an invalidation removed it.
     pub lost: bool,
 }
 
@@ -389,136 +389,137 @@ pub struct Flight {
 pub enum Step {
     /// It has not begun.
     Idle,
-    /// Its first step is done, and so on.
+    /// Its first step is done.
     First,
-    /// Has read the record.
+    /// Has read the record, and invalidates it softly.
     Marks(Option<Record>),
     /// Has read the sequence, and reads the page.
     ReadsPage(Sequence),
     /// Has read the page first, and reads the sequence.
     ReadsSequence(Option<Page>),
-    /// Has read both, and notes the number on the page.
+    /// Has read both, and writes the number on the page.
     Notes(Sequence, Option<Page>),
-    /// Has noted the number, and notes that it is used.
+    /// Has written the number on the page, and marks it as used.
     MarksUsed(Sequence),
-    /// Has rewritten the tag's record first, and reads the sequence. (Only if that comes last.)
+    /// Has rewritten the tag's record first, and reads the sequence. (Only if a [`Flaw`](crate::Flaw) puts this last.)
     NotesLast,
     /// Has read the tag's record.
     Rewrites(Option<Pair>),
-    /// Has captured the tag, and writes a value that its caller brought then.
+    /// Has taken a snapshot of the tag, and writes the value that its caller had at that time.
     Writes(Option<Pair>, Set),
-    /// Has written this value, and keeps a copy.
+    /// Has written this value, and stores a near copy.
     Keeps(Copied),
-    /// Has removed the record, and what is near next.
+    /// Has changed the record, and removes the near copy.
     Forgets,
-    /// Has removed what is near, and moves the mark. (Only if that is a step of its own.)
+    /// Has removed the near copy, and changes the change stamp. (Only if a [`Flaw`](crate::Flaw) makes this a step.)
     Moves,
-    /// Its writes are done; it returns.
+    /// Its writes are done, and it returns.
     Returns,
-    /// It has returned, or its process has crashed since its writes were done.
+    /// It has returned, or its process has crashed after its writes were done.
     Over,
-    /// Its process has crashed before.
+    /// Its process has crashed before its writes were done.
     Broken,
 }
 
 /// An invalidation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Invalidation {
-    /// What it does.
+    /// What it invalidates, and how.
     pub kind: Kind,
-    /// Where it runs.
+    /// The process that it runs in.
     pub process: u8,
     /// What it does next.
     pub step: Step,
-    /// Nothing has moved the mark of its process since it took that, just before its write.
+    /// Whether the change stamp of its process is what it was just before its write.
     pub slot_unchanged: bool,
 }
 
-/// At most so many copies of a process are compared with the store at a time; a notice that would bring one more waits.
+/// The largest number of copies of a process that are compared with the store at a time. A change that would add one
+/// more is delivered later.
 pub const CHECKS: usize = 2;
 
-/// A copy that is put back if it is still what is in the store.
+/// A copy that is put back if it still equals the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Check {
-    /// Takes the mark, and asks the store for its version.
+    /// Takes the change stamp, and reads the version in the store.
     Asks(Copied),
-    /// The store has this version, and nothing has moved the mark since.
+    /// The store has this version, and the change stamp has not changed since.
     Same(Copied),
 }
 
-/// A notice that is under way to a process.
+/// A change that is still to be reported to a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Change {
-    /// It is about the tag's record, not the key's.
+    /// Whether it is a change of the tag's record, and not of the key's.
     pub of_tag: bool,
-    /// The invalidations whose work was done by then.
+    /// The invalidations whose writes were done by then.
     pub tells: Set,
 }
 
-/// What a process has near.
+/// The near tier of a process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Near {
     /// The copy.
     pub copy: Option<Copied>,
-    /// What the process wrote last, if the notice of that is still to come.
+    /// The version that the process wrote last, if that change is still to be reported.
     pub own: Option<Version>,
-    /// What it remembers of the tag.
+    /// The versions of the tag that it remembers.
     pub memo: Option<Pair>,
-    /// Copies that are compared with the store.
+    /// The copies that are being compared with the store.
     pub checks: [Option<Check>; CHECKS],
-    /// The notices that it has yet to be told.
+    /// The changes that are still to be reported to it.
     pub queue: Vec<Change>,
-    /// The invalidations that it was told of.
+    /// The invalidations that were reported to it.
     pub told: Set,
 }
 
-/// What went wrong.
+/// The violations found so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Broken {
-    /// A reader was given a value whose load began before an invalidation that had returned when it began to read.
+    /// A reader got a value whose load began before an invalidation that had returned when the reader began.
     pub old: bool,
-    /// As `old`, and the invalidation was a hard one.
+    /// As `old`, and the invalidation was hard.
     pub resurrected: bool,
     /// Two leaders load at once, each under a lease that neither time nor an invalidation has ended.
     pub two_holders: bool,
-    /// A process has a copy that is not what is in the store, and there is nothing left to tell it.
+    /// A process has a copy that differs from the store, and no change is left to be reported to it.
     pub near_astray: bool,
 }
 
-/// The state of the whole.
+/// The whole state of the model.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct State {
     /// The store.
     pub store: Store,
-    /// Each reader.
+    /// The readers.
     pub readers: [Reader; READERS],
-    /// The flights, each in the slot of the reader who began it.
+    /// The flights, each in the slot of the reader that began it.
     pub flights: [Option<Flight>; READERS],
-    /// The invalidations; one that is not there is over.
+    /// The invalidations. `None` is one that is over.
     pub invalidations: [Option<Invalidation>; INVALIDATIONS],
-    /// Those that have begun.
+    /// The invalidations that have begun.
     pub begun: Set,
-    /// Those that have returned.
+    /// The invalidations that have returned.
     pub returned: Set,
-    /// What each process has near.
+    /// The near tier of each process.
     pub near: [Near; PROCESSES],
-    /// A write under way without a sender.
+    /// A write under way whose sender is gone.
     pub limbo: Option<Limbo>,
-    /// How much may still go wrong.
+    /// How often each fault may still happen.
     pub budget: Budget,
-    /// What went wrong.
+    /// The violations found so far.
     pub broken: Broken,
 }
 
 impl State {
-    /// The flight of `process` that one who comes now would join.
+    /// Returns the flight of `process` that a new caller would join.
     pub(crate) fn flight_in_map(&self, process: u8) -> Option<usize> {
         self.flights
             .iter()
             .position(|flight| flight.is_some_and(|flight| flight.process == process && flight.in_map))
     }
 
-    /// Who waits for the flight in `slot`.
+    /// Returns the readers that wait for the flight in `slot`.
     pub(crate) fn waiting(&self, slot: usize) -> impl Iterator<Item = usize> + '_ {
         self.readers
             .iter()
@@ -531,7 +532,7 @@ impl State {
             })
     }
 
-    /// The readers of `process` that are under way.
+    /// Returns the active readers of `process`.
     pub(crate) fn active(&self, config: &Config, process: u8) -> Set {
         let readers = self.readers.iter().zip(config.readers).enumerate();
         readers.fold(0, |set, (reader, (state, of))| {
@@ -543,7 +544,7 @@ impl State {
         })
     }
 
-    /// The invalidations whose writes are done.
+    /// Returns the invalidations whose writes are done.
     pub(crate) fn done(&self) -> Set {
         let invalidations = self.invalidations.iter().enumerate();
         invalidations.fold(0, |set, (index, invalidation)| match invalidation {
@@ -559,7 +560,7 @@ impl State {
         })
     }
 
-    /// The invalidations that are not of a tag.
+    /// Returns the invalidations that are not of a tag.
     pub(crate) fn by_key(&self) -> Set {
         let invalidations = self.invalidations.iter().enumerate();
         invalidations.fold(0, |set, (index, invalidation)| match invalidation {
@@ -568,7 +569,7 @@ impl State {
         })
     }
 
-    /// The invalidations of `set` that are hard.
+    /// Returns the hard invalidations in `set`.
     pub(crate) fn hard(&self, set: Set) -> Set {
         let invalidations = self.invalidations.iter().enumerate();
         invalidations.fold(0, |hard, (index, invalidation)| match invalidation {

@@ -1,11 +1,11 @@
-//! Versions: new ones, and renumbering, so that states which differ in nothing but the numbers are one.
+//! Versions: creates new ones, and renumbers them, so that states that differ only in the numbers are one.
 
 use crate::state::{
     At, Check, Copied, Fence, Limbo, Mode, Page, Pair, Precondition, Read, Reader, Record, Stale, State, Step, Task,
     Version,
 };
 
-/// What a version is a version of.
+/// What a version belongs to.
 #[derive(Clone, Copy)]
 enum Domain {
     Record,
@@ -15,7 +15,7 @@ enum Domain {
 }
 
 impl State {
-    /// A version that nothing has.
+    /// Returns a version that nothing has.
     fn unused(&mut self, of: Domain) -> Version {
         let mut highest = 0;
         self.each_version(&mut |domain, version| {
@@ -26,33 +26,33 @@ impl State {
         highest + 1
     }
 
-    /// A version for a record or a lease.
+    /// Returns a version for a record or a lease.
     pub(crate) fn new_version(&mut self) -> Version {
         self.unused(Domain::Record)
     }
 
-    /// A half of a tag's pair.
+    /// Returns one half of a tag's pair.
     pub(crate) fn new_half(&mut self) -> Version {
         self.unused(Domain::Tag)
     }
 
-    /// Both halves of a tag's pair.
+    /// Returns both halves of a tag's pair.
     pub(crate) fn new_pair(&mut self) -> Pair {
         let hard = self.new_half();
         Pair { hard, soft: hard + 1 }
     }
 
-    /// A name for a sequence.
+    /// Returns an id for a sequence.
     pub(crate) fn new_sequence(&mut self) -> Version {
         self.unused(Domain::Sequence)
     }
 
-    /// A version for the page.
+    /// Returns a version for the page.
     pub(crate) fn new_page(&mut self) -> Version {
         self.unused(Domain::Page)
     }
 
-    /// Renumbers all versions in the order in which they are met.
+    /// Renumbers all versions in the order in which they occur.
     pub(crate) fn renumber(&mut self) {
         const MOST: usize = 48;
         let mut names = [[0; MOST]; 4];
@@ -161,7 +161,7 @@ impl State {
             if let Mode::IfVersion(version) = mode {
                 visit(Record, version);
             }
-            // The version of what it writes is given later.
+            // The version of what it writes is assigned later.
             each_pair(&mut record.tag, visit);
         }
     }

@@ -38,7 +38,7 @@ where
     }
 }
 
-/// Returns the cache that an expression leads to.
+/// Returns the cache that the value of `cache = …` is, or dereferences to.
 pub fn as_cache<A: AsCache + ?Sized>(cache: &A) -> &Cache<A::Coder> {
     cache.as_cache()
 }

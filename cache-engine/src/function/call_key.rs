@@ -1,4 +1,4 @@
-//! The name of a call that is made of the function and its arguments.
+//! The name of a call, built from the function and its arguments.
 
 use std::any::{type_name, type_name_of_val};
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::identity::{Definition, is_only_of_std, type_id};
 use crate::cache::handle::Cache;
 
-/// The name of a call, as it is put together.
+/// Builds the name of a call.
 #[derive(Debug)]
 pub struct CallKey {
     call: Result<FunctionCall<'static>, Error>,
@@ -16,9 +16,9 @@ pub struct CallKey {
 }
 
 impl CallKey {
-    /// Starts with the function. `here` is a closure in the function, or in `beside`, the one that goes with it: its type's
-    /// name tells which type, trait or block the function is defined in, which an attribute cannot see. `fingerprint` tells
-    /// functions of one path apart.
+    /// Starts with the function. `here` is a closure in the function, or in `beside`, its entry function. The name of
+    /// the closure's type shows which type, trait or block the function is defined in, which an attribute cannot see.
+    /// `fingerprint` distinguishes functions with the same path.
     pub fn new<F>(module: &'static str, function: &'static str, beside: &str, fingerprint: &str, here: &F) -> Self {
         let call = FunctionCall::new(module, function);
         let path = type_name_of_val(here);
@@ -26,7 +26,7 @@ impl CallKey {
         let call = match definition {
             Definition::Module => call,
             Definition::Type | Definition::Unclear => call.instance(owner),
-            // Two functions in two blocks may have one path.
+            // Two functions in two blocks may have the same path.
             Definition::Block => call.instance(owner).instance(fingerprint),
         };
         Self {
@@ -40,7 +40,7 @@ impl CallKey {
     pub fn receiver<T: ?Sized>(self) -> Self {
         let name = type_name::<T>();
         let is_clear = match self.definition {
-            // The type is declared once in its module, but its arguments may be of any name.
+            // The type is unique in its module, but its generic arguments may have any names.
             Definition::Module | Definition::Type | Definition::Block => name
                 .split_once('<')
                 .is_none_or(|(_, arguments)| is_only_of_std(arguments)),
@@ -61,9 +61,9 @@ impl CallKey {
         self.instance::<T>()
     }
 
-    /// Adds the name of a type. Two types may have one name, as two that are local to two blocks have. Unless it is clear that
-    /// this is the only one, entries are compared by the compiler's identity of the type too; closures, of which that is
-    /// usual, have keys of their own by it.
+    /// Adds the name of a type. Two types may have the same name, such as two that are local to two blocks. Unless the
+    /// name is clearly unique, entries are also compared by the compiler's identity of the type. Closures often have
+    /// the same name, so for them that identity is part of the key.
     fn named(mut self, name: &str, id: impl FnOnce() -> u64, is_clear: bool) -> Self {
         self.call = self.call.map(|call| {
             let call = call.instance(name);
@@ -89,8 +89,8 @@ impl CallKey {
     }
 }
 
-/// Makes a name in a call of its own, since a function that calls itself is on the stack many times, and what a name is made
-/// of need not be there with it.
+/// Builds a name in a separate call. A function that calls itself is on the stack many times, and its frames then do
+/// not contain the parts of the name.
 ///
 /// # Errors
 /// Returns the error of the name.

@@ -1,4 +1,4 @@
-//! How the result of a write tells whether it succeeded, and takes up the failure of its invalidation.
+//! How the result of a write shows whether the write succeeded, and how it reports that the invalidation failed.
 
 use cache_core::Error;
 
@@ -14,7 +14,7 @@ pub(super) fn report(error: &Error) {
     );
 }
 
-/// How the result of a write tells whether it succeeded, and takes up the failure of its invalidation.
+/// How the result of a write shows whether the write succeeded, and how it reports that the invalidation failed.
 pub trait Completion: Copy {
     type Output;
 
@@ -24,11 +24,11 @@ pub trait Completion: Copy {
 }
 
 markers! {
-    /// An error can be made of an [`Error`].
+    /// The function's error can be created from an [`Error`].
     OfFitting<R>;
-    /// An error cannot.
+    /// The function's error cannot be created from an [`Error`].
     OfUnfitting<R>;
-    /// There is no error.
+    /// The function returns no error.
     OfInfallible<R>;
 }
 

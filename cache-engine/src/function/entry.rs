@@ -1,4 +1,4 @@
-//! The entry of one call, apart from the call.
+//! The entry of one call, without calling the function.
 
 use cache_core::{Error, Key};
 

@@ -1,4 +1,4 @@
-//! Errors of a call that are not the function's own, and how an error becomes one that several callers share.
+//! Errors of a call that are not the function's own, and how several callers share one error.
 
 use std::any::Any;
 use std::error::Error;
@@ -9,13 +9,13 @@ use super::return_type::describe::Describe;
 use crate::load::error::LoadError;
 use crate::load::shared_error::{Original, SharedError};
 
-/// Why a call of a `#[cached]` function has no value, where the function cannot return its own error: several callers
-/// share one failed load, and the error is not `Clone`; or the load took too long, was not tried again so soon, or asks
-/// for its own key.
+/// Why a call of a `#[cached]` function has no value, if the function cannot return its own error: several callers
+/// share one failed load, and the error is not `Clone`; or the load took too long, was not retried yet, or needs its
+/// own key.
 ///
-/// If a function's error type is `Clone`, all callers who waited for a failed load get a clone of its error. If it is not,
-/// but can be made from a `CallError` (by `From`; `anyhow::Error` and `Box<dyn Error + Send + Sync>` can already), all of
-/// them get one made from the same `CallError`, which [holds the error itself](LoadError::downcast_ref):
+/// If a function's error type is `Clone`, all callers that waited for a failed load get a clone of its error. If it is
+/// not, but implements `From<CallError>` (as `anyhow::Error` and `Box<dyn Error + Send + Sync>` already do), each of
+/// them gets an error created from the same `CallError`, which [holds the error itself](LoadError::downcast_ref):
 ///
 /// ```
 /// use cache_engine::CallError;
@@ -49,8 +49,8 @@ impl LoadError<SharedError> {
         self.loader_error()?.downcast_ref()
     }
 
-    /// Looks for an error of type `T`: `error` itself, one of its sources, or one of those of a load's error that
-    /// several callers share. Tells callers of a failed load the same, whether or not they share its error.
+    /// Finds an error of type `T`: `error` itself, one of its sources, or one of the sources of a load's error that
+    /// several callers share. The callers of a failed load get the same answer, whether or not they share its error.
     ///
     /// ```
     /// use cache_engine::{Cache, CallError, cached};
@@ -94,7 +94,7 @@ impl LoadError<SharedError> {
     }
 }
 
-/// An error, and what can be said of it.
+/// An error, and how to describe it.
 struct Whole<E, D>(E, PhantomData<fn() -> D>);
 
 impl<E: Send + Sync + 'static, D: Describe<E>> Original for Whole<E, D> {
@@ -115,7 +115,7 @@ impl<E: Send + Sync + 'static, D: Describe<E>> Original for Whole<E, D> {
     }
 }
 
-/// What an error prints that cannot be sent to other threads.
+/// The output of an error that cannot be sent to other threads.
 struct Texts {
     display: Box<str>,
     alternate: Box<str>,
@@ -140,7 +140,7 @@ impl Original for Texts {
     }
 }
 
-/// Prints an error by what can be said of it.
+/// Prints an error by its description.
 struct Printed<'a, E, D>(&'a E, PhantomData<D>);
 
 impl<E, D: Describe<E>> fmt::Display for Printed<'_, E, D> {
@@ -160,7 +160,7 @@ pub(super) fn share_whole<E: Send + Sync + 'static, D: Describe<E>>(error: E) ->
     SharedError::new(Whole::<E, D>(error, PhantomData))
 }
 
-/// Shares what an error prints.
+/// Shares the output of an error.
 pub(super) fn share_text<E, D: Describe<E>>(error: &E) -> SharedError {
     let error = Printed(error, PhantomData::<D>);
     SharedError::new(Texts {
@@ -170,7 +170,7 @@ pub(super) fn share_text<E, D: Describe<E>>(error: &E) -> SharedError {
     })
 }
 
-/// Takes the error out of what [`share_whole`] returned, if nobody else holds it.
+/// Returns the error from what [`share_whole`] returned, if nobody else holds it.
 pub(super) fn reclaim<E: Send + Sync + 'static, D: Describe<E>>(shared: SharedError) -> Result<E, SharedError> {
     shared.into_original::<Whole<E, D>>().map(|whole| whole.0)
 }

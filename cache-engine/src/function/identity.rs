@@ -1,22 +1,23 @@
-//! Where a function is defined, and which types can be told apart by their names.
+//! Where a function is defined, and which types can be distinguished by their names.
 
 use std::hash::{Hash, Hasher};
 
 /// Where a function is defined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Definition {
-    /// In a module: the compiler allows one function of a name there.
+    /// In a module. The compiler allows only one function of a name there.
     Module,
-    /// In a type's own implementation, in a module: the compiler allows one function of a name in a type.
+    /// In an inherent implementation, in a module. The compiler allows only one function of a name in a type.
     Type,
-    /// In the implementation of a trait, or in the trait itself: the type may be any.
+    /// In the implementation of a trait, or in the trait itself. The type may be any.
     Unclear,
-    /// In a block of code, or for a type that may be declared in one: there may be more than one of the same path.
+    /// In a block of code, or for a type that may be defined in one. There may be several functions with the same path.
     Block,
 }
 
 impl Definition {
-    /// Returns where a function is defined, and the path of that, by the path of a closure in it.
+    /// Returns where a function is defined, and the path of that place, derived from the path of a closure in the
+    /// function.
     pub(super) fn of<'a>(path: &'a str, module: &str, function: &str, beside: &str) -> (Self, &'a str) {
         let owner = owner(path, function, beside);
         let Some(within) = owner.strip_prefix(module) else {
@@ -39,7 +40,7 @@ impl Definition {
                 Self::Type
             }
         } else if name.contains("::") || name.contains('{') || !name.starts_with(|c: char| c.is_uppercase()) {
-            // `shop::list` is a function, since types begin with a capital letter.
+            // `shop::list` is a function, because types begin with a capital letter.
             Self::Block
         } else {
             Self::Type
@@ -48,8 +49,8 @@ impl Definition {
     }
 }
 
-/// Returns whether a path names something below `module` that may be declared in a block of it: `shop::list::Row`, where
-/// `list` may be a module or a function.
+/// Returns whether a path contains something below `module` that may be defined in a block, such as `shop::list::Row`,
+/// where `list` may be a module or a function.
 fn names_something_in_a_block(path: &str, module: &str) -> bool {
     path.match_indices(module).any(|(at, _)| {
         let begins = path[..at].chars().next_back().is_none_or(|c| !is_of_path(c));
@@ -63,8 +64,8 @@ fn is_of_path(c: char) -> bool {
     c.is_alphanumeric() || c == '_' || c == ':'
 }
 
-/// Returns the path of what a function is defined in, by the path of a closure in it: `shop::Users<u32>` of
-/// `shop::Users<u32>::find<u8>::{{closure}}`.
+/// Returns the path of the place where a function is defined, derived from the path of a closure in it:
+/// `shop::Users<u32>` from `shop::Users<u32>::find<u8>::{{closure}}`.
 fn owner<'a>(mut path: &'a str, function: &str, beside: &str) -> &'a str {
     while let Some(outer) = path.strip_suffix("::{{closure}}") {
         path = outer;
@@ -82,7 +83,7 @@ fn without_generics(path: &str) -> &str {
     let mut depth = 0_usize;
     for at in (0..bytes.len()).rev() {
         match bytes[at] {
-            // The arrow of a function's type.
+            // The arrow `->` of a function type.
             b'>' if at > 0 && bytes[at - 1] == b'-' => {}
             b'>' => depth += 1,
             b'<' => {
@@ -97,7 +98,7 @@ fn without_generics(path: &str) -> &str {
     path
 }
 
-/// Returns whether a type's name is made of types of the language and its library, so that no other type has it.
+/// Returns whether a type's name consists only of types of the language and its standard library, so that it is unique.
 pub(super) fn is_only_of_std(name: &str) -> bool {
     let names = name.split(|c: char| !is_of_path(c)).filter(|name| !name.is_empty());
     names.into_iter().all(|name| {
@@ -133,7 +134,7 @@ pub(super) fn is_only_of_std(name: &str) -> bool {
 
 /// Returns the compiler's identity of a type, without regard to lifetimes: the same in every process of one build.
 pub(super) fn type_id<T: ?Sized>() -> u64 {
-    /// Takes what a `TypeId` writes, which is a hash already.
+    /// A hasher that returns what a `TypeId` writes, which is already a hash.
     #[derive(Default)]
     struct Plain(u64);
 

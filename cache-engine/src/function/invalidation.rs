@@ -10,13 +10,13 @@ use crate::cache::invalidation_set::Invalidation;
 
 /// What a write invalidates.
 ///
-/// If it is dropped before it is [completed](Self::complete), because the write panicked or its caller went away, it is
-/// carried out in the background: the write may have taken place, and an unneeded invalidation does no harm.
+/// If it is dropped before it is [completed](Self::complete), because the write panicked or its caller was cancelled,
+/// it is carried out in the background: the write may have taken place, and an unneeded invalidation does no harm.
 #[derive(Debug)]
 #[must_use]
 pub struct Invalidations {
     set: Option<Invalidation>,
-    /// Why a key is not in the set.
+    /// Why a key could not be added to the set.
     error: Option<Error>,
     soft: bool,
     armed: bool,
@@ -71,21 +71,21 @@ impl Invalidations {
         self.with(cache, |set| tags.into_iter().fold(set, Invalidation::add_tag))
     }
 
-    /// Carries it out when it is dropped, from now on.
+    /// Arms the invalidation: from now on, dropping it carries it out.
     pub fn armed(mut self) -> Self {
         self.armed = true;
         self
     }
 
-    /// Carries it out if the write succeeded. A failure becomes the function's error if its type allows it, and is
-    /// logged otherwise.
+    /// Carries out the invalidation if the write succeeded. A failure becomes the function's error if its type permits
+    /// that, and is logged otherwise.
     pub async fn complete<C: Completion>(mut self, _: C, output: C::Output) -> C::Output {
         self.armed = false;
         if !C::succeeded(&output) {
             return output;
         }
         let result = match self.set.take() {
-            // It goes on if the caller goes away.
+            // It continues if the caller is cancelled.
             Some(set) => set.run().await.map(drop),
             None => Ok(()),
         };

@@ -6,11 +6,11 @@ use cache_core::{Error, Key, KeyName};
 
 use crate::cache::handle::Cache;
 
-/// Asks about the type of `key = …`.
+/// Selects how the value of `key = …` becomes a name, by its type.
 #[derive(Debug)]
 pub struct NameOf<'a, T: ?Sized>(pub &'a T);
 
-/// A [`KeyName`], which is used as it is.
+/// Implemented for a [`KeyName`], which is used as it is.
 pub trait Named {
     fn how(&self) -> IsName {
         IsName
@@ -19,7 +19,7 @@ pub trait Named {
 
 impl Named for &NameOf<'_, KeyName> {}
 
-/// Anything else, which is displayed.
+/// Implemented for every other type, which is formatted by `Display`.
 pub trait Displayed {
     fn how(&self) -> IsText {
         IsText
@@ -57,7 +57,7 @@ impl IsText {
 /// The name of a call.
 #[derive(Debug)]
 pub enum CallName {
-    /// A short text, which is written into the key without a detour.
+    /// A short text, which is written directly into the key.
     Short(ShortText),
     Whole(KeyName),
 }
@@ -77,7 +77,7 @@ impl From<CallName> for KeyName {
     }
 }
 
-/// A short text that is written without an allocation. Writing what does not fit is an error.
+/// A short text that is written without an allocation. Writing more than fits is an error.
 #[derive(Debug)]
 pub struct ShortText {
     bytes: [u8; Self::MAX],
@@ -95,7 +95,7 @@ impl ShortText {
     }
 
     fn as_str(&self) -> &str {
-        // Whole texts were written, so it is valid.
+        // Only complete strings were written, so the bytes are valid UTF-8.
         std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
     }
 }
@@ -127,7 +127,7 @@ pub fn namespace<T: AsRef<str> + ?Sized>(name: &T) -> &str {
     name.as_ref()
 }
 
-/// Returns the key of `name`. Default: the cache's namespace.
+/// Returns the key of `name` in `namespace`. Default: the cache's namespace.
 ///
 /// # Errors
 /// Returns the error of `name`.
@@ -155,8 +155,8 @@ pub fn key_in<C, N: Into<CallName>>(
     })
 }
 
-/// Adds the value of `version = …` to what an entry is compared by when it is read. It is not part of the key, so that an
-/// invalidation reaches all versions.
+/// Adds the value of `version = …` to the identity that an entry is compared by when it is read. The version is not
+/// part of the key, so that an invalidation reaches all versions.
 ///
 /// # Errors
 /// Returns the error of `name`.

@@ -25,7 +25,7 @@ use crate::load::run::{self, Returned};
 use crate::load::stack::LoadStack;
 use crate::store::record::Found;
 
-/// A future that is `Send`, whatever the function's own is.
+/// A future that is `Send`, even if the function's own future is not.
 pub(super) type Boxed<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
 
 /// Boxes a body.
@@ -34,13 +34,13 @@ pub fn boxed<F: Future>(body: F) -> Pin<Box<F>> {
     Box::pin(body)
 }
 
-/// What a call has to do about a value that was not there.
+/// What a call does if there is no fresh value.
 pub enum Acquired<T, E, D> {
     /// Load it.
     Lead(Box<Flight<T, E, D>>),
-    /// Nothing: another caller has loaded it, or cannot.
+    /// Nothing: the outcome is known, because another caller has loaded the value or cannot load it.
     Answered(Ended<T, E>),
-    /// Run the function for itself alone.
+    /// Run the function for this call only.
     Uncoalesced,
 }
 
@@ -50,7 +50,7 @@ impl<T, E, D> Acquired<T, E, D> {
     }
 }
 
-/// How a load ended for a call. Boxed, so that a function has no room for it while its body runs.
+/// How a load ended for a call. Boxed, so that it takes no space in the function's future while the body runs.
 pub struct Ended<T, E>(Box<Outcome<T, E>>);
 
 impl<T, E> Ended<T, E> {
@@ -66,18 +66,18 @@ type Land<T, E, D> = fn(Box<Flight<T, E, D>>, Returned<T, E>) -> Boxed<'static, 
 pub struct Flight<T, E, D> {
     engine: Engine<D>,
     fill: Fill<T, E>,
-    /// What is answered if the load fails.
+    /// The value to return if the load fails.
     fallback: Option<Found<T>>,
     /// The loads that this one runs in, which wait for it.
     _edges: Option<Edges>,
-    /// [`land`], which needs to know of the coder what [`acquire`] knows.
+    /// The function [`land`]. It needs the type bounds of the coder that [`acquire`] has.
     land: Land<T, E, D>,
 }
 
 /// Waits for the loads of other callers, or takes the lead, for a function that runs in its caller's task.
 ///
-/// The steps before and after the body are futures of their own, which are made out of line and are gone while the body
-/// runs: functions within functions are on the stack together, and hold as little of it as they can.
+/// The steps before and after the body are separate futures, which are created out of line and do not exist while the
+/// body runs. Nested functions are on the stack at the same time, so each should use little of it.
 #[inline(never)]
 pub fn acquire<H, C, D>(
     _: H,
@@ -96,7 +96,7 @@ where
         let (key, read) = *missed.0;
         let accepts = accepts::<H>();
         let mut call = engine.call(accepts);
-        // A stale value is the answer until the load has brought a new one.
+        // The stale value is the answer unless the load returns a new one.
         let (start, fallback) = match engine.next(&key, read, &mut call).await {
             Next::Done(outcome) => return Acquired::answered(outcome),
             Next::Circular => return Acquired::answered(Err(LoadError::Circular(Box::new(key)))),
@@ -120,7 +120,7 @@ where
     })
 }
 
-/// Returns the stale value in place of an outcome without a value.
+/// Replaces an outcome without a value by the stale value.
 fn or_stale<T, E>(outcome: Outcome<T, E>, stale: Option<Found<T>>) -> Outcome<T, E> {
     match (outcome, stale) {
         (Ok(Some(found)), _) => Ok(Some(found)),
@@ -174,9 +174,9 @@ where
     })
 }
 
-/// Ends a load with what its body brought. Returns what the function's own error is, too.
+/// Ends a load with the result of its body. Also returns the function's own error.
 ///
-/// Out of line, as what follows the body is: functions within functions are on the stack together.
+/// Out of line, like everything after the body, because nested functions are on the stack at the same time.
 #[inline(never)]
 pub fn brought<H: Handling, D>(
     _: H,
@@ -234,7 +234,7 @@ pub fn slots<H: Handling, F>(_: H, body: Pin<Box<F>>) -> Slots<H::Error, F> {
     }
 }
 
-/// Loads in a task of its own, which goes on if the caller goes away, and refreshes a stale value in the background.
+/// Loads in a task of its own, which continues if the caller is cancelled. Refreshes a stale value in the background.
 #[inline(never)]
 pub fn load_detached<H, C, D, F>(
     _: H,
@@ -285,7 +285,7 @@ pub fn finish_detached<H: Handling, F>(
     ended: Ended<H::Value, H::Shared>,
     slots: &Slots<H::Error, F>,
 ) -> Result<H::Output, Pin<Box<F>>> {
-    // A load of this call has taken the body, or a refresh in the background is about to.
+    // If the body is gone, this call's load has taken it. If not, a refresh in the background may be about to take it.
     let loader = if lock(&slots.body).is_none() {
         Loader::This(take(&slots.own))
     } else {
@@ -311,7 +311,7 @@ where
     let mut cache = coding.handle(cache);
     cache.engine.policy = policy;
     if !H::CONVERTS {
-        // The function could not say that it was cancelled.
+        // The function's return type cannot express that the load was cancelled.
         cache.engine.policy.load_timeout = None;
     }
     cache
@@ -321,12 +321,13 @@ fn accepts<H: Handling>() -> Accepts {
     Accepts {
         negative: H::OPTIONAL,
         except: None,
-        // The function could not say what is known of a failure by its text.
+        // The function's return type cannot express a failure of which only the text is known.
         needs_error: !H::CONVERTS,
     }
 }
 
-/// Returns what a load brought, by what the function returned. What its caller keeps of its error goes to `own`.
+/// Converts the function's result to that of a load. What remains of the function's error for its own caller is stored
+/// in `own`.
 fn returned<H: Handling>(
     output: H::Output,
     keep: impl Fn(&H::Value) -> bool,
@@ -344,7 +345,8 @@ fn returned<H: Handling>(
     }
 }
 
-/// The result of a load that has no body: its load takes it, and its caller only if there is none.
+/// Returns the result of a load whose body was already taken. The load takes the body; the caller takes it only if
+/// there is no load.
 fn nothing<V>() -> Loaded<V> {
     Loaded::absent().do_not_store()
 }

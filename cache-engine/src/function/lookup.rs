@@ -17,7 +17,7 @@ use crate::event::Event;
 use crate::log::log_error;
 use crate::tier::read::Read;
 
-/// What a call found.
+/// The result of a lookup for a call.
 #[derive(Debug)]
 pub enum Looked<V> {
     Hit(Arc<V>),
@@ -26,17 +26,17 @@ pub enum Looked<V> {
     Bypassed,
 }
 
-/// What was read in place of a fresh value. Boxed, so that a hit does not carry its weight.
+/// What was read instead of a fresh value. Boxed, so that a hit does not need the space for it.
 #[derive(Debug)]
 pub struct Stored<V>(Box<Read<V>>);
 
-/// A key, and what was read in place of a fresh value.
+/// A key, and what was read instead of a fresh value.
 #[derive(Debug)]
 pub struct Missed<V>(pub(super) Box<(Key, Read<V>)>);
 
 pin_project! {
-    /// A future whose steps are calls of their own, so that a function which waits for it does not keep room for them on the
-    /// stack while its body runs.
+    /// A future that is polled in a separate call, so that a function that awaits it does not reserve stack space for
+    /// it while its body runs.
     #[derive(Debug)]
     pub struct OutOfLine<F> {
         #[pin]
@@ -53,7 +53,7 @@ impl<F: Future> Future for OutOfLine<F> {
     }
 }
 
-/// Looks whether the result of a call is there. Without a key, the call is not cached.
+/// Looks up the result of a call. Without a key, the call is not cached.
 #[inline]
 pub fn look<'a, V, C, D>(
     values: Item<V>,
@@ -71,8 +71,8 @@ where
     }
 }
 
-/// Like all futures here, this one names the types of values and errors themselves, and not the plan that they are known
-/// by: the plan's traits ask for `'static`, which the compiler cannot see in a future that is to be `Send`.
+/// Like all futures here, this one has the types of values and errors as parameters, and not the plan that determines
+/// them. The plan's traits require `'static`, which the compiler cannot prove in a future that must be `Send`.
 async fn read<V, C, D>(_: Item<V>, cache: &Cache<C>, coding: &D, key: &Option<Result<Key, Error>>) -> Looked<V>
 where
     V: Send + Sync + 'static,
@@ -97,7 +97,7 @@ where
     }
 }
 
-/// Whether a call can be answered from what it found.
+/// Whether the result of a lookup answers a call.
 #[derive(Debug)]
 pub enum Answered<R, V> {
     Now(R),
@@ -105,7 +105,7 @@ pub enum Answered<R, V> {
     NotYet(Option<Missed<V>>),
 }
 
-/// Returns the result, if it was there.
+/// Returns the result of a call, if the lookup was a hit.
 #[inline]
 pub fn hit<H: Handling>(
     _: H,

@@ -1,9 +1,9 @@
 //! What `#[cached]` and `#[invalidates]` expand to.
 //!
-//! The attributes write as little code as they can. The rest is here: [`return_type`] finds out what the function returns,
-//! `call_key` and `key_name` make the key, `lookup` reads the cache, and `load` runs the function.
+//! The attributes generate as little code as possible. The rest is here: [`return_type`] determines what the function
+//! returns, `call_key` and `key_name` make the key, `lookup` reads the cache, and `load` runs the function.
 
-// What is public in these is so for generated code.
+// The public items of these modules are for generated code.
 #[allow(missing_docs, missing_debug_implementations)]
 mod cache;
 #[allow(missing_docs, missing_debug_implementations)]
@@ -38,7 +38,7 @@ mod time;
 pub use self::entry::CachedEntry;
 pub use self::error::CallError;
 
-/// For the code that the attributes generate only: anything here may change in any release.
+/// Only for code that the attributes generate. Anything here may change in any release.
 #[doc(hidden)]
 pub mod __private {
     pub use std::option::Option::{None, Some};

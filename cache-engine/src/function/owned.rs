@@ -1,8 +1,8 @@
-//! What a detached load owns of what its function borrows.
+//! Clones of borrowed arguments, for detached loads.
 
 use std::borrow::Borrow;
 
-/// A type whose borrows a detached load clones.
+/// A type that a detached load clones if its function borrows it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is borrowed by a load that outlives the call, and cannot be cloned for it",
     label = "borrowed here, and must be `Clone + Send + Sync + 'static`",

@@ -18,10 +18,10 @@ pub enum Ran<R> {
     TimedOut(Duration),
 }
 
-/// A body that runs as a load, beside the future that keeps its lease, and that ends with the time limit.
+/// A body that runs as a load, together with the future that renews its lease and ends with the time limit.
 ///
-/// It is written by hand, and as small as it can be: a function that calls cached functions has one of these on the stack
-/// for each level, whenever it is polled.
+/// It is written by hand, and as small as possible, because nested cached functions have one of these per level on the
+/// stack whenever they are polled.
 pub struct Run<'a, F> {
     pub(super) body: Pin<Box<F>>,
     pub(super) stack: Arc<LoadStack>,
@@ -35,7 +35,7 @@ impl<F: Future> Future for Run<'_, F> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let body = this.body.as_mut();
-        // A body that panics is not used again, so nothing that it left half-done is seen.
+        // Unwind safe, because a body that panics is not polled again, so no broken state is observed.
         let polled = catch_unwind(AssertUnwindSafe(|| {
             this.stack.enter(|| this.tagger.enter(|| body.poll(context)))
         }));

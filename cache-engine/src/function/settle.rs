@@ -1,4 +1,4 @@
-//! What a call returns, by how its load ended.
+//! What a call returns, depending on how its load ended.
 
 use super::error::CallError;
 use super::return_type::plan::Handling;
@@ -8,15 +8,15 @@ use crate::load::fill::Outcome;
 /// What a call ends with.
 pub(super) enum Settled<R> {
     Answer(R),
-    /// There is no value, and the function's type cannot say why.
+    /// There is no value, and the function's return type cannot express why.
     Fail(CallError),
-    /// As `Fail` if the function has run; otherwise it runs for its caller, uncoalesced.
+    /// As `Fail` if the function has run. Otherwise it runs for its caller only, uncoalesced.
     Uncoalesced(CallError),
 }
 
-/// Whose load it was.
+/// The caller that loaded.
 pub(super) enum Loader<E> {
-    /// This caller's. What is left of its function's error, where it returned one.
+    /// This caller, with what remains of its function's error if it returned one.
     This(Option<E>),
     Another,
 }
@@ -60,8 +60,8 @@ pub(super) fn settle<H: Handling>(
     }
 }
 
-/// Panics: with the panic of the load, which reaches every caller who waited; or because a function asks for its own entry,
-/// which is a bug that only a fitting error type can report otherwise.
+/// Panics with the panic of the load, which reaches every caller that waited, or because a function needs its own
+/// entry. The latter is a bug that only a suitable error type can report in another way.
 pub(super) fn fail(error: &CallError) -> ! {
     match error {
         LoadError::Panicked(message) => panic!("{message}"),

@@ -14,20 +14,20 @@ use crate::load::step::{LoadStart, remembered};
 use crate::tier::precondition::Precondition;
 use crate::tier::read::Read;
 
-/// What became of a lead before its load.
+/// The result of [`acquire`](Engine::acquire).
 #[expect(clippy::large_enum_variant, reason = "made once a load, and taken apart at once")]
 pub(crate) enum Acquired<T, E> {
     /// Load.
     Load(Fill<T, E>),
-    /// Somebody else was faster.
+    /// Another load was faster: this is its outcome.
     Answered(Outcome<T, E>),
 }
 
 impl<C: Send + Sync + 'static> Engine<C> {
-    /// Acquires the lease of a load, or finds that somebody else in the cluster has made the load unnecessary.
+    /// Acquires the lease of a load, or finds that another process in the cluster has made the load unnecessary.
     ///
-    /// A load that another load waits for does not wait for a lease without a bound, as it may be waited for itself by
-    /// the holder: after one lease time it runs beside that lease.
+    /// A load that another load waits for must not wait for a lease without a bound, because the holder of the lease
+    /// may in turn wait for it. After one lease time it therefore runs beside that lease.
     pub(crate) async fn acquire<T, E>(&self, start: LoadStart<T, E>, accepts: Accepts) -> Acquired<T, E>
     where
         T: Send + Sync + 'static,
@@ -80,7 +80,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 Read::Leased(remaining, _) => {
                     fill.set_stale(None);
                     backoff.wait_or(at_most(remaining), listener.take().flatten()).await;
-                    // What is there once the lease is gone, the next read finds out.
+                    // The next read finds out what is there once the lease is gone.
                     precondition = None;
                     continue;
                 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::store::changes::ChangeListener;
 
-/// Pauses between looks at a lease that somebody else holds.
+/// Pauses between reads of a lease that another process holds. Each is longer than the one before.
 pub(crate) struct Backoff(Duration);
 
 impl Backoff {
@@ -15,7 +15,7 @@ impl Backoff {
         Self(Self::FIRST)
     }
 
-    /// As [`wait`](Self::wait), and no longer than until `listener` hears of a change.
+    /// As [`wait`](Self::wait), but at most until a change is reported to `listener`.
     pub(crate) async fn wait_or(&mut self, remaining: Option<Duration>, listener: Option<ChangeListener>) {
         match listener {
             Some(listener) => tokio::select! {
@@ -26,7 +26,7 @@ impl Backoff {
         }
     }
 
-    /// As [`wait`](Self::wait), and no longer than until all of `listeners` have heard of a change.
+    /// As [`wait`](Self::wait), but at most until a change was reported to all of `listeners`.
     pub(crate) async fn wait_or_all(&mut self, listeners: Option<Vec<ChangeListener>>) {
         let changes = listeners.map(|listeners| async move {
             for listener in listeners {
@@ -44,9 +44,9 @@ impl Backoff {
 
     /// Waits, but not longer than `remaining`.
     pub(crate) async fn wait(&mut self, remaining: Option<Duration>) {
-        // Half of the pause is random, so that those who wait do not ask all at once.
+        // Half of the pause is random, so that the waiting processes do not all read at the same time.
         let pause = cache_core::jittered(self.0, 0.5);
-        // None at all says nothing: it is there, and only the clocks differ.
+        // Zero is no information: the lease is still there, and only the clocks differ.
         let remaining = remaining.filter(|remaining| !remaining.is_zero());
         let remaining = remaining.map_or(Duration::MAX, |remaining| remaining + Duration::from_millis(1));
         tokio::time::sleep(pause.min(remaining)).await;

@@ -23,27 +23,27 @@ use crate::load::stack::LoadStack;
 use crate::load::step::LoadStart;
 use crate::tags::scope::Tagger;
 
-/// How many keys one call of the loader gets at most. A key is leased only when its call is about to begin, so leases
-/// are few enough to be renewed in time.
+/// The largest number of keys in one call of the loader. A key is leased only when its call is about to begin, so that
+/// there are few enough leases to renew them in time.
 pub(crate) const CHUNK: usize = 500;
 
-/// How many calls of the loader run at the same time.
+/// The largest number of calls of the loader at the same time.
 const LOADS_AT_A_TIME: usize = 4;
 
-/// How many calls of the store one batch makes at the same time, beyond the one that reads it.
+/// The largest number of store operations of one batch at the same time, beyond the one that reads it.
 const CALLS_AT_A_TIME: usize = 64;
 
-/// A key to load, by the id that the loader knows it by.
+/// A key to load, with the id by which the loader knows it.
 pub(crate) struct Item<K, T, E> {
     pub(crate) id: K,
     pub(crate) key: Key,
     pub(crate) start: LoadStart<T, E>,
 }
 
-/// How the load of an id ended. `None` if its key is to be read again.
+/// The outcome of the load of an id. `None` if its key is to be read again.
 pub(crate) type Landed<K, T, E> = (K, Key, Option<Outcome<T, E>>);
 
-/// What the loader brought for one key.
+/// What the loader returned for one key.
 type Brought<T, E> = Result<Loaded<T>, (LoadFailure, LoadError<E>)>;
 
 impl<C: Send + Sync + 'static> Engine<C> {
@@ -64,7 +64,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         let (send, receive) = oneshot::channel();
         let (engine, load, outer) = (self.clone(), Arc::clone(load), LoadStack::current());
         let task = async move {
-            // The caller may have left.
+            // The caller may have been cancelled.
             let _ = send.send(engine.run_batch(items, outer, &*load).await);
         };
         self.shared.tasks.spawn(task.in_current_span());
@@ -95,7 +95,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         stream::iter(chunks).buffer_unordered(LOADS_AT_A_TIME).concat().await
     }
 
-    /// Acquires the leases of `items`, loads those that it got in one call, and keeps what that brings. Each lease is
+    /// Acquires the leases of `items`, loads those that it got in one call, and stores the results. Each lease is
     /// renewed until its value is stored.
     async fn run_chunk<K, T, E, F, Fut>(
         &self,
@@ -112,7 +112,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         F: Fn(Vec<K>) -> Fut,
         Fut: Future<Output = Result<HashMap<K, T>, E>>,
     {
-        // What the load reads may be part of each of its values.
+        // Whatever the load reads may be part of each of its values, so they share one tagger.
         let tagger = Tagger::new(&self.shared.tier.tags);
         let count = items.len();
         let (report, mut reports) = mpsc::unbounded_channel();
@@ -123,7 +123,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         let load = async {
             let mut led = Vec::with_capacity(count);
             for _ in 0..count {
-                // The members report before they end, and this holds a sender.
+                // The members report before they end. The channel stays open, because this function has a sender.
                 if let Some(Some(member)) = reports.recv().await {
                     led.push(member);
                 }
@@ -137,7 +137,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         landed
     }
 
-    /// Acquires the lease of one key, waits for its value, and keeps it.
+    /// Acquires the lease of one key, waits for its value, and stores it.
     async fn run_member<K, T, E>(
         &self,
         item: Item<K, T, E>,
@@ -157,7 +157,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
             self.try_acquire(start).await
         };
         let Some(mut fill) = fill else {
-            // Another process is loading it, or was faster.
+            // Another process is loading the key, or was faster.
             let _ = report.send(None);
             return (id, key, None);
         };
@@ -187,7 +187,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         (id, key, outcome)
     }
 
-    /// Calls the loader once for all of `led`, and gives each its value.
+    /// Calls the loader once for all of `led`, and passes each its value.
     async fn load_for<K, T, E, F, Fut>(
         &self,
         led: Vec<Member<K, T, E>>,
@@ -225,7 +225,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
     }
 }
 
-/// A key whose lease is held, while its value is awaited.
+/// A key whose lease is held, and whose value is awaited.
 struct Member<K, T, E> {
     id: K,
     key: Key,

@@ -10,38 +10,39 @@ use crate::load::flight::Moment;
 use crate::load::stack::LoadStack;
 use crate::store::record::Found;
 
-/// What a caller accepts for an answer.
+/// What a caller accepts as an answer.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Accepts {
-    /// "There is no value" is an answer.
+    /// Whether "there is no value" is accepted.
     pub(crate) negative: bool,
-    /// A record of this version is no answer, however fresh.
+    /// A record of this version is not accepted, however fresh.
     pub(crate) except: Option<Version>,
-    /// A remembered failure is no answer if only its text is known.
+    /// Whether a remembered failure is rejected if only its text is known.
     pub(crate) needs_error: bool,
 }
 
 impl Accepts {
-    /// Whether a remembered failure is an answer: `error`, where the store keeps it as it is, or its text.
+    /// Returns whether a remembered failure is accepted. It is `error`, if the store holds the error itself, or else
+    /// its text.
     pub(super) fn failure<E: 'static>(self, error: Option<&Arc<dyn Any + Send + Sync>>, version: Version) -> bool {
         let known = || error.is_some_and(|error| (**error).is::<E>());
         self.except != Some(version) && (!self.needs_error || known())
     }
 
-    /// What may be answered instead if the load takes too long: not what is to be loaded anew.
+    /// Returns what may be answered instead if the load takes too long. This is never what is to be loaded anew.
     pub(super) fn fallback<T>(self, stale: Option<&Found<T>>) -> Option<Found<T>> {
         let fallback = stale.filter(|stale| self.except.is_none() || stale.version != self.except);
         fallback.cloned()
     }
 }
 
-/// One call of a cache: what it accepts, and since when it reads.
+/// One call of a cache: what it accepts, and when it began to read.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) accepts: Accepts,
-    /// When it began to read, by the clock of the flights.
+    /// When the call began to read, by the clock of the flights.
     pub(crate) since: Moment,
-    /// When it began.
+    /// When the call began.
     pub(crate) begun: Instant,
     /// The loads that the call is made in.
     pub(crate) stack: Option<Arc<LoadStack>>,
@@ -51,6 +52,6 @@ pub(crate) struct Call {
     pub(crate) previews: bool,
     /// Whether the policy's soft timeout ends a wait.
     pub(crate) soft_timeout: bool,
-    /// The call has waited for a load of another caller.
+    /// Whether the call has waited for a load of another caller.
     pub(crate) coalesced: bool,
 }

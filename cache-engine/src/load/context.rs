@@ -1,4 +1,4 @@
-//! What a loader gets, and what it returns.
+//! What a loader receives, and what it returns.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use cache_core::Key;
 use crate::load::policy::Policy;
 use crate::tags::scope::Tagger;
 
-/// What a loader knows about its load.
+/// Describes a load to its loader.
 #[derive(Debug)]
 pub struct Load<T> {
     key: Key,
@@ -22,7 +22,7 @@ impl<T> Load<T> {
         Self { key, stale, tagger }
     }
 
-    /// Captures `tags`, and then does `read`, which reads the data that they cover; see [`Tagger::tagged`].
+    /// Takes a snapshot of `tags`, and then runs `read`, which reads the data that they cover; see [`Tagger::tagged`].
     pub async fn tagged<N, R, Fut>(&self, tags: impl IntoIterator<Item = N>, read: R) -> Fut::Output
     where
         N: AsRef<str>,
@@ -32,21 +32,21 @@ impl<T> Load<T> {
         self.tagger.tagged(tags, read).await
     }
 
-    /// Adds tags to the value, in functions that are called by the loader.
+    /// Returns the tagger of the value, for functions that the loader calls.
     #[must_use]
     pub fn tagger(&self) -> &Tagger {
         &self.tagger
     }
 
-    /// The key that is loaded.
+    /// Returns the key that is loaded.
     #[must_use]
     pub fn key(&self) -> &Key {
         &self.key
     }
 
-    /// The stale value that the load replaces, where one is at hand.
+    /// Returns the stale value that the load replaces, if there is one.
     ///
-    /// Accepts the source whether it changed, and answer [`Stale::not_modified`] if it did not.
+    /// Ask the source whether the value has changed, and return [`Stale::not_modified`] if it has not.
     #[must_use]
     pub fn stale(&self) -> Option<Stale<T>> {
         self.stale.as_ref().map(|value| Stale(Arc::clone(value)))
@@ -58,19 +58,19 @@ impl<T> Load<T> {
 pub struct Stale<T>(Arc<T>);
 
 impl<T> Stale<T> {
-    /// The value.
+    /// Returns the stale value.
     #[must_use]
     pub fn value(&self) -> &Arc<T> {
         &self.0
     }
 
-    /// The answer that the value is still good: it is kept and becomes fresh again.
+    /// Returns the answer that the value has not changed. It is stored again, and becomes fresh.
     pub fn not_modified(self) -> Loaded<T> {
         Loaded::of(Some(self.0))
     }
 }
 
-/// What a loader answers: a value, or that there is none, and how to keep it.
+/// The result of a loader: a value, or that there is none, and how to store it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -90,18 +90,18 @@ pub struct Loaded<T> {
 }
 
 impl<T> Loaded<T> {
-    /// A value.
+    /// Creates the answer `value`.
     pub fn new(value: T) -> Self {
         Self::of(Some(Arc::new(value)))
     }
 
-    /// A value that is shared already.
+    /// Creates the answer `value`, which is already in an `Arc`.
     pub fn shared(value: Arc<T>) -> Self {
         Self::of(Some(value))
     }
 
-    /// The answer that there is no value. It is remembered for
-    /// [`Policy::negative_ttl`](crate::Policy::negative_ttl), or for the TTL given here.
+    /// Creates the answer that there is no value. It is remembered for
+    /// [`Policy::negative_ttl`](crate::Policy::negative_ttl), or for the TTL that is set here.
     pub fn absent() -> Self {
         Self::of(None)
     }
@@ -116,31 +116,31 @@ impl<T> Loaded<T> {
         }
     }
 
-    /// With another TTL than the policy's; `None` is for ever.
+    /// Sets a TTL to use instead of the policy's. `None` means for ever.
     pub fn with_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
         self.ttl = Some(ttl.into());
         self
     }
 
-    /// With another [window](crate::Policy::stale_while_revalidate) than the policy's.
+    /// Sets a [window](crate::Policy::stale_while_revalidate) to use instead of the policy's.
     pub fn with_stale_while_revalidate(mut self, window: Duration) -> Self {
         self.stale_while_revalidate = Some(window);
         self
     }
 
-    /// With another [window](crate::Policy::stale_if_error) than the policy's.
+    /// Sets a [window](crate::Policy::stale_if_error) to use instead of the policy's.
     pub fn with_stale_if_error(mut self, window: Duration) -> Self {
         self.stale_if_error = Some(window);
         self
     }
 
-    /// To be answered to those who wait for it now, and not to be stored.
+    /// Answers the callers that wait for the load, but does not store the value.
     pub fn do_not_store(mut self) -> Self {
         self.store = false;
         self
     }
 
-    /// The policy under which the value is kept.
+    /// Returns the policy under which the value is stored.
     pub(crate) fn policy(&self, policy: &Policy) -> Policy {
         let mut own = *policy;
         match (self.ttl, &self.value) {

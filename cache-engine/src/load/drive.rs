@@ -1,5 +1,5 @@
-//! The loop of a call: decide about what was read, wait for others, read again, until there is an answer or a load to
-//! run.
+//! The loop of a call: it decides about what was read, waits for other loads and reads again, until there is an answer
+//! or a load to run.
 
 use std::any::Any;
 use std::future::Future;
@@ -22,23 +22,23 @@ use crate::load::waiting::Waiting;
 use crate::store::record::{Found, Freshness};
 use crate::tier::read::Read;
 
-/// What a call is to do next.
+/// What a call does next.
 pub(crate) enum Next<T, E> {
-    /// Answer this.
+    /// Return this.
     Done(Outcome<T, E>),
-    /// Answer this stale value. If this caller got the lead, it refreshes the value.
+    /// Return this stale value. If this caller got the lead, it refreshes the value.
     Stale(Found<T>, Option<LoadStart<T, E>>),
-    /// Load. The stale value may be answered after the soft timeout.
+    /// Load. The stale value may be returned after the soft timeout.
     Load(LoadStart<T, E>, Option<Found<T>>),
-    /// Load for this caller only: it may not wait, or waited for a load whose value is not shared.
+    /// Load for this caller only. It must not wait, or it waited for a load whose value is not shared.
     Uncoalesced,
-    /// Go on with what the load of another caller offers before its end. Only for a call that takes previews.
+    /// Use the preview that the load of another caller offers before its end. Only for a call that accepts previews.
     Preview(Arc<dyn Any + Send + Sync>),
-    /// Waiting would never end: the load asks for its own key.
+    /// Waiting would never end, because the load needs its own key.
     Circular,
 }
 
-/// What waiting for the flight of another caller led to.
+/// The result of waiting for the flight of another caller.
 #[expect(clippy::large_enum_variant, reason = "made once a wait, and taken apart at once")]
 pub(crate) enum Joined<T, E> {
     Outcome(Outcome<T, E>),
@@ -46,14 +46,14 @@ pub(crate) enum Joined<T, E> {
     ReadAgain,
     /// The value is not shared.
     Uncoalesced,
-    /// The load offers this before its end.
+    /// The load offers this preview before its end.
     Preview(Arc<dyn Any + Send + Sync>),
-    /// The leader went away, and this caller leads now.
+    /// The leader was cancelled, and this caller leads now.
     Lead(LoadStart<T, E>),
 }
 
 impl<C: Send + Sync + 'static> Engine<C> {
-    /// A call that begins to read now.
+    /// Creates a call that begins to read now.
     pub(crate) fn call(&self, accepts: Accepts) -> Call {
         Call {
             accepts,
@@ -67,7 +67,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         }
     }
 
-    /// Finds out what `call` is to do about `read`. Waits for the loads of others, and reads again after them.
+    /// Decides what `call` does about `read`. Waits for the loads of other callers, and reads again after them.
     pub(crate) async fn next<T, E>(&self, key: &Key, mut read: Read<T>, call: &mut Call) -> Next<T, E>
     where
         T: Send + Sync + 'static,
@@ -130,7 +130,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
                         match is_current {
                             Some(true) => return Joined::Preview(Arc::clone(&preview.value)),
                             Some(false) => {
-                                // What the load brings is for nobody who looks from now on.
+                                // The value of the load is not for callers that begin to read from now on.
                                 waiting.disband();
                                 return Joined::ReadAgain;
                             }
@@ -148,10 +148,10 @@ impl<C: Send + Sync + 'static> Engine<C> {
             Waited::Landed(Landing::Shared(outcome)) => match outcome.downcast_ref::<Outcome<T, E>>() {
                 Some(Ok(None)) if !call.accepts.negative => Joined::ReadAgain,
                 Some(outcome) => Joined::Outcome(outcome.clone()),
-                // The flight's key names the type, so this cannot be; reading again is right all the same.
+                // The type is part of the flight's key, so this cannot happen. Reading again is correct in any case.
                 None => Joined::ReadAgain,
             },
-            // A preview comes only where it is waited for.
+            // A preview ends only a wait that accepts previews.
             Waited::Landed(Landing::ReadAgain) | Waited::Preview { .. } => Joined::ReadAgain,
             Waited::Landed(Landing::Uncoalesced) => Joined::Uncoalesced,
             Waited::Lead(lead) => {
@@ -168,8 +168,8 @@ impl<C: Send + Sync + 'static> Engine<C> {
         }
     }
 
-    /// Obtains a value by `launch`, which gets the lead if it is this caller's, and otherwise loads for this caller
-    /// only. What `launch` started goes on without the caller if `detached`.
+    /// Obtains a value by `launch`. If this caller leads, `launch` gets the lead; otherwise it loads for this caller
+    /// only. If `detached`, what `launch` started continues when the caller is cancelled.
     pub(crate) async fn drive<T, E, L, Fut>(
         &self,
         key: &Key,
@@ -197,7 +197,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 let _edges = start.fill.lead().map(|lead| lead.waited_for_by(within));
                 let refresh = launch(Some(start));
                 if !detached {
-                    // Nobody else can run it: the caller does, and gets the new value for it.
+                    // There is no task to run it in: the caller runs it, and gets the new value in return.
                     if let Ok(Some(found)) = refresh.await {
                         return Ok(Some(found));
                     }
@@ -205,7 +205,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 Ok(Some(found))
             }
             Next::Load(start, fallback) => {
-                // The load waits for nobody, but the one who started it now waits for the load.
+                // The load waits for no other load, but the loads that this call is made in now wait for it.
                 let _edges = start.fill.lead().map(|lead| lead.waited_for_by(within));
                 let load = launch(Some(start));
                 if !detached {
@@ -219,8 +219,8 @@ impl<C: Send + Sync + 'static> Engine<C> {
         }
     }
 
-    /// Waits for `wait`, but for no longer than the soft timeout if `fallback` may be answered then, which comes back
-    /// as the error.
+    /// Waits for `wait`. If `fallback` may be returned instead, waits at most for the soft timeout, and then returns
+    /// `fallback` as the error.
     async fn patiently<T, F: Future>(
         &self,
         key: &Key,

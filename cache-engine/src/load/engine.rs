@@ -6,12 +6,12 @@ use crate::load::policy::Policy;
 use crate::load::shared::Shared;
 use crate::tags::declared::Declared;
 
-/// The engine as one handle sees it: what all handles of a cache share, and the policy, tags and coder of this one.
+/// The engine of one handle: what all handles of a cache share, and the policy, tags and coder of this handle.
 #[derive(Debug)]
 pub(crate) struct Engine<C> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) policy: Policy,
-    /// The tags that entries get which are stored through the handle.
+    /// The tags of entries that are stored through the handle.
     pub(crate) tags: Declared,
     pub(crate) coder: Arc<C>,
 }

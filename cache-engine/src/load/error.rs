@@ -10,44 +10,44 @@ use cache_core::Key;
 
 /// Why there is no value.
 ///
-/// All callers who waited for the same load get a clone of the same error, except for a panic: one of them then loads in
-/// place of the load that panicked. A store that fails is never the reason: the value is then loaded and not stored.
+/// All callers that waited for the same load get a clone of the same error, except for a panic: after that, one of them
+/// loads instead. A store that fails is never the reason: the value is then loaded and not stored.
 #[non_exhaustive]
 pub enum LoadError<E> {
     /// The loader returned this error.
     Failed(Arc<E>),
-    /// An earlier load failed and is [remembered](crate::Policy::error_ttl); the loader was not asked again. This is
-    /// what is known of the error where the error itself was not kept: the store holds bytes only.
+    /// An earlier load failed and is [remembered](crate::Policy::error_ttl), so the loader was not called again. This
+    /// is the error's text, for a store that holds bytes only and therefore not the error itself.
     Remembered(Arc<str>),
     /// The loader panicked with this message.
     Panicked(Arc<str>),
     /// The loader was cancelled after [`Policy::load_timeout`](crate::Policy::load_timeout).
     TimedOut(Duration),
-    /// The load asked, itself or through other loads, for the key that it was to load, and would have waited for
-    /// itself for ever.
+    /// The load requested the key that it was to load, itself or through other loads. It would have waited for itself
+    /// for ever.
     Circular(Box<Key>),
 }
 
-/// Stands for an error that only the caller whose load failed can have, since it can neither be copied nor converted.
+/// A placeholder for an error that only the caller whose load failed can have, because it can neither be cloned nor
+/// converted.
 #[cfg_attr(not(feature = "macros"), allow(dead_code, unreachable_pub))] // Only functions have such errors.
 #[derive(Debug)]
 pub struct Unshared;
 
 impl<E: 'static> LoadError<E> {
-    /// Whether callers who waited for the load learn nothing by this: one of them loads in place of the one that
-    /// failed.
+    /// Returns whether the error means nothing to the callers that waited for the load. One of them then loads instead.
     pub(crate) fn is_retried(&self) -> bool {
         matches!(self, Self::Panicked(_)) || self.is_unshared()
     }
 
-    /// Whether this stands for an error that nobody else can have.
+    /// Returns whether this is a placeholder for an error that no other caller can have.
     pub(crate) fn is_unshared(&self) -> bool {
         matches!(self, Self::Failed(_)) && TypeId::of::<E>() == TypeId::of::<Unshared>()
     }
 }
 
 impl<E> LoadError<E> {
-    /// The loader's own error, if that is the reason.
+    /// Returns the loader's own error, if that is the reason.
     #[must_use]
     pub fn loader_error(&self) -> Option<&Arc<E>> {
         match self {
@@ -72,7 +72,7 @@ impl<E> Clone for LoadError<E> {
 impl<E: fmt::Display> fmt::Display for LoadError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // By the caller's own format, so that `{:#}` reaches those errors that make something of it.
+            // Passes on the caller's format options, so that `{:#}` works for errors that support it.
             Self::Failed(error) => error.fmt(f),
             Self::Remembered(message) => {
                 write!(f, "the load failed a moment ago and is not tried again yet: {message}")
@@ -97,17 +97,17 @@ impl<E: fmt::Debug> fmt::Debug for LoadError<E> {
 }
 
 impl<E: Error + 'static> LoadError<E> {
-    /// The source of the loader's error, which this error prints as.
+    /// Returns the source of the loader's error, because this error prints as the loader's error itself.
     #[must_use]
     pub fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.loader_error().and_then(|error| error.source())
     }
 }
 
-// Not bound to `E: Error`, so that `?` works for loaders with an `anyhow::Error` or a text.
+// Without the bound `E: Error`, so that `?` works for loaders with an `anyhow::Error` or a text.
 impl<E: fmt::Display + fmt::Debug + 'static> Error for LoadError<E> {
-    /// Returns the source of the loader's error, where that is a boxed one, an I/O error, a store's, or the error of a
-    /// `#[cached]` function.
+    /// Returns the source of the loader's error, if that error is a boxed one, an I/O error, a store's error, or the
+    /// error of a `#[cached]` function.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         let error: &dyn Any = &**self.loader_error()?;
         if let Some(error) = error.downcast_ref::<Box<dyn Error + Send + Sync>>() {

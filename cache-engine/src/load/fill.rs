@@ -1,4 +1,4 @@
-//! The right, and the duty, to load a key: from the fence to the landing of the flight.
+//! The right and the duty to load a key: from acquiring the fence to landing the flight.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -23,16 +23,16 @@ use crate::tags::scope::{Fault, Tagger};
 use crate::tags::snapshot::{TagSnapshot, union};
 use crate::tier::precondition::{Lease, Precondition};
 
-/// What a flight lands with, when it is to be shared.
+/// What a flight lands with, if it is to be shared.
 pub(crate) type Outcome<T, E> = Result<Option<Found<T>>, LoadError<E>>;
 
-/// The right to load a key, which one of its callers has, and the duty to end the load.
+/// The right to load a key, which one caller has, and the duty to end the load.
 ///
-/// It ends by one of the methods that take it: the value is [stored](Self::store), or [shared](Self::share_unstored) with
-/// the callers that wait and not stored, or each of these [loads for itself](Self::uncoalesced). If it is dropped, the load
-/// passes to one of them.
+/// End it by one of the methods that take `self`: [store](Self::store) the value, [share](Self::share_unstored) it with
+/// the waiting callers without storing it, or let each of them [load for itself](Self::uncoalesced). If you drop it,
+/// the load passes to one of them.
 ///
-/// A store that does not answer is no error here: the value is then shared and not stored.
+/// A store that does not answer is not an error here: the value is then shared and not stored.
 #[must_use = "dropping it passes the load to a caller that waits"]
 pub struct Fill<T, E = Infallible> {
     pub(super) shared: Arc<Shared>,
@@ -41,47 +41,47 @@ pub struct Fill<T, E = Infallible> {
     pub(super) fence: Option<Fence>,
     /// The tags of the value, as they were before the load began.
     pub(super) snapshot: TagSnapshot,
-    /// Adds to it.
+    /// Adds further tags during the load.
     tagger: Tagger,
-    /// The renewal of the fence that is under way. Until it has ended, nobody knows which version the lease has.
+    /// The renewal of the fence that is under way. Until it has ended, the version of the lease is unknown.
     pub(super) renewal: Option<Renewal>,
     stale: Option<Found<T>>,
-    /// The store is in reach, and did not take a lease.
+    /// Whether the store is reachable, but did not accept a lease.
     refused: bool,
-    /// The value is the stale copy with a change to it: what that depends on.
+    /// If the value is made from the stale copy: the tags of that copy.
     remade: Option<Tags>,
     /// Why the value cannot be stored.
     fault: Option<Error>,
-    /// Bounds the calls of a batch, renewals among them.
+    /// Bounds the store operations of a batch, including renewals.
     pub(super) renewals: Option<Arc<Semaphore>>,
     pub(super) begun: Instant,
-    /// Before the snapshot of the tags was taken.
+    /// A time before the snapshot of the tags was taken.
     since: Instant,
-    /// The end of the load has been reported.
+    /// Whether the end of the load has been reported.
     reported: bool,
     result: PhantomData<fn() -> E>,
 }
 
-/// Stands for the error of a load that ended without one. No loader's error has this type.
+/// A placeholder for the error of a load that ended without one. No loader's error has this type.
 struct NotKept;
 
-/// What became of a value that was to be [stored](Fill::store).
+/// The result of [storing](Fill::store) a value.
 #[non_exhaustive]
 #[derive(Debug, Clone)]
 pub enum StoreOutcome {
-    /// It was stored.
+    /// The value was stored.
     Stored,
-    /// It was not, since the key was invalidated or written in the meantime. It may be answered to the request that
-    /// it was loaded for, and to nobody else.
+    /// The value was not stored, because the key was invalidated or written in the meantime. You may answer the request
+    /// that it was loaded for, and no other.
     Fenced,
-    /// It was not, since the store was out of reach when the load began.
+    /// The value was not stored, because the store was unreachable when the load began.
     Unavailable,
-    /// It was not: the store, or the coder, reported this.
+    /// The value was not stored, because the store or the coder returned this error.
     Failed(Error),
 }
 
 impl StoreOutcome {
-    /// Whether it was stored.
+    /// Returns whether the value was stored.
     #[must_use]
     pub fn is_stored(&self) -> bool {
         matches!(self, Self::Stored)
@@ -110,8 +110,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
     }
 
-    /// Sets the fence that the fill is conditional on, and what the value depends on. Without them the value is not
-    /// stored.
+    /// Sets the fence that the fill is conditional on, and the tags that the value depends on. Without them the value
+    /// is not stored.
     pub(crate) fn arm(&mut self, (fence, snapshot): (Fence, TagSnapshot)) {
         self.hold(fence);
         self.depend_on(snapshot);
@@ -119,14 +119,14 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     fn depend_on(&mut self, snapshot: TagSnapshot) {
         if snapshot.ends_stale() {
-            // It was invalidated after it was seen.
+            // The stale copy was invalidated after it was read.
             self.stale = None;
         }
         self.snapshot = snapshot;
     }
 
     pub(super) fn hold(&mut self, fence: Fence) {
-        // A copy that was seen when something else stood under the key is of no use any more.
+        // A copy of another version than the one that the fence is for must not be used any more.
         let record = fence.record();
         self.stale.take_if(|stale| stale.version != record);
         if let (Some(lead), Fence::Lease(lease)) = (&self.lead, fence) {
@@ -135,8 +135,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.fence = Some(fence);
     }
 
-    /// Acquires the lease of the load. If the store does not answer, the load goes on without one. Returns `false` if another
-    /// process holds a lease, or the precondition no longer holds.
+    /// Acquires the lease of the load. If the store does not answer, the load continues without one. Returns `false` if
+    /// another process holds a lease, or the precondition no longer holds.
     pub(crate) async fn acquire(&mut self, precondition: Precondition, declared: &Declared) -> bool {
         let of_stale = self.stale.as_ref().map(|stale| &stale.tags);
         match self
@@ -171,18 +171,18 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         &self.tagger
     }
 
-    /// Adds tags of which nobody knew before the value was loaded. For that, the look-up must have been made through a
-    /// handle [`with_late_tags`](crate::Adapter::with_late_tags). If one of them was invalidated during the load, the value
-    /// is not stored.
+    /// Adds tags that were not known before the value was loaded. This requires a lookup through a handle
+    /// [`with_late_tags`](crate::Adapter::with_late_tags). If one of the tags was invalidated during the load, the
+    /// value is not stored.
     ///
-    /// Which tags were invalidated is kept in 4,096 slots by their hashes. A tag counts as invalidated if another one in
-    /// its slot was, or if the store has lost what it takes to know.
+    /// Invalidations of tags are recorded in 4,096 slots, by the tags' hashes. A tag counts as invalidated if another
+    /// tag in its slot was, or if the store has lost the records that would show it.
     pub async fn add_late_tags<N: AsRef<str>>(&mut self, tags: impl IntoIterator<Item = N>) {
         self.tagger.add_late(tags, &self.snapshot).await;
     }
 
-    /// Says that the value to be stored is the [stale](Self::stale) one with a change to it, and was not loaded anew: it
-    /// depends on all that the stale one depended on, as that was when the stale one was loaded.
+    /// Specifies that the value to be stored is the [stale](Self::stale) value with a change, and was not loaded anew.
+    /// It depends on everything that the stale value depended on, as of when the stale value was loaded.
     pub fn depend_as_stale(&mut self) {
         let Some(stale) = &self.stale else { return };
         match union(&stale.tags, &self.snapshot.tags) {
@@ -192,8 +192,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.remade = Some(stale.tags.clone());
     }
 
-    /// Says that the value to be stored is the [stale](Self::stale) one, which the source has just found to be still
-    /// good, or made from it: it depends on all that the stale one depended on, as that was when this load began.
+    /// Specifies that the value to be stored is the [stale](Self::stale) value, which the source has just validated, or
+    /// is made from it. It depends on everything that the stale value depended on, as of when this load began.
     pub fn keep_tags_of_stale(&mut self) {
         match self.snapshot.of_stale() {
             Ok(tags) => self.snapshot.tags = tags,
@@ -201,7 +201,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
     }
 
-    /// Lets several loads that are one have one tagger.
+    /// Sets the tagger that several loads of one batch share.
     pub(crate) fn set_tagger(&mut self, tagger: &Tagger) {
         self.tagger = tagger.clone();
     }
@@ -210,7 +210,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.stale = stale;
     }
 
-    /// Takes over the fence that a predecessor held, if it still stands.
+    /// Takes over the fence that a predecessor held, if it is still intact.
     pub(crate) async fn inherit(&mut self, declared: &Declared) -> bool {
         self.fence = self.lead.as_mut().and_then(Lead::take_fence);
         let Some(fence) = self.fence else { return false };
@@ -238,46 +238,46 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.lead.as_ref()
     }
 
-    /// The key to load.
+    /// Returns the key to load.
     #[must_use]
     pub fn key(&self) -> &Key {
         &self.key
     }
 
-    /// Waits until another caller in this process waits for the load; at once if one does. Dropping the fill then passes
-    /// the load on to one of them.
+    /// Waits until another caller in this process waits for the load. Returns at once if one does. If you then drop the
+    /// fill, the load passes to one of them.
     pub fn waited_for(&self) -> impl Future<Output = ()> + Send + use<T, E> {
         let waited_for = self.lead.as_ref().map(Lead::waited_for);
         async move {
             match waited_for {
                 Some(waited_for) => waited_for.await,
-                // Only a fill that has ended has no lead.
+                // Only a fill that has ended is without a lead.
                 None => std::future::pending().await,
             }
         }
     }
 
-    /// Ends a load that failed: one of the callers that wait loads in its place.
+    /// Ends a failed load. One of the waiting callers then loads instead.
     pub fn fail_over(mut self) {
         self.note_failed(LoadFailure::Error);
     }
 
-    /// The stale copy that the load replaces, where one is at hand.
+    /// Returns the stale copy that the load replaces, if there is one.
     #[must_use]
     pub fn stale(&self) -> Option<&Found<T>> {
         self.stale.as_ref()
     }
 
-    /// Whether a value can be stored at all: the store was in reach when the load began.
+    /// Returns whether a value can be stored at all: whether the store was reachable when the load began.
     #[must_use]
     pub fn is_storable(&self) -> bool {
         self.fence.is_some()
     }
 
-    /// Stores `value` for `windows`, and shares it with the callers that wait.
+    /// Stores `value` for `windows`, and shares it with the waiting callers.
     ///
-    /// They get it only if it was stored, or the store did not answer. If the key was invalidated in the meantime, they read
-    /// again.
+    /// They get it only if it was stored, or if the store did not answer. If the key was invalidated in the meantime,
+    /// they read again.
     pub async fn store<C: Coder<T>>(mut self, value: Arc<T>, coder: &C, windows: FreshnessWindows) -> StoreOutcome {
         self.note_loaded();
         let settled = self.settle_tags();
@@ -292,7 +292,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.land(Ok(Some(found)), encoded, &windows).await
     }
 
-    /// Adds the tags of the tagger to those that the entry carries.
+    /// Adds the tagger's tags to those of the entry.
     fn settle_tags(&mut self) -> Result<(), Fault> {
         if let Some(error) = self.fault.take() {
             return Err(Fault::Failed(error));
@@ -342,7 +342,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         windows: &FreshnessWindows,
     ) -> StoreOutcome {
         if let Err(error) = self.settle().await {
-            // The store does not answer, so there is no use in asking once more.
+            // The store does not answer, so another attempt would be pointless.
             self.fence = None;
             self.finish(Landing::ReadAgain);
             return StoreOutcome::Failed(error);
@@ -371,7 +371,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         };
         self.seal();
         let weight = value.weight();
-        // What has changed during the load may be unknown too.
+        // Changes during the load may be unknown here too.
         let stamp = self.shared.tier.stamp(&self.key).map(|stamp| stamp.as_of(self.since));
         let TagSnapshot { tags, lifetimes, .. } = &self.snapshot;
         let (filled, ()) = tokio::join!(
@@ -382,8 +382,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             Ok(Filled::Stored(version)) => {
                 self.fence = None;
                 match (&outcome, stamp) {
-                    // What was made from a stale copy is older than its load, so what is still known of changes since
-                    // then may not be all.
+                    // A value made from a stale copy is older than its load, so the known changes since then may be
+                    // incomplete.
                     (Ok(Some(found)), Some(stamp)) if self.remade.as_ref().is_none_or(Tags::is_empty) => {
                         let tier = &self.shared.tier;
                         tier.keep_own_near(&self.key, found, version, weight, stamp);
@@ -401,14 +401,14 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 StoreOutcome::Fenced
             }
             Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) => {
-                // It may or may not have been written, and an invalidation may have come in between.
+                // The value may have been written or not, and the key may have been invalidated in between.
                 self.shared.tier.forget_near(&self.key);
                 self.fence = None;
                 self.finish(Landing::ReadAgain);
                 StoreOutcome::Failed(error)
             }
             Err(error) => {
-                // Whether the fence stood until now is not known, and is found out when it is taken down.
+                // Whether the fence is intact is unknown until it is released.
                 self.share(outcome).await;
                 StoreOutcome::Failed(error)
             }
@@ -427,12 +427,12 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
     }
 
-    /// Gives `outcome` to the callers that wait, and stores nothing.
+    /// Shares `outcome` with the waiting callers, and stores nothing.
     pub(crate) async fn share(self, outcome: Outcome<T, E>) {
         self.share_depending(outcome, None).await;
     }
 
-    /// As [`share`](Self::share), where the outcome is a stale copy with these tags, or made from one.
+    /// As [`share`](Self::share), for an outcome that may be a stale copy with the tags `stale`, or made from one.
     async fn share_depending(mut self, outcome: Outcome<T, E>, stale: Option<&Tags>) {
         let remade = self.remade.take();
         let stale = stale.or(remade.as_ref());
@@ -441,14 +441,14 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             self.seal();
         }
         let stood = match self.fence {
-            // An error is shared whether the fence stood or not.
+            // An error is shared even if the fence was lost.
             Some(fence @ Fence::Record { .. }) if outcome.is_err() => {
                 self.shared.release(self.key.clone(), fence, None);
                 true
             }
             Some(fence) if settled.is_ok() => self.shared.leases.release(&self.key, fence).await,
             Some(fence) => {
-                // The store does not answer, so nobody is kept waiting for it.
+                // The store does not answer, so the callers do not wait for it.
                 self.shared.release(self.key.clone(), fence, None);
                 false
             }
@@ -461,10 +461,10 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.land_with(stood, outcome, stale).await;
     }
 
-    /// Lands with `outcome`, if nothing came in between: the fence stood, and what the value depends on is as it was, and
-    /// so is what it was made from, where that is a stale copy with tags of its own.
+    /// Lands with `outcome` if nothing was invalidated in between: the fence was intact (`stood`), the tags that the
+    /// value depends on are unchanged, and so are the tags `stale` of the copy that it was made from, if any.
     async fn land_with(self, stood: bool, outcome: Outcome<T, E>, stale: Option<&Tags>) {
-        // An error is of no harm to those who came after an invalidation; an old value would be.
+        // An error does no harm to callers that came after an invalidation. An old value would.
         if outcome.is_err() {
             self.finish(Landing::Shared(Arc::new(outcome)));
             return;
@@ -476,7 +476,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         };
         let concerned = !tags.is_empty() || stale.is_some_and(|tags| !tags.is_empty());
         if concerned && !waited_for {
-            // Nobody waits, so nobody has to be protected. A caller that comes at this moment reads again.
+            // Nobody waits, so nobody could get an outdated value. A caller that comes at this moment reads again.
             self.finish_unless_waited_for(Landing::Shared(Arc::new(outcome)));
             return;
         }
@@ -493,8 +493,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         });
     }
 
-    /// Whether the stale copy may be shared although there is no fence, and with whom. It was seen before the load began,
-    /// so not with those who came since, unless it is still there.
+    /// Returns whether the stale copy may be shared although there is no fence, and seals the flight accordingly. The
+    /// copy was read before the load began, so callers that came since may only get it if it is still in the store.
     async fn unfenced_stale_stands(&self) -> bool {
         self.seal();
         match self.stale_is_there().await {
@@ -508,20 +508,21 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
     }
 
-    /// Whether the record of the stale copy is still in a store that is in reach. `None` if that cannot be told.
+    /// Returns whether the record of the stale copy is still in the store. `None` if that cannot be determined, or the
+    /// store is unreachable.
     async fn stale_is_there(&self) -> Option<bool> {
         let version = self.stale.as_ref().filter(|_| self.refused)?.version?;
         self.shared.tier.is_at(&self.key, version).await.ok()
     }
 
-    /// What the value depends on; `None` if that is not known.
+    /// Returns the tags that the value depends on. `None` if they are not known.
     fn dependencies(&self) -> Option<Tags> {
         union(&self.snapshot.tags, &self.tagger.added().ok()?).ok()
     }
 
-    /// Lets each caller that waits load for itself: the result is for this caller only, or there is none.
+    /// Lets each waiting caller load for itself, because the result is for this caller only, or there is none.
     ///
-    /// They go on at once; the lease is released in the background.
+    /// They continue at once. The lease is released in the background.
     pub fn uncoalesced(mut self) {
         self.note_loaded();
         self.part();
@@ -533,10 +534,10 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.part();
     }
 
-    /// Ends a load that brought nothing which others can have: one of those who wait loads in its place.
+    /// Ends a load without a result for other callers. One of the waiting callers then loads instead.
     pub(crate) async fn hand_over(mut self) {
         if self.lead.as_ref().is_some_and(Lead::is_waited_for) {
-            // Dropped with its fence, it goes to one of them.
+            // Dropping the fill passes the load, with its fence, to one of them.
             return;
         }
         let settled = self.settle().await;
@@ -556,11 +557,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.finish(Landing::Uncoalesced);
     }
 
-    /// The stale copy, if it may be answered now that the load has failed: its window is open, and nothing has removed
-    /// or replaced it (RFC 5861 §4).
+    /// Returns the stale copy, if it may be used now that the load has failed: its window is open, and it was not
+    /// removed or replaced (RFC 5861 §4).
     pub async fn stale_if_error(&self) -> Option<Found<T>> {
         let stale = self.stale.as_ref()?;
-        // A copy that is fresh is not what a load that replaces it all the same falls back to.
+        // A load that replaces a fresh copy does not fall back to it.
         if matches!(
             stale.freshness(self.shared.tier.now()),
             Freshness::Fresh | Freshness::Gone
@@ -570,14 +571,14 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         let stands = match self.fence {
             Some(fence @ Fence::Record { .. }) => self.shared.leases.is_intact(&self.key, fence).await.unwrap_or(false),
             Some(Fence::Lease(_) | Fence::Others(_)) => false,
-            // If the store is out of reach, what was invalidated in this process is found out when the flight lands.
+            // If the store is unreachable, invalidations in this process are detected when the flight lands.
             None => self.stale_is_there().await.unwrap_or(true),
         };
         let usable = stands && self.shared.tier.still_usable(&self.key, &stale.tags).await;
         usable.then(|| stale.clone())
     }
 
-    /// Gives `value` to the callers that wait, and does not store it.
+    /// Shares `value` with the waiting callers, and does not store it.
     ///
     /// If the key was invalidated in the meantime, they read again instead.
     pub async fn share_unstored(mut self, value: Arc<T>) {
@@ -585,7 +586,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.share(Ok(Some(Found::unkept(value)))).await;
     }
 
-    /// Gives the callers that wait the stale copy that [`stale_if_error`](Self::stale_if_error) allowed.
+    /// Shares the stale copy that [`stale_if_error`](Self::stale_if_error) returned with the waiting callers.
     pub async fn share_stale(mut self, stale: Found<T>) {
         self.note_failed(LoadFailure::Error);
         self.shared.events.emit(&Event::Stale { key: &self.key });
@@ -593,7 +594,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.share_depending(Ok(Some(stale)), Some(&tags)).await;
     }
 
-    /// Shares that there is no value, and removes the stale copy that says otherwise.
+    /// Shares that there is no value, and removes the stale copy, which contradicts that.
     pub(crate) async fn share_absence(self) {
         if let Some(Fence::Record { record, .. }) = self.fence {
             self.seal();
@@ -601,7 +602,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             self.shared.tier.forget_near(&self.key);
             match removed {
                 Ok(true) => self.land_with(true, Ok(None), None).await,
-                // It was invalidated or written in the meantime, or nobody knows; a failure is an event already.
+                // The key was invalidated or written in the meantime, or that is unknown. A failure has already emitted
+                // an event.
                 _ => self.finish(Landing::ReadAgain),
             }
         } else {
@@ -609,7 +611,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
     }
 
-    /// From now on, an invalidation in another process may go unnoticed.
+    /// Seals the flight: from now on, an invalidation in another process may go undetected.
     pub(crate) fn seal(&self) {
         if let Some(lead) = &self.lead {
             lead.seal(self.fence.is_none());
@@ -622,7 +624,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     pub(crate) fn begin(&mut self) {
         self.begun = Instant::now();
-        // Without a fence, nothing shows an invalidation from now on. With one, this is put off until it is taken down.
+        // Without a fence, an invalidation goes undetected from now on. With one, the flight is sealed again later,
+        // before the fence is released.
         self.seal();
         self.shared.events.emit(&Event::LoadStarted { key: &self.key });
     }
@@ -648,7 +651,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
     }
 
-    /// Ends the flight with what was found, by somebody else's doing, before the load began.
+    /// Ends the flight with what another load stored before this one began.
     pub(crate) fn answer(self, outcome: Outcome<T, E>) {
         self.finish(Landing::Shared(Arc::new(outcome)));
     }

@@ -1,8 +1,8 @@
-//! Flights: at most one load per key and type in this process, which all other callers wait for.
+//! Flights: at most one load per key and type in this process, for which all other callers wait.
 //!
-//! A flight is led by one caller at a time. The leader [finishes](Lead::finish) it with an outcome for all who wait;
-//! a leader that goes away without one leaves the lead to somebody who waits. The map has an entry exactly while a
-//! flight is led or waited for, and everything that decides about that happens under one lock.
+//! One caller at a time leads a flight. The leader [finishes](Lead::finish) it with an outcome for all waiting callers.
+//! A leader that is cancelled before that leaves the lead to one of them. The map has an entry exactly while a flight
+//! has a leader or waiting callers. One lock guards everything that decides about that.
 
 #[cfg(all(test, shuttle))]
 mod schedules;
@@ -21,14 +21,14 @@ use tokio::sync::Notify;
 use self::shim::{Mistake, Mutex, MutexGuard};
 use crate::lease::fence::Fence;
 
-/// How a flight ended, for those who waited.
+/// How a flight ended for the callers that waited.
 #[derive(Clone)]
 pub(crate) enum Landing {
-    /// With a result to share, whose type the flight's key tells.
+    /// With a shared result, whose type is part of the flight's key.
     Shared(Arc<dyn Any + Send + Sync>),
-    /// With nothing that a later caller may have: read again.
+    /// Without a result for the callers: they read again.
     ReadAgain,
-    /// With something that is not to be shared: each loads for itself.
+    /// With a result that must not be shared: each caller loads for itself.
     Uncoalesced,
 }
 
@@ -42,7 +42,7 @@ impl fmt::Debug for Landing {
     }
 }
 
-/// What a flight is identified by while it lasts, among those of all caches: a load may wait for one of another cache.
+/// Identifies a flight among those of all caches while it lasts. A load may wait for a flight of another cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct FlightId {
     /// The address of the map that the flight belongs to.
@@ -57,7 +57,7 @@ pub(crate) struct Flights {
     waits: Waits,
 }
 
-/// Which flight's load waits for which flight, over all caches of the process: circles are found by it.
+/// Which flight's load waits for which flight, in all caches of the process. Detects circular waits.
 #[derive(Debug, Clone)]
 struct Waits(Arc<Mutex<Vec<(FlightId, FlightId)>>>);
 
@@ -68,7 +68,7 @@ impl Default for Waits {
         OF_PROCESS.clone()
     }
 
-    /// A model checker has one process for each schedule.
+    /// Under the model checker, each schedule is a process of its own.
     #[cfg(shuttle)]
     fn default() -> Self {
         Self(Arc::default())
@@ -81,7 +81,8 @@ impl Waits {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that the loads of `within` wait for `to`. `None` if that would never end, as `to` waits for one of them.
+    /// Records that the loads of `within` wait for `to`. Returns `None` if that would never end, because `to` waits for
+    /// one of them.
     fn add_unless_circular(&self, within: &[FlightId], to: FlightId) -> Option<Edges> {
         if within.is_empty() {
             return Some(self.edges(within, to));
@@ -94,7 +95,7 @@ impl Waits {
         Some(self.edges(within, to))
     }
 
-    /// Notes that the loads of `within` wait for `to`.
+    /// Records that the loads of `within` wait for `to`.
     fn add(&self, within: &[FlightId], to: FlightId) -> Edges {
         if !within.is_empty() {
             self.lock().extend(within.iter().map(|from| (*from, to)));
@@ -111,7 +112,7 @@ impl Waits {
     }
 }
 
-/// Whether `from` is `to`, or its load waits, directly or through others, for `to`.
+/// Returns whether `from` is `to`, or its load waits for `to`, directly or through other flights.
 fn leads_to(waits: &[(FlightId, FlightId)], from: FlightId, to: FlightId) -> bool {
     let mut seen = vec![from];
     let mut next = 0;
@@ -136,7 +137,7 @@ struct Map {
     ticks: u64,
 }
 
-/// A moment, by a clock that ticks each time it is read.
+/// A point in time, by a clock that advances each time it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Moment(u64);
 
@@ -144,12 +145,12 @@ pub(crate) struct Moment(u64);
 struct Flight {
     id: FlightId,
     key: Key,
-    /// Wakes one when the lead is vacant, all when the flight has landed or has a preview.
+    /// Wakes one waiting caller when the lead is vacant, and all when the flight has landed or has a preview.
     wake: Notify,
-    /// Wakes the leader when somebody begins to wait.
+    /// Wakes the leader when a caller begins to wait.
     joined: Notify,
     landing: OnceLock<Landed>,
-    /// Only touched under the map's lock.
+    /// Only accessed under the map's lock.
     crew: Mutex<Crew>,
 }
 
@@ -157,12 +158,12 @@ struct Flight {
 struct Crew {
     led: bool,
     waiting: usize,
-    /// No longer in the map: an invalidation came in between.
+    /// Whether the flight was removed from the map, because its key was invalidated.
     detached: bool,
     seal: Seal,
-    /// What a leader that went away held in the store, for its successor.
+    /// The fence that a cancelled leader left in the store for its successor.
     fence: Option<Fence>,
-    /// The lease that stands in the store for this flight.
+    /// The lease that the store holds for this flight.
     lease: Option<Version>,
     preview: Option<Preview>,
 }
@@ -180,18 +181,18 @@ impl fmt::Debug for Preview {
     }
 }
 
-/// Which callers may get what a flight lands with. An invalidation in another process does not reach this map, so callers
-/// that began to read after it must not get what was loaded before it.
+/// Which callers may get what a flight lands with. An invalidation in another process does not reach this map, so
+/// callers that began to read after it must not get what was loaded before it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Seal {
-    /// Callers that began to read before this. All that they know of was before it too.
+    /// Admits callers that began to read before this. They cannot know of a later invalidation.
     at: Moment,
-    /// Callers that the store did not answer, which know of no later change.
+    /// Whether to admit callers that the store did not answer, too. They do not know of a later change either.
     or_unaware: bool,
 }
 
 impl Seal {
-    /// Whether somebody who began to look at `since` may be given it.
+    /// Returns whether a caller that began to read at `since` may get the result.
     fn admits(self, since: Moment, unaware: bool) -> bool {
         since < self.at || self.or_unaware && unaware
     }
@@ -203,12 +204,12 @@ struct Landed {
     seal: Seal,
 }
 
-/// A caller that looks for the value of a key.
+/// A caller that needs the value of a key.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller<'a> {
-    /// When it began to read, or later.
+    /// When it began to read, or a later time.
     pub(crate) since: Moment,
-    /// The store did not answer it.
+    /// Whether the store did not answer it.
     pub(crate) unaware: bool,
     /// The flights that the caller's own load belongs to.
     pub(crate) within: &'a [FlightId],
@@ -221,7 +222,7 @@ pub(crate) struct Caller<'a> {
 pub(crate) enum Join {
     Lead(Lead),
     Wait(Wait),
-    /// Waiting would never end: the flight waits for one of those that the caller runs in.
+    /// Waiting would never end, because the flight waits for one of those that the caller runs in.
     Circular,
 }
 
@@ -231,7 +232,7 @@ impl Flights {
         self.lock().now()
     }
 
-    /// Leads the flight of `key` if nobody does, and waits for it otherwise.
+    /// Leads the flight of `key` if it has no leader, and waits for it otherwise.
     pub(crate) fn join(&self, key: &Key, result: TypeId, caller: Caller<'_>) -> Join {
         let mut map = self.lock();
         match map.find(key, result) {
@@ -283,7 +284,7 @@ impl Flights {
         }
     }
 
-    /// Takes the flights of `key` out of the map: later callers start a new one, and callers that wait read again.
+    /// Removes the flights of `key` from the map. Later callers start a new one, and the waiting callers read again.
     pub(crate) fn detach(&self, key: &Key) {
         let mut map = self.lock();
         for (_, flight) in map.by_key.remove(key).unwrap_or_default() {
@@ -291,7 +292,7 @@ impl Flights {
         }
     }
 
-    /// [`detach`](Self::detach) for all keys in `scope`.
+    /// As [`detach`](Self::detach), for all keys in `scope`.
     pub(crate) fn detach_scope(&self, scope: &Scope) {
         self.lock().by_key.retain(|key, flights| {
             let within = scope.contains(key);
@@ -304,7 +305,7 @@ impl Flights {
         });
     }
 
-    /// How many flights there are.
+    /// Returns the number of flights.
     pub(crate) fn len(&self) -> usize {
         self.lock().by_key.values().map(Vec::len).sum()
     }
@@ -370,7 +371,7 @@ impl Map {
         let flights = self.by_key.get(key)?;
         flights
             .iter()
-            // Keys that were shortened can be equal and yet not mean the same.
+            // Shortened keys can be equal although they stand for different things.
             .find(|(of, flight)| *of == result && flight.key.identity() == key.identity())
             .map(|(_, flight)| Arc::clone(flight))
     }
@@ -391,13 +392,13 @@ impl Flight {
     }
 
     fn land(&self, landing: Landing, seal: Seal) {
-        // Only the leader lands a flight, and what it lands with first counts.
+        // If the flight has landed already, the first landing counts.
         let _ = self.landing.set(Landed { landing, seal });
         self.wake.notify_waiters();
     }
 }
 
-/// The lead of a flight. Dropped without [`finish`](Self::finish), it passes to somebody who waits.
+/// The lead of a flight. If it is dropped without [`finish`](Self::finish), it passes to a waiting caller.
 #[derive(Debug)]
 pub(crate) struct Lead {
     flights: Flights,
@@ -411,26 +412,26 @@ impl Lead {
         self.flight.id
     }
 
-    /// The fence that a predecessor held when it went away.
+    /// Takes the fence that a cancelled predecessor left.
     pub(crate) fn take_fence(&mut self) -> Option<Fence> {
         self.fence.take()
     }
 
-    /// Notes that the loads of `within` wait for this flight, while the guard lives.
+    /// Records that the loads of `within` wait for this flight, for as long as the returned guard lives.
     pub(crate) fn waited_for_by(&self, within: &[FlightId]) -> Edges {
         self.flights.waits.add(within, self.flight.id)
     }
 
-    /// Keeps what the flight lands with from those who begin to look after now: from now on, an invalidation in
-    /// another process may go unnoticed. If nothing shows one at all, as without a fence, `or_unaware` lets in those
-    /// who could not ask the store.
+    /// Seals the flight: callers that begin to read from now on do not get what it lands with, because an invalidation
+    /// in another process may go undetected. Without a fence nothing would show one at all; `or_unaware` then admits
+    /// callers that the store did not answer.
     pub(crate) fn seal(&self, or_unaware: bool) {
         let at = self.flights.now();
         self.flight.crew().seal = Seal { at, or_unaware };
     }
 
-    /// As [`seal`](Self::seal), for a value that may be from before the flight began, and of which nobody knows
-    /// whether it is still there: it is for nobody but those who could not ask the store either.
+    /// As [`seal`](Self::seal), for a value that may be older than the flight, if it is unknown whether the store still
+    /// has it. Only callers that the store did not answer get it.
     pub(crate) fn seal_from_the_start(&self) {
         let _map = self.flights.lock();
         self.flight.crew().seal = Seal {
@@ -439,18 +440,18 @@ impl Lead {
         };
     }
 
-    /// Notes which lease the store holds for the flight.
+    /// Records the lease that the store holds for the flight.
     pub(crate) fn holds(&self, lease: Version) {
         let _map = self.flights.lock();
         self.flight.crew().lease = Some(lease);
     }
 
-    /// Leaves the flight to this leader alone: callers that wait read again, and later callers start a new flight.
+    /// Leaves the flight to this leader alone. The waiting callers read again, and later callers start a new flight.
     pub(crate) fn disband(&self) {
         self.flights.disband(&self.flight);
     }
 
-    /// Returns what offers a preview, for use while the lead is at work elsewhere.
+    /// Returns a handle that offers a preview while the lead is in use elsewhere.
     pub(crate) fn previewer(&self) -> Previewer {
         Previewer {
             flights: self.flights.clone(),
@@ -458,18 +459,18 @@ impl Lead {
         }
     }
 
-    /// Whether a load waits for the flight.
+    /// Returns whether a load waits for the flight.
     pub(crate) fn is_awaited_by_load(&self) -> bool {
         self.flights.waits.lock().iter().any(|(_, to)| *to == self.flight.id)
     }
 
-    /// Waits until somebody waits for the flight. At once if somebody does.
+    /// Waits until a caller waits for the flight. Returns at once if one does.
     pub(crate) fn waited_for(&self) -> impl Future<Output = ()> + Send + use<> {
         let (flights, flight) = (self.flights.clone(), Arc::clone(&self.flight));
         async move {
             loop {
                 let mut joined = pin!(flight.joined.notified());
-                // Registered before the state is looked at, so that nothing between the two is missed.
+                // Registered before the state is read, so that no change between the two is missed.
                 joined.as_mut().enable();
                 let waiting = {
                     let _map = flights.lock();
@@ -489,12 +490,12 @@ impl Lead {
         self.flight.crew().waiting > 0
     }
 
-    /// Lands the flight. If it was detached in the meantime, callers that wait read again, whatever `landing` says.
+    /// Lands the flight. If it was detached in the meantime, the waiting callers read again, whatever `landing` is.
     pub(crate) fn finish(self, landing: Landing) {
         self.land(landing, false);
     }
 
-    /// As [`finish`](Self::finish), if nobody waits. Callers that do wait read again.
+    /// As [`finish`](Self::finish), if no caller waits. Otherwise the waiting callers read again.
     pub(crate) fn finish_unless_waited_for(self, landing: Landing) {
         self.land(landing, true);
     }
@@ -518,7 +519,7 @@ impl Lead {
         self.flight.land(landing, seal);
     }
 
-    /// Gives up the lead. The next leader inherits `fence`, which is returned if there is none.
+    /// Gives up the lead. The next leader inherits `fence`. If there is no next leader, returns `fence`.
     pub(crate) fn pass_on(mut self, fence: Option<Fence>) -> Option<Fence> {
         self.fence = fence;
         self.leave()
@@ -557,7 +558,7 @@ impl Drop for Lead {
     }
 }
 
-/// Offers those who wait for a flight something with which they can go on before it lands.
+/// Offers a preview to the callers that wait for a flight: something that they can use before it lands.
 #[derive(Debug)]
 pub(crate) struct Previewer {
     flights: Flights,
@@ -576,9 +577,9 @@ impl Previewer {
         self.flights.now()
     }
 
-    /// Offers `value` from now on, until the flight lands or loses its leader. It is open to those who began to look
-    /// before `at`; without it, to those who may have what the flight lands with. For others it is to be found out whether
-    /// they may have it.
+    /// Offers `value` from now on, until the flight lands or loses its leader. It is open to callers that began to read
+    /// before `at`, or, without `at`, to callers that may get what the flight lands with. For other callers, the store
+    /// must be read to find out whether they may have it.
     pub(crate) fn offer(&self, value: Arc<dyn Any + Send + Sync>, at: Option<Moment>) {
         let map = self.flights.lock();
         let mut crew = self.flight.crew();
@@ -598,7 +599,7 @@ impl Previewer {
     }
 }
 
-/// A caller's place among those that wait for a flight.
+/// A caller's place among those that wait for a flight. Dropping it gives it up.
 #[derive(Debug)]
 pub(crate) struct Wait {
     flights: Flights,
@@ -609,7 +610,7 @@ pub(crate) struct Wait {
     left: bool,
 }
 
-/// Loads that wait for a flight, for as long as this lives.
+/// A record that loads wait for a flight, for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Edges {
     waits: Waits,
@@ -631,14 +632,14 @@ impl Drop for Edges {
     }
 }
 
-/// What waiting led to.
+/// The result of waiting.
 pub(crate) enum Waited {
     /// The flight landed.
     Landed(Landing),
-    /// Its leader went away, and the lead is the caller's now.
+    /// The leader was cancelled, and the caller leads now.
     Lead(Lead),
-    /// It offers this before it lands. If it is not open to the caller, it is to be found out whether the caller may
-    /// have it.
+    /// The flight offers this preview before it lands. If it is not open to the caller, the caller must find out
+    /// whether it may have it.
     Preview {
         value: Arc<dyn Any + Send + Sync>,
         is_open: bool,
@@ -646,12 +647,12 @@ pub(crate) enum Waited {
 }
 
 impl Wait {
-    /// Waits for the flight to land, or for its lead. Dropping the future leaves the flight to the others.
+    /// Waits for the flight to land, or for its lead. Dropping the future leaves the flight to the other callers.
     pub(crate) async fn wait(&self) -> Waited {
         self.wait_for(false).await
     }
 
-    /// As [`wait`](Self::wait), or for a preview.
+    /// As [`wait`](Self::wait), but also ends with a preview.
     pub(crate) async fn wait_or_preview(&self) -> Waited {
         self.wait_for(true).await
     }
@@ -687,7 +688,7 @@ impl Wait {
         self.flight.crew().preview.clone()
     }
 
-    /// What the landing is to this one.
+    /// Returns what the landing means for this caller.
     fn view(&self, landed: &Landed) -> Landing {
         match &landed.landing {
             Landing::Shared(_) if !landed.seal.admits(self.since, self.unaware) => Landing::ReadAgain,
@@ -715,7 +716,8 @@ impl Wait {
 }
 
 impl Wait {
-    /// Gives up the place. What a leader that went away left for a successor comes back if there is nobody else.
+    /// Gives up the place. If nobody else leads or waits, returns the fence that a cancelled leader left for a
+    /// successor.
     pub(crate) fn leave(&mut self) -> Option<Fence> {
         if std::mem::replace(&mut self.left, true) {
             return None;

@@ -1,4 +1,4 @@
-//! Starting a load: in a task of its own, in its caller's task, or past the cache.
+//! Starts a load: in a task of its own, in its caller's task, or without the cache.
 
 use std::future::Future;
 use std::panic::resume_unwind;
@@ -21,7 +21,8 @@ use crate::tags::scope::Tagger;
 use crate::tier::read::Read;
 
 impl<C: Send + Sync + 'static> Engine<C> {
-    /// Obtains what `read` did not find fresh. The load runs in a task of its own, and goes on if its caller leaves.
+    /// Obtains a value that `read` did not find fresh. The load runs in a task of its own, and continues if its caller
+    /// is cancelled.
     pub(crate) async fn load_detached<T, E, F, Fut>(
         &self,
         key: &Key,
@@ -40,7 +41,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         self.drive(key, read, accepts, true, launch).await
     }
 
-    /// Obtains what `read` did not find fresh. The load runs in its caller's task.
+    /// Obtains a value that `read` did not find fresh. The load runs in its caller's task.
     pub(crate) async fn load_borrowing<T, E, F, Fut>(
         &self,
         key: &Key,
@@ -96,7 +97,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
                     Acquired::Load(fill) => engine.run(fill, outer, load).await.into_outcome(),
                 },
             };
-            // The caller may have left.
+            // The caller may have been cancelled.
             let _ = send.send(outcome);
         };
         self.shared.tasks.spawn(task.in_current_span());
@@ -111,7 +112,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
     }
 }
 
-/// Loads for one caller, and keeps nothing.
+/// Loads for one caller, and stores nothing.
 pub(crate) async fn load_uncached<T, E, F, Fut>(key: &Key, load: F) -> Outcome<T, E>
 where
     F: FnOnce(Load<T>) -> Fut,

@@ -6,31 +6,31 @@ use cache_core::FreshnessWindows;
 
 /// How long entries live and how they are loaded.
 ///
-/// A [`Cache`](crate::Cache) has one as its default, set by its [builder](crate::Cache::builder);
-/// [`Cache::with_policy`](crate::Cache::with_policy) makes a handle with another.
+/// A [`Cache`](crate::Cache) has a default policy, which its [builder](crate::Cache::builder) sets.
+/// [`Cache::with_policy`](crate::Cache::with_policy) returns a handle with another policy.
 ///
-/// All durations count in whole milliseconds; a fraction of one is rounded up.
+/// All durations are rounded up to whole milliseconds.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[must_use]
 pub struct Policy {
-    /// How long a value is fresh; `None` is for ever. Default: five minutes.
+    /// How long a value is fresh. `None` means for ever. Default: five minutes.
     pub ttl: Option<Duration>,
-    /// How long after its freshness a value is still answered at once, while one load brings a new one
-    /// (RFC 5861 §3). Default: zero.
+    /// How long after its freshness a value is still returned at once, while one load refreshes it (RFC 5861 §3).
+    /// Default: zero.
     pub stale_while_revalidate: Duration,
-    /// How long after its freshness a value is still answered if the load fails or outlasts
+    /// How long after its freshness a value is still returned if the load fails or takes longer than
     /// [`soft_timeout`](Self::soft_timeout) (RFC 5861 §4). Default: zero.
     pub stale_if_error: Duration,
     /// How long "there is no such value" is remembered. Default: `None`, not at all.
     pub negative_ttl: Option<Duration>,
-    /// How long a failed load is remembered and not tried again. Default: `None`, not at all.
+    /// How long a failed load is remembered and not retried. Default: `None`, not at all.
     pub error_ttl: Option<Duration>,
-    /// By how much lifetimes differ from each other, so that what was stored together does not expire together: each is
-    /// shortened by a random part of up to this fraction, 0 to 1. Default: zero.
+    /// The fraction, from 0 to 1, by which each lifetime is shortened at most. The actual part is random, so that
+    /// entries that were stored together do not expire together. Default: zero.
     pub jitter: f64,
-    /// How long a caller waits for a load when it holds a copy that [`stale_if_error`](Self::stale_if_error) lets it
-    /// use. Default: `None`, as long as the load takes.
+    /// How long a caller waits for a load if there is a stale copy that [`stale_if_error`](Self::stale_if_error)
+    /// permits it to use. Default: `None`, as long as the load takes.
     pub soft_timeout: Option<Duration>,
     /// How long a load may take before it is cancelled. Default: `None`, no limit.
     pub load_timeout: Option<Duration>,
@@ -41,7 +41,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Fresh for `ttl`, everything else as by default.
+    /// Creates a policy with this [`ttl`](Self::ttl), and the defaults for everything else.
     pub fn new(ttl: Duration) -> Self {
         Self {
             ttl: Some(ttl),
@@ -49,37 +49,37 @@ impl Policy {
         }
     }
 
-    /// With [`ttl`](Self::ttl) set; `None` is for ever.
+    /// Sets [`ttl`](Self::ttl). `None` means for ever.
     pub fn with_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
         self.ttl = ttl.into();
         self
     }
 
-    /// With [`stale_while_revalidate`](Self::stale_while_revalidate) set.
+    /// Sets [`stale_while_revalidate`](Self::stale_while_revalidate).
     pub fn with_stale_while_revalidate(mut self, window: Duration) -> Self {
         self.stale_while_revalidate = window;
         self
     }
 
-    /// With [`stale_if_error`](Self::stale_if_error) set.
+    /// Sets [`stale_if_error`](Self::stale_if_error).
     pub fn with_stale_if_error(mut self, window: Duration) -> Self {
         self.stale_if_error = window;
         self
     }
 
-    /// With [`negative_ttl`](Self::negative_ttl) set.
+    /// Sets [`negative_ttl`](Self::negative_ttl).
     pub fn with_negative_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
         self.negative_ttl = ttl.into();
         self
     }
 
-    /// With [`error_ttl`](Self::error_ttl) set.
+    /// Sets [`error_ttl`](Self::error_ttl).
     pub fn with_error_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
         self.error_ttl = ttl.into();
         self
     }
 
-    /// With [`jitter`](Self::jitter) set; what lies outside of 0 to 1 is moved to the nearer end.
+    /// Sets [`jitter`](Self::jitter). Values outside of 0 to 1 are clamped.
     pub fn with_jitter(mut self, fraction: f64) -> Self {
         self.jitter = if fraction.is_nan() {
             0.0
@@ -89,32 +89,32 @@ impl Policy {
         self
     }
 
-    /// With [`soft_timeout`](Self::soft_timeout) set.
+    /// Sets [`soft_timeout`](Self::soft_timeout).
     pub fn with_soft_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.soft_timeout = timeout.into();
         self
     }
 
-    /// With [`load_timeout`](Self::load_timeout) set.
+    /// Sets [`load_timeout`](Self::load_timeout).
     pub fn with_load_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.load_timeout = timeout.into();
         self
     }
 
-    /// With [`coalesce_across_processes`](Self::coalesce_across_processes) set.
+    /// Sets [`coalesce_across_processes`](Self::coalesce_across_processes).
     pub fn with_coalesce_across_processes(mut self, wait: bool) -> Self {
         self.coalesce_across_processes = wait;
         self
     }
 
-    /// The windows of a value that is stored now, jitter applied.
+    /// Returns the windows of a value that is stored now, with jitter applied.
     pub(crate) fn windows(&self) -> FreshnessWindows {
         FreshnessWindows::new(self.ttl.map(|ttl| self.jittered(ttl)))
             .with_stale_while_revalidate(self.stale_while_revalidate)
             .with_stale_if_error(self.stale_if_error)
     }
 
-    /// The windows of an entry that says that there is no value, or that the load failed.
+    /// Returns the windows of an entry that records that there is no value, or that the load failed.
     pub(crate) fn negative_windows(&self, ttl: Duration) -> FreshnessWindows {
         FreshnessWindows::new(Some(self.jittered(ttl)))
     }

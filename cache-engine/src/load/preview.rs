@@ -1,4 +1,4 @@
-//! What a load offers to those who wait, before it ends.
+//! Previews: what a load offers to the waiting callers before it ends.
 
 use std::any::Any;
 use std::fmt;
@@ -12,25 +12,25 @@ use crate::load::shared::Shared;
 use crate::tags::scope::Tagger;
 use crate::tags::snapshot::union;
 
-/// What a load offers before it ends, and by what it is found out whether a caller may have it.
+/// What a load offers before it ends, and what it takes to find out whether a caller may have it.
 pub(crate) struct Preview {
     pub(crate) value: Arc<dyn Any + Send + Sync>,
     /// What the load's fill is conditional on.
     pub(crate) fence: Option<Fence>,
-    /// What the value depends on.
+    /// The tags that the value depends on.
     pub(crate) captured: Tags,
-    /// Adds to it.
+    /// Adds further tags during the load.
     pub(crate) tagger: Tagger,
 }
 
 impl Preview {
-    /// Offers it to those who wait and to those who come.
+    /// Offers the preview to the callers that wait, and to later ones.
     ///
-    /// No caller gets a value that was invalidated before the caller began to look: the store is asked once for all who wait now, and
-    /// once for each who comes later.
+    /// No caller gets a value that was invalidated before the caller began to read. For this, the store is read once
+    /// for all callers that wait now, and once for each later caller.
     pub(crate) async fn offer(self, previewer: Previewer, shared: Arc<Shared>, key: Key) {
         if self.fence.is_none() {
-            // Nothing shows an invalidation, so it is for those who may have the value too.
+            // Nothing shows an invalidation, so the preview is for callers that may have the value too.
             previewer.offer(Arc::new(self), None);
             return;
         }
@@ -38,21 +38,22 @@ impl Preview {
             let at = previewer.now();
             match self.is_current(&shared, &key).await {
                 Some(true) => at,
-                // What the load brings is for nobody but its own caller.
+                // The result of the load is for its own caller only.
                 Some(false) => return previewer.disband(),
                 None => return,
             }
         } else {
-            // For nobody, until the store was asked.
+            // Open to nobody, so that each caller reads the store first.
             Moment::default()
         };
         previewer.offer(Arc::new(self), Some(at));
     }
 
-    /// Whether the key, and what the value depends on, were not invalidated up to now. `None` if that cannot be found out.
+    /// Returns whether neither the key nor the tags that the value depends on have been invalidated. `None` if that
+    /// cannot be determined.
     pub(crate) async fn is_current(&self, shared: &Shared, key: &Key) -> Option<bool> {
         let fence = match self.fence? {
-            // However often it was renewed.
+            // The lease, however often it was renewed.
             Fence::Lease(lease) => Fence::Others(lease),
             fence => fence,
         };

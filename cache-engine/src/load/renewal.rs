@@ -13,12 +13,12 @@ use crate::load::fill::Fill;
 use crate::load::preview::Preview;
 
 impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
-    /// Lets several loads share a bound on the calls of the store that they make at the same time.
+    /// Sets a bound on concurrent store operations that several loads share.
     pub(crate) fn limit_renewals(&mut self, calls: &Arc<Semaphore>) {
         self.renewals = Some(Arc::clone(calls));
     }
 
-    /// Runs `load`, and keeps the lease alive for as long as that takes.
+    /// Runs `load`, and renews the lease until it ends.
     ///
     /// Dropping the future drops `load`.
     pub async fn renewing<F: Future>(&mut self, load: F) -> F::Output {
@@ -42,16 +42,16 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 };
                 self.renew().await
             };
-            // The load goes on while the lease is renewed.
+            // The load continues while the lease is renewed.
             let renewed = tokio::select! {
                 biased;
                 renewed = renew => renewed,
                 result = &mut load => return result,
             };
-            // A failure is tried again at the next turn, as long as the lease lasts.
+            // A failed renewal is retried in the next turn, as long as the lease lasts.
             if let Ok(false) = renewed {
                 self.shared.events.emit(&Event::LeaseLost { key: &self.key });
-                // Its value is for nobody else any more.
+                // The lease is lost, so the value is for no other caller.
                 if let Some(lead) = &self.lead {
                     lead.disband();
                 }
@@ -64,8 +64,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// As [`renewing`](Self::renewing), and meanwhile offers `preview` to callers in this process that wait for the load
     /// and accept previews, until the load ends: see [`Lookup::Preview`](crate::Lookup::Preview).
     ///
-    /// A caller gets it only if the key was not invalidated between the beginning of the load and that of its lookup. If
-    /// the key was invalidated before the preview could be offered, those who wait look again.
+    /// A caller gets it only if the key was not invalidated between the beginning of the load and the beginning of the
+    /// caller's lookup. If the key was invalidated before the preview could be offered, the waiting callers read again.
     pub async fn renewing_with_preview<F: Future>(
         &mut self,
         preview: Arc<dyn Any + Send + Sync>,
@@ -83,7 +83,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.renewing(async move {
             let mut load = pin!(load);
             if let Some(offer) = offer {
-                // The load goes on while the store is asked.
+                // The load continues while the store is read.
                 tokio::select! {
                     biased;
                     () = offer => {}
@@ -95,7 +95,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         .await
     }
 
-    /// Gives up the lease of a load that takes too long: others load in its place.
+    /// Gives up the lease of a load that takes too long, so that others load instead.
     fn abandon_lease(&mut self) {
         self.shared.events.emit(&Event::LeaseLost { key: &self.key });
         if let Some(fence) = self.fence.take() {
@@ -106,8 +106,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
     }
 
-    /// Renews the lease, or ends the renewal that is under way, and tells whether the lease was still there. Dropping
-    /// the future leaves the renewal under way.
+    /// Renews the lease, or waits for the renewal that is under way. Returns whether the lease was still there.
+    /// Dropping the future leaves the renewal under way.
     pub(super) async fn renew(&mut self) -> Result<bool, Error> {
         let Some(fence) = self.fence else { return Ok(true) };
         let renewed = if self.shared.tier.store.is_local() {
@@ -122,7 +122,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             });
             let renewed = renewal.await;
             self.renewal = None;
-            // A task is only cancelled with its runtime.
+            // The task is only cancelled if its runtime shuts down.
             renewed.unwrap_or(Ok(None))
         };
         match renewed? {
@@ -134,10 +134,10 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
     }
 
-    /// Ends the renewal that is under way, if there is one.
+    /// Waits for the renewal that is under way, if there is one.
     pub(super) async fn settle(&mut self) -> Result<(), Error> {
         if self.renewal.is_some() {
-            // If the lease is gone, so the store says to whatever comes next.
+            // If the lease is gone, the next store operation finds that out.
             self.renew().await?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Running a load, and keeping what it brought.
+//! Runs a load, and stores its result.
 
 use std::any::Any;
 use std::future::Future;
@@ -17,7 +17,7 @@ use crate::load::fill::{Fill, Outcome};
 use crate::load::stack::LoadStack;
 use crate::store::record::Found;
 
-/// What a loader returned, or why it did not.
+/// What a loader returned, or why it did not return.
 pub(crate) enum Returned<T, E> {
     Loaded(Loaded<T>),
     Failed(E),
@@ -25,7 +25,7 @@ pub(crate) enum Returned<T, E> {
     Panicked(Box<dyn Any + Send>),
 }
 
-/// How a load ended for the one who led it.
+/// How a load ended for the caller that led it.
 pub(crate) enum Ended<T, E> {
     Outcome(Outcome<T, E>),
     Panicked(Arc<str>, Box<dyn Any + Send>),
@@ -59,9 +59,9 @@ impl<C: Send + Sync + 'static> Engine<C> {
         let stale = fill.stale().map(|stale| Arc::clone(&stale.value));
         let tagger = fill.tagger().clone();
         let context = Load::new(fill.key().clone(), stale, tagger.clone());
-        // A loader that panics is not used again, so nothing that it left half-done is seen. It is called within the
-        // future, so that a panic of the call itself is caught too.
-        // Boxed, since loads are nested in loads, and each level would hold its load several times over.
+        // Unwind safe, because a loader that panics is not used again, so no broken state is observed. It is called
+        // within the future, so that a panic of the call itself is caught too. Boxed, because loads are nested in
+        // loads, and each level would contain its load several times.
         let load = stack.scope(tagger.scope(async move { load(context).await }));
         let load = AssertUnwindSafe(Box::pin(load)).catch_unwind();
         let returned = match self.limited(fill.renewing(load)).await {
@@ -84,7 +84,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         LoadStack::within(outer, backend, [fill.key().clone()], fill.flight().as_slice())
     }
 
-    /// Ends a load: keeps what its loader returned, and lands its flight.
+    /// Ends a load: stores what its loader returned, and lands its flight.
     pub(crate) async fn end<T, E>(&self, mut fill: Fill<T, E>, returned: Returned<T, E>) -> Ended<T, E>
     where
         T: Send + Sync + 'static,
@@ -115,7 +115,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         }
     }
 
-    /// Runs `load` for no longer than the policy allows; the error is that limit.
+    /// Runs `load` for at most the policy's load timeout, which is the error.
     pub(crate) async fn limited<F: Future>(&self, load: F) -> Result<F::Output, Duration> {
         match self.policy.load_timeout {
             Some(limit) => tokio::time::timeout(limit, load).await.map_err(|_| limit),
@@ -168,7 +168,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
             fill.share_stale(stale.clone()).await;
             return Ok(Some(stale));
         }
-        // A failure must not take the place of a value, however old: the next load may need it.
+        // A failure must not replace a value, however old, because the next load may need the value.
         let remembered = fill.stale().is_none() && !error.is_unshared();
         match self.policy.error_ttl.filter(|ttl| remembered && !ttl.is_zero()) {
             Some(ttl) => {
@@ -182,7 +182,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
     }
 }
 
-/// Whether there is any time at which a copy may be used.
+/// Returns whether a copy may be used at any time.
 fn is_of_use(windows: &FreshnessWindows) -> bool {
     let FreshnessWindows {
         fresh,
@@ -193,7 +193,7 @@ fn is_of_use(windows: &FreshnessWindows) -> bool {
     fresh.is_none_or(|fresh| !fresh.is_zero()) || !stale_while_revalidate.is_zero() || !stale_if_error.is_zero()
 }
 
-/// The message of a panic, as `panic!` was given it.
+/// Returns the message of a panic, as it was passed to `panic!`.
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> Arc<str> {
     match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(message), _) => Arc::from(*message),

@@ -34,7 +34,7 @@ pub(crate) struct Shared {
     pub(crate) flights: Flights,
     pub(crate) events: Events,
     pub(crate) call_keys: Box<dyn CallKeys>,
-    /// Loads and refreshes that belong to no caller.
+    /// Loads and refreshes that run independently of their callers.
     pub(crate) tasks: TaskTracker,
     pub(crate) enabled: AtomicBool,
 }
@@ -44,16 +44,16 @@ impl Shared {
         self.enabled.load(Ordering::Relaxed)
     }
 
-    /// Whether background work may still be started.
+    /// Returns whether background work may still be started.
     pub(crate) fn is_open(&self) -> bool {
         !self.tasks.is_closed()
     }
 
-    /// Takes a fence down in the background, after its renewal if that is under way. Outside of a runtime the lease
-    /// runs out by itself.
+    /// Releases a fence in the background, after its renewal if one is under way. Outside of a runtime, the lease
+    /// expires by itself.
     pub(crate) fn release(&self, key: Key, fence: Fence, renewal: Option<Renewal>) {
         if self.tier.store.is_local() {
-            // Ready at once, so that nobody finds a lease that nobody holds.
+            // A local store is ready at once, so nobody finds a lease without a holder.
             let _ = self.leases.release(&key, fence).now_or_never();
         } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let leases = self.leases.clone();

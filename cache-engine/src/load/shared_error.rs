@@ -1,11 +1,11 @@
-//! The error of a load, as several callers share it.
+//! The error of a load that several callers share.
 
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// The error of a load of a `#[cached]` function, as it is shared among the callers who waited for it. It prints as the
+/// The error of a load of a `#[cached]` function, shared among the callers that waited for the load. It prints as the
 /// error itself does, by `{}`, `{:#}` and `{:?}`.
 #[derive(Clone)]
 pub struct SharedError(Arc<dyn Original>);
@@ -27,19 +27,19 @@ impl SharedError {
         Self(Arc::new(original))
     }
 
-    /// Returns the error, if it is of type `T`: the error type of the function that failed. `None` also where the error
-    /// itself was not kept, since it cannot be sent to other threads.
+    /// Returns the error, if it is of type `T`: the error type of the function that failed. Also returns `None` if only
+    /// the error's text is shared, because the error cannot be sent to other threads.
     #[must_use]
     pub fn downcast_ref<T: 'static>(&self) -> Option<&T> {
         self.0.as_any()?.downcast_ref()
     }
 
-    /// Returns the error, if it is one or holds one.
+    /// Returns the original as an [`Error`], if it is one or holds one.
     pub(crate) fn as_error(&self) -> Option<&(dyn Error + 'static)> {
         self.0.as_error()
     }
 
-    /// Takes the original out, if it is a `T` and nobody else holds it.
+    /// Returns the original, if it is a `T` and nobody else holds it.
     pub(crate) fn into_original<T: Original>(self) -> Result<T, Self> {
         let kept: Arc<dyn Any + Send + Sync> = Arc::clone(&self.0) as _;
         match kept.downcast::<T>() {
@@ -65,7 +65,7 @@ impl fmt::Debug for SharedError {
 }
 
 impl Error for SharedError {
-    /// Returns the source of the error that this one prints as.
+    /// Returns the source of the original error, because this one prints as the original itself.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.as_error()?.source()
     }

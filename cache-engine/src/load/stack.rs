@@ -1,4 +1,4 @@
-//! Which loads the current task runs in, so that a load that needs its own key fails instead of waiting for itself.
+//! The loads that the current task runs in. By them, a load that needs its own key fails instead of waiting for itself.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ tokio::task_local! {
 /// A load, and the load that it runs in.
 #[derive(Debug)]
 pub(crate) struct LoadStack {
-    /// Keys mean something within a store only.
+    /// The [`address`] of the store. Keys are only unique within a store.
     backend: usize,
     keys: Box<[Key]>,
     flights: Box<[FlightId]>,
@@ -22,12 +22,12 @@ pub(crate) struct LoadStack {
 }
 
 impl LoadStack {
-    /// The chain of the current task.
+    /// Returns the stack of the current task.
     pub(crate) fn current() -> Option<Arc<Self>> {
         LOADING.try_with(Arc::clone).ok()
     }
 
-    /// A load of `keys` that runs in `outer`.
+    /// Creates the stack of a load of `keys` that runs in `outer`.
     pub(crate) fn within(
         outer: Option<Arc<Self>>,
         backend: &Arc<dyn Backend>,
@@ -43,7 +43,7 @@ impl LoadStack {
         })
     }
 
-    /// Runs `load` as part of the chain.
+    /// Runs `load` as part of the stack.
     pub(crate) async fn scope<F: Future>(self: Arc<Self>, load: F) -> F::Output {
         LOADING.scope(self, load).await
     }
@@ -54,10 +54,10 @@ impl LoadStack {
         LOADING.sync_scope(Arc::clone(self), poll)
     }
 
-    /// Whether one of the loads is that of `key`.
+    /// Returns whether one of the loads is that of `key`.
     pub(crate) fn loads(&self, backend: &Arc<dyn Backend>, key: &Key) -> bool {
         let backend = address(backend);
-        // No recursion, since loads may be nested deeply.
+        // Not recursive, because loads may be nested deeply.
         let mut stack = Some(self);
         while let Some(load) = stack {
             if load.backend == backend && load.keys.contains(key) {
@@ -68,13 +68,13 @@ impl LoadStack {
         false
     }
 
-    /// The flights of the innermost load, which wait for whatever the current task waits for.
+    /// Returns the flights of the innermost load. They wait for whatever the current task waits for.
     pub(crate) fn flights(&self) -> &[FlightId] {
         &self.flights
     }
 }
 
-/// What tells one store from another in this process.
+/// Returns an address that identifies a store in this process.
 fn address(backend: &Arc<dyn Backend>) -> usize {
     Arc::as_ptr(backend).cast::<()>().addr()
 }

@@ -1,4 +1,4 @@
-//! What is to be done about what a read found.
+//! Decides what to do about the result of a read.
 
 use std::any::{Any, TypeId};
 use std::sync::Arc;
@@ -19,35 +19,35 @@ use crate::store::record::Found;
 use crate::tier::precondition::Precondition;
 use crate::tier::read::Read;
 
-/// What is to be done about what was read.
+/// What to do about the result of a read.
 pub(crate) enum Step<T, E> {
     Done(Outcome<T, E>),
-    /// Answer this now. If this caller got the lead, it refreshes the value.
+    /// Return this stale value now. If this caller got the lead, it refreshes the value.
     Stale(Found<T>, Option<LoadStart<T, E>>),
     Load(LoadStart<T, E>),
     Wait(Waiting, Option<Found<T>>),
-    /// Waiting would never end.
+    /// Waiting would never end, because the load needs its own key.
     Circular,
 }
 
-/// A lead, and what its load starts from, where that is known.
+/// A lead, and what its load starts from, if that is known.
 #[derive(Debug)]
 pub(crate) struct LoadStart<T, E> {
     pub(crate) fill: Fill<T, E>,
     pub(crate) precondition: Option<Precondition>,
-    /// The store did not answer, so there is no fence.
+    /// Whether the store did not answer. Then there is no fence.
     pub(crate) outage: bool,
-    /// The call is made within another load, which may hold a lease.
+    /// Whether the call is made within another load, which may hold a lease.
     pub(crate) nested: bool,
-    /// From then on, a load that would make another load wait for a lease runs beside that lease.
+    /// From this time on, a load that would make another load wait for a lease runs beside that lease.
     pub(crate) beside_from: Instant,
 }
 
-/// What stands for all longer lease times.
+/// The limit for longer lease times.
 const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl<C: Send + Sync + 'static> Engine<C> {
-    /// Decides what `call` is to do about what it read.
+    /// Decides what `call` does about `read`.
     pub(crate) fn step<T, E>(&self, key: &Key, read: Read<T>, call: &Call) -> Step<T, E>
     where
         T: Send + Sync + 'static,
@@ -56,7 +56,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         let events = &self.shared.events;
         let stack = call.stack.as_deref();
         let nested = stack.is_some();
-        // A lease may be meant to last for ever, which no clock can add up.
+        // A lease time may be practically infinite, and would overflow the clock.
         let beside_from = call.begun + self.shared.leases.time().min(LONGEST_WAIT);
         let (precondition, stale, outage) = match read {
             Read::Fresh(found, version) if call.accepts.except != Some(version) => {

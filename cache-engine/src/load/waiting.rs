@@ -1,4 +1,4 @@
-//! A place among those who wait for a flight, and what is left behind when it is given up.
+//! A caller's place among those that wait for a flight.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use cache_core::Key;
 use crate::load::flight::{Wait, Waited};
 use crate::load::shared::Shared;
 
-/// A place among those who wait for a flight. If its leader is gone and nobody else waits, giving it up releases the
-/// fence that the leader left for a successor.
+/// A caller's place among those that wait for a flight. If the leader is gone and nobody else waits, dropping it
+/// releases the fence that the leader left for a successor.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     shared: Arc<Shared>,

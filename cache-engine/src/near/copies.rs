@@ -16,23 +16,23 @@ use crate::store::changes::{ChangeStamp, Changes};
 /// The most writes of this process whose changes are still to be reported.
 const MOST_OWN: usize = 10_000;
 
-/// How often the store is asked whether a copy is of the last version. A load's lease and its value are reported one after
-/// the other.
+/// The largest number of reads that confirm that a copy is of the last version. One may not be enough: a load's lease
+/// and its value are reported one after the other.
 const QUESTIONS: usize = 3;
 
 /// Copies in this process of values in a store elsewhere.
 ///
-/// A copy is taken of a value that was read or written there, and is removed when a change of its record is reported. While
-/// there is no subscription, copies are not used, or only up to their maximum age if there is one.
+/// A value that was read from the store or written to it is copied, and the copy is removed when a change of the record
+/// is reported. Without a subscription, copies are used only up to their maximum age, and not at all if there is none.
 #[derive(Debug)]
 pub(crate) struct Near {
     copies: Arc<dyn Backend>,
     far: Arc<Store>,
     max_age: Option<Duration>,
-    /// The store has a change subscription.
+    /// Whether the store has a change subscription.
     subscribes: bool,
     changes: Arc<Changes>,
-    /// The keys that this process has written, until the change is reported.
+    /// The keys that this process has written, and whose change is still to be reported.
     own: Mutex<HashSet<Key>>,
     generation: AtomicU64,
 }
@@ -73,7 +73,7 @@ impl Near {
         self.max_age
     }
 
-    /// The generation of copies that are made, and used, now.
+    /// Returns the generation of the copies that are made and used now.
     pub(crate) fn generation(&self) -> Generation {
         Generation(self.generation.load(Ordering::Acquire))
     }
@@ -82,12 +82,12 @@ impl Near {
         self.changes.stamp(key)
     }
 
-    /// Keeps a copy of a value that was read after `stamp`, unless a change was reported since.
+    /// Stores a copy of a value that was read after `stamp`, unless a change was reported since.
     pub(crate) fn keep(&self, key: &Key, copy: Value, fresh: Option<Duration>, stamp: ChangeStamp) {
         self.keep_until(key, copy, self.end(fresh, stamp), stamp);
     }
 
-    /// Keeps a copy of what this process wrote, as `version`, after `stamp`.
+    /// Stores a copy of what this process wrote as `version`, after `stamp`.
     ///
     /// The store reports the writes of this process as it does all others, and may report two writes as one. When an own
     /// write is reported, the copy is therefore put aside until the store confirms that it is of the last version. The same
@@ -103,12 +103,12 @@ impl Near {
         {
             let mut own = self.turn();
             let moved = self.changes.stamp(key) != stamp;
-            // No value that was read before is kept.
+            // From now on, no value that was read before is copied.
             self.changes.changed(key);
             if !moved {
                 if self.subscribes {
                     if own.len() >= MOST_OWN {
-                        // Their changes will remove the copies, which then costs a read of the store.
+                        // The reports of these writes will remove the copies, which costs a read of the store each.
                         own.clear();
                     }
                     own.insert(key.clone());
@@ -118,11 +118,11 @@ impl Near {
             }
             self.remove(key);
         }
-        // The report was of this write or of another one, or this process made another change.
+        // A change was reported, of this write or of another one, or this process made another change.
         self.keep_if_last(key, copy, self.end(fresh, stamp), version);
     }
 
-    /// Keeps a copy of what was written as `version`, until its `end`, if the store still has that version.
+    /// Stores a copy of what was written as `version`, until its `end`, if the store still has that version.
     fn keep_if_last(self: &Arc<Self>, key: &Key, copy: Value, end: Option<Instant>, version: Version) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
@@ -139,7 +139,7 @@ impl Near {
         });
     }
 
-    /// Keeps a copy until its `end`, unless a change was reported since `stamp`. Returns whether it was kept.
+    /// Stores a copy until its `end`, unless a change was reported since `stamp`. Returns whether it was stored.
     fn keep_until(&self, key: &Key, copy: Value, end: Option<Instant>, stamp: ChangeStamp) -> bool {
         let _turn = self.turn();
         let unmoved = self.changes.stamp(key) == stamp;
@@ -158,7 +158,7 @@ impl Near {
             self.remove(key);
             copied
         };
-        // The change may have been this process's own, and the last.
+        // The change may have been this process's own write, and the last one.
         if let Some(record) = own
             && let Some(version) = copy::version(&record)
         {
@@ -167,8 +167,8 @@ impl Near {
         }
     }
 
-    /// Removes the copy of a record that this process has deleted or changed otherwise than by a value. Afterwards, no copy
-    /// of what was read before is kept, and none will be.
+    /// Removes the copy of a record that this process has deleted, or changed in another way than by writing a value.
+    /// Afterwards, there is no copy of what was read before, and none will be stored.
     pub(crate) fn forget(&self, key: &Key) {
         let mut own = self.turn();
         self.changes.changed(key);
@@ -176,21 +176,21 @@ impl Near {
         self.remove(key);
     }
 
-    /// Removes the copies of all records in `scope`, which this process has changed. Afterwards, no copy of what was read
-    /// before is kept, and none will be.
+    /// Removes the copies of all records in `scope`, which this process has changed. Afterwards, there is no copy of
+    /// what was read before, and none will be stored.
     pub(crate) async fn forget_all(&self, scope: &Scope) {
         {
             let mut own = self.turn();
             self.changes.everything_changed();
             own.retain(|key| !scope.contains(key));
         }
-        // Unlike a lookup, this may have to wait.
+        // Unlike a lookup, clearing may have to wait.
         if self.copies.clear(scope).await.is_err() {
             self.forget_everything();
         }
     }
 
-    /// Ends all copies, since any record may have changed. Their memory is freed as other copies need it.
+    /// Ends all copies, because any record may have changed. Their memory is freed when other copies need it.
     pub(crate) fn forget_everything(&self) {
         let mut own = self.turn();
         self.generation.fetch_add(1, Ordering::AcqRel);
@@ -198,9 +198,9 @@ impl Near {
         own.clear();
     }
 
-    /// Returns when a copy ends whose value is fresh for `fresh`, and was read or written after `stamp`.
+    /// Returns the end of a copy whose value is fresh for `fresh`, and was read or written after `stamp`.
     fn end(&self, fresh: Option<Duration>, stamp: ChangeStamp) -> Option<Instant> {
-        // Counted from before the call of the store, since changes after it may go unnoticed.
+        // Counted from before the store operation, because changes after it may go undetected.
         let oldest = self.max_age.and_then(|age| stamp.at.checked_add(age));
         match (fresh.and_then(after), oldest) {
             (Some(fresh), Some(oldest)) => Some(fresh.min(oldest)),
@@ -234,7 +234,7 @@ impl Near {
     }
 }
 
-/// Returns the moment after `time`, or `None` if that is for ever.
+/// Returns the instant `time` from now, or `None` if that is too far away to express.
 fn after(time: Duration) -> Option<Instant> {
     Instant::now().checked_add(time)
 }

@@ -1,4 +1,4 @@
-//! A copy in the near tier, as an object.
+//! A copy in the near tier.
 
 use std::any::Any;
 use std::mem::size_of;
@@ -20,14 +20,14 @@ struct Copied {
     generation: Generation,
 }
 
-/// Counts how often all copies were given up at once; those of an earlier generation are not used.
+/// The number of times that all copies were ended at once. Copies of an earlier generation are not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Generation(pub(super) u64);
 
-/// What a copy costs beside its value.
+/// The bytes that a copy costs in addition to its value.
 const OVERHEAD: usize = size_of::<Copied>() + 2 * size_of::<usize>();
 
-/// A copy of what was found in the record of `version`, whose value counts for `weight` bytes.
+/// Returns a copy of what was found in the record of `version`. Its value counts as `weight` bytes.
 pub(crate) fn copy<T: Send + Sync + 'static>(
     key: &Key,
     found: &Found<T>,
@@ -48,7 +48,7 @@ pub(crate) fn copy<T: Send + Sync + 'static>(
     Value::Shared(SharedValue::new(Arc::new(copied), weight))
 }
 
-/// The version of the record that a copy was made from.
+/// Returns the version of the record that a copy was made from.
 pub(super) fn version(record: &Record) -> Option<Version> {
     let Value::Shared(shared) = &record.value else {
         return None;
@@ -56,7 +56,7 @@ pub(super) fn version(record: &Record) -> Option<Version> {
     Some(shared.object().downcast_ref::<Copied>()?.version)
 }
 
-/// The fresh value of a copy, and the version of the record that it was copied from.
+/// Returns the fresh value of a copy, and the version of the record that it was copied from.
 #[inline]
 pub(crate) fn read<T: Send + Sync + 'static>(
     record: &Record,

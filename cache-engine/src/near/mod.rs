@@ -1,4 +1,4 @@
-//! Near copies: what this process keeps in memory of a store elsewhere, and the subscription that ends them.
+//! Near copies: copies in this process's memory of values in a store elsewhere, and the subscription that ends them.
 
 pub(crate) mod copies;
 pub(crate) mod copy;

@@ -17,7 +17,7 @@ use crate::tags::cache::TagCache;
 /// The pause between two attempts to subscribe.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Subscribes to the changes below the cache's prefix, from the first time that the subscription is needed.
+/// Subscribes to the changes below the cache's prefix. The subscription begins when it is first needed.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     store: Arc<Store>,
@@ -26,7 +26,7 @@ pub(crate) struct Subscriber {
     near: Option<Arc<Near>>,
     tag_cache: Arc<TagCache>,
     events: Events,
-    /// The task runs, and its runtime is still there.
+    /// Whether the task runs and its runtime still exists.
     begun: AtomicBool,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -57,7 +57,8 @@ impl Subscriber {
         &self.changes
     }
 
-    /// Begins the subscription, unless it runs in a runtime that is still there, or there is no runtime to run it in.
+    /// Begins the subscription, unless it already runs in a runtime that still exists, or there is no runtime to run it
+    /// in.
     #[inline]
     pub(crate) fn begin(self: &Arc<Self>) {
         if !self.begun.load(Ordering::Relaxed) {
@@ -83,7 +84,7 @@ impl Subscriber {
             Change::Everything => self.everything_changed(),
             Change::Heartbeat(moment) => self.heartbeat(Instant::from_std(moment)),
             Change::Lost(error) => self.lost(&error),
-            // A kind of change of a later version. Whatever it is, this is safe.
+            // A kind of change that a later version added. This is safe whatever it is.
             _ => self.everything_changed(),
         }
     }
@@ -94,7 +95,7 @@ impl Subscriber {
         }
     }
 
-    /// The subscription has ended.
+    /// Handles the end of the subscription.
     fn ended(&self, why: &'static str) {
         let name = self.store.backend().name();
         let error = Error::new(ErrorKind::Unavailable, why).with_backend(name);
@@ -102,7 +103,7 @@ impl Subscriber {
         self.everything_changed();
     }
 
-    /// All changes up to `moment` have been reported.
+    /// Handles a heartbeat: all changes up to `moment` have been reported.
     fn heartbeat(&self, moment: Instant) {
         if self.changes.told_until(moment) {
             self.events.emit(&Event::SubscriptionBegun);
@@ -135,14 +136,14 @@ impl Drop for Subscriber {
     }
 }
 
-/// Held by the task of the subscription. Dropped with the task, which may end with its runtime.
+/// A guard in the subscription's task. It is dropped with the task, which may end with its runtime.
 struct Listening(Weak<Subscriber>);
 
 impl Drop for Listening {
     fn drop(&mut self) {
         if let Some(subscriber) = self.0.upgrade() {
             subscriber.ended("the runtime of the subscription has ended");
-            // The next call that needs it begins it again.
+            // The next call that needs the subscription begins it again.
             subscriber.begun.store(false, Ordering::Relaxed);
         }
     }
@@ -178,7 +179,7 @@ async fn subscribe(subscriber: &Weak<Subscriber>, failure_reported: &mut bool) -
     let begun = Instant::now();
     match subscriber.store.backend().subscribe(&subscriber.scope, heartbeat).await {
         Ok(stream) => {
-            // Copies from before may be outdated. All changes from now on are reported.
+            // Copies from before may be outdated. From now on, all changes are reported.
             subscriber.everything_changed();
             subscriber.heartbeat(begun);
             Some(stream)

@@ -1,4 +1,4 @@
-//! What the directives of requests and responses have in common.
+//! Common parts of the directives of requests and responses.
 
 /// A directive that this crate does not interpret, as it was received.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

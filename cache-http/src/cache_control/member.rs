@@ -8,7 +8,7 @@ use crate::field::parse_seconds;
 /// One directive of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Member<'a> {
-    /// The whole member as it stands in the line, trimmed.
+    /// The whole member as it is in the line, trimmed.
     pub(super) raw: &'a [u8],
     /// The name as received. Compare it without case.
     pub(super) name: &'a [u8],
@@ -75,7 +75,7 @@ impl<'a> Iterator for Members<'a> {
         if line.is_empty() {
             return None;
         }
-        // A quoted string in the place of a name is one member, so that nothing in the quotes counts as a directive.
+        // A quoted string instead of a name is one member, so that nothing in the quotes counts as a directive.
         let name_from = match line {
             [b'"', text @ ..] => closing_quote(text).map_or(0, |end| end + 2),
             _ => 0,

@@ -1,4 +1,5 @@
-//! `Cache-Control` of requests and responses, and the fields aimed at one class of caches (RFC 9111, section 5.2; RFC 9213).
+//! `Cache-Control` of requests and responses, and targeted fields, which are for one class of caches (RFC 9111, section
+//! 5.2; RFC 9213).
 //!
 //! The parsers take any number of field lines and never fail. Where a field contradicts itself or cannot be read, they
 //! take the reading that caches less: the more restrictive of two values, and zero for an unreadable lifetime.

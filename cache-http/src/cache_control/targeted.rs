@@ -1,4 +1,4 @@
-//! Fields that are aimed at one class of caches, such as `CDN-Cache-Control` (RFC 9213).
+//! Targeted fields, which are for one class of caches, such as `CDN-Cache-Control` (RFC 9213).
 
 use http::{HeaderMap, HeaderName};
 use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};

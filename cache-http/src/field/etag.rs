@@ -171,7 +171,7 @@ fn is_tolerated(byte: u8) -> bool {
     matches!(byte, b' ' | b'!' | b'#'..=b'~' | 0x80..=0xFF)
 }
 
-/// The error of a text that cannot be an entity-tag. Its message says which, and how to write one.
+/// The error of a text that cannot be an entity-tag. Its message quotes the text and explains how to write one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidETag(String);
 

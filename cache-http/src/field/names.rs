@@ -1,4 +1,4 @@
-//! Names of fields that the crate `http` does not have.
+//! Names of fields that the crate `http` does not define.
 
 use http::HeaderName;
 

@@ -76,7 +76,7 @@ pub fn invalidated_targets(
         return Vec::new();
     }
     let mut uris = vec![target.clone()];
-    // A server does not know the scheme; any one serves to resolve references.
+    // A server does not know the scheme, but any scheme will do to resolve references.
     let base = target_uri(target, request, Scheme::HTTPS);
     let base = base.as_ref().unwrap_or(target);
     let own = host(base, target.scheme());

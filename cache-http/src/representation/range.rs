@@ -27,8 +27,8 @@ pub enum RangeOutcome {
 /// Evaluates `Range` and `If-Range` of a request against a stored complete response of `length` bytes (RFC 9110,
 /// sections 13.1.5, 13.2.2 and 14.2). Call [`evaluate`](crate::evaluate) first: a 304 takes precedence.
 ///
-/// Ignores a `Range` that is broken, has another unit than bytes, or belongs to another method than GET and QUERY. Joins ranges that
-/// overlap. A request for more than 32 ranges gets the whole.
+/// Ignores a `Range` that is malformed, has another unit than bytes, or belongs to another method than GET and QUERY.
+/// Joins ranges that overlap. A request for more than 32 ranges gets the whole.
 pub fn evaluate_range(
     method: &Method,
     request: &HeaderMap,
@@ -50,7 +50,7 @@ pub fn evaluate_range(
         return RangeOutcome::Whole;
     }
     if length == 0 && specs.iter().any(|spec| matches!(spec, Spec::Suffix(1..))) {
-        // The range is satisfiable by definition, but a 206 could not name a byte.
+        // The range is satisfiable by definition, but a 206 would contain no byte to name.
         return RangeOutcome::Whole;
     }
     let ranges = joined(specs.iter().filter_map(|spec| spec.within(length)));

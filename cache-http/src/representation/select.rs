@@ -117,7 +117,8 @@ impl<'a> Representation<'a> {
     pub fn select(&self, method: &Method, request: &HeaderMap) -> Selection {
         if self.is_not_modified(method, request) {
             let mut headers = not_modified_headers(self.headers);
-            // Without this a server would add the length of the empty body. RFC 9110, section 8.6, wants that of the 200.
+            // Without this, a server would add the length of the empty body. RFC 9110, section 8.6, requires the length of
+            // the 200.
             if let Some(length) = self.length {
                 headers.insert(CONTENT_LENGTH, length.into());
             }

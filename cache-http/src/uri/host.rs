@@ -10,8 +10,8 @@ use crate::uri::normal_form::normal_authority;
 /// Returns the authority that a request is for: that of its URI, or else that of `Host`. Empty if it has neither.
 ///
 /// # Errors
-/// [`HostConflict`] if the request names more than one host. Servers pass such requests on, and a handler may use either
-/// host. So do not look them up in a cache.
+/// [`HostConflict`] if the request names more than one host. Servers accept such requests, and a handler may use either
+/// host, so do not look them up in a cache.
 ///
 /// ```
 /// use cache_http::{HostConflict, target_authority};

@@ -19,7 +19,7 @@ use http::uri::Scheme;
 #[must_use]
 pub fn normal_path(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
-    // Most texts have nothing encoded, and a cache asks about each of them.
+    // A fast path: most texts contain nothing encoded, and a cache normalises every URI.
     if !bytes.contains(&b'%') {
         return Cow::Borrowed(text);
     }
@@ -46,7 +46,7 @@ pub fn normal_path(text: &str) -> Cow<'_, str> {
     Cow::Owned(normal)
 }
 
-/// The normal form of a percent-encoded byte that is not in it.
+/// The change that brings a percent-encoded byte into normal form.
 enum Rewritten {
     /// The byte is unreserved and is decoded.
     Decoded(u8),
@@ -88,7 +88,7 @@ pub fn normal_authority<'a>(authority: &'a [u8], scheme: Option<&Scheme>) -> Cow
         Some(_) => false,
         None => port == b"80" || port == b"443",
     };
-    // The colons of an IPv6 address stand in brackets.
+    // The colons of an IPv6 address are in brackets.
     let port_at = authority
         .iter()
         .rposition(|&byte| byte == b':')

@@ -84,7 +84,7 @@ fn push_without_space_around_commas(out: &mut Vec<u8>, line: &[u8]) {
     let start = out.len();
     let mut in_quotes = false;
     let mut escaped = false;
-    // White space in a quoted string is kept, so trimming stops at its end.
+    // White space in a quoted string is significant, so trimming stops at its end.
     let mut keep_to = start;
     for &byte in line {
         if in_quotes {

@@ -70,7 +70,7 @@ impl NoVarySearch {
                 (ListEntry::InnerList(names), None) => Params::AllBut(strings(names)?),
                 (ListEntry::Item(_), None) => return None,
             },
-            // Exceptions are only from all parameters.
+            // `except` is only valid if `params` is true.
             (params, Some(ListEntry::InnerList(names))) if params.and_then(boolean) == Some(true) => {
                 Params::Only(strings(names)?)
             }
@@ -136,7 +136,7 @@ fn boolean(member: &ListEntry) -> Option<bool> {
 fn strings(list: &InnerList) -> Option<Vec<String>> {
     let name = |item: &Item| match &item.bare_item {
         BareItem::String(text) => {
-            // Only a whole name is decoded: what separates names and values is part of it here.
+            // The text is a single name, so characters that separate names and values are part of it.
             let text = text.as_str().replace('&', "%26").replace('=', "%3D");
             let name = form_urlencoded::parse(text.as_bytes()).next();
             Some(name.map_or_else(String::new, |(name, _)| name.into_owned()))

@@ -14,9 +14,9 @@ pub struct Normalization {
 }
 
 impl Normalization {
-    /// Ranks both fields by quality. Two requests become equal only if they state the same preferences (RFC 9110, sections
-    /// 12.4.2, 12.5.3 and 12.5.4). Do not use it if your server distinguishes `gzip, br` from `br, gzip`, for which the
-    /// standard gives no ground.
+    /// Ranks both fields by quality. Two requests become equal only if they state the same preferences (RFC 9110,
+    /// sections 12.4.2, 12.5.3 and 12.5.4). Do not use it if your server distinguishes `gzip, br` from `br, gzip`. The
+    /// standard does not support that distinction.
     #[must_use]
     pub fn by_quality() -> Self {
         Self {

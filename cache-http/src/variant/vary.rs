@@ -50,7 +50,7 @@ impl Vary {
             for member in line.as_ref().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
                 match HeaderName::from_bytes(member) {
                     _ if member.is_empty() => {}
-                    // `*` is a token, and so would pass as a name.
+                    // `*` is a token, so it would parse as a name.
                     Ok(name) if member != b"*" => fields.push(name),
                     _ => all_read = false,
                 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// From the largest to the smallest: the order in which they may follow each other.
+/// The units and their milliseconds, from the largest to the smallest. A duration must list them in this order.
 const UNITS: [(&str, u64); 5] = [
     ("d", 24 * 60 * 60 * 1000),
     ("h", 60 * 60 * 1000),
@@ -11,7 +11,8 @@ const UNITS: [(&str, u64); 5] = [
     ("ms", 1),
 ];
 
-/// Reads `"60s"`, `"250ms"` or `"1h30m"`: whole numbers, each with a unit, from the largest unit to the smallest.
+/// Parses a duration such as `"60s"`, `"250ms"` or `"1h30m"`: whole numbers, each with a unit, from the largest unit to
+/// the smallest.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let wrong = |why: &str| {
         format!(

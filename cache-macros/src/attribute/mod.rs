@@ -1,4 +1,4 @@
-//! What is written in the parentheses of an attribute.
+//! Parses what is in the parentheses of an attribute.
 
 pub(crate) mod duration;
 pub(crate) mod errors;

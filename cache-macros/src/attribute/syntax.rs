@@ -1,4 +1,4 @@
-//! Options as they are written: `name = value`, `name(…)` and `name`, separated by commas.
+//! The syntax of options: `name = value`, `name(…)` and `name`, separated by commas.
 
 use proc_macro2::Ident;
 use syn::ext::IdentExt;
@@ -7,13 +7,13 @@ use syn::{Error, LitBool, Token};
 
 use super::errors::Errors;
 
-/// An option that was given.
+/// An option of the attribute, with its name and value.
 pub(crate) struct Given<T> {
     pub(crate) name: Ident,
     pub(crate) value: T,
 }
 
-/// Sets `slot`, or reports that the option is given twice.
+/// Sets `slot`, or reports an option that occurs twice.
 pub(crate) fn give<T>(slot: &mut Option<Given<T>>, name: Ident, value: T, errors: &mut Errors) {
     if slot.is_some() {
         errors.at(name.span(), format!("`{name}` is given twice"));

@@ -1,4 +1,4 @@
-//! What is wrong with the function itself.
+//! Checks the function that is to be cached.
 
 use syn::{FnArg, ItemFn, Pat, ReturnType, Type};
 
@@ -7,7 +7,7 @@ use crate::attribute::errors::Errors;
 use crate::function::arguments::arguments;
 use crate::function::types::{borrows, impl_trait, static_reference};
 
-/// Reports what is wrong with the function itself.
+/// Reports the errors in the function itself.
 pub(super) fn check(function: &ItemFn, options: &Options) -> syn::Result<()> {
     let mut errors = Errors::default();
     receiver(function, &mut errors);

@@ -1,4 +1,4 @@
-//! The body of a load that outlives the call, which clones what it borrows.
+//! The body of a detached load. It may outlive the call, so it clones what the function borrows.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -11,7 +11,7 @@ use crate::function::arguments::conditions;
 use crate::function::rename_self::rename_self;
 use crate::function::types::borrows;
 
-/// Returns statements that clone what is borrowed, and the body, which uses the clones.
+/// Returns statements that clone the borrowed arguments, and a body that uses the clones.
 pub(super) fn body(function: &ItemFn, options: &Options, root: &Path) -> syn::Result<(TokenStream, TokenStream)> {
     let why = if options.stale_while_revalidate.is_some() {
         "with `stale_while_revalidate`, a value is refreshed after the call has returned"

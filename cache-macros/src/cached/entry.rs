@@ -1,4 +1,4 @@
-//! The function beside the cached one, which returns the entry of a call.
+//! The entry function of a cached function, which returns the entry of a call.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -8,7 +8,7 @@ use super::key;
 use super::site::Site;
 use crate::function::arguments::conditions;
 
-/// The function that returns the entry of a call.
+/// Generates the function that returns the entry of a call.
 pub(super) fn entry(site: &Site<'_>) -> TokenStream {
     let (function, root) = (site.function, site.root);
     let vis = &function.vis;

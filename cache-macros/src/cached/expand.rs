@@ -1,4 +1,4 @@
-//! The cached function, with another body.
+//! Generates the function that reads the cache, and loads by the original body.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -40,7 +40,7 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, root: Path) -> syn
     Ok(quote!(#cached #entry))
 }
 
-/// The function itself.
+/// Generates the function itself.
 fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
     let Site {
         function,
@@ -64,7 +64,7 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
     let [plan, coder, key, looked, missed, body, keep, shape] =
         ["plan", "coder", "key", "looked", "missed", "body", "keep", "shape"]
             .map(|name| Ident::new(name, Span::mixed_site()));
-    // What is wrong with the values is reported at the type that is returned.
+    // Type errors about the values are reported at the return type.
     let returned = match &sig.output {
         ReturnType::Type(_, ty) => ty.span(),
         ReturnType::Default => sig.ident.span(),
@@ -73,7 +73,7 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
         Some(keep) => keep.value.to_token_stream(),
         None => quote!(|_| true),
     };
-    // Before the body, which consumes the arguments that are named in them.
+    // The tags are computed before the body, which consumes the arguments that they use.
     let tags = options.tags.as_ref().map(|tags| {
         let tags = tag_list(&tags.value, root);
         quote!(let #cache = &#private::with_tags(#cache, #tags);)
@@ -150,7 +150,7 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
                 #private::Answered::NotYet(#missed) => {
                     #tags
                     #own
-                    // Boxed, so that functions within functions do not hold each other's futures.
+                    // Boxed, so that a cached function that calls another does not contain the other's future.
                     let #body = #private::boxed(#private::Returns::<#output>::new().is(#block));
                     match #missed {
                         #private::Some(#missed) => {
@@ -165,7 +165,7 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
     })
 }
 
-/// An expression for the key, which is `None` if the call is not cached.
+/// Returns an expression for the key. It is `None` if the call is not to be cached.
 fn key_if(site: &Site<'_>) -> TokenStream {
     let private = site.private();
     let key = key::key(site);

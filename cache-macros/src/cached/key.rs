@@ -27,7 +27,7 @@ pub(super) fn key(site: &Site<'_>) -> TokenStream {
     quote!(#private::key_in(#cache, #namespace, #name))
 }
 
-/// Returns an expression for the name that is made of the function and its arguments.
+/// Returns an expression for the name that is derived from the function and its arguments.
 fn name_of_call(site: &Site<'_>) -> TokenStream {
     let private = site.private();
     let cache = site.cache_ident();
@@ -78,7 +78,7 @@ fn name_of_call(site: &Site<'_>) -> TokenStream {
         }
     }
     quote!({
-        // Its type tells where the function is defined.
+        // The name of its type shows where the function is defined.
         let #here = || ();
         #private::out_of_line(|| {
             let #call = #private::CallKey::new(::core::module_path!(), #name, #beside, #fingerprint, &#here);

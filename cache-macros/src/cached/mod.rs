@@ -1,4 +1,4 @@
-//! `#[cached]`: the function around the cached one.
+//! Expands `#[cached]`.
 
 mod check;
 mod detached;

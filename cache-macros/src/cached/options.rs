@@ -14,7 +14,7 @@ const KNOWN: &str = "`cache`, `ttl`, `stale_while_revalidate`, `stale_if_error`,
                      `soft_timeout`, `load_timeout`, `coalesce_across_processes`, `namespace`, `key`, `skip`, `version`, \
                      `tags`, `coder`, `when`, `unless`, `store_if`, `detached`, `entry` and `crate`";
 
-/// Names that were tried, and the options that are meant.
+/// Wrong names of options, and the options that they suggest.
 const MEANT: [(&str, &str); 8] = [
     ("stale", "stale_while_revalidate"),
     ("swr", "stale_while_revalidate"),
@@ -26,7 +26,7 @@ const MEANT: [(&str, &str); 8] = [
     ("condition", "when"),
 ];
 
-/// The options of `#[cached]`, as they are given.
+/// The options of a `#[cached]` attribute.
 #[derive(Default)]
 pub(super) struct Options {
     pub(super) cache: Option<Given<Expr>>,
@@ -62,12 +62,12 @@ impl Options {
         }
     }
 
-    /// Returns whether a function for the entries is generated.
+    /// Returns whether an entry function is generated.
     pub(super) fn has_entry(&self) -> bool {
         self.entry.as_ref().is_none_or(|entry| entry.value)
     }
 
-    /// Parses the options, and reports everything that is wrong with them.
+    /// Parses the options, and reports all errors in them.
     pub(super) fn parse(tokens: TokenStream) -> syn::Result<Self> {
         let parser = |input: ParseStream<'_>| {
             let mut options = Self::default();

@@ -1,4 +1,4 @@
-//! The policy of a function: the cache's, with what the options set.
+//! The policy of a function: the cache's policy, changed by the options.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};

@@ -16,7 +16,7 @@ pub(super) struct Site<'a> {
     pub(super) function: &'a ItemFn,
     pub(super) options: &'a Options,
     pub(super) root: &'a Path,
-    /// See [`fingerprint`](crate::function::fingerprint).
+    /// The function's [`fingerprint`](crate::function::fingerprint).
     pub(super) fingerprint: String,
 }
 
@@ -29,12 +29,12 @@ impl Site<'_> {
         entry_ident(&self.function.sig.ident)
     }
 
-    /// The variable that the cache is bound to.
+    /// Returns the variable that the cache is bound to.
     pub(super) fn cache_ident(&self) -> Ident {
         Ident::new("cache", Span::mixed_site())
     }
 
-    /// The path of what generated code uses.
+    /// Returns the path of the module that generated code uses.
     pub(super) fn private(&self) -> TokenStream {
         let root = self.root;
         quote!(#root::__private)
@@ -49,7 +49,7 @@ impl Site<'_> {
         let cache = &cache.value;
         let tokens = cache.to_token_stream();
         let mut code = bind_cache(cache, &ident, self.root);
-        // The body consumes its arguments while the cache is in use.
+        // The body consumes its arguments while the cache is still in use, so the cache is cloned.
         let of_an_argument = owned_names(&self.function.sig)
             .iter()
             .any(|name| mentions(tokens.clone(), name));

@@ -1,11 +1,11 @@
-//! The cache that an option names.
+//! The cache of a function.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Expr, Path};
 
-/// Returns a statement that binds the cache of an expression to `ident`.
+/// Returns statements that bind the cache of the expression `cache` to `ident`.
 pub(crate) fn bind_cache(cache: &Expr, ident: &Ident, root: &Path) -> TokenStream {
     let here = Ident::new(&ident.to_string(), ident.span().located_at(cache.span()));
     let mut code = quote! { let #ident = &#cache; };

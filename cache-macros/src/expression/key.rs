@@ -7,7 +7,7 @@ use syn::{Expr, Path};
 
 use super::text::{displayed, formatted};
 
-/// Returns an expression for the name that `key` gives.
+/// Returns an expression for the name that the option `key` gives a call.
 pub(crate) fn key_name(key: &Expr, root: &Path) -> TokenStream {
     let private = quote!(#root::__private);
     let displayed = displayed(key, root);
@@ -22,7 +22,7 @@ pub(crate) fn key_name(key: &Expr, root: &Path) -> TokenStream {
     }
 }
 
-/// Returns an expression for the namespace, if one is named.
+/// Returns an expression for the namespace. It is `None` without the option `namespace`.
 pub(crate) fn namespace(namespace: Option<&Expr>, root: &Path) -> TokenStream {
     let private = quote!(#root::__private);
     match namespace {

@@ -10,7 +10,7 @@ use super::text::formatted;
 use crate::attribute::errors::Errors;
 use crate::attribute::syntax::value;
 
-/// Parses the value of `tags`: a list, or an expression that gives one.
+/// Parses the value of `tags`: a list, or an expression for one.
 pub(crate) fn tags(input: ParseStream<'_>, name: &Ident, errors: &mut Errors) -> syn::Result<Expr> {
     let tags: Expr = value(input, name, "tags = [\"user:{id}\"]")?;
     match &tags {
@@ -24,7 +24,7 @@ pub(crate) fn tags(input: ParseStream<'_>, name: &Ident, errors: &mut Errors) ->
     Ok(tags)
 }
 
-/// Returns an expression that gives the tags. A text in the list is a format string.
+/// Returns an expression for the tags. String literals in the list may be format strings.
 pub(crate) fn tag_list(tags: &Expr, root: &Path) -> TokenStream {
     let private = quote!(#root::__private);
     match tags {

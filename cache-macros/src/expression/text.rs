@@ -1,11 +1,11 @@
-//! Texts, which may be format strings.
+//! String literals, which may be format strings.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, ExprReference, Lit, LitStr, Path, Token};
 
-/// Returns the text that an expression is, if it is one.
+/// Returns the string literal that an expression consists of, if it is one.
 pub(crate) fn text(expr: &Expr) -> Option<&LitStr> {
     match expr {
         Expr::Lit(ExprLit {
@@ -16,7 +16,7 @@ pub(crate) fn text(expr: &Expr) -> Option<&LitStr> {
     }
 }
 
-/// Returns a reference to the value of an expression. A text with braces is a format string.
+/// Returns an expression for a reference to the value of `expr`. A string literal with braces is a format string.
 pub(crate) fn formatted(expr: &Expr, root: &Path) -> TokenStream {
     with_format(
         expr,
@@ -24,7 +24,7 @@ pub(crate) fn formatted(expr: &Expr, root: &Path) -> TokenStream {
     )
 }
 
-/// As [`formatted`], for what is displayed: a format string is not made a text before.
+/// As [`formatted`], for a value that is only displayed: a format string is not formatted into a `String` first.
 pub(crate) fn displayed(expr: &Expr, root: &Path) -> TokenStream {
     with_format(
         expr,

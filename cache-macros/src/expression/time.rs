@@ -8,7 +8,8 @@ use syn::{Error, Expr, Path};
 use super::text::text;
 use crate::attribute::duration;
 
-/// Returns an expression of type `Duration`: a text is parsed now, and anything else is taken as it is.
+/// Returns an expression of type `Duration`. A string literal is parsed at compile time, and any other expression is
+/// used as it is.
 pub(crate) fn time(expr: &Expr, root: &Path, name: &Ident) -> Result<TokenStream, Error> {
     match text(expr) {
         Some(text) => {

@@ -12,7 +12,7 @@ pub(crate) struct Argument<'a> {
 }
 
 impl Argument<'_> {
-    /// Returns the conditions under which the argument is there.
+    /// Returns the conditions under which the argument exists: its `#[cfg(…)]` attributes.
     pub(crate) fn conditions(&self) -> impl Iterator<Item = &Attribute> {
         conditions(self.attributes)
     }
@@ -23,7 +23,7 @@ pub(crate) fn conditions(attributes: &[Attribute]) -> impl Iterator<Item = &Attr
     attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"))
 }
 
-/// Returns the arguments that have names, and the patterns of the others.
+/// Returns the arguments that have names, and the patterns of the other arguments.
 pub(crate) fn arguments(signature: &Signature) -> (Vec<Argument<'_>>, Vec<&Pat>) {
     let mut named = Vec::new();
     let mut others = Vec::new();
@@ -41,7 +41,7 @@ pub(crate) fn arguments(signature: &Signature) -> (Vec<Argument<'_>>, Vec<&Pat>)
     (named, others)
 }
 
-/// Returns the names that a function's arguments bind and own.
+/// Returns the names that a function's arguments bind, except those of shared references.
 pub(crate) fn owned_names(signature: &Signature) -> Vec<Ident> {
     struct Names(Vec<Ident>);
 

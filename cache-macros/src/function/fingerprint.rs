@@ -1,4 +1,4 @@
-//! What tells functions apart that have the same path: two `inner` in two blocks.
+//! Fingerprints of functions. They distinguish functions that have the same path, such as two `inner` in two blocks.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,8 +8,8 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// How often each fingerprint has been seen in this crate.
 static SEEN: Mutex<Option<HashMap<u128, u32>>> = Mutex::new(None);
 
-/// Returns a text that is unique in the crate and the same in every build of the same source: a hash of `tokens`, and
-/// the number of equal ones before, as a macro may repeat a function to the letter.
+/// Returns a text that is unique in the crate and the same in every build of the same source. It is a hash of `tokens`.
+/// If the same tokens occur more than once, as from a macro that repeats a function, a count follows.
 pub(crate) fn fingerprint(tokens: TokenStream) -> String {
     let mut hash = Fnv::new();
     hash.stream(tokens);
@@ -23,7 +23,7 @@ pub(crate) fn fingerprint(tokens: TokenStream) -> String {
     }
 }
 
-/// FNV-1a, which is the same in every build of this macro.
+/// The hash FNV-1a. It is the same in every build of this macro.
 struct Fnv(u128);
 
 impl Fnv {
@@ -46,7 +46,7 @@ impl Fnv {
                         Delimiter::Parenthesis => ("(", ")"),
                         Delimiter::Brace => ("{", "}"),
                         Delimiter::Bracket => ("[", "]"),
-                        // What a macro's variable stands for is in one or not, by the version of the compiler.
+                        // Whether a macro variable's tokens are in such a group depends on the version of the compiler.
                         Delimiter::None => {
                             self.stream(group.stream());
                             continue;

@@ -1,4 +1,4 @@
-//! Searches code for a name.
+//! Searches tokens for a name.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 

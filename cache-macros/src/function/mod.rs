@@ -1,4 +1,4 @@
-//! The function that an attribute is on: its arguments, its types and its body.
+//! The function that has the attribute: its arguments, its types and its body.
 
 pub(crate) mod arguments;
 pub(crate) mod fingerprint;

@@ -1,9 +1,9 @@
-//! Parses the function that an attribute is on.
+//! Parses the function that has the attribute.
 
 use proc_macro2::TokenStream;
 use syn::{Error, ItemFn};
 
-/// Parses an async function. `why` says why it must be async.
+/// Parses an async function. `why` is the reason why it must be async, for the error message.
 pub(crate) fn parse_function(item: TokenStream, attribute: &str, why: &str) -> syn::Result<ItemFn> {
     let whole = item.clone();
     let function: ItemFn = syn::parse2(item).map_err(|error| {

@@ -1,4 +1,4 @@
-//! Types as they are written.
+//! Types in the source.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
@@ -28,7 +28,7 @@ pub(crate) fn impl_trait(ty: &Type) -> Option<&syn::TypeImplTrait> {
     find.0
 }
 
-/// Returns whether a type borrows for less than `'static`.
+/// Returns whether a type contains a lifetime shorter than `'static`.
 pub(crate) fn borrows(ty: &Type) -> bool {
     struct Find(bool);
 
@@ -49,7 +49,7 @@ pub(crate) fn borrows(ty: &Type) -> bool {
             self.0 |= lifetime.ident != "static";
         }
 
-        // The arguments of a function's type are not held.
+        // A value of a function type does not hold its arguments.
         fn visit_type_bare_fn(&mut self, _: &syn::TypeBareFn) {}
 
         fn visit_parenthesized_generic_arguments(&mut self, _: &syn::ParenthesizedGenericArguments) {}
@@ -60,7 +60,7 @@ pub(crate) fn borrows(ty: &Type) -> bool {
     find.0
 }
 
-/// Returns the `&'static` reference that a type is, or has as an argument, as `Option<&'static str>` has.
+/// Returns the `&'static` reference that a type is, or that it has as an argument, such as `Option<&'static str>`.
 pub(crate) fn static_reference(ty: &Type) -> Option<&syn::TypeReference> {
     match ty {
         Type::Reference(reference) if !borrows(ty) => Some(reference),

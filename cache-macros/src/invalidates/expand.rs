@@ -1,4 +1,4 @@
-//! The write, with what is invalidated after it.
+//! Generates the write, and the invalidation after it.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -44,7 +44,7 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, root: Path) -> syn
     })
 }
 
-/// Returns an expression for what is invalidated.
+/// Returns an expression for the invalidation.
 fn targets(options: &Options, function: &Ident, root: &Path) -> syn::Result<TokenStream> {
     let private = quote!(#root::__private);
     let cache = Ident::new("cache", Span::mixed_site());
@@ -88,7 +88,7 @@ fn targets(options: &Options, function: &Ident, root: &Path) -> syn::Result<Toke
     Ok(quote!(#bind #targets.armed()))
 }
 
-/// Returns the call of the function that returns the entry of `call`.
+/// Returns the call of the entry function that returns the entry of `call`.
 fn entry_of(call: &Expr) -> syn::Result<TokenStream> {
     match call {
         Expr::MethodCall(call) => {

@@ -1,4 +1,4 @@
-//! `#[invalidates]`: the function around a write.
+//! Expands `#[invalidates]`, the attribute of a write.
 
 mod expand;
 mod options;

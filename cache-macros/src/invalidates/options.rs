@@ -12,7 +12,7 @@ use crate::expression::tags::tags;
 const KNOWN: &str = "`key`, `keys`, `tags`, `namespace`, `soft`, `cache`, `crate`, and calls of functions that are \
                      cached, such as `get_user(id)`";
 
-/// The options of `#[invalidates]`, as they are given.
+/// The options of an `#[invalidates]` attribute.
 #[derive(Default)]
 pub(super) struct Options {
     pub(super) cache: Option<Given<Expr>>,
@@ -26,7 +26,7 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// Parses the options, and reports everything that is wrong with them.
+    /// Parses the options, and reports all errors in them.
     pub(super) fn parse(tokens: TokenStream) -> syn::Result<Self> {
         let parser = |input: ParseStream<'_>| {
             let mut options = Self::default();

@@ -1,4 +1,4 @@
-//! What can be said of an error that is shared: what it prints, and whether it is an [`Error`].
+//! How to describe a shared error: its output, and whether it is an [`Error`].
 
 use std::error::Error;
 use std::fmt;
@@ -17,7 +17,7 @@ markers! {
     OfOpaque<E>;
 }
 
-/// What can be said of an error.
+/// How to describe an error.
 pub trait Describe<E>: Copy + Send + Sync + 'static {
     fn display(error: &E, f: &mut fmt::Formatter<'_>) -> fmt::Result;
 

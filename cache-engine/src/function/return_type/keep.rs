@@ -1,4 +1,4 @@
-//! How a value is kept in the cache and given to callers.
+//! How a value is stored in the cache and returned to callers.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ markers! {
     ClonedItem<V>;
 }
 
-/// How a value is kept: in an `Arc`, which it may be already.
+/// How a value is stored: in an `Arc`, which it may be already.
 pub trait Keep<T>: Copy + Send + 'static {
     type Value: Send + Sync + 'static;
 

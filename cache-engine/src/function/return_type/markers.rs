@@ -1,4 +1,4 @@
-//! Types without values, which carry what was found out about other types.
+//! Zero-sized types that carry information about other types.
 
 macro_rules! markers {
     ($($(#[$doc:meta])* $name:ident<$($parameter:ident),*>;)*) => {$(

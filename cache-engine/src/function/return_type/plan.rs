@@ -1,4 +1,4 @@
-//! Everything that was found out about a return type.
+//! The plan: everything that was determined about a return type.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::share::Share;
 use crate::function::error::CallError;
 
 markers! {
-    /// Everything that was found out about a return type.
+    /// Everything that was determined about a return type.
     Plan<S, K, H, V>;
 }
 
@@ -27,7 +27,7 @@ where
     }
 }
 
-/// How a function's results are kept and returned.
+/// How a function's results are stored and returned.
 pub trait Handling: Copy + Send + 'static {
     type Output;
     type Value: Send + Sync + 'static;
@@ -38,14 +38,14 @@ pub trait Handling: Copy + Send + 'static {
     /// Whether the function can return a [`CallError`].
     const CONVERTS: bool;
 
-    /// Asks about the type of the values.
+    /// Returns the marker of the type of the values.
     fn values(self) -> Item<Self::Value> {
         Item::new()
     }
 
     fn split(output: Self::Output) -> Result<Option<Arc<Self::Value>>, Self::Error>;
     fn join(parts: Result<Option<Arc<Self::Value>>, Self::Error>) -> Option<Self::Output>;
-    /// Returns what is shared with callers who wait, and what is left for the caller whose function failed.
+    /// Returns what is shared with the waiting callers, and what remains for the caller whose function failed.
     fn share(error: Self::Error) -> (Self::Shared, Option<Self::Error>);
     /// Returns the error of a load that another caller may hold too.
     fn restore(shared: &Self::Shared) -> Option<Self::Error>;

@@ -6,11 +6,11 @@ use std::future::Future;
 use super::markers::markers;
 
 markers! {
-    /// Asks about a return type.
+    /// Stands for a return type, to select the traits for it.
     Returns<R>;
-    /// Asks about the type of a value.
+    /// Stands for the type of a value, to select the traits for it.
     Item<T>;
-    /// Asks about the type of an error.
+    /// Stands for the type of an error, to select the traits for it.
     Failure<E>;
 
     OfResultOption<T, E>;
@@ -20,12 +20,12 @@ markers! {
 }
 
 impl<R> Returns<R> {
-    /// Asks about the type of a value.
+    /// Returns the marker of the type of an expression.
     pub const fn of(_: &R) -> Self {
         Self::new()
     }
 
-    /// Gives an expression the type of the function's result.
+    /// Constrains the output of a future to the function's return type.
     #[must_use]
     pub const fn is<F: Future<Output = R>>(self, future: F) -> F {
         future
@@ -38,12 +38,12 @@ pub trait Shape: Copy + Send + 'static {
     type Item;
     type Error;
 
-    /// Whether there may be no value.
+    /// Whether the type has a case without a value.
     const OPTIONAL: bool;
 
     fn split(output: Self::Output) -> Result<Option<Self::Item>, Self::Error>;
 
-    /// Returns `None` if the type cannot say that there is no value.
+    /// Returns `None` if there is no value, and the type cannot express that.
     fn join(parts: Result<Option<Self::Item>, Self::Error>) -> Option<Self::Output>;
 
     fn item(self) -> Item<Self::Item> {

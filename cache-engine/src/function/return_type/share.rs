@@ -1,4 +1,4 @@
-//! How an error is shared with the callers who waited.
+//! How an error is shared with the waiting callers.
 
 use std::sync::Arc;
 
@@ -16,11 +16,11 @@ markers! {
     OwnError<E>;
 }
 
-/// How callers who waited for a failed load get its error.
+/// How the callers that waited for a failed load get its error.
 pub trait Share<E>: Copy + Send + 'static {
     type Shared: Send + Sync + 'static;
 
-    /// Returns what is shared, and what is left for the caller whose load failed.
+    /// Returns what is shared, and what remains for the caller whose load failed.
     fn share(error: E) -> (Self::Shared, Option<E>);
 
     /// Returns the error as the function returned it.

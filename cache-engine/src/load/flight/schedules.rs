@@ -25,7 +25,7 @@ fn key() -> Key {
 #[derive(Debug, Clone, Default)]
 struct Run {
     flights: Flights,
-    /// How many fences were put up, and how many of them are up.
+    /// The number of fences that were acquired so far, and, in `up`, of those that are not released yet.
     put_up: Arc<AtomicU64>,
     up: Arc<AtomicUsize>,
     leaders: Arc<AtomicUsize>,
@@ -54,7 +54,7 @@ impl Run {
         }
     }
 
-    /// Leads: takes over the fence or puts one up, and then finishes or goes away.
+    /// Leads: takes over the fence or acquires one, and then finishes or gives up the lead.
     fn lead(&self, mut lead: Lead, alone: bool, value: u64) -> Option<u64> {
         let leaders = self.leaders.fetch_add(1, Ordering::SeqCst);
         assert!(!alone || leaders == 0, "two leaders at once");
@@ -62,7 +62,7 @@ impl Run {
         thread::yield_now();
         let ends = thread_rng().gen_bool(0.5);
         if ends {
-            // As a fill does: nobody who comes from now on may have the value without a look of his own.
+            // As a fill does: callers that come from now on must read for themselves.
             lead.seal(false);
             self.take_down(Some(fence));
         }
@@ -84,7 +84,7 @@ impl Run {
                 self.take_down(wait.leave());
                 return None;
             }
-            // Goes away after it has begun to wait, and perhaps after it was woken.
+            // Stops waiting after it has begun to wait, and perhaps after it was woken.
             1 => {
                 let mut waiting = Box::pin(wait.wait());
                 let first = waiting.as_mut().now_or_never();
@@ -127,7 +127,7 @@ impl Run {
     }
 }
 
-/// Leaders that finish or go away, waiters that wait, go away, or take over.
+/// Leaders that finish or give up, and waiters that wait, give up or take over.
 fn leaders_and_waiters() {
     let run = Run::default();
     let threads: Vec<_> = (0..4)
@@ -144,7 +144,7 @@ fn leaders_and_waiters() {
     run.assert_nothing_is_left();
 }
 
-/// As above, with an invalidation in between.
+/// As `leaders_and_waiters`, with an invalidation in between.
 fn leaders_waiters_and_an_invalidation() {
     let run = Run::default();
     let threads: Vec<_> = (0..4)
@@ -164,7 +164,7 @@ fn leaders_waiters_and_an_invalidation() {
     run.assert_nothing_is_left();
 }
 
-/// One load, begun before an invalidation, and callers around it.
+/// One load that began before an invalidation, and callers before and after it.
 fn a_load_and_an_invalidation() {
     const OLD: u64 = 0;
     const NEW: u64 = 1;
@@ -176,7 +176,7 @@ fn a_load_and_an_invalidation() {
             Join::Wait(wait) => {
                 let flight = Arc::clone(&wait.flight);
                 let waited = block_on(wait.wait());
-                // The flight was invalidated while it was under way.
+                // The key was invalidated while the flight was under way.
                 if flight.crew().detached {
                     assert!(
                         !matches!(waited, Waited::Landed(Landing::Shared(_))),
@@ -244,7 +244,7 @@ fn nobody_is_given_what_was_begun_before_an_invalidation() {
     check(a_load_and_an_invalidation);
 }
 
-/// The negative controls.
+/// The negative controls: each deliberate mistake makes a test fail.
 #[test]
 fn mistakes_are_found() {
     finds(Mistake::WakesNobody, leaders_and_waiters);

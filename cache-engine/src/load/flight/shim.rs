@@ -1,4 +1,4 @@
-//! The lock of the flight map: the standard one, or the one that a model checker schedules.
+//! The lock of the flight map: the standard library's, or one that a model checker schedules.
 
 #[cfg(not(shuttle))]
 pub(super) use std::sync::{Mutex, MutexGuard};
@@ -6,21 +6,21 @@ pub(super) use std::sync::{Mutex, MutexGuard};
 #[cfg(shuttle)]
 pub(super) use shuttle::sync::{Mutex, MutexGuard};
 
-/// A mistake that is made on purpose, to see that the model checker finds it.
+/// A deliberate mistake, to check that the model checker finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mistake {
-    /// A leader that goes away wakes nobody.
+    /// A leader that gives up the lead wakes nobody.
     WakesNobody,
-    /// A flight that was taken out of the map shares what it lands with.
+    /// A flight that was removed from the map shares what it lands with.
     SharesDetached,
-    /// A waiter that is given the lead does not take it, but leads beside another.
+    /// A waiter leads although there is a leader already.
     LeadsBeside,
-    /// The last one to leave forgets what a leader left behind.
+    /// The last waiter to leave does not release the fence that a leader left.
     ForgetsFence,
 }
 
 impl Mistake {
-    /// Whether it is made now.
+    /// Returns whether the mistake is made in this run.
     #[cfg(not(shuttle))]
     #[inline]
     pub(super) const fn is_made(self) -> bool {
@@ -35,6 +35,6 @@ impl Mistake {
 
 #[cfg(shuttle)]
 thread_local! {
-    /// All threads of one schedule run on one thread of the system.
+    /// Thread-local, because all threads of one schedule run on one thread of the operating system.
     pub(super) static MADE: std::cell::Cell<Option<Mistake>> = const { std::cell::Cell::new(None) };
 }
