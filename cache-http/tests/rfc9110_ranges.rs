@@ -5,10 +5,10 @@
 mod support;
 
 use cache_http::{
-    ByteRange, ContentRange, Multipart, RangeOutcome, Validators, evaluate_range, partial_headers,
+    ByteRange, ContentRange, Multipart, RangeOutcome, Representation, Validators, evaluate_range, partial_headers,
     unsatisfiable_headers,
 };
-use http::{Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
 use support::{date, headers};
 
@@ -246,4 +246,18 @@ proptest! {
             prop_assert_eq!(wanted, got);
         }
     }
+}
+
+/// RFC 9112, section 6.2: a message with a `Content-Length` has no `Transfer-Encoding`. A proxy may pass on a response
+/// with the framing of its connection to the origin.
+#[test]
+fn what_is_cut_has_a_framing_of_its_own() {
+    let stored = HeaderMap::from_iter([(http::header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))]);
+    let validators = Validators::from_headers(&stored);
+    let request = HeaderMap::from_iter([(http::header::RANGE, HeaderValue::from_static("bytes=0-3"))]);
+    let selection = Representation::new(StatusCode::OK, &stored, &validators)
+        .with_length(Some(10))
+        .select(&Method::GET, &request);
+    assert_eq!(selection.headers["content-length"], "4");
+    assert!(!selection.headers.contains_key("transfer-encoding"));
 }

@@ -465,7 +465,7 @@ async fn more_than_may_be_under_way_is_refused_at_once() {
     let errors = calls.join_all().await;
     let refused = errors
         .iter()
-        .filter(|error| error.message().contains("under way"))
+        .filter(|error| error.message().contains("in flight"))
         .count();
     assert_eq!(refused, 32, "{errors:?}");
     assert!(errors.iter().all(cache_core::Error::is_retryable));

@@ -31,10 +31,11 @@ pub fn unsatisfiable_headers(complete_length: u64) -> HeaderMap {
     headers
 }
 
-/// Returns the stored headers without those that describe the whole content only.
+/// Returns the stored headers without those that describe the whole content, or how it is framed, only. A message with a
+/// `Content-Length` must not have a `Transfer-Encoding` (RFC 9112, section 6.2).
 pub(super) fn without_whole_content(stored: &HeaderMap) -> HeaderMap {
     let mut headers = stored.clone();
-    for name in ["content-length", "content-md5", "content-digest"] {
+    for name in ["content-length", "content-md5", "content-digest", "transfer-encoding"] {
         headers.remove(HeaderName::from_static(name));
     }
     headers

@@ -3,7 +3,7 @@
 use cache_core::Timestamp;
 use http::header::{
     CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, LAST_MODIFIED,
+    IF_NONE_MATCH, LAST_MODIFIED, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, Method, StatusCode};
 
@@ -68,6 +68,7 @@ pub fn not_modified_headers(stored: &HeaderMap) -> HeaderMap {
         CONTENT_MD5,
         CONTENT_DIGEST,
         REPR_DIGEST,
+        TRANSFER_ENCODING,
     ] {
         headers.remove(name);
     }

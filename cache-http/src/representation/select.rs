@@ -1,7 +1,7 @@
 //! The choice of what to send of a response.
 
 use cache_core::Timestamp;
-use http::header::{CONTENT_LENGTH, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
+use http::header::{CONTENT_LENGTH, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::representation::byte_range::ByteRange;
@@ -132,6 +132,7 @@ impl<'a> Representation<'a> {
             let mut headers = self.headers.clone();
             if let Some(length) = self.length
                 && !headers.contains_key(CONTENT_LENGTH)
+                && !headers.contains_key(TRANSFER_ENCODING)
                 && self.status != StatusCode::NO_CONTENT
             {
                 headers.insert(CONTENT_LENGTH, length.into());
