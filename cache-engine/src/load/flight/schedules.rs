@@ -105,6 +105,7 @@ impl Run {
             Waited::Lead(lead) => self.lead(lead, alone, value),
             Waited::Landed(Landing::Shared(value)) => Some(*value.downcast_ref::<u64>().unwrap()),
             Waited::Landed(_) => None,
+            Waited::Preview { .. } => unreachable!("nobody waits for previews here"),
         }
     }
 
@@ -201,6 +202,7 @@ fn a_load_and_an_invalidation() {
                 Join::Wait(wait) => match block_on(wait.wait()) {
                     Waited::Landed(Landing::Shared(value)) => assert_ne!(value.downcast_ref(), Some(&OLD)),
                     Waited::Landed(_) => {}
+                    Waited::Preview { .. } => unreachable!("nobody waits for previews here"),
                     Waited::Lead(lead) => lead.finish(Landing::ReadAgain),
                 },
                 Join::Circular => unreachable!(),
