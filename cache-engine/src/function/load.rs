@@ -183,7 +183,7 @@ pub fn brought<H: Handling, D>(
     flight: Box<Flight<H::Value, H::Shared, D>>,
     ran: Ran<H::Output>,
     keep: impl Fn(&H::Value) -> bool,
-) -> (Boxed<'static, Ended<H::Value, H::Shared>>, Option<H::Error>) {
+) -> (Landing<H>, Option<H::Error>) {
     let mut own = None;
     let returned = match ran {
         Ran::Returned(output) => returned::<H>(output, &keep, &mut own),
