@@ -174,6 +174,9 @@ where
     })
 }
 
+/// The end of a load.
+type Landing<H> = Boxed<'static, Ended<<H as Handling>::Value, <H as Handling>::Shared>>;
+
 /// Ends a load with the result of its body. Also returns the function's own error.
 ///
 /// Out of line, like everything after the body, because nested functions are on the stack at the same time.
