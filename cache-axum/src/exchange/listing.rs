@@ -14,114 +14,111 @@ use crate::response::detail::Detail;
 
 const UNCOUNTED: Detail = Detail::Rule(Reason::TooManyVariants);
 
-/// Lists a variant that is about to be stored, and removes the variants that make room for it. Returns the reason if
-/// the variant may not be stored.
-///
-/// The order makes the limit strict. Each stored variant was listed before, by a write that fails if the list has
-/// changed since it was read. A variant that is no longer listed is removed, together with the lease of a load that is
-/// about to store it again.
-pub(crate) async fn list(
-    shared: &Shared,
-    primary: &Key,
-    known: &VariantIndex,
-    name: &str,
-    kept: &FreshnessWindows,
-) -> Result<(), Detail> {
-    // The list that the request was looked up by may be outdated.
-    let found = shared.cache.adapter().read::<Stored>(primary).await;
-    if current(known, found.map_err(|_| Detail::Outage)?.as_ref())?.lists(name) {
-        return Ok(());
-    }
-    let listing = list_anew(shared, primary, known, name, kept);
-    tokio::time::timeout(shared.config.max_wait, listing)
-        .await
-        .unwrap_or(Err(UNCOUNTED))
+/// A variant that is about to be stored, and so must be in the list of its URL.
+pub(crate) struct Listing<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) primary: &'a Key,
+    /// The list by which the variant was looked up.
+    pub(crate) known: &'a VariantIndex,
+    pub(crate) name: &'a str,
+    /// How long the variant is kept.
+    pub(crate) kept: &'a FreshnessWindows,
 }
 
-async fn list_anew(
-    shared: &Shared,
-    primary: &Key,
-    known: &VariantIndex,
-    name: &str,
-    kept: &FreshnessWindows,
-) -> Result<(), Detail> {
-    if shared.config.max_variants == 0 {
-        return Err(UNCOUNTED);
+impl Listing<'_> {
+    /// Lists the variant, and removes the variants that make room for it. Returns the reason if the variant may not be
+    /// stored.
+    ///
+    /// The order makes the limit strict. Each stored variant was listed before, by a write that fails if the list has
+    /// changed since it was read. A variant that is no longer listed is removed, together with the lease of a load that is
+    /// about to store it again.
+    pub(crate) async fn list(&self) -> Result<(), Detail> {
+        // The list that the request was looked up by may be outdated.
+        let found = self.shared.cache.adapter().read::<Stored>(self.primary).await;
+        let found = found.map_err(|_| Detail::Outage)?;
+        if self.current(found.as_ref())?.lists(self.name) {
+            return Ok(());
+        }
+        tokio::time::timeout(self.shared.config.max_wait, self.list_anew())
+            .await
+            .unwrap_or(Err(UNCOUNTED))
     }
-    let _turn = shared.variant_uses.turn(primary).await;
-    loop {
-        match shared.cache.adapter().lookup_anew::<Stored>(primary).await {
-            // Another process has changed the list in the meantime.
-            Lookup::Hit { found, .. } => {
-                if current(known, Some(&found))?.lists(name) {
-                    return Ok(());
+
+    async fn list_anew(&self) -> Result<(), Detail> {
+        if self.shared.config.max_variants == 0 {
+            return Err(UNCOUNTED);
+        }
+        let _turn = self.shared.variant_uses.turn(self.primary).await;
+        loop {
+            match self.shared.cache.adapter().lookup_anew::<Stored>(self.primary).await {
+                // Another process has changed the list in the meantime.
+                Lookup::Hit { found, .. } => {
+                    if self.current(Some(&found))?.lists(self.name) {
+                        return Ok(());
+                    }
                 }
+                Lookup::Miss(fill) => match self.change(fill).await? {
+                    StoreOutcome::Stored => return Ok(()),
+                    // The list was invalidated or changed since it was read. The next lookup shows which.
+                    StoreOutcome::Fenced => {}
+                    StoreOutcome::Unavailable => return Err(Detail::Outage),
+                    _ => return Err(Detail::StoreFailed),
+                },
+                // The list was softly invalidated, and a new one is to be started.
+                Lookup::Stale { .. } => return Err(Detail::Invalidated),
+                _ => return Err(UNCOUNTED),
             }
-            Lookup::Miss(fill) => match change(shared, primary, known, name, kept, fill).await? {
-                StoreOutcome::Stored => return Ok(()),
-                // The list was invalidated or changed since it was read. The next lookup shows which.
-                StoreOutcome::Fenced => {}
-                StoreOutcome::Unavailable => return Err(Detail::Outage),
-                _ => return Err(Detail::StoreFailed),
-            },
-            // The list was softly invalidated, and a new one is to be started.
-            Lookup::Stale { .. } => return Err(Detail::Invalidated),
-            _ => return Err(UNCOUNTED),
         }
     }
-}
 
-/// Writes the changed list, and then removes the variants that it no longer names.
-async fn change(
-    shared: &Shared,
-    primary: &Key,
-    known: &VariantIndex,
-    name: &str,
-    kept: &FreshnessWindows,
-    mut fill: Fill<Stored>,
-) -> Result<StoreOutcome, Detail> {
-    fill.depend_as_stale();
-    let Some(found) = fill.stale().cloned() else {
-        return Err(Detail::Invalidated);
-    };
-    let variants = current(known, Some(&found))?;
-    let uses: Vec<_> = variants
-        .listed
-        .iter()
-        .map(|name| shared.variant_uses.last_use(known.generation, name))
-        .collect();
-    let last_use = |name: &str| {
-        let at = variants.listed.iter().position(|listed| **listed == *name)?;
-        uses[at]
-    };
-    let (changed, evicted) = variants.with_listed(name, shared.config.max_variants, last_use);
-    // The list leads to other variants, which may live longer.
-    let mut windows = marker_windows(kept);
-    let left = found.fresh_for(shared.now());
-    windows.fresh = windows.fresh.zip(left).map(|(new, left)| new.max(left));
-    let coder = shared.cache.adapter().coder();
-    let outcome = fill.store(Arc::new(Stored::Index(changed)), coder, windows).await;
-    if !outcome.is_stored() {
-        return Ok(outcome);
-    }
-    // The list now records their order.
-    for (name, last) in variants.listed.iter().zip(uses) {
-        if let Some(last) = last {
-            shared.variant_uses.forget(known.generation, name, last);
+    /// Writes the changed list, and then removes the variants that it no longer names.
+    async fn change(&self, mut fill: Fill<Stored>) -> Result<StoreOutcome, Detail> {
+        let Self {
+            shared, primary, known, ..
+        } = *self;
+        fill.depend_as_stale();
+        let Some(found) = fill.stale().cloned() else {
+            return Err(Detail::Invalidated);
+        };
+        let variants = self.current(Some(&found))?;
+        let uses: Vec<_> = variants
+            .listed
+            .iter()
+            .map(|name| shared.variant_uses.last_use(known.generation, name))
+            .collect();
+        let last_use = |name: &str| {
+            let at = variants.listed.iter().position(|listed| **listed == *name)?;
+            uses[at]
+        };
+        let (changed, evicted) = variants.with_listed(self.name, shared.config.max_variants, last_use);
+        // The list leads to other variants, which may live longer.
+        let mut windows = marker_windows(self.kept);
+        let left = found.fresh_for(shared.now());
+        windows.fresh = windows.fresh.zip(left).map(|(new, left)| new.max(left));
+        let coder = shared.cache.adapter().coder();
+        let outcome = fill.store(Arc::new(Stored::Index(changed)), coder, windows).await;
+        if !outcome.is_stored() {
+            return Ok(outcome);
         }
+        // The list now records their order.
+        for (name, last) in variants.listed.iter().zip(uses) {
+            if let Some(last) = last {
+                shared.variant_uses.forget(known.generation, name, last);
+            }
+        }
+        let mut removal = shared.invalidation(false);
+        for name in &evicted {
+            removal = removal.add_key(variants.listed_key(&shared.cache, primary, name));
+        }
+        removal.run().await.map_err(|_| Detail::Outage)?;
+        Ok(outcome)
     }
-    let mut removal = shared.invalidation(false);
-    for name in &evicted {
-        removal = removal.add_key(variants.listed_key(&shared.cache, primary, name));
-    }
-    removal.run().await.map_err(|_| Detail::Outage)?;
-    Ok(outcome)
-}
 
-/// Returns the stored list, if it is still the one that leads to the variant.
-fn current<'a>(known: &VariantIndex, found: Option<&'a Found<Stored>>) -> Result<&'a VariantIndex, Detail> {
-    match found.map(|found| &*found.value) {
-        Some(Stored::Index(variants)) if variants.generation == known.generation => Ok(variants),
-        _ => Err(Detail::Invalidated),
+    /// Returns the stored list, if it is still the one that leads to the variant.
+    fn current<'f>(&self, found: Option<&'f Found<Stored>>) -> Result<&'f VariantIndex, Detail> {
+        match found.map(|found| &*found.value) {
+            Some(Stored::Index(variants)) if variants.generation == self.known.generation => Ok(variants),
+            _ => Err(Detail::Invalidated),
+        }
     }
 }

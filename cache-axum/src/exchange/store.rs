@@ -11,7 +11,7 @@ use crate::config::tags::tags_of_groups;
 use crate::entry::lifetime::{marker_windows, windows};
 use crate::entry::stored::Stored;
 use crate::entry::variants::{VariantIndex, variant_name};
-use crate::exchange::listing::list;
+use crate::exchange::listing::Listing;
 use crate::exchange::lookup::Slot;
 use crate::exchange::storability::StorePlan;
 use crate::request::context::RequestContext;
@@ -66,8 +66,15 @@ pub(crate) async fn store(
         Some(variants) if variants.covers(&plan.fields, plan.namespace.as_deref(), &plan.query_rules) => {
             let key = fill.key().clone();
             let name = variant_name(&slot.primary, &key);
+            let listing = Listing {
+                shared,
+                primary: &slot.primary,
+                known: variants,
+                name,
+                kept: &kept,
+            };
             if variants.varies()
-                && let Err(detail) = fill.renewing(list(shared, &slot.primary, variants, name, &kept)).await
+                && let Err(detail) = fill.renewing(listing.list()).await
             {
                 fill.uncoalesced();
                 return Err(detail);
