@@ -69,7 +69,7 @@ impl UrlKey {
     pub(super) fn query_of(&self, request: &Parts) -> Box<str> {
         let mut text = String::new();
         if let Some(query) = target(request).query() {
-            self.query.push_to(&mut text, &normal_path(query));
+            self.query.push_to(&mut text, query);
         }
         text.into()
     }
