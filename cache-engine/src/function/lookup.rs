@@ -71,6 +71,8 @@ where
     }
 }
 
+/// Reads the cache for a call, up to a fresh value.
+///
 /// Like all futures here, this one has the types of values and errors as parameters, and not the plan that determines
 /// them. The plan's traits require `'static`, which the compiler cannot prove in a future that must be `Send`.
 async fn read<V, C, D>(_: Item<V>, cache: &Cache<C>, coding: &D, key: &Option<Result<Key, Error>>) -> Looked<V>
