@@ -82,7 +82,7 @@ async fn nor_without_what_it_takes_to_know() {
     }
 }
 
-/// An invalidation that has replaced the roll and not yet the tag: the value is either not stored or carries a tag that
+/// An invalidation that has replaced the sequence and not yet the tag: the value is either not stored or carries a tag that
 /// is about to change.
 #[tokio::test(start_paused = true)]
 async fn an_invalidation_half_way_is_not_missed() {
