@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use cache_axum::CacheLayer;
 use cache_axum::cache_engine::cache_core::ManualClock;
-use support::{Gated, cache, gated, get, get_with, settle};
+use support::{Gated, cache, gated, get, get_with, idle};
 
 const ALICE: &[(&str, &str)] = &[("authorization", "alice")];
 const BOB: &[(&str, &str)] = &[("authorization", "bob")];
@@ -32,11 +32,11 @@ fn public(call: usize) -> Response {
 async fn nobody_waits_for_an_answer_that_may_be_for_one_user() {
     let (gated, _) = gateway(plain);
     let mut asking = gated.ask_with(&[ALICE]);
-    settle().await;
+    idle().await;
     for asked in [BOB, ALICE, ANYONE] {
         let calls = gated.calls.count();
         let others = gated.ask_with(&[asked]);
-        settle().await;
+        idle().await;
         assert_eq!(gated.calls.count(), calls + 1, "{asked:?} runs beside");
         asking.spawn(async move { others.join_all().await.remove(0) });
     }
@@ -60,7 +60,7 @@ async fn nobody_waits_from_then_on() {
     for _ in 0..4 {
         let calls = gated.calls.count();
         let asking = gated.ask_with(&[ALICE, BOB, BOB]);
-        settle().await;
+        idle().await;
         assert_eq!(gated.calls.count(), calls + 3);
         gated.gate.add_permits(3);
         asking.join_all().await;
@@ -74,11 +74,11 @@ async fn those_without_credentials_share_as_ever() {
     gated.gate.add_permits(1);
     get_with(&gated.app, "/", ALICE).await;
     let asking = gated.ask_with(&[ANYONE; 5]);
-    settle().await;
+    idle().await;
     assert_eq!(gated.calls.count(), 2);
     // What is for one user waits for none of them.
     let own = gated.ask_with(&[BOB]);
-    settle().await;
+    idle().await;
     assert_eq!(gated.calls.count(), 3);
     gated.gate.add_permits(2);
     asking.join_all().await;
@@ -92,12 +92,12 @@ async fn those_without_credentials_share_as_ever() {
 async fn a_load_for_all_is_not_waited_for_and_stays_one() {
     let (gated, _) = gateway(plain);
     let first = gated.ask_with(&[ANYONE]);
-    settle().await;
+    idle().await;
     let own = gated.ask_with(&[ALICE]);
-    settle().await;
+    idle().await;
     assert_eq!(gated.calls.count(), 2);
     let more = gated.ask_with(&[ANYONE; 5]);
-    settle().await;
+    idle().await;
     assert_eq!(gated.calls.count(), 2, "they share the first load");
     gated.gate.add_permits(2);
     for asking in [first, own, more] {
@@ -114,7 +114,7 @@ async fn an_answer_for_one_user_says_nothing_of_those_for_others() {
     gated.gate.add_permits(1);
     get_with(&gated.app, "/", ALICE).await;
     let asking = gated.ask_with(&[ANYONE; 5]);
-    settle().await;
+    idle().await;
     assert_eq!(gated.calls.count(), 2);
     gated.gate.add_permits(1);
     asking.join_all().await;

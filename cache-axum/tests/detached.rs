@@ -11,7 +11,7 @@ use axum::Router;
 use cache_axum::CacheLayer;
 use futures_util::FutureExt;
 use http::Method;
-use support::{get, layer, request, settle};
+use support::{get, idle, layer, request};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
@@ -51,9 +51,9 @@ async fn leave_behind(app: &Router, requests: usize) {
         let asking = app.clone().oneshot(request(Method::GET, &format!("/{number}"), &[]));
         let mut asking = Box::pin(asking);
         assert!(asking.as_mut().now_or_never().is_none());
-        settle().await;
+        idle().await;
         drop(asking);
-        settle().await;
+        idle().await;
     }
 }
 
@@ -63,7 +63,7 @@ async fn no_more_than_the_bound_go_on_and_the_oldest_are_cancelled() {
     leave_behind(&app, 50).await;
     assert_eq!(running.load(Ordering::SeqCst), 10);
     gate.add_permits(10);
-    settle().await;
+    idle().await;
     assert_eq!(running.load(Ordering::SeqCst), 0);
     for (url, x_cache) in [("/49", "HIT"), ("/40", "HIT")] {
         assert_eq!(get(&app, url).await.x_cache(), x_cache, "{url}");
@@ -96,7 +96,7 @@ async fn clients_who_stay_have_their_answers() {
             tokio::spawn(async move { get(&app, &format!("/{number}")).await })
         })
         .collect();
-    settle().await;
+    idle().await;
     assert_eq!(running.load(Ordering::SeqCst), 20);
     gate.add_permits(20);
     for asking in asking {
@@ -109,12 +109,12 @@ async fn those_who_wait_for_a_cancelled_load_get_their_answer() {
     let (app, running, gate) = slow(layer().max_detached(0));
     let mut first = Box::pin(app.clone().oneshot(request(Method::GET, "/", &[])));
     assert!(first.as_mut().now_or_never().is_none());
-    settle().await;
+    idle().await;
     let other = app.clone();
     let waiting = tokio::spawn(async move { get(&other, "/").await });
-    settle().await;
+    idle().await;
     drop(first);
-    settle().await;
+    idle().await;
     assert_eq!(running.load(Ordering::SeqCst), 1);
     gate.add_permits(1);
     let waited = tokio::time::timeout(Duration::from_secs(10), waiting).await;

@@ -17,7 +17,7 @@ use cache_axum::{CacheLayer, InvalidateLayer, StoreFor};
 use cache_memory::MemoryBackend;
 use futures_util::FutureExt;
 use http::{Method, Request, Response, StatusCode};
-use support::{get, request, send, settle};
+use support::{get, idle, request, send};
 use tokio::sync::Semaphore;
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -154,14 +154,14 @@ impl Shop {
 async fn drop_it(write: tokio::task::JoinHandle<support::Reply>) {
     write.abort();
     assert!(write.await.unwrap_err().is_cancelled());
-    settle().await;
+    idle().await;
 }
 
 #[tokio::test]
 async fn at_the_handler() {
     let shop = Shop::new().await;
     let write = shop.write(Method::PUT).await;
-    settle().await;
+    idle().await;
     assert_eq!(shop.hits().await, READS, "nothing goes before the write has ended");
     drop_it(write).await;
     assert_eq!(shop.hits().await, ["/other"]);
@@ -182,7 +182,7 @@ async fn at_each_change_of_the_store() {
                 changes += 1;
                 shop.store.gate.add_permits(1);
             }
-            () = settle() => {}
+            () = idle() => {}
         }
     }
     assert_eq!(write.await.unwrap().status, StatusCode::NO_CONTENT);
@@ -201,7 +201,7 @@ async fn at_each_change_of_the_store() {
         }
         drop_it(write).await;
         shop.store.go_on();
-        settle().await;
+        idle().await;
         assert_eq!(
             shop.hits().await,
             ["/other"],
@@ -217,7 +217,7 @@ async fn a_shutdown_waits_for_what_a_dropped_write_has_changed() {
     drop_it(shop.write(Method::PUT).await).await;
     let cache = shop.cache.clone();
     let shutdown = tokio::spawn(async move { cache.shutdown().await });
-    settle().await;
+    idle().await;
     shop.store.waiting.try_acquire().unwrap().forget();
     assert!(!shutdown.is_finished());
     shop.store.go_on();
@@ -242,7 +242,7 @@ async fn failing<E: std::fmt::Debug + Send + 'static>(
     ask(Method::GET).await.unwrap();
     // It fails, or panics, or neither: what counts is what it has done.
     let _ = AssertUnwindSafe(ask(method)).catch_unwind().await;
-    settle().await;
+    idle().await;
     let after = ask(Method::GET).await.unwrap();
     after.headers()["x-cache"].to_str().unwrap().to_owned()
 }

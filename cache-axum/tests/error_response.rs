@@ -77,7 +77,7 @@ async fn an_invalidation_that_fails_fails_the_request() {
         .route("/", get_route(async || "read").put(write))
         .layer(CacheLayer::new(cache));
     assert_eq!(send(&app, request(Method::PUT, "/", &[])).await.status, StatusCode::OK);
-    store.break_down(true);
+    store.fail(ErrorKind::Unavailable);
     let failed = send(&app, request(Method::PUT, "/", &[])).await;
     assert_eq!(failed.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(get(&app, "/").await.status, StatusCode::OK, "reads are not affected");

@@ -12,7 +12,7 @@ use axum::response::IntoResponse;
 use cache_axum::CacheLayer;
 use cache_axum::cache_engine::Cache;
 use cache_memory::MemoryBackend;
-use support::{Calls, Reply, get, settle};
+use support::{Calls, Reply, get, idle};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, advance, timeout};
 
@@ -49,7 +49,7 @@ async fn those_who_wait_have_their_answer_after_the_bound_and_it_is_stored() {
     let (app, calls) = hanging(layer(), |call| call == 1);
     let began = Instant::now();
     let hung = ask(&app);
-    settle().await;
+    idle().await;
     let waiting: Vec<_> = (0..100).map(|_| ask(&app)).collect();
     for waiting in waiting {
         assert_eq!(waiting.await.unwrap().text(), "2");
@@ -68,7 +68,7 @@ async fn those_who_wait_have_their_answer_after_the_bound_and_it_is_stored() {
 async fn the_wait_counts_from_the_beginning_of_the_load() {
     let (app, _) = hanging(layer().max_wait(Duration::from_secs(2)), |call| call == 1);
     let hung = ask(&app);
-    settle().await;
+    idle().await;
     tokio::time::sleep(Duration::from_secs(30)).await;
     let began = Instant::now();
     assert_eq!(get(&app, "/").await.text(), "2");
@@ -110,7 +110,7 @@ async fn a_slow_handler_that_nobody_waits_for_is_stored() {
     };
     let app = Router::new().fallback(handler).layer(layer());
     let slow = ask(&app);
-    settle().await;
+    idle().await;
     advance(BOUND * 3).await;
     gate.add_permits(1);
     assert_eq!(slow.await.unwrap().cache_status(), "cache; fwd=uri-miss; stored");
@@ -133,7 +133,7 @@ async fn the_late_answer_goes_to_its_own_caller() {
     };
     let app = Router::new().fallback(handler).layer(layer());
     let late = ask(&app);
-    settle().await;
+    idle().await;
     assert_eq!(ask(&app).await.unwrap().text(), "2");
     gate.add_permits(1);
     let late = late.await.unwrap();

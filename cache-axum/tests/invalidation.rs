@@ -10,7 +10,7 @@ use axum::Router;
 use axum::routing::{get as get_route, put};
 use cache_axum::{CacheHandle, CacheLayer, InvalidateLayer, StoreFor};
 use http::{Method, StatusCode};
-use support::{app, cache, get, layer, request, send, settle};
+use support::{app, cache, get, idle, layer, request, send};
 use tokio::sync::Semaphore;
 
 #[tokio::test]
@@ -204,11 +204,11 @@ async fn invalidated_during_the_load(vary: bool, listed: bool) {
         tokio::spawn(async move { get(&app, "/").await })
     };
     let (before, waiting) = (ask(), ask());
-    settle().await;
+    idle().await;
     value.store(2, Ordering::SeqCst);
     send(&app, request(Method::DELETE, "/", &[])).await;
     let after = ask();
-    settle().await;
+    idle().await;
     gate.add_permits(10);
     let old = before.await.unwrap();
     assert_eq!(
@@ -225,7 +225,7 @@ async fn invalidated_during_the_load(vary: bool, listed: bool) {
         "2",
         "nor does who had joined, since it looks again"
     );
-    settle().await;
+    idle().await;
     assert_eq!(get(&app, "/").await.text(), "2", "and the old value is not stored");
     assert_eq!(get(&app, "/").await.x_cache(), "HIT");
 }

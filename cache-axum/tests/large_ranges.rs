@@ -148,7 +148,7 @@ async fn what_a_request_for_the_whole_shows_is_remembered_for_parts() {
             .max_body(1024 * 1024);
         let (app, produced, calls) = file_server_with(layer, 8 * 1024 * 1024, known);
         assert_eq!(support::get(&app, "/").await.body.len(), 8 * 1024 * 1024);
-        support::settle().await;
+        support::idle().await;
         clock.advance(Duration::from_secs(59));
         let before = produced.load(Ordering::SeqCst);
         let part = get_with(&app, "/", &[("range", "bytes=10-19")]).await;
@@ -168,7 +168,7 @@ async fn a_part_of_what_is_found_to_fit_is_cut_from_the_whole() {
             assert_eq!((part.status, part.body.len()), (StatusCode::PARTIAL_CONTENT, 10));
             assert_eq!(part.header("content-range"), "bytes 10-19/1048576");
             assert_eq!(part.x_cache(), x_cache);
-            support::settle().await;
+            support::idle().await;
         }
         assert_eq!(calls.count(), 1);
     }
@@ -198,7 +198,7 @@ async fn a_part_does_not_wait_for_a_slow_whole_beyond_the_bound() {
     // The whole is collected all the same.
     pieces.send(Ok(Bytes::from_static(b"two"))).unwrap();
     drop(pieces);
-    support::settle().await;
+    support::idle().await;
     let hit = support::get(&app, "/").await;
     assert_eq!((hit.x_cache(), hit.text(), calls.count()), ("HIT", "one two", 2));
 }

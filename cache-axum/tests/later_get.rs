@@ -14,7 +14,7 @@ use cache_axum::cache_engine::Cache;
 use cache_axum::cache_engine::cache_core::ManualClock;
 use cache_axum::{CacheHandle, CacheLayer};
 use http::{Method, StatusCode};
-use support::{Reply, cache, get, get_with, layer, request, send, settle};
+use support::{Reply, cache, get, get_with, idle, layer, request, send};
 use tokio::sync::Semaphore;
 
 type Lines = &'static [(&'static str, &'static str)];
@@ -207,7 +207,7 @@ async fn what_was_invalidated_while_it_was_made_is_not_stored() {
                 let app = app.clone();
                 async move { post(&app, "/doc").await }
             });
-            settle().await;
+            idle().await;
             if let Some((method, uri)) = interruption {
                 send(&app, request(method.clone(), uri, &[])).await;
             }
@@ -231,7 +231,7 @@ async fn a_post_that_takes_its_time_holds_nobody_up() {
         let app = app.clone();
         async move { post(&app, "/doc").await }
     });
-    settle().await;
+    idle().await;
     let began = tokio::time::Instant::now();
     assert_eq!(get(&app, "/doc").await.text(), "current");
     assert!(began.elapsed() <= Duration::from_millis(600), "{:?}", began.elapsed());

@@ -18,7 +18,7 @@ use futures_util::FutureExt;
 use futures_util::stream::poll_fn;
 use http::Method;
 use http_body_util::BodyExt;
-use support::{app, get, layer, next, request, settle, start};
+use support::{app, get, idle, layer, next, request, start};
 
 const LENGTH: usize = 128 * 1024;
 
@@ -111,9 +111,9 @@ async fn a_body_of_empty_pieces_holds_nobody_up_and_is_given_up() {
     assert!(frames.load(Ordering::SeqCst) < ENOUGH, "others go on meanwhile");
     assert!(next(&mut endless).now_or_never().is_none(), "nothing has come");
     tokio::time::advance(Duration::from_secs(4)).await;
-    settle().await;
+    idle().await;
     let frames_until_then = frames.load(Ordering::SeqCst);
-    settle().await;
+    idle().await;
     assert_eq!(
         frames.load(Ordering::SeqCst),
         frames_until_then,

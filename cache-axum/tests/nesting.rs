@@ -215,7 +215,7 @@ mod a_layer_within_a_layer_of_the_same_cache {
         ask().await;
         clock.advance(Duration::from_secs(11));
         assert_eq!(ask().await.x_cache(), "STALE");
-        support::settle().await;
+        support::idle().await;
         let fresh = ask().await;
         assert_eq!((fresh.text(), fresh.x_cache()), ("2 /a/items/1", "HIT"));
     }

@@ -124,6 +124,6 @@ async fn stale_responses_and_head_are_found_by_the_same_rules() {
     assert_eq!(send(&app, request(Method::HEAD, "/?a=1", &[])).await.x_cache(), "HIT");
     clock.advance(minute + Duration::from_secs(1));
     assert_eq!(ask(&app, "/?a=1&utm=y").await, pair("STALE", "a=1&utm=x"));
-    support::settle().await;
+    support::idle().await;
     assert_eq!(ask(&app, "/?a=1&utm=z").await, pair("HIT", "a=1&utm=y"));
 }

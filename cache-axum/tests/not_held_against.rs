@@ -5,7 +5,7 @@ mod support;
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use support::{app, gated, get, get_with, layer, settle};
+use support::{app, gated, get, get_with, idle, layer};
 
 #[tokio::test]
 async fn what_one_client_causes_switches_nothing_off() {
@@ -47,7 +47,7 @@ async fn others_are_collapsed_all_the_same() {
     let mut preview = gated.ask_with(&[&[("x-preview", "1")]]);
     preview.join_next().await.unwrap().unwrap();
     let asking = gated.ask(20);
-    settle().await;
+    idle().await;
     assert_eq!(gated.calls.count(), 2);
     gated.gate.add_permits(1);
     assert!(asking.join_all().await.iter().all(|reply| reply.text() == "2"));
@@ -60,7 +60,7 @@ async fn a_url_that_nobody_may_store_is_remembered_for_requests_alike() {
     gated.gate.add_permits(1);
     gated.ask(1).join_all().await;
     let asking = gated.ask(20);
-    settle().await;
+    idle().await;
     assert_eq!(gated.calls.count(), 21, "side by side");
     gated.gate.add_permits(20);
     asking.join_all().await;
@@ -87,7 +87,7 @@ async fn a_hundred_at_once(
 ) -> (usize, Vec<support::Reply>) {
     let gated = gated(layer(), answer);
     let asking = gated.ask(100);
-    settle().await;
+    idle().await;
     gated.gate.add_permits(100);
     let replies = asking.join_all().await;
     (gated.calls.count(), replies)

@@ -9,12 +9,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get as get_route;
 use cache_axum::cache_engine::Cache;
-use cache_axum::cache_engine::cache_core::ManualClock;
+use cache_axum::cache_engine::cache_core::{ErrorKind, ManualClock};
 use cache_axum::{CacheHandle, CacheLayer};
 use http::{Method, StatusCode};
-use support::{Breakable, app, bytes_only, get, request, send, settle};
+use support::{Faulty, app, bytes_only, get, idle, request, send};
 
-fn breakable() -> (Cache, Breakable) {
+fn breakable() -> (Cache, Faulty) {
     let clock = ManualClock::new();
     let backend = bytes_only(&clock);
     let cache = Cache::builder(backend.clone())
@@ -30,21 +30,21 @@ async fn the_handler_answers_and_the_status_tells_of_the_outage() {
     let (app, calls) = app(CacheLayer::new(cache), |call, _| call.to_string());
     get(&app, "/").await;
     assert_eq!(get(&app, "/").await.x_cache(), "HIT");
-    store.break_down(true);
+    store.fail(ErrorKind::Unavailable);
     for _ in 0..2 {
         let reply = get(&app, "/").await;
         assert_eq!((reply.status, reply.x_cache()), (StatusCode::OK, "MISS"));
         assert_eq!(reply.cache_status(), "cache; fwd=uri-miss; detail=outage");
     }
     assert_eq!(calls.count(), 3);
-    store.break_down(false);
+    store.recover();
     assert_eq!(get(&app, "/").await.text(), "1");
 }
 
 #[tokio::test]
 async fn single_flight_goes_on() {
     let (cache, store) = breakable();
-    store.break_down(true);
+    store.fail(ErrorKind::Unavailable);
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     let calls = support::Calls::default();
     let (inner, counter) = (Arc::clone(&gate), calls.clone());
@@ -61,7 +61,7 @@ async fn single_flight_goes_on() {
         let app = app.clone();
         asking.spawn(async move { get(&app, "/").await });
     }
-    settle().await;
+    idle().await;
     gate.add_permits(20);
     assert!(asking.join_all().await.iter().all(|reply| reply.text() == "1"));
     assert_eq!(calls.count(), 1);
@@ -72,7 +72,7 @@ async fn a_store_that_fails_between_look_up_and_fill_costs_nothing_but_the_fill(
     let (cache, store) = breakable();
     let broken = store.clone();
     let (app, _) = app(CacheLayer::new(cache), move |call, _| {
-        broken.break_down(true);
+        broken.fail(ErrorKind::Unavailable);
         call.to_string()
     });
     let reply = get(&app, "/").await;
@@ -89,11 +89,11 @@ async fn a_write_says_that_it_could_not_invalidate() {
     let app = Router::new()
         .route("/", get_route(|| async { "…" }).put(write))
         .layer(CacheLayer::new(cache));
-    store.break_down(true);
+    store.fail(ErrorKind::Unavailable);
     let reply = send(&app, request(Method::PUT, "/", &[])).await;
     assert_eq!((reply.status, reply.text()), (StatusCode::OK, "true"));
     assert_eq!(reply.cache_status(), "cache; fwd=method; detail=invalidation-failed");
-    store.break_down(false);
+    store.recover();
     let reply = send(&app, request(Method::PUT, "/", &[])).await;
     assert_eq!(reply.cache_status(), "cache; fwd=method");
 }

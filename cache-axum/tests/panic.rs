@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::Method;
 use http_body_util::BodyExt;
-use support::{app, get, layer, request, settle, start};
+use support::{app, get, idle, layer, request, start};
 use tokio::sync::Semaphore;
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn those_who_wait_go_on_alone() {
             tokio::spawn(async move { get(&app, "/").await })
         })
         .collect();
-    settle().await;
+    idle().await;
     assert_eq!(calls.count(), 1);
     gate.add_permits(5);
     assert!(asking.remove(0).await.unwrap_err().is_panic());
@@ -78,9 +78,9 @@ async fn a_body_that_panics_does_so_for_the_client_and_is_not_stored() {
     let response = start(&app, request(Method::GET, "/", &[])).await;
     let read = AssertUnwindSafe(response.into_body().collect()).catch_unwind().await;
     assert_eq!(read.unwrap_err().downcast_ref::<&str>(), Some(&"the body fails"));
-    settle().await;
+    idle().await;
     assert_eq!(get(&app, "/").await.text(), "one");
-    settle().await;
+    idle().await;
     assert_eq!(get(&app, "/").await.x_cache(), "HIT");
     assert_eq!(calls.count(), 2);
 }

@@ -303,8 +303,8 @@ async fn an_invalidation_that_failed_says_so() {
         support::bytes_only(&ManualClock::new()),
         support::bytes_only(&ManualClock::new()),
     );
-    broken.break_down(true);
-    read_only.reject();
+    broken.fail(ErrorKind::Unavailable);
+    read_only.fail(ErrorKind::Rejected);
     for (backend, said) in [(broken, "unavailable"), (read_only, "rejected")] {
         let app = App::start(Cache::builder(backend).build()).await;
         for order in [json!({"url": "/items"}), json!({"tag": "a"}), json!({"all": true})] {

@@ -17,7 +17,7 @@ use futures_util::FutureExt;
 use http::{HeaderMap, Method};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use support::{Bodies, Calls, app, cache, get, get_with, layer, next, request, settle, start};
+use support::{Bodies, Calls, app, cache, get, get_with, idle, layer, next, request, start};
 
 fn bytes(text: &'static str) -> Result<Bytes, std::io::Error> {
     Ok(Bytes::from_static(text.as_bytes()))
@@ -41,7 +41,7 @@ fn streaming(layer: CacheLayer, headers: &'static [(&'static str, &'static str)]
 async fn now(app: &Router, headers: &[(&str, &str)]) -> Option<Response> {
     let (app, request) = (app.clone(), request(Method::GET, "/", headers));
     let asking = tokio::spawn(async move { start(&app, request).await });
-    settle().await;
+    idle().await;
     asking.now_or_never().map(Result::unwrap)
 }
 
@@ -70,7 +70,7 @@ async fn the_second_client_has_each_piece_when_the_first_has_it() {
         assert!(next(body).now_or_never().is_none(), "nothing yet");
     }
     pieces.send(bytes("two")).unwrap();
-    settle().await;
+    idle().await;
     for body in [&mut first, &mut second] {
         assert_eq!(next(body).now_or_never().unwrap().unwrap().unwrap(), "two");
     }
@@ -80,7 +80,7 @@ async fn the_second_client_has_each_piece_when_the_first_has_it() {
     drop(pieces);
     assert_eq!(rest(third).await, b"two");
     assert!(next(&mut first).await.is_none() && next(&mut second).await.is_none());
-    settle().await;
+    idle().await;
     let hit = get(&app, "/").await;
     assert_eq!((hit.x_cache(), hit.text(), calls.count()), ("HIT", "one two", 1));
 }
@@ -97,9 +97,9 @@ async fn those_who_wait_when_the_head_comes_read_along() {
             tokio::spawn(async move { start(&app, request(Method::GET, "/", &[])).await })
         })
         .collect();
-    settle().await;
+    idle().await;
     gated.gate.add_permits(1);
-    settle().await;
+    idle().await;
     pieces.send(bytes("one")).unwrap();
     let mut reading = Vec::new();
     for asking in asking {
@@ -121,7 +121,7 @@ async fn the_first_client_may_leave() {
     let first = start(&app, request(Method::GET, "/", &[])).await;
     let second = now(&app, &[]).await.unwrap();
     drop(first);
-    settle().await;
+    idle().await;
     pieces.send(bytes("one")).unwrap();
     drop(pieces);
     assert_eq!(rest(second.into_body()).await, b"one");
@@ -144,7 +144,7 @@ async fn a_body_that_breaks_is_broken_for_all() {
         assert_eq!(error.to_string(), "gone");
         assert!(next(&mut body).await.is_none());
     }
-    settle().await;
+    idle().await;
     assert_eq!(get(&app, "/").await.text(), "none left", "it is not stored");
 }
 
@@ -231,7 +231,7 @@ async fn a_range_of_unknown_length_is_cut_once_that_is_known() {
         let app = app.clone();
         async move { get_with(&app, "/", &[("range", "bytes=2-4")]).await }
     });
-    settle().await;
+    idle().await;
     assert!(!part.is_finished());
     pieces.send(bytes("0123456789")).unwrap();
     drop(pieces);
@@ -302,7 +302,7 @@ async fn what_was_never_fresh_is_not_read_along() {
             let app = app.clone();
             async move { get(&app, "/").await }
         });
-        settle().await;
+        idle().await;
         drop(alice);
         assert_eq!(rest(first.into_body()).await, b"alice");
         assert_eq!(second.await.unwrap().text(), "none left", "{control}");
@@ -411,7 +411,7 @@ async fn late_tags_count_for_those_who_read_along() {
         let app = app.clone();
         async move { get(&app, "/").await }
     });
-    settle().await;
+    idle().await;
     for (pieces, text) in [(&old, "old"), (&new, "new")] {
         pieces.send(bytes(text)).unwrap();
     }

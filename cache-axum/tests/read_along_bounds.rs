@@ -16,7 +16,7 @@ use cache_axum::CacheLayer;
 use futures_util::FutureExt;
 use futures_util::stream::poll_fn;
 use http::Method;
-use support::{Calls, app, get, layer, next, request, settle, start};
+use support::{Calls, app, get, idle, layer, next, request, start};
 use tokio::time::Instant;
 
 const PIECE: usize = 1024;
@@ -85,7 +85,7 @@ async fn read_all(body: &mut Body) -> usize {
     let (mut read, mut waited) = (0, 0);
     // The source is not ready each other time that it is asked.
     while waited < 3 {
-        settle().await;
+        idle().await;
         match next(body).now_or_never() {
             Some(piece) => {
                 read += piece.unwrap().unwrap().len();
@@ -127,7 +127,7 @@ async fn a_body_that_outgrows_the_bound_goes_on_for_those_who_have_joined() {
 async fn no_more_is_kept_than_the_bound() {
     let (app, source, _) = endless(layer());
     let (mut first, mut second) = two(&app).await;
-    settle().await;
+    idle().await;
     read_all(&mut first).await;
     assert!(source.produced() <= MAX_BODY + 2 * PIECE, "{}", source.produced());
     // It goes on where the slower one goes on.
@@ -188,10 +188,10 @@ async fn who_keeps_up_is_not_cut_off() {
 async fn who_leaves_holds_up_nobody() {
     let (app, _, _) = endless(layer());
     let (mut first, second) = two(&app).await;
-    settle().await;
+    idle().await;
     read_all(&mut first).await;
     let waiting = tokio::spawn(async move { read(&mut first, 10 * MAX_BODY).await });
-    settle().await;
+    idle().await;
     assert!(!waiting.is_finished(), "it waits for the other");
     drop(second);
     waiting.await.unwrap();
@@ -201,9 +201,9 @@ async fn who_leaves_holds_up_nobody() {
 async fn a_body_that_has_outgrown_the_bound_ends_with_its_readers() {
     let (app, source, _) = endless(layer());
     let (first, second) = two(&app).await;
-    settle().await;
+    idle().await;
     drop(first);
-    settle().await;
+    idle().await;
     assert_eq!(source.alive(), 1);
     drop(second);
     assert_eq!(source.alive(), 0);
@@ -237,7 +237,7 @@ async fn abandoned(layer: CacheLayer, urls: usize) -> (usize, Vec<support::Piece
     for url in 0..urls {
         all.push(bodies.push());
         drop(start(&app, request(Method::GET, &format!("/{url}"), &[])).await);
-        settle().await;
+        idle().await;
     }
     (all.iter().filter(|pieces| !pieces.is_closed()).count(), all, app)
 }
@@ -249,7 +249,7 @@ async fn bodies_that_nobody_reads_are_bounded_in_number() {
     let (alive, pieces, app) = abandoned(layer().max_detached(2), 5).await;
     assert_eq!(alive, 2);
     drop(pieces);
-    settle().await;
+    idle().await;
     assert_eq!(get(&app, "/4").await.x_cache(), "HIT", "the youngest are collected on");
 }
 
@@ -262,12 +262,12 @@ async fn a_body_that_is_read_along_is_not_given_up() {
     let pieces = bodies.push();
     let (first, mut second) = two(&app).await;
     drop(first);
-    settle().await;
+    idle().await;
     pieces.send(Ok(Bytes::from_static(b"one"))).unwrap();
     assert_eq!(next(&mut second).await.unwrap().unwrap(), "one");
     drop(pieces);
     assert!(next(&mut second).await.is_none());
-    settle().await;
+    idle().await;
     assert_eq!(get(&app, "/").await.x_cache(), "HIT");
     assert_eq!(calls.count(), 1);
 }

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::BodyExt;
-use support::{Bodies, Reply, app, get, get_with, layer, request, settle, start};
+use support::{Bodies, Reply, app, get, get_with, idle, layer, request, start};
 
 const TAG: (&str, &str) = ("etag", "\"a\"");
 
@@ -175,7 +175,7 @@ async fn a_part_ends_the_stream_and_a_stream_that_ends_early_breaks_the_part() {
     let response = start(&app, request(Method::GET, "/a", &[("range", "bytes=1-2")])).await;
     pieces.send(Ok(Bytes::from_static(b"0123"))).unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "12");
-    settle().await;
+    idle().await;
     assert!(pieces.is_closed(), "nobody reads on");
 
     let pieces = bodies.push();
@@ -201,7 +201,7 @@ async fn a_slow_body_is_cut_and_stored_whole() {
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "12");
     pieces.send(Ok(Bytes::from_static(b"56789"))).unwrap();
     drop(pieces);
-    settle().await;
+    idle().await;
     let hit = get(&app, "/").await;
     assert_eq!((hit.x_cache(), hit.text(), calls.count()), ("HIT", "0123456789", 1));
 }

@@ -161,7 +161,7 @@ async fn what_was_validated_for_one_is_validated_for_the_next_too() {
             tokio::spawn(async move { get(&app, "/").await })
         })
         .collect();
-    support::settle().await;
+    support::idle().await;
     gate.add_permits(3);
     let mut cookies = Vec::new();
     for reply in waiting {

@@ -8,14 +8,14 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use cache_axum::{CacheLayer, DoNotStore};
 use http::StatusCode;
-use support::{cache, gated, get, get_with, layer, settle};
+use support::{cache, gated, get, get_with, idle, layer};
 use tokio::task::JoinSet;
 
 #[tokio::test]
 async fn a_hundred_first_requests_run_the_handler_once() {
     let gated = gated(layer(), |call| call.to_string().into_response());
     let asking = gated.ask(100);
-    settle().await;
+    idle().await;
     assert_eq!(gated.calls.count(), 1);
     gated.gate.add_permits(1);
     let replies = asking.join_all().await;
@@ -30,11 +30,11 @@ async fn a_hundred_first_requests_run_the_handler_once() {
 async fn the_first_caller_may_leave() {
     let gated = gated(layer(), |call| call.to_string().into_response());
     let mut first = gated.ask(1);
-    settle().await;
+    idle().await;
     let others = gated.ask(9);
-    settle().await;
+    idle().await;
     first.abort_all();
-    settle().await;
+    idle().await;
     gated.gate.add_permits(1);
     for reply in others.join_all().await {
         assert_eq!(reply.text(), "1");
@@ -47,11 +47,11 @@ async fn never_serialises(answer: impl Fn() -> Response + Clone + Send + Sync + 
     let gated = gated(layer(), move |_| answer());
     // The first of all may be waited for: nobody knows yet.
     let asking = gated.ask(10);
-    settle().await;
+    idle().await;
     assert_eq!(gated.calls.count(), 1);
     // As soon as the first answer is there, everybody runs at once.
     gated.gate.add_permits(1);
-    settle().await;
+    idle().await;
     assert_eq!(gated.calls.count(), 10, "all run side by side");
     gated.gate.add_permits(9);
     asking.join_all().await;
@@ -79,7 +79,7 @@ async fn an_uncacheable_url_is_remembered() {
     get(&gated.app, "/").await;
     // Now nobody waits for anybody, from the first on.
     let asking = gated.ask(10);
-    settle().await;
+    idle().await;
     assert_eq!(gated.calls.count(), 11);
     gated.gate.add_permits(10);
     asking.join_all().await;
@@ -100,7 +100,7 @@ async fn a_status_that_is_not_stored_is_remembered_unless_it_may_pass() {
         gated.gate.add_permits(1);
         get(&gated.app, "/").await;
         let asking = gated.ask(10);
-        settle().await;
+        idle().await;
         assert_eq!(gated.calls.count(), calls, "{status}");
         gated.gate.add_permits(calls - 1);
         asking.join_all().await;
@@ -130,7 +130,7 @@ async fn the_answer_to_a_condition_says_nothing_of_the_next_one() {
         get(&gated.app, "/").await;
         clock.advance(Duration::from_secs(6));
         let asking = gated.ask(10);
-        settle().await;
+        idle().await;
         assert_eq!(gated.calls.count(), 3, "{status}");
         gated.gate.add_permits(1);
         asking.join_all().await;
@@ -148,7 +148,7 @@ async fn a_url_that_became_cacheable_is_collapsed_again() {
     // Runs alone, is found to be storable, and is not stored.
     assert_eq!(get(&gated.app, "/").await.text(), "2");
     let asking = gated.ask(10);
-    settle().await;
+    idle().await;
     assert_eq!(gated.calls.count(), 3);
     gated.gate.add_permits(1);
     asking.join_all().await;
@@ -159,13 +159,13 @@ async fn a_url_that_became_cacheable_is_collapsed_again() {
 async fn requests_with_credentials_wait_for_nobody() {
     let gated = gated(layer(), |call| call.to_string().into_response());
     let waiting = gated.ask(1);
-    settle().await;
+    idle().await;
     let mut own = JoinSet::new();
     for _ in 0..5 {
         let app = gated.app.clone();
         own.spawn(async move { get_with(&app, "/", &[("cookie", "session=1")]).await });
     }
-    settle().await;
+    idle().await;
     assert_eq!(gated.calls.count(), 6);
     gated.gate.add_permits(6);
     own.join_all().await;
@@ -180,7 +180,7 @@ async fn different_urls_do_not_wait_for_each_other() {
         let app = gated.app.clone();
         asking.spawn(async move { get(&app, &format!("/{id}")).await });
     }
-    settle().await;
+    idle().await;
     assert_eq!(gated.calls.count(), 5);
     gated.gate.add_permits(5);
     asking.join_all().await;

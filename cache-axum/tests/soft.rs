@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use cache_axum::{CacheHandle, CacheLayer};
 use http::StatusCode;
 use http::header::VARY;
-use support::{Calls, Reply, cache, get_with, request, send, settle};
+use support::{Calls, Reply, cache, get_with, idle, request, send};
 
 const SEC: Duration = Duration::from_secs(1);
 
@@ -69,9 +69,9 @@ async fn a_copy_is_answered_as_stale_while_a_new_one_is_fetched() {
         assert!(stale.cache_status().contains("ttl=-5"), "{}", stale.cache_status());
         assert_eq!(stale.header("cache-control"), "max-age=0");
         while calls.count() < 3 {
-            settle().await;
+            idle().await;
         }
-        settle().await;
+        idle().await;
         let new = ask(&app, "de").await;
         assert_eq!((new.x_cache(), new.text()), ("HIT", "3"), "{how}");
         assert_ne!(

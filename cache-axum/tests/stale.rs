@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use cache_axum::cache_http::Policy;
 use cache_axum::{CacheLayer, StoreFor};
 use http::{Request, StatusCode};
-use support::{app, cache, get, get_with, settle};
+use support::{app, cache, get, get_with, idle};
 use tower::{Layer, ServiceExt};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -34,7 +34,7 @@ async fn a_stale_copy_is_answered_and_refreshed_once() {
         );
         assert_eq!(stale.header("cache-control"), "max-age=0");
     }
-    settle().await;
+    idle().await;
     let fresh = get(&app, "/").await;
     assert_eq!((fresh.text(), fresh.x_cache(), calls.count()), ("2", "HIT", 2));
     clock.advance(MINUTE * 2);
@@ -55,7 +55,7 @@ async fn the_refresh_is_a_whole_request_of_its_own() {
     clock.advance(MINUTE);
     let asked = [("accept", "x"), ("if-none-match", "\"other\""), ("range", "bytes=0-1")];
     assert_eq!(get_with(&app, "/a?b", &asked).await.x_cache(), "STALE");
-    settle().await;
+    idle().await;
     let second = get_with(&app, "/a?b", &[("accept", "x")]).await;
     assert_eq!((second.x_cache(), second.text()), ("HIT", first.text()));
 }
@@ -146,7 +146,7 @@ async fn the_handler_can_set_windows() {
         (stale.x_cache(), stale.text(), stale.header("cache-control")),
         ("STALE", "1", "max-age=100")
     );
-    settle().await;
+    idle().await;
     clock.advance(Duration::from_secs(4));
     assert_eq!(get(&app, "/").await.x_cache(), "MISS");
 }
@@ -195,7 +195,7 @@ async fn what_a_refresh_says_is_not_for_the_cache_takes_the_copy_away() {
     get(&app, "/").await;
     clock.advance(MINUTE);
     assert_eq!(get(&app, "/").await.text(), "1");
-    settle().await;
+    idle().await;
     assert_eq!(get(&app, "/").await.text(), "3");
 }
 
@@ -227,9 +227,9 @@ async fn two_at_once(
         tokio::spawn(async move { get_with(&app, "/", &[("cache-control", control)]).await })
     };
     let first = ask(first);
-    settle().await;
+    idle().await;
     let second = ask(second);
-    settle().await;
+    idle().await;
     gate.add_permits(2);
     [first.await.unwrap(), second.await.unwrap()]
 }

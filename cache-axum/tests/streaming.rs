@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use http::{HeaderMap, Method};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use support::{Bodies, app, get, get_with, layer, next, request, settle, start};
+use support::{Bodies, app, get, get_with, idle, layer, next, request, start};
 
 fn streaming(layer: CacheLayer) -> (axum::Router, support::Calls, Bodies) {
     let bodies = Bodies::default();
@@ -40,7 +40,7 @@ async fn the_first_byte_comes_before_the_last() {
     assert_eq!(next(&mut body).await.unwrap().unwrap(), "two");
     drop(pieces);
     assert!(next(&mut body).await.is_none());
-    settle().await;
+    idle().await;
     let hit = get(&app, "/").await;
     assert_eq!((hit.x_cache(), hit.text()), ("HIT", "one two"));
     assert!(!hit.header("etag").is_empty());
@@ -53,10 +53,10 @@ async fn a_client_that_leaves_does_not_stop_the_fill() {
     let pieces = bodies.push();
     pieces.send(bytes("one ")).unwrap();
     drop(start(&app, request(Method::GET, "/", &[])).await);
-    settle().await;
+    idle().await;
     pieces.send(bytes("two")).unwrap();
     drop(pieces);
-    settle().await;
+    idle().await;
     let hit = get(&app, "/").await;
     assert_eq!((hit.x_cache(), hit.text(), calls.count()), ("HIT", "one two", 1));
 }
@@ -70,7 +70,7 @@ async fn a_client_that_does_not_read_does_not_stop_the_fill() {
         pieces.send(bytes("0123456789")).unwrap();
     }
     drop(pieces);
-    settle().await;
+    idle().await;
     let hit = get(&app, "/").await;
     assert_eq!((hit.x_cache(), hit.body.len()), ("HIT", 1000));
     assert_eq!(unread.into_body().collect().await.unwrap().to_bytes(), hit.body);
@@ -95,7 +95,7 @@ async fn a_broken_body_is_not_stored_and_the_client_sees_it_break() {
         let mut body = response.into_body();
         assert_eq!(next(&mut body).await.unwrap().unwrap(), "one");
         assert!(next(&mut body).await.unwrap().is_err());
-        settle().await;
+        idle().await;
     }
     assert_eq!(get(&app, "/").await.text(), "none left");
     assert_eq!(calls.count(), 3);
@@ -120,7 +120,7 @@ async fn a_body_that_is_shorter_than_it_says_is_not_stored() {
                 start(&app, request(Method::GET, "/", &[])).await
             };
             assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "one");
-            settle().await;
+            idle().await;
             assert_eq!(get(&app, "/").await.x_cache() == "HIT", stored, "{length} {late}");
         }
     }
@@ -163,7 +163,7 @@ async fn a_client_that_leaves_a_body_that_is_too_large_stops_it() {
     let response = start(&app, request(Method::GET, "/", &[])).await;
     drop(response);
     pieces.send(bytes("01234")).unwrap();
-    settle().await;
+    idle().await;
     assert!(pieces.is_closed(), "nobody reads on");
 }
 
@@ -182,7 +182,7 @@ async fn events_are_passed_on_at_once_and_hold_nobody_up() {
     assert_eq!(next(&mut one.into_body()).await.unwrap().unwrap(), "data: 1\n\n");
     assert_eq!(next(&mut two.into_body()).await.unwrap().unwrap(), "data: 2\n\n");
     assert_eq!(calls.count(), 2);
-    settle().await;
+    idle().await;
     assert!(first.is_closed() && second.is_closed(), "they end with their clients");
 }
 
@@ -248,7 +248,7 @@ async fn a_304_needs_no_body_to_wait_for() {
     );
     pieces.send(bytes("one")).unwrap();
     drop(pieces);
-    settle().await;
+    idle().await;
     let hit = get(&app, "/").await;
     assert_eq!((hit.x_cache(), hit.text()), ("HIT", "one"));
 }

@@ -14,7 +14,7 @@ use axum::routing::{get as get_route, post};
 use cache_axum::cache_engine::{Cache, tagged};
 use cache_axum::{CacheHandle, CacheLayer, InvalidateLayer, StoreFor};
 use http::{Method, Request, StatusCode};
-use support::{bytes_only, cache, get, get_with, layer, request, send, settle};
+use support::{bytes_only, cache, get, get_with, idle, layer, request, send};
 use tokio::sync::Semaphore;
 
 /// What `x-cache` says of each of these URLs.
@@ -191,7 +191,7 @@ async fn a_soft_invalidation_keeps_responses_for_their_windows() {
             "max-age=0",
             "clients are not told to keep it"
         );
-        settle().await;
+        idle().await;
         let new = get(&app, url).await;
         assert_eq!(new.x_cache(), "HIT", "{url}");
         assert_ne!(new.text(), old.text(), "it was refreshed behind the caller's back");
@@ -245,7 +245,7 @@ async fn a_layer_for_writes_invalidates_tags() {
     assert_eq!(get(&app, "/items").await.x_cache(), "HIT");
     send(&app, request(Method::POST, "/soft/200?items", &[])).await;
     assert_eq!(get(&app, "/items").await.x_cache(), "STALE");
-    settle().await;
+    idle().await;
     assert_eq!(get(&app, "/items").await.x_cache(), "HIT");
     send(&app, request(Method::POST, "/hard/200", &[])).await;
     assert_eq!(get(&app, "/items").await.x_cache(), "MISS");
@@ -296,7 +296,7 @@ async fn handlers_invalidate_urls_keys_and_namespaces_softly() {
         warm(&app, &["/a"]).await;
         write(&app, &format!("/soften/{what}")).await;
         assert_eq!(get(&app, "/a").await.x_cache(), "STALE", "{what}");
-        settle().await;
+        idle().await;
         assert_eq!(get(&app, "/a").await.x_cache(), "HIT", "{what}");
     }
 }
@@ -322,16 +322,16 @@ async fn invalidated_during_the_load(layer: CacheLayer, vary: &'static str, late
         tokio::spawn(async move { get(&app, "/").await })
     };
     let (before, waiting) = (ask(), ask());
-    settle().await;
+    idle().await;
     value.store(2, Ordering::SeqCst);
     write(&app, "/invalidate/t").await;
     let after = ask();
-    settle().await;
+    idle().await;
     gate.add_permits(10);
     assert_eq!(before.await.unwrap().text(), "1");
     assert_eq!(after.await.unwrap().text(), "2");
     assert_eq!(waiting.await.unwrap().text(), "2", "who had joined looks again");
-    settle().await;
+    idle().await;
     assert_eq!(get(&app, "/").await.text(), "2");
 }
 

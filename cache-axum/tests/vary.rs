@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cache_axum::CacheLayer;
 use http::Method;
-use support::{app, cache, get, get_with, layer, request, send, settle};
+use support::{app, cache, get, get_with, idle, layer, request, send};
 
 fn said(parts: &http::request::Parts, name: &str) -> String {
     parts
@@ -137,7 +137,7 @@ async fn concurrent_first_requests_load_each_variant_once() {
             assert_eq!(reply.text(), accept);
         });
     }
-    settle().await;
+    idle().await;
     assert_eq!(calls.count(), 1);
     gate.add_permits(30);
     asking.join_all().await;

@@ -160,6 +160,7 @@
 //! | `md5` | yes | the key builder `HashedCall` (md-5) |
 //! | `cbor` | no | the coder `Cbor` (ciborium) |
 //! | `conformance` | no | the test kit that every backend runs; for `[dev-dependencies]` |
+//! | `testing` | no | gates, a store that fails on demand and more for tests; for `[dev-dependencies]` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -177,6 +178,8 @@ mod key_builder;
 #[cfg(feature = "md5")]
 mod md5_hex;
 mod record;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod ttl;
 
 pub use async_trait::async_trait;

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use cache_engine::{Cache, CacheBuilder};
-use support::{Count, Gate, Log, Remote, SEC, TokioClock, load, memory, over, settle};
+use support::{Count, Gate, Log, Remote, SEC, TokioClock, idle, load, memory, over};
 use tokio::task::JoinHandle;
 
 fn spawn(cache: &Cache, gate: Option<&Gate>, loads: &Count, value: &'static str) -> JoinHandle<Arc<String>> {
@@ -36,7 +36,7 @@ async fn the_first_to_end_stores_its_value_and_each_keeps_its_own() {
         let other = spawn(&beside, Some(&second), &loads, "other's");
         second.reached().await;
         let joiner = spawn(&beside, None, &loads, "never loaded");
-        settle().await;
+        idle().await;
         assert_eq!(loads.get(), 2, "one in each process");
         let stored = if beside_first {
             second.open();
@@ -140,7 +140,7 @@ async fn one_that_was_written_after_an_invalidation_is_another() {
         gates[2].reached().await;
         tokio::time::sleep(renewals * SEC).await;
         let joiner = spawn(&beside, None, &loads, "new too");
-        settle().await;
+        idle().await;
         gates[0].open();
         gates[1].open();
         assert_eq!(

@@ -14,7 +14,7 @@ use cache_core::ManualClock;
 use cache_engine::{Cache, CallError, cached};
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
-use support::{Count, Gate, local, settle};
+use support::{Count, Gate, idle, local};
 
 /// What the functions of these tests borrow.
 struct App {
@@ -98,7 +98,7 @@ async fn if_a_waiter_goes_away_nobody_notices() {
 async fn both<R>(app: &App, call: impl AsyncFn(&App) -> R) -> (R, R) {
     let opened = async {
         app.gate.reached().await;
-        settle().await;
+        idle().await;
         app.gate.open();
     };
     let ((first, second), ()) = join(join(call(app), call(app)), opened).await;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use cache_core::ManualClock;
 use cache_engine::{Cache, cached};
 use futures_util::FutureExt;
-use support::{Count, Gate, SEC, local, settle};
+use support::{Count, Gate, SEC, idle, local};
 
 /// Cloned into the refresh.
 #[derive(Clone)]
@@ -67,11 +67,11 @@ async fn a_stale_value_is_answered_at_once_and_refreshed_once_behind_the_callers
     app.clock.advance(11 * SEC);
     for _ in 0..5 {
         assert_eq!(by_function(&app, "ada").now_or_never().unwrap(), "ada 1");
-        settle().await;
+        idle().await;
     }
     assert_eq!(app.runs.get(), 2);
     app.gate.open();
-    settle().await;
+    idle().await;
     assert_eq!(by_function(&app, "ada").await, "ada 2");
     assert_eq!(app.runs.get(), 2);
 }
@@ -93,7 +93,7 @@ async fn a_method_is_refreshed_with_a_clone_of_itself() {
     app.clock.advance(11 * SEC);
     assert_eq!(app.by_method("ada", &[1, 2], Some(3)).now_or_never().unwrap(), first);
     app.gate.open();
-    settle().await;
+    idle().await;
     assert_eq!(app.by_method("ada", &[1, 2], Some(3)).await, "ada [1, 2] Some(3) 2 2");
 }
 
@@ -104,7 +104,7 @@ async fn shutting_down_waits_for_a_refresh() {
     app.clock.advance(11 * SEC);
     by_function(&app, "ada").await;
     let mut down = Box::pin(app.cache.shutdown());
-    settle().await;
+    idle().await;
     assert!(down.as_mut().now_or_never().is_none());
     app.gate.open();
     down.await;
@@ -152,7 +152,7 @@ async fn an_arc_of_self_needs_no_clone_of_it() {
     app.clock.advance(11 * SEC);
     app.gate.open();
     assert_eq!(Arc::clone(&this).load().await, 1);
-    settle().await;
+    idle().await;
     assert_eq!(this.load().await, 2);
 }
 
@@ -172,7 +172,7 @@ async fn a_failed_refresh_keeps_the_old_value() {
     app.clock.advance(11 * SEC);
     for _ in 0..3 {
         assert_eq!(flaky(&app).await.unwrap(), 1);
-        settle().await;
+        idle().await;
     }
     assert_eq!(app.runs.get(), 4);
     app.clock.advance(20 * SEC);

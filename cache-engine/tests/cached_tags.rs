@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use cache_core::ManualClock;
 use cache_engine::{Cache, cached, tagged};
-use support::{Count, Gate, Remote, SEC, TokioClock, local, over, settle};
+use support::{Count, Gate, Remote, SEC, TokioClock, idle, local, over};
 
 #[derive(Clone)]
 struct Shop {
@@ -135,7 +135,7 @@ async fn a_run_that_is_under_way_is_fenced() {
     "second".clone_into(&mut shop.name.lock().unwrap());
     shop.cache.invalidate_tag("items").await.unwrap();
     let new = ask(&shop);
-    settle().await;
+    idle().await;
     shop.gate.open();
     assert_eq!(old.await.unwrap(), "first 7", "the one who began before may keep it");
     assert_eq!(new.await.unwrap(), "second 7");
@@ -150,7 +150,7 @@ async fn a_soft_invalidation_refreshes_behind_the_callers_back() {
     "second".clone_into(&mut shop.name.lock().unwrap());
     shop.cache.soft().invalidate_tag("item:7").await.unwrap();
     assert_eq!(shop.refreshed("7").await, "first 7", "answered at once");
-    settle().await;
+    idle().await;
     assert_eq!(shop.refreshed("7").await, "second 7");
     // The control: a hard one keeps nothing.
     "third".clone_into(&mut shop.name.lock().unwrap());

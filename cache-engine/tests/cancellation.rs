@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cache_core::ErrorKind;
 use cache_engine::{Cache, LoadError};
-use support::{Count, Fate, Gate, MS, Remote, SEC, over, settle};
+use support::{Count, Fate, Gate, MS, Remote, SEC, idle, over};
 use tokio::time::Instant;
 
 const LEASE: Duration = Duration::from_secs(9);
@@ -172,7 +172,7 @@ async fn run(kind: Kind, stale: bool, target: usize, act: Act) -> Option<String>
             () = points.gate.reached() => {}
             () = all => {}
         }
-        settle().await;
+        idle().await;
         dropped.extend(match act {
             Act::Drop(one) | Act::DropBeforeAnswer(one) => vec![one],
             Act::DropAllBut(one) => (0..CALLERS).filter(|other| *other != one).collect(),
@@ -181,7 +181,7 @@ async fn run(kind: Kind, stale: bool, target: usize, act: Act) -> Option<String>
         for one in &dropped {
             callers[*one].abort();
         }
-        settle().await;
+        idle().await;
         points.gate.open();
     }
     let since = begun.elapsed();
@@ -235,7 +235,7 @@ async fn run(kind: Kind, stale: bool, target: usize, act: Act) -> Option<String>
 
     // Nothing is left behind.
     remote.always(Fate::Pass);
-    settle().await;
+    idle().await;
     // An owned load goes on without its callers.
     cache.shutdown_but_stay().await;
     assert_eq!(cache.in_flight(), 0);
@@ -265,7 +265,7 @@ impl Wait for Cache {
             }
             tokio::time::sleep(100 * MS).await;
         }
-        settle().await;
+        idle().await;
     }
 }
 

@@ -7,7 +7,7 @@ mod support;
 use std::convert::Infallible;
 
 use cache_engine::{LoadError, Lookup};
-use support::{Count, Fate, Gate, Remote, over, settle};
+use support::{Count, Fate, Gate, Remote, idle, over};
 
 #[tokio::test(start_paused = true)]
 async fn while_it_is_off_nothing_is_read_stored_or_coalesced() {
@@ -32,7 +32,7 @@ async fn while_it_is_off_nothing_is_read_stored_or_coalesced() {
             })
         })
         .collect();
-    settle().await;
+    idle().await;
     assert_eq!((loads.get(), cache.in_flight()), (4, 0));
     gate.open();
     for caller in callers {

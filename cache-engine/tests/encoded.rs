@@ -174,7 +174,7 @@ async fn even_while_they_are_loaded() {
         };
         let (one, two) = (call(b"f(1)", 1), call(b"f(2)", 2));
         gate.reached().await;
-        support::settle().await;
+        support::idle().await;
         gate.open();
         assert_eq!((one.await.unwrap(), two.await.unwrap()), (1, 2));
     }

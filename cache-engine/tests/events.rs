@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use cache_core::{ErrorKind, SetOptions};
 use cache_engine::{Cache, Event, LoadFailure};
-use support::{Count, Fate, Gate, Log, Remote, SEC, TokioClock, memory, memory_builder, over, settle};
+use support::{Count, Fate, Gate, Log, Remote, SEC, TokioClock, idle, memory, memory_builder, over};
 
 #[tokio::test(start_paused = true)]
 async fn each_thing_that_happens_is_told() {
@@ -54,7 +54,7 @@ async fn each_thing_that_happens_is_told() {
     tokio::time::advance(SEC).await;
     log.take();
     cache.get_or_load("stale", load()).await.unwrap();
-    settle().await;
+    idle().await;
     assert_eq!(log.take(), ["stale", "load_started", "loaded", "stored"]);
     tokio::time::advance(5 * SEC).await;
     cache
@@ -77,11 +77,11 @@ async fn each_thing_that_happens_is_told() {
     };
     let callers = [call(), call()];
     gate.reached().await;
-    settle().await;
+    idle().await;
     assert_eq!(log.take(), ["miss", "coalesced", "load_started"]);
     cache.invalidate("raced").await.unwrap();
     tokio::time::sleep(SEC).await;
-    settle().await;
+    idle().await;
     assert_eq!(
         log.take(),
         ["invalidated", "lease_lost", "miss", "load_started"],

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use cache_engine::{Cache, LoadError, Loaded};
-use support::{Count, Gate, MS, Remote, SEC, TokioClock, memory, over, settle};
+use support::{Count, Gate, MS, Remote, SEC, TokioClock, idle, memory, over};
 use tokio::task::JoinHandle;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ where
         })
         .collect();
     gate.reached().await;
-    settle().await;
+    idle().await;
     gate.open();
     let mut answers = Vec::new();
     for caller in callers {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cache_core::EntryKind;
 use cache_engine::{Cache, LoadError, Loaded};
-use support::{Count, Fate, Gate, Log, MS, Remote, SEC, TokioClock, load, memory, over, settle};
+use support::{Count, Fate, Gate, Log, MS, Remote, SEC, TokioClock, idle, load, memory, over};
 use tokio::task::JoinHandle;
 
 /// How a key is invalidated.
@@ -85,7 +85,7 @@ async fn who_asks_after_an_invalidation_is_not_given_what_was_loaded_before() {
             how.run(&cache).await;
             // While the old load still runs.
             let during = spawn(&cache, None, "new");
-            settle().await;
+            idle().await;
             assert!(during.is_finished(), "{how:?}");
             gate.open();
             assert_eq!(*starter.await.unwrap(), "old", "who started the load keeps its value");
@@ -106,7 +106,7 @@ async fn who_had_joined_the_load_looks_again() {
             let starter = spawn(&cache, Some(&gate), "old");
             gate.reached().await;
             let joiners: Vec<_> = (0..5).map(|_| spawn(&cache, None, "new")).collect();
-            settle().await;
+            idle().await;
             how.run(&cache).await;
             gate.open();
             assert_eq!(*starter.await.unwrap(), "old");
@@ -129,10 +129,10 @@ async fn nor_in_another_process() {
         let starter = spawn(&watched, Some(&gate), "old");
         gate.reached().await;
         let joiner = spawn(&watched, None, "new");
-        settle().await;
+        idle().await;
         how.run(&there).await;
         let during = spawn(&here, None, "new");
-        settle().await;
+        idle().await;
         assert!(during.is_finished(), "{how:?}");
         gate.open();
         assert_eq!(*starter.await.unwrap(), "old");
@@ -155,7 +155,7 @@ async fn nor_who_joins_while_the_answer_to_the_fill_is_under_way() {
         gate.reached().await;
         how.run(&there).await;
         let late = spawn(&here, None, "new");
-        settle().await;
+        idle().await;
         gate.open();
         assert_eq!(*starter.await.unwrap(), "old");
         assert_eq!(*late.await.unwrap(), how.leaves("new"), "{how:?}");
@@ -172,7 +172,7 @@ async fn nor_who_joins_while_the_answer_to_a_look_is_under_way() {
     gate.reached().await;
     // Waits for the lease of the other process.
     let starter = spawn(&here, None, "never loaded");
-    settle().await;
+    idle().await;
     let looked = Gate::closed();
     gate.open();
     loading.await.unwrap();
@@ -180,7 +180,7 @@ async fn nor_who_joins_while_the_answer_to_a_look_is_under_way() {
     looked.reached().await;
     there.invalidate("key").await.unwrap();
     let late = spawn(&here, None, "new");
-    settle().await;
+    idle().await;
     looked.open();
     assert_eq!(*starter.await.unwrap(), "old");
     assert_eq!(*late.await.unwrap(), "new");
@@ -200,7 +200,7 @@ async fn nor_who_joins_a_load_without_a_fence_when_the_store_is_back() {
     gate.reached().await;
     there.invalidate("key").await.unwrap();
     let late = spawn(&here, None, "new");
-    settle().await;
+    idle().await;
     gate.open();
     assert_eq!(*starter.await.unwrap(), "old");
     assert_eq!(*late.await.unwrap(), "new");
@@ -229,7 +229,7 @@ async fn a_stale_copy_does_not_come_back() {
             let starter = fail(gate.clone());
             gate.reached().await;
             let joiner = spawn_failing(&cache);
-            settle().await;
+            idle().await;
             how.run(&other).await;
             gate.open();
             let answer = starter.await.unwrap();
@@ -303,14 +303,14 @@ async fn a_refresh_in_the_background_does_not_bring_it_back_either() {
         gate.reached().await;
         how.run(&other).await;
         gate.open();
-        settle().await;
+        idle().await;
         assert_eq!(cache.in_flight(), 0);
         if matches!(how, How::SoftKey | How::SoftTag) {
             // A copy is kept, and the next caller refreshes it: by the key, the one that was stale already; by the tag,
             // whatever was loaded before.
             let kept = if how == How::SoftKey { "stale" } else { "old" };
             assert_eq!(*spawn(&cache, None, "new").await.unwrap(), kept, "{how:?}");
-            settle().await;
+            idle().await;
         }
         assert_eq!(*spawn(&cache, None, "new").await.unwrap(), how.leaves("new"), "{how:?}");
     }
@@ -362,7 +362,7 @@ async fn neither_is_the_answer_that_there_is_no_value() {
         let starter = find(Some(gate.clone()), None);
         gate.reached().await;
         let joiner = find(None, Some("new"));
-        settle().await;
+        idle().await;
         // It exists from now on.
         other.invalidate("key").await.unwrap();
         gate.open();
@@ -410,7 +410,7 @@ async fn joiners_that_look_again_share_one_load() {
             })
         })
         .collect();
-    settle().await;
+    idle().await;
     cache.invalidate("key").await.unwrap();
     gate.open();
     assert_eq!(*starter.await.unwrap(), "old");
@@ -482,7 +482,7 @@ async fn nor_is_one_that_passes_to_a_waiter() {
             value.unwrap().unwrap()
         }
     });
-    settle().await;
+    idle().await;
     other.invalidate_tag("tag").await.unwrap();
     leader.abort();
     assert_eq!(*waiter.await.unwrap(), "new");

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cache_core::{Clock, EntryKind, Envelope, FreshnessWindows, SetOptions};
 use cache_engine::Cache;
-use support::{Count, Fate, Gate, Log, MS, Remote, SEC, TokioClock, over, settle};
+use support::{Count, Fate, Gate, Log, MS, Remote, SEC, TokioClock, idle, over};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -126,7 +126,7 @@ async fn a_load_that_fails_releases_its_lease_at_once() {
     gate.reached().await;
     let (loads, start) = (Count::new(), Instant::now());
     let waiting = load(&second, &loads, Duration::ZERO);
-    settle().await;
+    idle().await;
     gate.open();
     failing.await.unwrap().unwrap_err();
     assert_eq!(remote.leases().await, Vec::<String>::new());
@@ -152,7 +152,7 @@ async fn a_borrowing_caller_that_goes_away_releases_its_lease() {
     gate.reached().await;
     let (loads, start) = (Count::new(), Instant::now());
     let waiting = load(&second, &loads, Duration::ZERO);
-    settle().await;
+    idle().await;
     caller.abort();
     assert_eq!(*waiting.await.unwrap(), 1);
     assert!(start.elapsed() <= POLL);
@@ -194,7 +194,7 @@ async fn a_renewal_that_fails_is_tried_again_while_the_lease_lasts() {
     });
     let loads = Count::new();
     let caller = load(&first, &loads, 3 * LEASE);
-    settle().await;
+    idle().await;
     let other = load(&second, &loads, SEC);
     assert_eq!((*caller.await.unwrap(), *other.await.unwrap()), (1, 1));
     assert_eq!(loads.get(), 1);
@@ -256,7 +256,7 @@ async fn another_process_is_woken_whatever_stands_under_the_key() {
         }
         let (loads, start) = (Count::new(), Instant::now());
         let first = load(&caches[0], &loads, 2 * SEC);
-        settle().await;
+        idle().await;
         let ids = ["key"];
         let many = tokio::spawn({
             let cache = caches[1].clone();

@@ -5,7 +5,7 @@
 mod support;
 
 use cache_engine::Cache;
-use support::{Log, Remote, SEC, TokioClock, memory, over, settle};
+use support::{Log, Remote, SEC, TokioClock, idle, memory, over};
 
 fn near(remote: &Remote, log: &Log) -> Cache {
     over(remote)
@@ -32,12 +32,12 @@ async fn when_the_store_ends_the_stream() {
     let (remote, log) = (Remote::telling(), Log::new());
     let here = near(&remote, &log);
     value(&here).await;
-    settle().await;
+    idle().await;
     here.set("key", 1_u32).await.unwrap();
-    settle().await;
+    idle().await;
     assert_eq!((is_near(&here), events(&log)), (true, (1, 0)));
     remote.teller().end();
-    settle().await;
+    idle().await;
     assert_eq!((is_near(&here), events(&log)), (false, (1, 1)));
     tokio::time::sleep(SEC).await;
     assert_eq!(value(&here).await, Some(1));
@@ -56,9 +56,9 @@ fn when_its_runtime_is_gone() {
             .unwrap();
         runtime.block_on(async {
             value(&here).await;
-            settle().await;
+            idle().await;
             here.set("key", 1_u32).await.unwrap();
-            settle().await;
+            idle().await;
             assert_eq!((is_near(&here), events(&log)), (true, (round, round - 1)));
         });
         drop(runtime);

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 
 use cache_core::{Change, EntryKind};
 use cache_engine::Cache;
-use support::{Count, Fate, Gate, Log, MS, Remote, SEC, TokioClock, memory, over, settle};
+use support::{Count, Fate, Gate, Log, MS, Remote, SEC, TokioClock, idle, memory, over};
 
 fn near(remote: &Remote) -> Cache {
     over(remote).near(memory(TokioClock::new())).build()
@@ -32,7 +32,7 @@ async fn two(remote: &Remote) -> (Cache, Cache) {
     for cache in [&here, &there] {
         cache.get::<u32>("whatever").await.unwrap();
     }
-    settle().await;
+    idle().await;
     (here, there)
 }
 
@@ -41,7 +41,7 @@ async fn a_copy_costs_no_round_trip() {
     let remote = Remote::telling();
     let (here, there) = two(&remote).await;
     here.set("key", 1_u32).await.unwrap();
-    settle().await;
+    idle().await;
     assert_eq!(asked(&remote, value(&there)).await, (Some(1), vec!["get"]));
     assert_eq!(asked(&remote, value(&there)).await, (Some(1), vec![]));
     let many = asked(&remote, async {
@@ -64,19 +64,19 @@ async fn a_change_elsewhere_removes_it() {
     let (here, there) = two(&remote).await;
     for round in 0..3_u32 {
         here.set("key", round).await.unwrap();
-        settle().await;
+        idle().await;
         assert_eq!(value(&there).await, Some(round));
         there.set("key", round + 10).await.unwrap();
-        settle().await;
+        idle().await;
         assert_eq!(value(&here).await, Some(round + 10));
         there.invalidate("key").await.unwrap();
-        settle().await;
+        idle().await;
         assert_eq!((value(&here).await, value(&there).await), (None, None));
     }
     here.set("key", 1_u32).await.unwrap();
     assert_eq!(value(&there).await, Some(1));
     here.clear("").await.unwrap();
-    settle().await;
+    idle().await;
     assert_eq!((value(&here).await, value(&there).await), (None, None));
 }
 
@@ -90,7 +90,7 @@ async fn a_change_of_everything_removes_all_copies() {
         for key in &keys {
             there.set(key, 1_u32).await.unwrap();
         }
-        settle().await;
+        idle().await;
         for key in &keys {
             here.get::<u32>(key).await.unwrap();
         }
@@ -106,13 +106,13 @@ async fn a_change_of_everything_removes_all_copies() {
             "flush" => remote.flush().await,
             _ => {
                 remote.teller().break_off();
-                settle().await;
+                idle().await;
                 remote.teller().mend();
                 tokio::time::sleep(SEC).await;
             }
         }
         if way != "clear" && way != "clear_all" {
-            settle().await;
+            idle().await;
         }
         assert_eq!(copies().count(), 0, "{way}");
     }
@@ -124,15 +124,15 @@ async fn whoever_made_it() {
     let remote = Remote::telling();
     let (here, _) = two(&remote).await;
     here.set("key", 1_u32).await.unwrap();
-    settle().await;
+    idle().await;
     assert_eq!(value(&here).await, Some(1));
     remote.remove(&here.key("key")).await;
-    settle().await;
+    idle().await;
     assert_eq!(value(&here).await, None);
     here.set("key", 2_u32).await.unwrap();
-    settle().await;
+    idle().await;
     remote.flush().await;
-    settle().await;
+    idle().await;
     assert_eq!(value(&here).await, None, "a store that was flushed is noticed");
 }
 
@@ -141,23 +141,23 @@ async fn own_changes_cause_no_echo() {
     let remote = Remote::telling();
     let (here, _) = two(&remote).await;
     here.set("key", 1_u32).await.unwrap();
-    settle().await;
+    idle().await;
     assert_eq!(asked(&remote, value(&here)).await, (Some(1), vec![]), "after a write");
     here.invalidate("key").await.unwrap();
-    settle().await;
+    idle().await;
     here.get_or_load("key", Count::new().loading(2_u32)).await.unwrap();
-    settle().await;
+    idle().await;
     assert_eq!(asked(&remote, value(&here)).await, (Some(2), vec![]), "after a load");
     here.invalidate("key").await.unwrap();
-    settle().await;
+    idle().await;
     let gate = Gate::closed();
     remote.once(Fate::HoldAnswer(gate.clone()), |call| call.is("version"));
     here.set("key", 3_u32).await.unwrap();
     gate.reached().await;
     remote.teller().tell(Change::Record(here.key("key")));
-    settle().await;
+    idle().await;
     gate.open();
-    settle().await;
+    idle().await;
     assert_eq!(asked(&remote, value(&here)).await, (Some(3), vec![]), "told of twice");
 }
 
@@ -174,7 +174,7 @@ async fn a_notice_of_an_own_change_and_anothers_at_once_is_not_taken_for_an_echo
     let queued = remote.teller().clone();
     queued.merge();
     queued.let_go();
-    settle().await;
+    idle().await;
     assert_eq!(value(&here).await, Some(2));
 }
 
@@ -198,7 +198,7 @@ async fn nor_is_the_copy_used_until_it_is_known_to_be_the_last() {
         let expected = if changed_elsewhere { 2 } else { 1 };
         assert_eq!(asked(&remote, value(&here)).await, (Some(expected), vec!["get"]));
         gate.open();
-        settle().await;
+        idle().await;
         assert_eq!(asked(&remote, value(&here)).await, (Some(expected), vec![]));
     }
 }
@@ -210,7 +210,7 @@ async fn a_change_between_the_reading_and_the_keeping_is_not_missed() {
     let (here, _) = two(&remote).await;
     let plain = over(&remote).build();
     plain.set("key", 1_u32).await.unwrap();
-    settle().await;
+    idle().await;
     let gate = Gate::closed();
     remote.once(Fate::HoldAnswer(gate.clone()), |call| call.is("get"));
     let reading = tokio::spawn({
@@ -219,7 +219,7 @@ async fn a_change_between_the_reading_and_the_keeping_is_not_missed() {
     });
     gate.reached().await;
     plain.set("key", 2_u32).await.unwrap();
-    settle().await;
+    idle().await;
     gate.open();
     assert_eq!(reading.await.unwrap(), Some(1));
     assert_eq!(value(&here).await, Some(2));
@@ -234,12 +234,12 @@ async fn while_the_store_tells_nothing_copies_are_of_no_use() {
         .observer(log.clone())
         .build();
     value(&here).await;
-    settle().await;
+    idle().await;
     let plain = over(&remote).build();
     here.set("key", 1_u32).await.unwrap();
-    settle().await;
+    idle().await;
     remote.teller().break_off();
-    settle().await;
+    idle().await;
     assert_eq!(log.count("subscription_lost"), 1);
     plain.set("key", 2_u32).await.unwrap();
     assert_eq!(value(&here).await, Some(2), "at once");
@@ -263,10 +263,10 @@ async fn without_a_sign_of_life_copies_are_used_for_no_longer_than_the_bound() {
         .near_max_silence(SEC)
         .build();
     value(&here).await;
-    settle().await;
+    idle().await;
     let plain = over(&remote).build();
     here.set("key", 1_u32).await.unwrap();
-    settle().await;
+    idle().await;
     assert_eq!(value(&here).await, Some(1));
     remote.teller().hold();
     plain.set("key", 2_u32).await.unwrap();
@@ -275,9 +275,9 @@ async fn without_a_sign_of_life_copies_are_used_for_no_longer_than_the_bound() {
     assert_eq!(value(&here).await, Some(2));
     // A process that was stopped finds what it missed before it finds that it is up to date.
     remote.teller().let_go();
-    settle().await;
+    idle().await;
     tokio::time::advance(SEC / 4).await;
-    settle().await;
+    idle().await;
     assert_eq!(value(&here).await, Some(2));
 }
 
@@ -312,12 +312,12 @@ async fn tags_of_copies_cost_no_round_trip_and_hold() {
     let remote = Remote::telling();
     let (here, there) = two(&remote).await;
     here.with_tags(["a", "b"]).set("key", 1_u32).await.unwrap();
-    settle().await;
+    idle().await;
     value(&there).await;
     assert_eq!(asked(&remote, value(&there)).await, (Some(1), vec![]));
     here.invalidate_tag("b").await.unwrap();
     assert_eq!(value(&here).await, None, "noticed at once by who did it");
-    settle().await;
+    idle().await;
     assert_eq!(value(&there).await, None);
 
     // Without being told, an own invalidation is noticed at once, and another's after the age.
@@ -342,13 +342,13 @@ async fn updates_cause_readings_only_of_what_is_read() {
     for node in &nodes {
         value(node).await;
     }
-    settle().await;
+    idle().await;
     let writer = over(&remote).build();
     remote.take_calls();
     for n in 0..1000_u32 {
         writer.set(&format!("{}", n % 100), n).await.unwrap();
     }
-    settle().await;
+    idle().await;
     let calls = remote.take_calls();
     assert_eq!(calls.iter().filter(|call| !call.is("set")).count(), 0);
     for node in &nodes {
@@ -419,17 +419,17 @@ async fn a_store_that_keeps_changes_to_itself_is_found_out() {
     let (here, _) = two(&remote).await;
     let plain = over(&remote).build();
     here.set("key", 1_u32).await.unwrap();
-    settle().await;
+    idle().await;
     // Takes the notices out of the queues, and goes on to say that it has told everything.
     remote.teller().hold();
     plain.set("key", 2_u32).await.unwrap();
     remote.teller().swallow();
     remote.teller().let_go();
     tokio::time::advance(10 * MS).await;
-    settle().await;
+    idle().await;
     assert_eq!(value(&here).await, Some(1), "the old value");
     remote.teller().tell(Change::Record(here.key("key")));
-    settle().await;
+    idle().await;
     assert_eq!(value(&here).await, Some(2));
 }
 
@@ -441,7 +441,7 @@ async fn nor_is_an_own_change_in_between() {
         let (here, _) = two(&remote).await;
         let plain = over(&remote).build();
         plain.set("key", 1_u32).await.unwrap();
-        settle().await;
+        idle().await;
         let gate = Gate::closed();
         remote.once(Fate::HoldAnswer(gate.clone()), |call| call.is("get"));
         let reading = tokio::spawn({
@@ -464,7 +464,7 @@ async fn nor_is_an_own_change_in_between() {
         assert_eq!(value(&here).await, expected);
         remote.teller().merge();
         remote.teller().let_go();
-        settle().await;
+        idle().await;
         assert_eq!(value(&here).await, expected);
     }
 }
@@ -538,7 +538,7 @@ async fn an_own_change_that_overtakes_an_answer_sticks_where_nothing_is_told() {
             gate.open();
             storing.await.unwrap();
             assert_eq!(value(&here).await, expected, "{change} during a {begun}");
-            settle().await;
+            idle().await;
             assert_eq!(value(&here).await, expected, "{change} during a {begun}, later");
         }
     }
@@ -562,7 +562,7 @@ async fn an_own_write_that_is_the_last_is_kept_whatever_else_was_changed_meanwhi
     tokio::time::advance(300 * MS).await;
     gate.open();
     storing.await.unwrap();
-    settle().await;
+    idle().await;
     let copy = || here.adapter().read_local::<u32>(&here.key("key")).is_some();
     assert!(copy());
     // Its age is counted from before the write all the same.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cache_core::ErrorKind;
 use cache_engine::Cache;
-use support::{Count, Fate, Gate, Log, MS, Remote, SEC, over, settle};
+use support::{Count, Fate, Gate, Log, MS, Remote, SEC, idle, over};
 use tokio::time::Instant;
 
 const TIMEOUT: Duration = Duration::from_millis(500);
@@ -65,7 +65,7 @@ async fn a_frozen_store_costs_each_caller_one_timeout_and_then_nothing() {
         let (cache, loads) = (cache.clone(), loads.clone());
         async move { timed(&cache, "key", &loads).await }
     });
-    settle().await;
+    idle().await;
     assert_eq!(timed(&cache, "other", &loads).await, Duration::ZERO);
     assert!(prober.await.unwrap() <= TIMEOUT);
     assert_eq!(cache.in_flight(), 0);
@@ -151,7 +151,7 @@ async fn callers_share_one_load_in_an_outage_too() {
             })
             .collect();
         gate.reached().await;
-        settle().await;
+        idle().await;
         gate.open();
         for caller in callers {
             assert_eq!(*caller.await.unwrap(), "value");
@@ -249,7 +249,7 @@ async fn an_invalidation_that_fails_still_ends_the_loads_of_this_process() {
     let starter = call(Some(gate.clone()), "old");
     gate.reached().await;
     let joiner = call(None, "new");
-    settle().await;
+    idle().await;
     cache.invalidate("key").await.unwrap_err();
     assert_eq!(*call(None, "new").await.unwrap(), "new");
     gate.open();
@@ -296,7 +296,7 @@ async fn an_answer_that_never_reached_us_counts_as_unknown() {
         })
         .collect();
     gate.reached().await;
-    settle().await;
+    idle().await;
     gate.open();
     for caller in callers {
         assert_eq!(*caller.await.unwrap(), 1);

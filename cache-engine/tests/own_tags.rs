@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cache_core::{EntryKind, FreshnessWindows};
 use cache_engine::{Cache, Lookup};
-use support::{Call, Fate, Gate, Remote, SEC, TokioClock, memory, over, settle};
+use support::{Call, Fate, Gate, Remote, SEC, TokioClock, idle, memory, over};
 
 /// More than are remembered of tags.
 const MANY: u32 = 10_001;
@@ -81,17 +81,17 @@ async fn although_the_store_stops_telling_of_changes() {
         for cache in [&here, &there] {
             value(cache).await;
         }
-        settle().await;
+        idle().await;
         here.with_tags(["tag"]).set("key", 1_u32).await.unwrap();
         here.with_tags(["kept"]).set("kept", 1_u32).await.unwrap();
-        settle().await;
+        idle().await;
         assert_eq!(value(&here).await, Some(1));
         asked_for(&remote, &here, "kept").await;
         let invalidating = if elsewhere { &there } else { &here };
         invalidating.invalidate_tag("tag").await.unwrap();
-        settle().await;
+        idle().await;
         remote.teller().break_off();
-        settle().await;
+        idle().await;
         assert_eq!(asked_for(&remote, &here, "kept").await, 0, "copies are used");
         assert_eq!(value(&here).await, None);
     }
@@ -106,10 +106,10 @@ async fn although_somebody_has_read_the_tag_just_before() {
         .tag_cache_ttl(60 * SEC)
         .build();
     value(&here).await;
-    settle().await;
+    idle().await;
     let plain = over(&remote).build();
     plain.with_tags(["tag"]).set("key", 1_u32).await.unwrap();
-    settle().await;
+    idle().await;
     let gate = Gate::closed();
     remote.once(Fate::HoldAnswer(gate.clone()), |call| call.is("get_many"));
     let reading = tokio::spawn({
@@ -118,7 +118,7 @@ async fn although_somebody_has_read_the_tag_just_before() {
     });
     gate.reached().await;
     here.invalidate_tag("tag").await.unwrap();
-    settle().await;
+    idle().await;
     gate.open();
     assert_eq!(reading.await.unwrap(), Some(1), "asked for before");
     assert_eq!(value(&here).await, None);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cache_core::{ErrorKind, FreshnessWindows};
 use cache_engine::{Cache, Lookup};
-use support::{Fate, Gate, Remote, SEC, over, settle};
+use support::{Fate, Gate, Remote, SEC, idle, over};
 use tokio::task::JoinHandle;
 
 const LEASE: Duration = SEC;
@@ -64,7 +64,7 @@ fn look_up(cache: &Cache, accepts: bool) -> JoinHandle<Got> {
 /// What the caller has, if it does not wait.
 async fn now(cache: &Cache) -> Option<Got> {
     let looking = look_up(cache, true);
-    settle().await;
+    idle().await;
     if !looking.is_finished() {
         looking.abort();
         return None;
@@ -91,7 +91,7 @@ async fn those_who_wait_and_those_who_come_get_it_and_others_wait() {
         }
         let gate = Gate::closed();
         let loading = load(&here, &gate);
-        settle().await;
+        idle().await;
         assert_eq!(now(&here).await, Some(Got::Preview));
         let waiting = look_up(&here, false);
         // The lease is renewed a few times.
@@ -114,7 +114,7 @@ async fn the_store_is_asked_once_for_all_who_wait() {
         panic!("nobody else loads")
     };
     let waiting: Vec<_> = (0..20).map(|_| look_up(&here, true)).collect();
-    settle().await;
+    idle().await;
     remote.take_calls();
     let gate = Gate::closed();
     let opened = gate.clone();
@@ -140,7 +140,7 @@ async fn nobody_gets_it_after_an_invalidation() {
                 }
                 let gate = Gate::closed();
                 let loading = load(&here, &gate);
-                settle().await;
+                idle().await;
                 assert_eq!(now(&here).await, Some(Got::Preview));
                 let cache = if elsewhere { &there } else { &here };
                 if by_tag {
@@ -169,14 +169,14 @@ async fn what_was_invalidated_before_it_is_offered_is_offered_to_nobody() {
     };
     there.invalidate("key").await.unwrap();
     let waiting = look_up(&here, true);
-    settle().await;
+    idle().await;
     assert!(!waiting.is_finished());
     let gate = Gate::closed();
     let offering = {
         let gate = gate.clone();
         tokio::spawn(async move { fill.renewing_with_preview(Arc::new("preview"), gate.pass()).await })
     };
-    settle().await;
+    idle().await;
     assert_eq!(waiting.await.unwrap(), Got::Lead, "it loads anew, at once");
     gate.open();
     offering.await.unwrap();
@@ -187,10 +187,10 @@ async fn it_is_gone_with_its_load() {
     let remote = Remote::new();
     let [here, _] = two(&remote);
     let loading = load(&here, &Gate::closed());
-    settle().await;
+    idle().await;
     assert_eq!(now(&here).await, Some(Got::Preview));
     let waiting = look_up(&here, false);
-    settle().await;
+    idle().await;
     loading.abort();
     assert_eq!(waiting.await.unwrap(), Got::Lead);
     assert_eq!(now(&here).await, Some(Got::Lead));
@@ -203,7 +203,7 @@ async fn without_a_store_it_is_offered_to_those_who_have_none_either() {
     remote.always(Fate::Fail(ErrorKind::Unavailable));
     let gate = Gate::closed();
     let loading = load(&here, &gate);
-    settle().await;
+    idle().await;
     assert_eq!(now(&here).await, Some(Got::Preview));
     gate.open();
     assert!(!loading.await.unwrap());

@@ -185,7 +185,7 @@ async fn a_circle_through_a_load_inside_a_load_is_found() {
                 c_is_loading.open();
                 a_is_loading.pass().await;
                 // The load of b waits for this one by now.
-                support::settle().await;
+                support::idle().await;
                 from_c.await
             })
         });
@@ -233,7 +233,7 @@ async fn so_is_one_through_a_batch_inside_a_load() {
         let next = async move {
             c_is_loading.open();
             a_is_loading.pass().await;
-            support::settle().await;
+            support::idle().await;
             owned(&inner, "a", value()).await
         };
         async move { owned(&cache, "c", next).await }
@@ -265,7 +265,7 @@ async fn a_load_may_wait_for_a_load_of_another_cache() {
         let inner = inner.clone();
         async move { owned(&outer, "page", async move { owned(&inner, "shared", value()).await }).await }
     });
-    support::settle().await;
+    support::idle().await;
     gate.open();
     assert_eq!(in_time(nested).await.unwrap().unwrap(), "value");
     assert_eq!(held.await.unwrap().unwrap(), "value");
@@ -294,6 +294,6 @@ async fn a_load_limit_ends_what_no_chain_shows() {
             .unwrap()
     }));
     assert!(matches!(answer.await, Err(LoadError::TimedOut(SEC))));
-    support::settle().await;
+    support::idle().await;
     assert_eq!(cache.in_flight(), 0);
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use cache_engine::{Cache, Loaded};
 use cache_memory::MemoryBackend;
-use support::{Count, Gate, Remote, over, settle};
+use support::{Count, Gate, Remote, idle, over};
 use tokio::task::JoinHandle;
 
 fn cache() -> Cache {
@@ -67,7 +67,7 @@ async fn those_who_wait_get_the_very_object_that_was_loaded() {
     };
     let callers = [call(), call(), call()];
     gate.reached().await;
-    settle().await;
+    idle().await;
     gate.open();
     let hit = async { cache.get::<String>("key").await.unwrap() };
     let mut values = Vec::new();
@@ -129,7 +129,7 @@ async fn two_types_under_one_key_each_get_their_own() {
         let text = call(&cache, &gate, "text".to_owned());
         let number = call(&cache, &gate, 7);
         gate.reached().await;
-        settle().await;
+        idle().await;
         gate.open();
         text.await.unwrap();
         number.await.unwrap();
@@ -160,7 +160,7 @@ async fn loaders_with_different_errors_share_the_value() {
                 .unwrap()
         }
     });
-    settle().await;
+    idle().await;
     gate.open();
     assert_eq!((first.await.unwrap(), second.await.unwrap()), (1, 1));
 }
@@ -193,7 +193,7 @@ async fn the_ways_to_load_share_one_load() {
         })
     });
     gate.reached().await;
-    settle().await;
+    idle().await;
     assert_eq!(cache.in_flight(), 1);
     gate.open();
     for caller in callers {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cache_core::{Backend, EntryKind, ErrorKind, Key, ManualClock, Prefix};
 use cache_engine::{Cache, CacheBuilder};
-use support::{Count, Fate, Gate, Remote, SEC, TokioClock, load, local, memory, over, settle};
+use support::{Count, Fate, Gate, Remote, SEC, TokioClock, idle, load, local, memory, over};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum How {
@@ -68,7 +68,7 @@ async fn the_copy_is_answered_while_it_is_revalidated() {
                 1,
                 "{how:?}"
             );
-            settle().await;
+            idle().await;
             assert_eq!(*cache.get::<u32>("key").await.unwrap().unwrap(), 2, "{how:?}");
             assert_eq!(loads.get(), 1);
         }
@@ -87,7 +87,7 @@ async fn its_windows_are_counted_from_the_invalidation() {
                 let loads = Count::new();
                 let answer = *cache.get_or_load("key", loads.loading(2_u32)).await.unwrap();
                 assert_eq!(answer, if kept { 1 } else { 2 }, "{how:?}");
-                settle().await;
+                idle().await;
             }
         }
     }
@@ -235,10 +235,10 @@ async fn the_lease_of_a_refresh_that_was_overtaken_holds_up_nobody() {
         }
         let loads = Count::new();
         assert_eq!(refreshed(&there, None, &loads, "3").await, "1", "{by:?}");
-        settle().await;
+        idle().await;
         assert_eq!(loads.get(), 1, "{by:?}");
         gate.open();
-        settle().await;
+        idle().await;
         let value = here.get::<String>("key").await.unwrap().unwrap();
         assert_eq!(*value, "3", "{by:?}: not the overtaken one's");
     }
@@ -266,12 +266,12 @@ async fn a_refresh_that_was_overtaken_holds_up_its_own_process_for_a_third_of_th
         let ask = || tokio::spawn(load(&here, None, &loads, Ok::<_, Infallible>("3")));
         how.soft(&there).await;
         let waiting = ask();
-        settle().await;
+        idle().await;
         assert_eq!((loads.get(), waiting.is_finished()), (0, usable), "{how:?}");
         tokio::time::advance(2 * SEC).await;
-        settle().await;
+        idle().await;
         let later = ask();
-        settle().await;
+        idle().await;
         assert_eq!(loads.get(), 1, "{how:?}");
         let answers = [waiting, later].map(|asked| async { (*asked.await.unwrap().unwrap()).clone() });
         let [waited, came] = answers;
@@ -280,7 +280,7 @@ async fn a_refresh_that_was_overtaken_holds_up_its_own_process_for_a_third_of_th
         gate.open();
         let own = if usable { "1" } else { "2" };
         assert_eq!(*refreshing.await.unwrap().unwrap(), own);
-        settle().await;
+        idle().await;
         assert_eq!(*here.get::<String>("key").await.unwrap().unwrap(), "3");
     }
 }
@@ -304,12 +304,12 @@ async fn a_lease_is_not_overtaken_by_those_who_saw_an_earlier_record() {
     refreshed(&here, Some(&gate), &Count::new(), "2").await;
     gate.reached().await;
     asking.open();
-    settle().await;
+    idle().await;
     refreshed(&last, None, &loads, "5").await;
-    settle().await;
+    idle().await;
     assert_eq!(loads.get(), 0);
     gate.open();
-    settle().await;
+    idle().await;
     assert_eq!(*here.get::<String>("key").await.unwrap().unwrap(), "2");
 }
 
@@ -396,7 +396,7 @@ async fn windows_that_have_begun_are_not_lengthened() {
                 } else {
                     let failing = || async { Err::<u32, _>("down") };
                     assert_eq!(*cache.get_or_load("key", failing).await.unwrap(), 1);
-                    settle().await;
+                    idle().await;
                     How::Key.soft(&cache).await;
                 }
             }
@@ -420,7 +420,7 @@ async fn a_load_that_began_after_the_first_is_fenced_by_the_second() {
         gate.reached().await;
         How::Key.soft(&cache).await;
         gate.open();
-        settle().await;
+        idle().await;
         assert!(cache.get::<u32>("key").await.unwrap().is_none());
         assert_eq!(*cache.get_or_load("key", Count::new().loading(3_u32)).await.unwrap(), 1);
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cache_core::ManualClock;
 use cache_engine::{Cache, LoadError, Loaded};
-use support::{Count, Gate, Log, MS, Remote, SEC, TokioClock, local, memory, over, settle};
+use support::{Count, Gate, Log, MS, Remote, SEC, TokioClock, idle, local, memory, over};
 
 /// A local cache, and one over a store that takes bytes only, whose clocks follow tokio's.
 fn both(set: impl Fn(cache_engine::CacheBuilder) -> cache_engine::CacheBuilder) -> [Cache; 2] {
@@ -43,7 +43,7 @@ async fn a_stale_value_is_answered_at_once_and_refreshed_once_in_the_background(
         gate.reached().await;
         assert_eq!((loads.get(), cache.in_flight()), (1, 1));
         gate.open();
-        settle().await;
+        idle().await;
         assert_eq!(
             *cache
                 .get_or_load("key", loads.loading("newer".to_owned()))
@@ -73,7 +73,7 @@ async fn a_shutdown_waits_for_refreshes_and_starts_no_more() {
             let cache = cache.clone();
             async move { cache.shutdown().await }
         });
-        settle().await;
+        idle().await;
         assert!(!shutdown.is_finished(), "the refresh is under way");
         gate.open();
         (&mut shutdown).await.unwrap();
@@ -85,7 +85,7 @@ async fn a_shutdown_waits_for_refreshes_and_starts_no_more() {
             *cache.get_or_load("key", loads.loading(String::new())).await.unwrap(),
             "new"
         );
-        settle().await;
+        idle().await;
         assert_eq!(loads.get(), 0, "nothing is refreshed any more");
         // But what is missing is loaded as ever.
         assert_eq!(
@@ -132,7 +132,7 @@ async fn a_refresh_that_fails_leaves_the_stale_value() {
         for _ in 0..3 {
             let answer = cache.get_or_load("key", || async { Err::<String, _>("failed") }).await;
             assert_eq!(*answer.unwrap(), "old");
-            settle().await;
+            idle().await;
         }
         assert_eq!(cache.in_flight(), 0);
         tokio::time::advance(10 * SEC).await;
@@ -299,7 +299,7 @@ async fn a_loader_sets_the_windows_of_its_value() {
             }
         });
         assert_eq!(*stale.await.unwrap(), "value", "answered at once");
-        settle().await;
+        idle().await;
         assert_eq!(loads.get(), 1, "and refreshed");
         tokio::time::advance(19 * SEC).await;
         let answer = cache.get_or_load("key", || async { Err::<String, _>("failed") }).await;
@@ -332,7 +332,7 @@ async fn a_value_that_is_not_to_be_stored_is_shared_with_those_who_wait() {
         };
         let callers = [call(), call(), call()];
         gate.reached().await;
-        settle().await;
+        idle().await;
         gate.open();
         for caller in callers {
             assert_eq!(*caller.await.unwrap(), 1);
@@ -371,7 +371,7 @@ async fn a_refresh_replaces_what_is_fresh_and_others_have_the_old_value_meanwhil
         };
         let (first, second) = (refresh(), refresh());
         gate.reached().await;
-        settle().await;
+        idle().await;
         assert_eq!(
             *cache.get_or_load("key", loads.loading(String::new())).await.unwrap(),
             "old"
@@ -417,12 +417,12 @@ async fn two_processes_make_one_refresh() {
                 Ok::<_, Infallible>("new".to_owned())
             };
             assert_eq!(*cache.get_or_load("key", load).await.unwrap(), "old");
-            settle().await;
+            idle().await;
         }
     }
     assert_eq!(loads.get(), 1);
     gate.open();
-    settle().await;
+    idle().await;
     assert_eq!(get(&caches[2], "key").await.as_deref(), Some("new"));
     assert_eq!(log.count("loaded"), 1);
     assert_eq!(remote.leases().await, Vec::<String>::new());

@@ -10,7 +10,7 @@ use std::future::{Ready, ready};
 
 use cache_core::ManualClock;
 use cache_engine::{Cache, Tagger, tagged};
-use support::{Count, Gate, Remote, local, over, settle};
+use support::{Count, Gate, Remote, idle, local, over};
 
 fn cache() -> Cache {
     local(&ManualClock::new()).build()
@@ -127,7 +127,7 @@ async fn an_invalidation_during_the_read_is_not_missed() {
     cache.invalidate_tag("t").await.unwrap();
     gate.open();
     assert_eq!(*load.await.unwrap(), 1);
-    settle().await;
+    idle().await;
     let loads = Count::new();
     assert_eq!(*cache.get_or_load("k", loads.loading(2)).await.unwrap(), 2);
     assert_eq!(loads.get(), 1, "the value of the first load is of no use");

@@ -11,7 +11,7 @@ use cache_core::{Key, ManualClock, Prefix};
 use cache_engine::{Cache, Load, Loaded};
 use cache_memory::MemoryBackend;
 use proptest::prelude::*;
-use support::{Count, Fate, Gate, MS, Remote, SEC, load, local, memory, over, settle};
+use support::{Count, Fate, Gate, MS, Remote, SEC, idle, load, local, memory, over};
 
 /// A cache over a store of objects, one over a store that takes bytes only, and one over a store that cannot clear.
 fn all() -> [Cache; 3] {
@@ -181,7 +181,7 @@ async fn a_tag_that_a_loader_adds_is_captured_before_its_data_are_read() {
             let load = || async { Ok::<_, Infallible>("new".to_owned()) };
             async move { cache.get_or_load("page", load).await.unwrap() }
         });
-        settle().await;
+        idle().await;
         cache.invalidate_tag("author:7").await.unwrap();
         gate.open();
         assert_eq!(*loading.await.unwrap(), "old");
@@ -321,7 +321,7 @@ async fn a_lease_outdated_by_a_tag_is_taken_over_also_beside_a_record() {
         "3"
     );
     gate.open();
-    settle().await;
+    idle().await;
     assert!(remote.leases().await.is_empty());
     assert_eq!(*here.get::<String>("key").await.unwrap().unwrap(), "3");
 }
@@ -357,7 +357,7 @@ async fn a_stale_copy_is_not_shared_after_one_of_its_own_tags_was_invalidated() 
     checked.reached().await;
     there.invalidate_tag("tag").await.unwrap();
     let joiner = failing(None);
-    settle().await;
+    idle().await;
     checked.open();
     leader.await.unwrap().unwrap();
     joiner.await.unwrap().unwrap_err();

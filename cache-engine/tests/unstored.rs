@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cache_core::{EntryKind, ErrorKind, FreshnessWindows};
 use cache_engine::{Cache, LoadError, Lookup, StoreOutcome};
-use support::{Count, Fate, Gate, Remote, SEC, load, over, settle};
+use support::{Count, Fate, Gate, Remote, SEC, idle, load, over};
 use tokio::task::JoinHandle;
 
 type Answer = Result<Arc<String>, LoadError<&'static str>>;
@@ -52,7 +52,7 @@ async fn a_stale_copy_without_a_lease_is_not_for_who_came_after_its_invalidation
         gate.reached().await;
         there.invalidate("key").await.unwrap();
         let joiner = spawn(&here, None, &loads, Ok("new"));
-        settle().await;
+        idle().await;
         assert_eq!(loads.get(), 0, "it has joined");
         gate.open();
         // The starter looked before the invalidation.
@@ -77,7 +77,7 @@ async fn while_it_is_there_it_is_for_all_who_wait() {
     let starter = spawn(&here, Some(&loading), &loads, Err("down"));
     loading.reached().await;
     let joiners: Vec<_> = (0..20).map(|_| spawn(&here, None, &loads, Err("down"))).collect();
-    settle().await;
+    idle().await;
     loading.open();
     for caller in joiners.into_iter().chain([starter]) {
         assert_eq!(*caller.await.unwrap().unwrap(), "old");
@@ -106,7 +106,7 @@ async fn a_value_that_is_too_large_is_not_for_who_came_after_an_invalidation() {
     gate.reached().await;
     there.invalidate("key").await.unwrap();
     let joiner = spawn(&here, None, &loads, Ok("new"));
-    settle().await;
+    idle().await;
     assert_eq!(loads.get(), 1, "it has joined");
     gate.open();
     assert_eq!(*starter.await.unwrap().unwrap(), "old");
@@ -120,7 +120,7 @@ async fn otherwise_it_is_shared_and_its_lease_is_gone() {
     let starter = spawn(&here, Some(&gate), &loads, Ok("large"));
     gate.reached().await;
     let joiners: Vec<_> = (0..20).map(|_| spawn(&here, None, &loads, Ok("never"))).collect();
-    settle().await;
+    idle().await;
     gate.open();
     for caller in joiners.into_iter().chain([starter]) {
         assert_eq!(*caller.await.unwrap().unwrap(), "large");
@@ -153,7 +153,7 @@ async fn neither_is_a_value_that_was_made_from_a_stale_copy() {
         let cache = here.clone();
         async move { cache.get_or_load("key", Count::new().loading("new".to_owned())).await }
     });
-    settle().await;
+    idle().await;
     gate.open();
     assert!(matches!(changing.await.unwrap(), StoreOutcome::Unavailable));
     assert_eq!(*joiner.await.unwrap().unwrap(), "new");

@@ -11,9 +11,9 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use cache_axum::CacheLayer;
 use cache_axum::cache_engine::Cache;
-use cache_axum::cache_engine::cache_core::{
-    Backend, Error, ErrorKind, Key, ManualClock, Record, SetOptions, SetOutcome, Value, async_trait,
-};
+use cache_axum::cache_engine::cache_core::ManualClock;
+use cache_core::testing::FaultyBackend;
+pub use cache_core::testing::idle;
 use cache_memory::MemoryBackend;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -167,13 +167,6 @@ impl Gated {
     }
 }
 
-/// Lets everything go on that can go on without time passing.
-pub async fn settle() {
-    for _ in 0..64 {
-        tokio::task::yield_now().await;
-    }
-}
-
 /// A body whose pieces the test sends: data, or an error that breaks it.
 pub type Pieces = tokio::sync::mpsc::UnboundedSender<Result<Bytes, std::io::Error>>;
 
@@ -209,51 +202,8 @@ pub async fn next(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
 }
 
 /// A store that takes bytes only, as those on a network do, and can break down.
-#[derive(Debug, Clone)]
-pub struct Breakable {
-    inner: MemoryBackend,
-    fails: Arc<std::sync::Mutex<Option<ErrorKind>>>,
-}
+pub type Faulty = FaultyBackend<MemoryBackend>;
 
-pub fn bytes_only(clock: &ManualClock) -> Breakable {
-    Breakable {
-        inner: MemoryBackend::builder().clock(clock.clone()).build(),
-        fails: Arc::default(),
-    }
-}
-
-impl Breakable {
-    pub fn break_down(&self, broken: bool) {
-        *self.fails.lock().unwrap() = broken.then_some(ErrorKind::Unavailable);
-    }
-
-    /// From now on it answers that it will not, as one without rights to write does.
-    pub fn reject(&self) {
-        *self.fails.lock().unwrap() = Some(ErrorKind::Rejected);
-    }
-
-    fn check(&self) -> Result<(), Error> {
-        match *self.fails.lock().unwrap() {
-            Some(kind) => Err(Error::new(kind, "broken")),
-            None => Ok(()),
-        }
-    }
-}
-
-#[async_trait]
-impl Backend for Breakable {
-    async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
-        self.check()?;
-        self.inner.get(key).await
-    }
-
-    async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
-        self.check()?;
-        self.inner.set(key, value, options).await
-    }
-
-    async fn delete(&self, key: &Key) -> Result<bool, Error> {
-        self.check()?;
-        self.inner.delete(key).await
-    }
+pub fn bytes_only(clock: &ManualClock) -> Faulty {
+    FaultyBackend::new(MemoryBackend::builder().clock(clock.clone()).build())
 }

@@ -3,7 +3,6 @@
 #![allow(dead_code, unused_imports, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 mod clock;
-mod gate;
 mod log;
 mod remote;
 mod teller;
@@ -14,11 +13,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cache_core::Clock;
+pub use cache_core::testing::{Gate, idle};
 use cache_engine::{Cache, CacheBuilder, LoadError};
 use cache_memory::{MemoryBackend, MemoryBackendBuilder};
 
 pub use self::clock::TokioClock;
-pub use self::gate::Gate;
 pub use self::log::Log;
 pub use self::remote::{Call, Fate, Remote};
 pub use self::teller::Teller;
@@ -43,13 +42,6 @@ pub fn local(clock: &(impl Clock + Clone)) -> CacheBuilder {
 /// A cache over `remote`, by tokio's clock.
 pub fn over(remote: &Remote) -> CacheBuilder {
     Cache::builder(remote.clone()).clock(TokioClock::new())
-}
-
-/// Lets all tasks that can go on do so.
-pub async fn settle() {
-    for _ in 0..200 {
-        tokio::task::yield_now().await;
-    }
 }
 
 /// Counts how often something is loaded.
