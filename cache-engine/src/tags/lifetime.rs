@@ -14,6 +14,10 @@ use crate::tags::version::TagVersion;
 /// How long a record is retained if no entry needs it for longer, and by how much it outlives the entries that do.
 pub(super) const KEPT: Duration = Duration::from_secs(60 * 60);
 
+/// How long the records for late tags are retained after they were written. There is a fixed number of them, so they
+/// may last longer than those of tags.
+const KEPT_LATE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// By how much a record must outlive an entry. If it would outlive it by less, the record is prolonged.
 const MARGIN: Duration = Duration::from_secs(10 * 60);
 
@@ -30,10 +34,15 @@ pub(super) fn at_least_kept(remaining: Option<Duration>) -> Ttl {
     remaining.map_or(Ttl::FOREVER, |remaining| Ttl::from(remaining.max(KEPT)))
 }
 
+/// Returns the options for writing the record of the sequence or of a page.
+pub(super) fn kept_late() -> SetOptions {
+    SetOptions::new(KEPT_LATE)
+}
+
 /// Returns whether a record of the sequence or of a page should be rewritten, so that it does not expire while it is in
-/// use.
-pub(super) fn is_ending(remaining: Option<Duration>) -> bool {
-    remaining.is_some_and(|remaining| remaining < KEPT / 2)
+/// use. If not, it outlasts a load that begins now and takes half of its lifetime at most.
+pub(super) fn is_ending_late(remaining: Option<Duration>) -> bool {
+    remaining.is_some_and(|remaining| remaining < KEPT_LATE / 2)
 }
 
 /// The record of a tag that was read and will expire.
@@ -82,6 +91,11 @@ impl TagLifetimes {
     /// Returns the records that expire too early for an entry that lives for `lifetime` from `now` on.
     pub(super) fn early(&self, lifetime: Ttl, now: Timestamp) -> impl Iterator<Item = &Ending> {
         self.0.iter().filter(move |ending| ending.is_early(lifetime, now))
+    }
+
+    /// Returns whether one of the records expires within `time` from `now` on.
+    pub(super) fn end_within(&self, time: Duration, now: Timestamp) -> bool {
+        self.0.iter().any(|ending| ending.ends.saturating_since(now) < time)
     }
 
     /// Adds `more`.

@@ -37,6 +37,14 @@ impl Verdict {
     }
 }
 
+/// Returns the worse of two verdicts, where there are any.
+pub(crate) fn worse(one: Option<Verdict>, other: Option<Verdict>) -> Option<Verdict> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.or(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// The records of tags, and of the epochs, of one store.
 #[derive(Debug)]
 pub(crate) struct TagRecords {
