@@ -18,13 +18,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cache_engine::Cache;
 use cache_engine::cache_core::ErrorKind;
+use cache_engine::{Cache, Event};
 use fastrand::Rng;
 use support::{Fate, MS, Remote, SEC, over};
 
 const PROCESSES: usize = 3;
 const STEPS: usize = 25;
+/// How long the breaker is open.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What becomes of the queue of pending invalidations when its process is restarted.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -46,6 +48,21 @@ struct World {
     promised: AtomicU64,
     /// The store fails.
     away: AtomicBool,
+    /// When it last did.
+    last_away: Mutex<Option<tokio::time::Instant>>,
+}
+
+impl World {
+    /// Whether the store was away at any time since `begun`, or a breaker may still have been open then.
+    fn may_have_been_away_since(&self, begun: tokio::time::Instant) -> bool {
+        let last = *self.last_away.lock().unwrap();
+        self.away.load(Ordering::SeqCst) || last.is_some_and(|last| last + 2 * PAUSE >= begun)
+    }
+}
+
+tokio::task_local! {
+    /// Whether the call of this task has joined the load of another one.
+    static JOINED: AtomicBool;
 }
 
 /// One process, which can be started again.
@@ -85,7 +102,12 @@ impl Process {
             .stale_while_revalidate(stale)
             .lease_time(SEC)
             .backend_timeout(20 * MS)
-            .breaker(3, 100 * MS);
+            .breaker(3, PAUSE)
+            .observer(|event: &Event<'_>| {
+                if matches!(event, Event::Coalesced { .. }) {
+                    let _ = JOINED.try_with(|joined| joined.store(true, Ordering::SeqCst));
+                }
+            });
         let builder = match file {
             Some(file) => builder.pending_file(file),
             None => builder,
@@ -126,15 +148,28 @@ impl Process {
     /// Reads the value, or loads it. Returns a violation if it is an old one.
     async fn read(&self, rng: &mut Rng) -> Option<String> {
         let Now { cache, promised } = self.now.lock().unwrap().clone();
-        let least = promised.max(self.world.promised.load(Ordering::SeqCst));
+        let of_all = self.world.promised.load(Ordering::SeqCst);
+        let begun = tokio::time::Instant::now();
         let (world, pause) = (Arc::clone(&self.world), MS * rng.u32(0..30));
         let load = move || async move {
             let value = world.source.load(Ordering::SeqCst);
             tokio::time::sleep(pause).await;
             Ok::<_, Infallible>(value)
         };
-        let value = *cache.get_or_load("key", load).await.unwrap();
-        (value < least).then(|| format!("{value} was read after {least} was promised"))
+        let get = async {
+            (
+                *cache.get_or_load("key", load).await.unwrap(),
+                JOINED.with(|joined| joined.load(Ordering::SeqCst)),
+            )
+        };
+        let (value, joined) = JOINED.scope(AtomicBool::new(false), get).await;
+        // While the store is away, an invalidation by another process does not reach a load that callers share.
+        let least = match joined && self.world.may_have_been_away_since(begun) {
+            true => promised,
+            false => promised.max(of_all),
+        };
+        let promised = format!("{promised} was promised here and {of_all} to all, joined: {joined}");
+        (value < least).then(|| format!("at {begun:?}: {value} was read after {promised}"))
     }
 }
 
@@ -173,6 +208,7 @@ async fn outages(world: Arc<World>, mut rng: Rng) {
         world.away.store(true, Ordering::SeqCst);
         tokio::time::sleep(MS * rng.u32(20..200)).await;
         world.away.store(false, Ordering::SeqCst);
+        *world.last_away.lock().unwrap() = Some(tokio::time::Instant::now());
     }
 }
 

@@ -97,7 +97,6 @@ impl Leases {
         // Captured before the lease is written, which carries the tags too, so that an invalidation also makes the
         // lease unusable.
         let captured = self.tier.capture(key, declared, of_stale).await?;
-        self.tier.tags.prolong_for_start(&captured.lifetimes, self.time).await;
         let fence = self.try_lease(key, precondition, &captured.tags).await?;
         Ok(fence.map(|fence| (fence, captured)))
     }

@@ -102,11 +102,9 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Prolongs the records of tags that the load has read, so that they do not expire before it can store its value.
     async fn prolong_tags(&self) {
-        // The next renewal comes sooner.
-        let time = self.shared.leases.time();
         let tags = &self.shared.tier.tags;
-        tags.prolong_for_load(&self.snapshot.lifetimes, time).await;
-        tags.prolong_for_load(&self.tagger().lifetimes(), time).await;
+        tags.prolong_for_load(&self.snapshot.lifetimes).await;
+        tags.prolong_for_load(&self.tagger().lifetimes()).await;
     }
 
     /// Gives up the lease of a load that takes too long, so that others load instead.

@@ -104,40 +104,67 @@ impl TagLifetimes {
     }
 }
 
-/// The records that this process has prolonged: the version of the tag, and when the record expires. `None` is never.
+/// The records that this process has prolonged.
 ///
 /// Many entries with one tag may be stored at the same time. Only one of these operations prolongs its record.
 #[derive(Debug, Default)]
-pub(super) struct Prolonged(Mutex<HashMap<Key, (Version, Option<Timestamp>)>>);
+pub(super) struct Prolonged(Mutex<HashMap<Key, ProlongedRecord>>);
+
+#[derive(Debug, Clone, Copy)]
+struct ProlongedRecord {
+    /// The version of the tag.
+    tag: Version,
+    /// The version of the record, as far as this process knows.
+    record: Version,
+    /// `None` is never.
+    ends: Option<Timestamp>,
+}
 
 impl Prolonged {
     pub(super) fn suffices(&self, ending: &Ending, lifetime: Ttl, now: Timestamp) -> bool {
-        match self.lock().get(&ending.key) {
-            Some((version, None)) => *version == ending.state.version,
-            Some((version, Some(ends))) => {
-                let prolonged = Ending {
-                    ends: *ends,
-                    ..ending.clone()
-                };
-                *version == ending.state.version && !prolonged.is_early(lifetime, now)
+        match self.of(ending) {
+            Some(ProlongedRecord { ends: Some(ends), .. }) => {
+                let prolonged = Ending { ends, ..ending.clone() };
+                !prolonged.is_early(lifetime, now)
             }
+            Some(_) => true,
             None => false,
         }
     }
 
-    pub(super) fn note(&self, key: &Key, version: Version, ends: Option<Timestamp>) {
+    /// Returns `ending` with the version of the record that this process has written last.
+    pub(super) fn latest(&self, ending: &Ending) -> Ending {
+        let version = self.of(ending).map_or(ending.version, |prolonged| prolonged.record);
+        Ending {
+            version,
+            ..ending.clone()
+        }
+    }
+
+    fn of(&self, ending: &Ending) -> Option<ProlongedRecord> {
+        let prolonged = self.lock().get(&ending.key).copied();
+        prolonged.filter(|prolonged| prolonged.tag == ending.state.version)
+    }
+
+    /// Records that the record of `ending` expires at `ends`.
+    pub(super) fn note(&self, ending: &Ending, ends: Option<Timestamp>) {
         let mut prolonged = self.lock();
         if prolonged.len() >= MOST {
             prolonged.clear();
         }
-        prolonged.insert(key.clone(), (version, ends));
+        let record = ProlongedRecord {
+            tag: ending.state.version,
+            record: ending.version,
+            ends,
+        };
+        prolonged.insert(ending.key.clone(), record);
     }
 
     pub(super) fn forget(&self, key: &Key) {
         self.lock().remove(key);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, (Version, Option<Timestamp>)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, ProlongedRecord>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,5 @@
 //! Prolongs the records of tags, so that they outlive the entries that carry them, and the loads that have read them.
 
-use std::time::Duration;
-
 use cache_core::{Key, SetOptions, SetOutcome, Tags, Timestamp, Ttl};
 
 use crate::tags::lifetime::{Ending, KEPT, Prolonged, TagLifetimes, after};
@@ -21,17 +19,17 @@ impl TagRecords {
         self.prolong_those(known, lifetime, is_carried).await;
     }
 
-    /// Prolongs the records in `known` that would expire soon after `time`, so that the load that has read them can
-    /// store its value. To be called again within that time, until the load has ended.
-    pub(crate) async fn prolong_for_load(&self, known: &TagLifetimes, time: Duration) {
-        self.prolong_those(known, Ttl::from(time), |_| true).await;
+    /// Prolongs the records in `known` that expire soon, so that the load that has read them can store its value. To be
+    /// called again with each renewal of the load's lease.
+    pub(crate) async fn prolong_for_load(&self, known: &TagLifetimes) {
+        self.prolong_those(known, Ttl::from(self.renewal), |_| true).await;
     }
 
-    /// As [`prolong_for_load`](Self::prolong_for_load), when the load begins. Writes nothing if no record would expire
-    /// within `time`: a longer load calls `prolong_for_load` before that, and the fill of a shorter one prolongs them.
-    pub(crate) async fn prolong_for_start(&self, known: &TagLifetimes, time: Duration) {
-        if known.end_within(time, self.clock.now()) {
-            self.prolong_for_load(known, time).await;
+    /// As [`prolong_for_load`](Self::prolong_for_load), when the records were just read. Writes nothing unless one of
+    /// them expires before the first renewal.
+    pub(super) async fn prolong_for_start(&self, known: &TagLifetimes) {
+        if known.end_within(self.renewal, self.clock.now()) {
+            self.prolong_for_load(known).await;
         }
     }
 
@@ -40,7 +38,7 @@ impl TagRecords {
         let mut early: Vec<Ending> = known
             .early(lifetime, now)
             .filter(|ending| needed(ending) && !self.prolonged.suffices(ending, lifetime, now))
-            .cloned()
+            .map(|ending| self.prolonged.latest(ending))
             .collect();
         if !early.is_empty() {
             // Boxed, since this runs once an hour for each tag, and every load's future would grow otherwise.
@@ -67,13 +65,20 @@ impl TagRecords {
                 // Written only over the version that was read, so that an invalidation made meanwhile is not undone.
                 let options = SetOptions::new(longer).if_version(ending.version);
                 entries.push((ending.key.clone(), value, options));
-                self.prolonged.note(&ending.key, ending.state.version, ends);
+                self.prolonged.note(ending, ends);
             }
             let Ok(outcomes) = self.store.set_many(entries).await else {
                 return;
             };
             let mut outcomes = outcomes.into_iter();
-            early.retain(|_| outcomes.next() == Some(SetOutcome::Refused));
+            early.retain_mut(|ending| match outcomes.next() {
+                Some(SetOutcome::Stored(version)) => {
+                    ending.version = version;
+                    self.prolonged.note(ending, ends);
+                    false
+                }
+                outcome => outcome.is_some(),
+            });
             // Another process has prolonged these records, perhaps for less, or they were invalidated.
             unwritten.keys = early.iter().map(|ending| ending.key.clone()).collect();
             if early.is_empty() {
@@ -100,7 +105,7 @@ impl TagRecords {
                     }
                 }
                 let ends = remaining.map(|remaining| after(now, remaining));
-                self.prolonged.note(&ending.key, ending.state.version, ends);
+                self.prolonged.note(ending, ends);
                 false
             });
             if early.is_empty() {
