@@ -158,7 +158,7 @@ pub enum Event<'a> {
         /// The number of invalidations that were carried out.
         count: usize,
     },
-    /// The file of pending invalidations could not be read or written; see
+    /// The file of pending invalidations could not be read or written, or another process has written it too; see
     /// [`CacheBuilder::pending_file`](crate::CacheBuilder::pending_file).
     #[non_exhaustive]
     PendingFileFailed {

@@ -1,9 +1,11 @@
-//! `#[invalidates]`: the entries that a write makes outdated are gone when the write has returned.
+//! `#[invalidates]`: the entries that a write makes outdated are gone when the write has returned, whether it reported a
+//! success or not.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
 
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
@@ -56,10 +58,23 @@ impl Shop {
 
     #[invalidates(self.item(id))]
     async fn rename_item(&self, id: u32, name: String) -> Result<(), String> {
+        self.write(&name);
+        Ok(())
+    }
+
+    /// The row is written, but the answer to the commit is lost.
+    #[invalidates(self.item(id))]
+    async fn rename_item_uncertainly(&self, id: u32, name: &str) -> Result<(), String> {
+        self.write(name);
+        Err("the connection was lost during the commit".to_owned())
+    }
+
+    #[invalidates(self.item(id), unless_err)]
+    async fn rename_item_if_named(&self, id: u32, name: &str) -> Result<(), String> {
         if name.is_empty() {
             return Err("no name".to_owned());
         }
-        self.write(&name);
+        self.write(name);
         Ok(())
     }
 }
@@ -92,13 +107,34 @@ async fn the_entries_of_calls_are_gone_after_a_write() {
 }
 
 #[tokio::test]
-async fn the_entry_of_a_method_is_gone_after_a_success_only() {
+async fn the_entry_of_a_method_is_gone_after_a_success() {
     let shop = Shop::new();
     assert_eq!(shop.item(1).await, "first 1");
-    shop.rename_item(1, String::new()).await.unwrap_err();
-    assert_eq!(shop.item(1).await, "first 1");
-    assert_eq!(shop.reads.get(), 1, "a write that failed invalidates nothing");
     shop.rename_item(1, "second".to_owned()).await.unwrap();
+    assert_eq!(shop.item(1).await, "second 1");
+}
+
+#[tokio::test]
+async fn after_an_error_the_write_may_have_taken_place() {
+    let shop = Shop::new();
+    assert_eq!(shop.item(1).await, "first 1");
+    let error = shop.rename_item_uncertainly(1, "second").await.unwrap_err();
+    assert_eq!(error, "the connection was lost during the commit");
+    assert_eq!(
+        shop.item(1).await,
+        "second 1",
+        "gone when the write has returned its error"
+    );
+}
+
+#[tokio::test]
+async fn an_error_after_which_nothing_was_written_invalidates_nothing() {
+    let shop = Shop::new();
+    assert_eq!(shop.item(1).await, "first 1");
+    shop.rename_item_if_named(1, "").await.unwrap_err();
+    assert_eq!(shop.item(1).await, "first 1");
+    assert_eq!(shop.reads.get(), 1, "the entry is still there");
+    shop.rename_item_if_named(1, "second").await.unwrap();
     assert_eq!(shop.item(1).await, "second 1");
 }
 
@@ -218,22 +254,43 @@ async fn if_the_caller_goes_away_during_the_invalidation_it_is_carried_out_all_t
     assert_eq!(item_of(&shop, 1).await, "second 1");
 }
 
+/// A panic and a caller that goes away are unknown outcomes, whatever an error means.
 #[tokio::test]
-async fn a_write_that_panics_may_have_written() {
+async fn a_write_that_panics_or_is_cancelled_may_have_written() {
     #[invalidates(item_of(shop, 1))]
     async fn panics(shop: &Shop) {
         shop.write("second");
         panic!("after the write");
     }
 
-    let shop = Shop::new();
-    item_of(&shop, 1).await;
-    std::panic::AssertUnwindSafe(panics(&shop))
-        .catch_unwind()
-        .await
-        .unwrap_err();
-    shop.cache.shutdown().await;
-    assert_eq!(item_of(&shop, 1).await, "second 1");
+    #[invalidates(item_of(shop, 1), unless_err)]
+    async fn panics_unless_err(shop: &Shop) -> Result<(), String> {
+        shop.write("second");
+        panic!("after the write");
+    }
+
+    #[invalidates(item_of(shop, 1), unless_err)]
+    async fn waits_unless_err(shop: &Shop) -> Result<(), String> {
+        shop.write("second");
+        std::future::pending().await
+    }
+
+    for way in 0..3 {
+        let shop = Shop::new();
+        item_of(&shop, 1).await;
+        match way {
+            0 => drop(AssertUnwindSafe(panics(&shop)).catch_unwind().await.unwrap_err()),
+            1 => drop(
+                AssertUnwindSafe(panics_unless_err(&shop))
+                    .catch_unwind()
+                    .await
+                    .unwrap_err(),
+            ),
+            _ => assert!(waits_unless_err(&shop).now_or_never().is_none()),
+        }
+        shop.cache.shutdown().await;
+        assert_eq!(item_of(&shop, 1).await, "second 1", "{way}");
+    }
 }
 
 #[invalidates(item_of(shop, 1), list(shop))]
@@ -269,6 +326,38 @@ async fn an_invalidation_that_fails_is_an_error_where_there_can_be_one() {
     remote.once(Fate::Fail(ErrorKind::Rejected), |call| call.is("delete"));
     assert_eq!(with_text(&shop).await, Ok(1), "the write itself succeeded");
     assert_eq!(log.take(), ["store_failed", "invalidation_pending"]);
+}
+
+#[invalidates(list(shop))]
+async fn failing_with_anyhow(shop: &Shop) -> anyhow::Result<u8> {
+    shop.write("second");
+    anyhow::bail!("no answer to the commit")
+}
+
+/// The function's own error says more than that of the invalidation, which is pending.
+#[tokio::test]
+async fn if_both_fail_the_writes_error_is_returned_and_the_invalidation_is_pending() {
+    let (remote, log) = (Remote::new(), Log::new());
+    let shop = Shop::over(over(&remote).observer(log.clone()).build());
+    list(&shop).await;
+    log.take();
+    remote.once(Fate::Fail(ErrorKind::Rejected), |call| call.is("delete"));
+    let error = failing_with_anyhow(&shop).await.unwrap_err();
+    assert_eq!(error.to_string(), "no answer to the commit");
+    assert_eq!(log.take(), ["store_failed", "invalidation_pending"]);
+    assert_eq!(list(&shop).await, ["second"]);
+}
+
+/// The invalidation goes on if the caller goes away while it is carried out after an error.
+#[tokio::test(start_paused = true)]
+async fn after_an_error_too_the_invalidation_outlasts_its_caller() {
+    let remote = Remote::new();
+    let shop = Shop::over(over(&remote).build());
+    list(&shop).await;
+    remote.once(Fate::Freeze, |call| call.is("delete"));
+    assert!(failing_with_anyhow(&shop).now_or_never().is_none());
+    shop.cache.shutdown().await;
+    assert_eq!(list(&shop).await, ["second"]);
 }
 
 #[tokio::test]

@@ -6,14 +6,13 @@
 mod support;
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use cache_engine::Cache;
 use cache_engine::cache_core::ErrorKind;
 
-use support::{Fate, Log, Remote, over};
-
-const SEC: Duration = Duration::from_secs(1);
+use support::{Fate, Gate, Log, MS, Remote, SEC, over, settle};
 
 async fn load(cache: &Cache, value: u32) -> u32 {
     *cache
@@ -157,4 +156,186 @@ async fn a_full_store_can_be_invalidated() {
         }
         assert_eq!(here.get::<u32>("key").await.unwrap(), None, "soft: {soft}");
     }
+}
+
+/// A read whose answer is on its way from the store while the invalidation is carried out in the background.
+#[tokio::test(start_paused = true)]
+async fn a_read_that_the_retry_overtakes_finds_no_old_value() {
+    for what in [What::Key, What::Tag, What::Namespace, What::Everything] {
+        for many in [false, true] {
+            let remote = Remote::new();
+            let here = over(&remote).breaker(0, SEC).build().with_tags(["tag"]);
+            assert_eq!(load(&here, 1).await, 1);
+            remote.always(Fate::Fail(ErrorKind::Unavailable));
+            invalidate(&here, what).await.unwrap_err();
+            // An attempt fails now, so that the read does not try again.
+            assert!(here.get::<u32>("key").await.is_err());
+            let gate = Gate::closed();
+            let read = if many { "get_many" } else { "get" };
+            remote.once(Fate::HoldAnswer(gate.clone()), move |call| call.is(read));
+            let reading = tokio::spawn({
+                let here = here.clone();
+                async move {
+                    if many {
+                        here.get_many::<u32, _>(["key", "other"]).await.unwrap().remove(0)
+                    } else {
+                        here.get::<u32>("key").await.unwrap()
+                    }
+                }
+            });
+            gate.reached().await;
+            tokio::time::sleep(400 * MS).await;
+            assert_eq!(here.pending_invalidations(), 0, "{what:?}");
+            gate.open();
+            assert_eq!(reading.await.unwrap(), None, "{what:?}, many: {many}");
+        }
+    }
+}
+
+/// The source, and a load that has read it and takes its time.
+struct Slow {
+    source: Arc<AtomicU32>,
+    gate: Gate,
+}
+
+impl Slow {
+    fn new() -> Self {
+        Self {
+            source: Arc::new(AtomicU32::new(1)),
+            gate: Gate::closed(),
+        }
+    }
+
+    /// Loads the source as it is now, and ends when the gate is open.
+    fn load(&self, cache: &Cache) -> tokio::task::JoinHandle<u32> {
+        let (cache, source, gate) = (cache.clone(), Arc::clone(&self.source), self.gate.clone());
+        tokio::spawn(async move {
+            let load = move || async move {
+                let value = source.load(Ordering::SeqCst);
+                gate.pass().await;
+                Ok::<_, Infallible>(value)
+            };
+            *cache.get_or_load("key", load).await.unwrap()
+        })
+    }
+}
+
+/// A caller that comes after an invalidation that failed does not get what a load brings that began before, although
+/// the store shows nothing of it.
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_joins_a_load_gets_nothing_from_before_a_failed_invalidation() {
+    for what in [What::Key, What::Tag, What::Namespace, What::Everything] {
+        // Whether the store is away while the load begins, when the caller comes, and when the load ends.
+        for away in 0..8 {
+            let away = [away & 1 > 0, away & 2 > 0, away & 4 > 0];
+            let fate = |away| match away {
+                true => Fate::Fail(ErrorKind::Unavailable),
+                false => Fate::Pass,
+            };
+            let remote = Remote::new();
+            let here = over(&remote).breaker(0, SEC).build().with_tags(["tag"]);
+            let slow = Slow::new();
+            remote.always(fate(away[0]));
+            let first = slow.load(&here);
+            slow.gate.reached().await;
+            let before = slow.load(&here);
+            settle().await;
+            slow.source.store(2, Ordering::SeqCst);
+            remote.always(Fate::Fail(ErrorKind::Unavailable));
+            invalidate(&here, what).await.unwrap_err();
+            remote.always(fate(away[1]));
+            let after = slow.load(&here);
+            settle().await;
+            remote.always(fate(away[2]));
+            slow.gate.open();
+            assert_eq!(first.await.unwrap(), 1, "it asked before");
+            before.await.unwrap();
+            assert_eq!(after.await.unwrap(), 2, "{what:?}, away: {away:?}");
+        }
+    }
+}
+
+/// Callers that wait for a load which began after the failed invalidation share its value, although that is pending.
+#[tokio::test(start_paused = true)]
+async fn what_is_pending_does_not_keep_callers_from_sharing_a_load() {
+    let remote = Remote::new();
+    let here = over(&remote).breaker(0, SEC).build().with_tags(["tag"]);
+    remote.plan(
+        |call| match call.key.contains("!tag:") && call.is("set") || call.is("delete") {
+            true => Fate::Fail(ErrorKind::Unavailable),
+            false => Fate::Pass,
+        },
+    );
+    for what in [What::Key, What::Tag] {
+        let loads = Arc::new(AtomicU32::new(0));
+        let _ = invalidate(&here, what).await.unwrap_err();
+        let callers: Vec<_> = (0..50)
+            .map(|_| {
+                let (here, loads) = (here.clone(), Arc::clone(&loads));
+                tokio::spawn(async move {
+                    let load = move || async move {
+                        tokio::time::sleep(10 * MS).await;
+                        Ok::<_, Infallible>(loads.fetch_add(1, Ordering::SeqCst))
+                    };
+                    *here.get_or_load("key", load).await.unwrap()
+                })
+            })
+            .collect();
+        for caller in callers {
+            caller.await.unwrap();
+        }
+        let loads = loads.load(Ordering::SeqCst);
+        assert!(loads <= 2, "{what:?}: {loads} loads for 50 callers");
+    }
+}
+
+/// A read does not wait for ten thousand of them, and they are carried out all the same.
+#[tokio::test(start_paused = true)]
+async fn many_of_them_hold_no_read_up() {
+    let remote = Remote::new();
+    let here = over(&remote).build();
+    remote.always(Fate::Fail(ErrorKind::Unavailable));
+    for number in 0..5_000 {
+        here.invalidate(number.to_string()).await.unwrap_err();
+    }
+    assert_eq!(here.pending_invalidations(), 5_000);
+    tokio::time::sleep(2 * SEC).await;
+    remote.always(Fate::Take(MS, MS));
+    let begun = tokio::time::Instant::now();
+    assert_eq!(load(&here, 1).await, 1);
+    assert!(begun.elapsed() < 20 * MS, "{:?}", begun.elapsed());
+    tokio::time::sleep(3 * SEC).await;
+    assert_eq!(here.pending_invalidations(), 0);
+}
+
+/// What a set had not come to when its runtime ended is pending too.
+#[test]
+fn what_is_left_of_a_set_is_pending() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    let remote = Remote::new();
+    let here = over(&remote).build().with_tags(["tag"]);
+    runtime().block_on(async {
+        assert_eq!(load(&here, 1).await, 1);
+        remote.always(Fate::Freeze);
+        here.invalidation()
+            .add_key("first")
+            .add_key("key")
+            .add_tag("tag")
+            .add_namespace("")
+            .add_everything()
+            .run_in_background();
+    });
+    assert_eq!(here.pending_invalidations(), 5);
+    remote.always(Fate::Pass);
+    runtime().block_on(async {
+        assert_eq!(load(&here, 2).await, 2);
+        tokio::time::sleep(SEC).await;
+        assert_eq!(here.pending_invalidations(), 0);
+    });
 }

@@ -269,3 +269,48 @@ async fn an_invalidation_that_its_caller_gives_up_is_pending() {
         }
     }
 }
+
+/// A runtime that ends in the middle of an invalidation has no thread left that may block.
+#[test]
+fn an_invalidation_that_the_end_of_its_runtime_cuts_off_is_in_the_file() {
+    let path = file("runtime-ends");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let remote = Remote::new();
+    let here = build(over(&remote).pending_file(&path));
+    runtime.block_on(async {
+        load(&here, 1).await;
+        remote.always(Fate::Freeze);
+        here.invalidation().add_key("one").add_key("other").run_in_background();
+    });
+    drop(runtime);
+    drop(here);
+    let again = build(over(&remote).pending_file(&path));
+    assert_eq!(again.pending_invalidations(), 2);
+}
+
+/// As in a rolling deploy, where the new process begins before the old one has ended.
+#[tokio::test(start_paused = true)]
+async fn two_processes_with_one_file_lose_nothing() {
+    let path = file("shared");
+    let remote = Remote::new();
+    let logs = [Log::new(), Log::new()];
+    let [one, other] =
+        [&logs[0], &logs[1]].map(|log| build(over(&remote).pending_file(&path).observer((*log).clone())));
+    assert_eq!(load(&one, 1).await, 1);
+    remote.always(Fate::Fail(ErrorKind::Unavailable));
+    invalidate(&one, What::Key, false).await.unwrap_err();
+    invalidate(&other, What::Tag, false).await.unwrap_err();
+    assert_eq!(logs[1].count("pending_file_failed"), 1, "it is reported");
+    assert_eq!(other.pending_invalidations(), 2, "and taken over");
+    // The first one ends, and the other one is killed.
+    drop((one, other));
+    let again = build(over(&remote).pending_file(&path));
+    assert_eq!(again.pending_invalidations(), 2);
+    remote.always(Fate::Pass);
+    assert_eq!(load(&again, 2).await, 2);
+    assert_eq!(build(over(&remote).pending_file(&path)).pending_invalidations(), 0);
+}

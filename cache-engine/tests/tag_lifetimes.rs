@@ -5,10 +5,11 @@
 mod support;
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{EntryKind, Key, ManualClock, Prefix};
-use cache_engine::Cache;
+use cache_core::{EntryKind, FreshnessWindows, Key, ManualClock, Prefix};
+use cache_engine::{Cache, Lookup, StoreOutcome};
 use cache_memory::MemoryBackend;
 use support::{Call, Fate, Gate, Remote, SEC, memory, over};
 
@@ -64,7 +65,8 @@ async fn nor_do_the_records_for_late_tags() {
     load(&late, "key", None).await;
     cache.invalidate_tag("tag").await.unwrap();
     assert!(store.stats().entries > 0);
-    clock.advance(HOUR);
+    // Their number is fixed, so they may last for longer.
+    clock.advance(DAY);
     store.purge_expired();
     assert_eq!(store.stats().entries, 0);
 }
@@ -242,4 +244,134 @@ async fn without_its_record_an_entry_is_a_miss() {
     tagged.set("key", 2_u32).await.unwrap();
     tokio::time::advance(DAY - SEC).await;
     assert!(has(&cache, "key").await, "the new record is prolonged as the first was");
+}
+
+/// Stores 1 under "key" by a load that takes `time`, with a tag that is declared, one that is added when the load
+/// begins, and a late one.
+async fn load_for(cache: &Cache, time: Duration) -> StoreOutcome {
+    let cache = cache.with_tags(["declared"]).adapter().with_late_tags(true);
+    let Lookup::Miss(mut fill) = cache.adapter().lookup::<u32>(&cache.key("key")).await else {
+        panic!("it is not there");
+    };
+    let tagger = fill.tagger().clone();
+    fill.renewing(async {
+        tagger.tagged(["added"], async || {}).await;
+        tokio::time::sleep(time).await;
+    })
+    .await;
+    fill.add_late_tags(["late"]).await;
+    let windows = FreshnessWindows::new(SEC);
+    fill.store(Arc::new(1), cache.adapter().coder(), windows).await
+}
+
+/// However long the load takes, and however little was left to the records when it began.
+#[tokio::test(start_paused = true)]
+async fn a_load_does_not_outlast_the_tags_that_it_has_read() {
+    for tag_namespaces in [false, true] {
+        for left in [SEC / 10, SEC, 3 * SEC, 61 * SEC, HOUR] {
+            for time in [SEC / 2, 2 * SEC, 4 * SEC, HOUR / 4, 2 * HOUR] {
+                let remote = Remote::new();
+                let cache = over(&remote)
+                    .ttl(SEC)
+                    .lease_time(6 * SEC)
+                    .max_lease(DAY)
+                    .tag_namespaces(tag_namespaces)
+                    .build();
+                // The records of the tags begin, and of their hour this much is left.
+                let tagged = cache.with_tags(["declared", "added", "late"]);
+                load(&tagged, "other", None).await;
+                tokio::time::advance(HOUR - left).await;
+
+                assert!(load_for(&cache, time).await.is_stored(), "{left:?} {time:?}");
+                assert!(has(&cache, "key").await, "{left:?} {time:?}");
+                for tag in ["declared", "added", "late"] {
+                    cache.invalidate("key").await.unwrap();
+                    assert!(load_for(&cache, SEC / 2).await.is_stored());
+                    assert!(has(&cache, "key").await);
+                    cache.invalidate_tag(tag).await.unwrap();
+                    assert!(!has(&cache, "key").await, "{tag} {left:?} {time:?}");
+                }
+            }
+        }
+    }
+}
+
+/// The negative control: a tag that nobody prolongs while the load runs.
+#[tokio::test(start_paused = true)]
+async fn a_load_that_is_not_renewed_does() {
+    let remote = Remote::new();
+    let cache = over(&remote).ttl(SEC).lease_time(DAY).max_lease(DAY).build();
+    let tagged = cache.with_tags(["tag"]);
+    let loading = tokio::spawn(async move {
+        let slow = || async {
+            tokio::time::sleep(2 * HOUR).await;
+            Ok::<_, Infallible>(1_u32)
+        };
+        tagged.get_or_load("key", slow).await.unwrap();
+    });
+    // The record begins, and every later write of it fails.
+    let mut begun = false;
+    remote.plan(move |call| match call.key.contains("!tag:") && call.is("set") {
+        true if std::mem::replace(&mut begun, true) => Fate::Fail(cache_core::ErrorKind::Unavailable),
+        _ => Fate::Pass,
+    });
+    loading.await.unwrap();
+    let calls = remote.take_calls();
+    assert!(calls.iter().any(|call| call.writes(EntryKind::Value)), "it was stored");
+    assert!(!has(&cache, "key").await);
+}
+
+/// While it runs, a load writes the records that it needs about once an hour.
+#[tokio::test(start_paused = true)]
+async fn a_long_load_prolongs_them_only_when_needed() {
+    let remote = Remote::new();
+    let cache = over(&remote).ttl(SEC).lease_time(6 * SEC).max_lease(DAY).build();
+    assert!(load_for(&cache, SEC).await.is_stored());
+    tokio::time::advance(2 * SEC).await;
+    writes(&remote);
+    assert!(load_for(&cache, 10 * HOUR).await.is_stored());
+    let writes = writes(&remote);
+    assert!((2 * 9..2 * 14).contains(&writes), "{writes} for two tags and ten hours");
+}
+
+/// A caller that leaves while a record is prolonged leaves that to the next one.
+#[tokio::test(start_paused = true)]
+async fn what_a_cancelled_caller_did_not_prolong_is_not_taken_for_prolonged() {
+    let remote = Remote::new();
+    let cache = over(&remote).ttl(DAY).build().with_tags(["tag"]);
+    // Begun, and not long enough for the entry.
+    load(&cache, "other", None).await;
+    remote.plan(|call| match call.key.contains("!tag:") {
+        true => Fate::Freeze,
+        false => Fate::Pass,
+    });
+    let leaving = tokio::time::timeout(Duration::from_millis(10), cache.set("key", 1_u32));
+    leaving.await.unwrap_err();
+    remote.always(Fate::Pass);
+    cache.set("key", 2_u32).await.unwrap();
+    tokio::time::advance(2 * HOUR).await;
+    assert!(has(&cache, "key").await);
+}
+
+/// Neither does what waits for a store that is away for longer than a record lasts.
+#[tokio::test(start_paused = true)]
+async fn an_invalidation_may_be_pending_for_longer() {
+    for soft in [false, true] {
+        let remote = Remote::new();
+        let [here, there] = [(); 2].map(|()| over(&remote).ttl(DAY).build().with_tags(["tag"]));
+        here.set("key", 1_u32).await.unwrap();
+        remote.always(Fate::Fail(cache_core::ErrorKind::Unavailable));
+        let failed = if soft {
+            here.soft().invalidate_tag("tag").await
+        } else {
+            here.invalidate_tag("tag").await
+        };
+        failed.unwrap_err();
+        tokio::time::sleep(3 * HOUR).await;
+        assert_eq!(here.pending_invalidations(), 1);
+        remote.always(Fate::Pass);
+        tokio::time::sleep(2 * SEC).await;
+        assert_eq!(here.pending_invalidations(), 0);
+        assert!(!has(&here, "key").await && !has(&there, "key").await);
+    }
 }

@@ -54,6 +54,12 @@ pub enum Flaw {
     SequenceNotCompared,
     /// A lost page counts as a page without invalidations.
     LostPageUnchanged,
+    /// A page that was lost counts as known again even if it was replaced in the meantime.
+    KnownUnconditionally,
+    /// An invalidation that finds a page of unknown numbers does not rewrite it.
+    UnknownNotRewritten,
+    /// A page that was lost counts as known from the number at which the load that found it began.
+    KnownSinceBegan,
     /// An invalidation in a full store removes the tag's record, but not the sequence.
     SequenceNotRemoved,
     /// The waiting readers get the value without another read of the tag.

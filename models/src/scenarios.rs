@@ -274,6 +274,36 @@ fn by_tag() -> Vec<Config> {
             ..ONE_PROCESS
         },
         Config {
+            name: "a tag that is known late, and two records that are lost",
+            kinds: &[Kind::Tag],
+            starts: &[Start::Tags],
+            tagging: Tagging::Late,
+            expiry: false,
+            budget: Budget { losses: 2, ..NO_FAULT },
+            ..ONE_PROCESS
+        },
+        Config {
+            name: "a tag that is known late, one reader, two invalidations, and two records that are lost",
+            kinds: &[Kind::Tag],
+            readers: &[0],
+            invalidations: 2,
+            starts: &[Start::Tags],
+            tagging: Tagging::Late,
+            expiry: false,
+            budget: Budget { losses: 2, ..NO_FAULT },
+            ..ONE_PROCESS
+        },
+        Config {
+            name: "trial: two readers, two invalidations, two lost",
+            kinds: &[Kind::Tag],
+            invalidations: 2,
+            starts: &[Start::Tags],
+            tagging: Tagging::Late,
+            expiry: false,
+            budget: Budget { losses: 2, ..NO_FAULT },
+            ..ONE_PROCESS
+        },
+        Config {
             name: "a tag that is known late, and a load that fails, and records that are lost",
             tagging: Tagging::Late,
             budget: Budget {

@@ -440,7 +440,8 @@ impl<C> CacheBuilder<C> {
                 &events,
             )
         });
-        let tags = TagRecords::new(&store, &clock, &self.prefix, self.tag_namespaces, &tag_cache);
+        let renewal = self.lease_time.min(self.max_lease);
+        let tags = TagRecords::new(&store, &clock, &self.prefix, self.tag_namespaces, &tag_cache, renewal);
         let tier = Arc::new(Tier {
             tags: Arc::new(tags),
             near,

@@ -156,7 +156,7 @@ impl<C> Cache<C> {
         self.engine.shared.tasks.close();
         self.engine.shared.tasks.wait().await;
         let tier = &self.engine.shared.tier;
-        tier.carry_out_pending(true).await;
+        tier.carry_out_pending().await;
         let rest = tier.pending.count();
         if rest > 0 {
             tracing::error!(target: "cache", rest, "invalidations are still pending: other processes may find old values");

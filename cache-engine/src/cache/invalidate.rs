@@ -7,6 +7,7 @@ use cache_core::{Error, Key, Namespace, Scope};
 use crate::cache::handle::Cache;
 use crate::cache::key::IntoKey;
 use crate::event::Event;
+use crate::tier::target::Target;
 
 impl<C> Cache<C> {
     /// Removes the record of a key. Returns whether there was one. A load that is under way is fenced, as by
@@ -112,11 +113,42 @@ impl<C> Cache<C> {
     async fn end_tags<N: AsRef<str>>(&self, tags: impl IntoIterator<Item = N>, soft: bool) -> Result<(), Error> {
         let tags: Vec<N> = tags.into_iter().collect();
         let tags: Vec<&str> = tags.iter().map(AsRef::as_ref).collect();
-        self.engine.shared.tier.invalidate_tags(&tags, soft).await?;
+        let result = self.engine.shared.tier.invalidate_tags(&tags, soft).await;
+        if result.is_err() {
+            self.engine.shared.flights.doubt();
+        }
+        result?;
         for tag in tags {
             self.engine.shared.events.emit(&Event::TagInvalidated { tag, soft });
         }
         Ok(())
+    }
+
+    /// Leaves the invalidation of a key pending.
+    pub(super) fn leave_key(&self, key: &Key, soft: bool) {
+        let shared = &self.engine.shared;
+        shared.tier.leave_pending(vec![Target::Key(key.clone())], soft);
+        shared.flights.detach(key);
+    }
+
+    /// Leaves the invalidation of tags pending.
+    pub(super) fn leave_tags(&self, tags: Vec<String>, soft: bool) {
+        let shared = &self.engine.shared;
+        let targets = tags.into_iter().map(|tag| Target::Tag(tag.into())).collect();
+        shared.tier.leave_pending(targets, soft);
+        shared.flights.doubt();
+    }
+
+    /// Leaves the clearing of a namespace, or of everything, pending.
+    pub(super) fn leave_scope(&self, name: Option<&str>, soft: bool) {
+        let shared = &self.engine.shared;
+        let namespace = name.map(|name| shared.prefix.namespace(name));
+        let (target, scope) = match namespace {
+            Some(namespace) => (Target::Namespace(namespace.clone()), namespace.scope()),
+            None => (Target::Everything, shared.prefix.scope()),
+        };
+        shared.tier.leave_pending(vec![target], soft);
+        shared.flights.detach_scope(&scope);
     }
 
     async fn clear_scope(&self, namespace: Option<&Namespace>) -> Result<Option<u64>, Error> {

@@ -178,7 +178,7 @@ impl Invalidation {
         }
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(tasks.spawn_on(work.in_current_span(), &runtime)),
-            Err(_) => log_error("an invalidation was not carried out: there is no runtime", None),
+            Err(_) => log_error("an invalidation is pending: there is no runtime to carry it out", None),
         }
     }
 }
@@ -186,7 +186,8 @@ impl Invalidation {
 async fn carry_out(parts: Vec<Part>) -> Result<Option<u64>, Error> {
     let mut removed = None;
     let mut result = Ok(());
-    for part in parts {
+    let mut rest = Rest(parts.into_iter());
+    while let Some(part) = rest.0.next() {
         match part.carry_out().await {
             Ok(Some(count)) => removed = Some(removed.unwrap_or(0) + count),
             Ok(None) => {}
@@ -194,6 +195,22 @@ async fn carry_out(parts: Vec<Part>) -> Result<Option<u64>, Error> {
         }
     }
     result.map(|()| removed)
+}
+
+/// The parts that are still to be carried out. If it is dropped, as when the runtime ends, they are pending.
+struct Rest(std::vec::IntoIter<Part>);
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        for Part { cache, soft, target } in self.0.by_ref() {
+            match target {
+                Target::Key(key) => cache.leave_key(&key, soft),
+                Target::Tags(tags) => cache.leave_tags(tags, soft),
+                Target::Namespace(name) => cache.leave_scope(Some(&name), soft),
+                Target::Everything => cache.leave_scope(None, soft),
+            }
+        }
+    }
 }
 
 impl Part {

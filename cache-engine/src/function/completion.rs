@@ -1,4 +1,4 @@
-//! How the result of a write shows whether the write succeeded, and how it reports that the invalidation failed.
+//! How the result of a write shows whether the write failed, and how it reports that the invalidation failed.
 
 use cache_core::Error;
 
@@ -14,14 +14,22 @@ pub(super) fn report(error: &Error) {
     );
 }
 
-/// How the result of a write shows whether the write succeeded, and how it reports that the invalidation failed.
+/// How the result of a write shows whether the write failed, and how it reports that the invalidation failed.
 pub trait Completion: Copy {
     type Output;
 
-    fn succeeded(output: &Self::Output) -> bool;
+    fn failed(output: &Self::Output) -> bool;
 
     fn fail(output: Self::Output, error: Error) -> Self::Output;
 }
+
+/// A [`Completion`] whose write can return an error.
+#[diagnostic::on_unimplemented(
+    message = "`unless_err` needs a function that returns a `Result`",
+    label = "this function returns no `Result`",
+    note = "remove `unless_err`: the function has no error after which nothing is invalidated"
+)]
+pub trait Fallible: Completion {}
 
 markers! {
     /// The function's error can be created from an [`Error`].
@@ -35,8 +43,8 @@ markers! {
 impl<T, E: From<Error>> Completion for OfFitting<Result<T, E>> {
     type Output = Result<T, E>;
 
-    fn succeeded(output: &Result<T, E>) -> bool {
-        output.is_ok()
+    fn failed(output: &Result<T, E>) -> bool {
+        output.is_err()
     }
 
     fn fail(_: Result<T, E>, error: Error) -> Result<T, E> {
@@ -47,8 +55,8 @@ impl<T, E: From<Error>> Completion for OfFitting<Result<T, E>> {
 impl<T, E> Completion for OfUnfitting<Result<T, E>> {
     type Output = Result<T, E>;
 
-    fn succeeded(output: &Result<T, E>) -> bool {
-        output.is_ok()
+    fn failed(output: &Result<T, E>) -> bool {
+        output.is_err()
     }
 
     fn fail(output: Result<T, E>, error: Error) -> Result<T, E> {
@@ -60,8 +68,8 @@ impl<T, E> Completion for OfUnfitting<Result<T, E>> {
 impl<R> Completion for OfInfallible<R> {
     type Output = R;
 
-    fn succeeded(_: &R) -> bool {
-        true
+    fn failed(_: &R) -> bool {
+        false
     }
 
     fn fail(output: R, error: Error) -> R {
@@ -69,6 +77,10 @@ impl<R> Completion for OfInfallible<R> {
         output
     }
 }
+
+impl<T, E: From<Error>> Fallible for OfFitting<Result<T, E>> {}
+
+impl<T, E> Fallible for OfUnfitting<Result<T, E>> {}
 
 pub trait CompletionOfFitting {
     type Completion;

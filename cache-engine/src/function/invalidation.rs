@@ -2,7 +2,7 @@
 
 use cache_core::{Error, Key};
 
-use super::completion::{Completion, report};
+use super::completion::{Completion, Fallible, report};
 use super::entry::CachedEntry;
 use super::key_name::{CallName, key_in};
 use crate::cache::handle::Cache;
@@ -12,6 +12,7 @@ use crate::cache::invalidation_set::Invalidation;
 ///
 /// If it is dropped before it is [completed](Self::complete), because the write panicked or its caller was cancelled,
 /// it is carried out in the background: the write may have taken place, and an unneeded invalidation does no harm.
+/// The same holds for a write that returned an error, unless that [rules it out](Self::unless_err).
 #[derive(Debug)]
 #[must_use]
 pub struct Invalidations {
@@ -20,6 +21,8 @@ pub struct Invalidations {
     error: Option<Error>,
     soft: bool,
     armed: bool,
+    /// Whether an error of the write means that nothing was written.
+    unless_err: bool,
 }
 
 impl Invalidations {
@@ -29,6 +32,7 @@ impl Invalidations {
             error: None,
             soft,
             armed: false,
+            unless_err: false,
         }
     }
 
@@ -77,11 +81,20 @@ impl Invalidations {
         self
     }
 
-    /// Carries out the invalidation if the write succeeded. A failure becomes the function's error if its type permits
-    /// that, and is logged otherwise.
+    /// Specifies that an error of the write means that nothing was written, so that nothing is invalidated after one.
+    pub fn unless_err<C: Fallible>(mut self, _: &C) -> Self {
+        self.unless_err = true;
+        self
+    }
+
+    /// Carries out the invalidation, also if the write failed: an error does not rule out that the write took place.
+    ///
+    /// If the invalidation fails after a successful write, that becomes the function's error if its type permits it,
+    /// and is logged otherwise. After a failed write, it is logged, and the write's own error is returned.
     pub async fn complete<C: Completion>(mut self, _: C, output: C::Output) -> C::Output {
         self.armed = false;
-        if !C::succeeded(&output) {
+        let failed = C::failed(&output);
+        if failed && self.unless_err {
             return output;
         }
         let result = match self.set.take() {
@@ -91,6 +104,10 @@ impl Invalidations {
         };
         match self.error.take().map_or(result, Err) {
             Ok(()) => output,
+            Err(error) if failed => {
+                report(&error);
+                output
+            }
             Err(error) => C::fail(output, error),
         }
     }

@@ -57,6 +57,8 @@ pub struct Fill<T, E = Infallible> {
     pub(super) begun: Instant,
     /// A time before the snapshot of the tags was taken.
     since: Instant,
+    /// How many invalidations had become pending before the source was read.
+    pub(super) pending: usize,
     /// Whether the end of the load has been reported.
     reported: bool,
     result: PhantomData<fn() -> E>,
@@ -105,6 +107,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             renewals: None,
             begun: Instant::now(),
             since: Instant::now(),
+            pending: 0,
             reported: false,
             result: PhantomData,
         }
@@ -492,7 +495,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             return;
         }
         let tier = &self.shared.tier;
-        let current = tags.is_empty() || tier.still_current(&self.key, &tags).await;
+        let current = tags.is_empty() || tier.still_current(&self.key, &tags, self.pending).await;
         let usable = match stale {
             Some(tags) if current => tier.still_usable(&self.key, tags).await,
             _ => current,
@@ -635,6 +638,10 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     pub(crate) fn begin(&mut self) {
         self.begun = Instant::now();
+        self.pending = self.shared.tier.pending.so_far();
+        if let Some(lead) = &self.lead {
+            lead.begin();
+        }
         // Without a fence, an invalidation goes undetected from now on. With one, the flight is sealed again later,
         // before the fence is released.
         self.seal();

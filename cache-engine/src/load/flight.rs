@@ -141,6 +141,10 @@ struct Map {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Moment(u64);
 
+impl Moment {
+    const NEVER: Self = Self(u64::MAX);
+}
+
 #[derive(Debug)]
 struct Flight {
     id: FlightId,
@@ -161,6 +165,8 @@ struct Crew {
     /// Whether the flight was removed from the map, because its key was invalidated.
     detached: bool,
     seal: Seal,
+    /// When this process first invalidated a tag since the load began, and the store did not carry it out.
+    unaware_until: Moment,
     /// The fence that a cancelled leader left in the store for its successor.
     fence: Option<Fence>,
     /// The lease that the store holds for this flight.
@@ -187,14 +193,15 @@ impl fmt::Debug for Preview {
 struct Seal {
     /// Admits callers that began to read before this. They cannot know of a later invalidation.
     at: Moment,
-    /// Whether to admit callers that the store did not answer, too. They do not know of a later change either.
-    or_unaware: bool,
+    /// Admits callers that the store did not answer, too, if they began to read before this. They do not know of a later
+    /// change either, unless this process made it.
+    or_unaware: Moment,
 }
 
 impl Seal {
     /// Returns whether a caller that began to read at `since` may get the result.
     fn admits(self, since: Moment, unaware: bool) -> bool {
-        since < self.at || self.or_unaware && unaware
+        since < self.at || unaware && since < self.or_unaware
     }
 }
 
@@ -309,6 +316,23 @@ impl Flights {
         });
     }
 
+    /// Records that the store did not carry out an invalidation of a tag. Any load that is under way may depend on the
+    /// tag, and the store shows callers from now on neither the invalidation nor the tags of the value: if it does not
+    /// answer them, they get no value of such a load.
+    pub(crate) fn doubt(&self) {
+        let mut map = self.lock();
+        let now = map.now();
+        for (_, flight) in map.by_key.values().flatten() {
+            let mut crew = flight.crew();
+            let until = crew.unaware_until.min(now);
+            crew.unaware_until = until;
+            crew.seal.or_unaware = crew.seal.or_unaware.min(until);
+            if let Some(preview) = &mut crew.preview {
+                preview.seal.or_unaware = preview.seal.or_unaware.min(until);
+            }
+        }
+    }
+
     /// Returns the number of flights.
     pub(crate) fn len(&self) -> usize {
         self.lock().by_key.values().map(Vec::len).sum()
@@ -330,6 +354,7 @@ impl Flights {
                 waiting: 0,
                 detached: false,
                 seal: Seal::default(),
+                unaware_until: Moment::NEVER,
                 fence: None,
                 lease: None,
                 preview: None,
@@ -436,17 +461,31 @@ impl Lead {
     /// in another process may go undetected. Without a fence nothing would show one at all; `or_unaware` then admits
     /// callers that the store did not answer.
     pub(crate) fn seal(&self, or_unaware: bool) {
-        let at = self.flights.now();
-        self.flight.crew().seal = Seal { at, or_unaware };
+        let mut map = self.flights.lock();
+        let at = map.now();
+        let mut crew = self.flight.crew();
+        let or_unaware = if or_unaware {
+            crew.unaware_until
+        } else {
+            Moment::default()
+        };
+        crew.seal = Seal { at, or_unaware };
+    }
+
+    /// Records that the load begins now, so that it knows of all invalidations that this process has made so far.
+    pub(crate) fn begin(&self) {
+        let _map = self.flights.lock();
+        self.flight.crew().unaware_until = Moment::NEVER;
     }
 
     /// As [`seal`](Self::seal), for a value that may be older than the flight, if it is unknown whether the store still
     /// has it. Only callers that the store did not answer get it.
     pub(crate) fn seal_from_the_start(&self) {
         let _map = self.flights.lock();
-        self.flight.crew().seal = Seal {
+        let mut crew = self.flight.crew();
+        crew.seal = Seal {
             at: Moment::default(),
-            or_unaware: true,
+            or_unaware: crew.unaware_until,
         };
     }
 
@@ -596,7 +635,10 @@ impl Previewer {
         if !crew.led || self.flight.landing.get().is_some() {
             return;
         }
-        let seal = at.map_or(crew.seal, |at| Seal { at, or_unaware: false });
+        let seal = at.map_or(crew.seal, |at| Seal {
+            at,
+            or_unaware: Moment::default(),
+        });
         crew.preview = Some(Preview { value, seal });
         drop(crew);
         drop(map);

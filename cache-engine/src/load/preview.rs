@@ -21,6 +21,8 @@ pub(crate) struct Preview {
     pub(crate) captured: Tags,
     /// Adds further tags during the load.
     pub(crate) tagger: Tagger,
+    /// How many invalidations had become pending before the source was read.
+    pub(crate) pending: usize,
 }
 
 impl Preview {
@@ -63,7 +65,7 @@ impl Preview {
         let added = self.tagger.added().ok();
         let tags = added.and_then(|added| union(&self.captured, &added).ok());
         Some(match tags {
-            Some(tags) => tags.is_empty() || shared.tier.still_current(key, &tags).await,
+            Some(tags) => tags.is_empty() || shared.tier.still_current(key, &tags, self.pending).await,
             None => false,
         })
     }

@@ -52,7 +52,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                     Some(renewals) => renewals.acquire().await.ok(),
                     None => None,
                 };
-                self.renew().await
+                let renewed = self.renew().await;
+                if let Ok(true) = renewed {
+                    self.prolong_tags().await;
+                }
+                renewed
             };
             // The load continues while the lease is renewed.
             let renewed = tokio::select! {
@@ -89,6 +93,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 fence: self.fence,
                 captured: self.snapshot.tags.clone(),
                 tagger: self.tagger().clone(),
+                pending: self.pending,
             };
             preview.offer(lead.previewer(), Arc::clone(&self.shared), self.key.clone())
         });
@@ -108,6 +113,13 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             load.await
         })
         .await
+    }
+
+    /// Prolongs the records of tags that the load has read, so that they do not expire before it can store its value.
+    async fn prolong_tags(&self) {
+        let tags = &self.shared.tier.tags;
+        tags.prolong_for_load(&self.snapshot.lifetimes).await;
+        tags.prolong_for_load(&self.tagger().lifetimes()).await;
     }
 
     /// Gives up the lease of a load that takes too long, so that others load instead.

@@ -8,7 +8,7 @@ use cache_core::{Error, Key, Record, SetOptions, SetOutcome, Value, Version};
 use futures_util::future::try_join_all;
 
 use crate::tags::invalidate::is_refusal;
-use crate::tags::lifetime::{is_ending, kept};
+use crate::tags::lifetime::{is_ending_late, kept_late};
 use crate::tags::records::TagRecords;
 use crate::tags::sequence::{Began, LateRecord, NO_TIME, PAGES, Page, Sequence, Slots, slots};
 use crate::tags::version::random;
@@ -47,11 +47,11 @@ impl TagRecords {
 
     /// Returns a number that no invalidation has used so far.
     async fn advance(&self, record: &Record, sequence: Sequence) -> Result<Began, Error> {
-        if !sequence.used && !is_ending(record.remaining) {
+        if !sequence.used && !is_ending_late(record.remaining) {
             return Ok(sequence.began());
         }
         let next = sequence.next();
-        let entry = self.late_entry(self.sequence(), &next, kept().if_version(record.version))?;
+        let entry = self.late_entry(self.sequence(), &next, kept_late().if_version(record.version))?;
         Ok(match self.store.set(&entry.0, entry.1, entry.2).await? {
             SetOutcome::Stored(_) => next.began(),
             // A used number is replaced only by the next one, so another load has already done that.
@@ -69,12 +69,12 @@ impl TagRecords {
             let found = self.store.get(&key).await?;
             let options = match found.as_ref().zip(decode::<Sequence>(found.as_ref(), &key)) {
                 Some((record, sequence)) => return self.advance(record, sequence).await,
-                None => found.map_or(kept().if_absent(), |other| kept().if_version(other.version)),
+                None => found.map_or(kept_late().if_absent(), |other| kept_late().if_version(other.version)),
             };
             let sequence = Sequence::begun(random());
             // Written before the sequence itself: until that exists, no invalidation can have used one of its numbers.
             let pages = (0..PAGES)
-                .map(|page| self.late_entry(self.page(page), &Page::begun(sequence.id), kept()))
+                .map(|page| self.late_entry(self.page(page), &Page::begun(sequence.id), kept_late()))
                 .collect::<Result<Vec<Entry>, Error>>()?;
             try_join_all(pages.chunks(BATCH).map(|pages| self.store.set_many(pages.to_vec()))).await?;
             let (key, value, options) = self.late_entry(key.clone(), &sequence, options)?;
@@ -99,7 +99,7 @@ impl TagRecords {
         }
         if !sequence.used {
             // If another process has written the sequence meanwhile, the number is used, or is no longer the last one.
-            writes.push(self.late_entry(key.clone(), &sequence.used(), kept().if_version(record.version))?);
+            writes.push(self.late_entry(key.clone(), &sequence.used(), kept_late().if_version(record.version))?);
         }
         while !writes.is_empty() {
             let keys: Vec<Key> = writes.iter().map(|(key, ..)| key.clone()).collect();
@@ -143,7 +143,7 @@ impl TagRecords {
         let key = self.page(page);
         let Some(record) = found else {
             return self
-                .late_entry(key, &Page::unknown(sequence.id), kept().if_absent())
+                .late_entry(key, &Page::unknown(sequence.id), kept_late().if_absent())
                 .map(Some);
         };
         let noted = match Page::decode(&record, &key).filter(|page| page.id == sequence.id) {
@@ -151,7 +151,7 @@ impl TagRecords {
             None => Some(Page::unknown(sequence.id)),
         };
         noted
-            .map(|page| self.late_entry(key, &page, kept().if_version(record.version)))
+            .map(|page| self.late_entry(key, &page, kept_late().if_version(record.version)))
             .transpose()
     }
 
@@ -171,8 +171,8 @@ impl TagRecords {
             unchanged &= page.is_some_and(|page| page.is_unchanged_since(began, slots));
             match (page, record) {
                 (Some(page), Some(record)) if page.is_known() => {
-                    if is_ending(record.remaining) {
-                        prolong.push(self.late_entry(key, &page, kept().if_version(record.version))?);
+                    if is_ending_late(record.remaining) {
+                        prolong.push(self.late_entry(key, &page, kept_late().if_version(record.version))?);
                     }
                 }
                 (page, record) => unknown.push((key, page, record.map(|record| record.version))),
@@ -196,7 +196,7 @@ impl TagRecords {
             match (page, version) {
                 (Some(page), Some(version)) => unknown.push((key, page, version)),
                 (_, version) => {
-                    let options = version.map_or(kept().if_absent(), |version| kept().if_version(version));
+                    let options = version.map_or(kept_late().if_absent(), |version| kept_late().if_version(version));
                     writes.push(self.late_entry(key, &Page::unknown(id), options)?);
                 }
             }
@@ -222,10 +222,10 @@ impl TagRecords {
         let mut writes = Vec::new();
         for (key, page, version) in unknown {
             let page = page.known(sequence.number);
-            writes.push(self.late_entry(key, &page, kept().if_version(version))?);
+            writes.push(self.late_entry(key, &page, kept_late().if_version(version))?);
         }
         if !sequence.used {
-            writes.push(self.late_entry(key, &sequence.used(), kept().if_version(record.version))?);
+            writes.push(self.late_entry(key, &sequence.used(), kept_late().if_version(record.version))?);
         }
         self.store.set_many(writes).await.map(drop)
     }

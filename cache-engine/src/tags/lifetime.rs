@@ -14,6 +14,10 @@ use crate::tags::version::TagVersion;
 /// How long a record is retained if no entry needs it for longer, and by how much it outlives the entries that do.
 pub(super) const KEPT: Duration = Duration::from_secs(60 * 60);
 
+/// How long the records for late tags are retained after they were written. There is a fixed number of them, so they
+/// may last longer than those of tags.
+const KEPT_LATE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// By how much a record must outlive an entry. If it would outlive it by less, the record is prolonged.
 const MARGIN: Duration = Duration::from_secs(10 * 60);
 
@@ -30,10 +34,15 @@ pub(super) fn at_least_kept(remaining: Option<Duration>) -> Ttl {
     remaining.map_or(Ttl::FOREVER, |remaining| Ttl::from(remaining.max(KEPT)))
 }
 
+/// Returns the options for writing the record of the sequence or of a page.
+pub(super) fn kept_late() -> SetOptions {
+    SetOptions::new(KEPT_LATE)
+}
+
 /// Returns whether a record of the sequence or of a page should be rewritten, so that it does not expire while it is in
-/// use.
-pub(super) fn is_ending(remaining: Option<Duration>) -> bool {
-    remaining.is_some_and(|remaining| remaining < KEPT / 2)
+/// use. If not, it outlasts a load that begins now and takes half of its lifetime at most.
+pub(super) fn is_ending_late(remaining: Option<Duration>) -> bool {
+    remaining.is_some_and(|remaining| remaining < KEPT_LATE / 2)
 }
 
 /// The record of a tag that was read and will expire.
@@ -84,46 +93,78 @@ impl TagLifetimes {
         self.0.iter().filter(move |ending| ending.is_early(lifetime, now))
     }
 
+    /// Returns whether one of the records expires within `time` from `now` on.
+    pub(super) fn end_within(&self, time: Duration, now: Timestamp) -> bool {
+        self.0.iter().any(|ending| ending.ends.saturating_since(now) < time)
+    }
+
     /// Adds `more`.
     pub(crate) fn extend(&mut self, more: Self) {
         self.0.extend(more.0);
     }
 }
 
-/// The records that this process has prolonged: the version of the tag, and when the record expires. `None` is never.
+/// The records that this process has prolonged.
 ///
 /// Many entries with one tag may be stored at the same time. Only one of these operations prolongs its record.
 #[derive(Debug, Default)]
-pub(super) struct Prolonged(Mutex<HashMap<Key, (Version, Option<Timestamp>)>>);
+pub(super) struct Prolonged(Mutex<HashMap<Key, ProlongedRecord>>);
+
+#[derive(Debug, Clone, Copy)]
+struct ProlongedRecord {
+    /// The version of the tag.
+    tag: Version,
+    /// The version of the record, as far as this process knows.
+    record: Version,
+    /// `None` is never.
+    ends: Option<Timestamp>,
+}
 
 impl Prolonged {
     pub(super) fn suffices(&self, ending: &Ending, lifetime: Ttl, now: Timestamp) -> bool {
-        match self.lock().get(&ending.key) {
-            Some((version, None)) => *version == ending.state.version,
-            Some((version, Some(ends))) => {
-                let prolonged = Ending {
-                    ends: *ends,
-                    ..ending.clone()
-                };
-                *version == ending.state.version && !prolonged.is_early(lifetime, now)
+        match self.of(ending) {
+            Some(ProlongedRecord { ends: Some(ends), .. }) => {
+                let prolonged = Ending { ends, ..ending.clone() };
+                !prolonged.is_early(lifetime, now)
             }
+            Some(_) => true,
             None => false,
         }
     }
 
-    pub(super) fn note(&self, key: &Key, version: Version, ends: Option<Timestamp>) {
+    /// Returns `ending` with the version of the record that this process has written last.
+    pub(super) fn latest(&self, ending: &Ending) -> Ending {
+        let version = self.of(ending).map_or(ending.version, |prolonged| prolonged.record);
+        Ending {
+            version,
+            ..ending.clone()
+        }
+    }
+
+    fn of(&self, ending: &Ending) -> Option<ProlongedRecord> {
+        let prolonged = self.lock().get(&ending.key).copied();
+        prolonged.filter(|prolonged| prolonged.tag == ending.state.version)
+    }
+
+    /// Records that the record of `ending` expires at `ends`.
+    pub(super) fn note(&self, ending: &Ending, ends: Option<Timestamp>) {
         let mut prolonged = self.lock();
         if prolonged.len() >= MOST {
             prolonged.clear();
         }
-        prolonged.insert(key.clone(), (version, ends));
+        let record = ProlongedRecord {
+            tag: ending.state.version,
+            record: ending.version,
+            ends,
+        };
+        prolonged.insert(ending.key.clone(), record);
     }
 
     pub(super) fn forget(&self, key: &Key) {
         self.lock().remove(key);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, (Version, Option<Timestamp>)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, ProlongedRecord>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

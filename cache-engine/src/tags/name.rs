@@ -27,3 +27,11 @@ pub(crate) fn carried(name: &str) -> Cow<'_, str> {
         Cow::Borrowed(name)
     }
 }
+
+/// Returns the tag that an entry carries as `name`, or `None` for an epoch.
+pub(crate) fn of_carried(name: &str) -> Option<&str> {
+    match name.strip_prefix('\0') {
+        None => Some(name),
+        Some(tag) => tag.starts_with('\0').then_some(tag),
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::{
@@ -37,6 +38,14 @@ impl Verdict {
     }
 }
 
+/// Returns the worse of two verdicts, where there are any.
+pub(crate) fn worse(one: Option<Verdict>, other: Option<Verdict>) -> Option<Verdict> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.or(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// The records of tags, and of the epochs, of one store.
 #[derive(Debug)]
 pub(crate) struct TagRecords {
@@ -47,6 +56,8 @@ pub(crate) struct TagRecords {
     pub(super) by_epoch: bool,
     pub(super) cache: Arc<TagCache>,
     pub(super) prolonged: Prolonged,
+    /// After which time at most a load that is still running prolongs the records that it has read.
+    pub(super) renewal: Duration,
     /// Held while a sequence for late tags is begun.
     pub(super) beginning: tokio::sync::Mutex<()>,
 }
@@ -62,6 +73,7 @@ impl TagRecords {
         prefix: &Prefix,
         by_epoch: bool,
         cache: &Arc<TagCache>,
+        renewal: Duration,
     ) -> Self {
         Self {
             store: Arc::clone(store),
@@ -70,6 +82,7 @@ impl TagRecords {
             by_epoch: by_epoch || !store.backend().capabilities().clear,
             cache: Arc::clone(cache),
             prolonged: Prolonged::default(),
+            renewal,
             beginning: tokio::sync::Mutex::default(),
         }
     }

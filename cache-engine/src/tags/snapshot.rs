@@ -161,6 +161,7 @@ impl TagRecords {
         if !missing.is_empty() {
             Box::pin(self.begin(keys, missing, &mut states, &mut lifetimes)).await?;
         }
+        self.prolong_for_start(&lifetimes).await;
         let began = if late {
             self.begin_late(found_sequence).await
         } else {

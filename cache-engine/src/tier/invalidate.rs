@@ -3,15 +3,16 @@
 //! An invalidation that the store does not carry out is remembered and retried until it succeeds. Meanwhile, what
 //! it concerns counts as invalid in this process.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use cache_core::{Error, ErrorKind, Key, Namespace, SetOptions, SetOutcome};
+use futures_util::future::join_all;
 
 use crate::event::Event;
 use crate::store::record;
 use crate::tags::invalidate::is_refusal;
-use crate::tier::pending::PAUSE;
+use crate::tier::pending::{Attempt, How, PAUSE};
 use crate::tier::storage::Tier;
 use crate::tier::target::Target;
 
@@ -45,14 +46,14 @@ impl Tier {
     /// Clears a namespace, or everything below the prefix. Returns how many records were removed, if the store reports
     /// it.
     pub(crate) async fn clear(self: &Arc<Self>, namespace: Option<&Namespace>) -> Result<Option<u64>, Error> {
-        self.carry_out(false, || vec![target(namespace)], self.try_clear(namespace))
+        self.carry_out(false, || vec![target(namespace)], self.try_clear(namespace, false))
             .await
     }
 
     /// Clears a namespace, or everything below the prefix, softly.
     pub(crate) async fn clear_softly(self: &Arc<Self>, namespace: Option<&Namespace>) -> Result<(), Error> {
-        let scope = namespace.map_or_else(|| self.prefix.scope(), Namespace::scope);
         if !self.tags.clears_by_epoch() {
+            let scope = namespace.map_or_else(|| self.prefix.scope(), Namespace::scope);
             let message = format!(
                 "{:?} cannot be cleared softly, since the store enumerates its records to clear them: build the cache \
                  with `.tag_namespaces(true)`",
@@ -60,46 +61,68 @@ impl Tier {
             );
             return Err(Error::new(ErrorKind::Rejected, message).with_operation("clear"));
         }
-        let work = async {
-            let result = self.tags.end_epoch(namespace, true).await;
-            self.forget_near_all(&scope).await;
-            result
-        };
-        self.carry_out(true, || vec![target(namespace)], work).await
+        self.carry_out(true, || vec![target(namespace)], self.try_clear(namespace, true))
+            .await
+            .map(drop)
     }
 
-    /// Tries to carry out what is pending. Does nothing if that was tried just now, unless `at_once` is set.
-    pub(crate) async fn carry_out_pending(&self, at_once: bool) {
-        let Some(attempt) = self.pending.attempt(at_once) else {
-            return;
-        };
+    /// Tries to carry out some of what is pending, for a read that waits for it. Does nothing if that was tried just now.
+    pub(crate) async fn carry_out_some_pending(&self) {
+        if let Some(attempt) = self.pending.attempt() {
+            let batches = attempt.batches();
+            self.attempt(attempt, batches.into_iter().take(1)).await;
+        }
+    }
+
+    /// Tries to carry out all that is pending.
+    pub(crate) async fn carry_out_pending(&self) {
+        let attempt = self.pending.next_attempt().await;
+        let batches = attempt.batches();
+        self.attempt(attempt, batches).await;
+    }
+
+    async fn attempt(&self, attempt: Attempt<'_>, batches: impl IntoIterator<Item = Vec<(Target, How)>>) {
         let mut count = 0;
-        for (target, how) in attempt.targets() {
-            let result = match &target {
-                Target::Key(key) if how.soft => self.try_soften(key).await,
-                Target::Key(key) => self.store.delete(key).await.map(drop),
-                Target::Tag(tag) => self.tags.invalidate([tag], how.soft).await,
-                Target::Namespace(namespace) if how.soft => self.tags.end_epoch(Some(namespace), true).await,
-                Target::Namespace(namespace) => self.try_clear(Some(namespace)).await.map(drop),
-                Target::Everything if how.soft => self.tags.end_epoch(None, true).await,
-                Target::Everything => self.try_clear(None).await.map(drop),
-            };
-            match result {
-                Ok(()) => {
-                    attempt.done(&target, how);
-                    if let Target::Key(key) = &target {
-                        self.forget_near(key);
+        for batch in batches {
+            let batch = batch.into_iter().map(|(target, how)| async move {
+                let result = self.try_target(&target, how.soft).await;
+                (target, how, result)
+            });
+            let mut is_away = false;
+            for (target, how, result) in join_all(batch).await {
+                match result {
+                    Ok(()) => {
+                        attempt.done(&target, how);
+                        count += 1;
                     }
-                    count += 1;
+                    Err(error) => is_away |= is_outage(&error),
                 }
-                Err(error) if is_outage(&error) => break,
-                Err(_) => {}
+            }
+            if is_away {
+                break;
             }
         }
         drop(attempt);
         if count > 0 {
             self.events.emit(&Event::InvalidationsRecovered { count });
             self.write_pending_file().await;
+        }
+    }
+
+    async fn try_target(&self, target: &Target, soft: bool) -> Result<(), Error> {
+        match target {
+            Target::Key(key) => {
+                let result = if soft {
+                    self.try_soften(key).await
+                } else {
+                    self.store.delete(key).await.map(drop)
+                };
+                self.forget_near(key);
+                result
+            }
+            Target::Tag(tag) => self.tags.invalidate([tag], soft).await,
+            Target::Namespace(namespace) => self.try_clear(Some(namespace), soft).await.map(drop),
+            Target::Everything => self.try_clear(None, soft).await.map(drop),
         }
     }
 
@@ -124,10 +147,10 @@ impl Tier {
         }
     }
 
-    async fn try_clear(&self, namespace: Option<&Namespace>) -> Result<Option<u64>, Error> {
+    async fn try_clear(&self, namespace: Option<&Namespace>, soft: bool) -> Result<Option<u64>, Error> {
         let scope = namespace.map_or_else(|| self.prefix.scope(), Namespace::scope);
         let result = if self.tags.clears_by_epoch() {
-            self.tags.end_epoch(namespace, false).await.map(|()| None)
+            self.tags.end_epoch(namespace, soft).await.map(|()| None)
         } else {
             let removed = self.store.clear(&scope).await;
             self.tags.forget_all(&scope);
@@ -148,30 +171,15 @@ impl Tier {
         if self.store.is_local() {
             return work.await;
         }
-        let remember = || {
-            let since = self.now();
-            for target in targets() {
-                self.pending.add(target, soft, since);
-            }
-            let count = self.pending.count();
-            self.events.emit(&Event::InvalidationPending { count });
-            self.retry_pending();
-        };
         // If the caller leaves, it is unknown whether the store has carried out the invalidation.
-        let given_up = OnDrop(Some(|| {
-            remember();
-            let pending = Arc::clone(&self.pending);
-            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                runtime.spawn_blocking(move || pending.write_file_now());
-            }
-        }));
+        let given_up = OnDrop(Some(|| self.leave_pending(targets(), soft)));
         let result = work.await;
         given_up.disarm();
         let error = match result {
             Err(error) if !is_mistake(&error) => error,
             result => return result,
         };
-        remember();
+        self.remember(targets(), soft);
         self.write_pending_file().await;
         let message = format!(
             "{}; the invalidation is pending, and is carried out when the store answers again",
@@ -187,21 +195,45 @@ impl Tier {
         Err(pending.with_source(error))
     }
 
+    /// Makes the invalidation of `targets` pending, without an attempt to carry it out. Does not wait for the file.
+    pub(crate) fn leave_pending(self: &Arc<Self>, targets: Vec<Target>, soft: bool) {
+        if !self.store.is_local() {
+            self.remember(targets, soft);
+            self.pending.write_file_later();
+        }
+    }
+
+    fn remember(self: &Arc<Self>, targets: Vec<Target>, soft: bool) {
+        let since = self.now();
+        for target in targets {
+            self.pending.add(target, soft, since);
+        }
+        let count = self.pending.count();
+        self.events.emit(&Event::InvalidationPending { count });
+        self.retry_pending();
+    }
+
     /// Retries in the background until nothing is pending.
     fn retry_pending(self: &Arc<Self>) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        if self.pending.retrying.swap(true, Ordering::AcqRel) {
+        if self.pending.retrying.swap(true, Ordering::SeqCst) {
             return;
         }
-        let retrying = Retrying(Arc::downgrade(self));
+        let mut retrying = Retrying(Arc::downgrade(self));
         runtime.spawn(async move {
             loop {
                 tokio::time::sleep(PAUSE).await;
                 let Some(tier) = retrying.0.upgrade() else { return };
-                tier.carry_out_pending(false).await;
-                if tier.pending.is_empty() {
+                if !tier.pending.is_empty() {
+                    tier.carry_out_pending().await;
+                    continue;
+                }
+                tier.pending.retrying.store(false, Ordering::SeqCst);
+                // An invalidation that became pending before this found that the task was running.
+                if tier.pending.is_empty() || tier.pending.retrying.swap(true, Ordering::SeqCst) {
+                    retrying.disarm();
                     return;
                 }
             }
@@ -254,12 +286,19 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 }
 
 /// Held by the task that retries, which ends with its runtime at the latest.
-struct Retrying(std::sync::Weak<Tier>);
+struct Retrying(Weak<Tier>);
+
+impl Retrying {
+    /// Lets the task end without a change of what it has recorded.
+    fn disarm(&mut self) {
+        self.0 = Weak::new();
+    }
+}
 
 impl Drop for Retrying {
     fn drop(&mut self) {
         if let Some(tier) = self.0.upgrade() {
-            tier.pending.retrying.store(false, Ordering::Release);
+            tier.pending.retrying.store(false, Ordering::SeqCst);
         }
     }
 }

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cache_core::{Error, ErrorKind, Key, Prefix, Tags, Timestamp};
+use tokio::sync::MutexGuard as AsyncMutexGuard;
 use tokio::time::Instant;
 
-use crate::tags::name::carried;
-use crate::tags::records::Verdict;
-use crate::tier::pending_file::PendingFile;
+use crate::tags::name::of_carried;
+use crate::tags::records::{Verdict, worse};
+use crate::tier::pending_file::{Entry, PendingFile};
 use crate::tier::target::Target;
 
 /// The limit for targets that are remembered individually. Beyond it, keys are replaced by their namespaces, and tags
@@ -20,6 +21,9 @@ const MOST: usize = 10_000;
 
 /// The pause between two attempts to carry them out.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
+
+/// The number of targets that are carried out at the same time, and that a read waits for at most.
+const BATCH: usize = 32;
 
 /// How a target was invalidated, and since when it counts as invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +40,8 @@ pub(crate) struct Pending {
     /// The number of pending invalidations.
     count: AtomicUsize,
     set: Mutex<Set>,
-    /// Whether an attempt is running.
-    busy: AtomicBool,
+    /// Held by the attempt that is running.
+    busy: tokio::sync::Mutex<()>,
     /// Whether the task that retries is running.
     pub(super) retrying: AtomicBool,
     /// Stores the pending invalidations across a restart, if configured.
@@ -65,9 +69,7 @@ impl Pending {
     /// Adds the invalidations that are stored in the file.
     pub(super) fn read_file(&self) -> Result<(), Error> {
         let Some(file) = &self.file else { return Ok(()) };
-        for (target, soft, since) in file.read()? {
-            self.add(target, soft, since);
-        }
+        self.add_all(file.read()?);
         Ok(())
     }
 
@@ -86,11 +88,23 @@ impl Pending {
         }
     }
 
+    /// Writes the file in the background, or at once if there is no runtime, or if it is shutting down.
+    pub(super) fn write_file_later(self: &Arc<Self>) {
+        if self.file.is_none() {
+            return;
+        }
+        let writing = WritesFile(Arc::clone(self));
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn_blocking(move || drop(writing));
+        }
+    }
+
     /// Like [`write_file`](Self::write_file), but blocks.
     pub(super) fn write_file_now(&self) -> Result<(), Error> {
         let Some(file) = &self.file else { return Ok(()) };
         let wanted = self.lock().changes;
-        file.write(wanted, || {
+        let add = |entries| self.add_all(entries);
+        file.write(wanted, add, || {
             let set = self.lock();
             let entries = set
                 .targets
@@ -98,6 +112,12 @@ impl Pending {
                 .map(|(target, how)| (target.clone(), how.soft, how.since));
             (set.changes, entries.collect())
         })
+    }
+
+    fn add_all(&self, entries: Vec<Entry>) {
+        for (target, soft, since) in entries {
+            self.add(target, soft, since);
+        }
     }
 
     #[inline]
@@ -122,45 +142,74 @@ impl Pending {
         self.count.store(set.targets.len(), Ordering::Release);
     }
 
+    /// Returns the number of invalidations that have become pending so far.
+    pub(crate) fn so_far(&self) -> usize {
+        self.lock().numbers
+    }
+
     /// Judges an entry by the pending invalidations.
     pub(super) fn verdict(&self, key: &Key, tags: &Tags) -> Option<Verdict> {
+        worse(self.verdict_of_key(key), self.verdict_of_tags(tags))
+    }
+
+    /// Judges what is stored under a key by the pending invalidations of the key, of its namespace, and of everything.
+    /// Call this before the record is read: the invalidation may be carried out between the two.
+    pub(super) fn verdict_of_key(&self, key: &Key) -> Option<Verdict> {
         if self.is_empty() {
             return None;
         }
-        let set = self.lock();
         let concerning = [
             Target::Everything,
             Target::Namespace(key.namespace()),
             Target::Key(key.clone()),
         ];
-        let direct = concerning.iter().filter_map(|target| set.targets.get(target));
-        let tagged = set.targets.iter().filter_map(|(target, how)| match target {
-            Target::Tag(tag) => {
-                let name = carried(tag);
-                tags.iter().any(|(carried, _)| carried == name).then_some(how)
-            }
-            _ => None,
-        });
-        let verdicts = direct.chain(tagged).map(|how| match how.soft {
-            true => Verdict::Stale(how.since),
-            false => Verdict::Gone,
-        });
-        verdicts.reduce(Verdict::or)
+        let set = self.lock();
+        let hows = concerning.iter().filter_map(|target| set.targets.get(target));
+        hows.map(|how| how.verdict()).reduce(Verdict::or)
+    }
+
+    /// Judges an entry by the pending invalidations of its tags. Call this after the entry was read, and before the
+    /// records of its tags are.
+    pub(super) fn verdict_of_tags(&self, tags: &Tags) -> Option<Verdict> {
+        if self.is_empty() || tags.is_empty() {
+            return None;
+        }
+        let set = self.lock();
+        set.of_tags(tags).map(How::verdict).reduce(Verdict::or)
+    }
+
+    /// Returns whether an invalidation of one of `tags` is pending that was not when [`so_far`](Self::so_far) returned
+    /// `number`.
+    pub(super) fn has_later(&self, tags: &Tags, number: usize) -> bool {
+        !self.is_empty() && self.lock().of_tags(tags).any(|how| how.number > number)
     }
 
     /// Begins an attempt to carry out the pending invalidations. Returns `None` if there are none, if another attempt
     /// is running, or if the last one was just now.
-    pub(super) fn attempt(&self, at_once: bool) -> Option<Attempt<'_>> {
-        if self.is_empty() || self.busy.swap(true, Ordering::AcqRel) {
+    pub(super) fn attempt(&self) -> Option<Attempt<'_>> {
+        if self.is_empty() {
             return None;
         }
-        let attempt = Attempt { pending: self };
+        let busy = self.busy.try_lock().ok()?;
         let mut set = self.lock();
-        if !at_once && set.last_attempt.is_some_and(|last| last.elapsed() < PAUSE) {
+        if set.last_attempt.is_some_and(|last| last.elapsed() < PAUSE) {
             return None;
         }
         set.last_attempt = Some(Instant::now());
-        Some(attempt)
+        Some(Attempt {
+            pending: self,
+            _busy: busy,
+        })
+    }
+
+    /// Begins an attempt as soon as no other is running.
+    pub(super) async fn next_attempt(&self) -> Attempt<'_> {
+        let busy = self.busy.lock().await;
+        self.lock().last_attempt = Some(Instant::now());
+        Attempt {
+            pending: self,
+            _busy: busy,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Set> {
@@ -168,7 +217,32 @@ impl Pending {
     }
 }
 
+/// Writes the file when it is dropped: by a thread that may block, or, if the runtime has none left, where it is.
+struct WritesFile(Arc<Pending>);
+
+impl Drop for WritesFile {
+    fn drop(&mut self) {
+        // There is nobody left to report a failure to.
+        let _ = self.0.write_file_now();
+    }
+}
+
+impl How {
+    fn verdict(&self) -> Verdict {
+        match self.soft {
+            true => Verdict::Stale(self.since),
+            false => Verdict::Gone,
+        }
+    }
+}
+
 impl Set {
+    /// Returns how the pending ones of the tags that an entry carries were invalidated.
+    fn of_tags<'a>(&'a self, tags: &'a Tags) -> impl Iterator<Item = &'a How> {
+        let tags = tags.iter().filter_map(|(name, _)| of_carried(name));
+        tags.filter_map(|tag| self.targets.get(&Target::Tag(tag.into())))
+    }
+
     fn add(&mut self, target: Target, mut how: How) {
         if let Some(known) = self.targets.get(&target) {
             how.soft &= known.soft;
@@ -197,12 +271,15 @@ impl Set {
 #[derive(Debug)]
 pub(super) struct Attempt<'a> {
     pending: &'a Pending,
+    _busy: AsyncMutexGuard<'a, ()>,
 }
 
 impl Attempt<'_> {
-    pub(super) fn targets(&self) -> Vec<(Target, How)> {
+    /// Returns what is pending now, in batches.
+    pub(super) fn batches(&self) -> Vec<Vec<(Target, How)>> {
         let set = self.pending.lock();
-        set.targets.iter().map(|(target, how)| (target.clone(), *how)).collect()
+        let targets: Vec<_> = set.targets.iter().map(|(target, how)| (target.clone(), *how)).collect();
+        targets.chunks(BATCH).map(<[_]>::to_vec).collect()
     }
 
     /// Records that `target` was carried out.
@@ -214,11 +291,5 @@ impl Attempt<'_> {
             set.changes += 1;
         }
         self.pending.count.store(set.targets.len(), Ordering::Release);
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        self.pending.busy.store(false, Ordering::Release);
     }
 }

@@ -15,15 +15,29 @@ use crate::tier::target::Target;
 
 /// Stores pending invalidations in a file, across a restart. Each change replaces the whole file.
 ///
+/// Each process should have a file of its own. If another one has written it all the same, its invalidations are taken
+/// over before the file is replaced.
+///
 /// The format of the file is that of a record: versioned, with a checksum, and bound to the cache's prefix.
 #[derive(Debug)]
 pub(super) struct PendingFile {
     path: PathBuf,
     /// The key that the file would have as a record.
     key: Key,
-    /// The number of the newest change that is in the file.
-    written: Mutex<usize>,
+    known: Mutex<Known>,
 }
+
+/// What is known of the file.
+#[derive(Debug, Default)]
+struct Known {
+    /// The number of the newest change that is in the file.
+    change: usize,
+    /// The contents that this process has read or written last.
+    bytes: Option<Bytes>,
+}
+
+/// An invalidation: its target, whether it is soft, and since when the target counts as invalid.
+pub(super) type Entry = (Target, bool, Timestamp);
 
 /// An invalidation in the form in which the file stores it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -83,18 +97,34 @@ impl PendingFile {
         Self {
             path,
             key: prefix.namespace("").reserved("pending").key("file"),
-            written: Mutex::new(0),
+            known: Mutex::default(),
         }
     }
 
     /// Reads the file. Returns nothing if the file does not exist. Renames the file if it cannot be understood.
-    pub(super) fn read(&self) -> Result<Vec<(Target, bool, Timestamp)>, Error> {
+    pub(super) fn read(&self) -> Result<Vec<Entry>, Error> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        self.read_new(&mut known).map(Option::unwrap_or_default)
+    }
+
+    /// Reads the file. Returns `None` if it holds what is `known` already, or does not exist.
+    fn read_new(&self, known: &mut Known) -> Result<Option<Vec<Entry>>, Error> {
         let bytes = match fs::read(&self.path) {
             Ok(bytes) => Bytes::from(bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(self.error("read", error)),
         };
-        self.decode(&bytes).map_err(|what| {
+        if known.bytes.as_ref() == Some(&bytes) {
+            return Ok(None);
+        }
+        let entries = self.understand(&bytes)?;
+        known.bytes = Some(bytes);
+        Ok(Some(entries))
+    }
+
+    /// Decodes the contents of the file. Renames the file if they cannot be understood.
+    fn understand(&self, bytes: &Bytes) -> Result<Vec<Entry>, Error> {
+        self.decode(bytes).map_err(|what| {
             let aside = suffixed(&self.path, ".damaged");
             let outcome = match fs::rename(&self.path, &aside) {
                 Ok(()) => format!("it was renamed to {}", aside.display()),
@@ -108,7 +138,7 @@ impl PendingFile {
         })
     }
 
-    fn decode(&self, bytes: &Bytes) -> Result<Vec<(Target, bool, Timestamp)>, String> {
+    fn decode(&self, bytes: &Bytes) -> Result<Vec<Entry>, String> {
         let envelope = Envelope::decode(bytes, &self.key).map_err(|error| error.to_string())?;
         let lines: Vec<Line> = Json.decode(&envelope.payload).map_err(|error| error.to_string())?;
         let entry = |line: Line| Some((line.target.target()?, line.soft, Timestamp::from_millis(line.since)));
@@ -117,16 +147,32 @@ impl PendingFile {
     }
 
     /// Replaces the contents of the file with what `entries` returns, unless the file already contains change `wanted`.
-    /// `entries` also returns the number of the newest change. Blocks.
+    /// `entries` also returns the number of the newest change. Passes what another process has written there to `add`
+    /// before that, and reports it as an error afterwards. Blocks.
     pub(super) fn write(
         &self,
         wanted: usize,
-        entries: impl FnOnce() -> (usize, Vec<(Target, bool, Timestamp)>),
+        add: impl FnOnce(Vec<Entry>),
+        entries: impl FnOnce() -> (usize, Vec<Entry>),
     ) -> Result<(), Error> {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if *written >= wanted {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.change >= wanted {
             return Ok(());
         }
+        let of_another = match self.read_new(&mut known) {
+            Ok(None) => Ok(()),
+            Ok(Some(entries)) => {
+                add(entries);
+                let message = format!(
+                    "{} was written by another process, whose pending invalidations were taken over: give each process \
+                     a file of its own",
+                    self.path.display()
+                );
+                Err(Error::new(ErrorKind::Configuration, message).with_operation("write"))
+            }
+            // A damaged file was renamed. If it cannot be read, perhaps it can be replaced.
+            Err(error) => Err(error),
+        };
         let (newest, entries) = entries();
         let lines: Vec<Line> = entries
             .iter()
@@ -143,8 +189,11 @@ impl PendingFile {
             .with_payload(Coder::<Vec<Line>>::name(&Json), payload)
             .encode(&self.key)?;
         replace(&self.path, &bytes).map_err(|error| self.error("write", error))?;
-        *written = newest;
-        Ok(())
+        *known = Known {
+            change: newest,
+            bytes: Some(bytes),
+        };
+        of_another
     }
 
     fn error(&self, operation: &'static str, error: io::Error) -> Error {
@@ -156,7 +205,8 @@ impl PendingFile {
 
 /// Replaces the file at `path` atomically, so that it is never half-written, and waits until it is on the disk.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = suffixed(path, ".new");
+    // Not shared with another process that writes the same file.
+    let new = suffixed(path, &format!(".{}.new", std::process::id()));
     let mut file = File::create(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;

@@ -11,7 +11,7 @@ use cache_core::{Coder, Error, Key, Namespace, Record, Tags, Version};
 
 use crate::event::Event;
 use crate::store::record::{self, Content, Entry, Found, Freshness};
-use crate::tags::records::{TagVersions, Verdict};
+use crate::tags::records::{TagVersions, Verdict, worse};
 use crate::tier::precondition::{Lease, Precondition};
 use crate::tier::storage::Tier;
 
@@ -106,7 +106,8 @@ impl Tier {
     {
         match read {
             ReadNow::Record(record) => {
-                Box::pin(async move { self.judged(record, TagVersions::new(), key, coder).await.0 })
+                // Nothing is ever pending for a store in this process.
+                Box::pin(async move { self.judged(record, None, TagVersions::new(), key, coder).await.0 })
             }
             ReadNow::Unavailable(error) => Box::pin(std::future::ready(Read::Unavailable(error))),
             ReadNow::Nothing => Box::pin(self.read_store(key, coder)),
@@ -151,8 +152,10 @@ impl Tier {
         C: Coder<T>,
     {
         if !self.pending.is_empty() {
-            self.carry_out_pending(false).await;
+            self.carry_out_some_pending().await;
         }
+        // Found before the record is read, so that this read notices what is carried out between the two.
+        let pending = self.pending.verdict_of_key(key);
         let mut known = TagVersions::new();
         let epochs = if self.tags.clears_by_epoch() {
             self.tags.epochs_to_read(&key.namespace(), &mut known)
@@ -161,7 +164,7 @@ impl Tier {
         };
         if epochs.is_empty() {
             return match self.store.get(key).await {
-                Ok(record) => self.judged(record, known, key, coder).await,
+                Ok(record) => self.judged(record, pending, known, key, coder).await,
                 Err(error) => (Read::Unavailable(error), 0),
             };
         }
@@ -172,7 +175,7 @@ impl Tier {
                 let mut records = records.into_iter();
                 let record = records.next().flatten();
                 self.tags.learn(epochs, records, asked, &mut known);
-                self.judged(record, known, key, coder).await
+                self.judged(record, pending, known, key, coder).await
             }
             Err(error) => (Read::Unavailable(error), 0),
         }
@@ -225,8 +228,9 @@ impl Tier {
         C: Coder<T>,
     {
         if !self.pending.is_empty() {
-            self.carry_out_pending(false).await;
+            self.carry_out_some_pending().await;
         }
+        let mut pending: Vec<Option<Verdict>> = keys.iter().map(|key| self.pending.verdict_of_key(key)).collect();
         let tagging = &self.tags;
         let mut known = TagVersions::new();
         let mut epochs = Vec::new();
@@ -254,29 +258,39 @@ impl Tier {
             })
             .collect();
         tagging.learn(epochs, records, asked, &mut known);
+        for (pending, found) in pending.iter_mut().zip(&found) {
+            if let Some((_, _, Ok(opened))) = found {
+                *pending = worse(*pending, self.pending.verdict_of_tags(opened.tags()));
+            }
+        }
         let none = Tags::default();
         let tags = found.iter().map(|found| match found {
             Some((_, _, Ok(opened))) => opened.tags(),
             _ => &none,
         });
         let verdicts = tagging.judge_many(namespaces.iter().zip(tags), &mut known).await?;
-        let reads = keys
-            .iter()
-            .zip(found)
-            .zip(verdicts)
-            .map(|((key, found), verdict)| match found {
-                None => (Read::Miss(Precondition::Nothing, None), 0),
-                Some((written, weight, Ok(opened))) => (self.classify(opened, written, verdict, key, coder), weight),
-                Some((written, weight, Err(error))) => (self.unreadable(&error, written, key), weight),
-            });
+        let reads =
+            keys.iter()
+                .zip(found)
+                .zip(verdicts.into_iter().zip(pending))
+                .map(|((key, found), (verdict, pending))| match found {
+                    None => (Read::Miss(Precondition::Nothing, None), 0),
+                    Some((written, weight, Ok(opened))) => {
+                        let verdict = pending.map_or(verdict, |pending| verdict.or(pending));
+                        (self.classify(opened, written, verdict, key, coder), weight)
+                    }
+                    Some((written, weight, Err(error))) => (self.unreadable(&error, written, key), weight),
+                });
         Ok(reads.collect())
     }
 
-    /// Judges a record by its tags and returns the result. Also returns the size of the record in bytes.
+    /// Judges a record by its tags, and by what was `pending` for its key before it was read. Returns the result, and
+    /// the size of the record in bytes.
     #[inline]
     async fn judged<T, C>(
         &self,
         record: Option<Record>,
+        pending: Option<Verdict>,
         mut known: TagVersions,
         key: &Key,
         coder: &C,
@@ -292,13 +306,17 @@ impl Tier {
         let written = Written::of(&record);
         let read = match record::open(record, key) {
             Ok(opened) => {
+                let pending = worse(pending, self.pending.verdict_of_tags(opened.tags()));
                 let verdict = if self.tags.concerns(opened.tags()) {
                     self.tags.judge(&key.namespace(), opened.tags(), &mut known).await
                 } else {
                     Ok(Verdict::Current)
                 };
                 match verdict {
-                    Ok(verdict) => self.classify(opened, written, verdict, key, coder),
+                    Ok(verdict) => {
+                        let verdict = pending.map_or(verdict, |pending| verdict.or(pending));
+                        self.classify(opened, written, verdict, key, coder)
+                    }
                     Err(error) => Read::Unavailable(error),
                 }
             }
@@ -329,8 +347,6 @@ impl Tier {
         C: Coder<T>,
     {
         let Written { version, remaining } = written;
-        let pending = self.pending.verdict(key, opened.tags());
-        let verdict = pending.map_or(verdict, |pending| verdict.or(pending));
         if verdict == Verdict::Gone {
             let precondition = if opened.is_lease() {
                 Precondition::Lease(version)

@@ -57,15 +57,17 @@ impl Tier {
         self.tags.capture(&key.namespace(), declared, of_stale).await
     }
 
-    /// Returns whether none of the `tags` that were read for `key` has changed since. If that cannot be determined,
-    /// they count as changed.
-    pub(crate) async fn still_current(&self, key: &Key, tags: &Tags) -> bool {
-        self.tags.still_current(&key.namespace(), tags).await
+    /// Returns whether none of the `tags` that were read for `key` has been invalidated since. If that cannot be
+    /// determined, they count as invalidated. `pending` is how many invalidations had become pending by then.
+    pub(crate) async fn still_current(&self, key: &Key, tags: &Tags, pending: usize) -> bool {
+        // In this order, since what is pending may be carried out between the two.
+        !self.pending.has_later(tags, pending) && self.tags.still_current(&key.namespace(), tags).await
     }
 
     /// Returns whether a stale copy with `tags` may still be used. If that cannot be determined, it may not.
     pub(crate) async fn still_usable(&self, key: &Key, tags: &Tags) -> bool {
-        !self.tags.concerns(tags) || self.tags.still_usable(&key.namespace(), tags).await
+        self.pending.verdict(key, tags) != Some(Verdict::Gone)
+            && (!self.tags.concerns(tags) || self.tags.still_usable(&key.namespace(), tags).await)
     }
 
     /// Returns whether the record under `key` has `version`.
@@ -99,6 +101,10 @@ impl Tier {
     fn find_in<T: Send + Sync + 'static>(&self, near: &Near, key: &Key) -> Option<(Found<T>, Version)> {
         let record = near.get(key)?;
         let (found, version) = copy::read(&record, key, near.generation(), || self.now())?;
+        // Before the tags are judged, since the invalidation may be carried out between the two.
+        if self.pending.verdict(key, &found.tags).is_some() {
+            return None;
+        }
         if self.tags.concerns(&found.tags) {
             let verdict = self
                 .tags
@@ -106,9 +112,6 @@ impl Tier {
             if verdict != Some(Verdict::Current) {
                 return None;
             }
-        }
-        if self.pending.verdict(key, &found.tags).is_some() {
-            return None;
         }
         Some((found, version))
     }

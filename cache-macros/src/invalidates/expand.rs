@@ -23,23 +23,29 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, root: Path) -> syn
     let private = quote!(#root::__private);
     let ItemFn { attrs, vis, sig, block } = &function;
     let targets = targets(&options, &sig.ident, &root)?;
-    let [written, output] = ["invalidations", "output"].map(|name| Ident::new(name, Span::mixed_site()));
+    let [written, output, completion] =
+        ["invalidations", "output", "completion"].map(|name| Ident::new(name, Span::mixed_site()));
     let body = match &sig.output {
         ReturnType::Type(_, ty) if impl_trait(ty).is_some() => quote!(async move #block),
         ReturnType::Type(_, ty) => quote!(#private::Returns::<#ty>::new().is(async move #block)),
         ReturnType::Default => quote!(#private::Returns::<()>::new().is(async move #block)),
     };
+    let unless_err = options.unless_err.as_ref().filter(|given| given.value).map(|given| {
+        // Reported at the option if the function returns no `Result`.
+        let method = Ident::new("unless_err", given.name.span());
+        quote_spanned!(given.name.span()=> .#method(&#completion))
+    });
     Ok(quote! {
         #(#attrs)*
         #vis #sig {
             let #written = { #targets };
             let #output = #body.await;
-            let completion = {
+            let #completion = {
                 #[allow(unused_imports)]
                 use #private::{CompletionOfFitting as _, CompletionOfOthers as _, CompletionOfUnfitting as _};
                 (&&&#private::Returns::of(&#output)).completion()
             };
-            #written.complete(completion, #output).await
+            #written #unless_err.complete(#completion, #output).await
         }
     })
 }

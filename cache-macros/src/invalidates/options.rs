@@ -9,8 +9,8 @@ use crate::attribute::errors::Errors;
 use crate::attribute::syntax::{Given, comma, give, name, skip_to_comma, switch, value};
 use crate::expression::tags::tags;
 
-const KNOWN: &str = "`key`, `keys`, `tags`, `namespace`, `soft`, `cache`, `crate`, and calls of functions that are \
-                     cached, such as `get_user(id)`";
+const KNOWN: &str = "`key`, `keys`, `tags`, `namespace`, `soft`, `unless_err`, `cache`, `crate`, and calls of \
+                     functions that are cached, such as `get_user(id)`";
 
 /// The options of an `#[invalidates]` attribute.
 #[derive(Default)]
@@ -21,6 +21,7 @@ pub(super) struct Options {
     pub(super) tags: Option<Given<Expr>>,
     pub(super) namespace: Option<Given<Expr>>,
     pub(super) soft: Option<Given<bool>>,
+    pub(super) unless_err: Option<Given<bool>>,
     pub(super) calls: Vec<Expr>,
     pub(super) root: Option<Given<Path>>,
 }
@@ -55,7 +56,7 @@ impl Options {
         let ahead = input.fork();
         let is_option = match name(&ahead) {
             Ok(_) if ahead.peek(Token![=]) => !ahead.peek(Token![==]),
-            Ok(name) => name == "soft" && (ahead.is_empty() || ahead.peek(Token![,])),
+            Ok(name) => (name == "soft" || name == "unless_err") && (ahead.is_empty() || ahead.peek(Token![,])),
             Err(_) => false,
         };
         if !is_option {
@@ -67,9 +68,8 @@ impl Options {
             "key" => give(&mut self.key, name.clone(), value(input, &name, "")?, errors),
             "namespace" => give(&mut self.namespace, name.clone(), value(input, &name, "")?, errors),
             "tags" => give(&mut self.tags, name.clone(), tags(input, &name, errors)?, errors),
-            "soft" => {
-                give(&mut self.soft, name.clone(), switch(input, &name)?, errors);
-            }
+            "soft" => give(&mut self.soft, name.clone(), switch(input, &name)?, errors),
+            "unless_err" => give(&mut self.unless_err, name.clone(), switch(input, &name)?, errors),
             "keys" => match value(input, &name, "")? {
                 Expr::Array(keys) => give(&mut self.keys, name.clone(), keys, errors),
                 other => errors.on(&other, "`keys` takes a list: `keys = [\"all\", \"user:{id}\"]`"),

@@ -37,6 +37,14 @@ impl Shop {
         Ok(1)
     }
 
+    #[invalidates(cache = self.cache, key = "item:{id}", unless_err)]
+    async fn refuses(&self, id: u32) -> anyhow::Result<u8> {
+        Ok(1)
+    }
+
+    #[invalidates(cache = self.cache, key = "all", unless_err = false)]
+    async fn no_result(&self) {}
+
     #[invalidates(cache = self.cache, namespace = "lists")]
     async fn consumes(self) -> impl std::fmt::Display {
         "done"
