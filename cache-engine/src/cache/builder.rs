@@ -7,7 +7,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use cache_core::{Backend, Clock, Error, ErrorKind, FunctionCall, Json, KeyBuilder, Prefix, SystemClock};
-use tokio_util::task::TaskTracker;
 
 use crate::cache::handle::Cache;
 use crate::event::{Event, Events, Observer};
@@ -16,6 +15,7 @@ use crate::load::engine::Engine;
 use crate::load::flight::Flights;
 use crate::load::policy::Policy;
 use crate::load::shared::{CallKeys, Shared};
+use crate::load::tasks::Tasks;
 use crate::near::copies::Near;
 use crate::near::subscription::Subscriber;
 use crate::store::Store;
@@ -462,7 +462,7 @@ impl<C> CacheBuilder<C> {
                     flights: Flights::default(),
                     events,
                     call_keys: self.call_keys,
-                    tasks: TaskTracker::new(),
+                    tasks: Tasks::new(),
                     enabled: AtomicBool::new(self.enabled),
                 }),
                 policy: self
