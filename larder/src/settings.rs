@@ -1,11 +1,13 @@
 //! The settings of a cache, for a service's own configuration file or environment.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use cache_engine::cache_core::{Error, ErrorKind};
 use cache_engine::{Cache, CacheBuilder};
 use serde::Deserialize;
+use serde::de::Unexpected;
 
 use crate::open;
 
@@ -31,7 +33,8 @@ use crate::open;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The URL of the store, see [`open`]. Default: `memory:`.
+    /// The URL of the store, see [`open`]. May also be called `url`. Default: `memory:`.
+    #[serde(alias = "url")]
     pub store: Option<String>,
     /// The prefix of all keys.
     pub prefix: Option<String>,
@@ -180,12 +183,32 @@ impl NearSettings {
 }
 
 fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let Some(text) = Option::<String>::deserialize(deserializer)? else {
-        return Ok(None);
-    };
-    humantime::parse_duration(&text).map(Some).map_err(|error| {
-        serde::de::Error::custom(format!(
-            "`{text}` is no duration: {error}. Write a number with a unit, as in \"500ms\", \"60s\" or \"5m\""
-        ))
-    })
+    deserializer.deserialize_any(DurationVisitor)
+}
+
+struct DurationVisitor;
+
+impl<'de> serde::de::Visitor<'de> for DurationVisitor {
+    type Value = Option<Duration>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number with a unit, as in \"500ms\", \"60s\" or \"5m\"")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        let duration = humantime::parse_duration(text);
+        duration.map(Some).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+    }
+
+    fn visit_none<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        duration(deserializer)
+    }
 }

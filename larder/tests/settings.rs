@@ -39,6 +39,13 @@ async fn they_reach_the_cache() {
     assert_eq!(*cache.policy(), expected);
 }
 
+/// `CACHE_URL` is `url` to a reader of variables that begin with `CACHE_`.
+#[tokio::test]
+async fn the_store_may_be_called_url() {
+    assert_eq!(read(r#"{ "url": "memory:?max_entries=9" }"#).store.as_deref(), Some("memory:?max_entries=9"));
+    assert_eq!(read(r#"{ "ttl": null }"#), Settings::default());
+}
+
 #[tokio::test]
 async fn none_at_all_are_a_cache_in_memory() {
     let cache = read("{}").open().await.unwrap().build();
@@ -72,11 +79,10 @@ async fn a_near_tier_whose_copies_have_no_end_is_refused() {
 #[test]
 fn what_is_wrong_is_named() {
     assert!(refusal(r#"{ "tll": "60s" }"#).contains("unknown field `tll`"));
-    let message = refusal(r#"{ "ttl": "60" }"#);
-    assert!(
-        message.contains("`60` is no duration") && message.contains("\"60s\""),
-        "{message}"
-    );
+    for wrong in [r#"{ "ttl": "60" }"#, r#"{ "ttl": 60 }"#, r#"{ "ttl": true }"#] {
+        let message = refusal(wrong);
+        assert!(message.contains("expected a number with a unit, as in") && message.contains("\"60s\""), "{message}");
+    }
 }
 
 #[tokio::test]
