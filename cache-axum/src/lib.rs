@@ -217,6 +217,7 @@ pub use self::key::url::UrlKey;
 pub use self::layer::cache::CacheLayer;
 pub use self::layer::handle::{CacheHandle, NoCacheLayer};
 pub use self::layer::invalidate::{InvalidateLayer, InvalidateService};
+#[cfg(feature = "purge")]
 pub use self::layer::purge::PurgeRouter;
 pub use self::layer::service::{CacheService, ResponseFuture};
 

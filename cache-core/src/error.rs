@@ -189,8 +189,18 @@ impl fmt::Display for Error {
     }
 }
 
+/// One line with the causes, since a `main` that returns the error prints it by this. `{:#?}` shows the fields.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !f.alternate() {
+            write!(f, "{self}")?;
+            let mut source = self.source();
+            while let Some(cause) = source {
+                write!(f, ": {cause}")?;
+                source = cause.source();
+            }
+            return Ok(());
+        }
         let Repr {
             kind,
             operation,

@@ -163,3 +163,12 @@ pub use self::tags::scope::{Tagger, tagged};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The documentation of the attributes, whose crate cannot depend on this one.
+#[cfg(all(doctest, feature = "macros"))]
+mod attributes {
+    #[doc = include_str!("../docs/cached.md")]
+    mod cached {}
+    #[doc = include_str!("../docs/invalidates.md")]
+    mod invalidates {}
+}

@@ -569,3 +569,15 @@ async fn an_own_write_that_is_the_last_is_kept_whatever_else_was_changed_meanwhi
     tokio::time::advance(700 * MS).await;
     assert!(!copy());
 }
+
+#[tokio::test]
+async fn a_store_in_this_process_takes_no_near_copies() {
+    let near = memory(TokioClock::new());
+    let cache = Cache::builder(memory(TokioClock::new()))
+        .near(near.clone())
+        .try_build()
+        .unwrap();
+    cache.set("key", 1_u32).await.unwrap();
+    assert_eq!(value(&cache).await, Some(1));
+    assert_eq!(near.stats().entries, 0);
+}

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use cache_engine::Cache;
 use cache_engine::cache_core::ErrorKind;
 
-use support::{Fate, Gate, Log, MS, Remote, SEC, over, settle};
+use support::{Fate, Gate, Log, MS, Remote, SEC, over, idle};
 
 async fn load(cache: &Cache, value: u32) -> u32 {
     *cache
@@ -239,13 +239,13 @@ async fn a_caller_that_joins_a_load_gets_nothing_from_before_a_failed_invalidati
             let first = slow.load(&here);
             slow.gate.reached().await;
             let before = slow.load(&here);
-            settle().await;
+            idle().await;
             slow.source.store(2, Ordering::SeqCst);
             remote.always(Fate::Fail(ErrorKind::Unavailable));
             invalidate(&here, what).await.unwrap_err();
             remote.always(fate(away[1]));
             let after = slow.load(&here);
-            settle().await;
+            idle().await;
             remote.always(fate(away[2]));
             slow.gate.open();
             assert_eq!(first.await.unwrap(), 1, "it asked before");

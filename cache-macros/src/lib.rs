@@ -2,6 +2,7 @@
 //! [`#[invalidates]`](macro@invalidates) removes them after a write.
 //!
 //! Do not depend on this crate: `cache_engine` and `cache_axum` export both attributes, and everything that they need.
+//! The tests are in `cache_engine` for that reason, those of the documentation too.
 //!
 //! | room | what it holds |
 //! |---|---|
@@ -20,13 +21,13 @@ use proc_macro::TokenStream;
 use quote::quote;
 use syn::{Path, parse_quote};
 
-#[doc = include_str!("../docs/cached.md")]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/cached.md"))]
 #[proc_macro_attribute]
 pub fn cached(options: TokenStream, item: TokenStream) -> TokenStream {
     run(cached::expand, options, item, parse_quote!(::cache_engine))
 }
 
-#[doc = include_str!("../docs/invalidates.md")]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/invalidates.md"))]
 #[proc_macro_attribute]
 pub fn invalidates(options: TokenStream, item: TokenStream) -> TokenStream {
     run(invalidates::expand, options, item, parse_quote!(::cache_engine))
@@ -79,8 +80,3 @@ fn run(expand: Expand, options: TokenStream, item: TokenStream, root: Path) -> T
         }
     }
 }
-
-/// The README's code is compiled and run with the tests.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

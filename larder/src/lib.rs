@@ -42,9 +42,10 @@
 //! | values by key: `get_or_load`, tags, stale values, a near tier | [`Cache`] | |
 //! | cached functions | [`cached`], [`invalidates`] | `macros` (default) |
 //! | cached endpoints | `larder::axum` | `axum` |
+//! | invalidation over HTTP | `larder::axum::PurgeRouter` | `purge` |
 //! | the rules of HTTP caching, without a framework | `larder::http` | `axum` |
 //! | a store by its URL | [`open`] | one for each store |
-//! | settings from a file or the environment | [`Settings`] | |
+//! | settings from a file or the environment | `Settings` | `settings` |
 //! | a store in this process | [`MemoryBackend`], `larder::memory` | `memory` (default) |
 //! | Redis and Valkey | `larder::redis` | `redis`; `redis-rustls` for TLS |
 //! | Memcached | `larder::memcached` | `memcached` |
@@ -58,6 +59,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod open;
+#[cfg(feature = "settings")]
 mod settings;
 
 pub use cache_engine::*;
@@ -84,6 +86,7 @@ pub use cache_memory::MemoryBackend;
 pub use cache_redis as redis;
 
 pub use self::open::open;
+#[cfg(feature = "settings")]
 pub use self::settings::{NearSettings, Settings};
 
 /// The imports that most services need: `use larder::prelude::*;`.
@@ -95,7 +98,9 @@ pub mod prelude {
 
     #[cfg(feature = "memory")]
     pub use crate::MemoryBackend;
-    pub use crate::{Settings, open};
+    #[cfg(feature = "settings")]
+    pub use crate::Settings;
+    pub use crate::open;
     #[cfg(feature = "macros")]
     pub use crate::{cached, invalidates};
 }

@@ -12,7 +12,7 @@ use cache_engine::cache_core::{Backend, Error, ErrorKind};
 /// | `redis://host:port/db` | one Redis or Valkey server | `redis` |
 /// | `redis-cluster://host:port?node=host:port` | a Redis Cluster | `redis` |
 /// | `redis-sentinel://host:port?sentinelServiceName=name` | a primary behind Sentinels | `redis` |
-/// | `memcached://host:port,host:port` | one or several Memcached servers | `memcached` |
+/// | `memcached://host:port,host:port` | one or several Memcached servers; `memcached+unix:///path` for a socket | `memcached` |
 /// | `dynamodb://table?region=…` | a DynamoDB table, which must exist | `dynamodb` |
 ///
 /// The crate of each store documents its URL in full.
@@ -27,7 +27,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
     match scheme {
         "memory" => memory(url),
         _ if ["redis", "valkey"].iter().any(|name| scheme.starts_with(name)) => redis(url),
-        "memcached" | "memcache" => memcached(url),
+        "memcached" | "memcache" | "memcached+unix" | "memcache+unix" => memcached(url),
         "dynamodb" => dynamodb(url).await,
         _ => Err(unusable(format!(
             "`{scheme}:` names no store: use memory:, redis://, redis-cluster://, redis-sentinel://, memcached:// or \

@@ -1,17 +1,21 @@
 //! The settings of a cache, for a service's own configuration file or environment.
 
+use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use cache_engine::cache_core::{Error, ErrorKind};
 use cache_engine::{Cache, CacheBuilder};
 use serde::Deserialize;
+use serde::de::Unexpected;
 
 use crate::open;
 
 /// The settings of a cache, as a configuration file states them.
 ///
 /// Every field is optional; a missing one keeps the default of [`CacheBuilder`]. An unknown field is an error, so that
-/// you notice a misspelt one. Durations are numbers with a unit: `"500ms"`, `"60s"`, `"5m"`, `"1h 30m"`.
+/// you notice a misspelt one. Durations are numbers with a unit: `"500ms"`, `"60s"`, `"5m"`, `"1h 30m"`. The fields of
+/// [`Policy`](crate::Policy) are beside the others.
 ///
 /// ```
 /// use larder::Settings;
@@ -25,11 +29,12 @@ use crate::open;
 /// assert_eq!(cache.key("1").to_string(), "shop::1");
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The URL of the store, see [`open`]. Default: `memory:`.
+    /// The URL of the store, see [`open`]. May also be called `url`. Default: `memory:`.
+    #[serde(alias = "url")]
     pub store: Option<String>,
     /// The prefix of all keys.
     pub prefix: Option<String>,
@@ -46,16 +51,48 @@ pub struct Settings {
     /// How long a stale value is returned if the load fails.
     #[serde(deserialize_with = "duration")]
     pub stale_if_error: Option<Duration>,
+    /// How long it is remembered that there is no value.
+    #[serde(deserialize_with = "duration")]
+    pub negative_ttl: Option<Duration>,
+    /// How long a failed load is remembered.
+    #[serde(deserialize_with = "duration")]
+    pub error_ttl: Option<Duration>,
+    /// By which part of it a lifetime is shortened at random, from 0 to 1.
+    pub jitter: Option<f64>,
+    /// How long a call waits for a load if it could return a stale value instead.
+    #[serde(deserialize_with = "duration")]
+    pub soft_timeout: Option<Duration>,
+    /// The time limit of a load.
+    #[serde(deserialize_with = "duration")]
+    pub load_timeout: Option<Duration>,
+    /// Whether a call waits for a load in another process.
+    pub coalesce_across_processes: Option<bool>,
     /// The time limit of one call to the store.
     #[serde(deserialize_with = "duration")]
     pub backend_timeout: Option<Duration>,
+    /// The time limit of `clear` in a store that walks through its keys.
+    #[serde(deserialize_with = "duration")]
+    pub clear_timeout: Option<Duration>,
+    /// How long other processes wait for a load whose process was killed.
+    #[serde(deserialize_with = "duration")]
+    pub lease_time: Option<Duration>,
+    /// How long the lease of a running load is renewed.
+    #[serde(deserialize_with = "duration")]
+    pub max_lease: Option<Duration>,
+    /// Whether namespaces are cleared by a tag.
+    pub tag_namespaces: Option<bool>,
+    /// How long this process remembers the versions of tags.
+    #[serde(deserialize_with = "duration")]
+    pub tag_cache_ttl: Option<Duration>,
+    /// The file that keeps pending invalidations over a restart.
+    pub pending_file: Option<PathBuf>,
     /// The near tier: copies in this process, in front of a shared store.
     pub near: Option<NearSettings>,
 }
 
 /// The settings of a near tier: memory in this process, in front of a shared store.
 ///
-/// They are ignored for `memory:`, which needs no near tier.
+/// They are ignored for `memory:`, which needs no near tier: [`CacheBuilder::near`] logs that.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -82,30 +119,32 @@ impl Settings {
         let is_local = backend.capabilities().shared_objects;
         let announces = backend.capabilities().subscribe;
         let mut builder = Cache::builder(backend);
+        macro_rules! set {
+            ($($name:ident),*) => {
+                $(if let Some(value) = self.$name {
+                    builder = builder.$name(value);
+                })*
+            };
+        }
+        set!(enabled, ttl, stale_while_revalidate, stale_if_error, negative_ttl, error_ttl, jitter);
+        set!(soft_timeout, load_timeout, backend_timeout, clear_timeout, lease_time, max_lease);
+        set!(tag_namespaces, tag_cache_ttl);
         if let Some(prefix) = &self.prefix {
             builder = builder.prefix(prefix);
         }
         if let Some(namespace) = &self.namespace {
             builder = builder.namespace(namespace);
         }
-        if let Some(enabled) = self.enabled {
-            builder = builder.enabled(enabled);
+        if let Some(path) = &self.pending_file {
+            builder = builder.pending_file(path);
         }
-        if let Some(ttl) = self.ttl {
-            builder = builder.ttl(ttl);
-        }
-        if let Some(window) = self.stale_while_revalidate {
-            builder = builder.stale_while_revalidate(window);
-        }
-        if let Some(window) = self.stale_if_error {
-            builder = builder.stale_if_error(window);
-        }
-        if let Some(limit) = self.backend_timeout {
-            builder = builder.backend_timeout(limit);
+        if let Some(wait) = self.coalesce_across_processes {
+            builder = builder.policy_with(move |policy| policy.with_coalesce_across_processes(wait));
         }
         match &self.near {
-            Some(near) if !is_local => near.put_before(builder, announces),
-            _ => Ok(builder),
+            // Such a store takes none, as the builder reports.
+            Some(near) => near.put_before(builder, announces || is_local),
+            None => Ok(builder),
         }
     }
 }
@@ -144,12 +183,32 @@ impl NearSettings {
 }
 
 fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let Some(text) = Option::<String>::deserialize(deserializer)? else {
-        return Ok(None);
-    };
-    humantime::parse_duration(&text).map(Some).map_err(|error| {
-        serde::de::Error::custom(format!(
-            "`{text}` is no duration: {error}. Write a number with a unit, as in \"500ms\", \"60s\" or \"5m\""
-        ))
-    })
+    deserializer.deserialize_any(DurationVisitor)
+}
+
+struct DurationVisitor;
+
+impl<'de> serde::de::Visitor<'de> for DurationVisitor {
+    type Value = Option<Duration>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number with a unit, as in \"500ms\", \"60s\" or \"5m\"")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        let duration = humantime::parse_duration(text);
+        duration.map(Some).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+    }
+
+    fn visit_none<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_some<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        duration(deserializer)
+    }
 }

@@ -76,3 +76,23 @@ async fn a_store_need_not_be_in_reach() {
     let backend = open("redis://127.0.0.1:1").await.unwrap();
     assert_eq!(backend.name(), "redis");
 }
+
+/// One wrong URL for each store: the message says what is wrong, and does not show the password.
+#[cfg(all(feature = "redis", feature = "memcached", feature = "dynamodb"))]
+#[tokio::test]
+async fn each_store_says_what_is_wrong_with_its_url() {
+    for (url, hint) in [
+        ("redis://user:secret@host:port", "redis"),
+        ("redis://host/0?node", "redis"),
+        ("redis-sentinel://host", "sentinelServiceName"),
+        ("memcached://", "memcached"),
+        ("memcached://host?conections=3", "unknown parameter \"conections\""),
+        ("memcached+unix://relative", "must be absolute"),
+        ("dynamodb://", "the table is missing"),
+        ("dynamodb://user:secret@table", "has no credentials"),
+    ] {
+        let message = refusal(url).await;
+        assert!(message.contains(hint), "{url}: {message}");
+        assert!(!message.contains("secret"), "{url}: {message}");
+    }
+}

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use larder::Settings;
 use larder::cache_core::ErrorKind;
+use larder::{Policy, Settings};
 
 fn read(text: &str) -> Settings {
     serde_json::from_str(text).unwrap()
@@ -19,14 +19,31 @@ fn refusal(text: &str) -> String {
 async fn they_reach_the_cache() {
     let settings = read(
         r#"{ "store": "memory:", "prefix": "shop", "namespace": "users", "enabled": false, "ttl": "1m 30s",
-             "stale_while_revalidate": "10s", "stale_if_error": "1h", "backend_timeout": "250ms" }"#,
+             "stale_while_revalidate": "10s", "stale_if_error": "1h", "negative_ttl": "1s", "error_ttl": "2s",
+             "jitter": 0.1, "soft_timeout": "200ms", "load_timeout": "5s", "coalesce_across_processes": false,
+             "backend_timeout": "250ms", "clear_timeout": "10s", "lease_time": "3s", "max_lease": "1m",
+             "tag_namespaces": true, "tag_cache_ttl": "1s", "pending_file": "/nowhere/pending" }"#,
     );
     let cache = settings.open().await.unwrap().build();
     assert_eq!(cache.key("1").to_string(), "shop:users:1");
     assert!(!cache.is_enabled());
-    assert_eq!(cache.policy().ttl, Some(Duration::from_secs(90)));
-    assert_eq!(cache.policy().stale_while_revalidate, Duration::from_secs(10));
-    assert_eq!(cache.policy().stale_if_error, Duration::from_secs(3_600));
+    let expected = Policy::new(Duration::from_secs(90))
+        .with_stale_while_revalidate(Duration::from_secs(10))
+        .with_stale_if_error(Duration::from_secs(3_600))
+        .with_negative_ttl(Duration::from_secs(1))
+        .with_error_ttl(Duration::from_secs(2))
+        .with_jitter(0.1)
+        .with_soft_timeout(Duration::from_millis(200))
+        .with_load_timeout(Duration::from_secs(5))
+        .with_coalesce_across_processes(false);
+    assert_eq!(*cache.policy(), expected);
+}
+
+/// `CACHE_URL` is `url` to a reader of variables that begin with `CACHE_`.
+#[tokio::test]
+async fn the_store_may_be_called_url() {
+    assert_eq!(read(r#"{ "url": "memory:?max_entries=9" }"#).store.as_deref(), Some("memory:?max_entries=9"));
+    assert_eq!(read(r#"{ "ttl": null }"#), Settings::default());
 }
 
 #[tokio::test]
@@ -42,7 +59,8 @@ async fn a_near_tier_before_memory_is_left_out() {
         .open()
         .await
         .unwrap()
-        .build();
+        .try_build()
+        .unwrap();
     cache.set("key", 1_u32).await.unwrap();
     assert!(cache.get::<u32>("key").await.unwrap().is_some());
 }
@@ -61,11 +79,10 @@ async fn a_near_tier_whose_copies_have_no_end_is_refused() {
 #[test]
 fn what_is_wrong_is_named() {
     assert!(refusal(r#"{ "tll": "60s" }"#).contains("unknown field `tll`"));
-    let message = refusal(r#"{ "ttl": "60" }"#);
-    assert!(
-        message.contains("`60` is no duration") && message.contains("\"60s\""),
-        "{message}"
-    );
+    for wrong in [r#"{ "ttl": "60" }"#, r#"{ "ttl": 60 }"#, r#"{ "ttl": true }"#] {
+        let message = refusal(wrong);
+        assert!(message.contains("expected a number with a unit, as in") && message.contains("\"60s\""), "{message}");
+    }
 }
 
 #[tokio::test]

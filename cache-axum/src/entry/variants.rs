@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use cache_engine::Cache;
-use cache_engine::cache_core::{Key, KeyName};
+use cache_engine::cache_core::{Key, KeyName, VersionSource};
 use cache_http::{NO_VARY_SEARCH, NoVarySearch, Normalization, content_digest, variant_key};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -79,7 +79,7 @@ impl VariantIndex {
         Self {
             fields,
             namespace,
-            generation: fastrand::u128(..),
+            generation: VersionSource::new().next().as_u128(),
             query_rules,
             listed: Vec::new(),
         }

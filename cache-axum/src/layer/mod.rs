@@ -3,5 +3,6 @@
 pub(crate) mod cache;
 pub(crate) mod handle;
 pub(crate) mod invalidate;
+#[cfg(feature = "purge")]
 pub(crate) mod purge;
 pub(crate) mod service;

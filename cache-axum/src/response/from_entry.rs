@@ -1,5 +1,6 @@
 //! Responses from a complete stored response: whole, 304, 206, 416, or for HEAD.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -114,7 +115,8 @@ fn select(method: &Method, request: &HeaderMap, stored: &StoredResponse) -> (Sta
     } = Representation::new(*status, &stored.headers, &stored.validators)
         .with_length(body.len() as u64)
         .with_arrival(stored.lifetime.response_time)
-        .with_boundary(|| format!("{:032x}", fastrand::u128(..)))
+        // Each `RandomState` has new random keys, seeded by the operating system.
+        .with_boundary(|| format!("{:016x}", RandomState::new().hash_one(())))
         .select(method, request);
     let body = match content {
         Content::Whole => Body::from(body.clone()),

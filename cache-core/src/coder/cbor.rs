@@ -3,8 +3,8 @@
 use std::fmt::Display;
 
 use bytes::Bytes;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde_core::Serialize;
+use serde_core::de::DeserializeOwned;
 
 use crate::coder::contract::Coder;
 use crate::coder::count::Count;

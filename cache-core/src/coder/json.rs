@@ -1,8 +1,8 @@
 //! The JSON coder.
 
 use bytes::Bytes;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde_core::Serialize;
+use serde_core::de::DeserializeOwned;
 
 use crate::coder::contract::Coder;
 use crate::coder::count::Count;

@@ -1,6 +1,6 @@
 //! A function call as the input of a key builder.
 
-use serde::Serialize;
+use serde_core::Serialize;
 
 use super::digest;
 use super::serializer::{self, SerializeError, write_text};

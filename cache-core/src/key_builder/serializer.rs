@@ -8,8 +8,8 @@
 
 use std::fmt::{self, Display, Write};
 
-use serde::Serialize;
-use serde::ser::{
+use serde_core::Serialize;
+use serde_core::ser::{
     SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple, SerializeTupleStruct,
     SerializeTupleVariant,
 };
@@ -52,7 +52,7 @@ impl Display for SerializeError {
 
 impl std::error::Error for SerializeError {}
 
-impl serde::ser::Error for SerializeError {
+impl serde_core::ser::Error for SerializeError {
     fn custom<T: Display>(message: T) -> Self {
         Self(message.to_string().into())
     }
@@ -102,7 +102,7 @@ macro_rules! numbers {
     )*};
 }
 
-impl<'a> serde::Serializer for Serializer<'a> {
+impl<'a> serde_core::Serializer for Serializer<'a> {
     type Ok = ();
     type Error = SerializeError;
     type SerializeSeq = Sequence<'a>;
@@ -251,7 +251,7 @@ impl<'a> serde::Serializer for Serializer<'a> {
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), SerializeError> {
         self.out.push(tag::STR);
         let start = self.out.len();
-        write!(Appender(self.out), "{value}").map_err(serde::ser::Error::custom)?;
+        write!(Appender(self.out), "{value}").map_err(serde_core::ser::Error::custom)?;
         let end = self.out.len();
         write_length(self.out, end - start);
         let length_len = self.out.len() - end;
@@ -400,7 +400,7 @@ impl<'a> Sorted<'a> {
         write(self.out, value)?;
         match self.entries.last_mut() {
             Some(entry) => entry.end = self.out.len(),
-            None => return Err(serde::ser::Error::custom("a map has a value without a key")),
+            None => return Err(serde_core::ser::Error::custom("a map has a value without a key")),
         }
         Ok(())
     }

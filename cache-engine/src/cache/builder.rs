@@ -7,7 +7,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use cache_core::{Backend, Clock, Error, ErrorKind, FunctionCall, Json, KeyBuilder, Prefix, SystemClock};
-use tokio_util::task::TaskTracker;
 
 use crate::cache::handle::Cache;
 use crate::event::{Event, Events, Observer};
@@ -16,6 +15,7 @@ use crate::load::engine::Engine;
 use crate::load::flight::Flights;
 use crate::load::policy::Policy;
 use crate::load::shared::{CallKeys, Shared};
+use crate::load::tasks::Tasks;
 use crate::near::copies::Near;
 use crate::near::subscription::Subscriber;
 use crate::store::Store;
@@ -315,6 +315,9 @@ impl<C> CacheBuilder<C> {
     /// [event](Event::SubscriptionLost). For any other store, you must set a [maximum age](Self::near_max_age).
     ///
     /// Near copies only serve fresh values. Loads, leases, fences and stale copies belong to the store.
+    ///
+    /// In front of a store in this process, `near` has no effect, and an event of level `INFO` says so. So the same
+    /// settings work for every store.
     pub fn near(mut self, near: impl Backend) -> Self {
         self.near = Some(Arc::new(near));
         self
@@ -380,6 +383,9 @@ impl<C> CacheBuilder<C> {
 
     fn check_near(&self) -> Result<(), Error> {
         let Some(near) = &self.near else { return Ok(()) };
+        if self.backend.capabilities().shared_objects {
+            return Ok(());
+        }
         let wrong = |message| Err(Error::new(ErrorKind::Configuration, message).with_operation("build"));
         if !near.capabilities().shared_objects {
             return wrong(format!(
@@ -397,7 +403,10 @@ impl<C> CacheBuilder<C> {
         Ok(())
     }
 
-    fn assemble(self) -> Cache<C> {
+    fn assemble(mut self) -> Cache<C> {
+        if self.backend.capabilities().shared_objects && self.near.take().is_some() {
+            tracing::info!(target: "cache", "the near tier is not used, since the store is in this process itself");
+        }
         let observed = !self.observers.is_empty();
         let events = Events::new(self.observers);
         if observed {
@@ -463,7 +472,7 @@ impl<C> CacheBuilder<C> {
                     flights: Flights::default(),
                     events,
                     call_keys: self.call_keys,
-                    tasks: TaskTracker::new(),
+                    tasks: Tasks::new(),
                     enabled: AtomicBool::new(self.enabled),
                 }),
                 policy: self

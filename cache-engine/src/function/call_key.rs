@@ -3,7 +3,7 @@
 use std::any::{type_name, type_name_of_val};
 
 use cache_core::{Error, FunctionCall, KeyName};
-use serde::Serialize;
+use serde_core::Serialize;
 
 use super::identity::{Definition, is_only_of_std, type_id};
 use crate::cache::handle::Cache;

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cache_core::{FunctionCall, Key, KeyBuilder, Prefix};
 use futures_util::FutureExt;
-use tokio_util::task::TaskTracker;
 
 use crate::event::Events;
 use crate::lease::fence::Fence;
 use crate::lease::protocol::{Leases, Renewal};
 use crate::load::flight::Flights;
+use crate::load::tasks::Tasks;
 use crate::tier::storage::Tier;
 
 /// How the calls of functions are named.
@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     pub(crate) events: Events,
     pub(crate) call_keys: Box<dyn CallKeys>,
     /// Loads and refreshes that run independently of their callers.
-    pub(crate) tasks: TaskTracker,
+    pub(crate) tasks: Tasks,
     pub(crate) enabled: AtomicBool,
 }
 

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use cache_core::{
     Coder, EntryKind, Envelope, Error, ErrorKind, FreshnessWindows, Json, Key, KeyName, Namespace, Prefix, Timestamp,
 };
-use serde::{Deserialize, Serialize};
 
 use crate::tier::target::Target;
 
@@ -39,53 +38,39 @@ struct Known {
 /// An invalidation: its target, whether it is soft, and since when the target counts as invalid.
 pub(super) type Entry = (Target, bool, Timestamp);
 
-/// An invalidation in the form in which the file stores it.
-#[derive(Debug, Serialize, Deserialize)]
-struct Line {
-    target: LineTarget,
-    soft: bool,
-    since: u64,
-}
+/// An invalidation in the form in which the file stores it: the kind of its target and the target's text, the identity
+/// of a key whose text is not its identity, whether it is soft, and since when it is pending.
+type Line = (String, String, Option<Vec<u8>>, bool, u64);
 
-#[derive(Debug, Serialize, Deserialize)]
-enum LineTarget {
-    Key {
-        text: String,
-        identity: Option<Vec<u8>>,
-    },
-    Tag(String),
-    /// A namespace, by the text of its scope.
-    Namespace(String),
-    Everything,
-}
-
-impl LineTarget {
-    fn of(target: &Target) -> Self {
-        match target {
-            Target::Key(key) => Self::Key {
-                text: key.as_str().to_owned(),
-                identity: (key.identity() != key.as_str().as_bytes()).then(|| key.identity().to_vec()),
-            },
-            Target::Tag(tag) => Self::Tag(tag.to_string()),
-            Target::Namespace(namespace) => Self::Namespace(namespace.scope().as_str().to_owned()),
-            Target::Everything => Self::Everything,
+fn line((target, soft, since): &Entry) -> Line {
+    let (kind, text, identity) = match target {
+        Target::Key(key) => {
+            let identity = (key.identity() != key.as_str().as_bytes()).then(|| key.identity().to_vec());
+            ("key", key.as_str().to_owned(), identity)
         }
-    }
+        Target::Tag(tag) => ("tag", tag.to_string(), None),
+        Target::Namespace(namespace) => ("namespace", namespace.scope().as_str().to_owned(), None),
+        Target::Everything => ("everything", String::new(), None),
+    };
+    (kind.to_owned(), text, identity, *soft, since.as_millis())
+}
 
-    fn target(self) -> Option<Target> {
-        Some(match self {
-            Self::Key { text, identity } => {
-                let key = Key::parse(&text)?;
-                Target::Key(match identity {
-                    Some(identity) => key.namespace().key(KeyName::with_identity(key.name(), identity)),
-                    None => key,
-                })
-            }
-            Self::Tag(tag) => Target::Tag(tag.into()),
-            Self::Namespace(text) => Target::Namespace(namespace(&text)?),
-            Self::Everything => Target::Everything,
-        })
-    }
+/// Returns the invalidation of a line, or `None` if the line names none.
+fn entry((kind, text, identity, soft, since): Line) -> Option<Entry> {
+    let target = match &*kind {
+        "key" => {
+            let key = Key::parse(&text)?;
+            Target::Key(match identity {
+                Some(identity) => key.namespace().key(KeyName::with_identity(key.name(), identity)),
+                None => key,
+            })
+        }
+        "tag" => Target::Tag(text.into()),
+        "namespace" => Target::Namespace(namespace(&text)?),
+        "everything" => Target::Everything,
+        _ => return None,
+    };
+    Some((target, soft, Timestamp::from_millis(since)))
 }
 
 fn namespace(scope: &str) -> Option<Namespace> {
@@ -141,9 +126,8 @@ impl PendingFile {
     fn decode(&self, bytes: &Bytes) -> Result<Vec<Entry>, String> {
         let envelope = Envelope::decode(bytes, &self.key).map_err(|error| error.to_string())?;
         let lines: Vec<Line> = Json.decode(&envelope.payload).map_err(|error| error.to_string())?;
-        let entry = |line: Line| Some((line.target.target()?, line.soft, Timestamp::from_millis(line.since)));
         let entries = lines.into_iter().map(entry).collect::<Option<_>>();
-        entries.ok_or_else(|| "it names no key".to_owned())
+        entries.ok_or_else(|| "it names a target that is none".to_owned())
     }
 
     /// Replaces the contents of the file with what `entries` returns, unless the file already contains change `wanted`.
@@ -174,14 +158,7 @@ impl PendingFile {
             Err(error) => Err(error),
         };
         let (newest, entries) = entries();
-        let lines: Vec<Line> = entries
-            .iter()
-            .map(|(target, soft, since)| Line {
-                target: LineTarget::of(target),
-                soft: *soft,
-                since: since.as_millis(),
-            })
-            .collect();
+        let lines: Vec<Line> = entries.iter().map(line).collect();
         let payload = Json.encode(&lines)?;
         let windows = FreshnessWindows::new(None);
         let envelope = Envelope::new(EntryKind::Value, Timestamp::from_millis(0), windows);

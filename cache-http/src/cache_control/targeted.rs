@@ -1,11 +1,10 @@
 //! Targeted fields, which are for one class of caches, such as `CDN-Cache-Control` (RFC 9213).
 
 use http::{HeaderMap, HeaderName};
-use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
 
 use crate::cache_control::directive::Directive;
 use crate::cache_control::response::ResponseDirectives;
-use crate::field::MAX_SECONDS;
+use crate::field::{Bare, MAX_SECONDS, Member, dictionary};
 
 /// The name of the field for content delivery networks (RFC 9213, section 3).
 pub const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
@@ -43,51 +42,40 @@ pub fn applicable_directives(targets: &[HeaderName], headers: &HeaderMap) -> App
 ///
 /// A lifetime that is negative or not an Integer counts as zero.
 pub fn parse_targeted<L: AsRef<[u8]>>(lines: impl IntoIterator<Item = L>) -> Option<ResponseDirectives> {
-    let mut text = Vec::new();
-    for line in lines {
-        if !text.is_empty() {
-            text.extend_from_slice(b", ");
-        }
-        text.extend_from_slice(line.as_ref());
-    }
-    if text.is_empty() {
-        return None;
-    }
-    let members = Parser::new(&text).parse::<Dictionary>().ok()?;
+    let members = dictionary(lines)?;
     if members.is_empty() {
         return None;
     }
     let mut directives = ResponseDirectives::new();
     for (name, value) in &members {
         let value = match value {
-            ListEntry::Item(Item { bare_item, .. }) => Some(bare_item),
-            ListEntry::InnerList(_) => None,
+            Member::Item(value) => Some(value),
+            Member::InnerList(_) => None,
         };
-        add(&mut directives, name.as_str(), value);
+        add(&mut directives, name, value);
     }
     Some(directives)
 }
 
-fn add(directives: &mut ResponseDirectives, name: &str, value: Option<&BareItem>) {
-    if value == Some(&BareItem::Boolean(false)) {
+fn add(directives: &mut ResponseDirectives, name: &str, value: Option<&Bare>) {
+    if value == Some(&Bare::Boolean(false)) {
         return;
     }
     let text = match value {
-        Some(BareItem::String(text)) => Some(text.as_str().to_owned()),
-        Some(BareItem::Token(token)) => Some(token.as_str().to_owned()),
-        Some(BareItem::Integer(number)) => Some(number.to_string()),
+        Some(Bare::String(text) | Bare::Token(text)) => Some(text.clone()),
+        Some(Bare::Integer(number)) => Some(number.to_string()),
         _ => None,
     };
     if let Some(slot) = directives.seconds_of(name.as_bytes()) {
         let seconds = match value {
-            Some(BareItem::Integer(number)) => i64::from(*number).clamp(0, MAX_SECONDS.into()),
+            Some(Bare::Integer(number)) => (*number).clamp(0, MAX_SECONDS.into()),
             _ => 0,
         };
         *slot = Some(u32::try_from(seconds).unwrap_or(0));
     } else if let Some(flag) = directives.restriction(name.as_bytes()) {
         *flag = true;
     } else {
-        let is_true = value == Some(&BareItem::Boolean(true));
+        let is_true = value == Some(&Bare::Boolean(true));
         match name {
             "private" => directives.private.add(text.as_deref().map(str::as_bytes)),
             "no-cache" => directives.no_cache.add(text.as_deref().map(str::as_bytes)),

@@ -1,5 +1,5 @@
 //! Single fields that requests and responses share: numbers of seconds, dates, `Age`, entity-tags, the fields of one
-//! connection.
+//! connection; and the syntax of structured fields.
 
 mod age;
 mod connection;
@@ -7,6 +7,7 @@ mod date;
 mod delta_seconds;
 mod etag;
 mod names;
+mod structured;
 
 pub(crate) use self::age::age_value;
 pub use self::age::{age_header, set_age};
@@ -17,3 +18,4 @@ pub use self::delta_seconds::MAX_SECONDS;
 pub(crate) use self::delta_seconds::parse_seconds;
 pub use self::etag::{ETag, EntityTags, InvalidETag};
 pub(crate) use self::names::{CONTENT_DIGEST, CONTENT_MD5, REPR_DIGEST};
+pub(crate) use self::structured::{Bare, Member, dictionary, list};

@@ -1,8 +1,8 @@
 //! Groups of responses that become invalid together (RFC 9875).
 
 use http::{HeaderMap, HeaderName, Method};
-use sfv::{BareItem, List, ListEntry, Parser};
 
+use crate::field::{Bare, Member, list};
 use crate::invalidation::method::is_safe;
 
 /// The field that adds a response to groups (RFC 9875, section 2).
@@ -40,18 +40,14 @@ pub fn invalidated_groups(method: &Method, response: &HeaderMap) -> Vec<String> 
 }
 
 fn strings(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<String>> {
-    let lines: Vec<&[u8]> = headers.get_all(name).iter().map(http::HeaderValue::as_bytes).collect();
-    let members = Parser::new(&lines.join(&b", "[..])).parse::<List>().ok()?;
+    let members = list(headers.get_all(name))?;
     let mut names: Vec<String> = Vec::with_capacity(members.len());
     for member in members {
-        let ListEntry::Item(item) = member else {
+        let Member::Item(Bare::String(name)) = member else {
             return None;
         };
-        let BareItem::String(name) = item.bare_item else {
-            return None;
-        };
-        if !names.iter().any(|other| other == name.as_str()) {
-            names.push(name.as_str().to_owned());
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
     Some(names)

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
-use sfv::{BareItem, Dictionary, InnerList, Item, ListEntry, Parser};
+use http::{HeaderMap, HeaderName};
+
+use crate::field::{Bare, Member, dictionary};
 
 /// The name of the field.
 pub const NO_VARY_SEARCH: HeaderName = HeaderName::from_static("no-vary-search");
@@ -43,35 +44,32 @@ impl NoVarySearch {
     /// Parses the `No-Vary-Search` of a response with these headers.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
-        Self::parse(headers.get_all(NO_VARY_SEARCH).iter().map(HeaderValue::as_bytes))
+        Self::parse(headers.get_all(NO_VARY_SEARCH))
     }
 
     /// Parses field lines as one Dictionary of RFC 9651. A field that is invalid or contradicts itself counts as absent.
     pub fn parse<L: AsRef<[u8]>>(lines: impl IntoIterator<Item = L>) -> Self {
-        let lines: Vec<L> = lines.into_iter().collect();
-        let lines: Vec<&[u8]> = lines.iter().map(AsRef::as_ref).collect();
-        let members = Parser::new(&lines.join(&b", "[..])).parse::<Dictionary>();
-        members
-            .ok()
+        dictionary(lines)
             .and_then(|members| Self::read(&members))
             .unwrap_or_default()
     }
 
-    fn read(members: &Dictionary) -> Option<Self> {
-        let ignores_order = match members.get("key-order") {
+    fn read(members: &[(String, Member)]) -> Option<Self> {
+        let get = |name| members.iter().find(|(other, _)| other == name).map(|(_, member)| member);
+        let ignores_order = match get("key-order") {
             None => false,
             Some(member) => boolean(member)?,
         };
-        let params = match (members.get("params"), members.get("except")) {
+        let params = match (get("params"), get("except")) {
             (None, None) => Params::default(),
             (Some(params), None) => match (params, boolean(params)) {
                 (_, Some(true)) => Params::Only(Vec::new()),
                 (_, Some(false)) => Params::default(),
-                (ListEntry::InnerList(names), None) => Params::AllBut(strings(names)?),
-                (ListEntry::Item(_), None) => return None,
+                (Member::InnerList(names), None) => Params::AllBut(strings(names)?),
+                (Member::Item(_), None) => return None,
             },
             // `except` is only valid if `params` is true.
-            (params, Some(ListEntry::InnerList(names))) if params.and_then(boolean) == Some(true) => {
+            (params, Some(Member::InnerList(names))) if params.and_then(boolean) == Some(true) => {
                 Params::Only(strings(names)?)
             }
             (_, Some(_)) => return None,
@@ -122,26 +120,23 @@ impl NoVarySearch {
     }
 }
 
-fn boolean(member: &ListEntry) -> Option<bool> {
+fn boolean(member: &Member) -> Option<bool> {
     match member {
-        ListEntry::Item(Item {
-            bare_item: BareItem::Boolean(value),
-            ..
-        }) => Some(*value),
+        Member::Item(Bare::Boolean(value)) => Some(*value),
         _ => None,
     }
 }
 
 /// Reads names as a query spells them, percent-encoded and with `+` for a space.
-fn strings(list: &InnerList) -> Option<Vec<String>> {
-    let name = |item: &Item| match &item.bare_item {
-        BareItem::String(text) => {
+fn strings(list: &[Bare]) -> Option<Vec<String>> {
+    let name = |item: &Bare| match item {
+        Bare::String(text) => {
             // The text is a single name, so characters that separate names and values are part of it.
-            let text = text.as_str().replace('&', "%26").replace('=', "%3D");
+            let text = text.replace('&', "%26").replace('=', "%3D");
             let name = form_urlencoded::parse(text.as_bytes()).next();
             Some(name.map_or_else(String::new, |(name, _)| name.into_owned()))
         }
         _ => None,
     };
-    list.items.iter().map(name).collect()
+    list.iter().map(name).collect()
 }

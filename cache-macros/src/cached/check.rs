@@ -1,6 +1,6 @@
 //! Checks the function that is to be cached.
 
-use syn::{FnArg, ItemFn, Pat, ReturnType, Type};
+use syn::{FnArg, ItemFn, Pat, ReceiverKind, ReturnType, Type};
 
 use super::options::Options;
 use crate::attribute::errors::Errors;
@@ -18,8 +18,7 @@ pub(super) fn check(function: &ItemFn, options: &Options) -> syn::Result<()> {
 
 fn receiver(function: &ItemFn, errors: &mut Errors) {
     if let Some(receiver) = function.sig.receiver()
-        && receiver.reference.is_none()
-        && receiver.colon_token.is_none()
+        && matches!(receiver.kind, ReceiverKind::Value)
     {
         let message = "a method that is cached takes `&self`: most calls never run it, and would consume the value for \
                        nothing";

@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{FnArg, ItemFn, Pat, Path, Type};
+use syn::{FnArg, ItemFn, Pat, Path, Receiver, ReceiverKind, Type};
 
 use super::options::Options;
 use crate::attribute::errors::Errors;
@@ -24,7 +24,7 @@ pub(super) fn body(function: &ItemFn, options: &Options, root: &Path) -> syn::Re
     let mut block = (*function.block).clone();
     for argument in &function.sig.inputs {
         match argument {
-            FnArg::Receiver(receiver) if receiver.reference.is_some() && receiver.mutability.is_none() => {
+            FnArg::Receiver(receiver) if matches!(receiver.kind, ReceiverKind::Reference(_, _, None)) => {
                 let this = Ident::new("this", Span::mixed_site());
                 clones.extend(quote_spanned! {receiver.span()=>
                     let #this = #root::__private::own(self);
@@ -32,7 +32,10 @@ pub(super) fn body(function: &ItemFn, options: &Options, root: &Path) -> syn::Re
                 borrowed.extend(quote! { let #this: &Self = #root::__private::borrow(&#this); });
                 rename_self(&mut block, &this);
             }
-            FnArg::Receiver(receiver) if receiver.colon_token.is_some() && !borrows(&receiver.ty) => {}
+            FnArg::Receiver(Receiver {
+                kind: ReceiverKind::Typed(_, ty),
+                ..
+            }) if !borrows(ty) => {}
             FnArg::Receiver(receiver) => errors.on(
                 receiver,
                 format!("{why}, so the method takes `&self`, which is cloned for it; or write `detached = false`"),

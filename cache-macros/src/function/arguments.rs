@@ -2,7 +2,7 @@
 
 use proc_macro2::Ident;
 use syn::visit::Visit;
-use syn::{Attribute, FnArg, Pat, Signature, Type};
+use syn::{Attribute, FnArg, Pat, ReceiverKind, Signature, Type};
 
 /// An argument that has a name.
 pub(crate) struct Argument<'a> {
@@ -56,7 +56,7 @@ pub(crate) fn owned_names(signature: &Signature) -> Vec<Ident> {
     for argument in &signature.inputs {
         match argument {
             FnArg::Typed(argument) if !is_shared_reference(&argument.ty) => names.visit_pat(&argument.pat),
-            FnArg::Receiver(receiver) if receiver.reference.is_none() || receiver.mutability.is_some() => {
+            FnArg::Receiver(receiver) if !matches!(receiver.kind, ReceiverKind::Reference(_, _, None)) => {
                 names.0.push(Ident::new("self", receiver.self_token.span));
             }
             _ => {}

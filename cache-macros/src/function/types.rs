@@ -50,7 +50,7 @@ pub(crate) fn borrows(ty: &Type) -> bool {
         }
 
         // A value of a function type does not hold its arguments.
-        fn visit_type_bare_fn(&mut self, _: &syn::TypeBareFn) {}
+        fn visit_type_fn_ptr(&mut self, _: &syn::TypeFnPtr) {}
 
         fn visit_parenthesized_generic_arguments(&mut self, _: &syn::ParenthesizedGenericArguments) {}
     }

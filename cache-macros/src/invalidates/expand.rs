@@ -21,7 +21,9 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, root: Path) -> syn
     let options = Options::parse(options)?;
     let root = options.root.as_ref().map_or(root, |root| root.value.clone());
     let private = quote!(#root::__private);
-    let ItemFn { attrs, vis, sig, block } = &function;
+    let ItemFn {
+        attrs, vis, sig, block, ..
+    } = &function;
     let targets = targets(&options, &sig.ident, &root)?;
     let [written, output, completion] =
         ["invalidations", "output", "completion"].map(|name| Ident::new(name, Span::mixed_site()));
