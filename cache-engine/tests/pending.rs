@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use cache_engine::Cache;
 use cache_engine::cache_core::ErrorKind;
 
-use support::{Fate, Gate, Log, MS, Remote, SEC, over, idle};
+use support::{Fate, Gate, Log, MS, Remote, SEC, idle, over};
 
 async fn load(cache: &Cache, value: u32) -> u32 {
     *cache
