@@ -83,7 +83,7 @@ async fn if_none_match_outweighs_if_modified_since() {
 async fn head_is_answered_from_a_stored_get() {
     let (app, calls) = app(layer(), |_, parts| format!("{} hello", parts.method));
     let head = send(&app, request(Method::HEAD, "/", &[])).await;
-    assert_eq!(head.cache_status(), "cache; fwd=uri-miss");
+    assert_eq!(head.cache_status(), "cache; fwd=uri-miss; detail=head");
     // A HEAD stores nothing.
     assert_eq!(get(&app, "/").await.text(), "GET hello");
     let head = send(&app, request(Method::HEAD, "/", &[])).await;

@@ -147,6 +147,17 @@ async fn a_builder_s_keys_are_found_again_wherever_the_layer_is() {
     }
 }
 
+/// Otherwise a write or a purge of another spelling would miss the entry.
+#[tokio::test]
+async fn a_builder_gets_one_spelling_of_a_url() {
+    let by_path = |parts: &Parts| Ok(KeyName::from(parts.uri.path()));
+    let (app, _) = app(layer().key_builder(by_path), |call, _| call.to_string());
+    get(&app, "/about").await;
+    assert_eq!(get(&app, "/%61bout").await.x_cache(), "HIT");
+    send(&app, request(Method::PUT, "/%61bout", &[])).await;
+    assert_eq!(get(&app, "/about").await.x_cache(), "MISS");
+}
+
 #[tokio::test]
 async fn names_that_collide_are_told_apart() {
     let short = |parts: &Parts| Ok(KeyName::with_identity("same", parts.uri.path().as_bytes()));

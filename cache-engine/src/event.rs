@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Error, Key, NotRoundTrip, Scope};
+use cache_core::{Error, ErrorKind, Key, NotRoundTrip, Scope};
 
 use crate::log::LogLimit;
 
@@ -93,6 +93,14 @@ pub enum Event<'a> {
         /// The key.
         key: &'a Key,
         /// What is wrong with the record.
+        error: &'a Error,
+    },
+    /// A value was not stored, because its coder could not encode it.
+    #[non_exhaustive]
+    EncodeFailed {
+        /// The key.
+        key: &'a Key,
+        /// What the coder reported.
         error: &'a Error,
     },
     /// The store failed.
@@ -198,6 +206,7 @@ impl<'a> Event<'a> {
     pub(crate) fn not_stored(key: &'a Key, error: &'a Error) -> Self {
         match std::error::Error::source(error) {
             Some(source) if source.is::<NotRoundTrip>() => Self::NotRoundTrip { key, error },
+            _ if error.kind() == ErrorKind::Codec => Self::EncodeFailed { key, error },
             _ => Self::StoreFailed {
                 operation: "set",
                 key: Some(key),
@@ -225,6 +234,7 @@ impl Event<'_> {
             Self::Stored { .. } => "stored",
             Self::Fenced { .. } => "fenced",
             Self::DecodeFailed { .. } => "decode_failed",
+            Self::EncodeFailed { .. } => "encode_failed",
             Self::StoreFailed { .. } => "store_failed",
             Self::NotRoundTrip { .. } => "not_round_trip",
             Self::BreakerOpened => "breaker_opened",
@@ -258,6 +268,7 @@ impl Event<'_> {
             | Self::Stored { key }
             | Self::Fenced { key }
             | Self::DecodeFailed { key, .. }
+            | Self::EncodeFailed { key, .. }
             | Self::NotRoundTrip { key, .. }
             | Self::LeaseLost { key }
             | Self::Evicted { key }
@@ -280,6 +291,7 @@ impl Event<'_> {
         matches!(
             self,
             Self::DecodeFailed { .. }
+                | Self::EncodeFailed { .. }
                 | Self::StoreFailed { .. }
                 | Self::NotRoundTrip { .. }
                 | Self::BreakerOpened

@@ -213,7 +213,7 @@ async fn a_value_without_an_encoding_is_answered_and_not_stored() {
             assert_eq!(*caller.await.unwrap(), 3);
         }
         assert_eq!(
-            log.take().iter().filter(|name| **name == "store_failed").count(),
+            log.take().iter().filter(|name| **name == "encode_failed").count(),
             3,
             "{number}"
         );

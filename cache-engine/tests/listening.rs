@@ -65,3 +65,24 @@ fn when_its_runtime_is_gone() {
         assert_eq!((is_near(&here), events(&log)), (false, (round, round)));
     }
 }
+
+/// An orderly end loses nothing, so it reports no loss.
+#[tokio::test(start_paused = true)]
+async fn after_a_shutdown_it_ends_without_an_event_and_begins_again_if_needed() {
+    let (remote, log) = (Remote::telling(), Log::new());
+    let here = near(&remote, &log);
+    value(&here).await;
+    idle().await;
+    here.set("key", 1_u32).await.unwrap();
+    idle().await;
+    assert_eq!((is_near(&here), events(&log)), (true, (1, 0)));
+    here.shutdown().await;
+    idle().await;
+    remote.teller().end();
+    idle().await;
+    assert_eq!((is_near(&here), events(&log)), (false, (1, 0)));
+    assert_eq!(value(&here).await, Some(1));
+    idle().await;
+    assert_eq!(value(&here).await, Some(1));
+    assert_eq!((is_near(&here), events(&log)), (true, (2, 0)));
+}

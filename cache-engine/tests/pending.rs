@@ -339,3 +339,34 @@ fn what_is_left_of_a_set_is_pending() {
         assert_eq!(here.pending_invalidations(), 0);
     });
 }
+
+/// The store answers again, but the breaker does not know yet when the process ends.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_waits_until_the_return_of_the_store_is_noticed() {
+    let remote = Remote::new();
+    let [here, there] = [(); 2].map(|()| over(&remote).build());
+    assert_eq!(load(&here, 1).await, 1);
+    remote.always(Fate::Fail(ErrorKind::Unavailable));
+    assert!(here.invalidate("key").await.is_err());
+    for value in 2..7 {
+        assert_eq!(load(&here, value).await, value, "the breaker opens");
+    }
+    remote.always(Fate::Pass);
+    here.shutdown().await;
+    assert_eq!(here.pending_invalidations(), 0);
+    assert_eq!(load(&there, 7).await, 7);
+}
+
+/// A shutdown gives a store up that stays away, and says how much is pending.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_without_a_store_ends() {
+    let remote = Remote::new();
+    let here = over(&remote).breaker(1, std::time::Duration::MAX).build();
+    assert_eq!(load(&here, 1).await, 1);
+    remote.always(Fate::Fail(ErrorKind::Unavailable));
+    assert!(here.invalidate("key").await.is_err());
+    let began = tokio::time::Instant::now();
+    here.shutdown().await;
+    assert!(began.elapsed() <= 11 * SEC, "{:?}", began.elapsed());
+    assert_eq!(here.pending_invalidations(), 1);
+}

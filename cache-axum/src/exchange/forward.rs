@@ -146,9 +146,17 @@ where
     }
     let (response, control) = called.unwrap_or_else(|panic| resume_unwind(panic))?;
     let (head, body) = response.into_parts();
-    if let Some(slot) = of_get {
-        update_by_head(&shared, &context, slot, &head, control).await;
-    } else if !is_head {
+    if is_head {
+        let refreshed = match of_get {
+            Some(slot) => update_by_head(&shared, &context, slot, &head, control).await,
+            None => false,
+        };
+        report = if refreshed {
+            report.stored(true)
+        } else {
+            report.detail(Some(Detail::Head))
+        };
+    } else {
         let size = body.size_hint();
         match storability(&shared, &context, &head, &size, control, shared.now()) {
             // The response could be stored, so other requests may wait for the next one again.

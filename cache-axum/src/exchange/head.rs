@@ -23,15 +23,17 @@ use crate::request::shared::Shared;
 ///
 /// The standard also lets a response without any validator confirm. A length alone proves too little, so such a
 /// response changes nothing here, except if it contradicts.
+///
+/// Returns whether the stored response is fresh again.
 pub(crate) async fn update_by_head(
     shared: &Shared,
     context: &RequestContext,
     mut slot: Slot,
     head: &response::Parts,
     control: Option<Control>,
-) {
+) -> bool {
     if head.status != StatusCode::OK {
-        return;
+        return false;
     }
     let context = &RequestContext {
         method: Method::GET,
@@ -40,30 +42,30 @@ pub(crate) async fn update_by_head(
     // A response that is not for all requests says nothing about one that is.
     let size = SizeHint::default();
     if storability(shared, context, head, &size, control.clone(), shared.now()).is_err() {
-        return;
+        return false;
     }
     let Some(found) = slot.find(shared, &context.headers).await else {
-        return;
+        return false;
     };
     match judge(&found, context, &head.headers) {
         Verdict::Confirmed => {}
         Verdict::Contradicted if found.fresh_for(shared.now()).is_none_or(|left| !left.is_zero()) => {
             // A failure is reported as an event, and the response expires at the end of its lifetime at the latest.
             let _ = shared.cache.soft().invalidate(slot.key()).await;
-            return;
+            return false;
         }
         Verdict::Contradicted | Verdict::Silent => return,
     }
     // This waits for no load, and no request waits for it: a load that is running brings a newer response.
     let Lookup::Miss(mut fill) = slot.look_up(true).await else {
-        return;
+        return false;
     };
     let Some(found) = fill.stale().cloned() else { return };
     let Stored::Response(stored) = &*found.value else {
-        return;
+        return false;
     };
     if judge(&found, context, &head.headers) != Verdict::Confirmed {
-        return;
+        return false;
     }
     let now = shared.now();
     let (mut updated, ()) = Response::new(()).into_parts();
@@ -73,23 +75,16 @@ pub(crate) async fn update_by_head(
     let _ = freshen(&shared.config.policy, &mut updated.headers, &head.headers, now);
     let size = SizeHint::with_exact(stored.body.len() as u64);
     let Ok(plan) = storability(shared, context, &updated, &size, control, now) else {
-        return;
+        return false;
     };
     let response = StoredResponse {
         has_own_etag: stored.has_own_etag,
         ..StoredResponse::new(updated.status, updated.headers, stored.body.clone(), plan.lifetime)
     };
     fill.keep_tags_of_stale();
-    // The outcome is reported as an event.
-    let _ = store(
-        shared,
-        context,
-        &slot,
-        fill,
-        &Arc::new(Stored::Response(response)),
-        plan,
-    )
-    .await;
+    let response = Arc::new(Stored::Response(response));
+    // A failure is reported as an event.
+    store(shared, context, &slot, fill, &response, plan).await.is_ok()
 }
 
 /// What a response to HEAD says about a stored response.

@@ -21,7 +21,6 @@ use crate::exchange::forward::{forward_bypassing, forward_nested, forward_to_rev
 use crate::exchange::load::{Answer, Load};
 use crate::exchange::lookup::{LookupOutcome, Slot, look_up, read_usable};
 use crate::exchange::route::{Keyed, Route};
-use crate::key::url::spell_normally;
 use crate::request::body::{Content, take_content, take_nothing};
 use crate::request::bypass::Bypass;
 use crate::request::context::RequestContext;
@@ -323,11 +322,13 @@ fn start_refresh<S, B>(
 }
 
 /// Prepares the request for the handler. Its response is for all requests, so it must be a whole one.
-fn request_to_store(shared: &Arc<Shared>, slot: &Slot, mut request: Request<Body>) -> Request<Body> {
+fn request_to_store(shared: &Arc<Shared>, slot: &Slot, request: Request<Body>) -> Request<Body> {
+    let (mut parts, body) = request.into_parts();
+    shared.config.keys.normalize(&mut parts);
+    let mut request = Request::from_parts(parts, body);
     for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
         request.headers_mut().remove(name);
     }
-    spell_normally(&mut request);
     LayerHandle::leave(shared, &mut request);
     NestedLoads::add(request.extensions_mut(), &slot.primary);
     request

@@ -20,8 +20,9 @@ use crate::key::text::Text;
 /// let layer = layer.query(Query::sorted().without(["utm_*", "fbclid", "gclid"]));
 /// ```
 ///
-/// Leave out of the key only parameters that the handler does not read. They remain in the request, so a handler that
-/// does read one sends every client the response that it made for the first.
+/// What is left out of the key is also left out of the URI that the handler sees, if its response is to be stored: no
+/// client can get a value of another one's parameter into a shared response. Middleware outside of the layer, and
+/// handlers whose requests bypass it, still see the whole query.
 ///
 /// Parameters are parsed as axum's `Query` does it: they are separated by `&`, and their names are decoded, with `%70`
 /// as `p` and `+` as a space. Names are case-sensitive. If a handler accepts other spellings of a name, add a rule for
@@ -116,6 +117,16 @@ impl Query {
             Names::Without(patterns) => !is_in(patterns),
             Names::Only(patterns) => is_in(patterns),
         }
+    }
+
+    /// Returns `query` without the parts that do not belong to the key, in its own order and spelling. Returns `None` if
+    /// all of it belongs to the key.
+    pub(super) fn stripped(&self, query: &str) -> Option<String> {
+        if self.names == Names::All || query.split('&').all(|parameter| self.counts(parameter)) {
+            return None;
+        }
+        let rest: Vec<&str> = query.split('&').filter(|parameter| self.counts(parameter)).collect();
+        Some(rest.join("&"))
     }
 
     /// Appends the parts of `query` that belong to the key, in normal form, with a question mark before them. A query

@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::{HeaderName, Method, Uri};
 
 use crate::key::text::{Text, push_word};
-use crate::key::url::{UrlKey, authority, is_rewritten, request_for, room, target};
+use crate::key::url::{UrlKey, authority, is_rewritten, normal_copy, normalize_spelling, request_for, room, target};
 
 /// Returns the name of the user that a request is from.
 pub(crate) type Identity = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
@@ -35,6 +35,15 @@ impl RequestKeys {
     /// Returns the user that the request is from, if the route identifies users.
     pub(crate) fn identity(&self, request: &Parts) -> Option<String> {
         self.identity.as_ref().and_then(|identity| identity(request))
+    }
+
+    /// Rewrites a request whose response is to be stored, so that the handler sees only what the key contains of the URL,
+    /// and that in one spelling.
+    pub(crate) fn normalize(&self, request: &mut Parts) {
+        match self.builder {
+            None => self.url.normalize(request),
+            Some(_) => normalize_spelling(request),
+        }
     }
 
     /// Returns the key of a request. `content` is the content of a POST.
@@ -60,7 +69,10 @@ impl RequestKeys {
                 return Ok(key.finish());
             }
             (None, Some(_)) => url.build(request)?,
-            (Some(builder), _) => builder.build(request)?,
+            (Some(builder), _) => match normal_copy(request) {
+                Some(normal) => builder.build(&normal)?,
+                None => builder.build(request)?,
+            },
         };
         let mut name = String::with_capacity(built.as_str().len() + 8);
         self.push_qualifiers(&mut name, request, identity);

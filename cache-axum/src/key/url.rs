@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use axum::body::Body;
 use axum::extract::{FromRequestParts, MatchedPath, NestedPath, OriginalUri, RawPathParams};
 use cache_engine::cache_core::{Error, ErrorKind, KeyBuilder, KeyName};
 use cache_http::{normal_authority, normal_path, target_authority};
@@ -10,7 +9,7 @@ use futures_util::FutureExt;
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
-use http::{HeaderValue, Method, Request, Uri};
+use http::{HeaderValue, Method, Uri};
 
 use crate::key::query::Query;
 use crate::key::text::{Text, push_authority, push_word};
@@ -63,6 +62,12 @@ impl UrlKey {
         Self {
             query: Query::sorted().only([]),
         }
+    }
+
+    /// Rewrites the host, the path and the query of a request to what its key contains, so that a response for all
+    /// requests contains no other spelling, and nothing of a parameter that the key leaves out.
+    pub(super) fn normalize(&self, request: &mut Parts) {
+        Spelling::of_key(&self.query).apply(request);
     }
 
     /// Returns the parts of a request's query that belong to the key, with the question mark before them.
@@ -274,45 +279,97 @@ pub(crate) fn is_unrouted_spelling(request: &Parts) -> bool {
     matches!(normal_path(target(request).path()), Cow::Owned(_)) && is_unrouted()
 }
 
-/// Rewrites the host and the path of a request to the spelling of its key, so that a response for all requests contains
-/// no other spelling.
-pub(crate) fn spell_normally(request: &mut Request<Body>) {
-    let host = request.headers().get(HOST);
-    if let Some(host) = host.and_then(|host| normalized_authority(host.as_bytes(), request.uri().scheme()))
-        && let Ok(host) = HeaderValue::from_bytes(&host)
-    {
-        request.headers_mut().insert(HOST, host);
+/// Rewrites the host and the path of a request to their normal forms.
+pub(super) fn normalize_spelling(request: &mut Parts) {
+    Spelling { query: None }.apply(request);
+}
+
+/// Returns a copy of a request with its host and path in their normal forms, or `None` if they have them already.
+pub(super) fn normal_copy(request: &Parts) -> Option<Parts> {
+    let spelling = Spelling { query: None };
+    let original = request.extensions.get::<OriginalUri>();
+    let is_normal = normal_host(request).is_none()
+        && spelling.normalized(&request.uri).is_none()
+        && original.is_none_or(|original| spelling.normalized(original).is_none());
+    if is_normal {
+        return None;
     }
-    if let Some(normal) = normalized(request.uri()) {
-        *request.uri_mut() = normal;
+    let mut copy = request.clone();
+    spelling.apply(&mut copy);
+    Some(copy)
+}
+
+/// The spelling of requests that may share a response.
+struct Spelling<'a> {
+    /// Which parts of the query remain. All of them, if `None`.
+    query: Option<&'a Query>,
+}
+
+impl<'a> Spelling<'a> {
+    fn of_key(query: &'a Query) -> Self {
+        Self { query: Some(query) }
     }
-    if let Some(OriginalUri(original)) = request.extensions_mut().get_mut()
-        && let Some(normal) = normalized(original)
-    {
-        *original = normal;
+
+    fn apply(&self, request: &mut Parts) {
+        if let Some(host) = normal_host(request)
+            && let Ok(host) = HeaderValue::from_bytes(&host)
+        {
+            request.headers.insert(HOST, host);
+        }
+        if let Some(normal) = self.normalized(&request.uri) {
+            request.uri = normal;
+        }
+        if let Some(OriginalUri(original)) = request.extensions.get_mut()
+            && let Some(normal) = self.normalized(original)
+        {
+            *original = normal;
+        }
+    }
+
+    /// Returns the normal form of a URI, or `None` if the URI already has that form.
+    fn normalized(&self, uri: &Uri) -> Option<Uri> {
+        let authority = uri
+            .authority()
+            .and_then(|authority| normalized_authority(authority.as_str().as_bytes(), uri.scheme()));
+        let path = self.normalized_path_and_query(uri);
+        if authority.is_none() && path.is_none() {
+            return None;
+        }
+        let mut parts = uri.clone().into_parts();
+        if let Some(path) = path {
+            parts.path_and_query = Some(path.parse().ok()?);
+        }
+        if let Some(authority) = authority {
+            parts.authority = Some(Authority::try_from(&authority[..]).ok()?);
+        }
+        Uri::from_parts(parts).ok()
+    }
+
+    fn normalized_path_and_query(&self, uri: &Uri) -> Option<String> {
+        let whole = uri.path_and_query()?;
+        let rest = self
+            .query
+            .zip(whole.query())
+            .and_then(|(rules, query)| rules.stripped(query));
+        let Some(rest) = rest else {
+            return match normal_path(whole.as_str()) {
+                Cow::Owned(normal) => Some(normal),
+                Cow::Borrowed(_) => None,
+            };
+        };
+        let mut text = normal_path(whole.path()).into_owned();
+        if !rest.is_empty() {
+            text.push('?');
+            text.push_str(&normal_path(&rest));
+        }
+        Some(text)
     }
 }
 
-/// Returns the normal form of a URI, or `None` if the URI already has that form.
-fn normalized(uri: &Uri) -> Option<Uri> {
-    let authority = uri
-        .authority()
-        .and_then(|authority| normalized_authority(authority.as_str().as_bytes(), uri.scheme()));
-    let path = match uri.path_and_query().map(|path| normal_path(path.as_str())) {
-        Some(Cow::Owned(path)) => Some(path),
-        _ => None,
-    };
-    if authority.is_none() && path.is_none() {
-        return None;
-    }
-    let mut parts = uri.clone().into_parts();
-    if let Some(path) = path {
-        parts.path_and_query = Some(path.parse().ok()?);
-    }
-    if let Some(authority) = authority {
-        parts.authority = Some(Authority::try_from(&authority[..]).ok()?);
-    }
-    Uri::from_parts(parts).ok()
+/// Returns the normal form of the `Host` of a request, or `None` if it already has that form.
+fn normal_host(request: &Parts) -> Option<Vec<u8>> {
+    let host = request.headers.get(HOST)?;
+    normalized_authority(host.as_bytes(), request.uri.scheme())
 }
 
 /// Returns the normal form of an authority, or `None` if the authority already has that form.

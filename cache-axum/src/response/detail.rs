@@ -26,6 +26,8 @@ pub(crate) enum Detail {
     RequestTooLarge,
     /// The handler returned `DoNotStore`.
     DoNotStore,
+    /// The handler answered a HEAD, and only responses to GET are stored.
+    Head,
     /// The response is an event stream.
     Endless,
     /// The response has trailers.
@@ -66,6 +68,7 @@ impl Detail {
             Self::NoKey => "no-key",
             Self::RequestTooLarge => "request-too-large",
             Self::DoNotStore => "do-not-store",
+            Self::Head => "head",
             Self::Endless => "endless",
             Self::Trailers => "trailers",
             Self::TooSlow => "too-slow",
@@ -119,7 +122,7 @@ mod tests {
     use super::Detail;
 
     /// All values.
-    const ALL: [Detail; 36] = [
+    const ALL: [Detail; 37] = [
         Detail::Rule(Reason::Method),
         Detail::Rule(Reason::Authorization),
         Detail::Rule(Reason::Cookie),
@@ -143,6 +146,7 @@ mod tests {
         Detail::NoKey,
         Detail::RequestTooLarge,
         Detail::DoNotStore,
+        Detail::Head,
         Detail::Endless,
         Detail::Trailers,
         Detail::TooSlow,

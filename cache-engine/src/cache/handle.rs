@@ -148,7 +148,13 @@ impl<C> Cache<C> {
 
     /// Waits until all loads and refreshes that run in the background have ended, and starts no refresh from now on.
     ///
-    /// Invalidations that are [pending](Self::pending_invalidations) are tried once more. Those that fail are logged.
+    /// Invalidations that are [pending](Self::pending_invalidations) are tried until they succeed, for the pause of the
+    /// [circuit breaker](crate::CacheBuilder::breaker), one [time limit](crate::CacheBuilder::backend_timeout) and one
+    /// second: 2.5 s by default, and never more than 10 s. A store that answers again is noticed within that time. If some are still pending then,
+    /// their number is logged at level error, and [`pending_invalidations`](Self::pending_invalidations) returns it.
+    ///
+    /// The change subscription ends, without a [`SubscriptionLost`](crate::Event::SubscriptionLost). It begins again if
+    /// the cache is used again.
     ///
     /// The store is not closed, since others may use it; see [`Backend::close`]. Dropping the future only stops the
     /// waiting.
@@ -156,7 +162,10 @@ impl<C> Cache<C> {
         self.engine.shared.tasks.close();
         self.engine.shared.tasks.wait().await;
         let tier = &self.engine.shared.tier;
-        tier.carry_out_pending().await;
+        tier.carry_out_last_pending().await;
+        if let Some(subscriber) = &tier.subscriber {
+            subscriber.end();
+        }
         let rest = tier.pending.count();
         if rest > 0 {
             tracing::error!(target: "cache", rest, "invalidations are still pending: other processes may find old values");

@@ -68,6 +68,10 @@ impl<C> Cache<C> {
                 Ok(Some(found.value))
             }
             Read::Unavailable(error) => Err(error),
+            Read::NegativeHit(_) | Read::FailedLoad(..) => {
+                events.emit(&Event::NegativeHit { key });
+                Ok(None)
+            }
             _ => {
                 events.emit(&Event::Miss { key });
                 Ok(None)

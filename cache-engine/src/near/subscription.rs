@@ -78,6 +78,16 @@ impl Subscriber {
         }
     }
 
+    /// Ends the subscription, without an event. It begins again when it is needed.
+    pub(crate) fn end(&self) {
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
+            task.abort();
+            // The task reports its end, unless that is known.
+            self.changes.lost();
+        }
+    }
+
     fn handle(&self, change: Change) {
         match change {
             Change::Record(key) => self.changed(&key),

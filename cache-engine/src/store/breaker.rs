@@ -47,6 +47,11 @@ impl Breaker {
         }
     }
 
+    /// Returns how long no call goes through after a failed probe.
+    pub(crate) fn pause(&self) -> Duration {
+        self.pause
+    }
+
     /// Returns a permit for one call, or `None` if the breaker is open and this is no probe.
     pub(crate) fn permit(&self) -> Option<Permit<'_>> {
         let until = self.closed_to_calls_until.load(Ordering::Acquire);

@@ -67,6 +67,11 @@ impl Store {
         self.local
     }
 
+    /// Returns how long it takes at most until a store that answers again is used again.
+    pub(crate) fn recovery_time(&self) -> Duration {
+        self.breaker.pause().saturating_add(self.timeout)
+    }
+
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
         self.call("get", Some(key), (*self.backend).get(key)).await
     }

@@ -5,9 +5,11 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use cache_core::{Error, ErrorKind, Key, Namespace, SetOptions, SetOutcome};
 use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
 
 use crate::event::Event;
 use crate::store::record;
@@ -15,6 +17,12 @@ use crate::tags::invalidate::is_refusal;
 use crate::tier::pending::{Attempt, How, PAUSE};
 use crate::tier::storage::Tier;
 use crate::tier::target::Target;
+
+/// How long a process that ends goes on trying to invalidate, after a store that answers again would have been noticed.
+const LAST_CHANCE: Duration = Duration::from_secs(1);
+
+/// The limit for the whole of that time.
+const LONGEST_END: Duration = Duration::from_secs(10);
 
 impl Tier {
     /// Removes the record of a key. Returns whether there was one.
@@ -79,6 +87,20 @@ impl Tier {
         let attempt = self.pending.next_attempt().await;
         let batches = attempt.batches();
         self.attempt(attempt, batches).await;
+    }
+
+    /// Carries out all that is pending, before the process ends. Gives up when a store that answers again would have been
+    /// noticed.
+    pub(crate) async fn carry_out_last_pending(&self) {
+        let limit = self.store.recovery_time().saturating_add(LAST_CHANCE).min(LONGEST_END);
+        let until = Instant::now() + limit;
+        loop {
+            self.carry_out_pending().await;
+            if self.pending.is_empty() || Instant::now() >= until {
+                return;
+            }
+            sleep(LAST_CHANCE / 10).await;
+        }
     }
 
     async fn attempt(&self, attempt: Attempt<'_>, batches: impl IntoIterator<Item = Vec<(Target, How)>>) {
@@ -224,7 +246,7 @@ impl Tier {
         let mut retrying = Retrying(Arc::downgrade(self));
         runtime.spawn(async move {
             loop {
-                tokio::time::sleep(PAUSE).await;
+                sleep(PAUSE).await;
                 let Some(tier) = retrying.0.upgrade() else { return };
                 if !tier.pending.is_empty() {
                     tier.carry_out_pending().await;
