@@ -154,6 +154,7 @@ pub use self::load::context::{Load, Loaded, Stale};
 pub use self::load::error::LoadError;
 pub use self::load::fill::{Fill, StoreOutcome};
 pub use self::load::policy::Policy;
+pub use self::load::reservation::Reservation;
 #[cfg(feature = "macros")]
 pub use self::load::shared_error::SharedError;
 pub use self::store::record::Found;

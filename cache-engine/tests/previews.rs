@@ -208,3 +208,50 @@ async fn without_a_store_it_is_offered_to_those_who_have_none_either() {
     gate.open();
     assert!(!loading.await.unwrap());
 }
+
+#[tokio::test(start_paused = true)]
+async fn after_the_end_of_a_late_tag_nobody_waits_for_the_old_load() {
+    for is_stale_there in [false, true] {
+        let remote = Remote::new();
+        let build = || {
+            let cache: Cache = over(&remote).lease_time(LEASE).build();
+            cache.adapter().with_late_tags(true)
+        };
+        let (here, there) = (build(), build());
+        if is_stale_there {
+            leave_stale(&here).await;
+        }
+        for accepts in [false, true] {
+            let gate = Gate::closed();
+            let (cache, opens) = (here.clone(), gate.clone());
+            let loading = tokio::spawn(async move {
+                let Lookup::Miss(mut fill) = cache.adapter().lookup_anew::<u32>(&cache.key("key")).await else {
+                    panic!("nobody else loads")
+                };
+                fill.add_late_tags(["late"]).await;
+                fill.renewing_with_preview(Arc::new("preview"), opens.pass()).await;
+                let outcome = fill
+                    .store(Arc::new(1), cache.adapter().coder(), FreshnessWindows::new(SEC))
+                    .await;
+                outcome.is_stored()
+            });
+            settle().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            there.invalidate_tag("late").await.unwrap();
+            for cache in [&here, &there] {
+                let looking = look_up(cache, accepts);
+                settle().await;
+                if is_stale_there && !accepts {
+                    // Its own process finds out about a lease beside a record at the next renewal.
+                    tokio::time::sleep(LEASE).await;
+                }
+                assert!(looking.is_finished(), "{is_stale_there} {accepts}");
+                assert_eq!(looking.await.unwrap(), Got::Lead);
+                // The fill was dropped, and its lease is released in the background.
+                settle().await;
+            }
+            gate.open();
+            assert!(!loading.await.unwrap());
+        }
+    }
+}

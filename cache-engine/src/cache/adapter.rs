@@ -17,6 +17,7 @@ use crate::load::acquire::Acquired;
 use crate::load::call::Accepts;
 use crate::load::drive::Next;
 use crate::load::fill::Fill;
+use crate::load::reservation::Reservation;
 use crate::load::step::LoadStart;
 use crate::log::log_error;
 use crate::store::record::Found;
@@ -332,6 +333,24 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
             }
             read = engine.shared.tier.read_store(key, &*engine.coder).await;
         }
+    }
+
+    /// Reserves a key for a value that other work may bring, such as a response to a POST that also answers a later GET.
+    /// Nobody waits meanwhile. Returns `None` if another caller loads the value, if the store does not answer, or if the
+    /// cache is switched off.
+    ///
+    /// Where nothing is stored, a small record holds the place, for at most
+    /// [`max_lease`](crate::CacheBuilder::max_lease).
+    pub async fn reserve<T>(self, key: &Key) -> Option<Reservation<T>>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        let engine = &self.cache.engine;
+        if !engine.shared.is_enabled() {
+            return None;
+        }
+        engine.reserve(key).await
     }
 
     /// Begins a refresh. Returns `None` if another process is refreshing the value, or has already refreshed it.

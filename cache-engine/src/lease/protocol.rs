@@ -1,5 +1,6 @@
 //! The protocol of leases: acquire, renew, fill, release.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,17 +66,63 @@ impl Leases {
         declared: &Declared,
         of_stale: Option<&Tags>,
     ) -> Result<Option<(Fence, TagSnapshot)>, Error> {
+        let (leases, key_, declared, of_stale) = (self.clone(), key.clone(), declared.clone(), of_stale.cloned());
+        self.to_the_end(key, async move {
+            leases
+                .try_acquire(&key_, precondition, &declared, of_stale.as_ref())
+                .await
+        })
+        .await
+    }
+
+    /// Writes a record without a value where there is none, so that a later [`replace`](Self::replace) can depend on
+    /// it. No caller waits for it. Returns `None` if there is a record.
+    ///
+    /// If the future is dropped, a record that was written all the same is removed in the background.
+    pub(crate) async fn place(&self, key: &Key, tags: &Tags) -> Result<Option<Version>, Error> {
+        let (leases, key_, tags) = (self.clone(), key.clone(), tags.clone());
+        let placed = self.to_the_end(key, async move {
+            let value = leases
+                .tier
+                .writer(&tags)
+                .absent(&key_, FreshnessWindows::new(Duration::ZERO))?;
+            let options = SetOptions::new(leases.longest).if_absent().lease();
+            let outcome = leases.tier.store.set(&key_, value, options).await?;
+            Ok(outcome
+                .version()
+                .map(|version| (Fence::Lease(Lease::new(version)), version)))
+        });
+        Ok(placed.await?.map(|(_, version)| version))
+    }
+
+    /// Replaces the record `version` by a lease. Returns `None` if it is no longer there.
+    ///
+    /// If the future is dropped, a lease that was written all the same is released in the background.
+    pub(crate) async fn replace(&self, key: &Key, version: Version, tags: &Tags) -> Result<Option<Fence>, Error> {
+        let (leases, key_, tags) = (self.clone(), key.clone(), tags.clone());
+        let replaced = self.to_the_end(key, async move {
+            let options = SetOptions::new(leases.time).if_version(version);
+            let outcome = leases.set_lease(&key_, options, &tags, None).await?;
+            Ok(outcome.version().map(|lease| (Fence::Lease(Lease::new(lease)), ())))
+        });
+        Ok(replaced.await?.map(|(fence, ())| fence))
+    }
+
+    /// Runs `acquiring` to its end, also if the caller leaves. Then the fence is released.
+    async fn to_the_end<A: Send + 'static>(
+        &self,
+        key: &Key,
+        acquiring: impl Future<Output = Result<Option<(Fence, A)>, Error>> + Send + 'static,
+    ) -> Result<Option<(Fence, A)>, Error> {
         if self.tier.store.is_local() {
             // Never waits, so the future is never dropped half-way.
-            return self.try_acquire(key, precondition, declared, of_stale).await;
+            return acquiring.await;
         }
         let (send, receive) = tokio::sync::oneshot::channel();
         let (received, abandoned) = tokio::sync::oneshot::channel();
-        let (leases, key, declared, of_stale) = (self.clone(), key.clone(), declared.clone(), of_stale.cloned());
+        let (leases, key) = (self.clone(), key.clone());
         tokio::spawn(async move {
-            let result = leases
-                .try_acquire(&key, precondition, &declared, of_stale.as_ref())
-                .await;
+            let result = acquiring.await;
             let fence = result.as_ref().ok().and_then(Option::as_ref).map(|(fence, _)| *fence);
             let _ = send.send(result);
             if let (Some(fence), Err(_)) = (fence, abandoned.await) {

@@ -117,6 +117,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.depend_on(snapshot);
     }
 
+    /// Sets the time before which the snapshot of the tags was taken.
+    pub(super) fn reserved_at(&mut self, since: Instant) {
+        self.since = since;
+    }
+
     fn depend_on(&mut self, snapshot: TagSnapshot) {
         if snapshot.ends_stale() {
             // The stale copy was invalidated after it was read.
@@ -199,6 +204,12 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             Ok(tags) => self.snapshot.tags = tags,
             Err(error) => self.fault = Some(error),
         }
+    }
+
+    /// Adds all tags to this load too that are or will be added to the load of `other`. For a load that continues under
+    /// another key.
+    pub fn share_tagger(&mut self, other: &Self) {
+        self.set_tagger(&other.tagger);
     }
 
     /// Sets the tagger that several loads of one batch share.
@@ -516,7 +527,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     }
 
     /// Returns the tags that the value depends on. `None` if they are not known.
-    fn dependencies(&self) -> Option<Tags> {
+    pub(super) fn dependencies(&self) -> Option<Tags> {
         union(&self.snapshot.tags, &self.tagger.added().ok()?).ok()
     }
 

@@ -284,12 +284,16 @@ impl Flights {
         }
     }
 
+    /// Leads a new flight of `key`. If there is one, it is [detached](Self::detach).
+    pub(crate) fn lead_instead(&self, key: &Key, result: TypeId) -> Lead {
+        let mut map = self.lock();
+        map.detach(key);
+        self.start(&mut map, key, result)
+    }
+
     /// Removes the flights of `key` from the map. Later callers start a new one, and the waiting callers read again.
     pub(crate) fn detach(&self, key: &Key) {
-        let mut map = self.lock();
-        for (_, flight) in map.by_key.remove(key).unwrap_or_default() {
-            flight.crew().detached = true;
-        }
+        self.lock().detach(key);
     }
 
     /// As [`detach`](Self::detach), for all keys in `scope`.
@@ -374,6 +378,12 @@ impl Map {
             // Shortened keys can be equal although they stand for different things.
             .find(|(of, flight)| *of == result && flight.key.identity() == key.identity())
             .map(|(_, flight)| Arc::clone(flight))
+    }
+
+    fn detach(&mut self, key: &Key) {
+        for (_, flight) in self.by_key.remove(key).unwrap_or_default() {
+            flight.crew().detached = true;
+        }
     }
 
     fn remove(&mut self, flight: &Arc<Flight>) {

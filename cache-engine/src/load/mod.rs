@@ -14,6 +14,7 @@ pub(crate) mod launch;
 pub(crate) mod policy;
 pub(crate) mod preview;
 mod renewal;
+pub(crate) mod reservation;
 pub(crate) mod run;
 pub(crate) mod shared;
 #[cfg(feature = "macros")]

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cache_core::Error;
 use tokio::sync::Semaphore;
@@ -22,15 +23,26 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     ///
     /// Dropping the future drops `load`.
     pub async fn renewing<F: Future>(&mut self, load: F) -> F::Output {
+        self.renewing_after(self.pause(), load).await
+    }
+
+    /// Returns the time between renewals.
+    fn pause(&self) -> Duration {
+        self.shared.leases.time() / 3
+    }
+
+    /// As [`renewing`](Self::renewing), with this time before the first renewal.
+    async fn renewing_after<F: Future>(&mut self, mut pause: Duration, load: F) -> F::Output {
         let mut load = pin!(load);
         while self.fence.is_some() {
-            let pause = self.shared.leases.time() / 3;
             tokio::select! {
                 biased;
                 result = &mut load => return result,
                 () = tokio::time::sleep(pause) => {}
             }
-            if self.begun.elapsed() >= self.shared.leases.longest() {
+            pause = self.pause();
+            // Without known tags the value is for no other caller.
+            if self.begun.elapsed() >= self.shared.leases.longest() || self.dependencies().is_none() {
                 self.abandon_lease();
                 break;
             }
@@ -80,7 +92,10 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             };
             preview.offer(lead.previewer(), Arc::clone(&self.shared), self.key.clone())
         });
-        self.renewing(async move {
+        // The lease gets the added tags at once, so that no caller waits for this load after one of them is invalidated.
+        let has_added = self.tagger().added().map_or(true, |added| !added.is_empty());
+        let pause = if has_added { Duration::ZERO } else { self.pause() };
+        self.renewing_after(pause, async move {
             let mut load = pin!(load);
             if let Some(offer) = offer {
                 // The load continues while the store is read.
@@ -110,12 +125,12 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Dropping the future leaves the renewal under way.
     pub(super) async fn renew(&mut self) -> Result<bool, Error> {
         let Some(fence) = self.fence else { return Ok(true) };
+        let tags = self.dependencies().unwrap_or_else(|| self.snapshot.tags.clone());
         let renewed = if self.shared.tier.store.is_local() {
-            self.shared.leases.renew(&self.key, fence, &self.snapshot.tags).await
+            self.shared.leases.renew(&self.key, fence, &tags).await
         } else {
             let renewal = self.renewal.get_or_insert_with(|| {
                 let (leases, key) = (self.shared.leases.clone(), self.key.clone());
-                let tags = self.snapshot.tags.clone();
                 self.shared
                     .tasks
                     .spawn(async move { leases.renew(&key, fence, &tags).await })
