@@ -143,8 +143,8 @@
 //!
 //! The response to a POST that bypasses the layer is stored for later GETs if RFC 9110, section 9.3.3, allows it: its
 //! status is 200, it states a lifetime, and its `Content-Location` is its own URL. It is not stored if the response to
-//! a GET would not be stored, if there is an invalidation while the handler runs, or if the handler takes longer
-//! than 500 ms.
+//! a GET would not be stored, or if the URL is invalidated or its GET is stored while the handler runs. GETs do not wait
+//! for the handler; once it has responded, they read the body as it arrives.
 //!
 //! If a layer is inside another one that is loading under the same key, of the same or an equally named cache, it lets
 //! the request through, and the settings of the outer layer apply.

@@ -202,3 +202,35 @@ async fn a_part_does_not_wait_for_a_slow_whole_beyond_the_bound() {
     let hit = support::get(&app, "/").await;
     assert_eq!((hit.x_cache(), hit.text(), calls.count()), ("HIT", "one two", 2));
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_runs_on_for_a_client_who_has_left() {
+    let running = Arc::new(());
+    let counted = Arc::clone(&running);
+    let handler = move |headers: HeaderMap| {
+        let counted = Arc::clone(&counted);
+        async move {
+            if headers.contains_key("range") {
+                // The part takes for ever.
+                std::future::pending::<()>().await;
+                drop(counted);
+            }
+            Response::builder()
+                .header("content-length", 3 * GIB)
+                .body(Body::from_stream(
+                    futures_util::stream::pending::<std::io::Result<Bytes>>(),
+                ))
+                .unwrap()
+        }
+    };
+    let app = Router::new().fallback(handler).layer(support::layer());
+    let idle = Arc::strong_count(&running);
+    for number in 0..10 {
+        let uri = format!("/{number}");
+        let asking = get_with(&app, &uri, &ASKED);
+        let left = tokio::time::timeout(Duration::from_millis(50), asking).await;
+        assert!(left.is_err());
+    }
+    support::settle().await;
+    assert_eq!(Arc::strong_count(&running), idle);
+}

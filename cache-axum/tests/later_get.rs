@@ -226,30 +226,51 @@ async fn what_was_invalidated_while_it_was_made_is_not_stored() {
 
 #[tokio::test(start_paused = true)]
 async fn a_post_that_takes_its_time_holds_nobody_up() {
+    // In this process, and in another one.
+    for is_elsewhere in [false, true] {
+        let clock = ManualClock::new();
+        let store = support::bytes_only(&clock);
+        let layer = || CacheLayer::new(Cache::builder(store.clone()).clock(clock.clone()).build());
+        let (app, gate) = gated(layer());
+        let asked = if is_elsewhere { gated(layer()).0 } else { app.clone() };
+        let posting = tokio::spawn({
+            let app = app.clone();
+            async move { post(&app, "/doc").await }
+        });
+        settle().await;
+        let began = tokio::time::Instant::now();
+        assert_eq!(get(&asked, "/doc").await.text(), "current");
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert_eq!(
+            get(&asked, "/doc").await.x_cache(),
+            "HIT",
+            "and is stored while it goes on"
+        );
+        gate.add_permits(1);
+        assert_eq!(posting.await.unwrap().text(), "outdated");
+        assert_eq!(get(&asked, "/doc").await.x_cache(), "MISS", "it has changed something");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_answers_until_the_post_does() {
     let (app, gate) = gated(layer());
+    get(&app, "/doc").await;
     let posting = tokio::spawn({
         let app = app.clone();
         async move { post(&app, "/doc").await }
     });
     settle().await;
-    let began = tokio::time::Instant::now();
-    assert_eq!(get(&app, "/doc").await.text(), "current");
-    assert!(began.elapsed() <= Duration::from_millis(600), "{:?}", began.elapsed());
-    assert_eq!(
-        get(&app, "/doc").await.x_cache(),
-        "HIT",
-        "and is stored while it goes on"
-    );
+    assert_eq!(get(&app, "/doc").await.x_cache(), "HIT");
     gate.add_permits(1);
-    assert_eq!(posting.await.unwrap().text(), "outdated");
-    assert_eq!(get(&app, "/doc").await.x_cache(), "MISS", "it has changed something");
+    assert_eq!(posting.await.unwrap().cache_status(), "cache; fwd=method; stored");
+    assert_eq!(get(&app, "/doc").await.text(), "outdated");
 }
 
-#[tokio::test]
-async fn a_body_that_takes_its_time_passes_as_it_comes() {
-    let (pieces, body) = support::streamed();
+/// An app whose POST is answered with a body that the test sends, and a GET with its number.
+fn streaming(layer: CacheLayer, body: Body) -> Router {
     let body = Arc::new(std::sync::Mutex::new(Some(body)));
-    let (app, _) = support::app(layer(), move |call, request| -> Response {
+    let answer = move |call, request: http::request::Parts| -> Response {
         match (request.method == Method::POST)
             .then(|| body.lock().unwrap().take())
             .flatten()
@@ -257,14 +278,53 @@ async fn a_body_that_takes_its_time_passes_as_it_comes() {
             Some(body) => (ALLOWED.iter().copied().collect::<Headers>().0, body).into_response(),
             None => format!("GET {call}").into_response(),
         }
-    });
+    };
+    support::app(layer, answer).0
+}
+
+#[tokio::test]
+async fn a_get_reads_a_body_along_that_takes_its_time() {
+    let (pieces, body) = support::streamed();
+    let app = streaming(layer(), body);
     get(&app, "/doc").await;
     pieces.send(Ok("first ".into())).unwrap();
-    let mut response = support::start(&app, request(Method::POST, "/doc", &[])).await;
-    assert_eq!(support::next(response.body_mut()).await.unwrap().unwrap(), "first ");
-    assert_eq!(get(&app, "/doc").await.text(), "GET 3", "what was there before is gone");
+    let mut posted = support::start(&app, request(Method::POST, "/doc", &[])).await;
+    assert_eq!(support::next(posted.body_mut()).await.unwrap().unwrap(), "first ");
+    let mut got = support::start(&app, request(Method::GET, "/doc", &[])).await;
+    assert_eq!(support::next(got.body_mut()).await.unwrap().unwrap(), "first ");
     pieces.send(Ok("second".into())).unwrap();
     drop(pieces);
-    assert_eq!(support::reply(response).await.text(), "second");
+    assert_eq!(support::reply(posted).await.text(), "second");
+    assert_eq!(support::reply(got).await.text(), "second");
+    let hit = get(&app, "/doc").await;
+    assert_eq!((hit.x_cache(), hit.text()), ("HIT", "first second"));
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_is_not_stored() {
+    let (pieces, body) = support::streamed();
+    let app = streaming(layer(), body);
+    get(&app, "/doc").await;
+    pieces.send(Ok("first ".into())).unwrap();
+    let mut posted = support::start(&app, request(Method::POST, "/doc", &[])).await;
+    assert_eq!(support::next(posted.body_mut()).await.unwrap().unwrap(), "first ");
+    pieces.send(Err(std::io::Error::other("broken"))).unwrap();
+    assert!(support::next(posted.body_mut()).await.unwrap().is_err());
+    settle().await;
+    assert_eq!(get(&app, "/doc").await.text(), "GET 3");
+}
+
+#[tokio::test]
+async fn what_is_invalidated_while_its_body_arrives_is_not_stored() {
+    let (pieces, body) = support::streamed();
+    let app = streaming(layer(), body);
+    pieces.send(Ok("first ".into())).unwrap();
+    let posted = support::start(&app, request(Method::POST, "/doc", &[])).await;
+    settle().await;
+    send(&app, request(Method::PUT, "/doc", &[])).await;
+    assert_eq!(get(&app, "/doc").await.text(), "GET 3", "at once");
+    pieces.send(Ok("second".into())).unwrap();
+    drop(pieces);
+    assert_eq!(support::reply(posted).await.text(), "first second");
     assert_eq!(get(&app, "/doc").await.text(), "GET 3");
 }

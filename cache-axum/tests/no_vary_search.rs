@@ -127,3 +127,22 @@ async fn stale_responses_and_head_are_found_by_the_same_rules() {
     support::settle().await;
     assert_eq!(ask(&app, "/?a=1&utm=z").await, pair("HIT", "a=1&utm=y"));
 }
+
+/// What the answer to one query says is remembered for that query, and not for the others of the path.
+#[tokio::test]
+async fn a_refusal_of_one_query_is_not_held_against_the_others() {
+    let (app, calls) = app(layer().no_vary_search(true), |call, request| {
+        let said = match request.uri.query() {
+            Some("preview") => "no-store",
+            _ => "max-age=60",
+        };
+        ([("cache-control", said), ("no-vary-search", RULES)], call.to_string())
+    });
+    for _ in 0..2 {
+        get(&app, "/?preview").await;
+    }
+    for x_cache in ["MISS", "HIT"] {
+        assert_eq!(get(&app, "/?page=1").await.x_cache(), x_cache);
+    }
+    assert_eq!(calls.count(), 3);
+}

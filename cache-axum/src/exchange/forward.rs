@@ -1,7 +1,6 @@
 //! Responses for one caller only: no other request waits for them, and they are not stored.
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::pin::pin;
 use std::sync::Arc;
 
 use axum::BoxError;
@@ -85,31 +84,22 @@ where
         Bypass::Rule(Reason::Method) => LaterGet::reserve(&shared, &parts).await,
         _ => None,
     };
-    let Some(later) = later else {
-        let (response, _) = call(&shared, inner, Request::from_parts(parts, body)).await?;
-        let (head, body) = response.into_parts();
-        report = completed(write, &head, report).await;
-        return Ok(reported(&shared, head, body, &report));
-    };
-    let calling = pin!(call(&shared, inner, Request::from_parts(parts.clone(), body)));
-    let (called, later) = later.attend(calling).await;
-    let (response, control) = called?;
-    let (head, body, answer) = match later {
-        Some(later) => later.take(&shared, &parts, response, control).await,
-        None => {
-            let (head, body) = response.into_parts();
-            (head, body, None)
-        }
+    let posted = later.is_some().then(|| parts.clone());
+    let (response, control) = call(&shared, inner, Request::from_parts(parts, body)).await?;
+    let (head, body) = response.into_parts();
+    let answer = match later.zip(posted) {
+        Some((later, posted)) => later.decide(&shared, &posted, &head, &body.size_hint(), control).await,
+        None => None,
     };
     let write = match &answer {
         Some(answer) => write.map(|write| write.replacing(answer.key())),
         None => write,
     };
     report = completed(write, &head, report).await;
-    if let Some(answer) = answer {
-        report = report.stored(answer.store(&shared).await.is_ok());
-    }
-    Ok(reported(&shared, head, body, &report))
+    Ok(match answer {
+        Some(answer) => answer.respond(&shared, head, body, report).await,
+        None => reported(&shared, head, body, &report),
+    })
 }
 
 /// Invalidates what a request has changed.

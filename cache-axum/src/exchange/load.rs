@@ -23,7 +23,7 @@ use crate::body::collect::{Cause, Collector, Progress};
 use crate::body::tee::{Bounds, Ending};
 use crate::config::Config;
 use crate::config::handler::Control;
-use crate::entry::lifetime::stale_copy;
+use crate::entry::lifetime::{stale_copy, windows};
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
 use crate::exchange::arriving::{Arriving, asks_for_range, passing};
@@ -31,7 +31,7 @@ use crate::exchange::lookup::{Slot, read_variant};
 use crate::exchange::revalidate::{RefreshedHead, Revalidation, confirmed, refreshed_head, revalidation};
 use crate::exchange::stale_if_error::Failure;
 use crate::exchange::storability::{Refusal, StorePlan, is_shareable, remember, storability};
-use crate::exchange::store::{add_late_tags, store};
+use crate::exchange::store::{Place, add_late_tags, store, store_index, store_index_first};
 use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::Probe;
 use crate::request::shared::Shared;
@@ -170,9 +170,12 @@ impl<E> Load<E> {
         } = self;
         // Each waiting request asks for its own part.
         fill.uncoalesced();
-        if let Some(caller) = caller {
-            let answer = call_for_range(&shared, inner, request, &report).await;
-            // A caller that has disconnected needs no response.
+        if let Some(mut caller) = caller {
+            let answer = tokio::select! {
+                answer = call_for_range(&shared, inner, request, &report) => answer,
+                // A caller that has disconnected needs no response.
+                () = caller.closed() => return,
+            };
             let _ = caller.send(answer);
         }
     }
@@ -609,6 +612,40 @@ impl<E> Load<E> {
         });
     }
 
+    /// Stores a response that another request than this load's has caused. Returns its body, and whether it is stored. If
+    /// the body does not arrive at once, it is passed on as it arrives.
+    pub(crate) async fn keep_passing(self, plan: StorePlan, head: &response::Parts, body: Body) -> (Body, bool)
+    where
+        E: Send + 'static,
+    {
+        let length = body.size_hint().exact();
+        let mut collector = Collector::new(body, bounds(&self.shared));
+        let (ending, cause) = match collector.gather_ready().await {
+            Progress::Complete if is_complete(head, &collector) => {
+                let whole = collector.into_bytes();
+                let stored = Arc::new(Stored::Response(self.prepared(&plan, head, whole.clone())));
+                let kept = store(&self.shared, &self.context, &self.slot, self.fill, &stored, plan).await;
+                return (Body::from(whole), kept.is_ok());
+            }
+            Progress::Pending => {
+                let body = collector.reader(length);
+                let is_kept = self.fill.is_storable();
+                let shared = Arc::clone(&self.shared);
+                let passing = self.pass_on(plan, head.clone(), collector, length, false);
+                shared.cache.adapter().spawn(passing);
+                return (body, is_kept);
+            }
+            Progress::Complete => (Ending::End, Cause::Broken),
+            Progress::Over(ending, cause) => (ending, cause),
+        };
+        let refusal = refusal(cause, &plan.lifetime);
+        let _ = self.refused(refusal);
+        let body = collector.reader(length);
+        collector.end_with(ending);
+        self.withdraw(refusal).await;
+        (body, false)
+    }
+
     /// Collects a body that arrives slowly. Waiting requests read it as it arrives.
     async fn pass_on(
         mut self,
@@ -620,6 +657,30 @@ impl<E> Load<E> {
     ) {
         let tee = Arc::clone(collector.tee());
         add_late_tags(&self.slot, &mut self.fill, &mut plan, &head.headers).await;
+        let place = Place::of(&self.context, &self.slot, &plan);
+        if place != Place::OfFill && self.fill.is_storable() {
+            let policy = &self.shared.config.policy;
+            let without_body = StoredResponse::new(head.status, head.headers.clone(), Bytes::new(), plan.lifetime);
+            let kept = windows(policy, &without_body);
+            if place == Place::Elsewhere {
+                let rest = collector.take_rest();
+                collector.end_with(rest);
+                store_index(&self.shared, &self.slot, self.fill, plan, &kept).await;
+                return;
+            }
+            // While a stale copy may still be used, the new index does not replace it before the variant is complete.
+            if self.fill.stale_if_error().await.is_none() {
+                let (slot, fill) = (&mut self.slot, self.fill);
+                match store_index_first(&self.shared, &self.context, slot, fill, &plan, &kept).await {
+                    Some(of_variant) => self.fill = of_variant,
+                    None => {
+                        let rest = collector.take_rest();
+                        collector.end_with(rest);
+                        return;
+                    }
+                }
+            }
+        }
         let variants = self.slot.variants();
         let arriving = Arriving::of(&self.shared, &self.context, variants, &plan, &head, &tee, length)
             .map(|arriving| arriving.kept(self.fill.is_storable()));

@@ -96,6 +96,9 @@ impl Slot {
     }
 }
 
+/// How often a lookup begins again because another load has found out that the responses of the URL vary by more.
+const MAX_RESTARTS: usize = 3;
+
 /// What a lookup found.
 #[derive(Debug)]
 pub(crate) enum LookupOutcome {
@@ -140,6 +143,7 @@ pub(crate) async fn look_up(
     let began = shared.now();
     // Why the stored response cannot be used, once that is known.
     let mut anew = None;
+    let mut restarts = 0;
     let mut lookup = slot.look_up(false).await;
     loop {
         lookup = match lookup {
@@ -194,6 +198,12 @@ pub(crate) async fn look_up(
                 Stored::Index(variants) if slot.variant.is_none() => {
                     let key = shared.variant(variants, &slot.primary, slot.selecting(request));
                     slot.variant = Some((Arc::clone(&found.value), key));
+                    slot.look_up(false).await
+                }
+                // The response turned out to vary by more, and this is the new index: begin again with it.
+                Stored::Index(_) if coalesced && restarts < MAX_RESTARTS => {
+                    restarts += 1;
+                    slot.variant = None;
                     slot.look_up(false).await
                 }
                 // An index never leads to another index.

@@ -162,7 +162,8 @@ where
     if !keyed.may_collapse {
         // One request at a time finds out whether such responses are shared. It waits for no load, and no request waits
         // for it.
-        probe = shared.hit_for_miss.probe(&keyed.key, keyed.arrived);
+        let selecting = keyed.selecting(request.headers());
+        probe = shared.hit_for_miss.probe(&keyed.key, selecting, keyed.arrived);
         if probe.is_none() {
             return respond_uncoalesced(shared, inner, request, keyed).await;
         }

@@ -123,11 +123,12 @@ impl Keyed {
         request.contains_key(RANGE)
             && shared
                 .hit_for_miss
-                .contains(&self.key, Remembered::TooLarge, request, self.arrived)
+                .contains(&self.key, Remembered::TooLarge, self.selecting(request), self.arrived)
     }
 
     /// Returns whether the last response of the URL turned out to be for one request only (hit-for-miss).
     fn is_hit_for_miss(&self, shared: &Shared, request: &HeaderMap) -> bool {
+        let request = self.selecting(request);
         let is_remembered = |what| shared.hit_for_miss.contains(&self.key, what, request, self.arrived);
         is_remembered(Remembered::Refused)
             || is_remembered(Remembered::Undecided)

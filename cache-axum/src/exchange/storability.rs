@@ -114,8 +114,9 @@ fn is_of_url(status: StatusCode) -> bool {
 /// Records a refusal.
 pub(crate) fn remember(shared: &Shared, primary: &Key, context: &RequestContext, refusal: &Refusal) {
     if let Some(time) = refusal.too_large_for {
-        let (marks, headers) = (&shared.hit_for_miss, &context.headers);
-        marks.insert_for(time, primary, Remembered::TooLarge, headers, shared.now());
+        shared
+            .hit_for_miss
+            .insert_for(time, primary, Remembered::TooLarge, context.selecting(), shared.now());
     }
     let Some(mark) = refusal.mark else { return };
     // The response to a request with credentials says nothing about the responses to others.
@@ -126,18 +127,18 @@ pub(crate) fn remember(shared: &Shared, primary: &Key, context: &RequestContext,
     };
     shared
         .hit_for_miss
-        .insert(primary, mark, &context.headers, shared.now());
+        .insert(primary, mark, context.selecting(), shared.now());
 }
 
 /// Records that a response could be stored, so that other requests may wait for the next one.
 pub(crate) fn forget(shared: &Shared, primary: &Key, context: &RequestContext) {
     shared
         .hit_for_miss
-        .remove(primary, Remembered::Refused, &context.headers);
+        .remove(primary, Remembered::Refused, context.selecting());
     if !context.may_collapse {
         shared
             .hit_for_miss
-            .remove(primary, Remembered::RefusedToCredentials, &context.headers);
+            .remove(primary, Remembered::RefusedToCredentials, context.selecting());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache_engine::cache_core::{ErrorKind, FreshnessWindows};
+use cache_engine::cache_core::{ErrorKind, FreshnessWindows, Key};
 use cache_engine::{Fill, Lookup, Policy, StoreOutcome};
 use cache_http::Reason;
 use http::HeaderMap;
@@ -44,98 +44,168 @@ pub(crate) async fn store(
     let kept = windows(&shared.config.policy, response);
     let coder = shared.cache.adapter().coder();
     add_late_tags(slot, &mut fill, &mut plan, &response.headers).await;
-    match slot.variants() {
-        None if plan.fields.is_empty() && plan.namespace.is_none() && context.query.is_none() => {
+    match Place::of(context, slot, &plan) {
+        Place::OfFill => {
+            if let Some(variants) = slot.variants() {
+                let key = fill.key().clone();
+                let name = variant_name(&slot.primary, &key);
+                let listing = Listing {
+                    shared,
+                    primary: &slot.primary,
+                    known: variants,
+                    name,
+                    kept: &kept,
+                };
+                if variants.varies()
+                    && let Err(detail) = fill.renewing(listing.list()).await
+                {
+                    fill.uncoalesced();
+                    return Err(detail);
+                }
+                shared.variant_uses.touch(variants.generation, name);
+            }
             said(fill.store(Arc::clone(stored), coder, kept).await)
         }
-        None if plan.namespace.is_some() => {
-            // No index led to that namespace while the response was made, so nothing would show that the namespace was
-            // cleared in the meantime. Only the index that leads there is stored; the next load has its lease in the
-            // namespace.
-            let marker = Arc::new(Stored::Index(VariantIndex::new(
-                plan.fields,
-                plan.namespace,
-                plan.query_rules,
-            )));
-            said(fill.store(marker, coder, marker_windows(&kept)).await).and(Err(Detail::NamespaceLearned))
-        }
-        None => {
-            let variants = VariantIndex::new(plan.fields, None, plan.query_rules);
-            store_first_variant(shared, context, slot, fill, stored, variants, kept).await
-        }
-        Some(variants) if variants.covers(&plan.fields, plan.namespace.as_deref(), &plan.query_rules) => {
-            let key = fill.key().clone();
-            let name = variant_name(&slot.primary, &key);
-            let listing = Listing {
-                shared,
-                primary: &slot.primary,
-                known: variants,
-                name,
-                kept: &kept,
-            };
-            if variants.varies()
-                && let Err(detail) = fill.renewing(listing.list()).await
-            {
+        Place::FirstVariant => {
+            let (key, variants) = first_variant(shared, context, slot, &plan);
+            if variants.varies() && shared.config.max_variants == 0 {
                 fill.uncoalesced();
-                return Err(detail);
+                return Err(Detail::Rule(Reason::TooManyVariants));
             }
-            shared.variant_uses.touch(variants.generation, name);
-            said(fill.store(Arc::clone(stored), coder, kept).await)
+            // Nothing leads to the variant before its index is stored, so the fence and the tags of the index are
+            // sufficient for it.
+            if fill.is_storable() {
+                let policy = Policy::default()
+                    .with_ttl(kept.fresh)
+                    .with_stale_while_revalidate(kept.stale_while_revalidate)
+                    .with_stale_if_error(kept.stale_if_error);
+                let cache = shared.cache.with_policy(policy);
+                if let Err(error) = cache.set_shared(key, Arc::clone(stored)).await {
+                    fill.uncoalesced();
+                    return said(StoreOutcome::Failed(error));
+                }
+            }
+            said(fill.store(index(variants), coder, marker_windows(&kept)).await)
         }
-        Some(variants) => {
-            // The response varies by more than was known. No request has selected by the new fields yet, and this load
-            // may be older than an invalidation by now, so only the index is replaced.
-            let widened = variants.widened(&plan.fields, plan.namespace, &plan.query_rules);
-            fill.uncoalesced();
-            if let Lookup::Miss(mut fill) = shared.cache.adapter().lookup_anew::<Stored>(&slot.primary).await {
-                fill.depend_as_stale();
-                let marker = Arc::new(Stored::Index(widened));
-                let _ = fill.store(marker, coder, marker_windows(&kept)).await;
+        Place::Elsewhere => Err(store_index(shared, slot, fill, plan, &kept).await),
+    }
+}
+
+/// Where a response is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Under the key of its fill.
+    OfFill,
+    /// As the first variant of its URL.
+    FirstVariant,
+    /// The next one is stored elsewhere. This one is not, because its load has no fence there that would show whether it
+    /// is outdated by now.
+    Elsewhere,
+}
+
+impl Place {
+    pub(crate) fn of(context: &RequestContext, slot: &Slot, plan: &StorePlan) -> Self {
+        match slot.variants() {
+            None if plan.namespace.is_some() => Self::Elsewhere,
+            None if plan.fields.is_empty() && context.query.is_none() => Self::OfFill,
+            None => Self::FirstVariant,
+            Some(variants) if variants.covers(&plan.fields, plan.namespace.as_deref(), &plan.query_rules) => {
+                Self::OfFill
             }
-            Err(Detail::VaryChanged)
+            // The response varies by more than was known, so no request has selected by the new fields yet.
+            Some(_) => Self::Elsewhere,
         }
     }
 }
 
-/// Stores the first variant of a URL, and then the index that leads to it. Nothing leads to the variant before that, so
-/// the fence and the tags of the index are sufficient for it.
-async fn store_first_variant(
+/// Stores the index that leads to the first variant of a URL, before the variant itself is complete, and continues its
+/// load under the variant's key. Requests for other variants then wait no longer for this load, and share one of their
+/// own. Returns `None` if the index could not be stored.
+pub(crate) async fn store_index_first(
     shared: &Shared,
     context: &RequestContext,
-    slot: &Slot,
+    slot: &mut Slot,
     fill: Fill<Stored>,
-    stored: &Arc<Stored>,
-    variants: VariantIndex,
-    kept: FreshnessWindows,
-) -> Result<(), Detail> {
+    plan: &StorePlan,
+    kept: &FreshnessWindows,
+) -> Option<Fill<Stored>> {
+    let (key, variants) = first_variant(shared, context, slot, plan);
     if variants.varies() && shared.config.max_variants == 0 {
         fill.uncoalesced();
-        return Err(Detail::Rule(Reason::TooManyVariants));
+        return None;
     }
-    let key = shared.variant(&variants, &slot.primary, context.selecting());
-    let variants = if variants.varies() {
-        variants
-            .with_listed(variant_name(&slot.primary, &key), 1, |_| None::<()>)
-            .0
-    } else {
-        variants
+    // Acquired first, so that no request that finds the index loads this variant once more.
+    let Lookup::Miss(mut of_variant) = slot.cache.adapter().lookup_uncoalesced(&key, false).await else {
+        fill.uncoalesced();
+        return None;
     };
-    if fill.is_storable() {
-        let policy = Policy::default()
-            .with_ttl(kept.fresh)
-            .with_stale_while_revalidate(kept.stale_while_revalidate)
-            .with_stale_if_error(kept.stale_if_error);
-        let cache = shared.cache.with_policy(policy);
-        if let Err(error) = cache.set_shared(key, Arc::clone(stored)).await {
-            fill.uncoalesced();
-            return said(StoreOutcome::Failed(error));
-        }
+    of_variant.share_tagger(&fill);
+    let variants = index(variants);
+    let coder = shared.cache.adapter().coder();
+    let stored = fill.store(Arc::clone(&variants), coder, marker_windows(kept)).await;
+    if !stored.is_stored() {
+        of_variant.uncoalesced();
+        return None;
     }
-    let marker = Arc::new(Stored::Index(variants));
-    said(
-        fill.store(marker, shared.cache.adapter().coder(), marker_windows(&kept))
-            .await,
-    )
+    slot.variant = Some((variants, key));
+    Some(of_variant)
+}
+
+/// Stores the index that leads to the place of the next response, and lets the waiting requests begin again with it.
+/// Returns why the response is not stored.
+pub(crate) async fn store_index(
+    shared: &Shared,
+    slot: &Slot,
+    fill: Fill<Stored>,
+    plan: StorePlan,
+    kept: &FreshnessWindows,
+) -> Detail {
+    let StorePlan {
+        fields,
+        namespace,
+        query_rules,
+        ..
+    } = plan;
+    let coder = shared.cache.adapter().coder();
+    let windows = marker_windows(kept);
+    let Some(known) = slot.variants() else {
+        let variants = index(VariantIndex::new(fields, namespace, query_rules));
+        let stored = said(fill.store(variants, coder, windows).await);
+        return stored.err().unwrap_or(Detail::NamespaceLearned);
+    };
+    let widened = index(known.widened(&fields, namespace, &query_rules));
+    let mut fill = fill;
+    let replaced = fill
+        .renewing(async {
+            let Lookup::Miss(mut of_index) = shared.cache.adapter().lookup_anew::<Stored>(&slot.primary).await else {
+                return false;
+            };
+            of_index.depend_as_stale();
+            of_index.store(Arc::clone(&widened), coder, windows).await.is_stored()
+        })
+        .await;
+    if replaced {
+        fill.share_unstored(widened).await;
+    } else {
+        fill.uncoalesced();
+    }
+    Detail::VaryChanged
+}
+
+/// Returns the key of the first variant of a URL, and the index that leads to it.
+fn first_variant(shared: &Shared, context: &RequestContext, slot: &Slot, plan: &StorePlan) -> (Key, VariantIndex) {
+    let variants = VariantIndex::new(plan.fields.clone(), None, plan.query_rules.clone());
+    let key = shared.variant(&variants, &slot.primary, context.selecting());
+    if !variants.varies() {
+        return (key, variants);
+    }
+    let name = variant_name(&slot.primary, &key);
+    let (listed, _) = variants.with_listed(name, 1, |_| None::<()>);
+    (key, listed)
+}
+
+fn index(variants: VariantIndex) -> Arc<Stored> {
+    Arc::new(Stored::Index(variants))
 }
 
 pub(crate) fn said(outcome: StoreOutcome) -> Result<(), Detail> {

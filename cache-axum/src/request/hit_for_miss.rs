@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cache_engine::cache_core::{Key, Timestamp};
+use http::HeaderName;
 use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, PRAGMA, RANGE};
-use http::{HeaderMap, HeaderName};
+
+use crate::entry::variants::Selecting;
 
 /// How many URLs can be remembered. One more replaces another.
 const SLOTS: usize = 4096;
@@ -44,11 +46,13 @@ pub(crate) enum Remembered {
 pub(crate) struct Probe {
     hit_for_miss: Arc<HitForMiss>,
     key: Key,
+    distinguishing: u64,
 }
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        self.hit_for_miss.clear(&self.key, Remembered::Undecided, 0);
+        self.hit_for_miss
+            .clear(&self.key, Remembered::Undecided, self.distinguishing);
     }
 }
 
@@ -77,49 +81,59 @@ impl HitForMiss {
         (now.saturating_since(self.origin).as_millis() as u64 >> 6) & u64::from(u32::MAX)
     }
 
-    fn slot(&self, key: &Key, mark: Remembered, fields: u64) -> (&AtomicU64, u64) {
-        let hash = self.hasher.hash_one((key.as_str(), mark as u8, fields));
+    fn slot(&self, key: &Key, mark: Remembered, distinguishing: u64) -> (&AtomicU64, u64) {
+        let hash = self.hasher.hash_one((key.as_str(), mark as u8, distinguishing));
         // The lower bits choose the slot. The upper bits are the fingerprint.
         let index = (hash & (SLOTS as u64 - 1)) as usize;
         (&self.slots[index], hash & !u64::from(u32::MAX))
     }
 
-    /// Returns a hash of the names of the fields that a request has, in any order. Handlers whose responses are stored
-    /// do not read the fields that are about caching or about the requested part.
-    fn fields(&self, mark: Remembered, request: &HeaderMap) -> u64 {
+    /// Returns a hash of what distinguishes a request from others with the same key: the query, if the key does not
+    /// contain it, and for a refusal the names of its fields, in any order. Handlers whose responses are stored do not
+    /// read the fields that are about caching or about the requested part.
+    fn distinguishing(&self, mark: Remembered, request: Selecting<'_>) -> u64 {
+        let query = request.query.map_or(0, |query| self.hasher.hash_one(query));
         if mark != Remembered::Refused {
-            return 0;
+            return query;
         }
-        let names = request.keys().filter(|name| !OF_THE_CACHE.contains(name));
-        names.fold(0, |sum: u64, name| sum.wrapping_add(self.hasher.hash_one(name)))
+        let names = request.headers.keys().filter(|name| !OF_THE_CACHE.contains(name));
+        names.fold(query, |sum: u64, name| sum.wrapping_add(self.hasher.hash_one(name)))
     }
 
-    pub(crate) fn contains(&self, key: &Key, mark: Remembered, request: &HeaderMap, now: Timestamp) -> bool {
+    pub(crate) fn contains(&self, key: &Key, mark: Remembered, request: Selecting<'_>, now: Timestamp) -> bool {
         let now = self.ticks(now);
         if now >= self.latest.load(Ordering::Relaxed) {
             return false;
         }
-        let (slot, fingerprint) = self.slot(key, mark, self.fields(mark, request));
+        let (slot, fingerprint) = self.slot(key, mark, self.distinguishing(mark, request));
         is_live(slot.load(Ordering::Relaxed), fingerprint, now)
     }
 
-    pub(crate) fn insert(&self, key: &Key, mark: Remembered, request: &HeaderMap, now: Timestamp) {
+    pub(crate) fn insert(&self, key: &Key, mark: Remembered, request: Selecting<'_>, now: Timestamp) {
         self.insert_for(KEPT, key, mark, request, now);
     }
 
     /// Like [`insert`](Self::insert), but for this time if it is longer.
-    pub(crate) fn insert_for(&self, time: Duration, key: &Key, mark: Remembered, request: &HeaderMap, now: Timestamp) {
+    pub(crate) fn insert_for(
+        &self,
+        time: Duration,
+        key: &Key,
+        mark: Remembered,
+        request: Selecting<'_>,
+        now: Timestamp,
+    ) {
         let deadline = (self.ticks(now) + (time.max(KEPT).as_millis() as u64 >> 6) + 1).min(u64::from(u32::MAX));
-        let (slot, fingerprint) = self.slot(key, mark, self.fields(mark, request));
+        let (slot, fingerprint) = self.slot(key, mark, self.distinguishing(mark, request));
         slot.store(fingerprint | deadline, Ordering::Relaxed);
         self.latest.fetch_max(deadline, Ordering::Relaxed);
     }
 
     /// Remembers a URL as undecided until the result is dropped. Returns `None` if it already is.
-    pub(crate) fn probe(self: &Arc<Self>, key: &Key, now: Timestamp) -> Option<Probe> {
+    pub(crate) fn probe(self: &Arc<Self>, key: &Key, request: Selecting<'_>, now: Timestamp) -> Option<Probe> {
         let deadline = self.ticks(now + DECIDED_WITHIN) + 1;
         let now = self.ticks(now);
-        let (slot, fingerprint) = self.slot(key, Remembered::Undecided, 0);
+        let distinguishing = self.distinguishing(Remembered::Undecided, request);
+        let (slot, fingerprint) = self.slot(key, Remembered::Undecided, distinguishing);
         let marked = slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |other| {
             (!is_live(other, fingerprint, now)).then_some(fingerprint | deadline)
         });
@@ -127,15 +141,16 @@ impl HitForMiss {
         marked.is_ok().then(|| Probe {
             hit_for_miss: Arc::clone(self),
             key: key.clone(),
+            distinguishing,
         })
     }
 
-    pub(crate) fn remove(&self, key: &Key, mark: Remembered, request: &HeaderMap) {
-        self.clear(key, mark, self.fields(mark, request));
+    pub(crate) fn remove(&self, key: &Key, mark: Remembered, request: Selecting<'_>) {
+        self.clear(key, mark, self.distinguishing(mark, request));
     }
 
-    fn clear(&self, key: &Key, mark: Remembered, fields: u64) {
-        let (slot, fingerprint) = self.slot(key, mark, fields);
+    fn clear(&self, key: &Key, mark: Remembered, distinguishing: u64) {
+        let (slot, fingerprint) = self.slot(key, mark, distinguishing);
         let mark = slot.load(Ordering::Relaxed);
         if mark & !u64::from(u32::MAX) == fingerprint {
             // Leaves an entry that another request has written in between.
