@@ -226,3 +226,96 @@ async fn what_is_invalidated_while_its_body_arrives_does_not_come_back() {
         assert_eq!(get_with(&app, "/", DE).await.text(), expected, "{change}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_body_that_is_not_stored_since_its_namespace_was_not_known() {
+    let bodies = Bodies::default();
+    let source = bodies.clone();
+    let (app, calls) = support::app(layer(), move |_, _| {
+        (StoreFor::as_usual().namespace("other"), source.take())
+    });
+    let (one, two) = (bodies.push(), bodies.push());
+    one.send(Ok("one".into())).unwrap();
+    two.send(Ok("two".into())).unwrap();
+    let first = start(&app, request(Method::GET, "/", &[])).await;
+    settle().await;
+    let began = tokio::time::Instant::now();
+    let mut later = Vec::new();
+    for _ in 0..2 {
+        let mut response = start(&app, request(Method::GET, "/", &[])).await;
+        assert_eq!(next(response.body_mut()).await.unwrap().unwrap(), "two");
+        later.push(response);
+        settle().await;
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    drop((one, two));
+    assert_eq!(support::reply(first).await.text(), "one");
+    settle().await;
+    assert_eq!(support::get(&app, "/").await.text(), "two");
+    assert_eq!(calls.count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stale_variants_are_there_until_a_new_one_is_complete() {
+    let (cache, clock) = cache();
+    let layer = CacheLayer::new(cache)
+        .ttl(Duration::from_secs(10))
+        .stale_if_error(Duration::from_secs(600))
+        .invalidate_softly(true);
+    let bodies = Bodies::default();
+    let source = bodies.clone();
+    let (app, _) = support::app(layer, move |call, request| -> Response {
+        let language = value(&request.headers, "accept-language").to_owned();
+        let mut response = match call {
+            _ if request.method == Method::PUT => "done".into_response(),
+            ..=2 => language.into_response(),
+            4 => source.take().into_response(),
+            _ => http::StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        };
+        response
+            .headers_mut()
+            .insert("vary", "accept-language".parse().unwrap());
+        response
+    });
+    for language in [DE, EN] {
+        get_with(&app, "/", language).await;
+    }
+    clock.advance(Duration::from_secs(1));
+    send(&app, request(Method::PUT, "/", &[])).await;
+    let pieces = bodies.push();
+    pieces.send(Ok("new".into())).unwrap();
+    let mut german = start(&app, request(Method::GET, "/", DE)).await;
+    assert_eq!(next(german.body_mut()).await.unwrap().unwrap(), "new");
+    settle().await;
+    pieces.send(Err(std::io::Error::other("broken"))).unwrap();
+    assert!(next(german.body_mut()).await.unwrap().is_err());
+    settle().await;
+    for (language, text) in [(DE, "de"), (EN, "en")] {
+        let stale = get_with(&app, "/", language).await;
+        assert_eq!((stale.text(), stale.x_cache()), (text, "STALE"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_the_store_takes_no_body_with_it() {
+    for vary in ["accept-language", ""] {
+        let clock = ManualClock::new();
+        let store = support::bytes_only(&clock);
+        let layer = CacheLayer::new(Cache::builder(store.clone()).clock(clock).build());
+        let bodies = Bodies::default();
+        let source = bodies.clone();
+        let (app, _) = support::app(layer, move |_, _| {
+            store.break_down(true);
+            let mut response = source.take().into_response();
+            response.headers_mut().insert("vary", vary.parse().unwrap());
+            response
+        });
+        let pieces = bodies.push();
+        pieces.send(Ok("one ".into())).unwrap();
+        let mut response = start(&app, request(Method::GET, "/", DE)).await;
+        assert_eq!(next(response.body_mut()).await.unwrap().unwrap(), "one ");
+        pieces.send(Ok("two".into())).unwrap();
+        drop(pieces);
+        assert_eq!(support::reply(response).await.text(), "two");
+    }
+}
