@@ -11,7 +11,7 @@ use axum::Router;
 use cache_axum::CacheLayer;
 use futures_util::FutureExt;
 use http::Method;
-use support::{get, idle, layer, request};
+use support::{cache, get, layer, request, settle};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
@@ -119,4 +119,35 @@ async fn those_who_wait_for_a_cancelled_load_get_their_answer() {
     gate.add_permits(1);
     let waited = tokio::time::timeout(Duration::from_secs(10), waiting).await;
     assert_eq!(waited.unwrap().unwrap().text(), "…");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refreshes_that_hang_are_bounded_too() {
+    let (cache, clock) = cache();
+    let layer = CacheLayer::new(cache)
+        .ttl(Duration::from_secs(10))
+        .stale_while_revalidate(Duration::from_secs(600))
+        .max_detached(10);
+    let (app, running, gate) = slow(layer);
+    gate.add_permits(30);
+    for number in 0..30 {
+        get(&app, &format!("/{number}")).await;
+    }
+    clock.advance(Duration::from_secs(11));
+    for number in 0..30 {
+        assert_eq!(get(&app, &format!("/{number}")).await.x_cache(), "STALE");
+    }
+    settle().await;
+    // Each has the time for which others would wait.
+    assert_eq!(running.load(Ordering::SeqCst), 30);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(running.load(Ordering::SeqCst), 10);
+    // Those that were not cancelled are stored.
+    gate.add_permits(10);
+    settle().await;
+    assert_eq!(running.load(Ordering::SeqCst), 0);
+    assert_eq!(get(&app, "/29").await.x_cache(), "HIT");
+    assert_eq!(get(&app, "/0").await.x_cache(), "STALE", "and is refreshed again");
+    settle().await;
+    assert_eq!(running.load(Ordering::SeqCst), 1);
 }

@@ -160,3 +160,31 @@ async fn a_stale_copy_comes_before_another_call() {
     }
     assert_eq!(calls.count(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn nobody_joins_a_body_that_hangs() {
+    let bodies = support::Bodies::default();
+    let source = bodies.clone();
+    let (app, calls) = support::app(layer().max_body_time(Duration::from_secs(600)), move |_, _| {
+        source.take()
+    });
+    let hung = bodies.push();
+    hung.send(Ok("hung ".into())).unwrap();
+    let first = support::start(&app, support::request(http::Method::GET, "/", &[])).await;
+    tokio::time::sleep(BOUND - Duration::from_secs(1)).await;
+    let along = support::start(&app, support::request(http::Method::GET, "/", &[])).await;
+    assert_eq!(calls.count(), 1);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let other = bodies.push();
+    other.send(Ok("other".into())).unwrap();
+    drop(other);
+    assert_eq!(ask(&app).await.unwrap().text(), "other");
+    // It goes on after all, and with it those who have joined.
+    hung.send(Ok("no more".into())).unwrap();
+    drop(hung);
+    for response in [first, along] {
+        assert_eq!(support::reply(response).await.text(), "hung no more");
+    }
+    settle().await;
+    assert_eq!(get(&app, "/").await.x_cache(), "HIT");
+}

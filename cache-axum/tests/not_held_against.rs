@@ -145,3 +145,47 @@ async fn a_failure_for_one_only_is_tried_again_by_one_at_a_time() {
     assert_eq!(failed.count(), 1, "the cookie is its own caller's");
     assert_eq!(replies.iter().filter(|reply| reply.text() == "2").count(), 99);
 }
+
+#[tokio::test]
+async fn a_variant_that_may_not_be_stored_says_nothing_about_the_others() {
+    const XX: &[(&str, &str)] = &[("accept-language", "xx")];
+    const EN: &[(&str, &str)] = &[("accept-language", "en")];
+    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let (calls, opens) = (support::Calls::default(), gate.clone());
+    let counter = calls.clone();
+    let handler = move |request: axum::extract::Request| {
+        counter.add();
+        let opens = opens.clone();
+        async move {
+            opens.acquire().await.unwrap().forget();
+            let said = match request.headers()["accept-language"].as_bytes() {
+                b"xx" => "no-store",
+                _ => "max-age=60",
+            };
+            ([("vary", "accept-language"), ("cache-control", said)], "…")
+        }
+    };
+    let app = axum::Router::new().fallback(handler).layer(layer());
+    let ask = |headers: &'static [(&'static str, &'static str)]| {
+        let app = app.clone();
+        tokio::spawn(async move { get_with(&app, "/", headers).await })
+    };
+    let first = ask(XX);
+    gate.add_permits(1);
+    first.await.unwrap();
+    let english: Vec<_> = (0..20).map(|_| ask(EN)).collect();
+    settle().await;
+    assert_eq!(calls.count(), 2, "one for all of them");
+    gate.add_permits(1);
+    for english in english {
+        english.await.unwrap();
+    }
+    // The control: requests for that variant do not wait for each other.
+    let others: Vec<_> = (0..5).map(|_| ask(XX)).collect();
+    settle().await;
+    assert_eq!(calls.count(), 7);
+    gate.add_permits(5);
+    for other in others {
+        other.await.unwrap();
+    }
+}

@@ -97,6 +97,7 @@
 //! | lead | the right and the duty to end a flight; held by one caller |
 //! | lease | a record in the store which shows other processes that a load is running |
 //! | fence | what a fill is conditional on: the lease, or the stale record, that its load began from |
+//! | reservation | the right to replace what is stored, if nothing changes it meanwhile; no caller waits for it |
 //! | fill | a load whose value is to be stored, from the fence to the end of the flight |
 //! | load stack | the loads that the current task runs in, one within the other |
 //! | tag version | the content of a tag's record; an invalidation replaces it |

@@ -80,6 +80,8 @@ struct State {
     buffer: Buffer,
     /// The total number of bytes that have arrived.
     len: usize,
+    /// When the last piece arrived, or the head.
+    last: Instant,
     /// `None` for a reader that has left.
     readers: Vec<Option<Reader>>,
     source: Source,
@@ -213,6 +215,7 @@ impl Tee {
             state: Mutex::new(State {
                 buffer: Buffer::default(),
                 len: 0,
+                last: Instant::now(),
                 readers: Vec::new(),
                 source: Source::Collector,
                 stall: Stall::default(),
@@ -233,6 +236,7 @@ impl Tee {
         {
             let mut state = self.lock();
             state.len += piece.len();
+            state.last = Instant::now();
             state.buffer.push(piece);
         }
         self.waiting.wake_all();
@@ -322,6 +326,12 @@ impl Tee {
             stalled: None,
             ended: false,
         })
+    }
+
+    /// Returns whether more is to come, and nothing has come for more than this time.
+    pub(crate) fn is_stalled(&self, time: Duration) -> bool {
+        let state = self.lock();
+        matches!(state.source, Source::Collector) && state.last.elapsed() > time
     }
 
     /// Waits until the body has no reader.

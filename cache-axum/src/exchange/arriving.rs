@@ -75,8 +75,8 @@ impl Arriving {
         Self { is_kept, ..self }
     }
 
-    /// Answers a request that has waited for this response. Returns `None` if that request selects another response, or
-    /// if the body does not arrive completely.
+    /// Answers a request that has waited for this response. Returns `None` if that request selects another response, if
+    /// nothing of the body has arrived for the configured maximum wait, or if the body does not arrive completely.
     ///
     /// A range of a body of unknown length waits until the length is known, for at most the configured maximum wait.
     pub(crate) async fn answer(
@@ -87,6 +87,9 @@ impl Arriving {
     ) -> Option<Response<Body>> {
         let selection = variant_key(&self.fields, &context.headers, &shared.config.keys.normalization);
         if selection != self.selection {
+            return None;
+        }
+        if self.tee.is_stalled(shared.config.max_wait) {
             return None;
         }
         let mut body = self.tee.read_along(self.length)?;

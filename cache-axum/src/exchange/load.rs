@@ -194,8 +194,8 @@ impl<E> Load<E> {
         let detached = async {
             match caller {
                 Some(caller) => caller.closed().await,
-                // A refresh. There is at most one for each response.
-                None => std::future::pending().await,
+                // Nobody waits for a refresh. It gets the time that a load has for which others wait.
+                None => tokio::time::sleep(max_wait).await,
             }
             until_cancelled(shared).await;
         };
@@ -689,9 +689,9 @@ impl<E> Load<E> {
         }
         let shared = &self.shared;
         let detached = async {
-            // A refresh has no caller that waits for it, and there is at most one for each response.
+            // Nobody waits for a refresh.
             if is_refresh {
-                std::future::pending::<()>().await;
+                tokio::time::sleep(shared.config.max_wait).await;
             }
             loop {
                 tee.unread().await;

@@ -21,6 +21,7 @@ use crate::exchange::forward::{forward_bypassing, forward_nested, forward_to_rev
 use crate::exchange::load::{Answer, Load};
 use crate::exchange::lookup::{LookupOutcome, Slot, look_up, read_usable};
 use crate::exchange::route::{Keyed, Route};
+use crate::key::url::is_unrouted_spelling;
 use crate::request::body::{Content, take_content, take_nothing};
 use crate::request::bypass::Bypass;
 use crate::request::context::RequestContext;
@@ -34,7 +35,7 @@ use crate::response::from_entry::{Source, answer, answer_whole};
 /// Answers a plain request from a store in this process, without spawning a task, waiting, or cloning the inner
 /// service.
 pub(crate) fn respond_from_memory(shared: &Shared, parts: &Parts, route: &Route) -> Option<Response<Body>> {
-    let (Route::OnlyIfCached(keyed) | Route::Uncoalesced(keyed) | Route::Normal(keyed)) = route else {
+    let (Route::OnlyIfCached(keyed) | Route::Lookup(keyed)) = route else {
         return None;
     };
     if keyed.directives.is_some() {
@@ -92,6 +93,10 @@ where
             Content::Other(body) => (Route::Bypass(Bypass::Content), body),
         };
     }
+    let is_uncoalesced = match &route {
+        Route::Lookup(keyed) => keyed.is_uncoalesced(&shared, &parts),
+        _ => false,
+    };
     let request = Request::from_parts(parts, body);
     match route {
         Route::Bypass(bypass) => forward_bypassing(shared, inner, request, bypass).await,
@@ -103,8 +108,8 @@ where
                 _ => unavailable(&shared),
             },
         ),
-        Route::Uncoalesced(keyed) => respond_uncoalesced(shared, inner, request, keyed).await,
-        Route::Normal(keyed) => respond_normally(shared, inner, request, keyed).await,
+        Route::Lookup(keyed) if is_uncoalesced => respond_uncoalesced(shared, inner, request, keyed).await,
+        Route::Lookup(keyed) => respond_normally(shared, inner, request, keyed).await,
     }
 }
 
@@ -138,7 +143,10 @@ where
         Err(_) => Some(Detail::Outage),
     };
     let report = Report::miss(Forward::UriMiss).detail(detail);
-    let is_of_key = !keyed.is_unrouted_spelling;
+    let (parts, body) = request.into_parts();
+    // The handler of another spelling may be another one, so its response says nothing about the key.
+    let is_of_key = !is_unrouted_spelling(&parts);
+    let request = Request::from_parts(parts, body);
     let (context, key) = keyed.into_context(&shared, &request);
     let key = is_of_key.then_some(key);
     forward_uncoalesced(shared, inner, request, context, key, report).await

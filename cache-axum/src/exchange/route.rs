@@ -1,4 +1,4 @@
-//! The route of a request: how the request is handled. It is decided once.
+//! The route of a request: how the request is handled.
 
 use axum::body::Body;
 use cache_engine::cache_core::{Key, Timestamp};
@@ -25,10 +25,9 @@ pub(crate) enum Route {
     Nested,
     /// Answer from the store, or with 504.
     OnlyIfCached(Keyed),
-    /// Answer from the store, or with a call of the handler that no other request shares.
-    Uncoalesced(Keyed),
-    /// Answer from the store, or with a load that other requests share.
-    Normal(Keyed),
+    /// Answer from the store, or by the handler. [`Keyed::is_uncoalesced`] decides whether other requests share that
+    /// call; a hit does not need to know.
+    Lookup(Keyed),
 }
 
 /// What is known about a request that is looked up.
@@ -40,15 +39,14 @@ pub(crate) struct Keyed {
     pub(crate) is_identified: bool,
     /// Whether the request may wait for the response to another request, and other requests for its response.
     pub(crate) may_collapse: bool,
+    /// Whether the request has none of the fields that decide its route; see [`FieldSummary`].
+    is_plain: bool,
     /// Whether the request has no condition and asks for no part.
     pub(crate) asks_for_whole: bool,
     /// `None` if the request has no directives, or if they are ignored.
     pub(crate) directives: Option<RequestDirectives>,
     /// When the request arrived.
     pub(crate) arrived: Timestamp,
-    /// Whether the request may be routed to another handler than its key, so that its response says nothing about the
-    /// key.
-    pub(crate) is_unrouted_spelling: bool,
 }
 
 impl Route {
@@ -98,26 +96,28 @@ impl Route {
             query: shared.selecting_query(request),
             is_identified: identity.is_some(),
             may_collapse: is_plain || may_collapse(policy, &shared.config.with_credentials(&request.headers)),
+            is_plain,
             asks_for_whole,
             directives,
             arrived: shared.now(),
-            is_unrouted_spelling: is_unrouted_spelling(request),
         };
         if only_if_cached {
             Self::OnlyIfCached(keyed)
-        } else if request.method == Method::HEAD
-            || keyed.is_unrouted_spelling
-            || !is_plain && keyed.is_range_of_large(shared, &request.headers)
-            || keyed.is_hit_for_miss(shared, &request.headers)
-        {
-            Self::Uncoalesced(keyed)
         } else {
-            Self::Normal(keyed)
+            Self::Lookup(keyed)
         }
     }
 }
 
 impl Keyed {
+    /// Returns whether no other request shares the call of the handler, if one is needed.
+    pub(crate) fn is_uncoalesced(&self, shared: &Shared, request: &Parts) -> bool {
+        request.method == Method::HEAD
+            || is_unrouted_spelling(request)
+            || !self.is_plain && self.is_range_of_large(shared, &request.headers)
+            || self.is_hit_for_miss(shared, &request.headers)
+    }
+
     /// Returns whether the request is for a part of a response that is known to be too large to be stored.
     fn is_range_of_large(&self, shared: &Shared, request: &HeaderMap) -> bool {
         request.contains_key(RANGE)
@@ -131,6 +131,7 @@ impl Keyed {
         let request = self.selecting(request);
         let is_remembered = |what| shared.hit_for_miss.contains(&self.key, what, request, self.arrived);
         is_remembered(Remembered::Refused)
+            || is_remembered(Remembered::VariantRefused)
             || is_remembered(Remembered::Undecided)
             || !self.may_collapse && is_remembered(Remembered::RefusedToCredentials)
     }

@@ -73,8 +73,8 @@ impl Refusal {
         }
     }
 
-    /// Refuses a response with this status.
-    fn of(reason: Reason, status: StatusCode) -> Self {
+    /// Refuses a response with this head.
+    fn of(reason: Reason, head: &response::Parts) -> Self {
         let is_lasting = matches!(
             reason,
             Reason::NoStore
@@ -86,8 +86,14 @@ impl Refusal {
         );
         let mark = match reason {
             Reason::Authorization | Reason::Cookie => Some(Remembered::RefusedToCredentials),
-            Reason::Status if is_of_url(status) => Some(Remembered::Refused),
+            Reason::Status if is_of_url(head.status) => Some(Remembered::Refused),
             _ => is_lasting.then_some(Remembered::Refused),
+        };
+        let mark = match mark {
+            Some(Remembered::Refused) if reason != Reason::VaryAny && head.headers.contains_key(VARY) => {
+                Some(Remembered::VariantRefused)
+            }
+            mark => mark,
         };
         Self {
             detail: Detail::Rule(reason),
@@ -135,6 +141,9 @@ pub(crate) fn forget(shared: &Shared, primary: &Key, context: &RequestContext) {
     shared
         .hit_for_miss
         .remove(primary, Remembered::Refused, context.selecting());
+    shared
+        .hit_for_miss
+        .remove(primary, Remembered::VariantRefused, context.selecting());
     if !context.may_collapse {
         shared
             .hit_for_miss
@@ -186,7 +195,7 @@ pub(crate) fn storability(
         &lifetime,
     );
     if let Storable::No(reason) = verdict {
-        return Err(Refusal::of(reason, head.status));
+        return Err(Refusal::of(reason, head));
     }
     if is_endless(&head.headers) {
         return Err(Refusal::lasting(Detail::Endless));

@@ -410,7 +410,8 @@ impl CacheLayer {
     /// Sets how many loads may continue after their callers have disconnected. One more cancels the oldest. Default:
     /// 64.
     ///
-    /// This counts handlers that have not responded, and bodies that no request reads. With 0, a load is cancelled as
+    /// This counts handlers that have not responded, and bodies that no request reads. A refresh of a stale response, for
+    /// which nobody waits, counts once it has taken longer than [`max_wait`](Self::max_wait). With 0, a load is cancelled as
     /// soon as its caller, and all other readers of its body, have disconnected. If other requests wait for it, one of
     /// them loads instead.
     pub fn max_detached(self, loads: usize) -> Self {

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use cache_engine::cache_core::{Key, Timestamp};
 use http::HeaderName;
-use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, PRAGMA, RANGE};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, ORIGIN,
+    PRAGMA, RANGE,
+};
 
 use crate::entry::variants::Selecting;
 
@@ -18,6 +21,9 @@ const SLOTS: usize = 4096;
 
 /// The fields that make no difference to handlers whose responses are stored.
 const OF_THE_CACHE: [HeaderName; 6] = [CACHE_CONTROL, PRAGMA, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE];
+
+/// The fields whose values most often select a variant.
+const SELECTING: [HeaderName; 4] = [ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, ORIGIN];
 
 /// How long a URL is remembered.
 const KEPT: Duration = Duration::from_secs(10);
@@ -31,6 +37,9 @@ pub(crate) enum Remembered {
     /// A response was refused. This applies only to requests with the same fields, because one of them may be the
     /// reason.
     Refused,
+    /// A response with `Vary` was refused, which says nothing about other variants. This applies only to requests that
+    /// also have the same values in the fields that most often select a variant.
+    VariantRefused,
     /// A response was refused because the request had credentials. This applies only to requests with credentials.
     RefusedToCredentials,
     /// The whole response is too large to be stored, so the handler is called for ranges of it.
@@ -89,15 +98,24 @@ impl HitForMiss {
     }
 
     /// Returns a hash of what distinguishes a request from others with the same key: the query, if the key does not
-    /// contain it, and for a refusal the names of its fields, in any order. Handlers whose responses are stored do not
+    /// contain it, and for a refusal the names of its fields and some of their values, in any order. Handlers whose responses are stored do not
     /// read the fields that are about caching or about the requested part.
     fn distinguishing(&self, mark: Remembered, request: Selecting<'_>) -> u64 {
         let query = request.query.map_or(0, |query| self.hasher.hash_one(query));
-        if mark != Remembered::Refused {
+        if ![Remembered::Refused, Remembered::VariantRefused].contains(&mark) {
             return query;
         }
+        let add = |sum: u64, hash: u64| sum.wrapping_add(hash);
         let names = request.headers.keys().filter(|name| !OF_THE_CACHE.contains(name));
-        names.fold(query, |sum: u64, name| sum.wrapping_add(self.hasher.hash_one(name)))
+        let names = names.fold(query, |sum, name| add(sum, self.hasher.hash_one(name)));
+        if mark == Remembered::Refused {
+            return names;
+        }
+        let values = SELECTING.iter().flat_map(|name| {
+            let values = request.headers.get_all(name).iter();
+            values.map(move |value| self.hasher.hash_one((name, value)))
+        });
+        values.fold(names, add)
     }
 
     pub(crate) fn contains(&self, key: &Key, mark: Remembered, request: Selecting<'_>, now: Timestamp) -> bool {
