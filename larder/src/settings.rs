@@ -126,8 +126,23 @@ impl Settings {
                 })*
             };
         }
-        set!(enabled, ttl, stale_while_revalidate, stale_if_error, negative_ttl, error_ttl, jitter);
-        set!(soft_timeout, load_timeout, backend_timeout, clear_timeout, lease_time, max_lease);
+        set!(
+            enabled,
+            ttl,
+            stale_while_revalidate,
+            stale_if_error,
+            negative_ttl,
+            error_ttl,
+            jitter
+        );
+        set!(
+            soft_timeout,
+            load_timeout,
+            backend_timeout,
+            clear_timeout,
+            lease_time,
+            max_lease
+        );
         set!(tag_namespaces, tag_cache_ttl);
         if let Some(prefix) = &self.prefix {
             builder = builder.prefix(prefix);
@@ -197,7 +212,9 @@ impl<'de> serde::de::Visitor<'de> for DurationVisitor {
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
         let duration = humantime::parse_duration(text);
-        duration.map(Some).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+        duration
+            .map(Some)
+            .map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
     }
 
     fn visit_none<E: serde::de::Error>(self) -> Result<Self::Value, E> {

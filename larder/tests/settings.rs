@@ -42,7 +42,10 @@ async fn they_reach_the_cache() {
 /// `CACHE_URL` is `url` to a reader of variables that begin with `CACHE_`.
 #[tokio::test]
 async fn the_store_may_be_called_url() {
-    assert_eq!(read(r#"{ "url": "memory:?max_entries=9" }"#).store.as_deref(), Some("memory:?max_entries=9"));
+    assert_eq!(
+        read(r#"{ "url": "memory:?max_entries=9" }"#).store.as_deref(),
+        Some("memory:?max_entries=9")
+    );
     assert_eq!(read(r#"{ "ttl": null }"#), Settings::default());
 }
 
@@ -81,7 +84,10 @@ fn what_is_wrong_is_named() {
     assert!(refusal(r#"{ "tll": "60s" }"#).contains("unknown field `tll`"));
     for wrong in [r#"{ "ttl": "60" }"#, r#"{ "ttl": 60 }"#, r#"{ "ttl": true }"#] {
         let message = refusal(wrong);
-        assert!(message.contains("expected a number with a unit, as in") && message.contains("\"60s\""), "{message}");
+        assert!(
+            message.contains("expected a number with a unit, as in") && message.contains("\"60s\""),
+            "{message}"
+        );
     }
 }
 

@@ -55,7 +55,12 @@ impl NoVarySearch {
     }
 
     fn read(members: &[(String, Member)]) -> Option<Self> {
-        let get = |name| members.iter().find(|(other, _)| other == name).map(|(_, member)| member);
+        let get = |name| {
+            members
+                .iter()
+                .find(|(other, _)| other == name)
+                .map(|(_, member)| member)
+        };
         let ignores_order = match get("key-order") {
             None => false,
             Some(member) => boolean(member)?,

@@ -52,7 +52,10 @@ pub(super) fn entry(site: &Site<'_>) -> TokenStream {
 fn remedy_in_a_trait(site: &Site<'_>) -> Option<TokenStream> {
     let function = site.function;
     let may_be = matches!(function.vis, Visibility::Inherited) && function.sig.receiver().is_some();
-    let name = format_ident!("a_trait_has_no_entry_functions_so_write_entry_false_for_{}", site.name());
+    let name = format_ident!(
+        "a_trait_has_no_entry_functions_so_write_entry_false_for_{}",
+        site.name()
+    );
     may_be.then(|| {
         quote! {
             #[doc(hidden)]
