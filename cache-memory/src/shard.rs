@@ -1,10 +1,13 @@
-//! One shard: a table and its lock.
+//! One shard: a table and its locks.
 //!
-//! Readers share the lock, writers hold it alone. So nothing happens between a write's check of a record and its
-//! change: no other write, and no eviction, since only writes evict.
+//! Readers share the lock of the table, and writers hold it alone. A writer first takes the lock of the writers, so
+//! nothing happens between its check of a record and its change: no other write, and no eviction, since only writes
+//! evict. `clear` holds that lock throughout, and lets readers in between its batches.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use cache_core::{Scope, SetMode, SetOutcome, Value, Version, VersionSource};
-use parking_lot::{RwLock, RwLockUpgradableReadGuard, RwLockWriteGuard};
 use smallvec::SmallVec;
 
 use crate::content::Content;
@@ -51,6 +54,8 @@ impl ShardBounds {
 
 #[derive(Debug)]
 pub(crate) struct Shard {
+    /// Taken before the state is written.
+    writers: Mutex<()>,
     state: RwLock<State>,
     bounds: ShardBounds,
 }
@@ -124,6 +129,7 @@ impl Versions {
 impl Shard {
     pub(crate) fn new(bounds: ShardBounds) -> Self {
         Self {
+            writers: Mutex::new(()),
             state: RwLock::new(State {
                 table: Table::new(bounds.surcharge()),
                 closed: false,
@@ -134,7 +140,7 @@ impl Shard {
     }
 
     pub(crate) fn get(&self, lookup: Lookup<'_>) -> Option<Found> {
-        let state = self.state.read();
+        let state = self.read();
         let entry = state.table.read(lookup)?;
         Some(Found {
             value: entry.content.value(),
@@ -152,6 +158,7 @@ impl Shard {
         released: &mut Released,
     ) -> Result<SetOutcome, Refusal> {
         let mut state = self.open()?;
+        let state = &mut *state;
         state.free_expired(now, FREED_PER_WRITE, released);
         let current = state.table.find(lookup);
         let live = current
@@ -177,7 +184,7 @@ impl Shard {
             released.ended.push(entry.content);
             inherited
         });
-        self.make_room(&mut state, weight, now, released);
+        self.make_room(state, weight, now, released);
         let (queue, uses) = match inherited {
             _ if write.lease && self.may_be_pinned(&state.table, &write, weight) => (Queue::Pinned, 0),
             // A write counts as a use.
@@ -221,40 +228,36 @@ impl Shard {
     ///
     /// Writers of this shard wait meanwhile. Readers wait only while a batch of records is removed.
     pub(crate) fn clear(&self, scope: &Scope, now: Moment, released: &mut Released) -> Result<u64, Refusal> {
-        let mut looking = self.state.upgradable_read();
-        if looking.closed {
+        let _writers = self.lock_writers();
+        let state = self.read();
+        if state.closed {
             return Err(Refusal::Closed);
         }
         let start = scope.as_str().as_bytes();
-        let slots: Vec<u32> = looking
+        let slots: Vec<u32> = state
             .table
             .iter()
             .filter_map(|(slot, entry)| entry.content.key().starts_with(start).then_some(slot))
             .collect();
+        drop(state);
         let mut cleared = 0;
         // No entry moves to another slot until all have been removed.
         for slots in slots.chunks(CLEARED_AT_ONCE) {
-            let mut state = RwLockUpgradableReadGuard::upgrade(looking);
+            let mut state = self.write_locked();
             for slot in slots {
                 if let Some(entry) = state.table.remove(*slot) {
                     cleared += u64::from(!entry.deadline.is_past(now));
                     released.ended.push(entry.content);
                 }
             }
-            looking = RwLockWriteGuard::downgrade_to_upgradable(state);
         }
-        let mut sparse = true;
-        while sparse {
-            let mut state = RwLockUpgradableReadGuard::upgrade(looking);
-            sparse = state.table.compact(CLEARED_AT_ONCE);
-            looking = RwLockWriteGuard::downgrade_to_upgradable(state);
-        }
+        while self.write_locked().table.compact(CLEARED_AT_ONCE) {}
         Ok(cleared)
     }
 
     /// Frees up to `limit` expired records. Returns how many, and whether there may be more.
     pub(crate) fn purge(&self, now: Moment, limit: usize, released: &mut Released) -> (usize, bool) {
-        let mut state = self.state.write();
+        let mut state = self.write();
         let freed = state.free_expired(now, limit, released);
         state.table.compact(limit.saturating_mul(2));
         freed
@@ -262,7 +265,7 @@ impl Shard {
 
     /// Frees everything and refuses further writes.
     pub(crate) fn close(&self) {
-        let mut state = self.state.write();
+        let mut state = self.write();
         state.closed = true;
         let table = std::mem::replace(&mut state.table, Table::new(self.bounds.surcharge()));
         drop(state);
@@ -270,20 +273,42 @@ impl Shard {
     }
 
     pub(crate) fn earliest_deadline(&self) -> Option<Moment> {
-        self.state.read().table.earliest_deadline()
+        self.read().table.earliest_deadline()
     }
 
     /// Adds the figures of this shard to `stats`.
     pub(crate) fn add_to(&self, stats: &mut Stats) {
-        let state = self.state.read();
+        let state = self.read();
         stats.entries += state.table.len();
         stats.bytes += state.table.bytes();
         stats.expired += state.expired;
     }
 
-    fn open(&self) -> Result<RwLockWriteGuard<'_, State>, Refusal> {
-        let state = self.state.write();
+    fn open(&self) -> Result<Writing<'_>, Refusal> {
+        let state = self.write();
         if state.closed { Err(Refusal::Closed) } else { Ok(state) }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        // A panic leaves a table behind that is whole, so a poisoned lock is as good as another.
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> Writing<'_> {
+        let writers = self.lock_writers();
+        Writing {
+            state: self.write_locked(),
+            _writers: writers,
+        }
+    }
+
+    fn lock_writers(&self) -> MutexGuard<'_, ()> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks the state for a caller that holds the lock of the writers.
+    fn write_locked(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns whether to pin a write: a lease stays until its deadline. Its writer will replace it, but to the
@@ -308,6 +333,27 @@ impl Shard {
                 return;
             }
         }
+    }
+}
+
+/// The locks of a writer.
+struct Writing<'a> {
+    // Released first.
+    state: RwLockWriteGuard<'a, State>,
+    _writers: MutexGuard<'a, ()>,
+}
+
+impl Deref for Writing<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Writing<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
     }
 }
 

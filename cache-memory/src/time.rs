@@ -1,11 +1,10 @@
 //! The measurement of lifetimes.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cache_core::{Clock, Ttl};
-use parking_lot::Mutex;
 
 /// A moment, in milliseconds from an arbitrary origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,7 +96,7 @@ impl Timer {
                 Moment(passed.as_secs() * 1_000 + u64::from(passed.subsec_millis()))
             }
             Self::Injected(clock, ratchet) => {
-                let mut ratchet = ratchet.lock();
+                let mut ratchet = ratchet.lock().unwrap_or_else(PoisonError::into_inner);
                 ratchet.count(clock.now().as_millis())
             }
         }

@@ -23,6 +23,12 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     if rest.is_empty() {
         return Err(wrong("an empty duration"));
     }
+    if rest.eq_ignore_ascii_case("none") {
+        return Err("`None` is written without quotes".to_owned());
+    }
+    if rest.contains('.') {
+        return Err(wrong(&format!("`{text}` has a fraction, and the numbers are whole")));
+    }
     let mut millis = 0_u64;
     let mut units = UNITS.iter();
     while !rest.is_empty() {
@@ -82,7 +88,8 @@ mod tests {
             ("60 s", "no unit"),
             ("s", "not a duration"),
             ("-1s", "not a duration"),
-            ("1.5s", "no unit"),
+            ("1.5s", "fraction"),
+            ("None", "without quotes"),
             ("5min", "not a unit"),
             ("30m1h", "too late"),
             ("1s1s", "twice"),

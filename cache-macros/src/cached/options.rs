@@ -15,7 +15,7 @@ const KNOWN: &str = "`cache`, `ttl`, `stale_while_revalidate`, `stale_if_error`,
                      `tags`, `coder`, `when`, `unless`, `store_if`, `detached`, `entry` and `crate`";
 
 /// Wrong names of options, and the options that they suggest.
-const MEANT: [(&str, &str); 8] = [
+const MEANT: [(&str, &str); 9] = [
     ("stale", "stale_while_revalidate"),
     ("swr", "stale_while_revalidate"),
     ("negative", "negative_ttl"),
@@ -24,6 +24,7 @@ const MEANT: [(&str, &str); 8] = [
     ("timeout", "load_timeout"),
     ("key_builder", "key"),
     ("condition", "when"),
+    ("tag", "tags"),
 ];
 
 /// The options of a `#[cached]` attribute.
