@@ -15,7 +15,7 @@ use cache_axum::cache_engine::cache_core::ManualClock;
 use cache_axum::{CacheLayer, StoreFor};
 use futures_util::future::join_all;
 use http::{HeaderMap, Method};
-use support::{Bodies, Calls, cache, get_with, layer, next, request, send, settle, start};
+use support::{Bodies, Calls, cache, get_with, layer, next, request, send, idle, start};
 
 const CLIENTS: usize = 100;
 
@@ -145,7 +145,7 @@ async fn nobody_waits_for_the_body_of_another_variant() {
         pieces.send(Ok("eins ".into())).unwrap();
         let mut german = start(&app, request(Method::GET, "/", DE)).await;
         assert_eq!(next(german.body_mut()).await.unwrap().unwrap(), "eins ");
-        settle().await;
+        idle().await;
         let began = tokio::time::Instant::now();
         for call in ["MISS", "HIT"] {
             let english = get_with(&app, "/", EN).await;
@@ -159,7 +159,7 @@ async fn nobody_waits_for_the_body_of_another_variant() {
         drop(pieces);
         assert_eq!(support::reply(german).await.text(), "zwei");
         assert_eq!(support::reply(along).await.text(), "zwei");
-        settle().await;
+        idle().await;
         let hit = get_with(&app, "/", DE).await;
         assert_eq!((hit.text(), hit.x_cache()), ("eins zwei", "HIT"));
         assert_eq!(calls.count(), 2);
@@ -173,12 +173,12 @@ async fn a_first_variant_that_breaks_harms_no_other() {
     let pieces = bodies.push();
     pieces.send(Ok("eins ".into())).unwrap();
     let mut german = start(&app, request(Method::GET, "/", DE)).await;
-    settle().await;
+    idle().await;
     get_with(&app, "/", EN).await;
     pieces.send(Err(std::io::Error::other("broken"))).unwrap();
     assert!(next(german.body_mut()).await.unwrap().is_ok());
     assert!(next(german.body_mut()).await.unwrap().is_err());
-    settle().await;
+    idle().await;
     assert_eq!(get_with(&app, "/", EN).await.x_cache(), "HIT");
     let pieces = bodies.push();
     pieces.send(Ok("drei".into())).unwrap();
@@ -201,7 +201,7 @@ async fn what_is_invalidated_while_its_body_arrives_does_not_come_back() {
         let pieces = bodies.push();
         pieces.send(Ok("old ".into())).unwrap();
         let german = start(&app, request(Method::GET, "/", DE)).await;
-        settle().await;
+        idle().await;
         match change {
             "put" => drop(send(&app, request(Method::PUT, "/", EN)).await),
             "tag" => cache.invalidate_tag("docs").await.unwrap(),
@@ -221,7 +221,7 @@ async fn what_is_invalidated_while_its_body_arrives_does_not_come_back() {
         pieces.send(Ok("text".into())).unwrap();
         drop(pieces);
         assert_eq!(support::reply(german).await.text(), "old text");
-        settle().await;
+        idle().await;
         let expected = if change == "none" { "old text" } else { "new" };
         assert_eq!(get_with(&app, "/", DE).await.text(), expected, "{change}");
     }
@@ -238,19 +238,19 @@ async fn nobody_waits_for_a_body_that_is_not_stored_since_its_namespace_was_not_
     one.send(Ok("one".into())).unwrap();
     two.send(Ok("two".into())).unwrap();
     let first = start(&app, request(Method::GET, "/", &[])).await;
-    settle().await;
+    idle().await;
     let began = tokio::time::Instant::now();
     let mut later = Vec::new();
     for _ in 0..2 {
         let mut response = start(&app, request(Method::GET, "/", &[])).await;
         assert_eq!(next(response.body_mut()).await.unwrap().unwrap(), "two");
         later.push(response);
-        settle().await;
+        idle().await;
     }
     assert_eq!(began.elapsed(), Duration::ZERO);
     drop((one, two));
     assert_eq!(support::reply(first).await.text(), "one");
-    settle().await;
+    idle().await;
     assert_eq!(support::get(&app, "/").await.text(), "two");
     assert_eq!(calls.count(), 2);
 }
@@ -286,10 +286,10 @@ async fn stale_variants_are_there_until_a_new_one_is_complete() {
     pieces.send(Ok("new".into())).unwrap();
     let mut german = start(&app, request(Method::GET, "/", DE)).await;
     assert_eq!(next(german.body_mut()).await.unwrap().unwrap(), "new");
-    settle().await;
+    idle().await;
     pieces.send(Err(std::io::Error::other("broken"))).unwrap();
     assert!(next(german.body_mut()).await.unwrap().is_err());
-    settle().await;
+    idle().await;
     for (language, text) in [(DE, "de"), (EN, "en")] {
         let stale = get_with(&app, "/", language).await;
         assert_eq!((stale.text(), stale.x_cache()), (text, "STALE"));

@@ -11,7 +11,7 @@ use axum::Router;
 use cache_axum::CacheLayer;
 use futures_util::FutureExt;
 use http::Method;
-use support::{cache, get, layer, request, settle};
+use support::{cache, get, layer, request, idle};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
@@ -137,17 +137,17 @@ async fn refreshes_that_hang_are_bounded_too() {
     for number in 0..30 {
         assert_eq!(get(&app, &format!("/{number}")).await.x_cache(), "STALE");
     }
-    settle().await;
+    idle().await;
     // Each has the time for which others would wait.
     assert_eq!(running.load(Ordering::SeqCst), 30);
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert_eq!(running.load(Ordering::SeqCst), 10);
     // Those that were not cancelled are stored.
     gate.add_permits(10);
-    settle().await;
+    idle().await;
     assert_eq!(running.load(Ordering::SeqCst), 0);
     assert_eq!(get(&app, "/29").await.x_cache(), "HIT");
     assert_eq!(get(&app, "/0").await.x_cache(), "STALE", "and is refreshed again");
-    settle().await;
+    idle().await;
     assert_eq!(running.load(Ordering::SeqCst), 1);
 }

@@ -185,6 +185,6 @@ async fn nobody_joins_a_body_that_hangs() {
     for response in [first, along] {
         assert_eq!(support::reply(response).await.text(), "hung no more");
     }
-    settle().await;
+    idle().await;
     assert_eq!(get(&app, "/").await.x_cache(), "HIT");
 }

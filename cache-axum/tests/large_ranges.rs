@@ -231,6 +231,6 @@ async fn nothing_runs_on_for_a_client_who_has_left() {
         let left = tokio::time::timeout(Duration::from_millis(50), asking).await;
         assert!(left.is_err());
     }
-    support::settle().await;
+    support::idle().await;
     assert_eq!(Arc::strong_count(&running), idle);
 }

@@ -237,7 +237,7 @@ async fn a_post_that_takes_its_time_holds_nobody_up() {
             let app = app.clone();
             async move { post(&app, "/doc").await }
         });
-        settle().await;
+        idle().await;
         let began = tokio::time::Instant::now();
         assert_eq!(get(&asked, "/doc").await.text(), "current");
         assert_eq!(began.elapsed(), Duration::ZERO);
@@ -260,7 +260,7 @@ async fn what_is_stored_answers_until_the_post_does() {
         let app = app.clone();
         async move { post(&app, "/doc").await }
     });
-    settle().await;
+    idle().await;
     assert_eq!(get(&app, "/doc").await.x_cache(), "HIT");
     gate.add_permits(1);
     assert_eq!(posting.await.unwrap().cache_status(), "cache; fwd=method; stored");
@@ -310,7 +310,7 @@ async fn a_body_that_breaks_is_not_stored() {
     assert_eq!(support::next(posted.body_mut()).await.unwrap().unwrap(), "first ");
     pieces.send(Err(std::io::Error::other("broken"))).unwrap();
     assert!(support::next(posted.body_mut()).await.unwrap().is_err());
-    settle().await;
+    idle().await;
     assert_eq!(get(&app, "/doc").await.text(), "GET 3");
 }
 
@@ -320,7 +320,7 @@ async fn what_is_invalidated_while_its_body_arrives_is_not_stored() {
     let app = streaming(layer(), body);
     pieces.send(Ok("first ".into())).unwrap();
     let posted = support::start(&app, request(Method::POST, "/doc", &[])).await;
-    settle().await;
+    idle().await;
     send(&app, request(Method::PUT, "/doc", &[])).await;
     assert_eq!(get(&app, "/doc").await.text(), "GET 3", "at once");
     pieces.send(Ok("second".into())).unwrap();
@@ -347,7 +347,7 @@ async fn a_body_that_arrives_is_for_its_variant_and_its_parts() {
     let (de, en) = ([("accept-language", "de")], [("accept-language", "en")]);
     pieces.send(Ok("first ".into())).unwrap();
     let posted = support::start(&app, request(Method::POST, "/doc", &de)).await;
-    settle().await;
+    idle().await;
     let began = tokio::time::Instant::now();
     assert_eq!(get_with(&app, "/doc", &en).await.text(), "GET 2");
     let along = support::start(&app, request(Method::GET, "/doc", &de)).await;
@@ -356,7 +356,7 @@ async fn a_body_that_arrives_is_for_its_variant_and_its_parts() {
         let app = app.clone();
         async move { get_with(&app, "/doc", &[("accept-language", "de"), ("range", "bytes=3-8")]).await }
     });
-    settle().await;
+    idle().await;
     pieces.send(Ok("second".into())).unwrap();
     drop(pieces);
     for response in [posted, along] {

@@ -174,7 +174,7 @@ async fn a_variant_that_may_not_be_stored_says_nothing_about_the_others() {
     gate.add_permits(1);
     first.await.unwrap();
     let english: Vec<_> = (0..20).map(|_| ask(EN)).collect();
-    settle().await;
+    idle().await;
     assert_eq!(calls.count(), 2, "one for all of them");
     gate.add_permits(1);
     for english in english {
@@ -182,7 +182,7 @@ async fn a_variant_that_may_not_be_stored_says_nothing_about_the_others() {
     }
     // The control: requests for that variant do not wait for each other.
     let others: Vec<_> = (0..5).map(|_| ask(XX)).collect();
-    settle().await;
+    idle().await;
     assert_eq!(calls.count(), 7);
     gate.add_permits(5);
     for other in others {

@@ -128,7 +128,7 @@ mod reserved {
         let cache: Cache = over(&remote).build();
         let key = cache.key("key");
         drop(cache.adapter().reserve::<u32>(&key).await);
-        support::settle().await;
+        support::idle().await;
         assert!(remote.peek(&key).await.is_none());
     }
 

@@ -235,12 +235,12 @@ async fn after_the_end_of_a_late_tag_nobody_waits_for_the_old_load() {
                     .await;
                 outcome.is_stored()
             });
-            settle().await;
+            idle().await;
             tokio::time::sleep(Duration::from_millis(1)).await;
             there.invalidate_tag("late").await.unwrap();
             for cache in [&here, &there] {
                 let looking = look_up(cache, accepts);
-                settle().await;
+                idle().await;
                 if is_stale_there && !accepts {
                     // Its own process finds out about a lease beside a record at the next renewal.
                     tokio::time::sleep(LEASE).await;
@@ -248,7 +248,7 @@ async fn after_the_end_of_a_late_tag_nobody_waits_for_the_old_load() {
                 assert!(looking.is_finished(), "{is_stale_there} {accepts}");
                 assert_eq!(looking.await.unwrap(), Got::Lead);
                 // The fill was dropped, and its lease is released in the background.
-                settle().await;
+                idle().await;
             }
             gate.open();
             assert!(!loading.await.unwrap());
