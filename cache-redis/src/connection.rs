@@ -9,7 +9,7 @@ use cache_core::{Error, ErrorKind};
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::config::{Options, Server};
-use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
+use fred::types::{ClusterHash, CustomCommand, Expiration, Resp3Frame, SetOptions, Value};
 use redis_protocol::redis_keyslot;
 use tokio::sync::watch;
 
@@ -31,6 +31,17 @@ pub(crate) enum Route {
     Any,
     /// This node of the Cluster.
     Node(Server),
+}
+
+/// When [`Connection::write`] writes, and what it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Write {
+    /// Always. Answers something.
+    Always,
+    /// Only if there is nothing under the key. Answers something if the string was written.
+    IfAbsent,
+    /// Only if there is nothing under the key. Answers the string that is there, or `None` if the new one was written.
+    OrGet,
 }
 
 /// The connections of a backend, which its clones share.
@@ -182,14 +193,46 @@ impl Connection {
         }
     }
 
-    /// Reads a string by fred's own command, which fred pipelines with others, unlike a custom command. `None` means
-    /// that the server answered with an error, whose text [`ask`](Self::ask) can show.
+    /// Reads a string by fred's own command. fred sends several of its own commands with one system call, and flushes
+    /// the connection after each custom command and each script. `None` means that the server answered with an error, whose text [`ask`](Self::ask) can show.
     pub(crate) async fn read(&self, lane: &Arc<Lane>, key: &str) -> Result<Option<Option<bytes::Bytes>>, Error> {
         let _place = self.place()?;
         let options = self.options_for(key);
         let client = lane.client().with_options(&options);
         let answer = client.get(key);
         self.heard(lane, Unanswered::until(lane, options, answer).await)
+    }
+
+    /// Writes a string by fred's own command, for `lifetime` milliseconds if there is a limit. `write` says what is
+    /// answered.
+    pub(crate) async fn write(
+        &self,
+        lane: &Arc<Lane>,
+        key: &str,
+        string: bytes::Bytes,
+        lifetime: Option<u64>,
+        write: Write,
+    ) -> Result<Option<bytes::Bytes>, Error> {
+        let _place = self.place()?;
+        let options = self.options_for(key);
+        let client = lane.client().with_options(&options);
+        // A lifetime is at most a hundred years.
+        let lifetime = lifetime.map(|millis| Expiration::PX(i64::try_from(millis).unwrap_or(i64::MAX)));
+        let mode = (write != Write::Always).then_some(SetOptions::NX);
+        let answer = client.set(key, string, lifetime, mode, write == Write::OrGet);
+        match Unanswered::until(lane, options, answer).await {
+            Ok(answer) => {
+                lane.heard();
+                Ok(answer)
+            }
+            Err(fred) => match crate::error::answer(&fred) {
+                Some(text) => {
+                    lane.heard();
+                    Err(from_server(text))
+                }
+                None => Err(self.failed(lane, from_fred(&fred))),
+            },
+        }
     }
 
     /// As [`read`](Self::read), for the first bytes of a string. They are empty if there is no string.

@@ -49,6 +49,11 @@ pub(crate) fn union(tags: &Tags, more: &Tags) -> Result<Tags, Error> {
 }
 
 impl TagRecords {
+    /// Returns whether [`capture`](Self::capture) reads anything for a load with the tags `declared`.
+    pub(crate) fn captures(&self, declared: &Declared) -> bool {
+        self.by_epoch || declared.late || !declared.names().is_empty()
+    }
+
     /// Returns the tags that an entry of `namespace` depends on if its load begins now, and the tags that it depends on
     /// in addition if it retains a value with the tags `of_stale`. Writes the records of tags that the store does not
     /// have.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use cache_core::{Coder, Error, Key, Namespace, Record, Tags, Version};
 
 use crate::event::Event;
+use crate::store::changes::ChangeStamp;
 use crate::store::record::{self, Content, Entry, Found, Freshness};
 use crate::tags::records::{TagVersions, Verdict};
 use crate::tier::precondition::{Lease, Precondition};
@@ -113,19 +114,6 @@ impl Tier {
         }
     }
 
-    /// Reads the near copy of a key, or else the store.
-    #[inline]
-    pub(crate) async fn read<T, C>(&self, key: &Key, coder: &C) -> Read<T>
-    where
-        T: Send + Sync + 'static,
-        C: Coder<T>,
-    {
-        match self.read_near(key) {
-            Some((found, version)) => Read::Fresh(found, version),
-            None => self.read_store(key, coder).await,
-        }
-    }
-
     /// Reads the store, and stores a near copy of a fresh value.
     #[inline]
     pub(crate) async fn read_store<T, C>(&self, key: &Key, coder: &C) -> Read<T>
@@ -143,6 +131,34 @@ impl Tier {
         read
     }
 
+    /// Carries out what is pending, before the store is read and trusted.
+    pub(crate) async fn before_read(&self) {
+        if !self.pending.is_empty() {
+            self.carry_out_pending(false).await;
+        }
+    }
+
+    /// Returns what the `record` means that the store has returned for `key`, as [`read_store`](Self::read_store) does.
+    /// `stamp` was taken before, and `known` are the tags that were read with it.
+    pub(crate) async fn read_record<T, C>(
+        &self,
+        record: Record,
+        stamp: Option<ChangeStamp>,
+        known: TagVersions,
+        key: &Key,
+        coder: &C,
+    ) -> Read<T>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        let (read, weight) = self.judged(Some(record), known, key, coder).await;
+        if let (Read::Fresh(found, version), Some(stamp)) = (&read, stamp) {
+            self.keep_near(key, found, *version, weight, stamp);
+        }
+        read
+    }
+
     /// Reads the store. Also returns the size of the record in bytes.
     #[inline]
     async fn read_remote<T, C>(&self, key: &Key, coder: &C) -> (Read<T>, usize)
@@ -150,9 +166,7 @@ impl Tier {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        if !self.pending.is_empty() {
-            self.carry_out_pending(false).await;
-        }
+        self.before_read().await;
         let mut known = TagVersions::new();
         let epochs = if self.tags.clears_by_epoch() {
             self.tags.epochs_to_read(&key.namespace(), &mut known)
@@ -224,9 +238,7 @@ impl Tier {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        if !self.pending.is_empty() {
-            self.carry_out_pending(false).await;
-        }
+        self.before_read().await;
         let tagging = &self.tags;
         let mut known = TagVersions::new();
         let mut epochs = Vec::new();
