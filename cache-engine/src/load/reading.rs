@@ -8,14 +8,16 @@ use std::any::TypeId;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use cache_core::{Coder, ErrorKind, Key, Tags};
+use cache_core::{Coder, Error, ErrorKind, Key, Record};
 
 use crate::lease::ahead::ReadOrLease;
 use crate::lease::fence::Fence;
 use crate::load::flight::{Landing, Lead};
 use crate::load::shared::Shared;
 use crate::tags::declared::Declared;
+use crate::tags::expected::Expected;
 use crate::tags::records::TagVersions;
+use crate::tags::snapshot::TagSnapshot;
 use crate::tier::precondition::Precondition;
 use crate::tier::read::{Boxed, Read, ReadNow};
 
@@ -45,24 +47,34 @@ impl<T> Reading<T> {
 /// The lead of a flight whose lease was acquired by the read. If it is dropped, both pass to a waiting caller.
 #[derive(Debug)]
 pub(crate) struct Ahead {
+    held: Option<Held>,
+    /// The tags of the load. `None` if they are not those that the lease carries.
+    snapshot: Option<TagSnapshot>,
+}
+
+#[derive(Debug)]
+struct Held {
     shared: Arc<Shared>,
     key: Key,
-    held: Option<(Lead, Fence)>,
+    lead: Lead,
+    fence: Fence,
 }
 
 impl Ahead {
-    /// Takes the lead, and the lease.
-    pub(crate) fn take(mut self) -> Option<(Lead, Fence)> {
-        self.held.take()
+    /// Takes the lead, the lease, and the tags of the load, unless they are to be read and the lease is to be renewed
+    /// before it begins.
+    pub(crate) fn take(mut self) -> Option<(Lead, Fence, Option<TagSnapshot>)> {
+        let held = self.held.take()?;
+        Some((held.lead, held.fence, self.snapshot.take()))
     }
 }
 
 impl Drop for Ahead {
     fn drop(&mut self) {
-        if let Some((lead, fence)) = self.held.take()
-            && let Some(fence) = lead.pass_on(Some(fence))
+        if let Some(held) = self.held.take()
+            && let Some(fence) = held.lead.pass_on(Some(held.fence))
         {
-            self.shared.release(self.key.clone(), fence, None);
+            held.shared.release(held.key, fence, None);
         }
     }
 }
@@ -88,9 +100,9 @@ impl Shared {
         };
         if matches!(read, ReadNow::Nothing)
             && let Some(result) = result
-            && self.reads_ahead(declared)
+            && let Some(expected) = self.expect(key, declared)
         {
-            return self.read_ahead(key, coder, result).await.into_fresh();
+            return self.read_ahead(key, coder, expected, result).await.into_fresh();
         }
         let read = self.tier.read_further(read, key, coder).await;
         Reading::from(read).into_fresh()
@@ -111,21 +123,29 @@ impl Shared {
         if let Some((found, version)) = self.tier.read_near(key) {
             return Read::Fresh(found, version).into();
         }
-        if self.reads_ahead(declared) {
-            return self.read_ahead(key, coder, result).await;
+        if let Some(expected) = self.expect(key, declared) {
+            return self.read_ahead(key, coder, expected, result).await;
         }
         self.tier.read_store(key, coder).await.into()
     }
 
-    /// Returns whether reads acquire the lease of a load with the tags `declared`. Its lease carries the versions of the
-    /// tags, so there must be none.
-    fn reads_ahead(&self, declared: &Declared) -> bool {
-        self.tier.store.gets_or_adds() && !self.tier.tags.captures(declared)
+    /// Returns the tags that a load with the tags `declared` is expected to begin with, if the read may acquire its lease.
+    fn expect(&self, key: &Key, declared: &Declared) -> Option<Expected> {
+        if !self.tier.store.gets_or_adds() {
+            return None;
+        }
+        self.tier.tags.expect(|| key.namespace(), declared)
     }
 
     /// Reads the store, and acquires the lease if there is nothing. Boxed, to keep the future of a hit in memory small.
     #[inline(never)]
-    fn read_ahead<'a, T, C>(self: &'a Arc<Self>, key: &'a Key, coder: &'a C, result: TypeId) -> Boxed<'a, Reading<T>>
+    fn read_ahead<'a, T, C>(
+        self: &'a Arc<Self>,
+        key: &'a Key,
+        coder: &'a C,
+        expected: Expected,
+        result: TypeId,
+    ) -> Boxed<'a, Reading<T>>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
@@ -137,36 +157,78 @@ impl Shared {
             };
             let stamp = self.tier.stamp(key);
             self.tier.before_read().await;
-            let record = match self.leases.read_or_acquire(key, &Tags::default()).await {
-                Ok(ReadOrLease::Lease(lease)) => {
-                    let ahead = Ahead {
-                        shared: Arc::clone(self),
-                        key: key.clone(),
-                        held: Some((lead, Fence::Lease(lease))),
-                    };
+            let (found, tags) = self.find_ahead(key, lead, &expected).await;
+            let (known, snapshot) = match tags {
+                Ok(tags) => tags,
+                Err(error) => return Read::Unavailable(error).into(),
+            };
+            let read = match found {
+                Found::Lease(mut ahead) => {
+                    ahead.snapshot = snapshot;
                     return Reading {
                         read: Read::Miss(Precondition::Nothing, None),
                         ahead: Some(ahead),
                     };
                 }
-                Ok(ReadOrLease::Record(record)) => Ok(record),
-                Err(error) => Err(error),
-            };
-            // There is nothing to load so far. Callers that wait have found something else, so they read again.
-            lead.finish(Landing::ReadAgain);
-            match record {
-                Ok(record) => {
-                    self.tier
-                        .read_record(record, stamp, TagVersions::new(), key, coder)
-                        .await
-                }
-                Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) => {
+                Found::Record(record) => self.tier.read_record(record, stamp, known, key, coder).await,
+                Found::Failed(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) => {
                     Read::Unavailable(error)
                 }
                 // A store that refuses writes may still be read.
-                Err(_) => self.tier.read_store(key, coder).await,
-            }
-            .into()
+                Found::Failed(_) => self.tier.read_store(key, coder).await,
+            };
+            read.into()
         })
     }
+
+    /// Reads a record or acquires the lease, and reads the tags meanwhile if a hit needs them, or else after the lease.
+    async fn find_ahead(
+        self: &Arc<Self>,
+        key: &Key,
+        lead: Lead,
+        expected: &Expected,
+    ) -> (Found, Result<(TagVersions, Option<TagSnapshot>), Error>) {
+        let find = async {
+            match self.leases.read_or_acquire(key, &expected.tags).await {
+                Ok(ReadOrLease::Lease(lease)) => Found::Lease(Ahead {
+                    held: Some(Held {
+                        shared: Arc::clone(self),
+                        key: key.clone(),
+                        lead,
+                        fence: Fence::Lease(lease),
+                    }),
+                    snapshot: None,
+                }),
+                // There is nothing to load so far. Callers that wait have found something else, so they read again.
+                Ok(ReadOrLease::Record(record)) => {
+                    lead.finish(Landing::ReadAgain);
+                    Found::Record(record)
+                }
+                Err(error) => {
+                    lead.finish(Landing::ReadAgain);
+                    Found::Failed(error)
+                }
+            }
+        };
+        let tags = &self.tier.tags;
+        if expected.is_empty() {
+            (find.await, tags.read_expected(expected).await)
+        } else if expected.remembered {
+            let found = find.await;
+            let read = match found {
+                Found::Lease(_) => tags.read_expected(expected).await,
+                _ => Ok((TagVersions::new(), None)),
+            };
+            (found, read)
+        } else {
+            tokio::join!(find, tags.read_expected(expected))
+        }
+    }
+}
+
+/// What the read of a record found that acquires the lease if there is none.
+enum Found {
+    Record(Record),
+    Lease(Ahead),
+    Failed(Error),
 }

@@ -17,7 +17,6 @@ use crate::load::reading::{Ahead, Reading};
 use crate::load::stack::LoadStack;
 use crate::load::waiting::Waiting;
 use crate::store::record::Found;
-use crate::tags::snapshot::TagSnapshot;
 use crate::tier::precondition::Precondition;
 use crate::tier::read::Read;
 
@@ -104,10 +103,9 @@ impl<C: Send + Sync + 'static> Engine<C> {
         if stack.is_some_and(|stack| stack.loads(self.shared.tier.store.backend(), key)) {
             return Step::Circular;
         }
-        if let Some((lead, fence)) = ahead.and_then(Ahead::take) {
+        if let Some((lead, fence, snapshot)) = ahead.and_then(Ahead::take) {
             events.emit(&Event::Miss { key });
-            let mut fill = Fill::new(Arc::clone(&self.shared), key.clone(), lead, None);
-            fill.arm((fence, TagSnapshot::default()));
+            let fill = Fill::ahead(Arc::clone(&self.shared), key.clone(), lead, fence, snapshot);
             return Step::Load(LoadStart {
                 fill,
                 precondition,

@@ -11,6 +11,7 @@ use cache_core::{
 
 use crate::store::Store;
 use crate::tags::cache::{Asked, Last, TagCache};
+use crate::tags::expected::LastSeen;
 use crate::tags::lifetime::Prolonged;
 use crate::tags::name::{EPOCH, EPOCH_OF_ALL, EPOCHS, TAG};
 use crate::tags::version::{TagVersion, decode, hard};
@@ -47,6 +48,7 @@ pub(crate) struct TagRecords {
     pub(super) by_epoch: bool,
     pub(super) cache: Arc<TagCache>,
     pub(super) prolonged: Prolonged,
+    pub(super) seen: LastSeen,
     /// Held while a sequence for late tags is begun.
     pub(super) beginning: tokio::sync::Mutex<()>,
 }
@@ -70,6 +72,7 @@ impl TagRecords {
             by_epoch: by_epoch || !store.backend().capabilities().clear,
             cache: Arc::clone(cache),
             prolonged: Prolonged::default(),
+            seen: LastSeen::default(),
             beginning: tokio::sync::Mutex::default(),
         }
     }

@@ -25,6 +25,15 @@ pub(crate) struct TagSnapshot {
 }
 
 impl TagSnapshot {
+    /// Returns the snapshot of a load that depends on `tags`.
+    pub(super) fn of_expected(tags: Tags, lifetimes: TagLifetimes) -> Self {
+        Self {
+            tags,
+            lifetimes,
+            ..Self::default()
+        }
+    }
+
     /// Returns whether the stale value is no longer usable.
     pub(crate) fn ends_stale(&self) -> bool {
         self.ends_stale
@@ -49,11 +58,6 @@ pub(crate) fn union(tags: &Tags, more: &Tags) -> Result<Tags, Error> {
 }
 
 impl TagRecords {
-    /// Returns whether [`capture`](Self::capture) reads anything for a load with the tags `declared`.
-    pub(crate) fn captures(&self, declared: &Declared) -> bool {
-        self.by_epoch || declared.late || !declared.names().is_empty()
-    }
-
     /// Returns the tags that an entry of `namespace` depends on if its load begins now, and the tags that it depends on
     /// in addition if it retains a value with the tags `of_stale`. Writes the records of tags that the store does not
     /// have.
@@ -157,6 +161,7 @@ impl TagRecords {
             match (state, record) {
                 (Some(state), Some(record)) => {
                     self.cache.remember(key, state, asked);
+                    self.seen.note(key, state);
                     lifetimes.note(key, state, record.version, record.remaining, now);
                 }
                 (_, record) => missing.push((at, record)),
@@ -203,6 +208,7 @@ impl TagRecords {
                 match outcome {
                     SetOutcome::Stored(version) => {
                         self.cache.remember(&keys[at], state, asked);
+                        self.seen.note(&keys[at], state);
                         lifetimes.note(&keys[at], state, version, Some(KEPT), now);
                         states[at] = Some(state);
                     }
