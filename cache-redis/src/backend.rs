@@ -13,8 +13,8 @@ use fred::types::{Resp3Frame, Value as Argument};
 use futures_util::future::try_join_all;
 
 use crate::clear::{self, integer, unexpected};
-use crate::connection::{Answer, Connection, Route, Write};
-use crate::error::{NAME, error, from_server};
+use crate::connection::{Connection, Route, Write};
+use crate::error::{NAME, error};
 use crate::format::{self, HEADER_LEN, Stored};
 use crate::lane::Lane;
 use crate::script;
@@ -70,25 +70,20 @@ impl Shared {
     async fn get(&self, lane: &Arc<Lane>, key: &Key) -> Result<Option<Record>, Error> {
         // In a Cluster, fred would follow a foreign string that reads like a redirection.
         if !self.connection.is_clustered() {
-            match self.connection.read(lane, key.as_str()).await? {
-                Some(None) => return Ok(None),
-                Some(Some(string)) => {
+            match self.connection.read(lane, key.as_str()).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(string)) => {
                     if let Some(stored) = format::decode(&string) {
                         return Ok(Some(self.own(stored)));
                     }
                 }
-                // The server answered with an error. The script shows its text.
-                None => {
-                    let arguments = vec![Argument::from(key.as_str())];
-                    match self.connection.ask(lane, "GET", Route::Key(0), arguments).await? {
-                        Answer::Error(text) if !text.starts_with("WRONGTYPE") => return Err(from_server(&text)),
-                        _ => {}
-                    }
-                }
+                Err(error) if error.message().starts_with("WRONGTYPE") => {}
+                Err(error) => return Err(error),
             }
             // A foreign record. Only the server knows its remaining lifetime.
         }
-        let answer = self.connection.run(lane, &script::GET, key.as_str(), &[]).await?;
+        // Boxed, since a call moves its whole future.
+        let answer = Box::pin(self.connection.run(lane, &script::GET, key.as_str(), &[])).await?;
         self.record(answer)
     }
 
@@ -112,14 +107,19 @@ impl Shared {
 
     async fn version(&self, lane: &Arc<Lane>, key: &Key) -> Result<Option<Version>, Error> {
         // As in `get`: in a Cluster, fred might follow a foreign string.
-        if !self.connection.is_clustered()
-            && let Some(header) = self.connection.read_start(lane, key.as_str(), HEADER_LEN).await?
-            && let Some(stored) = format::decode(&header)
-        {
-            return Ok(Some(stored.version));
+        if !self.connection.is_clustered() {
+            match self.connection.read_start(lane, key.as_str(), HEADER_LEN).await {
+                Ok(header) => {
+                    if let Some(stored) = format::decode(&header) {
+                        return Ok(Some(stored.version));
+                    }
+                }
+                Err(error) if error.message().starts_with("WRONGTYPE") => {}
+                Err(error) => return Err(error),
+            }
         }
-        // There is no record, or a foreign one, or the server answered with an error, whose text the script shows.
-        match self.connection.run(lane, &script::VERSION, key.as_str(), &[]).await? {
+        // There is no record, or a foreign one.
+        match Box::pin(self.connection.run(lane, &script::VERSION, key.as_str(), &[])).await? {
             Resp3Frame::Null => Ok(None),
             Resp3Frame::BlobString { data, .. } => match data[..].try_into() {
                 Ok(version) => Ok(Some(Version::from_u128(u128::from_be_bytes(version)))),
@@ -188,7 +188,7 @@ impl Shared {
             ));
         };
         if value.len() > self.max_value_bytes {
-            return Err(self.too_large(lane, key, value.len(), options.mode).await);
+            return Err(Box::pin(self.too_large(lane, key, value.len(), options.mode)).await);
         }
         let version = self.versions.next();
         let deadline = options.ttl.as_duration().map(|ttl| self.clock.now() + ttl);
@@ -227,10 +227,8 @@ impl Shared {
             }
         }
         let arguments = [stored, lifetime_argument(lifetime)];
-        let answer = self
-            .connection
-            .run(lane, &script::GET_OR_ADD, key.as_str(), &arguments)
-            .await?;
+        let run = self.connection.run(lane, &script::GET_OR_ADD, key.as_str(), &arguments);
+        let answer = Box::pin(run).await?;
         Ok(match self.record(answer)? {
             Some(record) => GetOrAdd::Found(record),
             None => GetOrAdd::Added(version),

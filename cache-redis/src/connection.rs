@@ -89,29 +89,32 @@ impl Connection {
     /// connect, so that a call right after `build` reaches the store.
     pub(crate) async fn lane(&self) -> Result<&Arc<Lane>, Error> {
         let lane = self.next_lane()?;
-        if !lane.was_attempted()
-            && tokio::time::timeout(self.timeout, lane.attempted()).await.is_err()
-            && !self.closed.load(Ordering::Acquire)
-        {
+        if !lane.was_attempted() {
+            // Boxed, since a call moves its whole future.
+            Box::pin(self.first_attempt(lane)).await?;
+        }
+        Ok(lane)
+    }
+
+    async fn first_attempt(&self, lane: &Lane) -> Result<(), Error> {
+        if tokio::time::timeout(self.timeout, lane.attempted()).await.is_err() && !self.closed.load(Ordering::Acquire) {
             return Err(error(
                 ErrorKind::Unavailable,
                 format!("not connected yet: the first attempt goes on after {:?}", self.timeout),
             ));
         }
-        Ok(lane)
+        Ok(())
     }
 
     fn next_lane(&self) -> Result<&Arc<Lane>, Error> {
         if self.closed.load(Ordering::Acquire) {
             return Err(closed());
         }
-        for lane in &self.lanes {
-            lane.revive();
-        }
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.lanes.len();
         (0..count)
             .map(|step| &self.lanes[first.wrapping_add(step) % count])
+            .inspect(|lane| lane.revive())
             .find(|lane| lane.is_connected())
             .or_else(|| self.lanes.get(first % count))
             .ok_or_else(closed)
@@ -152,7 +155,8 @@ impl Connection {
             Answer::Frame(frame) => Ok(frame),
             // The script did not run, so it can be sent again.
             Answer::Error(text) if text.starts_with("NOSCRIPT") => {
-                self.call(lane, "EVAL", route(), arguments(script.source)).await
+                // Boxed, since a call moves its whole future.
+                Box::pin(self.call(lane, "EVAL", route(), arguments(script.source))).await
             }
             Answer::Error(text) => Err(from_server(&text)),
         }
@@ -194,13 +198,13 @@ impl Connection {
     }
 
     /// Reads a string by fred's own command. fred sends several of its own commands with one system call, and flushes
-    /// the connection after each custom command and each script. `None` means that the server answered with an error, whose text [`ask`](Self::ask) can show.
-    pub(crate) async fn read(&self, lane: &Arc<Lane>, key: &str) -> Result<Option<Option<bytes::Bytes>>, Error> {
+    /// the connection after each custom command and each script. An error answer becomes an `Err`.
+    pub(crate) async fn read(&self, lane: &Arc<Lane>, key: &str) -> Result<Option<bytes::Bytes>, Error> {
         let _place = self.place()?;
         let options = self.options_for(key);
         let client = lane.client().with_options(&options);
         let answer = client.get(key);
-        self.heard(lane, Unanswered::until(lane, options, answer).await)
+        self.answered(lane, Unanswered::until(lane, options, answer).await)
     }
 
     /// Writes a string by fred's own command, for `lifetime` milliseconds if there is a limit. `write` says what is
@@ -220,49 +224,33 @@ impl Connection {
         let lifetime = lifetime.map(|millis| Expiration::PX(i64::try_from(millis).unwrap_or(i64::MAX)));
         let mode = (write != Write::Always).then_some(SetOptions::NX);
         let answer = client.set(key, string, lifetime, mode, write == Write::OrGet);
-        match Unanswered::until(lane, options, answer).await {
-            Ok(answer) => {
-                lane.heard();
-                Ok(answer)
-            }
-            Err(fred) => match crate::error::answer(&fred) {
-                Some(text) => {
-                    lane.heard();
-                    Err(from_server(text))
-                }
-                None => Err(self.failed(lane, from_fred(&fred))),
-            },
-        }
+        self.answered(lane, Unanswered::until(lane, options, answer).await)
     }
 
     /// As [`read`](Self::read), for the first bytes of a string. They are empty if there is no string.
-    pub(crate) async fn read_start(
-        &self,
-        lane: &Arc<Lane>,
-        key: &str,
-        bytes: usize,
-    ) -> Result<Option<bytes::Bytes>, Error> {
+    pub(crate) async fn read_start(&self, lane: &Arc<Lane>, key: &str, bytes: usize) -> Result<bytes::Bytes, Error> {
         let _place = self.place()?;
         let options = self.options_for(key);
         let client = lane.client().with_options(&options);
         let answer = client.getrange(key, 0, bytes.saturating_sub(1));
-        self.heard(lane, Unanswered::until(lane, options, answer).await)
+        self.answered(lane, Unanswered::until(lane, options, answer).await)
     }
 
-    /// Converts the result of one of fred's own commands. `None` means that the server answered with an error, whose
-    /// text [`ask`](Self::ask) can show.
-    fn heard<T>(&self, lane: &Arc<Lane>, answer: Result<T, fred::error::Error>) -> Result<Option<T>, Error> {
-        match answer {
+    /// Converts the result of one of fred's own commands. An error answer becomes an `Err`.
+    fn answered<T>(&self, lane: &Arc<Lane>, answer: Result<T, fred::error::Error>) -> Result<T, Error> {
+        let error = match answer {
             Ok(answer) => {
                 lane.heard();
-                Ok(Some(answer))
+                return Ok(answer);
             }
-            Err(fred) => match from_fred(&fred) {
-                error if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) => {
-                    Err(self.failed(lane, error))
-                }
-                _ => Ok(None),
-            },
+            Err(error) => error,
+        };
+        match crate::error::answer(&error) {
+            Some(text) => {
+                lane.heard();
+                Err(from_server(text))
+            }
+            None => Err(self.failed(lane, from_fred(&error))),
         }
     }
 

@@ -134,7 +134,8 @@ impl Tier {
     /// Carries out what is pending, before the store is read and trusted.
     pub(crate) async fn before_read(&self) {
         if !self.pending.is_empty() {
-            self.carry_out_pending(false).await;
+            // Boxed, like everything that most reads do not need, since a read moves its whole future.
+            Box::pin(self.carry_out_pending(false)).await;
         }
     }
 
@@ -179,6 +180,21 @@ impl Tier {
                 Err(error) => (Read::Unavailable(error), 0),
             };
         }
+        Box::pin(self.read_with_epochs(key, epochs, known, coder)).await
+    }
+
+    /// Reads the store, with the records of `epochs` in the same batch.
+    async fn read_with_epochs<T, C>(
+        &self,
+        key: &Key,
+        epochs: Vec<Key>,
+        mut known: TagVersions,
+        coder: &C,
+    ) -> (Read<T>, usize)
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
         let asked = self.tags.ask();
         let keys: Vec<Key> = std::iter::once(key).chain(&epochs).cloned().collect();
         match self.store.get_many(&keys).await {
@@ -305,7 +321,7 @@ impl Tier {
         let read = match record::open(record, key) {
             Ok(opened) => {
                 let verdict = if self.tags.concerns(opened.tags()) {
-                    self.tags.judge(&key.namespace(), opened.tags(), &mut known).await
+                    Box::pin(self.tags.judge(&key.namespace(), opened.tags(), &mut known)).await
                 } else {
                     Ok(Verdict::Current)
                 };
