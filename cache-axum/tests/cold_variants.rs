@@ -15,7 +15,7 @@ use cache_axum::cache_engine::cache_core::ManualClock;
 use cache_axum::{CacheLayer, StoreFor};
 use futures_util::future::join_all;
 use http::{HeaderMap, Method};
-use support::{Bodies, Calls, cache, get_with, layer, next, request, send, idle, start};
+use support::{Bodies, Calls, cache, get_with, idle, layer, next, request, send, start};
 
 const CLIENTS: usize = 100;
 

@@ -11,7 +11,7 @@ use axum::Router;
 use cache_axum::CacheLayer;
 use futures_util::FutureExt;
 use http::Method;
-use support::{cache, get, layer, request, idle};
+use support::{cache, get, idle, layer, request};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 

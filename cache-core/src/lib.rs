@@ -185,7 +185,7 @@ mod ttl;
 pub use async_trait::async_trait;
 
 pub use self::backend::{
-    Backend, Capabilities, Change, EvictionListener, Limits, SetMode, SetOptions, SetOutcome, Subscription,
+    Backend, Capabilities, Change, EvictionListener, GetOrAdd, Limits, SetMode, SetOptions, SetOutcome, Subscription,
 };
 pub use self::clock::{Clock, ManualClock, SystemClock, Timestamp};
 #[cfg(feature = "cbor")]

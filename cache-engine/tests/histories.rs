@@ -302,6 +302,11 @@ async fn no_read_gives_what_was_loaded_before_an_invalidation() {
         } else {
             Remote::without_clear()
         };
+        let remote = if seed % 5 < 3 {
+            remote.getting_or_adding()
+        } else {
+            remote
+        };
         let violations = history(remote, seed).await;
         assert!(violations.is_empty(), "SEED={seed}: {violations:#?}");
     }
@@ -324,6 +329,11 @@ async fn nor_with_tags_that_are_known_only_after_the_load() {
             Remote::new()
         } else {
             Remote::without_clear()
+        };
+        let remote = if seed % 5 < 3 {
+            remote.getting_or_adding()
+        } else {
+            remote
         };
         let violations = late_history(remote, Late::Sound, seed).await;
         assert!(violations.is_empty(), "SEED={seed}: {violations:#?}");

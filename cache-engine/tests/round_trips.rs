@@ -237,3 +237,72 @@ async fn tags_that_are_known_only_after_the_load() {
         "the first load after an invalidation moves the sequence on"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_reads_or_adds_in_one_call() {
+    let remote = Remote::new().getting_or_adding();
+    let cache = over(&remote)
+        .ttl(Duration::from_secs(10))
+        .stale_while_revalidate(Duration::from_secs(10))
+        .build();
+    let miss = ["get_or_add", "set"];
+    assert_eq!(calls(&remote, load(&cache, "a")).await, miss, "look and lease, fill");
+    assert_eq!(calls(&remote, load(&cache, "a")).await, ["get_or_add"], "a hit");
+    assert_eq!(calls(&remote, cache.get::<u32>("a")).await, ["get"]);
+    let lookup = calls(&remote, async {
+        let key = cache.key("b");
+        let Lookup::Miss(fill) = cache.adapter().lookup::<u32>(&key).await else {
+            panic!("it is not there yet");
+        };
+        let stored = fill.store(
+            Arc::new(1),
+            cache.adapter().coder(),
+            FreshnessWindows::new(Duration::from_secs(10)),
+        );
+        assert!(stored.await.is_stored());
+    });
+    assert_eq!(lookup.await, miss, "an adapter");
+
+    tokio::time::advance(Duration::from_secs(11)).await;
+    let refresh = calls(&remote, async {
+        load(&cache, "a").await;
+        cache.shutdown().await;
+    });
+    assert_eq!(
+        refresh.await,
+        ["get_or_add", "set", "version", "set", "delete_if"],
+        "look; then lease, check, fill, release"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn tags_in_a_store_that_reads_or_adds_in_one_call() {
+    for remote in [Remote::new(), Remote::without_clear()] {
+        let remote = remote.getting_or_adding();
+        let cache = over(&remote).build();
+        let tagged = cache.with_tags(TAGS);
+        load(&tagged, "the versions of the tags have been seen from here on").await;
+        assert_eq!(
+            calls(&remote, load(&tagged, "a")).await,
+            ["get_or_add", "get_many", "set"],
+            "look and lease, at the same time tags; fill"
+        );
+        assert_eq!(
+            calls(&remote, load(&tagged, "a")).await,
+            ["get_or_add", "get_many"],
+            "a hit: both at the same time"
+        );
+        // As another process does.
+        over(&remote).build().invalidate_tag("1").await.unwrap();
+        assert_eq!(
+            calls(&remote, load(&tagged, "b")).await,
+            ["get_or_add", "get_many", "get_many", "set", "set"],
+            "the tags have changed, so the lease is renewed with them"
+        );
+        assert_eq!(
+            calls(&remote, load(&tagged, "c")).await,
+            ["get_or_add", "get_many", "set"],
+            "and have been seen now"
+        );
+    }
+}

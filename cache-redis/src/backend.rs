@@ -1,19 +1,20 @@
 //! The handle that users hold, and each operation as commands of Redis.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::{
-    Backend, Capabilities, Clock, Error, ErrorKind, Key, Limits, Record, Scope, SetMode, SetOptions, SetOutcome,
-    Subscription, Value, Version, VersionSource, async_trait,
+    Backend, Capabilities, Clock, Error, ErrorKind, GetOrAdd, Key, Limits, Record, Scope, SetMode, SetOptions,
+    SetOutcome, Subscription, Value, Version, VersionSource, async_trait,
 };
 use fred::types::{Resp3Frame, Value as Argument};
 use futures_util::future::try_join_all;
 
 use crate::clear::{self, integer, unexpected};
-use crate::connection::{Answer, Connection, Route};
-use crate::error::{NAME, error, from_server};
+use crate::connection::{Connection, Route, Write};
+use crate::error::{NAME, error};
 use crate::format::{self, HEADER_LEN, Stored};
 use crate::lane::Lane;
 use crate::script;
@@ -40,6 +41,8 @@ struct Shared {
     versions: VersionSource,
     clock: Arc<dyn Clock>,
     max_value_bytes: usize,
+    /// Whether the server is too old for `SET` with `NX` and `GET`.
+    sets_or_gets_by_script: AtomicBool,
 }
 
 impl RedisBackend {
@@ -50,6 +53,7 @@ impl RedisBackend {
                 versions: VersionSource::new(),
                 clock,
                 max_value_bytes,
+                sets_or_gets_by_script: AtomicBool::new(false),
             }),
         }
     }
@@ -66,25 +70,20 @@ impl Shared {
     async fn get(&self, lane: &Arc<Lane>, key: &Key) -> Result<Option<Record>, Error> {
         // In a Cluster, fred would follow a foreign string that reads like a redirection.
         if !self.connection.is_clustered() {
-            match self.connection.read(lane, key.as_str()).await? {
-                Some(None) => return Ok(None),
-                Some(Some(string)) => {
+            match self.connection.read(lane, key.as_str()).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(string)) => {
                     if let Some(stored) = format::decode(&string) {
                         return Ok(Some(self.own(stored)));
                     }
                 }
-                // The server answered with an error. The script shows its text.
-                None => {
-                    let arguments = vec![Argument::from(key.as_str())];
-                    match self.connection.ask(lane, "GET", Route::Key(0), arguments).await? {
-                        Answer::Error(text) if !text.starts_with("WRONGTYPE") => return Err(from_server(&text)),
-                        _ => {}
-                    }
-                }
+                Err(error) if error.message().starts_with("WRONGTYPE") => {}
+                Err(error) => return Err(error),
             }
             // A foreign record. Only the server knows its remaining lifetime.
         }
-        let answer = self.connection.run(lane, &script::GET, key.as_str(), &[]).await?;
+        // Boxed, since a call moves its whole future.
+        let answer = Box::pin(self.connection.run(lane, &script::GET, key.as_str(), &[])).await?;
         self.record(answer)
     }
 
@@ -108,14 +107,19 @@ impl Shared {
 
     async fn version(&self, lane: &Arc<Lane>, key: &Key) -> Result<Option<Version>, Error> {
         // As in `get`: in a Cluster, fred might follow a foreign string.
-        if !self.connection.is_clustered()
-            && let Some(header) = self.connection.read_start(lane, key.as_str(), HEADER_LEN).await?
-            && let Some(stored) = format::decode(&header)
-        {
-            return Ok(Some(stored.version));
+        if !self.connection.is_clustered() {
+            match self.connection.read_start(lane, key.as_str(), HEADER_LEN).await {
+                Ok(header) => {
+                    if let Some(stored) = format::decode(&header) {
+                        return Ok(Some(stored.version));
+                    }
+                }
+                Err(error) if error.message().starts_with("WRONGTYPE") => {}
+                Err(error) => return Err(error),
+            }
         }
-        // There is no record, or a foreign one, or the server answered with an error, whose text the script shows.
-        match self.connection.run(lane, &script::VERSION, key.as_str(), &[]).await? {
+        // There is no record, or a foreign one.
+        match Box::pin(self.connection.run(lane, &script::VERSION, key.as_str(), &[])).await? {
             Resp3Frame::Null => Ok(None),
             Resp3Frame::BlobString { data, .. } => match data[..].try_into() {
                 Ok(version) => Ok(Some(Version::from_u128(u128::from_be_bytes(version)))),
@@ -134,33 +138,30 @@ impl Shared {
     }
 
     async fn set(&self, lane: &Arc<Lane>, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
-        let Value::Bytes(value) = value else {
-            return Err(error(
-                ErrorKind::Rejected,
-                "Redis stores bytes, not objects of this process",
-            ));
-        };
-        if value.len() > self.max_value_bytes {
-            return Err(self.too_large(lane, key, value.len(), options.mode).await);
-        }
-        let version = self.versions.next();
-        let deadline = options.ttl.as_duration().map(|ttl| self.clock.now() + ttl);
-        let stored = format::encode(version, deadline, &value);
+        let (version, stored) = self.encode(lane, key, value, options).await?;
         let lifetime = options.ttl.as_millis();
         let expected = match options.mode {
-            SetMode::Always => return self.plain_set(lane, key, stored, lifetime, false, version).await,
+            SetMode::Always => {
+                let set = self
+                    .connection
+                    .write(lane, key.as_str(), stored, lifetime, Write::Always);
+                return set.await.map(|_| SetOutcome::Stored(version));
+            }
             // In a Cluster the client may repeat the write, and `NX` alone would then refuse it because of our own
             // first write.
             SetMode::IfAbsent if !self.connection.is_clustered() => {
-                return self.plain_set(lane, key, stored, lifetime, true, version).await;
+                let set = self
+                    .connection
+                    .write(lane, key.as_str(), stored, lifetime, Write::IfAbsent);
+                return Ok(match set.await? {
+                    Some(_) => SetOutcome::Stored(version),
+                    None => SetOutcome::Refused,
+                });
             }
             SetMode::IfAbsent => Bytes::new(),
             SetMode::IfVersion(expected) => format::version_argument(expected),
         };
-        let lifetime = lifetime
-            .map(|millis| Bytes::from(millis.to_string()))
-            .unwrap_or_default();
-        let arguments = [stored, lifetime, expected];
+        let arguments = [stored, lifetime_argument(lifetime), expected];
         match integer(
             &self
                 .connection
@@ -172,30 +173,66 @@ impl Shared {
         }
     }
 
-    async fn plain_set(
+    /// Returns a new version, and the string to store for `value`.
+    async fn encode(
         &self,
         lane: &Arc<Lane>,
         key: &Key,
-        stored: Bytes,
-        lifetime: Option<u64>,
-        only_if_absent: bool,
-        version: Version,
-    ) -> Result<SetOutcome, Error> {
-        let mut arguments = Vec::with_capacity(5);
-        arguments.extend([Argument::from(key.as_str()), Argument::Bytes(stored)]);
-        if let Some(millis) = lifetime {
-            // A lifetime is at most a hundred years.
-            let millis = i64::try_from(millis).unwrap_or(i64::MAX);
-            arguments.extend([Argument::from_static_str("PX"), Argument::Integer(millis)]);
+        value: Value,
+        options: SetOptions,
+    ) -> Result<(Version, Bytes), Error> {
+        let Value::Bytes(value) = value else {
+            return Err(error(
+                ErrorKind::Rejected,
+                "Redis stores bytes, not objects of this process",
+            ));
+        };
+        if value.len() > self.max_value_bytes {
+            return Err(Box::pin(self.too_large(lane, key, value.len(), options.mode)).await);
         }
-        if only_if_absent {
-            arguments.push(Argument::from_static_str("NX"));
+        let version = self.versions.next();
+        let deadline = options.ttl.as_duration().map(|ttl| self.clock.now() + ttl);
+        Ok((version, format::encode(version, deadline, &value)))
+    }
+
+    async fn get_or_add(
+        &self,
+        lane: &Arc<Lane>,
+        key: &Key,
+        value: Value,
+        options: SetOptions,
+    ) -> Result<GetOrAdd, Error> {
+        let (version, stored) = self.encode(lane, key, value, options.if_absent()).await?;
+        let lifetime = options.ttl.as_millis();
+        // In a Cluster, fred would follow a foreign string, as in `get`, and may repeat the write, as in `set`.
+        if !self.connection.is_clustered() && !self.sets_or_gets_by_script.load(Ordering::Relaxed) {
+            let set = self
+                .connection
+                .write(lane, key.as_str(), stored.clone(), lifetime, Write::OrGet);
+            match set.await {
+                Ok(None) => return Ok(GetOrAdd::Added(version)),
+                Ok(Some(string)) => {
+                    if let Some(stored) = format::decode(&string) {
+                        return Ok(GetOrAdd::Found(self.own(stored)));
+                    }
+                    // A foreign record. Only the server knows its remaining lifetime.
+                }
+                // Not a string, or a server before Redis 7.
+                Err(error) if error.kind() == ErrorKind::Other => {
+                    if error.message().contains("syntax error") {
+                        self.sets_or_gets_by_script.store(true, Ordering::Relaxed);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
         }
-        match self.connection.call(lane, "SET", Route::Key(0), arguments).await? {
-            Resp3Frame::Null => Ok(SetOutcome::Refused),
-            Resp3Frame::SimpleString { .. } => Ok(SetOutcome::Stored(version)),
-            _ => Err(unexpected("SET")),
-        }
+        let arguments = [stored, lifetime_argument(lifetime)];
+        let run = self.connection.run(lane, &script::GET_OR_ADD, key.as_str(), &arguments);
+        let answer = Box::pin(run).await?;
+        Ok(match self.record(answer)? {
+            Some(record) => GetOrAdd::Found(record),
+            None => GetOrAdd::Added(version),
+        })
     }
 
     /// Returns the error for a value that is too large. Removes the record that it was to replace, so that it is not
@@ -219,6 +256,11 @@ impl Shared {
     }
 }
 
+/// Returns a lifetime as the scripts take it.
+fn lifetime_argument(millis: Option<u64>) -> Bytes {
+    millis.map(|millis| Bytes::from(millis.to_string())).unwrap_or_default()
+}
+
 /// Makes a record of a foreign string, whose version is a hash of its bytes. `millis` is its remaining lifetime, or
 /// negative if it has none.
 fn foreign(string: Bytes, millis: i64) -> Record {
@@ -240,6 +282,16 @@ impl Backend for RedisBackend {
             self.shared.set(lane, key, value, options).await
         };
         write.await.map_err(|error| error.with_operation("set"))
+    }
+
+    /// Takes one round trip: a `SET` with `NX` and `GET`. If there is a foreign record, in a Cluster, and before Redis 7,
+    /// it is a script.
+    async fn get_or_add(&self, key: &Key, value: Value, options: SetOptions) -> Result<GetOrAdd, Error> {
+        let call = async {
+            let lane = self.shared.connection.lane().await?;
+            self.shared.get_or_add(lane, key, value, options).await
+        };
+        call.await.map_err(|error| error.with_operation("get_or_add"))
     }
 
     async fn delete(&self, key: &Key) -> Result<bool, Error> {
@@ -352,7 +404,10 @@ impl Backend for RedisBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default().with_clear(true).with_subscribe(true)
+        Capabilities::default()
+            .with_clear(true)
+            .with_get_or_add(true)
+            .with_subscribe(true)
     }
 
     fn limits(&self) -> Limits {

@@ -9,7 +9,7 @@ use cache_core::{Error, ErrorKind};
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::config::{Options, Server};
-use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
+use fred::types::{ClusterHash, CustomCommand, Expiration, Resp3Frame, SetOptions, Value};
 use redis_protocol::redis_keyslot;
 use tokio::sync::watch;
 
@@ -31,6 +31,17 @@ pub(crate) enum Route {
     Any,
     /// This node of the Cluster.
     Node(Server),
+}
+
+/// When [`Connection::write`] writes, and what it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Write {
+    /// Always. Answers something.
+    Always,
+    /// Only if there is nothing under the key. Answers something if the string was written.
+    IfAbsent,
+    /// Only if there is nothing under the key. Answers the string that is there, or `None` if the new one was written.
+    OrGet,
 }
 
 /// The connections of a backend, which its clones share.
@@ -78,29 +89,32 @@ impl Connection {
     /// connect, so that a call right after `build` reaches the store.
     pub(crate) async fn lane(&self) -> Result<&Arc<Lane>, Error> {
         let lane = self.next_lane()?;
-        if !lane.was_attempted()
-            && tokio::time::timeout(self.timeout, lane.attempted()).await.is_err()
-            && !self.closed.load(Ordering::Acquire)
-        {
+        if !lane.was_attempted() {
+            // Boxed, since a call moves its whole future.
+            Box::pin(self.first_attempt(lane)).await?;
+        }
+        Ok(lane)
+    }
+
+    async fn first_attempt(&self, lane: &Lane) -> Result<(), Error> {
+        if tokio::time::timeout(self.timeout, lane.attempted()).await.is_err() && !self.closed.load(Ordering::Acquire) {
             return Err(error(
                 ErrorKind::Unavailable,
                 format!("not connected yet: the first attempt goes on after {:?}", self.timeout),
             ));
         }
-        Ok(lane)
+        Ok(())
     }
 
     fn next_lane(&self) -> Result<&Arc<Lane>, Error> {
         if self.closed.load(Ordering::Acquire) {
             return Err(closed());
         }
-        for lane in &self.lanes {
-            lane.revive();
-        }
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.lanes.len();
         (0..count)
             .map(|step| &self.lanes[first.wrapping_add(step) % count])
+            .inspect(|lane| lane.revive())
             .find(|lane| lane.is_connected())
             .or_else(|| self.lanes.get(first % count))
             .ok_or_else(closed)
@@ -141,7 +155,8 @@ impl Connection {
             Answer::Frame(frame) => Ok(frame),
             // The script did not run, so it can be sent again.
             Answer::Error(text) if text.starts_with("NOSCRIPT") => {
-                self.call(lane, "EVAL", route(), arguments(script.source)).await
+                // Boxed, since a call moves its whole future.
+                Box::pin(self.call(lane, "EVAL", route(), arguments(script.source))).await
             }
             Answer::Error(text) => Err(from_server(&text)),
         }
@@ -182,44 +197,60 @@ impl Connection {
         }
     }
 
-    /// Reads a string by fred's own command, which fred pipelines with others, unlike a custom command. `None` means
-    /// that the server answered with an error, whose text [`ask`](Self::ask) can show.
-    pub(crate) async fn read(&self, lane: &Arc<Lane>, key: &str) -> Result<Option<Option<bytes::Bytes>>, Error> {
+    /// Reads a string by fred's own command. fred sends several of its own commands with one system call, and flushes
+    /// the connection after each custom command and each script. An error answer becomes an `Err`.
+    pub(crate) async fn read(&self, lane: &Arc<Lane>, key: &str) -> Result<Option<bytes::Bytes>, Error> {
         let _place = self.place()?;
         let options = self.options_for(key);
         let client = lane.client().with_options(&options);
         let answer = client.get(key);
-        self.heard(lane, Unanswered::until(lane, options, answer).await)
+        self.answered(lane, Unanswered::until(lane, options, answer).await)
     }
 
-    /// As [`read`](Self::read), for the first bytes of a string. They are empty if there is no string.
-    pub(crate) async fn read_start(
+    /// Writes a string by fred's own command, for `lifetime` milliseconds if there is a limit. `write` says what is
+    /// answered.
+    pub(crate) async fn write(
         &self,
         lane: &Arc<Lane>,
         key: &str,
-        bytes: usize,
+        string: bytes::Bytes,
+        lifetime: Option<u64>,
+        write: Write,
     ) -> Result<Option<bytes::Bytes>, Error> {
         let _place = self.place()?;
         let options = self.options_for(key);
         let client = lane.client().with_options(&options);
-        let answer = client.getrange(key, 0, bytes.saturating_sub(1));
-        self.heard(lane, Unanswered::until(lane, options, answer).await)
+        // A lifetime is at most a hundred years.
+        let lifetime = lifetime.map(|millis| Expiration::PX(i64::try_from(millis).unwrap_or(i64::MAX)));
+        let mode = (write != Write::Always).then_some(SetOptions::NX);
+        let answer = client.set(key, string, lifetime, mode, write == Write::OrGet);
+        self.answered(lane, Unanswered::until(lane, options, answer).await)
     }
 
-    /// Converts the result of one of fred's own commands. `None` means that the server answered with an error, whose
-    /// text [`ask`](Self::ask) can show.
-    fn heard<T>(&self, lane: &Arc<Lane>, answer: Result<T, fred::error::Error>) -> Result<Option<T>, Error> {
-        match answer {
+    /// As [`read`](Self::read), for the first bytes of a string. They are empty if there is no string.
+    pub(crate) async fn read_start(&self, lane: &Arc<Lane>, key: &str, bytes: usize) -> Result<bytes::Bytes, Error> {
+        let _place = self.place()?;
+        let options = self.options_for(key);
+        let client = lane.client().with_options(&options);
+        let answer = client.getrange(key, 0, bytes.saturating_sub(1));
+        self.answered(lane, Unanswered::until(lane, options, answer).await)
+    }
+
+    /// Converts the result of one of fred's own commands. An error answer becomes an `Err`.
+    fn answered<T>(&self, lane: &Arc<Lane>, answer: Result<T, fred::error::Error>) -> Result<T, Error> {
+        let error = match answer {
             Ok(answer) => {
                 lane.heard();
-                Ok(Some(answer))
+                return Ok(answer);
             }
-            Err(fred) => match from_fred(&fred) {
-                error if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) => {
-                    Err(self.failed(lane, error))
-                }
-                _ => Ok(None),
-            },
+            Err(error) => error,
+        };
+        match crate::error::answer(&error) {
+            Some(text) => {
+                lane.heard();
+                Err(from_server(text))
+            }
+            None => Err(self.failed(lane, from_fred(&error))),
         }
     }
 

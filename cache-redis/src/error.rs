@@ -29,6 +29,16 @@ pub(crate) fn from_server(text: &str) -> Error {
     }
 }
 
+/// Returns the error answer of the server that fred has converted, or `None` if the error is fred's own.
+pub(crate) fn answer(fred: &FredError) -> Option<&str> {
+    if matches!(fred.kind(), FredKind::IO | FredKind::Timeout | FredKind::Canceled) {
+        return None;
+    }
+    let word = fred.details().split_ascii_whitespace().next()?;
+    let is_servers = word.len() >= 3 && word.bytes().all(|byte| byte.is_ascii_uppercase());
+    is_servers.then(|| fred.details())
+}
+
 /// Converts an error of fred's. Only its text is passed on, so that its type does not become public.
 pub(crate) fn from_fred(fred: &FredError) -> Error {
     let text = fred.details();
@@ -120,6 +130,21 @@ mod tests {
         // Whatever kind fred gave it.
         let wrapped = FredError::new(FredKind::Sentinel, "WRONGPASS invalid username-password pair");
         assert_eq!(from_fred(&wrapped).kind(), ErrorKind::Auth);
+    }
+
+    #[test]
+    fn answers_of_the_server_are_told_from_errors_of_the_client() {
+        for text in [
+            "ERR syntax error",
+            "OOM command not allowed",
+            "WRONGTYPE Operation against a key",
+        ] {
+            assert_eq!(answer(&FredError::new(FredKind::Unknown, text)), Some(text));
+        }
+        for text in ["Request timed out.", "No response!", "IO error", ""] {
+            assert_eq!(answer(&FredError::new(FredKind::Unknown, text)), None, "{text}");
+        }
+        assert_eq!(answer(&FredError::new(FredKind::IO, "EOF while reading")), None);
     }
 
     #[test]

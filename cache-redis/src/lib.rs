@@ -65,6 +65,7 @@
 //! | lifetimes | `PX`, to the millisecond of the server's clock. No client's clock decides whether a record is there |
 //! | `Record::remaining` | from the deadline in the record, by the [clocks](RedisBackendBuilder::clock) of writer and reader; wrong by as much as these differ |
 //! | `get`, `set`, `delete`, `delete_if` | one round trip each. A `get` is a plain `GET`, in a Cluster a script |
+//! | `get_or_add` | one round trip: a `SET` with `NX` and `GET`; in a Cluster, and before Redis 7, a script |
 //! | `version` | one round trip that reads 26 bytes; two if there is no record or a foreign one; in a Cluster a script |
 //! | `get_many`, `set_many`, `delete_many` | one round trip to each server for up to 512 keys |
 //! | compare-and-set | atomic on the server, by a script. It is sent by its hash, and in full only if the server does not know it |

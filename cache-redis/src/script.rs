@@ -48,6 +48,12 @@ pub(crate) static DELETE: LazyLock<Script> = LazyLock::new(|| {
 /// arrays that begin with `message` or `subscribe`.
 pub(crate) static GET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("script/get.lua")));
 
+/// Reads `KEYS[1]` as [`GET`] does. If there is no record, stores a string and answers nil. Arguments: the string, and its
+/// lifetime in milliseconds (empty: none).
+///
+/// It also answers nil if the same version is there already, like [`SET`].
+pub(crate) static GET_OR_ADD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("script/get_or_add.lua")));
+
 /// Answers the version of the record under `KEYS[1]` in 16 bytes, or nil.
 pub(crate) static VERSION: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(include_str!("script/version.lua"), "return version_here()\n")));
@@ -73,7 +79,11 @@ mod tests {
         assert_eq!(source.matches("sub(3, 18)").count(), 2);
         // The placeholder for the value of a list, a hash and so on must be the same in reads and in comparisons.
         let not_a_string = "'not a string'";
-        assert!(source.contains(not_a_string) && GET.source.contains(not_a_string));
+        for script in [source, GET.source, GET_OR_ADD.source] {
+            assert!(script.contains(not_a_string));
+        }
+        // The mark and the version.
+        assert_eq!(GET_OR_ADD.source.matches("sub(1, 18)").count(), 2);
     }
 
     #[test]

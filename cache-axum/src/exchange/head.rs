@@ -54,7 +54,7 @@ pub(crate) async fn update_by_head(
             let _ = shared.cache.soft().invalidate(slot.key()).await;
             return false;
         }
-        Verdict::Contradicted | Verdict::Silent => return,
+        Verdict::Contradicted | Verdict::Silent => return false,
     }
     // This waits for no load, and no request waits for it: a load that is running brings a newer response.
     let Lookup::Miss(mut fill) = slot.look_up(true).await else {

@@ -6,6 +6,9 @@
 pub struct Capabilities {
     /// Whether [`Backend::clear`](crate::Backend::clear) removes the records of a scope.
     pub clear: bool,
+    /// Whether [`Backend::get_or_add`](crate::Backend::get_or_add) takes one round trip, as a [`get`](crate::Backend::get)
+    /// does, and costs the store about as much. The engine then reads with it, so that a miss takes one round trip fewer.
+    pub get_or_add: bool,
     /// Whether [`Value::Shared`](crate::Value::Shared) is stored and returned as the same object. Such a store is in this process and answers
     /// without waiting.
     pub shared_objects: bool,
@@ -18,6 +21,13 @@ impl Capabilities {
     #[must_use]
     pub const fn with_clear(mut self, clear: bool) -> Self {
         self.clear = clear;
+        self
+    }
+
+    /// Sets [`get_or_add`](Self::get_or_add).
+    #[must_use]
+    pub const fn with_get_or_add(mut self, get_or_add: bool) -> Self {
+        self.get_or_add = get_or_add;
         self
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::backend::capabilities::{Capabilities, Limits};
 #[cfg(doc)]
 use crate::backend::set::SetMode;
-use crate::backend::set::{SetOptions, SetOutcome};
+use crate::backend::set::{GetOrAdd, SetOptions, SetOutcome};
 use crate::backend::subscription::Subscription;
 use crate::error::{Error, ErrorKind};
 use crate::key::{Key, Scope};
@@ -86,6 +86,30 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// As [`get`](Self::get).
     async fn version(&self, key: &Key) -> Result<Option<Version>, Error> {
         Ok(self.get(key).await?.map(|record| record.version))
+    }
+
+    /// Returns the record under `key`. If there is none, writes `value` as [`SetMode::IfAbsent`] does, whatever the mode of
+    /// `options` is, and returns its version.
+    ///
+    /// The engine takes a lease so: of several concurrent callers, exactly one is told that its value was added, and the
+    /// others get its record.
+    ///
+    /// The provided method calls [`get`](Self::get), then [`set`](Self::set). Override it and declare
+    /// [`Capabilities::get_or_add`] if the store can do both in one round trip.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set). A store that takes no writes, because it is full for example, may fail even if there is a
+    /// record.
+    async fn get_or_add(&self, key: &Key, value: Value, options: SetOptions) -> Result<GetOrAdd, Error> {
+        loop {
+            if let Some(record) = self.get(key).await? {
+                return Ok(GetOrAdd::Found(record));
+            }
+            if let SetOutcome::Stored(version) = self.set(key, value.clone(), options.if_absent()).await? {
+                return Ok(GetOrAdd::Added(version));
+            }
+            // Another writer was faster. Its record may be gone already, so this can repeat.
+        }
     }
 
     /// Returns the records under `keys`, in the same order. A key may occur more than once.

@@ -8,5 +8,5 @@ mod subscription;
 
 pub use self::capabilities::{Capabilities, Limits};
 pub use self::contract::{Backend, EvictionListener};
-pub use self::set::{SetMode, SetOptions, SetOutcome};
+pub use self::set::{GetOrAdd, SetMode, SetOptions, SetOutcome};
 pub use self::subscription::{Change, Subscription};

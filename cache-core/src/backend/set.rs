@@ -1,6 +1,6 @@
 //! The options and the outcome of a write.
 
-use crate::record::Version;
+use crate::record::{Record, Version};
 use crate::ttl::Ttl;
 
 /// The condition under which a [`set`](crate::Backend::set) writes.
@@ -83,4 +83,16 @@ impl SetOutcome {
             Self::Refused => None,
         }
     }
+}
+
+/// The outcome of a [`get_or_add`](crate::Backend::get_or_add).
+///
+/// This enum is closed on purpose: there was a record, or the value was written.
+#[derive(Debug, Clone)]
+#[must_use]
+pub enum GetOrAdd {
+    /// There was this record, and nothing was changed.
+    Found(Record),
+    /// There was no record, and the value was written, with this version.
+    Added(Version),
 }

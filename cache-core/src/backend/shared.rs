@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::backend::capabilities::{Capabilities, Limits};
 use crate::backend::contract::{Backend, EvictionListener};
-use crate::backend::set::{SetOptions, SetOutcome};
+use crate::backend::set::{GetOrAdd, SetOptions, SetOutcome};
 use crate::backend::subscription::Subscription;
 use crate::error::Error;
 use crate::key::{Key, Scope};
@@ -38,6 +38,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     async fn version(&self, key: &Key) -> Result<Option<Version>, Error> {
         (**self).version(key).await
+    }
+
+    async fn get_or_add(&self, key: &Key, value: Value, options: SetOptions) -> Result<GetOrAdd, Error> {
+        (**self).get_or_add(key, value, options).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {

@@ -11,7 +11,7 @@ use crate::key::Key;
 use crate::record::Value;
 
 /// The number of calls that are tried.
-const CALLS: usize = 9;
+const CALLS: usize = 10;
 
 /// A call of a correct backend needs fewer polls if the store answers.
 const MOST_POLLS: usize = 40;
@@ -61,6 +61,7 @@ async fn interrupt(trial: &Trial, number: usize, key: &Key, polls: usize) -> Res
             let version = trial.put(key, "old").await?;
             dropped_after(polls, backend.set(key, value(), options.if_version(version))).await
         }
+        8 => dropped_after(polls, backend.get_or_add(&beside, value(), options)).await,
         _ => {
             dropped_after(
                 polls,

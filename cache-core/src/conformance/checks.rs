@@ -71,6 +71,8 @@ macro_rules! __conformance {
             modes::if_absent_has_one_winner
             modes::if_version_has_one_winner
             modes::compare_and_set_loses_no_update
+            modes::get_or_add_finds_or_adds
+            modes::get_or_add_has_one_winner
             deletes::delete_reports_what_it_removed
             deletes::delete_if_removes_that_version_only
             deletes::concurrent_deletes_remove_once

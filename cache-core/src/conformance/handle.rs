@@ -36,6 +36,7 @@ pub(super) async fn closed_backend_refuses_every_call(trial: Trial) -> Verdict {
         backend.set(&key, value(), options.if_version(version)),
     )
     .await?;
+    refused("get_or_add", backend.get_or_add(&key, value(), options)).await?;
     refused("delete", backend.delete(&key)).await?;
     refused("delete_if", backend.delete_if(&key, Version::from_u128(1))).await?;
     refused("get_many", backend.get_many(std::slice::from_ref(&key))).await?;

@@ -75,7 +75,7 @@
 //! | capabilities | the capabilities and limits are those after `declares:` |
 //! | lifetimes | 1 ms to 31 days and none: never gone early, never immortal; the remaining lifetime |
 //! | versions | a new one on every write, never used again; `version` gives that of the record |
-//! | modes | `IfAbsent` and `IfVersion`, one by one and under concurrent writers |
+//! | modes | `IfAbsent`, `IfVersion` and `get_or_add`, one by one and under concurrent writers |
 //! | deletes | `delete`, `delete_if` and what they report |
 //! | batches | order, duplicates, missing keys, any size |
 //! | clears | boundaries, literal names, counts, leases; or that `clear` is refused |

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::backend::{SetMode, SetOptions, SetOutcome};
+use crate::backend::{GetOrAdd, SetMode, SetOptions, SetOutcome};
 use crate::clock::{Clock, Timestamp};
 use crate::conformance::trial::{HOUR, Stop, Trial, Verdict, ensure, failed, random_seed};
 use crate::key::Key;
@@ -71,7 +71,8 @@ impl Model {
     async fn step(&mut self) -> Verdict {
         match self.rng.u8(..16) {
             0..3 => self.get().await,
-            3..8 => self.set().await,
+            3..7 => self.set().await,
+            7 => self.get_or_add().await,
             8..10 => self.delete().await,
             10 => self.delete_if().await,
             11 => self.get_many().await,
@@ -98,6 +99,16 @@ impl Model {
             .set(&key, Value::Bytes(value.clone()), options)
             .await?;
         self.was_set(&key, value, options, outcome)
+    }
+
+    async fn get_or_add(&mut self) -> Verdict {
+        let (key, value, options) = self.any_entry();
+        self.log.push(format!("get_or_add {key} {value:?} {options:?}"));
+        let sent = Value::Bytes(value.clone());
+        match self.trial.backend().get_or_add(&key, sent, options).await? {
+            GetOrAdd::Found(record) => self.agrees(&key, Some(&record)),
+            GetOrAdd::Added(version) => self.was_set(&key, value, options.if_absent(), SetOutcome::Stored(version)),
+        }
     }
 
     async fn delete(&mut self) -> Verdict {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::backend::{SetMode, SetOutcome};
+use crate::backend::{GetOrAdd, SetMode, SetOptions, SetOutcome};
 use crate::conformance::trial::{Stop, Trial, Verdict, ensure, failed};
 use crate::error::ErrorKind;
 use crate::key::Key;
@@ -125,6 +125,108 @@ pub(super) async fn compare_and_set_loses_no_update(trial: Trial) -> Verdict {
         "the counter has a version that no increment was given"
     );
     Ok(())
+}
+
+pub(super) async fn get_or_add_finds_or_adds(trial: Trial) -> Verdict {
+    let key = trial.key("value");
+    let first = added(&trial, &key, "first").await?;
+    let first = first.ok_or_else(|| failed("get_or_add finds a record where nothing is"))?;
+    unchanged(&trial, &key, "first", first).await?;
+    for mode in [SetMode::Always, SetMode::IfAbsent, SetMode::IfVersion(first)] {
+        let mut options = SetOptions::new(Duration::from_millis(1));
+        options.mode = mode;
+        let value = crate::Value::Bytes("must not be stored".into());
+        match trial.backend().get_or_add(&key, value, options).await? {
+            GetOrAdd::Found(record) => {
+                let single = trial.holds(&key, "first").await?;
+                ensure!(
+                    record.value.as_bytes().is_some_and(|bytes| bytes == "first")
+                        && record.version == first
+                        && record.remaining.is_some() == single.remaining.is_some(),
+                    "get_or_add gives {record:?}, and a read {single:?}"
+                );
+            }
+            GetOrAdd::Added(_) => return Err(failed(format!("get_or_add with {mode:?} wrote over a record"))),
+        }
+    }
+    // The lifetime of the calls that found the record is over.
+    trial.pass(Duration::from_millis(5)).await;
+    unchanged(&trial, &key, "first", first).await?;
+    trial.backend().delete(&key).await?;
+    let second = added(&trial, &key, "second").await?;
+    let second = second.ok_or_else(|| failed("get_or_add finds a record that was deleted"))?;
+    ensure!(
+        second != first,
+        "get_or_add gives the version of a deleted record again"
+    );
+    // What was added is a record like any other.
+    let third = trial
+        .stores(&key, "third", SetMode::IfVersion(second), "over what get_or_add added")
+        .await?;
+    unchanged(&trial, &key, "third", third).await?;
+    let short = trial.key("short");
+    let options = SetOptions::new(Duration::from_millis(20));
+    match trial
+        .backend()
+        .get_or_add(&short, crate::Value::Bytes("short".into()), options)
+        .await?
+    {
+        GetOrAdd::Added(_) => trial.until_absent(&short, Duration::from_millis(20)).await,
+        GetOrAdd::Found(_) => Err(failed("get_or_add finds a record where nothing is")),
+    }
+}
+
+pub(super) async fn get_or_add_has_one_winner(trial: Trial) -> Verdict {
+    for round in 0..4 {
+        let key = trial.key(&format!("race {round}"));
+        let attempts = trial
+            .at_once(|trial, writer| {
+                let key = key.clone();
+                async move {
+                    let value = format!("writer {writer}");
+                    let options = SetOptions::new(super::trial::HOUR);
+                    let outcome = trial
+                        .backend()
+                        .get_or_add(&key, crate::Value::Bytes(value.into()), options);
+                    Ok((writer, outcome.await?))
+                }
+            })
+            .await?;
+        let winners: Vec<(usize, Version)> = attempts
+            .iter()
+            .filter_map(|(writer, outcome)| match outcome {
+                GetOrAdd::Added(version) => Some((*writer, *version)),
+                GetOrAdd::Found(_) => None,
+            })
+            .collect();
+        let [(winner, version)] = winners[..] else {
+            return Err(failed(format!(
+                "{} of {} concurrent callers of get_or_add were told that they added their value",
+                winners.len(),
+                trial.subject.writers
+            )));
+        };
+        unchanged(&trial, &key, &format!("writer {winner}"), version).await?;
+        for (_, outcome) in attempts {
+            if let GetOrAdd::Found(record) = outcome {
+                ensure!(
+                    record.version == version,
+                    "a caller of get_or_add found {record:?}, which is not what another one added"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Adds a value with `get_or_add`. Returns its version, or `None` if there was a record.
+async fn added(trial: &Trial, key: &Key, value: &str) -> Result<Option<Version>, Stop> {
+    let options = SetOptions::new(super::trial::HOUR);
+    let value = crate::Value::Bytes(value.to_owned().into());
+    Ok(match trial.backend().get_or_add(key, value, options).await? {
+        GetOrAdd::Added(version) => Some(version),
+        GetOrAdd::Found(_) => None,
+    })
 }
 
 async fn increment(trial: &Trial, key: &Key) -> Result<Version, Stop> {

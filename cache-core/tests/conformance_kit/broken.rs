@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cache_core::{
-    Backend, Capabilities, Change, Clock, Error, ErrorKind, Key, Limits, Prefix, Record, Scope, SetMode, SetOptions,
-    SetOutcome, SharedValue, Subscription, Ttl, Value, Version,
+    Backend, Capabilities, Change, Clock, Error, ErrorKind, GetOrAdd, Key, Limits, Prefix, Record, Scope, SetMode,
+    SetOptions, SetOutcome, SharedValue, Subscription, Ttl, Value, Version,
 };
 
 use crate::reference::{Reference, VALUE_BYTES};
@@ -51,6 +51,8 @@ pub enum Fault {
     CasAlwaysWins,
     CasCreates,
     CheckThenWrite,
+    GetOrAddOverwrites,
+    GetOrAddLooksThenWrites,
     DeleteAlwaysTrue,
     LookThenDelete,
     DeleteIfIgnores,
@@ -323,6 +325,21 @@ impl Backend for Broken {
             stored.record.version = version;
         }
         Ok(SetOutcome::Stored(version))
+    }
+
+    async fn get_or_add(&self, key: &Key, value: Value, options: SetOptions) -> Result<GetOrAdd, Error> {
+        loop {
+            let found = self.get(key).await?;
+            let options = match (self.fault, found) {
+                (Fault::GetOrAddOverwrites, _) => SetOptions::new(options.ttl),
+                (_, Some(found)) => return Ok(GetOrAdd::Found(found)),
+                (Fault::GetOrAddLooksThenWrites, None) => SetOptions::new(options.ttl),
+                (_, None) => options.if_absent(),
+            };
+            if let SetOutcome::Stored(version) = self.set(key, value.clone(), options).await? {
+                return Ok(GetOrAdd::Added(version));
+            }
+        }
     }
 
     async fn delete(&self, key: &Key) -> Result<bool, Error> {

@@ -246,6 +246,10 @@ faults! {
     modes_are_checked_before_the_write: CheckThenWrite is caught by
         if_absent_has_one_winner, if_version_has_one_winner, compare_and_set_loses_no_update;
 
+    get_or_add_writes_over_records: GetOrAddOverwrites is caught by
+        get_or_add_finds_or_adds, get_or_add_has_one_winner;
+    get_or_add_looks_before_it_writes: GetOrAddLooksThenWrites is caught by get_or_add_has_one_winner;
+
     deletes_always_report_a_record: DeleteAlwaysTrue is caught by delete_reports_what_it_removed;
     deletes_look_before_they_remove: LookThenDelete is caught by concurrent_deletes_remove_once;
     delete_if_ignores_the_version: DeleteIfIgnores is caught by delete_if_removes_that_version_only;

@@ -1,6 +1,6 @@
 //! The interface for authors of adapters: the individual steps of a lookup.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
@@ -16,7 +16,8 @@ use crate::event::Event;
 use crate::load::acquire::Acquired;
 use crate::load::call::Accepts;
 use crate::load::drive::Next;
-use crate::load::fill::Fill;
+use crate::load::fill::{Fill, Outcome};
+use crate::load::reading::Reading;
 use crate::load::reservation::Reservation;
 use crate::load::step::LoadStart;
 use crate::log::log_error;
@@ -228,7 +229,12 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         if !engine.shared.is_enabled() {
             return Lookup::Uncoalesced { waited: false };
         }
-        match engine.shared.tier.read(key, &*engine.coder).await {
+        let result = TypeId::of::<Outcome<T, Infallible>>();
+        let reading = engine
+            .shared
+            .read_found_to_load(key, &*engine.coder, &engine.tags, result)
+            .await;
+        match reading.read {
             Read::Fresh(found, _) => {
                 engine.shared.events.emit(&Event::Hit { key });
                 Lookup::Hit {
@@ -236,7 +242,10 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
                     coalesced: false,
                 }
             }
-            read => Box::pin(self.lookup_after(key, read, Accepts::default(), true)).await,
+            read => {
+                let reading = Reading { read, ..reading };
+                Box::pin(self.lookup_after(key, reading, Accepts::default(), true)).await
+            }
         }
     }
 
@@ -280,10 +289,10 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
             except,
             needs_error: false,
         };
-        Box::pin(self.lookup_after(key, read, accepts, waits)).await
+        Box::pin(self.lookup_after(key, read.into(), accepts, waits)).await
     }
 
-    async fn lookup_after<T>(self, key: &Key, mut read: Read<T>, accepts: Accepts, waits: bool) -> Lookup<T>
+    async fn lookup_after<T>(self, key: &Key, mut reading: Reading<T>, accepts: Accepts, waits: bool) -> Lookup<T>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
@@ -294,7 +303,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         call.previews = self.previews;
         call.soft_timeout = false;
         loop {
-            let start = match engine.next::<T, Infallible>(key, read, &mut call).await {
+            let start = match engine.next::<T, Infallible>(key, reading, &mut call).await {
                 Next::Done(Ok(Some(found))) => {
                     let coalesced = call.coalesced;
                     return Lookup::Hit { found, coalesced };
@@ -331,7 +340,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
                 }
                 Acquired::Answered(_) => {}
             }
-            read = engine.shared.tier.read_store(key, &*engine.coder).await;
+            reading = engine.shared.tier.read_store(key, &*engine.coder).await.into();
         }
     }
 

@@ -111,10 +111,10 @@ impl<C: Send + Sync + 'static> Borrowing<'_, C> {
         Fut: Future<Output = Result<Loaded<T>, E>>,
     {
         let cache = self.cache;
-        match cache.read_or_bypass(key).await {
+        match cache.read_or_bypass::<T, E>(key).await {
             Some(ControlFlow::Break(value)) => Ok(Some(value)),
-            Some(ControlFlow::Continue(read)) => {
-                value(Box::pin(cache.engine.load_borrowing(key, read, accepts, load)).await)
+            Some(ControlFlow::Continue(reading)) => {
+                value(Box::pin(cache.engine.load_borrowing(key, reading, accepts, load)).await)
             }
             None => value(load_uncached(key, load).await),
         }

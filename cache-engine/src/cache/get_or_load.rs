@@ -1,5 +1,6 @@
 //! Looks up a value, or loads it.
 
+use std::any::TypeId;
 use std::borrow::Borrow;
 use std::future::Future;
 use std::ops::ControlFlow;
@@ -15,6 +16,7 @@ use crate::load::context::{Load, Loaded};
 use crate::load::error::LoadError;
 use crate::load::fill::Outcome;
 use crate::load::launch::load_uncached;
+use crate::load::reading::Reading;
 use crate::tier::read::Read;
 
 impl<C: Send + Sync + 'static> Cache<C> {
@@ -141,7 +143,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
             except,
             needs_error: false,
         };
-        present(value(self.engine.load_detached(key, read, accepts, load).await))
+        present(value(self.engine.load_detached(key, read.into(), accepts, load).await))
     }
 
     #[inline]
@@ -153,11 +155,11 @@ impl<C: Send + Sync + 'static> Cache<C> {
         F: FnOnce(Load<T>) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
     {
-        match self.read_or_bypass(key).await {
+        match self.read_or_bypass::<T, E>(key).await {
             Some(ControlFlow::Break(value)) => Ok(Some(value)),
             // The rest is boxed, to keep the future of a hit small.
-            Some(ControlFlow::Continue(read)) => {
-                value(Box::pin(self.engine.load_detached(key, read, accepts, load)).await)
+            Some(ControlFlow::Continue(reading)) => {
+                value(Box::pin(self.engine.load_detached(key, reading, accepts, load)).await)
             }
             None => value(load_uncached(key, load).await),
         }
@@ -165,19 +167,25 @@ impl<C: Send + Sync + 'static> Cache<C> {
 
     /// Reads a fresh value and reports it as a hit. Returns `None` if the cache is switched off.
     #[inline]
-    pub(super) async fn read_or_bypass<T>(&self, key: &Key) -> Option<ControlFlow<Arc<T>, Read<T>>>
+    pub(super) async fn read_or_bypass<T, E>(&self, key: &Key) -> Option<ControlFlow<Arc<T>, Reading<T>>>
     where
         T: Send + Sync + 'static,
+        E: 'static,
         C: Coder<T>,
     {
         if !self.is_enabled() {
             return None;
         }
-        let read = self.engine.shared.tier.read_fresh(key, &*self.engine.coder).await;
-        if read.is_break() {
-            self.engine.shared.events.emit(&Event::Hit { key });
+        let engine = &self.engine;
+        let result = Some(TypeId::of::<Outcome<T, E>>());
+        let reading = engine
+            .shared
+            .read_to_load(key, &*engine.coder, &engine.tags, result)
+            .await;
+        if reading.is_break() {
+            engine.shared.events.emit(&Event::Hit { key });
         }
-        Some(read)
+        Some(reading)
     }
 }
 

@@ -150,7 +150,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
             waiting: Vec::new(),
         };
         for ((id, key), read) in ids.into_iter().zip(reads) {
-            match engine.step::<T, E>(&key, read, call) {
+            match engine.step::<T, E>(&key, read.into(), call) {
                 Step::Done(outcome) => {
                     if let Some(found) = outcome? {
                         values.insert(id, found.value);

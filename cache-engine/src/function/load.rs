@@ -93,11 +93,11 @@ where
 {
     let engine = handle::<H, _, _>(cache, coding, policy).engine;
     Box::pin(async move {
-        let (key, read) = *missed.0;
+        let (key, reading) = *missed.0;
         let accepts = accepts::<H>();
         let mut call = engine.call(accepts);
         // The stale value is the answer unless the load returns a new one.
-        let (start, fallback) = match engine.next(&key, read, &mut call).await {
+        let (start, fallback) = match engine.next(&key, reading, &mut call).await {
             Next::Done(outcome) => return Acquired::answered(outcome),
             Next::Circular => return Acquired::answered(Err(LoadError::Circular(Box::new(key)))),
             Next::Uncoalesced | Next::Preview(_) => return Acquired::Uncoalesced,
@@ -274,8 +274,8 @@ where
         }
     };
     Box::pin(async move {
-        let (key, read) = *missed.0;
-        Ended::new(engine.load_detached(&key, read, accepts::<H>(), load).await)
+        let (key, reading) = *missed.0;
+        Ended::new(engine.load_detached(&key, reading, accepts::<H>(), load).await)
     })
 }
 

@@ -1,5 +1,6 @@
 //! Reads the cache for a call.
 
+use std::any::TypeId;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -14,8 +15,8 @@ use super::return_type::plan::Handling;
 use super::return_type::shape::Item;
 use crate::cache::handle::Cache;
 use crate::event::Event;
+use crate::load::reading::Reading;
 use crate::log::log_error;
-use crate::tier::read::Read;
 
 /// The result of a lookup for a call.
 #[derive(Debug)]
@@ -28,11 +29,11 @@ pub enum Looked<V> {
 
 /// What was read instead of a fresh value. Boxed, so that a hit does not need the space for it.
 #[derive(Debug)]
-pub struct Stored<V>(Box<Read<V>>);
+pub struct Stored<V>(Box<Reading<V>>);
 
 /// A key, and what was read instead of a fresh value.
 #[derive(Debug)]
-pub struct Missed<V>(pub(super) Box<(Key, Read<V>)>);
+pub struct Missed<V>(pub(super) Box<(Key, Reading<V>)>);
 
 pin_project! {
     /// A future that is polled in a separate call, so that a function that awaits it does not reserve stack space for
@@ -53,13 +54,15 @@ impl<F: Future> Future for OutOfLine<F> {
     }
 }
 
-/// Looks up the result of a call. Without a key, the call is not cached.
+/// Looks up the result of a call. Without a key, the call is not cached. `result` is the type that a load of the call lands
+/// with, if its tags are those of the handle.
 #[inline]
 pub fn look<'a, V, C, D>(
     values: Item<V>,
     cache: &'a Cache<C>,
     coding: &'a D,
     key: &'a Option<Result<Key, Error>>,
+    result: Option<TypeId>,
 ) -> OutOfLine<impl Future<Output = Looked<V>> + use<'a, V, C, D>>
 where
     V: Send + Sync + 'static,
@@ -67,7 +70,7 @@ where
     D::Coder: Codes<V>,
 {
     OutOfLine {
-        future: read(values, cache, coding, key),
+        future: read(values, cache, coding, key, result),
     }
 }
 
@@ -75,7 +78,13 @@ where
 ///
 /// Like all futures here, this one has the types of values and errors as parameters, and not the plan that determines
 /// them. The plan's traits require `'static`, which the compiler cannot prove in a future that must be `Send`.
-async fn read<V, C, D>(_: Item<V>, cache: &Cache<C>, coding: &D, key: &Option<Result<Key, Error>>) -> Looked<V>
+async fn read<V, C, D>(
+    _: Item<V>,
+    cache: &Cache<C>,
+    coding: &D,
+    key: &Option<Result<Key, Error>>,
+    result: Option<TypeId>,
+) -> Looked<V>
 where
     V: Send + Sync + 'static,
     D: Coding<C>,
@@ -90,12 +99,13 @@ where
         }
         _ => return Looked::Bypassed,
     };
-    match shared.tier.read_fresh(key, coding.coder(cache)).await {
+    let tags = &cache.engine.tags;
+    match shared.read_to_load(key, coding.coder(cache), tags, result).await {
         ControlFlow::Break(value) => {
             shared.events.emit(&Event::Hit { key });
             Looked::Hit(value)
         }
-        ControlFlow::Continue(read) => Looked::Missed(Stored(Box::new(read))),
+        ControlFlow::Continue(reading) => Looked::Missed(Stored(Box::new(reading))),
     }
 }
 
@@ -116,7 +126,7 @@ pub fn hit<H: Handling>(
 ) -> Answered<H::Output, H::Value> {
     match (looked, key) {
         (Looked::Hit(value), _) => H::join(Ok(Some(value))).map_or(Answered::NotYet(None), Answered::Now),
-        (Looked::Missed(Stored(read)), Some(Ok(key))) => Answered::NotYet(Some(Missed(Box::new((key, *read))))),
+        (Looked::Missed(Stored(reading)), Some(Ok(key))) => Answered::NotYet(Some(Missed(Box::new((key, *reading))))),
         _ => Answered::NotYet(None),
     }
 }

@@ -1,4 +1,5 @@
 //! Leases and fences: one load per key in the cluster, and no value that was loaded before an invalidation.
 
+pub(crate) mod ahead;
 pub(crate) mod fence;
 pub(crate) mod protocol;

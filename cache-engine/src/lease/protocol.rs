@@ -45,6 +45,10 @@ impl Leases {
         }
     }
 
+    pub(super) fn tier(&self) -> &Tier {
+        &self.tier
+    }
+
     /// Returns the maximum time for which a lease is renewed.
     pub(crate) fn longest(&self) -> Duration {
         self.longest

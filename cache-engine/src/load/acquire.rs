@@ -41,7 +41,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
             nested,
             beside_from,
         } = start;
-        if outage || fill.inherit(&self.tags).await {
+        if outage || fill.is_storable() || fill.inherit(&self.tags).await {
             return Acquired::Load(fill);
         }
         let mut backoff = Backoff::new();
@@ -129,7 +129,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
             nested,
             beside_from,
         } = start;
-        if outage || fill.inherit(&self.tags).await {
+        if outage || fill.is_storable() || fill.inherit(&self.tags).await {
             return Some(fill);
         }
         if let Some(precondition) = precondition

@@ -16,11 +16,11 @@ use crate::load::error::LoadError;
 use crate::load::fill::{Fill, Outcome};
 use crate::load::flight::{Landing, Waited};
 use crate::load::preview::Preview;
+use crate::load::reading::Reading;
 use crate::load::stack::LoadStack;
 use crate::load::step::{LoadStart, Step};
 use crate::load::waiting::Waiting;
 use crate::store::record::{Found, Freshness};
-use crate::tier::read::Read;
 
 /// What a call does next.
 pub(crate) enum Next<T, E> {
@@ -67,15 +67,15 @@ impl<C: Send + Sync + 'static> Engine<C> {
         }
     }
 
-    /// Decides what `call` does about `read`. Waits for the loads of other callers, and reads again after them.
-    pub(crate) async fn next<T, E>(&self, key: &Key, mut read: Read<T>, call: &mut Call) -> Next<T, E>
+    /// Decides what `call` does about what it has read. Waits for the loads of other callers, and reads again after them.
+    pub(crate) async fn next<T, E>(&self, key: &Key, mut reading: Reading<T>, call: &mut Call) -> Next<T, E>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
         C: Coder<T>,
     {
         loop {
-            let (waiting, stale) = match self.step(key, read, call) {
+            let (waiting, stale) = match self.step(key, reading, call) {
                 Step::Done(outcome) => return Next::Done(outcome),
                 Step::Circular => return Next::Circular,
                 Step::Stale(found, start) => return Next::Stale(found, start),
@@ -102,7 +102,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 Joined::Uncoalesced => return Next::Uncoalesced,
                 Joined::Preview(value) => return Next::Preview(value),
                 Joined::Lead(start) => return Next::Load(start, fallback),
-                Joined::ReadAgain => read = self.shared.tier.read_store(key, &*self.coder).await,
+                Joined::ReadAgain => reading = self.shared.tier.read_store(key, &*self.coder).await.into(),
             }
         }
     }
@@ -173,7 +173,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
     pub(crate) async fn drive<T, E, L, Fut>(
         &self,
         key: &Key,
-        read: Read<T>,
+        reading: Reading<T>,
         accepts: Accepts,
         detached: bool,
         launch: L,
@@ -186,7 +186,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         Fut: Future<Output = Outcome<T, E>>,
     {
         let mut call = self.call(accepts);
-        let next = self.next(key, read, &mut call).await;
+        let next = self.next(key, reading, &mut call).await;
         let within = call.stack.as_deref().map_or(&[][..], LoadStack::flights);
         match next {
             Next::Done(outcome) => outcome,

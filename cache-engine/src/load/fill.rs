@@ -113,6 +113,28 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
     }
 
+    /// Creates the fill of a load whose lease was acquired before. Without a `snapshot`, the lease is
+    /// [inherited](Self::inherit), as from a cancelled leader.
+    pub(crate) fn ahead(
+        shared: Arc<Shared>,
+        key: Key,
+        mut lead: Lead,
+        fence: Fence,
+        snapshot: Option<TagSnapshot>,
+    ) -> Self {
+        match snapshot {
+            Some(snapshot) => {
+                let mut fill = Self::new(shared, key, lead, None);
+                fill.arm((fence, snapshot));
+                fill
+            }
+            None => {
+                lead.leave_fence(fence);
+                Self::new(shared, key, lead, None)
+            }
+        }
+    }
+
     /// Sets the fence that the fill is conditional on, and the tags that the value depends on. Without them the value
     /// is not stored.
     pub(crate) fn arm(&mut self, (fence, snapshot): (Fence, TagSnapshot)) {

@@ -452,6 +452,11 @@ impl Lead {
         self.fence.take()
     }
 
+    /// Leaves a fence for [`take_fence`](Self::take_fence).
+    pub(crate) fn leave_fence(&mut self, fence: Fence) {
+        self.fence = Some(fence);
+    }
+
     /// Records that the loads of `within` wait for this flight, for as long as the returned guard lives.
     pub(crate) fn waited_for_by(&self, within: &[FlightId]) -> Edges {
         self.flights.waits.add(within, self.flight.id)
@@ -568,9 +573,10 @@ impl Lead {
         self.flight.land(landing, seal);
     }
 
-    /// Gives up the lead. The next leader inherits `fence`. If there is no next leader, returns `fence`.
+    /// Gives up the lead. The next leader inherits `fence`, or else what a predecessor left. If there is no next leader,
+    /// returns it.
     pub(crate) fn pass_on(mut self, fence: Option<Fence>) -> Option<Fence> {
-        self.fence = fence;
+        self.fence = fence.or(self.fence.take());
         self.leave()
     }
 

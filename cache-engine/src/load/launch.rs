@@ -13,20 +13,20 @@ use crate::load::context::{Load, Loaded};
 use crate::load::engine::Engine;
 use crate::load::error::LoadError;
 use crate::load::fill::Outcome;
+use crate::load::reading::Reading;
 use crate::load::run::Ended;
 use crate::load::stack::LoadStack;
 use crate::load::step::LoadStart;
 use crate::store::record::Found;
 use crate::tags::scope::Tagger;
-use crate::tier::read::Read;
 
 impl<C: Send + Sync + 'static> Engine<C> {
-    /// Obtains a value that `read` did not find fresh. The load runs in a task of its own, and continues if its caller
+    /// Obtains a value that was not found fresh. The load runs in a task of its own, and continues if its caller
     /// is cancelled.
     pub(crate) async fn load_detached<T, E, F, Fut>(
         &self,
         key: &Key,
-        read: Read<T>,
+        reading: Reading<T>,
         accepts: Accepts,
         load: F,
     ) -> Outcome<T, E>
@@ -38,14 +38,14 @@ impl<C: Send + Sync + 'static> Engine<C> {
         Fut: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
     {
         let launch = |start| self.launch_detached(key, start, accepts, load);
-        self.drive(key, read, accepts, true, launch).await
+        self.drive(key, reading, accepts, true, launch).await
     }
 
-    /// Obtains a value that `read` did not find fresh. The load runs in its caller's task.
+    /// Obtains a value that was not found fresh. The load runs in its caller's task.
     pub(crate) async fn load_borrowing<T, E, F, Fut>(
         &self,
         key: &Key,
-        read: Read<T>,
+        reading: Reading<T>,
         accepts: Accepts,
         load: F,
     ) -> Outcome<T, E>
@@ -68,7 +68,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 },
             }
         };
-        self.drive(key, read, accepts, false, launch).await
+        self.drive(key, reading, accepts, false, launch).await
     }
 
     /// Starts the load in a task of its own, and returns the future that waits for it.

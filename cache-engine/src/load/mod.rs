@@ -13,6 +13,7 @@ pub(crate) mod flight;
 pub(crate) mod launch;
 pub(crate) mod policy;
 pub(crate) mod preview;
+pub(crate) mod reading;
 mod renewal;
 pub(crate) mod reservation;
 pub(crate) mod run;

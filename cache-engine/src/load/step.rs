@@ -13,6 +13,7 @@ use crate::load::engine::Engine;
 use crate::load::error::LoadError;
 use crate::load::fill::{Fill, Outcome};
 use crate::load::flight::{Caller, Join};
+use crate::load::reading::{Ahead, Reading};
 use crate::load::stack::LoadStack;
 use crate::load::waiting::Waiting;
 use crate::store::record::Found;
@@ -48,7 +49,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl<C: Send + Sync + 'static> Engine<C> {
     /// Decides what `call` does about `read`.
-    pub(crate) fn step<T, E>(&self, key: &Key, read: Read<T>, call: &Call) -> Step<T, E>
+    pub(crate) fn step<T, E>(&self, key: &Key, reading: Reading<T>, call: &Call) -> Step<T, E>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
@@ -58,6 +59,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         let nested = stack.is_some();
         // A lease time may be practically infinite, and would overflow the clock.
         let beside_from = call.begun + self.shared.leases.time().min(LONGEST_WAIT);
+        let Reading { read, ahead } = reading;
         let (precondition, stale, outage) = match read {
             Read::Fresh(found, version) if call.accepts.except != Some(version) => {
                 events.emit(&Event::Hit { key });
@@ -100,6 +102,17 @@ impl<C: Send + Sync + 'static> Engine<C> {
         };
         if stack.is_some_and(|stack| stack.loads(self.shared.tier.store.backend(), key)) {
             return Step::Circular;
+        }
+        if let Some((lead, fence, snapshot)) = ahead.and_then(Ahead::take) {
+            events.emit(&Event::Miss { key });
+            let fill = Fill::ahead(Arc::clone(&self.shared), key.clone(), lead, fence, snapshot);
+            return Step::Load(LoadStart {
+                fill,
+                precondition,
+                outage,
+                nested,
+                beside_from,
+            });
         }
         let caller = Caller {
             since: call.since,

@@ -52,6 +52,11 @@ impl Breaker {
         self.pause
     }
 
+    /// Returns whether every call gets a permit.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed_to_calls_until.load(Ordering::Acquire) == 0
+    }
+
     /// Returns a permit for one call, or `None` if the breaker is open and this is no probe.
     pub(crate) fn permit(&self) -> Option<Permit<'_>> {
         let until = self.closed_to_calls_until.load(Ordering::Acquire);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use cache_core::{Backend, Error, ErrorKind, Key, Record, Scope, SetOptions, SetOutcome, Value, Version};
+use cache_core::{Backend, Error, ErrorKind, GetOrAdd, Key, Record, Scope, SetOptions, SetOutcome, Value, Version};
 use tokio::time::Instant;
 
 use crate::event::{Event, Events};
@@ -29,6 +29,8 @@ pub(crate) struct Store {
     /// Whether the store is in this process. Such a store answers without waiting, so it needs no time limit and no
     /// breaker.
     local: bool,
+    /// Whether [`get_or_add`](Self::get_or_add) takes one round trip.
+    gets_or_adds: bool,
     events: Events,
 }
 
@@ -46,14 +48,15 @@ impl Store {
         writes: Breaker,
         events: Events,
     ) -> Self {
-        let local = backend.capabilities().shared_objects;
+        let capabilities = backend.capabilities();
         Self {
             backend,
             timeout,
             clear_timeout,
             breaker,
             writes,
-            local,
+            local: capabilities.shared_objects,
+            gets_or_adds: capabilities.get_or_add,
             events,
         }
     }
@@ -88,6 +91,16 @@ impl Store {
         } else {
             self.observe("get", Some(key), result)
         })
+    }
+
+    /// Returns whether [`get_or_add`](Self::get_or_add) takes one round trip, and no writes were refused lately.
+    pub(crate) fn gets_or_adds(&self) -> bool {
+        self.gets_or_adds && self.writes.is_closed()
+    }
+
+    pub(crate) async fn get_or_add(&self, key: &Key, value: Value, options: SetOptions) -> Result<GetOrAdd, Error> {
+        let call = (*self.backend).get_or_add(key, value, options);
+        self.write("get_or_add", self.call("get_or_add", Some(key), call)).await
     }
 
     pub(crate) async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {

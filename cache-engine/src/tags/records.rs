@@ -12,6 +12,7 @@ use cache_core::{
 
 use crate::store::Store;
 use crate::tags::cache::{Asked, Last, TagCache};
+use crate::tags::expected::LastSeen;
 use crate::tags::lifetime::Prolonged;
 use crate::tags::name::{EPOCH, EPOCH_OF_ALL, EPOCHS, TAG};
 use crate::tags::version::{TagVersion, decode, hard};
@@ -58,6 +59,7 @@ pub(crate) struct TagRecords {
     pub(super) prolonged: Prolonged,
     /// After which time at most a load that is still running prolongs the records that it has read.
     pub(super) renewal: Duration,
+    pub(super) seen: LastSeen,
     /// Held while a sequence for late tags is begun.
     pub(super) beginning: tokio::sync::Mutex<()>,
 }
@@ -83,6 +85,7 @@ impl TagRecords {
             cache: Arc::clone(cache),
             prolonged: Prolonged::default(),
             renewal,
+            seen: LastSeen::default(),
             beginning: tokio::sync::Mutex::default(),
         }
     }

@@ -25,6 +25,15 @@ pub(crate) struct TagSnapshot {
 }
 
 impl TagSnapshot {
+    /// Returns the snapshot of a load that depends on `tags`.
+    pub(super) fn of_expected(tags: Tags, lifetimes: TagLifetimes) -> Self {
+        Self {
+            tags,
+            lifetimes,
+            ..Self::default()
+        }
+    }
+
     /// Returns whether the stale value is no longer usable.
     pub(crate) fn ends_stale(&self) -> bool {
         self.ends_stale
@@ -152,6 +161,7 @@ impl TagRecords {
             match (state, record) {
                 (Some(state), Some(record)) => {
                     self.cache.remember(key, state, asked);
+                    self.seen.note(key, state);
                     lifetimes.note(key, state, record.version, record.remaining, now);
                 }
                 (_, record) => missing.push((at, record)),
@@ -199,6 +209,7 @@ impl TagRecords {
                 match outcome {
                     SetOutcome::Stored(version) => {
                         self.cache.remember(&keys[at], state, asked);
+                        self.seen.note(&keys[at], state);
                         lifetimes.note(&keys[at], state, version, Some(KEPT), now);
                         states[at] = Some(state);
                     }

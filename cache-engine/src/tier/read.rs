@@ -10,6 +10,7 @@ use std::time::Duration;
 use cache_core::{Coder, Error, Key, Namespace, Record, Tags, Version};
 
 use crate::event::Event;
+use crate::store::changes::ChangeStamp;
 use crate::store::record::{self, Content, Entry, Found, Freshness};
 use crate::tags::records::{TagVersions, Verdict, worse};
 use crate::tier::precondition::{Lease, Precondition};
@@ -114,19 +115,6 @@ impl Tier {
         }
     }
 
-    /// Reads the near copy of a key, or else the store.
-    #[inline]
-    pub(crate) async fn read<T, C>(&self, key: &Key, coder: &C) -> Read<T>
-    where
-        T: Send + Sync + 'static,
-        C: Coder<T>,
-    {
-        match self.read_near(key) {
-            Some((found, version)) => Read::Fresh(found, version),
-            None => self.read_store(key, coder).await,
-        }
-    }
-
     /// Reads the store, and stores a near copy of a fresh value.
     #[inline]
     pub(crate) async fn read_store<T, C>(&self, key: &Key, coder: &C) -> Read<T>
@@ -144,6 +132,40 @@ impl Tier {
         read
     }
 
+    /// Carries out some of the invalidations that are pending, before the store is read and trusted. Returns what the
+    /// others mean for `key`. That is found before the record is read, so that the read notices what is carried out
+    /// between the two.
+    pub(crate) async fn before_read(&self, key: &Key) -> Option<Verdict> {
+        if self.pending.is_empty() {
+            return None;
+        }
+        // Boxed, like everything that most reads do not need, since a read moves its whole future.
+        Box::pin(self.carry_out_some_pending()).await;
+        self.pending.verdict_of_key(key)
+    }
+
+    /// Returns what the `record` means that the store has returned for `key`, as [`read_store`](Self::read_store) does.
+    /// `pending` and `stamp` were taken before, and `known` are the tags that were read with it.
+    pub(crate) async fn read_record<T, C>(
+        &self,
+        record: Record,
+        pending: Option<Verdict>,
+        stamp: Option<ChangeStamp>,
+        known: TagVersions,
+        key: &Key,
+        coder: &C,
+    ) -> Read<T>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        let (read, weight) = self.judged(Some(record), pending, known, key, coder).await;
+        if let (Read::Fresh(found, version), Some(stamp)) = (&read, stamp) {
+            self.keep_near(key, found, *version, weight, stamp);
+        }
+        read
+    }
+
     /// Reads the store. Also returns the size of the record in bytes.
     #[inline]
     async fn read_remote<T, C>(&self, key: &Key, coder: &C) -> (Read<T>, usize)
@@ -151,11 +173,7 @@ impl Tier {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        if !self.pending.is_empty() {
-            self.carry_out_some_pending().await;
-        }
-        // Found before the record is read, so that this read notices what is carried out between the two.
-        let pending = self.pending.verdict_of_key(key);
+        let pending = self.before_read(key).await;
         let mut known = TagVersions::new();
         let epochs = if self.tags.clears_by_epoch() {
             self.tags.epochs_to_read(&key.namespace(), &mut known)
@@ -168,6 +186,22 @@ impl Tier {
                 Err(error) => (Read::Unavailable(error), 0),
             };
         }
+        Box::pin(self.read_with_epochs(key, epochs, pending, known, coder)).await
+    }
+
+    /// Reads the store, with the records of `epochs` in the same batch.
+    async fn read_with_epochs<T, C>(
+        &self,
+        key: &Key,
+        epochs: Vec<Key>,
+        pending: Option<Verdict>,
+        mut known: TagVersions,
+        coder: &C,
+    ) -> (Read<T>, usize)
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
         let asked = self.tags.ask();
         let keys: Vec<Key> = std::iter::once(key).chain(&epochs).cloned().collect();
         match self.store.get_many(&keys).await {
@@ -227,9 +261,7 @@ impl Tier {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        if !self.pending.is_empty() {
-            self.carry_out_some_pending().await;
-        }
+        self.carry_out_some_pending().await;
         let mut pending: Vec<Option<Verdict>> = keys.iter().map(|key| self.pending.verdict_of_key(key)).collect();
         let tagging = &self.tags;
         let mut known = TagVersions::new();
@@ -308,7 +340,7 @@ impl Tier {
             Ok(opened) => {
                 let pending = worse(pending, self.pending.verdict_of_tags(opened.tags()));
                 let verdict = if self.tags.concerns(opened.tags()) {
-                    self.tags.judge(&key.namespace(), opened.tags(), &mut known).await
+                    Box::pin(self.tags.judge(&key.namespace(), opened.tags(), &mut known)).await
                 } else {
                     Ok(Verdict::Current)
                 };

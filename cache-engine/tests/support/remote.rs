@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::{
-    Backend, Capabilities, Change, EntryKind, Envelope, Error, ErrorKind, Key, Record, Scope, SetMode, SetOptions,
-    SetOutcome, Subscription, Value, Version, async_trait,
+    Backend, Capabilities, Change, EntryKind, Envelope, Error, ErrorKind, GetOrAdd, Key, Record, Scope, SetMode,
+    SetOptions, SetOutcome, Subscription, Value, Version, async_trait,
 };
 use cache_memory::MemoryBackend;
 
@@ -27,6 +27,7 @@ struct Inner {
     keys: Mutex<BTreeMap<String, Key>>,
     enumerates: bool,
     ignores_modes: bool,
+    gets_or_adds: AtomicBool,
     teller: Option<Teller>,
     finds_nothing: AtomicBool,
 }
@@ -34,7 +35,7 @@ struct Inner {
 /// A call of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// `get`, `set`, `delete`, `delete_if`, `get_many` or `clear`.
+    /// `get`, `set`, `get_or_add`, `delete`, `delete_if`, `get_many` or `clear`.
     pub operation: &'static str,
     pub key: String,
     /// What is written.
@@ -97,6 +98,12 @@ impl Remote {
         Self::build(memory(TokioClock::new()), true, false, Some(Teller::default()))
     }
 
+    /// The same store, which reads a record or adds one in a single call.
+    pub fn getting_or_adding(self) -> Self {
+        self.0.gets_or_adds.store(true, Ordering::SeqCst);
+        self
+    }
+
     /// How it tells of changes.
     pub fn teller(&self) -> &Teller {
         self.0.teller.as_ref().expect("it tells of changes")
@@ -116,6 +123,7 @@ impl Remote {
             keys: Mutex::default(),
             enumerates,
             ignores_modes,
+            gets_or_adds: AtomicBool::new(false),
             teller,
             finds_nothing: AtomicBool::new(false),
         }))
@@ -298,6 +306,17 @@ impl Backend for Remote {
         self.call("set", key, Some(&value), work).await
     }
 
+    async fn get_or_add(&self, key: &Key, value: Value, options: SetOptions) -> Result<GetOrAdd, Error> {
+        let work = async {
+            let outcome = self.0.store.get_or_add(key, value.clone(), options).await;
+            if let Ok(GetOrAdd::Added(_)) = outcome {
+                self.tell(key);
+            }
+            outcome
+        };
+        self.call("get_or_add", key, Some(&value), work).await
+    }
+
     async fn delete(&self, key: &Key) -> Result<bool, Error> {
         let work = async {
             let removed = self.0.store.delete(key).await;
@@ -338,6 +357,7 @@ impl Backend for Remote {
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
             .with_clear(self.0.enumerates)
+            .with_get_or_add(self.0.gets_or_adds.load(Ordering::SeqCst))
             .with_subscribe(self.0.teller.is_some())
     }
 

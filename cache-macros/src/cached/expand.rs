@@ -93,8 +93,13 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
         )
     };
     let key_if = key_if(site);
+    // With tags, the lookup does not know what a load would depend on.
+    let result = match &options.tags {
+        Some(_) => quote!(#private::None),
+        None => quote!(#private::Some(#private::Handling::result(#plan))),
+    };
     let look = quote_spanned! {returned=>
-        #private::look(#private::Handling::values(#plan), #cache, &#coder, &#key)
+        #private::look(#private::Handling::values(#plan), #cache, &#coder, &#key, #result)
     };
     let load = if options.is_detached() {
         let load = quote_spanned! {returned=>

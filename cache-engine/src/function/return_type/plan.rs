@@ -1,5 +1,6 @@
 //! The plan: everything that was determined about a return type.
 
+use std::any::TypeId;
 use std::sync::Arc;
 
 use super::convert::Convert;
@@ -8,6 +9,7 @@ use super::markers::markers;
 use super::shape::{Item, Shape};
 use super::share::Share;
 use crate::function::error::CallError;
+use crate::load::fill::Outcome;
 
 markers! {
     /// Everything that was determined about a return type.
@@ -41,6 +43,11 @@ pub trait Handling: Copy + Send + 'static {
     /// Returns the marker of the type of the values.
     fn values(self) -> Item<Self::Value> {
         Item::new()
+    }
+
+    /// Returns the type that a load lands with.
+    fn result(self) -> TypeId {
+        TypeId::of::<Outcome<Self::Value, Self::Shared>>()
     }
 
     fn split(output: Self::Output) -> Result<Option<Arc<Self::Value>>, Self::Error>;

@@ -1,0 +1,234 @@
+//! Reads a key for a call that loads the value if there is none.
+//!
+//! Where the store can, one call reads the record and acquires the lease if there is none, so that a miss takes one call
+//! fewer. At most one caller in this process does so at a time: it leads the key's flight meanwhile, so that no other
+//! caller finds the lease before the flight exists, and waits for it.
+
+use std::any::TypeId;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use cache_core::{Coder, Error, ErrorKind, Key, Record};
+
+use crate::lease::ahead::ReadOrLease;
+use crate::lease::fence::Fence;
+use crate::load::flight::{Landing, Lead};
+use crate::load::shared::Shared;
+use crate::tags::declared::Declared;
+use crate::tags::expected::Expected;
+use crate::tags::records::TagVersions;
+use crate::tags::snapshot::TagSnapshot;
+use crate::tier::precondition::Precondition;
+use crate::tier::read::{Boxed, Read, ReadNow};
+
+/// What a call has read, and the lead of the load if it came with it.
+#[derive(Debug)]
+pub(crate) struct Reading<T> {
+    pub(crate) read: Read<T>,
+    pub(crate) ahead: Option<Ahead>,
+}
+
+impl<T> From<Read<T>> for Reading<T> {
+    fn from(read: Read<T>) -> Self {
+        Self { read, ahead: None }
+    }
+}
+
+impl<T> Reading<T> {
+    /// Breaks with the value of a fresh entry. Continues with anything else.
+    fn into_fresh(self) -> ControlFlow<Arc<T>, Self> {
+        match self.read {
+            Read::Fresh(found, _) => ControlFlow::Break(found.value),
+            read => ControlFlow::Continue(Self { read, ..self }),
+        }
+    }
+}
+
+/// The lead of a flight whose lease was acquired by the read. If it is dropped, both pass to a waiting caller.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    held: Option<Held>,
+    /// The tags of the load. `None` if they are not those that the lease carries.
+    snapshot: Option<TagSnapshot>,
+}
+
+#[derive(Debug)]
+struct Held {
+    shared: Arc<Shared>,
+    key: Key,
+    lead: Lead,
+    fence: Fence,
+}
+
+impl Ahead {
+    /// Takes the lead, the lease, and the tags of the load, unless they are to be read and the lease is to be renewed
+    /// before it begins.
+    pub(crate) fn take(mut self) -> Option<(Lead, Fence, Option<TagSnapshot>)> {
+        let held = self.held.take()?;
+        Some((held.lead, held.fence, self.snapshot.take()))
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take()
+            && let Some(fence) = held.lead.pass_on(Some(held.fence))
+        {
+            held.shared.release(held.key, fence, None);
+        }
+    }
+}
+
+impl Shared {
+    /// Reads a key by the shortest path, and breaks with a fresh value. Continues with anything else. `declared` are the
+    /// tags of the load that may follow, and `result` is the type that its flight lands with, if that is known.
+    #[inline]
+    pub(crate) async fn read_to_load<T, C>(
+        self: &Arc<Self>,
+        key: &Key,
+        coder: &C,
+        declared: &Declared,
+        result: Option<TypeId>,
+    ) -> ControlFlow<Arc<T>, Reading<T>>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        let read = match self.tier.read_now(key) {
+            ControlFlow::Break(value) => return ControlFlow::Break(value),
+            ControlFlow::Continue(read) => read,
+        };
+        if matches!(read, ReadNow::Nothing)
+            && let Some(result) = result
+            && let Some(expected) = self.expect(key, declared)
+        {
+            return self.read_ahead(key, coder, expected, result).await.into_fresh();
+        }
+        let read = self.tier.read_further(read, key, coder).await;
+        Reading::from(read).into_fresh()
+    }
+
+    /// As [`read_to_load`](Self::read_to_load), with the whole of what was found.
+    pub(crate) async fn read_found_to_load<T, C>(
+        self: &Arc<Self>,
+        key: &Key,
+        coder: &C,
+        declared: &Declared,
+        result: TypeId,
+    ) -> Reading<T>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        if let Some((found, version)) = self.tier.read_near(key) {
+            return Read::Fresh(found, version).into();
+        }
+        if let Some(expected) = self.expect(key, declared) {
+            return self.read_ahead(key, coder, expected, result).await;
+        }
+        self.tier.read_store(key, coder).await.into()
+    }
+
+    /// Returns the tags that a load with the tags `declared` is expected to begin with, if the read may acquire its lease.
+    fn expect(&self, key: &Key, declared: &Declared) -> Option<Expected> {
+        if !self.tier.store.gets_or_adds() {
+            return None;
+        }
+        self.tier.tags.expect(|| key.namespace(), declared)
+    }
+
+    /// Reads the store, and acquires the lease if there is nothing. Boxed, to keep the future of a hit in memory small.
+    #[inline(never)]
+    fn read_ahead<'a, T, C>(
+        self: &'a Arc<Self>,
+        key: &'a Key,
+        coder: &'a C,
+        expected: Expected,
+        result: TypeId,
+    ) -> Boxed<'a, Reading<T>>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        Box::pin(async move {
+            // If there is a flight, its leader has the lease, or will have it.
+            let Some(lead) = self.flights.lead_new(key, result) else {
+                return self.tier.read_store(key, coder).await.into();
+            };
+            let stamp = self.tier.stamp(key);
+            let pending = self.tier.before_read(key).await;
+            let (found, tags) = self.find_ahead(key, lead, &expected).await;
+            let (known, snapshot) = match tags {
+                Ok(tags) => tags,
+                Err(error) => return Read::Unavailable(error).into(),
+            };
+            let read = match found {
+                Found::Lease(mut ahead) => {
+                    ahead.snapshot = snapshot;
+                    return Reading {
+                        read: Read::Miss(Precondition::Nothing, None),
+                        ahead: Some(ahead),
+                    };
+                }
+                Found::Record(record) => self.tier.read_record(record, pending, stamp, known, key, coder).await,
+                Found::Failed(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) => {
+                    Read::Unavailable(error)
+                }
+                // A store that refuses writes may still be read.
+                Found::Failed(_) => self.tier.read_store(key, coder).await,
+            };
+            read.into()
+        })
+    }
+
+    /// Reads a record or acquires the lease, and reads the tags meanwhile if a hit needs them, or else after the lease.
+    async fn find_ahead(
+        self: &Arc<Self>,
+        key: &Key,
+        lead: Lead,
+        expected: &Expected,
+    ) -> (Found, Result<(TagVersions, Option<TagSnapshot>), Error>) {
+        let find = async {
+            match self.leases.read_or_acquire(key, &expected.tags).await {
+                Ok(ReadOrLease::Lease(lease)) => Found::Lease(Ahead {
+                    held: Some(Held {
+                        shared: Arc::clone(self),
+                        key: key.clone(),
+                        lead,
+                        fence: Fence::Lease(lease),
+                    }),
+                    snapshot: None,
+                }),
+                // There is nothing to load so far. Callers that wait have found something else, so they read again.
+                Ok(ReadOrLease::Record(record)) => {
+                    lead.finish(Landing::ReadAgain);
+                    Found::Record(record)
+                }
+                Err(error) => {
+                    lead.finish(Landing::ReadAgain);
+                    Found::Failed(error)
+                }
+            }
+        };
+        let tags = &self.tier.tags;
+        if expected.is_empty() {
+            (find.await, tags.read_expected(expected).await)
+        } else if expected.remembered {
+            let found = find.await;
+            let read = match found {
+                Found::Lease(_) => tags.read_expected(expected).await,
+                _ => Ok((TagVersions::new(), None)),
+            };
+            (found, read)
+        } else {
+            tokio::join!(find, tags.read_expected(expected))
+        }
+    }
+}
+
+/// What the read of a record found that acquires the lease if there is none.
+enum Found {
+    Record(Record),
+    Lease(Ahead),
+    Failed(Error),
+}

@@ -1,0 +1,109 @@
+//! The tag versions that a load will probably begin with: those that this process saw last.
+//!
+//! A lease carries the versions of its load's tags. A lease that is acquired with the read of the record cannot wait for
+//! their read, so it carries the expected ones. The versions are read with the same call, and the lease counts only if
+//! they are as expected: they have not changed since they were seen, so the lease carries what it would have carried.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+use cache_core::{Error, Key, Namespace, Tags};
+
+use crate::tags::declared::Declared;
+use crate::tags::lifetime::TagLifetimes;
+use crate::tags::name::EPOCHS;
+use crate::tags::records::{TagRecords, TagVersions};
+use crate::tags::snapshot::TagSnapshot;
+use crate::tags::version::{TagVersion, decode};
+
+/// The limit for remembered versions.
+const MOST: usize = 10_000;
+
+/// The version of each tag that this process saw last. It may be outdated.
+#[derive(Debug, Default)]
+pub(super) struct LastSeen(RwLock<HashMap<Key, TagVersion>>);
+
+impl LastSeen {
+    /// Remembers the version of a tag.
+    pub(super) fn note(&self, key: &Key, state: TagVersion) {
+        if self.get(key) == Some(state) {
+            return;
+        }
+        let mut seen = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= MOST {
+            seen.clear();
+        }
+        seen.insert(key.clone(), state);
+    }
+
+    fn get(&self, key: &Key) -> Option<TagVersion> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).copied()
+    }
+}
+
+/// The tags that a load is expected to begin with.
+#[derive(Debug, Default)]
+pub(crate) struct Expected {
+    /// The keys of their records.
+    keys: Vec<Key>,
+    pub(crate) tags: Tags,
+    /// Whether the tag cache vouches for all of them, so that a hit need not read them.
+    pub(crate) remembered: bool,
+}
+
+impl Expected {
+    /// Returns whether the load depends on no tags.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+}
+
+impl TagRecords {
+    /// Returns the tags that a load with the tags `declared` is expected to begin with. Returns `None` if one of them has
+    /// not been seen yet, or if the load may get late tags.
+    pub(crate) fn expect(&self, namespace: impl FnOnce() -> Namespace, declared: &Declared) -> Option<Expected> {
+        if declared.late {
+            return None;
+        }
+        if !self.by_epoch && declared.names().is_empty() {
+            return Some(Expected::default());
+        }
+        let namespace = namespace();
+        let epochs = EPOCHS.into_iter().filter(|_| self.by_epoch);
+        let names: Vec<&str> = epochs.chain(declared.names().iter().map(|name| &**name)).collect();
+        let keys: Vec<Key> = names.iter().map(|name| self.key(name, &namespace)).collect();
+        let seen: Vec<TagVersion> = keys.iter().map(|key| self.seen.get(key)).collect::<Option<_>>()?;
+        let remembered = keys.iter().zip(&seen).all(|(key, seen)| {
+            self.cache
+                .recall(key)
+                .is_some_and(|state| state.version == seen.version)
+        });
+        let tags = Tags::new(names.iter().zip(&seen).map(|(name, seen)| (*name, seen.version))).ok()?;
+        Some(Expected { keys, tags, remembered })
+    }
+
+    /// Reads the versions of the tags that are expected. Returns what was read, and the snapshot of a load that began
+    /// meanwhile, if all are as expected.
+    pub(crate) async fn read_expected(&self, expected: &Expected) -> Result<(TagVersions, Option<TagSnapshot>), Error> {
+        let mut known = TagVersions::new();
+        let mut lifetimes = TagLifetimes::default();
+        let mut as_expected = true;
+        if !expected.is_empty() {
+            let now = self.clock.now();
+            let asked = self.cache.ask();
+            let records = self.store.get_many(&expected.keys).await?;
+            for ((key, record), (_, version)) in expected.keys.iter().zip(records).zip(expected.tags.iter()) {
+                let state = record.as_ref().and_then(|record| decode(record, key));
+                if let (Some(state), Some(record)) = (state, record) {
+                    self.cache.remember(key, state, asked);
+                    self.seen.note(key, state);
+                    lifetimes.note(key, state, record.version, record.remaining, now);
+                }
+                as_expected &= state.is_some_and(|state| state.version == version);
+                known.insert(key.clone(), state);
+            }
+        }
+        let snapshot = as_expected.then(|| TagSnapshot::of_expected(expected.tags.clone(), lifetimes));
+        Ok((known, snapshot))
+    }
+}
