@@ -60,7 +60,9 @@ pub(crate) async fn update_by_head(
     let Lookup::Miss(mut fill) = slot.look_up(true).await else {
         return false;
     };
-    let Some(found) = fill.stale().cloned() else { return };
+    let Some(found) = fill.stale().cloned() else {
+        return false;
+    };
     let Stored::Response(stored) = &*found.value else {
         return false;
     };

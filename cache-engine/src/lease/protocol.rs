@@ -23,8 +23,29 @@ pub(crate) enum Filled {
     Fenced,
 }
 
+/// The outcome of a renewal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renewed {
+    /// The lease was extended. This is the fence from now on.
+    Intact(Fence),
+    /// The lease is no longer there. The fill determines whether the fence is intact nevertheless.
+    Lost,
+    /// The value of the load is of no use to anybody, because of an invalidation or a write.
+    Outdated,
+}
+
+impl Renewed {
+    /// Returns the fence, if the lease was extended.
+    pub(crate) fn fence(self) -> Option<Fence> {
+        match self {
+            Self::Intact(fence) => Some(fence),
+            Self::Lost | Self::Outdated => None,
+        }
+    }
+}
+
 /// A renewal that runs in a task of its own, so that it completes even if no caller waits for it.
-pub(crate) type Renewal = tokio::task::JoinHandle<Result<Option<Fence>, Error>>;
+pub(crate) type Renewal = tokio::task::JoinHandle<Result<Renewed, Error>>;
 
 /// The leases of one store.
 #[derive(Debug, Clone)]
@@ -203,15 +224,15 @@ impl Leases {
         Ok(outdated.then_some(lease.version))
     }
 
-    /// Extends the lease by its full time. Returns `None` if the fence is no longer intact.
-    pub(crate) async fn renew(&self, key: &Key, fence: Fence, tags: &Tags) -> Result<Option<Fence>, Error> {
+    /// Extends the lease by its full time.
+    pub(crate) async fn renew(&self, key: &Key, fence: Fence, tags: &Tags) -> Result<Renewed, Error> {
         let options = SetOptions::new(self.time);
         match fence {
             Fence::Lease(lease) => {
                 let options = options.if_version(lease.version);
                 let outcome = self.set_lease(key, options, tags, Some(lease.first)).await?;
                 let renewed = outcome.version().map(|version| lease.renewed_as(version));
-                Ok(renewed.map(Fence::Lease))
+                Ok(renewed.map_or(Renewed::Lost, |lease| Renewed::Intact(Fence::Lease(lease))))
             }
             Fence::Record { record, lease } => {
                 let stands = self.is_intact(key, fence).await?;
@@ -219,15 +240,16 @@ impl Leases {
                     // An invalidation or a write does not remove the lease beside the record, and no caller should wait
                     // for a load that can no longer store its value.
                     self.release_beside(key, lease);
-                    return Ok(None);
+                    return Ok(Renewed::Outdated);
                 }
                 let beside = key.reserved(LEASE);
                 let options = options.if_version(lease);
                 let outcome = self.set_lease(&beside, options, tags, Some(record)).await?;
-                Ok(outcome.version().map(|lease| Fence::Record { record, lease }))
+                let renewed = outcome.version().map(|lease| Fence::Record { record, lease });
+                Ok(renewed.map_or(Renewed::Lost, Renewed::Intact))
             }
             // The fill determines whether the fence is still intact.
-            Fence::Others(_) => Ok(Some(fence)),
+            Fence::Others(_) => Ok(Renewed::Intact(fence)),
         }
     }
 

@@ -51,7 +51,7 @@ pub struct Fill<T, E = Infallible> {
     /// If the value is made from the stale copy: the tags of that copy.
     remade: Option<Tags>,
     /// Why the value cannot be stored.
-    fault: Option<Error>,
+    pub(super) fault: Option<Fault>,
     /// Bounds the store operations of a batch, including renewals.
     pub(super) renewals: Option<Arc<Semaphore>>,
     pub(super) begun: Instant,
@@ -217,7 +217,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         let Some(stale) = &self.stale else { return };
         match union(&stale.tags, &self.snapshot.tags) {
             Ok(tags) => self.snapshot.tags = tags,
-            Err(error) => self.fault = Some(error),
+            Err(error) => self.fault = Some(Fault::Failed(error)),
         }
         self.remade = Some(stale.tags.clone());
     }
@@ -227,7 +227,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     pub fn keep_tags_of_stale(&mut self) {
         match self.snapshot.of_stale() {
             Ok(tags) => self.snapshot.tags = tags,
-            Err(error) => self.fault = Some(error),
+            Err(error) => self.fault = Some(Fault::Failed(error)),
         }
     }
 
@@ -330,8 +330,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Adds the tagger's tags to those of the entry.
     fn settle_tags(&mut self) -> Result<(), Fault> {
-        if let Some(error) = self.fault.take() {
-            return Err(Fault::Failed(error));
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
         }
         let added = self.tagger.added()?;
         self.snapshot.tags = union(&self.snapshot.tags, &added).map_err(Fault::Failed)?;

@@ -10,8 +10,10 @@ use cache_core::Error;
 use tokio::sync::Semaphore;
 
 use crate::event::Event;
+use crate::lease::protocol::Renewed;
 use crate::load::fill::Fill;
 use crate::load::preview::Preview;
+use crate::tags::scope::Fault;
 
 impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Sets a bound on concurrent store operations that several loads share.
@@ -150,14 +152,18 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             let renewed = renewal.await;
             self.renewal = None;
             // The task is only cancelled if its runtime shuts down.
-            renewed.unwrap_or(Ok(None))
+            renewed.unwrap_or(Ok(Renewed::Lost))
         };
         match renewed? {
-            Some(fence) => {
+            Renewed::Intact(fence) => {
                 self.hold(fence);
                 Ok(true)
             }
-            None => Ok(false),
+            Renewed::Lost => Ok(false),
+            Renewed::Outdated => {
+                self.fault = Some(Fault::Fenced);
+                Ok(false)
+            }
         }
     }
 

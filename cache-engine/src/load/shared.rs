@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 
 use crate::event::Events;
 use crate::lease::fence::Fence;
-use crate::lease::protocol::{Leases, Renewal};
+use crate::lease::protocol::{Leases, Renewal, Renewed};
 use crate::load::flight::Flights;
 use crate::load::tasks::Tasks;
 use crate::tier::storage::Tier;
@@ -60,7 +60,12 @@ impl Shared {
             self.tasks.spawn_on(
                 async move {
                     let fence = match renewal {
-                        Some(renewal) => renewal.await.ok().and_then(Result::ok).flatten().unwrap_or(fence),
+                        Some(renewal) => renewal
+                            .await
+                            .ok()
+                            .and_then(Result::ok)
+                            .and_then(Renewed::fence)
+                            .unwrap_or(fence),
                         None => fence,
                     };
                     leases.release(&key, fence).await;
