@@ -22,8 +22,8 @@ pub struct MemoryBackend {
 }
 
 impl MemoryBackend {
-    /// The bytes that each entry counts in addition to its key and its value: its slot in the table, its place in the
-    /// index, the ghosts of evicted keys, and the overhead of the allocator.
+    /// The bytes that each entry counts in addition to the allocations of its key and its value: its slot in the table,
+    /// its place in the index, and the ghosts of evicted keys.
     pub const ENTRY_OVERHEAD: u64 = ENTRY_OVERHEAD;
 
     pub(crate) fn new(store: Store) -> Self {
@@ -42,8 +42,8 @@ impl MemoryBackend {
         self.len() == 0
     }
 
-    /// Returns the total weight of the entries in bytes: keys, values and [`ENTRY_OVERHEAD`](Self::ENTRY_OVERHEAD) for
-    /// each.
+    /// Returns the total weight of the entries in bytes: the allocations of their keys and values as the allocator
+    /// rounds them up, and [`ENTRY_OVERHEAD`](Self::ENTRY_OVERHEAD) for each.
     #[must_use]
     pub fn weight(&self) -> u64 {
         self.stats().bytes

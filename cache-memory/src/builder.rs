@@ -5,6 +5,7 @@ use std::thread::available_parallelism;
 
 use cache_core::{Clock, Error, ErrorKind};
 
+use crate::allocation::taken;
 use crate::backend::MemoryBackend;
 use crate::entry::ENTRY_OVERHEAD;
 use crate::shard::ShardBounds;
@@ -19,6 +20,9 @@ const DEFAULT_MAX_ENTRIES: usize = 1_000_000;
 const SMALLEST_SHARD_BYTES: u64 = 16 * 1024 * 1024;
 const SMALLEST_SHARD_ENTRIES: usize = 4096;
 const MOST_SHARDS: usize = 1 << 16;
+
+/// The weight of an entry with the shortest key and an empty value.
+const SMALLEST_ENTRY: u64 = ENTRY_OVERHEAD + taken(1);
 
 /// More memory than any machine has, and small enough that sums and doubles of it do not overflow.
 const MOST_BYTES: u64 = 1 << 60;
@@ -60,9 +64,9 @@ impl Default for MemoryBackendBuilder {
 impl MemoryBackendBuilder {
     /// Sets the largest total weight of the entries, in bytes. Default: 256 MiB.
     ///
-    /// The weight of an entry is its key, its value and [`MemoryBackend::ENTRY_OVERHEAD`]. The bound is never exceeded.
-    /// The memory that the process uses for the entries stays within 10 % of it, provided that shared objects state
-    /// their true size.
+    /// The weight of an entry is what the allocator uses for its key and its value, and
+    /// [`MemoryBackend::ENTRY_OVERHEAD`]. The bound is never exceeded. The memory that the process uses for the entries
+    /// stays within 10 % of it, provided that shared objects state their true size.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
         self
@@ -144,8 +148,8 @@ impl MemoryBackendBuilder {
                 self.max_entries
             ));
         }
-        let least = ENTRY_OVERHEAD.saturating_mul(shards as u64);
-        (self.max_bytes <= least).then(|| {
+        let least = SMALLEST_ENTRY.saturating_mul(shards as u64);
+        (self.max_bytes < least).then(|| {
             format!(
                 "max_bytes is {}, and {shards} shards with one empty entry each take {least}; raise it",
                 self.max_bytes

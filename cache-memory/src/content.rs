@@ -3,9 +3,18 @@
 use bytes::Bytes;
 use cache_core::Value;
 
+use crate::allocation::taken;
+
 /// Values of at most this many bytes are copied next to their key. That saves two allocations, and a small slice of a
 /// large buffer does not keep the buffer alive.
 const PACKED_VALUE: usize = 512;
+
+/// The reference count that a packed buffer contains.
+const COUNT: usize = size_of::<usize>();
+/// What `Bytes` allocate for sharing a larger buffer, at the latest when they are read first.
+const SHARING: u64 = taken(3 * size_of::<usize>() as u64);
+/// A buffer is copied if more than one part in this many is unused, so that unused memory is not kept.
+const UNUSED_SHARE: usize = 32;
 
 /// The storage of a key and its value.
 #[derive(Debug)]
@@ -30,6 +39,10 @@ impl Content {
         {
             return Self::Packed { buffer, key_len };
         }
+        let value = match value {
+            Value::Bytes(bytes) => Value::Bytes(trimmed(bytes)),
+            shared @ Value::Shared(_) => shared,
+        };
         Self::Apart { key: key.into(), value }
     }
 
@@ -55,12 +68,27 @@ impl Content {
         }
     }
 
-    /// Returns the weight of the key and the value in bytes.
+    /// Returns the memory that the key and the value take, in bytes.
     pub(crate) fn weight(&self) -> u64 {
         match self {
-            Self::Packed { buffer, .. } => buffer.len() as u64,
-            Self::Apart { key, value } => (key.len() as u64).saturating_add(value.weight() as u64),
+            Self::Packed { buffer, .. } => taken((COUNT + block_len(buffer.len())) as u64),
+            Self::Apart { key, value } => {
+                let value = match value {
+                    Value::Bytes(bytes) => taken(bytes.len() as u64).saturating_add(SHARING),
+                    Value::Shared(shared) => shared.weight() as u64,
+                };
+                taken(key.len() as u64).saturating_add(value)
+            }
         }
+    }
+}
+
+/// Returns `bytes` in a buffer of their length, as far as can be told: a buffer that others use is kept as it is.
+fn trimmed(bytes: Bytes) -> Bytes {
+    match bytes.try_into_mut() {
+        Ok(buffer) if buffer.capacity() - buffer.len() > buffer.len() / UNUSED_SHARE => Bytes::copy_from_slice(&buffer),
+        Ok(buffer) => buffer.freeze(),
+        Err(bytes) => bytes,
     }
 }
 
@@ -83,20 +111,34 @@ fn block<const SIZE: usize>(key: &[u8], value: &[u8]) -> Bytes {
     bytes
 }
 
+/// Returns the size of the block that a key and a value of `len` bytes together are packed in. With the reference count,
+/// the sizes are those that common allocators have.
+const fn block_len(len: usize) -> usize {
+    let step = if len <= 256 - COUNT {
+        8
+    } else if len <= 512 - COUNT {
+        16
+    } else {
+        32
+    };
+    let len = if len < 16 { 16 } else { len };
+    (len + COUNT).next_multiple_of(step) - COUNT
+}
+
 /// Returns `key` and `value` in one allocation of the smallest size that holds them, if there is one.
 fn packed(key: &[u8], value: &[u8]) -> Option<Bytes> {
     macro_rules! sizes {
         ($($size:literal)*) => {
-            match key.len() + value.len() {
-                $(len if len <= $size => Some(block::<$size>(key, value)),)*
+            match block_len(key.len() + value.len()) {
+                $($size => Some(block::<$size>(key, value)),)*
                 _ => None,
             }
         };
     }
-    // With the reference count of eight bytes, these are size classes of common allocators.
     sizes! {
-        24 40 56 72 88 104 120 136 152 168 184 200 216 232 248
-        280 312 344 376 408 440 472 504 568 632 696 760
+        16 24 32 40 48 56 64 72 80 88 96 104 112 120 128 136 144 152 160 168 176 184 192 200 208 216 224 232 240 248
+        264 280 296 312 328 344 360 376 392 408 424 440 456 472 488 504
+        536 568 600 632 664 696 728 760
     }
 }
 
@@ -112,9 +154,10 @@ mod tests {
                 let content = Content::new(key, Value::Bytes(value.clone()));
                 assert_eq!(content.key(), key.as_bytes());
                 assert_eq!(content.value().as_bytes(), Some(&value));
-                assert_eq!(content.weight(), (key.len() + len) as u64);
                 let packed = matches!(content, Content::Packed { .. });
                 assert_eq!(packed, len <= PACKED_VALUE && key.len() < 100);
+                let least = (key.len() + len) as u64;
+                assert!((least..least + 100).contains(&content.weight()));
             }
         }
     }

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use crate::content::Content;
 use crate::time::Deadline;
 
-/// The weight of an entry beyond its key and its value: its slot, its place in the index, its share of the ghosts, and
-/// the overhead of the allocator.
-pub(crate) const ENTRY_OVERHEAD: u64 = 128;
+/// The weight of an entry beyond its key and its value: its slot of 88 bytes, its place in the index (6 to 13 bytes,
+/// depending on how full that is), and its share of the ghosts (up to 11 bytes).
+pub(crate) const ENTRY_OVERHEAD: u64 = 108;
 
 /// The links of an entry to its neighbours in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -38,7 +38,7 @@
 //! | | |
 //! |---|---|
 //! | bounds | [bytes](MemoryBackendBuilder::max_bytes) and [entries](MemoryBackendBuilder::max_entries), both at once and never exceeded |
-//! | memory | what the process uses for the entries is within 10 % of their weight: key, value and [`ENTRY_OVERHEAD`](MemoryBackend::ENTRY_OVERHEAD) |
+//! | memory | what the process uses for the entries is within 10 % of their weight: the allocations of key and value, and [`ENTRY_OVERHEAD`](MemoryBackend::ENTRY_OVERHEAD) |
 //! | too large | a value above [`value_bytes`](cache_core::Limits::value_bytes) is an error, and the record that it was to replace is gone |
 //! | lifetimes | to the millisecond, by a [monotonic clock](MemoryBackendBuilder::clock); a record past its deadline is never returned |
 //! | freeing | by a background task, by writes, and by [`purge_expired`](MemoryBackend::purge_expired); no read is needed |
@@ -72,7 +72,7 @@
 //! # What to know
 //!
 //! - The owner of a shared object states its size by the weight of the [`SharedValue`](cache_core::SharedValue).
-//!   `Bytes` of more than 512 bytes that are a slice of a larger buffer keep all of it alive.
+//!   `Bytes` of more than 512 bytes that share a larger buffer with somebody else keep all of it alive.
 //! - By default there are at most four shards for each processor, each of at least 16 MiB and 4096 entries. The largest
 //!   value is a little less than a shard: raise `max_bytes` or lower [`shards`](MemoryBackendBuilder::shards) for
 //!   larger ones.
@@ -100,6 +100,7 @@
 //!
 //! [quick_cache]: https://docs.rs/quick_cache
 
+mod allocation;
 mod backend;
 mod builder;
 mod content;

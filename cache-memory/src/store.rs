@@ -11,6 +11,7 @@ use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 use tokio::task::yield_now;
 
+use crate::allocation::{largest_in, taken};
 use crate::content::Content;
 use crate::entry::{ENTRY_OVERHEAD, Entry};
 use crate::shard::{Refusal, Released, Shard, ShardBounds, Versions, Write};
@@ -19,6 +20,8 @@ use crate::sweeper::{Sweep, Sweeper};
 use crate::table::Lookup;
 use crate::time::{Deadline, Moment, Timer};
 
+/// The most that a value takes beyond its own allocation.
+const BESIDE_VALUE: u64 = 64;
 /// How many records are freed under one lock.
 const PURGE_BATCH: usize = 256;
 
@@ -278,5 +281,6 @@ fn closed(operation: &'static str) -> Error {
 /// that is less.
 fn max_value_bytes(bytes: u64) -> u64 {
     let room = bytes.saturating_sub(ENTRY_OVERHEAD);
-    room - (room / 4).min(4096)
+    let key = taken((room / 4).min(4096));
+    largest_in(room.saturating_sub(key + BESIDE_VALUE))
 }

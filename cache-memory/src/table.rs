@@ -90,11 +90,28 @@ impl Table {
         let hash = entry.hash;
         self.bytes += entry.weight();
         let slot = self.slots.insert(entry);
+        self.clean_index();
         let slots = &self.slots;
         self.index
             .insert_unique(spread(hash), slot, |slot| spread(slots[*slot].hash));
         self.eviction.insert(&mut self.slots, slot);
         self.deadlines.insert(&mut self.slots, slot);
+    }
+
+    /// Rebuilds the index if it is full, and many of its places only bear traces of removed entries. It would double
+    /// otherwise, although the number of entries stays the same.
+    fn clean_index(&mut self) {
+        let (len, places) = (self.index.len(), self.index.num_buckets());
+        if len < self.index.capacity() || len > places / 5 * 4 {
+            return;
+        }
+        let mut index = HashTable::with_capacity(places / 8 * 7);
+        for slot in self.index.drain() {
+            index.insert_unique(spread(self.slots[slot].hash), slot, |slot| {
+                spread(self.slots[*slot].hash)
+            });
+        }
+        self.index = index;
     }
 
     pub(crate) fn remove(&mut self, slot: u32) -> Option<Entry> {
