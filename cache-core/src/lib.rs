@@ -163,6 +163,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod allocation;
 mod backend;
 mod clock;
 mod coder;
@@ -181,6 +182,7 @@ mod ttl;
 
 pub use async_trait::async_trait;
 
+pub use self::allocation::allocated;
 pub use self::backend::{
     Backend, Capabilities, Change, EvictionListener, Limits, SetMode, SetOptions, SetOutcome, Subscription,
 };
