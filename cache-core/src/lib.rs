@@ -164,6 +164,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod allocation;
 mod backend;
 mod clock;
 mod coder;
@@ -184,6 +185,7 @@ mod ttl;
 
 pub use async_trait::async_trait;
 
+pub use self::allocation::allocated;
 pub use self::backend::{
     Backend, Capabilities, Change, EvictionListener, GetOrAdd, Limits, SetMode, SetOptions, SetOutcome, Subscription,
 };

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use cache_core::{Clock, Error, ErrorKind};
+use cache_core::{Clock, Error, ErrorKind, allocated};
 
-use crate::allocation::taken;
 use crate::backend::MemoryBackend;
 use crate::entry::ENTRY_OVERHEAD;
 use crate::shard::ShardBounds;
@@ -22,7 +21,7 @@ const SMALLEST_SHARD_ENTRIES: usize = 4096;
 const MOST_SHARDS: usize = 1 << 16;
 
 /// The weight of an entry with the shortest key and an empty value.
-const SMALLEST_ENTRY: u64 = ENTRY_OVERHEAD + taken(1);
+const SMALLEST_ENTRY: u64 = ENTRY_OVERHEAD + allocated(1) as u64;
 
 /// More memory than any machine has, and small enough that sums and doubles of it do not overflow.
 const MOST_BYTES: u64 = 1 << 60;

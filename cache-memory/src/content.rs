@@ -1,9 +1,7 @@
 //! A key and its value, in as few allocations as possible.
 
 use bytes::Bytes;
-use cache_core::Value;
-
-use crate::allocation::taken;
+use cache_core::{Value, allocated};
 
 /// Values of at most this many bytes are copied next to their key. That saves two allocations, and a small slice of a
 /// large buffer does not keep the buffer alive.
@@ -12,7 +10,7 @@ const PACKED_VALUE: usize = 512;
 /// The reference count that a packed buffer contains.
 const COUNT: usize = size_of::<usize>();
 /// What `Bytes` allocate for sharing a larger buffer, at the latest when they are read first.
-const SHARING: u64 = taken(3 * size_of::<usize>() as u64);
+const SHARING: usize = allocated(3 * size_of::<usize>());
 /// A buffer is copied if more than one part in this many is unused, so that unused memory is not kept.
 const UNUSED_SHARE: usize = 32;
 
@@ -71,13 +69,13 @@ impl Content {
     /// Returns the memory that the key and the value take, in bytes.
     pub(crate) fn weight(&self) -> u64 {
         match self {
-            Self::Packed { buffer, .. } => taken((COUNT + block_len(buffer.len())) as u64),
+            Self::Packed { buffer, .. } => allocated(COUNT + block_len(buffer.len())) as u64,
             Self::Apart { key, value } => {
                 let value = match value {
-                    Value::Bytes(bytes) => taken(bytes.len() as u64).saturating_add(SHARING),
-                    Value::Shared(shared) => shared.weight() as u64,
+                    Value::Bytes(bytes) => allocated(bytes.len()).saturating_add(SHARING),
+                    Value::Shared(shared) => shared.weight(),
                 };
-                taken(key.len() as u64).saturating_add(value)
+                allocated(key.len()).saturating_add(value) as u64
             }
         }
     }

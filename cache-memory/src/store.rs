@@ -1,16 +1,16 @@
 //! The store behind the handles: the shards and their common state.
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use cache_core::{
-    Error, ErrorKind, EvictionListener, Key, Limits, Record, Scope, SetOptions, SetOutcome, Value, Version,
+    Error, ErrorKind, EvictionListener, Key, Limits, Record, Scope, SetOptions, SetOutcome, Value, Version, allocated,
 };
 use foldhash::fast::RandomState;
+use parking_lot::RwLock;
 use tokio::task::yield_now;
 
-use crate::allocation::{largest_in, taken};
 use crate::content::Content;
 use crate::entry::{ENTRY_OVERHEAD, Entry};
 use crate::shard::{Refusal, Released, Shard, ShardBounds, Versions, Write};
@@ -19,8 +19,11 @@ use crate::sweeper::{Sweep, Sweeper};
 use crate::table::Lookup;
 use crate::time::{Deadline, Moment, Timer};
 
-/// The most that a value takes beyond its own allocation.
-const BESIDE_VALUE: u64 = 64;
+/// The most that a value takes beyond its length. Allocators round large values up to whole pages.
+const BESIDE_SMALL_VALUE: u64 = 96;
+const BESIDE_LARGE_VALUE: u64 = 4096 + BESIDE_SMALL_VALUE;
+/// From here on, values are large.
+const LARGE_VALUE: u64 = 128 * 1024;
 /// How many records are freed under one lock.
 const PURGE_BATCH: usize = 256;
 
@@ -151,7 +154,7 @@ impl Store {
         for shard in &self.shards {
             shard.close();
         }
-        self.listeners.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.listeners.write().clear();
         self.sweeper.wake();
     }
 
@@ -188,10 +191,7 @@ impl Store {
 
     pub(crate) fn on_eviction(&self, listener: EvictionListener) {
         if !self.is_closed() {
-            self.listeners
-                .write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(listener);
+            self.listeners.write().push(listener);
         }
     }
 
@@ -216,7 +216,7 @@ impl Store {
     fn finish(&self, released: Released) {
         if !released.evicted.is_empty() {
             self.evicted.fetch_add(released.evicted.len() as u64, Ordering::Relaxed);
-            let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
+            let listeners = self.listeners.read();
             if !listeners.is_empty() {
                 for content in &released.evicted {
                     let key = std::str::from_utf8(content.key()).ok().and_then(Key::parse);
@@ -283,6 +283,11 @@ fn closed(operation: &'static str) -> Error {
 /// that is less.
 fn max_value_bytes(bytes: u64) -> u64 {
     let room = bytes.saturating_sub(ENTRY_OVERHEAD);
-    let key = taken((room / 4).min(4096));
-    largest_in(room.saturating_sub(key + BESIDE_VALUE))
+    let key = allocated((room / 4).min(4096) as usize) as u64;
+    let room = room.saturating_sub(key);
+    room.saturating_sub(if room < LARGE_VALUE {
+        BESIDE_SMALL_VALUE
+    } else {
+        BESIDE_LARGE_VALUE
+    })
 }

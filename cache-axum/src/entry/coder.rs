@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use cache_engine::cache_core::{Coder, Error, ErrorKind, Timestamp};
+use cache_engine::cache_core::{Coder, Error, ErrorKind, Timestamp, allocated};
 use cache_http::{Lifetime, LifetimeSource};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
@@ -65,6 +65,41 @@ impl Coder<Stored> for ResponseCoder {
             }
         })
     }
+
+    fn weight(&self, value: &Stored) -> Result<usize, Error> {
+        let owned = match value {
+            Stored::Response(response) => {
+                headers_memory(&response.headers) + allocated(response.body.len()) + BESIDE_TEXT
+            }
+            Stored::Index(variants) => {
+                let listed: usize = variants
+                    .listed
+                    .iter()
+                    .map(|name| size_of::<Box<str>>() + allocated(name.len()))
+                    .sum();
+                let fields = variants.fields.capacity() * size_of::<HeaderName>();
+                let rules = allocated(variants.query_rules.as_str().len());
+                listed + fields + rules + variants.namespace().map_or(0, |namespace| allocated(namespace.len()))
+            }
+        };
+        Ok(size_of::<Stored>() + owned)
+    }
+}
+
+/// What the buffer of a text in a header takes beside the text: the notes and the rounding of the allocator, and a count
+/// if it is shared.
+const BESIDE_TEXT: usize = 32;
+/// The fields of a header map in its two tables: a position, and a field with name, value, hash and links.
+const POSITION: usize = 4;
+const FIELD: usize = size_of::<(HeaderName, HeaderValue)>() + 4 * size_of::<usize>();
+
+/// Returns about how many bytes a header map takes beside itself.
+fn headers_memory(headers: &HeaderMap) -> usize {
+    let capacity = headers.capacity();
+    // A quarter of the positions stay vacant.
+    let tables = allocated((capacity + capacity / 3) * POSITION) + allocated(capacity * FIELD);
+    let texts: usize = headers.values().map(|value| value.len() + BESIDE_TEXT).sum();
+    tables + texts
 }
 
 const LIFETIME_LEN: usize = 8 + 1 + 8 + 8 + 1 + 8 + 8;

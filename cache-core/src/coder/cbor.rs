@@ -9,6 +9,7 @@ use serde_core::de::DeserializeOwned;
 use crate::coder::contract::Coder;
 use crate::coder::count::Count;
 use crate::coder::exact::{Exact, Numbers};
+use crate::coder::memory::memory_of;
 use crate::error::{Error, ErrorKind};
 
 /// CBOR (RFC 8949), by ciborium. Smaller than JSON, and takes any numbers and maps with any keys.
@@ -41,10 +42,15 @@ impl<T: Serialize + DeserializeOwned> Coder<T> for Cbor {
     }
 
     fn encoded_len(&self, value: &T) -> Result<usize, Error> {
-        // The weight of a stored object needs no exact encoding.
+        // An object is stored as it is, so its length needs no exact encoding.
         let mut count = Count::default();
         ciborium::into_writer(value, &mut count).map_err(|error| cannot::<T>("encode", &error))?;
         Ok(count.0)
+    }
+
+    fn weight(&self, value: &T) -> Result<usize, Error> {
+        let len = self.encoded_len(value)?;
+        Ok(memory_of(value).unwrap_or_else(|| len.saturating_add(size_of::<T>())))
     }
 }
 

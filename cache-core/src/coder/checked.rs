@@ -48,6 +48,11 @@ impl<T: PartialEq, C: Coder<T>> Coder<T> for Checked<C> {
     fn decode(&self, bytes: &Bytes) -> Result<T, Error> {
         self.0.decode(bytes)
     }
+
+    fn weight(&self, value: &T) -> Result<usize, Error> {
+        self.encode(value)?;
+        self.0.weight(value)
+    }
 }
 
 /// The source of the error of [`Checked`] about a value that is not the same after it was encoded and decoded.

@@ -50,12 +50,24 @@ pub trait Coder<T>: Send + Sync + 'static {
 
     /// Returns the length of the encoding of `value` in bytes.
     ///
-    /// A store that keeps objects without encoding them uses this as the object's weight, once per write. The provided
-    /// method encodes the value.
+    /// The provided method encodes the value.
     ///
     /// # Errors
     /// As [`encode`](Self::encode).
     fn encoded_len(&self, value: &T) -> Result<usize, Error> {
         self.encode(value).map(|bytes| bytes.len())
+    }
+
+    /// Returns about how many bytes of memory `value` takes: itself, and what it owns elsewhere.
+    ///
+    /// A store that keeps objects without encoding them counts this against its bound, once per write. `Json` and
+    /// `Cbor` estimate it from what the value serializes; `Raw` knows it. The provided method adds the size of the
+    /// value to the length of its encoding, which is too little for values that own many small parts. Implement it by
+    /// [`allocated`](crate::allocated) if you know better.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    fn weight(&self, value: &T) -> Result<usize, Error> {
+        Ok(self.encoded_len(value)?.saturating_add(size_of_val(value)))
     }
 }

@@ -7,6 +7,7 @@ use serde_core::de::DeserializeOwned;
 use crate::coder::contract::Coder;
 use crate::coder::count::Count;
 use crate::coder::exact::{Exact, Numbers};
+use crate::coder::memory::memory_of;
 use crate::error::{Error, ErrorKind};
 
 /// JSON, by serde_json. Readable in the store's own tools.
@@ -33,10 +34,15 @@ impl<T: Serialize + DeserializeOwned> Coder<T> for Json {
     }
 
     fn encoded_len(&self, value: &T) -> Result<usize, Error> {
-        // The weight of a stored object needs no exact encoding.
+        // An object is stored as it is, so its length needs no exact encoding.
         let mut count = Count::default();
         serde_json::to_writer(&mut count, value).map_err(|error| cannot::<T>("encode", error))?;
         Ok(count.0)
+    }
+
+    fn weight(&self, value: &T) -> Result<usize, Error> {
+        let len = self.encoded_len(value)?;
+        Ok(memory_of(value).unwrap_or_else(|| len.saturating_add(size_of::<T>())))
     }
 }
 

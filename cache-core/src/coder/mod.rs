@@ -10,6 +10,8 @@ mod count;
 mod exact;
 #[cfg(feature = "json")]
 mod json;
+#[cfg(any(feature = "cbor", feature = "json"))]
+mod memory;
 mod raw;
 
 #[cfg(feature = "cbor")]

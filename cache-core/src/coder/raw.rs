@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::allocation::allocated;
 use crate::coder::contract::Coder;
 use crate::error::{Error, ErrorKind};
 
@@ -21,6 +22,11 @@ impl Coder<Bytes> for Raw {
     fn decode(&self, bytes: &Bytes) -> Result<Bytes, Error> {
         Ok(bytes.clone())
     }
+
+    fn weight(&self, value: &Bytes) -> Result<usize, Error> {
+        // Sharing a buffer takes a count of its own.
+        Ok(size_of::<Bytes>() + allocated(value.len()) + allocated(size_of::<Vec<u8>>()))
+    }
 }
 
 impl Coder<Vec<u8>> for Raw {
@@ -38,6 +44,10 @@ impl Coder<Vec<u8>> for Raw {
 
     fn encoded_len(&self, value: &Vec<u8>) -> Result<usize, Error> {
         Ok(value.len())
+    }
+
+    fn weight(&self, value: &Vec<u8>) -> Result<usize, Error> {
+        Ok(size_of::<Vec<u8>>() + allocated(value.capacity()))
     }
 }
 
@@ -57,5 +67,9 @@ impl Coder<String> for Raw {
 
     fn encoded_len(&self, value: &String) -> Result<usize, Error> {
         Ok(value.len())
+    }
+
+    fn weight(&self, value: &String) -> Result<usize, Error> {
+        Ok(size_of::<String>() + allocated(value.capacity()))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cache_core::{FreshnessWindows, Key, Record, SharedValue, Tags, Timestamp, Value, Version};
 
-use crate::store::record::{Found, Freshness, key_len};
+use crate::store::record::{ARC, Found, Freshness, key_memory, tags_memory};
 
 /// A copy of a value that is elsewhere.
 struct Copied {
@@ -25,7 +25,7 @@ struct Copied {
 pub(crate) struct Generation(pub(super) u64);
 
 /// The bytes that a copy costs in addition to its value.
-const OVERHEAD: usize = size_of::<Copied>() + 2 * size_of::<usize>();
+const OVERHEAD: usize = size_of::<Copied>() + ARC;
 
 /// Returns a copy of what was found in the record of `version`. Its value counts as `weight` bytes.
 pub(crate) fn copy<T: Send + Sync + 'static>(
@@ -35,7 +35,7 @@ pub(crate) fn copy<T: Send + Sync + 'static>(
     generation: Generation,
     weight: usize,
 ) -> Value {
-    let weight = weight + OVERHEAD + key_len(key);
+    let weight = weight + OVERHEAD + key_memory(key) + tags_memory(&found.tags);
     let copied = Copied {
         key: key.clone(),
         value: Arc::clone(&found.value) as Arc<dyn Any + Send + Sync>,

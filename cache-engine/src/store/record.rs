@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cache_core::{
     Coder, EntryKind, Envelope, Error, ErrorKind, FreshnessWindows, Key, Record, SharedValue, Tags, Timestamp, Ttl,
-    Value, Version,
+    Value, Version, allocated,
 };
 
 /// A value that was found, with its age.
@@ -143,8 +143,11 @@ enum ObjectContent {
     Lease(Option<Version>),
 }
 
-/// The size of an entry beside its value.
-const OVERHEAD: usize = size_of::<Object>() + 2 * size_of::<usize>();
+/// What an `Arc` counts beside its content: its two counts, and what the allocator adds.
+pub(crate) const ARC: usize = 4 * size_of::<usize>();
+
+/// The memory of an entry beside its value.
+const OVERHEAD: usize = size_of::<Object>() + ARC;
 
 /// Encodes entries in the form that a store takes.
 #[derive(Debug, Clone, Copy)]
@@ -169,7 +172,7 @@ impl Writer<'_> {
         C: Coder<T>,
     {
         if self.local {
-            let weight = coder.encoded_len(value)? + size_of::<T>();
+            let weight = coder.weight(value)? + ARC;
             let content = ObjectContent::Value(Arc::clone(value) as Arc<dyn Any + Send + Sync>);
             Ok(self.object(key, content, weight, windows))
         } else {
@@ -215,7 +218,7 @@ impl Writer<'_> {
     }
 
     fn object(self, key: &Key, content: ObjectContent, weight: usize, windows: FreshnessWindows) -> Value {
-        let weight = weight + OVERHEAD + key_len(key);
+        let weight = weight + OVERHEAD + key_memory(key) + tags_memory(self.tags);
         let object = Object {
             key: key.clone(),
             content,
@@ -242,14 +245,19 @@ impl Writer<'_> {
     }
 }
 
-/// Returns the number of bytes that a stored key takes: its text, and its identity where that is not the text.
-pub(crate) fn key_len(key: &Key) -> usize {
+/// Returns the memory that a stored key takes: its text, and its identity where that is not the text.
+pub(crate) fn key_memory(key: &Key) -> usize {
     let (text, identity) = (key.as_str().as_bytes(), key.identity());
     if std::ptr::eq(text, identity) {
-        text.len()
+        allocated(text.len())
     } else {
-        text.len() + identity.len()
+        allocated(text.len()) + allocated(identity.len())
     }
+}
+
+/// Returns the memory that stored tags take: their names with their versions.
+pub(crate) fn tags_memory(tags: &Tags) -> usize {
+    allocated(tags.iter().map(|(name, _)| name.len() + size_of::<Version>()).sum())
 }
 
 /// A record that is opened as far as judging its tags requires. Its value is not decoded.
