@@ -668,8 +668,8 @@ impl<E> Load<E> {
                 store_index(&self.shared, &self.slot, self.fill, plan, &kept).await;
                 return;
             }
-            // While a stale copy may still be used, the new index does not replace it before the variant is complete.
-            if self.fill.stale_if_error().await.is_none() {
+            // The new index does not replace a copy before the variant is complete.
+            if self.fill.stale().is_none() {
                 let (slot, fill) = (&mut self.slot, self.fill);
                 match store_index_first(&self.shared, &self.context, slot, fill, &plan, &kept).await {
                     Some(of_variant) => self.fill = of_variant,
