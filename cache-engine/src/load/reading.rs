@@ -25,7 +25,7 @@ use crate::tier::read::{Boxed, Read, ReadNow};
 #[derive(Debug)]
 pub(crate) struct Reading<T> {
     pub(crate) read: Read<T>,
-    pub(crate) ahead: Option<Ahead>,
+    pub(crate) ahead: Option<Box<Ahead>>,
 }
 
 impl<T> From<Read<T>> for Reading<T> {
@@ -206,7 +206,7 @@ impl Shared {
     ) -> (Found, Result<(TagVersions, Option<TagSnapshot>), Error>) {
         let find = async {
             match self.leases.read_or_acquire(key, &expected.tags).await {
-                Ok(ReadOrLease::Lease(lease)) => Found::Lease(Ahead {
+                Ok(ReadOrLease::Lease(lease)) => Found::Lease(Box::new(Ahead {
                     held: Some(Held {
                         shared: Arc::clone(self),
                         key: key.clone(),
@@ -214,7 +214,7 @@ impl Shared {
                         fence: Fence::Lease(lease),
                     }),
                     snapshot: None,
-                }),
+                })),
                 // There is nothing to load so far. Callers that wait have found something else, so they read again.
                 Ok(ReadOrLease::Record(record)) => {
                     lead.finish(Landing::ReadAgain);
@@ -245,6 +245,6 @@ impl Shared {
 /// What the read of a record found that acquires the lease if there is none.
 enum Found {
     Record(Record),
-    Lease(Ahead),
+    Lease(Box<Ahead>),
     Failed(Error),
 }
