@@ -255,7 +255,11 @@ async fn after_the_end_of_a_late_tag_nobody_waits_for_the_old_load() {
             let stored = loading.await.unwrap();
             assert!(!stored || is_stale_there);
             for cache in [&here, &there] {
-                assert_eq!(cache.get::<u32>("key").await.unwrap(), None, "{is_stale_there} {accepts}");
+                assert_eq!(
+                    cache.get::<u32>("key").await.unwrap(),
+                    None,
+                    "{is_stale_there} {accepts}"
+                );
             }
         }
     }

@@ -248,6 +248,13 @@ async fn a_store_that_reads_or_adds_in_one_call() {
     let miss = ["get_or_add", "set"];
     assert_eq!(calls(&remote, load(&cache, "a")).await, miss, "look and lease, fill");
     assert_eq!(calls(&remote, load(&cache, "a")).await, ["get_or_add"], "a hit");
+    assert_eq!(calls(&remote, load(&cache, "a")).await, ["get"], "a hit again");
+    cache.invalidate("a").await.unwrap();
+    let known = ["get", "set", "set"];
+    assert_eq!(calls(&remote, load(&cache, "a")).await, known, "it was expected there");
+    cache.invalidate("a").await.unwrap();
+    assert_eq!(calls(&remote, load(&cache, "a")).await, miss, "it was not");
+    assert_eq!(calls(&remote, load(&cache, "a")).await, ["get_or_add"]);
     assert_eq!(calls(&remote, cache.get::<u32>("a")).await, ["get"]);
     let lookup = calls(&remote, async {
         let key = cache.key("b");

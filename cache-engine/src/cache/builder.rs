@@ -13,6 +13,7 @@ use crate::event::{Event, Events, Observer};
 use crate::lease::protocol::Leases;
 use crate::load::engine::Engine;
 use crate::load::flight::Flights;
+use crate::load::fresh_keys::FreshKeys;
 use crate::load::policy::Policy;
 use crate::load::shared::{CallKeys, Shared};
 use crate::load::tasks::Tasks;
@@ -470,6 +471,7 @@ impl<C> CacheBuilder<C> {
                     leases: Leases::new(&tier, self.lease_time, self.max_lease),
                     tier,
                     flights: Flights::default(),
+                    fresh_keys: FreshKeys::default(),
                     events,
                     call_keys: self.call_keys,
                     tasks: Tasks::new(),

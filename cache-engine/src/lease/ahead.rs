@@ -10,6 +10,7 @@ use cache_core::{Error, GetOrAdd, Key, Record, SetOptions, Tags};
 use crate::lease::fence::Fence;
 use crate::lease::protocol::Leases;
 use crate::tier::precondition::Lease;
+use crate::tier::read::Boxed;
 
 /// What was read, or the lease that was acquired because there was nothing to read.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ impl Leases {
 struct Call<'a> {
     leases: &'a Leases,
     key: &'a Key,
-    call: Option<Pin<Box<dyn Future<Output = Result<GetOrAdd, Error>> + Send>>>,
+    call: Option<Boxed<'static, Result<GetOrAdd, Error>>>,
 }
 
 impl Future for Call<'_> {

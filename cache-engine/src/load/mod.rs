@@ -10,6 +10,7 @@ pub(crate) mod engine;
 pub(crate) mod error;
 pub(crate) mod fill;
 pub(crate) mod flight;
+pub(crate) mod fresh_keys;
 pub(crate) mod launch;
 pub(crate) mod policy;
 pub(crate) mod preview;

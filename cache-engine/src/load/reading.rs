@@ -25,7 +25,7 @@ use crate::tier::read::{Boxed, Read, ReadNow};
 #[derive(Debug)]
 pub(crate) struct Reading<T> {
     pub(crate) read: Read<T>,
-    pub(crate) ahead: Option<Ahead>,
+    pub(crate) ahead: Option<Box<Ahead>>,
 }
 
 impl<T> From<Read<T>> for Reading<T> {
@@ -104,8 +104,11 @@ impl Shared {
         {
             return self.read_ahead(key, coder, expected, result).await.into_fresh();
         }
-        let read = self.tier.read_further(read, key, coder).await;
-        Reading::from(read).into_fresh()
+        let read = Reading::from(self.tier.read_further(read, key, coder).await).into_fresh();
+        if read.is_continue() && self.tier.store.gets_or_adds() {
+            self.fresh_keys.forget(key);
+        }
+        read
     }
 
     /// As [`read_to_load`](Self::read_to_load), with the whole of what was found.
@@ -126,15 +129,22 @@ impl Shared {
         if let Some(expected) = self.expect(key, declared) {
             return self.read_ahead(key, coder, expected, result).await;
         }
-        self.tier.read_store(key, coder).await.into()
+        let read = self.tier.read_store(key, coder).await;
+        if !matches!(read, Read::Fresh(..)) && self.tier.store.gets_or_adds() {
+            self.fresh_keys.forget(key);
+        }
+        read.into()
     }
 
-    /// Returns the tags that a load with the tags `declared` is expected to begin with, if the read may acquire its lease.
+    /// Returns the tags that a load with the tags `declared` is expected to begin with, if the read should acquire its
+    /// lease: not if it will probably find a fresh value, unless it reads tags at the same time.
     fn expect(&self, key: &Key, declared: &Declared) -> Option<Expected> {
         if !self.tier.store.gets_or_adds() {
             return None;
         }
-        self.tier.tags.expect(|| key.namespace(), declared)
+        let expected = self.tier.tags.expect(|| key.namespace(), declared)?;
+        let plain = (expected.is_empty() || expected.remembered) && self.fresh_keys.expects(key);
+        (!plain).then_some(expected)
     }
 
     /// Reads the store, and acquires the lease if there is nothing. Boxed, to keep the future of a hit in memory small.
@@ -170,7 +180,13 @@ impl Shared {
                         ahead: Some(ahead),
                     };
                 }
-                Found::Record(record) => self.tier.read_record(record, pending, stamp, known, key, coder).await,
+                Found::Record(record) => {
+                    let read = self.tier.read_record(record, pending, stamp, known, key, coder).await;
+                    if let Read::Fresh(found, _) = &read {
+                        self.fresh_keys.note(key, found.fresh_for(self.tier.now()));
+                    }
+                    read
+                }
                 Found::Failed(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) => {
                     Read::Unavailable(error)
                 }
@@ -190,7 +206,7 @@ impl Shared {
     ) -> (Found, Result<(TagVersions, Option<TagSnapshot>), Error>) {
         let find = async {
             match self.leases.read_or_acquire(key, &expected.tags).await {
-                Ok(ReadOrLease::Lease(lease)) => Found::Lease(Ahead {
+                Ok(ReadOrLease::Lease(lease)) => Found::Lease(Box::new(Ahead {
                     held: Some(Held {
                         shared: Arc::clone(self),
                         key: key.clone(),
@@ -198,7 +214,7 @@ impl Shared {
                         fence: Fence::Lease(lease),
                     }),
                     snapshot: None,
-                }),
+                })),
                 // There is nothing to load so far. Callers that wait have found something else, so they read again.
                 Ok(ReadOrLease::Record(record)) => {
                     lead.finish(Landing::ReadAgain);
@@ -229,6 +245,6 @@ impl Shared {
 /// What the read of a record found that acquires the lease if there is none.
 enum Found {
     Record(Record),
-    Lease(Ahead),
+    Lease(Box<Ahead>),
     Failed(Error),
 }

@@ -11,6 +11,7 @@ use crate::event::Events;
 use crate::lease::fence::Fence;
 use crate::lease::protocol::{Leases, Renewal, Renewed};
 use crate::load::flight::Flights;
+use crate::load::fresh_keys::FreshKeys;
 use crate::load::tasks::Tasks;
 use crate::tier::storage::Tier;
 
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) tier: Arc<Tier>,
     pub(crate) leases: Leases,
     pub(crate) flights: Flights,
+    /// The keys that need no lease when they are read.
+    pub(crate) fresh_keys: FreshKeys,
     pub(crate) events: Events,
     pub(crate) call_keys: Box<dyn CallKeys>,
     /// Loads and refreshes that run independently of their callers.

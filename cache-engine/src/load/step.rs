@@ -13,7 +13,7 @@ use crate::load::engine::Engine;
 use crate::load::error::LoadError;
 use crate::load::fill::{Fill, Outcome};
 use crate::load::flight::{Caller, Join};
-use crate::load::reading::{Ahead, Reading};
+use crate::load::reading::Reading;
 use crate::load::stack::LoadStack;
 use crate::load::waiting::Waiting;
 use crate::store::record::Found;
@@ -103,7 +103,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         if stack.is_some_and(|stack| stack.loads(self.shared.tier.store.backend(), key)) {
             return Step::Circular;
         }
-        if let Some((lead, fence, snapshot)) = ahead.and_then(Ahead::take) {
+        if let Some((lead, fence, snapshot)) = ahead.and_then(|ahead| ahead.take()) {
             events.emit(&Event::Miss { key });
             let fill = Fill::ahead(Arc::clone(&self.shared), key.clone(), lead, fence, snapshot);
             return Step::Load(LoadStart {

@@ -4,9 +4,6 @@
 //! their read, so it carries the expected ones. The versions are read with the same call, and the lease counts only if
 //! they are as expected: they have not changed since they were seen, so the lease carries what it would have carried.
 
-use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
-
 use cache_core::{Error, Key, Namespace, Tags};
 
 use crate::tags::declared::Declared;
@@ -15,31 +12,6 @@ use crate::tags::name::EPOCHS;
 use crate::tags::records::{TagRecords, TagVersions};
 use crate::tags::snapshot::TagSnapshot;
 use crate::tags::version::{TagVersion, decode};
-
-/// The limit for remembered versions.
-const MOST: usize = 10_000;
-
-/// The version of each tag that this process saw last. It may be outdated.
-#[derive(Debug, Default)]
-pub(super) struct LastSeen(RwLock<HashMap<Key, TagVersion>>);
-
-impl LastSeen {
-    /// Remembers the version of a tag.
-    pub(super) fn note(&self, key: &Key, state: TagVersion) {
-        if self.get(key) == Some(state) {
-            return;
-        }
-        let mut seen = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= MOST {
-            seen.clear();
-        }
-        seen.insert(key.clone(), state);
-    }
-
-    fn get(&self, key: &Key) -> Option<TagVersion> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(key).copied()
-    }
-}
 
 /// The tags that a load is expected to begin with.
 #[derive(Debug, Default)]

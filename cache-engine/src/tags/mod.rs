@@ -20,7 +20,7 @@
 //! | `name`, `version`, `declared` | the names and contents of the records; the tags of a handle |
 //! | `records`, `cache` | reading records and judging entries by them; what this process remembers of them |
 //! | `snapshot`, `scope` | the tag versions that a load reads before it begins; the tags that are added while it runs |
-//! | `expected` | the tag versions of a lease that is acquired before they are read |
+//! | `last_seen`, `expected` | the tag versions that were seen last; those of a lease that is acquired before they are read |
 //! | `invalidate` | invalidating tags and epochs |
 //! | `sequence`, `late` | the records for late tags; the protocol on them |
 //! | `lifetime`, `prolong` | how long records of tags are retained, and when they are prolonged |
@@ -29,6 +29,7 @@ pub(crate) mod cache;
 pub(crate) mod declared;
 pub(crate) mod expected;
 pub(crate) mod invalidate;
+mod last_seen;
 mod late;
 pub(crate) mod lifetime;
 pub(crate) mod name;

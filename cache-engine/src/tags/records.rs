@@ -12,7 +12,7 @@ use cache_core::{
 
 use crate::store::Store;
 use crate::tags::cache::{Asked, Last, TagCache};
-use crate::tags::expected::LastSeen;
+use crate::tags::last_seen::LastSeen;
 use crate::tags::lifetime::Prolonged;
 use crate::tags::name::{EPOCH, EPOCH_OF_ALL, EPOCHS, TAG};
 use crate::tags::version::{TagVersion, decode, hard};
