@@ -100,7 +100,6 @@
 //!
 //! [quick_cache]: https://docs.rs/quick_cache
 
-mod allocation;
 mod backend;
 mod builder;
 mod content;
