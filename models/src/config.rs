@@ -54,12 +54,6 @@ pub enum Flaw {
     SequenceNotCompared,
     /// A lost page counts as a page without invalidations.
     LostPageUnchanged,
-    /// A page that was lost counts as known again even if it was replaced in the meantime.
-    KnownUnconditionally,
-    /// An invalidation that finds a page of unknown numbers does not rewrite it.
-    UnknownNotRewritten,
-    /// A page that was lost counts as known from the number at which the load that found it began.
-    KnownSinceBegan,
     /// An invalidation in a full store removes the tag's record, but not the sequence.
     SequenceNotRemoved,
     /// The waiting readers get the value without another read of the tag.
@@ -161,6 +155,7 @@ impl Config {
             renewals: 0,
             ages: 0,
             losses: 0,
+            pages: 0,
         },
         flaw: None,
     };
@@ -220,6 +215,8 @@ pub struct Budget {
     pub renewals: u8,
     /// Values that become stale.
     pub ages: u8,
-    /// Records of tags that the store loses.
+    /// Records that the store loses: of tags, the sequence, and pages.
     pub losses: u8,
+    /// Pages that the store loses in addition.
+    pub pages: u8,
 }

@@ -140,9 +140,9 @@ impl Protocol {
             if state.store.sequence.is_some() {
                 actions.push(Action::LoseSequence);
             }
-            if state.store.page.is_some() {
-                actions.push(Action::LosePage);
-            }
+        }
+        if budget.losses + budget.pages > 0 && state.store.page.is_some() {
+            actions.push(Action::LosePage);
         }
     }
 

@@ -109,12 +109,8 @@ impl Protocol {
             },
             Task::WriteKnown(version, sequence) => {
                 let stands = state.store.page.is_some_and(|page| page.version == version);
-                let number = match flight.began {
-                    Some(began) if self.config.is(Flaw::KnownSinceBegan) => began.number,
-                    _ => sequence.number,
-                };
-                if stands || self.config.is(Flaw::KnownUnconditionally) {
-                    state.write_page(sequence.id, Some(number));
+                if stands {
+                    state.write_page(sequence.id, Some(sequence.number));
                 }
                 Task::MarkUsed(sequence)
             }
@@ -157,12 +153,8 @@ impl Protocol {
     }
 
     fn found(&self, sequence: Sequence, page: Option<Page>, then: Step) -> Step {
-        let noted = page.is_some_and(|page| {
-            page.id == sequence.id
-                && page.last.map_or(self.config.is(Flaw::UnknownNotRewritten), |last| {
-                    last >= sequence.number
-                })
-        });
+        let noted =
+            page.is_some_and(|page| page.id == sequence.id && page.last.is_some_and(|last| last >= sequence.number));
         if noted {
             Self::marks_used(sequence, then)
         } else {

@@ -342,7 +342,10 @@ impl Model for Protocol {
                 state.store.sequence = None;
             }
             Action::LosePage => {
-                state.budget.losses -= 1;
+                match &mut state.budget {
+                    Budget { pages: 0, losses, .. } => *losses -= 1,
+                    Budget { pages, .. } => *pages -= 1,
+                }
                 state.store.page = None;
             }
             Action::Crash { process, sent } => self.crash(&mut state, process, sent),

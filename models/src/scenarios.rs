@@ -294,13 +294,13 @@ fn by_tag() -> Vec<Config> {
             ..ONE_PROCESS
         },
         Config {
-            name: "trial: two readers, two invalidations, two lost",
+            name: "a tag that is known late, two invalidations, and two pages that are lost",
             kinds: &[Kind::Tag],
             invalidations: 2,
             starts: &[Start::Tags],
             tagging: Tagging::Late,
             expiry: false,
-            budget: Budget { losses: 2, ..NO_FAULT },
+            budget: Budget { pages: 2, ..NO_FAULT },
             ..ONE_PROCESS
         },
         Config {

@@ -139,23 +139,6 @@ fn what_is_lost_says_nothing() {
 }
 
 #[test]
-fn a_lost_page_is_known_again_only_from_a_number_that_no_invalidation_has_passed() {
-    let config = Config {
-        readers: &[0, 1],
-        budget: Budget { losses: 1, ..NO_FAULT },
-        expiry: false,
-        ..LATE
-    };
-    for flaw in [
-        Flaw::KnownUnconditionally,
-        Flaw::UnknownNotRewritten,
-        Flaw::KnownSinceBegan,
-    ] {
-        finds(flaw, NO_OLD_VALUE, config.clone());
-    }
-}
-
-#[test]
 fn in_a_full_store_the_sequence_is_removed_with_the_tag() {
     let config = Config {
         kinds: &[Kind::TagRemoved],

@@ -342,14 +342,15 @@ impl<C> CacheBuilder<C> {
     }
 
     /// Also stores [pending invalidations](Cache::pending_invalidations) in the file at `path`, so that they survive a
-    /// restart. A cache that is built with this file restores them, and carries them out before it trusts the store.
-    /// Default: none.
+    /// restart. A cache that is built with this file reads it at once, and what it names counts as invalid until it is
+    /// carried out. Default: none.
     ///
     /// Each instance of the service needs a file of its own, on a disk that survives the restart. The file is small: it
     /// contains at most 10,000 invalidations, and beyond that whole namespaces. An invalidation that fails returns only
     /// when it is on the disk. A file that is damaged, or of another cache, is renamed with the suffix `.damaged` and
-    /// reported as [`PendingFileFailed`](Event::PendingFileFailed), as is a disk that fails. Has no effect with a store
-    /// in this process, which never fails.
+    /// reported as [`PendingFileFailed`](Event::PendingFileFailed), as is a disk that fails. If another process writes
+    /// the same file, its invalidations are taken over, and that is reported too. Has no effect with a store in this
+    /// process, which never fails.
     pub fn pending_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.pending_file = Some(path.into());
         self

@@ -184,7 +184,12 @@ impl PendingFile {
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // Not shared with another process that writes the same file.
     let new = suffixed(path, &format!(".{}.new", std::process::id()));
-    let mut file = File::create(&new)?;
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    // Keys may contain what is not for everybody.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     drop(file);
