@@ -41,10 +41,7 @@ fn value() -> Bytes {
 }
 
 fn memory_store(ttl: Ttl) -> Len {
-    let backend = MemoryBackend::builder()
-        .max_bytes(1 << 40)
-        .max_entries(ROOM)
-        .build();
+    let backend = MemoryBackend::builder().max_bytes(1 << 40).max_entries(ROOM).build();
     let products = Prefix::new("shop").namespace("products");
     for number in 0..ENTRIES {
         let key = products.key(format!("product-{number:07}"));
