@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use cache_axum::cache_engine::Cache;
-use cache_axum::cache_engine::cache_core::ManualClock;
+use cache_axum::cache_engine::cache_core::{ErrorKind, ManualClock};
 use cache_axum::{CacheLayer, StoreFor};
 use futures_util::future::join_all;
 use http::{HeaderMap, Method};
@@ -305,7 +305,7 @@ async fn an_outage_of_the_store_takes_no_body_with_it() {
         let bodies = Bodies::default();
         let source = bodies.clone();
         let (app, _) = support::app(layer, move |_, _| {
-            store.break_down(true);
+            store.fail(ErrorKind::Unavailable);
             let mut response = source.take().into_response();
             response.headers_mut().insert("vary", vary.parse().unwrap());
             response

@@ -1,14 +1,13 @@
 //! The store behind the handles: the shards and their common state.
 
 use std::hash::BuildHasher;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use cache_core::{
     Error, ErrorKind, EvictionListener, Key, Limits, Record, Scope, SetOptions, SetOutcome, Value, Version, allocated,
 };
 use foldhash::fast::RandomState;
-use parking_lot::RwLock;
 use tokio::task::yield_now;
 
 use crate::content::Content;
@@ -154,7 +153,7 @@ impl Store {
         for shard in &self.shards {
             shard.close();
         }
-        self.listeners.write().clear();
+        self.listeners.write().unwrap_or_else(PoisonError::into_inner).clear();
         self.sweeper.wake();
     }
 
@@ -191,7 +190,10 @@ impl Store {
 
     pub(crate) fn on_eviction(&self, listener: EvictionListener) {
         if !self.is_closed() {
-            self.listeners.write().push(listener);
+            self.listeners
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(listener);
         }
     }
 
@@ -216,7 +218,7 @@ impl Store {
     fn finish(&self, released: Released) {
         if !released.evicted.is_empty() {
             self.evicted.fetch_add(released.evicted.len() as u64, Ordering::Relaxed);
-            let listeners = self.listeners.read();
+            let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
             if !listeners.is_empty() {
                 for content in &released.evicted {
                     let key = std::str::from_utf8(content.key()).ok().and_then(Key::parse);

@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Display};
 
-use serde::Serialize;
-use serde::ser::{self, Serializer};
+use serde_core::Serialize;
+use serde_core::ser::{self, Serializer};
 
 use crate::allocation::allocated;
 
@@ -325,6 +325,7 @@ fields! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde::Serialize;
 
     #[derive(Serialize)]
     struct Product {
