@@ -187,7 +187,7 @@ async fn carry_out(parts: Vec<Part>) -> Result<Option<u64>, Error> {
     let mut removed = None;
     let mut result = Ok(());
     let mut rest = Rest(parts.into_iter());
-    while let Some(part) = rest.0.next() {
+    for part in rest.0.by_ref() {
         match part.carry_out().await {
             Ok(Some(count)) => removed = Some(removed.unwrap_or(0) + count),
             Ok(None) => {}

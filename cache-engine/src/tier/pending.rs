@@ -165,7 +165,7 @@ impl Pending {
         ];
         let set = self.lock();
         let hows = concerning.iter().filter_map(|target| set.targets.get(target));
-        hows.map(|how| how.verdict()).reduce(Verdict::or)
+        hows.map(How::verdict).reduce(Verdict::or)
     }
 
     /// Judges an entry by the pending invalidations of its tags. Call this after the entry was read, and before the
