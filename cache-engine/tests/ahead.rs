@@ -52,10 +52,11 @@ async fn callers_of_one_process_share_the_load_and_do_not_wait_for_their_own_lea
         assert_eq!(**caller.await.unwrap().as_ref().unwrap(), *"value");
     }
     assert_eq!(loads.get(), 1);
-    assert_eq!(
-        began.elapsed(),
-        Duration::ZERO,
-        "nobody waits for a lease to expire, or polls"
+    // `idle` takes a millisecond.
+    let took = began.elapsed();
+    assert!(
+        took <= Duration::from_millis(1),
+        "nobody waits for a lease to expire, or polls: {took:?}"
     );
     let calls = operations(&remote);
     let ahead = calls.iter().filter(|call| **call == "get_or_add").count();
