@@ -99,7 +99,7 @@ mod reserved {
                 let reservation = here.adapter().reserve::<u32>(&key).await.expect("nobody loads");
                 let windows = FreshnessWindows::new(60 * SEC);
                 match change {
-                    "invalidate" => drop(there.invalidate("key").await.unwrap()),
+                    "invalidate" => there.invalidate("key").await.unwrap(),
                     "clear" => drop(there.clear_all().await.unwrap()),
                     "soften" => there.soft().invalidate("key").await.unwrap(),
                     "set" => there.set("key", 3_u32).await.unwrap(),
