@@ -51,6 +51,7 @@
 //! | Memcached | `larder::memcached` | `memcached` |
 //! | DynamoDB | `larder::dynamodb` | `dynamodb` |
 //! | the coder `Cbor` | [`cache_core`] | `cbor` |
+//! | gates, a store that fails, and more for tests | `larder::cache_core::testing` | `testing` |
 //! | a store of your own | [`cache_core`] | |
 //!
 //! Each part is a crate of its own (`cache-engine`, `cache-axum`, `cache-redis` and so on), which you may depend on

@@ -2,5 +2,5 @@
 
 pub(crate) mod buffer;
 pub(crate) mod collect;
-pub(crate) mod range;
+pub(crate) mod cut_to_range;
 pub(crate) mod tee;

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
-use crate::entry::variants::{QueryRules, VariantIndex};
+use crate::entry::variant_index::{QueryRules, VariantIndex};
 
 /// Encodes and decodes [`Stored`] responses: numbers, the headers in their order, and the body as it is. Decoding
 /// copies neither the body nor the values of the headers.
@@ -326,7 +326,7 @@ mod tests {
     use super::ResponseCoder;
     use crate::entry::response::StoredResponse;
     use crate::entry::stored::Stored;
-    use crate::entry::variants::{QueryRules, VariantIndex};
+    use crate::entry::variant_index::{QueryRules, VariantIndex};
 
     fn lifetimes() -> impl Strategy<Value = Lifetime> {
         let sources = [

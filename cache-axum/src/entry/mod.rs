@@ -5,4 +5,4 @@ pub(crate) mod lifetime;
 pub(crate) mod prepared;
 pub(crate) mod response;
 pub(crate) mod stored;
-pub(crate) mod variants;
+pub(crate) mod variant_index;

@@ -1,7 +1,7 @@
 //! What the cache holds under the key of a request.
 
 use crate::entry::response::StoredResponse;
-use crate::entry::variants::VariantIndex;
+use crate::entry::variant_index::VariantIndex;
 
 /// What the cache holds under the key of a request.
 #[derive(Debug, Clone, PartialEq)]

@@ -16,7 +16,6 @@ use tower_service::Service;
 
 use crate::config::handler::Control;
 use crate::entry::stored::Stored;
-use crate::exchange::head::update_by_head;
 use crate::exchange::later_get::LaterGet;
 use crate::exchange::lookup::Slot;
 use crate::exchange::revalidate::{Revalidation, confirmed, refreshed_head, revalidation};
@@ -25,6 +24,7 @@ use crate::exchange::stale_if_error::stale_if_error;
 use crate::exchange::storability::storability;
 use crate::exchange::storability::{forget, remember};
 use crate::exchange::unsafe_method::{Also, UnsafeRequest};
+use crate::exchange::update_by_head::update_by_head;
 use crate::request::bypass::Bypass;
 use crate::request::context::RequestContext;
 use crate::request::extension::LayerHandle;

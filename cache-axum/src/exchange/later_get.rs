@@ -18,7 +18,7 @@ use http_body::SizeHint;
 
 use crate::config::handler::Control;
 use crate::entry::stored::Stored;
-use crate::entry::variants::Selecting;
+use crate::entry::variant_index::Selecting;
 use crate::exchange::load::Load;
 use crate::exchange::lookup::Slot;
 use crate::exchange::storability::{StorePlan, storability};

@@ -12,8 +12,8 @@ use crate::entry::coder::ResponseCoder;
 use crate::entry::lifetime::stale_copy;
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
-use crate::entry::variants::{Selecting, VariantIndex};
-use crate::exchange::arriving::Arriving;
+use crate::entry::variant_index::{Selecting, VariantIndex};
+use crate::exchange::read_along::Arriving;
 use crate::request::shared::Shared;
 
 /// Where a response is looked up, and what its load depends on.

@@ -7,7 +7,7 @@ use http::header::{CACHE_CONTROL, RANGE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request};
 
-use crate::entry::variants::Selecting;
+use crate::entry::variant_index::Selecting;
 use crate::key::url::is_unrouted_spelling;
 use crate::request::bypass::{Bypass, FieldSummary, bypass, may_have_content};
 use crate::request::context::RequestContext;

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, StatusCode, response};
 use http_body::SizeHint;
 
 use crate::config::handler::{Control, StoreFor};
-use crate::entry::variants::QueryRules;
+use crate::entry::variant_index::QueryRules;
 use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::Remembered;
 use crate::request::shared::Shared;

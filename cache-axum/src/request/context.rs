@@ -4,7 +4,7 @@ use cache_engine::cache_core::Timestamp;
 use cache_http::RequestDirectives;
 use http::{HeaderMap, Method};
 
-use crate::entry::variants::Selecting;
+use crate::entry::variant_index::Selecting;
 
 /// What a load needs to know about the request that it answers.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ use http::header::{
     PRAGMA, RANGE,
 };
 
-use crate::entry::variants::Selecting;
+use crate::entry::variant_index::Selecting;
 
 /// How many URLs can be remembered. One more replaces another.
 const SLOTS: usize = 4096;

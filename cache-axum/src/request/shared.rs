@@ -10,7 +10,7 @@ use http::request::Parts;
 use crate::config::Config;
 use crate::entry::coder::ResponseCoder;
 use crate::entry::prepared::PreparedHeaders;
-use crate::entry::variants::{Selecting, VariantIndex, variant_name};
+use crate::entry::variant_index::{Selecting, VariantIndex, variant_name};
 use crate::request::detached::DetachedLoads;
 use crate::request::hit_for_miss::HitForMiss;
 use crate::request::variant_uses::VariantUses;

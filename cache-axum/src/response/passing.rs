@@ -6,7 +6,7 @@ use http::header::SET_COOKIE;
 use http::{Response, response};
 use http_body::Body as _;
 
-use crate::body::range::RangeBody;
+use crate::body::cut_to_range::RangeBody;
 use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
 use crate::response::cache_status::Report;

@@ -66,7 +66,7 @@ impl Near {
 
     /// Returns whether the store reports changes at the moment.
     pub(crate) fn is_subscribed(&self) -> bool {
-        self.subscribes && self.changes.are_told()
+        self.subscribes && self.changes.are_reported()
     }
 
     pub(crate) fn max_age(&self) -> Option<Duration> {

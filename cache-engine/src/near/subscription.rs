@@ -115,7 +115,7 @@ impl Subscriber {
 
     /// Handles a heartbeat: all changes up to `moment` have been reported.
     fn heartbeat(&self, moment: Instant) {
-        if self.changes.told_until(moment) {
+        if self.changes.reported_until(moment) {
             self.events.emit(&Event::SubscriptionBegun);
         }
     }

@@ -25,7 +25,7 @@ pub(crate) struct Changes {
     start: Instant,
     /// The moment up to which all changes have been reported, in nanoseconds from the start, plus one. Zero if the
     /// subscription is lost.
-    told_until: AtomicU64,
+    reported_until: AtomicU64,
     hasher: RandomState,
     slots: Box<[AtomicU64]>,
     /// Counts the changes that may concern any record.
@@ -62,7 +62,7 @@ impl Changes {
         Self {
             bound,
             start: Instant::now(),
-            told_until: AtomicU64::new(0),
+            reported_until: AtomicU64::new(0),
             hasher: RandomState::new(),
             slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
             all: AtomicU64::new(0),
@@ -77,8 +77,8 @@ impl Changes {
     }
 
     /// Returns whether all changes older than the bound have been reported.
-    pub(crate) fn are_told(&self) -> bool {
-        match self.told_until.load(Ordering::Acquire) {
+    pub(crate) fn are_reported(&self) -> bool {
+        match self.reported_until.load(Ordering::Acquire) {
             0 => false,
             until => self.start.elapsed().saturating_sub(Duration::from_nanos(until)) < self.bound,
         }
@@ -86,15 +86,15 @@ impl Changes {
 
     /// Records that every change before `moment` has been reported. Returns whether changes went unreported before this
     /// call.
-    pub(crate) fn told_until(&self, moment: Instant) -> bool {
+    pub(crate) fn reported_until(&self, moment: Instant) -> bool {
         let nanos = moment.saturating_duration_since(self.start).as_nanos();
         let nanos = u64::try_from(nanos).unwrap_or(u64::MAX).saturating_add(1);
-        self.told_until.swap(nanos, Ordering::AcqRel) == 0
+        self.reported_until.swap(nanos, Ordering::AcqRel) == 0
     }
 
     /// Records that changes may go unreported from now on. Returns whether they were being reported before this call.
     pub(crate) fn lost(&self) -> bool {
-        self.told_until.swap(0, Ordering::AcqRel) != 0
+        self.reported_until.swap(0, Ordering::AcqRel) != 0
     }
 
     pub(crate) fn stamp(&self, key: &Key) -> ChangeStamp {
@@ -168,13 +168,13 @@ impl ChangeListener {
     pub(crate) async fn changed(self) {
         let Some(notify) = &self.notify else { return };
         loop {
-            let mut told = pin!(notify.notified());
+            let mut notified = pin!(notify.notified());
             // Registered before the stamp is compared, so that no change between the two is missed.
-            told.as_mut().enable();
+            notified.as_mut().enable();
             if self.changes.stamp(&self.key) != self.stamp {
                 return;
             }
-            told.await;
+            notified.await;
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct TagCache {
     /// How long a tag version stays valid.
     bound: Duration,
     /// How long versions and changes are retained for `recall_last`, which returns what this process itself knows.
-    kept: Duration,
+    retention: Duration,
     /// A tag version also stays valid until a change is reported here.
     changes: Option<Arc<Changes>>,
     /// The number of changes so far.
@@ -35,20 +35,20 @@ pub(crate) struct TagCache {
 
 #[derive(Debug, Default)]
 struct Known {
-    said: HashMap<Key, Said>,
+    versions: HashMap<Key, CachedVersion>,
     /// The last change of each tag, made by this process or reported by the store.
     changed: HashMap<Key, Change>,
     /// When changes were forgotten for lack of room. Any tag may have been changed then.
-    gave_up: Option<Change>,
+    overflowed: Option<Change>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Said {
+struct CachedVersion {
     state: TagVersion,
     /// When the store was read, or later.
-    asked: Instant,
+    started: Instant,
     /// Whether a change since then would have been reported.
-    noticed: bool,
+    is_watched: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +61,7 @@ struct Change {
 
 /// The moment at which the store was read for what is to be remembered.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked {
+pub(crate) struct ReadStart {
     at: Instant,
     /// The number of changes known at that time.
     changes: u64,
@@ -72,7 +72,7 @@ pub(crate) struct Asked {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Last {
     /// The version.
-    Said(TagVersion),
+    Version(TagVersion),
     /// The tag was changed, and its current version is not known.
     Changed,
     /// Nothing is known of the tag.
@@ -81,13 +81,13 @@ pub(super) enum Last {
 
 impl TagCache {
     /// Creates a cache that remembers tag versions for `bound`, which may be zero, and until `changes` report a change.
-    /// Changes that are older than both `bound` and `kept` need not be remembered.
-    pub(crate) fn new(bound: Duration, kept: Duration, changes: Option<Arc<Changes>>) -> Self {
+    /// Changes that are older than both `bound` and `retention` need not be remembered.
+    pub(crate) fn new(bound: Duration, retention: Duration, changes: Option<Arc<Changes>>) -> Self {
         // Answers of the store that are under way may be older than the changes that it reports.
-        let told = changes.as_ref().map(|changes| changes.bound()).unwrap_or_default();
+        let under_way = changes.as_ref().map(|changes| changes.bound()).unwrap_or_default();
         Self {
             bound,
-            kept: kept.max(bound).max(told),
+            retention: retention.max(bound).max(under_way),
             changes,
             change_count: AtomicU64::new(0),
             known: RwLock::default(),
@@ -95,16 +95,16 @@ impl TagCache {
     }
 
     fn is_idle(&self) -> bool {
-        self.kept.is_zero()
+        self.retention.is_zero()
     }
 
     /// Returns the current moment. Call this before the store is read or written.
-    pub(super) fn ask(&self) -> Asked {
-        let told = self.changes.as_ref().filter(|changes| changes.are_told());
-        Asked {
+    pub(super) fn begin_read(&self) -> ReadStart {
+        let reported = self.changes.as_ref().filter(|changes| changes.are_reported());
+        ReadStart {
             at: Instant::now(),
             changes: self.change_count.load(Ordering::SeqCst),
-            stamp: told.map(|changes| changes.reserved_stamp()),
+            stamp: reported.map(|changes| changes.reserved_stamp()),
         }
     }
 
@@ -114,64 +114,67 @@ impl TagCache {
             return None;
         }
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let said = known.said.get(key)?;
-        let told = || said.noticed && self.changes.as_ref().is_some_and(|changes| changes.are_told());
-        (said.asked.elapsed() < self.bound || told()).then_some(said.state)
+        let cached = known.versions.get(key)?;
+        let is_unchanged = || cached.is_watched && self.changes.as_ref().is_some_and(|changes| changes.are_reported());
+        (cached.started.elapsed() < self.bound || is_unchanged()).then_some(cached.state)
     }
 
     /// Returns the last version of a tag, as far as this process knows.
     pub(super) fn recall_last(&self, key: &Key) -> Last {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(said) = known.said.get(key)
-            && said.asked.elapsed() < self.kept
+        if let Some(cached) = known.versions.get(key)
+            && cached.started.elapsed() < self.retention
         {
-            return Last::Said(said.state);
+            return Last::Version(cached.state);
         }
         match known.last_change(key) {
-            Some(change) if change.at.elapsed() < self.kept => Last::Changed,
+            Some(change) if change.at.elapsed() < self.retention => Last::Changed,
             _ => Last::Unknown,
         }
     }
 
     /// Remembers a version that was read from the store, unless something later is known.
-    pub(super) fn remember(&self, key: &Key, state: TagVersion, asked: Asked) {
+    pub(super) fn remember(&self, key: &Key, state: TagVersion, started: ReadStart) {
         if self.is_idle() {
             return;
         }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let later = known.said.get(key).is_some_and(|said| said.asked > asked.at);
-        if later || known.has_changed_since(key, asked) {
+        let later = known
+            .versions
+            .get(key)
+            .is_some_and(|cached| cached.started > started.at);
+        if later || known.has_changed_since(key, started) {
             return;
         }
         // Compared under the lock, which every report of a change takes afterwards.
-        let unmoved = |changes: &Arc<Changes>| asked.stamp == Some(changes.reserved_stamp());
-        let said = Said {
+        let unmoved = |changes: &Arc<Changes>| started.stamp == Some(changes.reserved_stamp());
+        let cached = CachedVersion {
             state,
-            asked: asked.at,
-            noticed: self.changes.as_ref().is_some_and(unmoved),
+            started: started.at,
+            is_watched: self.changes.as_ref().is_some_and(unmoved),
         };
-        self.put(&mut known, key, said);
+        self.put(&mut known, key, cached);
     }
 
-    /// Remembers a version that this process wrote unconditionally, where the write began at `asked`. Reads that began
+    /// Remembers a version that this process wrote unconditionally, where the write began at `started`. Reads that began
     /// before are outdated, so the version counts from now. The store will report this write like any other change.
-    pub(super) fn replace(&self, key: &Key, state: TagVersion, asked: Asked) {
+    pub(super) fn replace(&self, key: &Key, state: TagVersion, started: ReadStart) {
         if self.is_idle() {
             return;
         }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         // In that case, which of the two changes came first in the store is unknown.
-        let another = known.has_changed_since(key, asked);
+        let another = known.has_changed_since(key, started);
         self.note_change(&mut known, key);
         if another {
-            known.said.remove(key);
+            known.versions.remove(key);
         } else {
-            let said = Said {
+            let cached = CachedVersion {
                 state,
-                asked: Instant::now(),
-                noticed: false,
+                started: Instant::now(),
+                is_watched: false,
             };
-            self.put(&mut known, key, said);
+            self.put(&mut known, key, cached);
         }
     }
 
@@ -180,26 +183,26 @@ impl TagCache {
         if !self.is_idle() && is_of_tag(key) {
             let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
             self.note_change(&mut known, key);
-            known.said.remove(key);
+            known.versions.remove(key);
         }
     }
 
     /// Records that any record in `scope` may have been changed.
     pub(crate) fn forget_all(&self, scope: &Scope) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.said.retain(|key, _| !scope.contains(key));
+        known.versions.retain(|key, _| !scope.contains(key));
     }
 
-    fn put(&self, known: &mut Known, key: &Key, said: Said) {
-        if known.said.len() >= MOST && !known.said.contains_key(key) {
+    fn put(&self, known: &mut Known, key: &Key, cached: CachedVersion) {
+        if known.versions.len() >= MOST && !known.versions.contains_key(key) {
             known
-                .said
-                .retain(|_, said| said.noticed || said.asked.elapsed() < self.kept);
-            if known.said.len() >= MOST {
-                known.said.clear();
+                .versions
+                .retain(|_, cached| cached.is_watched || cached.started.elapsed() < self.retention);
+            if known.versions.len() >= MOST {
+                known.versions.clear();
             }
         }
-        known.said.insert(key.clone(), said);
+        known.versions.insert(key.clone(), cached);
     }
 
     fn note_change(&self, known: &mut Known, key: &Key) {
@@ -208,11 +211,11 @@ impl TagCache {
             at: Instant::now(),
         };
         if known.changed.len() >= MOST && !known.changed.contains_key(key) {
-            known.changed.retain(|_, change| change.at.elapsed() < self.kept);
+            known.changed.retain(|_, change| change.at.elapsed() < self.retention);
             // Makes room for many changes, so that this does not run for each one.
             if known.changed.len() >= MOST / 2 {
                 known.changed.clear();
-                known.gave_up = Some(change);
+                known.overflowed = Some(change);
             }
         }
         known.changed.insert(key.clone(), change);
@@ -222,11 +225,11 @@ impl TagCache {
 impl Known {
     fn last_change(&self, key: &Key) -> Option<Change> {
         // All changes are forgotten together, so a change that is present is the later one.
-        self.changed.get(key).copied().or(self.gave_up)
+        self.changed.get(key).copied().or(self.overflowed)
     }
 
-    fn has_changed_since(&self, key: &Key, asked: Asked) -> bool {
+    fn has_changed_since(&self, key: &Key, started: ReadStart) -> bool {
         self.last_change(key)
-            .is_some_and(|change| change.number > asked.changes)
+            .is_some_and(|change| change.number > started.changes)
     }
 }

@@ -62,12 +62,12 @@ impl TagRecords {
         let mut as_expected = true;
         if !expected.is_empty() {
             let now = self.clock.now();
-            let asked = self.cache.ask();
+            let started = self.cache.begin_read();
             let records = self.store.get_many(&expected.keys).await?;
             for ((key, record), (_, version)) in expected.keys.iter().zip(records).zip(expected.tags.iter()) {
                 let state = record.as_ref().and_then(|record| decode(record, key));
                 if let (Some(state), Some(record)) = (state, record) {
-                    self.cache.remember(key, state, asked);
+                    self.cache.remember(key, state, started);
                     self.seen.note(key, state);
                     lifetimes.note(key, state, record.version, record.remaining, now);
                 }

@@ -54,10 +54,10 @@ impl TagRecords {
 
     async fn end(&self, key: &Key) -> Result<(), Error> {
         let state = TagVersion::begun(self.clock.now());
-        let asked = self.cache.ask();
+        let started = self.cache.begin_read();
         // Written unconditionally, so it is never refused by a condition.
         match self.write(key, state, kept()).await {
-            Ok(_) => self.cache.replace(key, state, asked),
+            Ok(_) => self.cache.replace(key, state, started),
             Err(error) if is_refusal(&error) => self.remove(key).await?,
             Err(error) => return Err(error),
         }
@@ -78,7 +78,7 @@ impl TagRecords {
         let states: Vec<TagVersion> = keys.iter().map(|_| TagVersion::begun(self.clock.now())).collect();
         let entries = keys.iter().zip(&states);
         let entries = entries.map(|(key, state)| Ok((key.clone(), self.encode(key, *state)?, kept())));
-        let asked = self.cache.ask();
+        let started = self.cache.begin_read();
         match self.store.set_many(entries.collect::<Result<_, Error>>()?).await {
             Ok(_) => {}
             Err(error) if is_refusal(&error) => {
@@ -90,7 +90,7 @@ impl TagRecords {
             Err(error) => return Err(error),
         }
         for (key, state) in keys.iter().zip(states) {
-            self.cache.replace(key, state, asked);
+            self.cache.replace(key, state, started);
         }
         Ok(())
     }
@@ -115,7 +115,7 @@ impl TagRecords {
                 entries.push((key.clone(), self.encode(key, state)?, options));
                 states.push(state);
             }
-            let asked = self.cache.ask();
+            let started = self.cache.begin_read();
             let outcomes = match self.store.set_many(entries).await {
                 Ok(outcomes) => outcomes,
                 Err(error) if is_refusal(&error) => {
@@ -130,7 +130,7 @@ impl TagRecords {
             let mut refused = Vec::new();
             for ((key, state), outcome) in keys.into_iter().zip(states).zip(outcomes) {
                 match outcome {
-                    SetOutcome::Stored(_) => self.cache.replace(&key, state, asked),
+                    SetOutcome::Stored(_) => self.cache.replace(&key, state, started),
                     // Another caller invalidated the tag just now, perhaps hard. Reads its record and tries again.
                     SetOutcome::Refused => refused.push(key),
                 }

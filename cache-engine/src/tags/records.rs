@@ -11,7 +11,7 @@ use cache_core::{
 };
 
 use crate::store::Store;
-use crate::tags::cache::{Asked, Last, TagCache};
+use crate::tags::cache::{Last, ReadStart, TagCache};
 use crate::tags::last_seen::LastSeen;
 use crate::tags::lifetime::Prolonged;
 use crate::tags::name::{EPOCH, EPOCH_OF_ALL, EPOCHS, TAG};
@@ -134,18 +134,18 @@ impl TagRecords {
         Some(state)
     }
 
-    /// Adds the versions in the records of `keys`, which were read at `asked`.
+    /// Adds the versions in the records of `keys`, which were read at `started`.
     pub(crate) fn learn(
         &self,
         keys: Vec<Key>,
         records: impl IntoIterator<Item = Option<Record>>,
-        asked: Asked,
+        started: ReadStart,
         known: &mut TagVersions,
     ) {
         for (key, record) in keys.into_iter().zip(records) {
             let state = record.and_then(|record| decode(&record, &key));
             if let Some(state) = state {
-                self.cache.remember(&key, state, asked);
+                self.cache.remember(&key, state, started);
             }
             known.insert(key, state);
         }
@@ -201,20 +201,20 @@ impl TagRecords {
     }
 
     /// Judges a copy of an entry of `namespace` by its tags, from what is known already. Returns `None` if that does
-    /// not suffice. If changes are not reported (`told` is `false`), copies are trusted until this process itself knows
+    /// not suffice. If changes are not reported (`is_reported` is `false`), copies are trusted until this process itself knows
     /// better.
-    pub(crate) fn judge_copy(&self, namespace: &Namespace, tags: &Tags, told: bool) -> Option<Verdict> {
+    pub(crate) fn judge_copy(&self, namespace: &Namespace, tags: &Tags, is_reported: bool) -> Option<Verdict> {
         if !self.concerns(tags) {
             return Some(Verdict::Current);
         }
         let mut unknown = false;
         let verdict = self.verdict(tags, |name| {
             let key = self.key(name, namespace);
-            let state = if told {
+            let state = if is_reported {
                 self.cache.recall(&key)
             } else {
                 match self.cache.recall_last(&key) {
-                    Last::Said(state) => Some(state),
+                    Last::Version(state) => Some(state),
                     Last::Changed => None,
                     Last::Unknown => TagVersion::carried(tags, name),
                 }
@@ -226,8 +226,8 @@ impl TagRecords {
     }
 
     /// Returns the current moment. Call this before the store is read for [`learn`](Self::learn).
-    pub(crate) fn ask(&self) -> Asked {
-        self.cache.ask()
+    pub(crate) fn begin_read(&self) -> ReadStart {
+        self.cache.begin_read()
     }
 
     /// Like [`judge`](Self::judge), by what the store says now, regardless of what is remembered.
@@ -280,9 +280,9 @@ impl TagRecords {
         if keys.is_empty() {
             return Ok(());
         }
-        let asked = self.cache.ask();
+        let started = self.cache.begin_read();
         let records = self.store.get_many(&keys).await?;
-        self.learn(keys, records, asked, known);
+        self.learn(keys, records, started, known);
         Ok(())
     }
 

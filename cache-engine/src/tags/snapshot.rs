@@ -148,7 +148,7 @@ impl TagRecords {
     /// exist. For a load that may get `late` tags, also returns when the load begins, which is read in the same batch.
     async fn current(&self, keys: &[Key], late: bool) -> Result<(Vec<TagVersion>, TagLifetimes, Option<Began>), Error> {
         let now = self.clock.now();
-        let asked = self.cache.ask();
+        let started = self.cache.begin_read();
         let sequence = late.then(|| self.sequence());
         let all: Vec<Key> = keys.iter().chain(&sequence).cloned().collect();
         let mut records = self.store.get_many(&all).await?;
@@ -160,7 +160,7 @@ impl TagRecords {
             let state = record.as_ref().and_then(|record| decode(record, key));
             match (state, record) {
                 (Some(state), Some(record)) => {
-                    self.cache.remember(key, state, asked);
+                    self.cache.remember(key, state, started);
                     self.seen.note(key, state);
                     lifetimes.note(key, state, record.version, record.remaining, now);
                 }
@@ -202,13 +202,13 @@ impl TagRecords {
                 entries.push((keys[*at].clone(), self.encode(&keys[*at], state)?, options));
                 begun.push(state);
             }
-            let asked = self.cache.ask();
+            let started = self.cache.begin_read();
             let outcomes = self.store.set_many(entries).await?;
             let mut refused = Vec::new();
             for (((at, _), state), outcome) in missing.into_iter().zip(begun).zip(outcomes) {
                 match outcome {
                     SetOutcome::Stored(version) => {
-                        self.cache.remember(&keys[at], state, asked);
+                        self.cache.remember(&keys[at], state, started);
                         self.seen.note(&keys[at], state);
                         lifetimes.note(&keys[at], state, version, Some(KEPT), now);
                         states[at] = Some(state);

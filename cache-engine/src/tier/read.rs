@@ -202,13 +202,13 @@ impl Tier {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        let asked = self.tags.ask();
+        let started = self.tags.begin_read();
         let keys: Vec<Key> = std::iter::once(key).chain(&epochs).cloned().collect();
         match self.store.get_many(&keys).await {
             Ok(records) => {
                 let mut records = records.into_iter();
                 let record = records.next().flatten();
-                self.tags.learn(epochs, records, asked, &mut known);
+                self.tags.learn(epochs, records, started, &mut known);
                 self.judged(record, pending, known, key, coder).await
             }
             Err(error) => (Read::Unavailable(error), 0),
@@ -279,7 +279,7 @@ impl Tier {
                 }
             }
         }
-        let asked = self.tags.ask();
+        let started = self.tags.begin_read();
         let all: Vec<Key> = keys.iter().chain(&epochs).cloned().collect();
         let mut records = self.store.get_many(&all).await?.into_iter();
         let found: Vec<_> = keys
@@ -289,7 +289,7 @@ impl Tier {
                 record.map(|record| (Written::of(&record), record.value.weight(), record::open(record, key)))
             })
             .collect();
-        tagging.learn(epochs, records, asked, &mut known);
+        tagging.learn(epochs, records, started, &mut known);
         for (pending, found) in pending.iter_mut().zip(&found) {
             if let Some((_, _, Ok(opened))) = found {
                 *pending = worse(*pending, self.pending.verdict_of_tags(opened.tags()));

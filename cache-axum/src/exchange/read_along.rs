@@ -11,7 +11,7 @@ use http::{HeaderName, Method, Response, StatusCode, response};
 
 use crate::body::tee::Tee;
 use crate::entry::response::StoredResponse;
-use crate::entry::variants::VariantIndex;
+use crate::entry::variant_index::VariantIndex;
 use crate::exchange::storability::StorePlan;
 use crate::request::context::RequestContext;
 use crate::request::shared::Shared;

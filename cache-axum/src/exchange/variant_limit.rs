@@ -8,7 +8,7 @@ use cache_http::Reason;
 
 use crate::entry::lifetime::marker_windows;
 use crate::entry::stored::Stored;
-use crate::entry::variants::VariantIndex;
+use crate::entry::variant_index::VariantIndex;
 use crate::request::shared::Shared;
 use crate::response::detail::Detail;
 
