@@ -247,7 +247,8 @@ async fn nobody_waits_for_a_body_that_is_not_stored_since_its_namespace_was_not_
         later.push(response);
         idle().await;
     }
-    assert_eq!(began.elapsed(), Duration::ZERO);
+    // Only what `idle` takes.
+    assert!(began.elapsed() < Duration::from_millis(10), "{:?}", began.elapsed());
     drop((one, two));
     assert_eq!(support::reply(first).await.text(), "one");
     idle().await;
