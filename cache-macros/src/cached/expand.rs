@@ -96,7 +96,7 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
     // With tags, the lookup does not know what a load would depend on.
     let result = match &options.tags {
         Some(_) => quote!(#private::None),
-        None => quote!(#private::Some(#private::Handling::result(#plan))),
+        None => quote_spanned!(returned=> #private::Some(#private::Handling::result(#plan))),
     };
     let look = quote_spanned! {returned=>
         #private::look(#private::Handling::values(#plan), #cache, &#coder, &#key, #result)
