@@ -220,3 +220,21 @@ mod a_layer_within_a_layer_of_the_same_cache {
         assert_eq!((fresh.text(), fresh.x_cache()), ("2 /a/items/1", "HIT"));
     }
 }
+
+/// Layers within layers, each with a cache of its own, on the 2 MiB of stack that threads have. A load runs in a task of
+/// its own once its caller waits, so what adds up is the way to the handler.
+#[tokio::test]
+async fn many_layers_fit_on_a_stack() {
+    let calls = Calls::default();
+    let mut app = routes(&calls);
+    for _ in 0..16 {
+        app = app.layer(layer());
+    }
+    assert_eq!(get(&app, "/").await.text(), "1 /");
+    assert_eq!(get(&app, "/").await.text(), "1 /");
+    // Past the stored copies, each layer revalidates or loads.
+    let passed = send(&app, request(Method::GET, "/", &[("cache-control", "no-cache")])).await;
+    assert_eq!(passed.status(), StatusCode::OK);
+    send(&app, request(Method::PUT, "/items/1", &[])).await;
+    send(&app, request(Method::HEAD, "/items/2", &[])).await;
+}

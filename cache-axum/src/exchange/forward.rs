@@ -97,7 +97,7 @@ where
     };
     report = completed(write, &head, report).await;
     Ok(match answer {
-        Some(answer) => answer.respond(&shared, head, body, report).await,
+        Some(answer) => Box::pin(answer.respond(&shared, head, body, report)).await,
         None => reported(&shared, head, body, &report),
     })
 }
@@ -148,7 +148,7 @@ where
     let (head, body) = response.into_parts();
     if is_head {
         let refreshed = match of_get {
-            Some(slot) => update_by_head(&shared, &context, slot, &head, control).await,
+            Some(slot) => Box::pin(update_by_head(&shared, &context, slot, &head, control)).await,
             None => false,
         };
         report = if refreshed {

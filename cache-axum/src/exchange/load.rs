@@ -93,7 +93,8 @@ impl<E> Load<E> {
     {
         let tagger = self.fill.tagger().clone();
         request.extensions_mut().insert(tagger.clone());
-        tagger.scope(self.load(inner, request)).await;
+        // Boxed, like each step below it: most loads need only some of them, and a future moves as a whole.
+        tagger.scope(Box::pin(self.load(inner, request))).await;
     }
 
     async fn load<S, B>(mut self, inner: S, request: Request<Body>)
@@ -109,7 +110,7 @@ impl<E> Load<E> {
         let mut call = Box::pin(call_handler(inner.clone(), request));
         let mut called = match self.attend(&mut call).await {
             Attended::Ended(called) => called,
-            Attended::Overdue => return self.leave_to_others(inner, call, validated).await,
+            Attended::Overdue => return Box::pin(self.leave_to_others(inner, call, validated)).await,
             Attended::Cancelled => return,
         };
         if let Some((stale, whole)) = validated
@@ -117,13 +118,13 @@ impl<E> Load<E> {
             && response.status() == StatusCode::NOT_MODIFIED
         {
             if let Some(refreshed) = refreshed_head(&self.shared, &stale, response) {
-                return self.take_confirmed(&stale, refreshed).await;
+                return Box::pin(self.take_confirmed(&stale, refreshed)).await;
             }
             // The 304 is about another response than the stored one (RFC 9111, section 4.3.4), so it cannot be used.
             let mut call = Box::pin(call_handler(inner.clone(), whole));
             called = match self.attend(&mut call).await {
                 Attended::Ended(called) => called,
-                Attended::Overdue => return self.leave_to_others(inner, call, None).await,
+                Attended::Overdue => return Box::pin(self.leave_to_others(inner, call, None)).await,
                 Attended::Cancelled => return,
             };
         }
@@ -132,9 +133,9 @@ impl<E> Load<E> {
                 Some(request) if is_too_large(&self.shared, &response) => {
                     let lifetime = self.lifetime_of(&response);
                     drop(response);
-                    self.forward_range(inner, request, &lifetime).await;
+                    Box::pin(self.forward_range(inner, request, &lifetime)).await;
                 }
-                ranged => self.take(response, ranged.map(|request| (inner, request))).await,
+                ranged => Box::pin(self.take(response, ranged.map(|request| (inner, request)))).await,
             },
             Ok(Err(error)) => {
                 if let Err(mut load) = self.answer_stale(Failure::NoAnswer).await {
@@ -345,9 +346,9 @@ impl<E> Load<E> {
         let control = head.extensions.remove::<Control>();
         let now = load.shared.now();
         match storability(&load.shared, &load.context, &head, &body.size_hint(), control, now) {
-            Ok(plan) => load.collect(plan, head, body, ranged).await,
+            Ok(plan) => Box::pin(load.collect(plan, head, body, ranged)).await,
             // A failure does not affect what is stored (RFC 9111, section 4.3.3).
-            Err(refusal) if failure.is_some() => load.share_failure(refusal, head, body).await,
+            Err(refusal) if failure.is_some() => Box::pin(load.share_failure(refusal, head, body)).await,
             Err(refusal) => {
                 let report = load.refused(refusal);
                 load.give_passing(head, body, report);
@@ -415,7 +416,7 @@ impl<E> Load<E> {
         match decided {
             Ok(plan) => {
                 let plan = StorePlan { withheld, ..plan };
-                self.store_and_answer(plan, response, head.extensions, report).await;
+                Box::pin(self.store_and_answer(plan, response, head.extensions, report)).await;
             }
             Err(refusal) => {
                 let report = self.refused(refusal).forward_status(304);
@@ -473,7 +474,7 @@ impl<E> Load<E> {
         let ranged = ranged.filter(|_| length.is_none() && asks_for_range(&self.context, head.status));
         let mut collector = Collector::new(body, bounds(&self.shared));
         match (collector.gather_ready().await, ranged) {
-            (Progress::Complete, _) => self.answer_whole(plan, head, collector).await,
+            (Progress::Complete, _) => Box::pin(self.answer_whole(plan, head, collector)).await,
             (Progress::Pending, ranged) => {
                 let is_refresh = self.caller.is_none();
                 if let Some((inner, request)) = ranged {
@@ -493,11 +494,11 @@ impl<E> Load<E> {
                     );
                     self.give_response(response);
                 }
-                self.pass_on(plan, head, collector, size.exact(), is_refresh).await;
+                Box::pin(self.pass_on(plan, head, collector, size.exact(), is_refresh)).await;
             }
             (Progress::Over(_, Cause::TooLarge), Some((inner, request))) => {
                 drop(collector);
-                self.forward_range(inner, request, &plan.lifetime).await;
+                Box::pin(self.forward_range(inner, request, &plan.lifetime)).await;
             }
             (Progress::Over(ending, cause), _) => {
                 let refusal = refusal(cause, &plan.lifetime);
@@ -523,7 +524,7 @@ impl<E> Load<E> {
         }
         let stored = self.prepared(&plan, &head, collector.into_bytes());
         let report = report_status(Report::miss(self.forward), &stored, &self.context);
-        self.store_and_answer(plan, stored, head.extensions, report).await;
+        Box::pin(self.store_and_answer(plan, stored, head.extensions, report)).await;
     }
 
     async fn store_and_answer(self, plan: StorePlan, stored: StoredResponse, extensions: Extensions, report: Report) {
@@ -537,7 +538,7 @@ impl<E> Load<E> {
         } = self;
         let stored = Arc::new(Stored::Response(stored));
         let withheld = plan.withheld.clone();
-        let kept = store(&shared, &context, &slot, fill, &stored, plan).await;
+        let kept = Box::pin(store(&shared, &context, &slot, fill, &stored, plan)).await;
         let (Some(caller), Stored::Response(stored)) = (caller, &*stored) else {
             return;
         };
@@ -624,7 +625,7 @@ impl<E> Load<E> {
             Progress::Complete if is_complete(head, &collector) => {
                 let whole = collector.into_bytes();
                 let stored = Arc::new(Stored::Response(self.prepared(&plan, head, whole.clone())));
-                let kept = store(&self.shared, &self.context, &self.slot, self.fill, &stored, plan).await;
+                let kept = Box::pin(store(&self.shared, &self.context, &self.slot, self.fill, &stored, plan)).await;
                 return (Body::from(whole), kept.is_ok());
             }
             Progress::Pending => {
@@ -665,13 +666,13 @@ impl<E> Load<E> {
             if place == Place::Elsewhere {
                 let rest = collector.take_rest();
                 collector.end_with(rest);
-                store_index(&self.shared, &self.slot, self.fill, plan, &kept).await;
+                Box::pin(store_index(&self.shared, &self.slot, self.fill, plan, &kept)).await;
                 return;
             }
             // The new index does not replace a copy before the variant is complete.
             if self.fill.stale().is_none() {
                 let (slot, fill) = (&mut self.slot, self.fill);
-                match store_index_first(&self.shared, &self.context, slot, fill, &plan, &kept).await {
+                match Box::pin(store_index_first(&self.shared, &self.context, slot, fill, &plan, &kept)).await {
                     Some(of_variant) => self.fill = of_variant,
                     None => {
                         let rest = collector.take_rest();
@@ -730,7 +731,7 @@ impl<E> Load<E> {
             let stored = self.prepared(&plan, &head, collector.into_bytes());
             let stored = Arc::new(Stored::Response(stored));
             // The outcome is reported as an event.
-            let _ = store(&self.shared, &self.context, &self.slot, self.fill, &stored, plan).await;
+            let _ = Box::pin(store(&self.shared, &self.context, &self.slot, self.fill, &stored, plan)).await;
         } else {
             collector.end_with(Ending::End);
             self.fill.uncoalesced();

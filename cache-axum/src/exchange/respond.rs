@@ -99,7 +99,7 @@ where
     };
     let request = Request::from_parts(parts, body);
     match route {
-        Route::Bypass(bypass) => forward_bypassing(shared, inner, request, bypass).await,
+        Route::Bypass(bypass) => Box::pin(forward_bypassing(shared, inner, request, bypass)).await,
         // `Content` cannot occur here: the content has been read.
         Route::Content(_) | Route::Nested => forward_nested(inner, request).await,
         Route::OnlyIfCached(keyed) => Ok(
@@ -108,8 +108,8 @@ where
                 _ => unavailable(&shared),
             },
         ),
-        Route::Lookup(keyed) if is_uncoalesced => respond_uncoalesced(shared, inner, request, keyed).await,
-        Route::Lookup(keyed) => respond_normally(shared, inner, request, keyed).await,
+        Route::Lookup(keyed) if is_uncoalesced => Box::pin(respond_uncoalesced(shared, inner, request, keyed)).await,
+        Route::Lookup(keyed) => Box::pin(respond_normally(shared, inner, request, keyed)).await,
     }
 }
 
@@ -149,7 +149,7 @@ where
     let request = Request::from_parts(parts, body);
     let (context, key) = keyed.into_context(&shared, &request);
     let key = is_of_key.then_some(key);
-    forward_uncoalesced(shared, inner, request, context, key, report).await
+    Box::pin(forward_uncoalesced(shared, inner, request, context, key, report)).await
 }
 
 async fn respond_normally<S, B>(
@@ -172,7 +172,7 @@ where
         let selecting = keyed.selecting(request.headers());
         probe = shared.hit_for_miss.probe(&keyed.key, selecting, keyed.arrived);
         if probe.is_none() {
-            return respond_uncoalesced(shared, inner, request, keyed).await;
+            return Box::pin(respond_uncoalesced(shared, inner, request, keyed)).await;
         }
     }
     if keyed.takes_stale()
@@ -190,7 +190,7 @@ where
         drop(probe);
         let report = Report::miss(Forward::UriMiss).detail(Some(Detail::Overdue));
         let (context, key) = keyed.into_context(&shared, &request);
-        return forward_uncoalesced(shared, inner, request, context, Some(key), report).await;
+        return Box::pin(forward_uncoalesced(shared, inner, request, context, Some(key), report)).await;
     };
     match outcome {
         LookupOutcome::Hit { stored, collapsed } => Ok(answer_with(
@@ -236,15 +236,35 @@ where
             let report = Report::collapsed(forward);
             match arriving.answer(&shared, &context, report).await {
                 Some(response) => Ok(response),
-                None => forward_uncoalesced(shared, inner, request, context, Some(key), Report::miss(forward)).await,
+                None => {
+                    Box::pin(forward_uncoalesced(
+                        shared,
+                        inner,
+                        request,
+                        context,
+                        Some(key),
+                        Report::miss(forward),
+                    ))
+                    .await
+                }
             }
         }
         LookupOutcome::Uncoalesced { forward, copy } => {
             drop(probe);
             let (context, key) = keyed.into_context(&shared, &request);
             match copy {
-                Some(copy) => forward_to_revalidate(shared, inner, request, context, &copy, forward).await,
-                None => forward_uncoalesced(shared, inner, request, context, Some(key), Report::miss(forward)).await,
+                Some(copy) => Box::pin(forward_to_revalidate(shared, inner, request, context, &copy, forward)).await,
+                None => {
+                    Box::pin(forward_uncoalesced(
+                        shared,
+                        inner,
+                        request,
+                        context,
+                        Some(key),
+                        Report::miss(forward),
+                    ))
+                    .await
+                }
             }
         }
     }
@@ -313,7 +333,7 @@ fn start_refresh<S, B>(
     let request = request_to_store(shared, &slot, request);
     let owned = Arc::clone(shared);
     shared.cache.adapter().spawn(async move {
-        if let Some(fill) = slot.cache.adapter().begin_refresh(refresh).await {
+        if let Some(fill) = Box::pin(slot.cache.adapter().begin_refresh(refresh)).await {
             let load = Load {
                 shared: owned,
                 context,
@@ -324,7 +344,7 @@ fn start_refresh<S, B>(
                 // Other requests are answered from the stale copy in the meantime.
                 probe: None,
             };
-            load.run(inner, request).await;
+            Box::pin(load.run(inner, request)).await;
         }
     });
 }

@@ -87,7 +87,7 @@ pub(crate) async fn store(
             }
             said(fill.store(index(variants), coder, marker_windows(&kept)).await)
         }
-        Place::Elsewhere => Err(store_index(shared, slot, fill, plan, &kept).await),
+        Place::Elsewhere => Err(Box::pin(store_index(shared, slot, fill, plan, &kept)).await),
     }
 }
 

@@ -20,16 +20,16 @@ use crate::record::{Record, Value, Version};
 /// # #[async_trait]
 /// # impl Backend for MemoryBackend {
 /// #     async fn get(&self, _: &Key) -> Result<Option<Record>, Error> { Ok(None) }
-/// #     async fn set(&self, _: &Key, _: Value, _: SetOptions) -> Result<SetOutcome, Error> { Ok(SetOutcome::Stored) }
+/// #     async fn set(&self, _: &Key, _: Value, _: SetOptions) -> Result<SetOutcome, Error> { Ok(SetOutcome::Refused) }
 /// #     async fn delete(&self, _: &Key) -> Result<bool, Error> { Ok(false) }
 /// # }
-/// use cache_core::ErrorKind;
 /// use cache_core::testing::FaultyBackend;
+/// use cache_core::{ErrorKind, Prefix};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Error> {
 /// let store = FaultyBackend::new(MemoryBackend::default());
-/// let key = Key::new("key");
+/// let key = Prefix::new("shop").namespace("users").key("42");
 ///
 /// store.fail(ErrorKind::Unavailable);
 /// assert_eq!(store.get(&key).await.unwrap_err().kind(), ErrorKind::Unavailable);

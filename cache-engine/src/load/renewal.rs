@@ -25,7 +25,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     ///
     /// Dropping the future drops `load`.
     pub async fn renewing<F: Future>(&mut self, load: F) -> F::Output {
-        self.renewing_after(self.pause(), load).await
+        // Boxed, since the future of `load` would be in this future several times.
+        self.renewing_after(self.pause(), Box::pin(load)).await
     }
 
     /// Returns the time between renewals.
@@ -102,8 +103,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         // The lease gets the added tags at once, so that no caller waits for this load after one of them is invalidated.
         let has_added = self.tagger().added().map_or(true, |added| !added.is_empty());
         let pause = if has_added { Duration::ZERO } else { self.pause() };
+        let mut load = Box::pin(load);
         self.renewing_after(pause, async move {
-            let mut load = pin!(load);
             if let Some(offer) = offer {
                 // The load continues while the store is read.
                 tokio::select! {
