@@ -192,21 +192,18 @@ where
         let (context, key) = keyed.into_context(&shared, &request);
         return Box::pin(forward_uncoalesced(shared, inner, request, context, Some(key), report)).await;
     };
-    match outcome {
-        LookupOutcome::Hit { stored, collapsed } => Ok(answer_with(
-            &shared,
-            request.method(),
-            request.headers(),
-            &stored,
-            collapsed,
-        )),
+    let (context, key, forward) = match outcome {
+        LookupOutcome::Hit { stored, collapsed } => {
+            let (method, headers) = (request.method(), request.headers());
+            return Ok(answer_with(&shared, method, headers, &stored, collapsed));
+        }
         LookupOutcome::Stale { stored, refresh, slot } => {
             let response = answer_with(&shared, request.method(), request.headers(), &stored, None);
             if let Some(refresh) = refresh {
                 let (context, _) = keyed.into_context(&shared, &request);
                 start_refresh(&shared, inner, request, context, slot, refresh);
             }
-            Ok(response)
+            return Ok(response);
         }
         LookupOutcome::Miss { fill, forward, slot } => {
             let (caller, answer) = oneshot::channel();
@@ -222,52 +219,34 @@ where
                 probe,
             };
             shared.cache.adapter().spawn(load.run(inner, request));
-            match answer.await {
+            return match answer.await {
                 Ok(Answer::Response(response)) => Ok(response),
                 Ok(Answer::Failed(error)) => Err(error),
                 Ok(Answer::Panicked(panic)) => resume_unwind(panic),
                 // The runtime is being shut down.
                 Err(_) => Ok(empty(StatusCode::SERVICE_UNAVAILABLE)),
-            }
+            };
         }
         LookupOutcome::Arriving { arriving, forward } => {
             drop(probe);
             let (context, key) = keyed.into_context(&shared, &request);
             let report = Report::collapsed(forward);
-            match arriving.answer(&shared, &context, report).await {
-                Some(response) => Ok(response),
-                None => {
-                    Box::pin(forward_uncoalesced(
-                        shared,
-                        inner,
-                        request,
-                        context,
-                        Some(key),
-                        Report::miss(forward),
-                    ))
-                    .await
-                }
+            if let Some(response) = arriving.answer(&shared, &context, report).await {
+                return Ok(response);
             }
+            (context, key, forward)
         }
         LookupOutcome::Uncoalesced { forward, copy } => {
             drop(probe);
             let (context, key) = keyed.into_context(&shared, &request);
-            match copy {
-                Some(copy) => Box::pin(forward_to_revalidate(shared, inner, request, context, &copy, forward)).await,
-                None => {
-                    Box::pin(forward_uncoalesced(
-                        shared,
-                        inner,
-                        request,
-                        context,
-                        Some(key),
-                        Report::miss(forward),
-                    ))
-                    .await
-                }
+            if let Some(copy) = copy {
+                return Box::pin(forward_to_revalidate(shared, inner, request, context, &copy, forward)).await;
             }
+            (context, key, forward)
         }
-    }
+    };
+    let report = Report::miss(forward);
+    Box::pin(forward_uncoalesced(shared, inner, request, context, Some(key), report)).await
 }
 
 /// Answers from what a lookup found, which is never an index.

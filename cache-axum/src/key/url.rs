@@ -67,7 +67,8 @@ impl UrlKey {
     /// Rewrites the host, the path and the query of a request to what its key contains, so that a response for all
     /// requests contains no other spelling, and nothing of a parameter that the key leaves out.
     pub(super) fn normalize(&self, request: &mut Parts) {
-        Spelling::of_key(&self.query).apply(request);
+        let query = Some(&self.query);
+        Spelling { query }.apply(request);
     }
 
     /// Returns the parts of a request's query that belong to the key, with the question mark before them.
@@ -305,11 +306,7 @@ struct Spelling<'a> {
     query: Option<&'a Query>,
 }
 
-impl<'a> Spelling<'a> {
-    fn of_key(query: &'a Query) -> Self {
-        Self { query: Some(query) }
-    }
-
+impl Spelling<'_> {
     fn apply(&self, request: &mut Parts) {
         if let Some(host) = normal_host(request)
             && let Ok(host) = HeaderValue::from_bytes(&host)
