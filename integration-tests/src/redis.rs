@@ -108,6 +108,13 @@ impl Redis {
         self.container().thaw().await;
     }
 
+    /// Removes all keys, if the server is one that was started here. Others may have keys that matter to somebody.
+    pub async fn empty(&self) {
+        if self.container.is_some() {
+            wire::redis(&self.address, "FLUSHALL").await.expect("Redis answers");
+        }
+    }
+
     fn container(&self) -> &Container {
         self.container
             .as_ref()

@@ -73,6 +73,7 @@ async fn main() -> ExitCode {
                 same: arguments.repeat.is_some(),
                 traces: arguments.traces,
             };
+            store.empty().await;
             let summary = run(&options).await;
             println!("{summary} on {}, kind {}, seeds from {seed}", store.name(), kind.name());
             checked += summary.counts.histories;

@@ -15,6 +15,10 @@ use crate::histories::play::{History, Played};
 use crate::histories::store::Store;
 use crate::worker::Way;
 
+/// The number of histories after which the store is emptied. Tests, which play several kinds at a time on one store,
+/// play fewer.
+const BETWEEN_EMPTYING: u64 = 500;
+
 /// The options of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -102,6 +106,12 @@ async fn play_in_a_row(options: &Options, fleet: &Arc<Fleet>) -> Summary {
     let mut playing = JoinSet::new();
     let progress = watch::Sender::new(0);
     for number in 0..options.runs {
+        if number > 0 && number % BETWEEN_EMPTYING == 0 && options.url.is_none() {
+            while !playing.is_empty() {
+                summary.take(playing.join_next().await, options);
+            }
+            options.store.empty().await;
+        }
         if playing.len() >= options.at_a_time {
             summary.take(playing.join_next().await, options);
         }

@@ -62,6 +62,14 @@ impl Store {
         self == Self::Redis
     }
 
+    /// Removes what earlier histories left. A clear of a namespace scans all keys of a Redis server, so it would take
+    /// longer with each history. None may be in play.
+    pub async fn empty(self) {
+        if self == Self::Redis {
+            Redis::shared().await.empty().await;
+        }
+    }
+
     /// Returns the URL for workers. Starts the store if necessary.
     pub async fn url(self) -> String {
         match self {
