@@ -17,12 +17,37 @@ use cache_engine::cache_core::{Backend, Error, ErrorKind};
 ///
 /// The crate of each store documents its URL in full.
 ///
-/// The store need not be reachable yet. Until it is, a [`Cache`](crate::Cache) loads each value from its source.
+/// The store need not be reachable yet. Until it is, a [`Cache`](crate::Cache) loads each value from its source. The
+/// store is asked once whether it answers, which takes no longer than its own time limits allow: a second by default.
+/// If it does not, a warning with the reason is logged with the target `cache`.
 ///
 /// # Errors
 /// Fails with [`Configuration`](ErrorKind::Configuration) if the URL cannot be parsed, if its scheme is unknown, or if
 /// the feature of its store is switched off; the message then names the feature. No message shows a password.
 pub async fn open(url: &str) -> Result<Arc<dyn Backend>, Error> {
+    let backend = unasked(url).await?;
+    // Without this, a wrong address or password would show at the first request only.
+    if let Err(error) = backend.ping().await {
+        tracing::warn!(
+            target: "cache",
+            store = backend.name(),
+            at = place(url),
+            %error,
+            "the store does not answer yet: until it does, each value is loaded from its source"
+        );
+    }
+    Ok(backend)
+}
+
+/// Returns the hosts, the socket or the table of a URL: what stands between the secrets and the settings.
+fn place(url: &str) -> &str {
+    let place = url.split_once("://").map_or("", |(_, rest)| rest);
+    let place = place.split('?').next().unwrap_or_default();
+    place.rsplit('@').next().unwrap_or_default()
+}
+
+/// Opens the store, without asking it anything.
+async fn unasked(url: &str) -> Result<Arc<dyn Backend>, Error> {
     let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
     match scheme {
         "memory" => memory(url),
