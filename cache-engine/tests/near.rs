@@ -412,6 +412,43 @@ async fn who_waits_for_a_load_elsewhere_is_woken_by_the_store() {
     assert_eq!((value, at - opened), (1, std::time::Duration::ZERO));
 }
 
+/// A report that is late or lost, while the store goes on to say that it has told everything.
+#[tokio::test(start_paused = true)]
+async fn a_lost_report_does_no_harm_beyond_the_maximum_age() {
+    for (change, max_age) in [
+        ("key", Some(10 * SEC)),
+        ("tag", Some(10 * SEC)),
+        // The negative control: without a maximum age, the old value is found for as long as the entry lasts.
+        ("key", None),
+        ("tag", None),
+    ] {
+        let remote = Remote::telling();
+        let builder = over(&remote).near(memory(TokioClock::new()));
+        let builder = builder.near_max_silence(60 * SEC);
+        let here = match max_age {
+            Some(age) => builder.near_max_age(age).build(),
+            None => builder.build(),
+        };
+        let plain = over(&remote).build();
+        plain.with_tags(["tag"]).set("key", 1_u32).await.unwrap();
+        assert_eq!(value(&here).await, Some(1), "which begins to listen");
+        idle().await;
+        assert_eq!(value(&here).await, Some(1));
+        remote.teller().hold();
+        match change {
+            "key" => plain.invalidate("key").await.unwrap(),
+            _ => plain.invalidate_tag("tag").await.unwrap(),
+        }
+        remote.teller().swallow();
+        remote.teller().let_go();
+        tokio::time::advance(5 * SEC).await;
+        assert_eq!(value(&here).await, Some(1), "{change}, {max_age:?}");
+        tokio::time::advance(5 * SEC).await;
+        let expected = if max_age.is_some() { None } else { Some(1) };
+        assert_eq!(value(&here).await, expected, "{change}, {max_age:?}");
+    }
+}
+
 /// The negative control: copies that nobody removes are found for ever.
 #[tokio::test(start_paused = true)]
 async fn a_store_that_keeps_changes_to_itself_is_found_out() {

@@ -326,8 +326,11 @@ impl<C> CacheBuilder<C> {
 
     /// Sets the maximum age of near copies, counted from when they were read from the store. If the store has no change
     /// subscription, this process may not see a change by another process for up to this time, plus that of
-    /// [`tag_cache_ttl`](Self::tag_cache_ttl). Changes by this process take effect at once. Default: none. With a
-    /// subscription, copies up to this age are also used while it is lost.
+    /// [`tag_cache_ttl`](Self::tag_cache_ttl). Changes by this process take effect at once. Default: none.
+    ///
+    /// With a subscription, copies up to this age are also used while it is lost, and a change whose report is late or
+    /// lost goes unnoticed for no longer than without a subscription. That concerns changes of tags too: their versions
+    /// are read again after this time.
     pub fn near_max_age(mut self, age: Duration) -> Self {
         self.near_max_age = Some(age);
         self
@@ -437,7 +440,7 @@ impl<C> CacheBuilder<C> {
             .map(|near| Arc::new(Near::new(near, &store, self.near_max_age, &changes)));
         let tag_cache = Arc::new(TagCache::new(
             self.tag_cache_ttl,
-            near.as_ref().and_then(|near| near.max_age()).unwrap_or_default(),
+            near.as_ref().and_then(|near| near.max_age()),
             near.is_some().then(|| Arc::clone(&changes)),
         ));
         let subscribes = store.backend().capabilities().subscribe;

@@ -26,8 +26,11 @@ pub(crate) struct TagCache {
     bound: Duration,
     /// How long versions and changes are retained for `recall_last`, which returns what this process itself knows.
     retention: Duration,
-    /// A tag version also stays valid until a change is reported here.
+    /// A tag version also stays valid until a change is reported here, but no longer than `near_max_age`.
     changes: Option<Arc<Changes>>,
+    /// The maximum age of near copies, if there is one. It bounds what a lost report of a change can do, and would not
+    /// if a tag that a copy has were believed for longer.
+    near_max_age: Option<Duration>,
     /// The number of changes so far.
     change_count: AtomicU64,
     known: RwLock<Known>,
@@ -80,15 +83,16 @@ pub(super) enum Last {
 }
 
 impl TagCache {
-    /// Creates a cache that remembers tag versions for `bound`, which may be zero, and until `changes` report a change.
-    /// Changes that are older than both `bound` and `retention` need not be remembered.
-    pub(crate) fn new(bound: Duration, retention: Duration, changes: Option<Arc<Changes>>) -> Self {
+    /// Creates a cache that remembers tag versions for `bound`, which may be zero, and until `changes` report a change,
+    /// but then for at most `near_max_age`. Changes that are older than both need not be remembered.
+    pub(crate) fn new(bound: Duration, near_max_age: Option<Duration>, changes: Option<Arc<Changes>>) -> Self {
         // Answers of the store that are under way may be older than the changes that it reports.
         let under_way = changes.as_ref().map(|changes| changes.bound()).unwrap_or_default();
         Self {
             bound,
-            retention: retention.max(bound).max(under_way),
+            retention: near_max_age.unwrap_or_default().max(bound).max(under_way),
             changes,
+            near_max_age,
             change_count: AtomicU64::new(0),
             known: RwLock::default(),
         }
@@ -115,8 +119,13 @@ impl TagCache {
         }
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let cached = known.versions.get(key)?;
-        let is_unchanged = || cached.is_watched && self.changes.as_ref().is_some_and(|changes| changes.are_reported());
-        (cached.started.elapsed() < self.bound || is_unchanged()).then_some(cached.state)
+        let age = cached.started.elapsed();
+        let is_unchanged = || {
+            cached.is_watched
+                && self.near_max_age.is_none_or(|most| age < most)
+                && self.changes.as_ref().is_some_and(|changes| changes.are_reported())
+        };
+        (age < self.bound || is_unchanged()).then_some(cached.state)
     }
 
     /// Returns the last version of a tag, as far as this process knows.
