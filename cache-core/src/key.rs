@@ -129,6 +129,13 @@ impl Namespace {
         }
     }
 
+    /// Returns the name of this namespace as it is written in keys: with `:`, `!` and `%` escaped.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        // It ends with the colon that separates it from the key's name.
+        self.text.get(self.prefix_len..self.text.len() - 1).unwrap_or_default()
+    }
+
     /// Returns the prefix of this namespace.
     #[must_use]
     pub fn prefix(&self) -> Prefix {
@@ -323,6 +330,21 @@ impl Key {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.text[self.namespace_len..]
+    }
+
+    /// Returns the name of the key's namespace, as [`Namespace::name`] does.
+    ///
+    /// ```
+    /// use cache_core::Prefix;
+    ///
+    /// let users = Prefix::new("shop").namespace("users");
+    /// assert_eq!((users.name(), users.key("42").namespace_name()), ("users", "users"));
+    /// ```
+    #[must_use]
+    pub fn namespace_name(&self) -> &str {
+        self.text
+            .get(self.prefix_len..self.namespace_len - 1)
+            .unwrap_or_default()
     }
 
     /// Returns what the key stands for: the identity of its [`KeyName`], or the text of the key. It is stored with the value

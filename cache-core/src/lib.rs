@@ -188,6 +188,7 @@ pub use async_trait::async_trait;
 pub use self::allocation::allocated;
 pub use self::backend::{
     Backend, Capabilities, Change, EvictionListener, GetOrAdd, Limits, SetMode, SetOptions, SetOutcome, Subscription,
+    Usage,
 };
 pub use self::clock::{Clock, ManualClock, SystemClock, Timestamp};
 #[cfg(feature = "cbor")]

@@ -4,11 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Error, ErrorKind, Key, NotRoundTrip, Scope};
+use cache_core::{Error, ErrorKind, Key, Namespace, NotRoundTrip, Scope};
 
 use crate::log::LogLimit;
+use crate::stats::counters::{Counter, NamespaceCounters};
+use crate::stats::registry::Stats;
+use crate::stats::snapshot::{CacheTier, StatsReader};
 
 /// Something that happened in a cache, as an [`Observer`] sees it.
+///
+/// Each request is exactly one of [`Hit`](Self::Hit), [`Stale`](Self::Stale), [`NegativeHit`](Self::NegativeHit),
+/// [`Miss`](Self::Miss), [`Outage`](Self::Outage) and [`Bypassed`](Self::Bypassed). A request is one key of a call of
+/// [`Cache`](crate::Cache) or of a cached function, or one request of an HTTP layer, however many records that takes. All
+/// other events say what came of it, or what happened besides.
 ///
 /// Events and their fields may be added in any release, so a `match` needs `..` and a last arm for all others.
 #[non_exhaustive]
@@ -19,8 +27,10 @@ pub enum Event<'a> {
     Hit {
         /// The key.
         key: &'a Key,
+        /// Where it was found.
+        tier: CacheTier,
     },
-    /// A stale value was returned.
+    /// A stale value was returned at once, while it may be refreshed in the background.
     #[non_exhaustive]
     Stale {
         /// The key.
@@ -45,9 +55,24 @@ pub enum Event<'a> {
         /// The key.
         key: &'a Key,
     },
-    /// A caller waits for a load that another one started.
+    /// The cache took no part in a request: it is switched off, or an HTTP layer does not look up such requests.
+    #[non_exhaustive]
+    Bypassed {
+        /// The name of the namespace, as it is written in keys.
+        namespace: &'a str,
+        /// Why, in lower case with hyphens. An HTTP layer uses the words of `detail` in `Cache-Status`, and `"method"`.
+        /// There are few reasons, and none contains anything of the request.
+        reason: &'static str,
+    },
+    /// A miss, or an outage, waits for a load that another caller started.
     #[non_exhaustive]
     Coalesced {
+        /// The key.
+        key: &'a Key,
+    },
+    /// A miss, or an outage, was answered with a stale value, because the load failed or took too long.
+    #[non_exhaustive]
+    StaleIfError {
         /// The key.
         key: &'a Key,
     },
@@ -81,6 +106,26 @@ pub enum Event<'a> {
         /// The key.
         key: &'a Key,
     },
+    /// An HTTP layer did not store a response.
+    #[non_exhaustive]
+    Refused {
+        /// The key of the request.
+        key: &'a Key,
+        /// Why: the word that `detail` in `Cache-Status` has for it.
+        reason: &'static str,
+    },
+    /// The handler behind an HTTP layer confirmed a stale response with status 304.
+    #[non_exhaustive]
+    Revalidated {
+        /// The key of the request.
+        key: &'a Key,
+    },
+    /// An HTTP layer answered a request with status 304, because the client has the response already.
+    #[non_exhaustive]
+    NotModified {
+        /// The key of the request.
+        key: &'a Key,
+    },
     /// A loaded value was not stored, since its key was invalidated or written while it was loaded.
     #[non_exhaustive]
     Fenced {
@@ -102,6 +147,21 @@ pub enum Event<'a> {
         key: &'a Key,
         /// What the coder reported.
         error: &'a Error,
+    },
+    /// A call of the store ended. Only for stores outside of this process, and not for calls that the circuit breaker
+    /// prevented or a caller gave up.
+    #[non_exhaustive]
+    StoreCalled {
+        /// The name of the store's kind, for example `"redis"`.
+        backend: &'static str,
+        /// The name of the operation, for example `"get"`.
+        operation: &'static str,
+        /// The key, if the operation concerns a single one.
+        key: Option<&'a Key>,
+        /// How long it took.
+        took: Duration,
+        /// The kind of its error, if it failed.
+        failure: Option<ErrorKind>,
     },
     /// The store failed.
     #[non_exhaustive]
@@ -147,6 +207,8 @@ pub enum Event<'a> {
     Evicted {
         /// The key.
         key: &'a Key,
+        /// Where.
+        tier: CacheTier,
     },
     /// A key was invalidated or deleted.
     #[non_exhaustive]
@@ -199,6 +261,22 @@ pub enum LoadFailure {
     Panic,
     /// The loader outlasted [`Policy::load_timeout`](crate::Policy::load_timeout).
     Timeout,
+    /// The load was given up before its end, because its caller left, or because others had waited for it for as long as
+    /// they may.
+    Cancelled,
+}
+
+impl LoadFailure {
+    /// Returns the failure in lower case, for example `"timeout"`. Suitable as a metric label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Panic => "panic",
+            Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
+        }
+    }
 }
 
 impl<'a> Event<'a> {
@@ -227,14 +305,20 @@ impl Event<'_> {
             Self::NegativeHit { .. } => "negative_hit",
             Self::Miss { .. } => "miss",
             Self::Outage { .. } => "outage",
+            Self::Bypassed { .. } => "bypassed",
             Self::Coalesced { .. } => "coalesced",
+            Self::StaleIfError { .. } => "stale_if_error",
             Self::LoadStarted { .. } => "load_started",
             Self::Loaded { .. } => "loaded",
             Self::LoadFailed { .. } => "load_failed",
             Self::Stored { .. } => "stored",
+            Self::Refused { .. } => "refused",
+            Self::Revalidated { .. } => "revalidated",
+            Self::NotModified { .. } => "not_modified",
             Self::Fenced { .. } => "fenced",
             Self::DecodeFailed { .. } => "decode_failed",
             Self::EncodeFailed { .. } => "encode_failed",
+            Self::StoreCalled { .. } => "store_called",
             Self::StoreFailed { .. } => "store_failed",
             Self::NotRoundTrip { .. } => "not_round_trip",
             Self::BreakerOpened => "breaker_opened",
@@ -256,8 +340,12 @@ impl Event<'_> {
     #[must_use]
     pub const fn key(&self) -> Option<&Key> {
         match self {
-            Self::Hit { key }
+            Self::Hit { key, .. }
             | Self::Stale { key }
+            | Self::StaleIfError { key }
+            | Self::Refused { key, .. }
+            | Self::Revalidated { key }
+            | Self::NotModified { key }
             | Self::NegativeHit { key }
             | Self::Miss { key }
             | Self::Outage { key }
@@ -271,10 +359,11 @@ impl Event<'_> {
             | Self::EncodeFailed { key, .. }
             | Self::NotRoundTrip { key, .. }
             | Self::LeaseLost { key }
-            | Self::Evicted { key }
+            | Self::Evicted { key, .. }
             | Self::Invalidated { key } => Some(key),
-            Self::StoreFailed { key, .. } => *key,
-            Self::BreakerOpened
+            Self::StoreFailed { key, .. } | Self::StoreCalled { key, .. } => *key,
+            Self::Bypassed { .. }
+            | Self::BreakerOpened
             | Self::BreakerClosed
             | Self::SubscriptionBegun
             | Self::SubscriptionLost { .. }
@@ -283,6 +372,25 @@ impl Event<'_> {
             | Self::PendingFileFailed { .. }
             | Self::TagInvalidated { .. }
             | Self::Cleared { .. } => None,
+        }
+    }
+
+    /// Returns the name of the namespace that the event concerns, as it is written in keys, if there is one.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::Bypassed { namespace, .. } => Some(namespace),
+            _ => self.key().map(Key::namespace_name),
+        }
+    }
+
+    /// Returns the tier that answered, or that evicted a record, if the event is about one.
+    #[must_use]
+    pub const fn tier(&self) -> Option<CacheTier> {
+        match self {
+            Self::Hit { tier, .. } | Self::Evicted { tier, .. } => Some(*tier),
+            Self::Stale { .. } | Self::NegativeHit { .. } => Some(CacheTier::Store),
+            _ => None,
         }
     }
 
@@ -309,6 +417,18 @@ impl Event<'_> {
 pub trait Observer: Send + Sync + 'static {
     /// Called for each event.
     fn on_event(&self, event: &Event<'_>);
+
+    /// Called for each event, with the [name](crate::CacheBuilder::name) of the cache that it happened in. Override it in
+    /// an observer of several caches. The provided method calls [`on_event`](Self::on_event).
+    fn on_event_of(&self, cache: &str, event: &Event<'_>) {
+        let _ = cache;
+        self.on_event(event);
+    }
+
+    /// Called once when a cache with this observer is built. `stats` reads its counters. The provided method does nothing.
+    fn on_build(&self, stats: StatsReader) {
+        drop(stats);
+    }
 }
 
 impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Observer for F {
@@ -317,27 +437,60 @@ impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Observer for F {
     }
 }
 
-/// Passes events to the observers and to `tracing`.
+/// Counts events, and passes them to the observers and to `tracing`.
 #[derive(Clone)]
 pub(crate) struct Events {
+    cache: Arc<str>,
     observers: Option<Arc<[Arc<dyn Observer>]>>,
     log: Arc<LogLimit>,
+    stats: Arc<Stats>,
 }
 
 impl Events {
-    pub(crate) fn new(observers: Vec<Arc<dyn Observer>>) -> Self {
+    pub(crate) fn new(cache: &str, observers: Vec<Arc<dyn Observer>>) -> Self {
         Self {
+            cache: cache.into(),
             observers: if observers.is_empty() {
                 None
             } else {
                 Some(observers.into())
             },
             log: Arc::new(LogLimit::new()),
+            stats: Arc::new(Stats::new()),
         }
     }
 
-    #[inline]
+    pub(crate) fn cache(&self) -> &str {
+        &self.cache
+    }
+
+    pub(crate) fn stats(&self) -> &Arc<Stats> {
+        &self.stats
+    }
+
+    pub(crate) fn observers(&self) -> &[Arc<dyn Observer>] {
+        self.observers.as_deref().unwrap_or_default()
+    }
+
+    /// Counts an event, and passes it on.
     pub(crate) fn emit(&self, event: &Event<'_>) {
+        self.count(event);
+        self.tell(event);
+    }
+
+    /// Counts a hit, and passes it on. `counters` are those of the namespace that the key is likely to be in.
+    #[inline]
+    pub(crate) fn hit(&self, counters: &NamespaceCounters, key: &Key, tier: CacheTier) {
+        if counters.count(key) {
+            counters.hit(tier);
+        } else {
+            self.stats.of_key(key).hit(tier);
+        }
+        self.tell(&Event::Hit { key, tier });
+    }
+
+    #[inline]
+    fn tell(&self, event: &Event<'_>) {
         if event.is_trouble() {
             self.warn(event);
         } else {
@@ -345,9 +498,83 @@ impl Events {
         }
         if let Some(observers) = &self.observers {
             for observer in observers.iter() {
-                observer.on_event(event);
+                observer.on_event_of(&self.cache, event);
             }
         }
+    }
+
+    fn count(&self, event: &Event<'_>) {
+        let stats = &self.stats;
+        // The records that the toolkit keeps for itself are in namespaces of their own.
+        let counters = |key: &Key| (!key.is_reserved()).then(|| stats.of_key(key));
+        let add_one = |key: &Key, counter: fn(&NamespaceCounters) -> &Counter| {
+            if let Some(counters) = counters(key) {
+                counter(&counters).add_one();
+            }
+        };
+        match event {
+            Event::Hit { key, tier } => stats.of_key(key).hit(*tier),
+            Event::Stale { key } => add_one(key, |counters| &counters.stale),
+            Event::NegativeHit { key } => add_one(key, |counters| &counters.negative_hits),
+            Event::Miss { key } => add_one(key, |counters| &counters.misses),
+            Event::Outage { key } => add_one(key, |counters| &counters.outages),
+            Event::Coalesced { key } => add_one(key, |counters| &counters.coalesced),
+            Event::StaleIfError { key } => add_one(key, |counters| &counters.stale_if_error),
+            Event::LoadStarted { key } => add_one(key, |counters| &counters.loads_started),
+            Event::Loaded { key, took } => stats.of_key(key).loads.record(*took),
+            Event::LoadFailed { key, took, .. } => {
+                let counters = stats.of_key(key);
+                counters.loads.record(*took);
+                counters.load_failures.add_one();
+            }
+            Event::Stored { key } => add_one(key, |counters| &counters.stored),
+            Event::Refused { key, reason } => stats.of_key(key).refused.add(reason),
+            Event::Revalidated { key } => add_one(key, |counters| &counters.revalidated),
+            Event::NotModified { key } => add_one(key, |counters| &counters.not_modified),
+            Event::Fenced { key } => add_one(key, |counters| &counters.fenced),
+            Event::Invalidated { key } => add_one(key, |counters| &counters.invalidations),
+            Event::Evicted { key, tier } => {
+                if let Some(counters) = counters(key) {
+                    counters.evicted(*tier);
+                }
+            }
+            Event::DecodeFailed { .. } => stats.decode_failures.add_one(),
+            Event::EncodeFailed { .. } | Event::NotRoundTrip { .. } => stats.encode_failures.add_one(),
+            Event::StoreFailed { .. } => stats.store_failures.add_one(),
+            Event::TagInvalidated { .. } => stats.tag_invalidations.add_one(),
+            // Counted where the namespace is at hand: `Bypassed` and `Cleared`.
+            Event::Bypassed { .. }
+            | Event::Cleared { .. }
+            | Event::StoreCalled { .. }
+            | Event::BreakerOpened
+            | Event::BreakerClosed
+            | Event::SubscriptionBegun
+            | Event::SubscriptionLost { .. }
+            | Event::LeaseLost { .. }
+            | Event::InvalidationPending { .. }
+            | Event::InvalidationsRecovered { .. }
+            | Event::PendingFileFailed { .. } => {}
+        }
+    }
+
+    /// Counts a request that bypasses the cache, and passes that on.
+    pub(crate) fn bypassed(&self, counters: &NamespaceCounters, namespace: &str, reason: &'static str) {
+        counters.bypasses.add(reason);
+        self.tell(&Event::Bypassed { namespace, reason });
+    }
+
+    /// Counts the clearing of a namespace, or of everything, and passes it on.
+    pub(crate) fn cleared(&self, namespace: Option<&Namespace>, scope: &Scope) {
+        match namespace {
+            Some(namespace) => self.stats.of(namespace).invalidations.add_one(),
+            None => self.stats.clears.add_one(),
+        }
+        self.tell(&Event::Cleared { scope });
+    }
+
+    /// Returns whether there is an observer.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.observers.is_some()
     }
 
     /// Writes at most one line a second for each kind of event.
@@ -361,10 +588,6 @@ impl Events {
 
 impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Events({} observers)",
-            self.observers.as_ref().map_or(0, |observers| observers.len())
-        )
+        write!(f, "Events({} observers)", self.observers().len())
     }
 }

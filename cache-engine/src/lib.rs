@@ -47,6 +47,7 @@
 //! | invalidate several things together | [`Cache::invalidation`] |
 //! | hold copies in front of a shared store | [`CacheBuilder::near`] |
 //! | cache a whole function | `#[cached]` and `#[invalidates]` (feature `macros`) |
+//! | see what the cache does | [`Cache::stats`] |
 //! | observe | [`CacheBuilder::observer`], or `tracing` with the target `cache` |
 //! | write an adapter, whose loads do not fit into a closure | [`Cache::adapter`] |
 //! | shut down cleanly | [`Cache::shutdown`] |
@@ -129,6 +130,7 @@ mod lease;
 mod load;
 mod log;
 mod near;
+mod stats;
 mod store;
 mod tags;
 mod tier;
@@ -137,7 +139,7 @@ pub use cache_core;
 #[cfg(feature = "macros")]
 pub use cache_macros::{cached, invalidates};
 
-pub use self::cache::adapter::{Adapter, Lookup, Refresh};
+pub use self::cache::adapter::{Adapter, AdapterEvent, Lookup, Refresh};
 pub use self::cache::borrowing::Borrowing;
 pub use self::cache::builder::CacheBuilder;
 pub use self::cache::default_cache::{DefaultCacheIsSet, default_cache, set_default_cache};
@@ -151,6 +153,7 @@ pub use self::event::{Event, LoadFailure, Observer};
 pub use self::function::__private;
 #[cfg(feature = "macros")]
 pub use self::function::{CachedEntry, CallError};
+pub use self::load::call::Reporting;
 pub use self::load::context::{Load, Loaded, Stale};
 pub use self::load::error::LoadError;
 pub use self::load::fill::{Fill, StoreOutcome};
@@ -158,6 +161,10 @@ pub use self::load::policy::Policy;
 pub use self::load::reservation::Reservation;
 #[cfg(feature = "macros")]
 pub use self::load::shared_error::SharedError;
+pub use self::stats::histogram::LoadTimes;
+pub use self::stats::snapshot::{
+    BreakerState, ByTier, CacheStats, CacheTier, NamespaceStats, StatsReader, SubscriptionState,
+};
 pub use self::store::record::Found;
 pub use self::tags::scope::{Tagger, tagged};
 

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use cache_core::{
-    Backend, Capabilities, Error, EvictionListener, Key, Limits, Record, Scope, SetOptions, SetOutcome, Value, Version,
-    async_trait,
+    Backend, Capabilities, Error, EvictionListener, Key, Limits, Record, Scope, SetOptions, SetOutcome, Usage, Value,
+    Version, async_trait,
 };
 
 use crate::entry::ENTRY_OVERHEAD;
@@ -152,6 +152,11 @@ impl Backend for MemoryBackend {
     /// shard if [`max_bytes`](crate::MemoryBackendBuilder::max_bytes) is small.
     fn limits(&self) -> Limits {
         self.store.limits()
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let stats = self.stats();
+        Some(Usage::new(stats.entries as u64, stats.bytes))
     }
 
     fn on_eviction(&self, listener: EvictionListener) {

@@ -17,6 +17,7 @@ mod book {
         from_fastapi_cache: "../../docs/from-fastapi-cache.md";
         getting_started: "../../docs/getting-started.md";
         invalidation: "../../docs/invalidation.md";
+        observability: "../../docs/observability.md";
         production: "../../docs/production.md";
         recipes: "../../docs/recipes.md";
         security: "../../docs/security.md";

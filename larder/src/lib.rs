@@ -51,6 +51,7 @@
 //! | Memcached | `larder::memcached` | `memcached` |
 //! | DynamoDB | `larder::dynamodb` | `dynamodb` |
 //! | the coder `Cbor` | [`cache_core`] | `cbor` |
+//! | metrics, for Prometheus and others | `larder::metrics` | `metrics` |
 //! | gates, a store that fails, and more for tests | `larder::cache_core::testing` | `testing` |
 //! | a store of your own | [`cache_core`] | |
 //!
@@ -83,6 +84,8 @@ pub use cache_memcached as memcached;
 pub use cache_memory as memory;
 #[cfg(feature = "memory")]
 pub use cache_memory::MemoryBackend;
+#[cfg(feature = "metrics")]
+pub use cache_metrics as metrics;
 #[cfg(feature = "redis")]
 pub use cache_redis as redis;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::BoxError;
 use axum::body::Body;
 use bytes::Bytes;
+use cache_engine::AdapterEvent;
 use cache_engine::cache_core::Key;
 use cache_http::{Forward, Reason};
 use futures_util::FutureExt;
@@ -142,6 +143,7 @@ where
     if let (Some(key), Some(failure)) = (&key, failure)
         && let Some(response) = stale_if_error(&shared, key, &context, failure).await
     {
+        shared.report(key, AdapterEvent::StaleIfError);
         return Ok(response);
     }
     let (response, control) = called.unwrap_or_else(|panic| resume_unwind(panic))?;
@@ -154,6 +156,7 @@ where
         report = if refreshed {
             report.stored(true)
         } else {
+            refused(&shared, key.as_ref(), Detail::Head);
             report.detail(Some(Detail::Head))
         };
     } else {
@@ -168,6 +171,7 @@ where
                 }
             }
             Err(refusal) => {
+                refused(&shared, key.as_ref(), refusal.detail);
                 if let Some(key) = key
                     && !is_of_condition(head.status)
                 {
@@ -178,6 +182,13 @@ where
         }
     }
     Ok(reported(&shared, head, body, &report))
+}
+
+/// Reports that a response is not stored.
+fn refused(shared: &Shared, key: Option<&Key>, detail: Detail) {
+    if let Some(key) = key {
+        shared.report(key, AdapterEvent::Refused(detail.as_str()));
+    }
 }
 
 /// Returns whether a response depends on the conditions or the range of its request, so that it says nothing about the
@@ -199,6 +210,7 @@ pub(crate) async fn forward_to_revalidate<S, B>(
     inner: S,
     request: Request<Body>,
     context: RequestContext,
+    key: &Key,
     copy: &Stored,
     forward: Forward,
 ) -> Result<Response<Body>, S::Error>
@@ -220,5 +232,6 @@ where
     let Some(refreshed) = refreshed_head(&shared, &copy, &response) else {
         return forward_uncoalesced(shared, inner, whole, context, None, report).await;
     };
+    shared.report(key, AdapterEvent::Revalidated);
     Ok(confirmed(&shared, &context, &copy, refreshed, forward))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::BoxError;
 use axum::body::Body;
 use bytes::Bytes;
-use cache_engine::{Fill, Found};
+use cache_engine::{AdapterEvent, Fill, Found};
 use cache_http::{Forward, Lifetime, Reason, RequestDirectives, asks_for_whole};
 use futures_util::FutureExt;
 use http::header::RANGE;
@@ -226,6 +226,7 @@ impl<E> Load<E> {
         let Self {
             shared,
             context,
+            slot,
             fill,
             forward,
             caller,
@@ -241,12 +242,15 @@ impl<E> Load<E> {
                 && response.status() == StatusCode::NOT_MODIFIED
             {
                 if let Some(refreshed) = refreshed_head(&shared, &stale, response) {
+                    shared.report(&slot.primary, AdapterEvent::Revalidated);
                     return Answer::Response(confirmed(&shared, &context, &stale, refreshed, forward));
                 }
                 called = call_handler(inner, whole).await;
             }
             match called {
                 Ok(Ok(response)) => {
+                    let refused = AdapterEvent::Refused(Detail::Overdue.as_str());
+                    shared.report(&slot.primary, refused);
                     let (mut head, body) = response.into_parts();
                     head.extensions.remove::<Control>();
                     let (head, body, report) = select_passing(&context, head, body, report);
@@ -307,8 +311,9 @@ impl<E> Load<E> {
         if !allows(directives) {
             return Err(self);
         }
+        let has_caller = self.caller.is_some();
         let is_for_all = led_to.is_none() && allows(&RequestDirectives::default());
-        if self.caller.is_some() {
+        if has_caller {
             let report = failure.report();
             let RequestContext { method, headers, .. } = &self.context;
             let response = answer(&self.shared, method, headers, stale, now, Source::Store, &report);
@@ -317,6 +322,9 @@ impl<E> Load<E> {
         if is_for_all {
             self.fill.share_stale(found).await;
         } else {
+            if has_caller {
+                self.shared.report(&self.slot.primary, AdapterEvent::StaleIfError);
+            }
             // Each waiting request would be led to another response, or only this request accepts the copy.
             self.fill.fail_uncoalesced();
         }
@@ -398,6 +406,7 @@ impl<E> Load<E> {
 
     /// Processes the handler's confirmation that the stale copy is still valid.
     async fn take_confirmed(mut self, stale: &StoredResponse, freshened: RefreshedHead) {
+        self.shared.report(&self.slot.primary, AdapterEvent::Revalidated);
         let RefreshedHead { mut head, withheld } = freshened;
         self.fill.keep_tags_of_stale();
         let control = head.extensions.remove::<Control>();
@@ -439,6 +448,8 @@ impl<E> Load<E> {
     /// Records a refusal to store, and returns its report.
     fn refused(&self, refusal: Refusal) -> Report {
         remember(&self.shared, &self.slot.primary, &self.context, &refusal);
+        let reason = refusal.detail.as_str();
+        self.shared.report(&self.slot.primary, AdapterEvent::Refused(reason));
         Report::miss(self.forward).detail(Some(refusal.detail))
     }
 
@@ -666,15 +677,19 @@ impl<E> Load<E> {
             if place == Place::Elsewhere {
                 let rest = collector.take_rest();
                 collector.end_with(rest);
-                Box::pin(store_index(&self.shared, &self.slot, self.fill, plan, &kept)).await;
+                let detail = Box::pin(store_index(&self.shared, &self.slot, self.fill, plan, &kept)).await;
+                let refused = AdapterEvent::Refused(detail.as_str());
+                self.shared.report(&self.slot.primary, refused);
                 return;
             }
             // The new index does not replace a copy before the variant is complete.
             if self.fill.stale().is_none() {
                 let (slot, fill) = (&mut self.slot, self.fill);
                 match Box::pin(store_index_first(&self.shared, &self.context, slot, fill, &plan, &kept)).await {
-                    Some(of_variant) => self.fill = of_variant,
-                    None => {
+                    Ok(of_variant) => self.fill = of_variant,
+                    Err(detail) => {
+                        let refused = AdapterEvent::Refused(detail.as_str());
+                        self.shared.report(&self.slot.primary, refused);
                         let rest = collector.take_rest();
                         collector.end_with(rest);
                         return;
@@ -733,6 +748,8 @@ impl<E> Load<E> {
             // The outcome is reported as an event.
             let _ = Box::pin(store(&self.shared, &self.context, &self.slot, self.fill, &stored, plan)).await;
         } else {
+            let incomplete = AdapterEvent::Refused(Reason::Incomplete.as_str());
+            self.shared.report(&self.slot.primary, incomplete);
             collector.end_with(Ending::End);
             self.fill.uncoalesced();
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache_engine::cache_core::{Error, Key, Timestamp};
-use cache_engine::{Cache, Fill, Found, Lookup, Refresh};
+use cache_engine::{Cache, CacheTier, Fill, Found, Lookup, Refresh, Reporting};
 use cache_http::{Forward, RequestDirectives, Reuse};
 use http::HeaderMap;
 use http::request::Parts;
@@ -60,7 +60,11 @@ impl Slot {
     }
 
     pub(crate) async fn look_up(&self, anew: bool) -> Lookup<Stored> {
-        let adapter = self.cache.adapter().accept_previews(true);
+        self.look_up_as(anew, Reporting::Loads).await
+    }
+
+    pub(crate) async fn look_up_as(&self, anew: bool, reporting: Reporting) -> Lookup<Stored> {
+        let adapter = self.cache.adapter().accept_previews(true).reporting(reporting);
         match (self.waits, anew) {
             (true, false) => adapter.lookup(self.key()).await,
             (true, true) => adapter.lookup_anew(self.key()).await,
@@ -70,7 +74,7 @@ impl Slot {
 
     /// Finds the response that a request selects, fresh or stale, without loading it, and records where it is stored.
     pub(crate) async fn find(&mut self, shared: &Shared, request: &HeaderMap) -> Option<Found<Stored>> {
-        let adapter = shared.cache.adapter();
+        let adapter = shared.adapter();
         let found = adapter.read::<Stored>(&self.primary).await.ok().flatten()?;
         let Stored::Index(variants) = &*found.value else {
             return Some(found);
@@ -105,6 +109,8 @@ pub(crate) enum LookupOutcome {
     /// A response to answer with.
     Hit {
         stored: Arc<Stored>,
+        /// Where it was found.
+        tier: CacheTier,
         collapsed: Option<Forward>,
     },
     /// A stale response to answer with. One caller also gets the right to refresh it.
@@ -160,6 +166,7 @@ pub(crate) async fn look_up(
                 Stored::Response(response) if coalesced && response.is_shared_failure => {
                     return LookupOutcome::Hit {
                         collapsed: Some(forward(anew, None, &slot)),
+                        tier: found.tier(),
                         stored: found.value,
                     };
                 }
@@ -169,6 +176,7 @@ pub(crate) async fn look_up(
                     return if may_stand_in(shared, &copy, directives) {
                         LookupOutcome::Hit {
                             stored: copy,
+                            tier: found.tier(),
                             collapsed: Some(Forward::Stale),
                         }
                     } else {
@@ -189,6 +197,7 @@ pub(crate) async fn look_up(
                         slot.note_use(shared);
                         return LookupOutcome::Hit {
                             collapsed: coalesced.then_some(forward(anew, None, &slot)),
+                            tier: found.tier(),
                             stored: found.value,
                         };
                     }
@@ -288,7 +297,7 @@ pub(crate) async fn read_usable(
 
 /// Returns the response that a request selects, as it is stored, fresh or stale.
 pub(crate) async fn read(shared: &Shared, primary: &Key, request: Selecting<'_>) -> Result<Option<Arc<Stored>>, Error> {
-    let Some(found) = shared.cache.adapter().read::<Stored>(primary).await? else {
+    let Some(found) = shared.adapter().read::<Stored>(primary).await? else {
         return Ok(None);
     };
     let now = shared.now();
@@ -303,7 +312,7 @@ pub(crate) async fn read(shared: &Shared, primary: &Key, request: Selecting<'_>)
         return Ok(Some(as_it_is(&found, &found.value)));
     };
     let key = shared.variant(variants, primary, request);
-    let variant = shared.cache.adapter().read::<Stored>(&key).await?;
+    let variant = shared.adapter().read::<Stored>(&key).await?;
     if variant.is_some() {
         shared.used(variants, primary, &key);
     }
@@ -331,7 +340,7 @@ pub(crate) async fn read_variant(
     request: Selecting<'_>,
 ) -> Option<Arc<Stored>> {
     let key = shared.variant(variants, primary, request);
-    let found = shared.cache.adapter().read::<Stored>(&key).await.ok().flatten()?;
+    let found = shared.adapter().read::<Stored>(&key).await.ok().flatten()?;
     matches!(&*found.value, Stored::Response(_)).then_some(found.value)
 }
 

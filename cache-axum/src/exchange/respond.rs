@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::BoxError;
 use axum::body::Body;
 use bytes::Bytes;
-use cache_engine::Refresh;
-use cache_engine::cache_core::{Error, Timestamp};
+use cache_engine::cache_core::{Error, Key, Timestamp};
+use cache_engine::{AdapterEvent, CacheTier, Refresh};
 use cache_http::{Forward, Framing};
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::request::Parts;
@@ -41,10 +41,11 @@ pub(crate) fn respond_from_memory(shared: &Shared, parts: &Parts, route: &Route)
     if keyed.directives.is_some() {
         return None;
     }
-    let mut stored = shared.cache.adapter().read_local::<Stored>(&keyed.key)?;
+    let adapter = shared.adapter();
+    let mut stored = adapter.read_local::<Stored>(&keyed.key)?;
     if let Stored::Index(variants) = &*stored {
         let key = shared.variant(variants, &keyed.key, keyed.selecting(&parts.headers));
-        let selected = shared.cache.adapter().read_local::<Stored>(&key)?;
+        let selected = adapter.read_local::<Stored>(&key)?;
         if matches!(&*selected, Stored::Response(_)) {
             shared.used(variants, &keyed.key, &key);
         }
@@ -54,10 +55,26 @@ pub(crate) fn respond_from_memory(shared: &Shared, parts: &Parts, route: &Route)
         return None;
     };
     let now = keyed.arrived;
+    report_found(shared, &keyed.key, response, now, adapter.local_tier());
     if keyed.asks_for_whole && parts.method == Method::GET && response.lifetime.is_fresh(now) {
         return Some(answer_whole(shared, &stored, response, now));
     }
-    Some(hit(shared, &parts.method, &parts.headers, response, now, None))
+    let response = hit(shared, &parts.method, &parts.headers, response, now, None);
+    if response.status() == StatusCode::NOT_MODIFIED {
+        shared.report(&keyed.key, AdapterEvent::NotModified);
+    }
+    Some(response)
+}
+
+/// Reports that a response was found, and answers its request at once.
+#[inline]
+fn report_found(shared: &Shared, key: &Key, response: &StoredResponse, now: Timestamp, tier: CacheTier) {
+    let event = if response.lifetime.is_fresh(now) {
+        AdapterEvent::Hit(tier)
+    } else {
+        AdapterEvent::Stale
+    };
+    shared.report(key, event);
 }
 
 /// Responds to a request according to its route.
@@ -97,20 +114,54 @@ where
         Route::Lookup(keyed) => keyed.is_uncoalesced(&shared, &parts),
         _ => false,
     };
+    let conditional = match &route {
+        Route::OnlyIfCached(keyed) | Route::Lookup(keyed) if !keyed.asks_for_whole => {
+            Some((Arc::clone(&shared), keyed.key.clone()))
+        }
+        _ => None,
+    };
     let request = Request::from_parts(parts, body);
-    match route {
-        Route::Bypass(bypass) => Box::pin(forward_bypassing(shared, inner, request, bypass)).await,
+    let answered = match route {
+        Route::Bypass(bypass) => {
+            shared.cache.adapter().report_bypass(Detail::from(bypass).as_str());
+            Box::pin(forward_bypassing(shared, inner, request, bypass)).await
+        }
         // `Content` cannot occur here: the content has been read.
         Route::Content(_) | Route::Nested => forward_nested(inner, request).await,
         Route::OnlyIfCached(keyed) => Ok(
             match read_stored(&shared, request.method(), request.headers(), &keyed, true).await {
                 Ok(Some(response)) => response,
-                _ => unavailable(&shared),
+                nothing => {
+                    report_not_found(&shared, &keyed.key, nothing.is_err());
+                    unavailable(&shared)
+                }
             },
         ),
         Route::Lookup(keyed) if is_uncoalesced => Box::pin(respond_uncoalesced(shared, inner, request, keyed)).await,
         Route::Lookup(keyed) => Box::pin(respond_normally(shared, inner, request, keyed)).await,
+    };
+    if let (Some((shared, key)), Ok(response)) = (conditional, &answered)
+        && response.status() == StatusCode::NOT_MODIFIED
+    {
+        shared.report(&key, AdapterEvent::NotModified);
     }
+    answered
+}
+
+/// Reports that nothing was found that answers a request.
+fn report_not_found(shared: &Shared, key: &Key, is_outage: bool) {
+    let event = if is_outage {
+        AdapterEvent::Outage
+    } else {
+        AdapterEvent::Miss
+    };
+    shared.report(key, event);
+}
+
+/// Reports that the load of another request answers a request.
+fn report_coalesced(shared: &Shared, key: &Key) {
+    report_not_found(shared, key, false);
+    shared.report(key, AdapterEvent::Coalesced);
 }
 
 /// Answers from the store, without loading. `is_last` is set if only a call of the handler may follow.
@@ -123,7 +174,12 @@ async fn read_stored(
 ) -> Result<Option<Response<Body>>, Error> {
     let directives = keyed.directives.as_ref();
     let stored = read_usable(shared, &keyed.key, keyed.selecting(headers), directives, is_last).await?;
-    Ok(stored.map(|stored| answer_with(shared, method, headers, &stored, None)))
+    Ok(stored.map(|stored| {
+        if let Stored::Response(response) = &*stored {
+            report_found(shared, &keyed.key, response, shared.now(), CacheTier::Store);
+        }
+        answer_with(shared, method, headers, &stored, None)
+    }))
 }
 
 async fn respond_uncoalesced<S, B>(
@@ -142,6 +198,7 @@ where
         Ok(None) => None,
         Err(_) => Some(Detail::Outage),
     };
+    report_not_found(&shared, &keyed.key, detail.is_some());
     let report = Report::miss(Forward::UriMiss).detail(detail);
     let (parts, body) = request.into_parts();
     // The handler of another spelling may be another one, so its response says nothing about the key.
@@ -188,16 +245,27 @@ where
     let looking_up = look_up(&shared, slot, request.headers(), keyed.directives.as_ref());
     let Ok(outcome) = tokio::time::timeout(bound, looking_up).await else {
         drop(probe);
+        report_not_found(&shared, &keyed.key, false);
         let report = Report::miss(Forward::UriMiss).detail(Some(Detail::Overdue));
         let (context, key) = keyed.into_context(&shared, &request);
         return Box::pin(forward_uncoalesced(shared, inner, request, context, Some(key), report)).await;
     };
     let (context, key, forward) = match outcome {
-        LookupOutcome::Hit { stored, collapsed } => {
+        LookupOutcome::Hit {
+            stored,
+            tier,
+            collapsed,
+        } => {
+            match &*stored {
+                _ if collapsed.is_some() => report_coalesced(&shared, &keyed.key),
+                Stored::Response(response) => report_found(&shared, &keyed.key, response, shared.now(), tier),
+                Stored::Index(_) => report_not_found(&shared, &keyed.key, false),
+            }
             let (method, headers) = (request.method(), request.headers());
             return Ok(answer_with(&shared, method, headers, &stored, collapsed));
         }
         LookupOutcome::Stale { stored, refresh, slot } => {
+            shared.report(&keyed.key, AdapterEvent::Stale);
             let response = answer_with(&shared, request.method(), request.headers(), &stored, None);
             if let Some(refresh) = refresh {
                 let (context, _) = keyed.into_context(&shared, &request);
@@ -206,6 +274,7 @@ where
             return Ok(response);
         }
         LookupOutcome::Miss { fill, forward, slot } => {
+            report_not_found(&shared, &keyed.key, !fill.store_answered());
             let (caller, answer) = oneshot::channel();
             let (context, _) = keyed.into_context(&shared, &request);
             let request = request_to_store(&shared, &slot, request);
@@ -232,15 +301,21 @@ where
             let (context, key) = keyed.into_context(&shared, &request);
             let report = Report::collapsed(forward);
             if let Some(response) = arriving.answer(&shared, &context, report).await {
+                report_coalesced(&shared, &key);
                 return Ok(response);
             }
+            report_not_found(&shared, &key, false);
             (context, key, forward)
         }
         LookupOutcome::Uncoalesced { forward, copy } => {
             drop(probe);
             let (context, key) = keyed.into_context(&shared, &request);
+            report_not_found(&shared, &key, false);
             if let Some(copy) = copy {
-                return Box::pin(forward_to_revalidate(shared, inner, request, context, &copy, forward)).await;
+                return Box::pin(forward_to_revalidate(
+                    shared, inner, request, context, &key, &copy, forward,
+                ))
+                .await;
             }
             (context, key, forward)
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache_engine::cache_core::{ErrorKind, FreshnessWindows, Key};
-use cache_engine::{Fill, Lookup, Policy, StoreOutcome};
+use cache_engine::{AdapterEvent, Fill, Lookup, Policy, Reporting, StoreOutcome};
 use cache_http::Reason;
 use http::HeaderMap;
 
@@ -29,8 +29,24 @@ pub(crate) async fn add_late_tags(slot: &Slot, fill: &mut Fill<Stored>, plan: &m
     }
 }
 
-/// Stores a response under its key. Returns the reason if it could not be stored.
+/// Stores a response under its key. Returns the reason if it could not be stored, and reports it.
 pub(crate) async fn store(
+    shared: &Shared,
+    context: &RequestContext,
+    slot: &Slot,
+    fill: Fill<Stored>,
+    stored: &Arc<Stored>,
+    plan: StorePlan,
+) -> Result<(), Detail> {
+    let stored = store_quietly(shared, context, slot, fill, stored, plan).await;
+    if let Err(detail) = stored {
+        shared.report(&slot.primary, AdapterEvent::Refused(detail.as_str()));
+    }
+    stored
+}
+
+/// As [`store`], without a report of the reason.
+pub(crate) async fn store_quietly(
     shared: &Shared,
     context: &RequestContext,
     slot: &Slot,
@@ -80,7 +96,8 @@ pub(crate) async fn store(
                     .with_stale_while_revalidate(kept.stale_while_revalidate)
                     .with_stale_if_error(kept.stale_if_error);
                 let cache = shared.cache.with_policy(policy);
-                if let Err(error) = cache.set_shared(key, Arc::clone(stored)).await {
+                // The event follows when its index is stored too.
+                if let Err(error) = cache.adapter().set_unreported(&key, Arc::clone(stored)).await {
                     fill.uncoalesced();
                     return said(StoreOutcome::Failed(error));
                 }
@@ -120,35 +137,36 @@ impl Place {
 
 /// Stores the index that leads to the first variant of a URL, before the variant itself is complete, and continues its
 /// load under the variant's key. Requests for other variants then wait no longer for this load, and share one of their
-/// own. Returns `None` if the index could not be stored.
+/// own. Returns the reason if the index could not be stored.
 pub(crate) async fn store_index_first(
     shared: &Shared,
     context: &RequestContext,
     slot: &mut Slot,
-    fill: Fill<Stored>,
+    mut fill: Fill<Stored>,
     plan: &StorePlan,
     kept: &FreshnessWindows,
-) -> Option<Fill<Stored>> {
+) -> Result<Fill<Stored>, Detail> {
     let (key, variants) = first_variant(shared, context, slot, plan);
     if variants.varies() && shared.config.max_variants == 0 {
         fill.uncoalesced();
-        return None;
+        return Err(Detail::Rule(Reason::TooManyVariants));
     }
     // Acquired first, so that no request that finds the index loads this variant once more.
-    let Lookup::Miss(mut of_variant) = slot.cache.adapter().lookup_uncoalesced(&key, false).await else {
+    let adapter = slot.cache.adapter().reporting(Reporting::Nothing);
+    let Lookup::Miss(mut of_variant) = adapter.lookup_uncoalesced(&key, false).await else {
         fill.uncoalesced();
-        return None;
+        return Err(Detail::VaryChanged);
     };
-    of_variant.share_tagger(&fill);
+    of_variant.continue_load_of(&mut fill);
     let variants = index(variants);
     let coder = shared.cache.adapter().coder();
     let stored = fill.store(Arc::clone(&variants), coder, marker_windows(kept)).await;
-    if !stored.is_stored() {
+    if let Err(detail) = said(stored) {
         of_variant.uncoalesced();
-        return None;
+        return Err(detail);
     }
     slot.variant = Some((variants, key));
-    Some(of_variant)
+    Ok(of_variant)
 }
 
 /// Stores the index that leads to the place of the next response, and lets the waiting requests begin again with it.
@@ -156,7 +174,7 @@ pub(crate) async fn store_index_first(
 pub(crate) async fn store_index(
     shared: &Shared,
     slot: &Slot,
-    fill: Fill<Stored>,
+    mut fill: Fill<Stored>,
     plan: StorePlan,
     kept: &FreshnessWindows,
 ) -> Detail {
@@ -170,14 +188,15 @@ pub(crate) async fn store_index(
     let windows = marker_windows(kept);
     let Some(known) = slot.variants() else {
         let variants = index(VariantIndex::new(fields, namespace, query_rules));
+        // The response itself is not stored.
+        fill.report_end();
         let stored = said(fill.store(variants, coder, windows).await);
         return stored.err().unwrap_or(Detail::NamespaceLearned);
     };
     let widened = index(known.widened(&fields, namespace, &query_rules));
-    let mut fill = fill;
     let replaced = fill
         .renewing(async {
-            let Lookup::Miss(mut of_index) = shared.cache.adapter().lookup_anew::<Stored>(&slot.primary).await else {
+            let Lookup::Miss(mut of_index) = shared.part_adapter().lookup_anew::<Stored>(&slot.primary).await else {
                 return false;
             };
             of_index.depend_as_stale();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache_engine::{Found, Lookup};
+use cache_engine::{Found, Lookup, Reporting};
 use cache_http::{freshen, head_confirms};
 use http::header::{CONTENT_ENCODING, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, Method, Response, StatusCode, response};
@@ -13,7 +13,7 @@ use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
 use crate::exchange::lookup::Slot;
 use crate::exchange::storability::storability;
-use crate::exchange::store::store;
+use crate::exchange::store::store_quietly;
 use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
 
@@ -57,7 +57,7 @@ pub(crate) async fn update_by_head(
         Verdict::Contradicted | Verdict::Silent => return false,
     }
     // This waits for no load, and no request waits for it: a load that is running brings a newer response.
-    let Lookup::Miss(mut fill) = slot.look_up(true).await else {
+    let Lookup::Miss(mut fill) = slot.look_up_as(true, Reporting::Nothing).await else {
         return false;
     };
     let Some(found) = fill.stale().cloned() else {
@@ -86,7 +86,9 @@ pub(crate) async fn update_by_head(
     fill.keep_tags_of_stale();
     let response = Arc::new(Stored::Response(response));
     // A failure is reported as an event.
-    store(shared, context, &slot, fill, &response, plan).await.is_ok()
+    store_quietly(shared, context, &slot, fill, &response, plan)
+        .await
+        .is_ok()
 }
 
 /// What a response to HEAD says about a stored response.

@@ -34,7 +34,7 @@ impl Listing<'_> {
     /// about to store it again.
     pub(crate) async fn list(&self) -> Result<(), Detail> {
         // The list that the request was looked up by may be outdated.
-        let found = self.shared.cache.adapter().read::<Stored>(self.primary).await;
+        let found = self.shared.adapter().read::<Stored>(self.primary).await;
         let found = found.map_err(|_| Detail::Outage)?;
         if self.current(found.as_ref())?.lists(self.name) {
             return Ok(());
@@ -50,7 +50,7 @@ impl Listing<'_> {
         }
         let _turn = self.shared.variant_uses.turn(self.primary).await;
         loop {
-            match self.shared.cache.adapter().lookup_anew::<Stored>(self.primary).await {
+            match self.shared.part_adapter().lookup_anew::<Stored>(self.primary).await {
                 // Another process has changed the list in the meantime.
                 Lookup::Hit { found, .. } => {
                     if self.current(Some(&found))?.lists(self.name) {

@@ -313,7 +313,7 @@ async fn carry_out_url(shared: &Shared, request: &Parts, url: &str, soft: bool) 
 
 async fn any_is_stored(shared: &Shared, keys: &[Key]) -> Result<bool, Error> {
     for key in keys {
-        if shared.cache.adapter().read::<Stored>(key).await?.is_some() {
+        if shared.adapter().read::<Stored>(key).await?.is_some() {
             return Ok(true);
         }
     }

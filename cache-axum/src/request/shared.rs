@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache_engine::cache_core::{Error, Key, Timestamp};
-use cache_engine::{Cache, Invalidation};
+use cache_engine::{Adapter, AdapterEvent, Cache, Invalidation, Reporting};
 use http::Uri;
 use http::request::Parts;
 
@@ -28,6 +28,23 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Returns the cache for the steps of an exchange, which reports the outcome of its request itself.
+    #[inline]
+    pub(crate) fn adapter(&self) -> Adapter<'_, ResponseCoder> {
+        self.cache.adapter().reporting(Reporting::Loads)
+    }
+
+    /// Returns the cache for what is part of storing a response, such as the index of its variants.
+    pub(crate) fn part_adapter(&self) -> Adapter<'_, ResponseCoder> {
+        self.cache.adapter().reporting(Reporting::Nothing)
+    }
+
+    /// Reports what happened to the request whose key is `key`.
+    #[inline]
+    pub(crate) fn report(&self, key: &Key, event: AdapterEvent) {
+        self.cache.adapter().report(key, event);
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.cache.adapter().now()
     }

@@ -11,6 +11,7 @@ use crate::backend::capabilities::{Capabilities, Limits};
 use crate::backend::set::SetMode;
 use crate::backend::set::{GetOrAdd, SetOptions, SetOutcome};
 use crate::backend::subscription::Subscription;
+use crate::backend::usage::Usage;
 use crate::error::{Error, ErrorKind};
 use crate::key::{Key, Scope};
 use crate::record::{Record, Value, Version};
@@ -210,6 +211,13 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// The provided method returns the default: no limits.
     fn limits(&self) -> Limits {
         Limits::default()
+    }
+
+    /// Returns how much is stored, if the store knows it without asking elsewhere. Must be quick and must not block.
+    ///
+    /// The provided method returns `None`. Stores in this process override it.
+    fn usage(&self) -> Option<Usage> {
+        None
     }
 
     /// Subscribes to changes of the records in `scope`, made by any process.

@@ -5,8 +5,10 @@ mod contract;
 mod set;
 mod shared;
 mod subscription;
+mod usage;
 
 pub use self::capabilities::{Capabilities, Limits};
 pub use self::contract::{Backend, EvictionListener};
 pub use self::set::{GetOrAdd, SetMode, SetOptions, SetOutcome};
 pub use self::subscription::{Change, Subscription};
+pub use self::usage::Usage;

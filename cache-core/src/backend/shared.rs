@@ -9,6 +9,7 @@ use crate::backend::capabilities::{Capabilities, Limits};
 use crate::backend::contract::{Backend, EvictionListener};
 use crate::backend::set::{GetOrAdd, SetOptions, SetOutcome};
 use crate::backend::subscription::Subscription;
+use crate::backend::usage::Usage;
 use crate::error::Error;
 use crate::key::{Key, Scope};
 use crate::record::{Record, Value, Version};
@@ -78,6 +79,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn limits(&self) -> Limits {
         (**self).limits()
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        (**self).usage()
     }
 
     async fn subscribe(&self, scope: &Scope, heartbeat: Duration) -> Result<Box<dyn Subscription>, Error> {

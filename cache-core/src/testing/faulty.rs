@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::backend::{Backend, Capabilities, Limits, SetOptions, SetOutcome};
+use crate::backend::{Backend, Capabilities, Limits, SetOptions, SetOutcome, Usage};
 use crate::error::{Error, ErrorKind};
 use crate::key::{Key, Scope};
 use crate::record::{Record, Value, Version};
@@ -169,5 +169,9 @@ impl<B: Backend> Backend for FaultyBackend<B> {
 
     fn limits(&self) -> Limits {
         self.inner.limits()
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.inner.usage()
     }
 }

@@ -14,13 +14,14 @@ use tracing::Instrument;
 use crate::cache::handle::Cache;
 use crate::event::Event;
 use crate::load::acquire::Acquired;
-use crate::load::call::Accepts;
+use crate::load::call::{Accepts, Reporting};
 use crate::load::drive::Next;
 use crate::load::fill::{Fill, Outcome};
 use crate::load::reading::Reading;
 use crate::load::reservation::Reservation;
 use crate::load::step::LoadStart;
 use crate::log::log_error;
+use crate::stats::snapshot::CacheTier;
 use crate::store::record::Found;
 use crate::tier::read::Read;
 
@@ -73,6 +74,30 @@ impl<T: fmt::Debug> fmt::Debug for Lookup<T> {
     }
 }
 
+/// What an adapter reports of a request; see [`Adapter::report`] and the [`Event`]s of the same names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AdapterEvent {
+    /// A fresh value was found in this tier.
+    Hit(CacheTier),
+    /// A stale value answered the request at once.
+    Stale,
+    /// Nothing usable was found.
+    Miss,
+    /// The store did not answer.
+    Outage,
+    /// The miss, or outage, was answered by the load of another caller.
+    Coalesced,
+    /// The miss, or outage, was answered with a stale value, because the load failed.
+    StaleIfError,
+    /// The value was not stored, for this reason: one of a few words.
+    Refused(&'static str),
+    /// The source confirmed the stale value.
+    Revalidated,
+    /// The client has the value already, and was told so.
+    NotModified,
+}
+
 /// The right to refresh a stale value. If it is dropped, it passes to the next caller.
 #[derive(Debug)]
 #[must_use = "dropping it passes the refresh to the next caller"]
@@ -85,6 +110,7 @@ pub struct Refresh<T>(LoadStart<T, Infallible>);
 pub struct Adapter<'a, C> {
     cache: &'a Cache<C>,
     previews: bool,
+    reporting: Reporting,
 }
 
 impl<C> Clone for Adapter<'_, C> {
@@ -102,6 +128,7 @@ impl<C> Cache<C> {
         Adapter {
             cache: self,
             previews: false,
+            reporting: Reporting::Everything,
         }
     }
 }
@@ -112,6 +139,45 @@ impl<'a, C> Adapter<'a, C> {
         Self {
             previews: accept,
             ..self
+        }
+    }
+
+    /// Sets what lookups, and the loads that follow, report as events. Default: [`Reporting::Everything`].
+    pub fn reporting(self, reporting: Reporting) -> Self {
+        Self { reporting, ..self }
+    }
+
+    /// Reports what happened to a request for `key`. For adapters with a [reporting](Self::reporting) of their own: each
+    /// request is to be reported with one of [`AdapterEvent::Hit`], [`AdapterEvent::Stale`], [`AdapterEvent::Miss`] and
+    /// [`AdapterEvent::Outage`], or by [`report_bypass`](Self::report_bypass).
+    pub fn report(self, key: &Key, event: AdapterEvent) {
+        let event = match event {
+            AdapterEvent::Hit(tier) => return self.cache.report_hit(key, tier),
+            AdapterEvent::Stale => Event::Stale { key },
+            AdapterEvent::Miss => Event::Miss { key },
+            AdapterEvent::Outage => Event::Outage { key },
+            AdapterEvent::Coalesced => Event::Coalesced { key },
+            AdapterEvent::StaleIfError => Event::StaleIfError { key },
+            AdapterEvent::Refused(reason) => Event::Refused { key, reason },
+            AdapterEvent::Revalidated => Event::Revalidated { key },
+            AdapterEvent::NotModified => Event::NotModified { key },
+        };
+        self.cache.engine.shared.events.emit(&event);
+    }
+
+    /// Reports a request in which the cache took no part, in the namespace of the handle. `reason` is one of a few
+    /// words.
+    pub fn report_bypass(self, reason: &'static str) {
+        self.cache.report_bypass(reason);
+    }
+
+    /// Returns the tier in which [`read_local`](Self::read_local) finds values.
+    #[must_use]
+    pub fn local_tier(self) -> CacheTier {
+        if self.cache.engine.shared.tier.store.is_local() {
+            CacheTier::Store
+        } else {
+            CacheTier::Near
         }
     }
 
@@ -157,6 +223,29 @@ impl<'a, C> Adapter<'a, C> {
 }
 
 impl<C: Send + Sync + 'static> Adapter<'_, C> {
+    /// Reports that a lookup found a fresh value.
+    #[inline]
+    fn found(self, key: &Key, tier: CacheTier) {
+        if self.reporting == Reporting::Everything {
+            self.cache.report_hit(key, tier);
+        }
+    }
+
+    /// Stores a value like [`Cache::set_shared`], and reports only failures. For a part of what is reported elsewhere.
+    ///
+    /// # Errors
+    /// As [`Cache::set`].
+    pub async fn set_unreported<T>(self, key: &Key, value: Arc<T>) -> Result<(), Error>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        if !self.cache.is_enabled() {
+            return Ok(());
+        }
+        self.cache.put(key, value).await
+    }
+
     /// Reads the fresh value of a key, if it is in this process: in the store itself, or in the
     /// [near tier](crate::CacheBuilder::near). Never waits. Emits no event unless there is a hit, so that a
     /// [`lookup`](Self::lookup) can follow.
@@ -171,19 +260,19 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
             return None;
         }
         let tier = &engine.shared.tier;
-        let value = match tier.read_now(key) {
-            ControlFlow::Break(value) => value,
+        let (value, tier) = match tier.read_now(key) {
+            ControlFlow::Break(fresh) => fresh,
             // Once its tags are read, the entry may turn out to be fresh.
             ControlFlow::Continue(read) if tier.store.is_local() => {
                 let read = tier.read_further(read, key, &*engine.coder).now_or_never()?;
                 match read.into_fresh() {
-                    ControlFlow::Break(value) => value,
+                    ControlFlow::Break(fresh) => fresh,
                     ControlFlow::Continue(_) => return None,
                 }
             }
             ControlFlow::Continue(_) => return None,
         };
-        engine.shared.events.emit(&Event::Hit { key });
+        self.found(key, tier);
         Some(value)
     }
 
@@ -205,7 +294,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         }
         match engine.shared.tier.read_store(key, &*engine.coder).await {
             Read::Fresh(found, _) => {
-                engine.shared.events.emit(&Event::Hit { key });
+                self.found(key, found.tier);
                 Ok(Some(found))
             }
             Read::Stale(found, _) => Ok(Some(found)),
@@ -236,7 +325,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
             .await;
         match reading.read {
             Read::Fresh(found, _) => {
-                engine.shared.events.emit(&Event::Hit { key });
+                self.found(key, found.tier);
                 Lookup::Hit {
                     found,
                     coalesced: false,
@@ -302,6 +391,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         call.waits = waits;
         call.previews = self.previews;
         call.soft_timeout = false;
+        call.reporting = self.reporting;
         loop {
             let start = match engine.next::<T, Infallible>(key, reading, &mut call).await {
                 Next::Done(Ok(Some(found))) => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use cache_core::{Backend, Clock, Error, ErrorKind, FunctionCall, Json, KeyBuilder, Prefix, SystemClock};
+use cache_core::{Backend, Clock, Error, ErrorKind, FunctionCall, Json, KeyBuilder, Namespace, Prefix, SystemClock};
 
 use crate::cache::handle::Cache;
 use crate::event::{Event, Events, Observer};
@@ -19,6 +19,7 @@ use crate::load::shared::{CallKeys, Shared};
 use crate::load::tasks::Tasks;
 use crate::near::copies::Near;
 use crate::near::subscription::Subscriber;
+use crate::stats::snapshot::CacheTier;
 use crate::store::Store;
 use crate::store::breaker::Breaker;
 use crate::store::changes::Changes;
@@ -54,6 +55,7 @@ pub struct CacheBuilder<C = Json> {
     near_max_age: Option<Duration>,
     near_max_silence: Duration,
     pending_file: Option<PathBuf>,
+    name: Option<String>,
     observers: Vec<Arc<dyn Observer>>,
 }
 
@@ -109,6 +111,7 @@ impl CacheBuilder {
             near_max_age: None,
             near_max_silence: Duration::from_secs(1),
             pending_file: None,
+            name: None,
             observers: Vec::new(),
         }
     }
@@ -219,6 +222,7 @@ impl<C> CacheBuilder<C> {
             near_max_age: self.near_max_age,
             near_max_silence: self.near_max_silence,
             pending_file: self.pending_file,
+            name: self.name,
             observers: self.observers,
         }
     }
@@ -359,6 +363,13 @@ impl<C> CacheBuilder<C> {
         self
     }
 
+    /// Sets the name of the cache, by which [observers](Observer::on_event_of) and [`Cache::stats`] tell caches apart.
+    /// Default: the [prefix](Self::prefix).
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self
+    }
+
     /// Adds an observer of every [`Event`].
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observers.push(Arc::new(observer));
@@ -412,15 +423,22 @@ impl<C> CacheBuilder<C> {
         if self.backend.capabilities().shared_objects && self.near.take().is_some() {
             tracing::info!(target: "cache", "the near tier is not used, since the store is in this process itself");
         }
-        let observed = !self.observers.is_empty();
-        let events = Events::new(self.observers);
-        if observed {
+        let namespace = self.prefix.namespace(&self.namespace);
+        let name = self.name.unwrap_or_else(|| prefix_text(&namespace));
+        let events = Events::new(&name, self.observers);
+        let tiers = [
+            (Some(&self.backend), CacheTier::Store),
+            (self.near.as_ref(), CacheTier::Near),
+        ];
+        for (backend, tier) in tiers {
             let (events, scope) = (events.clone(), self.prefix.scope());
-            self.backend.on_eviction(Box::new(move |key| {
-                if scope.contains(key) {
-                    events.emit(&Event::Evicted { key });
-                }
-            }));
+            if let Some(backend) = backend {
+                (**backend).on_eviction(Box::new(move |key| {
+                    if scope.contains(key) {
+                        events.emit(&Event::Evicted { key, tier });
+                    }
+                }));
+            }
         }
         let breaker = || Breaker::new(self.breaker_failures, self.breaker_pause);
         let store = Arc::new(Store::new(
@@ -431,7 +449,6 @@ impl<C> CacheBuilder<C> {
             breaker(),
             events.clone(),
         ));
-        let namespace = Arc::new(self.prefix.namespace(&self.namespace));
         let same_clock = self.clock.is_none();
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let changes = Arc::new(Changes::new(self.near_max_silence));
@@ -468,7 +485,9 @@ impl<C> CacheBuilder<C> {
             pending: Arc::new(Pending::new(self.pending_file, &self.prefix)),
         });
         tier.restore_pending();
-        Cache {
+        let cache = Cache {
+            counters: events.stats().of(&namespace),
+            namespace: Arc::new(namespace),
             engine: Engine {
                 shared: Arc::new(Shared {
                     prefix: self.prefix,
@@ -488,9 +507,16 @@ impl<C> CacheBuilder<C> {
                 tags: Declared::default(),
                 coder: Arc::new(self.coder),
             },
-            namespace,
-        }
+        };
+        cache.introduce();
+        cache
     }
+}
+
+/// Returns the text of a namespace's prefix, as it is written in keys.
+fn prefix_text(namespace: &Namespace) -> String {
+    let prefix = namespace.prefix().scope();
+    prefix.as_str().strip_suffix(':').unwrap_or_default().to_owned()
 }
 
 impl<C> fmt::Debug for CacheBuilder<C> {

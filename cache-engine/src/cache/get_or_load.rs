@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use cache_core::{Coder, Key};
 
-use crate::cache::handle::Cache;
+use crate::cache::handle::{Cache, DISABLED};
 use crate::cache::key::IntoKey;
-use crate::event::Event;
 use crate::load::call::Accepts;
 use crate::load::context::{Load, Loaded};
 use crate::load::error::LoadError;
@@ -131,6 +130,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
         let key = key.borrow();
         let load = |_| async move { load().await.map(Loaded::new) };
         if !self.is_enabled() {
+            self.report_bypass(DISABLED);
             return present(value(load_uncached(key, load).await));
         }
         let read = self.engine.shared.tier.read_store(key, &*self.engine.coder).await;
@@ -174,6 +174,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
         C: Coder<T>,
     {
         if !self.is_enabled() {
+            self.report_bypass(DISABLED);
             return None;
         }
         let engine = &self.engine;
@@ -182,10 +183,13 @@ impl<C: Send + Sync + 'static> Cache<C> {
             .shared
             .read_to_load(key, &*engine.coder, &engine.tags, result)
             .await;
-        if reading.is_break() {
-            engine.shared.events.emit(&Event::Hit { key });
-        }
-        Some(reading)
+        Some(match reading {
+            ControlFlow::Break((value, tier)) => {
+                self.report_hit(key, tier);
+                ControlFlow::Break(value)
+            }
+            ControlFlow::Continue(reading) => ControlFlow::Continue(reading),
+        })
     }
 }
 

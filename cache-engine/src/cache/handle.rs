@@ -9,6 +9,11 @@ use cache_core::{Backend, Json, Key, KeyName, Namespace};
 
 use crate::load::engine::Engine;
 use crate::load::policy::Policy;
+use crate::stats::counters::NamespaceCounters;
+use crate::stats::snapshot::CacheTier;
+
+/// Why a request bypasses a cache that is switched off.
+pub(crate) const DISABLED: &str = "disabled";
 
 /// A cache: one policy engine over a backend.
 ///
@@ -24,14 +29,18 @@ use crate::load::policy::Policy;
 pub struct Cache<C = Json> {
     pub(crate) engine: Engine<C>,
     pub(crate) namespace: Arc<Namespace>,
+    /// The counters of the namespace.
+    pub(crate) counters: Arc<NamespaceCounters>,
 }
 
 impl<C> Cache<C> {
     /// Returns a handle whose names are in the namespace `name`.
     #[must_use]
     pub fn with_namespace(&self, name: &str) -> Self {
+        let namespace = self.engine.shared.prefix.namespace(name);
         Self {
-            namespace: Arc::new(self.engine.shared.prefix.namespace(name)),
+            counters: self.engine.shared.events.stats().of(&namespace),
+            namespace: Arc::new(namespace),
             ..self.clone()
         }
     }
@@ -75,6 +84,7 @@ impl<C> Cache<C> {
                 coder: Arc::new(coder),
             },
             namespace: Arc::clone(&self.namespace),
+            counters: Arc::clone(&self.counters),
         }
     }
 
@@ -125,6 +135,18 @@ impl<C> Cache<C> {
     #[must_use]
     pub fn backend(&self) -> &Arc<dyn Backend> {
         self.engine.shared.tier.store.backend()
+    }
+
+    /// Reports that a fresh value was found.
+    #[inline]
+    pub(crate) fn report_hit(&self, key: &Key, tier: CacheTier) {
+        self.engine.shared.events.hit(&self.counters, key, tier);
+    }
+
+    /// Reports a request in which the cache took no part.
+    pub(crate) fn report_bypass(&self, reason: &'static str) {
+        let events = &self.engine.shared.events;
+        events.bypassed(&self.counters, self.namespace.name(), reason);
     }
 
     /// Returns whether the cache is switched on.
@@ -178,6 +200,7 @@ impl<C> Clone for Cache<C> {
         Self {
             engine: self.engine.clone(),
             namespace: Arc::clone(&self.namespace),
+            counters: Arc::clone(&self.counters),
         }
     }
 }

@@ -162,7 +162,7 @@ impl<C> Cache<C> {
         let scope: Scope = namespace.map_or_else(|| shared.prefix.scope(), Namespace::scope);
         shared.flights.detach_scope(&scope);
         let result = result?;
-        shared.events.emit(&Event::Cleared { scope: &scope });
+        shared.events.cleared(namespace, &scope);
         Ok(result)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cache_core::{Coder, Key};
 
-use crate::cache::handle::Cache;
+use crate::cache::handle::{Cache, DISABLED};
 use crate::load::backoff::Backoff;
 use crate::load::batch::Item;
 use crate::load::call::{Accepts, Call};
@@ -72,14 +72,16 @@ impl<C: Send + Sync + 'static> Cache<C> {
         let mut pending: Vec<(K, Key)> = ids.map(|id| (id.clone(), self.namespace.key(id.to_string()))).collect();
         let mut values = HashMap::with_capacity(pending.len());
         if !self.is_enabled() {
+            pending.iter().for_each(|_| self.report_bypass(DISABLED));
             let loaded = load(pending.into_iter().map(|(id, _)| id).collect()).await;
             let loaded = loaded.map_err(|error| LoadError::Failed(Arc::new(error)))?;
             return Ok(loaded.into_iter().map(|(id, value)| (id, Arc::new(value))).collect());
         }
         let load = Arc::new(load);
         let engine = &self.engine;
-        let call = engine.call(ACCEPTS);
-        let within = call.stack.as_deref().map_or(&[][..], LoadStack::flights);
+        let mut call = engine.call(ACCEPTS);
+        let stack = call.stack.clone();
+        let within = stack.as_deref().map_or(&[][..], LoadStack::flights);
         let mut backoff = Backoff::new();
         let mut waits = false;
         while !pending.is_empty() {
@@ -90,6 +92,8 @@ impl<C: Send + Sync + 'static> Cache<C> {
             let round = self
                 .read_round(std::mem::take(&mut pending), &call, &mut values)
                 .await?;
+            // A key that is read again was reported in the first round.
+            call.reported = true;
             let mut landed = Vec::with_capacity(asked);
             // The values that this caller has to load come first, so that two batches never wait for each other.
             if !round.led.is_empty() {

@@ -11,3 +11,4 @@ pub(crate) mod invalidation_set;
 pub(crate) mod key;
 pub(crate) mod many;
 pub(crate) mod ops;
+pub(crate) mod stats;

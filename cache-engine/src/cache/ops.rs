@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use cache_core::{Coder, Error, Key, SetOptions, SetOutcome};
 
-use crate::cache::handle::Cache;
+use crate::cache::handle::{Cache, DISABLED};
 use crate::cache::key::IntoKey;
 use crate::event::Event;
+use crate::stats::snapshot::CacheTier;
 use crate::store::record::Found;
 use crate::tier::read::Read;
 
@@ -23,13 +24,14 @@ impl<C> Cache<C> {
         C: Coder<T>,
     {
         if !self.is_enabled() {
+            self.report_bypass(DISABLED);
             return Ok(None);
         }
         let key = key.into_key(&self.namespace);
         let key = key.borrow();
         match self.engine.shared.tier.read_fresh(key, &*self.engine.coder).await {
-            ControlFlow::Break(value) => {
-                self.engine.shared.events.emit(&Event::Hit { key });
+            ControlFlow::Break((value, tier)) => {
+                self.report_hit(key, tier);
                 Ok(Some(value))
             }
             ControlFlow::Continue(read) => self.fresh(key, read),
@@ -50,8 +52,12 @@ impl<C> Cache<C> {
             .into_iter()
             .map(|key| key.into_key(&self.namespace).borrow().clone())
             .collect();
-        if !self.is_enabled() || keys.is_empty() {
+        if !self.is_enabled() {
+            keys.iter().for_each(|_| self.report_bypass(DISABLED));
             return Ok(vec![None; keys.len()]);
+        }
+        if keys.is_empty() {
+            return Ok(Vec::new());
         }
         let reads = self.engine.shared.tier.read_many(&keys, &*self.engine.coder).await;
         keys.iter()
@@ -64,10 +70,13 @@ impl<C> Cache<C> {
         let events = &self.engine.shared.events;
         match read {
             Read::Fresh(found, _) => {
-                events.emit(&Event::Hit { key });
+                self.report_hit(key, found.tier);
                 Ok(Some(found.value))
             }
-            Read::Unavailable(error) => Err(error),
+            Read::Unavailable(error) => {
+                events.emit(&Event::Outage { key });
+                Err(error)
+            }
             Read::NegativeHit(_) | Read::FailedLoad(..) => {
                 events.emit(&Event::NegativeHit { key });
                 Ok(None)
@@ -111,6 +120,17 @@ impl<C> Cache<C> {
         }
         let key = key.into_key(&self.namespace);
         let key = key.borrow();
+        self.put(key, value).await?;
+        self.engine.shared.events.emit(&Event::Stored { key });
+        Ok(())
+    }
+
+    /// Stores a value, and reports only failures.
+    pub(super) async fn put<T>(&self, key: &Key, value: Arc<T>) -> Result<(), Error>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
         let windows = self.engine.policy.windows();
         let tier = &self.engine.shared.tier;
         let stamp = tier.stamp(key);
@@ -134,6 +154,7 @@ impl<C> Cache<C> {
                     windows,
                     tags: captured.tags,
                     version: Some(version),
+                    tier: CacheTier::Store,
                 };
                 tier.keep_own_near(key, &found, version, weight, stamp);
             }
@@ -143,7 +164,6 @@ impl<C> Cache<C> {
                 let _ = result?;
             }
         }
-        self.engine.shared.events.emit(&Event::Stored { key });
         Ok(())
     }
 }

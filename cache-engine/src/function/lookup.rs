@@ -13,8 +13,7 @@ use pin_project_lite::pin_project;
 use super::coder::{Codes, Coding};
 use super::return_type::plan::Handling;
 use super::return_type::shape::Item;
-use crate::cache::handle::Cache;
-use crate::event::Event;
+use crate::cache::handle::{Cache, DISABLED};
 use crate::load::reading::Reading;
 use crate::log::log_error;
 
@@ -95,14 +94,19 @@ where
         Some(Ok(key)) if shared.is_enabled() => key,
         Some(Err(error)) => {
             log_error("a call has no key, so it is not cached", Some(error));
+            cache.report_bypass("no-key");
             return Looked::Bypassed;
         }
-        _ => return Looked::Bypassed,
+        Some(Ok(_)) => {
+            cache.report_bypass(DISABLED);
+            return Looked::Bypassed;
+        }
+        None => return Looked::Bypassed,
     };
     let tags = &cache.engine.tags;
     match shared.read_to_load(key, coding.coder(cache), tags, result).await {
-        ControlFlow::Break(value) => {
-            shared.events.emit(&Event::Hit { key });
+        ControlFlow::Break((value, tier)) => {
+            cache.report_hit(key, tier);
             Looked::Hit(value)
         }
         ControlFlow::Continue(reading) => Looked::Missed(Stored(Box::new(reading))),

@@ -54,4 +54,30 @@ pub(crate) struct Call {
     pub(crate) soft_timeout: bool,
     /// Whether the call has waited for a load of another caller.
     pub(crate) coalesced: bool,
+    /// What the call and its load report.
+    pub(crate) reporting: Reporting,
+    /// Whether the outcome of the call was reported.
+    pub(crate) reported: bool,
+}
+
+impl Call {
+    /// Returns whether the outcome of the call is still to be reported.
+    pub(crate) fn reports_outcome(&self) -> bool {
+        self.reporting == Reporting::Everything && !self.reported
+    }
+}
+
+/// What lookups of an [`Adapter`](crate::Adapter), and the loads that follow, report as [`Event`](crate::Event)s.
+/// Problems are always reported.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reporting {
+    /// Each lookup reports its outcome, and each load its beginning, its end and what was stored.
+    #[default]
+    Everything,
+    /// Only loads. For adapters that take several lookups for one request, and report its outcome themselves with
+    /// [`Adapter::report`](crate::Adapter::report).
+    Loads,
+    /// Nothing. For parts of what is reported elsewhere, such as an index beside a value.
+    Nothing,
 }

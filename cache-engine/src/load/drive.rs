@@ -10,7 +10,7 @@ use cache_core::{Coder, Key};
 use tokio::time::Instant;
 
 use crate::event::Event;
-use crate::load::call::{Accepts, Call};
+use crate::load::call::{Accepts, Call, Reporting};
 use crate::load::engine::Engine;
 use crate::load::error::LoadError;
 use crate::load::fill::{Fill, Outcome};
@@ -64,6 +64,8 @@ impl<C: Send + Sync + 'static> Engine<C> {
             previews: false,
             soft_timeout: true,
             coalesced: false,
+            reporting: Reporting::Everything,
+            reported: false,
         }
     }
 
@@ -75,7 +77,9 @@ impl<C: Send + Sync + 'static> Engine<C> {
         C: Coder<T>,
     {
         loop {
-            let (waiting, stale) = match self.step(key, reading, call) {
+            let step = self.step(key, reading, call);
+            call.reported = true;
+            let (waiting, stale) = match step {
                 Step::Done(outcome) => return Next::Done(outcome),
                 Step::Circular => return Next::Circular,
                 Step::Stale(found, start) => return Next::Stale(found, start),
@@ -156,7 +160,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
             Waited::Landed(Landing::Uncoalesced) => Joined::Uncoalesced,
             Waited::Lead(lead) => {
                 drop(waiting);
-                let fill = Fill::new(Arc::clone(&self.shared), key.clone(), lead, stale);
+                let fill = Fill::new(Arc::clone(&self.shared), key.clone(), lead, stale).reporting(call.reporting);
                 Joined::Lead(LoadStart {
                     fill,
                     precondition: None,
@@ -236,7 +240,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         }
         match stale.freshness(self.shared.tier.now()) {
             Freshness::StaleWhileRevalidate | Freshness::StaleIfError => {
-                self.shared.events.emit(&Event::Stale { key });
+                self.shared.events.emit(&Event::StaleIfError { key });
                 Err(stale.clone())
             }
             Freshness::Fresh | Freshness::Gone => Ok(wait.await),

@@ -14,9 +14,11 @@ use tokio::time::Instant;
 use crate::event::{Event, LoadFailure};
 use crate::lease::fence::Fence;
 use crate::lease::protocol::{Filled, Renewal};
+use crate::load::call::Reporting;
 use crate::load::error::LoadError;
 use crate::load::flight::{FlightId, Landing, Lead};
 use crate::load::shared::Shared;
+use crate::stats::snapshot::CacheTier;
 use crate::store::record::{Found, Freshness, Writer};
 use crate::tags::declared::Declared;
 use crate::tags::scope::{Fault, Tagger};
@@ -59,8 +61,11 @@ pub struct Fill<T, E = Infallible> {
     since: Instant,
     /// How many invalidations had become pending before the source was read.
     pub(super) pending: usize,
-    /// Whether the end of the load has been reported.
-    reported: bool,
+    reporting: Reporting,
+    /// Whether nobody waits for the load, because all callers get the stale value meanwhile.
+    is_refresh: bool,
+    /// Whether the beginning of the load has been reported, and not its end.
+    unreported_end: bool,
     result: PhantomData<fn() -> E>,
 }
 
@@ -108,9 +113,23 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             begun: Instant::now(),
             since: Instant::now(),
             pending: 0,
-            reported: false,
+            reporting: Reporting::Everything,
+            is_refresh: false,
+            unreported_end: false,
             result: PhantomData,
         }
+    }
+
+    /// Sets what the load reports.
+    pub(crate) fn reporting(mut self, reporting: Reporting) -> Self {
+        self.reporting = reporting;
+        self
+    }
+
+    /// Makes the load a refresh: all callers get the stale value meanwhile.
+    pub(crate) fn refreshing(mut self) -> Self {
+        self.is_refresh = true;
+        self
     }
 
     /// Creates the fill of a load whose lease was acquired before. Without a `snapshot`, the lease is
@@ -231,10 +250,32 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
     }
 
-    /// Adds all tags to this load too that are or will be added to the load of `other`. For a load that continues under
-    /// another key.
-    pub fn share_tagger(&mut self, other: &Self) {
+    /// Continues the load of `other` under this fill's key: this load gets all tags that are or will be added to the load of
+    /// `other`, and reports its end and what it stores in the place of `other`, which reports nothing any more.
+    pub fn continue_load_of(&mut self, other: &mut Self) {
         self.set_tagger(&other.tagger);
+        self.begun = other.begun;
+        self.reporting = std::mem::replace(&mut other.reporting, Reporting::Nothing);
+        self.unreported_end = std::mem::take(&mut other.unreported_end);
+    }
+
+    /// Reports that the load has ended with a value, and does not report what is stored from now on. For a load whose
+    /// value is not what is stored.
+    pub fn report_end(&mut self) {
+        self.note_loaded();
+        self.reporting = Reporting::Nothing;
+    }
+
+    fn tell(&self, event: &Event<'_>) {
+        if self.reporting != Reporting::Nothing {
+            self.shared.events.emit(event);
+        }
+    }
+
+    /// Returns whether the store answered when the load began. If not, the load is one of an outage.
+    #[must_use]
+    pub fn store_answered(&self) -> bool {
+        self.fence.is_some() || self.refused
     }
 
     /// Sets the tagger that several loads of one batch share.
@@ -323,6 +364,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             windows,
             tags: self.snapshot.tags.clone(),
             version: None,
+            tier: CacheTier::Store,
         };
         let encoded = self.encoded(settled, |writer, key| writer.value(key, &found.value, coder, windows));
         self.land(Ok(Some(found)), encoded, &windows).await
@@ -395,7 +437,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         let value = match encoded {
             Ok(value) => value,
             Err(Fault::Fenced) => {
-                self.shared.events.emit(&Event::Fenced { key: &self.key });
+                self.tell(&Event::Fenced { key: &self.key });
                 self.share(outcome).await;
                 return StoreOutcome::Fenced;
             }
@@ -426,13 +468,13 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                     }
                     _ => self.shared.tier.forget_near(&self.key),
                 }
-                self.shared.events.emit(&Event::Stored { key: &self.key });
+                self.tell(&Event::Stored { key: &self.key });
                 self.land_with(true, outcome, None).await;
                 StoreOutcome::Stored
             }
             Ok(Filled::Fenced) => {
                 self.fence = None;
-                self.shared.events.emit(&Event::Fenced { key: &self.key });
+                self.tell(&Event::Fenced { key: &self.key });
                 self.finish(Landing::ReadAgain);
                 StoreOutcome::Fenced
             }
@@ -625,7 +667,9 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Shares the stale copy that [`stale_if_error`](Self::stale_if_error) returned with the waiting callers.
     pub async fn share_stale(mut self, stale: Found<T>) {
         self.note_failed(LoadFailure::Error);
-        self.shared.events.emit(&Event::Stale { key: &self.key });
+        if !self.is_refresh {
+            self.tell(&Event::StaleIfError { key: &self.key });
+        }
         let tags = stale.tags.clone();
         self.share_depending(Ok(Some(stale)), Some(&tags)).await;
     }
@@ -667,12 +711,15 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         // Without a fence, an invalidation goes undetected from now on. With one, the flight is sealed again later,
         // before the fence is released.
         self.seal();
-        self.shared.events.emit(&Event::LoadStarted { key: &self.key });
+        if self.reporting != Reporting::Nothing {
+            self.unreported_end = true;
+            self.shared.events.emit(&Event::LoadStarted { key: &self.key });
+        }
     }
 
     /// Reports the end of the load, once.
     pub(crate) fn note_loaded(&mut self) {
-        if !std::mem::replace(&mut self.reported, true) {
+        if std::mem::take(&mut self.unreported_end) {
             self.shared.events.emit(&Event::Loaded {
                 key: &self.key,
                 took: self.took(),
@@ -682,7 +729,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Reports the end of the load, once.
     pub(crate) fn note_failed(&mut self, failure: LoadFailure) {
-        if !std::mem::replace(&mut self.reported, true) {
+        if std::mem::take(&mut self.unreported_end) {
             self.shared.events.emit(&Event::LoadFailed {
                 key: &self.key,
                 took: self.took(),
@@ -711,6 +758,13 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
 impl<T, E> Drop for Fill<T, E> {
     fn drop(&mut self) {
+        if std::mem::take(&mut self.unreported_end) {
+            self.shared.events.emit(&Event::LoadFailed {
+                key: &self.key,
+                took: self.begun.elapsed(),
+                failure: LoadFailure::Cancelled,
+            });
+        }
         let mut fence = self.fence.take();
         if let (Some(fence), Some(renewal)) = (fence.take_if(|_| self.renewal.is_some()), self.renewal.take()) {
             self.shared.release(self.key.clone(), fence, Some(renewal));

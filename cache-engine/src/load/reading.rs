@@ -19,7 +19,7 @@ use crate::tags::expected::Expected;
 use crate::tags::records::TagVersions;
 use crate::tags::snapshot::TagSnapshot;
 use crate::tier::precondition::Precondition;
-use crate::tier::read::{Boxed, Read, ReadNow};
+use crate::tier::read::{Boxed, Fresh, Read, ReadNow};
 
 /// What a call has read, and the lead of the load if it came with it.
 #[derive(Debug)]
@@ -36,9 +36,9 @@ impl<T> From<Read<T>> for Reading<T> {
 
 impl<T> Reading<T> {
     /// Breaks with the value of a fresh entry. Continues with anything else.
-    fn into_fresh(self) -> ControlFlow<Arc<T>, Self> {
+    fn into_fresh(self) -> ControlFlow<Fresh<T>, Self> {
         match self.read {
-            Read::Fresh(found, _) => ControlFlow::Break(found.value),
+            Read::Fresh(found, _) => ControlFlow::Break((found.value, found.tier)),
             read => ControlFlow::Continue(Self { read, ..self }),
         }
     }
@@ -89,7 +89,7 @@ impl Shared {
         coder: &C,
         declared: &Declared,
         result: Option<TypeId>,
-    ) -> ControlFlow<Arc<T>, Reading<T>>
+    ) -> ControlFlow<Fresh<T>, Reading<T>>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,

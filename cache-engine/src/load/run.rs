@@ -15,6 +15,7 @@ use crate::load::engine::Engine;
 use crate::load::error::LoadError;
 use crate::load::fill::{Fill, Outcome};
 use crate::load::stack::LoadStack;
+use crate::stats::snapshot::CacheTier;
 use crate::store::record::Found;
 
 /// What a loader returned, or why it did not return.
@@ -150,6 +151,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
             windows,
             tags: Tags::default(),
             version: None,
+            tier: CacheTier::Store,
         };
         if loaded.store && is_of_use(&windows) {
             fill.store(Arc::clone(&found.value), &*self.coder, windows).await;

@@ -54,7 +54,11 @@ impl<C: Send + Sync + 'static> Engine<C> {
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
     {
-        let events = &self.shared.events;
+        let tell = |event| {
+            if call.reports_outcome() {
+                self.shared.events.emit(&event);
+            }
+        };
         let stack = call.stack.as_deref();
         let nested = stack.is_some();
         // A lease time may be practically infinite, and would overflow the clock.
@@ -62,11 +66,11 @@ impl<C: Send + Sync + 'static> Engine<C> {
         let Reading { read, ahead } = reading;
         let (precondition, stale, outage) = match read {
             Read::Fresh(found, version) if call.accepts.except != Some(version) => {
-                events.emit(&Event::Hit { key });
+                tell(Event::Hit { key, tier: found.tier });
                 return Step::Done(Ok(Some(found)));
             }
             Read::Stale(found, version) if call.accepts.except != Some(version) => {
-                events.emit(&Event::Stale { key });
+                tell(Event::Stale { key });
                 let result = TypeId::of::<Outcome<T, E>>();
                 let lead = if self.shared.is_open() {
                     self.shared.flights.lead_new(key, result)
@@ -74,7 +78,9 @@ impl<C: Send + Sync + 'static> Engine<C> {
                     None
                 };
                 let start = lead.map(|lead| LoadStart {
-                    fill: Fill::new(Arc::clone(&self.shared), key.clone(), lead, Some(found.clone())),
+                    fill: Fill::new(Arc::clone(&self.shared), key.clone(), lead, Some(found.clone()))
+                        .reporting(call.reporting)
+                        .refreshing(),
                     precondition: Some(Precondition::Record(version)),
                     outage: false,
                     nested,
@@ -83,11 +89,11 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 return Step::Stale(found, start);
             }
             Read::NegativeHit(_) if call.accepts.negative => {
-                events.emit(&Event::NegativeHit { key });
+                tell(Event::NegativeHit { key });
                 return Step::Done(Ok(None));
             }
             Read::FailedLoad(error, message, version) if call.accepts.failure::<E>(error.as_ref(), version) => {
-                events.emit(&Event::NegativeHit { key });
+                tell(Event::NegativeHit { key });
                 return Step::Done(Err(remembered(error, message)));
             }
             Read::Fresh(found, version) | Read::Stale(found, version) => {
@@ -104,8 +110,9 @@ impl<C: Send + Sync + 'static> Engine<C> {
             return Step::Circular;
         }
         if let Some((lead, fence, snapshot)) = ahead.and_then(|ahead| ahead.take()) {
-            events.emit(&Event::Miss { key });
-            let fill = Fill::ahead(Arc::clone(&self.shared), key.clone(), lead, fence, snapshot);
+            tell(Event::Miss { key });
+            let fill =
+                Fill::ahead(Arc::clone(&self.shared), key.clone(), lead, fence, snapshot).reporting(call.reporting);
             return Step::Load(LoadStart {
                 fill,
                 precondition,
@@ -123,14 +130,15 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 _ => None,
             },
         };
+        let lacking = if outage {
+            Event::Outage { key }
+        } else {
+            Event::Miss { key }
+        };
         match self.shared.flights.join(key, TypeId::of::<Outcome<T, E>>(), caller) {
             Join::Lead(lead) => {
-                events.emit(&if outage {
-                    Event::Outage { key }
-                } else {
-                    Event::Miss { key }
-                });
-                let fill = Fill::new(Arc::clone(&self.shared), key.clone(), lead, stale);
+                tell(lacking);
+                let fill = Fill::new(Arc::clone(&self.shared), key.clone(), lead, stale).reporting(call.reporting);
                 Step::Load(LoadStart {
                     fill,
                     precondition,
@@ -140,7 +148,8 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 })
             }
             Join::Wait(wait) => {
-                events.emit(&Event::Coalesced { key });
+                tell(lacking);
+                tell(Event::Coalesced { key });
                 Step::Wait(Waiting::new(Arc::clone(&self.shared), key.clone(), wait), stale)
             }
             Join::Circular => Step::Circular,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cache_core::{Backend, Key, Record, Scope, SetOptions, Ttl, Value, Version};
+use cache_core::{Backend, Key, Record, Scope, SetOptions, Ttl, Usage, Value, Version};
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
@@ -76,6 +76,11 @@ impl Near {
     /// Returns the generation of the copies that are made and used now.
     pub(crate) fn generation(&self) -> Generation {
         Generation(self.generation.load(Ordering::Acquire))
+    }
+
+    /// Returns how much the copies take, as far as that is known.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        (*self.copies).usage()
     }
 
     pub(crate) fn stamp(&self, key: &Key) -> ChangeStamp {

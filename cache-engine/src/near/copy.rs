@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use cache_core::{FreshnessWindows, Key, Record, SharedValue, Tags, Timestamp, Value, Version};
 
+use crate::stats::snapshot::CacheTier;
 use crate::store::record::{ARC, Found, Freshness, key_memory, tags_memory};
 
 /// A copy of a value that is elsewhere.
@@ -80,6 +81,7 @@ pub(crate) fn read<T: Send + Sync + 'static>(
         windows: copied.windows,
         tags: copied.tags.clone(),
         version: Some(copied.version),
+        tier: CacheTier::Near,
     };
     Some((found, copied.version))
 }

@@ -15,6 +15,7 @@ use cache_core::{Backend, Error, ErrorKind, GetOrAdd, Key, Record, Scope, SetOpt
 use tokio::time::Instant;
 
 use crate::event::{Event, Events};
+use crate::stats::snapshot::BreakerState;
 use crate::store::breaker::{Breaker, Permit, Transition};
 
 /// A backend behind a time limit and a breaker. Every failure emits an event.
@@ -68,6 +69,15 @@ impl Store {
     /// Returns whether the store is in this process, so that objects are stored as they are.
     pub(crate) fn is_local(&self) -> bool {
         self.local
+    }
+
+    /// Returns whether the store is called.
+    pub(crate) fn breaker_state(&self) -> BreakerState {
+        match (self.breaker.is_closed(), self.writes.is_closed()) {
+            (false, _) => BreakerState::Open,
+            (true, false) => BreakerState::ClosedToWrites,
+            (true, true) => BreakerState::Closed,
+        }
     }
 
     /// Returns how long it takes at most until a store that answers again is used again.
@@ -185,6 +195,7 @@ impl Store {
         let Some(permit) = self.breaker.permit() else {
             return Err(self.left_alone(ErrorKind::Unavailable, "left alone after repeated failures", operation));
         };
+        let begun = self.events.is_observed().then(Instant::now);
         // A call that is ready at once needs no timer.
         let first = std::future::poll_fn(|context| match call.as_mut().poll(context) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
@@ -212,6 +223,15 @@ impl Store {
                 result
             }
         };
+        if let Some(begun) = begun {
+            self.events.emit(&Event::StoreCalled {
+                backend: (*self.backend).name(),
+                operation,
+                key,
+                took: begun.elapsed(),
+                failure: result.as_ref().err().map(Error::kind),
+            });
+        }
         self.observe(operation, key, result)
     }
 

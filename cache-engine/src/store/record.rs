@@ -10,6 +10,8 @@ use cache_core::{
     Value, Version, allocated,
 };
 
+use crate::stats::snapshot::CacheTier;
+
 /// A value that was found, with its age.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -24,6 +26,8 @@ pub struct Found<T> {
     pub(crate) tags: Tags,
     /// The version of the record that the value was read from, if it was read from one.
     pub(crate) version: Option<Version>,
+    /// Where it was found. For a value that was just loaded or given: the store, where it goes.
+    pub(crate) tier: CacheTier,
 }
 
 impl<T> Clone for Found<T> {
@@ -34,11 +38,18 @@ impl<T> Clone for Found<T> {
             windows: self.windows,
             tags: self.tags.clone(),
             version: self.version,
+            tier: self.tier,
         }
     }
 }
 
 impl<T> Found<T> {
+    /// Returns where the value was found.
+    #[must_use]
+    pub fn tier(&self) -> CacheTier {
+        self.tier
+    }
+
     /// Returns a value that is not stored.
     pub(crate) fn unkept(value: Arc<T>) -> Self {
         Self {
@@ -47,6 +58,7 @@ impl<T> Found<T> {
             windows: FreshnessWindows::new(Duration::ZERO),
             tags: Tags::default(),
             version: None,
+            tier: CacheTier::Store,
         }
     }
 

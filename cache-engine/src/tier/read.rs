@@ -10,6 +10,7 @@ use std::time::Duration;
 use cache_core::{Coder, Error, Key, Namespace, Record, Tags, Version};
 
 use crate::event::Event;
+use crate::stats::snapshot::CacheTier;
 use crate::store::changes::ChangeStamp;
 use crate::store::record::{self, Content, Entry, Found, Freshness};
 use crate::tags::records::{TagVersions, Verdict, worse};
@@ -37,13 +38,16 @@ pub(crate) enum Read<T> {
 
 impl<T> Read<T> {
     /// Breaks with the value of a fresh entry. Continues with anything else.
-    pub(crate) fn into_fresh(self) -> ControlFlow<Arc<T>, Self> {
+    pub(crate) fn into_fresh(self) -> ControlFlow<Fresh<T>, Self> {
         match self {
-            Self::Fresh(found, _) => ControlFlow::Break(found.value),
+            Self::Fresh(found, _) => ControlFlow::Break((found.value, found.tier)),
             other => ControlFlow::Continue(other),
         }
     }
 }
+
+/// A fresh value, and where it was found.
+pub(crate) type Fresh<T> = (Arc<T>, CacheTier);
 
 /// The result of a read that does not wait and found no fresh value.
 pub(crate) enum ReadNow {
@@ -61,7 +65,7 @@ pub(crate) type Boxed<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
 impl Tier {
     /// Reads a fresh value by the shortest path, and breaks with it. Continues with anything else that was read.
     #[inline]
-    pub(crate) async fn read_fresh<T, C>(&self, key: &Key, coder: &C) -> ControlFlow<Arc<T>, Read<T>>
+    pub(crate) async fn read_fresh<T, C>(&self, key: &Key, coder: &C) -> ControlFlow<Fresh<T>, Read<T>>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
@@ -76,9 +80,9 @@ impl Tier {
 
     /// Reads what can be read without waiting: a near copy, or a record of a store in this process. Reads no tags.
     #[inline]
-    pub(crate) fn read_now<T: Send + Sync + 'static>(&self, key: &Key) -> ControlFlow<Arc<T>, ReadNow> {
+    pub(crate) fn read_now<T: Send + Sync + 'static>(&self, key: &Key) -> ControlFlow<Fresh<T>, ReadNow> {
         if let Some((found, _)) = self.read_near(key) {
-            return ControlFlow::Break(found.value);
+            return ControlFlow::Break((found.value, CacheTier::Near));
         }
         if self.tags.clears_by_epoch() {
             return ControlFlow::Continue(ReadNow::Nothing);
@@ -93,7 +97,7 @@ impl Tier {
             .as_ref()
             .and_then(|record| record::fresh_object(record, key, now))
         {
-            Some(value) => ControlFlow::Break(value),
+            Some(value) => ControlFlow::Break((value, CacheTier::Store)),
             None => ControlFlow::Continue(ReadNow::Record(record)),
         }
     }
@@ -419,6 +423,7 @@ impl Tier {
             windows,
             tags: entry.tags,
             version: Some(version),
+            tier: CacheTier::Store,
         };
         if let Verdict::Stale(since) = verdict {
             found = found.softened(since, now);

@@ -1,0 +1,101 @@
+//! The counters and gauges of a snapshot.
+
+use cache_engine::{BreakerState, ByTier, CacheStats, CacheTier, NamespaceStats, SubscriptionState};
+
+use crate::names;
+
+/// The labels of a metric, without the name of the cache.
+pub(crate) type Labels = Vec<(&'static str, String)>;
+
+/// Returns the counters of `stats`: name, labels and value. If `by_namespace`, those of each namespace.
+pub(crate) fn counters(stats: &CacheStats, by_namespace: bool) -> Vec<(&'static str, Labels, u64)> {
+    let mut samples = Vec::new();
+    if by_namespace {
+        for namespace in &stats.namespaces {
+            let label = (names::NAMESPACE, namespace.namespace.clone());
+            of_namespace(namespace, &[label], &mut samples);
+        }
+    } else {
+        of_namespace(&stats.total(), &[], &mut samples);
+    }
+    let of_type = |kind: &str| vec![(names::INVALIDATION_TYPE, kind.to_owned())];
+    samples.push((names::INVALIDATIONS, of_type("tag"), stats.tag_invalidations));
+    samples.push((names::INVALIDATIONS, of_type("everything"), stats.clears));
+    samples.push((names::STORE_FAILURES, Vec::new(), stats.store_failures));
+    let of_codec = |operation: &str| vec![(names::CODEC_OPERATION, operation.to_owned())];
+    samples.push((names::CODEC_FAILURES, of_codec("decode"), stats.decode_failures));
+    samples.push((names::CODEC_FAILURES, of_codec("encode"), stats.encode_failures));
+    samples
+}
+
+fn of_namespace(
+    stats: &NamespaceStats,
+    common: &[(&'static str, String)],
+    samples: &mut Vec<(&'static str, Labels, u64)>,
+) {
+    let mut add = |name, labels: &[(&'static str, &str)], value| {
+        let labels = labels.iter().map(|(label, value)| (*label, (*value).to_owned()));
+        samples.push((name, common.iter().cloned().chain(labels).collect(), value));
+    };
+    let requests = |kind| (names::REQUEST_TYPE, kind);
+    let tier = |tier: CacheTier| (names::TIER, tier.as_str());
+    let ByTier { near, store, .. } = stats.hits;
+    add(names::REQUESTS, &[requests("hit"), tier(CacheTier::Near)], near);
+    add(names::REQUESTS, &[requests("hit"), tier(CacheTier::Store)], store);
+    add(
+        names::REQUESTS,
+        &[requests("stale"), tier(CacheTier::Store)],
+        stats.stale,
+    );
+    let negative = [requests("negative"), tier(CacheTier::Store)];
+    add(names::REQUESTS, &negative, stats.negative_hits);
+    add(names::REQUESTS, &[requests("miss")], stats.misses);
+    add(names::REQUESTS, &[requests("outage")], stats.outages);
+    for (reason, count) in &stats.bypasses {
+        add(names::REQUESTS, &[requests("bypass"), (names::REASON, reason)], *count);
+    }
+    add(names::COALESCED, &[], stats.coalesced);
+    add(names::STALE_IF_ERROR, &[], stats.stale_if_error);
+    add(names::LOADS, &[], stats.loads_started);
+    add(names::STORED, &[], stats.stored);
+    add(names::FENCED, &[], stats.fenced);
+    for (reason, count) in &stats.refused {
+        add(names::REFUSED, &[(names::REASON, reason)], *count);
+    }
+    add(names::REVALIDATED, &[], stats.revalidated);
+    add(names::NOT_MODIFIED, &[], stats.not_modified);
+    let by_key = [(names::INVALIDATION_TYPE, "key")];
+    add(names::INVALIDATIONS, &by_key, stats.invalidations);
+    let ByTier { near, store, .. } = stats.evictions;
+    add(names::EVICTIONS, &[tier(CacheTier::Near)], near);
+    add(names::EVICTIONS, &[tier(CacheTier::Store)], store);
+}
+
+/// Returns the gauges of `stats`: name, labels and value.
+#[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
+pub(crate) fn gauges(stats: &CacheStats) -> Vec<(&'static str, Labels, f64)> {
+    let mut samples = Vec::new();
+    let usages = [
+        (CacheTier::Near, stats.near_usage),
+        (CacheTier::Store, stats.store_usage),
+    ];
+    for (tier, usage) in usages {
+        let Some(usage) = usage else { continue };
+        let labels = vec![(names::TIER, tier.as_str().to_owned())];
+        samples.push((names::ENTRY_COUNT, labels.clone(), usage.entries as f64));
+        samples.push((names::SIZE, labels, usage.bytes as f64));
+    }
+    let is_open = |open: bool| if open { 1.0 } else { 0.0 };
+    let of = |operation: &str| vec![(names::OPERATION, operation.to_owned())];
+    let reads = is_open(stats.breaker == BreakerState::Open);
+    let writes = is_open(stats.breaker != BreakerState::Closed);
+    samples.push((names::BREAKER_OPEN, of("read"), reads));
+    samples.push((names::BREAKER_OPEN, of("write"), writes));
+    if stats.subscription != SubscriptionState::Unsupported {
+        let is_active = is_open(stats.subscription == SubscriptionState::Active);
+        samples.push((names::SUBSCRIPTION_ACTIVE, Vec::new(), is_active));
+    }
+    samples.push((names::PENDING, Vec::new(), stats.pending_invalidations as f64));
+    samples.push((names::IN_FLIGHT, Vec::new(), stats.in_flight as f64));
+    samples
+}
