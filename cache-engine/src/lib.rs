@@ -166,7 +166,7 @@ pub use self::stats::snapshot::{
     BreakerState, ByTier, CacheStats, CacheTier, NamespaceStats, StatsReader, SubscriptionState,
 };
 pub use self::store::record::Found;
-pub use self::tags::scope::{Tagger, tagged};
+pub use self::tags::scope::{Tagger, in_current_load, tagged};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

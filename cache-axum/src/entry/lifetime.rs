@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cache_engine::Found;
 use cache_engine::cache_core::{FreshnessWindows, Timestamp};
-use cache_http::Policy;
+use cache_http::{Lifetime, Policy};
 
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
@@ -29,6 +29,18 @@ pub(crate) fn windows(policy: &Policy, response: &StoredResponse) -> FreshnessWi
     windows
         .with_stale_while_revalidate(lifetime.stale_while_revalidate.unwrap_or_default())
         .with_stale_if_error(on_error.unwrap_or_default().max(validated))
+}
+
+/// How long a response is fresh if an entry that it is made from is not: long enough for the requests that have waited for
+/// it, which would otherwise all call the handler.
+const LEAST: Duration = Duration::from_millis(1);
+
+/// Shortens the freshness of a response to that of the entries that it is made from.
+pub(crate) fn shorten(lifetime: &mut Lifetime, at_most: Option<Duration>, now: Timestamp) {
+    if let Some(at_most) = at_most {
+        let until = lifetime.age(now).saturating_add(at_most.max(LEAST));
+        lifetime.fresh = lifetime.fresh.min(until);
+    }
 }
 
 /// Returns a stale copy as it is to be served: with a lifetime that is stale too. The lifetime of a copy that was

@@ -86,7 +86,11 @@ where
         _ => None,
     };
     let posted = later.is_some().then(|| parts.clone());
-    let (response, control) = call(&shared, inner, Request::from_parts(parts, body)).await?;
+    let calling = call(&shared, inner, Request::from_parts(parts, body));
+    let (response, control) = match &later {
+        Some(later) => later.tagger().scope(calling).await?,
+        None => calling.await?,
+    };
     let (head, body) = response.into_parts();
     let answer = match later.zip(posted) {
         Some((later, posted)) => later.decide(&shared, &posted, &head, &body.size_hint(), control).await,
@@ -133,8 +137,18 @@ where
         .clone()
         .filter(|_| is_head)
         .map(|key| Slot::new(&shared, &parts, key, false));
+    if shared.cache.adapter().contributes() {
+        let handle = shared.config.tags.handle(&shared.cache, &parts);
+        handle.adapter().contribute_uncoalesced().await;
+    }
     let request = Request::from_parts(parts, body);
-    let called = AssertUnwindSafe(call(&shared, inner, request)).catch_unwind().await;
+    let calling = AssertUnwindSafe(call(&shared, inner, request)).catch_unwind();
+    // What the handler uses also concerns the response to GET that its response may confirm.
+    let tagger = of_get.is_some().then(|| shared.cache.adapter().tagger());
+    let called = match &tagger {
+        Some(tagger) => tagger.scope(calling).await,
+        None => calling.await,
+    };
     let failure = match &called {
         Ok(Ok((response, _))) => Failure::of(&shared, response),
         Ok(Err(_)) => Some(Failure::NoAnswer),
@@ -149,8 +163,8 @@ where
     let (response, control) = called.unwrap_or_else(|panic| resume_unwind(panic))?;
     let (head, body) = response.into_parts();
     if is_head {
-        let refreshed = match of_get {
-            Some(slot) => Box::pin(update_by_head(&shared, &context, slot, &head, control)).await,
+        let refreshed = match of_get.zip(tagger) {
+            Some((slot, tagger)) => Box::pin(update_by_head(&shared, &context, slot, &head, control, &tagger)).await,
             None => false,
         };
         report = if refreshed {
@@ -161,7 +175,7 @@ where
         };
     } else {
         let size = body.size_hint();
-        match storability(&shared, &context, &head, &size, control, shared.now()) {
+        match storability(&shared, &context, &head, &size, control, None, shared.now()) {
             // The response could be stored, so other requests may wait for the next one again.
             Ok(_) => {
                 if let Some(key) = key

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use cache_engine::cache_core::Key;
-use cache_engine::{Fill, Reservation};
+use cache_engine::{Fill, Reservation, Tagger};
 use cache_http::{Forward, LifetimeSource, answers_later_get, target_uri};
 use http::header::{
     CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, EXPECT, IF_MODIFIED_SINCE,
@@ -104,6 +104,11 @@ impl LaterGet {
         })
     }
 
+    /// Returns the tagger of the response. The handler runs in its scope.
+    pub(crate) fn tagger(&self) -> Tagger {
+        self.reservation.tagger().clone()
+    }
+
     /// Decides from its head whether the response is stored. If it is, removes what is stored for GETs so far. From now
     /// on they wait for the response.
     pub(crate) async fn decide(
@@ -120,7 +125,8 @@ impl LaterGet {
             reservation,
         } = self;
         let now = shared.now();
-        let plan = storability(shared, &context, head, size, control, now);
+        let at_most = reservation.fresh_at_most();
+        let plan = storability(shared, &context, head, size, control, at_most, now);
         let Some(plan) = plan.ok().filter(|plan| is_of_target(request, head, plan)) else {
             shared
                 .hit_for_miss
@@ -189,7 +195,8 @@ impl Answer {
             caller: None,
             probe: None,
         };
-        let (body, stored) = load.keep_passing(plan, &head, body).await;
+        let tagger = load.fill.tagger().clone();
+        let (body, stored) = tagger.scope(load.keep_passing(plan, &head, body)).await;
         reported(shared, head, body, &report.stored(stored))
     }
 }

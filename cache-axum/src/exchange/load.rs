@@ -23,7 +23,7 @@ use crate::body::collect::{Cause, Collector, Progress};
 use crate::body::tee::{Bounds, Ending};
 use crate::config::Config;
 use crate::config::handler::Control;
-use crate::entry::lifetime::{stale_copy, windows};
+use crate::entry::lifetime::{shorten, stale_copy, windows};
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
 use crate::exchange::lookup::{Slot, read_variant};
@@ -353,7 +353,8 @@ impl<E> Load<E> {
         let (mut head, body) = response.into_parts();
         let control = head.extensions.remove::<Control>();
         let now = load.shared.now();
-        match storability(&load.shared, &load.context, &head, &body.size_hint(), control, now) {
+        let (size, at_most) = (body.size_hint(), load.fill.fresh_at_most());
+        match storability(&load.shared, &load.context, &head, &size, control, at_most, now) {
             Ok(plan) => Box::pin(load.collect(plan, head, body, ranged)).await,
             // A failure does not affect what is stored (RFC 9111, section 4.3.3).
             Err(refusal) if failure.is_some() => Box::pin(load.share_failure(refusal, head, body)).await,
@@ -412,7 +413,8 @@ impl<E> Load<E> {
         let control = head.extensions.remove::<Control>();
         let now = self.shared.now();
         let size = SizeHint::with_exact(stale.body.len() as u64);
-        let decided = storability(&self.shared, &self.context, &head, &size, control, now);
+        let at_most = self.fill.fresh_at_most();
+        let decided = storability(&self.shared, &self.context, &head, &size, control, at_most, now);
         let lifetime = match &decided {
             Ok(plan) => plan.lifetime,
             Err(_) => Lifetime::from_response(&self.shared.config.policy, head.status, &head.headers, now, now),
@@ -643,8 +645,12 @@ impl<E> Load<E> {
                 let body = collector.reader(length);
                 let is_kept = self.fill.is_storable();
                 let shared = Arc::clone(&self.shared);
+                let tagger = self.fill.tagger().clone();
                 let passing = self.pass_on(plan, head.clone(), collector, length, false);
-                shared.cache.adapter().spawn(passing);
+                shared
+                    .cache
+                    .adapter()
+                    .spawn(async move { tagger.scope(passing).await });
                 return (body, is_kept);
             }
             Progress::Complete => (Ending::End, Cause::Broken),
@@ -757,7 +763,10 @@ impl<E> Load<E> {
 
     fn prepared(&self, plan: &StorePlan, head: &response::Parts, body: Bytes) -> StoredResponse {
         let Config { policy, own_etag, .. } = &self.shared.config;
-        StoredResponse::prepare(policy, head, body, plan.lifetime, *own_etag)
+        // The body may have used further entries than the head.
+        let mut lifetime = plan.lifetime;
+        shorten(&mut lifetime, self.fill.fresh_at_most(), self.shared.now());
+        StoredResponse::prepare(policy, head, body, lifetime, *own_etag)
     }
 }
 

@@ -309,11 +309,13 @@ pub(crate) async fn read(shared: &Shared, primary: &Key, request: Selecting<'_>)
         }
     };
     let Stored::Index(variants) = &*found.value else {
+        shared.cache.adapter().contribute(&found);
         return Ok(Some(as_it_is(&found, &found.value)));
     };
     let key = shared.variant(variants, primary, request);
     let variant = shared.adapter().read::<Stored>(&key).await?;
-    if variant.is_some() {
+    if let Some(variant) = &variant {
+        shared.adapter().contribute(variant);
         shared.used(variants, primary, &key);
     }
     // Either the index or the variant may be softly invalidated.

@@ -275,6 +275,8 @@ where
         }
         LookupOutcome::Miss { fill, forward, slot } => {
             report_not_found(&shared, &keyed.key, !fill.store_answered());
+            // The answer comes before the load has ended, so a load of a layer around this one follows it.
+            fill.contribute();
             let (caller, answer) = oneshot::channel();
             let (context, _) = keyed.into_context(&shared, &request);
             let request = request_to_store(&shared, &slot, request);

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, StatusCode, response};
 use http_body::SizeHint;
 
 use crate::config::handler::{Control, StoreFor};
+use crate::entry::lifetime::shorten;
 use crate::entry::variant_index::QueryRules;
 use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::Remembered;
@@ -151,13 +152,15 @@ pub(crate) fn forget(shared: &Shared, primary: &Key, context: &RequestContext) {
     }
 }
 
-/// Decides from its head whether and how a response is stored.
+/// Decides from its head whether and how a response is stored. `at_most` is how long the entries that it is made from are
+/// still fresh.
 pub(crate) fn storability(
     shared: &Shared,
     context: &RequestContext,
     head: &response::Parts,
     size: &SizeHint,
     control: Option<Control>,
+    at_most: Option<Duration>,
     now: Timestamp,
 ) -> Result<StorePlan, Refusal> {
     let store_for = match control {
@@ -183,6 +186,7 @@ pub(crate) fn storability(
         lifetime.fresh = ttl.saturating_add(lifetime.initial_age);
         lifetime.source = LifetimeSource::Policy;
     }
+    shorten(&mut lifetime, at_most, now);
     lifetime.stale_while_revalidate = store_for.stale_while_revalidate.or(lifetime.stale_while_revalidate);
     lifetime.stale_if_error = store_for.stale_if_error.or(lifetime.stale_if_error);
 

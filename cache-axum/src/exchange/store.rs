@@ -232,6 +232,7 @@ pub(crate) fn said(outcome: StoreOutcome) -> Result<(), Detail> {
         StoreOutcome::Stored => Ok(()),
         StoreOutcome::Fenced => Err(Detail::Invalidated),
         StoreOutcome::Unavailable => Err(Detail::Outage),
+        StoreOutcome::Uncarried => Err(Detail::UncarriedTags),
         StoreOutcome::Failed(error) if error.kind() == ErrorKind::TooLarge => Err(Detail::Rule(Reason::TooLarge)),
         _ => Err(Detail::StoreFailed),
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cache_engine::{Found, Lookup, Reporting};
+use cache_engine::{Found, Lookup, Reporting, Tagger};
 use cache_http::{freshen, head_confirms};
 use http::header::{CONTENT_ENCODING, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, Method, Response, StatusCode, response};
@@ -24,13 +24,14 @@ use crate::request::shared::Shared;
 /// The standard also lets a response without any validator confirm. A length alone proves too little, so such a
 /// response changes nothing here, except if it contradicts.
 ///
-/// Returns whether the stored response is fresh again.
+/// The handler has run in the scope of `tagger`. Returns whether the stored response is fresh again.
 pub(crate) async fn update_by_head(
     shared: &Shared,
     context: &RequestContext,
     mut slot: Slot,
     head: &response::Parts,
     control: Option<Control>,
+    tagger: &Tagger,
 ) -> bool {
     if head.status != StatusCode::OK {
         return false;
@@ -41,7 +42,7 @@ pub(crate) async fn update_by_head(
     };
     // A response that is not for all requests says nothing about one that is.
     let size = SizeHint::default();
-    if storability(shared, context, head, &size, control.clone(), shared.now()).is_err() {
+    if storability(shared, context, head, &size, control.clone(), None, shared.now()).is_err() {
         return false;
     }
     let Some(found) = slot.find(shared, &context.headers).await else {
@@ -76,14 +77,16 @@ pub(crate) async fn update_by_head(
     // The response to the client already contains the fields that only the client gets.
     let _ = freshen(&shared.config.policy, &mut updated.headers, &head.headers, now);
     let size = SizeHint::with_exact(stored.body.len() as u64);
-    let Ok(plan) = storability(shared, context, &updated, &size, control, now) else {
+    fill.keep_tags_of_stale();
+    fill.join(tagger);
+    let at_most = fill.fresh_at_most();
+    let Ok(plan) = storability(shared, context, &updated, &size, control, at_most, now) else {
         return false;
     };
     let response = StoredResponse {
         has_own_etag: stored.has_own_etag,
         ..StoredResponse::new(updated.status, updated.headers, stored.body.clone(), plan.lifetime)
     };
-    fill.keep_tags_of_stale();
     let response = Arc::new(Stored::Response(response));
     // A failure is reported as an event.
     store_quietly(shared, context, &slot, fill, &response, plan)

@@ -36,6 +36,8 @@ pub(crate) enum Detail {
     TooSlow,
     /// The response names tags, and the layer does not accept them.
     LateTags,
+    /// The response is made from entries with tags that it cannot carry.
+    UncarriedTags,
     /// The response depends on request fields that were unknown before.
     VaryChanged,
     /// The response names a namespace that was unknown before.
@@ -73,6 +75,7 @@ impl Detail {
             Self::Trailers => "trailers",
             Self::TooSlow => "too-slow",
             Self::LateTags => "late-tags",
+            Self::UncarriedTags => "uncarried-tags",
             Self::VaryChanged => "vary-changed",
             Self::NamespaceLearned => "namespace-learned",
             Self::Invalidated => "invalidated",
@@ -122,7 +125,7 @@ mod tests {
     use super::Detail;
 
     /// All values.
-    const ALL: [Detail; 37] = [
+    const ALL: [Detail; 38] = [
         Detail::Rule(Reason::Method),
         Detail::Rule(Reason::Authorization),
         Detail::Rule(Reason::Cookie),
@@ -151,6 +154,7 @@ mod tests {
         Detail::Trailers,
         Detail::TooSlow,
         Detail::LateTags,
+        Detail::UncarriedTags,
         Detail::VaryChanged,
         Detail::NamespaceLearned,
         Detail::Invalidated,

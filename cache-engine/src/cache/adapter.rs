@@ -23,6 +23,7 @@ use crate::load::step::LoadStart;
 use crate::log::log_error;
 use crate::stats::snapshot::CacheTier;
 use crate::store::record::Found;
+use crate::tags::scope::Tagger;
 use crate::tier::read::Read;
 
 /// What [`Adapter::lookup`] found.
@@ -248,7 +249,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
 
     /// Reads the fresh value of a key, if it is in this process: in the store itself, or in the
     /// [near tier](crate::CacheBuilder::near). Never waits. Emits no event unless there is a hit, so that a
-    /// [`lookup`](Self::lookup) can follow.
+    /// [`lookup`](Self::lookup) can follow. Returns `None` in a load, to which the value has to contribute.
     #[inline]
     pub fn read_local<T>(self, key: &Key) -> Option<Arc<T>>
     where
@@ -256,7 +257,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         C: Coder<T>,
     {
         let engine = &self.cache.engine;
-        if !engine.shared.is_enabled() {
+        if !engine.shared.is_enabled() || engine.contributes() {
             return None;
         }
         let tier = &engine.shared.tier;
@@ -274,6 +275,31 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         };
         self.found(key, tier);
         Some(value)
+    }
+
+    /// Returns whether the current task runs in a load that entries of the handle
+    /// [contribute](crate::Policy::contributes) to.
+    #[must_use]
+    pub fn contributes(self) -> bool {
+        self.cache.engine.contributes()
+    }
+
+    /// Joins a value that the caller is about to load without the cache, with the tags of the handle, to the load that
+    /// the current task runs in, if any. Where it returns [`Lookup::Uncoalesced`], [`lookup`](Self::lookup) has done so.
+    pub async fn contribute_uncoalesced(self) {
+        self.cache.engine.contribute_uncoalesced().await;
+    }
+
+    /// Joins a value that was [read](Self::read) to the load that the current task runs in, if any. The methods that look
+    /// up do so themselves.
+    pub fn contribute<T>(self, found: &Found<T>) {
+        self.cache.engine.contribute(found);
+    }
+
+    /// Returns a new tagger of this cache, for work that is not a load yet, but may become part of one.
+    #[must_use]
+    pub fn tagger(self) -> Tagger {
+        Tagger::new(&self.cache.engine.shared.tier.tags)
     }
 
     /// Reads what is stored under a key, fresh or stale. For adapters that decide themselves what a stale value may be
@@ -318,7 +344,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         if !engine.shared.is_enabled() {
             return Lookup::Uncoalesced { waited: false };
         }
-        let result = TypeId::of::<Outcome<T, Infallible>>();
+        let result = Some(TypeId::of::<Outcome<T, Infallible>>());
         let reading = engine
             .shared
             .read_found_to_load(key, &*engine.coder, &engine.tags, result)
@@ -326,6 +352,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         match reading.read {
             Read::Fresh(found, _) => {
                 self.found(key, found.tier);
+                engine.contribute(&found);
                 Lookup::Hit {
                     found,
                     coalesced: false,
@@ -389,7 +416,8 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         let engine = &self.cache.engine;
         let mut call = engine.call(accepts);
         call.waits = waits;
-        call.previews = self.previews;
+        // What a preview will depend on is not known yet.
+        call.previews = self.previews && !engine.contributes();
         call.soft_timeout = false;
         call.reporting = self.reporting;
         loop {
@@ -400,11 +428,13 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
                 }
                 // The load of an adapter never ends with an error or without a value.
                 Next::Done(_) | Next::Circular | Next::Uncoalesced => {
+                    engine.contribute_uncoalesced().await;
                     let waited = call.coalesced;
                     return Lookup::Uncoalesced { waited };
                 }
                 Next::Preview(value) => return Lookup::Preview(value),
                 Next::Stale(found, start) => {
+                    engine.contribute(&found);
                     let refresh = start.map(Refresh);
                     return Lookup::Stale { found, refresh };
                 }
@@ -416,7 +446,10 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
                         fill.begin();
                         Lookup::Miss(fill)
                     }
-                    None => Lookup::Uncoalesced { waited: false },
+                    None => {
+                        engine.contribute_uncoalesced().await;
+                        Lookup::Uncoalesced { waited: false }
+                    }
                 };
             }
             match engine.acquire(start, accepts).await {

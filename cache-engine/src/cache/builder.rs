@@ -175,6 +175,12 @@ impl<C> CacheBuilder<C> {
         self.policy_with(move |policy| policy.with_soft_timeout(timeout))
     }
 
+    /// Sets whether entries limit the freshness of values that are loaded with them, and pass on their tags; see
+    /// [`Policy::contributes`]. Default: `true`.
+    pub fn contributes(self, contributes: bool) -> Self {
+        self.policy_with(move |policy| policy.with_contributes(contributes))
+    }
+
     /// Sets the [`Policy`] that the other settings change, whether they are called before or after this method.
     /// Default: [`Policy::default`].
     pub fn policy(mut self, policy: Policy) -> Self {

@@ -135,7 +135,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
         }
         let read = self.engine.shared.tier.read_store(key, &*self.engine.coder).await;
         let except = match &read {
-            Read::Fresh(_, version) | Read::Stale(_, version) | Read::FailedLoad(_, _, version) => Some(*version),
+            Read::Fresh(_, version) | Read::Stale(_, version) | Read::FailedLoad(_, _, version, _) => Some(*version),
             _ => None,
         };
         let accepts = Accepts {
@@ -179,10 +179,12 @@ impl<C: Send + Sync + 'static> Cache<C> {
         }
         let engine = &self.engine;
         let result = Some(TypeId::of::<Outcome<T, E>>());
-        let reading = engine
-            .shared
-            .read_to_load(key, &*engine.coder, &engine.tags, result)
-            .await;
+        let (shared, coder, tags) = (&engine.shared, &*engine.coder, &engine.tags);
+        let reading = if engine.contributes() {
+            shared.read_within(key, coder, tags, result).await
+        } else {
+            shared.read_to_load(key, coder, tags, result).await
+        };
         Some(match reading {
             ControlFlow::Break((value, tier)) => {
                 self.report_hit(key, tier);

@@ -161,6 +161,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
                     }
                 }
                 Step::Stale(found, start) => {
+                    engine.contribute(&found);
                     values.insert(id.clone(), found.value);
                     if let Some(start) = start {
                         round.refreshed.push(Item { id, key, start });

@@ -11,9 +11,9 @@ use crate::cache::key::IntoKey;
 use crate::event::Event;
 use crate::stats::snapshot::CacheTier;
 use crate::store::record::Found;
-use crate::tier::read::Read;
+use crate::tier::read::{Boxed, Read};
 
-impl<C> Cache<C> {
+impl<C: Send + Sync + 'static> Cache<C> {
     /// Returns the fresh value of a key.
     ///
     /// # Errors
@@ -29,6 +29,9 @@ impl<C> Cache<C> {
         }
         let key = key.into_key(&self.namespace);
         let key = key.borrow();
+        if self.engine.contributes() {
+            return self.get_within(key).await;
+        }
         match self.engine.shared.tier.read_fresh(key, &*self.engine.coder).await {
             ControlFlow::Break((value, tier)) => {
                 self.report_hit(key, tier);
@@ -36,6 +39,22 @@ impl<C> Cache<C> {
             }
             ControlFlow::Continue(read) => self.fresh(key, read),
         }
+    }
+
+    /// As [`get`](Self::get), in a load. Boxed, to keep the future of a hit small.
+    fn get_within<'a, T>(&'a self, key: &'a Key) -> Boxed<'a, Result<Option<Arc<T>>, Error>>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        Box::pin(async move {
+            let tier = &self.engine.shared.tier;
+            let read = match tier.read_near(key) {
+                Some((found, version)) => Read::Fresh(found, version),
+                None => tier.read_store(key, &*self.engine.coder).await,
+            };
+            self.fresh(key, read)
+        })
     }
 
     /// Returns the fresh values of several keys, in the order of the keys. Reads them in one batch.
@@ -71,14 +90,16 @@ impl<C> Cache<C> {
         match read {
             Read::Fresh(found, _) => {
                 self.report_hit(key, found.tier);
+                self.engine.contribute(&found);
                 Ok(Some(found.value))
             }
             Read::Unavailable(error) => {
                 events.emit(&Event::Outage { key });
                 Err(error)
             }
-            Read::NegativeHit(_) | Read::FailedLoad(..) => {
+            Read::NegativeHit(_, terms) | Read::FailedLoad(.., terms) => {
                 events.emit(&Event::NegativeHit { key });
+                self.engine.contribute_terms(|| *terms);
                 Ok(None)
             }
             _ => {

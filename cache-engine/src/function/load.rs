@@ -24,6 +24,7 @@ use crate::load::policy::Policy;
 use crate::load::run::{self, Returned};
 use crate::load::stack::LoadStack;
 use crate::store::record::Found;
+use crate::tags::scope::Tagger;
 
 /// A future that is `Send`, even if the function's own future is not.
 pub(super) type Boxed<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
@@ -100,15 +101,18 @@ where
         let (start, fallback) = match engine.next(&key, reading, &mut call).await {
             Next::Done(outcome) => return Acquired::answered(outcome),
             Next::Circular => return Acquired::answered(Err(LoadError::Circular(Box::new(key)))),
-            Next::Uncoalesced | Next::Preview(_) => return Acquired::Uncoalesced,
-            Next::Stale(stale, None) => return Acquired::answered(Ok(Some(stale))),
+            Next::Uncoalesced | Next::Preview(_) => {
+                engine.contribute_uncoalesced().await;
+                return Acquired::Uncoalesced;
+            }
+            Next::Stale(stale, None) => return Acquired::answered(or_stale(&engine, Ok(None), Some(stale))),
             Next::Stale(stale, Some(start)) => (start, Some(stale)),
             Next::Load(start, _) => (start, None),
         };
         let within = call.stack.as_deref().map_or(&[][..], LoadStack::flights);
         let edges = start.fill.lead().map(|lead| lead.waited_for_by(within));
         match engine.acquire(start, accepts).await {
-            acquire::Acquired::Answered(outcome) => Acquired::answered(or_stale(outcome, fallback)),
+            acquire::Acquired::Answered(outcome) => Acquired::answered(or_stale(&engine, outcome, fallback)),
             acquire::Acquired::Load(fill) => Acquired::Lead(Box::new(Flight {
                 engine,
                 fill,
@@ -121,10 +125,16 @@ where
 }
 
 /// Replaces an outcome without a value by the stale value.
-fn or_stale<T, E>(outcome: Outcome<T, E>, stale: Option<Found<T>>) -> Outcome<T, E> {
+fn or_stale<T, E, D>(engine: &Engine<D>, outcome: Outcome<T, E>, stale: Option<Found<T>>) -> Outcome<T, E>
+where
+    D: Send + Sync + 'static,
+{
     match (outcome, stale) {
         (Ok(Some(found)), _) => Ok(Some(found)),
-        (_, Some(stale)) => Ok(Some(stale)),
+        (_, Some(stale)) => {
+            engine.contribute(&stale);
+            Ok(Some(stale))
+        }
         (outcome, None) => outcome,
     }
 }
@@ -169,7 +179,7 @@ where
         } = *flight;
         match engine.end(fill, returned).await {
             run::Ended::Panicked(_, panic) => resume_unwind(panic),
-            run::Ended::Outcome(outcome) => Ended::new(or_stale(outcome, fallback)),
+            run::Ended::Outcome(outcome) => Ended::new(or_stale(&engine, outcome, fallback)),
         }
     })
 }
@@ -302,6 +312,15 @@ pub fn finish_detached<H: Handling, F>(
             None => fail(&error),
         },
     }
+}
+
+/// Captures the tags of a call that is not cached, for the load that it is made in.
+#[inline(never)]
+pub fn capture<C>(cache: &Cache<C>, contributes: bool) -> Option<Boxed<'_, ()>> {
+    (contributes && Tagger::is_within_load()).then(|| -> Boxed<'_, ()> {
+        let (names, records) = (cache.engine.tags.names(), &cache.engine.shared.tier.tags);
+        Box::pin(async move { Tagger::current().capture_for(names, records).await })
+    })
 }
 
 /// Returns a handle with the function's own settings.

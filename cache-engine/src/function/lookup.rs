@@ -16,6 +16,7 @@ use super::return_type::shape::Item;
 use crate::cache::handle::{Cache, DISABLED};
 use crate::load::reading::Reading;
 use crate::log::log_error;
+use crate::tags::scope::Tagger;
 
 /// The result of a lookup for a call.
 #[derive(Debug)]
@@ -62,6 +63,7 @@ pub fn look<'a, V, C, D>(
     coding: &'a D,
     key: &'a Option<Result<Key, Error>>,
     result: Option<TypeId>,
+    contributes: bool,
 ) -> OutOfLine<impl Future<Output = Looked<V>> + use<'a, V, C, D>>
 where
     V: Send + Sync + 'static,
@@ -69,7 +71,7 @@ where
     D::Coder: Codes<V>,
 {
     OutOfLine {
-        future: read(values, cache, coding, key, result),
+        future: read(values, cache, coding, key, result, contributes),
     }
 }
 
@@ -83,6 +85,7 @@ async fn read<V, C, D>(
     coding: &D,
     key: &Option<Result<Key, Error>>,
     result: Option<TypeId>,
+    contributes: bool,
 ) -> Looked<V>
 where
     V: Send + Sync + 'static,
@@ -104,7 +107,13 @@ where
         None => return Looked::Bypassed,
     };
     let tags = &cache.engine.tags;
-    match shared.read_to_load(key, coding.coder(cache), tags, result).await {
+    let coder = coding.coder(cache);
+    let reading = if contributes && Tagger::is_within_load() {
+        shared.read_within(key, coder, tags, result).await
+    } else {
+        shared.read_to_load(key, coder, tags, result).await
+    };
+    match reading {
         ControlFlow::Break((value, tier)) => {
             cache.report_hit(key, tier);
             Looked::Hit(value)

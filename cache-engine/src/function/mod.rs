@@ -54,7 +54,7 @@ pub mod __private {
     pub use super::invalidation::Invalidations;
     pub use super::key_name::{Displayed, NameOf, Named, key_in, namespace, versioned};
     pub use super::load::{
-        Acquired, acquire, answer, boxed, brought, finish, finish_detached, keep_if, load_detached, slots,
+        Acquired, acquire, answer, boxed, brought, capture, finish, finish_detached, keep_if, load_detached, slots,
     };
     pub use super::lookup::{Answered, Looked, hit, look};
     pub use super::owned::{borrow, own};

@@ -64,13 +64,16 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 None if bounded => Some(left),
                 remaining => remaining,
             };
-            let outcome = match self.shared.tier.read_store(key, &*self.coder).await {
+            let (outcome, terms) = match self.shared.tier.read_store(key, &*self.coder).await {
                 Read::Fresh(found, version) | Read::Stale(found, version) if accepts.except != Some(version) => {
-                    Ok(Some(found))
+                    let terms = found.terms();
+                    (Ok(Some(found)), terms)
                 }
-                Read::NegativeHit(_) if accepts.negative => Ok(None),
-                Read::FailedLoad(error, message, version) if accepts.failure::<E>(error.as_ref(), version) => {
-                    Err(remembered(error, message))
+                Read::NegativeHit(_, terms) if accepts.negative => (Ok(None), *terms),
+                Read::FailedLoad(error, message, version, terms)
+                    if accepts.failure::<E>(error.as_ref(), version) =>
+                {
+                    (Err(remembered(error, message)), *terms)
                 }
                 Read::Unavailable(_) => return Acquired::Load(fill),
                 Read::Leased(_, lease) if beside || !self.policy.coalesce_across_processes => {
@@ -102,15 +105,16 @@ impl<C: Send + Sync + 'static> Engine<C> {
                     precondition = Some(Precondition::Record(version));
                     continue;
                 }
-                Read::NegativeHit(_) | Read::FailedLoad(..) if beside => return Acquired::Load(fill),
-                Read::NegativeHit(version) | Read::FailedLoad(_, _, version) => {
+                Read::NegativeHit(..) | Read::FailedLoad(..) if beside => return Acquired::Load(fill),
+                Read::NegativeHit(version, _) | Read::FailedLoad(_, _, version, _) => {
                     fill.set_stale(None);
                     backoff.wait_or(at_most(None), listener.take().flatten()).await;
                     precondition = Some(Precondition::Record(version));
                     continue;
                 }
             };
-            fill.answer(outcome.clone());
+            self.contribute_terms(|| terms.clone());
+            fill.answer(outcome.clone(), terms);
             return Acquired::Answered(outcome);
         }
     }

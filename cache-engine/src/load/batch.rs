@@ -14,6 +14,7 @@ use tracing::Instrument;
 
 use crate::event::LoadFailure;
 use crate::load::context::Loaded;
+use crate::load::contribution::Collector;
 use crate::load::engine::Engine;
 use crate::load::error::LoadError;
 use crate::load::fill::Outcome;
@@ -67,8 +68,18 @@ impl<C: Send + Sync + 'static> Engine<C> {
             // The caller may have been cancelled.
             let _ = send.send(engine.run_batch(items, outer, &*load).await);
         };
-        self.shared.tasks.spawn(task.in_current_span());
-        async move { receive.await.unwrap_or_default() }
+        let collector = self.collector();
+        let scope = Collector::scope(collector.as_ref());
+        self.shared
+            .tasks
+            .spawn(async move { scope.scope(task).await }.in_current_span());
+        async move {
+            let landed = receive.await.unwrap_or_default();
+            if let Some(collector) = collector {
+                collector.join();
+            }
+            landed
+        }
     }
 
     async fn run_batch<K, T, E, F, Fut>(

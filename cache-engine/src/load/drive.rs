@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::load::call::{Accepts, Call, Reporting};
 use crate::load::engine::Engine;
 use crate::load::error::LoadError;
-use crate::load::fill::{Fill, Outcome};
+use crate::load::fill::{Fill, Landed, Outcome};
 use crate::load::flight::{Landing, Waited};
 use crate::load::preview::Preview;
 use crate::load::reading::Reading;
@@ -149,9 +149,12 @@ impl<C: Send + Sync + 'static> Engine<C> {
             waiting.wait().await
         };
         match waited {
-            Waited::Landed(Landing::Shared(outcome)) => match outcome.downcast_ref::<Outcome<T, E>>() {
-                Some(Ok(None)) if !call.accepts.negative => Joined::ReadAgain,
-                Some(outcome) => Joined::Outcome(outcome.clone()),
+            Waited::Landed(Landing::Shared(landed)) => match landed.downcast_ref::<Landed<T, E>>() {
+                Some(Landed { outcome: Ok(None), .. }) if !call.accepts.negative => Joined::ReadAgain,
+                Some(Landed { outcome, terms }) => {
+                    self.contribute_terms(|| terms.clone());
+                    Joined::Outcome(outcome.clone())
+                }
                 // The type is part of the flight's key, so this cannot happen. Reading again is correct in any case.
                 None => Joined::ReadAgain,
             },
@@ -196,7 +199,10 @@ impl<C: Send + Sync + 'static> Engine<C> {
             Next::Done(outcome) => outcome,
             Next::Circular => Err(LoadError::Circular(Box::new(key.clone()))),
             Next::Uncoalesced | Next::Preview(_) => launch(None).await,
-            Next::Stale(found, None) => Ok(Some(found)),
+            Next::Stale(found, None) => {
+                self.contribute(&found);
+                Ok(Some(found))
+            }
             Next::Stale(found, Some(start)) => {
                 let _edges = start.fill.lead().map(|lead| lead.waited_for_by(within));
                 let refresh = launch(Some(start));
@@ -206,6 +212,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
                         return Ok(Some(found));
                     }
                 }
+                self.contribute(&found);
                 Ok(Some(found))
             }
             Next::Load(start, fallback) => {
@@ -241,6 +248,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         match stale.freshness(self.shared.tier.now()) {
             Freshness::StaleWhileRevalidate | Freshness::StaleIfError => {
                 self.shared.events.emit(&Event::StaleIfError { key });
+                self.contribute(stale);
                 Err(stale.clone())
             }
             Freshness::Fresh | Freshness::Gone => Ok(wait.await),

@@ -7,7 +7,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Coder, Error, ErrorKind, FreshnessWindows, Key, Tags, Value};
+use cache_core::{Coder, Error, ErrorKind, FreshnessWindows, Key, Tags, Ttl, Value};
+use futures_util::FutureExt;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -15,18 +16,27 @@ use crate::event::{Event, LoadFailure};
 use crate::lease::fence::Fence;
 use crate::lease::protocol::{Filled, Renewal};
 use crate::load::call::Reporting;
+use crate::load::contribution::never;
 use crate::load::error::LoadError;
 use crate::load::flight::{FlightId, Landing, Lead};
 use crate::load::shared::Shared;
 use crate::stats::snapshot::CacheTier;
-use crate::store::record::{Found, Freshness, Writer};
+use crate::store::record::{Found, Freshness, Terms, Writer};
 use crate::tags::declared::Declared;
 use crate::tags::scope::{Fault, Tagger};
 use crate::tags::snapshot::{TagSnapshot, union};
 use crate::tier::precondition::{Lease, Precondition};
 
-/// What a flight lands with, if it is to be shared.
+/// The outcome of a load.
 pub(crate) type Outcome<T, E> = Result<Option<Found<T>>, LoadError<E>>;
+
+/// What a flight lands with, if it is to be shared.
+#[derive(Debug)]
+pub(crate) struct Landed<T, E> {
+    pub(crate) outcome: Outcome<T, E>,
+    /// What the outcome contributes to the loads of the callers that waited.
+    pub(crate) terms: Terms,
+}
 
 /// The right to load a key, which one caller has, and the duty to end the load.
 ///
@@ -48,6 +58,8 @@ pub struct Fill<T, E = Infallible> {
     /// The renewal of the fence that is under way. Until it has ended, the version of the lease is unknown.
     pub(super) renewal: Option<Renewal>,
     stale: Option<Found<T>>,
+    /// How long the outcome may be used if it is not a value.
+    pub(super) windows_without_value: FreshnessWindows,
     /// Whether the store is reachable, but did not accept a lease.
     refused: bool,
     /// If the value is made from the stale copy: the tags of that copy.
@@ -66,6 +78,8 @@ pub struct Fill<T, E = Infallible> {
     is_refresh: bool,
     /// Whether the beginning of the load has been reported, and not its end.
     unreported_end: bool,
+    /// Whether the load began without reading the versions of its tags.
+    is_uncaptured: bool,
     result: PhantomData<fn() -> E>,
 }
 
@@ -83,6 +97,9 @@ pub enum StoreOutcome {
     Fenced,
     /// The value was not stored, because the store was unreachable when the load began.
     Unavailable,
+    /// The value was not stored, because it depends on tags that it cannot carry: those of another cache, or more than 256
+    /// of other entries.
+    Uncarried,
     /// The value was not stored, because the store or the coder returned this error.
     Failed(Error),
 }
@@ -106,6 +123,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             snapshot: TagSnapshot::default(),
             renewal: None,
             stale,
+            windows_without_value: never(),
             refused: false,
             remade: None,
             fault: None,
@@ -116,6 +134,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             reporting: Reporting::Everything,
             is_refresh: false,
             unreported_end: false,
+            is_uncaptured: false,
             result: PhantomData,
         }
     }
@@ -375,8 +394,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         if let Some(fault) = self.fault.take() {
             return Err(fault);
         }
-        let added = self.tagger.added()?;
-        self.snapshot.tags = union(&self.snapshot.tags, &added).map_err(Fault::Failed)?;
+        self.snapshot.tags = self.tagger.with_added(&self.snapshot.tags)?;
         self.snapshot.lifetimes.extend(self.tagger.lifetimes());
         Ok(())
     }
@@ -392,6 +410,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Stores that there is no value.
     pub(crate) async fn store_absent(mut self, windows: FreshnessWindows) -> StoreOutcome {
+        self.windows_without_value = windows;
         let settled = self.settle_tags();
         let encoded = self.encoded(settled, |writer, key| writer.absent(key, windows));
         self.land(Ok(None), encoded, &windows).await
@@ -408,6 +427,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 return StoreOutcome::Unavailable;
             }
         };
+        self.windows_without_value = windows;
         let settled = self.settle_tags();
         let encoded = self.encoded(settled, |writer, key| writer.failure(key, &object, message, windows));
         self.land(Err(error), encoded, &windows).await
@@ -429,7 +449,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             if self.remade.is_some() {
                 self.share(outcome).await;
             } else {
-                self.finish(Landing::Shared(Arc::new(outcome)));
+                self.finish_with(outcome);
             }
             return StoreOutcome::Unavailable;
         };
@@ -445,6 +465,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 self.shared.events.emit(&Event::not_stored(&self.key, &error));
                 self.share(outcome).await;
                 return StoreOutcome::Failed(error);
+            }
+            Err(Fault::Uncarried(error)) => {
+                self.shared.events.emit(&Event::not_stored(&self.key, &error));
+                self.share(outcome).await;
+                return StoreOutcome::Uncarried;
             }
         };
         self.seal();
@@ -469,6 +494,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                     _ => self.shared.tier.forget_near(&self.key),
                 }
                 self.tell(&Event::Stored { key: &self.key });
+                self.prolong_joined(windows.total());
                 self.land_with(true, outcome, None).await;
                 StoreOutcome::Stored
             }
@@ -490,6 +516,23 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 self.share(outcome).await;
                 StoreOutcome::Failed(error)
             }
+        }
+    }
+
+    /// Prolongs the records of tags that the value has got from other entries, if it may outlive them. That takes a read
+    /// of the records, which nobody waits for.
+    fn prolong_joined(&self, lifetime: Ttl) {
+        let early = self.tagger.early(lifetime);
+        if early.is_empty() {
+            return;
+        }
+        let tags = Arc::clone(&self.shared.tier.tags);
+        let prolonging = async move { tags.prolong_unknown(early, lifetime).await };
+        if self.shared.tier.store.is_local() {
+            // Completes immediately.
+            let _ = prolonging.now_or_never();
+        } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self.shared.tasks.spawn_on(prolonging, &runtime);
         }
     }
 
@@ -544,7 +587,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     async fn land_with(self, stood: bool, outcome: Outcome<T, E>, stale: Option<&Tags>) {
         // An error does no harm to callers that came after an invalidation. An old value would.
         if outcome.is_err() {
-            self.finish(Landing::Shared(Arc::new(outcome)));
+            self.finish_with(outcome);
             return;
         }
         let waited_for = self.lead.as_ref().is_some_and(Lead::is_waited_for);
@@ -555,7 +598,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         let concerned = !tags.is_empty() || stale.is_some_and(|tags| !tags.is_empty());
         if concerned && !waited_for {
             // Nobody waits, so nobody could get an outdated value. A caller that comes at this moment reads again.
-            self.finish_unless_waited_for(Landing::Shared(Arc::new(outcome)));
+            let landing = self.landing(outcome);
+            self.finish_unless_waited_for(landing);
             return;
         }
         let tier = &self.shared.tier;
@@ -564,11 +608,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             Some(tags) if current => tier.still_usable(&self.key, tags).await,
             _ => current,
         };
-        self.finish(if usable {
-            Landing::Shared(Arc::new(outcome))
+        if usable {
+            self.finish_with(outcome);
         } else {
-            Landing::ReadAgain
-        });
+            self.finish(Landing::ReadAgain);
+        }
     }
 
     /// Returns whether the stale copy may be shared although there is no fence, and seals the flight accordingly. The
@@ -595,7 +639,43 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Returns the tags that the value depends on. `None` if they are not known.
     pub(super) fn dependencies(&self) -> Option<Tags> {
-        union(&self.snapshot.tags, &self.tagger.added().ok()?).ok()
+        self.tagger.with_added(&self.snapshot.tags).ok()
+    }
+
+    /// Returns whether the load began without reading the versions of its `declared` tags, since the store did not
+    /// answer.
+    pub(super) fn lacks_tags(&self, declared: &Declared) -> bool {
+        self.is_uncaptured && !declared.names().is_empty()
+    }
+
+    /// Returns how long the value is fresh at most, by the other entries that were used for it: zero if one of them is not
+    /// fresh, `None` if nothing limits it. See [`Policy::contributes`](crate::Policy::contributes).
+    ///
+    /// [`store`](Self::store) stores the windows that it is given, so shorten them by this.
+    #[must_use]
+    pub fn fresh_at_most(&self) -> Option<Duration> {
+        self.tagger.fresh_for(&self.snapshot.tags)
+    }
+
+    /// Shortens the windows of the value to what other entries have contributed.
+    pub(super) fn shortened(&self, mut windows: FreshnessWindows) -> FreshnessWindows {
+        if let Some(most) = self.fresh_at_most() {
+            windows.fresh = Some(windows.fresh.map_or(most, |fresh| fresh.min(most)));
+        }
+        windows
+    }
+
+    /// Joins everything that was added to `collected`, the tagger of work that was done before the load began.
+    pub fn join(&self, collected: &Tagger) {
+        self.tagger.absorb(collected);
+    }
+
+    /// Makes the load that the current task runs in, if any, depend on everything that this load depends on, now or
+    /// later. For adapters that hand on a value before its load has ended.
+    pub fn contribute(&self) {
+        if Tagger::is_within_load() {
+            Tagger::current().follow(&self.snapshot.tags, &self.tagger);
+        }
     }
 
     /// Lets each waiting caller load for itself, because the result is for this caller only, or there is none.
@@ -704,6 +784,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     pub(crate) fn begin(&mut self) {
         self.begun = Instant::now();
+        self.is_uncaptured = self.fence.is_none();
         self.pending = self.shared.tier.pending.so_far();
         if let Some(lead) = &self.lead {
             lead.begin();
@@ -739,8 +820,25 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     }
 
     /// Ends the flight with what another load stored before this one began.
-    pub(crate) fn answer(self, outcome: Outcome<T, E>) {
-        self.finish(Landing::Shared(Arc::new(outcome)));
+    pub(crate) fn answer(self, outcome: Outcome<T, E>, terms: Terms) {
+        self.finish(Landing::Shared(Arc::new(Landed { outcome, terms })));
+    }
+
+    fn finish_with(self, outcome: Outcome<T, E>) {
+        let landing = self.landing(outcome);
+        self.finish(landing);
+    }
+
+    fn landing(&self, outcome: Outcome<T, E>) -> Landing {
+        let terms = match &outcome {
+            Ok(Some(found)) => found.terms(),
+            _ => Terms {
+                created: self.shared.tier.now(),
+                windows: self.windows_without_value,
+                tags: self.dependencies().unwrap_or_default(),
+            },
+        };
+        Landing::Shared(Arc::new(Landed { outcome, terms }))
     }
 
     fn finish(mut self, landing: Landing) {

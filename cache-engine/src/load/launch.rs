@@ -10,6 +10,7 @@ use tracing::Instrument;
 use crate::load::acquire::Acquired;
 use crate::load::call::Accepts;
 use crate::load::context::{Load, Loaded};
+use crate::load::contribution::Collector;
 use crate::load::engine::Engine;
 use crate::load::error::LoadError;
 use crate::load::fill::Outcome;
@@ -58,6 +59,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
     {
         let launch = |start: Option<LoadStart<T, E>>| async move {
             let Some(start) = start else {
+                self.contribute_uncoalesced().await;
                 return load_uncached(key, load).await;
             };
             match self.acquire(start, accepts).await {
@@ -89,9 +91,14 @@ impl<C: Send + Sync + 'static> Engine<C> {
         let (send, receive) = tokio::sync::oneshot::channel();
         let (engine, key) = (self.clone(), key.clone());
         let outer = LoadStack::current();
+        let collector = self.collector();
+        let scope = Collector::scope(collector.as_ref());
         let task = async move {
             let outcome = match start {
-                None => load_uncached(&key, load).await,
+                None => {
+                    engine.contribute_uncoalesced().await;
+                    load_uncached(&key, load).await
+                }
                 Some(start) => match engine.acquire(start, accepts).await {
                     Acquired::Answered(outcome) => outcome,
                     Acquired::Load(fill) => engine.run(fill, outer, load).await.into_outcome(),
@@ -100,14 +107,20 @@ impl<C: Send + Sync + 'static> Engine<C> {
             // The caller may have been cancelled.
             let _ = send.send(outcome);
         };
-        self.shared.tasks.spawn(task.in_current_span());
+        self.shared
+            .tasks
+            .spawn(async move { scope.scope(task).await }.in_current_span());
         async move {
             let gone = || {
                 Err(LoadError::Panicked(
                     "the task of the load was ended, by a panic outside of the loader or with its runtime".into(),
                 ))
             };
-            receive.await.unwrap_or_else(|_| gone())
+            let outcome = receive.await.unwrap_or_else(|_| gone());
+            if let Some(collector) = collector {
+                collector.join();
+            }
+            outcome
         }
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod backoff;
 pub(crate) mod batch;
 pub(crate) mod call;
 pub(crate) mod context;
+pub(crate) mod contribution;
 pub(crate) mod drive;
 pub(crate) mod engine;
 pub(crate) mod error;

@@ -38,6 +38,22 @@ pub struct Policy {
     /// `true`. If `false`, each process loads for itself, and the first to finish stores its value. An invalidation ends
     /// all of them either way.
     pub coalesce_across_processes: bool,
+    /// Whether an entry contributes to values that are loaded with it, of this cache or another: each is fresh no longer
+    /// than the entry, and carries the entry's tags. If the entry is stale, the value is stale too. Default: `true`.
+    ///
+    /// Set it to `false` for entries that are only looked up on the way to a value, such as a session or a switch, and
+    /// whose change does not make the value outdated.
+    ///
+    /// What else contributes:
+    /// - "there is no value", for as long as that is remembered, or for the `ttl` if it is not;
+    /// - an error, for as long as it is remembered; if it is not, or if the loader says not to store its value, the
+    ///   value that is loaded with it is not fresh;
+    /// - an entry that waited for the load of another caller, or was loaded while its store was unavailable.
+    ///
+    /// A value gets at most 256 tags from other entries, and no tags of another cache. Otherwise it is returned and not
+    /// stored, since an invalidation of a tag that was left out would be missed; see
+    /// [`StoreOutcome::Uncarried`](crate::StoreOutcome::Uncarried).
+    pub contributes: bool,
 }
 
 impl Policy {
@@ -107,6 +123,12 @@ impl Policy {
         self
     }
 
+    /// Sets [`contributes`](Self::contributes).
+    pub fn with_contributes(mut self, contributes: bool) -> Self {
+        self.contributes = contributes;
+        self
+    }
+
     /// Returns the windows of a value that is stored now, with jitter applied.
     pub(crate) fn windows(&self) -> FreshnessWindows {
         FreshnessWindows::new(self.ttl.map(|ttl| self.jittered(ttl)))
@@ -136,6 +158,7 @@ impl Default for Policy {
             soft_timeout: None,
             load_timeout: None,
             coalesce_across_processes: true,
+            contributes: true,
         }
     }
 }

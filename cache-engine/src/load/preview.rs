@@ -10,7 +10,6 @@ use crate::lease::fence::Fence;
 use crate::load::flight::{Moment, Previewer};
 use crate::load::shared::Shared;
 use crate::tags::scope::Tagger;
-use crate::tags::snapshot::union;
 
 /// What a load offers before it ends, and what it takes to find out whether a caller may have it.
 pub(crate) struct Preview {
@@ -62,9 +61,7 @@ impl Preview {
         if !shared.leases.is_intact(key, fence).await.ok()? {
             return Some(false);
         }
-        let added = self.tagger.added().ok();
-        let tags = added.and_then(|added| union(&self.captured, &added).ok());
-        Some(match tags {
+        Some(match self.tagger.with_added(&self.captured).ok() {
             Some(tags) => tags.is_empty() || shared.tier.still_current(key, &tags, self.pending).await,
             None => false,
         })

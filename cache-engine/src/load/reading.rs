@@ -36,7 +36,7 @@ impl<T> From<Read<T>> for Reading<T> {
 
 impl<T> Reading<T> {
     /// Breaks with the value of a fresh entry. Continues with anything else.
-    fn into_fresh(self) -> ControlFlow<Fresh<T>, Self> {
+    pub(super) fn into_fresh(self) -> ControlFlow<Fresh<T>, Self> {
         match self.read {
             Read::Fresh(found, _) => ControlFlow::Break((found.value, found.tier)),
             read => ControlFlow::Continue(Self { read, ..self }),
@@ -117,7 +117,7 @@ impl Shared {
         key: &Key,
         coder: &C,
         declared: &Declared,
-        result: TypeId,
+        result: Option<TypeId>,
     ) -> Reading<T>
     where
         T: Send + Sync + 'static,
@@ -126,7 +126,9 @@ impl Shared {
         if let Some((found, version)) = self.tier.read_near(key) {
             return Read::Fresh(found, version).into();
         }
-        if let Some(expected) = self.expect(key, declared) {
+        if let Some(result) = result
+            && let Some(expected) = self.expect(key, declared)
+        {
             return self.read_ahead(key, coder, expected, result).await;
         }
         let read = self.tier.read_store(key, coder).await;

@@ -101,8 +101,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             preview.offer(lead.previewer(), Arc::clone(&self.shared), self.key.clone())
         });
         // The lease gets the added tags at once, so that no caller waits for this load after one of them is invalidated.
-        let has_added = self.tagger().added().map_or(true, |added| !added.is_empty());
-        let pause = if has_added { Duration::ZERO } else { self.pause() };
+        let pause = if self.tagger().is_empty() {
+            self.pause()
+        } else {
+            Duration::ZERO
+        };
         let mut load = Box::pin(load);
         self.renewing_after(pause, async move {
             if let Some(offer) = offer {

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cache_core::{Coder, Key, Version};
 use tokio::time::Instant;
@@ -13,6 +14,7 @@ use crate::lease::fence::Fence;
 use crate::load::engine::Engine;
 use crate::load::fill::{Fill, Outcome};
 use crate::load::shared::Shared;
+use crate::tags::scope::Tagger;
 use crate::tags::snapshot::TagSnapshot;
 use crate::tier::precondition::{Lease, Precondition};
 use crate::tier::read::Read;
@@ -33,6 +35,8 @@ pub struct Reservation<T, E = Infallible> {
     snapshot: TagSnapshot,
     /// A time before the snapshot was taken.
     since: Instant,
+    /// Adds further tags during the work.
+    tagger: Tagger,
     result: PhantomData<fn() -> Outcome<T, E>>,
 }
 
@@ -49,8 +53,8 @@ impl<C: Send + Sync + 'static> Engine<C> {
         let (record, is_placed) = match tier.read_store::<T, C>(key, &self.coder).await {
             Read::Fresh(_, version)
             | Read::Stale(_, version)
-            | Read::NegativeHit(version)
-            | Read::FailedLoad(_, _, version)
+            | Read::NegativeHit(version, _)
+            | Read::FailedLoad(_, _, version, _)
             | Read::Miss(Precondition::Record(version) | Precondition::Lease(version), _) => (version, false),
             Read::Miss(Precondition::Nothing, _) => (
                 self.shared.leases.place(key, &snapshot.tags).await.ok().flatten()?,
@@ -65,12 +69,25 @@ impl<C: Send + Sync + 'static> Engine<C> {
             is_placed,
             snapshot,
             since,
+            tagger: Tagger::new(&tier.tags),
             result: PhantomData,
         })
     }
 }
 
 impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Reservation<T, E> {
+    /// Adds tags to the value that the work may bring. Run the work in its [scope](Tagger::scope).
+    #[must_use]
+    pub fn tagger(&self) -> &Tagger {
+        &self.tagger
+    }
+
+    /// Returns how long the value is fresh at most, as [`Fill::fresh_at_most`] does.
+    #[must_use]
+    pub fn fresh_at_most(&self) -> Option<Duration> {
+        self.tagger.fresh_for(&self.snapshot.tags)
+    }
+
     /// Removes what is stored under the key, and begins the fill that replaces it. From now on other callers wait for
     /// the fill. Returns `None` if the key was invalidated or written since it was reserved, or if the store does not
     /// answer.
@@ -90,6 +107,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Reservation<T, E> {
         let mut fill = Fill::new(Arc::clone(&self.shared), self.key.clone(), lead, None);
         fill.arm((fence, std::mem::take(&mut self.snapshot)));
         fill.reserved_at(self.since);
+        fill.set_tagger(&self.tagger);
         fill.begin();
         Some(fill)
     }

@@ -6,11 +6,12 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Coder, FreshnessWindows, Tags};
+use cache_core::{Coder, FreshnessWindows};
 use futures_util::FutureExt;
 
 use crate::event::LoadFailure;
 use crate::load::context::{Load, Loaded};
+use crate::load::contribution::never;
 use crate::load::engine::Engine;
 use crate::load::error::LoadError;
 use crate::load::fill::{Fill, Outcome};
@@ -124,7 +125,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         }
     }
 
-    pub(crate) async fn keep<T, E>(&self, fill: Fill<T, E>, loaded: Loaded<T>) -> Option<Found<T>>
+    pub(crate) async fn keep<T, E>(&self, mut fill: Fill<T, E>, loaded: Loaded<T>) -> Option<Found<T>>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
@@ -132,28 +133,39 @@ impl<C: Send + Sync + 'static> Engine<C> {
     {
         let policy = loaded.policy(&self.policy);
         let Some(value) = loaded.value else {
-            match policy.negative_ttl.filter(|ttl| loaded.store && !ttl.is_zero()) {
-                Some(ttl) => {
-                    fill.store_absent(policy.negative_windows(ttl)).await;
+            let stored = policy.negative_ttl.filter(|_| loaded.store);
+            let stored = stored.map(|ttl| fill.shortened(policy.negative_windows(ttl)));
+            let windows = stored.unwrap_or_else(|| fill.shortened(FreshnessWindows::new(policy.ttl)));
+            self.contribute_load(&fill, windows);
+            match stored.filter(is_of_use) {
+                Some(windows) => {
+                    fill.store_absent(windows).await;
                 }
-                None => fill.share_absence().await,
+                None => {
+                    fill.windows_without_value = windows;
+                    fill.share_absence().await;
+                }
             }
             return None;
         };
-        let windows = policy.windows();
-        let mut fill = fill;
+        let mut windows = fill.shortened(policy.windows());
+        let is_kept = loaded.store && is_of_use(&windows);
+        if !loaded.store {
+            windows.fresh = Some(Duration::ZERO);
+        }
         if fill.stale().is_some_and(|stale| Arc::ptr_eq(&stale.value, &value)) {
             fill.keep_tags_of_stale();
         }
+        self.contribute_load(&fill, windows);
         let found = Found {
             value,
             created: self.shared.tier.now(),
             windows,
-            tags: Tags::default(),
+            tags: fill.dependencies().unwrap_or_default(),
             version: None,
             tier: CacheTier::Store,
         };
-        if loaded.store && is_of_use(&windows) {
+        if is_kept {
             fill.store(Arc::clone(&found.value), &*self.coder, windows).await;
         } else {
             fill.share(Ok(Some(found.clone()))).await;
@@ -167,15 +179,18 @@ impl<C: Send + Sync + 'static> Engine<C> {
         E: Send + Sync + 'static,
     {
         if let Some(stale) = fill.stale_if_error().await {
+            self.contribute(&stale);
             fill.share_stale(stale.clone()).await;
             return Ok(Some(stale));
         }
         // A failure must not replace a value, however old, because the next load may need the value.
         let remembered = fill.stale().is_none() && !error.is_unshared();
-        match self.policy.error_ttl.filter(|ttl| remembered && !ttl.is_zero()) {
-            Some(ttl) => {
-                fill.store_failure(error.clone(), self.policy.negative_windows(ttl))
-                    .await;
+        let stored = self.policy.error_ttl.filter(|_| remembered);
+        let stored = stored.map(|ttl| fill.shortened(self.policy.negative_windows(ttl)));
+        self.contribute_load(&fill, stored.unwrap_or_else(never));
+        match stored.filter(is_of_use) {
+            Some(windows) => {
+                fill.store_failure(error.clone(), windows).await;
             }
             None if error.is_retried() => fill.hand_over().await,
             None => fill.share(Err(error.clone())).await,

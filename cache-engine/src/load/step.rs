@@ -67,6 +67,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         let (precondition, stale, outage) = match read {
             Read::Fresh(found, version) if call.accepts.except != Some(version) => {
                 tell(Event::Hit { key, tier: found.tier });
+                self.contribute(&found);
                 return Step::Done(Ok(Some(found)));
             }
             Read::Stale(found, version) if call.accepts.except != Some(version) => {
@@ -88,18 +89,22 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 });
                 return Step::Stale(found, start);
             }
-            Read::NegativeHit(_) if call.accepts.negative => {
+            Read::NegativeHit(_, terms) if call.accepts.negative => {
                 tell(Event::NegativeHit { key });
+                self.contribute_terms(|| *terms);
                 return Step::Done(Ok(None));
             }
-            Read::FailedLoad(error, message, version) if call.accepts.failure::<E>(error.as_ref(), version) => {
+            Read::FailedLoad(error, message, version, terms)
+                if call.accepts.failure::<E>(error.as_ref(), version) =>
+            {
                 tell(Event::NegativeHit { key });
+                self.contribute_terms(|| *terms);
                 return Step::Done(Err(remembered(error, message)));
             }
             Read::Fresh(found, version) | Read::Stale(found, version) => {
                 (Some(Precondition::Record(version)), Some(found), false)
             }
-            Read::NegativeHit(version) | Read::FailedLoad(_, _, version) => {
+            Read::NegativeHit(version, _) | Read::FailedLoad(_, _, version, _) => {
                 (Some(Precondition::Record(version)), None, false)
             }
             Read::Miss(precondition, stale) => (Some(precondition), stale, false),

@@ -43,11 +43,28 @@ impl<T> Clone for Found<T> {
     }
 }
 
+/// How long an entry may be used, and what it depends on.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    pub(crate) created: Timestamp,
+    pub(crate) windows: FreshnessWindows,
+    pub(crate) tags: Tags,
+}
+
 impl<T> Found<T> {
     /// Returns where the value was found.
     #[must_use]
     pub fn tier(&self) -> CacheTier {
         self.tier
+    }
+
+    /// Returns how long the value may be used, and what it depends on.
+    pub(crate) fn terms(&self) -> Terms {
+        Terms {
+            created: self.created,
+            windows: self.windows,
+            tags: self.tags.clone(),
+        }
     }
 
     /// Returns a value that is not stored.

@@ -29,7 +29,8 @@ impl Declared {
         }
     }
 
-    pub(super) fn names(&self) -> &[Box<str>] {
+    /// Returns the names as entries carry them.
+    pub(crate) fn names(&self) -> &[Box<str>] {
         self.names.as_deref().unwrap_or_default()
     }
 }

@@ -20,6 +20,7 @@
 //! | `name`, `version`, `declared` | the names and contents of the records; the tags of a handle |
 //! | `records`, `cache` | reading records and judging entries by them; what this process remembers of them |
 //! | `snapshot`, `scope` | the tag versions that a load reads before it begins; the tags that are added while it runs |
+//! | `parts` | what other entries contribute to a load that uses them |
 //! | `last_seen`, `expected` | the tag versions that were seen last; those of a lease that is acquired before they are read |
 //! | `invalidate` | invalidating tags and epochs |
 //! | `sequence`, `late` | the records for late tags; the protocol on them |
@@ -33,6 +34,7 @@ mod last_seen;
 mod late;
 pub(crate) mod lifetime;
 pub(crate) mod name;
+pub(crate) mod parts;
 mod prolong;
 pub(crate) mod records;
 pub(crate) mod scope;

@@ -1,8 +1,9 @@
 //! Prolongs the records of tags, so that they outlive the entries that carry them, and the loads that have read them.
 
-use cache_core::{Key, SetOptions, SetOutcome, Tags, Timestamp, Ttl};
+use cache_core::{Key, SetOptions, SetOutcome, Tags, Timestamp, Ttl, Version};
 
 use crate::tags::lifetime::{Ending, KEPT, Prolonged, TagLifetimes, after};
+use crate::tags::name::TAG;
 use crate::tags::records::TagRecords;
 use crate::tags::version::decode;
 
@@ -31,6 +32,24 @@ impl TagRecords {
         if known.end_within(self.renewal, self.clock.now()) {
             self.prolong_for_load(known).await;
         }
+    }
+
+    /// Prolongs the records of `tags` for an entry that carries them and was just stored for `lifetime`. When they expire
+    /// is not known, so they are read first.
+    pub(crate) async fn prolong_unknown(&self, tags: Vec<(Box<str>, Version)>, lifetime: Ttl) {
+        let keys: Vec<Key> = tags.iter().map(|(name, _)| self.own(TAG).key(&**name)).collect();
+        let now = self.clock.now();
+        let Ok(records) = self.store.get_many(&keys).await else {
+            return;
+        };
+        let mut known = TagLifetimes::default();
+        for ((key, record), (_, version)) in keys.iter().zip(records).zip(&tags) {
+            let Some(record) = record else { continue };
+            if let Some(state) = decode(&record, key).filter(|state| state.version == *version) {
+                known.note(key, state, record.version, record.remaining, now);
+            }
+        }
+        self.prolong_those(&known, lifetime, |_| true).await;
     }
 
     async fn prolong_those(&self, known: &TagLifetimes, lifetime: Ttl, needed: impl Fn(&Ending) -> bool) {

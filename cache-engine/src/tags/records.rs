@@ -95,6 +95,12 @@ impl TagRecords {
         self.by_epoch
     }
 
+    /// Returns whether `other` are the same records.
+    pub(super) fn are(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+            || self.prefix == other.prefix && Arc::ptr_eq(self.store.backend(), other.store.backend())
+    }
+
     /// Returns whether an entry with `tags` has to be judged at all.
     #[inline]
     pub(crate) fn concerns(&self, tags: &Tags) -> bool {

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use cache_core::{Error, Tags};
+use cache_core::{Error, Tags, Ttl, Version};
 
 use crate::tags::lifetime::TagLifetimes;
+use crate::tags::parts::{Part, Parts};
 use crate::tags::records::TagRecords;
 use crate::tags::snapshot::{TagSnapshot, union};
 
@@ -18,9 +20,9 @@ tokio::task_local! {
 /// current task is loading carries the tags from then on.
 ///
 /// The tags are added to the innermost load, of a [`Cache`](crate::Cache), of a `#[cached]` function or of an HTTP
-/// layer. A value that is made from the value of another load does not inherit that load's tags. Outside of any load,
-/// and in a load that bypasses the cache, only `read` runs. A task that is spawned within a load is not part of the
-/// load: pass it [`Tagger::current`].
+/// layer. A value that is made from the value of another entry also gets [that entry's tags](crate::Policy::contributes).
+/// Outside of any load, only `read` runs. A task that is spawned within a load is not part of the load unless it runs
+/// [`in_current_load`].
 ///
 /// Otherwise like [`Tagger::tagged`].
 ///
@@ -55,7 +57,38 @@ where
     Tagger::current().tagged(tags, read).await
 }
 
-/// Adds tags to a value while it is loaded.
+/// Makes `future` part of the load that the current task runs in, wherever it is polled. Use it for tasks that a load
+/// spawns, and whose results become part of its value: what they read from caches then contributes to the value, and
+/// [`tagged`] in them adds to it. Outside of any load, returns `future` as it is.
+///
+/// What the future adds after the load has ended has no effect.
+///
+/// ```
+/// # use std::convert::Infallible;
+/// use cache_engine::{Cache, in_current_load};
+/// use cache_memory::MemoryBackend;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let cache = Cache::builder(MemoryBackend::default()).build();
+/// let names = cache.with_namespace("names").with_tags(["names"]);
+/// let pages = cache.with_namespace("pages");
+/// let load = move || async move {
+///     let name = async move { names.get_or_load("42", || async { Ok::<_, Infallible>("Ada".to_owned()) }).await };
+///     let name = tokio::spawn(in_current_load(name)).await.unwrap().unwrap();
+///     Ok::<_, Infallible>(format!("a page about {name}"))
+/// };
+/// pages.get_or_load("42", load).await?;
+///
+/// cache.invalidate_tag("names").await?;
+/// assert!(pages.get::<String>("42").await?.is_none());
+/// # Ok(()) }
+/// ```
+pub fn in_current_load<F: Future>(future: F) -> impl Future<Output = F::Output> + use<F> {
+    let load = Tagger::current();
+    async move { load.scope(future).await }
+}
+
+/// Adds tags to a value while it is loaded, and joins what other entries contribute to it.
 ///
 /// The version of a tag has to be read before the data that the tag covers. Otherwise an invalidation between the two
 /// would be missed, and the old value would be stored. This is why [`tagged`](Self::tagged) takes the function that
@@ -79,6 +112,10 @@ struct Added {
     lifetimes: TagLifetimes,
     /// Why the value must not be stored.
     fault: Option<Fault>,
+    /// What other entries contributed.
+    parts: Parts,
+    /// The loads of other entries that this load depends on, and the tags that they began with.
+    followed: Vec<(Tags, Tagger)>,
 }
 
 /// Why a value must not be stored, because of its tags.
@@ -88,6 +125,8 @@ pub(crate) enum Fault {
     Fenced,
     /// The tags could not be read.
     Failed(Error),
+    /// The value depends on tags that it cannot carry.
+    Uncarried(Error),
 }
 
 impl Tagger {
@@ -105,8 +144,15 @@ impl Tagger {
         CURRENT.try_with(Clone::clone).unwrap_or_default()
     }
 
-    /// Runs `load` as part of the load that this tagger belongs to, so that [`tagged`] in it adds to that load. For
-    /// tasks that a load spawns, and for adapters, whose loads the engine does not run.
+    /// Returns whether the current task runs in a load.
+    #[inline]
+    pub(crate) fn is_within_load() -> bool {
+        CURRENT.try_with(|load| load.0.is_some()).unwrap_or(false)
+    }
+
+    /// Runs `load` as part of the load that this tagger belongs to, so that [`tagged`] in it adds to that load, and what
+    /// it reads from caches contributes to it. For tasks that a load spawns, and for adapters, whose loads the engine
+    /// does not run. With the default tagger, `load` is part of no load.
     pub async fn scope<F: Future>(&self, load: F) -> F::Output {
         CURRENT.scope(self.clone(), load).await
     }
@@ -175,16 +221,131 @@ impl Tagger {
             .unwrap_or_default()
     }
 
-    /// Returns the tags that were added, or why the value must not be stored.
-    pub(crate) fn added(&self) -> Result<Tags, Fault> {
-        let Some(inner) = &self.0 else {
-            return Ok(Tags::default());
-        };
+    /// Returns whether nothing was added so far.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Some(inner) = &self.0 else { return true };
         let added = inner.added();
-        match &added.fault {
-            Some(fault) => Err(fault.clone()),
-            None => Ok(added.tags.clone()),
+        added.tags.is_empty() && added.fault.is_none() && added.parts.is_empty() && added.followed.is_empty()
+    }
+
+    /// Returns the tags of a value that began with the tags `captured`, or why the value must not be stored.
+    pub(crate) fn with_added(&self, captured: &Tags) -> Result<Tags, Fault> {
+        let Some(inner) = &self.0 else {
+            return Ok(captured.clone());
+        };
+        let followed = {
+            let added = inner.added();
+            if let Some(fault) = &added.fault {
+                return Err(fault.clone());
+            }
+            let tags = union(captured, &added.tags).map_err(Fault::Failed)?;
+            if added.followed.is_empty() {
+                return added.parts.joined_with(tags);
+            }
+            added.followed.clone()
+        };
+        let mut parts = Parts::default();
+        for (captured, load) in followed {
+            let Some(records) = load.0.as_ref().map(|inner| Arc::clone(&inner.records)) else {
+                continue;
+            };
+            let part = Part {
+                tags: load.with_added(&captured)?,
+                records,
+                fresh: None,
+                kept: Some(Duration::ZERO),
+            };
+            parts.add(&part, &inner.records);
         }
+        let mut added = inner.added();
+        added.parts.extend(parts);
+        let tags = union(captured, &added.tags).map_err(Fault::Failed)?;
+        added.parts.joined_with(tags)
+    }
+
+    /// Returns how long a value that began with the tags `captured` is fresh, by what other entries contributed to it:
+    /// zero if one of them is not fresh, `None` if nothing limits it.
+    pub(crate) fn fresh_for(&self, captured: &Tags) -> Option<Duration> {
+        let inner = self.0.as_ref()?;
+        let (own, followed) = {
+            let added = inner.added();
+            (
+                added.parts.fresh_for(captured, inner.records.clock.now()),
+                added.followed.clone(),
+            )
+        };
+        let of_followed = followed.iter().filter_map(|(captured, load)| load.fresh_for(captured));
+        own.into_iter().chain(of_followed).min()
+    }
+
+    /// Returns the tags of other entries whose records may expire before an entry that is stored now for `lifetime`.
+    pub(crate) fn early(&self, lifetime: Ttl) -> Vec<(Box<str>, Version)> {
+        let Some(inner) = &self.0 else { return Vec::new() };
+        let now = inner.records.clock.now();
+        inner.added().parts.early(lifetime, now)
+    }
+
+    /// Joins what another entry contributes.
+    pub(crate) fn join(&self, part: &Part) {
+        if let Some(inner) = &self.0 {
+            inner.added().parts.add(part, &inner.records);
+        }
+    }
+
+    /// Marks the value as one that must not be stored, because of another entry.
+    pub(crate) fn fail(&self, fault: Fault) {
+        if let Some(inner) = &self.0 {
+            inner.added().parts.fail(fault);
+        }
+    }
+
+    /// Captures the tags `names` of an entry that is about to be loaded without being stored. `records` are those of
+    /// its cache.
+    pub(crate) async fn capture_for(&self, names: &[Box<str>], records: &Arc<TagRecords>) {
+        let Some(inner) = &self.0 else { return };
+        if names.is_empty() {
+            return;
+        }
+        match records.capture_carried(names).await {
+            Ok(tags) => self.join(&Part {
+                tags,
+                records: Arc::clone(records),
+                fresh: None,
+                kept: Some(Duration::ZERO),
+            }),
+            Err(error) => inner.added().parts.fail(Fault::Failed(error)),
+        }
+    }
+
+    /// Makes the value depend on everything that the load `other` depends on, which began with the tags `captured`.
+    pub(crate) fn follow(&self, captured: &Tags, other: &Self) {
+        let (Some(inner), Some(followed)) = (&self.0, &other.0) else {
+            return;
+        };
+        if !Arc::ptr_eq(inner, followed) {
+            inner.added().followed.push((captured.clone(), other.clone()));
+        }
+    }
+
+    /// Returns a tagger that collects what is to be added to this one later, or not at all.
+    pub(crate) fn collector(&self) -> Self {
+        match &self.0 {
+            Some(inner) => Self::new(&inner.records),
+            None => Self::default(),
+        }
+    }
+
+    /// Adds everything that `collected` has collected.
+    pub(crate) fn absorb(&self, collected: &Self) {
+        let (Some(inner), Some(collected)) = (&self.0, &collected.0) else {
+            return;
+        };
+        let more = std::mem::take(&mut *collected.added());
+        inner.add(Ok(Some((more.tags, more.lifetimes))));
+        let mut added = inner.added();
+        added.fault = added.fault.take().or(more.fault);
+        added.parts.extend(more.parts);
+        added.followed.extend(more.followed);
     }
 }
 

@@ -124,6 +124,13 @@ impl TagRecords {
         Ok((tags, lifetimes))
     }
 
+    /// As [`capture_named`](Self::capture_named), for the names as entries carry them.
+    pub(crate) async fn capture_carried(&self, names: &[Box<str>]) -> Result<Tags, Error> {
+        let keys: Vec<Key> = names.iter().map(|name| self.own(TAG).key(&**name)).collect();
+        let (states, ..) = self.current(&keys, false).await?;
+        Tags::new(names.iter().zip(states.iter().map(|state| state.version)))
+    }
+
     /// Returns the tags `names` as they were when a load began that has now ended. Returns `None` if one of them was
     /// invalidated during the load, or if that is not certain.
     pub(crate) async fn capture_late<N: AsRef<str>>(

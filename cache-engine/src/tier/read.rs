@@ -12,7 +12,7 @@ use cache_core::{Coder, Error, Key, Namespace, Record, Tags, Version};
 use crate::event::Event;
 use crate::stats::snapshot::CacheTier;
 use crate::store::changes::ChangeStamp;
-use crate::store::record::{self, Content, Entry, Found, Freshness};
+use crate::store::record::{self, Content, Entry, Found, Freshness, Terms};
 use crate::tags::records::{TagVersions, Verdict, worse};
 use crate::tier::precondition::{Lease, Precondition};
 use crate::tier::storage::Tier;
@@ -25,9 +25,9 @@ pub(crate) enum Read<T> {
     /// A stale value to return at once, while one load brings a new one.
     Stale(Found<T>, Version),
     /// A stored result which says that there is no value.
-    NegativeHit(Version),
+    NegativeHit(Version, Box<Terms>),
     /// A stored failure of a load: its error, if it occurred in this process, and its message.
-    FailedLoad(Option<Arc<dyn Any + Send + Sync>>, Arc<str>, Version),
+    FailedLoad(Option<Arc<dyn Any + Send + Sync>>, Arc<str>, Version, Box<Terms>),
     /// Nothing to return. The stale value may still be of use to the load, or be returned if the load fails.
     Miss(Precondition, Option<Found<T>>),
     /// The lease of a load, and its remaining time.
@@ -410,9 +410,16 @@ impl Tier {
             }
             content => {
                 let fresh = verdict == Verdict::Current && Freshness::of(created, &windows, now) == Freshness::Fresh;
+                let terms = || {
+                    Box::new(Terms {
+                        created,
+                        windows,
+                        tags: entry.tags,
+                    })
+                };
                 return match content {
-                    Content::Absent if fresh => Read::NegativeHit(version),
-                    Content::Failure(error, message) if fresh => Read::FailedLoad(error, message, version),
+                    Content::Absent if fresh => Read::NegativeHit(version, terms()),
+                    Content::Failure(error, message) if fresh => Read::FailedLoad(error, message, version, terms()),
                     _ => Read::Miss(Precondition::Record(version), None),
                 };
             }

@@ -98,8 +98,12 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
         Some(_) => quote!(#private::None),
         None => quote_spanned!(returned=> #private::Some(#private::Handling::result(#plan))),
     };
+    let contributes = match &options.contributes {
+        Some(contributes) => contributes.value.to_token_stream(),
+        None => quote!(#cache.policy().contributes),
+    };
     let look = quote_spanned! {returned=>
-        #private::look(#private::Handling::values(#plan), #cache, &#coder, &#key, #result)
+        #private::look(#private::Handling::values(#plan), #cache, &#coder, &#key, #result, #contributes)
     };
     let load = if options.is_detached() {
         let load = quote_spanned! {returned=>
@@ -132,6 +136,14 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
         }
     };
     let kept = quote_spanned!(returned=> #private::keep_if(#plan, #kept));
+    // A call that is not cached has its tags all the same, for a value that is made from its result.
+    let capture = options.tags.as_ref().map(|_| {
+        quote! {
+            if let #private::Some(capture) = #private::capture(#cache, #contributes) {
+                capture.await;
+            }
+        }
+    });
     Ok(quote! {
         #(#attrs)*
         #vis #sig {
@@ -162,7 +174,10 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
                             let #keep = #kept;
                             #load
                         }
-                        #private::None => #body.await,
+                        #private::None => {
+                            #capture
+                            #body.await
+                        }
                     }
                 }
             }

@@ -11,8 +11,8 @@ use crate::attribute::syntax::{Given, comma, give, name, skip_to_comma, switch, 
 use crate::expression::tags::tags;
 
 const KNOWN: &str = "`cache`, `ttl`, `stale_while_revalidate`, `stale_if_error`, `negative_ttl`, `error_ttl`, `jitter`, \
-                     `soft_timeout`, `load_timeout`, `coalesce_across_processes`, `namespace`, `key`, `skip`, `version`, \
-                     `tags`, `coder`, `when`, `unless`, `store_if`, `detached`, `entry` and `crate`";
+                     `soft_timeout`, `load_timeout`, `coalesce_across_processes`, `contributes`, `namespace`, `key`, `skip`, \
+                     `version`, `tags`, `coder`, `when`, `unless`, `store_if`, `detached`, `entry` and `crate`";
 
 /// Wrong names of options, and the options that they suggest.
 const MEANT: [(&str, &str); 9] = [
@@ -40,6 +40,7 @@ pub(super) struct Options {
     pub(super) soft_timeout: Option<Given<Expr>>,
     pub(super) load_timeout: Option<Given<Expr>>,
     pub(super) coalesce_across_processes: Option<Given<Expr>>,
+    pub(super) contributes: Option<Given<Expr>>,
     pub(super) namespace: Option<Given<Expr>>,
     pub(super) key: Option<Given<Expr>>,
     pub(super) skip: Option<Given<Vec<Ident>>>,
@@ -97,6 +98,7 @@ impl Options {
             "soft_timeout" => (&mut self.soft_timeout, "soft_timeout = \"200ms\""),
             "load_timeout" => (&mut self.load_timeout, "load_timeout = \"5s\""),
             "coalesce_across_processes" => (&mut self.coalesce_across_processes, "coalesce_across_processes = false"),
+            "contributes" => (&mut self.contributes, "contributes = false"),
             "namespace" => (&mut self.namespace, "namespace = \"users\""),
             "key" => (&mut self.key, "key = \"user:{id}\""),
             "version" => (&mut self.version, "version = 2"),

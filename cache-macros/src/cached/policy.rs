@@ -37,10 +37,8 @@ pub(super) fn policy(site: &Site<'_>) -> Result<TokenStream, Error> {
             Err(error) => errors.add(error),
         }
     }
-    for option in [&options.jitter, &options.coalesce_across_processes]
-        .into_iter()
-        .flatten()
-    {
+    let others = [&options.jitter, &options.coalesce_across_processes, &options.contributes];
+    for option in others.into_iter().flatten() {
         let method = format_ident!("with_{}", option.name);
         let value = &option.value;
         policy = quote_spanned!(value.span()=> #policy.#method(#value));
