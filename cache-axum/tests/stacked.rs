@@ -273,7 +273,10 @@ async fn a_confirmation_contributes() {
     get(&app, "/").await;
     clock.advance(10 * SEC);
     let confirmed = get(&app, "/").await;
-    assert!(confirmed.cache_status().contains("fwd=stale; fwd-status=304"), "{confirmed:?}");
+    assert!(
+        confirmed.cache_status().contains("fwd=stale; fwd-status=304"),
+        "{confirmed:?}"
+    );
     assert_eq!(get(&app, "/").await.x_cache(), "HIT");
     clock.advance(10 * SEC);
     assert_ne!(get(&app, "/").await.x_cache(), "HIT");
@@ -323,14 +326,20 @@ async fn a_layer_contributes_to_the_layer_around_it() {
             async move { name(&cache).await }
         };
         let routes = Router::new().route("/", get_route(answer)).layer(inner);
-        let app = routes.clone().layer(CacheLayer::new(cache.clone().with_namespace("outer")).ttl(60 * SEC));
+        let app = routes
+            .clone()
+            .layer(CacheLayer::new(cache.clone().with_namespace("outer")).ttl(60 * SEC));
         for tag in ["inner", "user:7"] {
             if warm {
                 get(&routes, "/").await;
             }
             get(&app, "/").await;
             let hit = get(&app, "/").await;
-            assert_eq!(hit.cache_status().matches("hit").count(), 1 + usize::from(warm), "{hit:?}");
+            assert_eq!(
+                hit.cache_status().matches("hit").count(),
+                1 + usize::from(warm),
+                "{hit:?}"
+            );
             cache.invalidate_tag(tag).await.unwrap();
             let miss = get(&app, "/").await;
             assert!(miss.cache_status().ends_with("fwd=uri-miss; stored"), "{miss:?}");

@@ -58,7 +58,12 @@ async fn the_tags_of_a_function_travel_up() {
         is_bypassed: true,
         ..How::default()
     });
-    for (from, travels) in [(PART, true), (bypassed, true), (Made::Detached, true), (Made::LookedUp, false)] {
+    for (from, travels) in [
+        (PART, true),
+        (bypassed, true),
+        (Made::Detached, true),
+        (Made::LookedUp, false),
+    ] {
         let (cache, loads) = (local(&ManualClock::new()).build(), Count::new());
         for round in 0..2 {
             whole(&cache, from, &loads).await;

@@ -111,7 +111,10 @@ async fn a_part_that_is_revalidated_makes_the_whole_stale() {
     gate.reached().await;
     gate.open();
     idle().await;
-    assert_eq!(outer(&cache, move |cache| async move { inner(&part(&cache), 3).await }).await, 2);
+    assert_eq!(
+        outer(&cache, move |cache| async move { inner(&part(&cache), 3).await }).await,
+        2
+    );
     assert!(is_fresh(&cache).await);
 }
 
@@ -122,9 +125,7 @@ async fn a_softly_invalidated_part_makes_the_whole_stale() {
     let parts = cache.with_namespace("inner").with_tags(["tag"]);
     inner(&parts, 1).await;
     cache.soft().invalidate_tag("tag").await.unwrap();
-    let made = |cache: Cache| async move {
-        *cache.with_tags(["tag"]).get_or_load("inner", down).await.unwrap()
-    };
+    let made = |cache: Cache| async move { *cache.with_tags(["tag"]).get_or_load("inner", down).await.unwrap() };
     assert_eq!(outer(&cache, made).await, 1);
     assert!(!is_fresh(&cache).await);
 }

@@ -142,7 +142,11 @@ async fn every_way_of_reading_contributes() {
                 match way {
                     0 => *part.get("part").await.unwrap().unwrap(),
                     1 => *part.get_many(["part"]).await.unwrap()[0].clone().unwrap(),
-                    2 => *part.borrowing().get_or_load("part", Count::new().loading(1)).await.unwrap(),
+                    2 => *part
+                        .borrowing()
+                        .get_or_load("part", Count::new().loading(1))
+                        .await
+                        .unwrap(),
                     3 => {
                         let load = async |ids: Vec<&'static str>| {
                             Ok::<_, Infallible>(ids.into_iter().map(|id| (id, 1_u32)).collect())
@@ -427,10 +431,7 @@ async fn a_tag_lasts_for_the_stale_windows_of_the_whole() {
 #[tokio::test(start_paused = true)]
 async fn a_value_that_is_confirmed_retains_the_tags_of_its_parts() {
     let clock = ManualClock::new();
-    let cache = local(&clock)
-        .ttl(SEC)
-        .stale_if_error(60 * SEC)
-        .build();
+    let cache = local(&clock).ttl(SEC).stale_if_error(60 * SEC).build();
     let of_load = cache.clone();
     outer(&cache, |cache| async move { inner(&cache, "tag").await }).await;
     clock.advance(2 * SEC);

@@ -647,10 +647,7 @@ impl<E> Load<E> {
                 let shared = Arc::clone(&self.shared);
                 let tagger = self.fill.tagger().clone();
                 let passing = self.pass_on(plan, head.clone(), collector, length, false);
-                shared
-                    .cache
-                    .adapter()
-                    .spawn(async move { tagger.scope(passing).await });
+                shared.cache.adapter().spawn(async move { tagger.scope(passing).await });
                 return (body, is_kept);
             }
             Progress::Complete => (Ending::End, Cause::Broken),

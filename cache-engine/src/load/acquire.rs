@@ -70,9 +70,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
                     (Ok(Some(found)), terms)
                 }
                 Read::NegativeHit(_, terms) if accepts.negative => (Ok(None), *terms),
-                Read::FailedLoad(error, message, version, terms)
-                    if accepts.failure::<E>(error.as_ref(), version) =>
-                {
+                Read::FailedLoad(error, message, version, terms) if accepts.failure::<E>(error.as_ref(), version) => {
                     (Err(remembered(error, message)), *terms)
                 }
                 Read::Unavailable(_) => return Acquired::Load(fill),

@@ -147,7 +147,9 @@ pub(super) struct Collector {
 impl Collector {
     /// Returns what the detached load runs in.
     pub(super) fn scope(collector: Option<&Self>) -> Tagger {
-        collector.map(|collector| collector.collected.clone()).unwrap_or_default()
+        collector
+            .map(|collector| collector.collected.clone())
+            .unwrap_or_default()
     }
 
     /// Joins what the load has contributed. Dropped otherwise.

@@ -94,9 +94,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 self.contribute_terms(|| *terms);
                 return Step::Done(Ok(None));
             }
-            Read::FailedLoad(error, message, version, terms)
-                if call.accepts.failure::<E>(error.as_ref(), version) =>
-            {
+            Read::FailedLoad(error, message, version, terms) if call.accepts.failure::<E>(error.as_ref(), version) => {
                 tell(Event::NegativeHit { key });
                 self.contribute_terms(|| *terms);
                 return Step::Done(Err(remembered(error, message)));

@@ -58,7 +58,11 @@ impl Parts {
         let now = records.clock.now();
         self.end_by(part.fresh.map(|fresh| after(now, fresh)));
         // The epochs of a namespace are about its own entries.
-        let mut tags = part.tags.iter().filter(|(name, _)| of_carried(name).is_some()).peekable();
+        let mut tags = part
+            .tags
+            .iter()
+            .filter(|(name, _)| of_carried(name).is_some())
+            .peekable();
         if tags.peek().is_none() {
             return;
         }

@@ -37,7 +37,11 @@ pub(super) fn policy(site: &Site<'_>) -> Result<TokenStream, Error> {
             Err(error) => errors.add(error),
         }
     }
-    let others = [&options.jitter, &options.coalesce_across_processes, &options.contributes];
+    let others = [
+        &options.jitter,
+        &options.coalesce_across_processes,
+        &options.contributes,
+    ];
     for option in others.into_iter().flatten() {
         let method = format_ident!("with_{}", option.name);
         let value = &option.value;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use integration_tests::histories::{Kind, Options, Store, run};
+use integration_tests::histories::{Kind, Options, Store, Summary, run};
 use integration_tests::worker::Way;
 
 /// Plays random histories of several processes on each store, and checks every read: none may return a value whose load
@@ -42,6 +42,10 @@ struct Arguments {
     worker: Option<PathBuf>,
 }
 
+/// The number of histories after which the store is emptied: a clear scans all keys of a Redis server, those of the
+/// histories before included.
+const BETWEEN_EMPTYING: usize = 512;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -61,20 +65,24 @@ async fn main() -> ExitCode {
     let (mut checked, mut violations) = (0, 0);
     for store in or_all(arguments.store, &Store::ALL) {
         for &kind in kinds.iter().filter(|kind| kind.is_for(store)) {
-            let options = Options {
-                worker: worker.clone(),
-                store,
-                kind,
-                url: None,
-                way: arguments.way,
-                seed,
-                runs,
-                at_a_time: arguments.at_a_time.unwrap_or(store.at_a_time()),
-                same: arguments.repeat.is_some(),
-                traces: arguments.traces,
-            };
-            store.empty().await;
-            let summary = run(&options).await;
+            let mut summary = Summary::default();
+            for first in (0..runs).step_by(BETWEEN_EMPTYING) {
+                store.empty().await;
+                let same = arguments.repeat.is_some();
+                let options = Options {
+                    worker: worker.clone(),
+                    store,
+                    kind,
+                    url: None,
+                    way: arguments.way,
+                    seed: if same { seed } else { seed.wrapping_add(first) },
+                    runs: (runs - first).min(BETWEEN_EMPTYING as u64),
+                    at_a_time: arguments.at_a_time.unwrap_or(store.at_a_time()),
+                    same,
+                    traces: arguments.traces,
+                };
+                summary.add(run(&options).await);
+            }
             println!("{summary} on {}, kind {}, seeds from {seed}", store.name(), kind.name());
             checked += summary.counts.histories;
             violations += summary.violations;

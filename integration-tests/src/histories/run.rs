@@ -15,10 +15,6 @@ use crate::histories::play::{History, Played};
 use crate::histories::store::Store;
 use crate::worker::Way;
 
-/// The number of histories after which the store is emptied. Tests, which play several kinds at a time on one store,
-/// play fewer.
-const BETWEEN_EMPTYING: u64 = 500;
-
 /// The options of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -83,10 +79,7 @@ pub async fn run(options: &Options) -> Summary {
         });
     }
     while let Some(part) = players.join_next().await {
-        let part = part.expect("a player does not panic");
-        summary.counts += part.counts;
-        summary.violations += part.violations;
-        summary.seeds.extend(part.seeds);
+        summary.add(part.expect("a player does not panic"));
     }
     summary.seeds.sort_unstable();
     summary.took = began.elapsed();
@@ -106,12 +99,6 @@ async fn play_in_a_row(options: &Options, fleet: &Arc<Fleet>) -> Summary {
     let mut playing = JoinSet::new();
     let progress = watch::Sender::new(0);
     for number in 0..options.runs {
-        if number > 0 && number % BETWEEN_EMPTYING == 0 && options.url.is_none() {
-            while !playing.is_empty() {
-                summary.take(playing.join_next().await, options);
-            }
-            options.store.empty().await;
-        }
         if playing.len() >= options.at_a_time {
             summary.take(playing.join_next().await, options);
         }
@@ -182,6 +169,14 @@ fn play(
 }
 
 impl Summary {
+    /// Adds the results of another run.
+    pub fn add(&mut self, other: Self) {
+        self.counts += other.counts;
+        self.violations += other.violations;
+        self.seeds.extend(other.seeds);
+        self.took += other.took;
+    }
+
     fn take(&mut self, played: Option<Result<(Plan, Played), tokio::task::JoinError>>, options: &Options) {
         let Some(played) = played else { return };
         let (plan, played) = played.expect("a history does not panic");
