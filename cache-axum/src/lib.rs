@@ -216,6 +216,8 @@ pub use self::key::query::Query;
 pub use self::key::url::UrlKey;
 pub use self::layer::cache::CacheLayer;
 pub use self::layer::handle::{CacheHandle, NoCacheLayer};
+#[cfg(feature = "purge")]
+pub use self::layer::inspect::InspectRouter;
 pub use self::layer::invalidate::{InvalidateLayer, InvalidateService};
 #[cfg(feature = "purge")]
 pub use self::layer::purge::PurgeRouter;

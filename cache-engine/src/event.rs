@@ -528,7 +528,10 @@ impl Events {
                 counters.load_failures.add_one();
             }
             Event::Stored { key } => add_one(key, |counters| &counters.stored),
-            Event::Refused { key, reason } => stats.of_key(key).refused.add(reason),
+            Event::Refused { key, reason } => {
+                stats.of_key(key).refused.add(reason);
+                stats.refusals.add(key, reason);
+            }
             Event::Revalidated { key } => add_one(key, |counters| &counters.revalidated),
             Event::NotModified { key } => add_one(key, |counters| &counters.not_modified),
             Event::Fenced { key } => add_one(key, |counters| &counters.fenced),

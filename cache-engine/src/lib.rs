@@ -48,6 +48,7 @@
 //! | hold copies in front of a shared store | [`CacheBuilder::near`] |
 //! | cache a whole function | `#[cached]` and `#[invalidates]` (feature `macros`) |
 //! | see what the cache does | [`Cache::stats`] |
+//! | see what is stored under a key | [`Cache::inspect`] |
 //! | observe | [`CacheBuilder::observer`], or `tracing` with the target `cache` |
 //! | write an adapter, whose loads do not fit into a closure | [`Cache::adapter`] |
 //! | shut down cleanly | [`Cache::shutdown`] |
@@ -144,6 +145,7 @@ pub use self::cache::borrowing::Borrowing;
 pub use self::cache::builder::CacheBuilder;
 pub use self::cache::default_cache::{DefaultCacheIsSet, default_cache, set_default_cache};
 pub use self::cache::handle::Cache;
+pub use self::cache::inspect::{InspectedContent, InspectedEntry, InspectedState, Inspection};
 pub use self::cache::invalidate::Soft;
 pub use self::cache::invalidation_set::Invalidation;
 pub use self::cache::key::IntoKey;

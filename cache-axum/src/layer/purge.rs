@@ -90,19 +90,7 @@ impl PurgeRouter {
     where
         S: Clone + Send + Sync + 'static,
     {
-        if token.is_empty() {
-            return Err(configuration(
-                "the token of the purge router is empty: give it a long random text",
-            ));
-        }
-        if token.bytes().any(|byte| !byte.is_ascii_graphic()) {
-            return Err(configuration(
-                "the token of the purge router has a character that a header cannot carry: use printable ASCII without \
-                 spaces",
-            ));
-        }
-        let token: Arc<[u8]> = token.as_bytes().into();
-        Ok(routes(layer).layer(from_fn_with_state(token, check)))
+        guarded(routes(layer), token)
     }
 
     /// Creates a router behind your own authentication: a tower layer that lets only authorized requests through. If it
@@ -118,6 +106,25 @@ impl PurgeRouter {
     {
         routes(layer).layer(authentication)
     }
+}
+
+/// Returns a router that requires a token.
+pub(super) fn guarded<S>(router: Router<S>, token: &str) -> Result<Router<S>, Error>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    if token.is_empty() {
+        return Err(configuration(
+            "the token of the router is empty: give it a long random text",
+        ));
+    }
+    if token.bytes().any(|byte| !byte.is_ascii_graphic()) {
+        return Err(configuration(
+            "the token of the router has a character that a header cannot carry: use printable ASCII without spaces",
+        ));
+    }
+    let token: Arc<[u8]> = token.as_bytes().into();
+    Ok(router.layer(from_fn_with_state(token, check)))
 }
 
 fn configuration(message: &'static str) -> Error {
@@ -140,7 +147,7 @@ async fn check(State(token): State<Arc<[u8]>>, request: Request, next: Next) -> 
     }
     let mut refusal = fault(
         StatusCode::UNAUTHORIZED,
-        "this takes `Authorization: Bearer` and the token of the purge router",
+        "this takes `Authorization: Bearer` and the token of the router",
     );
     let scheme = HeaderValue::from_static("Bearer");
     refusal.headers_mut().insert(WWW_AUTHENTICATE, scheme);
@@ -320,7 +327,7 @@ async fn any_is_stored(shared: &Shared, keys: &[Key]) -> Result<bool, Error> {
     Ok(false)
 }
 
-fn fault(status: StatusCode, reason: &str) -> Response {
+pub(super) fn fault(status: StatusCode, reason: &str) -> Response {
     #[derive(Serialize)]
     struct Fault<'a> {
         error: &'a str,
@@ -328,7 +335,7 @@ fn fault(status: StatusCode, reason: &str) -> Response {
     json(status, &Fault { error: reason })
 }
 
-fn json(status: StatusCode, body: &impl Serialize) -> Response {
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     let content_type = HeaderValue::from_static("application/json");
     match serde_json::to_vec(body) {
         Ok(body) => (status, [(CONTENT_TYPE, content_type)], body).into_response(),

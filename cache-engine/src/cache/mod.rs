@@ -6,6 +6,7 @@ pub(crate) mod builder;
 pub(crate) mod default_cache;
 pub(crate) mod get_or_load;
 pub(crate) mod handle;
+pub(crate) mod inspect;
 pub(crate) mod invalidate;
 pub(crate) mod invalidation_set;
 pub(crate) mod key;

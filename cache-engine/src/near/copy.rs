@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cache_core::{FreshnessWindows, Key, Record, SharedValue, Tags, Timestamp, Value, Version};
 
 use crate::stats::snapshot::CacheTier;
-use crate::store::record::{ARC, Found, Freshness, key_memory, tags_memory};
+use crate::store::record::{ARC, Found, Freshness, Kind, Summary, key_memory, tags_memory};
 
 /// A copy of a value that is elsewhere.
 struct Copied {
@@ -55,6 +55,20 @@ pub(super) fn version(record: &Record) -> Option<Version> {
         return None;
     };
     Some(shared.object().downcast_ref::<Copied>()?.version)
+}
+
+/// Returns what a copy holds, or `None` if it is no copy of `key`.
+pub(crate) fn summary(record: &Record, key: &Key) -> Option<Summary> {
+    let Value::Shared(shared) = &record.value else {
+        return None;
+    };
+    let copied = shared.object().downcast_ref::<Copied>()?;
+    (copied.key.identity() == key.identity()).then(|| Summary {
+        content: Kind::Value(None),
+        created: copied.created,
+        windows: copied.windows,
+        tags: copied.tags.clone(),
+    })
 }
 
 /// Returns the fresh value of a copy, and the version of the record that it was copied from.

@@ -3,5 +3,6 @@
 pub(crate) mod counters;
 pub(crate) mod histogram;
 pub(crate) mod reasons;
+pub(crate) mod refusals;
 pub(crate) mod registry;
 pub(crate) mod snapshot;

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use cache_core::{Key, Namespace};
 
 use crate::stats::counters::{Counter, NamespaceCounters};
+use crate::stats::refusals::Refusals;
 use crate::stats::snapshot::NamespaceStats;
 
 /// The most namespaces that are told apart.
@@ -20,6 +21,7 @@ pub(crate) struct Stats {
     /// By the text that the keys of a namespace begin with.
     namespaces: RwLock<HashMap<Box<str>, Arc<NamespaceCounters>>>,
     other: Arc<NamespaceCounters>,
+    pub(crate) refusals: Refusals,
     pub(crate) tag_invalidations: Counter,
     pub(crate) clears: Counter,
     pub(crate) store_failures: Counter,
@@ -32,6 +34,7 @@ impl Stats {
         Self {
             namespaces: RwLock::default(),
             other: Arc::new(NamespaceCounters::new("", OTHER)),
+            refusals: Refusals::default(),
             tag_invalidations: Counter::default(),
             clears: Counter::default(),
             store_failures: Counter::default(),

@@ -89,9 +89,7 @@ impl<T> Found<T> {
     /// Returns the value as it is after a soft invalidation at `since`: no longer fresh. Both windows are counted from
     /// then on, unless its freshness ended earlier.
     pub(crate) fn softened(mut self, since: Timestamp, now: Timestamp) -> Self {
-        // Clocks may differ. The value is not fresh now, whatever they say.
-        let until = since.min(now).saturating_since(self.created);
-        self.windows.fresh = Some(self.windows.fresh.map_or(until, |fresh| fresh.min(until)));
+        end_freshness(&mut self.windows, self.created, since, now);
         self
     }
 
@@ -104,6 +102,13 @@ impl<T> Found<T> {
     pub fn fresh_for(&self, now: Timestamp) -> Option<Duration> {
         self.windows.fresh.map(|fresh| fresh.saturating_sub(self.age(now)))
     }
+}
+
+/// Changes the windows of an entry that was created at `created` and softly invalidated at `since`.
+pub(crate) fn end_freshness(windows: &mut FreshnessWindows, created: Timestamp, since: Timestamp, now: Timestamp) {
+    // Clocks may differ. The value is not fresh now, whatever they say.
+    let until = since.min(now).saturating_since(created);
+    windows.fresh = Some(windows.fresh.map_or(until, |fresh| fresh.min(until)));
 }
 
 /// What a copy may be used for.
@@ -393,6 +398,59 @@ where
     } else {
         None
     }
+}
+
+/// What a record holds, without its value.
+#[derive(Debug)]
+pub(crate) struct Summary {
+    pub(crate) content: Kind,
+    pub(crate) created: Timestamp,
+    pub(crate) windows: FreshnessWindows,
+    pub(crate) tags: Tags,
+}
+
+/// The kind of an entry.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// A value, encoded by the coder of this name. Objects have none.
+    Value(Option<String>),
+    Absent,
+    Failure(String),
+    Lease,
+}
+
+/// Returns what a record holds. An error means that it is unusable, as for [`open`].
+pub(crate) fn summary(record: &Record, key: &Key) -> Result<Summary, Error> {
+    let opened = open(record.clone(), key)?;
+    let (content, created, windows) = match &opened {
+        Opened::Object(shared) => {
+            let object = shared.object().downcast_ref::<Object>();
+            let object = object.ok_or_else(|| unusable("not an entry of this cache"))?;
+            let content = match &object.content {
+                ObjectContent::Value(_) => Kind::Value(None),
+                ObjectContent::Absent => Kind::Absent,
+                ObjectContent::Failure(_, message) => Kind::Failure(message.to_string()),
+                ObjectContent::Lease(_) => Kind::Lease,
+            };
+            (content, object.created, object.windows)
+        }
+        Opened::Envelope(envelope) => {
+            let content = match envelope.kind {
+                EntryKind::Absent => Kind::Absent,
+                EntryKind::Failure => Kind::Failure(String::from_utf8_lossy(&envelope.payload).into_owned()),
+                EntryKind::Lease => Kind::Lease,
+                _ => Kind::Value(Some(envelope.coder.to_string())),
+            };
+            (content, envelope.created, envelope.windows)
+        }
+    };
+    let tags = opened.tags().clone();
+    Ok(Summary {
+        content,
+        created,
+        windows,
+        tags,
+    })
 }
 
 /// Returns the tags that an entry depends on, or `None` if the record is unusable.

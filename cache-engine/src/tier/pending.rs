@@ -148,7 +148,7 @@ impl Pending {
     }
 
     /// Judges an entry by the pending invalidations.
-    pub(super) fn verdict(&self, key: &Key, tags: &Tags) -> Option<Verdict> {
+    pub(crate) fn verdict(&self, key: &Key, tags: &Tags) -> Option<Verdict> {
         worse(self.verdict_of_key(key), self.verdict_of_tags(tags))
     }
 
