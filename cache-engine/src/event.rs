@@ -584,7 +584,7 @@ impl Events {
     #[cold]
     fn warn(&self, event: &Event<'_>) {
         if let Some(suppressed) = self.log.admit(event.name()) {
-            tracing::warn!(target: "cache", event = event.name(), detail = ?event, suppressed);
+            tracing::warn!(target: "cache", event = event.name(), suppressed, "{event}");
         }
     }
 }

@@ -51,6 +51,7 @@
 //! | see what is stored under a key | [`Cache::inspect`] |
 //! | observe | [`CacheBuilder::observer`], or `tracing` with the target `cache` |
 //! | write an adapter, whose loads do not fit into a closure | [`Cache::adapter`] |
+//! | go past the caches for a call, or several | [`bypass`] |
 //! | shut down cleanly | [`Cache::shutdown`] |
 //!
 //! # The life of an entry
@@ -125,6 +126,7 @@
 
 mod cache;
 mod event;
+mod event_line;
 #[cfg(feature = "macros")]
 mod function;
 mod lease;
@@ -155,6 +157,7 @@ pub use self::event::{Event, LoadFailure, Observer};
 pub use self::function::__private;
 #[cfg(feature = "macros")]
 pub use self::function::{CachedEntry, CallError};
+pub use self::load::bypass::{bypass, in_current_load};
 pub use self::load::call::Reporting;
 pub use self::load::context::{Load, Loaded, Stale};
 pub use self::load::error::LoadError;
@@ -168,7 +171,7 @@ pub use self::stats::snapshot::{
     BreakerState, ByTier, CacheStats, CacheTier, NamespaceStats, StatsReader, SubscriptionState,
 };
 pub use self::store::record::Found;
-pub use self::tags::scope::{Tagger, in_current_load, tagged};
+pub use self::tags::scope::{Tagger, tagged};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

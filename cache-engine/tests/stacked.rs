@@ -174,6 +174,34 @@ async fn a_stale_part_is_stale_for_all_that_wait_for_it() {
     }
 }
 
+/// So it is if the part was softly invalidated: all that wait for the value get it from one load.
+#[tokio::test]
+async fn a_softly_invalidated_part_is_shared_by_all_that_wait_for_the_whole() {
+    let clock = ManualClock::new();
+    let cache = local(&clock).ttl(10 * SEC).stale_if_error(600 * SEC).build();
+    let part = cache.with_namespace("inner").with_tags(["tag"]);
+    inner(&part, 1).await;
+    cache.soft().invalidate_tag("tag").await.unwrap();
+    let (gate, loads) = (Gate::closed(), Count::new());
+    let ask = || {
+        let (cache, part, gate, loads) = (cache.clone(), part.clone(), gate.clone(), loads.clone());
+        let load = move || async move {
+            loads.up();
+            gate.pass().await;
+            part.get_or_load("inner", down).await.map(|value| *value)
+        };
+        tokio::spawn(async move { cache.get_or_load("outer", load).await.map(|value| *value) })
+    };
+    let asking = [ask(), ask(), ask()];
+    gate.reached().await;
+    idle().await;
+    gate.open();
+    for asking in asking {
+        assert_eq!(asking.await.unwrap().unwrap(), 1);
+    }
+    assert_eq!(loads.get(), 1);
+}
+
 /// After the soft timeout, the caller has a stale value.
 #[tokio::test(start_paused = true)]
 async fn a_part_after_its_soft_timeout_is_stale() {

@@ -355,6 +355,33 @@ async fn tags_of_another_cache_cannot_be_carried() {
     }
 }
 
+/// Callers that have waited for a value that cannot be stored do not load one after the other.
+#[tokio::test(start_paused = true)]
+async fn callers_of_a_value_with_foreign_tags_do_not_queue() {
+    let (cache, another) = (over(&Remote::new()).build(), over(&Remote::new()).build());
+    let (gate, loads) = (Gate::closed(), Count::new());
+    let ask = || {
+        let (cache, another, gate, loads) = (cache.clone(), another.clone(), gate.clone(), loads.clone());
+        let load = move || async move {
+            loads.up();
+            gate.pass().await;
+            Ok::<_, Infallible>(inner(&another, "tag").await)
+        };
+        tokio::spawn(async move { cache.get_or_load("outer", load).await.map(drop) })
+    };
+    let asking = [ask(), ask(), ask()];
+    gate.reached().await;
+    idle().await;
+    assert_eq!(loads.get(), 1);
+    gate.admit(1);
+    idle().await;
+    assert_eq!(loads.get(), 3, "the others load at the same time");
+    gate.open();
+    for asking in asking {
+        asking.await.unwrap().unwrap();
+    }
+}
+
 /// Two handles of one store and prefix are one cache, whichever builder made them.
 #[tokio::test(start_paused = true)]
 async fn tags_of_another_handle_of_the_store_are_carried() {

@@ -67,6 +67,8 @@ pub struct Settings {
     pub load_timeout: Option<Duration>,
     /// Whether a call waits for a load in another process.
     pub coalesce_across_processes: Option<bool>,
+    /// Whether entries limit the freshness of values that are loaded with them, and pass on their tags.
+    pub contributes: Option<bool>,
     /// The time limit of one call to the store.
     #[serde(deserialize_with = "duration")]
     pub backend_timeout: Option<Duration>,
@@ -155,6 +157,9 @@ impl Settings {
         }
         if let Some(wait) = self.coalesce_across_processes {
             builder = builder.policy_with(move |policy| policy.with_coalesce_across_processes(wait));
+        }
+        if let Some(contributes) = self.contributes {
+            builder = builder.contributes(contributes);
         }
         match &self.near {
             // Such a store takes none, as the builder reports.

@@ -1,5 +1,6 @@
 //! The configuration of a layer.
 
+pub(crate) mod bypass_if;
 pub(crate) mod client_caching;
 pub(crate) mod handler;
 pub(crate) mod tags;
@@ -11,6 +12,7 @@ use cache_http::{CacheName, Policy, Sharing, Statuses};
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
+use crate::config::bypass_if::BypassIf;
 use crate::config::client_caching::ClientCaching;
 use crate::config::tags::RouteTags;
 use crate::entry::response::OwnEtag;
@@ -34,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) policy: Policy,
     /// The rules for requests whose identity is part of their key.
     pub(crate) identified: Policy,
+    /// The requests that the layer leaves alone.
+    pub(crate) bypass_if: BypassIf,
     /// The request fields that are credentials, in addition to `Authorization`.
     pub(crate) credentials: Vec<HeaderName>,
     /// The maximum size in bytes of a POST's content that becomes part of the key.

@@ -12,7 +12,7 @@ use crate::entry::lifetime::{marker_windows, windows};
 use crate::entry::stored::Stored;
 use crate::entry::variant_index::{VariantIndex, variant_name};
 use crate::exchange::lookup::Slot;
-use crate::exchange::storability::StorePlan;
+use crate::exchange::storability::{Refusal, StorePlan, remember};
 use crate::exchange::variant_limit::Listing;
 use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
@@ -80,7 +80,12 @@ pub(crate) async fn store_quietly(
                 }
                 shared.variant_uses.touch(variants.generation, name);
             }
-            said(fill.store(Arc::clone(stored), coder, kept).await)
+            let said = said(fill.store(Arc::clone(stored), coder, kept).await);
+            if said == Err(Detail::UncarriedTags) {
+                // The next response will probably be made from the same entries.
+                remember(shared, &slot.primary, context, &Refusal::lasting(Detail::UncarriedTags));
+            }
+            said
         }
         Place::FirstVariant => {
             let (key, variants) = first_variant(shared, context, slot, &plan);

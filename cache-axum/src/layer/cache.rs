@@ -11,6 +11,7 @@ use http::request::Parts;
 use http::{HeaderName, StatusCode};
 use tower_layer::Layer;
 
+use crate::config::bypass_if::BypassIf;
 use crate::config::client_caching::ClientCaching;
 use crate::config::tags::RouteTags;
 use crate::config::{Allow, Config};
@@ -92,6 +93,7 @@ impl CacheLayer {
             failures: Statuses::predicate(is_failure),
             invalidate_on_write: true,
             invalidate_softly: false,
+            bypass_if: BypassIf::default(),
             tags: RouteTags::default(),
         };
         let shared = Shared {
@@ -480,6 +482,28 @@ impl CacheLayer {
     /// ```
     pub fn tags_by(self, tags: impl Fn(&Parts) -> Vec<String> + Send + Sync + 'static) -> Self {
         self.with(|config| config.tags.by.push(Arc::new(tags)))
+    }
+
+    /// Lets the requests for which `condition` is true go past the layer: the handler answers them, and nothing is read,
+    /// stored or waited for (`detail=bypass-if`). What an unsafe request changes is invalidated all the same. If this is
+    /// called several times, one of the conditions suffices. Default: no condition.
+    ///
+    /// For previews and debugging, for example. The condition is evaluated for each request, hits included. Cached
+    /// functions that the handler calls are not affected: see [`bypass`](cache_engine::bypass).
+    ///
+    /// A client can set any header, so a condition on one lets each client reach the handler. Check a secret, or the
+    /// client's rights, if your handler cannot bear that.
+    ///
+    /// ```
+    /// # use cache_axum::CacheLayer;
+    /// # use cache_axum::cache_engine::Cache;
+    /// # use cache_memory::MemoryBackend;
+    /// let layer = CacheLayer::new(Cache::builder(MemoryBackend::default()).build())
+    ///     .bypass_if(|request| request.uri.path().starts_with("/preview/"));
+    /// # let _ = layer;
+    /// ```
+    pub fn bypass_if(self, condition: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.with(|config| config.bypass_if.add(condition))
     }
 
     /// Sets whether responses may name tags with [`StoreFor::tags`](crate::StoreFor::tags). If `false`, a response that

@@ -13,6 +13,8 @@ use crate::request::shared::Shared;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bypass {
     Disabled,
+    /// A condition of the layer says so.
+    Condition,
     Rule(Reason),
     Upgrade,
     Connection,
@@ -67,6 +69,9 @@ impl FieldSummary {
 pub(crate) fn bypass(shared: &Shared, policy: &Policy, request: &Parts, body: &Body, is_plain: bool) -> Option<Bypass> {
     if !shared.cache.is_enabled() {
         return Some(Bypass::Disabled);
+    }
+    if shared.config.bypass_if.matches(request) {
+        return Some(Bypass::Condition);
     }
     // If content is not part of the key, requests with different content would get the same response.
     let is_in_key = shared.config.content_limit(&request.method).is_some();

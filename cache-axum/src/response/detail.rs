@@ -12,6 +12,8 @@ pub(crate) enum Detail {
     Rule(Reason),
     /// The cache is switched off.
     Disabled,
+    /// A condition of `bypass_if` is true for the request.
+    BypassIf,
     /// The request asks to switch to another protocol.
     Upgrade,
     /// `Connection` names a field that does not belong to the connection.
@@ -63,6 +65,7 @@ impl Detail {
         match self {
             Self::Rule(reason) => reason.as_str(),
             Self::Disabled => "disabled",
+            Self::BypassIf => "bypass-if",
             Self::Upgrade => "upgrade",
             Self::Connection => "connection",
             Self::Precondition => "precondition",
@@ -93,6 +96,7 @@ impl From<Bypass> for Detail {
     fn from(bypass: Bypass) -> Self {
         match bypass {
             Bypass::Disabled => Self::Disabled,
+            Bypass::Condition => Self::BypassIf,
             Bypass::Rule(reason) => Self::Rule(reason),
             Bypass::Upgrade => Self::Upgrade,
             Bypass::Connection => Self::Connection,
@@ -125,7 +129,7 @@ mod tests {
     use super::Detail;
 
     /// All values.
-    const ALL: [Detail; 38] = [
+    const ALL: [Detail; 39] = [
         Detail::Rule(Reason::Method),
         Detail::Rule(Reason::Authorization),
         Detail::Rule(Reason::Cookie),
@@ -142,6 +146,7 @@ mod tests {
         Detail::Rule(Reason::Incomplete),
         Detail::Rule(Reason::TooManyVariants),
         Detail::Disabled,
+        Detail::BypassIf,
         Detail::Upgrade,
         Detail::Connection,
         Detail::Precondition,

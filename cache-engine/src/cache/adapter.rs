@@ -257,7 +257,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         C: Coder<T>,
     {
         let engine = &self.cache.engine;
-        if !engine.shared.is_enabled() || engine.contributes() {
+        if !engine.shared.is_used() || engine.contributes() {
             return None;
         }
         let tier = &engine.shared.tier;
@@ -315,7 +315,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         C: Coder<T>,
     {
         let engine = &self.cache.engine;
-        if !engine.shared.is_enabled() {
+        if !engine.shared.is_used() {
             return Ok(None);
         }
         match engine.shared.tier.read_store(key, &*engine.coder).await {
@@ -341,7 +341,8 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         C: Coder<T>,
     {
         let engine = &self.cache.engine;
-        if !engine.shared.is_enabled() {
+        if !engine.shared.is_used() {
+            engine.contribute_uncoalesced().await;
             return Lookup::Uncoalesced { waited: false };
         }
         let result = Some(TypeId::of::<Outcome<T, Infallible>>());
@@ -392,7 +393,8 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         C: Coder<T>,
     {
         let engine = &self.cache.engine;
-        if !engine.shared.is_enabled() {
+        if !engine.shared.is_used() {
+            engine.contribute_uncoalesced().await;
             return Lookup::Uncoalesced { waited: false };
         }
         let read = engine.shared.tier.read_store(key, &*engine.coder).await;
@@ -479,7 +481,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         C: Coder<T>,
     {
         let engine = &self.cache.engine;
-        if !engine.shared.is_enabled() {
+        if !engine.shared.is_used() {
             return None;
         }
         engine.reserve(key).await

@@ -116,7 +116,10 @@ impl<C: Send + Sync + 'static> Borrowing<'_, C> {
             Some(ControlFlow::Continue(reading)) => {
                 value(Box::pin(cache.engine.load_borrowing(key, reading, accepts, load)).await)
             }
-            None => value(load_uncached(key, load).await),
+            None => {
+                cache.engine.contribute_uncoalesced().await;
+                value(load_uncached(key, load).await)
+            }
         }
     }
 }

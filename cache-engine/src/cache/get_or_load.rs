@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cache_core::{Coder, Key};
 
-use crate::cache::handle::{Cache, DISABLED};
+use crate::cache::handle::Cache;
 use crate::cache::key::IntoKey;
 use crate::load::call::Accepts;
 use crate::load::context::{Load, Loaded};
@@ -129,8 +129,9 @@ impl<C: Send + Sync + 'static> Cache<C> {
         let key = key.into_key(&self.namespace);
         let key = key.borrow();
         let load = |_| async move { load().await.map(Loaded::new) };
-        if !self.is_enabled() {
-            self.report_bypass(DISABLED);
+        if !self.engine.shared.is_used() {
+            self.report_unused();
+            self.engine.contribute_uncoalesced().await;
             return present(value(load_uncached(key, load).await));
         }
         let read = self.engine.shared.tier.read_store(key, &*self.engine.coder).await;
@@ -161,11 +162,14 @@ impl<C: Send + Sync + 'static> Cache<C> {
             Some(ControlFlow::Continue(reading)) => {
                 value(Box::pin(self.engine.load_detached(key, reading, accepts, load)).await)
             }
-            None => value(load_uncached(key, load).await),
+            None => {
+                self.engine.contribute_uncoalesced().await;
+                value(load_uncached(key, load).await)
+            }
         }
     }
 
-    /// Reads a fresh value and reports it as a hit. Returns `None` if the cache is switched off.
+    /// Reads a fresh value and reports it as a hit. Returns `None` if the cache is switched off or bypassed.
     #[inline]
     pub(super) async fn read_or_bypass<T, E>(&self, key: &Key) -> Option<ControlFlow<Arc<T>, Reading<T>>>
     where
@@ -173,8 +177,8 @@ impl<C: Send + Sync + 'static> Cache<C> {
         E: 'static,
         C: Coder<T>,
     {
-        if !self.is_enabled() {
-            self.report_bypass(DISABLED);
+        if !self.engine.shared.is_used() {
+            self.report_unused();
             return None;
         }
         let engine = &self.engine;

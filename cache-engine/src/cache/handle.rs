@@ -13,7 +13,10 @@ use crate::stats::counters::NamespaceCounters;
 use crate::stats::snapshot::CacheTier;
 
 /// Why a request bypasses a cache that is switched off.
-pub(crate) const DISABLED: &str = "disabled";
+const DISABLED: &str = "disabled";
+
+/// Why a request bypasses a cache that is switched on: its task runs in [`bypass`](crate::bypass).
+const BYPASSED: &str = "bypass";
 
 /// A cache: one policy engine over a backend.
 ///
@@ -147,6 +150,12 @@ impl<C> Cache<C> {
     pub(crate) fn report_bypass(&self, reason: &'static str) {
         let events = &self.engine.shared.events;
         events.bypassed(&self.counters, self.namespace.name(), reason);
+    }
+
+    /// Reports a request in which the cache took no part, since it is switched off or the task bypasses it.
+    #[cold]
+    pub(crate) fn report_unused(&self) {
+        self.report_bypass(if self.is_enabled() { BYPASSED } else { DISABLED });
     }
 
     /// Returns whether the cache is switched on.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cache_core::{Coder, Key};
 
-use crate::cache::handle::{Cache, DISABLED};
+use crate::cache::handle::Cache;
 use crate::load::backoff::Backoff;
 use crate::load::batch::Item;
 use crate::load::call::{Accepts, Call};
@@ -71,8 +71,9 @@ impl<C: Send + Sync + 'static> Cache<C> {
         let ids = ids.into_iter().filter(|id| known.insert(id.clone()));
         let mut pending: Vec<(K, Key)> = ids.map(|id| (id.clone(), self.namespace.key(id.to_string()))).collect();
         let mut values = HashMap::with_capacity(pending.len());
-        if !self.is_enabled() {
-            pending.iter().for_each(|_| self.report_bypass(DISABLED));
+        if !self.engine.shared.is_used() {
+            pending.iter().for_each(|_| self.report_unused());
+            self.engine.contribute_uncoalesced().await;
             let loaded = load(pending.into_iter().map(|(id, _)| id).collect()).await;
             let loaded = loaded.map_err(|error| LoadError::Failed(Arc::new(error)))?;
             return Ok(loaded.into_iter().map(|(id, value)| (id, Arc::new(value))).collect());

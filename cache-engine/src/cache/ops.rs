@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cache_core::{Coder, Error, Key, SetOptions, SetOutcome};
 
-use crate::cache::handle::{Cache, DISABLED};
+use crate::cache::handle::Cache;
 use crate::cache::key::IntoKey;
 use crate::event::Event;
 use crate::stats::snapshot::CacheTier;
@@ -23,8 +23,8 @@ impl<C: Send + Sync + 'static> Cache<C> {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        if !self.is_enabled() {
-            self.report_bypass(DISABLED);
+        if !self.engine.shared.is_used() {
+            self.report_unused();
             return Ok(None);
         }
         let key = key.into_key(&self.namespace);
@@ -71,8 +71,8 @@ impl<C: Send + Sync + 'static> Cache<C> {
             .into_iter()
             .map(|key| key.into_key(&self.namespace).borrow().clone())
             .collect();
-        if !self.is_enabled() {
-            keys.iter().for_each(|_| self.report_bypass(DISABLED));
+        if !self.engine.shared.is_used() {
+            keys.iter().for_each(|_| self.report_unused());
             return Ok(vec![None; keys.len()]);
         }
         if keys.is_empty() {

@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use super::coder::{Codes, Coding};
 use super::return_type::plan::Handling;
 use super::return_type::shape::Item;
-use crate::cache::handle::{Cache, DISABLED};
+use crate::cache::handle::Cache;
 use crate::load::reading::Reading;
 use crate::log::log_error;
 use crate::tags::scope::Tagger;
@@ -94,14 +94,14 @@ where
 {
     let shared = &cache.engine.shared;
     let key = match key {
-        Some(Ok(key)) if shared.is_enabled() => key,
+        Some(Ok(key)) if shared.is_used() => key,
         Some(Err(error)) => {
             log_error("a call has no key, so it is not cached", Some(error));
             cache.report_bypass("no-key");
             return Looked::Bypassed;
         }
         Some(Ok(_)) => {
-            cache.report_bypass(DISABLED);
+            cache.report_unused();
             return Looked::Bypassed;
         }
         None => return Looked::Bypassed,

@@ -8,7 +8,6 @@
 use std::any::TypeId;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use cache_core::{Coder, Error, ErrorKind, FreshnessWindows, Key, Tags};
 
@@ -18,8 +17,9 @@ use crate::load::reading::Reading;
 use crate::load::shared::Shared;
 use crate::store::record::{Found, Terms};
 use crate::tags::declared::Declared;
+use crate::tags::fault::Fault;
 use crate::tags::parts::Part;
-use crate::tags::scope::{Fault, Tagger};
+use crate::tags::scope::Tagger;
 use crate::tier::read::{Boxed, Fresh, Read};
 
 impl Shared {
@@ -113,9 +113,13 @@ impl<C: Send + Sync + 'static> Engine<C> {
     /// Joins a value that its caller loads without the cache: its tags are captured before, and it is as fresh as any
     /// other.
     pub(crate) async fn contribute_uncoalesced(&self) {
-        if !self.contributes() {
-            return;
+        if self.contributes() {
+            // Boxed, since the futures of hits contain it.
+            Box::pin(self.capture_uncoalesced()).await;
         }
+    }
+
+    async fn capture_uncoalesced(&self) {
         let outer = Tagger::current();
         outer.capture_for(self.tags.names(), &self.shared.tier.tags).await;
         outer.join(&self.shared.part(&Terms {
@@ -156,11 +160,6 @@ impl Collector {
     pub(super) fn join(self) {
         self.outer.absorb(&self.collected);
     }
-}
-
-/// Returns how long an outcome is fresh of which nothing is stored: not at all.
-pub(super) fn never() -> FreshnessWindows {
-    FreshnessWindows::new(Duration::ZERO)
 }
 
 fn unknown_tags() -> Error {

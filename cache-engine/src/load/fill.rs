@@ -16,14 +16,15 @@ use crate::event::{Event, LoadFailure};
 use crate::lease::fence::Fence;
 use crate::lease::protocol::{Filled, Renewal};
 use crate::load::call::Reporting;
-use crate::load::contribution::never;
 use crate::load::error::LoadError;
 use crate::load::flight::{FlightId, Landing, Lead};
+use crate::load::policy::Policy;
 use crate::load::shared::Shared;
 use crate::stats::snapshot::CacheTier;
 use crate::store::record::{Found, Freshness, Terms, Writer};
 use crate::tags::declared::Declared;
-use crate::tags::scope::{Fault, Tagger};
+use crate::tags::fault::Fault;
+use crate::tags::scope::Tagger;
 use crate::tags::snapshot::{TagSnapshot, union};
 use crate::tier::precondition::{Lease, Precondition};
 
@@ -123,7 +124,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             snapshot: TagSnapshot::default(),
             renewal: None,
             stale,
-            windows_without_value: never(),
+            windows_without_value: Policy::not_remembered(),
             refused: false,
             remade: None,
             fault: None,
@@ -468,7 +469,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             }
             Err(Fault::Uncarried(error)) => {
                 self.shared.events.emit(&Event::not_stored(&self.key, &error));
-                self.share(outcome).await;
+                self.part();
                 return StoreOutcome::Uncarried;
             }
         };
@@ -591,9 +592,17 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             return;
         }
         let waited_for = self.lead.as_ref().is_some_and(Lead::is_waited_for);
-        let Some(tags) = self.dependencies().filter(|_| stood) else {
-            self.finish(Landing::ReadAgain);
-            return;
+        let tags = match self.tagger.with_added(&self.snapshot.tags) {
+            Ok(tags) if stood => tags,
+            // The next value will be for its own caller only, too.
+            Err(Fault::Uncarried(_)) => {
+                self.finish(Landing::Uncoalesced);
+                return;
+            }
+            _ => {
+                self.finish(Landing::ReadAgain);
+                return;
+            }
         };
         let concerned = !tags.is_empty() || stale.is_some_and(|tags| !tags.is_empty());
         if concerned && !waited_for {
@@ -603,7 +612,15 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             return;
         }
         let tier = &self.shared.tier;
-        let current = tags.is_empty() || tier.still_current(&self.key, &tags, self.pending).await;
+        // A value that is made from a stale one is a stale one, and shared as such.
+        let is_stale = self.fresh_at_most() == Some(Duration::ZERO);
+        let current = if tags.is_empty() {
+            true
+        } else if is_stale {
+            tier.still_usable(&self.key, &tags).await
+        } else {
+            tier.still_current(&self.key, &tags, self.pending).await
+        };
         let usable = match stale {
             Some(tags) if current => tier.still_usable(&self.key, tags).await,
             _ => current,

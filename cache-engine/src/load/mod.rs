@@ -3,6 +3,7 @@
 pub(crate) mod acquire;
 pub(crate) mod backoff;
 pub(crate) mod batch;
+pub(crate) mod bypass;
 pub(crate) mod call;
 pub(crate) mod context;
 pub(crate) mod contribution;

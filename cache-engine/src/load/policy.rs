@@ -141,6 +141,11 @@ impl Policy {
         FreshnessWindows::new(Some(self.jittered(ttl)))
     }
 
+    /// Returns the windows of a result that is not remembered.
+    pub(crate) fn not_remembered() -> FreshnessWindows {
+        FreshnessWindows::new(Duration::ZERO)
+    }
+
     fn jittered(&self, ttl: Duration) -> Duration {
         cache_core::jittered(ttl, self.jitter)
     }

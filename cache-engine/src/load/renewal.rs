@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::lease::protocol::Renewed;
 use crate::load::fill::Fill;
 use crate::load::preview::Preview;
-use crate::tags::scope::Fault;
+use crate::tags::fault::Fault;
 
 impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Sets a bound on concurrent store operations that several loads share.
@@ -101,10 +101,10 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             preview.offer(lead.previewer(), Arc::clone(&self.shared), self.key.clone())
         });
         // The lease gets the added tags at once, so that no caller waits for this load after one of them is invalidated.
-        let pause = if self.tagger().is_empty() {
-            self.pause()
-        } else {
+        let pause = if self.tagger().has_added() {
             Duration::ZERO
+        } else {
+            self.pause()
         };
         let mut load = Box::pin(load);
         self.renewing_after(pause, async move {

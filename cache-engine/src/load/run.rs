@@ -11,10 +11,10 @@ use futures_util::FutureExt;
 
 use crate::event::LoadFailure;
 use crate::load::context::{Load, Loaded};
-use crate::load::contribution::never;
 use crate::load::engine::Engine;
 use crate::load::error::LoadError;
 use crate::load::fill::{Fill, Outcome};
+use crate::load::policy::Policy;
 use crate::load::stack::LoadStack;
 use crate::stats::snapshot::CacheTier;
 use crate::store::record::Found;
@@ -187,7 +187,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         let remembered = fill.stale().is_none() && !error.is_unshared();
         let stored = self.policy.error_ttl.filter(|_| remembered);
         let stored = stored.map(|ttl| fill.shortened(self.policy.negative_windows(ttl)));
-        self.contribute_load(&fill, stored.unwrap_or_else(never));
+        self.contribute_load(&fill, stored.unwrap_or_else(Policy::not_remembered));
         match stored.filter(is_of_use) {
             Some(windows) => {
                 fill.store_failure(error.clone(), windows).await;

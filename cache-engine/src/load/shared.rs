@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use crate::event::Events;
 use crate::lease::fence::Fence;
 use crate::lease::protocol::{Leases, Renewal, Renewed};
+use crate::load::bypass::is_bypassed;
 use crate::load::flight::Flights;
 use crate::load::fresh_keys::FreshKeys;
 use crate::load::tasks::Tasks;
@@ -45,6 +46,12 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn is_enabled(&self) -> bool {
         self.enabled.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the cache is switched on, and the current task does not bypass it.
+    #[inline]
+    pub(crate) fn is_used(&self) -> bool {
+        self.is_enabled() && !is_bypassed()
     }
 
     /// Returns whether background work may still be started.

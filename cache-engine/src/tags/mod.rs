@@ -20,7 +20,7 @@
 //! | `name`, `version`, `declared` | the names and contents of the records; the tags of a handle |
 //! | `records`, `cache` | reading records and judging entries by them; what this process remembers of them |
 //! | `snapshot`, `scope` | the tag versions that a load reads before it begins; the tags that are added while it runs |
-//! | `parts` | what other entries contribute to a load that uses them |
+//! | `parts`, `fault` | what other entries contribute to a load that uses them; why a value must not be stored |
 //! | `last_seen`, `expected` | the tag versions that were seen last; those of a lease that is acquired before they are read |
 //! | `invalidate` | invalidating tags and epochs |
 //! | `sequence`, `late` | the records for late tags; the protocol on them |
@@ -29,6 +29,7 @@
 pub(crate) mod cache;
 pub(crate) mod declared;
 pub(crate) mod expected;
+pub(crate) mod fault;
 pub(crate) mod invalidate;
 mod last_seen;
 mod late;

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use cache_core::{Error, ErrorKind, Tags, Timestamp, Ttl, Version};
 
+use crate::tags::fault::Fault;
 use crate::tags::lifetime::after;
 use crate::tags::name::of_carried;
 use crate::tags::records::TagRecords;
-use crate::tags::scope::Fault;
 use crate::tags::version::hard;
 
 /// The largest number of tags that a value gets from other entries.
@@ -48,9 +48,9 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Returns whether there are no parts that would limit the value.
-    pub(super) fn is_empty(&self) -> bool {
-        self.tags.is_empty() && self.until.is_none() && self.fault.is_none()
+    /// Returns whether a part has tags, or prevents the value from being stored.
+    pub(super) fn have_tags(&self) -> bool {
+        !self.tags.is_empty() || self.fault.is_some()
     }
 
     /// Adds what an entry contributes to a load of the cache with `records`.
@@ -167,7 +167,7 @@ fn too_many() -> Error {
     Error::new(ErrorKind::Other, message)
 }
 
-fn foreign() -> Error {
+pub(super) fn foreign() -> Error {
     Error::new(
         ErrorKind::Other,
         "it is made from an entry with tags of another cache, whose invalidations would not reach it",

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use cache_core::{Error, Tags, Ttl, Version};
 
+use crate::tags::fault::Fault;
 use crate::tags::lifetime::TagLifetimes;
-use crate::tags::parts::{Part, Parts};
+use crate::tags::parts::{Part, Parts, foreign};
 use crate::tags::records::TagRecords;
 use crate::tags::snapshot::{TagSnapshot, union};
 
@@ -22,7 +23,7 @@ tokio::task_local! {
 /// The tags are added to the innermost load, of a [`Cache`](crate::Cache), of a `#[cached]` function or of an HTTP
 /// layer. A value that is made from the value of another entry also gets [that entry's tags](crate::Policy::contributes).
 /// Outside of any load, only `read` runs. A task that is spawned within a load is not part of the load unless it runs
-/// [`in_current_load`].
+/// [`in_current_load`](crate::in_current_load).
 ///
 /// Otherwise like [`Tagger::tagged`].
 ///
@@ -57,37 +58,6 @@ where
     Tagger::current().tagged(tags, read).await
 }
 
-/// Makes `future` part of the load that the current task runs in, wherever it is polled. Use it for tasks that a load
-/// spawns, and whose results become part of its value: what they read from caches then contributes to the value, and
-/// [`tagged`] in them adds to it. Outside of any load, returns `future` as it is.
-///
-/// What the future adds after the load has ended has no effect.
-///
-/// ```
-/// # use std::convert::Infallible;
-/// use cache_engine::{Cache, in_current_load};
-/// use cache_memory::MemoryBackend;
-///
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let cache = Cache::builder(MemoryBackend::default()).build();
-/// let names = cache.with_namespace("names").with_tags(["names"]);
-/// let pages = cache.with_namespace("pages");
-/// let load = move || async move {
-///     let name = async move { names.get_or_load("42", || async { Ok::<_, Infallible>("Ada".to_owned()) }).await };
-///     let name = tokio::spawn(in_current_load(name)).await.unwrap().unwrap();
-///     Ok::<_, Infallible>(format!("a page about {name}"))
-/// };
-/// pages.get_or_load("42", load).await?;
-///
-/// cache.invalidate_tag("names").await?;
-/// assert!(pages.get::<String>("42").await?.is_none());
-/// # Ok(()) }
-/// ```
-pub fn in_current_load<F: Future>(future: F) -> impl Future<Output = F::Output> + use<F> {
-    let load = Tagger::current();
-    async move { load.scope(future).await }
-}
-
 /// Adds tags to a value while it is loaded, and joins what other entries contribute to it.
 ///
 /// The version of a tag has to be read before the data that the tag covers. Otherwise an invalidation between the two
@@ -116,17 +86,6 @@ struct Added {
     parts: Parts,
     /// The loads of other entries that this load depends on, and the tags that they began with.
     followed: Vec<(Tags, Tagger)>,
-}
-
-/// Why a value must not be stored, because of its tags.
-#[derive(Debug, Clone)]
-pub(crate) enum Fault {
-    /// A tag was invalidated during the load.
-    Fenced,
-    /// The tags could not be read.
-    Failed(Error),
-    /// The value depends on tags that it cannot carry.
-    Uncarried(Error),
 }
 
 impl Tagger {
@@ -221,11 +180,11 @@ impl Tagger {
             .unwrap_or_default()
     }
 
-    /// Returns whether nothing was added so far.
-    pub(crate) fn is_empty(&self) -> bool {
-        let Some(inner) = &self.0 else { return true };
+    /// Returns whether tags were added so far, or a reason for which the value must not be stored.
+    pub(crate) fn has_added(&self) -> bool {
+        let Some(inner) = &self.0 else { return false };
         let added = inner.added();
-        added.tags.is_empty() && added.fault.is_none() && added.parts.is_empty() && added.followed.is_empty()
+        !added.tags.is_empty() || added.fault.is_some() || added.parts.have_tags() || !added.followed.is_empty()
     }
 
     /// Returns the tags of a value that began with the tags `captured`, or why the value must not be stored.
@@ -305,6 +264,9 @@ impl Tagger {
         let Some(inner) = &self.0 else { return };
         if names.is_empty() {
             return;
+        }
+        if !inner.records.are(records) {
+            return self.fail(Fault::Uncarried(foreign()));
         }
         match records.capture_carried(names).await {
             Ok(tags) => self.join(&Part {
