@@ -321,7 +321,11 @@ async fn the_dashboard_and_the_alerts_see_a_store_that_works_and_one_that_is_dow
         let name = rule["name"].as_str().unwrap();
         if faults.contains(&name) {
             let query = shortened(rule["query"].as_str().unwrap());
-            assert_eq!(prometheus.query(&query).await, [], "{name} without a fault");
+            assert_eq!(
+                prometheus.query(&query).await,
+                Vec::<f64>::new(),
+                "{name} without a fault"
+            );
         }
     }
 

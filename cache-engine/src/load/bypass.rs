@@ -2,11 +2,8 @@
 
 use std::future::Future;
 
+use crate::tags::ambient::{Ambient, is_bypassed};
 use crate::tags::scope::Tagger;
-
-tokio::task_local! {
-    static IS_BYPASSED: bool;
-}
 
 /// Runs `future` without any cache: every load and every cached function in it runs, as if its cache were
 /// [switched off](crate::Cache::set_enabled). Nothing is read, stored or waited for. Use it for one call, or around
@@ -36,13 +33,7 @@ tokio::task_local! {
 /// The future holds for all that it polls. A task that is spawned in it is not part of it, unless it runs
 /// [`in_current_load`].
 pub fn bypass<F: Future>(future: F) -> impl Future<Output = F::Output> + use<F> {
-    async move { IS_BYPASSED.scope(true, future).await }
-}
-
-/// Returns whether the current task goes past the caches.
-#[inline]
-pub(crate) fn is_bypassed() -> bool {
-    IS_BYPASSED.try_with(|bypassed| *bypassed).unwrap_or(false)
+    Ambient::bypass(true).around(future)
 }
 
 /// Makes `future` part of the load that the current task runs in, wherever it is polled. Use it for tasks that a load
@@ -74,5 +65,5 @@ pub(crate) fn is_bypassed() -> bool {
 /// ```
 pub fn in_current_load<F: Future>(future: F) -> impl Future<Output = F::Output> + use<F> {
     let (load, bypassed) = (Tagger::current(), is_bypassed());
-    async move { IS_BYPASSED.scope(bypassed, load.scope(future)).await }
+    async move { Ambient::bypass(bypassed).around(load.scope(future)).await }
 }

@@ -10,10 +10,10 @@ use futures_util::FutureExt;
 use crate::event::Events;
 use crate::lease::fence::Fence;
 use crate::lease::protocol::{Leases, Renewal, Renewed};
-use crate::load::bypass::is_bypassed;
 use crate::load::flight::Flights;
 use crate::load::fresh_keys::FreshKeys;
 use crate::load::tasks::Tasks;
+use crate::tags::ambient::is_bypassed;
 use crate::tier::storage::Tier;
 
 /// How the calls of functions are named.

@@ -21,11 +21,13 @@
 //! | `records`, `cache` | reading records and judging entries by them; what this process remembers of them |
 //! | `snapshot`, `scope` | the tag versions that a load reads before it begins; the tags that are added while it runs |
 //! | `parts`, `fault` | what other entries contribute to a load that uses them; why a value must not be stored |
+//! | `ambient` | whether the current task runs in a load, or goes past the caches |
 //! | `last_seen`, `expected` | the tag versions that were seen last; those of a lease that is acquired before they are read |
 //! | `invalidate` | invalidating tags and epochs |
 //! | `sequence`, `late` | the records for late tags; the protocol on them |
 //! | `lifetime`, `prolong` | how long records of tags are retained, and when they are prolonged |
 
+pub(crate) mod ambient;
 pub(crate) mod cache;
 pub(crate) mod declared;
 pub(crate) mod expected;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cache_core::{Error, Tags, Ttl, Version};
 
+use crate::tags::ambient::{Ambient, is_within_load};
 use crate::tags::fault::Fault;
 use crate::tags::lifetime::TagLifetimes;
 use crate::tags::parts::{Part, Parts, foreign};
@@ -106,20 +107,24 @@ impl Tagger {
     /// Returns whether the current task runs in a load.
     #[inline]
     pub(crate) fn is_within_load() -> bool {
-        CURRENT.try_with(|load| load.0.is_some()).unwrap_or(false)
+        is_within_load()
+    }
+
+    fn ambient(&self) -> Ambient {
+        Ambient::load(self.0.is_some())
     }
 
     /// Runs `load` as part of the load that this tagger belongs to, so that [`tagged`] in it adds to that load, and what
     /// it reads from caches contributes to it. For tasks that a load spawns, and for adapters, whose loads the engine
     /// does not run. With the default tagger, `load` is part of no load.
     pub async fn scope<F: Future>(&self, load: F) -> F::Output {
-        CURRENT.scope(self.clone(), load).await
+        self.ambient().around(CURRENT.scope(self.clone(), load)).await
     }
 
     /// Runs `poll`, which polls a load, as part of the load that this tagger belongs to.
     #[cfg(feature = "macros")]
     pub(crate) fn enter<R>(&self, poll: impl FnOnce() -> R) -> R {
-        CURRENT.sync_scope(self.clone(), poll)
+        self.ambient().enter(|| CURRENT.sync_scope(self.clone(), poll))
     }
 
     /// Reads the versions of `tags`, and then runs `read`, which reads the data that the tags cover. The value that is
