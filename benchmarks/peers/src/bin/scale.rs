@@ -168,7 +168,8 @@ async fn reads(address: &str, time: Duration, prefix: &str, start: f64) -> Figur
             let mut zipf = Zipf::with_seed(10 * KEYS, 1.0, task);
             let mut reads = 0_u64;
             while begun.elapsed() < time {
-                let load = || async {
+                let loads = loads.clone();
+                let load = || async move {
                     loads.fetch_add(1, Ordering::Relaxed);
                     sleep(LOAD).await;
                     Ok::<_, Infallible>("x".repeat(1024))
