@@ -39,7 +39,6 @@ events {{ worker_connections 1024; }}
 http {{
     access_log off;
     sendfile on;
-    tcp_nopush on;
     tcp_nodelay on;
     keepalive_timeout 600s;
     keepalive_requests 1000000000;
