@@ -102,7 +102,7 @@ pub enum AdapterEvent {
 /// The right to refresh a stale value. If it is dropped, it passes to the next caller.
 #[derive(Debug)]
 #[must_use = "dropping it passes the refresh to the next caller"]
-pub struct Refresh<T>(LoadStart<T, Infallible>);
+pub struct Refresh<T>(Box<LoadStart<T, Infallible>>);
 
 /// A view of a cache for authors of adapters, whose loads do not fit into a closure; see [`Cache::adapter`].
 ///
@@ -437,7 +437,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
                 Next::Preview(value) => return Lookup::Preview(value),
                 Next::Stale(found, start) => {
                     engine.contribute(&found);
-                    let refresh = start.map(Refresh);
+                    let refresh = start.map(|start| Refresh(Box::new(start)));
                     return Lookup::Stale { found, refresh };
                 }
                 Next::Load(start, _) => start,
@@ -493,7 +493,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        match self.cache.engine.acquire(refresh.0, Accepts::default()).await {
+        match self.cache.engine.acquire(*refresh.0, Accepts::default()).await {
             Acquired::Load(mut fill) => {
                 fill.begin();
                 Some(fill)

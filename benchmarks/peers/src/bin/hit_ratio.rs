@@ -1,64 +1,37 @@
 //! The hit ratio of stores that are too small for all entries: the memory store, an LRU, moka and quick_cache, on
-//! generated traces.
+//! generated traces: `hit_ratio ENTRIES`.
 //!
 //! Every cache reads the same keys in the same order, and stores the keys that it misses. The traces have fixed seeds,
 //! so two runs print the same figures, except for moka, which works in batches.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use cache_core::{Backend, Namespace, Prefix, SetOptions, Ttl};
 use cache_memory::MemoryBackend;
-use fastrand::Rng;
 use futures_util::FutureExt;
+use peers::Figures;
+use peers::zipf::Zipf;
 
 const READS: usize = 1_000_000;
 const KEYS: usize = 100_000;
 /// Keys from here on do not occur in a Zipf trace.
 const OTHERS: u64 = 1 << 40;
 
-/// Draws from `KEYS` keys by a Zipf distribution: the n-th key is n^-exponent times as likely as the first.
-struct Zipf {
-    cumulated: Vec<f64>,
-    random: Rng,
-}
-
-impl Zipf {
-    fn new(exponent: f64) -> Self {
-        let mut sum = 0.0;
-        let mut cumulated: Vec<f64> = (1..=KEYS)
-            .map(|rank| {
-                sum += (rank as f64).powf(-exponent);
-                sum
-            })
-            .collect();
-        cumulated.iter_mut().for_each(|share| *share /= sum);
-        Self {
-            cumulated,
-            random: Rng::with_seed(7),
-        }
-    }
-
-    fn next(&mut self) -> u64 {
-        let drawn = self.random.f64();
-        self.cumulated.partition_point(|share| *share < drawn) as u64
-    }
-}
-
 fn zipf(exponent: f64) -> Vec<u64> {
-    let mut zipf = Zipf::new(exponent);
-    (0..READS).map(|_| zipf.next()).collect()
+    let mut zipf = Zipf::new(KEYS, exponent);
+    (0..READS).map(|_| zipf.draw()).collect()
 }
 
 /// A Zipf trace with scans: after five times as many reads as there are entries, as many keys as entries are read once.
 fn zipf_with_scans(entries: usize) -> Vec<u64> {
-    let mut zipf = Zipf::new(1.0);
+    let mut zipf = Zipf::new(KEYS, 1.0);
     let mut scanned = OTHERS..;
     let mut trace = Vec::new();
     while trace.len() < READS {
-        trace.extend((0..5 * entries).map(|_| zipf.next()));
+        trace.extend((0..5 * entries).map(|_| zipf.draw()));
         trace.extend(scanned.by_ref().take(entries));
     }
     trace.truncate(READS);
@@ -72,9 +45,9 @@ fn repeated(entries: usize) -> Vec<u64> {
 
 /// A Zipf trace in which every `reads_per_step` reads each key rises by one rank, and the first key leaves.
 fn shifting(reads_per_step: usize) -> Vec<u64> {
-    let mut zipf = Zipf::new(1.0);
+    let mut zipf = Zipf::new(KEYS, 1.0);
     (0..READS)
-        .map(|read| zipf.next() + (read / reads_per_step) as u64)
+        .map(|read| zipf.draw() + (read / reads_per_step) as u64)
         .collect()
 }
 
@@ -155,6 +128,8 @@ impl Cache for Memory {
     }
 }
 
+const NAMES: [&str; 4] = ["memory store", "LRU", "moka", "quick_cache"];
+
 fn caches(entries: usize) -> [Box<dyn Cache>; 4] {
     [
         Box::new(Memory {
@@ -176,28 +151,26 @@ fn caches(entries: usize) -> [Box<dyn Cache>; 4] {
 }
 
 fn main() {
-    println!("| entries | trace | memory store | LRU | moka | quick_cache | behind the best |");
-    println!("|---|---|---|---|---|---|---|");
-    for entries in [1_000, 10_000] {
-        let traces = [
-            ("Zipf 0.8", zipf(0.8)),
-            ("Zipf 1.0", zipf(1.0)),
-            ("Zipf 1.2", zipf(1.2)),
-            ("Zipf with scans", zipf_with_scans(entries)),
-            ("loop", repeated(entries)),
-            ("shifting Zipf, slowly", shifting(100)),
-            ("shifting Zipf", shifting(30)),
-            ("shifting Zipf, quickly", shifting(10)),
-        ];
-        for (name, trace) in traces {
-            let ratios = caches(entries).map(|mut cache| {
-                let hits = trace.iter().filter(|key| cache.read(**key)).count();
-                hits as f64 / trace.len() as f64
-            });
-            let best = ratios.into_iter().fold(0.0, f64::max);
-            let [ours, lru, moka, quick] = ratios;
-            let behind = best - ours;
-            println!("| {entries} | {name} | {ours:.3} | {lru:.3} | {moka:.3} | {quick:.3} | {behind:.3} |");
+    let entries: usize = std::env::args()
+        .nth(1)
+        .and_then(|entries| entries.parse().ok())
+        .expect("hit_ratio ENTRIES");
+    let traces = [
+        ("Zipf 0.8", zipf(0.8)),
+        ("Zipf 1.0", zipf(1.0)),
+        ("Zipf 1.2", zipf(1.2)),
+        ("Zipf with scans", zipf_with_scans(entries)),
+        ("loop", repeated(entries)),
+        ("shifting Zipf, slowly", shifting(100)),
+        ("shifting Zipf", shifting(30)),
+        ("shifting Zipf, quickly", shifting(10)),
+    ];
+    let mut figures = Figures::default();
+    for (trace, reads) in traces {
+        for (name, mut cache) in NAMES.into_iter().zip(caches(entries)) {
+            let hits = reads.iter().filter(|key| cache.read(**key)).count();
+            figures.note(&format!("{trace}/{name}"), hits as f64 / reads.len() as f64);
         }
     }
+    figures.print();
 }

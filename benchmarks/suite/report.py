@@ -1,0 +1,124 @@
+"""Writes RESULTS.md and the plots from the figures."""
+
+from pathlib import Path
+
+import plots
+import tables
+from goals import goals
+from record import Results
+
+FOLDER = Path(__file__).resolve().parents[1]
+
+
+def write(results):
+    results = Results(results)
+    (FOLDER / "plots").mkdir(exist_ok=True)
+    for name, text in plots.draw(results):
+        (FOLDER / "plots" / f"{name}.svg").write_text(text)
+    (FOLDER / "RESULTS.md").write_text(text_of(results))
+
+
+def plot(name, alternative):
+    return f"![{alternative}](plots/{name}.svg)" if (FOLDER / "plots" / f"{name}.svg").exists() else ""
+
+
+def text_of(results):
+    quick = sorted(name for name, part in results.results.items() if part.get("quick"))
+    goals_table, met, all_ = goals(results)
+    late, processes, cleared = tables.scale(results)
+    parts, machine, versions = tables.machine(results)
+    failures = [f"- {part}, {subject}: {reason}" for part, subject, reason in results.failures()]
+    sections = [
+        "# Results",
+        "Written by `scripts/bench` from [results.json](results.json); edits here are lost. Ratios come first, since "
+        "absolute figures depend on the machine. A figure is the median of the rounds; in brackets are the least and the "
+        "greatest. [How it is measured](#how-it-is-measured) says what was compared with what.",
+        f"**These parts come from a quick run, which shows that everything works and not how fast it is: {', '.join(quick)}.**"
+        if quick else "",
+        "\n".join(["**These subjects failed:**", "", *failures]) if failures else "",
+        "## Goals",
+        f"{met} of {all_} are met.",
+        goals_table,
+        "## Hits over HTTP",
+        "`scripts/bench http`. Server and load have a core each, and 32 connections ask again as soon as they have an answer. "
+        "*axum route with a hit's header fields* sends the same fields as a hit from a route without a cache: the limit of "
+        "hyper and the kernel for such a response. If *server's core busy* is clearly below 100 %, the load was the limit, "
+        "and the server is faster than it looks.",
+        plot("hits", "Hits a second by size of the response, for Larder and its peers"),
+        tables.http(results),
+        "### Latencies",
+        plot("latencies", "Latency of hits by percentile"),
+        tables.latencies(results),
+        "## Functions and values",
+        "`scripts/bench functions`. One after another in one thread.",
+        plot("functions", "Nanoseconds of a hit in the process"),
+        tables.functions(results),
+        "### Throughput by number of keys",
+        "Million reads a second in one thread, of keys by a Zipf distribution (exponent 1.0).",
+        plot("keys", "Million reads a second by number of keys"),
+        tables.throughput(results),
+        "## Stores",
+        "`scripts/bench stores`. Server and client have a core each. Values of 1 KiB. `Backend` is the store's crate alone, and "
+        "`Cache` the engine on it.",
+        plot("stores", "Calls of Redis and memcached a second"),
+        tables.stores(results),
+        "### Round trips",
+        "Counted on the wire, as the average of 200 calls one after another. The two tags of *hit, two tags* are declared "
+        "by the handle.",
+        plot("round-trips", "Round trips of a call"),
+        tables.trips(results),
+        "## Memory",
+        "`scripts/bench memory`. Entries of 100 bytes, each cache in a process of its own. *Resident* is what the process takes "
+        "from the system; the second table writes three times as many bytes as may stay.",
+        plot("memory", "Bytes an entry takes by number of entries"),
+        tables.memory(results),
+        "### Hit ratio",
+        "A million reads of 100,000 keys, generated with fixed seeds; what is missed is stored. *Scans* read as many keys as "
+        "entries fit, once each. The *loop* has twice as many keys as entries fit. In *shifting* traces every key rises by "
+        "one rank every 100, 30 or 10 reads, and the first one leaves.",
+        plot("hit-ratio", "Hit ratio by size of the cache, on eight traces"),
+        tables.hit_ratio(results),
+        "## At scale",
+        "`scripts/bench scale`, on one Redis.",
+        "A route whose tags are known only after the load (1,000 URLs by a Zipf distribution, fresh for 2 s, 20 ms a load), "
+        "while another process invalidates tags that no entry has:",
+        plot("late-tags", "Hit ratio of a route with late tags by unrelated invalidations a second"),
+        late,
+        "Processes that read the same 10,000 keys from the first moment on, all on one core:",
+        processes,
+        "A namespace is cleared, and the tag of all its entries is invalidated:",
+        cleared,
+        "## How it is measured",
+        HOW,
+        parts,
+        machine,
+        versions,
+        "### Left out",
+        LEFT_OUT,
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+HOW = """\
+`scripts/bench` installs and builds everything, and runs all parts. `scripts/bench http` (or `functions`, `stores`, `memory`,
+`scale`) measures one part again, and keeps the figures of the others. `scripts/bench report` only writes this page again.
+
+- **Interleaved.** In each round, every subject is measured once. Ratios are formed within a round, so that a slow moment
+  of the machine affects both sides.
+- **Pinned.** `taskset` gives server and load a core each. For *Larder, Redis* the Redis shares the core of the load, which
+  has time left.
+- **Checked.** Each server must answer the right number of bytes, and must not run its handler for a second request.
+- **HTTP**: `wrk -t1 -c32 -d1s --latency`. The 4 KiB are a JSON list of 100 objects. Every Rust server is `axum::serve` on
+  tokio's default runtime with `TCP_NODELAY`. nginx has one worker, `proxy_cache` in shared memory, `open_file_cache` and
+  no access log. Varnish has `-s malloc`. fastapi-cache has its memory backend under one uvicorn with uvloop and
+  httptools. hitbox has moka and bincode.
+- **Functions**: turns of 200 calls; the median of the turns of a round. Instructions and allocations: `scripts/hit-cost`.
+- **Stores**: Redis and memcached from the images of `scripts/stores`, on the network of the host. fred and Larder have two
+  connections, memcache-async and Larder 16. memcache-async does not wait until a write is acknowledged, so the peer of
+  an acknowledged write is *set and version* in one session.
+- **Builds**: `cargo build --release` with cargo's defaults. The peers have a [workspace](peers/Cargo.toml) and a lock file
+  of their own."""
+
+LEFT_OUT = """\
+- http-cache-tower caches what a client fetches, and not the responses of a server.
+- actix, salvo and poem have caching layers of their own, which do not run on axum."""
