@@ -17,7 +17,7 @@ async fn state(cache: &Cache, key: &str) -> Option<InspectedState> {
 
 fn two(remote: &Remote) -> [Cache; 2] {
     let clock = support::TokioClock::new();
-    let local = Cache::builder(memory_builder(clock.clone()).build()).clock(clock);
+    let local = Cache::builder(memory_builder(clock).build()).clock(clock);
     [over(remote), local].map(|builder| {
         builder
             .ttl(SEC)

@@ -154,7 +154,7 @@ fn shortened(query: &str) -> String {
         .replace("[15m]", &format!("[{RANGE}]"))
 }
 
-async fn handler(calls: Arc<AtomicU64>, request: Request<Body>) -> Response {
+fn respond(calls: &AtomicU64, request: &Request<Body>) -> Response {
     calls.fetch_add(1, Ordering::Relaxed);
     if request.headers().contains_key("if-none-match") {
         return StatusCode::NOT_MODIFIED.into_response();
@@ -275,7 +275,10 @@ async fn the_dashboard_and_the_alerts_see_a_store_that_works_and_one_that_is_dow
         .build();
     let calls = Arc::new(AtomicU64::new(0));
     let pages = Router::new()
-        .fallback(move |request: Request<Body>| handler(Arc::clone(&calls), request))
+        .fallback(move |request: Request<Body>| {
+            let response = respond(&calls, &request);
+            async { response }
+        })
         .layer(CacheLayer::new(cache.clone()).stale_while_revalidate(Duration::ZERO));
     let is_slow = Arc::new(AtomicBool::new(false));
     let loading = tokio::spawn(load(cache.clone(), small, pages, Arc::clone(&is_slow)));

@@ -28,6 +28,10 @@ use crate::tier::read::Read;
 
 /// What [`Adapter::lookup`] found.
 #[non_exhaustive]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart at once, and a box would cost each miss an allocation"
+)]
 pub enum Lookup<T> {
     /// A value, fresh or shared by another caller's load.
     Hit {
@@ -102,7 +106,7 @@ pub enum AdapterEvent {
 /// The right to refresh a stale value. If it is dropped, it passes to the next caller.
 #[derive(Debug)]
 #[must_use = "dropping it passes the refresh to the next caller"]
-pub struct Refresh<T>(Box<LoadStart<T, Infallible>>);
+pub struct Refresh<T>(LoadStart<T, Infallible>);
 
 /// A view of a cache for authors of adapters, whose loads do not fit into a closure; see [`Cache::adapter`].
 ///
@@ -437,7 +441,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
                 Next::Preview(value) => return Lookup::Preview(value),
                 Next::Stale(found, start) => {
                     engine.contribute(&found);
-                    let refresh = start.map(|start| Refresh(Box::new(start)));
+                    let refresh = start.map(Refresh);
                     return Lookup::Stale { found, refresh };
                 }
                 Next::Load(start, _) => start,
@@ -493,7 +497,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        match self.cache.engine.acquire(*refresh.0, Accepts::default()).await {
+        match self.cache.engine.acquire(refresh.0, Accepts::default()).await {
             Acquired::Load(mut fill) => {
                 fill.begin();
                 Some(fill)
