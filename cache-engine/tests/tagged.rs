@@ -58,28 +58,31 @@ async fn a_batch_gives_its_tags_to_each_of_its_values() {
     assert!(!has(&cache, "1").await && !has(&cache, "2").await);
 }
 
+/// The loads around it get them as well, unless they only look something up in it.
 #[tokio::test]
 async fn the_innermost_load_gets_the_tags() {
-    let cache = cache();
-    let inner = cache.clone();
-    let outer = move || async move {
-        let one = inner
-            .get_or_load("inner", || tagged(["of inner"], || give(1)))
-            .await
-            .unwrap();
-        let two = inner
-            .borrowing()
-            .get_or_load("borrowing", || tagged(["of inner"], || give(1)))
-            .await
-            .unwrap();
-        tagged(["of outer"], || give(*one + *two)).await
-    };
-    cache.get_or_load("outer", outer).await.unwrap();
-    cache.invalidate_tag("of inner").await.unwrap();
-    assert!(!has(&cache, "inner").await && !has(&cache, "borrowing").await);
-    assert!(has(&cache, "outer").await, "it says itself what it is made of");
-    cache.invalidate_tag("of outer").await.unwrap();
-    assert!(!has(&cache, "outer").await);
+    for contributes in [true, false] {
+        let cache = cache();
+        let inner = cache.policy_with(|policy| policy.with_contributes(contributes));
+        let outer = move || async move {
+            let one = inner
+                .get_or_load("inner", || tagged(["of inner"], || give(1)))
+                .await
+                .unwrap();
+            let two = inner
+                .borrowing()
+                .get_or_load("borrowing", || tagged(["of inner"], || give(1)))
+                .await
+                .unwrap();
+            tagged(["of outer"], || give(*one + *two)).await
+        };
+        cache.get_or_load("outer", outer).await.unwrap();
+        cache.invalidate_tag("of inner").await.unwrap();
+        assert!(!has(&cache, "inner").await && !has(&cache, "borrowing").await);
+        assert_eq!(has(&cache, "outer").await, !contributes);
+        cache.invalidate_tag("of outer").await.unwrap();
+        assert!(!has(&cache, "outer").await);
+    }
 }
 
 #[tokio::test]
