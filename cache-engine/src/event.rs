@@ -484,7 +484,7 @@ impl Events {
         if counters.count(key) {
             counters.hit(tier);
         } else {
-            self.stats.of_key(key).hit(tier);
+            self.stats.hit(key, tier);
         }
         self.tell(&Event::Hit { key, tier });
     }
@@ -513,7 +513,7 @@ impl Events {
             }
         };
         match event {
-            Event::Hit { key, tier } => stats.of_key(key).hit(*tier),
+            Event::Hit { key, tier } => stats.hit(key, *tier),
             Event::Stale { key } => add_one(key, |counters| &counters.stale),
             Event::NegativeHit { key } => add_one(key, |counters| &counters.negative_hits),
             Event::Miss { key } => add_one(key, |counters| &counters.misses),

@@ -7,10 +7,13 @@ use cache_core::{Key, Namespace};
 
 use crate::stats::counters::{Counter, NamespaceCounters};
 use crate::stats::refusals::Refusals;
-use crate::stats::snapshot::NamespaceStats;
+use crate::stats::snapshot::{CacheTier, NamespaceStats};
 
 /// The most namespaces that are told apart.
 const MOST: usize = 1_000;
+
+/// The number of namespaces whose counters are found without hashing their names.
+const RECENT: usize = 32;
 
 /// The name under which further namespaces are counted. No namespace has it, since `!` is escaped in names.
 pub(crate) const OTHER: &str = "!other";
@@ -21,6 +24,9 @@ pub(crate) struct Stats {
     /// By the text that the keys of a namespace begin with.
     namespaces: RwLock<HashMap<Box<str>, Arc<NamespaceCounters>>>,
     other: Arc<NamespaceCounters>,
+    /// The namespaces of the last hits, each in a slot that its name leads to quickly. A cached function has a namespace
+    /// of its own, and a cache has many functions.
+    recent: [RwLock<Option<Arc<NamespaceCounters>>>; RECENT],
     pub(crate) refusals: Refusals,
     pub(crate) tag_invalidations: Counter,
     pub(crate) clears: Counter,
@@ -34,6 +40,7 @@ impl Stats {
         Self {
             namespaces: RwLock::default(),
             other: Arc::new(NamespaceCounters::new("", OTHER)),
+            recent: Default::default(),
             refusals: Refusals::default(),
             tag_invalidations: Counter::default(),
             clears: Counter::default(),
@@ -51,6 +58,21 @@ impl Stats {
         let text = key.as_str();
         let scope = text.get(..text.len() - key.name().len()).unwrap_or_default();
         self.at(scope, key.namespace_name())
+    }
+
+    /// Counts a hit.
+    pub(crate) fn hit(&self, key: &Key, tier: CacheTier) {
+        let recent = &self.recent[slot(key)];
+        if let Some(counters) = &*recent.read().unwrap_or_else(PoisonError::into_inner)
+            && counters.count(key)
+        {
+            return counters.hit(tier);
+        }
+        let counters = self.of_key(key);
+        counters.hit(tier);
+        if !Arc::ptr_eq(&counters, &self.other) {
+            *recent.write().unwrap_or_else(PoisonError::into_inner) = Some(counters);
+        }
     }
 
     /// Returns the counters of the namespace whose keys begin with `scope`.
@@ -86,12 +108,20 @@ impl Stats {
     }
 }
 
+/// Returns the number of the slot for a key's namespace: from the length and a few bytes of what comes before the name.
+#[inline]
+fn slot(key: &Key) -> usize {
+    let text = key.as_str().as_bytes();
+    let len = text.len() - key.name().len();
+    let byte = |at: usize| usize::from(text.get(at).copied().unwrap_or_default());
+    (len + byte(len.saturating_sub(2)) + 3 * byte(len.saturating_sub(4)) + 5 * byte(len / 2)) % RECENT
+}
+
 #[cfg(test)]
 mod tests {
     use cache_core::Prefix;
 
     use super::*;
-    use crate::stats::snapshot::CacheTier;
 
     #[test]
     fn bounded_and_by_whole_names() {
@@ -101,7 +131,7 @@ mod tests {
             let counters = stats.of(&namespace);
             let key = namespace.key("1");
             assert!(counters.count(&key) && Arc::ptr_eq(&counters, &stats.of_key(&key)));
-            counters.hit(CacheTier::Store);
+            stats.hit(&key, CacheTier::Store);
         }
         let all = stats.namespaces();
         assert_eq!(
