@@ -481,7 +481,7 @@ impl Events {
     /// Counts a hit, and passes it on. `counters` are those of the namespace that the key is likely to be in.
     #[inline]
     pub(crate) fn hit(&self, counters: &NamespaceCounters, key: &Key, tier: CacheTier) {
-        if counters.count(key) {
+        if counters.covers(key) {
             counters.hit(tier);
         } else {
             self.stats.hit(key, tier);

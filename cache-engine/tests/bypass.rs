@@ -130,3 +130,23 @@ async fn the_tags_of_what_is_bypassed_are_not_lost() {
         }
     }
 }
+
+/// Two futures of one task take turns on one thread, and only one of them goes past the cache. So it is after a panic.
+#[tokio::test]
+async fn neither_a_neighbour_nor_what_follows_a_panic_bypasses() {
+    let (cache, loads) = (local(&ManualClock::new()).build(), Count::new());
+    value(&cache, &loads).await;
+    let turns = || async {
+        tokio::task::yield_now().await;
+        let value = value(&cache, &loads).await;
+        tokio::task::yield_now().await;
+        value
+    };
+    tokio::join!(bypass(turns()), turns());
+    assert_eq!(loads.get(), 2, "the neighbour has a hit");
+
+    let panicking = std::panic::AssertUnwindSafe(bypass(async { panic!("on purpose") }));
+    assert!(futures_util::FutureExt::catch_unwind(panicking).await.is_err());
+    value(&cache, &loads).await;
+    assert_eq!(loads.get(), 2, "what follows has a hit");
+}

@@ -22,8 +22,7 @@ use crate::exchange::lookup::Slot;
 use crate::exchange::revalidate::{Revalidation, confirmed, refreshed_head, revalidation};
 use crate::exchange::stale_if_error::Failure;
 use crate::exchange::stale_if_error::stale_if_error;
-use crate::exchange::storability::storability;
-use crate::exchange::storability::{forget, remember};
+use crate::exchange::storability::{forget, remember, report_refused, storability};
 use crate::exchange::unsafe_method::{Also, UnsafeRequest};
 use crate::exchange::update_by_head::update_by_head;
 use crate::request::bypass::Bypass;
@@ -170,7 +169,9 @@ where
         report = if refreshed {
             report.stored(true)
         } else {
-            refused(&shared, key.as_ref(), Detail::Head);
+            if let Some(key) = &key {
+                report_refused(&shared, key, Detail::Head);
+            }
             report.detail(Some(Detail::Head))
         };
     } else {
@@ -185,7 +186,9 @@ where
                 }
             }
             Err(refusal) => {
-                refused(&shared, key.as_ref(), refusal.detail);
+                if let Some(key) = &key {
+                    report_refused(&shared, key, refusal.detail);
+                }
                 if let Some(key) = key
                     && !is_of_condition(head.status)
                 {
@@ -196,13 +199,6 @@ where
         }
     }
     Ok(reported(&shared, head, body, &report))
-}
-
-/// Reports that a response is not stored.
-fn refused(shared: &Shared, key: Option<&Key>, detail: Detail) {
-    if let Some(key) = key {
-        shared.report(key, AdapterEvent::Refused(detail.as_str()));
-    }
 }
 
 /// Returns whether a response depends on the conditions or the range of its request, so that it says nothing about the

@@ -30,7 +30,7 @@ use crate::exchange::lookup::{Slot, read_variant};
 use crate::exchange::read_along::{Arriving, asks_for_range, passing};
 use crate::exchange::revalidate::{RefreshedHead, Revalidation, confirmed, refreshed_head, revalidation};
 use crate::exchange::stale_if_error::Failure;
-use crate::exchange::storability::{Refusal, StorePlan, is_shareable, remember, storability};
+use crate::exchange::storability::{Refusal, StorePlan, is_shareable, remember, report_refused, storability};
 use crate::exchange::store::{Place, add_late_tags, store, store_index, store_index_first};
 use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::Probe;
@@ -249,8 +249,7 @@ impl<E> Load<E> {
             }
             match called {
                 Ok(Ok(response)) => {
-                    let refused = AdapterEvent::Refused(Detail::Overdue.as_str());
-                    shared.report(&slot.primary, refused);
+                    report_refused(&shared, &slot.primary, Detail::Overdue);
                     let (mut head, body) = response.into_parts();
                     head.extensions.remove::<Control>();
                     let (head, body, report) = select_passing(&context, head, body, report);
@@ -450,8 +449,7 @@ impl<E> Load<E> {
     /// Records a refusal to store, and returns its report.
     fn refused(&self, refusal: Refusal) -> Report {
         remember(&self.shared, &self.slot.primary, &self.context, &refusal);
-        let reason = refusal.detail.as_str();
-        self.shared.report(&self.slot.primary, AdapterEvent::Refused(reason));
+        report_refused(&self.shared, &self.slot.primary, refusal.detail);
         Report::miss(self.forward).detail(Some(refusal.detail))
     }
 
@@ -681,8 +679,7 @@ impl<E> Load<E> {
                 let rest = collector.take_rest();
                 collector.end_with(rest);
                 let detail = Box::pin(store_index(&self.shared, &self.slot, self.fill, plan, &kept)).await;
-                let refused = AdapterEvent::Refused(detail.as_str());
-                self.shared.report(&self.slot.primary, refused);
+                report_refused(&self.shared, &self.slot.primary, detail);
                 return;
             }
             // The new index does not replace a copy before the variant is complete.
@@ -691,8 +688,7 @@ impl<E> Load<E> {
                 match Box::pin(store_index_first(&self.shared, &self.context, slot, fill, &plan, &kept)).await {
                     Ok(of_variant) => self.fill = of_variant,
                     Err(detail) => {
-                        let refused = AdapterEvent::Refused(detail.as_str());
-                        self.shared.report(&self.slot.primary, refused);
+                        report_refused(&self.shared, &self.slot.primary, detail);
                         let rest = collector.take_rest();
                         collector.end_with(rest);
                         return;
@@ -751,8 +747,7 @@ impl<E> Load<E> {
             // The outcome is reported as an event.
             let _ = Box::pin(store(&self.shared, &self.context, &self.slot, self.fill, &stored, plan)).await;
         } else {
-            let incomplete = AdapterEvent::Refused(Reason::Incomplete.as_str());
-            self.shared.report(&self.slot.primary, incomplete);
+            report_refused(&self.shared, &self.slot.primary, Detail::Rule(Reason::Incomplete));
             collector.end_with(Ending::End);
             self.fill.uncoalesced();
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cache_engine::AdapterEvent;
 use cache_engine::cache_core::{Key, Timestamp};
 use cache_http::{Lifetime, LifetimeSource, Policy, Reason, Statuses, Storable, Vary, storable};
 use http::header::{CONTENT_TYPE, TRAILER, VARY};
@@ -116,6 +117,11 @@ fn is_of_url(status: StatusCode) -> bool {
         ]
         .contains(&status);
     !is_of_request && !status.is_server_error()
+}
+
+/// Reports that the response to the request with the key `primary` is not stored.
+pub(crate) fn report_refused(shared: &Shared, primary: &Key, detail: Detail) {
+    shared.report(primary, AdapterEvent::Refused(detail.as_str()));
 }
 
 /// Records a refusal.

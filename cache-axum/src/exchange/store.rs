@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache_engine::cache_core::{ErrorKind, FreshnessWindows, Key};
-use cache_engine::{AdapterEvent, Fill, Lookup, Policy, Reporting, StoreOutcome};
+use cache_engine::{Fill, Lookup, Policy, Reporting, StoreOutcome};
 use cache_http::Reason;
 use http::HeaderMap;
 
@@ -12,7 +12,7 @@ use crate::entry::lifetime::{marker_windows, windows};
 use crate::entry::stored::Stored;
 use crate::entry::variant_index::{VariantIndex, variant_name};
 use crate::exchange::lookup::Slot;
-use crate::exchange::storability::{Refusal, StorePlan, remember};
+use crate::exchange::storability::{Refusal, StorePlan, remember, report_refused};
 use crate::exchange::variant_limit::Listing;
 use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
@@ -40,7 +40,7 @@ pub(crate) async fn store(
 ) -> Result<(), Detail> {
     let stored = store_quietly(shared, context, slot, fill, stored, plan).await;
     if let Err(detail) = stored {
-        shared.report(&slot.primary, AdapterEvent::Refused(detail.as_str()));
+        report_refused(shared, &slot.primary, detail);
     }
     stored
 }

@@ -193,26 +193,26 @@ struct Refused {
 }
 
 async fn look(shared: &Shared, key: Key) -> Result<Seen, Error> {
-    let mut seen = look_at(shared, &key).await?;
-    let adapter = shared.part_adapter();
-    if let Some(found) = adapter.read::<Stored>(&key).await?
-        && let Stored::Index(index) = &*found.value
-    {
+    let (mut seen, stored) = look_at(shared, &key).await?;
+    if let Some(Stored::Index(index)) = stored.as_deref() {
         seen.varies_by = Some(index.fields.iter().map(ToString::to_string).collect());
         for name in &index.listed {
             let key = index.listed_key(&shared.cache, &key, name);
-            seen.variants.push(look_at(shared, &key).await?);
+            let (variant, _) = look_at(shared, &key).await?;
+            seen.variants.push(variant);
         }
     }
     Ok(seen)
 }
 
-async fn look_at(shared: &Shared, key: &Key) -> Result<Seen, Error> {
+/// Returns what is known about a key, apart from its variants, and what is stored under it if that is usable.
+async fn look_at(shared: &Shared, key: &Key) -> Result<(Seen, Option<Arc<Stored>>), Error> {
     let Inspection {
         near, store, refused, ..
     } = shared.cache.inspect(key).await?;
     let found = shared.part_adapter().read::<Stored>(key).await?;
-    let response = found.and_then(|found| match &*found.value {
+    let stored = found.map(|found| found.value);
+    let response = stored.as_deref().and_then(|stored| match stored {
         Stored::Response(response) => {
             let field = |name| {
                 let value = response.headers.get(name)?;
@@ -231,7 +231,7 @@ async fn look_at(shared: &Shared, key: &Key) -> Result<Seen, Error> {
         reason,
         seconds_ago: ago.as_secs_f64(),
     });
-    Ok(Seen {
+    let seen = Seen {
         key: key.to_string(),
         near: near.map(entry),
         store: store.map(entry),
@@ -239,7 +239,8 @@ async fn look_at(shared: &Shared, key: &Key) -> Result<Seen, Error> {
         varies_by: None,
         variants: Vec::new(),
         refused: refused.collect(),
-    })
+    };
+    Ok((seen, stored))
 }
 
 fn entry(entry: InspectedEntry) -> Entry {

@@ -24,6 +24,7 @@ use crate::load::policy::Policy;
 use crate::load::run::{self, Returned};
 use crate::load::stack::LoadStack;
 use crate::store::record::Found;
+use crate::tags::ambient::is_within_load;
 use crate::tags::scope::Tagger;
 
 /// A future that is `Send`, even if the function's own future is not.
@@ -317,7 +318,7 @@ pub fn finish_detached<H: Handling, F>(
 /// Captures the tags of a call that is not cached, for the load that it is made in.
 #[inline(never)]
 pub fn capture<C>(cache: &Cache<C>, contributes: bool) -> Option<Boxed<'_, ()>> {
-    (contributes && Tagger::is_within_load()).then(|| -> Boxed<'_, ()> {
+    (contributes && is_within_load()).then(|| -> Boxed<'_, ()> {
         let (names, records) = (cache.engine.tags.names(), &cache.engine.shared.tier.tags);
         Box::pin(async move { Tagger::current().capture_for(names, records).await })
     })

@@ -16,7 +16,7 @@ use super::return_type::shape::Item;
 use crate::cache::handle::Cache;
 use crate::load::reading::Reading;
 use crate::log::log_error;
-use crate::tags::scope::Tagger;
+use crate::tags::ambient::is_within_load;
 
 /// The result of a lookup for a call.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ where
     };
     let tags = &cache.engine.tags;
     let coder = coding.coder(cache);
-    let reading = if contributes && Tagger::is_within_load() {
+    let reading = if contributes && is_within_load() {
         shared.read_within(key, coder, tags, result).await
     } else {
         shared.read_to_load(key, coder, tags, result).await

@@ -16,6 +16,7 @@ use crate::load::fill::Fill;
 use crate::load::reading::Reading;
 use crate::load::shared::Shared;
 use crate::store::record::{Found, Terms};
+use crate::tags::ambient::is_within_load;
 use crate::tags::declared::Declared;
 use crate::tags::fault::Fault;
 use crate::tags::parts::Part;
@@ -40,11 +41,9 @@ impl Shared {
         }
     }
 
-    /// Joins an entry to the load that the current task runs in.
-    pub(crate) fn contribute(&self, terms: &Terms) {
-        if Tagger::is_within_load() {
-            Tagger::current().join(&self.part(terms));
-        }
+    /// Joins an entry to the load that the current task runs in, if any.
+    fn contribute(&self, terms: &Terms) {
+        Tagger::current().join(&self.part(terms));
     }
 
     /// As [`read_to_load`](Self::read_to_load), for a task that runs in a load: what is found contributes to it. Boxed,
@@ -75,7 +74,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
     /// Returns whether the current task runs in a load that the entries of this handle contribute to.
     #[inline]
     pub(crate) fn contributes(&self) -> bool {
-        self.policy.contributes && Tagger::is_within_load()
+        self.policy.contributes && is_within_load()
     }
 
     /// Joins an entry that was found.

@@ -22,6 +22,7 @@ use crate::load::policy::Policy;
 use crate::load::shared::Shared;
 use crate::stats::snapshot::CacheTier;
 use crate::store::record::{Found, Freshness, Terms, Writer};
+use crate::tags::ambient::is_within_load;
 use crate::tags::declared::Declared;
 use crate::tags::fault::Fault;
 use crate::tags::scope::Tagger;
@@ -690,7 +691,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Makes the load that the current task runs in, if any, depend on everything that this load depends on, now or
     /// later. For adapters that hand on a value before its load has ended.
     pub fn contribute(&self) {
-        if Tagger::is_within_load() {
+        if is_within_load() {
             Tagger::current().follow(&self.snapshot.tags, &self.tagger);
         }
     }

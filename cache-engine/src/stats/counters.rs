@@ -67,7 +67,7 @@ impl NamespaceCounters {
 
     /// Returns whether `key` is counted here.
     #[inline]
-    pub(crate) fn count(&self, key: &Key) -> bool {
+    pub(crate) fn covers(&self, key: &Key) -> bool {
         key.as_str().as_bytes().starts_with(self.scope.as_bytes())
     }
 

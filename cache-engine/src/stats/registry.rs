@@ -64,7 +64,7 @@ impl Stats {
     pub(crate) fn hit(&self, key: &Key, tier: CacheTier) {
         let recent = &self.recent[slot(key)];
         if let Some(counters) = &*recent.read().unwrap_or_else(PoisonError::into_inner)
-            && counters.count(key)
+            && counters.covers(key)
         {
             return counters.hit(tier);
         }
@@ -130,7 +130,7 @@ mod tests {
             let namespace = prefix.namespace(&format!("tenant {n:04}"));
             let counters = stats.of(&namespace);
             let key = namespace.key("1");
-            assert!(counters.count(&key) && Arc::ptr_eq(&counters, &stats.of_key(&key)));
+            assert!(counters.covers(&key) && Arc::ptr_eq(&counters, &stats.of_key(&key)));
             stats.hit(&key, CacheTier::Store);
         }
         let all = stats.namespaces();
@@ -139,7 +139,7 @@ mod tests {
             (MOST + 1, OTHER, 500)
         );
         let user = stats.of(&prefix.namespace("tenant 0001"));
-        assert!(!user.count(&prefix.namespace("tenant 00011").key("1")));
-        assert!(!user.count(&prefix.namespace("").key("tenant 0001:1")));
+        assert!(!user.covers(&prefix.namespace("tenant 00011").key("1")));
+        assert!(!user.covers(&prefix.namespace("").key("tenant 0001:1")));
     }
 }

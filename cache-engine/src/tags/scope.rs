@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cache_core::{Error, Tags, Ttl, Version};
 
-use crate::tags::ambient::{Ambient, is_within_load};
+use crate::tags::ambient::Ambient;
 use crate::tags::fault::Fault;
 use crate::tags::lifetime::TagLifetimes;
 use crate::tags::parts::{Part, Parts, foreign};
@@ -102,12 +102,6 @@ impl Tagger {
     #[must_use]
     pub fn current() -> Self {
         CURRENT.try_with(Clone::clone).unwrap_or_default()
-    }
-
-    /// Returns whether the current task runs in a load.
-    #[inline]
-    pub(crate) fn is_within_load() -> bool {
-        is_within_load()
     }
 
     fn ambient(&self) -> Ambient {
@@ -280,7 +274,7 @@ impl Tagger {
                 fresh: None,
                 kept: Some(Duration::ZERO),
             }),
-            Err(error) => inner.added().parts.fail(Fault::Failed(error)),
+            Err(error) => self.fail(Fault::Failed(error)),
         }
     }
 
