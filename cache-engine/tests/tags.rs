@@ -264,6 +264,28 @@ async fn known_versions_are_remembered_for_no_longer_than_the_user_allows() {
     }
 }
 
+/// The answer to an own invalidation may come after another process has invalidated the tag too.
+#[tokio::test(start_paused = true)]
+async fn an_own_version_is_remembered_from_when_it_was_written() {
+    let remote = Remote::new();
+    let here = over(&remote).tag_cache_ttl(100 * MS).build();
+    let there = over(&remote).build();
+    let answer = Gate::closed();
+    remote.once(Fate::HoldAnswer(answer.clone()), |call| call.is("set"));
+    let invalidating = tokio::spawn({
+        let here = here.clone();
+        async move { here.invalidate_tag("tag").await }
+    });
+    answer.reached().await;
+    // It carries the version whose write is not answered yet.
+    there.with_tags(["tag"]).set("key", 1_u32).await.unwrap();
+    there.invalidate_tag("tag").await.unwrap();
+    tokio::time::advance(100 * MS).await;
+    answer.open();
+    invalidating.await.unwrap().unwrap();
+    assert!(!has(&here, "key").await);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -48,7 +48,7 @@ struct Known {
 #[derive(Debug, Clone, Copy)]
 struct CachedVersion {
     state: TagVersion,
-    /// When the store was read, or later.
+    /// When the read or the write of the store began.
     started: Instant,
     /// Whether a change since then would have been reported.
     is_watched: bool,
@@ -165,8 +165,9 @@ impl TagCache {
         self.put(&mut known, key, cached);
     }
 
-    /// Remembers a version that this process wrote unconditionally, where the write began at `started`. Reads that began
-    /// before are outdated, so the version counts from now. The store will report this write like any other change.
+    /// Remembers a version that this process wrote unconditionally, where the write began at `started`. Its age counts
+    /// from then: another process may have replaced it before the store's answer came. Reads that began before now are
+    /// outdated, which the noted change tells them. The store will report this write like any other change.
     pub(super) fn replace(&self, key: &Key, state: TagVersion, started: ReadStart) {
         if self.is_idle() {
             return;
@@ -180,7 +181,7 @@ impl TagCache {
         } else {
             let cached = CachedVersion {
                 state,
-                started: Instant::now(),
+                started: started.at,
                 is_watched: false,
             };
             self.put(&mut known, key, cached);
