@@ -97,9 +97,12 @@ impl Purges {
     /// Carries out all that is pending, before the process ends, also what would be repeated later. Gives up at `until`.
     pub(crate) async fn settle_last(self: &Arc<Self>, until: Instant) {
         let _ = tokio::time::timeout_at(until, async {
-            self.repeat_until(None).await;
-            while !self.pending.is_empty() && !self.attempt().await {
-                sleep(PAUSE).await;
+            while !self.is_done() {
+                if !self.attempt().await {
+                    sleep(PAUSE).await;
+                    continue;
+                }
+                self.repeat_until(None).await;
             }
         })
         .await;
