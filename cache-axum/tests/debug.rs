@@ -27,7 +27,12 @@ fn layer(cache: &Cache) -> CacheLayer {
         .stale_while_revalidate(MINUTE)
         .namespace("pages")
         .tags(["all", "two words"])
-        .debug_if(|request| request.headers.get("x-operator").is_some_and(|secret| secret == "secret"))
+        .debug_if(|request| {
+            request
+                .headers
+                .get("x-operator")
+                .is_some_and(|secret| secret == "secret")
+        })
 }
 
 fn app(layer: CacheLayer) -> Router {
@@ -35,7 +40,11 @@ fn app(layer: CacheLayer) -> Router {
         match request.uri().path() {
             "/private" => ([("cache-control", "private")], "mine").into_response(),
             "/vary" => ([("vary", "accept-language")], "variant").into_response(),
-            "/own" => ([("cache-control", "max-age=30"), ("cdn-cache-control", "max-age=99")], "own").into_response(),
+            "/own" => (
+                [("cache-control", "max-age=30"), ("cdn-cache-control", "max-age=99")],
+                "own",
+            )
+                .into_response(),
             _ => "item".into_response(),
         }
     };
@@ -57,21 +66,37 @@ async fn a_miss_and_a_hit_are_explained() {
             assert!(status.contains(part), "{part} in {status}");
         }
     };
-    let stored = ["; tier=store; state=fresh; age=0.0; lifetime=60.0", r#"; tags="all two words""#];
+    let stored = [
+        "; tier=store; state=fresh; age=0.0; lifetime=60.0",
+        r#"; tags="all two words""#,
+    ];
     says(&miss, &["cache; fwd=uri-miss; stored; key=\"cache:pages:", "/item\""]);
     says(&miss, &stored);
     clock.advance(Duration::from_millis(5_500));
     let hit = explain(&app, "/item").await;
-    says(&hit, &["cache; hit; ttl=54; key=", "; age=5.5; ", "; stale-while-revalidate=60.0; size="]);
+    says(
+        &hit,
+        &[
+            "cache; hit; ttl=54; key=",
+            "; age=5.5; ",
+            "; stale-while-revalidate=60.0; size=",
+        ],
+    );
     assert_eq!(hit.text(), "item");
     // What the explanation is about is what the others get.
     let plain = get(&app, "/item").await;
     assert_eq!((plain.x_cache(), plain.cache_status()), ("HIT", "cache; hit; ttl=54"));
     clock.advance(MINUTE);
-    says(&explain(&app, "/item").await, &["; hit; ttl=-6; ", "; state=stale-while-revalidate; age=65.5; "]);
+    says(
+        &explain(&app, "/item").await,
+        &["; hit; ttl=-6; ", "; state=stale-while-revalidate; age=65.5; "],
+    );
     cache.settled().await;
     cache.invalidate_tag("all").await.unwrap();
-    says(&explain(&app, "/item").await, &["; fwd=uri-miss; stored; ", "; state=fresh; age=0.0"]);
+    says(
+        &explain(&app, "/item").await,
+        &["; fwd=uri-miss; stored; ", "; state=fresh; age=0.0"],
+    );
 }
 
 #[tokio::test]
@@ -80,18 +105,33 @@ async fn refusals_variants_and_bypasses_are_explained() {
     let app = app(layer(&cache));
     let private = explain(&app, "/private").await;
     let status = private.cache_status();
-    assert!(status.starts_with("cache; fwd=uri-miss; detail=private; key="), "{status}");
-    assert!(status.contains(r#"; refused="private 0 s ago"; cache-control="private""#), "{status}");
+    assert!(
+        status.starts_with("cache; fwd=uri-miss; detail=private; key="),
+        "{status}"
+    );
+    assert!(
+        status.contains(r#"; refused="private 0 s ago"; cache-control="private""#),
+        "{status}"
+    );
     for _ in 0..2 {
         let vary = explain(&app, "/vary").await;
         let status = vary.cache_status();
-        assert!(status.contains("; vary=\"accept-language\"; variant=\"cache:pages:"), "{status}");
-        assert!(status.contains("; state=fresh; ") && status.contains(r#"; tags="all two words""#), "{status}");
+        assert!(
+            status.contains("; vary=\"accept-language\"; variant=\"cache:pages:"),
+            "{status}"
+        );
+        assert!(
+            status.contains("; state=fresh; ") && status.contains(r#"; tags="all two words""#),
+            "{status}"
+        );
     }
     let credentials = [EXPLAIN, &[("authorization", "Bearer x")]].concat();
     let bypass = get_with(&app, "/item", &credentials).await;
     let status = bypass.cache_status();
-    assert!(status.starts_with("cache; fwd=bypass; detail=authorization; key="), "{status}");
+    assert!(
+        status.starts_with("cache; fwd=bypass; detail=authorization; key="),
+        "{status}"
+    );
     let posted = send(&app, request(Method::POST, "/item", EXPLAIN)).await;
     assert!(posted.cache_status().starts_with("cache; fwd=method; key="));
 }
@@ -112,7 +152,10 @@ async fn the_near_tier_is_told_apart_and_an_outage_is_told() {
     store.fail(cache_axum::cache_engine::cache_core::ErrorKind::Unavailable);
     let outage = explain(&app, "/other").await;
     let status = outage.cache_status();
-    assert!(status.contains("; detail=outage; ") && status.contains("; store-error=\""), "{status}");
+    assert!(
+        status.contains("; detail=outage; ") && status.contains("; store-error=\""),
+        "{status}"
+    );
 }
 
 /// Neither a CDN nor a browser may give the explanation to others.
@@ -126,7 +169,10 @@ async fn an_explanation_is_for_the_operator_alone() {
         assert!(!own.headers.contains_key("cdn-cache-control"));
         assert!(own.cache_status().contains(r#"; cache-control="max-age=30""#));
         let plain = get(&app, "/own").await;
-        assert_eq!((plain.header("cache-control"), plain.header("cdn-cache-control")), ("max-age=30", "max-age=99"));
+        assert_eq!(
+            (plain.header("cache-control"), plain.header("cdn-cache-control")),
+            ("max-age=30", "max-age=99")
+        );
         assert!(!plain.cache_status().contains("key="));
     }
 }
@@ -164,12 +210,18 @@ async fn a_bypass_goes_past_the_layer_and_past_functions() {
     let app: Router = Router::new().fallback(handler).layer(layer(&cache));
     assert_eq!(get(&app, "/").await.text(), "0");
     let bypassed = get_with(&app, "/", BYPASS).await;
-    assert_eq!((bypassed.text(), bypassed.cache_status()), ("1", "cache; fwd=bypass; detail=debug"));
+    assert_eq!(
+        (bypassed.text(), bypassed.cache_status()),
+        ("1", "cache; fwd=bypass; detail=debug")
+    );
     let both = [("x-operator", "secret"), ("cache-debug", "Bypass,explain")];
     let both = get_with(&app, "/", &both).await;
     let status = both.cache_status();
     assert_eq!(both.text(), "2");
-    assert!(status.starts_with("cache; fwd=bypass; detail=debug; key=") && status.contains("; state=fresh; "), "{status}");
+    assert!(
+        status.starts_with("cache; fwd=bypass; detail=debug; key=") && status.contains("; state=fresh; "),
+        "{status}"
+    );
     let hit = get(&app, "/").await;
     assert_eq!((hit.x_cache(), hit.text()), ("HIT", "0"), "what is stored stays");
 }

@@ -36,7 +36,10 @@ impl Process {
         foreground: bool,
         answer: impl Fn(usize) -> R + Clone + Send + Sync + 'static,
     ) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let cache = Cache::builder(store.clone())
             .clock(clock.clone())
             .backend_timeout(LONG)
@@ -86,7 +89,11 @@ fn a_stale_response_is_refreshed_before_the_process_is_frozen() {
         clock.advance(SEC * 15);
         let reply = process.get();
         assert_eq!(reply.text(), first, "foreground: {foreground}");
-        let status = if foreground { "cache; fwd=stale; stored" } else { "cache; hit; ttl=-5" };
+        let status = if foreground {
+            "cache; fwd=stale; stored"
+        } else {
+            "cache; hit; ttl=-5"
+        };
         assert_eq!(reply.cache_status(), status);
         // Another process on the same store, while the first one is frozen.
         let other = Process::new(&store, &clock, foreground, |_| "none");
@@ -117,7 +124,10 @@ fn a_streamed_body_is_stored_before_its_last_piece_goes_out() {
         let (store, clock) = store();
         let process = Process::new(&store, &clock, foreground, |_| in_pieces(&["one ", "two ", "three"]));
         let read = process.get();
-        assert_eq!((read.text(), read.cache_status()), ("one two three", "cache; fwd=uri-miss; stored"));
+        assert_eq!(
+            (read.text(), read.cache_status()),
+            ("one two three", "cache; fwd=uri-miss; stored")
+        );
         let other = Process::new(&store, &clock, foreground, |_| "loaded again");
         let asked = other.run(async { tokio::time::timeout(SEC * 3, get(&other.app, "/")).await });
         match asked {

@@ -41,7 +41,10 @@ fn field<'a>(parts: &'a http::request::Parts, name: &str) -> &'a str {
 async fn each_server_gets_the_keys_with_the_token() {
     let ((one, at_one), (other, at_other)) = (server(StatusCode::OK).await, server(StatusCode::NO_CONTENT).await);
     let keys = SurrogateKeys::cache_tag().prefix("shop/");
-    let purger = HttpPurger::new(keys, [one, other]).unwrap().bearer_token("secret").unwrap();
+    let purger = HttpPurger::new(keys, [one, other])
+        .unwrap()
+        .bearer_token("secret")
+        .unwrap();
     let cache = Cache::builder(MemoryBackend::default()).purger(purger).build();
     cache.invalidate_tags(["item:42", "très"]).await.unwrap();
     cache.settled().await;
@@ -65,10 +68,19 @@ async fn settings_of_the_request() {
         .method(Method::POST)
         .field(HeaderName::from_static("xkey-purge"))
         .header(HeaderName::from_static("fastly-key"), HeaderValue::from_static("key"))
-        .soft_field(HeaderName::from_static("fastly-soft-purge"), HeaderValue::from_static("1"))
+        .soft_field(
+            HeaderName::from_static("fastly-soft-purge"),
+            HeaderValue::from_static("1"),
+        )
         .max_keys(3);
     purger
-        .purge(&[tag("a", false), tag("b", false), tag("b", false), tag("c", false), tag("d", true)])
+        .purge(&[
+            tag("a", false),
+            tag("b", false),
+            tag("b", false),
+            tag("c", false),
+            tag("d", true),
+        ])
         .await
         .unwrap();
     let seen = seen.lock().unwrap();
@@ -77,7 +89,10 @@ async fn settings_of_the_request() {
         .map(|request| (field(request, "xkey-purge"), field(request, "fastly-soft-purge")))
         .collect();
     assert_eq!(said, [("~any a b", ""), ("c", ""), ("~any d", "1")]);
-    assert!(seen.iter().all(|request| request.method == Method::POST && field(request, "fastly-key") == "key"));
+    assert!(
+        seen.iter()
+            .all(|request| request.method == Method::POST && field(request, "fastly-key") == "key")
+    );
 }
 
 #[tokio::test]
@@ -97,7 +112,10 @@ async fn a_server_that_refuses_or_is_away_is_a_failure_and_the_others_are_told()
         let error = purger.purge(&[tag("a", false)]).await.unwrap_err();
         assert_eq!(error.kind(), kind);
         let text = error.to_string();
-        assert!(text.contains(message) && text.contains(bad.trim_start_matches("http://")), "{text}");
+        assert!(
+            text.contains(message) && text.contains(bad.trim_start_matches("http://")),
+            "{text}"
+        );
         assert_eq!(seen.lock().unwrap().len(), 1);
     }
 }
@@ -106,11 +124,16 @@ async fn a_server_that_refuses_or_is_away_is_a_failure_and_the_others_are_told()
 async fn long_lists_go_in_several_requests() {
     let (url, seen) = server(StatusCode::OK).await;
     let purger = HttpPurger::new(SurrogateKeys::surrogate_key().max_len(200), [url]).unwrap();
-    let tags: Vec<_> = (0..30).map(|number| tag(&format!("tag-number-{number}"), false)).collect();
+    let tags: Vec<_> = (0..30)
+        .map(|number| tag(&format!("tag-number-{number}"), false))
+        .collect();
     purger.purge(&tags).await.unwrap();
     let seen = seen.lock().unwrap();
     let values: Vec<_> = seen.iter().map(|request| field(request, "surrogate-key")).collect();
-    assert!(values.len() > 1 && values.iter().all(|value| value.len() <= 200), "{values:?}");
+    assert!(
+        values.len() > 1 && values.iter().all(|value| value.len() <= 200),
+        "{values:?}"
+    );
     assert_eq!(values.iter().flat_map(|value| value.split(' ')).count(), 31);
 }
 
@@ -123,14 +146,26 @@ fn what_cannot_be_is_refused_with_a_reason() {
         (HttpPurger::new(keys(), ["https://cdn"]), "http://"),
         (HttpPurger::new(keys(), ["varnish:6081"]), "http://"),
         (HttpPurger::new(keys(), ["http://user:pass@varnish"]), "bearer_token"),
-        (HttpPurger::new(keys(), ["http://varnish"]).and_then(|purger| purger.bearer_token("")), "token"),
-        (HttpPurger::new(keys(), ["http://varnish"]).and_then(|purger| purger.bearer_token("a\nb")), "token"),
+        (
+            HttpPurger::new(keys(), ["http://varnish"]).and_then(|purger| purger.bearer_token("")),
+            "token",
+        ),
+        (
+            HttpPurger::new(keys(), ["http://varnish"]).and_then(|purger| purger.bearer_token("a\nb")),
+            "token",
+        ),
     ];
     for (refused, reason) in cases {
         let error = refused.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert!(error.to_string().contains(reason), "{error}");
     }
-    let purger = HttpPurger::new(keys(), ["http://varnish"]).unwrap().repeats_after(None).timeout(Duration::from_secs(1));
-    assert_eq!((Purger::repeats_after(&purger), Purger::timeout(&purger)), (None, Duration::from_secs(1)));
+    let purger = HttpPurger::new(keys(), ["http://varnish"])
+        .unwrap()
+        .repeats_after(None)
+        .timeout(Duration::from_secs(1));
+    assert_eq!(
+        (Purger::repeats_after(&purger), Purger::timeout(&purger)),
+        (None, Duration::from_secs(1))
+    );
 }

@@ -67,7 +67,10 @@ async fn misses_hits_stale_responses_and_304s_have_the_keys_of_all_tags() {
     for (keys_, separator) in [
         (SurrogateKeys::surrogate_key(), ' '),
         (SurrogateKeys::cache_tag().prefix("shop "), ','),
-        (SurrogateKeys::in_field(HeaderName::from_static("edge-cache-tag"), ','), ','),
+        (
+            SurrogateKeys::comma_separated(HeaderName::from_static("edge-cache-tag")),
+            ',',
+        ),
     ] {
         let (cache, clock) = cache();
         let app = app(&cache, keys_.clone());
@@ -213,5 +216,8 @@ async fn a_namespace_of_the_handler_has_a_key_too() {
     let hit = get(&app, "/").await;
     assert_eq!(hit.x_cache(), "HIT");
     let written = keys(&hit, &SurrogateKeys::surrogate_key(), ' ');
-    assert!(written.contains("~ns:news") && written.contains("~ns:pages"), "{written:?}");
+    assert!(
+        written.contains("~ns:news") && written.contains("~ns:pages"),
+        "{written:?}"
+    );
 }

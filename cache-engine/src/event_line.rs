@@ -71,7 +71,10 @@ impl fmt::Display for Event<'_> {
             Self::InvalidationsRecovered { count } => write!(f, "{count} pending invalidations were carried out"),
             Self::Purged { count } => write!(f, "the purger was told of {count} invalidations"),
             Self::PurgeFailed { error, count } => {
-                write!(f, "the purger failed and is told again; {count} purges are pending: {error}")
+                write!(
+                    f,
+                    "the purger failed and is told again; {count} purges are pending: {error}"
+                )
             }
             Self::PendingFileFailed { error } => {
                 write!(f, "the file of pending invalidations is not usable: {error}")

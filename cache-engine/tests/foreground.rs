@@ -25,7 +25,9 @@ async fn settled_waits_for_a_refresh_and_leaves_the_cache_open() {
     cache.set("key", "old".to_owned()).await.unwrap();
     tokio::time::sleep(2 * SEC).await;
     let (gate, loads) = (Gate::closed(), Count::new());
-    let found = load::<Infallible>(&cache, Some(&gate), &loads, Ok("new")).await.unwrap();
+    let found = load::<Infallible>(&cache, Some(&gate), &loads, Ok("new"))
+        .await
+        .unwrap();
     assert_eq!(*found, "old");
     gate.reached().await;
     let mut settled = std::pin::pin!(cache.settled());
@@ -80,7 +82,9 @@ async fn in_the_foreground_a_refresh_that_fails_costs_the_caller_nothing() {
     // Nor does one that hangs, with a soft timeout.
     let hasty = cache.policy_with(|policy| policy.with_soft_timeout(100 * MS));
     let gate = Gate::closed();
-    let found = load::<Infallible>(&hasty, Some(&gate), &loads, Ok("new")).await.unwrap();
+    let found = load::<Infallible>(&hasty, Some(&gate), &loads, Ok("new"))
+        .await
+        .unwrap();
     assert_eq!((found.as_str(), loads.get()), ("old", 2));
 }
 
@@ -105,7 +109,12 @@ async fn a_group_is_about_what_its_work_has_started_in_any_depth() {
     let cache = over(&remote).build();
     let (gate, other, loads) = (Gate::closed(), Gate::closed(), Count::new());
     // Somebody else's load is none of its business.
-    let others = tokio::spawn(load::<Infallible>(&cache.with_namespace("other"), Some(&other), &loads, Ok("other")));
+    let others = tokio::spawn(load::<Infallible>(
+        &cache.with_namespace("other"),
+        Some(&other),
+        &loads,
+        Ok("other"),
+    ));
     other.reached().await;
     let background = Background::new();
     assert!(background.is_idle());

@@ -174,7 +174,10 @@ async fn a_purge_that_fails_is_tried_until_it_succeeds() {
         assert_eq!((cache.pending_purges(), cdn.told()), (0, vec![tag("tag")]));
         let events = events.lock().unwrap();
         let failed = &events[0];
-        assert!(failed.contains("told again") && failed.contains("the CDN is away"), "{failed}");
+        assert!(
+            failed.contains("told again") && failed.contains("the CDN is away"),
+            "{failed}"
+        );
         assert_eq!(events.last().unwrap(), "the purger was told of 1 invalidations");
     }
 }
@@ -240,9 +243,7 @@ async fn an_invalidation_waits_for_the_purger_in_the_foreground_only() {
 async fn what_is_to_be_told_survives_a_restart() {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("purges");
     let _ = fs::remove_file(path.with_extension("purges"));
-    let builder = |cdn: &Cdn| -> CacheBuilder {
-        local(&TokioClock::new()).purger(cdn.clone()).pending_file(&path)
-    };
+    let builder = |cdn: &Cdn| -> CacheBuilder { local(&TokioClock::new()).purger(cdn.clone()).pending_file(&path) };
     let cdn = Cdn::default();
     cdn.fail(ErrorKind::Unavailable);
     let cache = builder(&cdn).build();

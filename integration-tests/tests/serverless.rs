@@ -32,7 +32,10 @@ struct Process {
 
 impl Process {
     fn start(url: &str, prefix: &str, foreground: bool, ttl: Duration) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         let store = runtime.block_on(RedisBackend::connect(url)).unwrap();
         let cache = Cache::builder(store)
             .prefix(prefix)
@@ -41,7 +44,10 @@ impl Process {
             .lease_time(MINUTE)
             .foreground(foreground)
             .build();
-        let layer = CacheLayer::new(cache).ttl(ttl).stale_while_revalidate(MINUTE).max_wait(MINUTE);
+        let layer = CacheLayer::new(cache)
+            .ttl(ttl)
+            .stale_while_revalidate(MINUTE)
+            .max_wait(MINUTE);
         let calls = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&calls);
         let handler = move || {
@@ -89,7 +95,10 @@ impl Process {
 }
 
 fn url() -> String {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let url = runtime.block_on(async { Redis::shared().await.url().to_owned() });
     // The server runs on, and so may what the fixture needs of its runtime.
     std::mem::forget(runtime);
@@ -113,7 +122,10 @@ fn a_streamed_response_is_stored_before_the_process_is_frozen() {
         let answer = other.get(limit);
         if foreground {
             let (text, status) = answer.unwrap();
-            assert!(text == "call 1, streamed" && status.starts_with("cache; hit; ttl="), "{status}");
+            assert!(
+                text == "call 1, streamed" && status.starts_with("cache; hit; ttl="),
+                "{status}"
+            );
         } else {
             // The negative control: it waits for the lease of the frozen process.
             assert_eq!(answer, None);
@@ -130,17 +142,24 @@ fn a_stale_response_is_refreshed_before_the_process_is_frozen() {
         let process = Process::start(&url, &prefix, foreground, SEC);
         // The first process stores it in any case, as it is given the time.
         process.get(MINUTE).unwrap();
-        process.run(tokio::time::sleep(2 * SEC));
+        process.run(async { tokio::time::sleep(2 * SEC).await });
         let (text, status) = process.get(MINUTE).unwrap();
         if foreground {
             assert_eq!((&*text, &*status), ("call 2, streamed", "cache; fwd=stale; stored"));
         } else {
-            assert!(text == "call 1, streamed" && status.starts_with("cache; hit; ttl=-"), "{status}");
+            assert!(
+                text == "call 1, streamed" && status.starts_with("cache; hit; ttl=-"),
+                "{status}"
+            );
         }
         // What the other process finds is what the first one has stored, however old it is by now.
         let other = Process::start(&url, &prefix, false, MINUTE);
         let (text, _) = other.get(MINUTE).unwrap();
-        let expected = if foreground { "call 2, streamed" } else { "call 1, streamed" };
+        let expected = if foreground {
+            "call 2, streamed"
+        } else {
+            "call 1, streamed"
+        };
         assert_eq!(text, expected);
     }
 }

@@ -41,7 +41,10 @@ impl Varnish {
     /// Starts one on a free port.
     fn start(application: SocketAddr) -> Self {
         let program = std::env::var("CACHE_TEST_VARNISHD").unwrap_or_else(|_| "varnishd".to_owned());
-        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let folder = std::env::temp_dir().join(format!("cache-test-varnish-{}-{}", std::process::id(), address.port()));
         std::fs::create_dir_all(&folder).unwrap();
         let configuration = folder.join("default.vcl");
@@ -170,7 +173,9 @@ impl Shop {
     async fn start(keys: SurrogateKeys, purger: impl Fn(HttpPurger) -> Option<HttpPurger>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let application = listener.local_addr().unwrap();
-        let varnish = tokio::task::spawn_blocking(move || Varnish::start(application)).await.unwrap();
+        let varnish = tokio::task::spawn_blocking(move || Varnish::start(application))
+            .await
+            .unwrap();
         let purger = purger(
             HttpPurger::new(keys.clone(), [format!("http://{}", varnish.address)])
                 .unwrap()
@@ -187,7 +192,10 @@ impl Shop {
             .namespace("pages")
             .tags_by(|request| vec![format!("page:{}", request.uri.path())])
             .surrogate_keys(keys);
-        let (calls, prices) = (Arc::new(AtomicUsize::new(0)), cache.with_namespace("prices").with_tags(["prices"]));
+        let (calls, prices) = (
+            Arc::new(AtomicUsize::new(0)),
+            cache.with_namespace("prices").with_tags(["prices"]),
+        );
         let handler = move |request: Request| {
             let (call, prices) = (calls.fetch_add(1, Ordering::SeqCst), prices.clone());
             async move {
@@ -198,7 +206,10 @@ impl Shop {
                 format!("call {call}")
             }
         };
-        let (leaving, waiting) = (Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)), Arc::new(AtomicUsize::new(0)));
+        let (leaving, waiting) = (
+            Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            Arc::new(AtomicUsize::new(0)),
+        );
         let (gate, arrived) = (Arc::clone(&leaving), Arc::clone(&waiting));
         let leave = move |request: Request, next: Next| {
             let (gate, arrived) = (Arc::clone(&gate), Arc::clone(&arrived));

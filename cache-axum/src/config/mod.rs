@@ -1,7 +1,7 @@
 //! The configuration of a layer.
 
-pub(crate) mod conditions;
 pub(crate) mod client_caching;
+pub(crate) mod conditions;
 pub(crate) mod handler;
 pub(crate) mod surrogate_keys;
 pub(crate) mod tags;
@@ -122,7 +122,10 @@ impl Config {
         self.identified.allow_private = true;
         self.policy = policy;
         self.vary = self.fields_that_tell_apart();
-        let hides_keys = self.surrogate_keys.as_ref().is_some_and(|keys| !keys.only_if.is_empty());
+        let hides_keys = self
+            .surrogate_keys
+            .as_ref()
+            .is_some_and(|keys| !keys.only_if.is_empty());
         self.finishes = self.foreground || hides_keys || !self.debug_if.is_empty();
         let names: Vec<&str> = self.vary.iter().map(HeaderName::as_str).collect();
         self.vary_value = HeaderValue::try_from(names.join(", "))

@@ -59,20 +59,29 @@ pub struct SurrogateKeys {
 impl SurrogateKeys {
     /// Writes `Surrogate-Key`, separated by spaces, for Fastly, and for Varnish with its module xkey.
     pub fn surrogate_key() -> Self {
-        Self::in_field(HeaderName::from_static("surrogate-key"), ' ')
+        Self::space_separated(HeaderName::from_static("surrogate-key"))
     }
 
     /// Writes `Cache-Tag`, separated by commas, for Cloudflare and others.
     pub fn cache_tag() -> Self {
-        Self::in_field(HeaderName::from_static("cache-tag"), ',')
+        Self::comma_separated(HeaderName::from_static("cache-tag"))
     }
 
-    /// Writes another field. `separator` is a space or a comma; any other one counts as a comma, since no other character
-    /// is encoded in every key.
-    pub fn in_field(field: HeaderName, separator: char) -> Self {
+    /// Writes another field, with a space between two keys.
+    pub fn space_separated(field: HeaderName) -> Self {
+        Self::with(field, ' ')
+    }
+
+    /// Writes another field, with a comma between two keys.
+    pub fn comma_separated(field: HeaderName) -> Self {
+        Self::with(field, ',')
+    }
+
+    /// `separator` has to be a character that is encoded in keys.
+    fn with(field: HeaderName, separator: char) -> Self {
         Self {
             field,
-            separator: if separator == ' ' { ' ' } else { ',' },
+            separator,
             prefix: "".into(),
             max_len: 4096,
             only_if: Conditions::default(),

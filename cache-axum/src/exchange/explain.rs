@@ -127,7 +127,9 @@ impl Explanation {
             parameters = parameters.flag("identified");
         }
         if let Some((fields, key)) = &seen.variant {
-            parameters = parameters.string("vary", short(fields)).string("variant", short(key.as_str()));
+            parameters = parameters
+                .string("vary", short(fields))
+                .string("variant", short(key.as_str()));
         }
         if let Some(entry) = &seen.entry {
             parameters = of_entry(parameters, entry);

@@ -1,6 +1,5 @@
 //! What is done with a response before it goes out, depending on its request.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,12 +100,7 @@ impl Finish {
 }
 
 /// Returns a response whose last piece goes out once the tasks in `background` have ended, or the limit is over.
-async fn after(
-    response: Response<Body>,
-    is_head: bool,
-    background: Background,
-    limit: Duration,
-) -> Response<Body> {
+async fn after(response: Response<Body>, is_head: bool, background: Background, limit: Duration) -> Response<Body> {
     // The bodies of responses to HEAD are not read.
     if is_head || response.body().is_end_stream() {
         settled(background, limit).await;
@@ -115,9 +109,7 @@ async fn after(
     response.map(|body| Body::new(LastPiece::new(body, settled(background, limit))))
 }
 
-fn settled(background: Background, limit: Duration) -> impl Future<Output = ()> + Send {
-    async move {
-        // The limit counts from the end of the body.
-        let _ = tokio::time::timeout(limit, background.settled()).await;
-    }
+/// Waits for the tasks, for at most `limit` from now on: from the end of a body.
+async fn settled(background: Background, limit: Duration) {
+    let _ = tokio::time::timeout(limit, background.settled()).await;
 }

@@ -407,12 +407,7 @@ fn hit(
 }
 
 /// Returns the fresh response that a refresh has stored for a request with these headers.
-async fn refreshed(
-    shared: &Shared,
-    key: &Key,
-    headers: &HeaderMap,
-    query: Option<Box<str>>,
-) -> Option<StoredResponse> {
+async fn refreshed(shared: &Shared, key: &Key, headers: &HeaderMap, query: Option<Box<str>>) -> Option<StoredResponse> {
     let selecting = Selecting {
         headers,
         query: query.as_deref(),

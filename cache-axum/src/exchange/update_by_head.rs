@@ -1,6 +1,5 @@
 //! Updates the stored response to GET by the response to HEAD (RFC 9111, section 4.3.5).
 
-
 use cache_engine::{Found, Lookup, Reporting, Tagger};
 use cache_http::{freshen, head_confirms};
 use http::header::{CONTENT_ENCODING, ETAG, LAST_MODIFIED};

@@ -11,8 +11,8 @@ use http::request::Parts;
 use http::{HeaderName, StatusCode};
 use tower_layer::Layer;
 
-use crate::config::conditions::Conditions;
 use crate::config::client_caching::ClientCaching;
+use crate::config::conditions::Conditions;
 use crate::config::surrogate_keys::SurrogateKeys;
 use crate::config::tags::RouteTags;
 use crate::config::{Allow, Config};

@@ -88,7 +88,9 @@ impl HttpPurger {
             .map(|url| server(url.as_ref()))
             .collect::<Result<_, _>>()?;
         if servers.is_empty() {
-            return Err(configuration("the purger has no server: name at least one URL".to_owned()));
+            return Err(configuration(
+                "the purger has no server: name at least one URL".to_owned(),
+            ));
         }
         let field = keys.field().clone();
         Ok(Self {
@@ -184,9 +186,7 @@ impl HttpPurger {
         let mut values: Vec<(String, usize)> = Vec::new();
         for key in keys {
             match values.last_mut() {
-                Some((value, count))
-                    if *count < self.max_keys && value.len() + 1 + key.len() <= self.keys.max_len =>
-                {
+                Some((value, count)) if *count < self.max_keys && value.len() + 1 + key.len() <= self.keys.max_len => {
                     value.push(self.keys.separator);
                     value.push_str(&key);
                     *count += 1;
@@ -280,7 +280,10 @@ fn server(url: &str) -> Result<Uri, Error> {
             "it has to begin with `http://`; to call others, implement `Purger` with an HTTP client",
         ));
     }
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+    if uri
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
         return Err(wrong("it contains a user: use `bearer_token` or `header`"));
     }
     if uri.host().is_none_or(str::is_empty) {

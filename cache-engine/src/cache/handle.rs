@@ -225,7 +225,12 @@ impl<C> Cache<C> {
     /// purger.
     #[must_use]
     pub fn pending_purges(&self) -> usize {
-        self.engine.shared.tier.purges.as_ref().map_or(0, |purges| purges.count())
+        self.engine
+            .shared
+            .tier
+            .purges
+            .as_ref()
+            .map_or(0, |purges| purges.count())
     }
 
     /// Waits until all loads and refreshes that run in the background have ended, and starts no refresh from now on.

@@ -671,7 +671,9 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// `None` if they are not known, so that the value will not be stored either.
     #[must_use]
     pub fn tags(&self) -> Option<Vec<String>> {
-        let tags = self.dependencies().filter(|_| self.is_storable() && self.fault.is_none())?;
+        let tags = self
+            .dependencies()
+            .filter(|_| self.is_storable() && self.fault.is_none())?;
         let names = tags.iter().filter_map(|(name, _)| of_carried(name));
         Some(names.map(str::to_owned).collect())
     }

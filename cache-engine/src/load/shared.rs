@@ -12,8 +12,8 @@ use crate::lease::fence::Fence;
 use crate::lease::protocol::{Leases, Renewal, Renewed};
 use crate::load::flight::Flights;
 use crate::load::fresh_keys::FreshKeys;
-use crate::tasks::Tasks;
 use crate::tags::ambient::is_bypassed;
+use crate::tasks::Tasks;
 use crate::tier::storage::Tier;
 
 /// How the calls of functions are named.
