@@ -211,17 +211,21 @@ pub use cache_http;
 
 pub use self::config::client_caching::ClientCaching;
 pub use self::config::handler::{DoNotStore, OriginUnreachable, StoreFor};
+pub use self::config::surrogate_keys::SurrogateKeys;
 pub use self::error::Error;
 pub use self::key::query::Query;
 pub use self::key::url::UrlKey;
 pub use self::layer::cache::CacheLayer;
 pub use self::layer::handle::{CacheHandle, NoCacheLayer};
+#[cfg(feature = "http-purger")]
+pub use self::layer::http_purger::HttpPurger;
 #[cfg(feature = "purge")]
 pub use self::layer::inspect::InspectRouter;
 pub use self::layer::invalidate::{InvalidateLayer, InvalidateService};
 #[cfg(feature = "purge")]
 pub use self::layer::purge::PurgeRouter;
 pub use self::layer::service::{CacheService, ResponseFuture};
+pub use self::request::debug::CACHE_DEBUG;
 
 /// The README's code is compiled and run with the tests.
 #[cfg(doctest)]

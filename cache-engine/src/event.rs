@@ -228,6 +228,20 @@ pub enum Event<'a> {
         /// The number of invalidations that were carried out.
         count: usize,
     },
+    /// A [`Purger`](crate::Purger) was told of invalidations.
+    #[non_exhaustive]
+    Purged {
+        /// Their number.
+        count: usize,
+    },
+    /// A [`Purger`](crate::Purger) failed. It is told again until it succeeds.
+    #[non_exhaustive]
+    PurgeFailed {
+        /// What it reported.
+        error: &'a Error,
+        /// The number of invalidations that it is to be told of.
+        count: usize,
+    },
     /// The file of pending invalidations could not be read or written, or another process has written it too; see
     /// [`CacheBuilder::pending_file`](crate::CacheBuilder::pending_file).
     #[non_exhaustive]
@@ -330,6 +344,8 @@ impl Event<'_> {
             Self::Invalidated { .. } => "invalidated",
             Self::InvalidationPending { .. } => "invalidation_pending",
             Self::InvalidationsRecovered { .. } => "invalidations_recovered",
+            Self::Purged { .. } => "purged",
+            Self::PurgeFailed { .. } => "purge_failed",
             Self::PendingFileFailed { .. } => "pending_file_failed",
             Self::TagInvalidated { .. } => "tag_invalidated",
             Self::Cleared { .. } => "cleared",
@@ -369,6 +385,8 @@ impl Event<'_> {
             | Self::SubscriptionLost { .. }
             | Self::InvalidationPending { .. }
             | Self::InvalidationsRecovered { .. }
+            | Self::Purged { .. }
+            | Self::PurgeFailed { .. }
             | Self::PendingFileFailed { .. }
             | Self::TagInvalidated { .. }
             | Self::Cleared { .. } => None,
@@ -408,6 +426,7 @@ impl Event<'_> {
                 | Self::LeaseLost { .. }
                 | Self::InvalidationPending { .. }
                 | Self::InvalidationsRecovered { .. }
+                | Self::PurgeFailed { .. }
                 | Self::PendingFileFailed { .. }
         )
     }
@@ -556,6 +575,8 @@ impl Events {
             | Event::LeaseLost { .. }
             | Event::InvalidationPending { .. }
             | Event::InvalidationsRecovered { .. }
+            | Event::Purged { .. }
+            | Event::PurgeFailed { .. }
             | Event::PendingFileFailed { .. } => {}
         }
     }

@@ -69,6 +69,13 @@ impl fmt::Display for Event<'_> {
                 "the store did not carry out an invalidation, which is tried again; {count} are pending"
             ),
             Self::InvalidationsRecovered { count } => write!(f, "{count} pending invalidations were carried out"),
+            Self::Purged { count } => write!(f, "the purger was told of {count} invalidations"),
+            Self::PurgeFailed { error, count } => {
+                write!(
+                    f,
+                    "the purger failed and is told again; {count} purges are pending: {error}"
+                )
+            }
             Self::PendingFileFailed { error } => {
                 write!(f, "the file of pending invalidations is not usable: {error}")
             }

@@ -136,6 +136,7 @@ mod near;
 mod stats;
 mod store;
 mod tags;
+mod tasks;
 mod tier;
 
 pub use cache_core;
@@ -172,6 +173,9 @@ pub use self::stats::snapshot::{
 };
 pub use self::store::record::Found;
 pub use self::tags::scope::{Tagger, tagged};
+pub use self::tasks::Background;
+pub use self::tier::purger::{Purge, Purger};
+pub use self::tier::target::InvalidationTarget;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

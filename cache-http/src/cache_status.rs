@@ -1,7 +1,9 @@
 //! `Cache-Status`: how a cache handled a request (RFC 9211).
 
 use std::fmt::{self, Write};
+use std::time::Duration;
 
+use http::header::Entry;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sfv::TokenRef;
 
@@ -10,6 +12,9 @@ pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// The largest number that a structured field can hold.
 const MAX_INTEGER: i64 = 999_999_999_999_999;
+
+/// The largest Decimal with one digit after the point (RFC 9651, section 3.3.2).
+const MAX_TENTHS: u128 = 9_999_999_999_999;
 
 /// Why a request was forwarded (RFC 9211, section 2.2).
 #[non_exhaustive]
@@ -193,6 +198,91 @@ impl CacheStatus {
     pub fn append_to(&self, cache: &CacheName, headers: &mut HeaderMap) {
         headers.append(CACHE_STATUS, self.to_value(cache));
     }
+}
+
+/// Further parameters for a member of `Cache-Status`, in the order in which they are added. For debugging: RFC 9211,
+/// section 2, lets caches add parameters of their own.
+///
+/// Names have to be keys of structured fields: lower-case letters, digits, `_`, `-`, `.` and `*`, beginning with a letter
+/// or `*`. A parameter with another name is left out.
+///
+/// ```
+/// use std::time::Duration;
+/// use cache_http::{CACHE_STATUS, CacheName, CacheStatus, StatusParameters};
+/// use http::HeaderMap;
+///
+/// let mut headers = HeaderMap::new();
+/// CacheStatus::hit().append_to(&CacheName::new("shop"), &mut headers);
+/// StatusParameters::new()
+///     .string("key", "GET /items")
+///     .token("tier", "near")
+///     .seconds("age", Duration::from_millis(5_300))
+///     .add_to_last(&mut headers);
+/// assert_eq!(headers[CACHE_STATUS], r#"shop; hit; key="GET /items"; tier=near; age=5.3"#);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use]
+pub struct StatusParameters(String);
+
+impl StatusParameters {
+    /// Creates an empty list.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a text in quotes. Leaves out characters that a structured field cannot hold.
+    pub fn string(self, name: &str, value: &str) -> Self {
+        self.with(name, &string(value))
+    }
+
+    /// Adds a word without quotes, or a text in quotes if it is none.
+    pub fn token(self, name: &str, value: &str) -> Self {
+        self.with(name, &token_or_string(value))
+    }
+
+    /// Adds a number, cut to what a structured field can hold.
+    pub fn integer(self, name: &str, value: i64) -> Self {
+        self.with(name, &value.clamp(-MAX_INTEGER, MAX_INTEGER).to_string())
+    }
+
+    /// Adds a time in seconds, in tenths, and at most as long as a structured field can hold.
+    pub fn seconds(self, name: &str, value: Duration) -> Self {
+        let tenths = (value.as_millis() / 100).min(MAX_TENTHS);
+        self.with(name, &format!("{}.{}", tenths / 10, tenths % 10))
+    }
+
+    /// Adds a parameter whose presence says it all.
+    pub fn flag(mut self, name: &str) -> Self {
+        if is_parameter(name) {
+            self.0.push_str("; ");
+            self.0.push_str(name);
+        }
+        self
+    }
+
+    fn with(mut self, name: &str, value: &str) -> Self {
+        if is_parameter(name) {
+            self = self.flag(name);
+            self.0.push('=');
+            self.0.push_str(value);
+        }
+        self
+    }
+
+    /// Adds the parameters to the last member of `Cache-Status`, which is that of the cache nearest to the client. Without
+    /// such a field, nothing is added.
+    pub fn add_to_last(&self, headers: &mut HeaderMap) {
+        if let Entry::Occupied(mut lines) = headers.entry(CACHE_STATUS)
+            && let Some(last) = lines.iter_mut().next_back()
+            && let Ok(more) = HeaderValue::from_bytes(&[last.as_bytes(), self.0.as_bytes()].concat())
+        {
+            *last = more;
+        }
+    }
+}
+
+fn is_parameter(name: &str) -> bool {
+    sfv::KeyRef::from_str(name).is_ok()
 }
 
 fn token_or_string(text: &str) -> String {

@@ -121,7 +121,7 @@ pub use self::cache_control::{
     Applicable, CDN_CACHE_CONTROL, Directive, Qualified, RequestDirectives, ResponseDirectives, applicable_directives,
     count_down, parse_targeted,
 };
-pub use self::cache_status::{CACHE_STATUS, CacheName, CacheStatus, Forward};
+pub use self::cache_status::{CACHE_STATUS, CacheName, CacheStatus, Forward, StatusParameters};
 pub use self::digest::content_digest;
 pub use self::field::{
     ETag, EntityTags, InvalidETag, MAX_SECONDS, age_header, connection_names_end_to_end, format_date, parse_date,

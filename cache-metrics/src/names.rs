@@ -28,6 +28,7 @@ pub(crate) const SIZE: &str = "cache.size";
 pub(crate) const BREAKER_OPEN: &str = "cache.breaker.open";
 pub(crate) const SUBSCRIPTION_ACTIVE: &str = "cache.subscription.active";
 pub(crate) const PENDING: &str = "cache.invalidations.pending";
+pub(crate) const PURGES_PENDING: &str = "cache.purges.pending";
 pub(crate) const IN_FLIGHT: &str = "cache.loads.in_flight";
 
 /// Buckets for [`LOAD_DURATION`], in seconds.
@@ -94,6 +95,11 @@ pub(crate) fn describe() {
         PENDING,
         Unit::Count,
         "Invalidations that the store has not carried out yet"
+    );
+    describe_gauge!(
+        PURGES_PENDING,
+        Unit::Count,
+        "Invalidations that the purger was not told of yet"
     );
     describe_gauge!(IN_FLIGHT, Unit::Count, "Loads that are under way");
 }

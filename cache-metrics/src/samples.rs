@@ -96,6 +96,7 @@ pub(crate) fn gauges(stats: &CacheStats) -> Vec<(&'static str, Labels, f64)> {
         samples.push((names::SUBSCRIPTION_ACTIVE, Vec::new(), is_active));
     }
     samples.push((names::PENDING, Vec::new(), stats.pending_invalidations as f64));
+    samples.push((names::PURGES_PENDING, Vec::new(), stats.pending_purges as f64));
     samples.push((names::IN_FLIGHT, Vec::new(), stats.in_flight as f64));
     samples
 }

@@ -21,6 +21,7 @@ mod book {
         production: "../../docs/production.md";
         recipes: "../../docs/recipes.md";
         security: "../../docs/security.md";
+        serverless: "../../docs/serverless.md";
         stacking: "../../docs/stacking.md";
         stores: "../../docs/stores.md";
         testing: "../../docs/testing.md";

@@ -16,8 +16,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use cache_axum::CacheLayer;
-use cache_core::{Backend, SetOptions, Value};
-use cache_engine::Cache;
+use cache_core::{Backend, Error, ErrorKind, SetOptions, Value, async_trait};
+use cache_engine::{Cache, Purge, Purger};
 use cache_memory::MemoryBackend;
 use cache_metrics::{CacheMetrics, LOAD_BUCKETS, LOAD_DURATION, STORE_BUCKETS, STORE_DURATION};
 use cache_redis::RedisBackend;
@@ -170,6 +170,16 @@ fn respond(calls: &AtomicU64, request: &Request<Body>) -> Response {
     }
 }
 
+/// A purger whose CDN is away.
+struct Away;
+
+#[async_trait]
+impl Purger for Away {
+    async fn purge(&self, _: &[Purge]) -> Result<(), Error> {
+        Err(Error::new(ErrorKind::Unavailable, "as planned"))
+    }
+}
+
 /// Everything that a dashboard shows, again and again.
 async fn load(cache: Cache, small: Cache, pages: Router, is_slow: Arc<AtomicBool>) {
     use tower::ServiceExt;
@@ -237,6 +247,7 @@ async fn load(cache: Cache, small: Cache, pages: Router, is_slow: Arc<AtomicBool
             let _ = response.into_body().collect().await;
         }
         if is_slow.load(Ordering::Relaxed) && turn % 10 == 0 {
+            let _ = small.invalidate_tag("tag").await;
             let values = values.clone();
             tokio::spawn(async move {
                 let slow = || async {
@@ -271,6 +282,7 @@ async fn the_dashboard_and_the_alerts_see_a_store_that_works_and_one_that_is_dow
         .build();
     let small = Cache::builder(MemoryBackend::builder().max_entries(10).build())
         .name("small")
+        .purger(Away)
         .observer(metrics.clone())
         .build();
     let calls = Arc::new(AtomicU64::new(0));
@@ -310,10 +322,11 @@ async fn the_dashboard_and_the_alerts_see_a_store_that_works_and_one_that_is_dow
     }
     let rules = prometheus.ask("/api/v1/rules").await.unwrap();
     let rules = rules["groups"][0]["rules"].as_array().unwrap().clone();
-    assert_eq!(rules.len(), 9);
+    assert_eq!(rules.len(), 10);
     let faults = [
         "CacheBreakerOpen",
         "CacheInvalidationsPending",
+        "CachePurgesPending",
         "CacheOutages",
         "CacheStoreFailing",
         "CacheSubscriptionLost",

@@ -88,6 +88,8 @@ pub struct Settings {
     pub tag_cache_ttl: Option<Duration>,
     /// The file that keeps pending invalidations over a restart.
     pub pending_file: Option<PathBuf>,
+    /// Whether callers wait for what would otherwise be done in the background.
+    pub foreground: Option<bool>,
     /// The near tier: copies in this process, in front of a shared store.
     pub near: Option<NearSettings>,
 }
@@ -145,7 +147,7 @@ impl Settings {
             lease_time,
             max_lease
         );
-        set!(tag_namespaces, tag_cache_ttl);
+        set!(tag_namespaces, tag_cache_ttl, foreground);
         if let Some(prefix) = &self.prefix {
             builder = builder.prefix(prefix);
         }

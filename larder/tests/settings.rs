@@ -23,7 +23,7 @@ async fn they_reach_the_cache() {
              "jitter": 0.1, "soft_timeout": "200ms", "load_timeout": "5s", "coalesce_across_processes": false,
              "contributes": false,
              "backend_timeout": "250ms", "clear_timeout": "10s", "lease_time": "3s", "max_lease": "1m",
-             "tag_namespaces": true, "tag_cache_ttl": "1s", "pending_file": "/nowhere/pending" }"#,
+             "tag_namespaces": true, "tag_cache_ttl": "1s", "pending_file": "/nowhere/pending", "foreground": true }"#,
     );
     let cache = settings.open().await.unwrap().build();
     assert_eq!(cache.key("1").to_string(), "shop:users:1");
@@ -39,6 +39,7 @@ async fn they_reach_the_cache() {
         .with_coalesce_across_processes(false)
         .with_contributes(false);
     assert_eq!(*cache.policy(), expected);
+    assert!(cache.adapter().is_foreground());
 }
 
 /// `CACHE_URL` is `url` to a reader of variables that begin with `CACHE_`.

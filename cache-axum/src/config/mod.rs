@@ -1,8 +1,9 @@
 //! The configuration of a layer.
 
-pub(crate) mod bypass_if;
 pub(crate) mod client_caching;
+pub(crate) mod conditions;
 pub(crate) mod handler;
+pub(crate) mod surrogate_keys;
 pub(crate) mod tags;
 
 use std::borrow::Cow;
@@ -12,8 +13,9 @@ use cache_http::{CacheName, Policy, Sharing, Statuses};
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use crate::config::bypass_if::BypassIf;
 use crate::config::client_caching::ClientCaching;
+use crate::config::conditions::Conditions;
+use crate::config::surrogate_keys::SurrogateKeys;
 use crate::config::tags::RouteTags;
 use crate::entry::response::OwnEtag;
 use crate::key::request::RequestKeys;
@@ -37,7 +39,7 @@ pub(crate) struct Config {
     /// The rules for requests whose identity is part of their key.
     pub(crate) identified: Policy,
     /// The requests that the layer leaves alone.
-    pub(crate) bypass_if: BypassIf,
+    pub(crate) bypass_if: Conditions,
     /// The request fields that are credentials, in addition to `Authorization`.
     pub(crate) credentials: Vec<HeaderName>,
     /// The maximum size in bytes of a POST's content that becomes part of the key.
@@ -67,6 +69,14 @@ pub(crate) struct Config {
     pub(crate) invalidate_on_write: bool,
     pub(crate) invalidate_softly: bool,
     pub(crate) tags: RouteTags,
+    /// The keys for caches downstream, if responses get them.
+    pub(crate) surrogate_keys: Option<SurrogateKeys>,
+    /// The requests of operators, who may ask for more than others.
+    pub(crate) debug_if: Conditions,
+    /// Whether requests wait for what would otherwise be done in the background.
+    pub(crate) foreground: bool,
+    /// Whether something is done with responses after they were made, depending on the request.
+    pub(crate) finishes: bool,
 }
 
 /// Which responses are stored and shared although the rules refuse it.
@@ -112,6 +122,11 @@ impl Config {
         self.identified.allow_private = true;
         self.policy = policy;
         self.vary = self.fields_that_tell_apart();
+        let hides_keys = self
+            .surrogate_keys
+            .as_ref()
+            .is_some_and(|keys| !keys.only_if.is_empty());
+        self.finishes = self.foreground || hides_keys || !self.debug_if.is_empty();
         let names: Vec<&str> = self.vary.iter().map(HeaderName::as_str).collect();
         self.vary_value = HeaderValue::try_from(names.join(", "))
             .ok()

@@ -22,6 +22,8 @@ const VARIANTS: u8 = 1;
 const NO_CACHE: u8 = 1;
 const MUST_REVALIDATE: u8 = 2;
 const OWN_ETAG: u8 = 4;
+/// The record has keys for caches downstream.
+const KEYS: u8 = 8;
 
 /// Represents "not set". It is one more than any window can be.
 const NONE: u64 = u64::MAX;
@@ -55,7 +57,8 @@ impl Coder<Stored> for ResponseCoder {
             Stored::Response(response) => {
                 let headers = response.headers.iter();
                 let headers: usize = headers.map(|(name, value)| 6 + name.as_str().len() + value.len()).sum();
-                1 + 2 + LIFETIME_LEN + 2 + headers + response.body.len()
+                let keys = response.surrogate_keys.as_ref().map_or(0, |keys| 4 + keys.len());
+                1 + 2 + LIFETIME_LEN + 2 + headers + keys + response.body.len()
             }
             Stored::Index(variants) => {
                 let fields: usize = variants.fields.iter().map(|field| 2 + field.as_str().len()).sum();
@@ -69,7 +72,8 @@ impl Coder<Stored> for ResponseCoder {
     fn weight(&self, value: &Stored) -> Result<usize, Error> {
         let owned = match value {
             Stored::Response(response) => {
-                headers_memory(&response.headers) + allocated(response.body.len()) + BESIDE_TEXT
+                let keys = response.surrogate_keys.as_ref().map_or(0, |keys| allocated(keys.len()));
+                headers_memory(&response.headers) + allocated(response.body.len()) + BESIDE_TEXT + keys
             }
             Stored::Index(variants) => {
                 let listed: usize = variants
@@ -107,12 +111,18 @@ const LIFETIME_LEN: usize = 8 + 1 + 8 + 8 + 1 + 8 + 8;
 fn write_response(out: &mut BytesMut, response: &StoredResponse) -> Result<(), Error> {
     out.put_u8(RESPONSE);
     out.put_u16(response.status.as_u16());
-    write_lifetime(out, &response.lifetime, response.has_own_etag);
+    let own_etag = if response.has_own_etag { OWN_ETAG } else { 0 };
+    let keys = if response.surrogate_keys.is_some() { KEYS } else { 0 };
+    write_lifetime(out, &response.lifetime, own_etag | keys);
     out.put_u16(u16::try_from(response.headers.len()).map_err(|_| too_many("headers"))?);
     for (name, value) in &response.headers {
         write_name(out, name)?;
         out.put_u32(u32::try_from(value.len()).map_err(|_| too_many("bytes in a header"))?);
         out.put_slice(value.as_bytes());
+    }
+    if let Some(keys) = &response.surrogate_keys {
+        out.put_u32(u32::try_from(keys.len()).map_err(|_| too_many("bytes of tags"))?);
+        out.put_slice(keys.as_bytes());
     }
     out.put_slice(&response.body);
     Ok(())
@@ -120,7 +130,7 @@ fn write_response(out: &mut BytesMut, response: &StoredResponse) -> Result<(), E
 
 fn read_response(input: &mut Input) -> Result<StoredResponse, Error> {
     let status = StatusCode::from_u16(input.u16()?).map_err(|_| broken())?;
-    let (lifetime, has_own_etag) = read_lifetime(input)?;
+    let (lifetime, flags) = read_lifetime(input, OWN_ETAG | KEYS)?;
     let count = input.u16()?;
     let mut headers = HeaderMap::new();
     for _ in 0..count {
@@ -130,9 +140,17 @@ fn read_response(input: &mut Input) -> Result<StoredResponse, Error> {
         let value = HeaderValue::from_maybe_shared(value).map_err(|_| broken())?;
         headers.try_append(name, value).map_err(|_| broken())?;
     }
+    let surrogate_keys = if flags & KEYS == 0 {
+        None
+    } else {
+        let len = input.u32()?;
+        let keys = input.take(usize::try_from(len).map_err(|_| broken())?)?;
+        Some(std::str::from_utf8(&keys).map_err(|_| broken())?.into())
+    };
     let body = std::mem::take(&mut input.0);
     Ok(StoredResponse {
-        has_own_etag,
+        has_own_etag: flags & OWN_ETAG != 0,
+        surrogate_keys,
         ..StoredResponse::new(status, headers, body, lifetime)
     })
 }
@@ -201,7 +219,8 @@ fn read_variants(input: &mut Input) -> Result<VariantIndex, Error> {
     })
 }
 
-fn write_lifetime(out: &mut BytesMut, lifetime: &Lifetime, has_own_etag: bool) {
+/// Writes a lifetime, and `flags` among its own.
+fn write_lifetime(out: &mut BytesMut, lifetime: &Lifetime, flags: u8) {
     out.put_u64(millis(lifetime.fresh));
     out.put_u8(match lifetime.source {
         LifetimeSource::SMaxage => 0,
@@ -216,14 +235,13 @@ fn write_lifetime(out: &mut BytesMut, lifetime: &Lifetime, has_own_etag: bool) {
     out.put_u64(lifetime.response_time.as_millis());
     let no_cache = if lifetime.no_cache { NO_CACHE } else { 0 };
     let must_revalidate = if lifetime.must_revalidate { MUST_REVALIDATE } else { 0 };
-    let own_etag = if has_own_etag { OWN_ETAG } else { 0 };
-    out.put_u8(no_cache | must_revalidate | own_etag);
+    out.put_u8(no_cache | must_revalidate | flags);
     out.put_u64(lifetime.stale_while_revalidate.map_or(NONE, millis));
     out.put_u64(lifetime.stale_if_error.map_or(NONE, millis));
 }
 
-/// Reads the lifetime, and the flag that is stored among its flags.
-fn read_lifetime(input: &mut Input) -> Result<(Lifetime, bool), Error> {
+/// Reads a lifetime, and which of the flags `others` are stored among its own.
+fn read_lifetime(input: &mut Input, others: u8) -> Result<(Lifetime, u8), Error> {
     let fresh = Duration::from_millis(input.u64()?);
     let source = match input.u8()? {
         0 => LifetimeSource::SMaxage,
@@ -240,7 +258,7 @@ fn read_lifetime(input: &mut Input) -> Result<(Lifetime, bool), Error> {
     lifetime.source = source;
     lifetime.initial_age = initial_age;
     let flags = input.u8()?;
-    if flags & !(NO_CACHE | MUST_REVALIDATE | OWN_ETAG) != 0 {
+    if flags & !(NO_CACHE | MUST_REVALIDATE | others) != 0 {
         return Err(broken());
     }
     lifetime.no_cache = flags & NO_CACHE != 0;
@@ -248,7 +266,7 @@ fn read_lifetime(input: &mut Input) -> Result<(Lifetime, bool), Error> {
     let window = |millis| (millis != NONE).then(|| Duration::from_millis(millis));
     lifetime.stale_while_revalidate = window(input.u64()?);
     lifetime.stale_if_error = window(input.u64()?);
-    Ok((lifetime, flags & OWN_ETAG != 0))
+    Ok((lifetime, flags & others))
 }
 
 /// Returns whole milliseconds, like the store's own windows.
@@ -372,8 +390,9 @@ mod tests {
             prop::collection::vec(any::<u8>(), 0..64),
             lifetimes(),
             any::<bool>(),
+            option::of("[ -~]{0,16}"),
         )
-            .prop_map(|(status, lines, body, lifetime, has_own_etag)| {
+            .prop_map(|(status, lines, body, lifetime, has_own_etag, keys)| {
                 let mut headers = HeaderMap::new();
                 for (name, value) in lines {
                     headers.append(
@@ -383,6 +402,7 @@ mod tests {
                 }
                 StoredResponse {
                     has_own_etag,
+                    surrogate_keys: keys.map(Into::into),
                     ..StoredResponse::new(StatusCode::from_u16(status).unwrap(), headers, body.into(), lifetime)
                 }
             })

@@ -23,6 +23,8 @@ pub(crate) struct StoredResponse {
     pub(crate) has_own_etag: bool,
     /// Whether this is the response of a failed handler, which is shared with waiting requests and never stored.
     pub(crate) is_shared_failure: bool,
+    /// The keys by which caches downstream purge the response, if it has any.
+    pub(crate) surrogate_keys: Option<Box<str>>,
 }
 
 impl StoredResponse {
@@ -35,6 +37,7 @@ impl StoredResponse {
             has_cache_control: headers.contains_key(CACHE_CONTROL) || headers.contains_key(EXPIRES),
             has_own_etag: false,
             is_shared_failure: false,
+            surrogate_keys: None,
             headers,
             body,
             lifetime,
@@ -86,8 +89,8 @@ impl StoredResponse {
     }
 }
 
-/// `Age`, `Cache-Control`, `Vary`, `Cache-Status` and the plain status header.
-const ADDED_TO_ANSWERS: usize = 5;
+/// `Age`, `Cache-Control`, `Vary`, `Cache-Status`, the plain status header, and the keys for caches downstream.
+const ADDED_TO_ANSWERS: usize = 6;
 
 /// The entity-tag that the layer makes for a response without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

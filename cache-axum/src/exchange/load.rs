@@ -547,9 +547,8 @@ impl<E> Load<E> {
             caller,
             ..
         } = self;
-        let stored = Arc::new(Stored::Response(stored));
         let withheld = plan.withheld.clone();
-        let kept = Box::pin(store(&shared, &context, &slot, fill, &stored, plan)).await;
+        let (stored, kept) = Box::pin(store(&shared, &context, &slot, fill, stored, plan)).await;
         let (Some(caller), Stored::Response(stored)) = (caller, &*stored) else {
             return;
         };
@@ -635,8 +634,9 @@ impl<E> Load<E> {
         let (ending, cause) = match collector.gather_ready().await {
             Progress::Complete if is_complete(head, &collector) => {
                 let whole = collector.into_bytes();
-                let stored = Arc::new(Stored::Response(self.prepared(&plan, head, whole.clone())));
-                let kept = Box::pin(store(&self.shared, &self.context, &self.slot, self.fill, &stored, plan)).await;
+                let stored = self.prepared(&plan, head, whole.clone());
+                let storing = store(&self.shared, &self.context, &self.slot, self.fill, stored, plan);
+                let (_, kept) = Box::pin(storing).await;
                 return (Body::from(whole), kept.is_ok());
             }
             Progress::Pending => {
@@ -743,9 +743,8 @@ impl<E> Load<E> {
         }
         if is_complete(&head, &collector) {
             let stored = self.prepared(&plan, &head, collector.into_bytes());
-            let stored = Arc::new(Stored::Response(stored));
             // The outcome is reported as an event.
-            let _ = Box::pin(store(&self.shared, &self.context, &self.slot, self.fill, &stored, plan)).await;
+            let _ = Box::pin(store(&self.shared, &self.context, &self.slot, self.fill, stored, plan)).await;
         } else {
             report_refused(&self.shared, &self.slot.primary, Detail::Rule(Reason::Incomplete));
             collector.end_with(Ending::End);

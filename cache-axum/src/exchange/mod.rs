@@ -1,5 +1,7 @@
 //! The exchange: takes a request through the store or the handler to its response.
 
+pub(crate) mod explain;
+pub(crate) mod finish;
 pub(crate) mod forward;
 pub(crate) mod later_get;
 pub(crate) mod load;

@@ -7,7 +7,7 @@ use axum::BoxError;
 use axum::body::Body;
 use bytes::Bytes;
 use cache_engine::cache_core::{Error, Key, Timestamp};
-use cache_engine::{AdapterEvent, CacheTier, Refresh};
+use cache_engine::{AdapterEvent, Background, CacheTier, Refresh};
 use cache_http::{Forward, Framing};
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::request::Parts;
@@ -17,9 +17,10 @@ use tower_service::Service;
 
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
+use crate::entry::variant_index::Selecting;
 use crate::exchange::forward::{forward_bypassing, forward_nested, forward_to_revalidate, forward_uncoalesced};
 use crate::exchange::load::{Answer, Load};
-use crate::exchange::lookup::{LookupOutcome, Slot, look_up, read_usable};
+use crate::exchange::lookup::{LookupOutcome, Slot, look_up, read, read_usable};
 use crate::exchange::route::{Keyed, Route};
 use crate::key::url::is_unrouted_spelling;
 use crate::request::body::{Content, take_content, take_nothing};
@@ -77,13 +78,36 @@ fn report_found(shared: &Shared, key: &Key, response: &StoredResponse, now: Time
     shared.report(key, event);
 }
 
+/// Reads the content of a request, if that decides its route.
+pub(crate) async fn with_content(shared: &Shared, parts: &Parts, body: Body, route: Route) -> (Route, Body) {
+    let Route::Content(identity) = route else {
+        return (route, body);
+    };
+    let limit = shared.config.content_limit(&parts.method);
+    let content = match limit {
+        Some(limit) => take_content(body, limit).await,
+        None => take_nothing(body, Framing::from_request(parts.version, &parts.headers)).await,
+    };
+    match content {
+        Content::Whole(content) => {
+            let in_key = limit.map(|_| &content[..]);
+            (
+                Route::by_key(shared, parts, identity.as_deref(), in_key),
+                Body::from(content),
+            )
+        }
+        Content::Other(body) if limit.is_some() => (Route::Bypass(Bypass::TooLarge), body),
+        Content::Other(body) => (Route::Bypass(Bypass::Content), body),
+    }
+}
+
 /// Responds to a request according to its route.
 pub(crate) async fn respond<S, B>(
     shared: Arc<Shared>,
     inner: S,
     parts: Parts,
-    mut body: Body,
-    mut route: Route,
+    body: Body,
+    route: Route,
 ) -> Result<Response<Body>, S::Error>
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
@@ -92,24 +116,7 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    if let Route::Content(identity) = route {
-        let limit = shared.config.content_limit(&parts.method);
-        let content = match limit {
-            Some(limit) => take_content(body, limit).await,
-            None => take_nothing(body, Framing::from_request(parts.version, &parts.headers)).await,
-        };
-        (route, body) = match content {
-            Content::Whole(content) => {
-                let in_key = limit.map(|_| &content[..]);
-                (
-                    Route::by_key(&shared, &parts, identity.as_deref(), in_key),
-                    Body::from(content),
-                )
-            }
-            Content::Other(body) if limit.is_some() => (Route::Bypass(Bypass::TooLarge), body),
-            Content::Other(body) => (Route::Bypass(Bypass::Content), body),
-        };
-    }
+    let (route, body) = with_content(&shared, &parts, body, route).await;
     let is_uncoalesced = match &route {
         Route::Lookup(keyed) => keyed.is_uncoalesced(&shared, &parts),
         _ => false,
@@ -264,6 +271,34 @@ where
             let (method, headers) = (request.method(), request.headers());
             return Ok(answer_with(&shared, method, headers, &stored, collapsed));
         }
+        LookupOutcome::Stale {
+            stored,
+            refresh: Some(refresh),
+            slot,
+        } if shared.config.foreground => {
+            let (method, headers, key) = (request.method().clone(), request.headers().clone(), keyed.key.clone());
+            let selecting = keyed.selecting(&headers).query.map(Box::from);
+            let (context, _) = keyed.into_context(&shared, &request);
+            let refreshing = Background::new();
+            refreshing
+                .scope(async { start_refresh(&shared, inner, request, context, slot, refresh) })
+                .await;
+            let refreshed = match tokio::time::timeout(shared.config.max_wait, refreshing.settled()).await {
+                Ok(()) => refreshed(&shared, &key, &headers, selecting).await,
+                Err(_) => None,
+            };
+            return Ok(match refreshed {
+                Some(new) => {
+                    report_not_found(&shared, &key, false);
+                    let report = Report::miss(Forward::Stale).stored(true);
+                    answer(&shared, &method, &headers, &new, shared.now(), Source::Kept, &report)
+                }
+                None => {
+                    shared.report(&key, AdapterEvent::Stale);
+                    answer_with(&shared, &method, &headers, &stored, None)
+                }
+            });
+        }
         LookupOutcome::Stale { stored, refresh, slot } => {
             shared.report(&keyed.key, AdapterEvent::Stale);
             let response = answer_with(&shared, request.method(), request.headers(), &stored, None);
@@ -369,6 +404,19 @@ fn hit(
         None => Report::hit(ttl),
     };
     answer(shared, method, headers, response, now, Source::Store, &report)
+}
+
+/// Returns the fresh response that a refresh has stored for a request with these headers.
+async fn refreshed(shared: &Shared, key: &Key, headers: &HeaderMap, query: Option<Box<str>>) -> Option<StoredResponse> {
+    let selecting = Selecting {
+        headers,
+        query: query.as_deref(),
+    };
+    let stored = read(shared, key, selecting).await.ok().flatten()?;
+    match &*stored {
+        Stored::Response(response) if response.lifetime.is_fresh(shared.now()) => Some(response.clone()),
+        _ => None,
+    }
 }
 
 /// Refreshes a stale response in the background.

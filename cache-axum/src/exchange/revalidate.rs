@@ -92,6 +92,7 @@ pub(crate) fn confirmed(
     let lifetime = Lifetime::from_response(&shared.config.policy, head.status, &head.headers, now, now);
     let copy = StoredResponse {
         has_own_etag: copy.has_own_etag,
+        surrogate_keys: copy.surrogate_keys.clone(),
         ..StoredResponse::new(head.status, head.headers, copy.body.clone(), lifetime)
     };
     let report = Report::validated(forward);

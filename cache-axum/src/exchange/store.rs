@@ -7,8 +7,10 @@ use cache_engine::{Fill, Lookup, Policy, Reporting, StoreOutcome};
 use cache_http::Reason;
 use http::HeaderMap;
 
+use crate::config::surrogate_keys::keys_of;
 use crate::config::tags::tags_of_groups;
 use crate::entry::lifetime::{marker_windows, windows};
+use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
 use crate::entry::variant_index::{VariantIndex, variant_name};
 use crate::exchange::lookup::Slot;
@@ -29,20 +31,21 @@ pub(crate) async fn add_late_tags(slot: &Slot, fill: &mut Fill<Stored>, plan: &m
     }
 }
 
-/// Stores a response under its key. Returns the reason if it could not be stored, and reports it.
+/// Stores a response under its key. Returns it as it is stored, and the reason if it could not be stored, which is also
+/// reported.
 pub(crate) async fn store(
     shared: &Shared,
     context: &RequestContext,
     slot: &Slot,
     fill: Fill<Stored>,
-    stored: &Arc<Stored>,
+    response: StoredResponse,
     plan: StorePlan,
-) -> Result<(), Detail> {
-    let stored = store_quietly(shared, context, slot, fill, stored, plan).await;
-    if let Err(detail) = stored {
+) -> (Arc<Stored>, Result<(), Detail>) {
+    let (stored, outcome) = store_quietly(shared, context, slot, fill, response, plan).await;
+    if let Err(detail) = outcome {
         report_refused(shared, &slot.primary, detail);
     }
-    stored
+    (stored, outcome)
 }
 
 /// As [`store`], without a report of the reason.
@@ -51,15 +54,31 @@ pub(crate) async fn store_quietly(
     context: &RequestContext,
     slot: &Slot,
     mut fill: Fill<Stored>,
-    stored: &Arc<Stored>,
+    mut response: StoredResponse,
     mut plan: StorePlan,
-) -> Result<(), Detail> {
-    let Stored::Response(response) = &**stored else {
-        return Err(Detail::StoreFailed);
-    };
-    let kept = windows(&shared.config.policy, response);
-    let coder = shared.cache.adapter().coder();
+) -> (Arc<Stored>, Result<(), Detail>) {
+    let kept = windows(&shared.config.policy, &response);
     add_late_tags(slot, &mut fill, &mut plan, &response.headers).await;
+    if shared.config.surrogate_keys.is_some() {
+        let tags = fill.tags();
+        response.surrogate_keys = tags.map(|tags| keys_of(&slot.primary, fill.key(), &tags));
+    }
+    let stored = Arc::new(Stored::Response(response));
+    let outcome = put(shared, context, slot, fill, &stored, plan, kept).await;
+    (stored, outcome)
+}
+
+/// Stores what a load has brought where it belongs.
+async fn put(
+    shared: &Shared,
+    context: &RequestContext,
+    slot: &Slot,
+    mut fill: Fill<Stored>,
+    stored: &Arc<Stored>,
+    plan: StorePlan,
+    kept: FreshnessWindows,
+) -> Result<(), Detail> {
+    let coder = shared.cache.adapter().coder();
     match Place::of(context, slot, &plan) {
         Place::OfFill => {
             if let Some(variants) = slot.variants() {

@@ -1,7 +1,5 @@
 //! Updates the stored response to GET by the response to HEAD (RFC 9111, section 4.3.5).
 
-use std::sync::Arc;
-
 use cache_engine::{Found, Lookup, Reporting, Tagger};
 use cache_http::{freshen, head_confirms};
 use http::header::{CONTENT_ENCODING, ETAG, LAST_MODIFIED};
@@ -87,11 +85,9 @@ pub(crate) async fn update_by_head(
         has_own_etag: stored.has_own_etag,
         ..StoredResponse::new(updated.status, updated.headers, stored.body.clone(), plan.lifetime)
     };
-    let response = Arc::new(Stored::Response(response));
     // A failure is reported as an event.
-    store_quietly(shared, context, &slot, fill, &response, plan)
-        .await
-        .is_ok()
+    let (_, stored) = store_quietly(shared, context, &slot, fill, response, plan).await;
+    stored.is_ok()
 }
 
 /// What a response to HEAD says about a stored response.

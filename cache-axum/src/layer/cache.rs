@@ -11,8 +11,9 @@ use http::request::Parts;
 use http::{HeaderName, StatusCode};
 use tower_layer::Layer;
 
-use crate::config::bypass_if::BypassIf;
 use crate::config::client_caching::ClientCaching;
+use crate::config::conditions::Conditions;
+use crate::config::surrogate_keys::SurrogateKeys;
 use crate::config::tags::RouteTags;
 use crate::config::{Allow, Config};
 use crate::entry::coder::ResponseCoder;
@@ -93,8 +94,12 @@ impl CacheLayer {
             failures: Statuses::predicate(is_failure),
             invalidate_on_write: true,
             invalidate_softly: false,
-            bypass_if: BypassIf::default(),
+            bypass_if: Conditions::default(),
             tags: RouteTags::default(),
+            surrogate_keys: None,
+            debug_if: Conditions::default(),
+            foreground: cache.adapter().is_foreground(),
+            finishes: false,
         };
         let shared = Shared {
             config,
@@ -504,6 +509,76 @@ impl CacheLayer {
     /// ```
     pub fn bypass_if(self, condition: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.with(|config| config.bypass_if.add(condition))
+    }
+
+    /// Lets operators ask how a response came about, or for the handler's own response. The requests for which
+    /// `condition` is true may have the field [`Cache-Debug`](crate::CACHE_DEBUG), with one of these words or both; from
+    /// others it is ignored. If this is called several times, one of the conditions suffices. Default: no condition.
+    ///
+    /// | word | what it does |
+    /// |---|---|
+    /// | `explain` | `Cache-Status` gets more parameters, and the response is `no-store` |
+    /// | `bypass` | the request goes past the layer and past all cached functions and values that the handler uses (`detail=debug`) |
+    ///
+    /// | parameter | meaning |
+    /// |---|---|
+    /// | `key` | the key of the request, or the one that it would have if it were looked up |
+    /// | `identified` | the key contains the user |
+    /// | `vary`, `variant` | the fields that select among the variants of the URL, and the key of the selected one |
+    /// | `tier` | where the entry is: `near` or `store` |
+    /// | `state` | what it can be used for: `fresh`, `stale-while-revalidate`, `stale-if-error`, `expired`, `invalidated` or `not-usable` |
+    /// | `age`, `lifetime`, `stale-while-revalidate`, `stale-if-error` | its age, how long it is fresh and how long it may be used after that, in seconds |
+    /// | `tags`, `size` | its tags, separated by spaces, and its size in bytes |
+    /// | `refused` | why the last responses for the key were not stored, and when |
+    /// | `store-error` | why the store could not be asked |
+    /// | `cache-control`, `expires` | what the response would say to others |
+    ///
+    /// If there was a usable entry before the request, these parameters are about it, and otherwise about what is stored
+    /// after it. Texts end after 1,024 bytes.
+    ///
+    /// Keys and tags may tell more than clients may know, and each `bypass` calls the handler, so check a secret or the
+    /// operator's rights. A request with `Authorization` or `Cookie` is explained as one with credentials, which bypasses
+    /// the cache; a field of its own leaves the request as a client would send it.
+    ///
+    /// ```
+    /// # use cache_axum::CacheLayer;
+    /// # use cache_axum::cache_engine::Cache;
+    /// # use cache_memory::MemoryBackend;
+    /// let token = std::env::var("OPERATOR_TOKEN").unwrap_or_default();
+    /// let layer = CacheLayer::new(Cache::builder(MemoryBackend::default()).build()).debug_if(move |request| {
+    ///     let given = request.headers.get("x-operator-token");
+    ///     !token.is_empty() && given.is_some_and(|given| *given == token)
+    /// });
+    /// # let _ = layer;
+    /// ```
+    ///
+    /// ```console
+    /// $ curl -sI -H "X-Operator-Token: $TOKEN" -H "Cache-Debug: explain" localhost:3000/items/42 | grep -i cache-status
+    /// cache-status: cache; hit; ttl=37; key="shop::GET /items/42"; tier=store; state=fresh; age=23.1; lifetime=60.0; …
+    /// ```
+    pub fn debug_if(self, condition: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.with(|config| config.debug_if.add(condition))
+    }
+
+    /// Writes the tags of each response into a field by which caches downstream, such as a CDN, purge it. Together with a
+    /// [purger](cache_engine::CacheBuilder::purger), an invalidation then also reaches their copies. Default: no field.
+    ///
+    /// Hits, misses, stale responses and 304s have the field, with the tags that the stored response carries. Set it on
+    /// the outermost layer: a layer around this one would store the field like any other.
+    ///
+    /// ```
+    /// use axum::{Router, routing::get};
+    /// use cache_axum::cache_engine::Cache;
+    /// use cache_axum::{CacheLayer, SurrogateKeys};
+    /// use cache_memory::MemoryBackend;
+    ///
+    /// let layer = CacheLayer::new(Cache::builder(MemoryBackend::default()).build())
+    ///     .tags(["pages"])
+    ///     .surrogate_keys(SurrogateKeys::surrogate_key().prefix("shop/"));
+    /// let app: Router = Router::new().route("/", get(|| async { "…" })).layer(layer);
+    /// ```
+    pub fn surrogate_keys(self, keys: impl Into<Option<SurrogateKeys>>) -> Self {
+        self.with(|config| config.surrogate_keys = keys.into())
     }
 
     /// Sets whether responses may name tags with [`StoreFor::tags`](crate::StoreFor::tags). If `false`, a response that

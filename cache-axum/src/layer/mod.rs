@@ -2,6 +2,8 @@
 
 pub(crate) mod cache;
 pub(crate) mod handle;
+#[cfg(feature = "http-purger")]
+pub(crate) mod http_purger;
 #[cfg(feature = "purge")]
 pub(crate) mod inspect;
 pub(crate) mod invalidate;

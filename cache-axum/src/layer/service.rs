@@ -9,9 +9,11 @@ use std::task::{Context, Poll};
 use axum::BoxError;
 use axum::body::Body;
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response};
 use tower_service::Service;
 
+use crate::exchange::finish::Finish;
 use crate::exchange::respond::{respond, respond_from_memory};
 use crate::exchange::route::Route;
 use crate::request::shared::Shared;
@@ -29,6 +31,29 @@ pub struct CacheService<S> {
 impl<S> CacheService<S> {
     pub(crate) fn new(inner: S, shared: Arc<Shared>) -> Self {
         Self { inner, shared }
+    }
+}
+
+impl<S> CacheService<S> {
+    /// Answers a request whose response has to be finished.
+    #[cold]
+    fn call_to_finish<B>(&self, parts: Parts, body: Body, route: Route) -> ResponseFuture<S::Error>
+    where
+        S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Send + 'static,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let finish = Finish::of(&self.shared, &parts);
+        if finish.is_simple()
+            && let Some(mut response) = respond_from_memory(&self.shared, &parts, &route)
+        {
+            finish.fields(&self.shared, &mut response);
+            return ResponseFuture::ready(response);
+        }
+        let (inner, shared) = (self.inner.clone(), Arc::clone(&self.shared));
+        ResponseFuture::waiting(finish.respond(shared, inner, parts, body, route))
     }
 }
 
@@ -62,6 +87,9 @@ where
         let (parts, body) = request.into_parts();
         let body = Body::new(body);
         let route = Route::of(&self.shared, &parts, &body);
+        if self.shared.config.finishes {
+            return self.call_to_finish(parts, body, route);
+        }
         if let Some(response) = respond_from_memory(&self.shared, &parts, &route) {
             return ResponseFuture::ready(response);
         }

@@ -15,6 +15,8 @@ pub(crate) enum Bypass {
     Disabled,
     /// A condition of the layer says so.
     Condition,
+    /// An operator asks for it.
+    Debug,
     Rule(Reason),
     Upgrade,
     Connection,

@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod bypass;
 pub(crate) mod context;
+pub(crate) mod debug;
 pub(crate) mod detached;
 pub(crate) mod extension;
 pub(crate) mod hit_for_miss;

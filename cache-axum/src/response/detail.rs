@@ -14,6 +14,8 @@ pub(crate) enum Detail {
     Disabled,
     /// A condition of `bypass_if` is true for the request.
     BypassIf,
+    /// An operator asks for the handler's own response.
+    Debug,
     /// The request asks to switch to another protocol.
     Upgrade,
     /// `Connection` names a field that does not belong to the connection.
@@ -66,6 +68,7 @@ impl Detail {
             Self::Rule(reason) => reason.as_str(),
             Self::Disabled => "disabled",
             Self::BypassIf => "bypass-if",
+            Self::Debug => "debug",
             Self::Upgrade => "upgrade",
             Self::Connection => "connection",
             Self::Precondition => "precondition",
@@ -97,6 +100,7 @@ impl From<Bypass> for Detail {
         match bypass {
             Bypass::Disabled => Self::Disabled,
             Bypass::Condition => Self::BypassIf,
+            Bypass::Debug => Self::Debug,
             Bypass::Rule(reason) => Self::Rule(reason),
             Bypass::Upgrade => Self::Upgrade,
             Bypass::Connection => Self::Connection,
@@ -129,7 +133,7 @@ mod tests {
     use super::Detail;
 
     /// All values.
-    const ALL: [Detail; 39] = [
+    const ALL: [Detail; 40] = [
         Detail::Rule(Reason::Method),
         Detail::Rule(Reason::Authorization),
         Detail::Rule(Reason::Cookie),
@@ -147,6 +151,7 @@ mod tests {
         Detail::Rule(Reason::TooManyVariants),
         Detail::Disabled,
         Detail::BypassIf,
+        Detail::Debug,
         Detail::Upgrade,
         Detail::Connection,
         Detail::Precondition,

@@ -92,6 +92,9 @@ fn add_fields(
         let is_kept = source != Source::NotKept;
         add_client_caching(&shared.config, method, headers, &stored.lifetime, now, is_kept);
     }
+    if let Some(keys) = &shared.config.surrogate_keys {
+        keys.write(headers, stored.surrogate_keys.as_deref());
+    }
     report.write(shared, headers);
 }
 

@@ -64,9 +64,12 @@ pub(crate) fn select_passing(
     (head, body, report)
 }
 
-/// Returns the handler's response with the report added.
+/// Returns the handler's response with the report added. Which tags it will have is not known yet.
 pub(crate) fn reported(shared: &Shared, head: response::Parts, body: Body, report: &Report) -> Response<Body> {
     let mut response = Response::from_parts(head, body);
+    if let Some(keys) = &shared.config.surrogate_keys {
+        keys.write(response.headers_mut(), None);
+    }
     report.write(shared, response.headers_mut());
     response
 }

@@ -176,6 +176,14 @@ impl<'a, C> Adapter<'a, C> {
         self.cache.report_bypass(reason);
     }
 
+    /// Returns whether callers wait for what the cache would otherwise do in the background; see
+    /// [`CacheBuilder::foreground`](crate::CacheBuilder::foreground). An adapter runs its work in a
+    /// [`Background::scope`](crate::Background::scope) then, and waits for it.
+    #[must_use]
+    pub fn is_foreground(self) -> bool {
+        self.cache.engine.shared.foreground
+    }
+
     /// Returns the tier in which [`read_local`](Self::read_local) finds values.
     #[must_use]
     pub fn local_tier(self) -> CacheTier {

@@ -16,7 +16,6 @@ use crate::load::flight::Flights;
 use crate::load::fresh_keys::FreshKeys;
 use crate::load::policy::Policy;
 use crate::load::shared::{CallKeys, Shared};
-use crate::load::tasks::Tasks;
 use crate::near::copies::Near;
 use crate::near::subscription::Subscriber;
 use crate::stats::snapshot::CacheTier;
@@ -26,7 +25,10 @@ use crate::store::changes::Changes;
 use crate::tags::cache::TagCache;
 use crate::tags::declared::Declared;
 use crate::tags::records::TagRecords;
+use crate::tasks::Tasks;
 use crate::tier::pending::Pending;
+use crate::tier::purger::Purger;
+use crate::tier::purges::Purges;
 use crate::tier::storage::Tier;
 
 type PolicyChange = Box<dyn FnOnce(Policy) -> Policy + Send + Sync>;
@@ -55,6 +57,8 @@ pub struct CacheBuilder<C = Json> {
     near_max_age: Option<Duration>,
     near_max_silence: Duration,
     pending_file: Option<PathBuf>,
+    purger: Option<Arc<dyn Purger>>,
+    foreground: bool,
     name: Option<String>,
     observers: Vec<Arc<dyn Observer>>,
 }
@@ -111,6 +115,8 @@ impl CacheBuilder {
             near_max_age: None,
             near_max_silence: Duration::from_secs(1),
             pending_file: None,
+            purger: None,
+            foreground: false,
             name: None,
             observers: Vec::new(),
         }
@@ -228,6 +234,8 @@ impl<C> CacheBuilder<C> {
             near_max_age: self.near_max_age,
             near_max_silence: self.near_max_silence,
             pending_file: self.pending_file,
+            purger: self.purger,
+            foreground: self.foreground,
             name: self.name,
             observers: self.observers,
         }
@@ -362,10 +370,63 @@ impl<C> CacheBuilder<C> {
     /// contains at most 10,000 invalidations, and beyond that whole namespaces. An invalidation that fails returns only
     /// when it is on the disk. A file that is damaged, or of another cache, is renamed with the suffix `.damaged` and
     /// reported as [`PendingFileFailed`](Event::PendingFileFailed), as is a disk that fails. If another process writes
-    /// the same file, its invalidations are taken over, and that is reported too. Has no effect with a store in this
-    /// process, which never fails.
+    /// the same file, its invalidations are taken over, and that is reported too. A store in this process never fails, so
+    /// the file stays empty with one.
+    ///
+    /// What a [purger](Self::purger) was not told of is stored in a second file beside it, with the suffix `.purges`.
     pub fn pending_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.pending_file = Some(path.into());
+        self
+    }
+
+    /// Sets what tells caches downstream, such as a CDN, of invalidations: of keys, tags, namespaces and everything, hard
+    /// and soft, after the store has carried them out. Default: none.
+    ///
+    /// An invalidation does not wait for the purger, unless the cache works in the [foreground](Self::foreground);
+    /// [`Cache::settled`] does. If the purger fails, it is told again until it succeeds, with pauses of 250 ms that grow
+    /// to 30 s; see [`Cache::pending_purges`], [`Event::PurgeFailed`] and [`pending_file`](Self::pending_file). Of more
+    /// than 10,000 pending ones, keys are replaced by their namespaces, and tags by everything. Only the process that
+    /// invalidates tells its purger, so build the caches of all processes with one.
+    ///
+    /// ```
+    /// use cache_engine::cache_core::{Error, async_trait};
+    /// use cache_engine::{Cache, Purge, Purger};
+    /// use cache_memory::MemoryBackend;
+    ///
+    /// struct Cdn;
+    ///
+    /// #[async_trait]
+    /// impl Purger for Cdn {
+    ///     async fn purge(&self, purges: &[Purge]) -> Result<(), Error> {
+    ///         // Call the CDN.
+    /// #       let _ = purges;
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let cache = Cache::builder(MemoryBackend::default()).purger(Cdn).build();
+    /// # let _ = cache;
+    /// ```
+    pub fn purger(mut self, purger: impl Purger) -> Self {
+        self.purger = Some(Arc::new(purger));
+        self
+    }
+
+    /// Sets whether callers wait for what the cache would otherwise do in the background. For processes that run only
+    /// while they handle a request, such as serverless functions, and are frozen after it. Default: `false`.
+    ///
+    /// If `true`:
+    ///
+    /// - The caller that finds a stale value and is to refresh it waits for the new value, up to the
+    ///   [soft timeout](Policy::soft_timeout), and gets it. If the load fails, it gets the stale value.
+    /// - An invalidation waits for one attempt to tell the [purger](Self::purger).
+    /// - An HTTP layer does not send the last piece of a response before what the request has started has ended: until
+    ///   then it has refreshed and stored what it can, and holds no lease. It waits for at most its `max_wait`.
+    ///
+    /// Where there is no HTTP layer, call [`Cache::settled`] at the end of each request: after a load that failed, for
+    /// example, the lease is released in the background.
+    pub fn foreground(mut self, foreground: bool) -> Self {
+        self.foreground = foreground;
         self
     }
 
@@ -479,7 +540,13 @@ impl<C> CacheBuilder<C> {
         });
         let renewal = self.lease_time.min(self.max_lease);
         let tags = TagRecords::new(&store, &clock, &self.prefix, self.tag_namespaces, &tag_cache, renewal);
+        let purges = self.purger.map(|purger| {
+            let pending = Pending::of_purges(self.pending_file.clone(), &self.prefix);
+            Purges::new(purger, pending, &clock, &events, self.foreground)
+        });
+        let tasks = Tasks::new();
         let tier = Arc::new(Tier {
+            purges,
             tags: Arc::new(tags),
             near,
             subscriber,
@@ -497,13 +564,14 @@ impl<C> CacheBuilder<C> {
             engine: Engine {
                 shared: Arc::new(Shared {
                     prefix: self.prefix,
-                    leases: Leases::new(&tier, self.lease_time, self.max_lease),
+                    leases: Leases::new(&tier, &tasks, self.lease_time, self.max_lease),
                     tier,
                     flights: Flights::default(),
                     fresh_keys: FreshKeys::default(),
                     events,
                     call_keys: self.call_keys,
-                    tasks: Tasks::new(),
+                    tasks,
+                    foreground: self.foreground,
                     enabled: AtomicBool::new(self.enabled),
                 }),
                 policy: self

@@ -6,11 +6,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cache_core::{Backend, Json, Key, KeyName, Namespace};
+use tokio::time::Instant;
 
 use crate::load::engine::Engine;
 use crate::load::policy::Policy;
 use crate::stats::counters::NamespaceCounters;
 use crate::stats::snapshot::CacheTier;
+
+/// How long a shutdown waits for a purger.
+const LAST_PURGES: Duration = Duration::from_secs(10);
 
 /// Why a request bypasses a cache that is switched off.
 const DISABLED: &str = "disabled";
@@ -177,12 +181,65 @@ impl<C> Cache<C> {
         self.engine.shared.flights.len()
     }
 
+    /// Waits until what runs in the background has ended, and leaves the cache open: loads, refreshes, the release of
+    /// leases, one attempt to carry out [pending invalidations](Self::pending_invalidations), and one to tell a
+    /// [purger](crate::CacheBuilder::purger) of what it does not know yet.
+    ///
+    /// For tests, and for processes that are frozen between requests, such as serverless functions; see also
+    /// [`CacheBuilder::foreground`](crate::CacheBuilder::foreground). It waits for what other callers have started too,
+    /// as long as there is something, so call it where the process has nothing else to do. Dropping the future only
+    /// stops the waiting. Do not call it within a load, which would wait for itself.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::convert::Infallible;
+    /// use std::time::Duration;
+    /// use cache_engine::Cache;
+    /// use cache_memory::MemoryBackend;
+    ///
+    /// let cache = Cache::builder(MemoryBackend::default())
+    ///     .stale_while_revalidate(Duration::from_secs(60))
+    ///     .build();
+    /// cache.set("greeting", "old".to_owned()).await?;
+    /// cache.soft().invalidate("greeting").await?;
+    ///
+    /// let load = || async { Ok::<_, Infallible>("new".to_owned()) };
+    /// assert_eq!(*cache.get_or_load("greeting", load).await?, "old");
+    /// cache.settled().await;
+    /// assert_eq!(*cache.get_or_load("greeting", load).await?, "new");
+    /// # Ok(()) }
+    /// ```
+    pub async fn settled(&self) {
+        let shared = &self.engine.shared;
+        shared.tasks.wait().await;
+        if !shared.tier.pending.is_empty() {
+            shared.tier.carry_out_pending().await;
+        }
+        if let Some(purges) = &shared.tier.purges {
+            purges.settle().await;
+        }
+    }
+
+    /// Returns how many invalidations the [purger](crate::CacheBuilder::purger) has not been told of yet, because it
+    /// failed, or works. They are tried again until it succeeds, with pauses of 250 ms that grow to 30 s. Zero without a
+    /// purger.
+    #[must_use]
+    pub fn pending_purges(&self) -> usize {
+        self.engine
+            .shared
+            .tier
+            .purges
+            .as_ref()
+            .map_or(0, |purges| purges.count())
+    }
+
     /// Waits until all loads and refreshes that run in the background have ended, and starts no refresh from now on.
     ///
     /// Invalidations that are [pending](Self::pending_invalidations) are tried until they succeed, for the pause of the
     /// [circuit breaker](crate::CacheBuilder::breaker), one [time limit](crate::CacheBuilder::backend_timeout) and one
     /// second: 2.5 s by default, and never more than 10 s. A store that answers again is noticed within that time. If some are still pending then,
-    /// their number is logged at level error, and [`pending_invalidations`](Self::pending_invalidations) returns it.
+    /// their number is logged at level error, and [`pending_invalidations`](Self::pending_invalidations) returns it. A
+    /// [purger](crate::CacheBuilder::purger) then gets up to 10 s for what it does not know yet.
     ///
     /// The change subscription ends, without a [`SubscriptionLost`](crate::Event::SubscriptionLost). It begins again if
     /// the cache is used again.
@@ -196,6 +253,13 @@ impl<C> Cache<C> {
         tier.carry_out_last_pending().await;
         if let Some(subscriber) = &tier.subscriber {
             subscriber.end();
+        }
+        if let Some(purges) = &tier.purges {
+            purges.settle_last(Instant::now() + LAST_PURGES).await;
+            let rest = purges.count();
+            if rest > 0 {
+                tracing::error!(target: "cache", rest, "purges are still pending: caches downstream may hold old responses");
+            }
         }
         let rest = tier.pending.count();
         if rest > 0 {

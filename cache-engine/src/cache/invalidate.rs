@@ -7,7 +7,7 @@ use cache_core::{Error, Key, Namespace, Scope};
 use crate::cache::handle::Cache;
 use crate::cache::key::IntoKey;
 use crate::event::Event;
-use crate::tier::target::Target;
+use crate::tier::target::InvalidationTarget as Target;
 
 impl<C> Cache<C> {
     /// Removes the record of a key. Returns whether there was one. A load that is under way is fenced, as by

@@ -103,8 +103,18 @@ impl<C: Send + Sync + 'static> Cache<C> {
                 let _edges: Vec<_> = leads.map(|lead| lead.waited_for_by(within)).collect();
                 landed.extend(engine.launch_batch(round.led, &load).await);
             } else if !round.refreshed.is_empty() {
-                // Continues in the background.
-                drop(engine.launch_batch(round.refreshed, &load));
+                let leads = round.refreshed.iter().filter_map(|item| item.start.fill.lead());
+                let waits_for = if engine.shared.foreground { within } else { &[] };
+                let _edges: Vec<_> = leads.map(|lead| lead.waited_for_by(waits_for)).collect();
+                let refresh = engine.launch_batch(round.refreshed, &load);
+                // Otherwise it continues in the background.
+                if engine.shared.foreground {
+                    for (id, _, outcome) in refresh.await {
+                        if let Some(Ok(Some(found))) = outcome {
+                            values.insert(id, found.value);
+                        }
+                    }
+                }
             }
             for (id, key, waiting) in round.waiting {
                 let outcome = match engine.join_flight(&key, waiting, None, &call).await {

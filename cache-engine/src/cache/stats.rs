@@ -63,6 +63,7 @@ impl Shared {
                 Some(_) => SubscriptionState::Inactive,
             },
             pending_invalidations: self.tier.pending.count(),
+            pending_purges: self.tier.purges.as_ref().map_or(0, |purges| purges.count()),
             in_flight: self.flights.len(),
         }
     }

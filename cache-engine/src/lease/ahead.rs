@@ -66,11 +66,12 @@ impl Drop for Call<'_> {
         // Outside of a runtime, the lease expires by itself.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (leases, key) = (self.leases.clone(), self.key.clone());
-            runtime.spawn(async move {
+            let releasing = async move {
                 if let Ok(GetOrAdd::Added(version)) = call.await {
                     leases.release(&key, Fence::Lease(Lease::new(version))).await;
                 }
-            });
+            };
+            self.leases.tasks().spawn_on(releasing, &runtime);
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::store::record;
 use crate::tags::declared::Declared;
 use crate::tags::records::Verdict;
 use crate::tags::snapshot::TagSnapshot;
+use crate::tasks::Tasks;
 use crate::tier::precondition::{Lease, Precondition};
 use crate::tier::storage::Tier;
 
@@ -51,6 +52,7 @@ pub(crate) type Renewal = tokio::task::JoinHandle<Result<Renewed, Error>>;
 #[derive(Debug, Clone)]
 pub(crate) struct Leases {
     tier: Arc<Tier>,
+    tasks: Tasks,
     /// How long a lease lasts without a renewal.
     time: Duration,
     /// The maximum time for which a lease is renewed.
@@ -58,12 +60,17 @@ pub(crate) struct Leases {
 }
 
 impl Leases {
-    pub(crate) fn new(tier: &Arc<Tier>, time: Duration, longest: Duration) -> Self {
+    pub(crate) fn new(tier: &Arc<Tier>, tasks: &Tasks, time: Duration, longest: Duration) -> Self {
         Self {
             tier: Arc::clone(tier),
+            tasks: tasks.clone(),
             time,
             longest,
         }
+    }
+
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 
     pub(super) fn tier(&self) -> &Tier {
@@ -146,7 +153,7 @@ impl Leases {
         let (send, receive) = tokio::sync::oneshot::channel();
         let (received, abandoned) = tokio::sync::oneshot::channel();
         let (leases, key) = (self.clone(), key.clone());
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             let result = acquiring.await;
             let fence = result.as_ref().ok().and_then(Option::as_ref).map(|(fence, _)| *fence);
             let _ = send.send(result);
@@ -328,7 +335,7 @@ impl Leases {
             // Completes immediately.
             let _ = release.now_or_never();
         } else {
-            tokio::spawn(release);
+            self.tasks.spawn(release);
         }
     }
 

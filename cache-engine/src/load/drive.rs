@@ -211,6 +211,10 @@ impl<C: Send + Sync + 'static> Engine<C> {
                     if let Ok(Some(found)) = refresh.await {
                         return Ok(Some(found));
                     }
+                } else if self.shared.foreground
+                    && let Ok(Ok(Some(found))) = self.patiently(key, Some(&found), refresh).await
+                {
+                    return Ok(Some(found));
                 }
                 self.contribute(&found);
                 Ok(Some(found))

@@ -25,6 +25,7 @@ use crate::store::record::{Found, Freshness, Terms, Writer};
 use crate::tags::ambient::is_within_load;
 use crate::tags::declared::Declared;
 use crate::tags::fault::Fault;
+use crate::tags::name::of_carried;
 use crate::tags::scope::Tagger;
 use crate::tags::snapshot::{TagSnapshot, union};
 use crate::tier::precondition::{Lease, Precondition};
@@ -664,6 +665,17 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// answer.
     pub(super) fn lacks_tags(&self, declared: &Declared) -> bool {
         self.is_uncaptured && !declared.names().is_empty()
+    }
+
+    /// Returns the tags that the value has so far, of its handle, of its load and of the entries that it is made from.
+    /// `None` if they are not known, so that the value will not be stored either.
+    #[must_use]
+    pub fn tags(&self) -> Option<Vec<String>> {
+        let tags = self
+            .dependencies()
+            .filter(|_| self.is_storable() && self.fault.is_none())?;
+        let names = tags.iter().filter_map(|(name, _)| of_carried(name));
+        Some(names.map(str::to_owned).collect())
     }
 
     /// Returns how long the value is fresh at most, by the other entries that were used for it: zero if one of them is not

@@ -25,5 +25,4 @@ pub(crate) mod shared;
 pub(crate) mod shared_error;
 pub(crate) mod stack;
 pub(crate) mod step;
-pub(crate) mod tasks;
 pub(crate) mod waiting;

@@ -12,8 +12,8 @@ use crate::lease::fence::Fence;
 use crate::lease::protocol::{Leases, Renewal, Renewed};
 use crate::load::flight::Flights;
 use crate::load::fresh_keys::FreshKeys;
-use crate::load::tasks::Tasks;
 use crate::tags::ambient::is_bypassed;
+use crate::tasks::Tasks;
 use crate::tier::storage::Tier;
 
 /// How the calls of functions are named.
@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) call_keys: Box<dyn CallKeys>,
     /// Loads and refreshes that run independently of their callers.
     pub(crate) tasks: Tasks,
+    /// Whether callers do what would otherwise be done in the background.
+    pub(crate) foreground: bool,
     pub(crate) enabled: AtomicBool,
 }
 

@@ -78,6 +78,8 @@ pub struct CacheStats {
     pub subscription: SubscriptionState,
     /// How many invalidations the store has not carried out yet.
     pub pending_invalidations: usize,
+    /// How many invalidations the [purger](crate::CacheBuilder::purger) was not told of yet.
+    pub pending_purges: usize,
     /// How many loads of this process are under way.
     pub in_flight: usize,
 }

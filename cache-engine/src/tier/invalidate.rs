@@ -16,7 +16,7 @@ use crate::store::record;
 use crate::tags::invalidate::is_refusal;
 use crate::tier::pending::{Attempt, How, PAUSE};
 use crate::tier::storage::Tier;
-use crate::tier::target::Target;
+use crate::tier::target::InvalidationTarget as Target;
 
 /// How long a process that ends goes on trying to invalidate, after a store that answers again would have been noticed.
 const LAST_CHANCE: Duration = Duration::from_secs(1);
@@ -116,6 +116,9 @@ impl Tier {
                     Ok(()) => {
                         attempt.done(&target, how);
                         count += 1;
+                        if let Some(purges) = &self.purges {
+                            purges.add(vec![target], how.soft);
+                        }
                     }
                     Err(error) => is_away |= is_outage(&error),
                 }
@@ -191,7 +194,11 @@ impl Tier {
         work: impl Future<Output = Result<R, Error>>,
     ) -> Result<R, Error> {
         if self.store.is_local() {
-            return work.await;
+            let result = work.await;
+            if result.is_ok() {
+                self.purge(soft, targets).await;
+            }
+            return result;
         }
         // If the caller leaves, it is unknown whether the store has carried out the invalidation.
         let given_up = OnDrop(Some(|| self.leave_pending(targets(), soft)));
@@ -199,6 +206,10 @@ impl Tier {
         given_up.disarm();
         let error = match result {
             Err(error) if !is_mistake(&error) => error,
+            Ok(done) => {
+                self.purge(soft, targets).await;
+                return Ok(done);
+            }
             result => return result,
         };
         self.remember(targets(), soft);
@@ -215,6 +226,13 @@ impl Tier {
             pending = pending.with_operation(operation);
         }
         Err(pending.with_source(error))
+    }
+
+    /// Passes on to the purger, if there is one, what a caller has invalidated.
+    async fn purge(&self, soft: bool, targets: impl FnOnce() -> Vec<Target>) {
+        if let Some(purges) = &self.purges {
+            purges.add_of_caller(targets(), soft).await;
+        }
     }
 
     /// Makes the invalidation of `targets` pending, without an attempt to carry it out. Does not wait for the file.

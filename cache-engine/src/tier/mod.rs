@@ -4,6 +4,8 @@ pub(crate) mod invalidate;
 pub(crate) mod pending;
 mod pending_file;
 pub(crate) mod precondition;
+pub(crate) mod purger;
+pub(crate) mod purges;
 pub(crate) mod read;
 pub(crate) mod storage;
 pub(crate) mod target;

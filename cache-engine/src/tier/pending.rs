@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::tags::name::of_carried;
 use crate::tags::records::{Verdict, worse};
 use crate::tier::pending_file::{Entry, PendingFile};
-use crate::tier::target::Target;
+use crate::tier::target::InvalidationTarget as Target;
 
 /// The limit for targets that are remembered individually. Beyond it, keys are replaced by their namespaces, and tags
 /// by everything.
@@ -62,6 +62,14 @@ impl Pending {
     pub(crate) fn new(path: Option<PathBuf>, prefix: &Prefix) -> Self {
         Self {
             file: path.map(|path| PendingFile::new(path, prefix)),
+            ..Self::default()
+        }
+    }
+
+    /// Creates the pending purges of the same cache, stored in a file beside that at `path`.
+    pub(crate) fn of_purges(path: Option<PathBuf>, prefix: &Prefix) -> Self {
+        Self {
+            file: path.map(|path| PendingFile::of_purges(&path, prefix)),
             ..Self::default()
         }
     }

@@ -10,7 +10,7 @@ use cache_core::{
     Coder, EntryKind, Envelope, Error, ErrorKind, FreshnessWindows, Json, Key, KeyName, Namespace, Prefix, Timestamp,
 };
 
-use crate::tier::target::Target;
+use crate::tier::target::InvalidationTarget as Target;
 
 /// Stores pending invalidations in a file, across a restart. Each change replaces the whole file.
 ///
@@ -82,6 +82,15 @@ impl PendingFile {
         Self {
             path,
             key: prefix.namespace("").reserved("pending").key("file"),
+            known: Mutex::default(),
+        }
+    }
+
+    /// Returns the file of the pending purges, beside that at `path`.
+    pub(super) fn of_purges(path: &Path, prefix: &Prefix) -> Self {
+        Self {
+            path: suffixed(path, ".purges"),
+            key: prefix.namespace("").reserved("pending").key("purges"),
             known: Mutex::default(),
         }
     }

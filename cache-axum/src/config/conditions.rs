@@ -1,4 +1,4 @@
-//! The requests that a layer leaves alone.
+//! Conditions on requests.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,23 +7,28 @@ use http::request::Parts;
 
 type Condition = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
 
-/// Conditions, of which any one makes a request bypass the layer.
+/// Conditions on a request, of which one has to be true.
 #[derive(Clone, Default)]
-pub(crate) struct BypassIf(Vec<Condition>);
+pub(crate) struct Conditions(Vec<Condition>);
 
-impl BypassIf {
+impl Conditions {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn add(&mut self, condition: impl Fn(&Parts) -> bool + Send + Sync + 'static) {
         self.0.push(Arc::new(condition));
     }
 
+    /// Returns whether one of the conditions is true.
     #[inline]
     pub(crate) fn matches(&self, request: &Parts) -> bool {
         self.0.iter().any(|condition| condition(request))
     }
 }
 
-impl fmt::Debug for BypassIf {
+impl fmt::Debug for Conditions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("BypassIf").field(&self.0.len()).finish()
+        f.debug_tuple("Conditions").field(&self.0.len()).finish()
     }
 }

@@ -1,5 +1,6 @@
-//! Tasks that run independently of their callers, and that a shutdown waits for.
+//! Tasks that run independently of their callers, and those who wait for them.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +10,10 @@ use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+tokio::task_local! {
+    static CURRENT: Background;
+}
 
 /// The background tasks of a cache. Clones are about the same tasks.
 #[derive(Debug, Clone)]
@@ -59,10 +64,51 @@ impl Tasks {
     }
 
     fn track<F>(&self, task: F) -> Tracked<F> {
+        let background = CURRENT.try_with(Clone::clone).ok();
         Tracked {
             task,
-            running: self.0.running.subscribe(),
+            _running: self.0.running.subscribe(),
+            _part: background.as_ref().map(|background| background.0.subscribe()),
+            background,
         }
+    }
+}
+
+/// What a piece of work leaves running in the background of any cache: refreshes, loads whose caller has left, and the
+/// release of leases. For adapters that wait for it; see [`CacheBuilder::foreground`](crate::CacheBuilder::foreground).
+///
+/// Clones are about the same tasks.
+#[derive(Debug, Clone)]
+pub struct Background(Arc<watch::Sender<()>>);
+
+impl Background {
+    /// Creates a group of tasks without any.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(())))
+    }
+
+    /// Runs `work`. The tasks that it starts in the background belong to this group, and so do those that these tasks
+    /// start.
+    pub async fn scope<F: Future>(&self, work: F) -> F::Output {
+        CURRENT.scope(self.clone(), work).await
+    }
+
+    /// Returns whether no task of the group runs.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.0.receiver_count() == 0
+    }
+
+    /// Waits until no task of the group runs. Do not call it in one of them, which would wait for itself.
+    pub async fn settled(&self) {
+        self.0.closed().await;
+    }
+}
+
+impl Default for Background {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -72,7 +118,9 @@ pin_project! {
         #[pin]
         task: F,
         // Dropped after the task.
-        running: watch::Receiver<()>,
+        _running: watch::Receiver<()>,
+        _part: Option<watch::Receiver<()>>,
+        background: Option<Background>,
     }
 }
 
@@ -80,6 +128,10 @@ impl<F: Future> Future for Tracked<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        self.project().task.poll(context)
+        let this = self.project();
+        match this.background {
+            Some(background) => CURRENT.sync_scope(background.clone(), || this.task.poll(context)),
+            None => this.task.poll(context),
+        }
     }
 }
