@@ -9,7 +9,7 @@
 //! | contract | defines | implementations |
 //! |---|---|---|
 //! | [`Backend`] | how a store is read and written | none here; `cache-memory`, `cache-redis`, `cache-memcached`, `cache-dynamodb` |
-//! | [`Coder`] | how a value becomes bytes | [`Raw`], `Json`, `Cbor`; [`Checked`], which compares what comes back |
+//! | [`Coder`] | how a value becomes bytes | [`Raw`], `Json`, `Cbor`, `MessagePack`, `Postcard`; [`MemoryOnly`], for values that stay in memory; [`Checked`], which compares what comes back |
 //! | [`KeyBuilder`] | the key of a call or a request | `HashedCall`, [`ReadableCall`], any closure |
 //! | [`Clock`] | the current time | [`SystemClock`], [`ManualClock`] for tests |
 //!
@@ -159,6 +159,8 @@
 //! | `json` | yes | the coder `Json` (serde_json) |
 //! | `md5` | yes | the key builder `HashedCall` (md-5) |
 //! | `cbor` | no | the coder `Cbor` (ciborium) |
+//! | `messagepack` | no | the coder `MessagePack` (rmp-serde) |
+//! | `postcard` | no | the coder `Postcard` |
 //! | `conformance` | no | the test kit that every backend runs; for `[dev-dependencies]` |
 //! | `testing` | no | gates, a store that fails on demand and more for tests; for `[dev-dependencies]` |
 
@@ -195,7 +197,11 @@ pub use self::clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use self::coder::Cbor;
 #[cfg(feature = "json")]
 pub use self::coder::Json;
-pub use self::coder::{Checked, Coder, NotRoundTrip, Raw};
+#[cfg(feature = "messagepack")]
+pub use self::coder::MessagePack;
+#[cfg(feature = "postcard")]
+pub use self::coder::Postcard;
+pub use self::coder::{Checked, Coder, MemoryOnly, NotRoundTrip, Raw};
 pub use self::envelope::{EntryKind, Envelope, EnvelopeError, Tags};
 pub use self::error::{Error, ErrorKind};
 pub use self::freshness_windows::FreshnessWindows;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use cache_core::{Coder, ErrorKind, Raw};
 use proptest::prelude::*;
 
-#[cfg(any(feature = "json", feature = "cbor"))]
+#[cfg(any(feature = "json", feature = "cbor", feature = "messagepack", feature = "postcard"))]
 mod item {
     use std::collections::BTreeMap;
 
@@ -60,7 +60,7 @@ fn comes_back<T: Debug + PartialEq>(coder: &impl Coder<T>, value: &T) -> Result<
 }
 
 /// Bytes that are cut short or followed by others are an error.
-#[cfg(any(feature = "json", feature = "cbor"))]
+#[cfg(any(feature = "json", feature = "cbor", feature = "messagepack", feature = "postcard"))]
 fn must_be_whole<T: Debug>(coder: &impl Coder<T>, value: &T, more: &[u8]) {
     let bytes = coder.encode(value).unwrap();
     let longer = Bytes::from([&bytes[..], more].concat());
@@ -144,6 +144,87 @@ mod cbor {
         must_be_whole::<Vec<u8>>(&Cbor, &vec![1, 2], b"\0");
         let error = Coder::<Item>::decode(&Cbor, &Bytes::from_static(b"\xa0")).unwrap_err();
         assert!(error.message().contains("Item as CBOR"), "{error}");
+        assert_eq!(error.operation(), Some("decode"));
+    }
+}
+
+#[cfg(feature = "messagepack")]
+mod messagepack {
+    use std::collections::BTreeMap;
+
+    use cache_core::MessagePack;
+
+    use super::item::{Item, any_item};
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn values_come_back(item in any_item()) {
+            comes_back(&MessagePack, &item)?;
+        }
+
+        #[test]
+        fn numbers_and_maps_with_any_keys_come_back(float: u64, small: u32, map: BTreeMap<(u8, bool), i128>, wide: (u128, char)) {
+            comes_back(&MessagePack, &map)?;
+            comes_back(&MessagePack, &wide)?;
+            let (float, small) = (f64::from_bits(float), f32::from_bits(small));
+            let decoded: (f64, f32) = MessagePack.decode(&MessagePack.encode(&(float, small)).unwrap()).unwrap();
+            prop_assert_eq!((decoded.0.to_bits(), decoded.1.to_bits()), (float.to_bits(), small.to_bits()));
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let decoded: Result<Item, _> = MessagePack.decode(&bytes.into());
+            prop_assert!(decoded.is_err());
+        }
+    }
+
+    #[test]
+    fn wrong_bytes_are_an_error_that_names_the_type() {
+        must_be_whole::<Vec<u8>>(&MessagePack, &vec![1, 2], b"\0");
+        let error = Coder::<Item>::decode(&MessagePack, &Bytes::from_static(b"\x80")).unwrap_err();
+        assert!(error.message().contains("Item as MessagePack"), "{error}");
+        assert_eq!(error.operation(), Some("decode"));
+    }
+}
+
+#[cfg(feature = "postcard")]
+mod postcard {
+    use std::collections::BTreeMap;
+
+    use cache_core::Postcard;
+
+    use super::item::{Item, any_item};
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn values_come_back(item in any_item()) {
+            comes_back(&Postcard, &item)?;
+        }
+
+        #[test]
+        fn options_of_options_come_back(value: Option<Option<Option<()>>>, wide: (u128, i128, char), map: BTreeMap<(u8, bool), i128>) {
+            comes_back(&Postcard, &value)?;
+            comes_back(&Postcard, &wide)?;
+            comes_back(&Postcard, &map)?;
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let _: Result<Item, _> = Postcard.decode(&bytes.clone().into());
+            let decoded: Result<Vec<(u8, String)>, _> = Postcard.decode(&bytes.into());
+            if let Ok(decoded) = decoded {
+                prop_assert!(decoded.len() < 100);
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_bytes_are_an_error_that_names_the_type() {
+        must_be_whole::<Vec<u8>>(&Postcard, &vec![1, 2], b"\0");
+        let error = Coder::<Item>::decode(&Postcard, &Bytes::from_static(b"\0\0\0\0")).unwrap_err();
+        assert!(error.message().contains("Item as Postcard"), "{error}");
         assert_eq!(error.operation(), Some("decode"));
     }
 }

@@ -45,6 +45,8 @@
 //! | clear a namespace, or everything | [`Cache::clear`], [`Cache::clear_all`] |
 //! | end freshness, and retain the stale value | [`Cache::soft`] |
 //! | invalidate several things together | [`Cache::invalidation`] |
+//! | invalidate after the commit of a transaction | [`Cache::deferred`] |
+//! | invalidate what a database reports as changed | [`Cache::follow`] |
 //! | hold copies in front of a shared store | [`CacheBuilder::near`] |
 //! | cache a whole function | `#[cached]` and `#[invalidates]` (feature `macros`) |
 //! | see what the cache does | [`Cache::stats`] |
@@ -121,6 +123,8 @@
 //! | `macros` | yes | `#[cached]` and `#[invalidates]` |
 //! | `md5` | yes | [`HashedCall`](cache_core::HashedCall), the default key builder of functions |
 //! | `cbor` | no | the coder [`Cbor`](cache_core::Cbor) |
+//! | `messagepack` | no | the coder [`MessagePack`](cache_core::MessagePack) |
+//! | `postcard` | no | the coder [`Postcard`](cache_core::Postcard) |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -147,6 +151,8 @@ pub use self::cache::adapter::{Adapter, AdapterEvent, Lookup, Refresh};
 pub use self::cache::borrowing::Borrowing;
 pub use self::cache::builder::CacheBuilder;
 pub use self::cache::default_cache::{DefaultCacheIsSet, default_cache, set_default_cache};
+pub use self::cache::deferred::{CommitError, Deferred};
+pub use self::cache::follow::{ChangeFeed, Follow};
 pub use self::cache::handle::Cache;
 pub use self::cache::inspect::{InspectedContent, InspectedEntry, InspectedState, Inspection};
 pub use self::cache::invalidate::Soft;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 tokio::task_local! {
@@ -22,6 +22,7 @@ pub(crate) struct Tasks(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     closed: AtomicBool,
+    closing: Notify,
     /// Each task that runs has a receiver.
     running: watch::Sender<()>,
 }
@@ -30,6 +31,7 @@ impl Tasks {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Inner {
             closed: AtomicBool::new(false),
+            closing: Notify::new(),
             running: watch::Sender::new(()),
         }))
     }
@@ -41,6 +43,16 @@ impl Tasks {
 
     pub(crate) fn close(&self) {
         self.0.closed.store(true, Ordering::SeqCst);
+        self.0.closing.notify_waiters();
+    }
+
+    /// Waits until a shutdown begins.
+    pub(crate) async fn closed(&self) {
+        let closing = self.0.closing.notified();
+        // A `Notified` that was created before `notify_waiters` is woken by it.
+        if !self.is_closed() {
+            closing.await;
+        }
     }
 
     /// Starts a task in the current runtime. Panics outside of one.

@@ -1,6 +1,7 @@
 //! Sets up a backend.
 
 use std::fmt;
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +11,13 @@ use fred::clients::Pool;
 use fred::interfaces::ClientLike;
 use fred::types::Builder;
 use fred::types::config::{
-    ClusterDiscoveryPolicy, Config, ConnectionConfig, PerformanceConfig, ReconnectError, ReconnectPolicy, Server,
-    ServerConfig, TcpConfig, UnresponsiveConfig,
+    ClusterDiscoveryPolicy, Config, ConnectionConfig, CredentialProvider, PerformanceConfig, ReconnectError,
+    ReconnectPolicy, Server, ServerConfig, TcpConfig, UnresponsiveConfig,
 };
 
 use crate::backend::RedisBackend;
 use crate::connection::Connection;
+use crate::credentials::{Credentials, Provider};
 use crate::error::{configuration, error};
 use crate::format::HEADER_LEN;
 use crate::lane::Lane;
@@ -88,6 +90,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 pub struct RedisBackendBuilder {
     target: Result<Target, Error>,
     sentinel_credentials: Option<(Option<String>, String)>,
+    credentials: Option<Arc<Provider>>,
+    credential_refresh: Option<Duration>,
     connections: usize,
     operation_timeout: Duration,
     connect_timeout: Duration,
@@ -112,6 +116,8 @@ impl RedisBackendBuilder {
                 database: None,
             }),
             sentinel_credentials: None,
+            credentials: None,
+            credential_refresh: None,
             connections: 2,
             operation_timeout: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(1),
@@ -199,6 +205,48 @@ impl RedisBackendBuilder {
     pub fn password(self, password: impl Into<String>) -> Self {
         let password = password.into();
         self.target(|target| target.password = Some(password))
+    }
+
+    /// Sets a provider of credentials, for passwords that rotate and for the tokens of a cloud's IAM. It is called for each
+    /// connection that is made, those of change subscriptions included, and takes the place of [`username`](Self::username)
+    /// and [`password`](Self::password). Default: none.
+    ///
+    /// It is called often after an outage, so it should keep a token until shortly before its end. An attempt to connect
+    /// fails if it returns an error or takes longer than ten seconds, and the next attempt calls it again.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use cache_redis::{Credentials, RedisBackend};
+    ///
+    /// # async fn signed_token() -> Result<String, cache_core::Error> { Ok("…".to_owned()) }
+    /// # async fn example() -> Result<(), cache_core::Error> {
+    /// let redis = RedisBackend::builder()
+    ///     .url("redis://cache.example:6379")
+    ///     .credentials(|| async { Ok(Credentials::new(signed_token().await?).with_username("app")) })
+    ///     .credential_refresh(Duration::from_secs(600))
+    ///     .connect()
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn credentials<F, R>(mut self, provider: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Credentials, Error>> + Send + 'static,
+    {
+        self.credentials = Some(Arc::new(Provider::new(provider)));
+        self
+    }
+
+    /// Sets how often connections that are in use are authenticated again, with what the
+    /// [provider](Self::credentials) then returns. For stores that end a connection when its token has expired. Default:
+    /// never. Must not be zero.
+    ///
+    /// A connection whose authentication is refused is still that of its credentials from before. It is tried again after
+    /// five seconds, or sooner with a shorter interval.
+    pub fn credential_refresh(mut self, interval: Duration) -> Self {
+        self.credential_refresh = Some(interval);
+        self
     }
 
     /// Sets the database number. Default: 0. A Cluster has no other.
@@ -311,7 +359,7 @@ impl RedisBackendBuilder {
     /// If the future is dropped, connections that were begun are closed.
     pub async fn connect(self) -> Result<RedisBackend, Error> {
         let builder = self.client()?;
-        let lanes = (0..self.connections).map(|_| Lane::connect(&builder));
+        let lanes = (0..self.connections).map(|_| Lane::connect(&builder, self.credential_refresh));
         let lanes = futures_util::future::try_join_all(lanes)
             .await
             .map_err(|error| error.with_operation("connect"))?;
@@ -375,7 +423,7 @@ impl RedisBackendBuilder {
             ));
         }
         let lanes = (0..self.connections)
-            .map(|_| Lane::start(&builder))
+            .map(|_| Lane::start(&builder, self.credential_refresh))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(self.backend(&builder, lanes))
     }
@@ -437,6 +485,19 @@ impl RedisBackendBuilder {
         if target.server.is_clustered() && target.database.is_some_and(|database| database != 0) {
             return Err(configuration("a Cluster has only database 0: remove `database`"));
         }
+        if self.credentials.is_some() && (target.username.is_some() || target.password.is_some()) {
+            return Err(configuration(
+                "there are `credentials`, and a `username` or `password` as well: remove these",
+            ));
+        }
+        if self.credential_refresh.is_some() && self.credentials.is_none() {
+            return Err(configuration(
+                "there is a `credential_refresh` and no provider: set one by `credentials`",
+            ));
+        }
+        if self.credential_refresh.is_some_and(|interval| interval.is_zero()) {
+            return Err(configuration("`credential_refresh` is zero: leave it out for never"));
+        }
         if target.username.is_some() && target.password.is_none() {
             return Err(configuration("there is a `username` and no `password`"));
         }
@@ -451,6 +512,10 @@ impl RedisBackendBuilder {
             fail_fast: true,
             username: target.username,
             password: target.password,
+            credential_provider: self
+                .credentials
+                .clone()
+                .map(|provider| provider as Arc<dyn CredentialProvider>),
             server: target.server,
             database: target.database,
             #[cfg(feature = "rustls")]
@@ -516,6 +581,8 @@ impl fmt::Debug for RedisBackendBuilder {
             Err(error) => debug.field("error", error),
         };
         debug
+            .field("credentials", &self.credentials)
+            .field("credential_refresh", &self.credential_refresh)
             .field("connections", &self.connections)
             .field("operation_timeout", &self.operation_timeout)
             .field("connect_timeout", &self.connect_timeout)
@@ -558,6 +625,16 @@ mod tests {
                 "only database 0",
             ),
             (RedisBackendBuilder::new().username("ada"), "no `password`"),
+            (
+                RedisBackendBuilder::new()
+                    .password("secret")
+                    .credentials(|| async { Ok(Credentials::new("secret")) }),
+                "remove these",
+            ),
+            (
+                RedisBackendBuilder::new().credential_refresh(Duration::from_secs(1)),
+                "no provider",
+            ),
             (RedisBackendBuilder::new().url("http://a"), "http://a"),
             (
                 RedisBackendBuilder::new().sentinel_credentials(None, "secret"),

@@ -4,13 +4,14 @@
 //! answering while there is traffic, if a full socket blocks its task, or if that task ends with an error. So the
 //! supervisor replaces a client that has ended, or that has not answered for as long as a call may take.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cache_core::{Error, ErrorKind};
 use fred::clients::Client;
-use fred::interfaces::{ClientLike, ClusterInterface, EventInterface};
+use fred::interfaces::{AuthInterface, ClientLike, ClusterInterface, EventInterface};
 use fred::types::config::Options;
 use fred::types::{Builder, ClusterHash, ConnectHandle, CustomCommand, Value};
 use parking_lot::{Mutex, RwLock};
@@ -18,6 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
+use crate::credentials::fetch;
 use crate::error::{self, from_fred};
 
 /// The pause between two attempts of the supervisor, which tries only after fred has given up.
@@ -25,6 +27,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(250);
 
 /// The shortest time between two updates of the Cluster's slots because of a node that does not answer.
 const SYNC_AFTER: Duration = Duration::from_secs(2);
+
+/// The pause after credentials could not be refreshed.
+const REFRESH_AFTER: Duration = Duration::from_secs(5);
 
 pub(crate) struct Lane {
     client: RwLock<Client>,
@@ -39,6 +44,8 @@ pub(crate) struct Lane {
     attempted: watch::Sender<bool>,
     /// `None` for a client from a user's pool.
     supervisor: Option<Supervisor>,
+    /// How often the connections are authenticated again.
+    refresh: Option<Duration>,
 }
 
 /// The task that supervises a client, and the builder for new clients.
@@ -50,12 +57,12 @@ struct Supervisor {
 impl Lane {
     /// Makes a lane over a client from a user's pool.
     pub(crate) fn over(client: Client) -> Arc<Self> {
-        let lane = Self::new(client, None);
+        let lane = Self::new(client, None, None);
         lane.attempted.send_replace(true);
         Arc::new(lane)
     }
 
-    fn new(client: Client, builder: Option<&Builder>) -> Self {
+    fn new(client: Client, builder: Option<&Builder>, refresh: Option<Duration>) -> Self {
         Self {
             client: RwLock::new(client),
             origin: Instant::now(),
@@ -65,6 +72,7 @@ impl Lane {
             syncing: AtomicBool::new(false),
             doubted: AtomicBool::new(false),
             attempted: watch::Sender::new(false),
+            refresh,
             supervisor: builder.map(|builder| Supervisor {
                 builder: builder.clone(),
                 task: RwLock::new(None),
@@ -128,17 +136,17 @@ impl Lane {
     }
 
     /// Makes a lane that connects in the background.
-    pub(crate) fn start(builder: &Builder) -> Result<Arc<Self>, Error> {
+    pub(crate) fn start(builder: &Builder, refresh: Option<Duration>) -> Result<Arc<Self>, Error> {
         let client = builder.build().map_err(|error| from_fred(&error))?;
-        let lane = Arc::new(Self::new(client, Some(builder)));
+        let lane = Arc::new(Self::new(client, Some(builder), refresh));
         lane.supervise(None);
         Ok(lane)
     }
 
     /// Makes a lane, and returns when it is connected.
-    pub(crate) async fn connect(builder: &Builder) -> Result<Arc<Self>, Error> {
+    pub(crate) async fn connect(builder: &Builder, refresh: Option<Duration>) -> Result<Arc<Self>, Error> {
         let client = builder.build().map_err(|error| from_fred(&error))?;
-        let lane = Arc::new(Self::new(client.clone(), Some(builder)));
+        let lane = Arc::new(Self::new(client.clone(), Some(builder), refresh));
         let mut router = Router::start(&client);
         tokio::select! {
             ended = router.ended() => Err(ended),
@@ -148,6 +156,11 @@ impl Lane {
                 Ok(lane)
             }
         }
+    }
+
+    /// Returns how often the connections are authenticated again.
+    pub(crate) fn refresh(&self) -> Option<Duration> {
+        self.refresh
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -244,14 +257,43 @@ async fn connected(client: &Client) {
     }
 }
 
+/// Authenticates the client's connections again and again, with what the provider of credentials returns.
+async fn refresh_credentials(lane: &Lane, client: &Client) -> Infallible {
+    let config = client.client_config();
+    let (Some(refresh), Some(provider)) = (lane.refresh, &config.credential_provider) else {
+        return std::future::pending().await;
+    };
+    let mut pause = refresh;
+    loop {
+        tokio::time::sleep(pause).await;
+        let refreshed = match fetch(&**provider).await {
+            Ok([username, password]) if client.is_connected() => client.auth(Some(username), password).await,
+            // A connection that is being made fetches its own.
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        pause = match refreshed {
+            Ok(()) => refresh,
+            // The connection is still that of the credentials from before.
+            Err(error) => {
+                *lane.last_error.lock() = Some(from_fred(&error));
+                refresh.min(REFRESH_AFTER)
+            }
+        };
+    }
+}
+
 /// Keeps the lane's client running until the task is aborted.
 async fn supervise(lane: Arc<Lane>, builder: Builder, mut router: Option<Router>) {
     loop {
         let client = lane.client();
         let mut errors = client.error_rx();
         let mut running = router.take().unwrap_or_else(|| Router::start(&client));
+        let refreshing = refresh_credentials(&lane, &client);
+        tokio::pin!(refreshing);
         let ended = loop {
             tokio::select! {
+                never = &mut refreshing => match never {},
                 error = running.ended() => break error,
                 () = lane.replace.notified() => {
                     break error::error(ErrorKind::Unavailable, "the server stopped answering");

@@ -155,6 +155,7 @@ mod backend;
 mod builder;
 mod clear;
 mod connection;
+mod credentials;
 mod error;
 mod format;
 mod lane;
@@ -166,6 +167,7 @@ mod url;
 
 pub use self::backend::RedisBackend;
 pub use self::builder::RedisBackendBuilder;
+pub use self::credentials::Credentials;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

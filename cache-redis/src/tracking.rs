@@ -11,6 +11,7 @@
 mod cluster;
 mod marker;
 mod outbox;
+mod refresh;
 mod session;
 mod wire;
 
@@ -29,6 +30,7 @@ use crate::lane::Lane;
 use crate::tracking::cluster::{Info, Nodes};
 use crate::tracking::marker::{Command, Marker};
 use crate::tracking::outbox::{Outbox, Sender, Tracked};
+use crate::tracking::refresh::Refresh;
 use crate::tracking::session::{Session, master};
 use crate::tracking::wire::{Address, Wire, within};
 
@@ -92,11 +94,18 @@ impl Tracking {
         // Twice per requested interval, so that a slow answer leaves no gap.
         let pause = (self.heartbeat / 2).max(SHORTEST_HEARTBEAT);
         let mut asked = Instant::now();
+        let mut refresh = Refresh::new(&self.lane);
         loop {
             if let Some(moved) = self.moved(session) {
                 return moved;
             }
-            let question = session.ask();
+            let credentials = refresh.due().await;
+            let question = async {
+                if let Some(credentials) = &credentials {
+                    session.authenticate(credentials).await?;
+                }
+                session.ask().await
+            };
             if let Err(error) = within(self.operation_timeout, "nothing could be sent", question).await {
                 return error;
             }

@@ -9,6 +9,8 @@
 //! | memcached, three servers | [`Memcached::shared_fleet`] | [`Memcached::start`] | `CACHE_TEST_MEMCACHED_URL=memcached://host:port,host:port,host:port` |
 //! | DynamoDB Local | [`DynamoDb::shared`] | [`DynamoDb::start`] | `CACHE_TEST_DYNAMODB_URL=http://host:port` |
 //!
+//! [`Postgres`] is a database for tests of invalidation, a program of this machine: see `scripts/postgres`.
+//!
 //! Without a variable the store is a container, which testcontainers starts on free ports of 127.0.0.1. It is removed
 //! when the test process ends, for any reason. `TESTCONTAINERS_COMMAND=keep` keeps it for debugging.
 //!
@@ -33,6 +35,7 @@ mod external;
 pub mod histories;
 mod memcached;
 mod ports;
+pub mod postgres;
 mod reaper;
 mod redis;
 mod redis_cluster;
@@ -43,6 +46,7 @@ pub mod worker;
 
 pub use dynamodb::DynamoDb;
 pub use memcached::Memcached;
+pub use postgres::Postgres;
 pub use redis::Redis;
 pub use redis_cluster::RedisCluster;
 pub use redis_sentinel::RedisSentinel;

@@ -51,7 +51,7 @@
 //! | Redis and Valkey | `larder::redis` | `redis`; `redis-rustls` for TLS |
 //! | Memcached | `larder::memcached` | `memcached` |
 //! | DynamoDB | `larder::dynamodb` | `dynamodb` |
-//! | the coder `Cbor` | [`cache_core`] | `cbor` |
+//! | the coders `Cbor`, `MessagePack`, `Postcard` | [`cache_core`] | `cbor`, `messagepack`, `postcard` |
 //! | metrics, for Prometheus and others | `larder::metrics` | `metrics` |
 //! | gates, a store that fails, and more for tests | `larder::cache_core::testing` | `testing` |
 //! | a store of your own | [`cache_core`] | |

@@ -8,7 +8,7 @@ use serde_core::de::DeserializeOwned;
 
 use crate::coder::contract::Coder;
 use crate::coder::count::Count;
-use crate::coder::exact::{Exact, Numbers};
+use crate::coder::exact::{Exact, Rules};
 use crate::coder::memory::memory_of;
 use crate::error::{Error, ErrorKind};
 
@@ -26,7 +26,7 @@ impl<T: Serialize + DeserializeOwned> Coder<T> for Cbor {
 
     fn encode(&self, value: &T) -> Result<Bytes, Error> {
         let mut bytes = Vec::new();
-        ciborium::into_writer(&Exact::new(value, Numbers::Any), &mut bytes)
+        ciborium::into_writer(&Exact::new(value, Rules::ANY_NUMBER), &mut bytes)
             .map_err(|error| cannot::<T>("encode", &error))?;
         Ok(bytes.into())
     }

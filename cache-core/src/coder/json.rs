@@ -6,7 +6,7 @@ use serde_core::de::DeserializeOwned;
 
 use crate::coder::contract::Coder;
 use crate::coder::count::Count;
-use crate::coder::exact::{Exact, Numbers};
+use crate::coder::exact::{Exact, Rules};
 use crate::coder::memory::memory_of;
 use crate::error::{Error, ErrorKind};
 
@@ -24,7 +24,7 @@ impl<T: Serialize + DeserializeOwned> Coder<T> for Json {
     }
 
     fn encode(&self, value: &T) -> Result<Bytes, Error> {
-        serde_json::to_vec(&Exact::new(value, Numbers::Finite))
+        serde_json::to_vec(&Exact::new(value, Rules::FINITE_NUMBERS))
             .map(Bytes::from)
             .map_err(|error| cannot::<T>("encode", error))
     }

@@ -1,12 +1,15 @@
 //! Builds a cache.
 
+use std::any::TypeId;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use cache_core::{Backend, Clock, Error, ErrorKind, FunctionCall, Json, KeyBuilder, Namespace, Prefix, SystemClock};
+use cache_core::{
+    Backend, Clock, Error, ErrorKind, FunctionCall, Json, KeyBuilder, MemoryOnly, Namespace, Prefix, SystemClock,
+};
 
 use crate::cache::handle::Cache;
 use crate::event::{Event, Events, Observer};
@@ -38,6 +41,8 @@ type PolicyChange = Box<dyn FnOnce(Policy) -> Policy + Send + Sync>;
 pub struct CacheBuilder<C = Json> {
     backend: Arc<dyn Backend>,
     coder: C,
+    /// Whether the coder is [`MemoryOnly`].
+    memory_only: bool,
     prefix: Prefix,
     namespace: String,
     policy: Policy,
@@ -93,6 +98,7 @@ impl CacheBuilder {
         Self {
             backend,
             coder: Json,
+            memory_only: false,
             prefix: Prefix::new("cache"),
             namespace: String::new(),
             policy: Policy::default(),
@@ -210,11 +216,29 @@ impl<C> CacheBuilder<C> {
     }
 
     /// Sets how values are encoded. Default: [`Json`]. Stores in this process hold values as they are, and use the
-    /// coder only to determine their size.
-    pub fn coder<D>(self, coder: D) -> CacheBuilder<D> {
+    /// coder only to determine their size. With the coder [`MemoryOnly`], such a store takes values that cannot be
+    /// serialized.
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use cache_engine::Cache;
+    /// use cache_engine::cache_core::MemoryOnly;
+    /// use cache_memory::MemoryBackend;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// struct Template(Box<dyn Fn(&str) -> String + Send + Sync>);
+    ///
+    /// let templates = Cache::builder(MemoryBackend::default()).coder(MemoryOnly).build();
+    /// let compile = || async { Ok::<_, Infallible>(Template(Box::new(|name| format!("Hello, {name}!")))) };
+    /// let template = templates.get_or_load("greeting", compile).await?;
+    /// assert_eq!((template.0)("Ada"), "Hello, Ada!");
+    /// # Ok(()) }
+    /// ```
+    pub fn coder<D: 'static>(self, coder: D) -> CacheBuilder<D> {
         CacheBuilder {
             backend: self.backend,
             coder,
+            memory_only: TypeId::of::<D>() == TypeId::of::<MemoryOnly>(),
             prefix: self.prefix,
             namespace: self.namespace,
             policy: self.policy,
@@ -444,9 +468,13 @@ impl<C> CacheBuilder<C> {
     }
 
     /// Builds the cache. Leaves out a [near](Self::near) tier that cannot be used, and logs an error;
-    /// [`try_build`](Self::try_build) returns the error instead.
+    /// [`try_build`](Self::try_build) returns the error instead. With a coder that the store cannot use, logs an error and
+    /// stores nothing.
     #[must_use]
     pub fn build(mut self) -> Cache<C> {
+        if let Err(error) = self.check_coder() {
+            tracing::error!(target: "cache", %error, "nothing is stored");
+        }
         if let Err(error) = self.check_near() {
             tracing::error!(target: "cache", %error, "the near tier is left out");
             self.near = None;
@@ -458,10 +486,24 @@ impl<C> CacheBuilder<C> {
     ///
     /// # Errors
     /// [`Configuration`](ErrorKind::Configuration): there is a [near](Self::near) tier that is not in this process, or
-    /// one without a [maximum age](Self::near_max_age) in front of a store without a change subscription.
+    /// one without a [maximum age](Self::near_max_age) in front of a store without a change subscription. Or the coder is
+    /// [`MemoryOnly`], and the store is not in this process.
     pub fn try_build(self) -> Result<Cache<C>, Error> {
+        self.check_coder()?;
         self.check_near()?;
         Ok(self.assemble())
+    }
+
+    fn check_coder(&self) -> Result<(), Error> {
+        if !self.memory_only || self.backend.capabilities().shared_objects {
+            return Ok(());
+        }
+        let message = format!(
+            "the coder `MemoryOnly` encodes nothing, and {:?} is not in this process: use a `MemoryBackend`, or another \
+             coder",
+            self.backend.name()
+        );
+        Err(Error::new(ErrorKind::Configuration, message).with_operation("build"))
     }
 
     fn check_near(&self) -> Result<(), Error> {

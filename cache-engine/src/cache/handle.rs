@@ -121,6 +121,12 @@ impl<C> Cache<C> {
         cache
     }
 
+    /// Returns the name of the cache: what [`CacheBuilder::name`](crate::CacheBuilder::name) has set, or its prefix.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.engine.shared.events.cache()
+    }
+
     /// Returns the policy of this handle.
     pub fn policy(&self) -> &Policy {
         &self.engine.policy

@@ -4,33 +4,61 @@ use std::borrow::Borrow;
 
 use cache_core::{Error, Key, Namespace, Scope};
 
+use crate::cache::collecting::collect;
 use crate::cache::handle::Cache;
+use crate::cache::invalidation_part::{self, Part};
 use crate::cache::key::IntoKey;
 use crate::event::Event;
 use crate::tier::target::InvalidationTarget as Target;
 
 impl<C> Cache<C> {
     /// Removes the record of a key. Returns whether there was one. A load that is under way is fenced, as by
-    /// [`invalidate`](Self::invalidate).
+    /// [`invalidate`](Self::invalidate). In the [scope](crate::Deferred::scope) of a transaction, the key is removed at
+    /// once, and invalidated again after the commit.
     ///
     /// # Errors
     /// The store did not answer. The record may or may not be there.
     pub async fn delete<K: IntoKey>(&self, key: K) -> Result<bool, Error> {
         let key = key.into_key(&self.namespace);
         let key = key.borrow();
+        self.collect(false, || invalidation_part::Target::Key(key.clone()));
+        self.delete_key(key).await
+    }
+
+    /// Removes the record of a key at once, whatever scope the task runs in.
+    pub(super) async fn delete_key(&self, key: &Key) -> Result<bool, Error> {
         let result = self.engine.shared.tier.delete(key).await;
         self.invalidated_key(key, result)
+    }
+
+    /// Invalidates a key softly at once, whatever scope the task runs in.
+    pub(super) async fn soften_key(&self, key: &Key) -> Result<(), Error> {
+        let result = self.engine.shared.tier.soften(key).await;
+        self.invalidated_key(key, result)
+    }
+
+    /// Collects an invalidation, if the current task runs in the scope of a transaction. Returns whether it does.
+    fn collect(&self, soft: bool, target: impl FnOnce() -> invalidation_part::Target) -> bool {
+        collect(|| Part::new(self, soft, target()))
     }
 
     /// Invalidates a key. Once this has returned, no caller gets a value whose load began before, in any process on the
     /// same store. A load that is under way runs to its end, but its value goes only to the caller that started it.
     /// Callers that had joined it read again.
     ///
+    /// In the [scope](crate::Deferred::scope) of a transaction, this and the other methods that invalidate or clear only
+    /// collect what they are to do after the commit.
+    ///
     /// # Errors
     /// The store did not answer, so other processes may still find the value. The invalidation is then
     /// [pending](Self::pending_invalidations).
     pub async fn invalidate<K: IntoKey>(&self, key: K) -> Result<(), Error> {
-        self.delete(key).await.map(drop)
+        let key = key.into_key(&self.namespace);
+        let key = key.borrow();
+        if self.collect(false, || invalidation_part::Target::Key(key.clone())) {
+            return Ok(());
+        }
+        self.delete_key(key).await.map(drop)
     }
 
     /// Invalidates every entry that carries `tag`, in all namespaces of this cache, as
@@ -47,7 +75,7 @@ impl<C> Cache<C> {
     /// # Errors
     /// As [`invalidate_tag`](Self::invalidate_tag). Some of the tags may have been invalidated.
     pub async fn invalidate_tags<N: AsRef<str>>(&self, tags: impl IntoIterator<Item = N>) -> Result<(), Error> {
-        self.end_tags(tags, false).await
+        self.end_or_collect_tags(tags, false).await
     }
 
     /// Clears the namespace `name`. Once this has returned, no caller finds a value of it, nor one whose load began
@@ -59,8 +87,7 @@ impl<C> Cache<C> {
     /// # Errors
     /// The store did not answer, or not to the end. Some values may still be found.
     pub async fn clear(&self, name: &str) -> Result<Option<u64>, Error> {
-        let namespace = self.engine.shared.prefix.namespace(name);
-        self.clear_scope(Some(&namespace)).await
+        self.clear_or_collect(Some(name), false).await
     }
 
     /// Clears every namespace below the cache's prefix.
@@ -68,7 +95,7 @@ impl<C> Cache<C> {
     /// # Errors
     /// As [`clear`](Self::clear).
     pub async fn clear_all(&self) -> Result<Option<u64>, Error> {
-        self.clear_scope(None).await
+        self.clear_or_collect(None, false).await
     }
 
     /// Returns a view of this cache whose invalidations are soft: they end the freshness of values, but retain them for
@@ -110,8 +137,21 @@ impl<C> Cache<C> {
         Ok(result)
     }
 
-    async fn end_tags<N: AsRef<str>>(&self, tags: impl IntoIterator<Item = N>, soft: bool) -> Result<(), Error> {
+    async fn end_or_collect_tags<N: AsRef<str>>(
+        &self,
+        tags: impl IntoIterator<Item = N>,
+        soft: bool,
+    ) -> Result<(), Error> {
         let tags: Vec<N> = tags.into_iter().collect();
+        let owned = || tags.iter().map(|tag| tag.as_ref().to_owned()).collect();
+        if self.collect(soft, || invalidation_part::Target::Tags(owned())) {
+            return Ok(());
+        }
+        self.end_tags(&tags, soft).await
+    }
+
+    /// Invalidates tags at once, whatever scope the task runs in.
+    pub(super) async fn end_tags<N: AsRef<str>>(&self, tags: &[N], soft: bool) -> Result<(), Error> {
         let tags: Vec<&str> = tags.iter().map(AsRef::as_ref).collect();
         let result = self.engine.shared.tier.invalidate_tags(&tags, soft).await;
         if result.is_err() {
@@ -151,10 +191,28 @@ impl<C> Cache<C> {
         shared.flights.detach_scope(&scope);
     }
 
-    async fn clear_scope(&self, namespace: Option<&Namespace>) -> Result<Option<u64>, Error> {
+    async fn clear_or_collect(&self, name: Option<&str>, soft: bool) -> Result<Option<u64>, Error> {
+        let target = || {
+            name.map_or(invalidation_part::Target::Everything, |name| {
+                invalidation_part::Target::Namespace(name.to_owned())
+            })
+        };
+        if self.collect(soft, target) {
+            return Ok(None);
+        }
+        self.clear_now(name, soft).await
+    }
+
+    /// Clears a namespace, or everything, at once, whatever scope the task runs in.
+    pub(super) async fn clear_now(&self, name: Option<&str>, soft: bool) -> Result<Option<u64>, Error> {
         let shared = &self.engine.shared;
-        let result = shared.tier.clear(namespace).await;
-        self.cleared(namespace, result)
+        let namespace = name.map(|name| shared.prefix.namespace(name));
+        let result = if soft {
+            shared.tier.clear_softly(namespace.as_ref()).await.map(|()| None)
+        } else {
+            shared.tier.clear(namespace.as_ref()).await
+        };
+        self.cleared(namespace.as_ref(), result)
     }
 
     fn cleared<R>(&self, namespace: Option<&Namespace>, result: Result<R, Error>) -> Result<R, Error> {
@@ -194,8 +252,10 @@ impl<'a, C> Soft<'a, C> {
     pub async fn invalidate<K: IntoKey>(self, key: K) -> Result<(), Error> {
         let key = key.into_key(&self.cache.namespace);
         let key = key.borrow();
-        let result = self.cache.engine.shared.tier.soften(key).await;
-        self.cache.invalidated_key(key, result)
+        if self.cache.collect(true, || invalidation_part::Target::Key(key.clone())) {
+            return Ok(());
+        }
+        self.cache.soften_key(key).await
     }
 
     /// Invalidates every entry that carries `tag` softly. The windows are counted from now by this machine's clock.
@@ -211,7 +271,7 @@ impl<'a, C> Soft<'a, C> {
     /// # Errors
     /// As [`Cache::invalidate_tags`].
     pub async fn invalidate_tags<N: AsRef<str>>(self, tags: impl IntoIterator<Item = N>) -> Result<(), Error> {
-        self.cache.end_tags(tags, true).await
+        self.cache.end_or_collect_tags(tags, true).await
     }
 
     /// Clears the namespace `name` softly.
@@ -220,8 +280,7 @@ impl<'a, C> Soft<'a, C> {
     /// [`Rejected`](cache_core::ErrorKind::Rejected) where namespaces are not cleared by a tag; see
     /// [`CacheBuilder::tag_namespaces`](crate::CacheBuilder::tag_namespaces). Otherwise as [`Cache::clear`].
     pub async fn clear(self, name: &str) -> Result<(), Error> {
-        let namespace = self.cache.engine.shared.prefix.namespace(name);
-        self.clear_scope(Some(&namespace)).await
+        self.cache.clear_or_collect(Some(name), true).await.map(drop)
     }
 
     /// Clears every namespace below the cache's prefix softly.
@@ -229,12 +288,6 @@ impl<'a, C> Soft<'a, C> {
     /// # Errors
     /// As [`clear`](Self::clear).
     pub async fn clear_all(self) -> Result<(), Error> {
-        self.clear_scope(None).await
-    }
-
-    async fn clear_scope(self, namespace: Option<&Namespace>) -> Result<(), Error> {
-        let shared = &self.cache.engine.shared;
-        let result = shared.tier.clear_softly(namespace).await;
-        self.cache.cleared(namespace, result)
+        self.cache.clear_or_collect(None, true).await.map(drop)
     }
 }

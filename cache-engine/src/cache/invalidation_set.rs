@@ -1,15 +1,19 @@
 //! A set of invalidations that is carried out together.
 
 use std::borrow::Borrow;
-use std::sync::Arc;
+use std::time::Duration;
 
-use cache_core::{Error, ErrorKind, Key};
+use cache_core::{Error, ErrorKind};
 use futures_util::FutureExt;
+use tokio::time::sleep;
 use tracing::Instrument;
 
+use crate::cache::collecting::Collected;
 use crate::cache::handle::Cache;
 use crate::cache::invalidate::Soft;
+use crate::cache::invalidation_part::{Part, Target};
 use crate::cache::key::IntoKey;
+use crate::load::tasks::Tasks;
 use crate::log::log_error;
 
 /// A set of invalidations: keys, tags and namespaces, of one cache or several.
@@ -40,21 +44,6 @@ pub struct Invalidation {
     cache: Cache<()>,
     soft: bool,
     parts: Vec<Part>,
-}
-
-#[derive(Debug, Clone)]
-struct Part {
-    cache: Cache<()>,
-    soft: bool,
-    target: Target,
-}
-
-#[derive(Debug, Clone)]
-enum Target {
-    Key(Key),
-    Tags(Vec<String>),
-    Namespace(String),
-    Everything,
 }
 
 impl<C> Cache<C> {
@@ -89,17 +78,7 @@ impl Invalidation {
 
     /// Adds a tag.
     pub fn add_tag(mut self, tag: impl Into<String>) -> Self {
-        match self.parts.last_mut() {
-            // Adjacent tags go to the store in one batch.
-            Some(Part {
-                cache,
-                soft,
-                target: Target::Tags(tags),
-            }) if *soft == self.soft && Arc::ptr_eq(&cache.engine.shared, &self.cache.engine.shared) => {
-                tags.push(tag.into());
-            }
-            _ => self.push(Target::Tags(vec![tag.into()])),
-        }
+        self.push(Target::Tags(vec![tag.into()]));
         self
     }
 
@@ -117,7 +96,9 @@ impl Invalidation {
 
     /// Adds another set, which may be of another cache, and soft or hard.
     pub fn and(mut self, other: Self) -> Self {
-        self.parts.extend(other.parts);
+        for part in other.parts {
+            part.add_to(&mut self.parts);
+        }
         self
     }
 
@@ -128,11 +109,15 @@ impl Invalidation {
     }
 
     fn push(&mut self, target: Target) {
-        self.parts.push(Part {
-            cache: self.cache.clone(),
-            soft: self.soft,
-            target,
-        });
+        Part::new(&self.cache, self.soft, target).add_to(&mut self.parts);
+    }
+
+    pub(super) fn into_parts(self) -> Vec<Part> {
+        self.parts
+    }
+
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.cache.engine.shared.tasks
     }
 
     /// Carries out all parts. Each is tried, whatever the result of the others. Returns how many records were removed,
@@ -141,52 +126,94 @@ impl Invalidation {
     /// Dropping the future does not stop this. In a runtime, the rest runs in the background, and [`Cache::shutdown`]
     /// waits for it.
     ///
+    /// In the [scope](crate::Deferred::scope) of a transaction, all parts are collected instead, and `None` is returned.
+    ///
     /// # Errors
     /// The first failure.
     pub async fn run(self) -> Result<Option<u64>, Error> {
-        let tasks = self.cache.engine.shared.tasks.clone();
-        let mut work = Box::pin(carry_out(self.parts));
-        // A store in this process completes at once.
-        if let Some(result) = (&mut work).now_or_never() {
-            return result;
-        }
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => tasks
-                .spawn_on(work.in_current_span(), &runtime)
-                .await
-                .unwrap_or_else(|_| {
-                    Err(Error::new(
-                        ErrorKind::Other,
-                        "the runtime ended during the invalidation",
-                    ))
-                }),
-            Err(_) => work.await,
+        match Collected::current() {
+            Some(collected) => {
+                collected.add(self.parts);
+                Ok(None)
+            }
+            None => run(self.cache.engine.shared.tasks.clone(), self.parts).await,
         }
     }
 
     /// Carries out all parts in the background, and logs a failure. Outside of a runtime, only stores in this process
-    /// are reached.
+    /// are reached. In the [scope](crate::Deferred::scope) of a transaction, all parts are collected instead.
     pub fn run_in_background(self) {
-        let tasks = self.cache.engine.shared.tasks.clone();
-        let mut work = Box::pin(async move {
-            if let Err(error) = carry_out(self.parts).await {
-                log_error("an invalidation failed: outdated values may be found", Some(&error));
-            }
-        });
-        if (&mut work).now_or_never().is_some() {
-            return;
-        }
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(tasks.spawn_on(work.in_current_span(), &runtime)),
-            Err(_) => log_error("an invalidation is pending: there is no runtime to carry it out", None),
+        match Collected::current() {
+            Some(collected) => collected.add(self.parts),
+            None => run_in_background(&self.cache.engine.shared.tasks, self.parts),
         }
     }
 }
 
+/// Carries out `parts`, also if the caller leaves.
+pub(super) async fn run(tasks: Tasks, parts: Vec<Part>) -> Result<Option<u64>, Error> {
+    let mut work = Box::pin(carry_out(parts));
+    // A store in this process completes at once.
+    if let Some(result) = (&mut work).now_or_never() {
+        return result;
+    }
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => tasks
+            .spawn_on(work.in_current_span(), &runtime)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::new(
+                    ErrorKind::Other,
+                    "the runtime ended during the invalidation",
+                ))
+            }),
+        Err(_) => work.await,
+    }
+}
+
+/// Carries out `parts` in the background.
+pub(super) fn run_in_background(tasks: &Tasks, parts: Vec<Part>) {
+    let mut work = Box::pin(carry_out_logged(Rest(parts.into_iter())));
+    if (&mut work).now_or_never().is_some() {
+        return;
+    }
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(tasks.spawn_on(work.in_current_span(), &runtime)),
+        Err(_) => log_error("an invalidation is pending: there is no runtime to carry it out", None),
+    }
+}
+
+/// Carries out `parts` in the background, after `pause` or when a shutdown begins. Outside of a runtime, does nothing.
+pub(super) fn run_later(tasks: &Tasks, parts: Vec<Part>, pause: Duration) {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        return;
+    };
+    // If the runtime ends first, they are pending.
+    let rest = Rest(parts.into_iter());
+    let closed = tasks.clone();
+    let work = async move {
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = closed.closed() => {}
+        }
+        carry_out_logged(rest).await;
+    };
+    tasks.spawn_on(work.in_current_span(), &runtime);
+}
+
+async fn carry_out_logged(rest: Rest) {
+    if let Err(error) = carry_out_rest(rest).await {
+        log_error("an invalidation failed: outdated values may be found", Some(&error));
+    }
+}
+
 async fn carry_out(parts: Vec<Part>) -> Result<Option<u64>, Error> {
+    carry_out_rest(Rest(parts.into_iter())).await
+}
+
+async fn carry_out_rest(mut rest: Rest) -> Result<Option<u64>, Error> {
     let mut removed = None;
     let mut result = Ok(());
-    let mut rest = Rest(parts.into_iter());
     for part in rest.0.by_ref() {
         match part.carry_out().await {
             Ok(Some(count)) => removed = Some(removed.unwrap_or(0) + count),
@@ -217,14 +244,11 @@ impl Part {
     async fn carry_out(self) -> Result<Option<u64>, Error> {
         let Self { cache, soft, target } = self;
         match target {
-            Target::Key(key) if soft => cache.soft().invalidate(key).await.map(|()| None),
-            Target::Key(key) => cache.delete(key).await.map(|existed| Some(existed.into())),
-            Target::Tags(tags) if soft => cache.soft().invalidate_tags(tags).await.map(|()| None),
-            Target::Tags(tags) => cache.invalidate_tags(tags).await.map(|()| None),
-            Target::Namespace(name) if soft => cache.soft().clear(&name).await.map(|()| None),
-            Target::Namespace(name) => cache.clear(&name).await,
-            Target::Everything if soft => cache.soft().clear_all().await.map(|()| None),
-            Target::Everything => cache.clear_all().await,
+            Target::Key(key) if soft => cache.soften_key(&key).await.map(|()| None),
+            Target::Key(key) => cache.delete_key(&key).await.map(|existed| Some(existed.into())),
+            Target::Tags(tags) => cache.end_tags(&tags, soft).await.map(|()| None),
+            Target::Namespace(name) => cache.clear_now(Some(&name), soft).await,
+            Target::Everything => cache.clear_now(None, soft).await,
         }
     }
 }

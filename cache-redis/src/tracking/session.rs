@@ -42,6 +42,8 @@ enum Question {
     Write,
     /// Reads the marker.
     Look,
+    /// Authenticates again.
+    Auth,
 }
 
 impl Link {
@@ -58,7 +60,7 @@ impl Link {
             Question::Role => &["INFO", "replication"],
             Question::Info => &["CLUSTER", "INFO"],
             Question::Nodes => &["CLUSTER", "NODES"],
-            Question::Write | Question::Look => &[],
+            Question::Write | Question::Look | Question::Auth => &[],
         };
         self.send(question, words).await
     }
@@ -135,6 +137,14 @@ impl Session {
             Ok(())
         });
         join_all(asks).await.into_iter().collect()
+    }
+
+    /// Authenticates all connections again.
+    pub(super) async fn authenticate(&mut self, [username, password]: &[String; 2]) -> Result<(), Error> {
+        for link in &mut self.links {
+            link.send(Question::Auth, &["AUTH", username, password]).await?;
+        }
+        Ok(())
     }
 
     /// Returns whether a server has not answered yet.
@@ -215,7 +225,7 @@ impl Session {
                 }
                 Ok(())
             }
-            None => Ok(()),
+            Some(Question::Auth) | None => Ok(()),
         }
     }
 
@@ -230,6 +240,8 @@ impl Session {
                 }
                 Ok(())
             }
+            // The connection is still that of the credentials from before.
+            (Some(Question::Auth), _) => Ok(()),
             _ => Err(error),
         }
     }

@@ -17,9 +17,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::codec::Framed;
 
+use crate::credentials::fetch;
 #[cfg(feature = "rustls")]
 use crate::error::configuration;
-use crate::error::{error, from_server};
+use crate::error::{error, from_fred, from_server};
 
 /// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +100,13 @@ impl Wire {
 
     async fn greet(&mut self, config: &Config) -> Result<(), Error> {
         let mut hello = vec!["HELLO", "3"];
-        if let Some(password) = &config.password {
+        let provided = match &config.credential_provider {
+            Some(provider) => Some(fetch(&**provider).await.map_err(|error| from_fred(&error))?),
+            None => None,
+        };
+        if let Some([username, password]) = &provided {
+            hello.extend(["AUTH", username, password]);
+        } else if let Some(password) = &config.password {
             hello.extend(["AUTH", config.username.as_deref().unwrap_or("default"), password]);
         }
         self.ask(&hello).await?;
