@@ -195,11 +195,11 @@ pub use self::clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use self::coder::Cbor;
 #[cfg(feature = "json")]
 pub use self::coder::Json;
-pub use self::coder::{Checked, Coder, NotRoundTrip, Raw};
+pub use self::coder::{Checked, Coder, NotRoundTrip, Raw, Versioned};
 pub use self::envelope::{EntryKind, Envelope, EnvelopeError, Tags};
 pub use self::error::{Error, ErrorKind};
 pub use self::freshness_windows::FreshnessWindows;
-pub use self::jitter::jittered;
+pub use self::jitter::{jittered, random};
 pub use self::key::{Key, KeyName, KeyWriter, Namespace, Prefix, Scope};
 #[cfg(feature = "md5")]
 pub use self::key_builder::HashedCall;

@@ -13,6 +13,7 @@ mod json;
 #[cfg(any(feature = "cbor", feature = "json"))]
 mod memory;
 mod raw;
+mod versioned;
 
 #[cfg(feature = "cbor")]
 pub use self::cbor::Cbor;
@@ -21,3 +22,4 @@ pub use self::contract::Coder;
 #[cfg(feature = "json")]
 pub use self::json::Json;
 pub use self::raw::Raw;
+pub use self::versioned::Versioned;

@@ -52,7 +52,7 @@ impl<C> Cache<C> {
     #[must_use]
     pub fn with_policy(&self, policy: Policy) -> Self {
         let mut cache = self.clone();
-        cache.engine.policy = policy;
+        cache.engine.set_policy(policy);
         cache
     }
 
@@ -83,6 +83,7 @@ impl<C> Cache<C> {
             engine: Engine {
                 shared: Arc::clone(&self.engine.shared),
                 policy: self.engine.policy,
+                on_hit: self.engine.on_hit,
                 tags: self.engine.tags.clone(),
                 coder: Arc::new(coder),
             },
