@@ -1,4 +1,4 @@
-//! Random jitter for lifetimes and pauses.
+//! Random numbers, and random jitter for lifetimes and pauses.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -22,9 +22,16 @@ pub fn jittered(duration: Duration, fraction: f64) -> Duration {
     if fraction.is_nan() || fraction <= 0.0 {
         return duration;
     }
+    shortened(duration, fraction.min(1.0) * random())
+}
+
+/// Returns a random number from 0 up to but not including 1, for decisions that are taken with some probability. It is
+/// seeded by the operating system, cheap, and not fit for cryptography.
+#[must_use]
+pub fn random() -> f64 {
     // Each `RandomState` has new random keys, seeded by the operating system.
     let random = RandomState::new().hash_one(()) >> 11;
-    shortened(duration, fraction.min(1.0) * (random as f64 / (1_u64 << 53) as f64))
+    random as f64 / (1_u64 << 53) as f64
 }
 
 fn shortened(duration: Duration, by: f64) -> Duration {

@@ -201,11 +201,11 @@ pub use self::coder::Json;
 pub use self::coder::MessagePack;
 #[cfg(feature = "postcard")]
 pub use self::coder::Postcard;
-pub use self::coder::{Checked, Coder, MemoryOnly, NotRoundTrip, Raw};
+pub use self::coder::{Checked, Coder, MemoryOnly, NotRoundTrip, Raw, Versioned};
 pub use self::envelope::{EntryKind, Envelope, EnvelopeError, Tags};
 pub use self::error::{Error, ErrorKind};
 pub use self::freshness_windows::FreshnessWindows;
-pub use self::jitter::jittered;
+pub use self::jitter::{jittered, random};
 pub use self::key::{Key, KeyName, KeyWriter, Namespace, Prefix, Scope};
 #[cfg(feature = "md5")]
 pub use self::key_builder::HashedCall;

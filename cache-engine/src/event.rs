@@ -132,6 +132,15 @@ pub enum Event<'a> {
         /// The key.
         key: &'a Key,
     },
+    /// A hit was [verified](crate::CacheBuilder::verify): its source has another value by now, and nothing has invalidated
+    /// the entry.
+    #[non_exhaustive]
+    Diverged {
+        /// The key.
+        key: &'a Key,
+        /// The age of the entry.
+        age: Duration,
+    },
     /// A record could not be decoded. It counts as a miss.
     #[non_exhaustive]
     DecodeFailed {
@@ -330,6 +339,7 @@ impl Event<'_> {
             Self::Revalidated { .. } => "revalidated",
             Self::NotModified { .. } => "not_modified",
             Self::Fenced { .. } => "fenced",
+            Self::Diverged { .. } => "diverged",
             Self::DecodeFailed { .. } => "decode_failed",
             Self::EncodeFailed { .. } => "encode_failed",
             Self::StoreCalled { .. } => "store_called",
@@ -371,6 +381,7 @@ impl Event<'_> {
             | Self::LoadFailed { key, .. }
             | Self::Stored { key }
             | Self::Fenced { key }
+            | Self::Diverged { key, .. }
             | Self::DecodeFailed { key, .. }
             | Self::EncodeFailed { key, .. }
             | Self::NotRoundTrip { key, .. }
@@ -416,7 +427,8 @@ impl Event<'_> {
     const fn is_trouble(&self) -> bool {
         matches!(
             self,
-            Self::DecodeFailed { .. }
+            Self::Diverged { .. }
+                | Self::DecodeFailed { .. }
                 | Self::EncodeFailed { .. }
                 | Self::StoreFailed { .. }
                 | Self::NotRoundTrip { .. }
@@ -547,6 +559,7 @@ impl Events {
                 counters.load_failures.add_one();
             }
             Event::Stored { key } => add_one(key, |counters| &counters.stored),
+            Event::Diverged { key, .. } => add_one(key, |counters| &counters.diverged),
             Event::Refused { key, reason } => {
                 stats.of_key(key).refused.add(reason);
                 stats.refusals.add(key, reason);

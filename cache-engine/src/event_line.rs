@@ -22,6 +22,13 @@ impl fmt::Display for Event<'_> {
                     "{key:?} is not stored: it was invalidated or written while it was loaded"
                 )
             }
+            Self::Diverged { key, age } => {
+                let key = key.as_str();
+                write!(
+                    f,
+                    "{key:?} has diverged: its source has another value, and nothing has invalidated it for {age:?}"
+                )
+            }
             Self::DecodeFailed { key, error } => {
                 let key = key.as_str();
                 write!(

@@ -158,15 +158,16 @@ pub use self::cache::inspect::{InspectedContent, InspectedEntry, InspectedState,
 pub use self::cache::invalidate::Soft;
 pub use self::cache::invalidation_set::Invalidation;
 pub use self::cache::key::IntoKey;
+pub use self::cache::many::{Many, Outcomes};
 pub use self::event::{Event, LoadFailure, Observer};
 #[cfg(feature = "macros")]
 #[doc(hidden)]
 pub use self::function::__private;
 #[cfg(feature = "macros")]
-pub use self::function::{CachedEntry, CallError};
+pub use self::function::{CachedEntry, CallError, ResultOf};
 pub use self::load::bypass::{bypass, in_current_load};
 pub use self::load::call::Reporting;
-pub use self::load::context::{Load, Loaded, Stale};
+pub use self::load::context::{Load, Loaded, LoadedMany, Stale};
 pub use self::load::error::LoadError;
 pub use self::load::fill::{Fill, StoreOutcome};
 pub use self::load::policy::Policy;

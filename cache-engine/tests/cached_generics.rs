@@ -80,11 +80,11 @@ async fn instances_of_a_type_share_nothing() {
 #[tokio::test]
 async fn an_entry_is_that_of_its_instance() {
     let cache = cache();
-    for repository in [
-        Repository::<A>::find_entry(&cache, 1),
-        Repository::<B>::find_entry(&cache, 1),
+    for key in [
+        Repository::<A>::find_entry(&cache, 1).key(),
+        Repository::<B>::find_entry(&cache, 1).key(),
     ] {
-        assert!(cache.get::<String>(repository.key().unwrap()).await.unwrap().is_none());
+        assert!(cache.get::<String>(key.unwrap()).await.unwrap().is_none());
     }
     Repository::<A>::find(&cache, 1).await;
     let entry = Repository::<A>::find_entry(&cache, 1);

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use cache_core::ManualClock;
 use cache_engine::{Cache, cached};
+use cache_memory::MemoryBackend;
 use serde::Serialize;
 use support::{Count, Remote, local, over};
 
@@ -204,6 +205,59 @@ async fn another_version_is_a_miss_and_its_invalidation_reaches_all() {
         old::rate_entry(&cache, &loads, "EUR").invalidate().await.unwrap();
         assert_eq!(rate(&cache, &loads, "EUR").await, 3, "version 1 invalidates version 2");
     }
+}
+
+#[cached(cache = cache, key = "list:{of}", version = 2, stale_while_revalidate = "1h", negative_ttl = "1h")]
+async fn list(cache: &Cache, loads: &Count, of: u8) -> Option<usize> {
+    let load = loads.up();
+    (of > 0).then_some(load)
+}
+
+mod old_list {
+    use super::*;
+
+    #[cached(cache = cache, key = "list:{of}", stale_while_revalidate = "1h", negative_ttl = "1h")]
+    pub(super) async fn list(cache: &Cache, loads: &Count, of: u8) -> Option<usize> {
+        let load = loads.up();
+        (of > 0).then_some(load)
+    }
+}
+
+#[tokio::test]
+async fn versions_share_all_but_their_values() {
+    let near = over(&Remote::new())
+        .near(MemoryBackend::default())
+        .near_max_age(std::time::Duration::from_secs(60))
+        .build();
+    for cache in [cache(), over(&Remote::new()).build(), near] {
+        let loads = Count::new();
+        assert_eq!(old_list::list(&cache, &loads, 1).await, Some(1));
+        old_list::list_entry(&cache, &loads, 1).invalidate_soft().await.unwrap();
+        assert_eq!(list(&cache, &loads, 1).await, Some(2), "a stale value of another version is a miss too");
+        assert_eq!(list(&cache, &loads, 1).await, Some(2));
+        cache.soft().invalidate("list:1").await.unwrap();
+        assert_eq!(list(&cache, &loads, 1).await, Some(2), "it is kept, by whomever it is softly invalidated");
+        cache.shutdown().await;
+
+        assert_eq!(old_list::list(&cache, &loads, 0).await, None);
+        let before = loads.get();
+        assert_eq!(list(&cache, &loads, 0).await, None);
+        assert_eq!(loads.get(), before + 1, "that there is no value is of a version too");
+        assert_eq!(list(&cache, &loads, 0).await, None);
+        assert_eq!(loads.get(), before + 1);
+    }
+}
+
+#[tokio::test]
+async fn the_version_is_stored_beside_the_coder() {
+    let remote = Remote::new();
+    let (cache, loads) = (over(&remote).build(), Count::new());
+    rate(&cache, &loads, "EUR").await;
+    let stored = remote.peek(&cache.key("rate:EUR")).await.unwrap();
+    assert_eq!((&*stored.coder, stored.type_version), ("json", 2));
+    let versioned = cache.with_coder(cache_core::Versioned::new(cache_core::Json, 2));
+    assert!(versioned.get::<usize>("rate:EUR").await.unwrap().is_some());
+    assert!(cache.get::<usize>("rate:EUR").await.unwrap().is_none());
 }
 
 #[cached(cache = cache, skip(cache))]

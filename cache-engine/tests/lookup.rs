@@ -32,6 +32,7 @@ async fn whoever_waits_for_nobody_loads_or_goes_alone() {
             let Lookup::Hit {
                 found,
                 coalesced: false,
+                ..
             } = cache.adapter().lookup_uncoalesced::<u32>(&key, false).await
             else {
                 panic!("it is stored")

@@ -199,6 +199,36 @@ async fn tags() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn batches() {
+    let remote = Remote::new();
+    let cache = over(&remote).build();
+    let entries = [("1", 1_u32), ("2", 2), ("3", 3)];
+    let written = ["set", "set", "set"];
+    assert_eq!(calls(&remote, cache.set_many(entries)).await, written, "one batch, which this store writes one by one");
+    let tagged = cache.with_tags(TAGS);
+    tagged.set("the records of the tags exist from here on", 1_u32).await.unwrap();
+    assert_eq!(calls(&remote, tagged.set_many(entries)).await, ["get_many", "set", "set", "set"], "the tags once");
+    let invalidated = calls(&remote, cache.invalidate_many(["1", "2", "3"])).await;
+    assert_eq!(invalidated, ["delete", "delete", "delete"], "one batch, which this store carries out one by one");
+
+    let load = |ids: Vec<u32>| async move {
+        let loaded = ids.into_iter().map(|id| (id, Ok(cache_engine::Loaded::new(id))));
+        Ok::<cache_engine::LoadedMany<_, _, std::convert::Infallible>, _>(loaded.collect())
+    };
+    let by_id = |id: &u32| [format!("{}", id % 8 + 1), "1".to_owned()];
+    let batch = tagged.many([1, 2, 3]).tags_by(by_id).get_or_load(load);
+    assert_eq!(
+        calls(&remote, batch).await,
+        ["get_many", "get_many", "set", "set", "set", "set", "set", "set"],
+        "look, the tags of all in one batch, leases, fills"
+    );
+    assert_eq!(calls(&remote, cache.many([1, 2, 3]).get_or_load(load)).await, ["get_many", "get_many"], "hits, tags");
+    let refresh = calls(&remote, tagged.many([1, 2]).tags_by(by_id).refresh(load)).await;
+    assert_eq!(refresh[..2], ["get_many", "get_many"], "look, tags");
+    assert_eq!(refresh.iter().filter(|call| **call == "get_many").count(), 3, "and the tags of what was found");
+}
+
+#[tokio::test(start_paused = true)]
 async fn tags_that_are_known_only_after_the_load() {
     let remote = Remote::new();
     let cache = over(&remote).ttl(Duration::from_secs(10)).build();

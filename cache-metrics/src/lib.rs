@@ -49,6 +49,7 @@
 //! | `cache.loads` | loads that began, including refreshes in the background | |
 //! | `cache.stored` | values that were stored | |
 //! | `cache.fenced` | loaded values that were not stored, because of an invalidation or a write | |
+//! | `cache.diverged` | hits that were verified, and differed from their source | |
 //! | `cache.refused` | responses that were not stored | `reason` |
 //! | `cache.revalidated` | stale responses that the handler confirmed | |
 //! | `cache.not_modified` | requests that were answered with status 304 | |

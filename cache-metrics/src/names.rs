@@ -8,6 +8,7 @@ pub(crate) const STALE_IF_ERROR: &str = "cache.stale_if_error";
 pub(crate) const LOADS: &str = "cache.loads";
 pub(crate) const STORED: &str = "cache.stored";
 pub(crate) const FENCED: &str = "cache.fenced";
+pub(crate) const DIVERGED: &str = "cache.diverged";
 pub(crate) const REFUSED: &str = "cache.refused";
 pub(crate) const REVALIDATED: &str = "cache.revalidated";
 pub(crate) const NOT_MODIFIED: &str = "cache.not_modified";
@@ -73,6 +74,11 @@ pub(crate) fn describe() {
         FENCED,
         Unit::Count,
         "Loaded values that were not stored, because of an invalidation"
+    );
+    describe_counter!(
+        DIVERGED,
+        Unit::Count,
+        "Hits that were verified and differed from their source"
     );
     describe_counter!(REFUSED, Unit::Count, "Responses that were not stored, by reason");
     describe_counter!(REVALIDATED, Unit::Count, "Stale responses that the handler confirmed");

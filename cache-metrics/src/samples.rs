@@ -59,6 +59,7 @@ fn of_namespace(
     add(names::LOADS, &[], stats.loads_started);
     add(names::STORED, &[], stats.stored);
     add(names::FENCED, &[], stats.fenced);
+    add(names::DIVERGED, &[], stats.diverged);
     for (reason, count) in &stats.refused {
         add(names::REFUSED, &[(names::REASON, reason)], *count);
     }

@@ -59,6 +59,12 @@ pub struct Settings {
     pub error_ttl: Option<Duration>,
     /// By which part of it a lifetime is shortened at random, from 0 to 1.
     pub jitter: Option<f64>,
+    /// After which share of its lifetime, from 0 to 1, the next hit refreshes a value in the background.
+    pub early_refresh_after: Option<f64>,
+    /// How early hits refresh values by chance, before they expire. 1 is the best value for most services.
+    pub early_refresh_beta: Option<f64>,
+    /// The share of hits, from 0 to 1, whose value is loaded as well and compared with what was found.
+    pub verify: Option<f64>,
     /// How long a call waits for a load if it could return a stale value instead.
     #[serde(deserialize_with = "duration")]
     pub soft_timeout: Option<Duration>,
@@ -137,7 +143,10 @@ impl Settings {
             stale_if_error,
             negative_ttl,
             error_ttl,
-            jitter
+            jitter,
+            early_refresh_after,
+            early_refresh_beta,
+            verify
         );
         set!(
             soft_timeout,

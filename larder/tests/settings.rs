@@ -20,7 +20,7 @@ async fn they_reach_the_cache() {
     let settings = read(
         r#"{ "store": "memory:", "prefix": "shop", "namespace": "users", "enabled": false, "ttl": "1m 30s",
              "stale_while_revalidate": "10s", "stale_if_error": "1h", "negative_ttl": "1s", "error_ttl": "2s",
-             "jitter": 0.1, "soft_timeout": "200ms", "load_timeout": "5s", "coalesce_across_processes": false,
+             "jitter": 0.1, "early_refresh_after": 0.8, "early_refresh_beta": 1.5, "verify": 0.01, "soft_timeout": "200ms", "load_timeout": "5s", "coalesce_across_processes": false,
              "contributes": false,
              "backend_timeout": "250ms", "clear_timeout": "10s", "lease_time": "3s", "max_lease": "1m",
              "tag_namespaces": true, "tag_cache_ttl": "1s", "pending_file": "/nowhere/pending", "foreground": true }"#,
@@ -34,6 +34,9 @@ async fn they_reach_the_cache() {
         .with_negative_ttl(Duration::from_secs(1))
         .with_error_ttl(Duration::from_secs(2))
         .with_jitter(0.1)
+        .with_early_refresh_after(0.8)
+        .with_early_refresh_beta(1.5)
+        .with_verify(0.01)
         .with_soft_timeout(Duration::from_millis(200))
         .with_load_timeout(Duration::from_secs(5))
         .with_coalesce_across_processes(false)

@@ -112,6 +112,8 @@ pub(crate) enum LookupOutcome {
         /// Where it was found.
         tier: CacheTier,
         collapsed: Option<Forward>,
+        /// The right to refresh the response before it expires, if this caller has it.
+        refresh: Option<(Refresh<Stored>, Slot)>,
     },
     /// A stale response to answer with. One caller also gets the right to refresh it.
     Stale {
@@ -153,7 +155,11 @@ pub(crate) async fn look_up(
     let mut lookup = slot.look_up(false).await;
     loop {
         lookup = match lookup {
-            Lookup::Hit { found, coalesced } => match &*found.value {
+            Lookup::Hit {
+                found,
+                coalesced,
+                refresh,
+            } => match &*found.value {
                 // It was validated for another request (RFC 9111, section 5.2.2.4). Nothing says how long that
                 // validation holds.
                 Stored::Response(response) if coalesced && response.lifetime.no_cache => {
@@ -168,6 +174,7 @@ pub(crate) async fn look_up(
                         collapsed: Some(forward(anew, None, &slot)),
                         tier: found.tier(),
                         stored: found.value,
+                        refresh: None,
                     };
                 }
                 // The load failed, and this stale copy stands in for it. Each request decides whether it accepts that.
@@ -178,6 +185,7 @@ pub(crate) async fn look_up(
                             stored: copy,
                             tier: found.tier(),
                             collapsed: Some(Forward::Stale),
+                            refresh: None,
                         }
                     } else {
                         LookupOutcome::uncoalesced(Forward::Stale)
@@ -199,8 +207,10 @@ pub(crate) async fn look_up(
                             collapsed: coalesced.then_some(forward(anew, None, &slot)),
                             tier: found.tier(),
                             stored: found.value,
+                            refresh: refresh.map(|refresh| (refresh, slot)),
                         };
                     }
+                    drop(refresh);
                     anew = Some(Forward::Request);
                     slot.look_up(true).await
                 }

@@ -262,6 +262,7 @@ where
             stored,
             tier,
             collapsed,
+            refresh,
         } => {
             match &*stored {
                 _ if collapsed.is_some() => report_coalesced(&shared, &keyed.key),
@@ -269,7 +270,12 @@ where
                 Stored::Index(_) => report_not_found(&shared, &keyed.key, false),
             }
             let (method, headers) = (request.method(), request.headers());
-            return Ok(answer_with(&shared, method, headers, &stored, collapsed));
+            let response = answer_with(&shared, method, headers, &stored, collapsed);
+            if let Some((refresh, slot)) = refresh {
+                let (context, _) = keyed.into_context(&shared, &request);
+                start_refresh(&shared, inner, request, context, slot, refresh);
+            }
+            return Ok(response);
         }
         LookupOutcome::Stale {
             stored,
@@ -445,7 +451,7 @@ fn start_refresh<S, B>(
                 fill,
                 forward: Forward::Stale,
                 caller: None,
-                // Other requests are answered from the stale copy in the meantime.
+                // Other requests are answered from the present copy in the meantime.
                 probe: None,
             };
             Box::pin(load.run(inner, request)).await;

@@ -31,6 +31,10 @@ impl<T: PartialEq, C: Coder<T>> Coder<T> for Checked<C> {
         self.0.name()
     }
 
+    fn type_version(&self) -> u32 {
+        self.0.type_version()
+    }
+
     fn encode(&self, value: &T) -> Result<Bytes, Error> {
         let bytes = self.0.encode(value)?;
         let type_name = std::any::type_name::<T>();
@@ -47,6 +51,10 @@ impl<T: PartialEq, C: Coder<T>> Coder<T> for Checked<C> {
 
     fn decode(&self, bytes: &Bytes) -> Result<T, Error> {
         self.0.decode(bytes)
+    }
+
+    fn is_same(&self, left: &T, right: &T) -> Result<bool, Error> {
+        Ok(left == right)
     }
 
     fn weight(&self, value: &T) -> Result<usize, Error> {

@@ -36,6 +36,15 @@ pub trait Coder<T>: Send + Sync + 'static {
     /// Returns the name of the format, of at most 255 bytes.
     fn name(&self) -> &'static str;
 
+    /// Returns the version of the values' type. It is stored beside the name: entries with another version are a miss,
+    /// whatever they hold, and an invalidation of their key still reaches them. Wrap a coder in
+    /// [`Versioned`](crate::Versioned) to set it.
+    ///
+    /// The provided method returns 0, which is no version.
+    fn type_version(&self) -> u32 {
+        0
+    }
+
     /// Encodes `value`.
     ///
     /// # Errors
@@ -69,5 +78,17 @@ pub trait Coder<T>: Send + Sync + 'static {
     /// As [`encode`](Self::encode).
     fn weight(&self, value: &T) -> Result<usize, Error> {
         Ok(self.encoded_len(value)?.saturating_add(size_of_val(value)))
+    }
+
+    /// Returns whether two values are the same, as far as a reader of the cache can see. The engine compares values so
+    /// when it [verifies](https://docs.rs/cache-engine/latest/cache_engine/struct.CacheBuilder.html#method.verify) hits.
+    ///
+    /// The provided method compares their encodings. `Json` takes maps in another order for the same, but not sets, which
+    /// are arrays there. [`Checked`](crate::Checked) compares the values themselves.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    fn is_same(&self, left: &T, right: &T) -> Result<bool, Error> {
+        Ok(self.encode(left)? == self.encode(right)?)
     }
 }

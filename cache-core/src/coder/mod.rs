@@ -22,6 +22,7 @@ mod postcard;
 mod raw;
 #[cfg(any(feature = "cbor", feature = "json", feature = "messagepack", feature = "postcard"))]
 mod shape;
+mod versioned;
 
 #[cfg(feature = "cbor")]
 pub use self::cbor::Cbor;
@@ -35,3 +36,4 @@ pub use self::messagepack::MessagePack;
 #[cfg(feature = "postcard")]
 pub use self::postcard::Postcard;
 pub use self::raw::Raw;
+pub use self::versioned::Versioned;

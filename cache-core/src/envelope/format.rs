@@ -22,6 +22,9 @@ const HEADER_LEN: usize = 64;
 
 const FRESH_FOR_EVER: u8 = 0b01;
 const TEXT_FOLLOWS: u8 = 0b10;
+const LOAD_TIME_FOLLOWS: u8 = 0b100;
+const TYPE_VERSION_FOLLOWS: u8 = 0b1000;
+const KNOWN_FLAGS: u8 = FRESH_FOR_EVER | TEXT_FOLLOWS | LOAD_TIME_FOLLOWS | TYPE_VERSION_FOLLOWS;
 
 /// The stored form of an entry: an encoded value with its coder, creation time, freshness windows and tags.
 ///
@@ -50,6 +53,11 @@ pub struct Envelope {
     pub kind: EntryKind,
     /// The [name of the coder](crate::Coder::name) of the payload; empty if no coder made it.
     pub coder: Cow<'static, str>,
+    /// The version of the value's type, which its [coder states](crate::Coder::type_version); 0 if it has none.
+    pub type_version: u32,
+    /// How long the load of the value took, if that is known and needed. Written in whole microseconds, rounded up; more
+    /// than 71 minutes are written as that.
+    pub load_time: Option<Duration>,
     /// When the entry was created.
     pub created: Timestamp,
     /// How long the entry may be used, counted from its creation.
@@ -67,6 +75,8 @@ impl Envelope {
         Self {
             kind,
             coder: Cow::Borrowed(""),
+            type_version: 0,
+            load_time: None,
             created,
             windows,
             tags: Tags::default(),
@@ -79,6 +89,20 @@ impl Envelope {
     pub fn with_payload(mut self, coder: impl Into<Cow<'static, str>>, payload: Bytes) -> Self {
         self.coder = coder.into();
         self.payload = payload;
+        self
+    }
+
+    /// Sets [`type_version`](Self::type_version).
+    #[must_use]
+    pub fn with_type_version(mut self, version: u32) -> Self {
+        self.type_version = version;
+        self
+    }
+
+    /// Sets [`load_time`](Self::load_time).
+    #[must_use]
+    pub fn with_load_time(mut self, time: impl Into<Option<Duration>>) -> Self {
+        self.load_time = time.into();
         self
     }
 
@@ -120,7 +144,17 @@ impl Envelope {
             flags |= TEXT_FOLLOWS;
         }
 
-        let body = self.coder.len() + identity.len() + text.len() + tags.len() + self.payload.len();
+        let load_time = self.load_time.map(micros_rounded_up);
+        let type_version = Some(self.type_version).filter(|version| *version != 0);
+        if load_time.is_some() {
+            flags |= LOAD_TIME_FOLLOWS;
+        }
+        if type_version.is_some() {
+            flags |= TYPE_VERSION_FOLLOWS;
+        }
+
+        let optional = 8;
+        let body = self.coder.len() + identity.len() + text.len() + tags.len() + optional + self.payload.len();
         let mut bytes = Vec::with_capacity(HEADER_LEN + body);
         bytes.extend_from_slice(&MARK);
         bytes.push(VERSION);
@@ -144,6 +178,9 @@ impl Envelope {
         bytes.extend_from_slice(identity);
         bytes.extend_from_slice(text.as_bytes());
         bytes.extend_from_slice(tags);
+        for field in [load_time, type_version].into_iter().flatten() {
+            bytes.extend_from_slice(&field.to_be_bytes());
+        }
         bytes.extend_from_slice(&self.payload);
 
         let checksum = checksum(&bytes);
@@ -164,7 +201,7 @@ impl Envelope {
         // The lengths are checked even if the checksum matches, since it may match by chance.
         let kind = EntryKind::from_byte(header.byte()).ok_or(EnvelopeError::Corrupt)?;
         let flags = header.byte();
-        if flags & !(FRESH_FOR_EVER | TEXT_FOLLOWS) != 0 {
+        if flags & !KNOWN_FLAGS != 0 {
             return Err(EnvelopeError::Corrupt);
         }
         let created = Timestamp::from_millis(header.u64());
@@ -184,6 +221,15 @@ impl Envelope {
         let identity = body.take(header.u32().into())?;
         let text = body.take(header.u32().into())?;
         let tags = body.take(header.u32().into())?;
+        let mut optional = |flag| match flags & flag {
+            0 => Ok(None),
+            _ => body.take(4).map(|field| Some(u32_at(&bytes[field]))),
+        };
+        let load_time = optional(LOAD_TIME_FOLLOWS)?;
+        let type_version = optional(TYPE_VERSION_FOLLOWS)?;
+        if type_version == Some(0) {
+            return Err(EnvelopeError::Corrupt);
+        }
         let payload = body.take(header.u64())?;
         if body.at != bytes.len() {
             return Err(EnvelopeError::Corrupt);
@@ -202,6 +248,8 @@ impl Envelope {
         Ok(Self {
             kind,
             coder: known_or_owned(coder),
+            type_version: type_version.unwrap_or(0),
+            load_time: load_time.map(|micros| Duration::from_micros(micros.into())),
             created,
             windows,
             tags: Tags::from_bytes(bytes.slice(tags)).ok_or(EnvelopeError::Corrupt)?,
@@ -216,6 +264,14 @@ fn known_or_owned(coder: &str) -> Cow<'static, str> {
         .into_iter()
         .find(|known| *known == coder)
         .map_or_else(|| Cow::Owned(coder.to_owned()), Cow::Borrowed)
+}
+
+fn micros_rounded_up(time: Duration) -> u32 {
+    u32::try_from(time.as_nanos().div_ceil(1000)).unwrap_or(u32::MAX)
+}
+
+fn u32_at(bytes: &[u8]) -> u32 {
+    bytes.try_into().map_or(0, u32::from_be_bytes)
 }
 
 fn too_long(what: &str, len: usize, most: &str) -> Error {

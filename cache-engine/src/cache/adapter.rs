@@ -1,6 +1,6 @@
 //! The interface for authors of adapters: the individual steps of a lookup.
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
@@ -17,6 +17,8 @@ use crate::load::acquire::Acquired;
 use crate::load::call::{Accepts, Reporting};
 use crate::load::drive::Next;
 use crate::load::fill::{Fill, Outcome};
+use crate::load::flight::ResultType;
+use crate::load::on_hit::{Due, OnHit};
 use crate::load::reading::Reading;
 use crate::load::reservation::Reservation;
 use crate::load::step::LoadStart;
@@ -39,6 +41,9 @@ pub enum Lookup<T> {
         found: Found<T>,
         /// Whether another caller's load brought the value, while this caller waited for it.
         coalesced: bool,
+        /// The right to refresh the value before it expires, if the policy has this caller do so; see
+        /// [`Policy::early_refresh_after`](crate::Policy::early_refresh_after). Only one of all callers gets it.
+        refresh: Option<Refresh<T>>,
     },
     /// A stale value, to be returned at once.
     Stale {
@@ -64,9 +69,14 @@ pub enum Lookup<T> {
 impl<T: fmt::Debug> fmt::Debug for Lookup<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Hit { found, coalesced } => {
+            Self::Hit {
+                found,
+                coalesced,
+                refresh,
+            } => {
                 let mut hit = f.debug_struct("Hit");
-                hit.field("found", found).field("coalesced", coalesced).finish()
+                hit.field("found", found).field("coalesced", coalesced);
+                hit.field("refresh", refresh).finish()
             }
             Self::Stale { found, refresh } => {
                 let mut stale = f.debug_struct("Stale");
@@ -103,7 +113,7 @@ pub enum AdapterEvent {
     NotModified,
 }
 
-/// The right to refresh a stale value. If it is dropped, it passes to the next caller.
+/// The right to refresh a value, which is stale or about to expire. If it is dropped, it passes to the next caller.
 #[derive(Debug)]
 #[must_use = "dropping it passes the refresh to the next caller"]
 pub struct Refresh<T>(LoadStart<T, Infallible>);
@@ -256,7 +266,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         if !self.cache.is_enabled() {
             return Ok(());
         }
-        self.cache.put(key, value).await
+        self.cache.put(key, Some(value)).await
     }
 
     /// Reads the fresh value of a key, if it is in this process: in the store itself, or in the
@@ -272,8 +282,11 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         if !engine.shared.is_used() || engine.contributes() {
             return None;
         }
+        if let Some(on_hit) = engine.on_hit {
+            return self.read_local_watching(key, on_hit);
+        }
         let tier = &engine.shared.tier;
-        let (value, tier) = match tier.read_now(key) {
+        let (value, tier) = match tier.read_now(key, engine.coder.type_version()) {
             ControlFlow::Break(fresh) => fresh,
             // Once its tags are read, the entry may turn out to be fresh.
             ControlFlow::Continue(read) if tier.store.is_local() => {
@@ -287,6 +300,30 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         };
         self.found(key, tier);
         Some(value)
+    }
+
+    /// As [`read_local`](Self::read_local), for a policy that refreshes values before they expire. If that is due, returns
+    /// `None`, and marks the entry for the lookup that follows.
+    #[inline(never)]
+    fn read_local_watching<T>(self, key: &Key, on_hit: OnHit) -> Option<Arc<T>>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        let engine = &self.cache.engine;
+        let (shared, coder) = (&engine.shared, &*engine.coder);
+        let read = match shared.tier.read_near(key, coder.type_version()) {
+            Some((found, version)) => Read::Fresh(found, version),
+            None if shared.tier.store.is_local() => shared.tier.read_store(key, coder).now_or_never()?,
+            None => return None,
+        };
+        let Read::Fresh(found, _) = read else { return None };
+        if on_hit.refreshes_early(&found, shared.tier.now(), &shared.random) {
+            shared.due.mark(key, &found);
+            return None;
+        }
+        self.found(key, found.tier);
+        Some(found.value)
     }
 
     /// Returns whether the current task runs in a load that entries of the handle
@@ -357,18 +394,27 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
             engine.contribute_uncoalesced().await;
             return Lookup::Uncoalesced { waited: false };
         }
-        let result = Some(TypeId::of::<Outcome<T, Infallible>>());
+        let result = ResultType::of::<Outcome<T, Infallible>>(engine.coder.type_version());
         let reading = engine
             .shared
-            .read_found_to_load(key, &*engine.coder, &engine.tags, result)
+            .read_found_to_load(key, &*engine.coder, &engine.tags, Some(result))
             .await;
         match reading.read {
-            Read::Fresh(found, _) => {
+            Read::Fresh(found, version) => {
+                if self.refreshes_early(key, &found) {
+                    let reading = Reading {
+                        read: Read::Fresh(found, version),
+                        due: Due::EarlyRefresh,
+                        ahead: None,
+                    };
+                    return Box::pin(self.lookup_after(key, reading, Accepts::default(), true)).await;
+                }
                 self.found(key, found.tier);
                 engine.contribute(&found);
                 Lookup::Hit {
                     found,
                     coalesced: false,
+                    refresh: None,
                 }
             }
             read => {
@@ -376,6 +422,15 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
                 Box::pin(self.lookup_after(key, reading, Accepts::default(), true)).await
             }
         }
+    }
+
+    /// Returns whether a lookup that found a fresh value refreshes it before it expires.
+    fn refreshes_early<T>(self, key: &Key, found: &Found<T>) -> bool {
+        let engine = &self.cache.engine;
+        let shared = &engine.shared;
+        engine.on_hit.is_some_and(|on_hit| {
+            shared.due.take(key, found) || on_hit.refreshes_early(found, shared.tier.now(), &shared.random)
+        })
     }
 
     /// Like [`lookup`](Self::lookup), for a caller that accepts no existing value, even if it is fresh. The value is
@@ -432,13 +487,24 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         call.waits = waits;
         // What a preview will depend on is not known yet.
         call.previews = self.previews && !engine.contributes();
+        call.refreshes_early = true;
         call.soft_timeout = false;
         call.reporting = self.reporting;
         loop {
             let start = match engine.next::<T, Infallible>(key, reading, &mut call).await {
                 Next::Done(Ok(Some(found))) => {
-                    let coalesced = call.coalesced;
-                    return Lookup::Hit { found, coalesced };
+                    return Lookup::Hit {
+                        found,
+                        coalesced: call.coalesced,
+                        refresh: None,
+                    };
+                }
+                Next::Early(found, start) => {
+                    return Lookup::Hit {
+                        found,
+                        coalesced: call.coalesced,
+                        refresh: Some(Refresh(start)),
+                    };
                 }
                 // The load of an adapter never ends with an error or without a value.
                 Next::Done(_) | Next::Circular | Next::Uncoalesced => {
@@ -472,8 +538,11 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
                     return Lookup::Miss(fill);
                 }
                 Acquired::Answered(Ok(Some(found))) => {
-                    let coalesced = call.coalesced;
-                    return Lookup::Hit { found, coalesced };
+                    return Lookup::Hit {
+                        found,
+                        coalesced: call.coalesced,
+                        refresh: None,
+                    };
                 }
                 Acquired::Answered(_) => {}
             }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use cache_core::{
     Backend, Clock, Error, ErrorKind, FunctionCall, Json, KeyBuilder, MemoryOnly, Namespace, Prefix, SystemClock,
 };
+use tokio::sync::Semaphore;
 
 use crate::cache::handle::Cache;
 use crate::event::{Event, Events, Observer};
@@ -17,8 +18,10 @@ use crate::lease::protocol::Leases;
 use crate::load::engine::Engine;
 use crate::load::flight::Flights;
 use crate::load::fresh_keys::FreshKeys;
+use crate::load::on_hit::{DueKeys, OnHit, Random};
 use crate::load::policy::Policy;
 use crate::load::shared::{CallKeys, Shared};
+use crate::load::verify::VERIFICATIONS;
 use crate::near::copies::Near;
 use crate::near::subscription::Subscriber;
 use crate::stats::snapshot::CacheTier;
@@ -64,6 +67,7 @@ pub struct CacheBuilder<C = Json> {
     pending_file: Option<PathBuf>,
     purger: Option<Arc<dyn Purger>>,
     foreground: bool,
+    random: Random,
     name: Option<String>,
     observers: Vec<Arc<dyn Observer>>,
 }
@@ -123,6 +127,7 @@ impl CacheBuilder {
             pending_file: None,
             purger: None,
             foreground: false,
+            random: Random::default(),
             name: None,
             observers: Vec::new(),
         }
@@ -173,6 +178,51 @@ impl<C> CacheBuilder<C> {
     /// Sets the largest fraction, 0 to 1, by which lifetimes are shortened at random. Default: zero.
     pub fn jitter(self, fraction: f64) -> Self {
         self.policy_with(move |policy| policy.with_jitter(fraction))
+    }
+
+    /// Sets the share of its lifetime, 0 to 1, after which the next hit refreshes a value in the background, before it
+    /// expires; see [`Policy::early_refresh_after`]. Default: `None`, not before it has expired.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use cache_engine::Cache;
+    /// # use cache_memory::MemoryBackend;
+    /// let cache = Cache::builder(MemoryBackend::default())
+    ///     .ttl(Duration::from_secs(60))
+    ///     .early_refresh_after(0.8)
+    ///     .build();
+    /// # let _ = cache;
+    /// ```
+    pub fn early_refresh_after(self, share: impl Into<Option<f64>>) -> Self {
+        let share = share.into();
+        self.policy_with(move |policy| policy.with_early_refresh_after(share))
+    }
+
+    /// Sets how early hits refresh values by chance, before they expire; see [`Policy::early_refresh_beta`]. 1 is the best
+    /// value for most services. Default: 0, never.
+    pub fn early_refresh_beta(self, beta: f64) -> Self {
+        self.policy_with(move |policy| policy.with_early_refresh_beta(beta))
+    }
+
+    /// Sets the share of hits, 0 to 1, whose value is loaded as well and compared with what was found. Default: 0, none.
+    ///
+    /// If the two differ, and the entry was not replaced or invalidated meanwhile, [`Event::Diverged`] reports the key and
+    /// the age of the entry: the source has changed, and nothing has invalidated the entry. Use it to find an invalidation
+    /// or a tag that is missing. The caller gets what was found in any case, and what was loaded is not stored.
+    ///
+    /// The load runs in the background and [bypasses](crate::bypass) all caches; at most 16 run at a time, and further hits
+    /// are not verified. A load that borrows from its caller runs in its caller's task, which waits for it. Values are
+    /// compared by [`Coder::is_same`](cache_core::Coder::is_same). Concerns values and functions; an HTTP layer does not
+    /// compare responses.
+    pub fn verify(self, share: f64) -> Self {
+        self.policy_with(move |policy| policy.with_verify(share))
+    }
+
+    /// Sets the source of random numbers, from 0 up to but not including 1, by which early refreshes and verifications are
+    /// drawn. For tests. Default: numbers seeded by the operating system.
+    pub fn random(mut self, random: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
+        self.random = Random::by(random);
+        self
     }
 
     /// Sets how long a load may take before it is cancelled. Default: no limit.
@@ -260,6 +310,7 @@ impl<C> CacheBuilder<C> {
             pending_file: self.pending_file,
             purger: self.purger,
             foreground: self.foreground,
+            random: self.random,
             name: self.name,
             observers: self.observers,
         }
@@ -600,10 +651,16 @@ impl<C> CacheBuilder<C> {
             pending: Arc::new(Pending::new(self.pending_file, &self.prefix)),
         });
         tier.restore_pending();
+        let policy = self
+            .policy_changes
+            .into_iter()
+            .fold(self.policy, |policy, change| change(policy));
         let cache = Cache {
             counters: events.stats().of(&namespace),
             namespace: Arc::new(namespace),
             engine: Engine {
+                on_hit: OnHit::of(&policy),
+                policy,
                 shared: Arc::new(Shared {
                     prefix: self.prefix,
                     leases: Leases::new(&tier, &tasks, self.lease_time, self.max_lease),
@@ -614,12 +671,11 @@ impl<C> CacheBuilder<C> {
                     call_keys: self.call_keys,
                     tasks,
                     foreground: self.foreground,
+                    random: self.random,
+                    due: DueKeys::default(),
+                    verifications: Arc::new(Semaphore::new(VERIFICATIONS)),
                     enabled: AtomicBool::new(self.enabled),
                 }),
-                policy: self
-                    .policy_changes
-                    .into_iter()
-                    .fold(self.policy, |policy, change| change(policy)),
                 tags: Declared::default(),
                 coder: Arc::new(self.coder),
             },

@@ -1,6 +1,5 @@
 //! Looks up a value, or loads it.
 
-use std::any::TypeId;
 use std::borrow::Borrow;
 use std::future::Future;
 use std::ops::ControlFlow;
@@ -14,9 +13,9 @@ use crate::load::call::Accepts;
 use crate::load::context::{Load, Loaded};
 use crate::load::error::LoadError;
 use crate::load::fill::Outcome;
+use crate::load::flight::ResultType;
 use crate::load::launch::load_uncached;
 use crate::load::reading::Reading;
-use crate::tier::read::Read;
 
 impl<C: Send + Sync + 'static> Cache<C> {
     /// Returns the value of a key. If there is none, `load` brings it.
@@ -135,13 +134,9 @@ impl<C: Send + Sync + 'static> Cache<C> {
             return present(value(load_uncached(key, load).await));
         }
         let read = self.engine.shared.tier.read_store(key, &*self.engine.coder).await;
-        let except = match &read {
-            Read::Fresh(_, version) | Read::Stale(_, version) | Read::FailedLoad(_, _, version, _) => Some(*version),
-            _ => None,
-        };
         let accepts = Accepts {
             negative: false,
-            except,
+            except: read.version(),
             needs_error: false,
         };
         present(value(self.engine.load_detached(key, read.into(), accepts, load).await))
@@ -182,8 +177,18 @@ impl<C: Send + Sync + 'static> Cache<C> {
             return None;
         }
         let engine = &self.engine;
-        let result = Some(TypeId::of::<Outcome<T, E>>());
         let (shared, coder, tags) = (&engine.shared, &*engine.coder, &engine.tags);
+        let result = Some(ResultType::of::<Outcome<T, E>>(coder.type_version()));
+        if let Some(on_hit) = engine.on_hit {
+            let reading = shared.read_watching(key, coder, tags, result, on_hit).await;
+            return Some(match reading.or_hit() {
+                ControlFlow::Break(found) => {
+                    engine.hit(key, &found);
+                    ControlFlow::Break(found.value)
+                }
+                ControlFlow::Continue(reading) => ControlFlow::Continue(reading),
+            });
+        }
         let reading = if engine.contributes() {
             shared.read_within(key, coder, tags, result).await
         } else {

@@ -56,7 +56,7 @@ impl<C> Cache<C> {
     #[must_use]
     pub fn with_policy(&self, policy: Policy) -> Self {
         let mut cache = self.clone();
-        cache.engine.policy = policy;
+        cache.engine.set_policy(policy);
         cache
     }
 
@@ -87,6 +87,7 @@ impl<C> Cache<C> {
             engine: Engine {
                 shared: Arc::clone(&self.engine.shared),
                 policy: self.engine.policy,
+                on_hit: self.engine.on_hit,
                 tags: self.engine.tags.clone(),
                 coder: Arc::new(coder),
             },

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 
 use cache_core::{Error, Key, Namespace, Scope};
+use futures_util::{StreamExt, stream};
 
 use crate::cache::collecting::collect;
 use crate::cache::handle::Cache;
@@ -10,6 +11,9 @@ use crate::cache::invalidation_part::{self, Part};
 use crate::cache::key::IntoKey;
 use crate::event::Event;
 use crate::tier::target::InvalidationTarget as Target;
+
+/// How many keys are invalidated softly at the same time.
+const AT_A_TIME: usize = 64;
 
 impl<C> Cache<C> {
     /// Removes the record of a key. Returns whether there was one. A load that is under way is fenced, as by
@@ -59,6 +63,33 @@ impl<C> Cache<C> {
             return Ok(());
         }
         self.delete_key(key).await.map(drop)
+    }
+
+    /// Invalidates several keys in one batch, each as [`invalidate`](Self::invalidate) does.
+    ///
+    /// # Errors
+    /// As [`invalidate`](Self::invalidate). All of the keys are then [pending](Self::pending_invalidations), since some may
+    /// have been invalidated and others not.
+    pub async fn invalidate_many<K: IntoKey>(&self, keys: impl IntoIterator<Item = K>) -> Result<(), Error> {
+        let keys = self.keys(keys);
+        let result = self.engine.shared.tier.delete_many(&keys).await;
+        self.invalidated_keys(&keys, result)
+    }
+
+    fn keys<K: IntoKey>(&self, keys: impl IntoIterator<Item = K>) -> Vec<Key> {
+        let owned = |key: K| key.into_key(&self.namespace).borrow().clone();
+        keys.into_iter().map(owned).collect()
+    }
+
+    fn invalidated_keys(&self, keys: &[Key], result: Result<(), Error>) -> Result<(), Error> {
+        for key in keys {
+            self.engine.shared.flights.detach(key);
+        }
+        result?;
+        for key in keys {
+            self.engine.shared.events.emit(&Event::Invalidated { key });
+        }
+        Ok(())
     }
 
     /// Invalidates every entry that carries `tag`, in all namespaces of this cache, as
@@ -256,6 +287,18 @@ impl<'a, C> Soft<'a, C> {
             return Ok(());
         }
         self.cache.soften_key(key).await
+    }
+
+    /// Invalidates several keys softly, side by side, each as [`invalidate`](Self::invalidate) does.
+    ///
+    /// # Errors
+    /// The first failure. All of the keys are tried.
+    pub async fn invalidate_many<K: IntoKey>(self, keys: impl IntoIterator<Item = K>) -> Result<(), Error> {
+        let keys = self.cache.keys(keys);
+        let tier = &self.cache.engine.shared.tier;
+        let results = stream::iter(keys.iter().map(|key| tier.soften(key))).buffered(AT_A_TIME);
+        let results: Vec<Result<(), Error>> = results.collect().await;
+        self.cache.invalidated_keys(&keys, results.into_iter().collect())
     }
 
     /// Invalidates every entry that carries `tag` softly. The windows are counted from now by this machine's clock.

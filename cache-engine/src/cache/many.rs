@@ -1,23 +1,32 @@
-//! Looks up several keys at once, and loads the missing ones together.
+//! Operations on several keys at once, and loads of the missing ones together.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use cache_core::{Coder, Key};
+use cache_core::{Coder, Key, Version};
 
+use crate::cache::get_or_load::value;
 use crate::cache::handle::Cache;
 use crate::load::backoff::Backoff;
 use crate::load::batch::Item;
 use crate::load::call::{Accepts, Call};
+use crate::load::context::{Loaded, LoadedMany};
 use crate::load::drive::Joined;
 use crate::load::error::LoadError;
+use crate::load::on_hit::Due;
+use crate::load::reading::Reading;
 use crate::load::stack::LoadStack;
 use crate::load::step::Step;
 use crate::load::waiting::Waiting;
 use crate::store::changes::ChangeListener;
+use crate::store::record::Found;
+use crate::tier::read::Read;
+
+/// The outcomes of several ids. Each id has one: its value, `None` if there is none, or the error of its load.
+pub type Outcomes<K, T, E> = HashMap<K, Result<Option<Arc<T>>, LoadError<E>>>;
 
 const ACCEPTS: Accepts = Accepts {
     negative: true,
@@ -35,11 +44,13 @@ impl<C: Send + Sync + 'static> Cache<C> {
     /// is called again only for ids that another caller was loading at first, if they still have no result. Everything
     /// else is as with [`get_or_load`](Self::get_or_load).
     ///
+    /// For tags, lifetimes and errors by id, use [`many`](Self::many).
+    ///
     /// # Errors
     /// The load of any of the ids failed. Values that were loaded are stored all the same.
     ///
     /// ```
-    /// # use std::{collections::HashMap, convert::Infallible};
+    /// use std::{collections::HashMap, convert::Infallible};
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use cache_engine::Cache;
     /// use cache_memory::MemoryBackend;
@@ -67,22 +78,202 @@ impl<C: Send + Sync + 'static> Cache<C> {
         F: Fn(Vec<K>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<HashMap<K, T>, E>> + Send + 'static,
     {
+        present(self.many(ids).obtain(false, true, plain(load)).await)
+    }
+
+    /// Loads the values of several ids again, even if they are fresh, and replaces them. As
+    /// [`get_or_load_many`](Self::get_or_load_many) otherwise, and as [`refresh`](Self::refresh).
+    ///
+    /// # Errors
+    /// The load of any of the ids failed. Its value stays; the others are replaced all the same.
+    pub async fn refresh_many<K, T, E, F, Fut>(
+        &self,
+        ids: impl IntoIterator<Item = K>,
+        load: F,
+    ) -> Result<HashMap<K, Arc<T>>, LoadError<E>>
+    where
+        K: Display + Clone + Eq + Hash + Send + Sync + 'static,
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+        F: Fn(Vec<K>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<HashMap<K, T>, E>> + Send + 'static,
+    {
+        present(self.many(ids).obtain(true, true, plain(load)).await)
+    }
+
+    /// Returns a view of several ids, for loads that say for each id how its value is stored, or that it failed. The key
+    /// of an id is its display form.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cache_engine::{Cache, Loaded, LoadedMany};
+    /// use cache_memory::MemoryBackend;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cache = Cache::builder(MemoryBackend::default()).build();
+    /// let prices = cache.with_namespace("prices");
+    /// let load = |missing: Vec<u32>| async move {
+    ///     let mut loaded = LoadedMany::new();
+    ///     for id in missing {
+    ///         loaded.insert(id, match id {
+    ///             1 => Ok(Loaded::new(100_u64)),
+    ///             2 => Ok(Loaded::new(250).with_ttl(Duration::from_secs(5))),
+    ///             3 => Ok(Loaded::new(300).do_not_store()),
+    ///             _ => Err("no such article"),
+    ///         });
+    ///     }
+    ///     Ok(loaded)
+    /// };
+    /// let found = prices.many([1, 2, 3, 4]).tags_by(|id| [format!("article:{id}")]).get_or_load(load).await;
+    /// assert_eq!(found[&2].as_ref().unwrap().as_deref(), Some(&250));
+    /// assert!(found[&4].is_err()); // The others are answered all the same.
+    ///
+    /// cache.invalidate_tag("article:1").await?;
+    /// assert!(prices.get::<u64>("1").await?.is_none());
+    /// # Ok(()) }
+    /// ```
+    pub fn many<K>(&self, ids: impl IntoIterator<Item = K>) -> Many<'_, K, C>
+    where
+        K: Display + Clone + Eq + Hash + Send + Sync + 'static,
+    {
         let mut known = HashSet::new();
-        let ids = ids.into_iter().filter(|id| known.insert(id.clone()));
-        let mut pending: Vec<(K, Key)> = ids.map(|id| (id.clone(), self.namespace.key(id.to_string()))).collect();
-        let mut values = HashMap::with_capacity(pending.len());
-        if !self.engine.shared.is_used() {
-            pending.iter().for_each(|_| self.report_unused());
-            self.engine.contribute_uncoalesced().await;
-            let loaded = load(pending.into_iter().map(|(id, _)| id).collect()).await;
-            let loaded = loaded.map_err(|error| LoadError::Failed(Arc::new(error)))?;
-            return Ok(loaded.into_iter().map(|(id, value)| (id, Arc::new(value))).collect());
+        let ids = ids.into_iter().filter(|id| known.insert(id.clone())).collect();
+        Many {
+            cache: self,
+            ids,
+            tags_by: None,
         }
+    }
+}
+
+/// Returns a loader that stores all of its values in the same way.
+fn plain<K, T, E, F, Fut>(load: F) -> impl Fn(Vec<K>) -> Boxed<Result<LoadedMany<K, T, E>, E>> + Send + Sync + 'static
+where
+    K: Eq + Hash + Send + 'static,
+    T: Send + Sync + 'static,
+    E: Send + 'static,
+    F: Fn(Vec<K>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<HashMap<K, T>, E>> + Send + 'static,
+{
+    let load = Arc::new(load);
+    move |ids| {
+        let load = Arc::clone(&load);
+        Box::pin(async move {
+            let loaded = load(ids).await?;
+            Ok(loaded.into_iter().map(|(id, value)| (id, Ok(Loaded::new(value)))).collect())
+        })
+    }
+}
+
+type Boxed<R> = std::pin::Pin<Box<dyn Future<Output = R> + Send>>;
+
+/// Returns the values that exist, or the first error.
+fn present<K: Eq + Hash, T, E>(outcomes: Outcomes<K, T, E>) -> Result<HashMap<K, Arc<T>>, LoadError<E>> {
+    let mut values = HashMap::with_capacity(outcomes.len());
+    for (id, outcome) in outcomes {
+        if let Some(value) = outcome? {
+            values.insert(id, value);
+        }
+    }
+    Ok(values)
+}
+
+type TagsBy<K> = Box<dyn Fn(&K) -> Vec<String> + Send + Sync>;
+
+/// A view of several ids of a cache; see [`Cache::many`].
+#[must_use = "nothing is read until one of its methods is called"]
+pub struct Many<'a, K, C> {
+    cache: &'a Cache<C>,
+    ids: Vec<K>,
+    tags_by: Option<TagsBy<K>>,
+}
+
+impl<K, C> fmt::Debug for Many<'_, K, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Many").field("ids", &self.ids.len()).finish_non_exhaustive()
+    }
+}
+
+impl<K, C> Many<'_, K, C>
+where
+    K: Display + Clone + Eq + Hash + Send + Sync + 'static,
+    C: Send + Sync + 'static,
+{
+    /// Sets the tags of each id, in addition to those of the [handle](Cache::with_tags). They are read before the load
+    /// begins, those of all ids in one batch, so an invalidation during the load is not missed.
+    pub fn tags_by<I>(mut self, tags: impl Fn(&K) -> I + Send + Sync + 'static) -> Self
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        let owned = move |id: &K| tags(id).into_iter().map(|tag| tag.as_ref().to_owned()).collect();
+        self.tags_by = Some(Box::new(owned));
+        self
+    }
+
+    /// Returns the values of the ids. `load` brings those that are missing, as with
+    /// [`get_or_load_many`](Cache::get_or_load_many), and says for each how it is stored, or why it failed. An error of
+    /// `load` itself is the error of all ids that it was called for.
+    ///
+    /// Every id has an outcome. Never fails because of the store.
+    pub async fn get_or_load<T, E, F, Fut>(self, load: F) -> Outcomes<K, T, E>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+        F: Fn(Vec<K>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<LoadedMany<K, T, E>, E>> + Send + 'static,
+    {
+        self.obtain(false, false, load).await
+    }
+
+    /// Loads the values of all ids again, even if they are fresh, and replaces them, as with
+    /// [`refresh_many`](Cache::refresh_many). The value of an id whose load fails stays, and its outcome is the error.
+    pub async fn refresh<T, E, F, Fut>(self, load: F) -> Outcomes<K, T, E>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+        F: Fn(Vec<K>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<LoadedMany<K, T, E>, E>> + Send + 'static,
+    {
+        self.obtain(true, false, load).await
+    }
+
+    /// Obtains the outcomes of all ids; if `fails_fast`, up to the first error.
+    async fn obtain<T, E, F, Fut>(self, anew: bool, fails_fast: bool, load: F) -> Outcomes<K, T, E>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+        F: Fn(Vec<K>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<LoadedMany<K, T, E>, E>> + Send + 'static,
+    {
+        let Self { cache, ids, tags_by } = self;
+        let engine = &cache.engine;
+        if !engine.shared.is_used() {
+            ids.iter().for_each(|_| cache.report_unused());
+            engine.contribute_uncoalesced().await;
+            return load_uncached(ids, load).await;
+        }
+        let mut pending: Vec<(K, Key)> = ids
+            .into_iter()
+            .map(|id| {
+                let key = cache.namespace.key(id.to_string());
+                (id, key)
+            })
+            .collect();
+        let mut outcomes = HashMap::with_capacity(pending.len());
         let load = Arc::new(load);
-        let engine = &self.engine;
         let mut call = engine.call(ACCEPTS);
+        call.refreshes_early = true;
         let stack = call.stack.clone();
         let within = stack.as_deref().map_or(&[][..], LoadStack::flights);
+        let mut reader = Reader {
+            cache,
+            tags_by,
+            replaces: anew.then(HashMap::new),
+        };
         let mut backoff = Backoff::new();
         let mut waits = false;
         while !pending.is_empty() {
@@ -90,12 +281,17 @@ impl<C: Send + Sync + 'static> Cache<C> {
             // Registered before the read, so that no change after it is missed.
             let listen = |(_, key): &(K, Key)| engine.shared.tier.listen(key);
             let listeners: Option<Vec<ChangeListener>> = waits.then(|| pending.iter().map(listen).collect()).flatten();
-            let round = self
-                .read_round(std::mem::take(&mut pending), &call, &mut values)
-                .await?;
+            let ids = std::mem::take(&mut pending);
+            let round: Round<K, T, E> = reader.read(ids, &mut call, &mut outcomes).await;
             // A key that is read again was reported in the first round.
             call.reported = true;
+            if fails_fast && outcomes.values().any(Result::is_err) {
+                return outcomes;
+            }
             let mut landed = Vec::with_capacity(asked);
+            if !round.verified.is_empty() {
+                engine.verify_batch(round.verified, &load);
+            }
             // The values that this caller has to load come first, so that two batches never wait for each other.
             if !round.led.is_empty() {
                 // The load itself waits for nothing, but the caller that started it now waits for the load.
@@ -127,8 +323,10 @@ impl<C: Send + Sync + 'static> Cache<C> {
             for (id, key, outcome) in landed {
                 match outcome {
                     Some(outcome) => {
-                        if let Some(found) = outcome? {
-                            values.insert(id, found.value);
+                        let ends = fails_fast && outcome.is_err();
+                        outcomes.insert(id, value(outcome));
+                        if ends {
+                            return outcomes;
                         }
                     }
                     None => pending.push((id, key)),
@@ -140,50 +338,114 @@ impl<C: Send + Sync + 'static> Cache<C> {
                 backoff.wait_or_all(listeners).await;
             }
         }
-        Ok(values)
+        outcomes
     }
+}
 
+/// Loads without the cache, which is switched off or bypassed.
+async fn load_uncached<K, T, E, F, Fut>(ids: Vec<K>, load: F) -> Outcomes<K, T, E>
+where
+    K: Clone + Eq + Hash,
+    F: Fn(Vec<K>) -> Fut,
+    Fut: Future<Output = Result<LoadedMany<K, T, E>, E>>,
+{
+    let failed = |error| Err(LoadError::Failed(error));
+    match load(ids.clone()).await {
+        Ok(mut loaded) => ids
+            .into_iter()
+            .map(|id| {
+                let outcome = match loaded.remove(&id) {
+                    Some(Ok(loaded)) => Ok(loaded.value),
+                    Some(Err(error)) => failed(Arc::new(error)),
+                    None => Ok(None),
+                };
+                (id, outcome)
+            })
+            .collect(),
+        Err(error) => {
+            let error = Arc::new(error);
+            ids.into_iter().map(|id| (id, failed(Arc::clone(&error)))).collect()
+        }
+    }
+}
+
+/// Reads several keys, and decides what to do for each.
+struct Reader<'a, K, C> {
+    cache: &'a Cache<C>,
+    tags_by: Option<TagsBy<K>>,
+    /// The records that are replaced, whatever they hold: those that the first read finds. `None` if any are accepted.
+    replaces: Option<HashMap<K, Option<Version>>>,
+}
+
+impl<K, C> Reader<'_, K, C>
+where
+    K: Clone + Eq + Hash,
+    C: Send + Sync + 'static,
+{
     /// Reads `ids` in one batch, and decides what to do for each.
-    async fn read_round<K, T, E>(
-        &self,
+    async fn read<T, E>(
+        &mut self,
         ids: Vec<(K, Key)>,
-        call: &Call,
-        values: &mut HashMap<K, Arc<T>>,
-    ) -> Result<Round<K, T, E>, LoadError<E>>
+        call: &mut Call,
+        outcomes: &mut Outcomes<K, T, E>,
+    ) -> Round<K, T, E>
     where
-        K: Clone + Eq + Hash,
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
         C: Coder<T>,
     {
-        let engine = &self.engine;
+        let engine = &self.cache.engine;
         let keys: Vec<Key> = ids.iter().map(|(_, key)| key.clone()).collect();
         let reads = engine.shared.tier.read_many(&keys, &*engine.coder).await;
         let mut round = Round {
             led: Vec::new(),
             refreshed: Vec::new(),
             waiting: Vec::new(),
+            verified: Vec::new(),
         };
         for ((id, key), read) in ids.into_iter().zip(reads) {
-            match engine.step::<T, E>(&key, read.into(), call) {
+            call.accepts.except = match &mut self.replaces {
+                Some(replaces) => *replaces.entry(id.clone()).or_insert_with(|| read.version()),
+                None => None,
+            };
+            let mut reading = Reading::from(read);
+            if let (Read::Fresh(found, _), Some(on_hit), None) = (&reading.read, engine.on_hit, &self.replaces) {
+                reading.due = on_hit.due(found, engine.shared.tier.now(), &engine.shared.random);
+                if reading.due == Due::Verification {
+                    round.verified.push((id.clone(), key.clone(), found.clone()));
+                }
+            }
+            let tags_by = &self.tags_by;
+            let item = |id, key, start| {
+                let tags = match tags_by {
+                    Some(tags_by) => engine.tags.with(tags_by(&id)),
+                    None => engine.tags.clone(),
+                };
+                Item { id, key, start, tags }
+            };
+            match engine.step::<T, E>(&key, reading, call) {
                 Step::Done(outcome) => {
-                    if let Some(found) = outcome? {
-                        values.insert(id, found.value);
-                    }
+                    outcomes.insert(id, value(outcome));
+                }
+                Step::Early(found, start) => {
+                    outcomes.insert(id.clone(), Ok(Some(found.value)));
+                    round.refreshed.push(item(id, key, start));
                 }
                 Step::Stale(found, start) => {
                     engine.contribute(&found);
-                    values.insert(id.clone(), found.value);
+                    outcomes.insert(id.clone(), Ok(Some(found.value)));
                     if let Some(start) = start {
-                        round.refreshed.push(Item { id, key, start });
+                        round.refreshed.push(item(id, key, start));
                     }
                 }
-                Step::Load(start) => round.led.push(Item { id, key, start }),
+                Step::Load(start) => round.led.push(item(id, key, start)),
                 Step::Wait(waiting, _) => round.waiting.push((id, key, waiting)),
-                Step::Circular => return Err(LoadError::Circular(Box::new(key))),
+                Step::Circular => {
+                    outcomes.insert(id, Err(LoadError::Circular(Box::new(key))));
+                }
             }
         }
-        Ok(round)
+        round
     }
 }
 
@@ -193,4 +455,6 @@ struct Round<K, T, E> {
     /// Already answered. To be refreshed, if nothing has to be loaded first.
     refreshed: Vec<Item<K, T, E>>,
     waiting: Vec<(K, Key, Waiting)>,
+    /// Already answered. To be verified.
+    verified: Vec<(K, Key, Found<T>)>,
 }

@@ -1,6 +1,7 @@
 //! Reads and stores values without a load.
 
 use std::borrow::Borrow;
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -49,7 +50,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
     {
         Box::pin(async move {
             let tier = &self.engine.shared.tier;
-            let read = match tier.read_near(key) {
+            let read = match tier.read_near(key, self.engine.coder.type_version()) {
                 Some((found, version)) => Read::Fresh(found, version),
                 None => tier.read_store(key, &*self.engine.coder).await,
             };
@@ -141,25 +142,119 @@ impl<C: Send + Sync + 'static> Cache<C> {
         }
         let key = key.into_key(&self.namespace);
         let key = key.borrow();
-        self.put(key, value).await?;
+        self.put(key, Some(value)).await?;
         self.engine.shared.events.emit(&Event::Stored { key });
         Ok(())
     }
 
-    /// Stores a value, and reports only failures.
-    pub(super) async fn put<T>(&self, key: &Key, value: Arc<T>) -> Result<(), Error>
+    /// Stores several values under this handle's policy, over any existing ones. Otherwise as [`set`](Self::set).
+    ///
+    /// The values are written in one batch, and the versions of the tags are read once. The batch is not atomic.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set). If a value cannot be encoded, nothing is written. After any other error, any part of the
+    /// batch may have been written.
+    pub async fn set_many<T, K>(&self, entries: impl IntoIterator<Item = (K, T)>) -> Result<(), Error>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+        K: IntoKey,
+    {
+        // Of several values for one key, the last one counts.
+        let mut values: HashMap<Key, Arc<T>> = HashMap::new();
+        for (key, value) in entries {
+            values.insert(key.into_key(&self.namespace).borrow().clone(), Arc::new(value));
+        }
+        if !self.is_enabled() || values.is_empty() {
+            return Ok(());
+        }
+        let values: Vec<(Key, Arc<T>)> = values.into_iter().collect();
+        self.put_all(&values).await?;
+        for (key, _) in &values {
+            self.engine.shared.events.emit(&Event::Stored { key });
+        }
+        Ok(())
+    }
+
+    async fn put_all<T>(&self, values: &[(Key, Arc<T>)]) -> Result<(), Error>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        let windows = self.engine.policy.windows();
+        let (policy, coder) = (&self.engine.policy, &*self.engine.coder);
+        let tier = &self.engine.shared.tier;
+        let stamps: Vec<_> = values.iter().map(|(key, _)| tier.stamp(key)).collect();
+        let wanted: Vec<_> = values
+            .iter()
+            .map(|(key, _)| (key.namespace(), &self.engine.tags, None))
+            .collect();
+        let captured = tier.tags.capture_all(&wanted).await?;
+        let mut founds = Vec::with_capacity(values.len());
+        let mut writes = Vec::with_capacity(values.len());
+        for ((key, value), captured) in values.iter().zip(&captured) {
+            let windows = policy.windows();
+            let encoded = tier
+                .writer(&captured.tags)
+                .value(key, value, coder, windows)
+                .inspect_err(|error| tier.events.emit(&Event::not_stored(key, error)))?;
+            let found = Found {
+                value: Arc::clone(value),
+                created: tier.now(),
+                windows,
+                tags: captured.tags.clone(),
+                version: None,
+                tier: CacheTier::Store,
+                load_time: None,
+                type_version: coder.type_version(),
+            };
+            founds.push((found, encoded.weight()));
+            writes.push((key.clone(), encoded, SetOptions::new(windows.total())));
+        }
+        // Jitter only shortens lifetimes.
+        let longest = policy.with_jitter(0.0).windows().total();
+        let prolong = async {
+            for captured in &captured {
+                tier.tags.prolong(&captured.tags, &captured.lifetimes, longest).await;
+            }
+        };
+        let (result, ()) = tokio::join!(tier.store.set_many(writes), prolong);
+        for (key, _) in values {
+            self.engine.shared.flights.detach(key);
+        }
+        // Written unconditionally, so they are never refused.
+        let outcomes = result.as_deref().unwrap_or_default();
+        for (at, (((key, _), (mut found, weight)), stamp)) in values.iter().zip(founds).zip(stamps).enumerate() {
+            match (outcomes.get(at).and_then(|outcome| outcome.version()), stamp) {
+                (Some(version), Some(stamp)) => {
+                    found.version = Some(version);
+                    tier.keep_own_near(key, &found, version, weight, stamp);
+                }
+                _ => tier.forget_near(key),
+            }
+        }
+        result.map(drop)
+    }
+
+    /// Stores a value, or that there is none, and reports only failures.
+    pub(crate) async fn put<T>(&self, key: &Key, value: Option<Arc<T>>) -> Result<(), Error>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        let (policy, coder) = (&self.engine.policy, &*self.engine.coder);
+        let windows = match &value {
+            Some(_) => policy.windows(),
+            None => policy.negative_windows(policy.negative_ttl.unwrap_or_default()),
+        };
         let tier = &self.engine.shared.tier;
         let stamp = tier.stamp(key);
         let captured = tier.capture(key, &self.engine.tags, None).await?;
-        let encoded = tier
-            .writer(&captured.tags)
-            .value(key, &value, &*self.engine.coder, windows)
-            .inspect_err(|error| tier.events.emit(&Event::not_stored(key, error)))?;
+        let writer = tier.writer(&captured.tags);
+        let encoded = match &value {
+            Some(value) => writer.value(key, value, coder, windows),
+            None => writer.absent(key, coder.type_version(), windows),
+        };
+        let encoded = encoded.inspect_err(|error| tier.events.emit(&Event::not_stored(key, error)))?;
         let weight = encoded.weight();
         let lifetime = windows.total();
         let (result, ()) = tokio::join!(
@@ -167,8 +262,8 @@ impl<C: Send + Sync + 'static> Cache<C> {
             tier.tags.prolong(&captured.tags, &captured.lifetimes, lifetime)
         );
         self.engine.shared.flights.detach(key);
-        match (result, stamp) {
-            (Ok(SetOutcome::Stored(version)), Some(stamp)) => {
+        match (result, stamp, value) {
+            (Ok(SetOutcome::Stored(version)), Some(stamp), Some(value)) => {
                 let found = Found {
                     value,
                     created: tier.now(),
@@ -176,10 +271,12 @@ impl<C: Send + Sync + 'static> Cache<C> {
                     tags: captured.tags,
                     version: Some(version),
                     tier: CacheTier::Store,
+                    load_time: None,
+                    type_version: coder.type_version(),
                 };
                 tier.keep_own_near(key, &found, version, weight, stamp);
             }
-            (result, _) => {
+            (result, ..) => {
                 tier.forget_near(key);
                 // Written unconditionally, so it is never refused.
                 let _ = result?;

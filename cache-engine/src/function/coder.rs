@@ -1,6 +1,8 @@
 //! The coder of a function: the value of `coder = …`, or the cache's.
 
-use cache_core::Coder;
+use std::sync::Arc;
+
+use cache_core::{Coder, Versioned};
 
 use crate::cache::handle::Cache;
 
@@ -54,6 +56,27 @@ impl<C, D: Send + Sync + 'static> Coding<C> for GivenCoder<D> {
     }
 
     fn handle(self, cache: &Cache<C>) -> Cache<D> {
+        cache.with_coder(self.0)
+    }
+}
+
+/// A coder whose values have the version of `version = …`.
+#[derive(Debug)]
+pub struct VersionedCoder<D>(Versioned<Arc<D>>);
+
+/// Returns the coder of `coding` with a version.
+pub fn versioned<C, D: Coding<C>>(coding: D, cache: &Cache<C>, version: u32) -> VersionedCoder<D::Coder> {
+    VersionedCoder(Versioned::new(coding.handle(cache).engine.coder, version))
+}
+
+impl<C, D: Send + Sync + 'static> Coding<C> for VersionedCoder<D> {
+    type Coder = Versioned<Arc<D>>;
+
+    fn coder<'a>(&'a self, _: &'a Cache<C>) -> &'a Self::Coder {
+        &self.0
+    }
+
+    fn handle(self, cache: &Cache<C>) -> Cache<Self::Coder> {
         cache.with_coder(self.0)
     }
 }

@@ -59,7 +59,7 @@ impl Invalidations {
         }
     }
 
-    pub fn entry(self, entry: CachedEntry) -> Self {
+    pub fn entry<F>(self, entry: CachedEntry<F>) -> Self {
         self.with_key(&entry.cache, entry.key)
     }
 

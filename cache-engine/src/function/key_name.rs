@@ -154,17 +154,3 @@ pub fn key_in<C, N: Into<CallName>>(
         }
     })
 }
-
-/// Adds the value of `version = …` to the identity that an entry is compared by when it is read. The version is not
-/// part of the key, so that an invalidation reaches all versions.
-///
-/// # Errors
-/// Returns the error of `name`.
-pub fn versioned<N: Into<KeyName>>(name: Result<N, Error>, version: u32) -> Result<KeyName, Error> {
-    let name = name?.into();
-    let mut identity = Vec::with_capacity(name.identity().len() + 8);
-    identity.extend_from_slice(name.identity());
-    identity.extend_from_slice(b"\0v\0");
-    identity.extend_from_slice(&version.to_be_bytes());
-    Ok(KeyName::with_identity(name.as_str(), identity))
-}

@@ -5,13 +5,19 @@ use std::future::{Future, pending};
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use cache_core::{Error, Key};
+
+use super::ask::Request;
 use super::coder::{Codes, Coding};
-use super::lookup::Missed;
+use super::lookup::{Missed, NotFound};
 use super::return_type::plan::Handling;
 use super::run::{Ran, Run};
 use super::settle::{Loader, Settled, fail, settle};
+use super::time::Time;
 use crate::cache::handle::Cache;
+use crate::event::Event;
 use crate::load::acquire;
 use crate::load::call::Accepts;
 use crate::load::context::{Load, Loaded};
@@ -20,12 +26,15 @@ use crate::load::engine::Engine;
 use crate::load::error::LoadError;
 use crate::load::fill::{Fill, Outcome};
 use crate::load::flight::Edges;
+use crate::load::on_hit::Due;
 use crate::load::policy::Policy;
+use crate::load::reading::Reading;
 use crate::load::run::{self, Returned};
 use crate::load::stack::LoadStack;
 use crate::store::record::Found;
 use crate::tags::ambient::is_within_load;
 use crate::tags::scope::Tagger;
+use crate::tier::read::Read;
 
 /// A future that is `Send`, even if the function's own future is not.
 pub(super) type Boxed<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
@@ -44,6 +53,8 @@ pub enum Acquired<T, E, D> {
     Answered(Ended<T, E>),
     /// Run the function for this call only.
     Uncoalesced,
+    /// Return this value, and run the function to compare its result with the value.
+    Verify(Box<Hit<T, E, D>>),
 }
 
 impl<T, E, D> Acquired<T, E, D> {
@@ -63,6 +74,54 @@ impl<T, E> Ended<T, E> {
 
 /// Ends a load.
 type Land<T, E, D> = fn(Box<Flight<T, E, D>>, Returned<T, E>) -> Boxed<'static, Ended<T, E>>;
+
+/// A fresh value that a call verifies.
+pub struct Hit<T, E, D> {
+    engine: Engine<D>,
+    key: Key,
+    found: Found<T>,
+    /// The function [`compare`]. It needs the type bounds of the coder that [`acquire`] has.
+    compare: Compare<T, E, D>,
+}
+
+/// Compares a value that was found with what the function returned, and ends the call with the former. Outer `None`: the
+/// function returned nothing to compare.
+type Compare<T, E, D> = fn(Box<Hit<T, E, D>>, Option<Option<Arc<T>>>) -> Boxed<'static, Ended<T, E>>;
+
+impl<T, E, D> Hit<T, E, D>
+where
+    D: Send + Sync + 'static,
+{
+    /// Runs the body past all caches. Returns `None` if it panicked, or took too long.
+    pub async fn run<F: Future>(&self, body: Pin<Box<F>>) -> Option<F::Output> {
+        self.engine.load_to_verify(body).await
+    }
+}
+
+fn compare<T, E, D>(hit: Box<Hit<T, E, D>>, loaded: Option<Option<Arc<T>>>) -> Boxed<'static, Ended<T, E>>
+where
+    T: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+    D: Codes<T> + Send + Sync + 'static,
+{
+    Box::pin(async move {
+        let Hit { engine, key, found, .. } = *hit;
+        if let Some(loaded) = loaded {
+            engine.compare(&key, &found, loaded).await;
+        }
+        Ended::new(Ok(Some(found)))
+    })
+}
+
+/// Ends a call that verified its value with the result of its body.
+pub fn compared<H: Handling, D>(
+    _: H,
+    hit: Box<Hit<H::Value, H::Shared, D>>,
+    ran: Option<H::Output>,
+) -> Landing<H> {
+    let loaded = ran.and_then(|output| H::split(output).ok());
+    (hit.compare)(hit, loaded)
+}
 
 /// A load that a call leads.
 pub struct Flight<T, E, D> {
@@ -87,16 +146,35 @@ pub fn acquire<H, C, D>(
     coding: D,
     policy: Policy,
     missed: Missed<H::Value>,
+    keep: impl Fn(&H::Value) -> Storing,
 ) -> Boxed<'static, Acquired<H::Value, H::Shared, D::Coder>>
 where
     H: Handling,
     D: Coding<C>,
     D::Coder: Codes<H::Value>,
 {
-    let engine = handle::<H, _, _>(cache, coding, policy).engine;
+    let cache = handle::<H, _, _>(cache, coding, policy);
+    let NotFound { key, reading, request } = *missed.0;
+    let request = asked_for(request, keep);
     Box::pin(async move {
-        let (key, reading) = *missed.0;
-        let accepts = accepts::<H>();
+        let accepts = accepts::<H>(&reading, request.is_some());
+        let reading = match request {
+            Some(request) => match request.answer(&cache, &key, reading, accepts.negative).await {
+                Ok(reading) => reading,
+                Err(outcome) => return Acquired::answered(outcome),
+            },
+            None => reading,
+        };
+        let engine = cache.engine;
+        if let (Due::Verification, Read::Fresh(found, _)) = (reading.due, &reading.read) {
+            engine.hit(&key, found);
+            return Acquired::Verify(Box::new(Hit {
+                found: found.clone(),
+                engine,
+                key,
+                compare: compare::<H::Value, H::Shared, D::Coder>,
+            }));
+        }
         let mut call = engine.call(accepts);
         // The stale value is the answer unless the load returns a new one.
         let (start, fallback) = match engine.next(&key, reading, &mut call).await {
@@ -107,7 +185,8 @@ where
                 return Acquired::Uncoalesced;
             }
             Next::Stale(stale, None) => return Acquired::answered(or_stale(&engine, Ok(None), Some(stale))),
-            Next::Stale(stale, Some(start)) => (start, Some(stale)),
+            // Early is only for calls that can load in the background.
+            Next::Stale(stale, Some(start)) | Next::Early(stale, start) => (start, Some(stale)),
             Next::Load(start, _) => (start, None),
         };
         let within = call.stack.as_deref().map_or(&[][..], LoadStack::flights);
@@ -196,7 +275,7 @@ pub fn brought<H: Handling, D>(
     _: H,
     flight: Box<Flight<H::Value, H::Shared, D>>,
     ran: Ran<H::Output>,
-    keep: impl Fn(&H::Value) -> bool,
+    keep: impl Fn(&H::Value) -> Storing,
 ) -> (Landing<H>, Option<H::Error>) {
     let mut own = None;
     let returned = match ran {
@@ -226,9 +305,119 @@ pub fn finish<H: Handling>(_: H, ended: Ended<H::Value, H::Shared>, own: Option<
     }
 }
 
-/// Gives the closure of `store_if = …` its type.
-pub fn keep_if<H: Handling, K: Fn(&H::Value) -> bool>(_: H, keep: K) -> K {
-    keep
+/// How a value is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storing {
+    Not,
+    /// Under the function's policy.
+    AsUsual,
+    /// For this time. `None` is for ever.
+    For(Option<Duration>),
+}
+
+/// Returns how values are stored, by the closure of `store_if = …`.
+pub fn keep_if<H, K>(_: H, keep: K) -> impl Fn(&H::Value) -> Storing + use<H, K>
+where
+    H: Handling,
+    K: Fn(&H::Value) -> bool,
+{
+    move |value| if keep(value) { Storing::AsUsual } else { Storing::Not }
+}
+
+/// Returns how values are stored, by the closures of `store_if = …` and `ttl_of = …`.
+pub fn keep_for<H, K, L, R>(_: H, keep: K, ttl: L) -> impl Fn(&H::Value) -> Storing + use<H, K, L, R>
+where
+    H: Handling,
+    K: Fn(&H::Value) -> bool,
+    L: Fn(&H::Value) -> R,
+    R: Time,
+{
+    move |value| match keep(value) {
+        true => Storing::For(ttl(value).time()),
+        false => Storing::Not,
+    }
+}
+
+/// What is asked of a call, with how to store a value that is given.
+struct AskedFor<V> {
+    request: Request<V>,
+    storing: Storing,
+}
+
+fn asked_for<V>(request: Option<Box<Request<V>>>, keep: impl Fn(&V) -> Storing) -> Option<AskedFor<V>> {
+    request.map(|request| AskedFor {
+        storing: match &*request {
+            Request::Store(_, Some(Some(value))) => keep(value),
+            _ => Storing::AsUsual,
+        },
+        request: *request,
+    })
+}
+
+impl<V: Send + Sync + 'static> AskedFor<V> {
+    /// Answers what is asked, in the place of the load. Continues with `reading` if the call is to load.
+    ///
+    /// # Errors
+    /// Returns the outcome that ends the call.
+    async fn answer<E, D>(
+        self,
+        cache: &Cache<D>,
+        key: &Key,
+        reading: Reading<V>,
+        is_optional: bool,
+    ) -> Result<Reading<V>, Outcome<V, E>>
+    where
+        D: Codes<V> + Send + Sync + 'static,
+    {
+        let events = &cache.engine.shared.events;
+        match self.request {
+            Request::Anew => Ok(reading),
+            Request::Stored(question) => match reading.read {
+                Read::NegativeHit(_, terms) if is_optional => {
+                    events.emit(&Event::NegativeHit { key });
+                    cache.engine.contribute_terms(|| *terms);
+                    Err(Ok(None))
+                }
+                Read::Unavailable(error) => {
+                    events.emit(&Event::Outage { key });
+                    question.end(Err(error)).await
+                }
+                _ => {
+                    events.emit(&Event::Miss { key });
+                    question.end(Ok(())).await
+                }
+            },
+            Request::Store(question, None) => question.end(Ok(())).await,
+            Request::Store(question, Some(value)) => {
+                let stored = store(cache, key, value, self.storing).await;
+                question.end(stored).await
+            }
+        }
+    }
+}
+
+/// Stores a value, or that there is none, as if the function had just returned it. What the function does not store ends
+/// what is stored.
+async fn store<V, D>(cache: &Cache<D>, key: &Key, value: Option<Arc<V>>, storing: Storing) -> Result<(), Error>
+where
+    V: Send + Sync + 'static,
+    D: Codes<V> + Send + Sync + 'static,
+{
+    let cache = match storing {
+        Storing::For(ttl) if value.is_some() => &cache.with_ttl(ttl),
+        _ => cache,
+    };
+    let policy = cache.policy();
+    let is_stored = match &value {
+        Some(_) => storing != Storing::Not && policy.keeps_values(),
+        None => policy.negative_ttl.is_some_and(|ttl| !ttl.is_zero()),
+    };
+    if !is_stored {
+        return cache.invalidate(key).await;
+    }
+    cache.put(key, value).await?;
+    cache.engine.shared.events.emit(&Event::Stored { key });
+    Ok(())
 }
 
 type Slot<T> = Arc<Mutex<Option<T>>>;
@@ -257,7 +446,7 @@ pub fn load_detached<H, C, D, F>(
     policy: Policy,
     missed: Missed<H::Value>,
     slots: &Slots<H::Error, F>,
-    keep: impl Fn(&H::Value) -> bool + Send + 'static,
+    keep: impl Fn(&H::Value) -> Storing + Send + 'static,
 ) -> Boxed<'static, Ended<H::Value, H::Shared>>
 where
     H: Handling,
@@ -266,7 +455,9 @@ where
     D::Coder: Codes<H::Value>,
     F: Future<Output = H::Output> + Send + 'static,
 {
-    let engine = handle::<H, _, _>(cache, coding, policy).engine;
+    let cache = handle::<H, _, _>(cache, coding, policy);
+    let NotFound { key, reading, request } = *missed.0;
+    let request = asked_for(request, &keep);
     let (body, own) = (Arc::clone(&slots.body), Arc::clone(&slots.own));
     let load = move |_: Load<H::Value>| async move {
         match take(&body) {
@@ -285,8 +476,15 @@ where
         }
     };
     Box::pin(async move {
-        let (key, reading) = *missed.0;
-        Ended::new(engine.load_detached(&key, reading, accepts::<H>(), load).await)
+        let accepts = accepts::<H>(&reading, request.is_some());
+        let reading = match request {
+            Some(request) => match request.answer(&cache, &key, reading, accepts.negative).await {
+                Ok(reading) => reading,
+                Err(outcome) => return Ended::new(outcome),
+            },
+            None => reading,
+        };
+        Ended::new(cache.engine.load_detached(&key, reading, accepts, load).await)
     })
 }
 
@@ -332,18 +530,20 @@ where
     D: Coding<C>,
 {
     let mut cache = coding.handle(cache);
-    cache.engine.policy = policy;
-    if !H::CONVERTS {
+    cache.engine.set_policy(if H::CONVERTS {
+        policy
+    } else {
         // The function's return type cannot express that the load was cancelled.
-        cache.engine.policy.load_timeout = None;
-    }
+        policy.with_load_timeout(None)
+    });
     cache
 }
 
-fn accepts<H: Handling>() -> Accepts {
+/// Returns what a call accepts. If it `is_asked` to load, that is nothing that was read.
+fn accepts<H: Handling>(reading: &Reading<H::Value>, is_asked: bool) -> Accepts {
     Accepts {
         negative: H::OPTIONAL,
-        except: None,
+        except: reading.read.version().filter(|_| is_asked),
         // The function's return type cannot express a failure of which only the text is known.
         needs_error: !H::CONVERTS,
     }
@@ -353,12 +553,15 @@ fn accepts<H: Handling>() -> Accepts {
 /// in `own`.
 fn returned<H: Handling>(
     output: H::Output,
-    keep: impl Fn(&H::Value) -> bool,
+    keep: impl Fn(&H::Value) -> Storing,
     own: &mut Option<H::Error>,
 ) -> Returned<H::Value, H::Shared> {
     match H::split(output) {
-        Ok(Some(value)) if keep(&value) => Returned::Loaded(Loaded::shared(value)),
-        Ok(Some(value)) => Returned::Loaded(Loaded::shared(value).do_not_store()),
+        Ok(Some(value)) => Returned::Loaded(match keep(&value) {
+            Storing::AsUsual => Loaded::shared(value),
+            Storing::For(ttl) => Loaded::shared(value).with_ttl(ttl),
+            Storing::Not => Loaded::shared(value).do_not_store(),
+        }),
         Ok(None) => Returned::Loaded(Loaded::absent()),
         Err(error) => {
             let shared;

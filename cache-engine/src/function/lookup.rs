@@ -1,22 +1,28 @@
 //! Reads the cache for a call.
 
 use std::any::TypeId;
+use std::fmt;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use cache_core::{Error, Key};
+use cache_core::{Coder as _, Error, Key};
 use pin_project_lite::pin_project;
 
+use super::ask::{Request, request};
 use super::coder::{Codes, Coding};
 use super::return_type::plan::Handling;
-use super::return_type::shape::Item;
 use crate::cache::handle::Cache;
+use crate::load::flight::ResultType;
+use crate::load::on_hit::OnHit;
 use crate::load::reading::Reading;
 use crate::log::log_error;
+use crate::store::record::Found;
 use crate::tags::ambient::is_within_load;
+use crate::tier::precondition::Precondition;
+use crate::tier::read::Read;
 
 /// The result of a lookup for a call.
 #[derive(Debug)]
@@ -27,13 +33,51 @@ pub enum Looked<V> {
     Bypassed,
 }
 
-/// What was read instead of a fresh value. Boxed, so that a hit does not need the space for it.
-#[derive(Debug)]
-pub struct Stored<V>(Box<Reading<V>>);
+/// What was read instead of a fresh value, and what is asked of the call. Boxed, so that a hit does not need the space
+/// for it.
+pub struct Stored<V>(Box<(Reading<V>, Option<Box<Request<V>>>)>);
 
-/// A key, and what was read instead of a fresh value.
-#[derive(Debug)]
-pub struct Missed<V>(pub(super) Box<(Key, Reading<V>)>);
+/// A key, what was read instead of a fresh value, and what is asked of the call.
+pub struct Missed<V>(pub(super) Box<NotFound<V>>);
+
+pub(super) struct NotFound<V> {
+    pub(super) key: Key,
+    pub(super) reading: Reading<V>,
+    pub(super) request: Option<Box<Request<V>>>,
+}
+
+impl<V> fmt::Debug for Stored<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stored")
+    }
+}
+
+impl<V> fmt::Debug for Missed<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Missed")
+    }
+}
+
+/// What a call has to do besides a plain lookup. Boxed, so that a plain lookup has one thing to ask and no room for it.
+pub struct Asked<V> {
+    special: Option<Box<Special<V>>>,
+}
+
+struct Special<V> {
+    on_hit: Option<OnHit>,
+    request: Option<Box<Request<V>>>,
+}
+
+/// Returns what a call has to do besides a plain lookup. `own` are the function's own settings about hits, if it has any
+/// but the cache's.
+#[inline]
+pub fn asked<H: Handling, C>(_: H, cache: &Cache<C>, own: Option<Option<OnHit>>) -> Asked<H::Value> {
+    let request = request::<H>();
+    let on_hit = own.unwrap_or(cache.engine.on_hit);
+    Asked {
+        special: (request.is_some() || on_hit.is_some()).then(|| Box::new(Special { on_hit, request })),
+    }
+}
 
 pin_project! {
     /// A future that is polled in a separate call, so that a function that awaits it does not reserve stack space for
@@ -58,7 +102,7 @@ impl<F: Future> Future for OutOfLine<F> {
 /// with, if its tags are those of the handle.
 #[inline]
 pub fn look<'a, V, C, D>(
-    values: Item<V>,
+    asked: Asked<V>,
     cache: &'a Cache<C>,
     coding: &'a D,
     key: &'a Option<Result<Key, Error>>,
@@ -71,7 +115,7 @@ where
     D::Coder: Codes<V>,
 {
     OutOfLine {
-        future: read(values, cache, coding, key, result, contributes),
+        future: read(asked, cache, coding, key, result, contributes),
     }
 }
 
@@ -80,7 +124,7 @@ where
 /// Like all futures here, this one has the types of values and errors as parameters, and not the plan that determines
 /// them. The plan's traits require `'static`, which the compiler cannot prove in a future that must be `Send`.
 async fn read<V, C, D>(
-    _: Item<V>,
+    asked: Asked<V>,
     cache: &Cache<C>,
     coding: &D,
     key: &Option<Result<Key, Error>>,
@@ -93,6 +137,9 @@ where
     D::Coder: Codes<V>,
 {
     let shared = &cache.engine.shared;
+    if let Some(special) = asked.special {
+        return read_specially(*special, cache, coding, key, result, contributes).await;
+    }
     let key = match key {
         Some(Ok(key)) if shared.is_used() => key,
         Some(Err(error)) => {
@@ -108,6 +155,7 @@ where
     };
     let tags = &cache.engine.tags;
     let coder = coding.coder(cache);
+    let result = result.map(|result| ResultType::new(result, coder.type_version()));
     let reading = if contributes && is_within_load() {
         shared.read_within(key, coder, tags, result).await
     } else {
@@ -118,8 +166,99 @@ where
             cache.report_hit(key, tier);
             Looked::Hit(value)
         }
-        ControlFlow::Continue(reading) => Looked::Missed(Stored(Box::new(reading))),
+        ControlFlow::Continue(reading) => missed(reading, None),
     }
+}
+
+fn missed<V>(reading: Reading<V>, request: Option<Box<Request<V>>>) -> Looked<V> {
+    Looked::Missed(Stored(Box::new((reading, request))))
+}
+
+/// As [`read`], for a call that has to do more. Boxed, to keep the future of a plain lookup small.
+#[inline(never)]
+fn read_specially<'a, V, C, D>(
+    special: Special<V>,
+    cache: &'a Cache<C>,
+    coding: &'a D,
+    key: &'a Option<Result<Key, Error>>,
+    result: Option<TypeId>,
+    contributes: bool,
+) -> Pin<Box<impl Future<Output = Looked<V>> + use<'a, V, C, D>>>
+where
+    V: Send + Sync + 'static,
+    D: Coding<C>,
+    D::Coder: Codes<V>,
+{
+    let is_used = cache.engine.shared.is_used();
+    let within = contributes && is_within_load();
+    Box::pin(async move {
+        let (shared, tags) = (&cache.engine.shared, &cache.engine.tags);
+        let Special { on_hit, request } = special;
+        let key = match key {
+            Some(Ok(key)) if is_used => key,
+            key => {
+                let ended = match key {
+                    Some(Err(error)) => {
+                        log_error("a call has no key, so it is not cached", Some(error));
+                        cache.report_bypass("no-key");
+                        Err(error.clone())
+                    }
+                    Some(Ok(_)) => {
+                        cache.report_unused();
+                        Ok(())
+                    }
+                    None => Ok(()),
+                };
+                return match request.map(|request| *request) {
+                    Some(Request::Stored(question) | Request::Store(question, _)) => question.end(ended).await,
+                    Some(Request::Anew) | None => Looked::Bypassed,
+                };
+            }
+        };
+        let coder = coding.coder(cache);
+        let hit = |found: &Found<V>| {
+            cache.report_hit(key, found.tier);
+            if within {
+                shared.contribute(&found.terms());
+            }
+        };
+        match request.as_deref() {
+            Some(Request::Store(..)) => {
+                let nothing = Read::Miss(Precondition::Nothing, None);
+                return missed(nothing.into(), request);
+            }
+            Some(Request::Anew) => {
+                let read = shared.tier.read_store(key, coder).await;
+                return missed(read.into(), request);
+            }
+            Some(Request::Stored(_)) => {
+                let read = match shared.tier.read_near(key, coder.type_version()) {
+                    Some((found, version)) => Read::Fresh(found, version),
+                    None => shared.tier.read_store(key, coder).await,
+                };
+                return match read {
+                    Read::Fresh(found, _) => {
+                        hit(&found);
+                        Looked::Hit(found.value)
+                    }
+                    read => missed(read.into(), request),
+                };
+            }
+            None => {}
+        }
+        let result = result.map(|result| ResultType::new(result, coder.type_version()));
+        let reading = match on_hit {
+            Some(on_hit) => shared.read_watching(key, coder, tags, result, on_hit).await,
+            None => shared.read_found_to_load(key, coder, tags, result).await,
+        };
+        match reading.or_hit() {
+            ControlFlow::Break(found) => {
+                hit(&found);
+                Looked::Hit(found.value)
+            }
+            ControlFlow::Continue(reading) => missed(reading, None),
+        }
+    })
 }
 
 /// Whether the result of a lookup answers a call.
@@ -139,7 +278,10 @@ pub fn hit<H: Handling>(
 ) -> Answered<H::Output, H::Value> {
     match (looked, key) {
         (Looked::Hit(value), _) => H::join(Ok(Some(value))).map_or(Answered::NotYet(None), Answered::Now),
-        (Looked::Missed(Stored(reading)), Some(Ok(key))) => Answered::NotYet(Some(Missed(Box::new((key, *reading))))),
+        (Looked::Missed(Stored(stored)), Some(Ok(key))) => {
+            let (reading, request) = *stored;
+            Answered::NotYet(Some(Missed(Box::new(NotFound { key, reading, request }))))
+        }
         _ => Answered::NotYet(None),
     }
 }

@@ -3,6 +3,7 @@
 //! The attributes generate as little code as possible. The rest is here: [`return_type`] determines what the function
 //! returns, `call_key` and `key_name` make the key, `lookup` reads the cache, and `load` runs the function.
 
+mod ask;
 // The public items of these modules are for generated code.
 #[allow(missing_docs, missing_debug_implementations)]
 mod cache;
@@ -35,7 +36,7 @@ mod tags;
 #[allow(missing_docs, missing_debug_implementations)]
 mod time;
 
-pub use self::entry::CachedEntry;
+pub use self::entry::{CachedEntry, ResultOf};
 pub use self::error::CallError;
 
 /// Only for code that the attributes generate. Anything here may change in any release.
@@ -49,14 +50,16 @@ pub mod __private {
 
     pub use super::cache::{AsCache, as_cache, default_cache};
     pub use super::call_key::{CallKey, argument, out_of_line, receiver};
-    pub use super::coder::{GivenCoder, OwnCoder};
+    pub use super::coder::{GivenCoder, OwnCoder, versioned};
     pub use super::completion::{CompletionOfFitting, CompletionOfOthers, CompletionOfUnfitting};
     pub use super::invalidation::Invalidations;
-    pub use super::key_name::{Displayed, NameOf, Named, key_in, namespace, versioned};
+    pub use super::key_name::{Displayed, NameOf, Named, key_in, namespace};
     pub use super::load::{
-        Acquired, acquire, answer, boxed, brought, capture, finish, finish_detached, keep_if, load_detached, slots,
+        Acquired, acquire, answer, boxed, brought, capture, compared, finish, finish_detached, keep_for, keep_if,
+        load_detached, slots,
     };
-    pub use super::lookup::{Answered, Looked, hit, look};
+    pub use super::lookup::{Answered, Looked, asked, hit, look};
+    pub use crate::load::on_hit::OnHit;
     pub use super::owned::{borrow, own};
     pub use super::return_type::convert::{ConvertByFrom, ConvertNothing};
     pub use super::return_type::describe::{DescribeErrors, DescribeOthers, DescribeReports, DescribeTexts};

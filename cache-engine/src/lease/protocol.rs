@@ -107,6 +107,21 @@ impl Leases {
         .await
     }
 
+    /// As [`acquire`](Self::acquire), for a load whose tags were `captured` before.
+    pub(crate) async fn acquire_captured(
+        &self,
+        key: &Key,
+        precondition: Precondition,
+        captured: TagSnapshot,
+    ) -> Result<Option<(Fence, TagSnapshot)>, Error> {
+        let (leases, key_) = (self.clone(), key.clone());
+        self.to_the_end(key, async move {
+            let fence = leases.try_lease(&key_, precondition, &captured.tags).await?;
+            Ok(fence.map(|fence| (fence, captured)))
+        })
+        .await
+    }
+
     /// Writes a record without a value where there is none, so that a later [`replace`](Self::replace) can depend on
     /// it. No caller waits for it. Returns `None` if there is a record.
     ///
@@ -117,7 +132,7 @@ impl Leases {
             let value = leases
                 .tier
                 .writer(&tags)
-                .absent(&key_, FreshnessWindows::new(Duration::ZERO))?;
+                .absent(&key_, 0, FreshnessWindows::new(Duration::ZERO))?;
             let options = SetOptions::new(leases.longest).if_absent().lease();
             let outcome = leases.tier.store.set(&key_, value, options).await?;
             Ok(outcome

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_core::Coder;
+use cache_core::{Coder, Error};
 use tokio::time::Instant;
 
 use crate::load::backoff::Backoff;
@@ -11,6 +11,8 @@ use crate::load::engine::Engine;
 use crate::load::fill::{Fill, Outcome};
 use crate::load::flight::Lead;
 use crate::load::step::{LoadStart, remembered};
+use crate::tags::declared::Declared;
+use crate::tags::snapshot::TagSnapshot;
 use crate::tier::precondition::Precondition;
 use crate::tier::read::Read;
 
@@ -69,7 +71,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
                     let terms = found.terms();
                     (Ok(Some(found)), terms)
                 }
-                Read::NegativeHit(_, terms) if accepts.negative => (Ok(None), *terms),
+                Read::NegativeHit(version, terms) if accepts.absence(version) => (Ok(None), *terms),
                 Read::FailedLoad(error, message, version, terms) if accepts.failure::<E>(error.as_ref(), version) => {
                     (Err(remembered(error, message)), *terms)
                 }
@@ -124,6 +126,21 @@ impl<C: Send + Sync + 'static> Engine<C> {
         E: Send + Sync + 'static,
         C: Coder<T>,
     {
+        self.try_acquire_captured(start, &self.tags, None).await
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), for an entry with the tags `declared`, which may have been captured before.
+    pub(crate) async fn try_acquire_captured<T, E>(
+        &self,
+        start: LoadStart<T, E>,
+        declared: &Declared,
+        captured: Option<Result<TagSnapshot, Error>>,
+    ) -> Option<Fill<T, E>>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+    {
         let LoadStart {
             mut fill,
             precondition,
@@ -131,12 +148,15 @@ impl<C: Send + Sync + 'static> Engine<C> {
             nested,
             beside_from,
         } = start;
-        if outage || fill.is_storable() || fill.inherit(&self.tags).await {
+        if outage || fill.is_storable() || fill.inherit(declared).await {
             return Some(fill);
         }
-        if let Some(precondition) = precondition
-            && fill.acquire(precondition, &self.tags).await
-        {
+        let acquired = match (precondition, captured) {
+            (Some(precondition), Some(captured)) => fill.acquire_captured(precondition, captured).await,
+            (Some(precondition), None) => fill.acquire(precondition, declared).await,
+            (None, _) => false,
+        };
+        if acquired {
             return Some(fill);
         }
         let bounded = nested || fill.lead().is_some_and(Lead::is_awaited_by_load);
@@ -146,7 +166,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         }
         match self.shared.tier.read_store::<T, C>(fill.key(), &self.coder).await {
             Read::Leased(_, lease) => {
-                fill.load_beside(lease, &self.tags).await;
+                fill.load_beside(lease, declared).await;
                 Some(fill)
             }
             _ => None,

@@ -1,28 +1,30 @@
 //! Loads of several keys by one call of a loader.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::hash::Hash;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use cache_core::{Coder, Key};
+use cache_core::{Coder, Error, Key, Namespace, Tags};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt, stream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tracing::Instrument;
 
 use crate::event::LoadFailure;
-use crate::load::context::Loaded;
+use crate::load::context::{Loaded, LoadedMany};
 use crate::load::contribution::Collector;
 use crate::load::engine::Engine;
 use crate::load::error::LoadError;
 use crate::load::fill::Outcome;
 use crate::load::flight::FlightId;
+use crate::load::launch::task_ended;
 use crate::load::run::panic_message;
 use crate::load::stack::LoadStack;
 use crate::load::step::LoadStart;
+use crate::tags::declared::Declared;
 use crate::tags::scope::Tagger;
+use crate::tags::snapshot::TagSnapshot;
 
 /// The largest number of keys in one call of the loader. A key is leased only when its call is about to begin, so that
 /// there are few enough leases to renew them in time.
@@ -39,6 +41,8 @@ pub(crate) struct Item<K, T, E> {
     pub(crate) id: K,
     pub(crate) key: Key,
     pub(crate) start: LoadStart<T, E>,
+    /// The tags of its entry.
+    pub(crate) tags: Declared,
 }
 
 /// The outcome of the load of an id. `None` if its key is to be read again.
@@ -60,8 +64,9 @@ impl<C: Send + Sync + 'static> Engine<C> {
         E: Send + Sync + 'static,
         C: Coder<T>,
         F: Fn(Vec<K>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<HashMap<K, T>, E>> + Send + 'static,
+        Fut: Future<Output = Result<LoadedMany<K, T, E>, E>> + Send + 'static,
     {
+        let known: Vec<(K, Key)> = items.iter().map(|item| (item.id.clone(), item.key.clone())).collect();
         let (send, receive) = oneshot::channel();
         let (engine, load, outer) = (self.clone(), Arc::clone(load), LoadStack::current());
         let task = async move {
@@ -74,7 +79,10 @@ impl<C: Send + Sync + 'static> Engine<C> {
             .tasks
             .spawn(async move { scope.scope(task).await }.in_current_span());
         async move {
-            let landed = receive.await.unwrap_or_default();
+            let landed = receive.await.unwrap_or_else(|_| {
+                let ended = |(id, key)| (id, key, Some(Err(LoadError::Panicked(task_ended()))));
+                known.into_iter().map(ended).collect()
+            });
             if let Some(collector) = collector {
                 collector.join();
             }
@@ -94,7 +102,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         E: Send + Sync + 'static,
         C: Coder<T>,
         F: Fn(Vec<K>) -> Fut,
-        Fut: Future<Output = Result<HashMap<K, T>, E>>,
+        Fut: Future<Output = Result<LoadedMany<K, T, E>, E>>,
     {
         let calls = Arc::new(Semaphore::new(CALLS_AT_A_TIME));
         let mut chunks = Vec::with_capacity(items.len().div_ceil(CHUNK));
@@ -121,15 +129,17 @@ impl<C: Send + Sync + 'static> Engine<C> {
         E: Send + Sync + 'static,
         C: Coder<T>,
         F: Fn(Vec<K>) -> Fut,
-        Fut: Future<Output = Result<HashMap<K, T>, E>>,
+        Fut: Future<Output = Result<LoadedMany<K, T, E>, E>>,
     {
         // Whatever the load reads may be part of each of its values, so they share one tagger.
         let tagger = Tagger::new(&self.shared.tier.tags);
         let count = items.len();
+        let captured = self.capture_all(&items).await;
         let (report, mut reports) = mpsc::unbounded_channel();
         let members: FuturesUnordered<_> = items
             .into_iter()
-            .map(|item| self.run_member(item, calls, &tagger, report.clone()))
+            .zip(captured)
+            .map(|(item, captured)| self.run_member(item, captured, calls, &tagger, report.clone()))
             .collect();
         let load = async {
             let mut led = Vec::with_capacity(count);
@@ -148,10 +158,40 @@ impl<C: Send + Sync + 'static> Engine<C> {
         landed
     }
 
+    /// Reads the tags of all `items` in one batch, for their loads, which begin now. The result of an item is `None` if it
+    /// acquires no lease.
+    async fn capture_all<K, T, E>(&self, items: &[Item<K, T, E>]) -> Vec<Option<Result<TagSnapshot, Error>>>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+    {
+        let acquires = |item: &Item<K, T, E>| !item.start.outage && item.start.precondition.is_some();
+        let wanted: Vec<(Namespace, &Declared, Option<&Tags>)> = items
+            .iter()
+            .filter(|item| acquires(item))
+            .map(|item| {
+                let of_stale = item.start.fill.stale().map(|stale| &stale.tags);
+                (item.key.namespace(), &item.tags, of_stale)
+            })
+            .collect();
+        let captured = self.shared.tier.tags.capture_all(&wanted).await;
+        let mut captured = captured.map(Vec::into_iter);
+        items
+            .iter()
+            .map(|item| {
+                acquires(item).then(|| match &mut captured {
+                    Ok(captured) => Ok(captured.next().unwrap_or_default()),
+                    Err(error) => Err(error.clone()),
+                })
+            })
+            .collect()
+    }
+
     /// Acquires the lease of one key, waits for its value, and stores it.
     async fn run_member<K, T, E>(
         &self,
         item: Item<K, T, E>,
+        captured: Option<Result<TagSnapshot, Error>>,
         calls: &Arc<Semaphore>,
         tagger: &Tagger,
         report: mpsc::UnboundedSender<Option<Member<K, T, E>>>,
@@ -162,10 +202,10 @@ impl<C: Send + Sync + 'static> Engine<C> {
         E: Send + Sync + 'static,
         C: Coder<T>,
     {
-        let Item { id, key, start } = item;
+        let Item { id, key, start, tags } = item;
         let fill = {
             let _permit = calls.acquire().await;
-            self.try_acquire(start).await
+            self.try_acquire_captured(start, &tags, captured).await
         };
         let Some(mut fill) = fill else {
             // Another process is loading the key, or was faster.
@@ -210,7 +250,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
         F: Fn(Vec<K>) -> Fut,
-        Fut: Future<Output = Result<HashMap<K, T>, E>>,
+        Fut: Future<Output = Result<LoadedMany<K, T, E>, E>>,
     {
         let keys: Vec<Key> = led.iter().map(|member| member.key.clone()).collect();
         let flights: Vec<_> = led.iter().filter_map(|member| member.flight).collect();
@@ -221,8 +261,12 @@ impl<C: Send + Sync + 'static> Engine<C> {
         let failure = match self.limited(load).await {
             Ok(Ok(Ok(mut loaded))) => {
                 for member in led {
-                    let value = loaded.remove(&member.id).map_or_else(Loaded::absent, Loaded::new);
-                    let _ = member.deliver.send(Ok(value));
+                    let brought = match loaded.remove(&member.id) {
+                        Some(Ok(loaded)) => Ok(loaded),
+                        Some(Err(error)) => Err((LoadFailure::Error, LoadError::Failed(Arc::new(error)))),
+                        None => Ok(Loaded::absent()),
+                    };
+                    let _ = member.deliver.send(brought);
                 }
                 return;
             }

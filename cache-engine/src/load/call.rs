@@ -22,6 +22,11 @@ pub(crate) struct Accepts {
 }
 
 impl Accepts {
+    /// Returns whether "there is no value" is accepted from a record of this version.
+    pub(super) fn absence(self, version: Version) -> bool {
+        self.negative && self.except != Some(version)
+    }
+
     /// Returns whether a remembered failure is accepted. It is `error`, if the store holds the error itself, or else
     /// its text.
     pub(super) fn failure<E: 'static>(self, error: Option<&Arc<dyn Any + Send + Sync>>, version: Version) -> bool {
@@ -50,6 +55,8 @@ pub(crate) struct Call {
     pub(crate) waits: bool,
     /// Whether a preview of the load ends a wait.
     pub(crate) previews: bool,
+    /// Whether the call can refresh a fresh value in the background.
+    pub(crate) refreshes_early: bool,
     /// Whether the policy's soft timeout ends a wait.
     pub(crate) soft_timeout: bool,
     /// Whether the call has waited for a load of another caller.

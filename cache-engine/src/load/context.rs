@@ -1,5 +1,6 @@
 //! What a loader receives, and what it returns.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -153,6 +154,10 @@ impl<T> Loaded<T> {
         own
     }
 }
+
+/// What a loader returns for several ids: for each a result with how to store it, or an error. An id without an entry has
+/// no value, as by [`Loaded::absent`].
+pub type LoadedMany<K, T, E> = HashMap<K, Result<Loaded<T>, E>>;
 
 impl<T> From<T> for Loaded<T> {
     fn from(value: T) -> Self {

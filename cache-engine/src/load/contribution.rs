@@ -5,7 +5,6 @@
 //! its tags; see [`crate::tags::parts`]. What a detached load reports is collected, and joined once its caller gets the
 //! result, so a refresh in the background contributes to nothing.
 
-use std::any::TypeId;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use cache_core::{Coder, Error, ErrorKind, FreshnessWindows, Key, Tags};
 
 use crate::load::engine::Engine;
 use crate::load::fill::Fill;
+use crate::load::flight::ResultType;
 use crate::load::reading::Reading;
 use crate::load::shared::Shared;
 use crate::store::record::{Found, Terms};
@@ -42,7 +42,7 @@ impl Shared {
     }
 
     /// Joins an entry to the load that the current task runs in, if any.
-    fn contribute(&self, terms: &Terms) {
+    pub(crate) fn contribute(&self, terms: &Terms) {
         Tagger::current().join(&self.part(terms));
     }
 
@@ -54,7 +54,7 @@ impl Shared {
         key: &'a Key,
         coder: &'a C,
         declared: &'a Declared,
-        result: Option<TypeId>,
+        result: Option<ResultType>,
     ) -> Boxed<'a, ControlFlow<Fresh<T>, Reading<T>>>
     where
         T: Send + Sync + 'static,

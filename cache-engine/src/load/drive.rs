@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::load::call::{Accepts, Call, Reporting};
 use crate::load::engine::Engine;
 use crate::load::error::LoadError;
-use crate::load::fill::{Fill, Landed, Outcome};
+use crate::load::fill::{Landed, Outcome};
 use crate::load::flight::{Landing, Waited};
 use crate::load::preview::Preview;
 use crate::load::reading::Reading;
@@ -28,6 +28,8 @@ pub(crate) enum Next<T, E> {
     Done(Outcome<T, E>),
     /// Return this stale value. If this caller got the lead, it refreshes the value.
     Stale(Found<T>, Option<LoadStart<T, E>>),
+    /// Return this fresh value, and refresh it before it expires. Only for a call that can do so.
+    Early(Found<T>, LoadStart<T, E>),
     /// Load. The stale value may be returned after the soft timeout.
     Load(LoadStart<T, E>, Option<Found<T>>),
     /// Load for this caller only. It must not wait, or it waited for a load whose value is not shared.
@@ -62,6 +64,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
             stack: LoadStack::current(),
             waits: true,
             previews: false,
+            refreshes_early: false,
             soft_timeout: true,
             coalesced: false,
             reporting: Reporting::Everything,
@@ -83,6 +86,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 Step::Done(outcome) => return Next::Done(outcome),
                 Step::Circular => return Next::Circular,
                 Step::Stale(found, start) => return Next::Stale(found, start),
+                Step::Early(found, start) => return Next::Early(found, start),
                 Step::Load(start) => {
                     let fallback = call.accepts.fallback(start.fill.stale());
                     return Next::Load(start, fallback);
@@ -122,6 +126,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
+        C: Coder<T>,
     {
         let waited = if call.previews {
             match waiting.wait_or_preview().await {
@@ -163,7 +168,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
             Waited::Landed(Landing::Uncoalesced) => Joined::Uncoalesced,
             Waited::Lead(lead) => {
                 drop(waiting);
-                let fill = Fill::new(Arc::clone(&self.shared), key.clone(), lead, stale).reporting(call.reporting);
+                let fill = self.fill(key, lead, stale, call);
                 Joined::Lead(LoadStart {
                     fill,
                     precondition: None,
@@ -193,6 +198,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         Fut: Future<Output = Outcome<T, E>>,
     {
         let mut call = self.call(accepts);
+        call.refreshes_early = detached;
         let next = self.next(key, reading, &mut call).await;
         let within = call.stack.as_deref().map_or(&[][..], LoadStack::flights);
         match next {
@@ -201,6 +207,11 @@ impl<C: Send + Sync + 'static> Engine<C> {
             Next::Uncoalesced | Next::Preview(_) => launch(None).await,
             Next::Stale(found, None) => {
                 self.contribute(&found);
+                Ok(Some(found))
+            }
+            Next::Early(found, start) => {
+                // Continues in the background.
+                drop(launch(Some(start)));
                 Ok(Some(found))
             }
             Next::Stale(found, Some(start)) => {

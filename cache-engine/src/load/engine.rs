@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::load::on_hit::OnHit;
 use crate::load::policy::Policy;
 use crate::load::shared::Shared;
 use crate::tags::declared::Declared;
@@ -11,6 +12,8 @@ use crate::tags::declared::Declared;
 pub(crate) struct Engine<C> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) policy: Policy,
+    /// What the policy has calls do about hits. `None` if that is nothing but to return them.
+    pub(crate) on_hit: Option<OnHit>,
     /// The tags of entries that are stored through the handle.
     pub(crate) tags: Declared,
     pub(crate) coder: Arc<C>,
@@ -21,8 +24,17 @@ impl<C> Clone for Engine<C> {
         Self {
             shared: Arc::clone(&self.shared),
             policy: self.policy,
+            on_hit: self.on_hit,
             tags: self.tags.clone(),
             coder: Arc::clone(&self.coder),
         }
+    }
+}
+
+impl<C> Engine<C> {
+    /// Replaces the policy.
+    pub(crate) fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+        self.on_hit = OnHit::of(&policy);
     }
 }

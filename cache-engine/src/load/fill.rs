@@ -83,6 +83,10 @@ pub struct Fill<T, E = Infallible> {
     unreported_end: bool,
     /// Whether the load began without reading the versions of its tags.
     is_uncaptured: bool,
+    /// Whether the time that the load takes is stored with the value.
+    notes_load_time: bool,
+    /// The version of the value's type.
+    type_version: u32,
     result: PhantomData<fn() -> E>,
 }
 
@@ -138,6 +142,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             is_refresh: false,
             unreported_end: false,
             is_uncaptured: false,
+            notes_load_time: false,
+            type_version: 0,
             result: PhantomData,
         }
     }
@@ -145,6 +151,13 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Sets what the load reports.
     pub(crate) fn reporting(mut self, reporting: Reporting) -> Self {
         self.reporting = reporting;
+        self
+    }
+
+    /// Sets the version of the value's type, and whether the time that the load takes is stored with the value.
+    pub(crate) fn storing(mut self, type_version: u32, notes_load_time: bool) -> Self {
+        self.type_version = type_version;
+        self.notes_load_time = notes_load_time;
         self
     }
 
@@ -210,12 +223,26 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// another process holds a lease, or the precondition no longer holds.
     pub(crate) async fn acquire(&mut self, precondition: Precondition, declared: &Declared) -> bool {
         let of_stale = self.stale.as_ref().map(|stale| &stale.tags);
-        match self
-            .shared
-            .leases
-            .acquire(&self.key, precondition, declared, of_stale)
-            .await
-        {
+        let acquired = self.shared.leases.acquire(&self.key, precondition, declared, of_stale);
+        let acquired = acquired.await;
+        self.acquired(acquired)
+    }
+
+    /// As [`acquire`](Self::acquire), for a load whose tags were captured before.
+    pub(crate) async fn acquire_captured(
+        &mut self,
+        precondition: Precondition,
+        captured: Result<TagSnapshot, Error>,
+    ) -> bool {
+        let acquired = match captured {
+            Ok(captured) => self.shared.leases.acquire_captured(&self.key, precondition, captured).await,
+            Err(error) => Err(error),
+        };
+        self.acquired(acquired)
+    }
+
+    fn acquired(&mut self, acquired: Result<Option<(Fence, TagSnapshot)>, Error>) -> bool {
+        match acquired {
             Ok(None) => false,
             Ok(Some(armour)) => {
                 self.arm(armour);
@@ -387,6 +414,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             tags: self.snapshot.tags.clone(),
             version: None,
             tier: CacheTier::Store,
+            load_time: self.load_time(),
+            type_version: self.type_version,
         };
         let encoded = self.encoded(settled, |writer, key| writer.value(key, &found.value, coder, windows));
         self.land(Ok(Some(found)), encoded, &windows).await
@@ -408,14 +437,24 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         encode: impl FnOnce(Writer<'_>, &Key) -> Result<Value, Error>,
     ) -> Result<Value, Fault> {
         settled?;
-        encode(self.shared.tier.writer(&self.snapshot.tags), &self.key).map_err(Fault::Failed)
+        let writer = Writer {
+            load_time: self.load_time(),
+            ..self.shared.tier.writer(&self.snapshot.tags)
+        };
+        encode(writer, &self.key).map_err(Fault::Failed)
+    }
+
+    /// Returns how long the load took, if that is stored with the value.
+    pub(super) fn load_time(&self) -> Option<Duration> {
+        self.notes_load_time.then(|| self.took())
     }
 
     /// Stores that there is no value.
     pub(crate) async fn store_absent(mut self, windows: FreshnessWindows) -> StoreOutcome {
         self.windows_without_value = windows;
         let settled = self.settle_tags();
-        let encoded = self.encoded(settled, |writer, key| writer.absent(key, windows));
+        let type_version = self.type_version;
+        let encoded = self.encoded(settled, |writer, key| writer.absent(key, type_version, windows));
         self.land(Ok(None), encoded, &windows).await
     }
 
@@ -432,7 +471,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         };
         self.windows_without_value = windows;
         let settled = self.settle_tags();
-        let encoded = self.encoded(settled, |writer, key| writer.failure(key, &object, message, windows));
+        let type_version = self.type_version;
+        let encoded = self.encoded(settled, |writer, key| writer.failure(key, &object, message, type_version, windows));
         self.land(Err(error), encoded, &windows).await
     }
 

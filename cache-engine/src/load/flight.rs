@@ -50,6 +50,23 @@ pub(crate) struct FlightId {
     number: u64,
 }
 
+/// What a flight lands with: the type of the result, and the version of the value's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ResultType {
+    id: TypeId,
+    version: u32,
+}
+
+impl ResultType {
+    pub(crate) fn new(id: TypeId, version: u32) -> Self {
+        Self { id, version }
+    }
+
+    pub(crate) fn of<R: 'static>(version: u32) -> Self {
+        Self::new(TypeId::of::<R>(), version)
+    }
+}
+
 /// The flights of one cache.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Flights {
@@ -132,7 +149,7 @@ fn leads_to(waits: &[(FlightId, FlightId)], from: FlightId, to: FlightId) -> boo
 
 #[derive(Debug, Default)]
 struct Map {
-    by_key: HashMap<Key, Vec<(TypeId, Arc<Flight>)>>,
+    by_key: HashMap<Key, Vec<(ResultType, Arc<Flight>)>>,
     next_id: u64,
     ticks: u64,
 }
@@ -240,7 +257,7 @@ impl Flights {
     }
 
     /// Leads the flight of `key` if it has no leader, and waits for it otherwise.
-    pub(crate) fn join(&self, key: &Key, result: TypeId, caller: Caller<'_>) -> Join {
+    pub(crate) fn join(&self, key: &Key, result: ResultType, caller: Caller<'_>) -> Join {
         let mut map = self.lock();
         match map.find(key, result) {
             None => Join::Lead(self.start(&mut map, key, result)),
@@ -283,7 +300,7 @@ impl Flights {
     }
 
     /// Leads the flight of `key`, unless there is one.
-    pub(crate) fn lead_new(&self, key: &Key, result: TypeId) -> Option<Lead> {
+    pub(crate) fn lead_new(&self, key: &Key, result: ResultType) -> Option<Lead> {
         let mut map = self.lock();
         match map.find(key, result) {
             None => Some(self.start(&mut map, key, result)),
@@ -292,7 +309,7 @@ impl Flights {
     }
 
     /// Leads a new flight of `key`. If there is one, it is [detached](Self::detach).
-    pub(crate) fn lead_instead(&self, key: &Key, result: TypeId) -> Lead {
+    pub(crate) fn lead_instead(&self, key: &Key, result: ResultType) -> Lead {
         let mut map = self.lock();
         map.detach(key);
         self.start(&mut map, key, result)
@@ -338,7 +355,7 @@ impl Flights {
         self.lock().by_key.values().map(Vec::len).sum()
     }
 
-    fn start(&self, map: &mut Map, key: &Key, result: TypeId) -> Lead {
+    fn start(&self, map: &mut Map, key: &Key, result: ResultType) -> Lead {
         map.next_id += 1;
         let flight = Arc::new(Flight {
             id: FlightId {
@@ -396,7 +413,7 @@ impl Map {
         Moment(self.ticks)
     }
 
-    fn find(&self, key: &Key, result: TypeId) -> Option<Arc<Flight>> {
+    fn find(&self, key: &Key, result: ResultType) -> Option<Arc<Flight>> {
         let flights = self.by_key.get(key)?;
         flights
             .iter()

@@ -14,12 +14,14 @@ use crate::load::contribution::Collector;
 use crate::load::engine::Engine;
 use crate::load::error::LoadError;
 use crate::load::fill::Outcome;
+use crate::load::on_hit::Due;
 use crate::load::reading::Reading;
 use crate::load::run::Ended;
 use crate::load::stack::LoadStack;
 use crate::load::step::LoadStart;
 use crate::store::record::Found;
 use crate::tags::scope::Tagger;
+use crate::tier::read::Read;
 
 impl<C: Send + Sync + 'static> Engine<C> {
     /// Obtains a value that was not found fresh. The load runs in a task of its own, and continues if its caller
@@ -38,6 +40,11 @@ impl<C: Send + Sync + 'static> Engine<C> {
         F: FnOnce(Load<T>) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
     {
+        if let (Due::Verification, Read::Fresh(found, _)) = (reading.due, &reading.read) {
+            self.hit(key, found);
+            self.verify_detached(key, found.clone(), load);
+            return Ok(Some(found.clone()));
+        }
         let launch = |start| self.launch_detached(key, start, accepts, load);
         self.drive(key, reading, accepts, true, launch).await
     }
@@ -57,6 +64,14 @@ impl<C: Send + Sync + 'static> Engine<C> {
         F: FnOnce(Load<T>) -> Fut,
         Fut: Future<Output = Result<Loaded<T>, E>>,
     {
+        if let (Due::Verification, Read::Fresh(found, _)) = (reading.due, &reading.read) {
+            self.hit(key, found);
+            let context = Load::new(key.clone(), None, Tagger::default());
+            if let Some(Ok(loaded)) = self.load_to_verify(async move { load(context).await }).await {
+                self.compare(key, found, loaded.value).await;
+            }
+            return Ok(Some(found.clone()));
+        }
         let launch = |start: Option<LoadStart<T, E>>| async move {
             let Some(start) = start else {
                 self.contribute_uncoalesced().await;
@@ -111,18 +126,20 @@ impl<C: Send + Sync + 'static> Engine<C> {
             .tasks
             .spawn(async move { scope.scope(task).await }.in_current_span());
         async move {
-            let gone = || {
-                Err(LoadError::Panicked(
-                    "the task of the load was ended, by a panic outside of the loader or with its runtime".into(),
-                ))
-            };
-            let outcome = receive.await.unwrap_or_else(|_| gone());
+            let outcome = receive
+                .await
+                .unwrap_or_else(|_| Err(LoadError::Panicked(task_ended())));
             if let Some(collector) = collector {
                 collector.join();
             }
             outcome
         }
     }
+}
+
+/// Returns what happened to a load whose task has ended without a result.
+pub(super) fn task_ended() -> Arc<str> {
+    "the task of the load was ended, by a panic outside of the loader or with its runtime".into()
 }
 
 /// Loads for one caller, and stores nothing.

@@ -28,7 +28,35 @@ pub struct Policy {
     pub error_ttl: Option<Duration>,
     /// The fraction, from 0 to 1, by which each lifetime is shortened at most. The actual part is random, so that
     /// entries that were stored together do not expire together. Default: zero.
+    ///
+    /// Concerns how long an entry is fresh: the [`ttl`](Self::ttl), a lifetime that the loader
+    /// [sets](crate::Loaded::with_ttl), [`negative_ttl`](Self::negative_ttl) and [`error_ttl`](Self::error_ttl). The stale
+    /// windows keep their lengths, and begin sooner. Of an HTTP layer, it concerns the lifetimes that come from the
+    /// layer's settings, and none that the handler states.
     pub jitter: f64,
+    /// Refreshes a value before it expires: the share of its lifetime, from 0 to 1, after which the next hit starts a load
+    /// in the background. With 0.8, a value that is fresh for a minute is refreshed by the first hit after 48 s. All
+    /// callers get the old value meanwhile, and it is a hit. Without hits, nothing is loaded. Default: `None`, not before
+    /// it has expired.
+    ///
+    /// Loads that [borrow](crate::Cache::borrowing) from their caller cannot run in the background, so they refresh
+    /// nothing early. If the early load fails, the value stays, and the next hit tries again.
+    pub early_refresh_after: Option<f64>,
+    /// Refreshes a value before it expires, by chance: each hit starts a load in the background with the probability
+    /// *e*<sup>−*r*/(*β·d*)</sup>, where *r* is how long the value is still fresh, *d* is how long its load took, and *β*
+    /// is this number. So the load begins early enough to end before the value expires, values whose loads are slow are
+    /// refreshed sooner, and processes that share a store rarely start at the same time. 1 is the best value for most
+    /// services; a larger one refreshes earlier. Default: 0, never.
+    ///
+    /// This is "XFetch" of Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede Prevention" (VLDB
+    /// 2015). The time of the load is stored with the value if this is set when it is stored. Values that were
+    /// [set](crate::Cache::set) have none. Otherwise as [`early_refresh_after`](Self::early_refresh_after); if both are
+    /// set, whichever comes first starts the load.
+    pub early_refresh_beta: f64,
+    /// The share of hits, from 0 to 1, whose value is loaded as well and compared with what was found. If they differ,
+    /// [`Event::Diverged`](crate::Event::Diverged) reports it. For finding missing invalidations; see
+    /// [`CacheBuilder::verify`](crate::CacheBuilder::verify). Default: 0, none.
+    pub verify: f64,
     /// How long a caller waits for a load if there is a stale copy that [`stale_if_error`](Self::stale_if_error)
     /// permits it to use. Default: `None`, as long as the load takes.
     pub soft_timeout: Option<Duration>,
@@ -105,6 +133,24 @@ impl Policy {
         self
     }
 
+    /// Sets [`early_refresh_after`](Self::early_refresh_after). Values outside of 0 to 1 are clamped.
+    pub fn with_early_refresh_after(mut self, share: impl Into<Option<f64>>) -> Self {
+        self.early_refresh_after = share.into().filter(|share| !share.is_nan()).map(|share| share.clamp(0.0, 1.0));
+        self
+    }
+
+    /// Sets [`early_refresh_beta`](Self::early_refresh_beta). Negative values count as 0.
+    pub fn with_early_refresh_beta(mut self, beta: f64) -> Self {
+        self.early_refresh_beta = beta.max(0.0);
+        self
+    }
+
+    /// Sets [`verify`](Self::verify). Values outside of 0 to 1 are clamped.
+    pub fn with_verify(mut self, share: f64) -> Self {
+        self.verify = if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) };
+        self
+    }
+
     /// Sets [`soft_timeout`](Self::soft_timeout).
     pub fn with_soft_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.soft_timeout = timeout.into();
@@ -136,6 +182,13 @@ impl Policy {
             .with_stale_if_error(self.stale_if_error)
     }
 
+    /// Returns whether a value may be used at any time after it was stored.
+    pub(crate) fn keeps_values(&self) -> bool {
+        self.ttl.is_none_or(|ttl| !ttl.is_zero())
+            || !self.stale_while_revalidate.is_zero()
+            || !self.stale_if_error.is_zero()
+    }
+
     /// Returns the windows of an entry that records that there is no value, or that the load failed.
     pub(crate) fn negative_windows(&self, ttl: Duration) -> FreshnessWindows {
         FreshnessWindows::new(Some(self.jittered(ttl)))
@@ -160,6 +213,9 @@ impl Default for Policy {
             negative_ttl: None,
             error_ttl: None,
             jitter: 0.0,
+            early_refresh_after: None,
+            early_refresh_beta: 0.0,
+            verify: 0.0,
             soft_timeout: None,
             load_timeout: None,
             coalesce_across_processes: true,

@@ -4,7 +4,6 @@
 //! fewer. At most one caller in this process does so at a time: it leads the key's flight meanwhile, so that no other
 //! caller finds the lease before the flight exists, and waits for it.
 
-use std::any::TypeId;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -12,7 +11,8 @@ use cache_core::{Coder, Error, ErrorKind, Key, Record};
 
 use crate::lease::ahead::ReadOrLease;
 use crate::lease::fence::Fence;
-use crate::load::flight::{Landing, Lead};
+use crate::load::flight::{Landing, Lead, ResultType};
+use crate::load::on_hit::{Due, OnHit};
 use crate::load::shared::Shared;
 use crate::tags::declared::Declared;
 use crate::tags::expected::Expected;
@@ -26,11 +26,17 @@ use crate::tier::read::{Boxed, Fresh, Read, ReadNow};
 pub(crate) struct Reading<T> {
     pub(crate) read: Read<T>,
     pub(crate) ahead: Option<Box<Ahead>>,
+    /// What is to be done about a fresh value besides returning it.
+    pub(crate) due: Due,
 }
 
 impl<T> From<Read<T>> for Reading<T> {
     fn from(read: Read<T>) -> Self {
-        Self { read, ahead: None }
+        Self {
+            read,
+            ahead: None,
+            due: Due::Nothing,
+        }
     }
 }
 
@@ -39,6 +45,16 @@ impl<T> Reading<T> {
     pub(super) fn into_fresh(self) -> ControlFlow<Fresh<T>, Self> {
         match self.read {
             Read::Fresh(found, _) => ControlFlow::Break((found.value, found.tier)),
+            read => ControlFlow::Continue(Self { read, ..self }),
+        }
+    }
+}
+
+impl<T> Reading<T> {
+    /// Breaks with a fresh value about which nothing is due. Continues with anything else.
+    pub(crate) fn or_hit(self) -> ControlFlow<crate::store::record::Found<T>, Self> {
+        match self.read {
+            Read::Fresh(found, _) if self.due == Due::Nothing => ControlFlow::Break(found),
             read => ControlFlow::Continue(Self { read, ..self }),
         }
     }
@@ -88,13 +104,13 @@ impl Shared {
         key: &Key,
         coder: &C,
         declared: &Declared,
-        result: Option<TypeId>,
+        result: Option<ResultType>,
     ) -> ControlFlow<Fresh<T>, Reading<T>>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        let read = match self.tier.read_now(key) {
+        let read = match self.tier.read_now(key, coder.type_version()) {
             ControlFlow::Break(value) => return ControlFlow::Break(value),
             ControlFlow::Continue(read) => read,
         };
@@ -117,13 +133,13 @@ impl Shared {
         key: &Key,
         coder: &C,
         declared: &Declared,
-        result: Option<TypeId>,
+        result: Option<ResultType>,
     ) -> Reading<T>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        if let Some((found, version)) = self.tier.read_near(key) {
+        if let Some((found, version)) = self.tier.read_near(key, coder.type_version()) {
             return Read::Fresh(found, version).into();
         }
         if let Some(result) = result
@@ -136,6 +152,30 @@ impl Shared {
             self.fresh_keys.forget(key);
         }
         read.into()
+    }
+
+    /// As [`read_to_load`](Self::read_to_load), for a policy that does something about hits. Breaks with a fresh value
+    /// about which nothing is due. Boxed, to keep the future of a hit in memory small.
+    #[inline(never)]
+    pub(crate) fn read_watching<'a, T, C>(
+        self: &'a Arc<Self>,
+        key: &'a Key,
+        coder: &'a C,
+        declared: &'a Declared,
+        result: Option<ResultType>,
+        on_hit: OnHit,
+    ) -> Boxed<'a, Reading<T>>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        Box::pin(async move {
+            let mut reading = self.read_found_to_load(key, coder, declared, result).await;
+            if let Read::Fresh(found, _) = &reading.read {
+                reading.due = on_hit.due(found, self.tier.now(), &self.random);
+            }
+            reading
+        })
     }
 
     /// Returns the tags that a load with the tags `declared` is expected to begin with, if the read should acquire its
@@ -156,7 +196,7 @@ impl Shared {
         key: &'a Key,
         coder: &'a C,
         expected: Expected,
-        result: TypeId,
+        result: ResultType,
     ) -> Boxed<'a, Reading<T>>
     where
         T: Send + Sync + 'static,
@@ -180,6 +220,7 @@ impl Shared {
                     return Reading {
                         read: Read::Miss(Precondition::Nothing, None),
                         ahead: Some(ahead),
+                        due: Due::Nothing,
                     };
                 }
                 Found::Record(record) => {

@@ -1,6 +1,5 @@
 //! Reservations: the right to replace what is stored under a key, if nothing changes it in the meantime.
 
-use std::any::TypeId;
 use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,6 +12,7 @@ use tokio::time::Instant;
 use crate::lease::fence::Fence;
 use crate::load::engine::Engine;
 use crate::load::fill::{Fill, Outcome};
+use crate::load::flight::ResultType;
 use crate::load::shared::Shared;
 use crate::tags::scope::Tagger;
 use crate::tags::snapshot::TagSnapshot;
@@ -94,7 +94,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Reservation<T, E> {
     ///
     /// If you drop the future, what was stored may have been removed or not.
     pub async fn begin(mut self) -> Option<Fill<T, E>> {
-        let result = TypeId::of::<Outcome<T, E>>();
+        let result = ResultType::of::<Outcome<T, E>>(0);
         let lead = self.shared.flights.lead_instead(&self.key, result);
         let replaced = self
             .shared

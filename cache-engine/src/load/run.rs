@@ -164,6 +164,8 @@ impl<C: Send + Sync + 'static> Engine<C> {
             tags: fill.dependencies().unwrap_or_default(),
             version: None,
             tier: CacheTier::Store,
+            load_time: fill.load_time(),
+            type_version: self.coder.type_version(),
         };
         if is_kept {
             fill.store(Arc::clone(&found.value), &*self.coder, windows).await;

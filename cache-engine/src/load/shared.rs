@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use cache_core::{FunctionCall, Key, KeyBuilder, Prefix};
 use futures_util::FutureExt;
+use tokio::sync::Semaphore;
 
 use crate::event::Events;
 use crate::lease::fence::Fence;
 use crate::lease::protocol::{Leases, Renewal, Renewed};
 use crate::load::flight::Flights;
 use crate::load::fresh_keys::FreshKeys;
+use crate::load::on_hit::{DueKeys, Random};
 use crate::tags::ambient::is_bypassed;
 use crate::tasks::Tasks;
 use crate::tier::storage::Tier;
@@ -43,6 +45,11 @@ pub(crate) struct Shared {
     /// Whether callers do what would otherwise be done in the background.
     pub(crate) foreground: bool,
     pub(crate) enabled: AtomicBool,
+    pub(crate) random: Random,
+    /// The keys whose early refresh is due.
+    pub(crate) due: DueKeys,
+    /// Bounds the verifications that run at the same time.
+    pub(crate) verifications: Arc<Semaphore>,
 }
 
 impl Shared {

@@ -1,10 +1,10 @@
 //! Decides what to do about the result of a read.
 
-use std::any::{Any, TypeId};
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::Key;
+use cache_core::{Coder, Key};
 use tokio::time::Instant;
 
 use crate::event::Event;
@@ -12,7 +12,8 @@ use crate::load::call::Call;
 use crate::load::engine::Engine;
 use crate::load::error::LoadError;
 use crate::load::fill::{Fill, Outcome};
-use crate::load::flight::{Caller, Join};
+use crate::load::flight::{Caller, Join, Lead, ResultType};
+use crate::load::on_hit::Due;
 use crate::load::reading::Reading;
 use crate::load::stack::LoadStack;
 use crate::load::waiting::Waiting;
@@ -25,6 +26,8 @@ pub(crate) enum Step<T, E> {
     Done(Outcome<T, E>),
     /// Return this stale value now. If this caller got the lead, it refreshes the value.
     Stale(Found<T>, Option<LoadStart<T, E>>),
+    /// Return this fresh value now, and refresh it before it expires.
+    Early(Found<T>, LoadStart<T, E>),
     Load(LoadStart<T, E>),
     Wait(Waiting, Option<Found<T>>),
     /// Waiting would never end, because the load needs its own key.
@@ -48,11 +51,34 @@ pub(crate) struct LoadStart<T, E> {
 const LONGEST_WAIT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl<C: Send + Sync + 'static> Engine<C> {
+    /// Creates the fill of a load that `call` leads.
+    pub(crate) fn fill<T, E>(&self, key: &Key, lead: Lead, stale: Option<Found<T>>, call: &Call) -> Fill<T, E>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        let fill = Fill::new(Arc::clone(&self.shared), key.clone(), lead, stale);
+        self.as_called(fill, call)
+    }
+
+    fn as_called<T, E>(&self, fill: Fill<T, E>, call: &Call) -> Fill<T, E>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        let notes_load_time = self.policy.early_refresh_beta > 0.0;
+        fill.reporting(call.reporting)
+            .storing(self.coder.type_version(), notes_load_time)
+    }
+
     /// Decides what `call` does about `read`.
     pub(crate) fn step<T, E>(&self, key: &Key, reading: Reading<T>, call: &Call) -> Step<T, E>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
+        C: Coder<T>,
     {
         let tell = |event| {
             if call.reports_outcome() {
@@ -63,33 +89,37 @@ impl<C: Send + Sync + 'static> Engine<C> {
         let nested = stack.is_some();
         // A lease time may be practically infinite, and would overflow the clock.
         let beside_from = call.begun + self.shared.leases.time().min(LONGEST_WAIT);
-        let Reading { read, ahead } = reading;
+        let Reading { read, ahead, due } = reading;
+        let result = ResultType::of::<Outcome<T, E>>(self.coder.type_version());
+        let refresh = |found: &Found<T>, version| {
+            let lead = match self.shared.is_open() {
+                true => self.shared.flights.lead_new(key, result),
+                false => None,
+            };
+            lead.map(|lead| LoadStart {
+                fill: self.fill(key, lead, Some(found.clone()), call).refreshing(),
+                precondition: Some(Precondition::Record(version)),
+                outage: false,
+                nested,
+                beside_from,
+            })
+        };
         let (precondition, stale, outage) = match read {
             Read::Fresh(found, version) if call.accepts.except != Some(version) => {
                 tell(Event::Hit { key, tier: found.tier });
                 self.contribute(&found);
-                return Step::Done(Ok(Some(found)));
+                let is_early = due == Due::EarlyRefresh && call.refreshes_early;
+                return match is_early.then(|| refresh(&found, version)).flatten() {
+                    Some(start) => Step::Early(found, start),
+                    None => Step::Done(Ok(Some(found))),
+                };
             }
             Read::Stale(found, version) if call.accepts.except != Some(version) => {
                 tell(Event::Stale { key });
-                let result = TypeId::of::<Outcome<T, E>>();
-                let lead = if self.shared.is_open() {
-                    self.shared.flights.lead_new(key, result)
-                } else {
-                    None
-                };
-                let start = lead.map(|lead| LoadStart {
-                    fill: Fill::new(Arc::clone(&self.shared), key.clone(), lead, Some(found.clone()))
-                        .reporting(call.reporting)
-                        .refreshing(),
-                    precondition: Some(Precondition::Record(version)),
-                    outage: false,
-                    nested,
-                    beside_from,
-                });
+                let start = refresh(&found, version);
                 return Step::Stale(found, start);
             }
-            Read::NegativeHit(_, terms) if call.accepts.negative => {
+            Read::NegativeHit(version, terms) if call.accepts.absence(version) => {
                 tell(Event::NegativeHit { key });
                 self.contribute_terms(|| *terms);
                 return Step::Done(Ok(None));
@@ -114,8 +144,8 @@ impl<C: Send + Sync + 'static> Engine<C> {
         }
         if let Some((lead, fence, snapshot)) = ahead.and_then(|ahead| ahead.take()) {
             tell(Event::Miss { key });
-            let fill =
-                Fill::ahead(Arc::clone(&self.shared), key.clone(), lead, fence, snapshot).reporting(call.reporting);
+            let fill = Fill::ahead(Arc::clone(&self.shared), key.clone(), lead, fence, snapshot);
+            let fill = self.as_called(fill, call);
             return Step::Load(LoadStart {
                 fill,
                 precondition,
@@ -138,10 +168,10 @@ impl<C: Send + Sync + 'static> Engine<C> {
         } else {
             Event::Miss { key }
         };
-        match self.shared.flights.join(key, TypeId::of::<Outcome<T, E>>(), caller) {
+        match self.shared.flights.join(key, result, caller) {
             Join::Lead(lead) => {
                 tell(lacking);
-                let fill = Fill::new(Arc::clone(&self.shared), key.clone(), lead, stale).reporting(call.reporting);
+                let fill = self.fill(key, lead, stale, call);
                 Step::Load(LoadStart {
                     fill,
                     precondition,

@@ -3,11 +3,12 @@
 use std::any::Any;
 use std::mem::size_of;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cache_core::{FreshnessWindows, Key, Record, SharedValue, Tags, Timestamp, Value, Version};
 
 use crate::stats::snapshot::CacheTier;
-use crate::store::record::{ARC, Found, Freshness, Kind, Summary, key_memory, tags_memory};
+use crate::store::record::{ARC, Found, Freshness, Kind, Summary, key_memory, shelved, tags_memory, unshelved};
 
 /// A copy of a value that is elsewhere.
 struct Copied {
@@ -19,6 +20,8 @@ struct Copied {
     /// The version of the record that it was copied from.
     version: Version,
     generation: Generation,
+    /// How long the load of the value took, if that was noted.
+    load_time: Option<Duration>,
 }
 
 /// The number of times that all copies were ended at once. Copies of an earlier generation are not used.
@@ -39,12 +42,13 @@ pub(crate) fn copy<T: Send + Sync + 'static>(
     let weight = weight + OVERHEAD + key_memory(key) + tags_memory(&found.tags);
     let copied = Copied {
         key: key.clone(),
-        value: Arc::clone(&found.value) as Arc<dyn Any + Send + Sync>,
+        value: shelved(&found.value, found.type_version),
         created: found.created,
         windows: found.windows,
         tags: found.tags.clone(),
         version,
         generation,
+        load_time: found.load_time,
     };
     Value::Shared(SharedValue::new(Arc::new(copied), weight))
 }
@@ -76,6 +80,7 @@ pub(crate) fn summary(record: &Record, key: &Key) -> Option<Summary> {
 pub(crate) fn read<T: Send + Sync + 'static>(
     record: &Record,
     key: &Key,
+    type_version: u32,
     generation: Generation,
     now: impl FnOnce() -> Timestamp,
 ) -> Option<(Found<T>, Version)> {
@@ -90,12 +95,14 @@ pub(crate) fn read<T: Send + Sync + 'static>(
         return None;
     }
     let found = Found {
-        value: Arc::clone(&copied.value).downcast().ok()?,
+        value: unshelved(&copied.value, type_version)?,
         created: copied.created,
         windows: copied.windows,
         tags: copied.tags.clone(),
         version: Some(copied.version),
         tier: CacheTier::Near,
+        load_time: copied.load_time,
+        type_version,
     };
     Some((found, copied.version))
 }

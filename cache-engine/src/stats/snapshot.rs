@@ -131,6 +131,8 @@ pub struct NamespaceStats {
     pub stored: u64,
     /// How many loaded values were not stored, because their keys were invalidated or written while they were loaded.
     pub fenced: u64,
+    /// How many hits were [verified](crate::CacheBuilder::verify) and found to differ from their source.
+    pub diverged: u64,
     /// How many responses an HTTP layer did not store, by reason: the `detail` of `Cache-Status`.
     pub refused: Vec<(&'static str, u64)>,
     /// How often the handler behind an HTTP layer confirmed a stale response, with status 304.
@@ -179,6 +181,7 @@ impl NamespaceStats {
             load_failures,
             stored,
             fenced,
+            diverged,
             refused,
             revalidated,
             not_modified,
@@ -199,6 +202,7 @@ impl NamespaceStats {
         self.load_failures += load_failures;
         self.stored += stored;
         self.fenced += fenced;
+        self.diverged += diverged;
         add_reasons(&mut self.refused, refused);
         self.revalidated += revalidated;
         self.not_modified += not_modified;

@@ -142,6 +142,10 @@ impl Store {
         self.call("delete", Some(key), (*self.backend).delete(key)).await
     }
 
+    pub(crate) async fn delete_many(&self, keys: &[Key]) -> Result<u64, Error> {
+        self.call("delete_many", None, (*self.backend).delete_many(keys)).await
+    }
+
     pub(crate) async fn delete_if(&self, key: &Key, version: Version) -> Result<bool, Error> {
         self.call("delete_if", Some(key), (*self.backend).delete_if(key, version))
             .await

@@ -28,6 +28,10 @@ pub struct Found<T> {
     pub(crate) version: Option<Version>,
     /// Where it was found. For a value that was just loaded or given: the store, where it goes.
     pub(crate) tier: CacheTier,
+    /// How long its load took, if that was noted.
+    pub(crate) load_time: Option<Duration>,
+    /// The version of its type.
+    pub(crate) type_version: u32,
 }
 
 impl<T> Clone for Found<T> {
@@ -39,6 +43,8 @@ impl<T> Clone for Found<T> {
             tags: self.tags.clone(),
             version: self.version,
             tier: self.tier,
+            load_time: self.load_time,
+            type_version: self.type_version,
         }
     }
 }
@@ -76,6 +82,8 @@ impl<T> Found<T> {
             tags: Tags::default(),
             version: None,
             tier: CacheTier::Store,
+            load_time: None,
+            type_version: 0,
         }
     }
 
@@ -159,6 +167,7 @@ pub(crate) struct Entry<T> {
     pub(crate) created: Timestamp,
     pub(crate) windows: FreshnessWindows,
     pub(crate) tags: Tags,
+    pub(crate) load_time: Option<Duration>,
 }
 
 /// An entry as an object, for stores in this process.
@@ -168,13 +177,48 @@ struct Object {
     created: Timestamp,
     windows: FreshnessWindows,
     tags: Tags,
+    load_time: Option<Duration>,
 }
 
 enum ObjectContent {
+    /// A value, as [`shelved`] makes it.
     Value(Arc<dyn Any + Send + Sync>),
-    Absent,
-    Failure(Arc<dyn Any + Send + Sync>, Arc<str>),
+    /// There is no value, of a type of this version.
+    Absent(u32),
+    /// The load of a value of a type of this version failed.
+    Failure(Arc<dyn Any + Send + Sync>, Arc<str>, u32),
     Lease(Option<Version>),
+}
+
+/// A value of a type that has a version. A reader that expects another version, or none, does not find the type that it
+/// looks for, so values without a version need no comparison.
+struct OfVersion<T> {
+    version: u32,
+    value: Arc<T>,
+}
+
+/// Returns a value as it is kept in this process.
+pub(crate) fn shelved<T: Send + Sync + 'static>(value: &Arc<T>, type_version: u32) -> Arc<dyn Any + Send + Sync> {
+    match type_version {
+        0 => Arc::clone(value) as _,
+        version => Arc::new(OfVersion {
+            version,
+            value: Arc::clone(value),
+        }),
+    }
+}
+
+/// Returns the value that was [shelved](shelved), if it is of this type and version.
+#[inline]
+pub(crate) fn unshelved<T>(value: &Arc<dyn Any + Send + Sync>, type_version: u32) -> Option<Arc<T>>
+where
+    T: Send + Sync + 'static,
+{
+    if type_version == 0 {
+        return value.is::<T>().then(|| Arc::clone(value).downcast().ok()).flatten();
+    }
+    let of_version = value.downcast_ref::<OfVersion<T>>()?;
+    (of_version.version == type_version).then(|| Arc::clone(&of_version.value))
 }
 
 /// What an `Arc` counts beside its content: its two counts, and what the allocator adds.
@@ -191,6 +235,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) now: Timestamp,
     /// The tags that the entry depends on.
     pub(crate) tags: &'a Tags,
+    /// How long the load of the value took, if that is to be noted.
+    pub(crate) load_time: Option<Duration>,
 }
 
 impl Writer<'_> {
@@ -207,18 +253,28 @@ impl Writer<'_> {
     {
         if self.local {
             let weight = coder.weight(value)? + ARC;
-            let content = ObjectContent::Value(Arc::clone(value) as Arc<dyn Any + Send + Sync>);
+            let content = ObjectContent::Value(shelved(value, coder.type_version()));
             Ok(self.object(key, content, weight, windows))
         } else {
-            self.envelope(key, EntryKind::Value, coder.name(), coder.encode(value)?, windows)
+            let envelope = self.envelope(EntryKind::Value, windows);
+            let payload = coder.encode(value)?;
+            encode(
+                envelope
+                    .with_type_version(coder.type_version())
+                    .with_load_time(self.load_time)
+                    .with_payload(coder.name(), payload),
+                key,
+            )
         }
     }
 
-    pub(crate) fn absent(self, key: &Key, windows: FreshnessWindows) -> Result<Value, Error> {
+    /// Encodes that there is no value of a type of this version.
+    pub(crate) fn absent(self, key: &Key, type_version: u32, windows: FreshnessWindows) -> Result<Value, Error> {
         if self.local {
-            Ok(self.object(key, ObjectContent::Absent, 0, windows))
+            Ok(self.object(key, ObjectContent::Absent(type_version), 0, windows))
         } else {
-            self.envelope(key, EntryKind::Absent, "", bytes::Bytes::new(), windows)
+            let envelope = self.envelope(EntryKind::Absent, windows);
+            encode(envelope.with_type_version(type_version), key)
         }
     }
 
@@ -227,14 +283,16 @@ impl Writer<'_> {
         key: &Key,
         error: &Arc<dyn Any + Send + Sync>,
         message: &str,
+        type_version: u32,
         windows: FreshnessWindows,
     ) -> Result<Value, Error> {
         if self.local {
-            let content = ObjectContent::Failure(Arc::clone(error), message.into());
+            let content = ObjectContent::Failure(Arc::clone(error), message.into(), type_version);
             Ok(self.object(key, content, message.len(), windows))
         } else {
             let message = bytes::Bytes::copy_from_slice(message.as_bytes());
-            self.envelope(key, EntryKind::Failure, "", message, windows)
+            let envelope = self.envelope(EntryKind::Failure, windows);
+            encode(envelope.with_type_version(type_version).with_payload("", message), key)
         }
     }
 
@@ -247,7 +305,7 @@ impl Writer<'_> {
         } else {
             let named = names.map(|version| version.as_u128().to_be_bytes());
             let payload = named.map_or_else(bytes::Bytes::new, |named| bytes::Bytes::copy_from_slice(&named));
-            self.envelope(key, EntryKind::Lease, "", payload, windows)
+            encode(self.envelope(EntryKind::Lease, windows).with_payload("", payload), key)
         }
     }
 
@@ -259,24 +317,18 @@ impl Writer<'_> {
             created: self.now,
             windows,
             tags: self.tags.clone(),
+            load_time: self.load_time,
         };
         Value::Shared(SharedValue::new(Arc::new(object), weight))
     }
 
-    fn envelope(
-        self,
-        key: &Key,
-        kind: EntryKind,
-        coder: &'static str,
-        payload: bytes::Bytes,
-        windows: FreshnessWindows,
-    ) -> Result<Value, Error> {
-        Envelope::new(kind, self.now, windows)
-            .with_payload(coder, payload)
-            .with_tags(self.tags.clone())
-            .encode(key)
-            .map(Value::Bytes)
+    fn envelope(self, kind: EntryKind, windows: FreshnessWindows) -> Envelope {
+        Envelope::new(kind, self.now, windows).with_tags(self.tags.clone())
     }
+}
+
+fn encode(envelope: Envelope, key: &Key) -> Result<Value, Error> {
+    envelope.encode(key).map(Value::Bytes)
 }
 
 /// Returns the memory that a stored key takes: its text, and its identity where that is not the text.
@@ -356,7 +408,7 @@ impl Opened {
         C: Coder<T>,
     {
         match self {
-            Self::Object(shared) => read_object(&shared),
+            Self::Object(shared) => read_object(&shared, coder.type_version()),
             Self::Envelope(envelope) => read_envelope(*envelope, coder),
         }
     }
@@ -366,7 +418,12 @@ impl Opened {
 /// the clock only if the object expires and `now` is not `None`. With `None`, the record's remaining time decides: the
 /// store has just computed it from the same clock. For any other record, use [`open`].
 #[inline]
-pub(crate) fn fresh_object<T>(record: &Record, key: &Key, now: Option<impl FnOnce() -> Timestamp>) -> Option<Arc<T>>
+pub(crate) fn fresh_object<T>(
+    record: &Record,
+    key: &Key,
+    type_version: u32,
+    now: Option<impl FnOnce() -> Timestamp>,
+) -> Option<Arc<T>>
 where
     T: Send + Sync + 'static,
 {
@@ -393,8 +450,8 @@ where
         (None, None) => false,
         (Some(now), _) => now().saturating_since(object.created) < fresh,
     });
-    if fresh && value.is::<T>() && object.key.identity() == key.identity() {
-        Arc::clone(value).downcast().ok()
+    if fresh && object.key.identity() == key.identity() {
+        unshelved(value, type_version)
     } else {
         None
     }
@@ -428,8 +485,8 @@ pub(crate) fn summary(record: &Record, key: &Key) -> Result<Summary, Error> {
             let object = object.ok_or_else(|| unusable("not an entry of this cache"))?;
             let content = match &object.content {
                 ObjectContent::Value(_) => Kind::Value(None),
-                ObjectContent::Absent => Kind::Absent,
-                ObjectContent::Failure(_, message) => Kind::Failure(message.to_string()),
+                ObjectContent::Absent(_) => Kind::Absent,
+                ObjectContent::Failure(_, message, _) => Kind::Failure(message.to_string()),
                 ObjectContent::Lease(_) => Kind::Lease,
             };
             (content, object.created, object.windows)
@@ -496,6 +553,7 @@ pub(crate) fn softened(record: &Record, key: &Key, now: Timestamp) -> Option<(Va
                 created: object.created,
                 windows,
                 tags: object.tags.clone(),
+                load_time: object.load_time,
             };
             Some((Value::Shared(SharedValue::new(Arc::new(object), shared.weight())), left))
         }
@@ -508,18 +566,27 @@ pub(crate) fn softened(record: &Record, key: &Key, now: Timestamp) -> Option<(Va
 }
 
 #[inline]
-fn read_object<T: Send + Sync + 'static>(shared: &SharedValue) -> Result<Entry<T>, Error> {
+fn read_object<T: Send + Sync + 'static>(shared: &SharedValue, type_version: u32) -> Result<Entry<T>, Error> {
     let object = shared
         .object()
         .downcast_ref::<Object>()
         .ok_or_else(|| unusable("not an entry of this cache"))?;
     let content = match &object.content {
-        ObjectContent::Value(value) => match Arc::clone(value).downcast::<T>() {
-            Ok(value) => Content::Value(value),
-            Err(_) => return Err(unusable(format!("the entry is not a {}", std::any::type_name::<T>()))),
+        ObjectContent::Value(value) => match unshelved(value, type_version) {
+            Some(value) => Content::Value(value),
+            None if type_version == 0 => {
+                return Err(unusable(format!("the entry is not a {}", std::any::type_name::<T>())));
+            }
+            None => {
+                let name = std::any::type_name::<T>();
+                return Err(unusable(format!("the entry is not a {name} of version {type_version}")));
+            }
         },
-        ObjectContent::Absent => Content::Absent,
-        ObjectContent::Failure(error, message) => Content::Failure(Some(Arc::clone(error)), Arc::clone(message)),
+        ObjectContent::Absent(version) | ObjectContent::Failure(.., version) if *version != type_version => {
+            return Err(of_other_version(*version, type_version));
+        }
+        ObjectContent::Absent(_) => Content::Absent,
+        ObjectContent::Failure(error, message, _) => Content::Failure(Some(Arc::clone(error)), Arc::clone(message)),
         ObjectContent::Lease(names) => Content::Lease(*names),
     };
     Ok(Entry {
@@ -527,11 +594,20 @@ fn read_object<T: Send + Sync + 'static>(shared: &SharedValue) -> Result<Entry<T
         created: object.created,
         windows: object.windows,
         tags: object.tags.clone(),
+        load_time: object.load_time,
     })
 }
 
+fn of_other_version(found: u32, expected: u32) -> Error {
+    unusable(format!("the entry is of version {found} of its type, not {expected}"))
+}
+
 fn read_envelope<T, C: Coder<T>>(envelope: Envelope, coder: &C) -> Result<Entry<T>, Error> {
+    let version = envelope.type_version;
     let content = match envelope.kind {
+        EntryKind::Value | EntryKind::Absent | EntryKind::Failure if version != coder.type_version() => {
+            return Err(of_other_version(version, coder.type_version()));
+        }
         EntryKind::Value if envelope.coder == coder.name() => {
             Content::Value(Arc::new(coder.decode(&envelope.payload)?))
         }
@@ -552,6 +628,7 @@ fn read_envelope<T, C: Coder<T>>(envelope: Envelope, coder: &C) -> Result<Entry<
         created: envelope.created,
         windows: envelope.windows,
         tags: envelope.tags,
+        load_time: envelope.load_time,
     })
 }
 

@@ -15,6 +15,7 @@ thread_local! {
 
 const LOAD: u8 = 1;
 const BYPASS: u8 = 2;
+const ASKED: u8 = 4;
 
 /// Flags to set or clear while something runs. The others stay as they are.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +33,11 @@ impl Ambient {
     /// Says whether what runs goes past the caches.
     pub(crate) const fn bypass(is_bypassed: bool) -> Self {
         Self::new(BYPASS, is_bypassed)
+    }
+
+    /// Says whether something is asked of the next lookup of a function, instead of its result.
+    pub(crate) const fn asked(is_asked: bool) -> Self {
+        Self::new(ASKED, is_asked)
     }
 
     const fn new(mask: u8, is_set: bool) -> Self {
@@ -64,6 +70,17 @@ pub(crate) fn is_within_load() -> bool {
 #[inline]
 pub(crate) fn is_bypassed() -> bool {
     FLAGS.get() & BYPASS != 0
+}
+
+/// Returns whether something is asked of the next lookup of a function. It is asked of one only.
+#[inline]
+pub(crate) fn take_asked() -> bool {
+    let flags = FLAGS.get();
+    if flags & ASKED == 0 {
+        return false;
+    }
+    FLAGS.set(flags & !ASKED);
+    true
 }
 
 /// Also after a panic.

@@ -69,6 +69,16 @@ impl Ending {
 pub(crate) struct TagLifetimes(Vec<Ending>);
 
 impl TagLifetimes {
+    /// Returns, for each of `groups`, those of the records of its keys.
+    pub(super) fn split<'a, G>(&self, groups: impl IntoIterator<Item = G>) -> Vec<Self>
+    where
+        G: IntoIterator<Item = &'a Key>,
+    {
+        let by_key: HashMap<&Key, &Ending> = self.0.iter().map(|ending| (&ending.key, ending)).collect();
+        let of_group = |group: G| group.into_iter().filter_map(|key| by_key.get(key).copied().cloned()).collect();
+        groups.into_iter().map(|group| Self(of_group(group))).collect()
+    }
+
     /// Adds a record that will be retained for `remaining` from `now` on. `None` is for ever.
     pub(super) fn note(
         &mut self,

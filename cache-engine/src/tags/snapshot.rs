@@ -1,5 +1,7 @@
 //! The tag snapshot that a load reads before it begins, and the tags that may be added to it.
 
+use std::collections::HashMap;
+
 use cache_core::{Error, Key, Namespace, Record, SetOutcome, Tags};
 
 use crate::tags::declared::Declared;
@@ -67,39 +69,73 @@ impl TagRecords {
         declared: &Declared,
         of_stale: Option<&Tags>,
     ) -> Result<TagSnapshot, Error> {
-        let mut names: Vec<&str> = Vec::new();
-        if self.by_epoch {
-            names.extend(EPOCHS);
+        if !self.by_epoch && !declared.late && declared.names().is_empty() && of_stale.is_none_or(Tags::is_empty) {
+            return Ok(TagSnapshot::default());
         }
-        names.extend(declared.names().iter().map(|name| &**name));
-        let own = names.len();
-        if let Some(tags) = of_stale {
-            for (name, _) in tags.iter() {
+        let entry = (namespace.clone(), declared, of_stale);
+        let mut snapshots = self.capture_all(&[entry]).await?;
+        Ok(snapshots.pop().unwrap_or_default())
+    }
+
+    /// As [`capture`](Self::capture) for several entries whose loads begin now, in one batch. Each is given by its
+    /// namespace, its declared tags, and those of its stale value.
+    pub(crate) async fn capture_all(
+        &self,
+        entries: &[(Namespace, &Declared, Option<&Tags>)],
+    ) -> Result<Vec<TagSnapshot>, Error> {
+        let late = entries.iter().any(|(_, declared, _)| declared.late);
+        let mut keys: Vec<Key> = Vec::new();
+        let mut places: HashMap<Key, usize> = HashMap::new();
+        let mut wanted = Vec::with_capacity(entries.len());
+        for (namespace, declared, of_stale) in entries {
+            let mut names: Vec<&str> = Vec::new();
+            if self.by_epoch {
+                names.extend(EPOCHS);
+            }
+            names.extend(declared.names().iter().map(|name| &**name));
+            let own = names.len();
+            for (name, _) in of_stale.iter().flat_map(|tags| tags.iter()) {
                 if !names.contains(&name) {
                     names.push(name);
                 }
             }
+            let at: Vec<usize> = names
+                .iter()
+                .map(|name| {
+                    let key = self.key(name, namespace);
+                    *places.entry(key).or_insert_with_key(|key| {
+                        keys.push(key.clone());
+                        keys.len() - 1
+                    })
+                })
+                .collect();
+            wanted.push((names, own, at));
         }
-        if names.is_empty() && !declared.late {
-            return Ok(TagSnapshot::default());
+        if keys.is_empty() && !late {
+            return Ok(entries.iter().map(|_| TagSnapshot::default()).collect());
         }
-        let keys: Vec<Key> = names.iter().map(|name| self.key(name, namespace)).collect();
-        let (states, lifetimes, began) = self.current(&keys, declared.late).await?;
-        let carried = names.iter().zip(&states).map(|(name, state)| (*name, state.version));
-        let now = |name: &str| names.iter().position(|known| *known == name).map(|at| states[at]);
-        // An invalidation may have come after the read that found the stale value.
-        let ends_stale = of_stale.is_some_and(|tags| self.verdict(tags, now) == Verdict::Gone);
-        Ok(TagSnapshot {
-            tags: Tags::new(carried.clone().take(own))?,
-            of_stale: if ends_stale {
-                Tags::default()
-            } else {
-                Tags::new(carried.skip(own))?
-            },
-            began,
-            lifetimes,
-            ends_stale,
-        })
+        let (states, lifetimes, began) = self.current(&keys, late).await?;
+        let mut snapshots = Vec::with_capacity(entries.len());
+        let lifetimes = lifetimes.split(wanted.iter().map(|(.., at)| at.iter().map(|at| &keys[*at])));
+        for (((_, declared, of_stale), (names, own, at)), lifetimes) in entries.iter().zip(wanted).zip(lifetimes) {
+            let versions = at.iter().map(|at| states[*at]);
+            let carried = names.iter().zip(versions).map(|(name, state)| (*name, state.version));
+            let now = |name: &str| names.iter().position(|known| *known == name).map(|n| states[at[n]]);
+            // An invalidation may have come after the read that found the stale value.
+            let ends_stale = of_stale.is_some_and(|tags| self.verdict(tags, now) == Verdict::Gone);
+            snapshots.push(TagSnapshot {
+                tags: Tags::new(carried.clone().take(own))?,
+                of_stale: if ends_stale {
+                    Tags::default()
+                } else {
+                    Tags::new(carried.skip(own))?
+                },
+                began: began.filter(|_| declared.late),
+                lifetimes,
+                ends_stale,
+            });
+        }
+        Ok(snapshots)
     }
 
     /// Returns the current versions of the tags `names`, for a load that reads the data they cover from now on.

@@ -35,6 +35,22 @@ impl Tier {
         self.carry_out(false, || vec![Target::Key(key.clone())], work).await
     }
 
+    /// Removes the records of several keys in one batch.
+    pub(crate) async fn delete_many(self: &Arc<Self>, keys: &[Key]) -> Result<(), Error> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let work = async {
+            let result = self.store.delete_many(keys).await.map(drop);
+            for key in keys {
+                self.forget_near(key);
+            }
+            result
+        };
+        let targets = || keys.iter().cloned().map(Target::Key).collect();
+        self.carry_out(false, targets, work).await
+    }
+
     /// Invalidates a key softly: its value is retained, but is no longer fresh. Breaks the fence of a running load.
     pub(crate) async fn soften(self: &Arc<Self>, key: &Key) -> Result<(), Error> {
         let work = async {

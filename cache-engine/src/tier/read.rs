@@ -37,6 +37,17 @@ pub(crate) enum Read<T> {
 }
 
 impl<T> Read<T> {
+    /// Returns the version of the record that a load replaces which accepts nothing that is stored.
+    pub(crate) fn version(&self) -> Option<Version> {
+        match self {
+            Self::Fresh(_, version)
+            | Self::Stale(_, version)
+            | Self::NegativeHit(version, _)
+            | Self::FailedLoad(_, _, version, _) => Some(*version),
+            Self::Miss(..) | Self::Leased(..) | Self::Unavailable(_) => None,
+        }
+    }
+
     /// Breaks with the value of a fresh entry. Continues with anything else.
     pub(crate) fn into_fresh(self) -> ControlFlow<Fresh<T>, Self> {
         match self {
@@ -71,7 +82,7 @@ impl Tier {
         C: Coder<T>,
     {
         // The future has no room for the first result, because every cached function holds one of these futures.
-        let reading = match self.read_now(key) {
+        let reading = match self.read_now(key, coder.type_version()) {
             ControlFlow::Break(value) => return ControlFlow::Break(value),
             ControlFlow::Continue(read) => self.read_further(read, key, coder),
         };
@@ -79,9 +90,13 @@ impl Tier {
     }
 
     /// Reads what can be read without waiting: a near copy, or a record of a store in this process. Reads no tags.
+    /// `type_version` is that of the coder.
     #[inline]
-    pub(crate) fn read_now<T: Send + Sync + 'static>(&self, key: &Key) -> ControlFlow<Fresh<T>, ReadNow> {
-        if let Some((found, _)) = self.read_near(key) {
+    pub(crate) fn read_now<T>(&self, key: &Key, type_version: u32) -> ControlFlow<Fresh<T>, ReadNow>
+    where
+        T: Send + Sync + 'static,
+    {
+        if let Some((found, _)) = self.read_near(key, type_version) {
             return ControlFlow::Break((found.value, CacheTier::Near));
         }
         if self.tags.clears_by_epoch() {
@@ -95,7 +110,7 @@ impl Tier {
         let now = (!self.same_clock).then_some(|| self.now());
         match record
             .as_ref()
-            .and_then(|record| record::fresh_object(record, key, now))
+            .and_then(|record| record::fresh_object(record, key, type_version, now))
         {
             Some(value) => ControlFlow::Break((value, CacheTier::Store)),
             None => ControlFlow::Continue(ReadNow::Record(record)),
@@ -230,7 +245,7 @@ impl Tier {
         let mut remote = Vec::new();
         let mut stamps = Vec::new();
         for key in keys {
-            let near = self.read_near(key).map(|(found, version)| Read::Fresh(found, version));
+            let near = self.read_near(key, coder.type_version()).map(|(found, version)| Read::Fresh(found, version));
             if near.is_none() {
                 remote.push(key.clone());
                 stamps.push(self.stamp(key));
@@ -431,6 +446,8 @@ impl Tier {
             tags: entry.tags,
             version: Some(version),
             tier: CacheTier::Store,
+            load_time: entry.load_time,
+            type_version: coder.type_version(),
         };
         if let Verdict::Stale(since) = verdict {
             found = found.softened(since, now);

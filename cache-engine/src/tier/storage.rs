@@ -47,6 +47,7 @@ impl Tier {
             local: self.store.is_local(),
             now: self.now(),
             tags,
+            load_time: None,
         }
     }
 
@@ -95,15 +96,27 @@ impl Tier {
         Some(near.stamp(key))
     }
 
-    /// Returns the fresh value of a near copy, and the version of the record that it was copied from.
+    /// Returns the fresh value of a near copy, and the version of the record that it was copied from. `type_version` is
+    /// that of the coder.
     #[inline]
-    pub(crate) fn read_near<T: Send + Sync + 'static>(&self, key: &Key) -> Option<(Found<T>, Version)> {
-        self.near.as_ref().and_then(|near| self.find_in(near, key))
+    pub(crate) fn read_near<T: Send + Sync + 'static>(
+        &self,
+        key: &Key,
+        type_version: u32,
+    ) -> Option<(Found<T>, Version)> {
+        self.near
+            .as_ref()
+            .and_then(|near| self.find_in(near, key, type_version))
     }
 
-    fn find_in<T: Send + Sync + 'static>(&self, near: &Near, key: &Key) -> Option<(Found<T>, Version)> {
+    fn find_in<T: Send + Sync + 'static>(
+        &self,
+        near: &Near,
+        key: &Key,
+        type_version: u32,
+    ) -> Option<(Found<T>, Version)> {
         let record = near.get(key)?;
-        let (found, version) = copy::read(&record, key, near.generation(), || self.now())?;
+        let (found, version) = copy::read(&record, key, type_version, near.generation(), || self.now())?;
         // Before the tags are judged, since the invalidation may be carried out between the two.
         if self.pending.verdict(key, &found.tags).is_some() {
             return None;

@@ -13,10 +13,9 @@ use crate::function::types::borrows;
 
 /// Returns statements that clone the borrowed arguments, and a body that uses the clones.
 pub(super) fn body(function: &ItemFn, options: &Options, root: &Path) -> syn::Result<(TokenStream, TokenStream)> {
-    let why = if options.stale_while_revalidate.is_some() {
-        "with `stale_while_revalidate`, a value is refreshed after the call has returned"
-    } else {
-        "a `detached` load goes on when the call has ended"
+    let why = match options.refreshes_by() {
+        Some(option) => format!("with `{option}`, a value is refreshed after the call has returned"),
+        None => "a `detached` load goes on when the call has ended".to_owned(),
     };
     let mut errors = Errors::default();
     let mut clones = TokenStream::new();

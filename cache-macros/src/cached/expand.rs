@@ -35,13 +35,18 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, root: Path) -> syn
         root: &root,
         fingerprint: fingerprint(quote!(#signature #block)),
     };
-    let cached = cached(&site)?;
-    let entry = options.has_entry().then(|| entry::entry(&site));
-    Ok(quote!(#cached #entry))
+    let body = body(&site)?;
+    let ItemFn { attrs, vis, sig, .. } = &function;
+    let entry = options.has_entry().then(|| entry::entry(&site, &body));
+    Ok(quote! {
+        #(#attrs)*
+        #vis #sig { #body }
+        #entry
+    })
 }
 
-/// Generates the function itself.
-fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
+/// Generates the body of the function.
+fn body(site: &Site<'_>) -> syn::Result<TokenStream> {
     let Site {
         function,
         options,
@@ -49,7 +54,7 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
         ..
     } = site;
     let private = site.private();
-    let ItemFn { attrs, vis, sig, .. } = function;
+    let sig = &function.sig;
     let output = output(sig);
     let cache = site.cache_ident();
     let bind_cache = site.bind_cache(true);
@@ -60,6 +65,13 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
             quote!(#private::GivenCoder(#coder))
         }
         None => quote!(#private::OwnCoder),
+    };
+    let coding = match &options.version {
+        Some(version) => {
+            let version = &version.value;
+            quote_spanned!(version.span()=> #private::versioned(#coding, #cache, #version))
+        }
+        None => coding,
     };
     let [plan, coder, key, looked, missed, body, keep, shape] =
         ["plan", "coder", "key", "looked", "missed", "body", "keep", "shape"]
@@ -102,8 +114,13 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
         Some(contributes) => contributes.value.to_token_stream(),
         None => quote!(#cache.policy().contributes),
     };
+    let on_hit = if options.says_what_hits_do() {
+        quote!(#private::Some(#private::OnHit::of(&#policy)))
+    } else {
+        quote!(#private::None)
+    };
     let look = quote_spanned! {returned=>
-        #private::look(#private::Handling::values(#plan), #cache, &#coder, &#key, #result, #contributes)
+        #private::look(#private::asked(#plan, #cache, #on_hit), #cache, &#coder, &#key, #result, #contributes)
     };
     let load = if options.is_detached() {
         let load = quote_spanned! {returned=>
@@ -118,7 +135,7 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
         }
     } else {
         let acquire = quote_spanned! {returned=>
-            #private::acquire(#plan, #cache, #coder, #policy, #missed)
+            #private::acquire(#plan, #cache, #coder, #policy, #missed, &#keep)
         };
         quote! {
             match #acquire.await {
@@ -132,10 +149,20 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
                     #private::None => #body.await,
                 },
                 #private::Acquired::Uncoalesced => #body.await,
+                #private::Acquired::Verify(hit) => {
+                    let ran = hit.run(#body).await;
+                    #private::finish(#plan, #private::compared(#plan, hit, ran).await, #private::None)
+                }
             }
         }
     };
-    let kept = quote_spanned!(returned=> #private::keep_if(#plan, #kept));
+    let kept = match &options.ttl_of {
+        Some(ttl) => {
+            let ttl = &ttl.value;
+            quote_spanned!(returned=> #private::keep_for(#plan, #kept, #ttl))
+        }
+        None => quote_spanned!(returned=> #private::keep_if(#plan, #kept)),
+    };
     // A call that is not cached has its tags all the same, for a value that is made from its result.
     let capture = options.tags.as_ref().map(|_| {
         quote! {
@@ -145,8 +172,6 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
         }
     });
     Ok(quote! {
-        #(#attrs)*
-        #vis #sig {
             let #plan = {
                 #[allow(unused_imports)]
                 use #private::{
@@ -181,7 +206,6 @@ fn cached(site: &Site<'_>) -> syn::Result<TokenStream> {
                     }
                 }
             }
-        }
     })
 }
 

@@ -15,14 +15,10 @@ use crate::function::types::impl_trait;
 pub(super) fn key(site: &Site<'_>) -> TokenStream {
     let (options, root, private) = (site.options, site.root, site.private());
     let cache = site.cache_ident();
-    let mut name = match &options.key {
+    let name = match &options.key {
         Some(key) => key_name(&key.value, root),
         None => name_of_call(site),
     };
-    if let Some(version) = &options.version {
-        let version = &version.value;
-        name = quote_spanned!(version.span()=> #private::versioned(#name, #version));
-    }
     let namespace = namespace(options.namespace.as_ref().map(|namespace| &namespace.value), root);
     quote!(#private::key_in(#cache, #namespace, #name))
 }

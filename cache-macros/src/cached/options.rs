@@ -10,12 +10,12 @@ use crate::attribute::errors::Errors;
 use crate::attribute::syntax::{Given, comma, give, name, skip_to_comma, switch, value};
 use crate::expression::tags::tags;
 
-const KNOWN: &str = "`cache`, `ttl`, `stale_while_revalidate`, `stale_if_error`, `negative_ttl`, `error_ttl`, `jitter`, \
-                     `soft_timeout`, `load_timeout`, `coalesce_across_processes`, `contributes`, `namespace`, `key`, `skip`, \
+const KNOWN: &str = "`cache`, `ttl`, `stale_while_revalidate`, `stale_if_error`, `negative_ttl`, `error_ttl`, `ttl_of`, `jitter`, \
+                     `early_refresh_after`, `early_refresh_beta`, `verify`, `soft_timeout`, `load_timeout`, `coalesce_across_processes`, `contributes`, `namespace`, `key`, `skip`, \
                      `version`, `tags`, `coder`, `when`, `unless`, `store_if`, `detached`, `entry` and `crate`";
 
 /// Wrong names of options, and the options that they suggest.
-const MEANT: [(&str, &str); 9] = [
+const MEANT: [(&str, &str); 12] = [
     ("stale", "stale_while_revalidate"),
     ("swr", "stale_while_revalidate"),
     ("negative", "negative_ttl"),
@@ -25,6 +25,9 @@ const MEANT: [(&str, &str); 9] = [
     ("key_builder", "key"),
     ("condition", "when"),
     ("tag", "tags"),
+    ("ttl_by", "ttl_of"),
+    ("refresh_ahead", "early_refresh_after"),
+    ("beta", "early_refresh_beta"),
 ];
 
 /// The options of a `#[cached]` attribute.
@@ -37,6 +40,9 @@ pub(super) struct Options {
     pub(super) negative_ttl: Option<Given<Expr>>,
     pub(super) error_ttl: Option<Given<Expr>>,
     pub(super) jitter: Option<Given<Expr>>,
+    pub(super) early_refresh_after: Option<Given<Expr>>,
+    pub(super) early_refresh_beta: Option<Given<Expr>>,
+    pub(super) verify: Option<Given<Expr>>,
     pub(super) soft_timeout: Option<Given<Expr>>,
     pub(super) load_timeout: Option<Given<Expr>>,
     pub(super) coalesce_across_processes: Option<Given<Expr>>,
@@ -50,6 +56,7 @@ pub(super) struct Options {
     pub(super) when: Option<Given<Expr>>,
     pub(super) unless: Option<Given<Expr>>,
     pub(super) store_if: Option<Given<Expr>>,
+    pub(super) ttl_of: Option<Given<Expr>>,
     detached: Option<Given<bool>>,
     entry: Option<Given<bool>>,
     pub(super) root: Option<Given<Path>>,
@@ -60,8 +67,25 @@ impl Options {
     pub(super) fn is_detached(&self) -> bool {
         match &self.detached {
             Some(detached) => detached.value,
-            None => self.stale_while_revalidate.is_some(),
+            None => self.refreshes_by().is_some(),
         }
+    }
+
+    /// Returns the option by which results are refreshed in the background, if there is one.
+    pub(super) fn refreshes_by(&self) -> Option<&Ident> {
+        let options = [
+            &self.stale_while_revalidate,
+            &self.early_refresh_after,
+            &self.early_refresh_beta,
+        ];
+        options.into_iter().flatten().map(|option| &option.name).next()
+    }
+
+    /// Returns whether an option says what a hit leads to besides its result.
+    pub(super) fn says_what_hits_do(&self) -> bool {
+        [&self.early_refresh_after, &self.early_refresh_beta, &self.verify]
+            .into_iter()
+            .any(Option::is_some)
     }
 
     /// Returns whether an entry function is generated.
@@ -94,7 +118,11 @@ impl Options {
             "stale_if_error" => (&mut self.stale_if_error, "stale_if_error = \"1h\""),
             "negative_ttl" => (&mut self.negative_ttl, "negative_ttl = \"30s\""),
             "error_ttl" => (&mut self.error_ttl, "error_ttl = \"1s\""),
+            "ttl_of" => (&mut self.ttl_of, "ttl_of = |token| token.lifetime()"),
             "jitter" => (&mut self.jitter, "jitter = 0.1"),
+            "early_refresh_after" => (&mut self.early_refresh_after, "early_refresh_after = 0.8"),
+            "early_refresh_beta" => (&mut self.early_refresh_beta, "early_refresh_beta = 1.0"),
+            "verify" => (&mut self.verify, "verify = 0.01"),
             "soft_timeout" => (&mut self.soft_timeout, "soft_timeout = \"200ms\""),
             "load_timeout" => (&mut self.load_timeout, "load_timeout = \"5s\""),
             "coalesce_across_processes" => (&mut self.coalesce_across_processes, "coalesce_across_processes = false"),
@@ -148,6 +176,10 @@ impl Options {
         if let (Some(_), Some(unless)) = (&self.when, &self.unless) {
             let message = "`when` and `unless` say the same thing in two ways: write one condition";
             errors.at(unless.name.span(), message);
+        }
+        if let (Some(ttl), Some(_)) = (&self.ttl, &self.ttl_of) {
+            let message = "`ttl` has no effect beside `ttl_of`, which gives every value its lifetime: remove one of them";
+            errors.at(ttl.name.span(), message);
         }
         if let (Some(_), Some(skip)) = (&self.key, &self.skip) {
             let message = "`skip` leaves arguments out of the key, and with `key` none are in it but those that it names: \

@@ -39,6 +39,9 @@ pub(super) fn policy(site: &Site<'_>) -> Result<TokenStream, Error> {
     }
     let others = [
         &options.jitter,
+        &options.early_refresh_after,
+        &options.early_refresh_beta,
+        &options.verify,
         &options.coalesce_across_processes,
         &options.contributes,
     ];

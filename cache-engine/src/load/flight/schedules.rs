@@ -1,7 +1,6 @@
 //! The flight map under a model checker, which runs threads in thousands of random orders and finds those that end in
 //! a deadlock. Run with `RUSTFLAGS="--cfg shuttle"`.
 
-use std::any::TypeId;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -39,7 +38,7 @@ impl Run {
             within: &[],
             overtaken: None,
         };
-        self.flights.join(&key(), TypeId::of::<u64>(), caller)
+        self.flights.join(&key(), ResultType::of::<u64>(0), caller)
     }
 
     fn put_up(&self) -> Fence {
