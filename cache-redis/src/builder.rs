@@ -505,7 +505,9 @@ impl RedisBackendBuilder {
         let tls = target.tls.then(|| self.certificates.config()).transpose()?;
         #[cfg(not(feature = "rustls"))]
         if target.tls {
-            return Err(configuration("TLS needs the feature `rustls` of cache-redis"));
+            return Err(configuration(
+                "TLS needs the feature `rustls` of cache-redis, which is `redis-rustls` of larder",
+            ));
         }
         let mut builder = Builder::from_config(Config {
             // The first attempt is not repeated here. The supervisor and the reconnect policy make further ones.

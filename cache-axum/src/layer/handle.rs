@@ -196,7 +196,8 @@ impl<S: Sync> FromRequestParts<S> for CacheHandle {
     }
 }
 
-/// The request did not pass through a [`CacheLayer`](crate::CacheLayer). The response is 500, because the router is set
+/// The request did not pass through a [`CacheLayer`](crate::CacheLayer) or an
+/// [`InvalidateLayer`](crate::InvalidateLayer). The response is 500, because the router is set
 /// up incorrectly.
 #[derive(Debug, Clone, Copy)]
 pub struct NoCacheLayer;
@@ -209,7 +210,9 @@ impl IntoResponse for NoCacheLayer {
 
 impl std::fmt::Display for NoCacheLayer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the request did not come through a CacheLayer")
+        f.write_str(
+            "`CacheHandle`: this route has no `CacheLayer` and no `InvalidateLayer`: add one to it with `.layer(…)`",
+        )
     }
 }
 

@@ -306,13 +306,16 @@ async fn carry_out_url(shared: &Shared, request: &Parts, url: &str, soft: bool) 
     let reached = is_there.unwrap_or(removed != Some(0));
     let note = (!reached).then(|| {
         let host = origin(&request_for(request, &uri)).unwrap_or_default();
-        let mut note = format!("nothing was stored for `{host}{}`", uri.path());
+        let mut note = format!("this layer had stored nothing for `{host}{}`", uri.path());
         if uri.authority().is_none() {
             note.push_str("; the host is that of this request, so name the whole URL if clients use another one");
         }
         if shared.config.keys.identity.is_some() || !shared.config.keys.fields.is_empty() {
             note.push_str("; responses that are kept per user, or by fields in the key, are reached by a tag");
         }
+        note.push_str(
+            "; a layer with another namespace, key builder or query has its own entries and its own purge router",
+        );
         note
     });
     Ok(Purged { removed, note })

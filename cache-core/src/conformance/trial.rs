@@ -24,7 +24,13 @@ pub(super) enum Stop {
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
-        Self::Failed(format!("the backend answered with an error: {error}"))
+        let mut message = format!("the backend answered with an error: {error}");
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            message.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        Self::Failed(message)
     }
 }
 

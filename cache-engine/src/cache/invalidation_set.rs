@@ -13,8 +13,8 @@ use crate::cache::handle::Cache;
 use crate::cache::invalidate::Soft;
 use crate::cache::invalidation_part::{Part, Target};
 use crate::cache::key::IntoKey;
-use crate::load::tasks::Tasks;
 use crate::log::log_error;
+use crate::tasks::Tasks;
 
 /// A set of invalidations: keys, tags and namespaces, of one cache or several.
 ///

@@ -54,7 +54,7 @@ pub fn default_cache(module: &str, function: &str) -> &'static Cache {
         Some(cache) => cache,
         None => panic!(
             "`{module}::{function}` is to use the default cache, and none is set: call \
-             `cache_engine::set_default_cache` before, or name a cache with `cache = …`"
+             `set_default_cache` before, or name a cache with `cache = …`"
         ),
     }
 }

@@ -11,7 +11,8 @@ use crate::cache::handle::Cache;
     message = "`{T}` cannot be stored: the coder `{Self}` does not take it",
     label = "returned by a function that is cached",
     note = "for the usual `Json`, a value must implement `serde::Serialize` and `serde::de::DeserializeOwned`",
-    note = "name another coder with `coder = …`"
+    note = "name another coder with `coder = …`",
+    note = "to cache the response of a handler, use `CacheLayer`"
 )]
 pub trait Codes<T>: Coder<T> {}
 

@@ -210,8 +210,15 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 Ok(Some(found))
             }
             Next::Early(found, start) => {
-                // Continues in the background.
-                drop(launch(Some(start)));
+                let waits_for = if self.shared.foreground { within } else { &[] };
+                let _edges = start.fill.lead().map(|lead| lead.waited_for_by(waits_for));
+                let refresh = launch(Some(start));
+                // Otherwise it continues in the background.
+                if self.shared.foreground
+                    && let Ok(Some(new)) = refresh.await
+                {
+                    return Ok(Some(new));
+                }
                 Ok(Some(found))
             }
             Next::Stale(found, Some(start)) => {

@@ -235,7 +235,12 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         captured: Result<TagSnapshot, Error>,
     ) -> bool {
         let acquired = match captured {
-            Ok(captured) => self.shared.leases.acquire_captured(&self.key, precondition, captured).await,
+            Ok(captured) => {
+                self.shared
+                    .leases
+                    .acquire_captured(&self.key, precondition, captured)
+                    .await
+            }
             Err(error) => Err(error),
         };
         self.acquired(acquired)
@@ -472,7 +477,9 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.windows_without_value = windows;
         let settled = self.settle_tags();
         let type_version = self.type_version;
-        let encoded = self.encoded(settled, |writer, key| writer.failure(key, &object, message, type_version, windows));
+        let encoded = self.encoded(settled, |writer, key| {
+            writer.failure(key, &object, message, type_version, windows)
+        });
         self.land(Err(error), encoded, &windows).await
     }
 

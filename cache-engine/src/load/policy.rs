@@ -135,7 +135,10 @@ impl Policy {
 
     /// Sets [`early_refresh_after`](Self::early_refresh_after). Values outside of 0 to 1 are clamped.
     pub fn with_early_refresh_after(mut self, share: impl Into<Option<f64>>) -> Self {
-        self.early_refresh_after = share.into().filter(|share| !share.is_nan()).map(|share| share.clamp(0.0, 1.0));
+        self.early_refresh_after = share
+            .into()
+            .filter(|share| !share.is_nan())
+            .map(|share| share.clamp(0.0, 1.0));
         self
     }
 

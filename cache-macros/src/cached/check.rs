@@ -36,7 +36,7 @@ fn key(function: &ItemFn, options: &Options, errors: &mut Errors) {
                  the result does not depend on it"
             } else {
                 "an argument that is taken apart cannot be part of the key: name it and take it apart in the body, or \
-                 say what the key is with `key = …`"
+                 say what the key is with `key = …`. To cache the response of a handler, use `CacheLayer`"
             };
             errors.on(pattern, message);
         }

@@ -67,5 +67,7 @@ pub(super) fn body(function: &ItemFn, options: &Options, root: &Path) -> syn::Re
             },
         }
     }
-    errors.finish((clones, quote!(async move { #borrowed #block })))
+    let statements = &block.stmts;
+    // Without the braces of the body, which the compiler would call unnecessary.
+    errors.finish((clones, quote!(async move { #borrowed #(#statements)* })))
 }

@@ -96,12 +96,17 @@ fn body(site: &Site<'_>) -> syn::Result<TokenStream> {
         let block = &function.block;
         (TokenStream::new(), quote!(async move #block))
     };
+    let convert = quote_spanned!(returned=> (&&#shape.failure()).convert());
+    let convert = match &options.load_timeout {
+        Some(timeout) => quote_spanned!(timeout.value.span()=> #private::must_report_timeouts(#convert)),
+        None => convert,
+    };
     let plan_of = quote_spanned! {returned=>
         #private::Plan::of(
             #shape,
             (&&#shape.item()).keep(),
             (&&&&#shape.failure()).share((&&&&#shape.failure()).describe()),
-            (&&#shape.failure()).convert(),
+            #convert,
         )
     };
     let key_if = key_if(site);

@@ -59,3 +59,18 @@ impl<E> ConvertNothing for Failure<E> {
         NotFromCallError::new()
     }
 }
+
+/// How an error type reports that a function took longer than its `load_timeout`.
+#[diagnostic::on_unimplemented(
+    message = "a function with `load_timeout` returns a `Result` whose error can report that it took too long",
+    label = "this needs `From<CallError>` for the error of the function",
+    note = "implement `From<CallError>` for the error type, or return a type that has it, such as `anyhow::Error`"
+)]
+pub trait ReportsTimeouts {}
+
+impl<E: From<CallError>> ReportsTimeouts for FromCallError<E> {}
+
+/// Accepts the conversion of an error type that can report a timeout, and no other.
+pub fn must_report_timeouts<V: ReportsTimeouts>(convert: V) -> V {
+    convert
+}
