@@ -5,14 +5,17 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use cache_axum::cache_engine::{Cache, InvalidationTarget};
+use cache_axum::cache_engine::cache_core::{Error, async_trait};
+use cache_axum::cache_engine::{Cache, InvalidationTarget, Purge, Purger};
 use cache_axum::{CacheHandle, CacheLayer, StoreFor, SurrogateKeys};
+use cache_memory::MemoryBackend;
 use http::{HeaderName, Method};
 use support::{Bodies, Reply, bytes_only, cache, get, get_with, reply, request, send, start};
 
@@ -220,4 +223,65 @@ async fn a_namespace_of_the_handler_has_a_key_too() {
         written.contains("~ns:news") && written.contains("~ns:pages"),
         "{written:?}"
     );
+}
+
+/// Notes the keys of what it is told.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<String>>>);
+
+#[async_trait]
+impl Purger for Told {
+    async fn purge(&self, purges: &[Purge]) -> Result<(), Error> {
+        let keys = SurrogateKeys::surrogate_key();
+        let mut told = self.0.lock().unwrap();
+        told.extend(purges.iter().map(|purge| keys.key(&purge.target)));
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_invalidates_a_url_or_one_of_its_variants_names_a_key_of_the_response() {
+    let told = Told::default();
+    let cache = Cache::builder(MemoryBackend::default()).purger(told.clone()).build();
+    let handler = |request: Request| async move {
+        let vary = match request.uri().path() {
+            "/plain" => "x-nothing",
+            _ => "accept-language",
+        };
+        let etag = if request.method() == Method::HEAD {
+            "\"2\""
+        } else {
+            "\"1\""
+        };
+        ([("vary", vary), ("etag", etag)], "text")
+    };
+    let app = Router::new().fallback(handler).layer(
+        CacheLayer::new(cache.clone())
+            .ttl(MINUTE)
+            .surrogate_keys(SurrogateKeys::surrogate_key()),
+    );
+    for path in ["/plain", "/vary"] {
+        for headers in [&[("accept-language", "de")][..], &[("accept-language", "en")]] {
+            get_with(&app, path, headers).await;
+            for request in [
+                request(Method::POST, path, headers),
+                request(
+                    Method::HEAD,
+                    path,
+                    &[headers, &[("cache-control", "no-cache")]].concat(),
+                ),
+            ] {
+                let hit = get_with(&app, path, headers).await;
+                let what = format!("{} {path}", request.method());
+                send(&app, request).await;
+                cache.settled().await;
+                let told = std::mem::take(&mut *told.0.lock().unwrap());
+                let written = keys(&hit, &SurrogateKeys::surrogate_key(), ' ');
+                assert!(
+                    told.iter().any(|key| written.contains(key)),
+                    "{what}: {told:?} in {written:?}"
+                );
+            }
+        }
+    }
 }

@@ -4,7 +4,10 @@
 
 mod support;
 
-use cache_http::{CACHE_STATUS, CacheName, CacheStatus, Forward};
+use std::time::Duration;
+
+use cache_http::{CACHE_STATUS, CacheName, CacheStatus, Forward, StatusParameters};
+use http::HeaderMap;
 use proptest::prelude::*;
 use sfv::{BareItem, List, ListEntry, Parser};
 use support::headers;
@@ -15,6 +18,31 @@ fn written(status: &CacheStatus) -> String {
         .to_str()
         .unwrap()
         .to_owned()
+}
+
+/// Names that are no keys of structured fields, and values that it cannot hold.
+#[test]
+fn parameters_never_break_the_field() {
+    let mut headers = HeaderMap::new();
+    let parameters = StatusParameters::new()
+        .flag("ok")
+        .flag("Not; ok")
+        .string("", "x")
+        .string("text", "a\"b\\c\r\nd\u{e9}")
+        .token("word", "two words")
+        .integer("number", i64::MAX)
+        .seconds("time", Duration::MAX);
+    // Without the field, there is nothing to add to.
+    parameters.add_to_last(&mut headers);
+    assert!(headers.is_empty());
+    for name in ["origin", "edge"] {
+        CacheStatus::hit().append_to(&CacheName::new(name), &mut headers);
+    }
+    parameters.add_to_last(&mut headers);
+    let lines: Vec<_> = headers.get_all(CACHE_STATUS).iter().collect();
+    let expected =
+        "edge; hit; ok; text=\"a\\\"b\\\\cd\"; word=\"two words\"; number=999999999999999; time=999999999999.9";
+    assert_eq!(lines, ["origin; hit", expected]);
 }
 
 #[test]

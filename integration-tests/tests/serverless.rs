@@ -94,15 +94,14 @@ impl Process {
     }
 }
 
-fn url() -> String {
+/// Returns the URL of a server, and the runtime that its fixture needs.
+fn server() -> (Runtime, String) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .unwrap();
     let url = runtime.block_on(async { Redis::shared().await.url().to_owned() });
-    // The server runs on, and so may what the fixture needs of its runtime.
-    std::mem::forget(runtime);
-    url
+    (runtime, url)
 }
 
 fn prefix(name: &str) -> String {
@@ -111,7 +110,7 @@ fn prefix(name: &str) -> String {
 
 #[test]
 fn a_streamed_response_is_stored_before_the_process_is_frozen() {
-    let url = url();
+    let (_server, url) = server();
     for foreground in [true, false] {
         let prefix = prefix("stored");
         let frozen = Process::start(&url, &prefix, foreground, MINUTE);
@@ -136,7 +135,7 @@ fn a_streamed_response_is_stored_before_the_process_is_frozen() {
 
 #[test]
 fn a_stale_response_is_refreshed_before_the_process_is_frozen() {
-    let url = url();
+    let (_server, url) = server();
     for foreground in [true, false] {
         let prefix = prefix("refreshed");
         let process = Process::start(&url, &prefix, foreground, SEC);

@@ -73,6 +73,8 @@ pub(crate) struct Config {
     pub(crate) surrogate_keys: Option<SurrogateKeys>,
     /// The requests of operators, who may ask for more than others.
     pub(crate) debug_if: Conditions,
+    /// Whether the outcome of a request is recorded in its span.
+    pub(crate) trace_outcome: bool,
     /// Whether requests wait for what would otherwise be done in the background.
     pub(crate) foreground: bool,
     /// Whether something is done with responses after they were made, depending on the request.
@@ -126,7 +128,7 @@ impl Config {
             .surrogate_keys
             .as_ref()
             .is_some_and(|keys| !keys.only_if.is_empty());
-        self.finishes = self.foreground || hides_keys || !self.debug_if.is_empty();
+        self.finishes = self.foreground || self.trace_outcome || hides_keys || !self.debug_if.is_empty();
         let names: Vec<&str> = self.vary.iter().map(HeaderName::as_str).collect();
         self.vary_value = HeaderValue::try_from(names.join(", "))
             .ok()

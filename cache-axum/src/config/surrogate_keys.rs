@@ -205,11 +205,15 @@ impl SurrogateKeys {
     }
 }
 
-/// Returns the keys of an entry, separated by spaces: those of its tags, of the key by which requests find it, and of the
-/// namespaces that it is in.
+/// Returns the keys of an entry, separated by spaces: those of its tags, of the key by which requests find it, of its own
+/// key, and of the namespaces that these are in.
 pub(crate) fn keys_of(primary: &Key, own: &Key, tags: &[String]) -> Box<str> {
     let mut keys = String::new();
     push_key(primary, &mut keys);
+    if own != primary {
+        keys.push(' ');
+        push_key(own, &mut keys);
+    }
     keys.push(' ');
     push_namespace(primary.namespace_name(), &mut keys);
     if own.namespace_name() != primary.namespace_name() {

@@ -7,10 +7,12 @@ use axum::BoxError;
 use axum::body::Body;
 use bytes::Bytes;
 use cache_engine::{Background, bypass};
+use cache_http::{CACHE_STATUS, CacheName};
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body::Body as _;
 use tower_service::Service;
+use tracing::Span;
 
 use crate::body::last_piece::LastPiece;
 use crate::exchange::explain::Explanation;
@@ -37,13 +39,16 @@ impl Finish {
         }
     }
 
-    /// Returns whether a response from memory needs nothing but [`fields`](Self::fields).
+    /// Returns whether a response from memory needs nothing but [`end`](Self::end).
     pub(crate) fn is_simple(self) -> bool {
         self.debug == Debug::default()
     }
 
-    /// Removes the fields that the client is not to get.
-    pub(crate) fn fields(self, shared: &Shared, response: &mut Response<Body>) {
+    /// Records the outcome, and removes the fields that the client is not to get.
+    pub(crate) fn end(self, shared: &Shared, response: &mut Response<Body>) {
+        if shared.config.trace_outcome {
+            record(&shared.config.name, response.headers());
+        }
         if let Some(keys) = shared.config.surrogate_keys.as_ref().filter(|_| self.hides_keys) {
             response.headers_mut().remove(&keys.field);
         }
@@ -82,11 +87,19 @@ impl Finish {
                 false => responding.await,
             }
         };
-        let mut response = match &background {
-            Some(background) => background.scope(Box::pin(responding)).await?,
-            None => responding.await?,
+        let answered = match &background {
+            Some(background) => background.scope(Box::pin(responding)).await,
+            None => responding.await,
         };
-        self.fields(&shared, &mut response);
+        let mut response = match (answered, &background) {
+            (Ok(response), _) => response,
+            (Err(error), Some(background)) => {
+                settled(background.clone(), shared.config.max_wait).await;
+                return Err(error);
+            }
+            (Err(error), None) => return Err(error),
+        };
+        self.end(&shared, &mut response);
         if let Some(explanation) = explanation {
             explanation.add_to(&shared, response.headers_mut()).await;
         }
@@ -97,6 +110,30 @@ impl Finish {
             _ => response,
         })
     }
+}
+
+/// Records in the current span what `Cache-Status` says about this layer.
+fn record(name: &CacheName, headers: &HeaderMap) {
+    let lines = headers.get_all(CACHE_STATUS).iter();
+    let Some(status) = lines.last().and_then(|line| line.to_str().ok()) else {
+        return;
+    };
+    let span = Span::current();
+    span.record("cache.status", status);
+    // The name may be any text.
+    let parameters = status.strip_prefix(&name.to_string()).unwrap_or_default();
+    let has = |parameter| parameters.split("; ").any(|other| other == parameter);
+    let outcome = if has("hit") {
+        let is_stale = parameters.contains("; ttl=-");
+        if is_stale { "stale" } else { "hit" }
+    } else if has("fwd=bypass") || has("fwd=method") {
+        "bypass"
+    } else if has("detail=outage") {
+        "outage"
+    } else {
+        "miss"
+    };
+    span.record("cache.request.type", outcome);
 }
 
 /// Returns a response whose last piece goes out once the tasks in `background` have ended, or the limit is over.

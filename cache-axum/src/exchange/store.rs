@@ -59,16 +59,54 @@ pub(crate) async fn store_quietly(
 ) -> (Arc<Stored>, Result<(), Detail>) {
     let kept = windows(&shared.config.policy, &response);
     add_late_tags(slot, &mut fill, &mut plan, &response.headers).await;
+    let first = match Place::of(context, slot, &plan) {
+        Place::FirstVariant => Some(first_variant(shared, context, slot, &plan)),
+        Place::OfFill | Place::Elsewhere => None,
+    };
     if shared.config.surrogate_keys.is_some() {
+        let own = first.as_ref().map_or(fill.key(), |(key, _)| key);
         let tags = fill.tags();
-        response.surrogate_keys = tags.map(|tags| keys_of(&slot.primary, fill.key(), &tags));
+        response.surrogate_keys = tags.map(|tags| keys_of(&slot.primary, own, &tags));
     }
     let stored = Arc::new(Stored::Response(response));
-    let outcome = put(shared, context, slot, fill, &stored, plan, kept).await;
+    let outcome = match first {
+        Some(first) => put_first(shared, fill, &stored, first, kept).await,
+        None => put(shared, context, slot, fill, &stored, plan, kept).await,
+    };
     (stored, outcome)
 }
 
-/// Stores what a load has brought where it belongs.
+/// Stores the first variant of a URL, and then the index that leads to it.
+async fn put_first(
+    shared: &Shared,
+    fill: Fill<Stored>,
+    stored: &Arc<Stored>,
+    (key, variants): (Key, VariantIndex),
+    kept: FreshnessWindows,
+) -> Result<(), Detail> {
+    if variants.varies() && shared.config.max_variants == 0 {
+        fill.uncoalesced();
+        return Err(Detail::Rule(Reason::TooManyVariants));
+    }
+    // Nothing leads to the variant before its index is stored, so the fence and the tags of the index are sufficient for
+    // it.
+    if fill.is_storable() {
+        let policy = Policy::default()
+            .with_ttl(kept.fresh)
+            .with_stale_while_revalidate(kept.stale_while_revalidate)
+            .with_stale_if_error(kept.stale_if_error);
+        let cache = shared.cache.with_policy(policy);
+        // The event follows when its index is stored too.
+        if let Err(error) = cache.adapter().set_unreported(&key, Arc::clone(stored)).await {
+            fill.uncoalesced();
+            return said(StoreOutcome::Failed(error));
+        }
+    }
+    let coder = shared.cache.adapter().coder();
+    said(fill.store(index(variants), coder, marker_windows(&kept)).await)
+}
+
+/// Stores what a load has brought under the key of its fill, or else the index that leads to the place of the next one.
 async fn put(
     shared: &Shared,
     context: &RequestContext,
@@ -78,58 +116,34 @@ async fn put(
     plan: StorePlan,
     kept: FreshnessWindows,
 ) -> Result<(), Detail> {
-    let coder = shared.cache.adapter().coder();
-    match Place::of(context, slot, &plan) {
-        Place::OfFill => {
-            if let Some(variants) = slot.variants() {
-                let key = fill.key().clone();
-                let name = variant_name(&slot.primary, &key);
-                let listing = Listing {
-                    shared,
-                    primary: &slot.primary,
-                    known: variants,
-                    name,
-                    kept: &kept,
-                };
-                if variants.varies()
-                    && let Err(detail) = fill.renewing(listing.list()).await
-                {
-                    fill.uncoalesced();
-                    return Err(detail);
-                }
-                shared.variant_uses.touch(variants.generation, name);
-            }
-            let said = said(fill.store(Arc::clone(stored), coder, kept).await);
-            if said == Err(Detail::UncarriedTags) {
-                // The next response will probably be made from the same entries.
-                remember(shared, &slot.primary, context, &Refusal::lasting(Detail::UncarriedTags));
-            }
-            said
-        }
-        Place::FirstVariant => {
-            let (key, variants) = first_variant(shared, context, slot, &plan);
-            if variants.varies() && shared.config.max_variants == 0 {
-                fill.uncoalesced();
-                return Err(Detail::Rule(Reason::TooManyVariants));
-            }
-            // Nothing leads to the variant before its index is stored, so the fence and the tags of the index are
-            // sufficient for it.
-            if fill.is_storable() {
-                let policy = Policy::default()
-                    .with_ttl(kept.fresh)
-                    .with_stale_while_revalidate(kept.stale_while_revalidate)
-                    .with_stale_if_error(kept.stale_if_error);
-                let cache = shared.cache.with_policy(policy);
-                // The event follows when its index is stored too.
-                if let Err(error) = cache.adapter().set_unreported(&key, Arc::clone(stored)).await {
-                    fill.uncoalesced();
-                    return said(StoreOutcome::Failed(error));
-                }
-            }
-            said(fill.store(index(variants), coder, marker_windows(&kept)).await)
-        }
-        Place::Elsewhere => Err(Box::pin(store_index(shared, slot, fill, plan, &kept)).await),
+    if Place::of(context, slot, &plan) != Place::OfFill {
+        return Err(Box::pin(store_index(shared, slot, fill, plan, &kept)).await);
     }
+    if let Some(variants) = slot.variants() {
+        let key = fill.key().clone();
+        let name = variant_name(&slot.primary, &key);
+        let listing = Listing {
+            shared,
+            primary: &slot.primary,
+            known: variants,
+            name,
+            kept: &kept,
+        };
+        if variants.varies()
+            && let Err(detail) = fill.renewing(listing.list()).await
+        {
+            fill.uncoalesced();
+            return Err(detail);
+        }
+        shared.variant_uses.touch(variants.generation, name);
+    }
+    let coder = shared.cache.adapter().coder();
+    let said = said(fill.store(Arc::clone(stored), coder, kept).await);
+    if said == Err(Detail::UncarriedTags) {
+        // The next response will probably be made from the same entries.
+        remember(shared, &slot.primary, context, &Refusal::lasting(Detail::UncarriedTags));
+    }
+    said
 }
 
 /// Where a response is stored.

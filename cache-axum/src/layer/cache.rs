@@ -98,6 +98,7 @@ impl CacheLayer {
             tags: RouteTags::default(),
             surrogate_keys: None,
             debug_if: Conditions::default(),
+            trace_outcome: false,
             foreground: cache.adapter().is_foreground(),
             finishes: false,
         };
@@ -558,6 +559,31 @@ impl CacheLayer {
     /// ```
     pub fn debug_if(self, condition: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         self.with(|config| config.debug_if.add(condition))
+    }
+
+    /// Sets whether to record the outcome of each request in its span, the one in which the layer is called, for example
+    /// that of tower-http's `TraceLayer`. Default: `false`.
+    ///
+    /// | attribute | value |
+    /// |---|---|
+    /// | `cache.request.type` | `hit`, `stale`, `miss`, `outage` or `bypass`: the [event](cache_engine::Event) that the request is |
+    /// | `cache.status` | what this layer says in `Cache-Status` |
+    ///
+    /// `tracing` records only what the span declares:
+    ///
+    /// ```
+    /// # use tracing::{Span, field, info_span};
+    /// # fn make_span(request: &http::Request<axum::body::Body>) -> Span {
+    /// info_span!(
+    ///     "request",
+    ///     path = request.uri().path(),
+    ///     cache.request.type = field::Empty,
+    ///     cache.status = field::Empty,
+    /// )
+    /// # }
+    /// ```
+    pub fn trace_outcome(self, trace: bool) -> Self {
+        self.with(|config| config.trace_outcome = trace)
     }
 
     /// Writes the tags of each response into a field by which caches downstream, such as a CDN, purge it. Together with a

@@ -49,7 +49,7 @@ impl<S> CacheService<S> {
         if finish.is_simple()
             && let Some(mut response) = respond_from_memory(&self.shared, &parts, &route)
         {
-            finish.fields(&self.shared, &mut response);
+            finish.end(&self.shared, &mut response);
             return ResponseFuture::ready(response);
         }
         let (inner, shared) = (self.inner.clone(), Arc::clone(&self.shared));

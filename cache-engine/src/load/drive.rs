@@ -229,10 +229,14 @@ impl<C: Send + Sync + 'static> Engine<C> {
                     if let Ok(Some(found)) = refresh.await {
                         return Ok(Some(found));
                     }
-                } else if self.shared.foreground
-                    && let Ok(Ok(Some(found))) = self.patiently(key, Some(&found), refresh).await
-                {
-                    return Ok(Some(found));
+                } else if self.shared.foreground {
+                    let refreshed = match self.policy.soft_timeout {
+                        Some(limit) => tokio::time::timeout(limit, refresh).await.ok(),
+                        None => Some(refresh.await),
+                    };
+                    if let Some(Ok(Some(found))) = refreshed {
+                        return Ok(Some(found));
+                    }
                 }
                 self.contribute(&found);
                 Ok(Some(found))

@@ -66,25 +66,21 @@ impl Purges {
 
     /// Adds purges. They are carried out in the background.
     pub(super) fn add(self: &Arc<Self>, targets: Vec<InvalidationTarget>, soft: bool) {
-        self.enqueue(targets, soft);
-        self.work();
-    }
-
-    /// Adds purges of what a caller has just invalidated. In the foreground mode, this waits for one attempt.
-    pub(super) async fn add_of_caller(self: &Arc<Self>, targets: Vec<InvalidationTarget>, soft: bool) {
-        self.enqueue(targets, soft);
-        if self.foreground {
-            self.attempt().await;
-        }
-        self.work();
-    }
-
-    fn enqueue(&self, targets: Vec<InvalidationTarget>, soft: bool) {
         let since = self.clock.now();
         for target in targets {
             self.pending.add(target, soft, since);
         }
         self.added.notify_one();
+        self.work();
+    }
+
+    /// Adds purges of what a caller has just invalidated. In the foreground mode, this waits for one attempt.
+    pub(super) async fn add_of_caller(self: &Arc<Self>, targets: Vec<InvalidationTarget>, soft: bool) {
+        // First, since the caller may leave.
+        self.add(targets, soft);
+        if self.foreground {
+            self.attempt().await;
+        }
     }
 
     /// Tries once to carry out all that is pending, after an attempt that is running.
