@@ -207,12 +207,16 @@ impl RedisBackendBuilder {
         self.target(|target| target.password = Some(password))
     }
 
-    /// Sets a provider of credentials, for passwords that rotate and for the tokens of a cloud's IAM. It is called for each
-    /// connection that is made, those of change subscriptions included, and takes the place of [`username`](Self::username)
-    /// and [`password`](Self::password). Default: none.
+    /// Sets a provider of credentials, for passwords that rotate and for the tokens of a cloud's IAM. It is called whenever
+    /// connections are made, those of change subscriptions included, and takes the place of [`username`](Self::username) and
+    /// [`password`](Self::password). Default: none.
     ///
-    /// It is called often after an outage, so it should keep a token until shortly before its end. An attempt to connect
-    /// fails if it returns an error or takes longer than ten seconds, and the next attempt calls it again.
+    /// Connections that are made within a second share one call. During an outage it is called up to once a second, so it
+    /// should keep a token until shortly before its end. It may take up to ten seconds: an attempt to connect that
+    /// does not get credentials within [`connect_timeout`](Self::connect_timeout) fails, and a later one uses them.
+    /// [`connect`](Self::connect) waits for the first ones.
+    ///
+    /// Works with one server and with a Cluster, but not behind Sentinels, since fred would use it for the Sentinels too.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -359,6 +363,12 @@ impl RedisBackendBuilder {
     /// If the future is dropped, connections that were begun are closed.
     pub async fn connect(self) -> Result<RedisBackend, Error> {
         let builder = self.client()?;
+        if let Some(provider) = &self.credentials {
+            provider
+                .prepare()
+                .await
+                .map_err(|error| error.with_operation("connect"))?;
+        }
         let lanes = (0..self.connections).map(|_| Lane::connect(&builder, self.credential_refresh));
         let lanes = futures_util::future::try_join_all(lanes)
             .await
@@ -488,6 +498,11 @@ impl RedisBackendBuilder {
         if self.credentials.is_some() && (target.username.is_some() || target.password.is_some()) {
             return Err(configuration(
                 "there are `credentials`, and a `username` or `password` as well: remove these",
+            ));
+        }
+        if self.credentials.is_some() && target.server.is_sentinel() {
+            return Err(configuration(
+                "there are `credentials` and Sentinels: a provider works with one server or a Cluster, so set a `password`",
             ));
         }
         if self.credential_refresh.is_some() && self.credentials.is_none() {
@@ -632,6 +647,12 @@ mod tests {
                     .password("secret")
                     .credentials(|| async { Ok(Credentials::new("secret")) }),
                 "remove these",
+            ),
+            (
+                RedisBackendBuilder::new()
+                    .sentinel("main", [("a", 1)])
+                    .credentials(|| async { Ok(Credentials::new("secret")) }),
+                "Sentinels",
             ),
             (
                 RedisBackendBuilder::new().credential_refresh(Duration::from_secs(1)),

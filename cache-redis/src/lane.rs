@@ -266,7 +266,7 @@ async fn refresh_credentials(lane: &Lane, client: &Client) -> Infallible {
     let mut pause = refresh;
     loop {
         tokio::time::sleep(pause).await;
-        let refreshed = match fetch(&**provider).await {
+        let refreshed = match fetch(&**provider, None).await {
             Ok([username, password]) if client.is_connected() => client.auth(Some(username), password).await,
             // A connection that is being made fetches its own.
             Ok(_) => Ok(()),

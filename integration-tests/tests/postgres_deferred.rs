@@ -16,6 +16,7 @@ use database_support::{PATIENCE, cached, changing, memory, until};
 use integration_tests::{Postgres, Redis, postgres};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{PgTransaction, Row};
+use tokio::time::Instant;
 
 /// A database with one row, read directly and written through a proxy.
 struct Shop {
@@ -96,7 +97,9 @@ impl Shop {
     async fn committing(&self) -> i32 {
         let query = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query = 'COMMIT' \
                      AND wait_event_type = 'Lock'";
+        let begun = Instant::now();
         loop {
+            assert!(begun.elapsed() < PATIENCE, "nobody commits");
             if let Some(row) = sqlx::query(query).fetch_optional(&self.direct).await.unwrap() {
                 return row.get(0);
             }
@@ -162,7 +165,7 @@ async fn an_invalidation_after_ok_alone_is_lost_with_the_answer() {
 async fn a_commit_that_takes_place_after_its_connection_broke_is_seen() {
     let shop = Shop::new().await;
     let transaction = shop.write("new").await;
-    let deferred = changing(&shop.cache).with_commit_timeout(Duration::from_secs(5));
+    let deferred = changing(&shop.cache).with_commit_timeout(Duration::from_secs(15));
     let gate = Gate::closed();
     shop.proxy.set(Fate::Delay(gate.clone()));
     deferred

@@ -10,14 +10,18 @@ use std::time::Duration;
 
 use cache_core::{Backend, Error, ErrorKind};
 use cache_redis::{Credentials, RedisBackend, RedisBackendBuilder};
-use integration_tests::{Redis, wire};
+use integration_tests::{Redis, RedisCluster, wire};
 use redis_support::near::{NO_BOUND, Node, PATIENCE};
 use redis_support::{namespace, put, until_ok, value};
+use tokio::task::JoinHandle;
 
 /// What issues the tokens of a user, and tells the server.
 #[derive(Clone)]
 struct Issuer {
-    address: String,
+    /// All servers, each of which knows the users by itself.
+    servers: Vec<String>,
+    url: String,
+    user: String,
     token: Arc<Mutex<String>>,
     fetches: Arc<AtomicUsize>,
     fails: Arc<AtomicBool>,
@@ -25,18 +29,35 @@ struct Issuer {
 
 impl Issuer {
     async fn start(redis: &Redis) -> Self {
+        Self::of(redis.url(), vec![redis.address().to_owned()]).await
+    }
+
+    /// Creates a user on `servers`, which others may use too.
+    async fn of(url: &str, servers: Vec<String>) -> Self {
         let issuer = Self {
-            address: redis.address().to_owned(),
+            servers,
+            url: url.to_owned(),
+            user: format!("app-{:016x}", fastrand::u64(..)),
             token: Arc::new(Mutex::new("first".to_owned())),
             fetches: Arc::default(),
             fails: Arc::default(),
         };
-        issuer.ask("ACL SETUSER app on >first ~* &* +@all").await;
+        issuer.acl("on >first ~* &* +@all").await;
         issuer
     }
 
+    /// Sends a command to each server. Returns all answers.
     async fn ask(&self, command: &str) -> String {
-        wire::redis(&self.address, command).await.unwrap()
+        let mut answers = String::new();
+        for server in &self.servers {
+            answers += &wire::redis(server, command).await.unwrap();
+            answers += "\n";
+        }
+        answers
+    }
+
+    async fn acl(&self, rules: &str) {
+        self.ask(&format!("ACL SETUSER {} {rules}", self.user)).await;
     }
 
     fn builder(&self) -> RedisBackendBuilder {
@@ -48,28 +69,36 @@ impl Issuer {
                 if issuer.fails.load(Ordering::SeqCst) {
                     return Err(Error::new(ErrorKind::Unavailable, "no token today"));
                 }
-                Ok(Credentials::new(issuer.token.lock().unwrap().clone()).with_username("app"))
+                Ok(Credentials::new(issuer.token.lock().unwrap().clone()).with_username(issuer.user.clone()))
             }
         };
-        RedisBackend::builder()
-            .url(&format!("redis://{}", self.address))
-            .credentials(provider)
+        RedisBackend::builder().url(&self.url).credentials(provider)
     }
 
     /// Issues a new token, and revokes the old one.
     async fn rotate(&self, token: &str) {
         let old = self.token.lock().unwrap().clone();
-        self.ask(&format!("ACL SETUSER app >{token}")).await;
-        token.clone_into(&mut self.token.lock().unwrap());
-        self.ask(&format!("ACL SETUSER app <{old}")).await;
+        self.issue(token).await;
+        self.acl(&format!("<{old}")).await;
     }
 
-    /// The numbers of the user's connections.
+    /// Issues a new token, beside the old one.
+    async fn issue(&self, token: &str) {
+        self.acl(&format!(">{token}")).await;
+        token.clone_into(&mut self.token.lock().unwrap());
+    }
+
+    /// Ends all connections of the user.
+    async fn kill(&self) {
+        self.ask(&format!("CLIENT KILL USER {}", self.user)).await;
+    }
+
+    /// The addresses of the user's connections.
     async fn connections(&self) -> BTreeSet<String> {
         let clients = self.ask("CLIENT LIST").await;
-        let of_app = clients.lines().filter(|line| line.contains("user=app"));
-        of_app
-            .filter_map(|line| line.split("id=").nth(1)?.split(' ').next().map(str::to_owned))
+        let of_user = clients.lines().filter(|line| line.contains(&self.user));
+        of_user
+            .filter_map(|line| line.split(" addr=").nth(1)?.split(' ').next().map(str::to_owned))
             .collect()
     }
 
@@ -82,49 +111,90 @@ impl Issuer {
     }
 }
 
-#[tokio::test]
-async fn passwords_rotate_under_load() {
-    let redis = Redis::start().await;
-    let issuer = Issuer::start(&redis).await;
-    let backend = issuer.builder().connect().await.unwrap();
-    let names = namespace();
-    let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let load = (0..8).map(|number| {
-        let (backend, stop, answered) = (backend.clone(), stop.clone(), answered.clone());
-        let key = names.key(format!("{number}"));
-        tokio::spawn(async move {
-            while !stop.load(Ordering::SeqCst) {
-                match backend.get(&key).await {
-                    Ok(_) => {
-                        answered.fetch_add(1, Ordering::SeqCst);
-                    }
-                    // While the connections are made again.
-                    Err(error) => {
-                        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-                        tokio::time::sleep(Duration::from_millis(1)).await;
-                    }
+/// Calls that read one key each, until they are stopped.
+struct Load {
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+    failed: Arc<AtomicUsize>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(backend: &RedisBackend) -> Self {
+        let names = namespace();
+        let mut load = Self {
+            stop: Arc::default(),
+            answered: Arc::default(),
+            failed: Arc::default(),
+            tasks: Vec::new(),
+        };
+        for number in 0..8 {
+            let (backend, stop) = (backend.clone(), load.stop.clone());
+            let (answered, failed) = (load.answered.clone(), load.failed.clone());
+            let key = names.key(format!("{number}"));
+            load.tasks.push(tokio::spawn(async move {
+                while !stop.load(Ordering::SeqCst) {
+                    let outcome = match backend.get(&key).await {
+                        Ok(_) => &answered,
+                        Err(_) => &failed,
+                    };
+                    outcome.fetch_add(1, Ordering::SeqCst);
+                    tokio::time::sleep(Duration::from_millis(1)).await;
                 }
+            }));
+        }
+        load
+    }
+
+    /// Waits until there are more answers.
+    async fn is_answered(&self) {
+        let before = self.answered.load(Ordering::SeqCst);
+        until_ok(PATIENCE, async || {
+            match self.answered.load(Ordering::SeqCst) > before + 100 {
+                true => Ok(()),
+                false => Err("no answer"),
             }
-        })
-    });
-    let load: Vec<_> = load.collect();
-    for token in ["second", "third", "fourth"] {
-        issuer.rotate(token).await;
-        let before = issuer.connections().await;
-        issuer.ask("CLIENT KILL USER app").await;
-        until_ok(PATIENCE, async || backend.get(&names.key("x")).await).await;
-        assert!(issuer.connections().await.is_disjoint(&before), "new connections");
-        let answers = answered.load(Ordering::SeqCst);
-        until_ok(PATIENCE, async || match answered.load(Ordering::SeqCst) > answers {
-            true => Ok(()),
-            false => Err("no answer"),
         })
         .await;
     }
-    stop.store(true, Ordering::SeqCst);
-    for task in load {
-        task.await.unwrap();
+
+    /// Returns how many calls failed.
+    async fn stop(self) -> usize {
+        self.stop.store(true, Ordering::SeqCst);
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+        self.failed.load(Ordering::SeqCst)
     }
+}
+
+async fn rotates(issuer: &Issuer) {
+    let backend = issuer.builder().connect().await.unwrap();
+    let key = namespace().key("x");
+    let load = Load::start(&backend);
+    for token in ["second", "third", "fourth"] {
+        let before = issuer.connections().await;
+        issuer.rotate(token).await;
+        issuer.kill().await;
+        until_ok(PATIENCE, async || backend.get(&key).await).await;
+        assert!(issuer.connections().await.is_disjoint(&before), "new connections");
+        load.is_answered().await;
+    }
+    load.stop().await;
+}
+
+#[tokio::test]
+async fn passwords_rotate_under_load() {
+    let redis = Redis::start().await;
+    rotates(&Issuer::start(&redis).await).await;
+}
+
+#[tokio::test]
+async fn passwords_rotate_on_all_nodes_of_a_cluster() {
+    let cluster = RedisCluster::shared().await;
+    let issuer = Issuer::of(cluster.url(), cluster.nodes().to_vec()).await;
+    rotates(&issuer).await;
+    a_subscription_follows(&issuer, cluster.url()).await;
 }
 
 /// The negative control: a password that was set once.
@@ -132,10 +202,10 @@ async fn passwords_rotate_under_load() {
 async fn a_password_that_was_set_once_ends_with_its_connections() {
     let redis = Redis::start().await;
     let issuer = Issuer::start(&redis).await;
-    let url = format!("redis://app:first@{}", issuer.address);
+    let url = format!("redis://{}:first@{}", issuer.user, redis.address());
     let backend = RedisBackend::connect(&url).await.unwrap();
     issuer.rotate("second").await;
-    issuer.ask("CLIENT KILL USER app").await;
+    issuer.kill().await;
     let key = namespace().key("k");
     loop {
         match backend.get(&key).await.map_err(|error| error.kind()) {
@@ -149,14 +219,18 @@ async fn a_password_that_was_set_once_ends_with_its_connections() {
 #[tokio::test]
 async fn a_subscription_has_the_new_password_too() {
     let redis = Redis::start().await;
-    let issuer = Issuer::start(&redis).await;
+    a_subscription_follows(&Issuer::start(&redis).await, redis.url()).await;
+}
+
+async fn a_subscription_follows(issuer: &Issuer, url: &str) {
+    let prefix = format!("credentials-{:016x}", fastrand::u64(..));
     let backend = issuer.builder().connect().await.unwrap();
-    let node = Node::over(backend, "credentials", |builder| builder.near_max_silence(NO_BOUND)).await;
-    let other = Node::start(redis.url(), "credentials", NO_BOUND).await;
+    let node = Node::over(backend, &prefix, |builder| builder.near_max_silence(NO_BOUND)).await;
+    let other = Node::start(url, &prefix, NO_BOUND).await;
     node.log.until("subscription_begun", 1).await;
-    for (times, token) in [(2, "second"), (3, "third")] {
+    for (times, token) in [(2, "fifth"), (3, "sixth")] {
         issuer.rotate(token).await;
-        issuer.ask("CLIENT KILL USER app").await;
+        issuer.kill().await;
         node.log.until("subscription_begun", times).await;
         until_ok(PATIENCE, async || node.cache.set("key", 1).await).await;
         assert_eq!(node.cache.get::<i32>("key").await.unwrap().as_deref(), Some(&1));
@@ -175,31 +249,71 @@ async fn a_subscription_has_the_new_password_too() {
 async fn connections_in_use_are_authenticated_again() {
     let redis = Redis::start().await;
     let issuer = Issuer::start(&redis).await;
-    let builder = issuer.builder().credential_refresh(Duration::from_millis(200));
-    let node = Node::over(builder.connect().await.unwrap(), "refresh", |builder| builder).await;
+    // On a busy machine, no connection must be taken for one that does not answer.
+    let builder = issuer
+        .builder()
+        .operation_timeout(PATIENCE)
+        .unresponsive_timeout(PATIENCE)
+        .credential_refresh(Duration::from_millis(200));
+    let backend = builder.connect().await.unwrap();
+    let node = Node::over(backend.clone(), "refresh", |builder| builder.near_max_silence(NO_BOUND)).await;
     node.log.until("subscription_begun", 1).await;
+    let load = Load::start(&backend);
     let before = issuer.connections().await;
     assert_eq!(
         before.len(),
         3,
         "two for calls, and one for the subscription: {before:?}"
     );
-    issuer.rotate("second").await;
     issuer.ask("ACL LOG RESET").await;
+    issuer.issue("second").await;
+    // Until every connection has the new token: at most one of its questions was on its way.
     issuer.ask("CONFIG RESETSTAT").await;
     until_ok(PATIENCE, async || {
-        match redis_support::calls(&issuer.address, "auth").await {
+        match redis_support::calls(redis.address(), "auth").await {
             calls @ ..12 => Err(calls),
             _ => Ok(()),
         }
     })
     .await;
-    node.cache.set("key", 1).await.unwrap();
+    issuer.acl("<first").await;
+    let fetched = issuer.fetches.load(Ordering::SeqCst);
+    issuer.until_fetched(fetched + 4).await;
+    load.is_answered().await;
+    assert_eq!(load.stop().await, 0, "no call failed");
     assert_eq!(issuer.connections().await, before, "no connection was made again");
+    assert_eq!(node.log.count("subscription_lost"), 0);
     assert!(
         !issuer.ask("ACL LOG").await.contains("reason"),
         "no password was refused"
     );
+}
+
+/// It takes longer than an attempt to connect may.
+#[tokio::test]
+async fn a_slow_provider_is_waited_for() {
+    let redis = Redis::start().await;
+    let issuer = Issuer::start(&redis).await;
+    let builder = || {
+        let issuer = issuer.clone();
+        let provider = move || {
+            let issuer = issuer.clone();
+            async move {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                issuer.fetches.fetch_add(1, Ordering::SeqCst);
+                Ok(Credentials::new("first").with_username(issuer.user))
+            }
+        };
+        RedisBackend::builder()
+            .url(redis.url())
+            .connect_timeout(Duration::from_millis(500))
+            .credentials(provider)
+    };
+    let key = namespace().key("k");
+    let connected = builder().connect_within(PATIENCE).await.unwrap();
+    assert!(connected.get(&key).await.unwrap().is_none());
+    let begun = builder().build().unwrap();
+    until_ok(PATIENCE, async || begun.get(&key).await).await;
 }
 
 #[tokio::test]
@@ -218,7 +332,7 @@ async fn a_provider_that_fails_delays_connections_and_ends_none() {
     issuer.until_fetched(issuer.fetches.load(Ordering::SeqCst) + 4).await;
     let key = namespace().key("k");
     put(&backend, &key, "v").await;
-    issuer.ask("CLIENT KILL USER app").await;
+    issuer.kill().await;
     issuer.until_fetched(issuer.fetches.load(Ordering::SeqCst) + 4).await;
     assert_eq!(backend.get(&key).await.unwrap_err().kind(), ErrorKind::Unavailable);
     issuer.fails.store(false, Ordering::SeqCst);

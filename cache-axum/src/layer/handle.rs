@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use cache_engine::cache_core::{Error, Json, Key};
-use cache_engine::{Cache, IntoKey, Invalidation, Tagger};
+use cache_engine::{Cache, Deferred, IntoKey, Invalidation, Tagger};
 use http::StatusCode;
 use http::request::Parts;
 
@@ -93,6 +93,32 @@ impl CacheHandle {
     /// ```
     pub fn invalidation(&self) -> Invalidation {
         self.shared.invalidation(self.is_soft)
+    }
+
+    /// Begins to collect invalidations for a database transaction; see [`Deferred`]. Add the URLs that the transaction
+    /// changes too: the layers invalidate after the response, and if the client leaves during the commit, before it.
+    ///
+    /// ```
+    /// # struct Transaction;
+    /// # impl Transaction { async fn commit(self) -> Result<(), std::io::Error> { Ok(()) } }
+    /// use cache_axum::CacheHandle;
+    /// use http::StatusCode;
+    ///
+    /// async fn rename(cache: CacheHandle) -> Result<(), StatusCode> {
+    ///     let urls = cache.invalidation_of_url("/items/7").map_err(|_| StatusCode::BAD_REQUEST)?;
+    ///     let deferred = cache.deferred();
+    ///     let transaction = Transaction; // …
+    ///     deferred.add_tag("items").add(urls);
+    ///     let commit = async move { transaction.commit().await };
+    ///     deferred.commit(commit).await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
+    /// }
+    /// ```
+    pub fn deferred(&self) -> Deferred {
+        if self.is_soft {
+            self.shared.cache.soft().deferred()
+        } else {
+            self.shared.cache.deferred()
+        }
     }
 
     /// Returns a set with the responses of a URL, as for [`invalidate_url`](Self::invalidate_url), to which you can add

@@ -25,6 +25,9 @@ use crate::log::log_error;
 /// How long a commit may take before its outcome counts as unknown.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The shortest time that can be set for that.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
+
 /// Invalidations that are tied to a database transaction: collected while it runs, and carried out after its commit.
 ///
 /// An invalidation before the commit comes too early, since a load can still read and store the old row after it. An
@@ -112,12 +115,12 @@ impl Deferred {
     }
 
     /// Sets how long a commit may take before its outcome counts as unknown. Also sets after which time a commit whose
-    /// answer was lost is certain to have taken place, if at all. Default: 5 s.
+    /// answer was lost is certain to have taken place, if at all. Default: 5 s; at least 10 ms.
     ///
-    /// A commit that takes longer is not given up: what was collected is invalidated at that time, and again when the
-    /// commit ends.
+    /// A commit that takes longer is not given up: what was collected is invalidated at that time, again after pauses that
+    /// double, and when the commit ends.
     pub fn with_commit_timeout(mut self, timeout: Duration) -> Self {
-        self.commit_timeout = timeout;
+        self.commit_timeout = timeout.max(SHORTEST_TIMEOUT);
         self
     }
 
@@ -226,16 +229,19 @@ impl Deferred {
     pub async fn commit_borrowing<T, E>(self, commit: impl Future<Output = Result<T, E>>) -> Result<T, CommitError<E>> {
         let result = {
             let mut commit = pin!(self.scope(commit));
-            let in_time = match Handle::try_current() {
-                Ok(_) => timeout(self.commit_timeout, commit.as_mut()).await.ok(),
-                Err(_) => Some(commit.as_mut().await),
-            };
-            match in_time {
-                Some(result) => result,
-                None => {
-                    run_in_background(&self.cache.engine.shared.tasks, self.parts());
-                    commit.await
+            let mut patience = self.commit_timeout;
+            loop {
+                // Without a runtime there is no timer.
+                let answer = match Handle::try_current() {
+                    Ok(_) => timeout(patience, commit.as_mut()).await.ok(),
+                    Err(_) => Some(commit.as_mut().await),
+                };
+                if let Some(result) = answer {
+                    break result;
                 }
+                // It may have taken place, or take place later, and may never answer.
+                run_in_background(&self.cache.engine.shared.tasks, self.parts());
+                patience = patience.saturating_mul(2);
             }
         };
         let tasks = self.cache.engine.shared.tasks.clone();

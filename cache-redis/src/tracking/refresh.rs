@@ -48,7 +48,7 @@ impl Refresh {
         }
         if self.fetching.is_none() && self.last.elapsed() >= *interval {
             let provider = provider.clone();
-            self.fetching = Some(Fetching(tokio::spawn(async move { fetch(&*provider).await })));
+            self.fetching = Some(Fetching(tokio::spawn(async move { fetch(&*provider, None).await })));
         }
         None
     }

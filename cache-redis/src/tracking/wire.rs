@@ -85,12 +85,21 @@ impl Wire {
         to_connect: Duration,
         to_greet: Duration,
     ) -> Result<Self, Error> {
+        // Before the time limits begin, since a provider has one of its own.
+        let credentials = match &config.credential_provider {
+            Some(provider) => {
+                let server = config.server.hosts().into_iter().next();
+                let fetched = fetch(&**provider, server.as_ref()).await;
+                Some(fetched.map_err(|error| from_fred(&error))?)
+            }
+            None => None,
+        };
         let socket = within(to_connect, "no connection", socket(address, config)).await?;
         let mut wire = Self {
             frames: Framed::new(socket, Resp3::default()),
             address: address.clone(),
         };
-        within(to_greet, "no answer", wire.greet(config)).await?;
+        within(to_greet, "no answer", wire.greet(config, credentials.as_ref())).await?;
         Ok(wire)
     }
 
@@ -98,13 +107,9 @@ impl Wire {
         &self.address
     }
 
-    async fn greet(&mut self, config: &Config) -> Result<(), Error> {
+    async fn greet(&mut self, config: &Config, credentials: Option<&[String; 2]>) -> Result<(), Error> {
         let mut hello = vec!["HELLO", "3"];
-        let provided = match &config.credential_provider {
-            Some(provider) => Some(fetch(&**provider).await.map_err(|error| from_fred(&error))?),
-            None => None,
-        };
-        if let Some([username, password]) = &provided {
+        if let Some([username, password]) = credentials {
             hello.extend(["AUTH", username, password]);
         } else if let Some(password) = &config.password {
             hello.extend(["AUTH", config.username.as_deref().unwrap_or("default"), password]);
