@@ -29,7 +29,10 @@ struct Test {
 /// An app behind a layer whose responses are fresh for ten seconds.
 fn test(set: impl FnOnce(CacheBuilder) -> CacheBuilder) -> Test {
     let clock = ManualClock::new();
-    let store = MemoryBackend::builder().clock(clock.clone()).background_purge(false).build();
+    let store = MemoryBackend::builder()
+        .clock(clock.clone())
+        .background_purge(false)
+        .build();
     let cache = set(Cache::builder(store).clock(clock.clone()).ttl(10 * SEC)).build();
     let calls = Arc::new(AtomicUsize::new(0));
     let handler = {
@@ -37,7 +40,11 @@ fn test(set: impl FnOnce(CacheBuilder) -> CacheBuilder) -> Test {
         move |headers: HeaderMap| async move {
             let call = calls.fetch_add(1, Ordering::SeqCst) + 1;
             let fails = headers.contains_key("fail");
-            let status = if fails { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+            let status = if fails {
+                StatusCode::SERVICE_UNAVAILABLE
+            } else {
+                StatusCode::OK
+            };
             (status, [("vary", "accept-language")], call.to_string())
         }
     };
@@ -76,7 +83,10 @@ async fn a_response_is_refreshed_before_it_expires_and_stays_a_hit() {
         let reply = test.get(german).await;
         assert_eq!((reply.text(), reply.x_cache()), ("2", "HIT"));
         let stats = test.cache.stats().total();
-        assert_eq!((stats.hits.total() - before.hits.total(), stats.misses - before.misses), (2, 0));
+        assert_eq!(
+            (stats.hits.total() - before.hits.total(), stats.misses - before.misses),
+            (2, 0)
+        );
         test.clock.advance(4 * SEC);
         assert_eq!(test.get(german).await.text(), "2", "its lifetime began anew");
         assert_eq!(test.calls.load(Ordering::SeqCst), 2);
@@ -124,7 +134,11 @@ async fn a_handler_that_fails_leaves_the_response() {
 async fn lifetimes(control: Option<&'static str>) -> Vec<u64> {
     let clock = ManualClock::new();
     let store = MemoryBackend::builder().clock(clock.clone()).build();
-    let cache = Cache::builder(store).clock(clock.clone()).ttl(1000 * SEC).jitter(0.5).build();
+    let cache = Cache::builder(store)
+        .clock(clock.clone())
+        .ttl(1000 * SEC)
+        .jitter(0.5)
+        .build();
     let handler = move || async move {
         let mut headers = HeaderMap::new();
         if let Some(control) = control {

@@ -233,10 +233,18 @@ async fn versions_share_all_but_their_values() {
         let loads = Count::new();
         assert_eq!(old_list::list(&cache, &loads, 1).await, Some(1));
         old_list::list_entry(&cache, &loads, 1).invalidate_soft().await.unwrap();
-        assert_eq!(list(&cache, &loads, 1).await, Some(2), "a stale value of another version is a miss too");
+        assert_eq!(
+            list(&cache, &loads, 1).await,
+            Some(2),
+            "a stale value of another version is a miss too"
+        );
         assert_eq!(list(&cache, &loads, 1).await, Some(2));
         cache.soft().invalidate("list:1").await.unwrap();
-        assert_eq!(list(&cache, &loads, 1).await, Some(2), "it is kept, by whomever it is softly invalidated");
+        assert_eq!(
+            list(&cache, &loads, 1).await,
+            Some(2),
+            "it is kept, by whomever it is softly invalidated"
+        );
         cache.shutdown().await;
 
         assert_eq!(old_list::list(&cache, &loads, 0).await, None);

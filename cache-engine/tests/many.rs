@@ -253,7 +253,10 @@ mod by_key {
         let cache = cache_at(&clock);
         let found = cache.many([1, 2, 3, 4, 5]).get_or_load(load).await;
         assert_eq!(found.len(), 5);
-        assert_eq!([1, 2, 3, 5].map(|id| number(&found, id)), [Some(1), Some(4), Some(9), None]);
+        assert_eq!(
+            [1, 2, 3, 5].map(|id| number(&found, id)),
+            [Some(1), Some(4), Some(9), None]
+        );
         assert!(matches!(&found[&4], Err(LoadError::Failed(error)) if **error == "four"));
 
         let stored = |cache: Cache| async move {
@@ -317,11 +320,18 @@ mod by_key {
     async fn a_refresh_loads_what_is_fresh_and_leaves_what_fails() {
         let cache = cache();
         cache.set_many([("1", 0_u32), ("4", 0)]).await.unwrap();
-        let found = cache.many([1, 4, 6]).tags_by(|id| [format!("number:{id}")]).refresh(load).await;
+        let found = cache
+            .many([1, 4, 6])
+            .tags_by(|id| [format!("number:{id}")])
+            .refresh(load)
+            .await;
         assert_eq!((number(&found, 1), number(&found, 6)), (Some(1), Some(36)));
         assert!(found[&4].is_err());
         let stored = cache.get_many::<u32, _>(["1", "4", "6"]).await.unwrap();
-        assert_eq!(stored.into_iter().map(|value| *value.unwrap()).collect::<Vec<_>>(), [1, 0, 36]);
+        assert_eq!(
+            stored.into_iter().map(|value| *value.unwrap()).collect::<Vec<_>>(),
+            [1, 0, 36]
+        );
         cache.invalidate_tag("number:1").await.unwrap();
         assert!(cache.get::<u32>("1").await.unwrap().is_none());
 
@@ -339,7 +349,13 @@ mod by_key {
         let cache = cache().policy_with(|policy| policy.with_negative_ttl(10 * SEC));
         let none = |_: Vec<u32>| async { Ok::<_, Infallible>(HashMap::<u32, u32>::new()) };
         assert!(cache.get_or_load_many([6], none).await.unwrap().is_empty());
-        assert!(cache.get_or_load_many([6], noting(&Arc::default())).await.unwrap().is_empty());
+        assert!(
+            cache
+                .get_or_load_many([6], noting(&Arc::default()))
+                .await
+                .unwrap()
+                .is_empty()
+        );
         assert_eq!(cache.refresh_many([6], noting(&Arc::default())).await.unwrap().len(), 1);
     }
 
@@ -348,13 +364,23 @@ mod by_key {
         let clock = ManualClock::new();
         let cache = cache_at(&clock);
         let tagged = cache.with_tags(["all"]);
-        tagged.set_many([("1", 1_u32), ("2", 2), ("3", 3), ("3", 4)]).await.unwrap();
+        tagged
+            .set_many([("1", 1_u32), ("2", 2), ("3", 3), ("3", 4)])
+            .await
+            .unwrap();
         tagged.set_many([] as [(&str, u32); 0]).await.unwrap();
-        assert_eq!(cache.get::<u32>("3").await.unwrap().as_deref(), Some(&4), "the last one counts");
+        assert_eq!(
+            cache.get::<u32>("3").await.unwrap().as_deref(),
+            Some(&4),
+            "the last one counts"
+        );
         cache.invalidate_many(["1", "3", "unknown"]).await.unwrap();
         cache.invalidate_many([] as [&str; 0]).await.unwrap();
         let stored = cache.get_many::<u32, _>(["1", "2", "3"]).await.unwrap();
-        assert_eq!(stored.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!(
+            stored.iter().map(Option::is_some).collect::<Vec<_>>(),
+            [false, true, false]
+        );
         cache.invalidate_tag("all").await.unwrap();
         assert!(cache.get::<u32>("2").await.unwrap().is_none());
 
@@ -363,7 +389,11 @@ mod by_key {
         stale.soft().invalidate_many(["1", "2"]).await.unwrap();
         assert!(stale.get::<u32>("1").await.unwrap().is_none());
         let found = stale.get_or_load_many([1, 2], noting(&Arc::default())).await.unwrap();
-        assert_eq!((*found[&1], *found[&2]), (1, 2), "the stale values are returned at once");
+        assert_eq!(
+            (*found[&1], *found[&2]),
+            (1, 2),
+            "the stale values are returned at once"
+        );
         stale.shutdown().await;
         assert_eq!(stale.get::<u32>("2").await.unwrap().as_deref(), Some(&4));
     }

@@ -204,12 +204,27 @@ async fn batches() {
     let cache = over(&remote).build();
     let entries = [("1", 1_u32), ("2", 2), ("3", 3)];
     let written = ["set", "set", "set"];
-    assert_eq!(calls(&remote, cache.set_many(entries)).await, written, "one batch, which this store writes one by one");
+    assert_eq!(
+        calls(&remote, cache.set_many(entries)).await,
+        written,
+        "one batch, which this store writes one by one"
+    );
     let tagged = cache.with_tags(TAGS);
-    tagged.set("the records of the tags exist from here on", 1_u32).await.unwrap();
-    assert_eq!(calls(&remote, tagged.set_many(entries)).await, ["get_many", "set", "set", "set"], "the tags once");
+    tagged
+        .set("the records of the tags exist from here on", 1_u32)
+        .await
+        .unwrap();
+    assert_eq!(
+        calls(&remote, tagged.set_many(entries)).await,
+        ["get_many", "set", "set", "set"],
+        "the tags once"
+    );
     let invalidated = calls(&remote, cache.invalidate_many(["1", "2", "3"])).await;
-    assert_eq!(invalidated, ["delete", "delete", "delete"], "one batch, which this store carries out one by one");
+    assert_eq!(
+        invalidated,
+        ["delete", "delete", "delete"],
+        "one batch, which this store carries out one by one"
+    );
 
     let load = |ids: Vec<u32>| async move {
         let loaded = ids.into_iter().map(|id| (id, Ok(cache_engine::Loaded::new(id))));
@@ -222,10 +237,18 @@ async fn batches() {
         ["get_many", "get_many", "set", "set", "set", "set", "set", "set"],
         "look, the tags of all in one batch, leases, fills"
     );
-    assert_eq!(calls(&remote, cache.many([1, 2, 3]).get_or_load(load)).await, ["get_many", "get_many"], "hits, tags");
+    assert_eq!(
+        calls(&remote, cache.many([1, 2, 3]).get_or_load(load)).await,
+        ["get_many", "get_many"],
+        "hits, tags"
+    );
     let refresh = calls(&remote, tagged.many([1, 2]).tags_by(by_id).refresh(load)).await;
     assert_eq!(refresh[..2], ["get_many", "get_many"], "look, tags");
-    assert_eq!(refresh.iter().filter(|call| **call == "get_many").count(), 3, "and the tags of what was found");
+    assert_eq!(
+        refresh.iter().filter(|call| **call == "get_many").count(),
+        3,
+        "and the tags of what was found"
+    );
 }
 
 #[tokio::test(start_paused = true)]

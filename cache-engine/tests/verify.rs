@@ -55,7 +55,9 @@ impl Source {
 
 #[tokio::test(start_paused = true)]
 async fn a_value_whose_source_has_changed_is_reported_with_key_and_age() {
-    let near = over(&Remote::new()).near(memory(TokioClock::new())).near_max_age(3600 * SEC);
+    let near = over(&Remote::new())
+        .near(memory(TokioClock::new()))
+        .near_max_age(3600 * SEC);
     for builder in [local(&TokioClock::new()), over(&Remote::new()), near] {
         let (cache, diverged) = verified(builder);
         let source = Source::default();
@@ -73,7 +75,11 @@ async fn a_value_whose_source_has_changed_is_reported_with_key_and_age() {
         assert_eq!((found.len(), &*found[0].0), (1, "key"));
         assert!(found[0].1 >= 7 * SEC && found[0].1 < 8 * SEC, "{found:?}");
         assert_eq!(cache.stats().total().diverged, 1);
-        assert_eq!(cache.get::<u32>("key").await.unwrap().as_deref(), Some(&0), "what was loaded is not stored");
+        assert_eq!(
+            cache.get::<u32>("key").await.unwrap().as_deref(),
+            Some(&0),
+            "what was loaded is not stored"
+        );
 
         cache.invalidate("key").await.unwrap();
         source.get(&cache).await;
@@ -111,11 +117,20 @@ async fn what_fails_or_panics_says_nothing() {
     let failing = || async { Err::<u32, _>("down") };
     assert_eq!(*cache.get_or_load("key", failing).await.unwrap(), 0);
     let panicking = || async { panic!("as planned") };
-    assert_eq!(*cache.get_or_load::<u32, Infallible, _, _>("key", panicking).await.unwrap(), 0);
+    assert_eq!(
+        *cache
+            .get_or_load::<u32, Infallible, _, _>("key", panicking)
+            .await
+            .unwrap(),
+        0
+    );
     idle().await;
     assert!(diverged.lock().unwrap().is_empty());
     let nothing = || async { Ok::<Option<u32>, Infallible>(None) };
-    assert_eq!(cache.get_or_load_optional("key", nothing).await.unwrap().as_deref(), Some(&0));
+    assert_eq!(
+        cache.get_or_load_optional("key", nothing).await.unwrap().as_deref(),
+        Some(&0)
+    );
     idle().await;
     assert_eq!(diverged.lock().unwrap().len(), 1, "a value that is gone has diverged");
 }
@@ -217,7 +232,11 @@ async fn functions_are_verified_past_the_entries_that_they_use() {
     idle().await;
     let mut keys: Vec<_> = diverged.lock().unwrap().iter().map(|(key, _)| key.clone()).collect();
     keys.sort_unstable();
-    assert_eq!(keys, ["detached", "own", "plain"], "the entry `inner` does not hide the change");
+    assert_eq!(
+        keys,
+        ["detached", "own", "plain"],
+        "the entry `inner` does not hide the change"
+    );
 }
 
 #[tokio::test(start_paused = true)]

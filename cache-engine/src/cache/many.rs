@@ -161,7 +161,10 @@ where
         let load = Arc::clone(&load);
         Box::pin(async move {
             let loaded = load(ids).await?;
-            Ok(loaded.into_iter().map(|(id, value)| (id, Ok(Loaded::new(value)))).collect())
+            Ok(loaded
+                .into_iter()
+                .map(|(id, value)| (id, Ok(Loaded::new(value))))
+                .collect())
         })
     }
 }
@@ -191,7 +194,9 @@ pub struct Many<'a, K, C> {
 
 impl<K, C> fmt::Debug for Many<'_, K, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Many").field("ids", &self.ids.len()).finish_non_exhaustive()
+        f.debug_struct("Many")
+            .field("ids", &self.ids.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -114,11 +114,7 @@ where
 }
 
 /// Ends a call that verified its value with the result of its body.
-pub fn compared<H: Handling, D>(
-    _: H,
-    hit: Box<Hit<H::Value, H::Shared, D>>,
-    ran: Option<H::Output>,
-) -> Landing<H> {
+pub fn compared<H: Handling, D>(_: H, hit: Box<Hit<H::Value, H::Shared, D>>, ran: Option<H::Output>) -> Landing<H> {
     let loaded = ran.and_then(|output| H::split(output).ok());
     (hit.compare)(hit, loaded)
 }
@@ -415,7 +411,7 @@ where
     if !is_stored {
         return cache.invalidate(key).await;
     }
-    cache.put(key, value).await?;
+    cache.put(key, value, None).await?;
     cache.engine.shared.events.emit(&Event::Stored { key });
     Ok(())
 }

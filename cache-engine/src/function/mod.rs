@@ -59,7 +59,6 @@ pub mod __private {
         load_detached, slots,
     };
     pub use super::lookup::{Answered, Looked, asked, hit, look};
-    pub use crate::load::on_hit::OnHit;
     pub use super::owned::{borrow, own};
     pub use super::return_type::convert::{ConvertByFrom, ConvertNothing};
     pub use super::return_type::describe::{DescribeErrors, DescribeOthers, DescribeReports, DescribeTexts};
@@ -69,4 +68,5 @@ pub mod __private {
     pub use super::return_type::share::{ShareByClone, ShareByText, ShareNothing, ShareWhole};
     pub use super::tags::{tag, tags, with_tags};
     pub use super::time::time;
+    pub use crate::load::on_hit::OnHit;
 }

@@ -126,9 +126,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
             .tasks
             .spawn(async move { scope.scope(task).await }.in_current_span());
         async move {
-            let outcome = receive
-                .await
-                .unwrap_or_else(|_| Err(LoadError::Panicked(task_ended())));
+            let outcome = receive.await.unwrap_or_else(|_| Err(LoadError::Panicked(task_ended())));
             if let Some(collector) = collector {
                 collector.join();
             }

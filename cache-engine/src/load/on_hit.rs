@@ -126,7 +126,8 @@ impl DueKeys {
     /// Returns whether the entry is marked, and removes the mark.
     pub(crate) fn take<T>(&self, key: &Key, found: &Found<T>) -> bool {
         let (slot, hash) = self.slot(key, found);
-        slot.compare_exchange(hash, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        slot.compare_exchange(hash, 0, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
     }
 
     fn slot<T>(&self, key: &Key, found: &Found<T>) -> (&AtomicU64, u64) {

@@ -75,7 +75,12 @@ impl TagLifetimes {
         G: IntoIterator<Item = &'a Key>,
     {
         let by_key: HashMap<&Key, &Ending> = self.0.iter().map(|ending| (&ending.key, ending)).collect();
-        let of_group = |group: G| group.into_iter().filter_map(|key| by_key.get(key).copied().cloned()).collect();
+        let of_group = |group: G| {
+            group
+                .into_iter()
+                .filter_map(|key| by_key.get(key).copied().cloned())
+                .collect()
+        };
         groups.into_iter().map(|group| Self(of_group(group))).collect()
     }
 

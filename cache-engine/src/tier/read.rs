@@ -245,7 +245,9 @@ impl Tier {
         let mut remote = Vec::new();
         let mut stamps = Vec::new();
         for key in keys {
-            let near = self.read_near(key, coder.type_version()).map(|(found, version)| Read::Fresh(found, version));
+            let near = self
+                .read_near(key, coder.type_version())
+                .map(|(found, version)| Read::Fresh(found, version));
             if near.is_none() {
                 remote.push(key.clone());
                 stamps.push(self.stamp(key));

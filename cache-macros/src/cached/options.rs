@@ -178,7 +178,8 @@ impl Options {
             errors.at(unless.name.span(), message);
         }
         if let (Some(ttl), Some(_)) = (&self.ttl, &self.ttl_of) {
-            let message = "`ttl` has no effect beside `ttl_of`, which gives every value its lifetime: remove one of them";
+            let message =
+                "`ttl` has no effect beside `ttl_of`, which gives every value its lifetime: remove one of them";
             errors.at(ttl.name.span(), message);
         }
         if let (Some(_), Some(skip)) = (&self.key, &self.skip) {
