@@ -31,10 +31,6 @@ use crate::tier::read::Read;
 
 /// What [`Adapter::lookup`] found.
 #[non_exhaustive]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is taken apart at once, and a box would cost each miss an allocation"
-)]
 pub enum Lookup<T> {
     /// A value, fresh or shared by another caller's load.
     Hit {
@@ -286,7 +282,9 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         if !engine.shared.is_used() || engine.contributes() {
             return None;
         }
-        if let Some(on_hit) = engine.on_hit {
+        if let Some(on_hit) = engine.on_hit
+            && on_hit.may_refresh()
+        {
             return self.read_local_watching(key, on_hit);
         }
         let tier = &engine.shared.tier;
