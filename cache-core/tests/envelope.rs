@@ -50,6 +50,34 @@ fn version_1_is_written_and_read_as_it_always_was() {
     }
 }
 
+/// They follow the tags, and take no room where they are not set, so that what was written before them is read.
+#[test]
+fn the_load_time_and_the_version_of_the_type_follow_the_tags() {
+    let (key, envelope) = golden();
+    let before = envelope.encode(&key).unwrap();
+    let with = envelope
+        .with_load_time(Duration::from_nanos(1_000_001))
+        .with_type_version(2);
+    let bytes = with.encode(&key).unwrap();
+    let payload = with.payload.len();
+    let (start, end) = (before.len() - payload, bytes.len() - payload);
+    assert_eq!(
+        bytes[start..end],
+        [0, 0, 0x03, 0xe9, 0, 0, 0, 2],
+        "1,001 microseconds, and 2"
+    );
+    assert_eq!(bytes[10], before[10] | 0b1100);
+    let read = Envelope::decode(&bytes, &key).unwrap();
+    assert_eq!(
+        (read.load_time, read.type_version),
+        (Some(Duration::from_micros(1_001)), 2)
+    );
+    let longest = Envelope::new(EntryKind::Absent, Timestamp::from_millis(1), FreshnessWindows::FOREVER)
+        .with_load_time(Duration::MAX);
+    let read = Envelope::decode(&longest.encode(&key).unwrap(), &key).unwrap();
+    assert_eq!(read.load_time, Some(Duration::from_micros(u32::MAX.into())));
+}
+
 #[test]
 fn each_kind_keeps_its_number() {
     let (key, envelope) = golden();
@@ -125,7 +153,8 @@ fn a_header_that_contradicts_itself_is_damage_even_if_the_checksum_holds() {
     assert!(with(9, 0).is_ok(), "nothing was changed");
     for (at, byte, what) in [
         (9, 99, "an unknown kind"),
-        (10, 0b110, "an unknown flag"),
+        (10, 0b1000_0010, "an unknown flag"),
+        (10, 0b110, "a load time that is not there"),
         (10, 0b011, "for ever, and an end"),
         (10, 0b000, "no text, and its length"),
         (43, 5, "a longer name of the coder"),
@@ -236,11 +265,15 @@ fn any_envelope() -> impl Strategy<Value = Envelope> {
     });
     let tags = vec((any::<String>(), any::<u128>().prop_map(Version::from_u128)), 0..5);
     let payload = vec(any::<u8>(), 0..200);
-    (kind, any::<u64>(), windows, "[a-zé]{0,6}", tags, payload).prop_map(
-        |(kind, created, windows, coder, tags, payload)| {
+    let load_time = option::of(any::<u32>().prop_map(|micros| Duration::from_micros(micros.into())));
+    let optional = (load_time, any::<u32>());
+    (kind, any::<u64>(), windows, "[a-zé]{0,6}", tags, payload, optional).prop_map(
+        |(kind, created, windows, coder, tags, payload, (load_time, type_version))| {
             Envelope::new(kind, Timestamp::from_millis(created), windows)
                 .with_payload(coder, payload.into())
                 .with_tags(Tags::new(tags).unwrap())
+                .with_load_time(load_time)
+                .with_type_version(type_version)
         },
     )
 }

@@ -1,5 +1,7 @@
 //! What the cache holds under the key of a request.
 
+use std::any::Any;
+
 use crate::entry::response::StoredResponse;
 use crate::entry::variant_index::VariantIndex;
 
@@ -10,4 +12,11 @@ pub(crate) enum Stored {
     Response(StoredResponse),
     /// An index that leads to the response that the request selects.
     Index(VariantIndex),
+}
+
+impl Stored {
+    /// Returns whether a value of the cache is a response. An index is not loaded, so it is not refreshed.
+    pub(crate) fn is_response(value: &dyn Any) -> bool {
+        matches!(value.downcast_ref(), Some(Self::Response(_)))
+    }
 }

@@ -65,6 +65,7 @@ impl Slot {
 
     pub(crate) async fn look_up_as(&self, anew: bool, reporting: Reporting) -> Lookup<Stored> {
         let adapter = self.cache.adapter().accept_previews(true).reporting(reporting);
+        let adapter = adapter.refresh_early_if(Stored::is_response);
         match (self.waits, anew) {
             (true, false) => adapter.lookup(self.key()).await,
             (true, true) => adapter.lookup_anew(self.key()).await,

@@ -42,7 +42,7 @@ pub(crate) fn respond_from_memory(shared: &Shared, parts: &Parts, route: &Route)
     if keyed.directives.is_some() {
         return None;
     }
-    let adapter = shared.adapter();
+    let adapter = shared.adapter().refresh_early_if(Stored::is_response);
     let mut stored = adapter.read_local::<Stored>(&keyed.key)?;
     if let Stored::Index(variants) = &*stored {
         let key = shared.variant(variants, &keyed.key, keyed.selecting(&parts.headers));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cache_engine::cache_core::{ErrorKind, FreshnessWindows, Key};
-use cache_engine::{Fill, Lookup, Policy, Reporting, StoreOutcome};
+use cache_engine::{Fill, Lookup, Reporting, StoreOutcome};
 use cache_http::Reason;
 use http::HeaderMap;
 
@@ -91,13 +91,20 @@ async fn put_first(
     // Nothing leads to the variant before its index is stored, so the fence and the tags of the index are sufficient for
     // it.
     if fill.is_storable() {
-        let policy = Policy::default()
+        let policy = shared
+            .cache
+            .policy()
+            .with_jitter(0.0)
             .with_ttl(kept.fresh)
             .with_stale_while_revalidate(kept.stale_while_revalidate)
             .with_stale_if_error(kept.stale_if_error);
         let cache = shared.cache.with_policy(policy);
         // The event follows when its index is stored too.
-        if let Err(error) = cache.adapter().set_unreported(&key, Arc::clone(stored)).await {
+        if let Err(error) = cache
+            .adapter()
+            .set_unreported(&key, Arc::clone(stored), Some(fill.took()))
+            .await
+        {
             fill.uncoalesced();
             return said(StoreOutcome::Failed(error));
         }

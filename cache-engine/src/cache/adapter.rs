@@ -6,6 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cache_core::{Coder, Error, FunctionCall, Key, KeyName, Timestamp};
 use futures_util::FutureExt;
@@ -30,10 +31,6 @@ use crate::tier::read::Read;
 
 /// What [`Adapter::lookup`] found.
 #[non_exhaustive]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is taken apart at once, and a box would cost each miss an allocation"
-)]
 pub enum Lookup<T> {
     /// A value, fresh or shared by another caller's load.
     Hit {
@@ -126,6 +123,8 @@ pub struct Adapter<'a, C> {
     cache: &'a Cache<C>,
     previews: bool,
     reporting: Reporting,
+    /// Which values are refreshed before they expire.
+    early: fn(&dyn Any) -> bool,
 }
 
 impl<C> Clone for Adapter<'_, C> {
@@ -144,6 +143,7 @@ impl<C> Cache<C> {
             cache: self,
             previews: false,
             reporting: Reporting::Everything,
+            early: |_| true,
         }
     }
 }
@@ -155,6 +155,12 @@ impl<'a, C> Adapter<'a, C> {
             previews: accept,
             ..self
         }
+    }
+
+    /// Sets which values are refreshed before they expire, if the [policy](crate::Policy::early_refresh_after) says so. Default:
+    /// all. For adapters that also store what is not loaded, such as an index.
+    pub fn refresh_early_if(self, which: fn(&dyn Any) -> bool) -> Self {
+        Self { early: which, ..self }
     }
 
     /// Sets what lookups, and the loads that follow, report as events. Default: [`Reporting::Everything`].
@@ -255,10 +261,12 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
     }
 
     /// Stores a value like [`Cache::set_shared`], and reports only failures. For a part of what is reported elsewhere.
+    /// `load_time` is how long its load [took](Fill::took); see
+    /// [`Policy::early_refresh_beta`](crate::Policy::early_refresh_beta).
     ///
     /// # Errors
     /// As [`Cache::set`].
-    pub async fn set_unreported<T>(self, key: &Key, value: Arc<T>) -> Result<(), Error>
+    pub async fn set_unreported<T>(self, key: &Key, value: Arc<T>, load_time: Option<Duration>) -> Result<(), Error>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
@@ -266,7 +274,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         if !self.cache.is_enabled() {
             return Ok(());
         }
-        self.cache.put(key, Some(value)).await
+        self.cache.put(key, Some(value), load_time).await
     }
 
     /// Reads the fresh value of a key, if it is in this process: in the store itself, or in the
@@ -282,7 +290,9 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         if !engine.shared.is_used() || engine.contributes() {
             return None;
         }
-        if let Some(on_hit) = engine.on_hit {
+        if let Some(on_hit) = engine.on_hit
+            && on_hit.may_refresh()
+        {
             return self.read_local_watching(key, on_hit);
         }
         let tier = &engine.shared.tier;
@@ -318,7 +328,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
             None => return None,
         };
         let Read::Fresh(found, _) = read else { return None };
-        if on_hit.refreshes_early(&found, shared.tier.now(), &shared.random) {
+        if (self.early)(&*found.value) && on_hit.refreshes_early(&found, shared.tier.now(), &shared.random) {
             shared.due.mark(key, &found);
             return None;
         }
@@ -425,12 +435,15 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
     }
 
     /// Returns whether a lookup that found a fresh value refreshes it before it expires.
-    fn refreshes_early<T>(self, key: &Key, found: &Found<T>) -> bool {
+    fn refreshes_early<T: Send + Sync + 'static>(self, key: &Key, found: &Found<T>) -> bool {
         let engine = &self.cache.engine;
         let shared = &engine.shared;
-        engine.on_hit.is_some_and(|on_hit| {
-            shared.due.take(key, found) || on_hit.refreshes_early(found, shared.tier.now(), &shared.random)
-        })
+        engine
+            .on_hit
+            .filter(|_| (self.early)(&*found.value))
+            .is_some_and(|on_hit| {
+                shared.due.take(key, found) || on_hit.refreshes_early(found, shared.tier.now(), &shared.random)
+            })
     }
 
     /// Like [`lookup`](Self::lookup), for a caller that accepts no existing value, even if it is fresh. The value is

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::{self, Display};
 use std::future::Future;
 use std::hash::Hash;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use cache_core::{Coder, Key, Version};
@@ -148,7 +149,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
 }
 
 /// Returns a loader that stores all of its values in the same way.
-fn plain<K, T, E, F, Fut>(load: F) -> impl Fn(Vec<K>) -> Boxed<Result<LoadedMany<K, T, E>, E>> + Send + Sync + 'static
+fn plain<K, T, E, F, Fut>(load: F) -> impl Fn(Vec<K>) -> Loading<K, T, E> + Send + Sync + 'static
 where
     K: Eq + Hash + Send + 'static,
     T: Send + Sync + 'static,
@@ -169,7 +170,7 @@ where
     }
 }
 
-type Boxed<R> = std::pin::Pin<Box<dyn Future<Output = R> + Send>>;
+type Loading<K, T, E> = Pin<Box<dyn Future<Output = Result<LoadedMany<K, T, E>, E>> + Send>>;
 
 /// Returns the values that exist, or the first error.
 fn present<K: Eq + Hash, T, E>(outcomes: Outcomes<K, T, E>) -> Result<HashMap<K, Arc<T>>, LoadError<E>> {

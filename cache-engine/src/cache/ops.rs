@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cache_core::{Coder, Error, Key, SetOptions, SetOutcome};
 
@@ -11,7 +12,7 @@ use crate::cache::handle::Cache;
 use crate::cache::key::IntoKey;
 use crate::event::Event;
 use crate::stats::snapshot::CacheTier;
-use crate::store::record::Found;
+use crate::store::record::{Found, Writer, retention};
 use crate::tier::read::{Boxed, Read};
 
 impl<C: Send + Sync + 'static> Cache<C> {
@@ -142,7 +143,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
         }
         let key = key.into_key(&self.namespace);
         let key = key.borrow();
-        self.put(key, Some(value)).await?;
+        self.put(key, Some(value), None).await?;
         self.engine.shared.events.emit(&Event::Stored { key });
         Ok(())
     }
@@ -183,6 +184,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
     {
         let (policy, coder) = (&self.engine.policy, &*self.engine.coder);
         let tier = &self.engine.shared.tier;
+        let grace = policy.grace(self.engine.shared.leases.time(), None);
         let stamps: Vec<_> = values.iter().map(|(key, _)| tier.stamp(key)).collect();
         let wanted: Vec<_> = values
             .iter()
@@ -193,8 +195,11 @@ impl<C: Send + Sync + 'static> Cache<C> {
         let mut writes = Vec::with_capacity(values.len());
         for ((key, value), captured) in values.iter().zip(&captured) {
             let windows = policy.windows();
-            let encoded = tier
-                .writer(&captured.tags)
+            let writer = Writer {
+                grace,
+                ..tier.writer(&captured.tags)
+            };
+            let encoded = writer
                 .value(key, value, coder, windows)
                 .inspect_err(|error| tier.events.emit(&Event::not_stored(key, error)))?;
             let found = Found {
@@ -208,10 +213,10 @@ impl<C: Send + Sync + 'static> Cache<C> {
                 type_version: coder.type_version(),
             };
             founds.push((found, encoded.weight()));
-            writes.push((key.clone(), encoded, SetOptions::new(windows.total())));
+            writes.push((key.clone(), encoded, SetOptions::new(retention(&windows, grace))));
         }
         // Jitter only shortens lifetimes.
-        let longest = policy.with_jitter(0.0).windows().total();
+        let longest = retention(&policy.with_jitter(0.0).windows(), grace);
         let prolong = async {
             for captured in &captured {
                 tier.tags.prolong(&captured.tags, &captured.lifetimes, longest).await;
@@ -235,8 +240,14 @@ impl<C: Send + Sync + 'static> Cache<C> {
         result.map(drop)
     }
 
-    /// Stores a value, or that there is none, and reports only failures.
-    pub(crate) async fn put<T>(&self, key: &Key, value: Option<Arc<T>>) -> Result<(), Error>
+    /// Stores a value, or that there is none, and reports only failures. `load_time` is how long its load took, if it was
+    /// loaded.
+    pub(crate) async fn put<T>(
+        &self,
+        key: &Key,
+        value: Option<Arc<T>>,
+        load_time: Option<Duration>,
+    ) -> Result<(), Error>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
@@ -249,14 +260,20 @@ impl<C: Send + Sync + 'static> Cache<C> {
         let tier = &self.engine.shared.tier;
         let stamp = tier.stamp(key);
         let captured = tier.capture(key, &self.engine.tags, None).await?;
-        let writer = tier.writer(&captured.tags);
+        let load_time = load_time.filter(|_| policy.early_refresh_beta > 0.0);
+        let grace = policy.grace(self.engine.shared.leases.time(), load_time);
+        let writer = Writer {
+            load_time,
+            grace,
+            ..tier.writer(&captured.tags)
+        };
         let encoded = match &value {
             Some(value) => writer.value(key, value, coder, windows),
             None => writer.absent(key, coder.type_version(), windows),
         };
         let encoded = encoded.inspect_err(|error| tier.events.emit(&Event::not_stored(key, error)))?;
         let weight = encoded.weight();
-        let lifetime = windows.total();
+        let lifetime = retention(&windows, grace);
         let (result, ()) = tokio::join!(
             tier.store.set(key, encoded, SetOptions::new(lifetime)),
             tier.tags.prolong(&captured.tags, &captured.lifetimes, lifetime)
@@ -271,7 +288,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
                     tags: captured.tags,
                     version: Some(version),
                     tier: CacheTier::Store,
-                    load_time: None,
+                    load_time,
                     type_version: coder.type_version(),
                 };
                 tier.keep_own_near(key, &found, version, weight, stamp);

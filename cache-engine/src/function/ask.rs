@@ -14,7 +14,7 @@ use cache_core::Error;
 use pin_project_lite::pin_project;
 
 use super::return_type::plan::Handling;
-use crate::tags::ambient::{Ambient, take_asked};
+use crate::tags::ambient::{Ambient, Flags};
 
 thread_local! {
     /// The question to the next call that looks up its key.
@@ -75,14 +75,10 @@ pub(super) enum Request<V> {
     Store(Question, Option<Option<Arc<V>>>),
 }
 
-/// Returns what is asked of the call that is polled, if anything.
-#[inline]
-pub(super) fn request<H: Handling>() -> Option<Box<Request<H::Value>>> {
-    if take_asked() { take_request::<H>() } else { None }
-}
-
+/// Returns what is asked of the call that is polled. `flags` say that something is.
 #[cold]
-fn take_request<H: Handling>() -> Option<Box<Request<H::Value>>> {
+pub(super) fn take_request<H: Handling>(flags: Flags) -> Option<Box<Request<H::Value>>> {
+    flags.end_question();
     let question = ASKED.take()?;
     Some(Box::new(match question.take()? {
         What::Stored => Request::Stored(question),

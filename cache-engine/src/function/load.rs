@@ -411,7 +411,7 @@ where
     if !is_stored {
         return cache.invalidate(key).await;
     }
-    cache.put(key, value).await?;
+    cache.put(key, value, None).await?;
     cache.engine.shared.events.emit(&Event::Stored { key });
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use cache_core::{Coder as _, Error, Key};
 use pin_project_lite::pin_project;
 
-use super::ask::{Request, request};
+use super::ask::{Request, take_request};
 use super::coder::{Codes, Coding};
 use super::return_type::plan::Handling;
 use crate::cache::handle::Cache;
@@ -20,7 +20,7 @@ use crate::load::on_hit::OnHit;
 use crate::load::reading::Reading;
 use crate::log::log_error;
 use crate::store::record::Found;
-use crate::tags::ambient::is_within_load;
+use crate::tags::ambient::{Flags, flags};
 use crate::tier::precondition::Precondition;
 use crate::tier::read::Read;
 
@@ -35,7 +35,12 @@ pub enum Looked<V> {
 
 /// What was read instead of a fresh value, and what is asked of the call. Boxed, so that a hit does not need the space
 /// for it.
-pub struct Stored<V>(Box<(Reading<V>, Option<Box<Request<V>>>)>);
+pub struct Stored<V>(Box<AfterRead<V>>);
+
+struct AfterRead<V> {
+    reading: Reading<V>,
+    request: Option<Box<Request<V>>>,
+}
 
 /// A key, what was read instead of a fresh value, and what is asked of the call.
 pub struct Missed<V>(pub(super) Box<NotFound<V>>);
@@ -60,6 +65,7 @@ impl<V> fmt::Debug for Missed<V> {
 
 /// What a call has to do besides a plain lookup. Boxed, so that a plain lookup has one thing to ask and no room for it.
 pub struct Asked<V> {
+    flags: Flags,
     special: Option<Box<Special<V>>>,
 }
 
@@ -72,9 +78,15 @@ struct Special<V> {
 /// but the cache's.
 #[inline]
 pub fn asked<H: Handling, C>(_: H, cache: &Cache<C>, own: Option<Option<OnHit>>) -> Asked<H::Value> {
-    let request = request::<H>();
+    let flags = flags();
+    let request = if flags.is_asked() {
+        take_request::<H>(flags)
+    } else {
+        None
+    };
     let on_hit = own.unwrap_or(cache.engine.on_hit);
     Asked {
+        flags,
         special: (request.is_some() || on_hit.is_some()).then(|| Box::new(Special { on_hit, request })),
     }
 }
@@ -138,10 +150,11 @@ where
 {
     let shared = &cache.engine.shared;
     if let Some(special) = asked.special {
-        return read_specially(*special, cache, coding, key, result, contributes).await;
+        let contributes = contributes && asked.flags.is_within_load();
+        return read_specially(*special, asked.flags, cache, coding, key, result, contributes).await;
     }
     let key = match key {
-        Some(Ok(key)) if shared.is_used() => key,
+        Some(Ok(key)) if shared.is_enabled() && !asked.flags.is_bypassed() => key,
         Some(Err(error)) => {
             log_error("a call has no key, so it is not cached", Some(error));
             cache.report_bypass("no-key");
@@ -156,7 +169,7 @@ where
     let tags = &cache.engine.tags;
     let coder = coding.coder(cache);
     let result = result.map(|result| ResultType::new(result, coder.type_version()));
-    let reading = if contributes && is_within_load() {
+    let reading = if contributes && asked.flags.is_within_load() {
         shared.read_within(key, coder, tags, result).await
     } else {
         shared.read_to_load(key, coder, tags, result).await
@@ -171,13 +184,14 @@ where
 }
 
 fn missed<V>(reading: Reading<V>, request: Option<Box<Request<V>>>) -> Looked<V> {
-    Looked::Missed(Stored(Box::new((reading, request))))
+    Looked::Missed(Stored(Box::new(AfterRead { reading, request })))
 }
 
 /// As [`read`], for a call that has to do more. Boxed, to keep the future of a plain lookup small.
 #[inline(never)]
 fn read_specially<'a, V, C, D>(
     special: Special<V>,
+    flags: Flags,
     cache: &'a Cache<C>,
     coding: &'a D,
     key: &'a Option<Result<Key, Error>>,
@@ -189,8 +203,7 @@ where
     D: Coding<C>,
     D::Coder: Codes<V>,
 {
-    let is_used = cache.engine.shared.is_used();
-    let within = contributes && is_within_load();
+    let is_used = cache.engine.shared.is_enabled() && !flags.is_bypassed();
     Box::pin(async move {
         let (shared, tags) = (&cache.engine.shared, &cache.engine.tags);
         let Special { on_hit, request } = special;
@@ -218,7 +231,7 @@ where
         let coder = coding.coder(cache);
         let hit = |found: &Found<V>| {
             cache.report_hit(key, found.tier);
-            if within {
+            if contributes {
                 shared.contribute(&found.terms());
             }
         };
@@ -279,7 +292,7 @@ pub fn hit<H: Handling>(
     match (looked, key) {
         (Looked::Hit(value), _) => H::join(Ok(Some(value))).map_or(Answered::NotYet(None), Answered::Now),
         (Looked::Missed(Stored(stored)), Some(Ok(key))) => {
-            let (reading, request) = *stored;
+            let AfterRead { reading, request } = *stored;
             Answered::NotYet(Some(Missed(Box::new(NotFound { key, reading, request }))))
         }
         _ => Answered::NotYet(None),

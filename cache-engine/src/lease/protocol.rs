@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Error, FreshnessWindows, Key, SetOptions, SetOutcome, Tags, Value, Version};
+use cache_core::{Error, FreshnessWindows, Key, SetOptions, SetOutcome, Tags, Ttl, Value, Version};
 use futures_util::FutureExt;
 
 use crate::lease::fence::Fence;
@@ -276,14 +276,8 @@ impl Leases {
     }
 
     /// Writes `value` if the fence is still intact, and releases the fence. After an error the fence may still exist.
-    pub(crate) async fn fill(
-        &self,
-        key: &Key,
-        fence: Fence,
-        value: Value,
-        windows: &FreshnessWindows,
-    ) -> Result<Filled, Error> {
-        let options = SetOptions::new(windows.total());
+    pub(crate) async fn fill(&self, key: &Key, fence: Fence, value: Value, lifetime: Ttl) -> Result<Filled, Error> {
+        let options = SetOptions::new(lifetime);
         let mut version = fence.version();
         let outcome = loop {
             let outcome = self

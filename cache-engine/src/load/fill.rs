@@ -21,7 +21,7 @@ use crate::load::flight::{FlightId, Landing, Lead};
 use crate::load::policy::Policy;
 use crate::load::shared::Shared;
 use crate::stats::snapshot::CacheTier;
-use crate::store::record::{Found, Freshness, Terms, Writer};
+use crate::store::record::{Found, Freshness, Terms, Writer, retention};
 use crate::tags::ambient::is_within_load;
 use crate::tags::declared::Declared;
 use crate::tags::fault::Fault;
@@ -83,8 +83,10 @@ pub struct Fill<T, E = Infallible> {
     unreported_end: bool,
     /// Whether the load began without reading the versions of its tags.
     is_uncaptured: bool,
-    /// Whether the time that the load takes is stored with the value.
-    notes_load_time: bool,
+    /// The policy, if it refreshes values before they expire.
+    early: Option<Policy>,
+    /// How long the load took, once it has ended.
+    ended_after: Option<Duration>,
     /// The version of the value's type.
     type_version: u32,
     result: PhantomData<fn() -> E>,
@@ -142,7 +144,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             is_refresh: false,
             unreported_end: false,
             is_uncaptured: false,
-            notes_load_time: false,
+            early: None,
+            ended_after: None,
             type_version: 0,
             result: PhantomData,
         }
@@ -154,10 +157,10 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self
     }
 
-    /// Sets the version of the value's type, and whether the time that the load takes is stored with the value.
-    pub(crate) fn storing(mut self, type_version: u32, notes_load_time: bool) -> Self {
+    /// Sets the version of the value's type, and the policy if it refreshes values before they expire.
+    pub(crate) fn storing(mut self, type_version: u32, early: Option<Policy>) -> Self {
         self.type_version = type_version;
-        self.notes_load_time = notes_load_time;
+        self.early = early;
         self
     }
 
@@ -444,6 +447,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         settled?;
         let writer = Writer {
             load_time: self.load_time(),
+            grace: self.grace(),
             ..self.shared.tier.writer(&self.snapshot.tags)
         };
         encode(writer, &self.key).map_err(Fault::Failed)
@@ -451,7 +455,16 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Returns how long the load took, if that is stored with the value.
     pub(super) fn load_time(&self) -> Option<Duration> {
-        self.notes_load_time.then(|| self.took())
+        self.early
+            .filter(|policy| policy.early_refresh_beta > 0.0)
+            .map(|_| self.took())
+    }
+
+    /// Returns how long the store retains the record after all of its windows have ended.
+    fn grace(&self) -> Duration {
+        self.early.map_or(Duration::ZERO, |policy| {
+            policy.grace(self.shared.leases.time(), Some(self.took()))
+        })
     }
 
     /// Stores that there is no value.
@@ -524,12 +537,13 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         };
         self.seal();
         let weight = value.weight();
+        let lifetime = retention(windows, self.grace());
         // Changes during the load may be unknown here too.
         let stamp = self.shared.tier.stamp(&self.key).map(|stamp| stamp.as_of(self.since));
         let TagSnapshot { tags, lifetimes, .. } = &self.snapshot;
         let (filled, ()) = tokio::join!(
-            self.shared.leases.fill(&self.key, fence, value, windows),
-            self.shared.tier.tags.prolong(tags, lifetimes, windows.total())
+            self.shared.leases.fill(&self.key, fence, value, lifetime),
+            self.shared.tier.tags.prolong(tags, lifetimes, lifetime)
         );
         match filled {
             Ok(Filled::Stored(version)) => {
@@ -544,7 +558,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                     _ => self.shared.tier.forget_near(&self.key),
                 }
                 self.tell(&Event::Stored { key: &self.key });
-                self.prolong_joined(windows.total());
+                self.prolong_joined(lifetime);
                 self.land_with(true, outcome, None).await;
                 StoreOutcome::Stored
             }
@@ -855,8 +869,10 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
     }
 
-    pub(crate) fn took(&self) -> Duration {
-        self.begun.elapsed()
+    /// Returns how long the load has taken so far, or took if it has ended.
+    #[must_use]
+    pub fn took(&self) -> Duration {
+        self.ended_after.unwrap_or_else(|| self.begun.elapsed())
     }
 
     pub(crate) fn begin(&mut self) {
@@ -877,6 +893,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Reports the end of the load, once.
     pub(crate) fn note_loaded(&mut self) {
+        self.ended_after.get_or_insert(self.begun.elapsed());
         if std::mem::take(&mut self.unreported_end) {
             self.shared.events.emit(&Event::Loaded {
                 key: &self.key,
@@ -887,6 +904,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Reports the end of the load, once.
     pub(crate) fn note_failed(&mut self, failure: LoadFailure) {
+        self.ended_after.get_or_insert(self.begun.elapsed());
         if std::mem::take(&mut self.unreported_end) {
             self.shared.events.emit(&Event::LoadFailed {
                 key: &self.key,

@@ -42,6 +42,11 @@ impl OnHit {
         (after.is_some() || beta > 0.0 || verify > 0.0).then_some(Self { after, beta, verify })
     }
 
+    /// Returns whether calls refresh values before they expire.
+    pub(crate) fn may_refresh(&self) -> bool {
+        self.after.is_some() || self.beta > 0.0
+    }
+
     /// Draws what a call does about the fresh value `found`.
     pub(crate) fn due<T>(&self, found: &Found<T>, now: Timestamp, random: &Random) -> Due {
         if self.verify > 0.0 && random.draw() < self.verify {

@@ -185,6 +185,17 @@ impl Policy {
             .with_stale_if_error(self.stale_if_error)
     }
 
+    /// Returns how long the store retains a record after all of its windows have ended. A refresh that began before that
+    /// replaces the record under the condition that it is still there, so it must be given the time to end.
+    pub(crate) fn grace(&self, lease_time: Duration, load_time: Option<Duration>) -> Duration {
+        const AT_MOST: Duration = Duration::from_secs(60);
+        if self.early_refresh_after.is_none() && self.early_refresh_beta <= 0.0 {
+            return Duration::ZERO;
+        }
+        let usual = load_time.map_or(lease_time, |load_time| lease_time.max(load_time.saturating_mul(2)));
+        usual.min(AT_MOST)
+    }
+
     /// Returns whether a value may be used at any time after it was stored.
     pub(crate) fn keeps_values(&self) -> bool {
         self.ttl.is_none_or(|ttl| !ttl.is_zero())

@@ -68,9 +68,8 @@ impl<C: Send + Sync + 'static> Engine<C> {
         E: Send + Sync + 'static,
         C: Coder<T>,
     {
-        let notes_load_time = self.policy.early_refresh_beta > 0.0;
-        fill.reporting(call.reporting)
-            .storing(self.coder.type_version(), notes_load_time)
+        let early = self.on_hit.is_some().then_some(self.policy);
+        fill.reporting(call.reporting).storing(self.coder.type_version(), early)
     }
 
     /// Decides what `call` does about `read`.

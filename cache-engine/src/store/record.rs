@@ -178,6 +178,8 @@ struct Object {
     windows: FreshnessWindows,
     tags: Tags,
     load_time: Option<Duration>,
+    /// How long the store retains the record after the end of its freshness.
+    retained: Duration,
 }
 
 enum ObjectContent {
@@ -237,6 +239,16 @@ pub(crate) struct Writer<'a> {
     pub(crate) tags: &'a Tags,
     /// How long the load of the value took, if that is to be noted.
     pub(crate) load_time: Option<Duration>,
+    /// How long the store retains the record after all of its windows have ended.
+    pub(crate) grace: Duration,
+}
+
+/// Returns how long the store retains a record with these windows and `grace`.
+pub(crate) fn retention(windows: &FreshnessWindows, grace: Duration) -> Ttl {
+    match windows.total().as_duration() {
+        Some(total) if !grace.is_zero() => Ttl::from(total.saturating_add(grace)),
+        _ => windows.total(),
+    }
 }
 
 impl Writer<'_> {
@@ -318,6 +330,7 @@ impl Writer<'_> {
             windows,
             tags: self.tags.clone(),
             load_time: self.load_time,
+            retained: stale_time(&windows).saturating_add(self.grace),
         };
         Value::Shared(SharedValue::new(Arc::new(object), weight))
     }
@@ -325,6 +338,11 @@ impl Writer<'_> {
     fn envelope(self, kind: EntryKind, windows: FreshnessWindows) -> Envelope {
         Envelope::new(kind, self.now, windows).with_tags(self.tags.clone())
     }
+}
+
+/// Returns how long an entry may be used after the end of its freshness.
+fn stale_time(windows: &FreshnessWindows) -> Duration {
+    windows.stale_while_revalidate.max(windows.stale_if_error)
 }
 
 fn encode(envelope: Envelope, key: &Key) -> Result<Value, Error> {
@@ -438,15 +456,8 @@ where
         // The caller has to check whether the tags have changed.
         return None;
     }
-    let FreshnessWindows {
-        fresh,
-        stale_while_revalidate,
-        stale_if_error,
-        ..
-    } = object.windows;
-    let fresh = fresh.is_none_or(|fresh| match (now, record.remaining) {
-        // The store retains the record until the longer of the two windows ends. Both begin where freshness ends.
-        (None, Some(remaining)) => remaining > stale_while_revalidate.max(stale_if_error),
+    let fresh = object.windows.fresh.is_none_or(|fresh| match (now, record.remaining) {
+        (None, Some(remaining)) => remaining > object.retained,
         (None, None) => false,
         (Some(now), _) => now().saturating_since(object.created) < fresh,
     });
@@ -554,6 +565,7 @@ pub(crate) fn softened(record: &Record, key: &Key, now: Timestamp) -> Option<(Va
                 windows,
                 tags: object.tags.clone(),
                 load_time: object.load_time,
+                retained: stale_time(&windows),
             };
             Some((Value::Shared(SharedValue::new(Arc::new(object), shared.weight())), left))
         }

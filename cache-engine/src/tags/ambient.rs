@@ -72,15 +72,37 @@ pub(crate) fn is_bypassed() -> bool {
     FLAGS.get() & BYPASS != 0
 }
 
-/// Returns whether something is asked of the next lookup of a function. It is asked of one only.
+/// What the current task runs in, read once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flags(u8);
+
+/// Returns what the current task runs in.
 #[inline]
-pub(crate) fn take_asked() -> bool {
-    let flags = FLAGS.get();
-    if flags & ASKED == 0 {
-        return false;
+pub(crate) fn flags() -> Flags {
+    Flags(FLAGS.get())
+}
+
+impl Flags {
+    #[inline]
+    pub(crate) fn is_within_load(self) -> bool {
+        self.0 & LOAD != 0
     }
-    FLAGS.set(flags & !ASKED);
-    true
+
+    #[inline]
+    pub(crate) fn is_bypassed(self) -> bool {
+        self.0 & BYPASS != 0
+    }
+
+    /// Returns whether something is asked of the next lookup of a function.
+    #[inline]
+    pub(crate) fn is_asked(self) -> bool {
+        self.0 & ASKED != 0
+    }
+
+    /// Makes what is asked no question any more: it is asked of one lookup only.
+    pub(crate) fn end_question(self) {
+        FLAGS.set(self.0 & !ASKED);
+    }
 }
 
 /// Also after a panic.

@@ -1,6 +1,7 @@
 //! The storage tier of a cache: the store, what is known of its tags, the near copies, and the change subscription.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cache_core::{Clock, Error, Key, Prefix, Scope, Tags, Timestamp, Version};
 
@@ -48,6 +49,7 @@ impl Tier {
             now: self.now(),
             tags,
             load_time: None,
+            grace: Duration::ZERO,
         }
     }
 

@@ -10,4 +10,9 @@ async fn nothing_to_skip(id: u32) -> u32 {
     id
 }
 
+#[cached(ttl = "60s", ttl_of = |_| std::time::Duration::from_secs(1))]
+async fn two_lifetimes(id: u32) -> u32 {
+    id
+}
+
 fn main() {}

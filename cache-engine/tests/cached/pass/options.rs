@@ -25,10 +25,25 @@ impl App {
         coder = Json,
         when = id > 0 && id < 1_000,
         store_if = |user| !user.is_empty(),
+        error_ttl = "1s",
+        jitter = 0.1,
+        early_refresh_after = 0.8,
+        early_refresh_beta = 1.0,
+        verify = 0.01,
+        version = 2,
     )]
     pub async fn everything(&self, id: u32, trace: &str) -> Result<Option<String>, String> {
         Ok(Some(format!("{id} {trace} {}", self.tenant)))
     }
+}
+
+fn lifetime(seconds: &u64) -> Option<Duration> {
+    Some(Duration::from_secs(*seconds))
+}
+
+#[cached(cache = app.cache, skip(app), ttl_of = lifetime, load_timeout = "5s")]
+async fn seconds(app: &App) -> anyhow::Result<u64> {
+    Ok(app.ttl.as_secs())
 }
 
 #[cached(cache = app.cache, key = "user:{id}", namespace = "users", unless = fresh, detached = false, entry = true)]
