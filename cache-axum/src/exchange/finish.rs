@@ -114,8 +114,8 @@ impl Finish {
 
 /// Records in the current span what `Cache-Status` says about this layer.
 fn record(name: &CacheName, headers: &HeaderMap) {
-    let lines = headers.get_all(CACHE_STATUS).iter();
-    let Some(status) = lines.last().and_then(|line| line.to_str().ok()) else {
+    let last = headers.get_all(CACHE_STATUS).iter().next_back();
+    let Some(status) = last.and_then(|line| line.to_str().ok()) else {
         return;
     };
     let span = Span::current();
