@@ -32,6 +32,9 @@ const MAX_VALUE_BYTES: usize = 512 * 1024 * 1024 - HEADER_LEN;
 const POOL_OPERATION_TIMEOUT: Duration = Duration::from_secs(1);
 const POOL_MAX_IN_FLIGHT: usize = 10_000;
 
+/// The shortest interval in which connections can be authenticated again.
+const SHORTEST_REFRESH: Duration = Duration::from_millis(100);
+
 impl RedisBackend {
     /// Connects to the servers of a URL, with the defaults of the [builder](Self::builder). See the [crate's front
     /// page](crate#urls) for its form.
@@ -244,10 +247,11 @@ impl RedisBackendBuilder {
 
     /// Sets how often connections that are in use are authenticated again, with what the
     /// [provider](Self::credentials) then returns. For stores that end a connection when its token has expired. Default:
-    /// never. Must not be zero.
+    /// never. Must be at least 100 ms.
     ///
     /// A connection whose authentication is refused is still that of its credentials from before. It is tried again after
-    /// five seconds, or sooner with a shorter interval.
+    /// five seconds, or sooner with a shorter interval. In a Cluster, the connection by which fred learns where the slots
+    /// are is not authenticated again. If it ends, a new one is made.
     pub fn credential_refresh(mut self, interval: Duration) -> Self {
         self.credential_refresh = Some(interval);
         self
@@ -510,8 +514,13 @@ impl RedisBackendBuilder {
                 "there is a `credential_refresh` and no provider: set one by `credentials`",
             ));
         }
-        if self.credential_refresh.is_some_and(|interval| interval.is_zero()) {
-            return Err(configuration("`credential_refresh` is zero: leave it out for never"));
+        if self
+            .credential_refresh
+            .is_some_and(|interval| interval < SHORTEST_REFRESH)
+        {
+            return Err(configuration(format!(
+                "`credential_refresh` must be at least {SHORTEST_REFRESH:?}: leave it out for never"
+            )));
         }
         if target.username.is_some() && target.password.is_none() {
             return Err(configuration("there is a `username` and no `password`"));

@@ -93,6 +93,8 @@ impl Tracking {
     async fn listen(&self, session: &mut Session, outbox: &Outbox) -> Error {
         // Twice per requested interval, so that a slow answer leaves no gap.
         let pause = (self.heartbeat / 2).max(SHORTEST_HEARTBEAT);
+        // Credentials are refreshed together with a heartbeat.
+        let pause = self.lane.refresh().map_or(pause, |refresh| pause.min(refresh));
         let mut asked = Instant::now();
         let mut refresh = Refresh::new(&self.lane);
         loop {

@@ -78,14 +78,9 @@ impl Issuer {
     /// Issues a new token, and revokes the old one.
     async fn rotate(&self, token: &str) {
         let old = self.token.lock().unwrap().clone();
-        self.issue(token).await;
-        self.acl(&format!("<{old}")).await;
-    }
-
-    /// Issues a new token, beside the old one.
-    async fn issue(&self, token: &str) {
         self.acl(&format!(">{token}")).await;
         token.clone_into(&mut self.token.lock().unwrap());
+        self.acl(&format!("<{old}")).await;
     }
 
     /// Ends all connections of the user.
@@ -248,45 +243,54 @@ async fn a_subscription_follows(issuer: &Issuer, url: &str) {
 #[tokio::test]
 async fn connections_in_use_are_authenticated_again() {
     let redis = Redis::start().await;
-    let issuer = Issuer::start(&redis).await;
+    are_authenticated_again(redis.url(), vec![redis.address().to_owned()], 3).await;
+}
+
+#[tokio::test]
+async fn connections_in_use_to_a_cluster_are_authenticated_again() {
+    let cluster = RedisCluster::shared().await;
+    are_authenticated_again(cluster.url(), cluster.nodes().to_vec(), 9).await;
+}
+
+/// The provider names another user from some time on, so that the server shows which connections have followed.
+///
+/// `count` connections are in use: to each master, two for calls and one for the subscription.
+async fn are_authenticated_again(url: &str, servers: Vec<String>, count: usize) {
+    let first = Issuer::of(url, servers.clone()).await;
+    let second = Issuer::of(url, servers).await;
+    let current = Arc::new(Mutex::new(first.user.clone()));
+    let provider = {
+        let current = current.clone();
+        move || {
+            let user = current.lock().unwrap().clone();
+            async move { Ok(Credentials::new("first").with_username(user)) }
+        }
+    };
     // On a busy machine, no connection must be taken for one that does not answer.
-    let builder = issuer
-        .builder()
+    let builder = RedisBackend::builder()
+        .url(url)
         .operation_timeout(PATIENCE)
         .unresponsive_timeout(PATIENCE)
+        .credentials(provider)
         .credential_refresh(Duration::from_millis(200));
     let backend = builder.connect().await.unwrap();
-    let node = Node::over(backend.clone(), "refresh", |builder| builder.near_max_silence(NO_BOUND)).await;
+    let prefix = format!("refresh-{:016x}", fastrand::u64(..));
+    let node = Node::over(backend.clone(), &prefix, |builder| builder.near_max_silence(NO_BOUND)).await;
     node.log.until("subscription_begun", 1).await;
     let load = Load::start(&backend);
-    let before = issuer.connections().await;
-    assert_eq!(
-        before.len(),
-        3,
-        "two for calls, and one for the subscription: {before:?}"
-    );
-    issuer.ask("ACL LOG RESET").await;
-    issuer.issue("second").await;
-    // Until every connection has the new token: at most one of its questions was on its way.
-    issuer.ask("CONFIG RESETSTAT").await;
-    until_ok(PATIENCE, async || {
-        match redis_support::calls(redis.address(), "auth").await {
-            calls @ ..12 => Err(calls),
-            _ => Ok(()),
-        }
+    let before = first.connections().await;
+    assert!(before.len() >= count, "{before:?}");
+    current.lock().unwrap().clone_from(&second.user);
+    until_ok(PATIENCE, async || match second.connections().await {
+        now if now.intersection(&before).count() >= count => Ok(()),
+        now => Err(format!("{now:?} of {before:?}")),
     })
     .await;
-    issuer.acl("<first").await;
-    let fetched = issuer.fetches.load(Ordering::SeqCst);
-    issuer.until_fetched(fetched + 4).await;
+    // This ends all connections of the first user.
+    first.ask(&format!("ACL DELUSER {}", first.user)).await;
     load.is_answered().await;
     assert_eq!(load.stop().await, 0, "no call failed");
-    assert_eq!(issuer.connections().await, before, "no connection was made again");
     assert_eq!(node.log.count("subscription_lost"), 0);
-    assert!(
-        !issuer.ask("ACL LOG").await.contains("reason"),
-        "no password was refused"
-    );
 }
 
 /// It takes longer than an attempt to connect may.
