@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, pending};
+use std::marker::PhantomData;
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -142,7 +143,7 @@ pub fn acquire<H, C, D>(
     coding: D,
     policy: Policy,
     missed: Missed<H::Value>,
-    keep: impl Fn(&H::Value) -> Storing,
+    keep: impl StoreRule<H::Value>,
 ) -> Boxed<'static, Acquired<H::Value, H::Shared, D::Coder>>
 where
     H: Handling,
@@ -271,7 +272,7 @@ pub fn brought<H: Handling, D>(
     _: H,
     flight: Box<Flight<H::Value, H::Shared, D>>,
     ran: Ran<H::Output>,
-    keep: impl Fn(&H::Value) -> Storing,
+    keep: impl StoreRule<H::Value>,
 ) -> (Landing<H>, Option<H::Error>) {
     let mut own = None;
     let returned = match ran {
@@ -311,26 +312,68 @@ pub enum Storing {
     For(Option<Duration>),
 }
 
-/// Returns how values are stored, by the closure of `store_if = …`.
-pub fn keep_if<H, K>(_: H, keep: K) -> impl Fn(&H::Value) -> Storing + use<H, K>
-where
-    H: Handling,
-    K: Fn(&H::Value) -> bool,
-{
-    move |value| if keep(value) { Storing::AsUsual } else { Storing::Not }
+/// Says how each value is stored.
+pub trait StoreRule<V> {
+    fn storing(&self, value: &V) -> Storing;
 }
 
-/// Returns how values are stored, by the closures of `store_if = …` and `ttl_of = …`.
-pub fn keep_for<H, K, L, R>(_: H, keep: K, ttl: L) -> impl Fn(&H::Value) -> Storing + use<H, K, L, R>
+impl<V, K: StoreRule<V>> StoreRule<V> for &K {
+    fn storing(&self, value: &V) -> Storing {
+        (**self).storing(value)
+    }
+}
+
+/// Stores values by the closure of `store_if = …`.
+pub struct StoreIf<K>(K);
+
+impl<V, K: Fn(&V) -> bool> StoreRule<V> for StoreIf<K> {
+    fn storing(&self, value: &V) -> Storing {
+        if (self.0)(value) {
+            Storing::AsUsual
+        } else {
+            Storing::Not
+        }
+    }
+}
+
+/// Gives the closure of `store_if = …` its type.
+pub fn keep_if<H: Handling, K: Fn(&H::Value) -> bool>(_: H, keep: K) -> StoreIf<K> {
+    StoreIf(keep)
+}
+
+/// Stores values by the closures of `store_if = …` and `ttl_of = …`.
+pub struct StoreForTtl<K, L, R> {
+    keep: K,
+    ttl: L,
+    time: PhantomData<fn() -> R>,
+}
+
+impl<V, K, L, R> StoreRule<V> for StoreForTtl<K, L, R>
+where
+    K: Fn(&V) -> bool,
+    L: Fn(&V) -> R,
+    R: Time,
+{
+    fn storing(&self, value: &V) -> Storing {
+        match (self.keep)(value) {
+            true => Storing::For((self.ttl)(value).time()),
+            false => Storing::Not,
+        }
+    }
+}
+
+/// Gives the closures of `store_if = …` and `ttl_of = …` their types.
+pub fn keep_for<H, K, L, R>(_: H, keep: K, ttl: L) -> StoreForTtl<K, L, R>
 where
     H: Handling,
     K: Fn(&H::Value) -> bool,
     L: Fn(&H::Value) -> R,
     R: Time,
 {
-    move |value| match keep(value) {
-        true => Storing::For(ttl(value).time()),
-        false => Storing::Not,
+    StoreForTtl {
+        keep,
+        ttl,
+        time: PhantomData,
     }
 }
 
@@ -340,10 +383,10 @@ struct AskedFor<V> {
     storing: Storing,
 }
 
-fn asked_for<V>(request: Option<Box<Request<V>>>, keep: impl Fn(&V) -> Storing) -> Option<AskedFor<V>> {
+fn asked_for<V>(request: Option<Box<Request<V>>>, keep: impl StoreRule<V>) -> Option<AskedFor<V>> {
     request.map(|request| AskedFor {
         storing: match &*request {
-            Request::Store(_, Some(Some(value))) => keep(value),
+            Request::Store(_, Some(Some(value))) => keep.storing(value),
             _ => Storing::AsUsual,
         },
         request: *request,
@@ -442,7 +485,7 @@ pub fn load_detached<H, C, D, F>(
     policy: Policy,
     missed: Missed<H::Value>,
     slots: &Slots<H::Error, F>,
-    keep: impl Fn(&H::Value) -> Storing + Send + 'static,
+    keep: impl StoreRule<H::Value> + Send + 'static,
 ) -> Boxed<'static, Ended<H::Value, H::Shared>>
 where
     H: Handling,
@@ -549,11 +592,11 @@ fn accepts<H: Handling>(reading: &Reading<H::Value>, is_asked: bool) -> Accepts 
 /// in `own`.
 fn returned<H: Handling>(
     output: H::Output,
-    keep: impl Fn(&H::Value) -> Storing,
+    keep: impl StoreRule<H::Value>,
     own: &mut Option<H::Error>,
 ) -> Returned<H::Value, H::Shared> {
     match H::split(output) {
-        Ok(Some(value)) => Returned::Loaded(match keep(&value) {
+        Ok(Some(value)) => Returned::Loaded(match keep.storing(&value) {
             Storing::AsUsual => Loaded::shared(value),
             Storing::For(ttl) => Loaded::shared(value).with_ttl(ttl),
             Storing::Not => Loaded::shared(value).do_not_store(),
