@@ -65,11 +65,11 @@ impl<V> fmt::Debug for Missed<V> {
 
 /// What a call has to do besides a plain lookup. Boxed, so that a plain lookup has one thing to ask and no room for it.
 pub struct Asked<V> {
-    flags: Flags,
     special: Option<Box<Special<V>>>,
 }
 
 struct Special<V> {
+    flags: Flags,
     on_hit: Option<OnHit>,
     request: Option<Box<Request<V>>>,
 }
@@ -86,8 +86,7 @@ pub fn asked<H: Handling, C>(_: H, cache: &Cache<C>, own: Option<Option<OnHit>>)
     };
     let on_hit = own.unwrap_or(cache.engine.on_hit);
     Asked {
-        flags,
-        special: (request.is_some() || on_hit.is_some()).then(|| Box::new(Special { on_hit, request })),
+        special: (!flags.is_empty() || on_hit.is_some()).then(|| Box::new(Special { flags, on_hit, request })),
     }
 }
 
@@ -150,11 +149,11 @@ where
 {
     let shared = &cache.engine.shared;
     if let Some(special) = asked.special {
-        let contributes = contributes && asked.flags.is_within_load();
-        return read_specially(*special, asked.flags, cache, coding, key, result, contributes).await;
+        let contributes = contributes && special.flags.is_within_load();
+        return read_specially(*special, cache, coding, key, result, contributes).await;
     }
     let key = match key {
-        Some(Ok(key)) if shared.is_enabled() && !asked.flags.is_bypassed() => key,
+        Some(Ok(key)) if shared.is_enabled() => key,
         Some(Err(error)) => {
             log_error("a call has no key, so it is not cached", Some(error));
             cache.report_bypass("no-key");
@@ -169,11 +168,8 @@ where
     let tags = &cache.engine.tags;
     let coder = coding.coder(cache);
     let result = result.map(|result| ResultType::new(result, coder.type_version()));
-    let reading = if contributes && asked.flags.is_within_load() {
-        shared.read_within(key, coder, tags, result).await
-    } else {
-        shared.read_to_load(key, coder, tags, result).await
-    };
+    // Nothing contributes here, since the task runs in no load.
+    let reading = shared.read_to_load(key, coder, tags, result).await;
     match reading {
         ControlFlow::Break((value, tier)) => {
             cache.report_hit(key, tier);
@@ -191,7 +187,6 @@ fn missed<V>(reading: Reading<V>, request: Option<Box<Request<V>>>) -> Looked<V>
 #[inline(never)]
 fn read_specially<'a, V, C, D>(
     special: Special<V>,
-    flags: Flags,
     cache: &'a Cache<C>,
     coding: &'a D,
     key: &'a Option<Result<Key, Error>>,
@@ -203,10 +198,10 @@ where
     D: Coding<C>,
     D::Coder: Codes<V>,
 {
-    let is_used = cache.engine.shared.is_enabled() && !flags.is_bypassed();
+    let is_used = cache.engine.shared.is_enabled() && !special.flags.is_bypassed();
     Box::pin(async move {
         let (shared, tags) = (&cache.engine.shared, &cache.engine.tags);
-        let Special { on_hit, request } = special;
+        let Special { on_hit, request, .. } = special;
         let key = match key {
             Some(Ok(key)) if is_used => key,
             key => {

@@ -83,6 +83,12 @@ pub(crate) fn flags() -> Flags {
 }
 
 impl Flags {
+    /// Returns whether the task runs in nothing, and nothing is asked.
+    #[inline]
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     #[inline]
     pub(crate) fn is_within_load(self) -> bool {
         self.0 & LOAD != 0
