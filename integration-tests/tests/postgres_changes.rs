@@ -10,6 +10,7 @@ use database_support::{PATIENCE, cached, memory, until};
 use integration_tests::Postgres;
 use inventory::{Inventory, Item};
 use sqlx::postgres::{PgListener, PgPool, PgPoolOptions};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 /// The service, and another client of its database.
@@ -147,6 +148,8 @@ async fn a_change_while_nobody_listened_is_seen() {
 struct Careless {
     cache: Cache,
     listener: PgListener,
+    /// The last report. Those before it have been carried out.
+    heard: watch::Sender<String>,
 }
 
 impl ChangeFeed for Careless {
@@ -158,6 +161,7 @@ impl ChangeFeed for Careless {
 
     async fn next(&mut self) -> Result<Option<Invalidation>, sqlx::Error> {
         let tag = self.listener.recv().await?;
+        self.heard.send_replace(tag.payload().to_owned());
         Ok(Some(self.cache.invalidation().add_tag(tag.payload())))
     }
 }
@@ -169,9 +173,11 @@ async fn a_listener_that_connects_again_by_itself_misses_a_change() {
     let cache = memory();
     let url = &shop.url;
     let listener = PgListener::connect(url).await.unwrap();
+    let (heard, mut hears) = watch::channel(String::new());
     let feed = Careless {
         cache: cache.clone(),
         listener,
+        heard,
     };
     tokio::spawn(cache.follow(feed, cache.invalidation()).run());
     let read = async || {
@@ -185,6 +191,10 @@ async fn a_listener_that_connects_again_by_itself_misses_a_change() {
         read().await
     })
     .await;
+    // No report of those changes comes later.
+    shop.change("SELECT pg_notify('changes', 'end')").await;
+    hears.wait_for(|last| last == "end").await.unwrap();
+    assert_eq!(read().await, "Plum");
     shop.change_in_a_gap("Fig").await;
     // The next change of something else is reported: it listens again.
     let heard = cache.stats().tag_invalidations;
