@@ -1,7 +1,5 @@
 //! The CBOR coder.
 
-use std::fmt::Display;
-
 use bytes::Bytes;
 use serde_core::Serialize;
 use serde_core::de::DeserializeOwned;
@@ -9,8 +7,12 @@ use serde_core::de::DeserializeOwned;
 use crate::coder::contract::Coder;
 use crate::coder::count::Count;
 use crate::coder::exact::{Exact, Rules};
-use crate::coder::memory::memory_of;
-use crate::error::{Error, ErrorKind};
+use crate::coder::failure::{alone, cannot};
+use crate::coder::memory::weight;
+use crate::error::Error;
+
+/// The name of the format in errors.
+const FORMAT: &str = "CBOR";
 
 /// CBOR (RFC 8949), by ciborium. Smaller than JSON, and takes any numbers and maps with any keys.
 ///
@@ -27,37 +29,24 @@ impl<T: Serialize + DeserializeOwned> Coder<T> for Cbor {
     fn encode(&self, value: &T) -> Result<Bytes, Error> {
         let mut bytes = Vec::new();
         ciborium::into_writer(&Exact::new(value, Rules::ANY_NUMBER), &mut bytes)
-            .map_err(|error| cannot::<T>("encode", &error))?;
+            .map_err(|error| cannot::<T>("encode", FORMAT, &error))?;
         Ok(bytes.into())
     }
 
     fn decode(&self, bytes: &Bytes) -> Result<T, Error> {
         let mut rest: &[u8] = bytes;
-        let value = ciborium::from_reader(&mut rest).map_err(|error| cannot::<T>("decode", &error))?;
-        if rest.is_empty() {
-            Ok(value)
-        } else {
-            Err(cannot::<T>("decode", &"more bytes than one value"))
-        }
+        let value = ciborium::from_reader(&mut rest).map_err(|error| cannot::<T>("decode", FORMAT, &error))?;
+        alone(value, rest, FORMAT)
     }
 
     fn encoded_len(&self, value: &T) -> Result<usize, Error> {
         // An object is stored as it is, so its length needs no exact encoding.
         let mut count = Count::default();
-        ciborium::into_writer(value, &mut count).map_err(|error| cannot::<T>("encode", &error))?;
+        ciborium::into_writer(value, &mut count).map_err(|error| cannot::<T>("encode", FORMAT, &error))?;
         Ok(count.0)
     }
 
     fn weight(&self, value: &T) -> Result<usize, Error> {
-        let len = self.encoded_len(value)?;
-        Ok(memory_of(value).unwrap_or_else(|| len.saturating_add(size_of::<T>())))
+        Ok(weight(value, self.encoded_len(value)?))
     }
-}
-
-fn cannot<T>(operation: &'static str, error: &dyn Display) -> Error {
-    Error::new(
-        ErrorKind::Codec,
-        format!("{} as CBOR: {error}", std::any::type_name::<T>()),
-    )
-    .with_operation(operation)
 }

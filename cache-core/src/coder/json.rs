@@ -7,8 +7,9 @@ use serde_core::de::DeserializeOwned;
 use crate::coder::contract::Coder;
 use crate::coder::count::Count;
 use crate::coder::exact::{Exact, Rules};
-use crate::coder::memory::memory_of;
-use crate::error::{Error, ErrorKind};
+use crate::coder::failure;
+use crate::coder::memory::weight;
+use crate::error::Error;
 
 /// JSON, by serde_json. Readable in the store's own tools.
 ///
@@ -51,16 +52,10 @@ impl<T: Serialize + DeserializeOwned> Coder<T> for Json {
     }
 
     fn weight(&self, value: &T) -> Result<usize, Error> {
-        let len = self.encoded_len(value)?;
-        Ok(memory_of(value).unwrap_or_else(|| len.saturating_add(size_of::<T>())))
+        Ok(weight(value, self.encoded_len(value)?))
     }
 }
 
 fn cannot<T>(operation: &'static str, error: serde_json::Error) -> Error {
-    Error::new(
-        ErrorKind::Codec,
-        format!("{} as JSON: {error}", std::any::type_name::<T>()),
-    )
-    .with_operation(operation)
-    .with_source(error)
+    failure::cannot::<T>(operation, "JSON", &error).with_source(error)
 }

@@ -7,12 +7,17 @@ use serde_core::ser::{self, Serializer};
 
 use crate::allocation::allocated;
 
+/// Returns about how many bytes of memory `value` takes, whose encoding has `encoded_len` bytes.
+pub(crate) fn weight<T: Serialize>(value: &T, encoded_len: usize) -> usize {
+    memory_of(value).unwrap_or_else(|| encoded_len.saturating_add(size_of::<T>()))
+}
+
 /// Returns about how many bytes of memory `value` takes: itself, and what it owns elsewhere. `None` if it does not
 /// serialize.
 ///
 /// Sizes are those of the types in the standard library that serialize alike: a text is a `String`, a sequence a `Vec`, a
 /// map a `HashMap`. Spare capacity is unknown, and what is not serialized does not count.
-pub(crate) fn memory_of<T: Serialize>(value: &T) -> Option<usize> {
+fn memory_of<T: Serialize>(value: &T) -> Option<usize> {
     let Memory { owned, .. } = value.serialize(Estimate).ok()?;
     Some(size_of::<T>().saturating_add(owned))
 }

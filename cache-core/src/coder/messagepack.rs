@@ -1,7 +1,5 @@
 //! The MessagePack coder.
 
-use std::fmt::Display;
-
 use bytes::Bytes;
 use serde_core::Serialize;
 use serde_core::de::DeserializeOwned;
@@ -10,8 +8,12 @@ use crate::coder::bounded::Bounds;
 use crate::coder::contract::Coder;
 use crate::coder::count::Count;
 use crate::coder::exact::{Exact, Rules};
-use crate::coder::memory::memory_of;
-use crate::error::{Error, ErrorKind};
+use crate::coder::failure::{alone, cannot};
+use crate::coder::memory::weight;
+use crate::error::Error;
+
+/// The name of the format in errors.
+const FORMAT: &str = "MessagePack";
 
 /// [MessagePack](https://msgpack.org), by rmp-serde. Smaller than JSON, and takes any numbers and maps with any keys.
 /// Programs in other languages read it. Structs are written with the names of their fields, so fields may be added.
@@ -31,7 +33,7 @@ impl<T: Serialize + DeserializeOwned> Coder<T> for MessagePack {
         let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
         Exact::new(value, Rules::ANY_NUMBER)
             .serialize(&mut serializer)
-            .map_err(|error| cannot::<T>("encode", &error))?;
+            .map_err(|error| cannot::<T>("encode", FORMAT, &error))?;
         Ok(bytes.into())
     }
 
@@ -39,12 +41,9 @@ impl<T: Serialize + DeserializeOwned> Coder<T> for MessagePack {
         let mut rest: &[u8] = bytes;
         let bounds = Bounds::new(bytes.len());
         let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
-        let value = T::deserialize(bounds.around(&mut deserializer)).map_err(|error| cannot::<T>("decode", &error))?;
-        if rest.is_empty() {
-            Ok(value)
-        } else {
-            Err(cannot::<T>("decode", &"more bytes than one value"))
-        }
+        let value =
+            T::deserialize(bounds.around(&mut deserializer)).map_err(|error| cannot::<T>("decode", FORMAT, &error))?;
+        alone(value, rest, FORMAT)
     }
 
     fn encoded_len(&self, value: &T) -> Result<usize, Error> {
@@ -53,20 +52,11 @@ impl<T: Serialize + DeserializeOwned> Coder<T> for MessagePack {
         let mut serializer = rmp_serde::Serializer::new(&mut count).with_struct_map();
         value
             .serialize(&mut serializer)
-            .map_err(|error| cannot::<T>("encode", &error))?;
+            .map_err(|error| cannot::<T>("encode", FORMAT, &error))?;
         Ok(count.0)
     }
 
     fn weight(&self, value: &T) -> Result<usize, Error> {
-        let len = self.encoded_len(value)?;
-        Ok(memory_of(value).unwrap_or_else(|| len.saturating_add(size_of::<T>())))
+        Ok(weight(value, self.encoded_len(value)?))
     }
-}
-
-fn cannot<T>(operation: &'static str, error: &dyn Display) -> Error {
-    Error::new(
-        ErrorKind::Codec,
-        format!("{} as MessagePack: {error}", std::any::type_name::<T>()),
-    )
-    .with_operation(operation)
 }

@@ -10,6 +10,8 @@ mod contract;
 mod count;
 #[cfg(any(feature = "cbor", feature = "json", feature = "messagepack", feature = "postcard"))]
 mod exact;
+#[cfg(any(feature = "cbor", feature = "json", feature = "messagepack", feature = "postcard"))]
+mod failure;
 #[cfg(feature = "json")]
 mod json;
 #[cfg(any(feature = "cbor", feature = "json", feature = "messagepack", feature = "postcard"))]

@@ -1,7 +1,5 @@
 //! The Postcard coder.
 
-use std::fmt::Display;
-
 use bytes::Bytes;
 use postcard::ser_flavors::Size;
 use serde_core::Serialize;
@@ -10,9 +8,13 @@ use serde_core::de::DeserializeOwned;
 use crate::coder::bounded::Bounds;
 use crate::coder::contract::Coder;
 use crate::coder::exact::{Exact, Rules};
-use crate::coder::memory::memory_of;
+use crate::coder::failure::{alone, cannot};
+use crate::coder::memory::weight;
 use crate::coder::shape::Shape;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
+
+/// The name of the format in errors.
+const FORMAT: &str = "Postcard";
 
 /// The digest of the value's shape, after the value.
 const DIGEST_LEN: usize = size_of::<u32>();
@@ -46,9 +48,9 @@ impl<T: Serialize + DeserializeOwned> Coder<T> for Postcard {
                         "the field `{field}` is left out by `skip_serializing_if`, and Postcard does not write which \
                          fields there are: remove the attribute, or use another coder"
                     );
-                    cannot::<T>("encode", &reason)
+                    cannot::<T>("encode", FORMAT, &reason)
                 }
-                None => cannot::<T>("encode", &error),
+                None => cannot::<T>("encode", FORMAT, &error),
             })?;
         bytes.extend(shape.digest().to_be_bytes());
         Ok(bytes.into())
@@ -57,40 +59,29 @@ impl<T: Serialize + DeserializeOwned> Coder<T> for Postcard {
     fn decode(&self, bytes: &Bytes) -> Result<T, Error> {
         let (value, digest) = bytes
             .split_last_chunk::<DIGEST_LEN>()
-            .ok_or_else(|| cannot::<T>("decode", &"too short"))?;
+            .ok_or_else(|| cannot::<T>("decode", FORMAT, &"too short"))?;
         let bounds = Bounds::new(value.len());
         let mut deserializer = postcard::Deserializer::from_bytes(value);
         let decoded = T::deserialize(bounds.around(&mut deserializer)).map_err(|error| match bounds.exceeded() {
-            Some(bound) => cannot::<T>("decode", &bound),
-            None => cannot::<T>("decode", &error),
+            Some(bound) => cannot::<T>("decode", FORMAT, &bound),
+            None => cannot::<T>("decode", FORMAT, &error),
         })?;
-        let rest = deserializer.finalize().map_err(|error| cannot::<T>("decode", &error))?;
+        let rest = deserializer
+            .finalize()
+            .map_err(|error| cannot::<T>("decode", FORMAT, &error))?;
         if bounds.shape().digest().to_be_bytes() != *digest {
-            return Err(cannot::<T>("decode", &"the type has changed since"));
+            return Err(cannot::<T>("decode", FORMAT, &"the type has changed since"));
         }
-        if rest.is_empty() {
-            Ok(decoded)
-        } else {
-            Err(cannot::<T>("decode", &"more bytes than one value"))
-        }
+        alone(decoded, rest, FORMAT)
     }
 
     fn encoded_len(&self, value: &T) -> Result<usize, Error> {
         // An object is stored as it is, so its length needs no exact encoding.
         let len = postcard::serialize_with_flavor(value, Size::default());
-        Ok(len.map_err(|error| cannot::<T>("encode", &error))? + DIGEST_LEN)
+        Ok(len.map_err(|error| cannot::<T>("encode", FORMAT, &error))? + DIGEST_LEN)
     }
 
     fn weight(&self, value: &T) -> Result<usize, Error> {
-        let len = self.encoded_len(value)?;
-        Ok(memory_of(value).unwrap_or_else(|| len.saturating_add(size_of::<T>())))
+        Ok(weight(value, self.encoded_len(value)?))
     }
-}
-
-fn cannot<T>(operation: &'static str, error: &dyn Display) -> Error {
-    Error::new(
-        ErrorKind::Codec,
-        format!("{} as Postcard: {error}", std::any::type_name::<T>()),
-    )
-    .with_operation(operation)
 }
