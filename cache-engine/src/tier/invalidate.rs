@@ -3,8 +3,7 @@
 //! An invalidation that the store does not carry out is remembered and retried until it succeeds. Meanwhile, what
 //! it concerns counts as invalid in this process.
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::{Error, ErrorKind, Key, Namespace, SetOptions, SetOutcome};
@@ -274,23 +273,21 @@ impl Tier {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        if self.pending.retrying.swap(true, Ordering::SeqCst) {
+        let Some(mut retrying) = self.pending.retry() else {
             return;
-        }
-        let mut retrying = Retrying(Arc::downgrade(self));
+        };
+        let tier = Arc::downgrade(self);
         runtime.spawn(async move {
             loop {
                 sleep(PAUSE).await;
-                let Some(tier) = retrying.0.upgrade() else { return };
+                let Some(tier) = tier.upgrade() else { return };
                 if !tier.pending.is_empty() {
                     tier.carry_out_pending().await;
                     continue;
                 }
-                tier.pending.retrying.store(false, Ordering::SeqCst);
-                // An invalidation that became pending before this found that the task was running.
-                if tier.pending.is_empty() || tier.pending.retrying.swap(true, Ordering::SeqCst) {
-                    retrying.disarm();
-                    return;
+                match retrying.end(|| tier.pending.is_empty()) {
+                    Some(again) => retrying = again,
+                    None => return,
                 }
             }
         });
@@ -337,24 +334,6 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     fn drop(&mut self) {
         if let Some(call) = &mut self.0 {
             call();
-        }
-    }
-}
-
-/// Held by the task that retries, which ends with its runtime at the latest.
-struct Retrying(Weak<Tier>);
-
-impl Retrying {
-    /// Lets the task end without a change of what it has recorded.
-    fn disarm(&mut self) {
-        self.0 = Weak::new();
-    }
-}
-
-impl Drop for Retrying {
-    fn drop(&mut self) {
-        if let Some(tier) = self.0.upgrade() {
-            tier.pending.retrying.store(false, Ordering::SeqCst);
         }
     }
 }

@@ -43,7 +43,7 @@ pub(crate) struct Pending {
     /// Held by the attempt that is running.
     busy: tokio::sync::Mutex<()>,
     /// Whether the task that retries is running.
-    pub(super) retrying: AtomicBool,
+    retrying: AtomicBool,
     /// Stores the pending invalidations across a restart, if configured.
     file: Option<PendingFile>,
 }
@@ -220,8 +220,33 @@ impl Pending {
         }
     }
 
+    /// Returns the right to retry in the background, unless a task has it.
+    pub(super) fn retry(self: &Arc<Self>) -> Option<Retrying> {
+        (!self.retrying.swap(true, Ordering::SeqCst)).then(|| Retrying(Arc::clone(self)))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Set> {
         self.set.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Held by the one task that retries, which ends with its runtime at the latest.
+#[derive(Debug)]
+pub(super) struct Retrying(Arc<Pending>);
+
+impl Retrying {
+    /// Ends the task if `is_done` still holds when others may begin one: what was added before that found that the task
+    /// was running. Returns the right otherwise, unless another task has begun.
+    pub(super) fn end(self, is_done: impl FnOnce() -> bool) -> Option<Self> {
+        let pending = Arc::clone(&self.0);
+        drop(self);
+        if is_done() { None } else { pending.retry() }
+    }
+}
+
+impl Drop for Retrying {
+    fn drop(&mut self) {
+        self.0.retrying.store(false, Ordering::SeqCst);
     }
 }
 

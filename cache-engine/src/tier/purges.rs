@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cache_core::{Clock, Error, ErrorKind};
@@ -195,14 +194,17 @@ impl Purges {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        if self.is_done() || self.pending.retrying.swap(true, Ordering::SeqCst) {
+        if self.is_done() {
             return;
         }
-        let mut working = Working(Arc::downgrade(self));
+        let Some(mut retrying) = self.pending.retry() else {
+            return;
+        };
+        let purges = Arc::downgrade(self);
         runtime.spawn(async move {
             let mut pause = PAUSE;
             loop {
-                let Some(purges) = working.0.upgrade() else { return };
+                let Some(purges) = purges.upgrade() else { return };
                 purges.repeat_until(Some(Instant::now())).await;
                 if !purges.pending.is_empty() {
                     if purges.attempt().await {
@@ -221,11 +223,9 @@ impl Purges {
                     }
                     continue;
                 }
-                purges.pending.retrying.store(false, Ordering::SeqCst);
-                // A purge that was added before this found that the task was running.
-                if purges.is_done() || purges.pending.retrying.swap(true, Ordering::SeqCst) {
-                    working.disarm();
-                    return;
+                match retrying.end(|| purges.is_done()) {
+                    Some(again) => retrying = again,
+                    None => return,
                 }
             }
         });
@@ -237,24 +237,6 @@ impl Purges {
 
     fn repeated(&self) -> MutexGuard<'_, VecDeque<(Instant, Vec<Purge>)>> {
         self.repeated.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Held by the task that works, which ends with its runtime at the latest.
-struct Working(Weak<Purges>);
-
-impl Working {
-    /// Lets the task end without a change of what it has recorded.
-    fn disarm(&mut self) {
-        self.0 = Weak::new();
-    }
-}
-
-impl Drop for Working {
-    fn drop(&mut self) {
-        if let Some(purges) = self.0.upgrade() {
-            purges.pending.retrying.store(false, Ordering::SeqCst);
-        }
     }
 }
 
