@@ -9,6 +9,19 @@ use crate::{external, wire};
 
 const VARIABLE: &str = "CACHE_TEST_DYNAMODB_URL";
 
+/// It runs for a minute beside other servers on few cores: one simple compiler and one thread for garbage take half of the
+/// processor's time that the defaults take until the first answer. Without telemetry it calls nobody when it starts.
+const COMMAND: [&str; 8] = [
+    "-Xmx512m",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+    "-jar",
+    "DynamoDBLocal.jar",
+    "-inMemory",
+    "-sharedDb",
+    "-disableTelemetry",
+];
+
 /// DynamoDB Local with its data in memory, which all regions and key ids share. It accepts any credentials.
 #[derive(Debug)]
 pub struct DynamoDb {
@@ -40,12 +53,7 @@ impl DynamoDb {
             inner_port: Some(8000),
             variable: VARIABLE,
         };
-        let container = Container::start(&spec, |_| {
-            ["-Xmx512m", "-jar", "DynamoDBLocal.jar", "-inMemory", "-sharedDb"]
-                .map(str::to_owned)
-                .to_vec()
-        })
-        .await;
+        let container = Container::start(&spec, |_| COMMAND.map(str::to_owned).to_vec()).await;
         let address = container.addresses().remove(0);
         let dynamodb = Self {
             endpoint: format!("http://{address}"),
@@ -120,6 +128,43 @@ impl DynamoDb {
                 "DynamoDB Local does not answer: {error}\n{}",
                 self.container().logs().await
             );
+        }
+        self.warm_up().await;
+    }
+
+    /// Calls each operation once. The first calls load classes, which takes seconds on a busy machine: longer than some
+    /// tests let a call take.
+    async fn warm_up(&self) {
+        const NAME: &str = r#""TableName":"warm-up""#;
+        const ID: &str = r#"{"id":{"S":"1"}}"#;
+        for (operation, rest) in [
+            (
+                "CreateTable",
+                r#","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"id","KeyType":"HASH"}],
+                    "AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"}]"#
+                    .to_owned(),
+            ),
+            (
+                "PutItem",
+                format!(r#","Item":{ID},"ConditionExpression":"attribute_not_exists(id)""#),
+            ),
+            ("GetItem", format!(r#","Key":{ID},"ConsistentRead":true"#)),
+            (
+                "UpdateItem",
+                format!(
+                    r#","Key":{ID},"UpdateExpression":"SET n = :n",
+                        "ExpressionAttributeValues":{{":n":{{"N":"1"}}}}"#
+                ),
+            ),
+            (
+                "Query",
+                r#","KeyConditionExpression":"id = :id","ExpressionAttributeValues":{":id":{"S":"1"}}"#.to_owned(),
+            ),
+            ("DeleteItem", format!(r#","Key":{ID},"ReturnValues":"ALL_OLD""#)),
+            ("DeleteTable", String::new()),
+        ] {
+            let answer = wire::dynamodb(&self.address, operation, &format!("{{{NAME}{rest}}}")).await;
+            assert!(matches!(answer, Ok((200, _))), "{operation}: {answer:?}");
         }
     }
 }

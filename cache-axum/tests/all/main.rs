@@ -1,0 +1,73 @@
+//! The tests of the layer, one hazard a file. They are one binary, since linking a binary for each file takes longer
+//! than running it. A test that needs a process of its own (its allocator, its subscriber of `tracing`, a global setting)
+//! is a file beside this folder.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod ages_and_dates;
+mod allowed;
+mod authority;
+mod bypass_if;
+mod coder;
+mod cold_variants;
+mod compression;
+mod conditional;
+mod connection;
+mod credentials;
+mod credentials_fields;
+mod debug;
+mod defaults;
+mod detached;
+mod downstream;
+mod dropped_writes;
+mod early_refresh;
+mod entity_tags;
+mod error_response;
+mod failures;
+mod foreground;
+mod framing;
+mod groups;
+mod head;
+mod headers;
+mod hit_is_miss;
+mod http;
+mod http2;
+mod http_purger;
+mod hung_loads;
+mod identity;
+mod inspect;
+mod invalidation;
+mod keys;
+mod large_ranges;
+mod later_get;
+mod max_variants;
+mod nesting;
+mod no_vary_search;
+mod normalization;
+mod not_held_against;
+mod outage;
+mod outcomes;
+mod panic;
+mod post;
+mod purge;
+mod query;
+mod query_method;
+mod read_along;
+mod read_along_bounds;
+mod refused;
+mod repeated_hits;
+mod revalidation;
+mod rewritten;
+mod single_flight;
+mod soft;
+mod spellings;
+mod stacked;
+mod stale;
+mod stale_by_request;
+mod streaming;
+mod surrogate_keys;
+mod tags;
+mod targets;
+mod transactions;
+mod vary;

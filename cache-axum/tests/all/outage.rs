@@ -1,0 +1,97 @@
+//! An unreachable store: handlers continue to work, and the responses report the outage.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::support::{Faulty, app, bytes_only, get, idle, request, send};
+use axum::Router;
+use axum::routing::get as get_route;
+use cache_axum::cache_engine::Cache;
+use cache_axum::cache_engine::cache_core::{ErrorKind, ManualClock};
+use cache_axum::{CacheHandle, CacheLayer};
+use http::{Method, StatusCode};
+
+fn breakable() -> (Cache, Faulty) {
+    let clock = ManualClock::new();
+    let backend = bytes_only(&clock);
+    let cache = Cache::builder(backend.clone())
+        .clock(clock)
+        .breaker(0, Duration::from_secs(1))
+        .build();
+    (cache, backend)
+}
+
+#[tokio::test]
+async fn the_handler_answers_and_the_status_tells_of_the_outage() {
+    let (cache, store) = breakable();
+    let (app, calls) = app(CacheLayer::new(cache), |call, _| call.to_string());
+    get(&app, "/").await;
+    assert_eq!(get(&app, "/").await.x_cache(), "HIT");
+    store.fail(ErrorKind::Unavailable);
+    for _ in 0..2 {
+        let reply = get(&app, "/").await;
+        assert_eq!((reply.status, reply.x_cache()), (StatusCode::OK, "MISS"));
+        assert_eq!(reply.cache_status(), "cache; fwd=uri-miss; detail=outage");
+    }
+    assert_eq!(calls.count(), 3);
+    store.recover();
+    assert_eq!(get(&app, "/").await.text(), "1");
+}
+
+#[tokio::test]
+async fn single_flight_goes_on() {
+    let (cache, store) = breakable();
+    store.fail(ErrorKind::Unavailable);
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let calls = crate::support::Calls::default();
+    let (inner, counter) = (Arc::clone(&gate), calls.clone());
+    let handler = move || {
+        let (gate, call) = (Arc::clone(&inner), counter.add());
+        async move {
+            let _permit = gate.acquire().await.unwrap();
+            call.to_string()
+        }
+    };
+    let app = Router::new().fallback(handler).layer(CacheLayer::new(cache));
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let app = app.clone();
+        asking.spawn(async move { get(&app, "/").await });
+    }
+    idle().await;
+    gate.add_permits(20);
+    assert!(asking.join_all().await.iter().all(|reply| reply.text() == "1"));
+    assert_eq!(calls.count(), 1);
+}
+
+#[tokio::test]
+async fn a_store_that_fails_between_look_up_and_fill_costs_nothing_but_the_fill() {
+    let (cache, store) = breakable();
+    let broken = store.clone();
+    let (app, _) = app(CacheLayer::new(cache), move |call, _| {
+        broken.fail(ErrorKind::Unavailable);
+        call.to_string()
+    });
+    let reply = get(&app, "/").await;
+    assert_eq!(
+        (reply.status, reply.cache_status()),
+        (StatusCode::OK, "cache; fwd=uri-miss; detail=store-failed")
+    );
+}
+
+#[tokio::test]
+async fn a_write_says_that_it_could_not_invalidate() {
+    let (cache, store) = breakable();
+    let write = |cache: CacheHandle| async move { cache.invalidate_url("/other").await.is_err().to_string() };
+    let app = Router::new()
+        .route("/", get_route(|| async { "…" }).put(write))
+        .layer(CacheLayer::new(cache));
+    store.fail(ErrorKind::Unavailable);
+    let reply = send(&app, request(Method::PUT, "/", &[])).await;
+    assert_eq!((reply.status, reply.text()), (StatusCode::OK, "true"));
+    assert_eq!(reply.cache_status(), "cache; fwd=method; detail=invalidation-failed");
+    store.recover();
+    let reply = send(&app, request(Method::PUT, "/", &[])).await;
+    assert_eq!(reply.cache_status(), "cache; fwd=method");
+}

@@ -1,0 +1,230 @@
+//! One normal form of a URI (RFC 3986, section 6.2.2; RFC 9110, section 4.2.3) for keys, writes, handles and purges.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use crate::support::{Calls, Reply, app, cache, get, layer, reply, request, send, start};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Path;
+use axum::routing::{get as get_route, post};
+use cache_axum::{CacheHandle, CacheLayer, PurgeRouter};
+use http::{Method, Request};
+
+/// Spellings of `http://test/items/1~a?q=b~`, as the tests' requests have it.
+const SPELLINGS: [&str; 6] = [
+    "/items/%31~a?q=b~",
+    "/items/1%7ea?q=b~",
+    "/items/1%7Ea?q=%62%7E",
+    "/%69tems/1~a?%71=b~",
+    "http://test/items/1~a?q=b~",
+    "http://TEST:80/items/%31~%61?q=b~",
+];
+
+const CANONICAL: &str = "/items/1~a?q=b~";
+
+async fn at_host(app: &Router, method: Method, host: &str, path: &str) -> Reply {
+    let request = Request::builder().method(method).uri(path).header("host", host);
+    reply(start(app, request.body(Body::empty()).unwrap()).await).await
+}
+
+#[tokio::test]
+async fn all_spellings_get_one_answer() {
+    let (app, calls) = app(layer(), |call, _| call.to_string());
+    get(&app, CANONICAL).await;
+    for spelling in SPELLINGS {
+        let reply = if spelling.starts_with('/') {
+            get(&app, spelling).await
+        } else {
+            send(&app, Request::builder().uri(spelling).body(Body::empty()).unwrap()).await
+        };
+        assert_eq!((reply.x_cache(), reply.text()), ("HIT", "1"), "{spelling}");
+    }
+    for host in ["TEST", "test.", "test:80", "test.:80", "test:443", "test:"] {
+        assert_eq!(at_host(&app, Method::GET, host, CANONICAL).await.text(), "1", "{host}");
+    }
+    assert_eq!(calls.count(), 1);
+}
+
+#[tokio::test]
+async fn what_a_handler_can_tell_apart_stays_apart() {
+    let (app, calls) = app(layer(), |call, _| call.to_string());
+    let paths = [
+        "/a/b",
+        "/a%2Fb",
+        "/a//b",
+        "/A/b",
+        "/a/b/",
+        "/a/./b",
+        "/a/b?",
+        "/a%3Fb",
+        "/a+b",
+        "/a%2Bb",
+        "/a%20b",
+        "/a%252Fb",
+        "/a/b?c=%26",
+        "/a/b?c=&",
+    ];
+    for path in paths {
+        get(&app, path).await;
+    }
+    assert_eq!(calls.count(), paths.len());
+    for host in ["test:8080", "test:81", "other", "test.other", "[::1]", "[::80]"] {
+        let before = calls.count();
+        at_host(&app, Method::GET, host, "/a/b").await;
+        assert_eq!(calls.count(), before + 1, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_reaches_its_target_however_either_is_spelled() {
+    for spelling in SPELLINGS {
+        let (app, _) = app(layer(), |call, _| call.to_string());
+        get(&app, CANONICAL).await;
+        // The negative control: something else was written.
+        send(&app, request(Method::PUT, "/items/2~a?q=b~", &[])).await;
+        assert_eq!(get(&app, CANONICAL).await.x_cache(), "HIT");
+        let mut write = Request::builder().method(Method::PUT).uri(spelling);
+        if spelling.starts_with('/') {
+            write = write.header("host", "test");
+        }
+        send(&app, write.body(Body::empty()).unwrap()).await;
+        assert_eq!(get(&app, CANONICAL).await.x_cache(), "MISS", "{spelling}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_reaches_what_was_asked_for_in_another_spelling() {
+    for spelling in SPELLINGS.iter().filter(|spelling| spelling.starts_with('/')) {
+        let (app, _) = app(layer(), |call, _| call.to_string());
+        get(&app, spelling).await;
+        send(&app, request(Method::DELETE, CANONICAL, &[])).await;
+        assert_eq!(get(&app, spelling).await.x_cache(), "MISS", "{spelling}");
+    }
+}
+
+#[tokio::test]
+async fn handles_and_purges_reach_it_too() {
+    let calls = Calls::default();
+    let counter = calls.clone();
+    let layer = layer();
+    let item = get_route(move |Path(id): Path<String>| {
+        let call = counter.add();
+        async move { format!("{call} {id}") }
+    });
+    let invalidate = post(|cache: CacheHandle, url: String| async move {
+        cache.invalidate_url(&url).await.map_err(|error| error.to_string())
+    });
+    let app = Router::new()
+        .route("/items/{id}", item)
+        .route("/invalidate", invalidate)
+        .layer(layer.clone())
+        .nest("/purge", PurgeRouter::with_token(&layer, "token").unwrap());
+    let send = |path: &'static str, body: String| {
+        let request = Request::post(path)
+            .header("host", "test")
+            .header("authorization", "Bearer token");
+        let app = app.clone();
+        async move { reply(start(&app, request.body(Body::from(body)).unwrap()).await).await }
+    };
+    for url in [
+        "/items/%31~",
+        "/items/1%7e",
+        "http://test:80/items/1~",
+        "https://TEST.:443/items/1%7E",
+    ] {
+        get(&app, "/items/1~").await;
+        assert_eq!(get(&app, "/items/1~").await.x_cache(), "HIT");
+        assert!(send("/invalidate", url.to_owned()).await.status.is_success());
+        assert_eq!(get(&app, "/items/1~").await.x_cache(), "MISS", "{url}");
+        let purged = send("/purge", format!("{{\"url\": {url:?}}}")).await;
+        assert!(purged.status.is_success(), "{}", purged.text());
+        assert_eq!(get(&app, "/items/1~").await.x_cache(), "MISS", "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_location_is_followed_whatever_its_scheme_and_spelling() {
+    for location in [
+        "/items/%31",
+        "http://test/items/1",
+        "https://test/items/1",
+        "https://TEST.:443/items/%31",
+        "http://test:80/items/1",
+        "//test/items/1",
+    ] {
+        for uri in ["/items", "http://test/items", "https://test/items"] {
+            let (app, _) = app(layer(), move |call, _| ([("location", location)], call.to_string()));
+            get(&app, "/items/1").await;
+            send(&app, request(Method::POST, uri, &[])).await;
+            assert_eq!(get(&app, "/items/1").await.x_cache(), "MISS", "{uri} {location}");
+        }
+    }
+    for elsewhere in ["https://other/items/1", "http://test:8080/items/1"] {
+        let (app, _) = app(layer(), move |call, _| ([("location", elsewhere)], call.to_string()));
+        get(&app, "/items/1").await;
+        send(&app, request(Method::POST, "/items", &[])).await;
+        assert_eq!(get(&app, "/items/1").await.x_cache(), "HIT", "{elsewhere}");
+    }
+}
+
+#[tokio::test]
+async fn safe_methods_invalidate_nothing_and_unknown_ones_do() {
+    for (method, x_cache) in [
+        ("QUERY", "HIT"),
+        ("PROPFIND", "HIT"),
+        ("REPORT", "HIT"),
+        ("SEARCH", "HIT"),
+        ("OPTIONS", "HIT"),
+        ("TRACE", "HIT"),
+        ("PROPPATCH", "MISS"),
+        ("FROBNICATE", "MISS"),
+        ("query", "MISS"),
+    ] {
+        let (app, _) = app(layer(), |call, _| call.to_string());
+        get(&app, "/").await;
+        send(&app, request(Method::from_bytes(method.as_bytes()).unwrap(), "/", &[])).await;
+        assert_eq!(get(&app, "/").await.x_cache(), x_cache, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_in_another_spelling_poisons_nobody() {
+    for layer in [layer(), CacheLayer::shared(cache().0)] {
+        for host in ["SHOP.test", "shop.test.", "shop.test:80", "shop.test:443"] {
+            let (app, _) = app(layer.clone(), |_, parts| {
+                let host = parts.headers.get("host").map(|host| host.to_str().unwrap().to_owned());
+                (
+                    [("cache-control", "max-age=60")],
+                    format!("https://{}/login", host.unwrap_or_default()),
+                )
+            });
+            let path = format!("/{}", host.len());
+            let first = at_host(&app, Method::GET, host, &path).await;
+            let second = at_host(&app, Method::GET, "shop.test", &path).await;
+            assert_eq!(
+                (first.text(), second.text()),
+                ("https://shop.test/login", "https://shop.test/login")
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_spelling_that_another_route_answers_poisons_nobody() {
+    let layer = layer();
+    let app = Router::new()
+        .route(
+            "/api/items/{id}",
+            get_route(|Path(id): Path<u64>| async move { format!("item {id}") }),
+        )
+        .fallback(|| async { "<!doctype html>" })
+        .layer(layer);
+    // The router does not decode what it compares, so the page of the fallback answers.
+    assert_eq!(get(&app, "/api/item%73/1").await.text(), "<!doctype html>");
+    let reply = get(&app, "/api/items/1").await;
+    assert_eq!((reply.x_cache(), reply.text()), ("MISS", "item 1"));
+    // What the route itself takes for the same is the same.
+    let reply = get(&app, "/api/items/%31").await;
+    assert_eq!((reply.x_cache(), reply.text()), ("HIT", "item 1"));
+    assert_eq!(get(&app, "/api/items/%32").await.x_cache(), "MISS");
+    assert_eq!(get(&app, "/api/items/2").await.x_cache(), "HIT");
+}
