@@ -29,7 +29,7 @@ use tracing::field::Empty;
 use tracing::subscriber::DefaultGuard;
 use tracing::{Instrument, Span, info_span};
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::layer::SubscriberExt;
 
 const SEC: Duration = Duration::from_secs(1);
 
@@ -56,7 +56,8 @@ impl Traces {
         let targets = targets
             .with_target("hyper", LevelFilter::OFF)
             .with_target("tower_http", LevelFilter::OFF);
-        let subscriber = tracing_subscriber::registry().with(layer.with_filter(targets));
+        // Not a filter of the layer alone, with which a span that it does not want may be enabled all the same.
+        let subscriber = tracing_subscriber::registry().with(targets).with(layer);
         Self {
             exporter,
             _provider: provider,

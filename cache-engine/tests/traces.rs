@@ -17,6 +17,7 @@ use cache_core::ErrorKind;
 use cache_engine::{Cache, Invalidation, LoadError, cached};
 use futures_util::{FutureExt, future::join};
 use opentelemetry::trace::{SpanId, SpanKind, Status};
+use opentelemetry_sdk::trace::SpanData;
 use support::{Count, Fate, Gate, MS, Remote, SEC, TokioClock, idle, local, over};
 use traces::{Asked, Traces};
 use tracing::{Instrument, Span, info_span};
@@ -57,7 +58,10 @@ async fn a_load_is_a_child_of_its_callers_span_and_its_calls_of_the_store_are_cl
     ];
     let attributes = attributes.map(|name| load.attribute(name).unwrap_or_default());
     assert_eq!(attributes, ["shop", "users", "ok", "", ""], "{load:?}");
-    assert_eq!((&load.status, load.span_kind.clone()), (&Status::Unset, SpanKind::Internal));
+    assert_eq!(
+        (&load.status, load.span_kind.clone()),
+        (&Status::Unset, SpanKind::Internal)
+    );
 
     let (read, writes) = (traces.one("get"), traces.all("set"));
     assert!(read.is_child_of(&request));
@@ -248,7 +252,7 @@ async fn a_refresh_in_the_background_links_to_the_request_which_ends_with_its_an
             move |ids: Vec<u32>| {
                 query(
                     Some(gate.clone()),
-                    ids.into_iter().map(|id| (id, 9)).collect::<HashMap<_, _>>(),
+                    ids.into_iter().map(|id| (id, 9_u32)).collect::<HashMap<_, _>>(),
                 )
             }
         };
@@ -345,9 +349,6 @@ async fn a_load_that_outlasts_its_caller_does_not_prolong_the_callers_span() {
             drop(asking);
             idle().await;
             let ended = SystemTime::now();
-            if !is_traced {
-                traces.one("request");
-            }
             gate.open();
             cache.settled().await;
             idle().await;
@@ -360,6 +361,51 @@ async fn a_load_that_outlasts_its_caller_does_not_prolong_the_callers_span() {
             }
             traces.reset();
         }
+    }
+}
+
+/// Without the spans of the cache, a load that nobody waits for any more leaves its caller's span at once.
+#[tokio::test(start_paused = true)]
+async fn a_load_that_is_not_traced_holds_the_callers_span_only_while_the_caller_waits() {
+    let traces = Traces::of("debug,cache=off".parse().unwrap());
+    let cache = local(&TokioClock::new()).build();
+    let gate = Gate::closed();
+    let (held, inside) = (gate.clone(), Span::current);
+    let load = move || async move {
+        let before = inside().id();
+        held.pass().await;
+        Ok::<_, Infallible>((before.is_some(), inside().id().is_some()))
+    };
+    let mut asking = Box::pin(cache.get_or_load("key", load).instrument(request()));
+    assert!((&mut asking).now_or_never().is_none());
+    gate.reached().await;
+    assert!(traces.all("request").is_empty());
+    drop(asking);
+    idle().await;
+    traces.one("request");
+    gate.open();
+    cache.settled().await;
+    assert_eq!(cache.get("key").await.unwrap().as_deref(), Some(&(true, false)));
+}
+
+/// A collector that does not want the spans of the cache, beside a log that does.
+#[tokio::test(start_paused = true)]
+async fn what_a_load_traces_stays_in_the_trace_of_its_caller_without_the_span_of_the_load() {
+    let traces = Traces::beside_another("debug,cache=off".parse().unwrap());
+    for cache in [over(&Remote::new()).build(), local(&TokioClock::new()).build()] {
+        let get = cache.get_or_load("key", || query(None, 1)).instrument(request());
+        get.await.unwrap();
+        in_a_task(cache.clone(), "key".to_owned(), None)
+            .instrument(request())
+            .await;
+        in_its_callers_task(&cache, "key", None).instrument(request()).await;
+        idle().await;
+        let requests = traces.all("request");
+        let queries = traces.all("query");
+        assert_eq!((requests.len(), queries.len(), traces.ended().len()), (3, 3, 6));
+        let is_in_a_request = |query: &SpanData| requests.iter().any(|request| query.is_child_of(request));
+        assert!(queries.iter().all(is_in_a_request));
+        traces.reset();
     }
 }
 

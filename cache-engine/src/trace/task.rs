@@ -17,29 +17,34 @@ pub struct Awaited {
     _caller: Option<oneshot::Receiver<Infallible>>,
 }
 
-/// Gives a task its span, for a caller that waits for it. If that span is disabled, the task runs in the caller's span,
-/// as long as the caller waits.
+/// Gives a task its span, for a caller that waits for it. As long as the caller waits, the task is in the caller's span
+/// too, for subscribers that do not want the task's.
 pub(crate) fn awaited<F: Future>(span: Span, task: F) -> (Traced<F>, Awaited) {
-    if !span.is_disabled() {
-        return (background(span, task), Awaited { _caller: None });
-    }
-    let span = Span::current();
-    let (waits, caller) = if span.is_disabled() {
+    let callers = Span::current();
+    let (caller, waiting) = if callers.is_disabled() {
         (None, None)
     } else {
-        let (waits, caller) = oneshot::channel();
-        (Some(waits), Some(caller))
+        let (left, waiting) = oneshot::channel();
+        (Some(Caller { span: callers, left }), Some(waiting))
     };
-    (Traced { task, span, waits }, Awaited { _caller: caller })
+    (Traced { task, span, caller }, Awaited { _caller: waiting })
 }
 
-/// Gives a task its span, if nobody waits for it. If that span is disabled, the task runs in none.
+/// Gives a task its span, if nobody waits for it.
 pub(crate) fn background<F: Future>(span: Span, task: F) -> Traced<F> {
     Traced {
         task,
         span,
-        waits: None,
+        caller: None,
     }
+}
+
+/// A caller that waits for a task.
+#[derive(Debug)]
+struct Caller {
+    span: Span,
+    /// Closed when the caller goes on.
+    left: oneshot::Sender<Infallible>,
 }
 
 pin_project! {
@@ -48,8 +53,7 @@ pin_project! {
         #[pin]
         task: F,
         span: Span,
-        // If the span is that of the caller: closed when the caller goes on.
-        waits: Option<oneshot::Sender<Infallible>>,
+        caller: Option<Caller>,
     }
 }
 
@@ -58,12 +62,12 @@ impl<F: Future> Future for Traced<F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        if let Some(waits) = this.waits
-            && waits.poll_closed(context).is_ready()
+        if let Some(caller) = this.caller
+            && caller.left.poll_closed(context).is_ready()
         {
-            *this.waits = None;
-            *this.span = Span::none();
+            *this.caller = None;
         }
+        let _callers = this.caller.as_ref().map(|caller| caller.span.enter());
         let _entered = this.span.enter();
         this.task.poll(context)
     }

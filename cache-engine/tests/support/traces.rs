@@ -1,3 +1,5 @@
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+
 use opentelemetry::trace::{SpanId, TracerProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
 use tracing::subscriber::DefaultGuard;
@@ -19,12 +21,23 @@ impl Traces {
 
     /// Collects the spans of these targets.
     pub fn of(targets: Targets) -> Self {
+        Self::build(targets, None)
+    }
+
+    /// Collects the spans of these targets, beside another layer that wants all.
+    pub fn beside_another(targets: Targets) -> Self {
+        Self::build(Targets::new().with_default(LevelFilter::DEBUG), Some(targets))
+    }
+
+    fn build(all: Targets, collected: Option<Targets>) -> Self {
         let exporter = InMemorySpanExporter::default();
         let provider = SdkTracerProvider::builder()
             .with_simple_exporter(exporter.clone())
             .build();
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
-        let subscriber = tracing_subscriber::registry().with(layer.with_filter(targets));
+        let subscriber = tracing_subscriber::registry()
+            .with(all)
+            .with(layer.with_filter(collected.unwrap_or(Targets::new().with_default(LevelFilter::TRACE))));
         Self {
             exporter,
             _provider: provider,
