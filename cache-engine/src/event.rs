@@ -282,10 +282,11 @@ pub enum LoadFailure {
     Error,
     /// The loader panicked.
     Panic,
-    /// The loader outlasted [`Policy::load_timeout`](crate::Policy::load_timeout).
+    /// The loader outlasted [`Policy::load_timeout`](crate::Policy::load_timeout), or a refresh in the background
+    /// [`CacheBuilder::max_lease`](crate::CacheBuilder::max_lease).
     Timeout,
-    /// The load was given up before its end, because its caller left, or because others had waited for it for as long as
-    /// they may.
+    /// The load was given up before its end, because its caller left, because others had waited for it for as long as
+    /// they may, or because the cache was [shut down](crate::Cache::shutdown).
     Cancelled,
 }
 

@@ -51,7 +51,7 @@
 //! | cache a whole function | `#[cached]` and `#[invalidates]` (feature `macros`) |
 //! | see what the cache does | [`Cache::stats`] |
 //! | see what is stored under a key | [`Cache::inspect`] |
-//! | observe | [`CacheBuilder::observer`], or `tracing` with the target `cache` |
+//! | observe | [`CacheBuilder::observer`], or `tracing` with the target `cache`; see [Traces](#traces) |
 //! | write an adapter, whose loads do not fit into a closure | [`Cache::adapter`] |
 //! | go past the caches for a call, or several | [`bypass`] |
 //! | shut down cleanly | [`Cache::shutdown`] |
@@ -90,6 +90,43 @@
 //!   return an error.
 //! - **An unreadable record is a miss.** A record that is damaged, or of another version, coder, type or key, is
 //!   reported as an event and replaced by the next load.
+//!
+//! # Traces
+//!
+//! A cache describes its work in spans of [`tracing`](https://docs.rs/tracing), which `tracing-opentelemetry` exports. A hit
+//! has none, except for the call of a store outside of this process. The names, targets and attributes are stable:
+//!
+//! | span | target | level | around |
+//! |---|---|---|---|
+//! | `cache.load` | `cache::load` | info | a load, from the miss until its value is stored and the callers have it; for a batch, one span |
+//! | `cache.refresh` | `cache::refresh` | info | the same, while all callers get the stale, or not yet expired, value |
+//! | `cache.verify` | `cache::verify` | info | the [verification](CacheBuilder::verify) of a hit |
+//! | `cache.commit` | `cache::commit` | info | [`Deferred::commit`] |
+//! | `cache.store` | `cache::store` | debug | a call of a store outside of this process |
+//! | `cache.wait` | `cache::wait` | debug | a caller's wait for the load of another caller, to which it links |
+//! | `cache.invalidate` | `cache::invalidate` | debug | invalidations of an [`Invalidation`] |
+//!
+//! Your code runs in those at level info, so what it logs has their context. Switch them on and off by target and level;
+//! a span that is off costs nothing. `cache=debug` switches on all.
+//!
+//! | attribute | of | value |
+//! |---|---|---|
+//! | `cache.name` | all | the [name](CacheBuilder::name) of the cache |
+//! | `cache.namespace` | loads, waits, verifications | the namespace, as it is written in keys |
+//! | `cache.load.outcome` | loads | `ok`, or `error`, `panic`, `timeout` or `cancelled`; `elsewhere` if another process was faster |
+//! | `cache.load.keys` | loads of batches | the number of keys |
+//! | `error.type` | loads, calls | how it failed, if it did: as `cache.load.outcome`; the [kind](cache_core::ErrorKind) of the store's error, or `cancelled` |
+//! | `db.system.name` | calls | `redis`, `memcached`, `aws.dynamodb`, or the [name](cache_core::Backend::name) of another store |
+//! | `db.operation.name` | calls | the method of [`Backend`](cache_core::Backend), such as `get`, which is also the exported name of the span |
+//! | `db.operation.batch.size` | calls for several keys | their number |
+//! | `cache.key` | all about one key | the first 256 bytes of the key. Only if the target `cache::key` is at level trace, because keys may be personal data |
+//!
+//! For OpenTelemetry, a call of the store is a span of kind client, and what failed has the status error.
+//!
+//! A span is a child of its caller's if the caller waits for it. Otherwise it begins a trace of its own and *links* to the
+//! span of the caller (`tracing`'s `follows_from`), which ends when the caller has its value. So a stale hit takes a few
+//! milliseconds in its trace, however long the refresh takes. If a caller goes on before its load has ended, its span has
+//! its own end all the same; it is exported once the load has ended.
 //!
 //! # Glossary
 //!
@@ -142,6 +179,7 @@ mod store;
 mod tags;
 mod tasks;
 mod tier;
+mod trace;
 
 pub use cache_core;
 #[cfg(feature = "macros")]
@@ -183,6 +221,8 @@ pub use self::tags::scope::{Tagger, tagged};
 pub use self::tasks::Background;
 pub use self::tier::purger::{Purge, Purger};
 pub use self::tier::target::InvalidationTarget;
+pub use self::trace::load::LoadSpan;
+pub use self::trace::task::Awaited;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -289,9 +289,15 @@ async fn an_adapter_gets_the_right_to_refresh() {
             panic!("it is a hit for all")
         };
         assert!(other.is_none(), "one caller refreshes");
-        let fill = adapter.begin_refresh(refresh.unwrap()).await.unwrap();
-        let windows = cache_core::FreshnessWindows::new(10 * SEC);
-        assert!(fill.store(Arc::new(2_u32), adapter.coder(), windows).await.is_stored());
+        adapter.spawn_refresh(refresh.unwrap(), |fill| async move {
+            let windows = cache_core::FreshnessWindows::new(10 * SEC);
+            assert!(
+                fill.store(Arc::new(2_u32), &cache_core::Json, windows)
+                    .await
+                    .is_stored()
+            );
+        });
+        cache.settled().await;
         assert_eq!(cache.get::<u32>("key").await.unwrap().as_deref(), Some(&2));
     }
 }

@@ -195,8 +195,8 @@ impl Answer {
             caller: None,
             probe: None,
         };
-        let tagger = load.fill.tagger().clone();
-        let (body, stored) = tagger.scope(load.keep_passing(plan, &head, body)).await;
+        let (tagger, span) = (load.fill.tagger().clone(), load.fill.span());
+        let (body, stored) = span.scope(tagger.scope(load.keep_passing(plan, &head, body))).await;
         reported(shared, head, body, &report.stored(stored))
     }
 }

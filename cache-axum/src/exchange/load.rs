@@ -18,6 +18,7 @@ use http_body::{Body as _, SizeHint};
 use tokio::sync::oneshot;
 use tower::ServiceExt;
 use tower_service::Service;
+use tracing::Instrument;
 
 use crate::body::collect::{Cause, Collector, Progress};
 use crate::body::tee::{Bounds, Ending};
@@ -597,7 +598,7 @@ impl<E> Load<E> {
         let (shared, context) = (Arc::clone(&self.shared), self.context.clone());
         let (head, lifetime, is_kept) = (head.clone(), plan.lifetime, self.fill.is_storable());
         let (report, forward) = (self.passing_report(), self.forward);
-        self.shared.cache.adapter().spawn(async move {
+        let answering = async move {
             let measured = tokio::select! {
                 measured = tokio::time::timeout(shared.config.max_wait, body.measure()) => measured,
                 () = caller.closed() => return,
@@ -620,7 +621,9 @@ impl<E> Load<E> {
             };
             // A caller that has disconnected needs no response.
             let _ = caller.send(answer);
-        });
+        };
+        // It ends with its caller.
+        self.shared.cache.adapter().spawn(answering.in_current_span());
     }
 
     /// Stores a response that another request than this load's has caused. Returns its body, and whether it is stored. If
@@ -644,8 +647,15 @@ impl<E> Load<E> {
                 let is_kept = self.fill.is_storable();
                 let shared = Arc::clone(&self.shared);
                 let tagger = self.fill.tagger().clone();
+                let span = self.fill.span();
                 let passing = self.pass_on(plan, head.clone(), collector, length, false);
-                shared.cache.adapter().spawn(async move { tagger.scope(passing).await });
+                // The body may be stored after the response has gone out, so the request does not wait for it.
+                drop(
+                    shared
+                        .cache
+                        .adapter()
+                        .spawn_load(span, async move { tagger.scope(passing).await }),
+                );
                 return (body, is_kept);
             }
             Progress::Complete => (Ending::End, Cause::Broken),

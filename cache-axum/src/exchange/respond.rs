@@ -330,7 +330,8 @@ where
                 caller: Some(caller),
                 probe,
             };
-            shared.cache.adapter().spawn(load.run(inner, request));
+            let span = load.fill.span();
+            let _awaited = shared.cache.adapter().spawn_load(span, load.run(inner, request));
             return match answer.await {
                 Ok(Answer::Response(response)) => Ok(response),
                 Ok(Answer::Failed(error)) => Err(error),
@@ -442,20 +443,19 @@ fn start_refresh<S, B>(
 {
     let request = request_to_store(shared, &slot, request);
     let owned = Arc::clone(shared);
-    shared.cache.adapter().spawn(async move {
-        if let Some(fill) = Box::pin(slot.cache.adapter().begin_refresh(refresh)).await {
-            let load = Load {
-                shared: owned,
-                context,
-                slot,
-                fill,
-                forward: Forward::Stale,
-                caller: None,
-                // Other requests are answered from the present copy in the meantime.
-                probe: None,
-            };
-            Box::pin(load.run(inner, request)).await;
-        }
+    let cache = slot.cache.clone();
+    cache.adapter().spawn_refresh(refresh, move |fill| {
+        let load = Load {
+            shared: owned,
+            context,
+            slot,
+            fill,
+            forward: Forward::Stale,
+            caller: None,
+            // Other requests are answered from the present copy in the meantime.
+            probe: None,
+        };
+        load.run(inner, request)
     });
 }
 

@@ -562,7 +562,8 @@ impl CacheLayer {
     }
 
     /// Sets whether to record the outcome of each request in its span, the one in which the layer is called, for example
-    /// that of tower-http's `TraceLayer`. Default: `false`.
+    /// that of tower-http's `TraceLayer`. Default: `false`. Loads and refreshes are spans of their own in any case; see
+    /// [Traces](cache_engine#traces).
     ///
     /// | attribute | value |
     /// |---|---|

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use cache_core::{Coder, Error, FunctionCall, Key, KeyName, Timestamp};
 use futures_util::FutureExt;
-use tracing::Instrument;
 
 use crate::cache::handle::Cache;
 use crate::event::Event;
@@ -28,6 +27,8 @@ use crate::stats::snapshot::CacheTier;
 use crate::store::record::Found;
 use crate::tags::scope::Tagger;
 use crate::tier::read::Read;
+use crate::trace::load::{LoadSpan, RunsFor};
+use crate::trace::task::Awaited;
 
 /// What [`Adapter::lookup`] found.
 #[non_exhaustive]
@@ -245,9 +246,19 @@ impl<'a, C> Adapter<'a, C> {
         log_error(message, error);
     }
 
-    /// Runs `task` in the background. [`Cache::shutdown`] waits for it.
+    /// Runs `task` in the background, in no span. [`Cache::shutdown`] waits for it.
+    ///
+    /// A task that holds the span of a request keeps that from ending. For loads, use [`spawn_load`](Self::spawn_load), and
+    /// for refreshes [`spawn_refresh`](Self::spawn_refresh).
     pub fn spawn(self, task: impl Future<Output = ()> + Send + 'static) {
-        self.cache.engine.shared.tasks.spawn(task.in_current_span());
+        self.cache.engine.shared.tasks.spawn(task);
+    }
+
+    /// Runs `load`, the load with this [span](Fill::span), in a task of its own, for a caller that waits for it. The caller
+    /// waits as long as it has what is returned. If it goes on before the load has ended, the load continues, and the
+    /// span of the caller ends. [`Cache::shutdown`] waits for the load.
+    pub fn spawn_load(self, span: LoadSpan, load: impl Future<Output = ()> + Send + 'static) -> Awaited {
+        self.cache.engine.shared.spawn_awaited(span, load)
     }
 }
 
@@ -504,7 +515,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         call.soft_timeout = false;
         call.reporting = self.reporting;
         loop {
-            let start = match engine.next::<T, Infallible>(key, reading, &mut call).await {
+            let mut start = match engine.next::<T, Infallible>(key, reading, &mut call).await {
                 Next::Done(Ok(Some(found))) => {
                     return Lookup::Hit {
                         found,
@@ -512,7 +523,8 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
                         refresh: None,
                     };
                 }
-                Next::Early(found, start) => {
+                Next::Early(found, mut start) => {
+                    start.fill.begin_context(engine.shared.refreshes_for());
                     return Lookup::Hit {
                         found,
                         coalesced: call.coalesced,
@@ -528,13 +540,18 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
                 Next::Preview(value) => return Lookup::Preview(value),
                 Next::Stale(found, start) => {
                     engine.contribute(&found);
-                    let refresh = start.map(Refresh);
+                    let refresh = start.map(|mut start| {
+                        start.fill.begin_context(engine.shared.refreshes_for());
+                        Refresh(start)
+                    });
                     return Lookup::Stale { found, refresh };
                 }
                 Next::Load(start, _) => start,
             };
+            start.fill.begin_context(RunsFor::Caller);
+            let span = start.fill.span();
             if !waits {
-                return match engine.try_acquire(start).await {
+                return match span.scope(engine.try_acquire(start)).await {
                     Some(mut fill) => {
                         fill.begin();
                         Lookup::Miss(fill)
@@ -545,7 +562,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
                     }
                 };
             }
-            match engine.acquire(start, accepts).await {
+            match span.scope(engine.acquire(start, accepts)).await {
                 Acquired::Load(mut fill) => {
                     fill.begin();
                     return Lookup::Miss(fill);
@@ -581,18 +598,30 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         engine.reserve(key).await
     }
 
-    /// Begins a refresh. Returns `None` if another process is refreshing the value, or has already refreshed it.
-    pub async fn begin_refresh<T>(self, refresh: Refresh<T>) -> Option<Fill<T>>
+    /// Runs a refresh in the background: `load` ends the fill. It is not called if another process is refreshing the value,
+    /// or has already refreshed it.
+    ///
+    /// The refresh has a context of its own. Its span links to the current one, which may end before, as the request may
+    /// that started it. It is cancelled after [`max_lease`](crate::CacheBuilder::max_lease), and 5 s after the beginning of a
+    /// [shutdown](Cache::shutdown).
+    pub fn spawn_refresh<T, F, Fut>(self, refresh: Refresh<T>, load: F)
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
+        F: FnOnce(Fill<T>) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
     {
-        match self.cache.engine.acquire(refresh.0, Accepts::default()).await {
-            Acquired::Load(mut fill) => {
+        let engine = self.cache.engine.clone();
+        let shared = Arc::clone(&engine.shared);
+        let Refresh(mut start) = refresh;
+        let deadline = shared.deadline(None);
+        start.fill.set_deadline(deadline);
+        let span = start.fill.span().into_span();
+        shared.spawn_in_background(span, deadline, async move {
+            if let Acquired::Load(mut fill) = Box::pin(engine.acquire(start, Accepts::default())).await {
                 fill.begin();
-                Some(fill)
+                load(fill).await;
             }
-            Acquired::Answered(_) => None,
-        }
+        });
     }
 }

@@ -371,8 +371,8 @@ impl<C> CacheBuilder<C> {
     }
 
     /// Sets the maximum time for which a lease is renewed. A load that takes longer loses its lease: its value is not
-    /// stored, and other callers load in its place. Default: ten minutes; see also
-    /// [`load_timeout`](Self::load_timeout).
+    /// stored, and other callers load in its place. A refresh in the background is cancelled then. Default: ten minutes; see
+    /// also [`load_timeout`](Self::load_timeout).
     pub fn max_lease(mut self, time: Duration) -> Self {
         self.max_lease = time;
         self

@@ -11,7 +11,6 @@ use std::time::Duration;
 use cache_core::Error;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
-use tracing::Instrument;
 
 use crate::cache::collecting::Collected;
 use crate::cache::handle::Cache;
@@ -21,6 +20,7 @@ use crate::cache::invalidation_set::{Invalidation, run, run_in_background, run_l
 use crate::cache::key::IntoKey;
 use crate::load::bypass::bypass;
 use crate::log::log_error;
+use crate::trace::{load, task};
 
 /// How long a commit may take before its outcome counts as unknown.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -207,7 +207,8 @@ impl Deferred {
         E: Send + 'static,
     {
         let tasks = self.cache.engine.shared.tasks.clone();
-        let work = self.commit_borrowing(commit).in_current_span();
+        let span = load::commit(self.cache.engine.shared.events.cache());
+        let (work, _awaited) = task::awaited(span, self.commit_borrowing(commit));
         let Ok(runtime) = Handle::try_current() else {
             return work.await;
         };

@@ -241,6 +241,8 @@ impl<C> Cache<C> {
     }
 
     /// Waits until all loads and refreshes that run in the background have ended, and starts no refresh from now on.
+    /// Refreshes and [verifications](crate::CacheBuilder::verify) that have not ended after 5 s are cancelled: nobody waits
+    /// for them, and the stale values stay.
     ///
     /// Invalidations that are [pending](Self::pending_invalidations) are tried until they succeed, for the pause of the
     /// [circuit breaker](crate::CacheBuilder::breaker), one [time limit](crate::CacheBuilder::backend_timeout) and one

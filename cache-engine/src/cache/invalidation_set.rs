@@ -6,7 +6,7 @@ use std::time::Duration;
 use cache_core::{Error, ErrorKind};
 use futures_util::FutureExt;
 use tokio::time::sleep;
-use tracing::Instrument;
+use tracing::Span;
 
 use crate::cache::collecting::Collected;
 use crate::cache::handle::Cache;
@@ -15,6 +15,8 @@ use crate::cache::invalidation_part::{Part, Target};
 use crate::cache::key::IntoKey;
 use crate::log::log_error;
 use crate::tasks::Tasks;
+use crate::trace::load::{RunsFor, invalidation};
+use crate::trace::task;
 
 /// A set of invalidations: keys, tags and namespaces, of one cache or several.
 ///
@@ -150,35 +152,45 @@ impl Invalidation {
     }
 }
 
+/// Returns the span of a set of invalidations.
+fn span(parts: &[Part], whom: RunsFor) -> Span {
+    match parts {
+        [first, ..] => invalidation(first.cache.engine.shared.events.cache(), whom),
+        [] => Span::none(),
+    }
+}
+
 /// Carries out `parts`, also if the caller leaves.
 pub(super) async fn run(tasks: Tasks, parts: Vec<Part>) -> Result<Option<u64>, Error> {
+    let span = span(&parts, RunsFor::Caller);
     let mut work = Box::pin(carry_out(parts));
     // A store in this process completes at once.
-    if let Some(result) = (&mut work).now_or_never() {
+    if let Some(result) = span.in_scope(|| (&mut work).now_or_never()) {
         return result;
     }
     match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => tasks
-            .spawn_on(work.in_current_span(), &runtime)
-            .await
-            .unwrap_or_else(|_| {
+        Ok(runtime) => {
+            let (work, _awaited) = task::awaited(span, work);
+            tasks.spawn_on(work, &runtime).await.unwrap_or_else(|_| {
                 Err(Error::new(
                     ErrorKind::Other,
                     "the runtime ended during the invalidation",
                 ))
-            }),
+            })
+        }
         Err(_) => work.await,
     }
 }
 
 /// Carries out `parts` in the background.
 pub(super) fn run_in_background(tasks: &Tasks, parts: Vec<Part>) {
+    let span = span(&parts, RunsFor::Nobody);
     let mut work = Box::pin(carry_out_logged(Rest(parts.into_iter())));
-    if (&mut work).now_or_never().is_some() {
+    if span.in_scope(|| (&mut work).now_or_never()).is_some() {
         return;
     }
     match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => drop(tasks.spawn_on(work.in_current_span(), &runtime)),
+        Ok(runtime) => drop(tasks.spawn_on(task::background(span, work), &runtime)),
         Err(_) => log_error("an invalidation is pending: there is no runtime to carry it out", None),
     }
 }
@@ -198,7 +210,7 @@ pub(super) fn run_later(tasks: &Tasks, parts: Vec<Part>, pause: Duration) {
         }
         carry_out_logged(rest).await;
     };
-    tasks.spawn_on(work.in_current_span(), &runtime);
+    tasks.spawn_on(work, &runtime);
 }
 
 async fn carry_out_logged(rest: Rest) {

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use cache_core::{Coder, Key, Version};
+use tracing::{Instrument, Span};
 
 use crate::cache::get_or_load::value;
 use crate::cache::handle::Cache;
@@ -25,9 +26,13 @@ use crate::load::waiting::Waiting;
 use crate::store::changes::ChangeListener;
 use crate::store::record::Found;
 use crate::tier::read::Read;
+use crate::trace::load::{RunsFor, waiting as wait_span};
 
 /// The outcomes of several ids. Each id has one: its value, `None` if there is none, or the error of its load.
 pub type Outcomes<K, T, E> = HashMap<K, Result<Option<Arc<T>>, LoadError<E>>>;
+
+/// How many loads the span of a batch links to at most, if the batch waits for them.
+const LINKS: usize = 32;
 
 const ACCEPTS: Accepts = Accepts {
     negative: true,
@@ -303,12 +308,12 @@ where
                 // The load itself waits for nothing, but the caller that started it now waits for the load.
                 let leads = round.led.iter().filter_map(|item| item.start.fill.lead());
                 let _edges: Vec<_> = leads.map(|lead| lead.waited_for_by(within)).collect();
-                landed.extend(engine.launch_batch(round.led, &load).await);
+                landed.extend(engine.launch_batch(round.led, &load, RunsFor::Caller).await);
             } else if !round.refreshed.is_empty() {
                 let leads = round.refreshed.iter().filter_map(|item| item.start.fill.lead());
                 let waits_for = if engine.shared.foreground { within } else { &[] };
                 let _edges: Vec<_> = leads.map(|lead| lead.waited_for_by(waits_for)).collect();
-                let refresh = engine.launch_batch(round.refreshed, &load);
+                let refresh = engine.launch_batch(round.refreshed, &load, engine.shared.refreshes_for());
                 // Otherwise it continues in the background.
                 if engine.shared.foreground {
                     for (id, _, outcome) in refresh.await {
@@ -318,8 +323,16 @@ where
                     }
                 }
             }
+            let wait = match round.waiting.first() {
+                Some((_, key, _)) => {
+                    let loads = round.waiting.iter().filter_map(|(.., waiting)| waiting.load_span());
+                    wait_span(engine.shared.events.cache(), key, loads.take(LINKS))
+                }
+                None => Span::none(),
+            };
             for (id, key, waiting) in round.waiting {
-                let outcome = match engine.join_flight(&key, waiting, None, &call).await {
+                let joined = engine.join_flight(&key, waiting, None, &call).instrument(wait.clone());
+                let outcome = match joined.await {
                     Joined::Outcome(outcome) => Some(outcome),
                     // A lead is dropped, and acquired again with the next read.
                     Joined::ReadAgain | Joined::Uncoalesced | Joined::Preview(_) | Joined::Lead(_) => None,

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cache_core::{Error, Key};
+use tracing::Instrument;
 
 use super::ask::Request;
 use super::coder::{Codes, Coding};
@@ -36,6 +37,7 @@ use crate::store::record::Found;
 use crate::tags::ambient::is_within_load;
 use crate::tags::scope::Tagger;
 use crate::tier::read::Read;
+use crate::trace::load::{LoadSpan, RunsFor, verification};
 
 /// A future that is `Send`, even if the function's own future is not.
 pub(super) type Boxed<'a, R> = Pin<Box<dyn Future<Output = R> + Send + 'a>>;
@@ -95,7 +97,8 @@ where
 {
     /// Runs the body past all caches. Returns `None` if it panicked, or took too long.
     pub async fn run<F: Future>(&self, body: Pin<Box<F>>) -> Option<F::Output> {
-        self.engine.load_to_verify(body).await
+        let span = verification(self.engine.shared.events.cache(), &self.key, RunsFor::Caller);
+        self.engine.load_to_verify(body).instrument(span).await
     }
 }
 
@@ -124,6 +127,7 @@ pub fn compared<H: Handling, D>(_: H, hit: Box<Hit<H::Value, H::Shared, D>>, ran
 pub struct Flight<T, E, D> {
     engine: Engine<D>,
     fill: Fill<T, E>,
+    span: LoadSpan,
     /// The value to return if the load fails.
     fallback: Option<Found<T>>,
     /// The loads that this one runs in, which wait for it.
@@ -174,7 +178,7 @@ where
         }
         let mut call = engine.call(accepts);
         // The stale value is the answer unless the load returns a new one.
-        let (start, fallback) = match engine.next(&key, reading, &mut call).await {
+        let (mut start, fallback) = match engine.next(&key, reading, &mut call).await {
             Next::Done(outcome) => return Acquired::answered(outcome),
             Next::Circular => return Acquired::answered(Err(LoadError::Circular(Box::new(key)))),
             Next::Uncoalesced | Next::Preview(_) => {
@@ -188,11 +192,14 @@ where
         };
         let within = call.stack.as_deref().map_or(&[][..], LoadStack::flights);
         let edges = start.fill.lead().map(|lead| lead.waited_for_by(within));
-        match engine.acquire(start, accepts).await {
+        start.fill.begin_context(RunsFor::Caller);
+        let span = start.fill.span();
+        match span.scope(engine.acquire(start, accepts)).await {
             acquire::Acquired::Answered(outcome) => Acquired::answered(or_stale(&engine, outcome, fallback)),
             acquire::Acquired::Load(fill) => Acquired::Lead(Box::new(Flight {
                 engine,
                 fill,
+                span,
                 fallback,
                 _edges: edges,
                 land: land::<H::Value, H::Shared, D::Coder>,
@@ -227,7 +234,7 @@ where
     pub fn run<F: Future>(&mut self, body: Pin<Box<F>>) -> Run<'_, F> {
         let stack = self.engine.begin(&mut self.fill, LoadStack::current());
         let tagger = self.fill.tagger().clone();
-        let (engine, fill) = (&self.engine, &mut self.fill);
+        let (engine, fill, span) = (&self.engine, &mut self.fill, &self.span);
         let keeper = Box::pin(async move {
             match engine.limited(fill.renewing(pending::<Infallible>())).await {
                 Ok(never) => match never {},
@@ -235,6 +242,7 @@ where
             }
         });
         Run {
+            span,
             body,
             stack,
             tagger,
@@ -252,9 +260,13 @@ where
 {
     Box::pin(async move {
         let Flight {
-            engine, fill, fallback, ..
+            engine,
+            fill,
+            span,
+            fallback,
+            ..
         } = *flight;
-        match engine.end(fill, returned).await {
+        match span.scope(engine.end(fill, returned)).await {
             run::Ended::Panicked(_, panic) => resume_unwind(panic),
             run::Ended::Outcome(outcome) => Ended::new(or_stale(&engine, outcome, fallback)),
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::load::stack::LoadStack;
 use crate::tags::scope::Tagger;
+use crate::trace::load::LoadSpan;
 
 /// How a body ended.
 pub enum Ran<R> {
@@ -23,6 +24,7 @@ pub enum Ran<R> {
 /// It is written by hand, and as small as possible, because nested cached functions have one of these per level on the
 /// stack whenever they are polled.
 pub struct Run<'a, F> {
+    pub(super) span: &'a LoadSpan,
     pub(super) body: Pin<Box<F>>,
     pub(super) stack: Arc<LoadStack>,
     pub(super) tagger: Tagger,
@@ -34,6 +36,7 @@ impl<F: Future> Future for Run<'_, F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        let _entered = this.span.entered();
         let body = this.body.as_mut();
         // Unwind safe, because a body that panics is not polled again, so no broken state is observed.
         let polled = catch_unwind(AssertUnwindSafe(|| {

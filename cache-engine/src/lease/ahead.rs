@@ -11,6 +11,8 @@ use crate::lease::fence::Fence;
 use crate::lease::protocol::Leases;
 use crate::tier::precondition::Lease;
 use crate::tier::read::Boxed;
+use crate::trace::load::current;
+use crate::trace::task::background;
 
 /// What was read, or the lease that was acquired because there was nothing to read.
 #[derive(Debug)]
@@ -71,7 +73,7 @@ impl Drop for Call<'_> {
                     leases.release(&key, Fence::Lease(Lease::new(version))).await;
                 }
             };
-            self.leases.tasks().spawn_on(releasing, &runtime);
+            self.leases.tasks().spawn_on(background(current(), releasing), &runtime);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cache_core::{Error, FreshnessWindows, Key, SetOptions, SetOutcome, Tags, Ttl, Value, Version};
 use futures_util::FutureExt;
+use tracing::Instrument;
 
 use crate::lease::fence::Fence;
 use crate::store::record;
@@ -15,6 +16,8 @@ use crate::tags::snapshot::TagSnapshot;
 use crate::tasks::Tasks;
 use crate::tier::precondition::{Lease, Precondition};
 use crate::tier::storage::Tier;
+use crate::trace::load::current;
+use crate::trace::task::background;
 
 /// The outcome of a fill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +171,7 @@ impl Leases {
         let (send, receive) = tokio::sync::oneshot::channel();
         let (received, abandoned) = tokio::sync::oneshot::channel();
         let (leases, key) = (self.clone(), key.clone());
+        let acquiring = acquiring.in_current_span();
         self.tasks.spawn(async move {
             let result = acquiring.await;
             let fence = result.as_ref().ok().and_then(Option::as_ref).map(|(fence, _)| *fence);
@@ -344,7 +348,7 @@ impl Leases {
             // Completes immediately.
             let _ = release.now_or_never();
         } else {
-            self.tasks.spawn(release);
+            self.tasks.spawn(background(current(), release));
         }
     }
 

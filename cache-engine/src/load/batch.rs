@@ -9,7 +9,6 @@ use cache_core::{Coder, Error, Key, Namespace, Tags};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt, stream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tracing::Instrument;
 
 use crate::event::LoadFailure;
 use crate::load::context::{Loaded, LoadedMany};
@@ -25,6 +24,7 @@ use crate::load::step::LoadStart;
 use crate::tags::declared::Declared;
 use crate::tags::scope::Tagger;
 use crate::tags::snapshot::TagSnapshot;
+use crate::trace::load::{LoadSpan, RunsFor};
 
 /// The largest number of keys in one call of the loader. A key is leased only when its call is about to begin, so that
 /// there are few enough leases to renew them in time.
@@ -52,11 +52,13 @@ pub(crate) type Landed<K, T, E> = (K, Key, Option<Outcome<T, E>>);
 type Brought<T, E> = Result<Loaded<T>, (LoadFailure, LoadError<E>)>;
 
 impl<C: Send + Sync + 'static> Engine<C> {
-    /// Starts the loads of all `items` in a task of their own, and returns the future that waits for it.
+    /// Starts the loads of all `items` in a task of their own, and returns the future that waits for it. They have one
+    /// span.
     pub(crate) fn launch_batch<K, T, E, F, Fut>(
         &self,
-        items: Vec<Item<K, T, E>>,
+        mut items: Vec<Item<K, T, E>>,
         load: &Arc<F>,
+        whom: RunsFor,
     ) -> impl Future<Output = Vec<Landed<K, T, E>>> + use<K, T, E, F, Fut, C>
     where
         K: Clone + Eq + Hash + Send + Sync + 'static,
@@ -69,16 +71,20 @@ impl<C: Send + Sync + 'static> Engine<C> {
         let known: Vec<(K, Key)> = items.iter().map(|item| (item.id.clone(), item.key.clone())).collect();
         let (send, receive) = oneshot::channel();
         let (engine, load, outer) = (self.clone(), Arc::clone(load), LoadStack::current());
+        let span = self.begin_batch(&mut items, whom);
+        let own = span.clone();
         let task = async move {
+            let landed = engine.run_batch(items, outer, &*load).await;
+            record_outcomes(&own, &landed);
             // The caller may have been cancelled.
-            let _ = send.send(engine.run_batch(items, outer, &*load).await);
+            let _ = send.send(landed);
         };
         let collector = self.collector();
         let scope = Collector::scope(collector.as_ref());
-        self.shared
-            .tasks
-            .spawn(async move { scope.scope(task).await }.in_current_span());
+        let task = async move { scope.scope(task).await };
+        let awaited = self.shared.spawn_load(span, whom, task);
         async move {
+            let _awaited = awaited;
             let landed = receive.await.unwrap_or_else(|_| {
                 let ended = |(id, key)| (id, key, Some(Err(LoadError::Panicked(task_ended()))));
                 known.into_iter().map(ended).collect()
@@ -88,6 +94,28 @@ impl<C: Send + Sync + 'static> Engine<C> {
             }
             landed
         }
+    }
+
+    /// Begins the context of the loads of all `items`, and returns their span.
+    fn begin_batch<K, T, E>(&self, items: &mut [Item<K, T, E>], whom: RunsFor) -> LoadSpan
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+    {
+        let span = match &*items {
+            [first, ..] => LoadSpan::new(
+                self.shared.events.cache(),
+                &first.key,
+                Some(items.len()),
+                first.start.fill.is_refresh(),
+                whom,
+            ),
+            [] => LoadSpan::none(),
+        };
+        for item in items {
+            item.start.fill.begin_part(whom, &span);
+        }
+        span
     }
 
     async fn run_batch<K, T, E, F, Fut>(
@@ -277,6 +305,22 @@ impl<C: Send + Sync + 'static> Engine<C> {
         for member in led {
             let _ = member.deliver.send(Err(failure.clone()));
         }
+    }
+}
+
+/// Records how the loads of a batch ended: with the first failure, if there is one.
+fn record_outcomes<K, T, E>(span: &LoadSpan, landed: &[Landed<K, T, E>]) {
+    let failure = landed.iter().find_map(|(.., outcome)| match outcome {
+        Some(Err(error)) => Some(match error {
+            LoadError::Panicked(_) => LoadFailure::Panic,
+            LoadError::TimedOut(_) => LoadFailure::Timeout,
+            _ => LoadFailure::Error,
+        }),
+        _ => None,
+    });
+    match failure {
+        Some(failure) => span.record_failure(failure),
+        None => span.record_outcome("ok"),
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use cache_core::{Coder, Key};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::event::Event;
 use crate::load::call::{Accepts, Call, Reporting};
@@ -21,6 +22,7 @@ use crate::load::stack::LoadStack;
 use crate::load::step::{LoadStart, Step};
 use crate::load::waiting::Waiting;
 use crate::store::record::{Found, Freshness};
+use crate::trace::load::{RunsFor, waiting as wait_span};
 
 /// What a call does next.
 pub(crate) enum Next<T, E> {
@@ -96,7 +98,8 @@ impl<C: Send + Sync + 'static> Engine<C> {
             };
             call.coalesced = true;
             let fallback = call.accepts.fallback(stale.as_ref());
-            let joined = self.join_flight(key, waiting, stale, call);
+            let span = wait_span(self.shared.events.cache(), key, waiting.load_span().into_iter());
+            let joined = self.join_flight(key, waiting, stale, call).instrument(span);
             let joined = if call.soft_timeout {
                 match self.patiently(key, fallback.as_ref(), joined).await {
                     Ok(joined) => joined,
@@ -209,7 +212,8 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 self.contribute(&found);
                 Ok(Some(found))
             }
-            Next::Early(found, start) => {
+            Next::Early(found, mut start) => {
+                start.fill.begin_context(self.shared.refreshes_for());
                 let waits_for = if self.shared.foreground { within } else { &[] };
                 let _edges = start.fill.lead().map(|lead| lead.waited_for_by(waits_for));
                 let refresh = launch(Some(start));
@@ -221,7 +225,12 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 }
                 Ok(Some(found))
             }
-            Next::Stale(found, Some(start)) => {
+            Next::Stale(found, Some(mut start)) => {
+                let whom = match detached {
+                    true => self.shared.refreshes_for(),
+                    false => RunsFor::Caller,
+                };
+                start.fill.begin_context(whom);
                 let _edges = start.fill.lead().map(|lead| lead.waited_for_by(within));
                 let refresh = launch(Some(start));
                 if !detached {
@@ -241,7 +250,8 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 self.contribute(&found);
                 Ok(Some(found))
             }
-            Next::Load(start, fallback) => {
+            Next::Load(mut start, fallback) => {
+                start.fill.begin_context(RunsFor::Caller);
                 // The load waits for no other load, but the loads that this call is made in now wait for it.
                 let _edges = start.fill.lead().map(|lead| lead.waited_for_by(within));
                 let load = launch(Some(start));

@@ -29,6 +29,8 @@ use crate::tags::name::of_carried;
 use crate::tags::scope::Tagger;
 use crate::tags::snapshot::{TagSnapshot, union};
 use crate::tier::precondition::{Lease, Precondition};
+use crate::trace::load::{self, LoadSpan, RunsFor};
+use crate::trace::task;
 
 /// The outcome of a load.
 pub(crate) type Outcome<T, E> = Result<Option<Found<T>>, LoadError<E>>;
@@ -77,6 +79,10 @@ pub struct Fill<T, E = Infallible> {
     /// How many invalidations had become pending before the source was read.
     pub(super) pending: usize,
     reporting: Reporting,
+    span: LoadSpan,
+    runs_for: RunsFor,
+    /// When the load is cancelled, if it runs for nobody.
+    deadline: Option<Instant>,
     /// Whether nobody waits for the load, because all callers get the stale value meanwhile.
     is_refresh: bool,
     /// Whether the beginning of the load has been reported, and not its end.
@@ -141,6 +147,9 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             since: Instant::now(),
             pending: 0,
             reporting: Reporting::Everything,
+            span: LoadSpan::none(),
+            runs_for: RunsFor::Caller,
+            deadline: None,
             is_refresh: false,
             unreported_end: false,
             is_uncaptured: false,
@@ -168,6 +177,53 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     pub(crate) fn refreshing(mut self) -> Self {
         self.is_refresh = true;
         self
+    }
+
+    /// Begins the context of the load, which begins now: its span, and its deadline if nobody waits for it.
+    pub(crate) fn begin_context(&mut self, whom: RunsFor) {
+        self.span = match self.reporting {
+            Reporting::Nothing => LoadSpan::none(),
+            _ => LoadSpan::new(self.shared.events.cache(), &self.key, None, self.is_refresh, whom),
+        };
+        self.begin_part(whom, &self.span.clone());
+    }
+
+    /// Begins the context of a load that is a part of a batch with this span.
+    pub(crate) fn begin_part(&mut self, whom: RunsFor, span: &LoadSpan) {
+        self.runs_for = whom;
+        if whom == RunsFor::Nobody {
+            self.deadline = self.shared.deadline(None);
+        }
+        self.is_traced_by(span);
+    }
+
+    /// Lets the spans of waiting callers link to `span`.
+    fn is_traced_by(&self, span: &LoadSpan) {
+        if let (Some(lead), Some(id)) = (&self.lead, span.id()) {
+            lead.traced_by(id);
+        }
+    }
+
+    /// Sets when the load is cancelled, if it runs for nobody.
+    pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
+    /// Returns for whom the load runs.
+    pub(crate) fn runs_for(&self) -> RunsFor {
+        self.runs_for
+    }
+
+    /// Returns whether the load is a refresh: all callers get the stale value meanwhile.
+    pub(crate) fn is_refresh(&self) -> bool {
+        self.is_refresh
+    }
+
+    /// Returns the span of the load. It ends with the load, and what belongs to the load is to run in it: see
+    /// [`LoadSpan::scope`] and [`Adapter::spawn_load`](crate::Adapter::spawn_load).
+    #[must_use]
+    pub fn span(&self) -> LoadSpan {
+        self.span.clone()
     }
 
     /// Creates the fill of a load whose lease was acquired before. Without a `snapshot`, the lease is
@@ -314,6 +370,9 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         self.begun = other.begun;
         self.reporting = std::mem::replace(&mut other.reporting, Reporting::Nothing);
         self.unreported_end = std::mem::take(&mut other.unreported_end);
+        self.deadline = other.deadline;
+        self.span = std::mem::replace(&mut other.span, LoadSpan::none());
+        self.is_traced_by(&self.span);
     }
 
     /// Reports that the load has ended with a value, and does not report what is stored from now on. For a load whose
@@ -596,7 +655,9 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             // Completes immediately.
             let _ = prolonging.now_or_never();
         } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            self.shared.tasks.spawn_on(prolonging, &runtime);
+            self.shared
+                .tasks
+                .spawn_on(task::background(load::current(), prolonging), &runtime);
         }
     }
 
@@ -895,6 +956,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     pub(crate) fn note_loaded(&mut self) {
         self.ended_after.get_or_insert(self.begun.elapsed());
         if std::mem::take(&mut self.unreported_end) {
+            self.span.record_outcome("ok");
             self.shared.events.emit(&Event::Loaded {
                 key: &self.key,
                 took: self.took(),
@@ -906,6 +968,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     pub(crate) fn note_failed(&mut self, failure: LoadFailure) {
         self.ended_after.get_or_insert(self.begun.elapsed());
         if std::mem::take(&mut self.unreported_end) {
+            self.span.record_failure(failure);
             self.shared.events.emit(&Event::LoadFailed {
                 key: &self.key,
                 took: self.took(),
@@ -916,6 +979,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Ends the flight with what another load stored before this one began.
     pub(crate) fn answer(self, outcome: Outcome<T, E>, terms: Terms) {
+        self.span.record_outcome("elsewhere");
         self.finish(Landing::Shared(Arc::new(Landed { outcome, terms })));
     }
 
@@ -952,10 +1016,17 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 impl<T, E> Drop for Fill<T, E> {
     fn drop(&mut self) {
         if std::mem::take(&mut self.unreported_end) {
+            let is_late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            let failure = if is_late {
+                LoadFailure::Timeout
+            } else {
+                LoadFailure::Cancelled
+            };
+            self.span.record_failure(failure);
             self.shared.events.emit(&Event::LoadFailed {
                 key: &self.key,
                 took: self.begun.elapsed(),
-                failure: LoadFailure::Cancelled,
+                failure,
             });
         }
         let mut fence = self.fence.take();

@@ -17,6 +17,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 
 use cache_core::{Key, Scope, Version};
 use tokio::sync::Notify;
+use tracing::span;
 
 use self::shim::{Mistake, Mutex, MutexGuard};
 use crate::lease::fence::Fence;
@@ -189,6 +190,8 @@ struct Crew {
     /// The lease that the store holds for this flight.
     lease: Option<Version>,
     preview: Option<Preview>,
+    /// The span of the load, if it is traced.
+    span: Option<span::Id>,
 }
 
 /// What a flight offers before it lands.
@@ -375,6 +378,7 @@ impl Flights {
                 fence: None,
                 lease: None,
                 preview: None,
+                span: None,
             }),
         });
         map.by_key
@@ -515,6 +519,12 @@ impl Lead {
     pub(crate) fn holds(&self, lease: Version) {
         let _map = self.flights.lock();
         self.flight.crew().lease = Some(lease);
+    }
+
+    /// Records the span of the load, to which those of waiting callers link.
+    pub(crate) fn traced_by(&self, span: span::Id) {
+        let _map = self.flights.lock();
+        self.flight.crew().span = Some(span);
     }
 
     /// Leaves the flight to this leader alone. The waiting callers read again, and later callers start a new flight.
@@ -756,6 +766,12 @@ impl Wait {
     /// As [`Lead::disband`].
     pub(crate) fn disband(&self) {
         self.flights.disband(&self.flight);
+    }
+
+    /// Returns the span of the load, if it is traced and has begun.
+    pub(crate) fn load_span(&self) -> Option<span::Id> {
+        let _map = self.flights.lock();
+        self.flight.crew().span.clone()
     }
 
     fn preview(&self) -> Option<Preview> {

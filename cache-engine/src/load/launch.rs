@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cache_core::{Coder, Key};
 use tracing::Instrument;
 
+use crate::event::LoadFailure;
 use crate::load::acquire::Acquired;
 use crate::load::call::Accepts;
 use crate::load::context::{Load, Loaded};
@@ -22,6 +23,7 @@ use crate::load::step::LoadStart;
 use crate::store::record::Found;
 use crate::tags::scope::Tagger;
 use crate::tier::read::Read;
+use crate::trace::load::{LoadSpan, RunsFor, verification};
 
 impl<C: Send + Sync + 'static> Engine<C> {
     /// Obtains a value that was not found fresh. The load runs in a task of its own, and continues if its caller
@@ -67,23 +69,31 @@ impl<C: Send + Sync + 'static> Engine<C> {
         if let (Due::Verification, Read::Fresh(found, _)) = (reading.due, &reading.read) {
             self.hit(key, found);
             let context = Load::new(key.clone(), None, Tagger::default());
-            if let Some(Ok(loaded)) = self.load_to_verify(async move { load(context).await }).await {
-                self.compare(key, found, loaded.value).await;
-            }
+            let verifying = async {
+                if let Some(Ok(loaded)) = self.load_to_verify(async move { load(context).await }).await {
+                    self.compare(key, found, loaded.value).await;
+                }
+            };
+            let span = verification(self.shared.events.cache(), key, RunsFor::Caller);
+            verifying.instrument(span).await;
             return Ok(Some(found.clone()));
         }
         let launch = |start: Option<LoadStart<T, E>>| async move {
             let Some(start) = start else {
-                self.contribute_uncoalesced().await;
-                return load_uncached(key, load).await;
+                let span = self.span_for_caller(key);
+                return span.scope(self.load_uncoalesced(key, &span, load)).await;
             };
-            match self.acquire(start, accepts).await {
-                Acquired::Answered(outcome) => outcome,
-                Acquired::Load(fill) => match self.run(fill, LoadStack::current(), load).await {
-                    Ended::Outcome(outcome) => outcome,
-                    Ended::Panicked(_, panic) => resume_unwind(panic),
-                },
-            }
+            let span = start.fill.span();
+            let loading = async {
+                match self.acquire(start, accepts).await {
+                    Acquired::Answered(outcome) => outcome,
+                    Acquired::Load(fill) => match self.run(fill, LoadStack::current(), load).await {
+                        Ended::Outcome(outcome) => outcome,
+                        Ended::Panicked(_, panic) => resume_unwind(panic),
+                    },
+                }
+            };
+            span.scope(loading).await
         };
         self.drive(key, reading, accepts, false, launch).await
     }
@@ -108,12 +118,14 @@ impl<C: Send + Sync + 'static> Engine<C> {
         let outer = LoadStack::current();
         let collector = self.collector();
         let scope = Collector::scope(collector.as_ref());
+        let (span, whom) = match &start {
+            Some(start) => (start.fill.span(), start.fill.runs_for()),
+            None => (self.span_for_caller(&key), RunsFor::Caller),
+        };
+        let own = span.clone();
         let task = async move {
             let outcome = match start {
-                None => {
-                    engine.contribute_uncoalesced().await;
-                    load_uncached(&key, load).await
-                }
+                None => engine.load_uncoalesced(&key, &own, load).await,
                 Some(start) => match engine.acquire(start, accepts).await {
                     Acquired::Answered(outcome) => outcome,
                     Acquired::Load(fill) => engine.run(fill, outer, load).await.into_outcome(),
@@ -122,16 +134,36 @@ impl<C: Send + Sync + 'static> Engine<C> {
             // The caller may have been cancelled.
             let _ = send.send(outcome);
         };
-        self.shared
-            .tasks
-            .spawn(async move { scope.scope(task).await }.in_current_span());
+        let task = async move { scope.scope(task).await };
+        let awaited = self.shared.spawn_load(span, whom, task);
         async move {
+            let _awaited = awaited;
             let outcome = receive.await.unwrap_or_else(|_| Err(LoadError::Panicked(task_ended())));
             if let Some(collector) = collector {
                 collector.join();
             }
             outcome
         }
+    }
+
+    /// Returns the span of a load for one caller, which begins now.
+    fn span_for_caller(&self, key: &Key) -> LoadSpan {
+        LoadSpan::new(self.shared.events.cache(), key, None, false, RunsFor::Caller)
+    }
+
+    /// Loads for one caller, because the value is not shared.
+    async fn load_uncoalesced<T, E, F, Fut>(&self, key: &Key, span: &LoadSpan, load: F) -> Outcome<T, E>
+    where
+        F: FnOnce(Load<T>) -> Fut,
+        Fut: Future<Output = Result<Loaded<T>, E>>,
+    {
+        self.contribute_uncoalesced().await;
+        let outcome = load_uncached(key, load).await;
+        match &outcome {
+            Ok(_) => span.record_outcome("ok"),
+            Err(_) => span.record_failure(LoadFailure::Error),
+        }
+        outcome
     }
 }
 

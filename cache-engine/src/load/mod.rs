@@ -1,6 +1,7 @@
 //! Loads: flights in this process, the steps of a load, and what a caller and a loader see of it.
 
 pub(crate) mod acquire;
+pub(crate) mod background;
 pub(crate) mod backoff;
 pub(crate) mod batch;
 pub(crate) mod bypass;

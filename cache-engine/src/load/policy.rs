@@ -60,7 +60,8 @@ pub struct Policy {
     /// How long a caller waits for a load if there is a stale copy that [`stale_if_error`](Self::stale_if_error)
     /// permits it to use. Default: `None`, as long as the load takes.
     pub soft_timeout: Option<Duration>,
-    /// How long a load may take before it is cancelled. Default: `None`, no limit.
+    /// How long a load may take before it is cancelled. Default: `None`, no limit, except for refreshes in the background:
+    /// they are cancelled after [`max_lease`](crate::CacheBuilder::max_lease) in any case.
     pub load_timeout: Option<Duration>,
     /// Whether to wait for a load that another process is running, so that the cluster loads a key once. Default:
     /// `true`. If `false`, each process loads for itself, and the first to finish stores its value. An invalidation ends

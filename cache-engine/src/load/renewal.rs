@@ -14,6 +14,8 @@ use crate::lease::protocol::Renewed;
 use crate::load::fill::Fill;
 use crate::load::preview::Preview;
 use crate::tags::fault::Fault;
+use crate::trace::load::current;
+use crate::trace::task::background;
 
 impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Sets a bound on concurrent store operations that several loads share.
@@ -149,9 +151,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         } else {
             let renewal = self.renewal.get_or_insert_with(|| {
                 let (leases, key) = (self.shared.leases.clone(), self.key.clone());
-                self.shared
-                    .tasks
-                    .spawn(async move { leases.renew(&key, fence, &tags).await })
+                let renewing = async move { leases.renew(&key, fence, &tags).await };
+                self.shared.tasks.spawn(background(current(), renewing))
             });
             let renewed = renewal.await;
             self.renewal = None;

@@ -18,6 +18,7 @@ use crate::tags::scope::Tagger;
 use crate::tags::snapshot::TagSnapshot;
 use crate::tier::precondition::{Lease, Precondition};
 use crate::tier::read::Read;
+use crate::trace::load::RunsFor;
 
 /// The right to replace what is stored under a key, if nothing changes it in the meantime.
 ///
@@ -108,6 +109,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Reservation<T, E> {
         fill.arm((fence, std::mem::take(&mut self.snapshot)));
         fill.reserved_at(self.since);
         fill.set_tagger(&self.tagger);
+        fill.begin_context(RunsFor::Caller);
         fill.begin();
         Some(fill)
     }

@@ -17,6 +17,8 @@ use crate::load::on_hit::{DueKeys, Random};
 use crate::tags::ambient::is_bypassed;
 use crate::tasks::Tasks;
 use crate::tier::storage::Tier;
+use crate::trace::load::current;
+use crate::trace::task::background;
 
 /// How the calls of functions are named.
 pub(crate) trait CallKeys: for<'a> KeyBuilder<FunctionCall<'a>> {}
@@ -76,21 +78,19 @@ impl Shared {
             let _ = self.leases.release(&key, fence).now_or_never();
         } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let leases = self.leases.clone();
-            self.tasks.spawn_on(
-                async move {
-                    let fence = match renewal {
-                        Some(renewal) => renewal
-                            .await
-                            .ok()
-                            .and_then(Result::ok)
-                            .and_then(Renewed::fence)
-                            .unwrap_or(fence),
-                        None => fence,
-                    };
-                    leases.release(&key, fence).await;
-                },
-                &runtime,
-            );
+            let releasing = async move {
+                let fence = match renewal {
+                    Some(renewal) => renewal
+                        .await
+                        .ok()
+                        .and_then(Result::ok)
+                        .and_then(Renewed::fence)
+                        .unwrap_or(fence),
+                    None => fence,
+                };
+                leases.release(&key, fence).await;
+            };
+            self.tasks.spawn_on(background(current(), releasing), &runtime);
         }
     }
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use cache_core::{Coder, Key};
 use futures_util::FutureExt;
-use tracing::Instrument;
 
 use crate::event::Event;
 use crate::load::context::{Load, Loaded, LoadedMany};
@@ -16,6 +15,7 @@ use crate::store::record::Found;
 use crate::tags::ambient::Ambient;
 use crate::tags::scope::Tagger;
 use crate::tier::read::Read;
+use crate::trace::load::{RunsFor, verification};
 
 /// How many verifications of one cache run at the same time, at most.
 pub(crate) const VERIFICATIONS: usize = 16;
@@ -36,8 +36,9 @@ impl<C: Send + Sync + 'static> Engine<C> {
         F: FnOnce(Load<T>) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
     {
-        let (engine, key) = (self.clone(), key.clone());
-        self.spawn_verification(async move {
+        let (engine, owned) = (self.clone(), key.clone());
+        self.spawn_verification(key, async move {
+            let key = owned;
             let context = Load::new(key.clone(), None, Tagger::default());
             if let Some(Ok(loaded)) = engine.load_to_verify(async move { load(context).await }).await {
                 engine.compare(&key, &found, loaded.value).await;
@@ -55,8 +56,9 @@ impl<C: Send + Sync + 'static> Engine<C> {
         F: Fn(Vec<K>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<LoadedMany<K, T, E>, E>> + Send + 'static,
     {
-        let (engine, load) = (self.clone(), Arc::clone(load));
-        self.spawn_verification(async move {
+        let Some((_, first, _)) = hits.first() else { return };
+        let (engine, load, first) = (self.clone(), Arc::clone(load), first.clone());
+        self.spawn_verification(&first, async move {
             let ids = hits.iter().map(|(id, ..)| id.clone()).collect();
             let Some(Ok(mut loaded)) = engine.load_to_verify(async move { load(ids).await }).await else {
                 return;
@@ -71,7 +73,8 @@ impl<C: Send + Sync + 'static> Engine<C> {
         });
     }
 
-    fn spawn_verification(&self, work: impl Future<Output = ()> + Send + 'static) {
+    /// Verifies in the background. `key` is one of those that are verified.
+    fn spawn_verification(&self, key: &Key, work: impl Future<Output = ()> + Send + 'static) {
         let Ok(permit) = Arc::clone(&self.shared.verifications).try_acquire_owned() else {
             return;
         };
@@ -82,7 +85,9 @@ impl<C: Send + Sync + 'static> Engine<C> {
             work.await;
             drop(permit);
         };
-        self.shared.tasks.spawn(work.in_current_span());
+        let span = verification(self.shared.events.cache(), key, RunsFor::Nobody);
+        let deadline = self.shared.deadline(self.policy.load_timeout);
+        self.shared.spawn_in_background(span, deadline, work);
     }
 
     /// Runs the load of a verification: past all caches, and for the policy's load timeout at most. Returns `None` if it

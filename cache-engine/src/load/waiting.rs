@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cache_core::Key;
+use tracing::span;
 
 use crate::load::flight::{Wait, Waited};
 use crate::load::shared::Shared;
@@ -29,6 +30,11 @@ impl Waiting {
     /// As [`Wait::wait_or_preview`].
     pub(crate) async fn wait_or_preview(&self) -> Waited {
         self.wait.wait_or_preview().await
+    }
+
+    /// As [`Wait::load_span`].
+    pub(crate) fn load_span(&self) -> Option<span::Id> {
+        self.wait.load_span()
     }
 
     /// As [`Wait::disband`].

@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use cache_core::{Backend, Error, ErrorKind, GetOrAdd, Key, Record, Scope, SetOptions, SetOutcome, Value, Version};
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use crate::event::{Event, Events};
 use crate::stats::snapshot::BreakerState;
 use crate::store::breaker::{Breaker, Permit, Transition};
+use crate::trace::call;
 
 /// A backend behind a time limit and a breaker. Every failure emits an event.
 pub(crate) struct Store {
@@ -114,7 +116,9 @@ impl Store {
     }
 
     pub(crate) async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
-        let records = self.call("get_many", None, (*self.backend).get_many(keys)).await?;
+        let records = self
+            .call_many("get_many", keys.len(), (*self.backend).get_many(keys))
+            .await?;
         if records.len() == keys.len() {
             return Ok(records);
         }
@@ -130,8 +134,9 @@ impl Store {
     }
 
     pub(crate) async fn set_many(&self, entries: Vec<(Key, Value, SetOptions)>) -> Result<Vec<SetOutcome>, Error> {
+        let count = entries.len();
         let set = (*self.backend).set_many(entries);
-        self.write("set_many", self.call("set_many", None, set)).await
+        self.write("set_many", self.call_many("set_many", count, set)).await
     }
 
     pub(crate) async fn version(&self, key: &Key) -> Result<Option<Version>, Error> {
@@ -143,7 +148,8 @@ impl Store {
     }
 
     pub(crate) async fn delete_many(&self, keys: &[Key]) -> Result<u64, Error> {
-        self.call("delete_many", None, (*self.backend).delete_many(keys)).await
+        self.call_many("delete_many", keys.len(), (*self.backend).delete_many(keys))
+            .await
     }
 
     pub(crate) async fn delete_if(&self, key: &Key, version: Version) -> Result<bool, Error> {
@@ -157,10 +163,13 @@ impl Store {
         let result = if self.local {
             clear.await
         } else {
-            let limit = self.clear_timeout;
-            tokio::time::timeout(limit, clear)
+            let (limit, span) = (self.clear_timeout, self.span("clear", None, None));
+            let result = tokio::time::timeout(limit, clear)
+                .instrument(span.clone())
                 .await
-                .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, format!("not done within {limit:?}"))))
+                .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, format!("not done within {limit:?}"))));
+            call::record(&span, &result);
+            result
         };
         self.observe("clear", None, result)
     }
@@ -170,8 +179,29 @@ impl Store {
         if self.local {
             self.observe(operation, key, call.await)
         } else {
-            self.guard(operation, key, call).await
+            self.guard(operation, key, None, call).await
         }
+    }
+
+    /// As [`call`](Self::call), for so many keys.
+    async fn call_many<R>(&self, operation: &'static str, keys: usize, call: Call<'_, R>) -> Result<R, Error> {
+        if self.local {
+            self.observe(operation, None, call.await)
+        } else {
+            self.guard(operation, None, Some(keys), call).await
+        }
+    }
+
+    /// Returns the span of a call, which begins now.
+    fn span(&self, operation: &'static str, key: Option<&Key>, batch: Option<usize>) -> Span {
+        let call = call::Call {
+            cache: self.events.cache(),
+            backend: (*self.backend).name(),
+            operation,
+            key,
+            batch,
+        };
+        call.span()
     }
 
     /// Makes a call that writes, unless the breaker for writes is open.
@@ -195,13 +225,20 @@ impl Store {
         result
     }
 
-    async fn guard<R>(&self, operation: &'static str, key: Option<&Key>, mut call: Call<'_, R>) -> Result<R, Error> {
+    async fn guard<R>(
+        &self,
+        operation: &'static str,
+        key: Option<&Key>,
+        batch: Option<usize>,
+        mut call: Call<'_, R>,
+    ) -> Result<R, Error> {
         let Some(permit) = self.breaker.permit() else {
             return Err(self.left_alone(ErrorKind::Unavailable, "left alone after repeated failures", operation));
         };
         let begun = self.events.is_observed().then(Instant::now);
+        let span = self.span(operation, key, batch);
         // A call that is ready at once needs no timer.
-        let first = std::future::poll_fn(|context| match call.as_mut().poll(context) {
+        let first = std::future::poll_fn(|context| match span.in_scope(|| call.as_mut().poll(context)) {
             Poll::Ready(result) => Poll::Ready(Some(result)),
             Poll::Pending => Poll::Ready(None),
         });
@@ -216,8 +253,10 @@ impl Store {
                     operation,
                     permit: Some(permit),
                     since: Instant::now(),
+                    span: &span,
                 };
-                let result = tokio::time::timeout(self.timeout, call).await.unwrap_or_else(|_| {
+                let call = tokio::time::timeout(self.timeout, call).instrument(span.clone());
+                let result = call.await.unwrap_or_else(|_| {
                     let message = format!("no answer within {:?}", self.timeout);
                     Err(Error::new(ErrorKind::Timeout, message))
                 });
@@ -227,6 +266,9 @@ impl Store {
                 result
             }
         };
+        call::record(&span, &result);
+        // Observers are no part of the call.
+        drop(span);
         if let Some(begun) = begun {
             self.events.emit(&Event::StoreCalled {
                 backend: (*self.backend).name(),
@@ -284,6 +326,7 @@ struct Waited<'a> {
     operation: &'static str,
     permit: Option<Permit<'a>>,
     since: Instant,
+    span: &'a Span,
 }
 
 /// Divides the time limit: a call that is cancelled after this part of the limit counts as a failure.
@@ -291,9 +334,9 @@ const PATIENCE: u32 = 10;
 
 impl Drop for Waited<'_> {
     fn drop(&mut self) {
-        if let Some(permit) = self.permit.take()
-            && self.since.elapsed() >= self.store.timeout / PATIENCE
-        {
+        let Some(permit) = self.permit.take() else { return };
+        call::record_cancelled(self.span);
+        if self.since.elapsed() >= self.store.timeout / PATIENCE {
             let given_up = Error::new(ErrorKind::Timeout, "given up by the caller");
             self.store.report(permit, self.operation, Some(&given_up));
         }

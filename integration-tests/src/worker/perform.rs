@@ -101,11 +101,9 @@ impl Node {
             Lookup::Hit { found, .. } => self.found(&found),
             Lookup::Stale { found, refresh } => {
                 if let Some(refresh) = refresh {
-                    let (node, handle) = (Arc::clone(self), cache.clone());
-                    cache.adapter().spawn(async move {
-                        if let Some(fill) = handle.adapter().begin_refresh(refresh).await {
-                            let _ = node.load_in_steps(call, fill, added).await;
-                        }
+                    let node = Arc::clone(self);
+                    cache.adapter().spawn_refresh(refresh, move |fill| async move {
+                        let _ = node.load_in_steps(call, fill, added).await;
                     });
                 }
                 Outcome::Read(vec![Some(seen(*found.value, false))])
