@@ -30,11 +30,11 @@ impl Algorithm {
 
     /// Decompresses `bytes`, which must result in exactly `len` bytes. Allocates no more than that.
     pub(crate) fn decompress(self, bytes: &[u8], len: usize) -> Result<Vec<u8>, Error> {
-        let decompressed = match self {
+        match self {
             #[cfg(feature = "zstd")]
-            Self::Zstd => decompress_zstd(bytes, len),
+            Self::Zstd => decompress_zstd(bytes, len).ok_or_else(damaged),
             #[cfg(feature = "lz4")]
-            Self::Lz4 => decompress_lz4(bytes, len),
+            Self::Lz4 => decompress_lz4(bytes, len).ok_or_else(damaged),
             #[cfg(not(all(feature = "zstd", feature = "lz4")))]
             _ => {
                 let _ = (bytes, len);
@@ -42,13 +42,17 @@ impl Algorithm {
                     Self::Zstd => "zstd",
                     Self::Lz4 => "lz4",
                 };
-                return Err(unreadable(format!(
+                Err(unreadable(format!(
                     "the record is compressed, and this program was built without the feature `{feature}`"
-                )));
+                )))
             }
-        };
-        decompressed.ok_or_else(|| unreadable("the compressed record is damaged"))
+        }
     }
+}
+
+#[cfg(any(feature = "zstd", feature = "lz4"))]
+fn damaged() -> Error {
+    unreadable("the compressed record is damaged")
 }
 
 #[cfg(feature = "zstd")]

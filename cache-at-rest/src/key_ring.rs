@@ -156,12 +156,11 @@ impl KeyRing {
                 String::from_utf8_lossy(id)
             ))
         };
-        let (nonce, tag) = match (
+        let (Ok(nonce), Ok(tag)) = (
             XNonce::try_from(&record[head..head + NONCE]),
             Tag::try_from(&record[end..]),
-        ) {
-            (Ok(nonce), Ok(tag)) => (nonce, tag),
-            _ => return Err(unopened()),
+        ) else {
+            return Err(unopened());
         };
         let associated = associated_data(&record[..head], key);
         let mut frame = BytesMut::from(&record[head + NONCE..end]);

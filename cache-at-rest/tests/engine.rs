@@ -53,6 +53,9 @@ async fn load(cache: &Cache, key: &str, value: &str) -> String {
     loaded.unwrap().as_str().to_owned()
 }
 
+/// Changes a record.
+type Change = fn(&mut Vec<u8>);
+
 /// Changes the record of `key` in the store.
 async fn change(memory: &MemoryBackend, key: &Key, change: impl FnOnce(&mut Vec<u8>)) {
     let mut record = bytes(memory, key).await.to_vec();
@@ -122,7 +125,7 @@ async fn what_was_changed_in_the_store_is_loaded_anew() {
     let (builder, reasons) = cache(at_rest(&memory, ring("1", 1)));
     let cache = builder.stale_if_error(HOUR).build();
     load(&cache, "other", "another value").await;
-    let changes: [(&str, fn(&mut Vec<u8>)); 5] = [
+    let changes: [(&str, Change); 5] = [
         ("cut", |record| record.truncate(record.len() / 2)),
         ("emptied", Vec::clear),
         ("a bit", |record| *record.last_mut().unwrap() ^= 1),
