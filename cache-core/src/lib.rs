@@ -29,6 +29,7 @@
 //! | [freshness windows](FreshnessWindows) | how long an entry is fresh, and how long its stale copy may be used |
 //! | [tag](Tags) | a name that entries carry, with the version that it had when they were loaded |
 //! | [change](Change), [subscription](Subscription), heartbeat | a subscription reports changes of records; a heartbeat says up to which moment it has reported all |
+//! | [unreadable](Value::unreadable) | the value of a record that is there, and that a backend cannot read, such as an encrypted one |
 //! | shared object | a value that a store in this process keeps as it is, without encoding it |
 //!
 //! Every failure is an [`Error`] of an [`ErrorKind`].

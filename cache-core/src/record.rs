@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::error::Error;
+
 /// A value as a backend stores and returns it.
 ///
 /// This enum is closed on purpose: a backend must handle both.
@@ -17,7 +19,8 @@ pub enum Value {
     /// Encoded bytes. Every backend stores them.
     Bytes(Bytes),
     /// An object of this process. Only backends that declare
-    /// [`Capabilities::shared_objects`](crate::Capabilities::shared_objects) receive one.
+    /// [`Capabilities::shared_objects`](crate::Capabilities::shared_objects) receive one. Any backend may return an
+    /// [unreadable](Self::unreadable) value.
     Shared(SharedValue),
 }
 
@@ -31,6 +34,25 @@ impl Value {
         }
     }
 
+    /// Makes the value of a record that is there, but cannot be read because of `error`.
+    ///
+    /// For backends that wrap another one and transform its values, as encryption does. To the engine, such a record is a
+    /// miss: it emits an event with `error`, loads the value, and replaces the record. Never return such a record as
+    /// absent: a write that depends on its absence would be refused.
+    #[must_use]
+    pub fn unreadable(error: Error) -> Self {
+        Self::Shared(SharedValue::new(Arc::new(Unreadable(error)), 0))
+    }
+
+    /// Returns why the value cannot be read, if it was made by [`unreadable`](Self::unreadable).
+    #[must_use]
+    pub fn unreadable_reason(&self) -> Option<&Error> {
+        match self {
+            Self::Bytes(_) => None,
+            Self::Shared(shared) => shared.object.downcast_ref().map(|Unreadable(error)| error),
+        }
+    }
+
     /// Returns the weight of the value in bytes, for stores that are bounded by bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
@@ -40,6 +62,9 @@ impl Value {
         }
     }
 }
+
+/// What stands in the place of a value that cannot be read.
+struct Unreadable(Error);
 
 impl From<Bytes> for Value {
     fn from(bytes: Bytes) -> Self {
@@ -51,7 +76,10 @@ impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
-            Self::Shared(shared) => write!(f, "Shared(weight {})", shared.weight),
+            Self::Shared(shared) => match self.unreadable_reason() {
+                Some(error) => write!(f, "Unreadable({error})"),
+                None => write!(f, "Shared(weight {})", shared.weight),
+            },
         }
     }
 }
@@ -180,5 +208,23 @@ impl Record {
             version,
             remaining,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn an_unreadable_value_says_why_and_is_no_bytes() {
+        let value = Value::unreadable(Error::new(ErrorKind::Codec, "sealed"));
+        assert_eq!(value.unreadable_reason().map(Error::message), Some("sealed"));
+        assert!(value.as_bytes().is_none() && value.weight() == 0);
+        assert_eq!(format!("{value:?}"), "Unreadable(codec: sealed)");
+
+        let object = Value::Shared(SharedValue::new(Arc::new("sealed"), 6));
+        assert!(object.unreadable_reason().is_none());
+        assert!(Value::from(Bytes::from_static(b"sealed")).unreadable_reason().is_none());
     }
 }

@@ -52,6 +52,7 @@
 //! | Memcached | `larder::memcached` | `memcached` |
 //! | DynamoDB | `larder::dynamodb` | `dynamodb` |
 //! | the coders `Cbor`, `MessagePack`, `Postcard` | [`cache_core`] | `cbor`, `messagepack`, `postcard` |
+//! | compression and encryption of what is stored | `larder::at_rest` | `zstd`, `lz4`, `encryption` |
 //! | metrics, for Prometheus and others | `larder::metrics` | `metrics` |
 //! | gates, a store that fails, and more for tests | `larder::cache_core::testing` | `testing` |
 //! | a store of your own | [`cache_core`] | |
@@ -67,6 +68,8 @@ mod settings;
 
 pub use cache_engine::*;
 
+#[cfg(any(feature = "encryption", feature = "lz4", feature = "zstd"))]
+pub use cache_at_rest as at_rest;
 #[cfg(feature = "axum")]
 pub use cache_axum as axum;
 #[cfg(feature = "axum")]

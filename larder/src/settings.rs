@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use cache_engine::cache_core::{Error, ErrorKind};
+use cache_engine::cache_core::{Backend, Error, ErrorKind};
 use cache_engine::{Cache, CacheBuilder};
 use serde::Deserialize;
 use serde::de::Unexpected;
@@ -125,10 +126,33 @@ impl Settings {
     /// Fails as [`open`] does, and with [`Configuration`](ErrorKind::Configuration) for a near tier without the feature
     /// `memory`, or without a maximum age in front of a store that reports no changes.
     pub async fn open(&self) -> Result<CacheBuilder, Error> {
-        let backend = open(self.store.as_deref().unwrap_or("memory:")).await?;
+        self.on(open(self.store.as_deref().unwrap_or("memory:")).await?)
+    }
+
+    /// Returns a builder with these settings for a cache on `backend`, whatever [`store`](Self::store) says. For stores
+    /// that a URL cannot express, such as one that is wrapped.
+    ///
+    /// ```
+    /// # use larder::MemoryBackend;
+    /// use larder::Settings;
+    ///
+    /// # fn main() -> Result<(), larder::cache_core::Error> {
+    /// let settings = Settings::default();
+    /// let cache = settings.builder(MemoryBackend::default())?.build();
+    /// # let _ = cache;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Fails with [`Configuration`](ErrorKind::Configuration) for the near tier, as [`open`](Self::open) does.
+    pub fn builder(&self, backend: impl Backend) -> Result<CacheBuilder, Error> {
+        self.on(Arc::new(backend))
+    }
+
+    fn on(&self, backend: Arc<dyn Backend>) -> Result<CacheBuilder, Error> {
         let is_local = backend.capabilities().shared_objects;
         let announces = backend.capabilities().subscribe;
-        let mut builder = Cache::builder(backend);
+        let mut builder = Cache::builder_shared(backend);
         macro_rules! set {
             ($($name:ident),*) => {
                 $(if let Some(value) = self.$name {

@@ -377,10 +377,9 @@ pub(crate) enum Opened {
 pub(crate) fn open(record: Record, key: &Key) -> Result<Opened, Error> {
     match record.value {
         Value::Shared(shared) => {
-            let object = shared
-                .object()
-                .downcast_ref::<Object>()
-                .ok_or_else(|| unusable("not an entry of this cache"))?;
+            let Some(object) = shared.object().downcast_ref::<Object>() else {
+                return Err(not_an_entry(&Value::Shared(shared)));
+            };
             if object.key.identity() != key.identity() {
                 return Err(unusable("the entry belongs to another key with the same name"));
             }
@@ -391,6 +390,14 @@ pub(crate) fn open(record: Record, key: &Key) -> Result<Opened, Error> {
             Err(error) => Err(unusable(error.to_string()).with_source(error)),
         },
     }
+}
+
+/// Returns the error of a record with an object that is not an entry: that of the backend, if it could not read the value.
+#[cold]
+fn not_an_entry(value: &Value) -> Error {
+    value
+        .unreadable_reason()
+        .map_or_else(|| unusable("not an entry of this cache"), Clone::clone)
 }
 
 impl Opened {

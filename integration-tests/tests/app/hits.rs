@@ -76,6 +76,32 @@ pub async fn a_head_is_answered_from_a_get(store: Store) {
     assert_eq!(calls.count(), 1);
 }
 
+pub async fn a_range_is_cut_from_the_stored_whole(store: Store) {
+    let whole: String = (0..10_000).map(|number| format!("{number:05}\n")).collect();
+    let answer = whole.clone();
+    let (app, calls) = App::answering(layer(&store).await, move |_, _| answer.clone()).await;
+    let etag = app.get("/").await.header("etag").to_owned();
+    for (range, expected) in [
+        ("bytes=0-5", &whole[..6]),
+        ("bytes=30000-30011", &whole[30_000..30_012]),
+        ("bytes=59994-", &whole[59_994..]),
+        ("bytes=-6", &whole[59_994..]),
+    ] {
+        let part = app.get_with("/", &[("range", range), ("if-range", &etag)]).await;
+        assert_eq!(
+            (part.status.as_u16(), part.x_cache()),
+            (206, "HIT"),
+            "{range}: {}",
+            part.cache_status()
+        );
+        assert_eq!(part.text(), expected, "{range}");
+        assert!(part.header("content-range").ends_with("/60000"), "{range}");
+    }
+    let beyond = app.get_with("/", &[("range", "bytes=60000-")]).await;
+    assert_eq!(beyond.status.as_u16(), 416);
+    assert_eq!(calls.count(), 1);
+}
+
 pub async fn the_order_of_a_query_does_not_matter(store: Store) {
     let (app, calls) = App::answering(layer(&store).await, |call, _| call.to_string()).await;
     assert_eq!(app.get("/list?tag=a&page=1").await.text(), "1");

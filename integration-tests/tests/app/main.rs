@@ -25,6 +25,9 @@ macro_rules! behaviours {
             behaviours! { @tests crate::store::Store::redis(); $($every::$every_name,)+ $($shared::$shared_name,)+ }
             behaviours! { @tests crate::store::Own::redis(); $($broken::$broken_name,)+ }
         }
+        mod at_rest {
+            behaviours! { @tests crate::store::Store::at_rest(); $($every::$every_name,)+ $($shared::$shared_name,)+ }
+        }
         mod memcached {
             behaviours! { @tests crate::store::Store::memcached(); $($every::$every_name,)+ $($shared::$shared_name,)+ }
             behaviours! { @tests crate::store::Own::memcached(); $($broken::$broken_name,)+ }
@@ -54,6 +57,7 @@ behaviours! {
         hits::a_hit_is_the_miss_byte_for_byte,
         hits::a_large_body_is_the_same_again,
         hits::a_head_is_answered_from_a_get,
+        hits::a_range_is_cut_from_the_stored_whole,
         hits::the_order_of_a_query_does_not_matter,
         hits::each_variant_has_its_own_answer,
         hits::a_post_is_cached_by_choice,

@@ -4,6 +4,7 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cache_at_rest::{AtRest, Compression, KeyRing};
 use cache_core::Backend;
 use cache_dynamodb::{DynamoBackend, DynamoBackendBuilder};
 use cache_engine::Cache;
@@ -23,6 +24,8 @@ const LARGEST_VALUE: usize = 2 * 1024 * 1024;
 enum Place {
     Memory(MemoryBackend),
     Redis(String),
+    /// A Redis whose values are compressed and encrypted.
+    AtRest(String),
     Memcached(String),
     DynamoDb(String, &'static str),
 }
@@ -50,6 +53,10 @@ impl Store {
         Self::new(Place::Redis(Redis::shared().await.url().to_owned()))
     }
 
+    pub async fn at_rest() -> Self {
+        Self::new(Place::AtRest(Redis::shared().await.url().to_owned()))
+    }
+
     pub async fn memcached() -> Self {
         Self::new(Place::Memcached(Memcached::shared().await.url()))
     }
@@ -72,14 +79,13 @@ impl Store {
     pub async fn backend(&self) -> Arc<dyn Backend> {
         match &self.place {
             Place::Memory(memory) => Arc::new(memory.clone()),
-            Place::Redis(url) => {
-                let redis = RedisBackend::builder()
-                    .url(url)
-                    .operation_timeout(PATIENCE)
-                    .connect_timeout(PATIENCE)
-                    .unresponsive_timeout(PATIENCE)
-                    .max_value_bytes(LARGEST_VALUE);
-                Arc::new(redis.connect().await.unwrap())
+            Place::Redis(url) => Arc::new(redis(url).await),
+            Place::AtRest(url) => {
+                let store = AtRest::new(redis(url).await)
+                    .with_compression(Compression::zstd().with_threshold(0))
+                    .with_encryption(KeyRing::new([("test", [7; 32])]).unwrap())
+                    .with_max_decompressed(LARGEST_VALUE);
+                Arc::new(store)
             }
             Place::Memcached(url) => {
                 let memcached = MemcachedBackend::builder()
@@ -106,6 +112,16 @@ impl Store {
             .lease_time(PATIENCE)
             .build()
     }
+}
+
+async fn redis(url: &str) -> RedisBackend {
+    let redis = RedisBackend::builder()
+        .url(url)
+        .operation_timeout(PATIENCE)
+        .connect_timeout(PATIENCE)
+        .unresponsive_timeout(PATIENCE)
+        .max_value_bytes(LARGEST_VALUE);
+    redis.connect().await.unwrap()
 }
 
 /// A server for one test, which may break it.
