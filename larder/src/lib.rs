@@ -49,7 +49,7 @@
 //! | settings from a file or the environment | `Settings` | `settings` |
 //! | a store in this process | [`MemoryBackend`], `larder::memory` | `memory` (default) |
 //! | Redis and Valkey | `larder::redis` | `redis`; `redis-rustls` for TLS |
-//! | Memcached | `larder::memcached` | `memcached` |
+//! | Memcached | `larder::memcached` | `memcached`; `memcached-rustls` for TLS |
 //! | DynamoDB | `larder::dynamodb` | `dynamodb` |
 //! | the coders `Cbor`, `MessagePack`, `Postcard` | [`cache_core`] | `cbor`, `messagepack`, `postcard` |
 //! | metrics, for Prometheus and others | `larder::metrics` | `metrics` |
