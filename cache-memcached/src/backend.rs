@@ -156,18 +156,16 @@ impl Shared {
     }
 
     async fn get_many_from(&self, fleet: &Fleet, keys: &[StoreKey]) -> Result<Vec<Option<Record>>, Error> {
-        let mut targets = Vec::with_capacity(keys.len());
-        let mut shares: Vec<Vec<usize>> = vec![Vec::new(); fleet.servers().len()];
+        let mut shares: Vec<Vec<(usize, Target<'_>)>> = vec![Vec::new(); fleet.servers().len()];
         for (place, key) in keys.iter().enumerate() {
             let target = fleet.target(key.as_str()).await?;
-            shares[target.index].push(place);
-            targets.push(target);
+            shares[target.index].push((place, target));
         }
         let answers = try_join_all(
             shares
                 .into_iter()
                 .filter(|places| !places.is_empty())
-                .map(|places| self.read_share(fleet, &targets, keys, places)),
+                .map(|places| self.read_share(fleet, keys, places)),
         )
         .await?;
         let mut records = vec![None; keys.len()];
@@ -177,37 +175,38 @@ impl Shared {
         Ok(records)
     }
 
-    /// Reads the keys of a batch that belong to one server, given by their places in the batch.
+    /// Reads the keys of a batch that belong to one server, given by their places in the batch. The targets are of one
+    /// server, but each is of its own key.
     async fn read_share(
         &self,
         fleet: &Fleet,
-        targets: &[Target<'_>],
         keys: &[StoreKey],
-        mut places: Vec<usize>,
+        mut places: Vec<(usize, Target<'_>)>,
     ) -> Result<Vec<(usize, Record)>, Error> {
+        let text = |(place, _): &(usize, Target<'_>)| keys[*place].as_str();
         // The server answers in any order, and once for a key that is requested twice.
-        places.sort_by(|a, b| keys[*a].as_str().cmp(keys[*b].as_str()));
+        places.sort_by(|a, b| text(a).cmp(text(b)));
         let mut records = Vec::with_capacity(places.len());
         for places in places.chunks(BATCH) {
-            let mut requested: Vec<&str> = places.iter().map(|place| keys[*place].as_str()).collect();
+            let mut requested: Vec<&str> = places.iter().map(text).collect();
             requested.dedup();
-            let target = targets[places[0]];
-            let found = fleet.call(target, fleet.get(target, &requested)).await?;
+            let (_, server) = places[0];
+            let found = fleet.call(server, fleet.get(server, &requested)).await?;
             let now = self.clock.now();
-            for (text, bytes) in found {
-                let first = places.partition_point(|place| keys[*place].as_str() < text.as_str());
-                let same = places[first..]
-                    .iter()
-                    .take_while(|place| keys[**place].as_str() == text);
-                let Some(place) = places.get(first) else { continue };
+            for (key, bytes) in found {
+                let first = places.partition_point(|place| text(place) < key.as_str());
+                let same = places[first..].iter().take_while(|place| text(place) == key);
+                let Some((place, target)) = places.get(first) else {
+                    continue;
+                };
                 // Two keys with the same text differ only in the hash that the record is checked by.
-                let Some(stored) = fleet.decode(targets[*place], &keys[*place], bytes) else {
+                let Some(stored) = fleet.decode(*target, &keys[*place], bytes) else {
                     continue;
                 };
                 let Some(record) = stored.into_record(now) else {
                     continue;
                 };
-                records.extend(same.map(|place| (*place, record.clone())));
+                records.extend(same.map(|(place, _)| (*place, record.clone())));
             }
         }
         Ok(records)

@@ -148,7 +148,8 @@ impl MemcachedBackendBuilder {
     ///
     /// The provider is called when the servers are first needed, then every [`node_refresh`](Self::node_refresh) while
     /// there are calls, and at once when a server tells that another process uses another list. It may take up to ten
-    /// seconds; calls do not wait for it while there is a list that can be used. If it fails, the last list is kept, a
+    /// seconds; calls do not wait for it while there is a list that can be used, unless there were no calls for two
+    /// intervals. If it fails, the last list is kept, a
     /// warning is logged with the target `cache`, and it is called again after 250 ms, then after twice as long, up to
     /// `node_refresh`. An empty list, and one that names a server twice, count as failures.
     ///

@@ -128,7 +128,7 @@ impl std::error::Error for Moved {}
 
 /// Returns whether a call did nothing, since the list of servers has changed.
 pub(crate) fn has_moved(error: &Error) -> bool {
-    std::error::Error::source(error).is_some_and(|source| source.is::<Moved>())
+    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<Moved>)
 }
 
 /// Returns the kind of an error answer, and whether a retry can help.

@@ -154,8 +154,8 @@
 //! of the old and the new one. From then on, a process with the old list does nothing by it: its call reads the list again
 //! and goes to the right server, or fails with [`Unavailable`]. So an invalidation never ends on one server while
 //! another process reads the value on another one. There is one exception: a server that the process which made the change
-//! could not reach. Other processes that still reach it use it until they call any other server or read the list again, at
-//! most for [`node_refresh`](MemcachedBackendBuilder::node_refresh).
+//! could not reach. Other processes that still reach it use it until they call any other server or read the list again, which
+//! they do every [`node_refresh`](MemcachedBackendBuilder::node_refresh).
 //!
 //! **If the lists of two processes differ**, the one with the higher [version](NodeList::with_version) is used, and the
 //! process with the other one fails its calls and asks its provider twice a second. Without versions, the process whose
@@ -173,6 +173,8 @@
 //! **Limits.** All processes that share a server share one list, written alike, whatever they use it for. A process
 //! with servers that are named once and for all takes no part in this: it never learns of a change, and what it wrote counts as
 //! absent for the others. To change over, deploy the provider with the list of before, and change the list afterwards.
+//! The last 64 servers that left are remembered one by one; if more leave, records from before the earliest of them count as
+//! absent, whatever server they are on.
 //!
 //! # When things fail
 //!
@@ -202,7 +204,8 @@
 //! - **A write that timed out may still be on its way**, and a server that was frozen carries it out when it wakes up. A
 //!   plain `set` can undo a later one this way. A fill of the engine cannot, since it is a compare-and-set.
 //! - **No authentication.** The text protocol's is not supported. Run memcached on a private network, or with TLS and client
-//!   certificates (`-Z -o ssl_verify_mode=2`).
+//!   certificates (`-Z -o ssl_verify_mode=2`). Whoever can write to a server can change what is cached, and where servers come and
+//!   go, can make processes connect to a host and port.
 //! - **No proxies** that spread the commands of one connection over several servers (mcrouter, twemproxy): the order of
 //!   commands on a connection matters. `-C`, which switches compare-and-swap off, is detected and is an error.
 //! - The protocol's crate is small and changes seldom. The tests of this crate use version 0.10.1.
