@@ -1,6 +1,7 @@
 //! The handle that users hold, and each operation as commands of memcached.
 
 use std::collections::HashSet;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,7 +12,8 @@ use cache_core::{
 use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt};
 
-use crate::error::{Fault, NAME, closed, error};
+use crate::discovery::Discovery;
+use crate::error::{Fault, NAME, closed, error, has_moved};
 use crate::fleet::{Fleet, Target};
 use crate::key::StoreKey;
 use crate::lifetime;
@@ -26,6 +28,9 @@ const CONCURRENCY: usize = 16;
 
 /// How often a compare-and-swap that loses to another writer is tried.
 const ATTEMPTS: usize = 32;
+
+/// How often a call is tried while the list of servers changes.
+const MOVES: usize = 3;
 
 /// A store in one or several memcached servers.
 ///
@@ -42,25 +47,68 @@ pub struct MemcachedBackend {
 
 #[derive(Debug)]
 struct Shared {
-    fleet: Fleet,
+    servers: Servers,
     versions: VersionSource,
     clock: Arc<dyn Clock>,
     max_value_bytes: usize,
     closed: AtomicBool,
 }
 
+/// Makes a call on the fleet of now, and again if its servers change under the call.
+macro_rules! on_fleet {
+    ($shared:expr, $fleet:ident => $call:expr) => {{
+        let mut attempt = 1;
+        loop {
+            let $fleet = $shared.open().await?;
+            match $call.await {
+                Err(error) if attempt < MOVES && has_moved(&error) => attempt += 1,
+                outcome => break outcome,
+            }
+        }
+    }};
+}
+
+/// Where the servers come from.
+#[derive(Debug)]
+pub(crate) enum Servers {
+    /// They were named once and for all.
+    Fixed(Fleet),
+    /// A provider names them.
+    Discovered(Arc<Discovery>),
+}
+
+/// The fleet that a call uses.
+enum Current<'a> {
+    Fixed(&'a Fleet),
+    Discovered(Arc<Fleet>),
+}
+
+impl Deref for Current<'_> {
+    type Target = Fleet;
+
+    fn deref(&self) -> &Fleet {
+        match self {
+            Self::Fixed(fleet) => fleet,
+            Self::Discovered(fleet) => fleet,
+        }
+    }
+}
+
 impl MemcachedBackend {
     /// Returns the number of connections that are open or being opened, over all servers.
     #[must_use]
     pub fn connections(&self) -> usize {
-        let servers = self.shared.fleet.servers().iter();
-        servers.map(crate::server::Server::connections).sum()
+        let count = |fleet: &Fleet| fleet.servers().iter().map(|server| server.connections()).sum();
+        match &self.shared.servers {
+            Servers::Fixed(fleet) => count(fleet),
+            Servers::Discovered(discovery) => discovery.known().map_or(0, |fleet| count(&fleet)),
+        }
     }
 
-    pub(crate) fn new(fleet: Fleet, clock: Arc<dyn Clock>, max_value_bytes: usize) -> Self {
+    pub(crate) fn new(servers: Servers, clock: Arc<dyn Clock>, max_value_bytes: usize) -> Self {
         Self {
             shared: Arc::new(Shared {
-                fleet,
+                servers,
                 versions: VersionSource::new(),
                 clock,
                 max_value_bytes,
@@ -68,42 +116,56 @@ impl MemcachedBackend {
             }),
         }
     }
+
+    /// Waits until the servers are known, however long their provider takes.
+    pub(crate) async fn discovered(&self) -> Result<(), Error> {
+        match &self.shared.servers {
+            Servers::Fixed(_) => Ok(()),
+            Servers::Discovered(discovery) => discovery.first().await.map(drop),
+        }
+    }
 }
 
 impl Shared {
-    fn open(&self) -> Result<&Fleet, Error> {
+    async fn open(&self) -> Result<Current<'_>, Error> {
         if self.closed.load(Ordering::Acquire) {
             return Err(closed());
         }
-        Ok(&self.fleet)
+        match &self.servers {
+            Servers::Fixed(fleet) => Ok(Current::Fixed(fleet)),
+            Servers::Discovered(discovery) => discovery.current().await.map(Current::Discovered),
+        }
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
-        let fleet = self.open()?;
         let key = StoreKey::new(key);
+        on_fleet!(self, fleet => self.get_from(&fleet, &key))
+    }
+
+    async fn get_from(&self, fleet: &Fleet, key: &StoreKey) -> Result<Option<Record>, Error> {
         let target = fleet.target(key.as_str()).await?;
-        let read = async { target.server.session().await?.get(&[key.as_str()]).await };
-        let found = fleet.call(target, read).await?.pop();
+        let found = fleet.call(target, fleet.get(target, &[key.as_str()])).await?.pop();
         Ok(found
-            .and_then(|(_, bytes)| record::decode(&key, bytes))
+            .and_then(|(_, bytes)| fleet.decode(target, key, bytes))
             .and_then(|stored| stored.into_record(self.clock.now())))
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
-        let fleet = self.open()?;
         let keys: Vec<StoreKey> = keys.iter().map(StoreKey::new).collect();
-        let mut shares: Vec<Option<(Target<'_>, Vec<usize>)>> = Vec::new();
-        shares.resize_with(fleet.servers().len(), || None);
+        on_fleet!(self, fleet => self.get_many_from(&fleet, &keys))
+    }
+
+    async fn get_many_from(&self, fleet: &Fleet, keys: &[StoreKey]) -> Result<Vec<Option<Record>>, Error> {
+        let mut shares: Vec<Vec<(usize, Target<'_>)>> = vec![Vec::new(); fleet.servers().len()];
         for (place, key) in keys.iter().enumerate() {
             let target = fleet.target(key.as_str()).await?;
-            let share = shares[target.index].get_or_insert_with(|| (target, Vec::new()));
-            share.1.push(place);
+            shares[target.index].push((place, target));
         }
         let answers = try_join_all(
             shares
                 .into_iter()
-                .flatten()
-                .map(|(target, places)| self.read_share(fleet, target, &keys, places)),
+                .filter(|places| !places.is_empty())
+                .map(|places| self.read_share(fleet, keys, places)),
         )
         .await?;
         let mut records = vec![None; keys.len()];
@@ -113,44 +175,44 @@ impl Shared {
         Ok(records)
     }
 
-    /// Reads the keys of a batch that belong to one server, given by their places in the batch.
+    /// Reads the keys of a batch that belong to one server, given by their places in the batch. The targets are of one
+    /// server, but each is of its own key.
     async fn read_share(
         &self,
         fleet: &Fleet,
-        target: Target<'_>,
         keys: &[StoreKey],
-        mut places: Vec<usize>,
+        mut places: Vec<(usize, Target<'_>)>,
     ) -> Result<Vec<(usize, Record)>, Error> {
+        let text = |(place, _): &(usize, Target<'_>)| keys[*place].as_str();
         // The server answers in any order, and once for a key that is requested twice.
-        places.sort_by(|a, b| keys[*a].as_str().cmp(keys[*b].as_str()));
+        places.sort_by(|a, b| text(a).cmp(text(b)));
         let mut records = Vec::with_capacity(places.len());
         for places in places.chunks(BATCH) {
-            let mut requested: Vec<&str> = places.iter().map(|place| keys[*place].as_str()).collect();
+            let mut requested: Vec<&str> = places.iter().map(text).collect();
             requested.dedup();
-            let read = async { target.server.session().await?.get(&requested).await };
-            let found = fleet.call(target, read).await?;
+            let (_, server) = places[0];
+            let found = fleet.call(server, fleet.get(server, &requested)).await?;
             let now = self.clock.now();
-            for (text, bytes) in found {
-                let first = places.partition_point(|place| keys[*place].as_str() < text.as_str());
-                let same = places[first..]
-                    .iter()
-                    .take_while(|place| keys[**place].as_str() == text);
-                let Some(place) = places.get(first) else { continue };
+            for (key, bytes) in found {
+                let first = places.partition_point(|place| text(place) < key.as_str());
+                let same = places[first..].iter().take_while(|place| text(place) == key);
+                let Some((place, target)) = places.get(first) else {
+                    continue;
+                };
                 // Two keys with the same text differ only in the hash that the record is checked by.
-                let Some(stored) = record::decode(&keys[*place], bytes) else {
+                let Some(stored) = fleet.decode(*target, &keys[*place], bytes) else {
                     continue;
                 };
                 let Some(record) = stored.into_record(now) else {
                     continue;
                 };
-                records.extend(same.map(|place| (*place, record.clone())));
+                records.extend(same.map(|(place, _)| (*place, record.clone())));
             }
         }
         Ok(records)
     }
 
     async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
-        let fleet = self.open()?;
         let Value::Bytes(value) = value else {
             return Err(error(
                 ErrorKind::Rejected,
@@ -158,22 +220,38 @@ impl Shared {
             ));
         };
         let key = StoreKey::new(key);
+        on_fleet!(self, fleet => self.set_on(&fleet, &key, &value, options))
+    }
+
+    async fn set_on(
+        &self,
+        fleet: &Fleet,
+        key: &StoreKey,
+        value: &[u8],
+        options: SetOptions,
+    ) -> Result<SetOutcome, Error> {
         let target = fleet.target(key.as_str()).await?;
         if value.len() > self.max_value_bytes {
-            return Err(self.too_large(fleet, target, &key, value.len(), options.mode).await);
+            return Err(self.too_large(fleet, target, key, value.len(), options.mode).await);
         }
         let ttl = target.limit(options.ttl);
         let expiration = lifetime::expiration(ttl, SystemClock.now());
         let version = self.versions.next();
         let deadline = ttl.as_duration().map(|ttl| self.clock.now() + ttl);
-        let bytes = record::encode(&key, version, deadline, &value);
+        let bytes = record::encode(key, version, deadline, fleet.epoch(), value);
+        let place = Place {
+            fleet,
+            target,
+            key,
+            clock: &*self.clock,
+        };
         let write = async {
-            let mut session = target.server.session().await?;
+            let mut session = fleet.session(target).await?;
             let text = key.as_str();
             match options.mode {
                 SetMode::Always => session.put(text, &bytes, expiration).await.map(|()| true),
-                SetMode::IfAbsent => add(&mut session, &key, &bytes, expiration, &*self.clock).await,
-                SetMode::IfVersion(expected) => match token(&mut session, &key, expected, &*self.clock).await? {
+                SetMode::IfAbsent => place.add(&mut session, &bytes, expiration).await,
+                SetMode::IfVersion(expected) => match place.token(&mut session, expected).await? {
                     Some(token) => session.swap(text, &bytes, token, expiration).await,
                     None => Ok(false),
                 },
@@ -190,7 +268,7 @@ impl Shared {
     /// read as the new value.
     async fn too_large(&self, fleet: &Fleet, target: Target<'_>, key: &StoreKey, size: usize, mode: SetMode) -> Error {
         if mode == SetMode::Always {
-            let remove = async { target.server.session().await?.remove(key.as_str()).await };
+            let remove = async { fleet.session(target).await?.remove(key.as_str()).await };
             if let Err(error) = fleet.call(target, remove).await {
                 return error;
             }
@@ -205,17 +283,20 @@ impl Shared {
     }
 
     async fn delete(&self, key: &Key) -> Result<bool, Error> {
-        let fleet = self.open()?;
         let key = StoreKey::new(key);
+        on_fleet!(self, fleet => self.delete_on(&fleet, &key))
+    }
+
+    async fn delete_on(&self, fleet: &Fleet, key: &StoreKey) -> Result<bool, Error> {
         let target = fleet.target(key.as_str()).await?;
         let remove = async {
-            let mut session = target.server.session().await?;
+            let mut session = fleet.session(target).await?;
             for _ in 0..ATTEMPTS {
                 let Some(found) = session.gets(key.as_str()).await? else {
                     return Ok(false);
                 };
                 if session.swap_away(key.as_str(), found.token).await? {
-                    let stored = record::decode(&key, found.bytes);
+                    let stored = fleet.decode(target, key, found.bytes);
                     return Ok(stored.is_some_and(|stored| stored.is_live(self.clock.now())));
                 }
             }
@@ -226,12 +307,21 @@ impl Shared {
     }
 
     async fn delete_if(&self, key: &Key, version: Version) -> Result<bool, Error> {
-        let fleet = self.open()?;
         let key = StoreKey::new(key);
+        on_fleet!(self, fleet => self.delete_if_on(&fleet, &key, version))
+    }
+
+    async fn delete_if_on(&self, fleet: &Fleet, key: &StoreKey, version: Version) -> Result<bool, Error> {
         let target = fleet.target(key.as_str()).await?;
+        let place = Place {
+            fleet,
+            target,
+            key,
+            clock: &*self.clock,
+        };
         let remove = async {
-            let mut session = target.server.session().await?;
-            match token(&mut session, &key, version, &*self.clock).await? {
+            let mut session = fleet.session(target).await?;
+            match place.token(&mut session, version).await? {
                 Some(token) => session.swap_away(key.as_str(), token).await,
                 None => Ok(false),
             }
@@ -240,46 +330,50 @@ impl Shared {
     }
 }
 
-/// Writes if there is no live record: the key has no value, the record is past its deadline, or another application
-/// wrote the value.
-async fn add(
-    session: &mut Session,
-    key: &StoreKey,
-    bytes: &[u8],
-    expiration: u32,
-    clock: &dyn Clock,
-) -> Result<bool, Fault> {
-    for _ in 0..ATTEMPTS {
-        if session.add(key.as_str(), bytes, expiration).await? {
-            return Ok(true);
-        }
-        let Some(found) = session.gets(key.as_str()).await? else {
-            continue;
-        };
-        if record::decode(key, found.bytes).is_some_and(|stored| stored.is_live(clock.now())) {
-            return Ok(false);
-        }
-        if session.swap(key.as_str(), bytes, found.token, expiration).await? {
-            return Ok(true);
-        }
-    }
-    Err(Fault::Contended)
+/// A key on the server that it belongs to, to decide by the record that is there.
+struct Place<'a> {
+    fleet: &'a Fleet,
+    target: Target<'a>,
+    key: &'a StoreKey,
+    clock: &'a dyn Clock,
 }
 
-/// Returns the token to replace the record with, if the record has this version.
-async fn token(
-    session: &mut Session,
-    key: &StoreKey,
-    version: Version,
-    clock: &dyn Clock,
-) -> Result<Option<u64>, Fault> {
-    let Some(found) = session.gets(key.as_str()).await? else {
-        return Ok(None);
-    };
-    let is_it = |stored: Stored| stored.version == version && stored.is_live(clock.now());
-    Ok(record::decode(key, found.bytes)
-        .is_some_and(is_it)
-        .then_some(found.token))
+impl Place<'_> {
+    /// Decodes a value that was found, if it is a record before its deadline.
+    fn live(&self, bytes: Vec<u8>) -> Option<Stored> {
+        let stored = self.fleet.decode(self.target, self.key, bytes);
+        stored.filter(|stored| stored.is_live(self.clock.now()))
+    }
+
+    /// Writes if there is no live record: the key has no value, the record is past its deadline or was left behind when
+    /// the key moved, or another application wrote the value.
+    async fn add(&self, session: &mut Session, bytes: &[u8], expiration: u32) -> Result<bool, Fault> {
+        let key = self.key.as_str();
+        for _ in 0..ATTEMPTS {
+            if session.add(key, bytes, expiration).await? {
+                return Ok(true);
+            }
+            let Some(found) = session.gets(key).await? else {
+                continue;
+            };
+            if self.live(found.bytes).is_some() {
+                return Ok(false);
+            }
+            if session.swap(key, bytes, found.token, expiration).await? {
+                return Ok(true);
+            }
+        }
+        Err(Fault::Contended)
+    }
+
+    /// Returns the token to replace the record with, if the record has this version.
+    async fn token(&self, session: &mut Session, version: Version) -> Result<Option<u64>, Fault> {
+        let Some(found) = session.gets(self.key.as_str()).await? else {
+            return Ok(None);
+        };
+        let is_it = self.live(found.bytes).is_some_and(|stored| stored.version == version);
+        Ok(is_it.then_some(found.token))
+    }
 }
 
 /// Returns how many writes of a batch may run at a time: one if a key occurs twice, so that the last write wins.
@@ -350,13 +444,16 @@ impl Backend for MemcachedBackend {
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        let ping = async { self.shared.open()?.ping().await };
+        let ping = async { self.shared.open().await?.ping().await };
         ping.await.map_err(|error: Error| error.with_operation("ping"))
     }
 
     async fn close(&self) -> Result<(), Error> {
         self.shared.closed.store(true, Ordering::Release);
-        self.shared.fleet.close();
+        match &self.shared.servers {
+            Servers::Fixed(fleet) => fleet.close(),
+            Servers::Discovered(discovery) => discovery.close(),
+        }
         Ok(())
     }
 

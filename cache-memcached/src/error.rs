@@ -1,5 +1,6 @@
 //! The faults of a server, and how they map to the toolkit's errors.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(crate) fn closed() -> Error {
 pub(crate) enum Fault {
     /// Connecting failed, or the connection broke.
     Io(io::Error),
+    /// A server that has never answered closed the connection.
+    HungUp(io::Error),
     /// Connecting timed out.
     ConnectTimeout(Duration),
     /// An error answer of the server, which begins with `ERROR`, `CLIENT_ERROR` or `SERVER_ERROR`.
@@ -40,6 +43,8 @@ pub(crate) enum Fault {
     Contended,
     /// The server runs without compare-and-swap (`-C`).
     NoCas,
+    /// The list of servers has changed, and the call may have gone to the wrong one.
+    Moved,
     /// The handle was closed.
     Closed,
 }
@@ -47,13 +52,39 @@ pub(crate) enum Fault {
 impl Fault {
     /// Returns whether the fault counts against the server's health. A refusal does not, since the server answered.
     pub(crate) fn blames_server(&self) -> bool {
-        matches!(self, Self::Io(_) | Self::ConnectTimeout(_) | Self::OutOfStep(_))
+        matches!(
+            self,
+            Self::Io(_) | Self::HungUp(_) | Self::ConnectTimeout(_) | Self::OutOfStep(_)
+        )
+    }
+
+    /// Returns the fault as that of a server which has never answered before.
+    pub(crate) fn at_first(self) -> Self {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        match self {
+            Self::Io(source)
+                if matches!(
+                    source.kind(),
+                    BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+                ) =>
+            {
+                Self::HungUp(source)
+            }
+            fault => fault,
+        }
     }
 
     /// Converts the fault to the error that the caller gets.
     pub(crate) fn into_error(self, server: &str) -> Error {
         match self {
             Self::Io(source) => error(ErrorKind::Unavailable, format!("{server}: {source}")).with_source(source),
+            Self::HungUp(source) => {
+                let message = format!(
+                    "{server}: {source}, before the server has ever answered: it may expect TLS (memcacheds://), or a \
+                     client certificate"
+                );
+                error(ErrorKind::Unavailable, message).with_source(source)
+            }
             Self::ConnectTimeout(limit) => {
                 error(ErrorKind::Timeout, format!("{server}: no connection within {limit:?}"))
             }
@@ -73,9 +104,31 @@ impl Fault {
             Self::NoCas => configuration(format!(
                 "{server} has compare-and-swap switched off: start memcached without -C"
             )),
+            Self::Moved => error(
+                ErrorKind::Unavailable,
+                format!("{server}: the list of servers has changed, and is being read again"),
+            )
+            .with_source(Moved),
             Self::Closed => closed(),
         }
     }
+}
+
+/// Marks the error of a call that did nothing, since the list of servers has changed.
+#[derive(Debug)]
+struct Moved;
+
+impl fmt::Display for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server does not belong to the list of servers that this process uses")
+    }
+}
+
+impl std::error::Error for Moved {}
+
+/// Returns whether a call did nothing, since the list of servers has changed.
+pub(crate) fn has_moved(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<Moved>)
 }
 
 /// Returns the kind of an error answer, and whether a retry can help.

@@ -1,12 +1,18 @@
 //! The servers, and the choice of the server for a key.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cache_core::{Error, ErrorKind, Ttl};
 use futures_util::future::join_all;
 
-use crate::error::error;
+use crate::error::{Fault, error};
 use crate::ketama::Ring;
+use crate::key::StoreKey;
+use crate::membership::Membership;
+use crate::pool::PooledSession;
+use crate::record::{self, Stored};
 use crate::server::Server;
 
 /// Selects what happens to the keys of a server that is down.
@@ -37,12 +43,18 @@ pub const STAND_IN_MILLIS: u64 = 10_000;
 
 const STAND_IN: Duration = Duration::from_millis(STAND_IN_MILLIS);
 
+/// The key under which each server holds the [stamp](crate::membership::Stamp) of its fleet, where the list of servers
+/// may change. No key of the user's is [written](StoreKey) like this.
+pub(crate) const STAMP_KEY: &str = "%~larder-stamp";
+
 /// The server that a call for a key goes to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target<'a> {
     pub(crate) server: &'a Server,
     pub(crate) index: usize,
     stands_in: bool,
+    /// The epoch since which the server has owned the key.
+    since: u64,
 }
 
 impl Target<'_> {
@@ -60,27 +72,80 @@ impl Target<'_> {
 
 #[derive(Debug)]
 pub(crate) struct Fleet {
-    servers: Vec<Server>,
+    servers: Vec<Arc<Server>>,
     ring: Ring,
     when_down: WhenDown,
+    changing: Option<Changing>,
+}
+
+/// What a fleet whose servers may change knows of them.
+#[derive(Debug)]
+struct Changing {
+    membership: Membership,
+    /// For each name in the ring, the epoch in which the server joined, or left if it is gone.
+    epochs: Vec<u64>,
+    /// Whether a server belongs to another fleet by now, or does not know yet that it belongs to this one.
+    is_outdated: AtomicBool,
 }
 
 impl Fleet {
-    pub(crate) fn new(servers: Vec<Server>, when_down: WhenDown) -> Self {
-        let names: Vec<&str> = servers.iter().map(Server::name).collect();
+    pub(crate) fn new(servers: Vec<Arc<Server>>, when_down: WhenDown) -> Self {
+        let names: Vec<&str> = servers.iter().map(|server| server.name()).collect();
         Self {
             ring: Ring::new(&names),
             servers,
             when_down,
+            changing: None,
         }
     }
 
-    pub(crate) fn servers(&self) -> &[Server] {
+    /// A fleet whose servers may change. `servers` are the members, in any order.
+    pub(crate) fn changing(servers: Vec<Arc<Server>>, membership: Membership) -> Self {
+        let members = servers.iter().map(|server| server.name());
+        let joined = servers.iter().map(|server| {
+            let since = membership.members.get(server.name());
+            since.copied().unwrap_or(membership.stamp.epoch)
+        });
+        // The removed servers keep their points in the ring, since they tell which keys were theirs.
+        let names: Vec<&str> = members.chain(membership.removed.keys().map(String::as_str)).collect();
+        let ring = Ring::new(&names);
+        let epochs = joined.chain(membership.removed.values().copied()).collect();
+        Self {
+            ring,
+            servers,
+            when_down: WhenDown::Fail,
+            changing: Some(Changing {
+                membership,
+                epochs,
+                is_outdated: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    pub(crate) fn servers(&self) -> &[Arc<Server>] {
         &self.servers
+    }
+
+    pub(crate) fn membership(&self) -> Option<&Membership> {
+        self.changing.as_ref().map(|changing| &changing.membership)
+    }
+
+    /// Returns whether a call has failed because of a change of the servers.
+    pub(crate) fn is_outdated(&self) -> bool {
+        let changing = self.changing.as_ref();
+        changing.is_some_and(|changing| changing.is_outdated.load(Ordering::Acquire))
+    }
+
+    /// Returns the epoch that is written into records, if there is one.
+    pub(crate) fn epoch(&self) -> Option<u64> {
+        self.changing.as_ref().map(|changing| changing.membership.stamp.epoch)
     }
 
     /// Chooses the server for `key`.
     pub(crate) async fn target(&self, key: &str) -> Result<Target<'_>, Error> {
+        if let Some(changing) = &self.changing {
+            return self.target_of_now(changing, key);
+        }
         let owner = self.ring.owner(key);
         if self.when_down == WhenDown::Fail || self.servers[owner].rejoin().await {
             return Ok(self.at(owner, owner));
@@ -96,19 +161,70 @@ impl Fleet {
         Ok(self.at(owner, owner))
     }
 
+    fn target_of_now(&self, changing: &Changing, key: &str) -> Result<Target<'_>, Error> {
+        let mut since = changing.membership.floor;
+        for index in self.ring.walk(key) {
+            since = since.max(changing.epochs[index]);
+            if index < self.servers.len() {
+                return Ok(Target {
+                    since,
+                    ..self.at(index, index)
+                });
+            }
+        }
+        Err(no_server())
+    }
+
     fn at(&self, index: usize, owner: usize) -> Target<'_> {
         Target {
             server: &self.servers[index],
             index,
             stands_in: index != owner,
+            since: 0,
         }
+    }
+
+    /// Lends out a connection to the target for a write, after the server has confirmed that it belongs to this fleet.
+    pub(crate) async fn session(&self, target: Target<'_>) -> Result<PooledSession, Fault> {
+        let mut session = target.server.session().await?;
+        if let Some(changing) = &self.changing {
+            let stamp = session.get(&[STAMP_KEY]).await?.pop();
+            changing.confirm(stamp.map(|(_, bytes)| bytes))?;
+        }
+        Ok(session)
+    }
+
+    /// Returns the values of `keys` on the target, without the keys that have none. The same answer confirms that the
+    /// server belongs to this fleet.
+    pub(crate) async fn get(&self, target: Target<'_>, keys: &[&str]) -> Result<Vec<(String, Vec<u8>)>, Fault> {
+        let mut session = target.server.session().await?;
+        let Some(changing) = &self.changing else {
+            return session.get(keys).await;
+        };
+        let mut requested = keys.to_vec();
+        requested.push(STAMP_KEY);
+        let mut found = session.get(&requested).await?;
+        let stamp = found.iter().position(|(key, _)| key == STAMP_KEY);
+        changing.confirm(stamp.map(|place| found.swap_remove(place).1))?;
+        Ok(found)
+    }
+
+    /// Decodes a record that the target holds. Returns `None`, which means absent, also for one that was left behind
+    /// when its key moved.
+    pub(crate) fn decode(&self, target: Target<'_>, key: &StoreKey, bytes: Vec<u8>) -> Option<Stored> {
+        let stored = record::decode(key, bytes)?;
+        let Some(changing) = &self.changing else {
+            return Some(stored);
+        };
+        let is_of_now = |epoch| (target.since..=changing.membership.stamp.epoch).contains(&epoch);
+        stored.epoch.is_some_and(is_of_now).then_some(stored)
     }
 
     /// Runs a call on the target.
     pub(crate) async fn call<T>(
         &self,
         target: Target<'_>,
-        work: impl Future<Output = Result<T, crate::error::Fault>>,
+        work: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Error> {
         match self.when_down {
             WhenDown::Fail => target.server.call(work).await,
@@ -132,7 +248,7 @@ impl Fleet {
             Some(_) if one_answers && self.when_down == WhenDown::Skip => Ok(()),
             Some(error) => Err(error),
             None if one_answers => Ok(()),
-            None => Err(error(ErrorKind::Configuration, "there is no server")),
+            None => Err(no_server()),
         }
     }
 
@@ -141,4 +257,19 @@ impl Fleet {
             server.close();
         }
     }
+}
+
+impl Changing {
+    /// Compares the stamp that a server holds with that of this fleet.
+    fn confirm(&self, found: Option<Vec<u8>>) -> Result<(), Fault> {
+        if found.is_some_and(|found| found == self.membership.stamp.to_bytes()) {
+            return Ok(());
+        }
+        self.is_outdated.store(true, Ordering::Release);
+        Err(Fault::Moved)
+    }
+}
+
+fn no_server() -> Error {
+    error(ErrorKind::Configuration, "there is no server")
 }

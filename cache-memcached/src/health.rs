@@ -74,6 +74,14 @@ impl Health {
         }
     }
 
+    /// Returns whether a call has succeeded since the server came up, or before it went down.
+    pub(crate) fn has_answered(&self) -> bool {
+        match &*self.state.lock() {
+            State::Up { last_good, .. } => last_good.is_some(),
+            State::Down { was_up_since, .. } => was_up_since.is_some(),
+        }
+    }
+
     /// Admits a call while the server is up.
     pub(crate) fn admit(&self) -> Option<Admission<'_>> {
         let is_up = matches!(*self.state.lock(), State::Up { .. });

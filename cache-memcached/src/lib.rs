@@ -35,9 +35,12 @@
 //! | to | URL |
 //! |---|---|
 //! | one server or several | `memcached://host[:11211][,host[:11211]…]` |
+//! | the same by TLS | `memcacheds://…`, with the feature `rustls` |
+//! | the nodes of a cluster with auto discovery | `memcached://endpoint[:11211]?auto_discovery=true`, or `memcacheds://…` |
 //! | sockets of this machine | `memcached+unix:///path/to/memcached.sock[,/another.sock…]` |
 //!
-//! An IPv6 address stands in brackets. Parameters, all optional, as in `memcached://a,b?connections=32&when_down=skip`:
+//! `memcacheds` is to `memcached` as `https` is to `http`. The spelling of the `memcache` crate, `memcache+tls`, is understood
+//! too. An IPv6 address stands in brackets. Parameters, all optional, as in `memcached://a,b?connections=32&when_down=skip`:
 //!
 //! | parameter | is |
 //! |---|---|
@@ -46,6 +49,8 @@
 //! | `operation_timeout_ms` | [`operation_timeout`](MemcachedBackendBuilder::operation_timeout) |
 //! | `max_value_bytes` | [`max_value_bytes`](MemcachedBackendBuilder::max_value_bytes) |
 //! | `when_down` | `fail` or `skip`, see [`WhenDown`] |
+//! | `auto_discovery` | `true`: the hosts are [configuration endpoints](MemcachedBackendBuilder::auto_discovery) |
+//! | `node_refresh_ms` | [`node_refresh`](MemcachedBackendBuilder::node_refresh) |
 //!
 //! [`MemcachedBackend::builder`] has a method for each of these and for all other [settings](MemcachedBackendBuilder).
 //!
@@ -58,38 +63,32 @@
 //! | token | memcached's own number of a write (`cas unique`), by which a compare-and-swap is decided |
 //! | stand-in | a record on the next server of the ring, while the one it belongs to is skipped |
 //! | down, probe | a server that failed too often in a row is down: calls to it fail at once, except for one probe at a time |
+//! | membership | the servers of a fleet that may change, and since when each has been one |
+//! | epoch, stamp | an epoch is the time between two changes of the membership. Its stamp is stored on each server |
 //!
 //! # TLS
 //!
-//! You open the stream: any type that tokio can read and write will do.
+//! The feature `rustls` adds `memcacheds://`, by rustls with ring. A server's certificate must be for the host by which
+//! the server is named, and is checked against the system's authorities, or
+//! those of [`ca_certificates`](MemcachedBackendBuilder#method.ca_certificates).
+//! [`client_certificate`](MemcachedBackendBuilder#method.client_certificate) is for servers that ask for one.
 //!
 //! ```no_run
-//! use std::sync::Arc;
-//!
+//! # #[cfg(feature = "rustls")]
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use cache_memcached::MemcachedBackend;
-//! use tokio::net::TcpStream;
-//! use tokio_rustls::TlsConnector;
-//! use tokio_rustls::rustls::ClientConfig;
-//! use tokio_rustls::rustls::pki_types::ServerName;
 //!
-//! # fn example(config: ClientConfig) -> Result<(), cache_core::Error> {
-//! let tls = TlsConnector::from(Arc::new(config));
 //! let memcached = MemcachedBackend::builder()
-//!     .server("cache-1.internal:11211")
-//!     .connector(move |server| {
-//!         let tls = tls.clone();
-//!         async move {
-//!             let stream = TcpStream::connect(&server).await?;
-//!             stream.set_nodelay(true)?;
-//!             let host = server.rsplit_once(':').map_or(&*server, |(host, _)| host).to_owned();
-//!             let name = ServerName::try_from(host).map_err(std::io::Error::other)?;
-//!             tls.connect(name, stream).await
-//!         }
-//!     })
-//!     .build()?;
+//!     .url("memcacheds://cache-1.internal,cache-2.internal")
+//!     .ca_certificates(std::fs::read("/etc/ssl/internal.pem")?)
+//!     .connect()
+//!     .await?;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! For all else, such as another TLS library or a tunnel, [`connector`](MemcachedBackendBuilder::connector) takes a function
+//! that opens streams your way.
 //!
 //! # How records are stored
 //!
@@ -99,6 +98,7 @@
 //! | values | a header of 43 bytes (mark, version, deadline, half of a hash of the whole key), then the value; together up to `-I` less 512 bytes |
 //! | lifetimes | to the millisecond, by the [clock](MemcachedBackendBuilder::clock) of the reader. memcached keeps a record 2 to 3 seconds longer |
 //! | `get` | one round trip (`get`) |
+//! | where servers come and go | 8 bytes more in each header, the epoch; and on each server the keys `%~larder-stamp` and `%~larder-servers` |
 //! | `set`, always | one round trip: `set`, followed at once by a question whether it was stored |
 //! | `set` with `IfAbsent` | one round trip (`add`); more only if there is a record |
 //! | `set` with `IfVersion`, `delete`, `delete_if` | two round trips (`gets`, `cas`), the first of which reads the record |
@@ -124,6 +124,58 @@
 //! at a price: the process that finds the server back empties it, stand-ins live for ten seconds at most, and processes
 //! that disagree on which servers are down may read old values until they agree.
 //!
+//! # Servers that come and go
+//!
+//! A provider names the servers: [`auto_discovery`](MemcachedBackendBuilder::auto_discovery) asks the configuration
+//! endpoint of an ElastiCache or Memorystore cluster, and [`nodes`](MemcachedBackendBuilder::nodes) takes a function of
+//! yours. The list is read every 30 s, and at once when a server tells that another process uses another list.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), cache_core::Error> {
+//! use cache_memcached::MemcachedBackend;
+//!
+//! let url = "memcached://shop.abc123.cfg.use1.cache.amazonaws.com:11211?auto_discovery=true";
+//! let memcached = MemcachedBackend::connect(url).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **What a change costs.** The keys of a server that leaves, and the share of one that joins, are missing on their new
+//! server, so they are loaded again. All other keys stay. If the record of a tag or of a namespace moves, every entry that
+//! refers to it is loaded again.
+//!
+//! **No old value comes back.** A key that moves leaves its record behind. If it moves back, because a server returns or
+//! because one that had joined leaves again, the old record counts as absent: each record holds the epoch of the list in
+//! which it was written, and is read only if the key has belonged to that server ever since. No server is emptied, so
+//! other applications on it are not affected.
+//!
+//! **Two lists are not used at the same time.** Every call compares the stamp on its server with the list that it uses, in
+//! the same round trip as a read, and in one more before a write. A process uses a new list only after it has told all servers
+//! of the old and the new one. From then on, a process with the old list does nothing by it: its call reads the list again
+//! and goes to the right server, or fails with [`Unavailable`]. So an invalidation never ends on one server while
+//! another process reads the value on another one. There is one exception: a server that the process which made the change
+//! could not reach. Other processes that still reach it use it until they call any other server or read the list again, which
+//! they do every [`node_refresh`](MemcachedBackendBuilder::node_refresh).
+//!
+//! **If the lists of two processes differ**, the one with the higher [version](NodeList::with_version) is used, and the
+//! process with the other one fails its calls and asks its provider twice a second. Without versions, the process whose
+//! provider changed its list is followed. A process that keeps another list puts it through after two intervals of
+//! `node_refresh`, so that a wrong list somewhere does not last. Processes that never agree take turns: that is safe,
+//! slow, and logged.
+//!
+//! A list that has no server in common with that of before is told to the old servers by the processes that used them. A
+//! process that starts with such a list does not know of the old servers, so start none until the others have read the list.
+//!
+//! **A process that starts needs more than half of the servers**, since a server that was away may know an outdated list.
+//! Until so many answer, its calls fail. With two servers, that is both. A process that runs goes on
+//! with those that it reaches.
+//!
+//! **Limits.** All processes that share a server share one list, written alike, whatever they use it for. A process
+//! with servers that are named once and for all takes no part in this: it never learns of a change, and what it wrote counts as
+//! absent for the others. To change over, deploy the provider with the list of before, and change the list afterwards.
+//! The last 64 servers that left are remembered one by one; if more leave, records from before the earliest of them count as
+//! absent, whatever server they are on.
+//!
 //! # When things fail
 //!
 //! | what happens | what a call returns |
@@ -135,6 +187,9 @@
 //! | the connection breaks during a write | [`Unavailable`]. The write is not repeated, since it may have been carried out |
 //! | out of memory | [`Rejected`](cache_core::ErrorKind::Rejected), marked as retryable |
 //! | a value over the limit, ours or the server's | [`TooLarge`](cache_core::ErrorKind::TooLarge). The record that it was to replace is removed |
+//! | the provider of the list fails | nothing: the last list is kept. Without one, the provider's error |
+//! | the list changes | the call goes to the right server. [`Unavailable`] if this process has no list that others agree with |
+//! | the certificate is not trusted, or for another name | [`Unavailable`], with the reason |
 //! | the backend was closed | [`Unavailable`], marked as not retryable |
 //!
 //! [`connect`](MemcachedBackendBuilder::connect) fails if a server does not answer. [`build`](MemcachedBackendBuilder::build)
@@ -148,8 +203,9 @@
 //!   is ahead ends records early by as much. One that is behind keeps no record longer than memcached does.
 //! - **A write that timed out may still be on its way**, and a server that was frozen carries it out when it wakes up. A
 //!   plain `set` can undo a later one this way. A fill of the engine cannot, since it is a compare-and-set.
-//! - **No authentication.** The text protocol's is not supported. Run memcached on a private network, or behind TLS with
-//!   client certificates.
+//! - **No authentication.** The text protocol's is not supported. Run memcached on a private network, or with TLS and client
+//!   certificates (`-Z -o ssl_verify_mode=2`). Whoever can write to a server can change what is cached, and where servers come and
+//!   go, can make processes connect to a host and port.
 //! - **No proxies** that spread the commands of one connection over several servers (mcrouter, twemproxy): the order of
 //!   commands on a connection matters. `-C`, which switches compare-and-swap off, is detected and is an error.
 //! - The protocol's crate is small and changes seldom. The tests of this crate use version 0.10.1.
@@ -157,24 +213,33 @@
 //! [memcache-async]: https://docs.rs/memcache-async/0.10.1
 //! [`Unavailable`]: cache_core::ErrorKind::Unavailable
 
+mod agreement;
 mod backend;
 mod builder;
+mod discovery;
+mod elasticache;
 mod error;
 mod fleet;
 mod health;
 mod ketama;
 mod key;
 mod lifetime;
+mod membership;
+mod nodes;
 mod pool;
 mod record;
 mod server;
 mod session;
 mod stream;
+#[cfg(feature = "rustls")]
+mod tls;
+mod transport;
 mod url;
 
 pub use self::backend::MemcachedBackend;
 pub use self::builder::MemcachedBackendBuilder;
 pub use self::fleet::{STAND_IN_MILLIS, WhenDown};
+pub use self::nodes::NodeList;
 
 /// The README's code is compiled with the tests.
 #[cfg(doctest)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cache_core::{Timestamp, Ttl};
 
 /// No expiration: the record stays until memcached evicts it.
-const NEVER: u32 = 0;
+pub(crate) const NEVER: u32 = 0;
 
 /// memcached reads a larger number as a Unix time.
 const LONGEST_RELATIVE: u64 = 60 * 60 * 24 * 30;

@@ -9,7 +9,8 @@
 //! | 16 | half of the SHA-256 of the whole key |
 //! | rest | value |
 //!
-//! Numbers are big-endian.
+//! Numbers are big-endian. Where the list of servers may change, the layout is `02`, and the epoch of the list (8 bytes)
+//! stands before the value: see [`membership`](crate::membership).
 
 use bytes::{Buf, BufMut, Bytes};
 use cache_core::{Record, Timestamp, Value, Version};
@@ -17,18 +18,25 @@ use cache_core::{Record, Timestamp, Value, Version};
 use crate::key::StoreKey;
 
 /// No text begins with this, since UTF-8 never contains the byte 0xC1.
-const MARK: [u8; 3] = [0xC1, b'm', 1];
+const MARK: [u8; 2] = [0xC1, b'm'];
+
+const PLAIN: u8 = 1;
+const WITH_EPOCH: u8 = 2;
 
 const NO_DEADLINE: u64 = u64::MAX;
 
 /// The length of everything before the value.
-pub(crate) const HEADER_LEN: usize = MARK.len() + 16 + 8 + 16;
+pub(crate) const HEADER_LEN: usize = MARK.len() + 1 + 16 + 8 + 16;
+
+const EPOCH_LEN: usize = 8;
 
 /// A decoded record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) version: Version,
     pub(crate) deadline: Option<Timestamp>,
+    /// The epoch of the list of servers that the writer had.
+    pub(crate) epoch: Option<u64>,
     pub(crate) value: Bytes,
 }
 
@@ -48,12 +56,22 @@ impl Stored {
     }
 }
 
-pub(crate) fn encode(key: &StoreKey, version: Version, deadline: Option<Timestamp>, value: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEADER_LEN + value.len());
+pub(crate) fn encode(
+    key: &StoreKey,
+    version: Version,
+    deadline: Option<Timestamp>,
+    epoch: Option<u64>,
+    value: &[u8],
+) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER_LEN + EPOCH_LEN + value.len());
     bytes.put_slice(&MARK);
+    bytes.put_u8(if epoch.is_some() { WITH_EPOCH } else { PLAIN });
     bytes.put_u128(version.as_u128());
     bytes.put_u64(deadline.map_or(NO_DEADLINE, Timestamp::as_millis));
     bytes.put_slice(&key.check());
+    if let Some(epoch) = epoch {
+        bytes.put_u64(epoch);
+    }
     bytes.put_slice(value);
     bytes
 }
@@ -65,14 +83,21 @@ pub(crate) fn decode(key: &StoreKey, bytes: Vec<u8>) -> Option<Stored> {
     if bytes.len() < HEADER_LEN || bytes.split_to(MARK.len())[..] != MARK {
         return None;
     }
+    let has_epoch = match bytes.get_u8() {
+        PLAIN => false,
+        WITH_EPOCH if bytes.len() >= HEADER_LEN - MARK.len() - 1 + EPOCH_LEN => true,
+        _ => return None,
+    };
     let version = Version::from_u128(bytes.get_u128());
     let deadline = Some(bytes.get_u64())
         .filter(|millis| *millis != NO_DEADLINE)
         .map(Timestamp::from_millis);
     let check = bytes.split_to(16);
+    let epoch = has_epoch.then(|| bytes.get_u64());
     (check[..] == key.check()).then_some(Stored {
         version,
         deadline,
+        epoch,
         value: bytes,
     })
 }
@@ -90,10 +115,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn comes_back(version: u128, deadline in proptest::option::of(0..u64::MAX), value: Vec<u8>, name in ".{0,10}") {
+        fn comes_back(
+            version: u128, deadline in proptest::option::of(0..u64::MAX), epoch: Option<u64>, value: Vec<u8>,
+            name in ".{0,10}",
+        ) {
             let (version, deadline) = (Version::from_u128(version), deadline.map(Timestamp::from_millis));
-            let bytes = encode(&key(&name), version, deadline, &value);
-            let stored = Stored { version, deadline, value: value.into() };
+            let bytes = encode(&key(&name), version, deadline, epoch, &value);
+            let stored = Stored { version, deadline, epoch, value: value.into() };
             prop_assert_eq!(decode(&key(&name), bytes.clone()), Some(stored));
             prop_assert_eq!(decode(&key(&format!("{name}?")), bytes), None);
         }
@@ -105,8 +133,11 @@ mod tests {
 
         #[test]
         fn what_is_cut_is_absent(cut in 0..HEADER_LEN) {
-            let mut bytes = encode(&key("a"), Version::from_u128(7), None, b"value");
+            let mut bytes = encode(&key("a"), Version::from_u128(7), None, None, b"value");
             bytes.truncate(cut);
+            prop_assert_eq!(decode(&key("a"), bytes), None);
+            let mut bytes = encode(&key("a"), Version::from_u128(7), None, Some(1), b"value");
+            bytes.truncate(cut + EPOCH_LEN);
             prop_assert_eq!(decode(&key("a"), bytes), None);
         }
     }
@@ -117,12 +148,18 @@ mod tests {
             &key("a"),
             Version::from_u128(0x0102),
             Some(Timestamp::from_millis(0x0304)),
+            None,
             b"value",
         );
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
         assert_eq!(
-            hex,
+            hex(&bytes),
             "c16d01000000000000000000000000000001020000000000000304fdbc80236d81a8d35ed054231b774f5a76616c7565"
+        );
+        let bytes = encode(&key("a"), Version::from_u128(1), None, Some(5), b"v");
+        assert_eq!(
+            hex(&bytes),
+            "c16d0200000000000000000000000000000001fffffffffffffffffdbc80236d81a8d35ed054231b774f5a000000000000000576"
         );
     }
 }

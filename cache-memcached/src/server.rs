@@ -117,6 +117,10 @@ impl Server {
                 Ok(answer)
             }
             Ok(Err(fault)) => {
+                let fault = match self.health.has_answered() {
+                    true => fault,
+                    false => fault.at_first(),
+                };
                 match &fault {
                     Fault::Closed => drop(admission),
                     Fault::Busy => admission.slow(),

@@ -177,6 +177,12 @@ fn fault(error: io::Error) -> Fault {
     {
         return Fault::Answer(text.to_owned());
     }
+    // Such as the server's refusal of the client's certificate, which arrives with the first answer.
+    #[cfg(feature = "rustls")]
+    if let Some(source) = error.get_ref().filter(|source| source.is::<rustls::Error>()) {
+        let text = format!("TLS: {source}");
+        return Fault::Io(io::Error::new(error.kind(), text));
+    }
     match error.kind() {
         io::ErrorKind::InvalidData => Fault::OutOfStep(format!("an unexpected answer ({text})")),
         io::ErrorKind::Other => Fault::OutOfStep(format!("an unexpected answer: {text:?}")),

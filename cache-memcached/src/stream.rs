@@ -22,6 +22,8 @@ pub(crate) type BoxedStream = Box<dyn Stream>;
 /// Opens a stream to the server with the given name.
 pub(crate) type Connector = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<BoxedStream>> + Send + Sync>;
 
+const DEFAULT_PORT: u16 = 11211;
+
 /// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Address {
@@ -35,6 +37,22 @@ impl Address {
         match self {
             Self::Tcp(address) => address.clone(),
             Self::Unix(path) => path.display().to_string(),
+        }
+    }
+
+    /// Returns the host, for TLS. A socket of this machine has none.
+    #[cfg(feature = "rustls")]
+    pub(crate) fn host(&self) -> Option<&str> {
+        match self {
+            Self::Tcp(address) => {
+                let host = address.rsplit_once(':').map_or(&**address, |(host, _)| host);
+                Some(
+                    host.strip_prefix('[')
+                        .and_then(|host| host.strip_suffix(']'))
+                        .unwrap_or(host),
+                )
+            }
+            Self::Unix(_) => None,
         }
     }
 
@@ -52,6 +70,28 @@ impl Address {
             Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
+}
+
+/// Parses `host` or `host:port`, where an IPv6 address is in brackets.
+pub(crate) fn address(text: &str) -> Result<Address, String> {
+    let wrong = || format!("a server is written host:port, not {text:?}");
+    let after_host = match text.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').ok_or_else(wrong)?.1,
+        None => text.find(':').map_or("", |colon| &text[colon..]),
+    };
+    let host = &text[..text.len() - after_host.len()];
+    let plain = host
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]%".contains(&byte));
+    if host.is_empty() || host == "[]" || !plain {
+        return Err(wrong());
+    }
+    let port = match after_host.strip_prefix(':') {
+        Some(port) => port.parse().map_err(|_| wrong())?,
+        None if after_host.is_empty() => DEFAULT_PORT,
+        None => return Err(wrong()),
+    };
+    Ok(Address::Tcp(format!("{host}:{port}")))
 }
 
 /// A handle to a stream, by which the session can check the stream while the codec owns another handle.

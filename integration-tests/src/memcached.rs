@@ -10,6 +10,13 @@ use crate::{external, wire};
 const VARIABLE: &str = "CACHE_TEST_MEMCACHED_URL";
 const FLEET: usize = 3;
 
+const SPEC: Spec = Spec {
+    image: ("memcached", "1.6"),
+    ports: 1,
+    inner_port: Some(11211),
+    variable: VARIABLE,
+};
+
 /// Independent memcached servers with the default limits (items up to 1 MiB).
 #[derive(Debug)]
 pub struct Memcached {
@@ -52,23 +59,40 @@ impl Memcached {
 
     /// Starts this many servers for one test, in containers that are removed on drop.
     pub async fn start(servers: usize) -> Self {
-        let spec = Spec {
-            image: ("memcached", "1.6"),
-            ports: 1,
-            inner_port: Some(11211),
-            variable: VARIABLE,
-        };
         let mut fleet = Self {
             addresses: Vec::new(),
             containers: Vec::new(),
         };
         for server in 0..servers {
-            let container = Container::start(&spec, |_| ["memcached", "-m", "256"].map(str::to_owned).to_vec()).await;
+            let container = Container::start(&SPEC, |_| ["memcached", "-m", "256"].map(str::to_owned).to_vec()).await;
             fleet.addresses.extend(container.addresses());
             fleet.containers.push(container);
             fleet.ready(server).await;
         }
         fleet
+    }
+
+    /// Starts a server that speaks TLS only, with this certificate and private key, in PEM. It may take a moment until it
+    /// answers. With `clients`, only clients with a certificate of that authority are served.
+    pub async fn start_with_tls(certificate: &str, key: &str, clients: Option<&str>) -> Self {
+        let files = format!("{certificate}{key}");
+        let command = |_: &[u16]| {
+            let mut options = "ssl_chain_cert=/tmp/own.pem,ssl_key=/tmp/own.pem".to_owned();
+            if clients.is_some() {
+                options += ",ssl_verify_mode=2,ssl_ca_cert=/tmp/clients.pem";
+            }
+            let script = format!(
+                "printf '%s' \"$1\" >/tmp/own.pem; printf '%s' \"$2\" >/tmp/clients.pem; \
+                 exec memcached -m 64 -Z -o {options}"
+            );
+            let arguments = ["sh", "-c", &script, "sh", &files, clients.unwrap_or_default()];
+            arguments.map(str::to_owned).to_vec()
+        };
+        let container = Container::start(&SPEC, command).await;
+        Self {
+            addresses: container.addresses(),
+            containers: vec![container],
+        }
     }
 
     async fn running(value: &str, servers: usize) -> Self {

@@ -1,18 +1,17 @@
-//! memcached over Unix sockets and over TLS, by relays in front of a real server.
+//! memcached over Unix sockets, over streams of the user's, and over TLS.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::sync::Arc;
+mod memcached_support;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::{Backend, ErrorKind, Key, Prefix, SetOptions, Value};
-use cache_memcached::MemcachedBackend;
+use cache_memcached::{MemcachedBackend, MemcachedBackendBuilder};
 use integration_tests::Memcached;
+use memcached_support::authority::Authority;
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
-use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio::net::{TcpStream, UnixListener};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -78,65 +77,117 @@ async fn unix_sockets() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// Returns a server's TLS configuration, and a client's that trusts it.
-fn certificate() -> (ServerConfig, ClientConfig) {
-    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
-    let mut roots = RootCertStore::empty();
-    roots.add(own.cert.der().clone()).unwrap();
-    let server = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![own.cert.der().clone()], key.into())
-        .unwrap();
-    let client = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    (server, client)
-}
-
-fn over_tls(address: &str, config: ClientConfig) -> MemcachedBackend {
-    let tls = TlsConnector::from(Arc::new(config));
-    MemcachedBackend::builder()
-        .server(address)
+/// A stream that the user opens, here to a server under another name.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_ones_own() {
+    let address = Memcached::shared().await.addresses()[0].clone();
+    let builder = MemcachedBackend::builder()
+        .server("cache.internal")
         .connect_timeout(PATIENCE)
         .operation_timeout(PATIENCE)
         .connector(move |server| {
-            let tls = tls.clone();
-            async move {
-                let stream = TcpStream::connect(&server).await?;
-                stream.set_nodelay(true)?;
-                let host = server.rsplit_once(':').map_or(&*server, |(host, _)| host).to_owned();
-                let name = ServerName::try_from(host).map_err(std::io::Error::other)?;
-                tls.connect(name, stream).await
-            }
-        })
-        .build()
-        .unwrap()
+            assert_eq!(server, "cache.internal:11211");
+            TcpStream::connect(address.clone())
+        });
+    let backend = builder.connect().await.unwrap();
+    works(&backend, "own").await;
+    assert!(backend.connections() > 0);
+}
+
+/// Returns the URL of a server, by its name or its address.
+fn url(scheme: &str, host: &str, server: &Memcached) -> String {
+    let port = server.addresses()[0].rsplit_once(':').unwrap().1;
+    format!("{scheme}://{host}:{port}")
+}
+
+fn over_tls(url: &str) -> MemcachedBackendBuilder {
+    MemcachedBackend::builder()
+        .url(url)
+        .connect_timeout(PATIENCE)
+        .operation_timeout(PATIENCE)
+}
+
+/// Connects as soon as the server is up.
+async fn connected(builder: &MemcachedBackendBuilder) -> MemcachedBackend {
+    let begun = tokio::time::Instant::now();
+    loop {
+        match builder.clone().connect().await {
+            Ok(backend) => return backend,
+            Err(error) if begun.elapsed() > PATIENCE * 3 => panic!("{error}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+async fn refusal(builder: MemcachedBackendBuilder) -> String {
+    let error = builder.connect().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    error.to_string()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls() {
-    let servers = Memcached::shared().await;
-    let (server, client) = certificate();
-    let listener = TcpListener::bind("localhost:0").await.unwrap();
-    let address = format!("localhost:{}", listener.local_addr().unwrap().port());
-    let (acceptor, behind) = (TlsAcceptor::from(Arc::new(server)), servers.addresses()[0].clone());
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (acceptor, behind) = (acceptor.clone(), behind.clone());
-            tokio::spawn(async move {
-                if let Ok(stream) = acceptor.accept(stream).await {
-                    relay(stream, behind).await;
-                }
-            });
-        }
-    });
-    let backend = over_tls(&address, client);
+async fn tls_by_url() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let server = authority.memcached(None).await;
+    let secure = over_tls(&url("memcacheds", "localhost", &server));
+    let backend = connected(&secure.clone().ca_certificates(authority.pem())).await;
     works(&backend, "tls").await;
     assert!(backend.connections() > 0);
 
-    // A server with an untrusted certificate gets no commands.
-    let (_, stranger) = certificate();
-    let error = over_tls(&address, stranger).ping().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    // Neither the system's authorities nor another one have signed the certificate.
+    for builder in [secure.clone(), secure.clone().ca_certificates(stranger.pem())] {
+        let refusal = refusal(builder).await;
+        assert!(refusal.contains("UnknownIssuer"), "{refusal}");
+        assert!(refusal.contains("ca_certificates"), "{refusal}");
+    }
+    // The certificate is for another name than that of the URL.
+    let elsewhere = over_tls(&url("memcacheds", "127.0.0.1", &server)).ca_certificates(authority.pem());
+    let wrong_name = refusal(elsewhere).await;
+    assert!(wrong_name.contains("not valid for name \"127.0.0.1\""), "{wrong_name}");
+    // Without TLS the server does not answer.
+    let plain = refusal(over_tls(&url("memcached", "localhost", &server))).await;
+    assert!(plain.contains("memcacheds://"), "{plain}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_to_a_server_without_it_says_so() {
+    let url = url("memcacheds", "127.0.0.1", Memcached::shared().await);
+    let refusal = refusal(over_tls(&url).ca_certificates(Authority::new().pem())).await;
+    assert!(
+        refusal.contains("a server that does not speak TLS is named memcached://"),
+        "{refusal}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_where_the_client_shows_a_certificate() {
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let server = authority.memcached(Some(&clients)).await;
+    let builder = over_tls(&url("memcacheds", "localhost", &server)).ca_certificates(authority.pem());
+    let [certificate, key] = clients.issue("client");
+    let backend = connected(&builder.clone().client_certificate(certificate, key)).await;
+    works(&backend, "client").await;
+
+    // Without a certificate, and with one of another authority.
+    let [certificate, key] = authority.issue("client");
+    for builder in [builder.clone(), builder.client_certificate(certificate, key)] {
+        let refusal = refusal(builder).await;
+        assert!(refusal.contains("TLS: received fatal alert"), "{refusal}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_exclude_each_other_are_refused() {
+    for (builder, part) in [
+        (
+            over_tls("memcacheds://a").connector(TcpStream::connect),
+            "`connector` and TLS",
+        ),
+        (over_tls("memcacheds://a").unix_socket("/run/x"), "Unix sockets"),
+        (over_tls("memcacheds://a").ca_certificates("none"), "CA certificates"),
+    ] {
+        let error = builder.build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+    }
 }

@@ -49,7 +49,7 @@
 //! | settings from a file or the environment | `Settings` | `settings` |
 //! | a store in this process | [`MemoryBackend`], `larder::memory` | `memory` (default) |
 //! | Redis and Valkey | `larder::redis` | `redis`; `redis-rustls` for TLS |
-//! | Memcached | `larder::memcached` | `memcached` |
+//! | Memcached | `larder::memcached` | `memcached`; `memcached-rustls` for TLS |
 //! | DynamoDB | `larder::dynamodb` | `dynamodb` |
 //! | the coders `Cbor`, `MessagePack`, `Postcard` | [`cache_core`] | `cbor`, `messagepack`, `postcard` |
 //! | compression and encryption of what is stored | `larder::at_rest` | `zstd`, `lz4`, `encryption` |

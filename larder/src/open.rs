@@ -13,6 +13,7 @@ use cache_engine::cache_core::{Backend, Error, ErrorKind};
 /// | `redis-cluster://host:port?node=host:port` | a Redis Cluster | `redis` |
 /// | `redis-sentinel://host:port?sentinelServiceName=name` | a primary behind Sentinels | `redis` |
 /// | `memcached://host:port,host:port` | one or several Memcached servers; `memcached+unix:///path` for a socket | `memcached` |
+/// | `memcacheds://host:port,host:port` | the same by TLS | `memcached-rustls` |
 /// | `dynamodb://table?region=…` | a DynamoDB table, which must exist | `dynamodb` |
 ///
 /// The crate of each store documents its URL in full.
@@ -52,7 +53,7 @@ async fn unasked(url: &str) -> Result<Arc<dyn Backend>, Error> {
     match scheme {
         "memory" => memory(url),
         _ if ["redis", "valkey"].iter().any(|name| scheme.starts_with(name)) => redis(url),
-        "memcached" | "memcache" | "memcached+unix" | "memcache+unix" => memcached(url),
+        _ if scheme.starts_with("memcache") => memcached(url),
         "dynamodb" => dynamodb(url).await,
         _ => Err(unusable(format!(
             "`{scheme}:` names no store: use memory:, redis://, redis-cluster://, redis-sentinel://, memcached:// or \
@@ -111,8 +112,9 @@ fn redis(url: &str) -> Result<Arc<dyn Backend>, Error> {
 }
 
 #[cfg(not(feature = "redis"))]
-fn redis(_: &str) -> Result<Arc<dyn Backend>, Error> {
-    Err(switched_off("redis"))
+fn redis(url: &str) -> Result<Arc<dyn Backend>, Error> {
+    let is_tls = url.starts_with("rediss") || url.starts_with("valkeys");
+    Err(switched_off(if is_tls { "redis-rustls" } else { "redis" }))
 }
 
 #[cfg(feature = "memcached")]
@@ -121,8 +123,9 @@ fn memcached(url: &str) -> Result<Arc<dyn Backend>, Error> {
 }
 
 #[cfg(not(feature = "memcached"))]
-fn memcached(_: &str) -> Result<Arc<dyn Backend>, Error> {
-    Err(switched_off("memcached"))
+fn memcached(url: &str) -> Result<Arc<dyn Backend>, Error> {
+    let is_tls = url.starts_with("memcacheds:") || url.contains("+tls:");
+    Err(switched_off(if is_tls { "memcached-rustls" } else { "memcached" }))
 }
 
 #[cfg(feature = "dynamodb")]

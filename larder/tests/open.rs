@@ -61,13 +61,22 @@ async fn a_store_that_is_switched_off_names_its_feature() {
     for (url, feature) in [
         ("redis://:secret@host", "redis"),
         ("redis-cluster://host", "redis"),
+        ("rediss://host", "redis-rustls"),
         ("memcached://host", "memcached"),
+        ("memcacheds://host", "memcached-rustls"),
         ("dynamodb://table", "dynamodb"),
     ] {
         let message = refusal(url).await;
         assert!(message.contains(&format!("add the feature `{feature}`")), "{message}");
         assert!(!message.contains("secret"), "{message}");
     }
+}
+
+#[cfg(all(feature = "memcached", not(feature = "memcached-rustls")))]
+#[tokio::test]
+async fn tls_that_is_switched_off_names_its_feature() {
+    let message = refusal("memcacheds://host").await;
+    assert!(message.contains("`memcached-rustls` of larder"), "{message}");
 }
 
 #[cfg(feature = "redis")]
@@ -88,6 +97,7 @@ async fn each_store_says_what_is_wrong_with_its_url() {
         ("memcached://", "memcached"),
         ("memcached://host?conections=3", "unknown parameter \"conections\""),
         ("memcached+unix://relative", "must be absolute"),
+        ("memcacheds://host?auto_discovery=maybe", "true or false"),
         ("dynamodb://", "the table is missing"),
         ("dynamodb://user:secret@table", "has no credentials"),
     ] {

@@ -289,16 +289,22 @@ impl State {
 
 /// Returns a backend over fakes, which have the names `a:1`, `b:1` and so on.
 pub(crate) fn over(fakes: &[Fake]) -> MemcachedBackendBuilder {
-    let names: Vec<String> = ('a'..).take(fakes.len()).map(|name| format!("{name}:1")).collect();
-    let servers: HashMap<String, Fake> = names.iter().cloned().zip(fakes.iter().cloned()).collect();
-    let mut builder = MemcachedBackend::builder().connector(move |name| {
+    let name = |builder: MemcachedBackendBuilder, name: &String| builder.server(name);
+    names(fakes).iter().fold(reaching(fakes), name)
+}
+
+/// Returns the names of fakes.
+pub(crate) fn names(fakes: &[Fake]) -> Vec<String> {
+    ('a'..).take(fakes.len()).map(|name| format!("{name}:1")).collect()
+}
+
+/// Returns a backend that reaches fakes by their names, and has no servers yet.
+pub(crate) fn reaching(fakes: &[Fake]) -> MemcachedBackendBuilder {
+    let servers: HashMap<String, Fake> = names(fakes).into_iter().zip(fakes.iter().cloned()).collect();
+    MemcachedBackend::builder().connector(move |name| {
         let fake = servers[&name].clone();
         async move { fake.connect() }
-    });
-    for name in &names {
-        builder = builder.server(name);
-    }
-    builder
+    })
 }
 
 pub(crate) fn over_one(fake: &Fake) -> MemcachedBackendBuilder {

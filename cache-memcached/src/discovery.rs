@@ -1,0 +1,287 @@
+//! The servers of a provider: it is asked for their list now and then, and when a call finds that the list has changed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cache_core::{Clock, Error, ErrorKind, SystemClock, VersionSource};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use crate::agreement::{Agreement, Proposal};
+use crate::error::{configuration, error};
+use crate::fleet::Fleet;
+use crate::membership::Names;
+use crate::nodes::Provider;
+use crate::server::{Bounds, Server};
+use crate::stream::address;
+use crate::transport::Transport;
+
+/// The pause after the first failure. It doubles with each, up to the interval in which the provider is asked.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// The pause while other processes use another list.
+const BEHIND_PAUSE: Duration = Duration::from_millis(500);
+
+/// For how many intervals other processes may use another list before this one puts its own through.
+const PATIENCE: u32 = 2;
+
+#[derive(Debug)]
+pub(crate) struct Discovery {
+    source: Source,
+    state: Arc<Mutex<State>>,
+}
+
+/// What is needed to read the list.
+#[derive(Clone)]
+struct Source {
+    provider: Provider,
+    transport: Transport,
+    bounds: Bounds,
+    interval: Duration,
+    nonces: Arc<VersionSource>,
+}
+
+#[derive(Debug)]
+struct State {
+    fleet: Option<Arc<Fleet>>,
+    /// Closed when the list has been read.
+    reading: Option<watch::Receiver<()>>,
+    /// When the list is read next.
+    due: Instant,
+    /// Why the list could not be read the last time.
+    failed: Option<Error>,
+    pause: Duration,
+    /// Since when other processes use another list.
+    behind_since: Option<Instant>,
+}
+
+/// What a call gets.
+enum Answer {
+    Fleet(Arc<Fleet>),
+    Wait(watch::Receiver<()>),
+}
+
+impl Discovery {
+    pub(crate) fn new(provider: Provider, transport: Transport, bounds: Bounds, interval: Duration) -> Self {
+        Self {
+            source: Source {
+                provider,
+                transport,
+                bounds,
+                interval,
+                nonces: Arc::new(VersionSource::new()),
+            },
+            state: Arc::new(Mutex::new(State {
+                fleet: None,
+                reading: None,
+                due: Instant::now(),
+                failed: None,
+                pause: FIRST_PAUSE,
+                behind_since: None,
+            })),
+        }
+    }
+
+    /// Returns the servers of now. Waits for them for as long as a call to a server may take.
+    pub(crate) async fn current(&self) -> Result<Arc<Fleet>, Error> {
+        let limit = self.source.bounds.operation_timeout;
+        match self.answer()? {
+            Answer::Fleet(fleet) => Ok(fleet),
+            Answer::Wait(reading) => timeout(limit, self.after(reading)).await.unwrap_or_else(|_| {
+                Err(error(
+                    ErrorKind::Timeout,
+                    format!("the list of servers is being read, and was not there within {limit:?}"),
+                ))
+            }),
+        }
+    }
+
+    /// As [`current`](Self::current), but waits for as long as it takes to read the list once.
+    pub(crate) async fn first(&self) -> Result<Arc<Fleet>, Error> {
+        match self.answer()? {
+            Answer::Fleet(fleet) => Ok(fleet),
+            Answer::Wait(reading) => self.after(reading).await,
+        }
+    }
+
+    /// Returns the servers that were used last.
+    pub(crate) fn known(&self) -> Option<Arc<Fleet>> {
+        self.state.lock().fleet.clone()
+    }
+
+    pub(crate) fn close(&self) {
+        if let Some(fleet) = self.known() {
+            fleet.close();
+        }
+    }
+
+    async fn after(&self, mut reading: watch::Receiver<()>) -> Result<Arc<Fleet>, Error> {
+        // An error means that the list has been read, or that the runtime which read it has ended.
+        while reading.changed().await.is_ok() {}
+        let state = self.state.lock();
+        match (&state.fleet, &state.failed) {
+            (Some(fleet), _) if !fleet.is_outdated() => Ok(Arc::clone(fleet)),
+            (_, Some(failed)) => Err(failed.clone()),
+            _ => Err(error(ErrorKind::Unavailable, "the list of servers has changed again")),
+        }
+    }
+
+    fn answer(&self) -> Result<Answer, Error> {
+        let mut state = self.state.lock();
+        let is_due = Instant::now() >= state.due;
+        let reading = state.reading.clone().filter(|reading| reading.has_changed().is_ok());
+        match state.fleet.clone().filter(|fleet| !fleet.is_outdated()) {
+            Some(fleet) => {
+                // After a time without calls, the list may be any age.
+                let is_overdue = Instant::now() >= state.due + self.source.interval;
+                match reading {
+                    None if is_overdue => Ok(Answer::Wait(self.read(&mut state))),
+                    None if is_due => {
+                        self.read(&mut state);
+                        Ok(Answer::Fleet(fleet))
+                    }
+                    _ => Ok(Answer::Fleet(fleet)),
+                }
+            }
+            None => match (reading, &state.failed) {
+                (Some(reading), _) => Ok(Answer::Wait(reading)),
+                (None, Some(failed)) if !is_due => Err(failed.clone()),
+                (None, _) => Ok(Answer::Wait(self.read(&mut state))),
+            },
+        }
+    }
+
+    /// Begins to read the list. It goes on if the caller leaves.
+    fn read(&self, state: &mut State) -> watch::Receiver<()> {
+        let (done, reading) = watch::channel(());
+        state.reading = Some(reading.clone());
+        let (source, shared) = (self.source.clone(), Arc::clone(&self.state));
+        let (fleet, behind_since) = (state.fleet.clone(), state.behind_since);
+        let insists = behind_since.is_some_and(|since| since.elapsed() >= source.interval * PATIENCE);
+        tokio::spawn(async move {
+            let outcome = source.read(fleet.as_deref(), insists).await;
+            shared.lock().settle(outcome, source.interval);
+            drop(done);
+        });
+        reading
+    }
+}
+
+/// The outcome of reading the list.
+enum Read {
+    /// It is the same as before.
+    Unchanged,
+    Changed(Fleet),
+    Behind(Error),
+}
+
+impl Source {
+    async fn read(&self, fleet: Option<&Fleet>, insists: bool) -> Result<Read, Error> {
+        let list = self.provider.names().await?;
+        let current = fleet.and_then(Fleet::membership);
+        if fleet.is_some_and(|fleet| !fleet.is_outdated()) && current.is_some_and(|current| current.is_of(&list)) {
+            return Ok(Read::Unchanged);
+        }
+        let known = fleet.map_or(&[][..], Fleet::servers);
+        let servers = self.servers(&list, known)?;
+        let leaving: Vec<Arc<Server>> = known
+            .iter()
+            .filter(|server| !list.names.contains(server.name()))
+            .cloned()
+            .collect();
+        let proposal = Proposal {
+            list: &list,
+            servers: &servers,
+            leaving: &leaving,
+            current,
+            insists,
+            reach: &|name| self.reach(name),
+        };
+        let nonce = || {
+            let version = self.nonces.next().as_u128();
+            (version >> 64) as u64 ^ version as u64
+        };
+        Ok(match proposal.agree(SystemClock.now().as_millis(), nonce).await? {
+            Agreement::Reached(membership) => {
+                if !leaving.is_empty() || servers.len() != known.len() {
+                    tracing::info!(target: "cache", servers = ?list.names, "memcached: the list of servers has changed");
+                }
+                Read::Changed(Fleet::changing(servers, membership))
+            }
+            Agreement::Behind(other) => Read::Behind(error(
+                ErrorKind::Unavailable,
+                format!(
+                    "other processes use the servers {:?}, and the provider of this one names {:?}",
+                    other.members.keys().collect::<Vec<_>>(),
+                    list.names
+                ),
+            )),
+        })
+    }
+
+    /// Returns the servers of a list. Those that are known keep their connections.
+    fn servers(&self, list: &Names, known: &[Arc<Server>]) -> Result<Vec<Arc<Server>>, Error> {
+        let known: HashMap<&str, &Arc<Server>> = known.iter().map(|server| (server.name(), server)).collect();
+        let servers = list.names.iter().map(|name| {
+            if let Some(server) = known.get(name.as_str()) {
+                return Ok(Arc::clone(server));
+            }
+            self.reach(name)
+        });
+        servers.collect()
+    }
+
+    fn reach(&self, name: &str) -> Result<Arc<Server>, Error> {
+        let address = address(name).map_err(configuration)?;
+        let connector = self.transport.connector(address);
+        Server::new(name.to_owned(), connector, &self.bounds).map(Arc::new)
+    }
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source")
+            .field("interval", &self.interval)
+            .finish_non_exhaustive()
+    }
+}
+
+impl State {
+    fn settle(&mut self, outcome: Result<Read, Error>, interval: Duration) {
+        let now = Instant::now();
+        let behind_since = self.behind_since.take();
+        self.due = now + interval;
+        match outcome {
+            Ok(read) => {
+                self.pause = FIRST_PAUSE;
+                self.failed = None;
+                match read {
+                    Read::Unchanged => {}
+                    Read::Changed(fleet) => self.fleet = Some(Arc::new(fleet)),
+                    Read::Behind(problem) => {
+                        if behind_since.is_none() {
+                            tracing::warn!(target: "cache", error = %problem, "memcached: the list of servers");
+                        }
+                        self.behind_since = behind_since.or(Some(now));
+                        self.due = now + BEHIND_PAUSE.min(interval);
+                        self.failed = Some(problem);
+                    }
+                }
+            }
+            Err(problem) => {
+                // At most one line for each attempt, whose pauses grow.
+                tracing::warn!(
+                    target: "cache",
+                    error = %problem,
+                    "memcached: the list of servers cannot be read; the last one is kept"
+                );
+                self.behind_since = behind_since;
+                self.due = now + self.pause.min(interval);
+                self.pause = (self.pause * 2).min(interval);
+                self.failed = Some(problem);
+            }
+        }
+    }
+}
