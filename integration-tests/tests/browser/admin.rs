@@ -116,7 +116,7 @@ async fn the_page_shows_what_the_cache_does_under_load() {
     assert_eq!(others, [""; 0], "no other assets");
 
     // Without a further step of the operator: hits arrive, with a plot, a state, and reasons.
-    let hits = "[...document.querySelectorAll('#outcomes tr')]
+    let hits = "[...document.querySelectorAll('#outcomes table:first-child tr')]
         .some((row) => row.cells[0].innerText === 'hit, store' && parseInt(row.cells[2].innerText.replaceAll(',', '')) > 100)";
     browser.until(hits).await;
     browser.until(&says("ratio-summary", "%")).await;

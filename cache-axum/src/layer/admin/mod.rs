@@ -120,8 +120,9 @@ impl AdminRouter {
         <L::Service as Service<Request>>::Error: Into<std::convert::Infallible> + 'static,
         <L::Service as Service<Request>>::Future: Send + 'static,
     {
-        let router = routes(&of.into()).layer(authentication);
-        router.layer(map_response(page::protect))
+        let router = routes(&of.into()).layer(map_response(page::protect));
+        // What it answers itself, such as a page to log in, is its own.
+        router.layer(authentication)
     }
 }
 

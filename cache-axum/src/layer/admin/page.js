@@ -24,6 +24,8 @@ const draw = (name, attributes = {}, ...children) =>
 const visible = (text) =>
   text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
 const code = (text) => make("code", {}, text === "" ? "(empty)" : visible(text));
+// One of a few words, which is not broken.
+const word = (text) => make("code", { class: "word" }, text);
 
 // Figures as text.
 
@@ -32,6 +34,7 @@ const number = (value) => value.toLocaleString("en");
 const percent = (share) => (share === null ? NONE : `${(100 * share).toFixed(1)} %`);
 function time(seconds) {
   if (seconds === null) return NONE;
+  if (seconds === 0) return "0 s";
   const units = [[1e-3, "µs", 1e6], [1, "ms", 1e3], [120, "s", 1], [7200, "min", 1 / 60], [172800, "h", 1 / 3600]];
   const [, unit, factor] = units.find(([limit]) => seconds < limit) ?? [0, "d", 1 / 86400];
   const value = seconds * factor;
@@ -43,7 +46,7 @@ function bytes(count) {
   while (count >= 1024 && unit < units.length - 1) [count, unit] = [count / 1024, unit + 1];
   return `${unit === 0 ? count : count.toFixed(1)} ${units[unit]}`;
 }
-const ago = (seconds) => (seconds < 1 ? "just now" : `${time(seconds)} ago`);
+const ago = (seconds) => (seconds < 1 ? "just now" : `${time(Math.round(seconds))} ago`);
 
 // Replaces what is in an element, but not under the fingers of somebody who uses it.
 function show(id, ...children) {
@@ -135,7 +138,7 @@ function showPlots(figures) {
   const failed = hour.loads.failed ? `, ${number(hour.loads.failed)} of them failed` : "";
   const text = hour.loads.ended ? `${number(hour.loads.ended)} loads in the last ${span}${failed}: ` : `No loads in the last ${span}.`;
   const parts = hour.loads.ended
-    ? [make("b", {}, "― mean"), ` ${time(hour.loads.mean)}, `, make("b", { class: "second" }, "┄ 95 % within"), ` ${time(hour.loads.p95)}`]
+    ? [make("b", {}, "― mean"), ` ${time(hour.loads.mean)}, `, make("b", { class: "second" }, "╌ 95 % within"), ` ${time(hour.loads.p95)}`]
     : [];
   find("loads-summary").replaceChildren(text, make("span", { class: "legend" }, ...parts));
   const top = round(Math.max(1e-3, ...mean, ...p95));
@@ -176,11 +179,11 @@ function showState(figures) {
 const OUTCOMES = [
   ["hit_near", "hit, near tier"],
   ["hit_store", "hit, store"],
-  ["stale", "stale, answered at once"],
+  ["stale", "stale"],
   ["negative_hit", "negative hit"],
   ["miss", "miss"],
-  ["outage", "store did not answer"],
-  ["bypassed", "not looked up"],
+  ["outage", "outage of the store"],
+  ["bypassed", "bypassed"],
 ];
 const FURTHER = [
   ["misses that waited for another's load", (counts) => counts.coalesced],
@@ -193,31 +196,37 @@ const FURTHER = [
   ["hits that differ from their source", (counts) => counts.diverged],
 ];
 
-function showRequests({ last_hour: hour, since_start: start }) {
+// The title of a column: an hour, or less after the start.
+const lately = (figures) => `last ${figures.last_hour_seconds < 0.97 * HOUR ? time(Math.round(figures.last_hour_seconds)) : "hour"}`;
+
+function showRequests(figures) {
+  const { last_hour: hour, since_start: start } = figures;
   const share = (value) => (hour.requests ? value / hour.requests : 0);
   const rows = OUTCOMES.map(([name, title]) => {
     const value = hour.outcomes[name];
     return [title, bar(share(value)), count(value), figure(hour.requests ? percent(share(value)) : NONE), count(start.outcomes[name])];
   });
-  const further = FURTHER.map(([title, of]) => [title, "", count(of(hour)), "", count(of(start))]);
-  rows.push(["all requests", "", count(hour.requests), "", count(start.requests)]);
-  show("outcomes", table(["", "", "last hour", "share", "since the start"], [...rows, ...further], ""));
+  rows.push(["all", "", count(hour.requests), "", count(start.requests)]);
+  const further = FURTHER.map(([title, of]) => [title, count(of(hour)), count(of(start))]);
+  const titles = [lately(figures), "in all"];
+  show("outcomes", table(["", "", titles[0], "share", titles[1]], rows, ""), table(["besides", ...titles], further, ""));
 }
 
-function showReasons(id, counts, hour, empty) {
+function showReasons(id, figures, kind, empty) {
+  const [hour, counts] = [figures.last_hour[kind], figures.since_start[kind]];
   const recent = new Map(hour.map(({ reason, count: value }) => [reason, value]));
   const rows = counts.map(({ reason, meaning, count: value }) => [
-    make("span", {}, code(reason), make("span", { class: "quiet" }, meaning ? ` ${meaning}` : "")),
+    make("span", {}, word(reason), make("span", { class: "quiet" }, meaning ? ` ${meaning}` : "")),
     count(recent.get(reason) ?? 0),
     count(value),
   ]);
-  show(id, table(["", "last hour", "since the start"], rows, empty));
+  show(id, table(["", lately(figures), "in all"], rows, empty));
 }
 
 // The name of a target, with a button to look it up if it is a whole key.
 function target({ target: kind, namespace, name, is_cut: isCut }) {
-  if (kind === "everything") return make("span", {}, "everything");
-  const parts = [`${kind} `, code(name), isCut ? " …" : ""];
+  if (kind === "everything") return make("span", {}, "(all)");
+  const parts = [code(name), isCut ? " …" : ""];
   if (kind === "key" && namespace) parts.push(make("span", { class: "quiet" }, " in "), code(namespace));
   if (kind === "key" && !isCut) {
     const button = make("button", { type: "button", class: "small" }, "Look up");
@@ -228,15 +237,15 @@ function target({ target: kind, namespace, name, is_cut: isCut }) {
 }
 
 function showEvents({ refusals, invalidations }) {
-  const refused = refusals.map((event) => [target(event), code(event.reason), count(event.count), figure(ago(event.seconds_ago))]);
+  const refused = refusals.map((event) => [target(event), word(event.reason), count(event.count), figure(ago(event.seconds_ago))]);
   show("refusals", table(["", "why", "times", "last"], refused, "None so far."));
-  const ended = invalidations.map((event) => [target(event), event.soft ? "soft" : "hard", count(event.count), figure(ago(event.seconds_ago))]);
-  show("invalidations", table(["", "", "times", "last"], ended, "None so far."));
+  const ended = invalidations.map((event) => [target(event), `${event.target}${event.soft ? ", softly" : ""}`, count(event.count), figure(ago(event.seconds_ago))]);
+  show("invalidations", table(["", "what", "times", "last"], ended, "None so far."));
 }
 
 function showNamespaces({ namespaces, more_namespaces: more }) {
   const rows = namespaces.map((namespace) => [
-    namespace.name === "" ? "(none)" : code(namespace.name),
+    namespace.name === "" ? "(default)" : code(namespace.name),
     count(namespace.requests),
     figure(percent(namespace.hit_ratio)),
     count(namespace.loads.ended),
@@ -246,7 +255,7 @@ function showNamespaces({ namespaces, more_namespaces: more }) {
     count(namespace.invalidations),
     count(namespace.evictions),
   ]);
-  const titles = ["", "requests", "hit ratio", "loads", "mean", "stored", "refused", "invalidated", "evicted"];
+  const titles = ["", "requests", "hits", "loads", "mean", "stored", "refused", "invalidated", "evicted"];
   show("namespaces", table(titles, rows, "None so far."), more ? make("p", { class: "quiet" }, `and ${number(more)} more`) : "");
 }
 
@@ -270,8 +279,8 @@ function showAll() {
   showPlots(last);
   showRequests(last);
   showNamespaces(last);
-  showReasons("refused", last.since_start.refused, last.last_hour.refused, "Everything was stored so far.");
-  showReasons("bypassed", last.since_start.bypassed, last.last_hour.bypassed, "Everything was looked up so far.");
+  showReasons("refused", last, "refused", "Everything was stored so far.");
+  showReasons("bypassed", last, "bypassed", "Everything was looked up so far.");
   showEvents(last);
 }
 
@@ -309,10 +318,9 @@ function entry(title, tier) {
 
 function found(seen) {
   const titles = ["", "content", "state", "age", "lifetime", "stale windows", "size"];
-  const parts = [
-    make("p", {}, code(seen.key)),
-    make("div", { class: "scroll" }, table(titles, [entry("near tier", seen.near), entry("store", seen.store)], "")),
-  ];
+  const tiers = [entry("store", seen.store)];
+  if (seen.near !== null || last?.near) tiers.unshift(entry("near tier", seen.near));
+  const parts = [make("p", {}, code(seen.key)), make("div", { class: "scroll" }, table(titles, tiers, ""))];
   const list = (title, values) => {
     if (values.length === 0) return;
     parts.push(make("p", {}, make("span", { class: "quiet" }, `${title}: `), ...values.flatMap((value, at) => (at ? [", ", value] : [value]))));
@@ -323,7 +331,7 @@ function found(seen) {
     list("Response", [`status ${status}`, bytes(size), ...[control, etag].filter((value) => value !== null).map(code)]);
   }
   list("Varies by", seen.varies_by?.map(code) ?? []);
-  list("Not stored", seen.refused.map(({ reason, seconds_ago: seconds }) => make("span", {}, code(reason), ` ${ago(seconds)}`)));
+  list("Not stored", seen.refused.map(({ reason, seconds_ago: seconds }) => make("span", {}, word(reason), ` ${ago(seconds)}`)));
   parts.push(...seen.variants.map(found));
   return make("div", { class: "entry" }, ...parts);
 }
