@@ -215,6 +215,8 @@ pub use self::config::surrogate_keys::SurrogateKeys;
 pub use self::error::Error;
 pub use self::key::query::Query;
 pub use self::key::url::UrlKey;
+#[cfg(feature = "admin")]
+pub use self::layer::admin::AdminRouter;
 pub use self::layer::cache::CacheLayer;
 pub use self::layer::handle::{CacheHandle, NoCacheLayer};
 #[cfg(feature = "http-purger")]

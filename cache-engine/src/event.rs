@@ -8,6 +8,7 @@ use cache_core::{Error, ErrorKind, Key, Namespace, NotRoundTrip, Scope};
 
 use crate::log::LogLimit;
 use crate::stats::counters::{Counter, NamespaceCounters};
+use crate::stats::recent::Invalidated;
 use crate::stats::registry::Stats;
 use crate::stats::snapshot::{CacheTier, StatsReader};
 
@@ -224,6 +225,8 @@ pub enum Event<'a> {
     Invalidated {
         /// The key.
         key: &'a Key,
+        /// Whether the invalidation was soft, so that the value may still be used while it is stale.
+        soft: bool,
     },
     /// The store did not carry out an invalidation. It is retried until it succeeds.
     #[non_exhaustive]
@@ -271,6 +274,8 @@ pub enum Event<'a> {
     Cleared {
         /// What was cleared.
         scope: &'a Scope,
+        /// Whether it was cleared softly, so that its entries may still be used while they are stale.
+        soft: bool,
     },
 }
 
@@ -388,7 +393,7 @@ impl Event<'_> {
             | Self::NotRoundTrip { key, .. }
             | Self::LeaseLost { key }
             | Self::Evicted { key, .. }
-            | Self::Invalidated { key } => Some(key),
+            | Self::Invalidated { key, .. } => Some(key),
             Self::StoreFailed { key, .. } | Self::StoreCalled { key, .. } => *key,
             Self::Bypassed { .. }
             | Self::BreakerOpened
@@ -564,11 +569,19 @@ impl Events {
             Event::Refused { key, reason } => {
                 stats.of_key(key).refused.add(reason);
                 stats.refusals.add(key, reason);
+                if let Some(recent) = stats.recent_events.get() {
+                    recent.refused(key, reason);
+                }
             }
             Event::Revalidated { key } => add_one(key, |counters| &counters.revalidated),
             Event::NotModified { key } => add_one(key, |counters| &counters.not_modified),
             Event::Fenced { key } => add_one(key, |counters| &counters.fenced),
-            Event::Invalidated { key } => add_one(key, |counters| &counters.invalidations),
+            Event::Invalidated { key, soft } => {
+                if let Some(counters) = counters(key) {
+                    counters.invalidations.add_one();
+                    stats.invalidated(Invalidated::Key(key), *soft);
+                }
+            }
             Event::Evicted { key, tier } => {
                 if let Some(counters) = counters(key) {
                     counters.evicted(*tier);
@@ -577,7 +590,10 @@ impl Events {
             Event::DecodeFailed { .. } => stats.decode_failures.add_one(),
             Event::EncodeFailed { .. } | Event::NotRoundTrip { .. } => stats.encode_failures.add_one(),
             Event::StoreFailed { .. } => stats.store_failures.add_one(),
-            Event::TagInvalidated { .. } => stats.tag_invalidations.add_one(),
+            Event::TagInvalidated { tag, soft } => {
+                stats.tag_invalidations.add_one();
+                stats.invalidated(Invalidated::Tag(tag), *soft);
+            }
             // Counted where the namespace is at hand: `Bypassed` and `Cleared`.
             Event::Bypassed { .. }
             | Event::Cleared { .. }
@@ -602,12 +618,19 @@ impl Events {
     }
 
     /// Counts the clearing of a namespace, or of everything, and passes it on.
-    pub(crate) fn cleared(&self, namespace: Option<&Namespace>, scope: &Scope) {
-        match namespace {
-            Some(namespace) => self.stats.of(namespace).invalidations.add_one(),
-            None => self.stats.clears.add_one(),
-        }
-        self.tell(&Event::Cleared { scope });
+    pub(crate) fn cleared(&self, namespace: Option<&Namespace>, scope: &Scope, soft: bool) {
+        let target = match namespace {
+            Some(namespace) => {
+                self.stats.of(namespace).invalidations.add_one();
+                Invalidated::Namespace(namespace)
+            }
+            None => {
+                self.stats.clears.add_one();
+                Invalidated::Everything
+            }
+        };
+        self.stats.invalidated(target, soft);
+        self.tell(&Event::Cleared { scope, soft });
     }
 
     /// Returns whether there is an observer.

@@ -90,7 +90,11 @@ impl fmt::Display for Event<'_> {
                 let how = if *soft { "softly invalidated" } else { "invalidated" };
                 write!(f, "the tag {tag:?} was {how}")
             }
-            Self::Cleared { scope } => write!(f, "{:?} was cleared", scope.as_str()),
+            Self::Invalidated { key, soft: true } => write!(f, "{:?} was softly invalidated", key.as_str()),
+            Self::Cleared { scope, soft } => {
+                let how = if *soft { "softly cleared" } else { "cleared" };
+                write!(f, "{:?} was {how}", scope.as_str())
+            }
             // The name says what happened to the key.
             _ => {
                 f.write_str(&self.name().replace('_', " "))?;

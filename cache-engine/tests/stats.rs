@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use cache_core::{ErrorKind, FreshnessWindows};
 use cache_engine::{
-    AdapterEvent, BreakerState, Cache, CacheStats, Event, Lookup, NamespaceStats, Observer, Reporting, StatsReader,
-    SubscriptionState,
+    AdapterEvent, BreakerState, Cache, CacheStats, Event, Lookup, NamespaceStats, Observer, RecentEvents, RecentTarget,
+    Reporting, StatsReader, SubscriptionState,
 };
 use support::{Count, Fate, Gate, Log, Remote, SEC, idle, local, memory_builder, over};
 
@@ -333,4 +333,50 @@ async fn observers_learn_cache_namespace_tier_and_calls_of_the_store() {
         [None, Some("other".to_owned())],
         "a reader keeps no cache alive"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_invalidated_and_refused_last_is_remembered_from_the_first_question_on() {
+    let cache = over(&Remote::new()).ttl(SEC).tag_namespaces(true).build();
+    let users = cache.with_namespace("users");
+    cache.invalidate("before").await.unwrap();
+    assert_eq!(cache.adapter().recent_events(), RecentEvents::default());
+
+    users.set("1", 1).await.unwrap();
+    users.soft().invalidate("1").await.unwrap();
+    cache.soft().clear("users").await.unwrap();
+    tokio::time::advance(SEC).await;
+    cache.invalidate_tag("a").await.unwrap();
+    for _ in 0..3 {
+        let event = AdapterEvent::Refused("private");
+        users.adapter().report(&users.key("2"), event);
+    }
+    tokio::time::advance(SEC).await;
+
+    let recent = users.adapter().recent_events();
+    let seen: Vec<_> = recent
+        .invalidations
+        .iter()
+        .map(|event| (name(&event.target), event.soft, event.ago))
+        .collect();
+    let expected = [
+        ("a".to_owned(), false, SEC),
+        ("users".to_owned(), true, 2 * SEC),
+        ("users 1".to_owned(), true, 2 * SEC),
+    ];
+    assert_eq!(seen, expected);
+    let refusal = &recent.refusals[0];
+    assert_eq!(
+        (name(&refusal.target), refusal.reason, refusal.count),
+        ("users 2".to_owned(), "private", 3)
+    );
+    assert_eq!(recent.refusals.len(), 1);
+}
+
+fn name(target: &RecentTarget) -> String {
+    match target {
+        RecentTarget::Key { namespace, name, .. } => format!("{namespace} {name}"),
+        RecentTarget::Tag { name, .. } | RecentTarget::Namespace { name, .. } => name.clone(),
+        _ => String::new(),
+    }
 }

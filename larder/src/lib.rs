@@ -43,6 +43,7 @@
 //! | cached functions | [`cached`], [`invalidates`] | `macros` (default) |
 //! | cached endpoints | `larder::axum` | `axum` |
 //! | invalidation over HTTP | `larder::axum::PurgeRouter` | `purge` |
+//! | a page for operators | `larder::axum::AdminRouter` | `admin` |
 //! | invalidation that reaches a CDN | `larder::axum::SurrogateKeys`, [`Purger`], `larder::axum::HttpPurger` | `axum`, `http-purger` |
 //! | the rules of HTTP caching, without a framework | `larder::http` | `axum` |
 //! | a store by its URL | [`open`] | one for each store |

@@ -49,6 +49,19 @@ pub struct CacheLayer {
     pub(crate) shared: Arc<Shared>,
 }
 
+impl From<&CacheLayer> for CacheLayer {
+    fn from(layer: &Self) -> Self {
+        layer.clone()
+    }
+}
+
+impl<C> From<&Cache<C>> for CacheLayer {
+    /// Creates a layer with safe defaults; see [`new`](Self::new).
+    fn from(cache: &Cache<C>) -> Self {
+        Self::new(cache.clone())
+    }
+}
+
 impl CacheLayer {
     /// Creates a layer with safe defaults over `cache`, in the namespace of that handle.
     ///

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{Route, get};
+use axum::routing::{MethodRouter, Route, get};
 use cache_engine::cache_core::{Error, ErrorKind, Key};
 use cache_engine::{InspectedContent, InspectedEntry, Inspection};
 use http::StatusCode;
@@ -18,7 +18,7 @@ use tower_service::Service;
 use crate::entry::stored::Stored;
 use crate::exchange::unsafe_method::parse_url;
 use crate::layer::cache::CacheLayer;
-use crate::layer::purge::{fault, guarded, json};
+use crate::layer::guard::{Schemes, fault, guarded, json};
 use crate::request::shared::Shared;
 
 /// Creates routers with which operators look up what a [`CacheLayer`] has stored for a URL or a key, and why it stored
@@ -77,7 +77,7 @@ impl InspectRouter {
     where
         S: Clone + Send + Sync + 'static,
     {
-        guarded(routes(layer), token)
+        guarded(routes(layer), token, Schemes::Bearer)
     }
 
     /// Creates a router behind your own authentication: a tower layer that lets only authorized requests through.
@@ -95,8 +95,12 @@ impl InspectRouter {
 }
 
 fn routes<S: Clone + Send + Sync + 'static>(layer: &CacheLayer) -> Router<S> {
-    let shared = Arc::clone(&layer.shared);
-    Router::new().route("/", get(inspect).with_state(shared))
+    Router::new().route("/", lookups(&layer.shared))
+}
+
+/// Returns the handler of the requests to look something up.
+pub(super) fn lookups<S: Clone + Send + Sync + 'static>(shared: &Arc<Shared>) -> MethodRouter<S> {
+    get(inspect).with_state(Arc::clone(shared))
 }
 
 async fn inspect(State(shared): State<Arc<Shared>>, request: Parts) -> Response {

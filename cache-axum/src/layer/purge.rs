@@ -4,17 +4,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{Route, post};
+use axum::routing::{MethodRouter, Route, post};
 use bytes::Bytes;
 use cache_engine::Invalidation;
 use cache_engine::cache_core::{Error, ErrorKind, Key};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::StatusCode;
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -22,6 +19,7 @@ use crate::entry::stored::Stored;
 use crate::exchange::unsafe_method::parse_url;
 use crate::key::url::{origin, request_for};
 use crate::layer::cache::CacheLayer;
+use crate::layer::guard::{Schemes, fault, guarded, json};
 use crate::request::shared::Shared;
 
 /// Creates routers with which operators and other services invalidate what a [`CacheLayer`] has stored. Callers must be
@@ -90,7 +88,7 @@ impl PurgeRouter {
     where
         S: Clone + Send + Sync + 'static,
     {
-        guarded(routes(layer), token)
+        guarded(routes(layer), token, Schemes::Bearer)
     }
 
     /// Creates a router behind your own authentication: a tower layer that lets only authorized requests through. If it
@@ -108,50 +106,13 @@ impl PurgeRouter {
     }
 }
 
-/// Returns a router that requires a token.
-pub(super) fn guarded<S>(router: Router<S>, token: &str) -> Result<Router<S>, Error>
-where
-    S: Clone + Send + Sync + 'static,
-{
-    if token.is_empty() {
-        return Err(configuration(
-            "the token of the router is empty: give it a long random text",
-        ));
-    }
-    if token.bytes().any(|byte| !byte.is_ascii_graphic()) {
-        return Err(configuration(
-            "the token of the router has a character that a header cannot carry: use printable ASCII without spaces",
-        ));
-    }
-    let token: Arc<[u8]> = token.as_bytes().into();
-    Ok(router.layer(from_fn_with_state(token, check)))
-}
-
-fn configuration(message: &'static str) -> Error {
-    Error::new(ErrorKind::Configuration, message).with_operation("purge")
-}
-
 fn routes<S: Clone + Send + Sync + 'static>(layer: &CacheLayer) -> Router<S> {
-    let shared = Arc::clone(&layer.shared);
-    Router::new().route("/", post(purge).with_state(shared))
+    Router::new().route("/", purges(&layer.shared))
 }
 
-async fn check(State(token): State<Arc<[u8]>>, request: Request, next: Next) -> Response {
-    let given = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes);
-    let given = given.and_then(|value| {
-        let (scheme, token) = value.split_at_checked(7)?;
-        scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
-    });
-    if given.is_some_and(|given| bool::from(given.ct_eq(&token))) {
-        return next.run(request).await;
-    }
-    let mut refusal = fault(
-        StatusCode::UNAUTHORIZED,
-        "this takes `Authorization: Bearer` and the token of the router",
-    );
-    let scheme = HeaderValue::from_static("Bearer");
-    refusal.headers_mut().insert(WWW_AUTHENTICATE, scheme);
-    refusal
+/// Returns the handler of the requests to purge.
+pub(super) fn purges<S: Clone + Send + Sync + 'static>(shared: &Arc<Shared>) -> MethodRouter<S> {
+    post(purge).with_state(Arc::clone(shared))
 }
 
 /// What is to be invalidated.
@@ -328,21 +289,4 @@ async fn any_is_stored(shared: &Shared, keys: &[Key]) -> Result<bool, Error> {
         }
     }
     Ok(false)
-}
-
-pub(super) fn fault(status: StatusCode, reason: &str) -> Response {
-    #[derive(Serialize)]
-    struct Fault<'a> {
-        error: &'a str,
-    }
-    json(status, &Fault { error: reason })
-}
-
-pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
-    let content_type = HeaderValue::from_static("application/json");
-    match serde_json::to_vec(body) {
-        Ok(body) => (status, [(CONTENT_TYPE, content_type)], body).into_response(),
-        // Nothing that is sent here can fail to serialize.
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
 }

@@ -93,6 +93,63 @@ impl Detail {
             Self::InvalidationFailed => "invalidation-failed",
         }
     }
+
+    /// Returns what a word of [`as_str`](Self::as_str) means, in a sentence without its end.
+    #[cfg(feature = "admin")]
+    pub(crate) fn meaning_of(word: &str) -> Option<&'static str> {
+        ALL.iter()
+            .find(|detail| detail.as_str() == word)
+            .map(|detail| detail.meaning())
+    }
+
+    #[cfg(feature = "admin")]
+    const fn meaning(self) -> &'static str {
+        match self {
+            Self::Rule(reason) => match reason {
+                Reason::Method => "the layer does not cache requests with this method",
+                Reason::Authorization => "the request has credentials (Authorization)",
+                Reason::Cookie => "the request has cookies",
+                Reason::RequestNoStore => "the request says no-store",
+                Reason::Status => "responses with this status are not stored",
+                Reason::Partial => "the response is a part of a representation",
+                Reason::NoStore => "the response says no-store",
+                Reason::Private => "the response says private",
+                Reason::NoCache => "the response says no-cache",
+                Reason::SetCookie => "the response sets a cookie",
+                Reason::VaryAny => "the response says Vary: *",
+                Reason::NotFresh => "the response has no lifetime left",
+                Reason::TooLarge => "the body is larger than max_body",
+                Reason::Incomplete => "the body broke off",
+                Reason::TooManyVariants => "the URL has more variants than max_variants allows",
+                _ => "a rule of HTTP caching forbids it",
+            },
+            Self::Disabled => "the cache is switched off",
+            Self::BypassIf => "a condition of bypass_if is true for the request",
+            Self::Debug => "an operator asked for the handler's own response",
+            Self::Upgrade => "the request asks for another protocol",
+            Self::Connection => "Connection names a field that does not belong to the connection",
+            Self::Precondition => "only the handler can evaluate the precondition of the request",
+            Self::Content => "the request has content that is not part of the key",
+            Self::NoKey => "the host is ambiguous, or the key builder failed",
+            Self::RequestTooLarge => "the content of the request is larger than what may be part of the key",
+            Self::DoNotStore => "the handler returned DoNotStore",
+            Self::Head => "the handler answered a HEAD, and only responses to GET are stored",
+            Self::Endless => "the response is an event stream",
+            Self::Trailers => "the response has trailers",
+            Self::TooSlow => "the body took longer than max_body_time",
+            Self::LateTags => "the response names tags, and the layer does not accept late tags",
+            Self::UncarriedTags => "it is made from entries with tags that it cannot carry",
+            Self::VaryChanged => "it depends on request fields that were unknown before; the next one will be stored",
+            Self::NamespaceLearned => "it names a namespace that was unknown before; the next one will be stored",
+            Self::Invalidated => "it was invalidated while it was made",
+            Self::Outage => "the store is unavailable",
+            Self::StoreFailed => "the store refused the response",
+            Self::HandlerFailed => "the handler failed",
+            Self::OnlyIfCached => "the request accepts only what is stored, and nothing is",
+            Self::Overdue => "the handler took longer than max_wait, and the waiting requests loaded for themselves",
+            Self::InvalidationFailed => "an invalidation failed: the old response may still be served",
+        }
+    }
 }
 
 impl From<Bypass> for Detail {
@@ -123,6 +180,51 @@ impl From<Cause> for Detail {
     }
 }
 
+/// All values.
+#[cfg(any(feature = "admin", test))]
+const ALL: [Detail; 40] = [
+    Detail::Rule(Reason::Method),
+    Detail::Rule(Reason::Authorization),
+    Detail::Rule(Reason::Cookie),
+    Detail::Rule(Reason::RequestNoStore),
+    Detail::Rule(Reason::Status),
+    Detail::Rule(Reason::Partial),
+    Detail::Rule(Reason::NoStore),
+    Detail::Rule(Reason::Private),
+    Detail::Rule(Reason::NoCache),
+    Detail::Rule(Reason::SetCookie),
+    Detail::Rule(Reason::VaryAny),
+    Detail::Rule(Reason::NotFresh),
+    Detail::Rule(Reason::TooLarge),
+    Detail::Rule(Reason::Incomplete),
+    Detail::Rule(Reason::TooManyVariants),
+    Detail::Disabled,
+    Detail::BypassIf,
+    Detail::Debug,
+    Detail::Upgrade,
+    Detail::Connection,
+    Detail::Precondition,
+    Detail::Content,
+    Detail::NoKey,
+    Detail::RequestTooLarge,
+    Detail::DoNotStore,
+    Detail::Head,
+    Detail::Endless,
+    Detail::Trailers,
+    Detail::TooSlow,
+    Detail::LateTags,
+    Detail::UncarriedTags,
+    Detail::VaryChanged,
+    Detail::NamespaceLearned,
+    Detail::Invalidated,
+    Detail::Outage,
+    Detail::StoreFailed,
+    Detail::HandlerFailed,
+    Detail::OnlyIfCached,
+    Detail::Overdue,
+    Detail::InvalidationFailed,
+];
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -130,51 +232,7 @@ mod tests {
 
     use cache_http::Reason;
 
-    use super::Detail;
-
-    /// All values.
-    const ALL: [Detail; 40] = [
-        Detail::Rule(Reason::Method),
-        Detail::Rule(Reason::Authorization),
-        Detail::Rule(Reason::Cookie),
-        Detail::Rule(Reason::RequestNoStore),
-        Detail::Rule(Reason::Status),
-        Detail::Rule(Reason::Partial),
-        Detail::Rule(Reason::NoStore),
-        Detail::Rule(Reason::Private),
-        Detail::Rule(Reason::NoCache),
-        Detail::Rule(Reason::SetCookie),
-        Detail::Rule(Reason::VaryAny),
-        Detail::Rule(Reason::NotFresh),
-        Detail::Rule(Reason::TooLarge),
-        Detail::Rule(Reason::Incomplete),
-        Detail::Rule(Reason::TooManyVariants),
-        Detail::Disabled,
-        Detail::BypassIf,
-        Detail::Debug,
-        Detail::Upgrade,
-        Detail::Connection,
-        Detail::Precondition,
-        Detail::Content,
-        Detail::NoKey,
-        Detail::RequestTooLarge,
-        Detail::DoNotStore,
-        Detail::Head,
-        Detail::Endless,
-        Detail::Trailers,
-        Detail::TooSlow,
-        Detail::LateTags,
-        Detail::UncarriedTags,
-        Detail::VaryChanged,
-        Detail::NamespaceLearned,
-        Detail::Invalidated,
-        Detail::Outage,
-        Detail::StoreFailed,
-        Detail::HandlerFailed,
-        Detail::OnlyIfCached,
-        Detail::Overdue,
-        Detail::InvalidationFailed,
-    ];
+    use super::{ALL, Detail};
 
     /// The words in the first column of the guide's table.
     fn documented() -> BTreeSet<&'static str> {

@@ -23,6 +23,7 @@ use crate::load::reading::Reading;
 use crate::load::reservation::Reservation;
 use crate::load::step::LoadStart;
 use crate::log::log_error;
+use crate::stats::recent::{Recent, RecentEvents};
 use crate::stats::snapshot::CacheTier;
 use crate::store::record::Found;
 use crate::tags::scope::Tagger;
@@ -191,6 +192,16 @@ impl<'a, C> Adapter<'a, C> {
     /// words.
     pub fn report_bypass(self, reason: &'static str) {
         self.cache.report_bypass(reason);
+    }
+
+    /// Returns what was invalidated and refused last, with names. For pages that show operators what a cache does.
+    ///
+    /// Recording begins with the first call, which returns nothing, and then lasts as long as the cache. Until then it
+    /// costs nothing; hits are never affected. At most 50 invalidations and 50 refusals are remembered.
+    #[must_use]
+    pub fn recent_events(self) -> RecentEvents {
+        let stats = self.cache.engine.shared.events.stats();
+        stats.recent_events.get_or_init(Recent::default).events()
     }
 
     /// Returns whether callers wait for what the cache would otherwise do in the background; see

@@ -32,13 +32,13 @@ impl<C> Cache<C> {
     /// Removes the record of a key at once, whatever scope the task runs in.
     pub(super) async fn delete_key(&self, key: &Key) -> Result<bool, Error> {
         let result = self.engine.shared.tier.delete(key).await;
-        self.invalidated_key(key, result)
+        self.invalidated_key(key, false, result)
     }
 
     /// Invalidates a key softly at once, whatever scope the task runs in.
     pub(super) async fn soften_key(&self, key: &Key) -> Result<(), Error> {
         let result = self.engine.shared.tier.soften(key).await;
-        self.invalidated_key(key, result)
+        self.invalidated_key(key, true, result)
     }
 
     /// Collects an invalidation, if the current task runs in the scope of a transaction. Returns whether it does.
@@ -73,7 +73,7 @@ impl<C> Cache<C> {
     pub async fn invalidate_many<K: IntoKey>(&self, keys: impl IntoIterator<Item = K>) -> Result<(), Error> {
         let keys = self.keys(keys);
         let result = self.engine.shared.tier.delete_many(&keys).await;
-        self.invalidated_keys(&keys, result)
+        self.invalidated_keys(&keys, false, result)
     }
 
     fn keys<K: IntoKey>(&self, keys: impl IntoIterator<Item = K>) -> Vec<Key> {
@@ -81,13 +81,13 @@ impl<C> Cache<C> {
         keys.into_iter().map(owned).collect()
     }
 
-    fn invalidated_keys(&self, keys: &[Key], result: Result<(), Error>) -> Result<(), Error> {
+    fn invalidated_keys(&self, keys: &[Key], soft: bool, result: Result<(), Error>) -> Result<(), Error> {
         for key in keys {
             self.engine.shared.flights.detach(key);
         }
         result?;
         for key in keys {
-            self.engine.shared.events.emit(&Event::Invalidated { key });
+            self.engine.shared.events.emit(&Event::Invalidated { key, soft });
         }
         Ok(())
     }
@@ -160,11 +160,11 @@ impl<C> Cache<C> {
         self.engine.shared.tier.pending.count()
     }
 
-    fn invalidated_key<R>(&self, key: &Key, result: Result<R, Error>) -> Result<R, Error> {
+    fn invalidated_key<R>(&self, key: &Key, soft: bool, result: Result<R, Error>) -> Result<R, Error> {
         // Callers that come from now on must not get a value that was loaded before now, whatever the store reported.
         self.engine.shared.flights.detach(key);
         let result = result?;
-        self.engine.shared.events.emit(&Event::Invalidated { key });
+        self.engine.shared.events.emit(&Event::Invalidated { key, soft });
         Ok(result)
     }
 
@@ -243,15 +243,15 @@ impl<C> Cache<C> {
         } else {
             shared.tier.clear(namespace.as_ref()).await
         };
-        self.cleared(namespace.as_ref(), result)
+        self.cleared(namespace.as_ref(), soft, result)
     }
 
-    fn cleared<R>(&self, namespace: Option<&Namespace>, result: Result<R, Error>) -> Result<R, Error> {
+    fn cleared<R>(&self, namespace: Option<&Namespace>, soft: bool, result: Result<R, Error>) -> Result<R, Error> {
         let shared = &self.engine.shared;
         let scope: Scope = namespace.map_or_else(|| shared.prefix.scope(), Namespace::scope);
         shared.flights.detach_scope(&scope);
         let result = result?;
-        shared.events.cleared(namespace, &scope);
+        shared.events.cleared(namespace, &scope, soft);
         Ok(result)
     }
 }
@@ -298,7 +298,7 @@ impl<'a, C> Soft<'a, C> {
         let tier = &self.cache.engine.shared.tier;
         let results = stream::iter(keys.iter().map(|key| tier.soften(key))).buffered(AT_A_TIME);
         let results: Vec<Result<(), Error>> = results.collect().await;
-        self.cache.invalidated_keys(&keys, results.into_iter().collect())
+        self.cache.invalidated_keys(&keys, true, results.into_iter().collect())
     }
 
     /// Invalidates every entry that carries `tag` softly. The windows are counted from now by this machine's clock.

@@ -72,6 +72,39 @@ impl LoadTimes {
         self.total
     }
 
+    /// Returns the mean time of a load, or `None` if there was none.
+    #[must_use]
+    pub fn mean(&self) -> Option<Duration> {
+        let count = self.count();
+        (count > 0).then(|| self.total.div_f64(count as f64))
+    }
+
+    /// Returns the time within which this share of the loads ended, for example `0.95`, or `None` if there was none. It is
+    /// an estimate: loads are taken to be spread evenly over their bucket, and those of more than 30 s to take 30 s.
+    #[must_use]
+    pub fn quantile(&self, share: f64) -> Option<Duration> {
+        let rank = share.clamp(0.0, 1.0) * self.count() as f64;
+        let (mut before, mut lower) = (0, Duration::ZERO);
+        for (bound, count) in self.buckets() {
+            let upper = bound.unwrap_or(lower);
+            if count > 0 && (before + count) as f64 >= rank {
+                let part = (rank - before as f64) / count as f64;
+                return Some(lower + (upper - lower).mul_f64(part.clamp(0.0, 1.0)));
+            }
+            (before, lower) = (before + count, upper);
+        }
+        None
+    }
+
+    /// Returns the loads that ended after those of `earlier`, a histogram of the same loads.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            counts: std::array::from_fn(|at| self.counts[at].saturating_sub(earlier.counts[at])),
+            total: self.total.saturating_sub(earlier.total),
+        }
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         for (sum, count) in self.counts.iter_mut().zip(other.counts) {
             *sum += count;
@@ -98,5 +131,36 @@ mod tests {
             [(Some(BOUNDS[0]), 2), (Some(BOUNDS[1]), 1), (seconds, 1), (None, 1)]
         );
         assert_eq!((times.count(), times.total()), (5, Duration::from_millis(60_004)));
+    }
+
+    #[test]
+    fn quantiles_are_within_the_bucket_of_their_rank() {
+        let histogram = Histogram::default();
+        assert_eq!(
+            (histogram.times().mean(), histogram.times().quantile(0.5)),
+            (None, None)
+        );
+        for millis in [3, 3, 3, 3, 7, 7, 7, 7, 40_000, 40_000] {
+            histogram.record(Duration::from_millis(millis));
+        }
+        let times = histogram.times();
+        for (share, micros) in [(0.0, 2_000), (0.2, 3_500), (0.4, 5_000), (0.6, 7_500), (0.8, 10_000)] {
+            assert_eq!(times.quantile(share), Some(Duration::from_micros(micros)), "{share}");
+        }
+        assert_eq!(times.quantile(0.95), Some(Duration::from_secs(30)));
+        assert_eq!(times.quantile(7.0), times.quantile(1.0));
+        assert_eq!(times.quantile(f64::NAN), None);
+        assert_eq!(times.mean(), Some(Duration::from_millis(8_004)));
+    }
+
+    #[test]
+    fn the_difference_of_two_moments() {
+        let histogram = Histogram::default();
+        histogram.record(Duration::from_millis(3));
+        let earlier = histogram.times();
+        histogram.record(Duration::from_millis(70));
+        let since = histogram.times().since(&earlier);
+        assert_eq!((since.count(), since.mean()), (1, Some(Duration::from_millis(70))));
+        assert_eq!(earlier.since(&histogram.times()), LoadTimes::default());
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod counters;
 pub(crate) mod histogram;
 pub(crate) mod reasons;
+pub(crate) mod recent;
 pub(crate) mod refusals;
 pub(crate) mod registry;
 pub(crate) mod snapshot;

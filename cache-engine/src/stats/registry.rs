@@ -1,11 +1,12 @@
 //! The counters of all namespaces of a cache.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use cache_core::{Key, Namespace};
 
 use crate::stats::counters::{Counter, NamespaceCounters};
+use crate::stats::recent::{Invalidated, Recent};
 use crate::stats::refusals::Refusals;
 use crate::stats::snapshot::{CacheTier, NamespaceStats};
 
@@ -28,6 +29,8 @@ pub(crate) struct Stats {
     /// of its own, and a cache has many functions.
     recent: [RwLock<Option<Arc<NamespaceCounters>>>; RECENT],
     pub(crate) refusals: Refusals,
+    /// Set once somebody asks for it.
+    pub(crate) recent_events: OnceLock<Recent>,
     pub(crate) tag_invalidations: Counter,
     pub(crate) clears: Counter,
     pub(crate) store_failures: Counter,
@@ -42,6 +45,7 @@ impl Stats {
             other: Arc::new(NamespaceCounters::new("", OTHER)),
             recent: Default::default(),
             refusals: Refusals::default(),
+            recent_events: OnceLock::new(),
             tag_invalidations: Counter::default(),
             clears: Counter::default(),
             store_failures: Counter::default(),
@@ -72,6 +76,13 @@ impl Stats {
         counters.hit(tier);
         if !Arc::ptr_eq(&counters, &self.other) {
             *recent.write().unwrap_or_else(PoisonError::into_inner) = Some(counters);
+        }
+    }
+
+    /// Remembers an invalidation, if somebody asks for the last ones.
+    pub(crate) fn invalidated(&self, target: Invalidated<'_>, soft: bool) {
+        if let Some(recent) = self.recent_events.get() {
+            recent.invalidated(target, soft);
         }
     }
 

@@ -161,6 +161,53 @@ impl NamespaceStats {
         (looked_up > 0).then(|| self.answered() as f64 / looked_up as f64)
     }
 
+    /// Returns what happened after `earlier`, a snapshot of the same namespace, or of the same sum of all.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use cache_engine::Cache;
+    /// use cache_memory::MemoryBackend;
+    ///
+    /// let cache = Cache::builder(MemoryBackend::default()).build();
+    /// cache.get::<u32>("42").await?;
+    /// let earlier = cache.stats().total();
+    /// cache.set("42", 1_u32).await?;
+    /// cache.get::<u32>("42").await?;
+    ///
+    /// let since = cache.stats().total().since(&earlier);
+    /// assert_eq!((since.requests(), since.hits.store, since.misses), (1, 1, 0));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let tiers = |now: ByTier, then: ByTier| ByTier {
+            near: now.near.saturating_sub(then.near),
+            store: now.store.saturating_sub(then.store),
+        };
+        Self {
+            namespace: self.namespace.clone(),
+            hits: tiers(self.hits, earlier.hits),
+            stale: self.stale.saturating_sub(earlier.stale),
+            negative_hits: self.negative_hits.saturating_sub(earlier.negative_hits),
+            misses: self.misses.saturating_sub(earlier.misses),
+            outages: self.outages.saturating_sub(earlier.outages),
+            bypasses: reasons_since(&self.bypasses, &earlier.bypasses),
+            coalesced: self.coalesced.saturating_sub(earlier.coalesced),
+            stale_if_error: self.stale_if_error.saturating_sub(earlier.stale_if_error),
+            loads_started: self.loads_started.saturating_sub(earlier.loads_started),
+            loads: self.loads.since(&earlier.loads),
+            load_failures: self.load_failures.saturating_sub(earlier.load_failures),
+            stored: self.stored.saturating_sub(earlier.stored),
+            fenced: self.fenced.saturating_sub(earlier.fenced),
+            diverged: self.diverged.saturating_sub(earlier.diverged),
+            refused: reasons_since(&self.refused, &earlier.refused),
+            revalidated: self.revalidated.saturating_sub(earlier.revalidated),
+            not_modified: self.not_modified.saturating_sub(earlier.not_modified),
+            invalidations: self.invalidations.saturating_sub(earlier.invalidations),
+            evictions: tiers(self.evictions, earlier.evictions),
+        }
+    }
+
     fn answered(&self) -> u64 {
         self.hits.total() + self.stale + self.negative_hits
     }
@@ -221,6 +268,18 @@ fn add_reasons(sums: &mut Vec<(&'static str, u64)>, counts: &[(&'static str, u64
     }
 }
 
+/// Returns by how much the counts have grown, without those that have not.
+fn reasons_since(now: &[(&'static str, u64)], then: &[(&'static str, u64)]) -> Vec<(&'static str, u64)> {
+    let grown = now.iter().filter_map(|(reason, count)| {
+        let before = then
+            .iter()
+            .find(|(known, _)| known == reason)
+            .map_or(0, |(_, before)| *before);
+        (*count > before).then(|| (*reason, count - before))
+    });
+    grown.collect()
+}
+
 /// The state of the circuit breaker; see [`CacheBuilder::breaker`](crate::CacheBuilder::breaker).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -233,6 +292,18 @@ pub enum BreakerState {
     Open,
 }
 
+impl BreakerState {
+    /// Returns `"closed"`, `"closed-to-writes"` or `"open"`. Suitable as a metric label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::ClosedToWrites => "closed-to-writes",
+            Self::Open => "open",
+        }
+    }
+}
+
 /// The state of the change subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -243,6 +314,18 @@ pub enum SubscriptionState {
     Inactive,
     /// Changes are reported.
     Active,
+}
+
+impl SubscriptionState {
+    /// Returns `"unsupported"`, `"inactive"` or `"active"`. Suitable as a metric label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unsupported => "unsupported",
+            Self::Inactive => "inactive",
+            Self::Active => "active",
+        }
+    }
 }
 
 /// Reads the counters of a cache for an [`Observer`](crate::Observer). Does not keep the cache alive.

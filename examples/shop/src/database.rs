@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow};
@@ -44,6 +45,7 @@ const SCHEMA: &str = "
 pub struct Database {
     pool: SqlitePool,
     queries: Arc<AtomicU64>,
+    distance: Duration,
 }
 
 impl Database {
@@ -64,7 +66,14 @@ impl Database {
         Ok(Self {
             pool,
             queries: Arc::default(),
+            distance: Duration::ZERO,
         })
+    }
+
+    /// Makes each query take about this much longer, as in a database elsewhere.
+    #[must_use]
+    pub fn with_distance(self, distance: Duration) -> Self {
+        Self { distance, ..self }
     }
 
     /// How many queries there have been.
@@ -72,22 +81,27 @@ impl Database {
         self.queries.load(Ordering::Relaxed)
     }
 
-    fn pool(&self) -> &SqlitePool {
+    async fn pool(&self) -> &SqlitePool {
         self.queries.fetch_add(1, Ordering::Relaxed);
+        if !self.distance.is_zero() {
+            // A few queries take much longer than the others.
+            let factor = if fastrand::u8(..100) < 4 { 5.0 } else { 0.5 };
+            tokio::time::sleep(self.distance.mul_f64(factor + fastrand::f64())).await;
+        }
         &self.pool
     }
 
     pub(crate) async fn items(&self, category: Option<&str>) -> Result<Vec<Item>, sqlx::Error> {
         sqlx::query_as("SELECT * FROM items WHERE ?1 IS NULL OR category = ?1 ORDER BY id")
             .bind(category)
-            .fetch_all(self.pool())
+            .fetch_all(self.pool().await)
             .await
     }
 
     pub(crate) async fn item(&self, id: i64) -> Result<Option<Item>, sqlx::Error> {
         sqlx::query_as("SELECT * FROM items WHERE id = ?")
             .bind(id)
-            .fetch_optional(self.pool())
+            .fetch_optional(self.pool().await)
             .await
     }
 
@@ -96,7 +110,7 @@ impl Database {
             "SELECT items.* FROM orders JOIN items ON items.id = orders.item WHERE user = ? ORDER BY orders.rowid",
         )
         .bind(user)
-        .fetch_all(self.pool())
+        .fetch_all(self.pool().await)
         .await
     }
 
@@ -105,14 +119,14 @@ impl Database {
         let done = sqlx::query("INSERT INTO orders SELECT ?, id FROM items WHERE id = ?")
             .bind(user)
             .bind(id)
-            .execute(self.pool())
+            .execute(self.pool().await)
             .await?;
         Ok(done.rows_affected() > 0)
     }
 
     /// Changes an item and notes the change, both or neither. Returns `None` if there is no such item.
     pub(crate) async fn change(&self, id: i64, name: &str, cents: i64) -> Result<Option<Item>, sqlx::Error> {
-        let mut transaction = self.pool().begin().await?;
+        let mut transaction = self.pool().await.begin().await?;
         let item = sqlx::query_as("UPDATE items SET name = ?, cents = ? WHERE id = ? RETURNING *")
             .bind(name)
             .bind(cents)

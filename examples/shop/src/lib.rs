@@ -6,11 +6,14 @@ mod catalogue;
 mod database;
 mod error;
 mod live;
+pub mod load;
+mod metrics;
 mod routes;
 mod sessions;
 mod state;
 
 pub use database::{Database, Item};
 pub use error::ShopError;
+pub use metrics::metrics;
 pub use routes::router;
 pub use state::App;

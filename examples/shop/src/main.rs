@@ -1,9 +1,14 @@
-//! Serves the shop, as the environment says. See the README.
+//! Serves the shop, as the environment says, with `--load` under load. See the README.
 
 use std::error::Error;
+use std::time::Duration;
 
 use larder::Settings;
-use shop::{App, Database, router};
+use shop::load::load;
+use shop::{App, Database, metrics, router};
+
+/// How much longer a query takes under load: as in a database elsewhere, so that there is something to see.
+const DISTANCE: Duration = Duration::from_millis(20);
 
 fn variable(name: &str, default: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| default.to_owned())
@@ -11,21 +16,39 @@ fn variable(name: &str, default: &str) -> String {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let database = Database::open(&variable("DATABASE", "sqlite::memory:")).await?;
+    let under_load = match std::env::args().nth(1).as_deref() {
+        None => false,
+        Some("--load") => true,
+        Some(other) => return Err(format!("{other:?} is unknown: say `--load`, or nothing").into()),
+    };
+    let mut database = Database::open(&variable("DATABASE", "sqlite::memory:")).await?;
+    if under_load {
+        database = database.with_distance(DISTANCE);
+    }
     let settings: Settings = serde_json::from_value(serde_json::json!({
         "store": variable("STORE", "memory:"),
         "prefix": "shop",
     }))?;
-    let app = App::new(database, &settings, &variable("ADMIN_TOKEN", "for-tests-only")).await?;
+    let admin_token = variable("ADMIN_TOKEN", "for-tests-only");
+    let app = App::new(database, &settings, &admin_token).await?;
+    let router = router(app.clone())?.merge(metrics(&app)?);
 
     let listener = tokio::net::TcpListener::bind(variable("LISTEN", "127.0.0.1:3000")).await?;
-    println!("listening on http://{}", listener.local_addr()?);
-    axum::serve(listener, router(app.clone())?)
-        .with_graceful_shutdown(async {
+    let address = listener.local_addr()?;
+    println!("listening on http://{address}");
+    println!("the cache: http://{address}/admin (any user; the password is ADMIN_TOKEN)");
+    let clients = tokio::spawn(async move {
+        if under_load {
+            load(address, &admin_token).await;
+        }
+    });
+    axum::serve(listener, router)
+        .with_graceful_shutdown(async move {
             // Without a signal to wait for, the shop runs on.
             if tokio::signal::ctrl_c().await.is_err() {
                 std::future::pending::<()>().await;
             }
+            clients.abort();
         })
         .await?;
     app.shutdown().await;

@@ -10,7 +10,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
-use larder::axum::PurgeRouter;
+use larder::axum::{AdminRouter, PurgeRouter};
 use larder::prelude::*;
 use subtle::ConstantTimeEq;
 use tower_http::compression::CompressionLayer;
@@ -65,6 +65,8 @@ pub fn router(app: App) -> Result<Router, Error> {
         .merge(account)
         .merge(admin)
         .nest("/purge", PurgeRouter::with_token(&layer, &app.admin_token)?)
+        // A page for the shop's own people. It is beside their other route, not in front of it.
+        .nest("/admin", AdminRouter::with_token(&layer, &app.admin_token)?)
         .route("/login", post(accounts::login))
         .route("/changes", get(live::changes))
         .route("/stats", get(stats))

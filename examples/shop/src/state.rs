@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use larder::metrics::CacheMetrics;
 use larder::prelude::*;
 use tokio::sync::broadcast;
 
@@ -17,6 +18,7 @@ pub struct App {
     pub(crate) sessions: Sessions,
     pub(crate) changes: broadcast::Sender<Item>,
     pub(crate) events: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+    pub(crate) metrics: CacheMetrics,
     pub(crate) admin_token: Arc<str>,
 }
 
@@ -32,12 +34,15 @@ impl App {
             let mut counted = counted.lock().unwrap_or_else(PoisonError::into_inner);
             *counted.entry(event.name()).or_default() += 1;
         };
+        let metrics = CacheMetrics::new();
+        let cache = settings.open().await?.observer(count).observer(metrics.clone()).build();
         Ok(Self {
-            cache: settings.open().await?.observer(count).build(),
+            cache,
             database,
             sessions: Sessions::default(),
             changes: broadcast::channel(64).0,
             events,
+            metrics,
             admin_token: admin_token.into(),
         })
     }

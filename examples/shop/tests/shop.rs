@@ -246,3 +246,52 @@ async fn other_sites_may_read_the_public_pages() {
         assert_eq!(reply.headers["access-control-allow-origin"], "*");
     }
 }
+
+#[tokio::test]
+async fn the_page_about_the_cache_is_for_the_shops_own_people() {
+    let shop = Shop::open().await;
+    shop.get("/items/1", &[]).await;
+    for path in ["/admin", "/admin/stats"] {
+        assert_eq!(shop.get(path, &[]).await.status, StatusCode::UNAUTHORIZED, "{path}");
+        let reply = shop.get(path, &[("authorization", TOKEN)]).await;
+        assert_eq!(reply.status, StatusCode::OK, "{path}");
+        assert_eq!(reply.headers["cache-control"], "no-store");
+    }
+    let figures = shop.get("/admin/stats", &[("authorization", TOKEN)]).await.json();
+    assert_eq!(
+        figures["since_start"]["outcomes"]["miss"], 2,
+        "the response and the value: {figures}"
+    );
+    // It does not stand in the way of what is below its path.
+    assert_eq!(
+        shop.change(1, json!({ "name": "Pear", "cents": 50 })).await,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn under_load_most_answers_are_hits() {
+    let database = Database::open("sqlite::memory:").await.unwrap();
+    let app = App::new(database, &Settings::default(), "admin-token").await.unwrap();
+    let routes = router(app.clone()).unwrap().merge(shop::metrics(&app).unwrap());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shop = Shop {
+        router: routes.clone(),
+        database: Database::open("sqlite::memory:").await.unwrap(),
+    };
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    let clients = tokio::spawn(async move { shop::load::load(address, "admin-token").await });
+    let figures = loop {
+        let figures = shop.get("/admin/stats", &[("authorization", TOKEN)]).await.json();
+        if figures["since_start"]["requests"].as_u64().unwrap() > 500 {
+            break figures;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    clients.abort();
+    assert!(figures["since_start"]["hit_ratio"].as_f64().unwrap() > 0.3, "{figures}");
+    let metrics = shop.get("/metrics", &[]).await;
+    let metrics = String::from_utf8(metrics.body).unwrap();
+    assert!(metrics.contains("cache_requests_total"), "{metrics}");
+}

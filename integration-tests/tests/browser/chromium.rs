@@ -32,6 +32,7 @@ pub struct Chromium {
     events: mpsc::UnboundedReceiver<Value>,
     session: Option<String>,
     sent: u64,
+    complaints: Vec<String>,
     _process: Process,
 }
 
@@ -52,6 +53,7 @@ impl Chromium {
             events,
             session: None,
             sent: 0,
+            complaints: Vec::new(),
             _process: process,
         };
         let target = browser
@@ -62,6 +64,8 @@ impl Chromium {
         browser.session = attached["sessionId"].as_str().map(str::to_owned);
         browser.call("Page.enable", json!({})).await;
         browser.call("Network.enable", json!({})).await;
+        browser.call("Log.enable", json!({})).await;
+        browser.call("Runtime.enable", json!({})).await;
         browser
     }
 
@@ -92,7 +96,7 @@ impl Chromium {
     }
 
     async fn load(&mut self, how: &str, parameters: Value) -> Vec<Fetched> {
-        while self.events.try_recv().is_ok() {}
+        self.note_complaints();
         let result = self.call(how, parameters).await;
         assert_eq!(result.get("errorText"), None, "{result}");
         let mut traffic = Traffic::default();
@@ -102,9 +106,71 @@ impl Chromium {
             let Ok(event) = event else {
                 panic!("the page does not end to load: {traffic:#?}")
             };
-            traffic.take(&event.expect("the browser is still there"));
+            let event = event.expect("the browser is still there");
+            self.complaints.extend(complaint(&event));
+            traffic.take(&event);
         }
         traffic.fetched
+    }
+
+    fn note_complaints(&mut self) {
+        while let Ok(event) = self.events.try_recv() {
+            self.complaints.extend(complaint(&event));
+        }
+    }
+
+    /// Returns what the browser has complained about since the last call: errors of scripts, and violations of policies.
+    pub fn complaints(&mut self) -> Vec<String> {
+        self.note_complaints();
+        std::mem::take(&mut self.complaints)
+    }
+
+    /// Waits until an expression on the page is true.
+    pub async fn until(&mut self, expression: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.evaluate(expression).await != json!(true) {
+            if Instant::now() > deadline {
+                let page = self.evaluate("document.body.innerText").await;
+                panic!("{expression} does not come true: {}", page.as_str().unwrap_or_default());
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Presses and releases a key, such as `Tab` or `Enter`.
+    pub async fn press(&mut self, key: &str) {
+        let (code, text) = match key {
+            "Tab" => (9, ""),
+            "Enter" => (13, "\r"),
+            " " => (32, " "),
+            "ArrowDown" => (40, ""),
+            _ => panic!("{key:?} has no code here"),
+        };
+        let event = |kind: &str| json!({ "type": kind, "key": key, "windowsVirtualKeyCode": code, "text": text });
+        self.call("Input.dispatchKeyEvent", event("keyDown")).await;
+        self.call("Input.dispatchKeyEvent", event("keyUp")).await;
+    }
+
+    /// Types a text into the element that has the focus.
+    pub async fn write(&mut self, text: &str) {
+        self.call("Input.insertText", json!({ "text": text })).await;
+    }
+
+    /// Presses `Tab` until the element with this `id` has the focus.
+    pub async fn tab_to(&mut self, id: &str) {
+        for _ in 0..200 {
+            if self.evaluate("document.activeElement.id").await == id {
+                return;
+            }
+            self.press("Tab").await;
+        }
+        panic!("{id} is not reached by the keyboard");
+    }
+
+    /// Makes the window so wide, as on a phone.
+    pub async fn narrow(&mut self, width: u32) {
+        let metrics = json!({ "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": true });
+        self.call("Emulation.setDeviceMetricsOverride", metrics).await;
     }
 
     /// Returns the value of an expression on the page, after its promise has settled.
@@ -156,6 +222,16 @@ impl Fetched {
     fn is_over(&self) -> bool {
         // The two events about a response come in any order.
         self.ended && self.answered && (self.wire.is_some() || !self.expects_wire)
+    }
+}
+
+/// Returns what an event complains about.
+fn complaint(event: &Value) -> Option<String> {
+    let said = &event["params"];
+    match event["method"].as_str()? {
+        "Log.entryAdded" if said["entry"]["level"] == "error" => Some(said["entry"]["text"].to_string()),
+        "Runtime.exceptionThrown" => Some(said["exceptionDetails"].to_string()),
+        _ => None,
     }
 }
 

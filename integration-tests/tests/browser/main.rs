@@ -2,6 +2,7 @@
 //! what it fetched, revalidated or took from its cache.
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
 
+mod admin;
 mod chromium;
 mod shop;
 
