@@ -290,6 +290,9 @@ mod tests {
     }
 
     proptest! {
+        // Each case makes some dozens of rings.
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn no_history_brings_an_old_value_back(history in history(), key in "[a-z]{1,4}") {
             prop_assert!(!stale(&history, &key, true));
