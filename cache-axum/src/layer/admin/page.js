@@ -182,7 +182,7 @@ const OUTCOMES = [
   ["stale", "stale"],
   ["negative_hit", "negative hit"],
   ["miss", "miss"],
-  ["outage", "outage of the store"],
+  ["outage", "outage"],
   ["bypassed", "bypassed"],
 ];
 const FURTHER = [

@@ -21,8 +21,8 @@ const PAGE: &str = concat!(
 /// The SHA-256 of the style and the script are those of the files; a test says if they are not.
 const POLICY: &str = concat!(
     "default-src 'none'; ",
-    "script-src 'sha256-v+VcQpd6DV5XFRGGLq3+rhYqxDv4glH15bko2mleBRw='; ",
-    "style-src 'sha256-XT9JnZNSxHmzE0XQXMo/otHId+rhOeBt+pIf2M33rAk='; ",
+    "script-src 'sha256-qATe8VQM3RJSDjhHLbrkoMOt1juw4ev4tgrRlPFS418='; ",
+    "style-src 'sha256-XbeM2YzvyY1gdLv1qAtvYKE9wnHGNW4iBBmWayol37Y='; ",
     "connect-src 'self'; img-src data:; ",
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; ",
     "require-trusted-types-for 'script'; trusted-types 'none'",
