@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use larder::cache_core::ErrorKind;
+use larder::cache_core::{Backend, ErrorKind};
 use larder::{Policy, Settings};
 
 fn read(text: &str) -> Settings {
@@ -53,6 +53,18 @@ async fn the_store_may_be_called_url() {
         Some("memory:?max_entries=9")
     );
     assert_eq!(read(r#"{ "ttl": null }"#), Settings::default());
+}
+
+/// For a store that is wrapped, or that a URL cannot express.
+#[tokio::test]
+async fn they_apply_to_a_store_that_is_given() {
+    let store = larder::MemoryBackend::default();
+    let settings = read(r#"{ "store": "unused:", "prefix": "shop", "ttl": "1s" }"#);
+    let cache = settings.builder(store.clone()).unwrap().build();
+    cache.set("1", "Ada".to_owned()).await.unwrap();
+    assert_eq!(cache.policy().ttl, Some(Duration::from_secs(1)));
+    assert!(store.get(&cache.key("1")).await.unwrap().is_some());
+    assert_eq!(cache.key("1").to_string(), "shop::1");
 }
 
 #[tokio::test]
