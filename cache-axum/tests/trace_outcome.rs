@@ -35,6 +35,10 @@ impl Recorded {
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorded {
     fn on_record(&self, span: &Id, values: &Record<'_>, context: Context<'_, S>) {
         let name = context.span(span).unwrap().name();
+        // The cache records what its own spans are about.
+        if name.starts_with("cache.") {
+            return;
+        }
         values.record(&mut Values(name, &mut self.0.lock().unwrap()));
     }
 }
