@@ -279,9 +279,10 @@ async fn a_task_in_the_span_of_the_request_would_make_it_last_as_long() {
     let traces = Traces::new();
     let gate = Gate::closed();
     let held = gate.clone();
-    async { tokio::spawn(async move { held.pass().await }.in_current_span()) }
-        .instrument(request())
-        .await;
+    let answered = async {
+        tokio::spawn(async move { held.pass().await }.in_current_span());
+    };
+    answered.instrument(request()).await;
     gate.reached().await;
     idle().await;
     assert!(traces.all("request").is_empty());

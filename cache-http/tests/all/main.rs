@@ -2,6 +2,8 @@
 //! than running it. A test that needs a process of its own (its allocator, its subscriber of `tracing`, a global setting)
 //! is a file beside this folder.
 
+#![allow(clippy::unwrap_used)]
+
 #[path = "../support/mod.rs"]
 mod support;
 
