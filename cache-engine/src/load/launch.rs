@@ -78,24 +78,41 @@ impl<C: Send + Sync + 'static> Engine<C> {
             verifying.instrument(span).await;
             return Ok(Some(found.clone()));
         }
-        let launch = |start: Option<LoadStart<T, E>>| async move {
-            let Some(start) = start else {
-                let span = self.span_for_caller(key);
-                return span.scope(self.load_uncoalesced(key, &span, load)).await;
-            };
-            let span = start.fill.span();
-            let loading = async {
-                match self.acquire(start, accepts).await {
-                    Acquired::Answered(outcome) => outcome,
-                    Acquired::Load(fill) => match self.run(fill, LoadStack::current(), load).await {
-                        Ended::Outcome(outcome) => outcome,
-                        Ended::Panicked(_, panic) => resume_unwind(panic),
-                    },
-                }
-            };
-            span.scope(loading).await
-        };
+        // Boxed: `drive` launches in several places, and would have room for the load in each.
+        let launch = |start| Box::pin(self.launch_borrowing(key, start, accepts, load));
         self.drive(key, reading, accepts, false, launch).await
+    }
+
+    /// Runs the load in its caller's task.
+    async fn launch_borrowing<T, E, F, Fut>(
+        &self,
+        key: &Key,
+        start: Option<LoadStart<T, E>>,
+        accepts: Accepts,
+        load: F,
+    ) -> Outcome<T, E>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+        F: FnOnce(Load<T>) -> Fut,
+        Fut: Future<Output = Result<Loaded<T>, E>>,
+    {
+        let Some(start) = start else {
+            let span = self.span_for_caller(key);
+            return span.scope(self.load_uncoalesced(key, &span, load)).await;
+        };
+        let span = start.fill.span();
+        let loading = async {
+            match self.acquire(start, accepts).await {
+                Acquired::Answered(outcome) => outcome,
+                Acquired::Load(fill) => match self.run(fill, LoadStack::current(), load).await {
+                    Ended::Outcome(outcome) => outcome,
+                    Ended::Panicked(_, panic) => resume_unwind(panic),
+                },
+            }
+        };
+        span.scope(loading).await
     }
 
     /// Starts the load in a task of its own, and returns the future that waits for it.
