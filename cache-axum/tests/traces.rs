@@ -6,7 +6,7 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
@@ -27,11 +27,18 @@ use tokio::time::{Instant, timeout};
 use tower_http::timeout::TimeoutLayer;
 use tracing::field::Empty;
 use tracing::subscriber::DefaultGuard;
-use tracing::{Instrument, Span, info_span};
+use tracing::{Dispatch, Instrument, Span, info_span};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 
 const SEC: Duration = Duration::from_secs(1);
+
+/// Has `tracing` ask all subscribers which spans they want. While there is one at most, it asks that of the thread which
+/// first comes to a span, and remembers the answer for all threads: "none", if a test without a subscriber was first.
+fn ask_all_subscribers() {
+    static OTHERS: OnceLock<[Dispatch; 2]> = OnceLock::new();
+    OTHERS.get_or_init(|| [(); 2].map(|()| Dispatch::new(tracing_subscriber::registry())));
+}
 
 /// OpenTelemetry's SDK with a collector in this process, for the spans of this thread.
 struct Traces {
@@ -46,6 +53,7 @@ impl Traces {
     }
 
     fn of(directives: &str) -> Self {
+        ask_all_subscribers();
         let exporter = InMemorySpanExporter::default();
         let provider = SdkTracerProvider::builder()
             .with_simple_exporter(exporter.clone())
@@ -319,6 +327,7 @@ async fn a_write_whose_client_leaves_is_invalidated_in_a_span_of_its_own() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refresh_that_hangs_ends_by_its_deadline_or_with_the_cache() {
+    ask_all_subscribers();
     let clock = ManualClock::new();
     let memory = cache_memory::MemoryBackend::builder().clock(clock.clone()).build();
     let cache = Cache::builder(memory).clock(clock.clone()).max_lease(30 * SEC).build();

@@ -121,6 +121,25 @@ impl Proposal<'_> {
     }
 }
 
+/// Reads what the servers know of their membership, so that they do not evict it as unused, and completes it where it was
+/// evicted: a process that starts needs it.
+pub(crate) async fn remind(servers: &[Arc<Server>], membership: &Membership) {
+    let stamp = membership.stamp.to_bytes();
+    join_all(servers.iter().map(|server| {
+        let remind = async {
+            let mut session = server.session().await?;
+            let is_of = session.gets(STAMP_KEY).await?.is_some_and(|known| known.bytes == stamp);
+            if is_of && session.gets(MEMBERSHIP_KEY).await?.is_none() {
+                session.add(MEMBERSHIP_KEY, &membership.encode(), NEVER).await?;
+            }
+            Ok(())
+        };
+        // What fails here is found by the next call.
+        async move { drop(server.call(remind).await) }
+    }))
+    .await;
+}
+
 /// Returns the memberships of the last epoch, each once.
 fn latest(mut known: Vec<Membership>) -> Vec<Membership> {
     let last = known.iter().map(|membership| membership.stamp.epoch).max();

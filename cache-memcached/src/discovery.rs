@@ -1,15 +1,17 @@
 //! The servers of a provider: it is asked for their list now and then, and when a call finds that the list has changed.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::{Clock, Error, ErrorKind, SystemClock, VersionSource};
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use crate::agreement::{Agreement, Proposal};
+use crate::agreement::{Agreement, Proposal, remind};
 use crate::error::{configuration, error};
 use crate::fleet::Fleet;
 use crate::membership::Names;
@@ -23,6 +25,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// The pause while other processes use another list.
 const BEHIND_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest pause while calls fail for want of a list.
+const DOWN_PAUSE: Duration = Duration::from_secs(2);
 
 /// For how many intervals other processes may use another list before this one puts its own through.
 const PATIENCE: u32 = 2;
@@ -161,12 +166,26 @@ impl Discovery {
         let (fleet, behind_since) = (state.fleet.clone(), state.behind_since);
         let insists = behind_since.is_some_and(|since| since.elapsed() >= source.interval * PATIENCE);
         tokio::spawn(async move {
-            let outcome = source.read(fleet.as_deref(), insists).await;
+            let reading = AssertUnwindSafe(source.read(fleet.as_deref(), insists)).catch_unwind();
+            let outcome = reading.await.unwrap_or_else(|_| {
+                Err(error(
+                    ErrorKind::Unavailable,
+                    "the provider of the list of servers panicked",
+                ))
+            });
             shared.lock().settle(outcome, source.interval);
             drop(done);
         });
         reading
     }
+}
+
+fn warn_of(problem: &Error) {
+    tracing::warn!(
+        target: "cache",
+        error = %problem,
+        "memcached: the list of servers cannot be read; the last one is kept"
+    );
 }
 
 /// The outcome of reading the list.
@@ -178,10 +197,25 @@ enum Read {
 }
 
 impl Source {
-    async fn read(&self, fleet: Option<&Fleet>, insists: bool) -> Result<Read, Error> {
-        let list = self.provider.names().await?;
+    async fn read(&self, fleet: Option<&Fleet>, mut insists: bool) -> Result<Read, Error> {
+        let is_outdated = fleet.is_none_or(Fleet::is_outdated);
         let current = fleet.and_then(Fleet::membership);
-        if fleet.is_some_and(|fleet| !fleet.is_outdated()) && current.is_some_and(|current| current.is_of(&list)) {
+        let list = match (self.provider.names().await, current) {
+            (Ok(list), _) => list,
+            // A server has forgotten what it belongs to, or other processes have another list. The last list of this one
+            // decides, though not against that of the others.
+            (Err(problem), Some(current)) if is_outdated => {
+                warn_of(&problem);
+                insists = false;
+                current.list()
+            }
+            (Err(problem), _) => return Err(problem),
+        };
+        if let (Some(fleet), Some(current)) = (fleet, current)
+            && !is_outdated
+            && current.is_of(&list)
+        {
+            remind(fleet.servers(), current).await;
             return Ok(Read::Unchanged);
         }
         let known = fleet.map_or(&[][..], Fleet::servers);
@@ -272,15 +306,18 @@ impl State {
             }
             Err(problem) => {
                 // At most one line for each attempt, whose pauses grow.
-                tracing::warn!(
-                    target: "cache",
-                    error = %problem,
-                    "memcached: the list of servers cannot be read; the last one is kept"
-                );
+                warn_of(&problem);
                 self.behind_since = behind_since;
-                self.due = now + self.pause.min(interval);
-                self.pause = (self.pause * 2).min(interval);
-                self.failed = Some(problem);
+                let pause = self.pause.min(interval);
+                self.pause = (pause * 2).min(interval);
+                // While there is a list to go on with, the failure concerns no call.
+                if self.fleet.as_ref().is_some_and(|fleet| !fleet.is_outdated()) {
+                    self.due = now + pause;
+                    self.failed = None;
+                } else {
+                    self.due = now + pause.min(DOWN_PAUSE);
+                    self.failed = Some(problem);
+                }
             }
         }
     }

@@ -105,6 +105,14 @@ impl Membership {
         self.members.keys().eq(list.names.iter())
     }
 
+    /// Returns the list of the servers.
+    pub(crate) fn list(&self) -> Names {
+        Names {
+            names: self.members.keys().cloned().collect(),
+            version: self.version,
+        }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut text = format!("{TITLE}\nstamp {} {}\n", self.stamp.epoch, self.stamp.nonce);
         // Writing to a string cannot fail.

@@ -23,9 +23,20 @@ pub(crate) struct Settings {
     pub(crate) when_down: Option<WhenDown>,
 }
 
-/// Parses a URL. It holds no secrets, so errors may quote it.
+/// Parses a URL. A valid one holds no secrets, so errors may quote it.
 pub(crate) fn parse(text: &str) -> Result<Settings, String> {
+    if has_user(text) {
+        // Quotes nothing, for the password.
+        return Err("a URL of Memcached has no user and no password: write memcached://host:port".to_owned());
+    }
     read(text).map_err(|problem| format!("{problem}, in {text:?}"))
+}
+
+fn has_user(text: &str) -> bool {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let place = rest.split_once('?').map_or(rest, |(place, _)| place);
+    // The path of a socket may have the sign.
+    !scheme.ends_with("+unix") && place.contains('@')
 }
 
 fn read(text: &str) -> Result<Settings, String> {
@@ -158,7 +169,7 @@ mod tests {
             ("memcached://a:1:2", "host:port"),
             ("memcached://::1", "host:port"),
             ("memcached://[::1", "host:port"),
-            ("memcached://user@a", "host:port"),
+            ("memcached://user@a", "no user and no password"),
             ("memcached://a?conections=1", "\"conections\""),
             ("memcached://a?connections=many", "connections must be a number"),
             ("memcached://a?when_down=explode", "fail or skip"),

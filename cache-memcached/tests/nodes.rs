@@ -434,6 +434,57 @@ async fn a_server_that_restarts_empty_or_missed_a_change_is_told_again() {
     assert_eq!(with_value(&process, "new").await, names());
 }
 
+/// The configuration endpoint may be on the server that restarts.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_restarts_while_the_provider_fails_is_told_again_by_the_last_list() {
+    let (machines, registry) = (Machines::new(2), Registry::new("ab"));
+    let process = registry.process(&machines);
+    put_all(&process, "old").await;
+    registry.fail(Some("no list today"));
+    for _ in 0..10 {
+        refresh(&process).await;
+    }
+    machines.of('a').restart();
+    put_all(&process, "new").await;
+    assert_eq!(with_value(&process, "new").await, names());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_panics_fails_like_any_other() {
+    let machines = Machines::new(1);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    let provider = move || {
+        let asked = counter.fetch_add(1, Ordering::SeqCst);
+        async move {
+            assert!(asked > 0, "no resolver");
+            Ok(NodeList::new(["a:1"]))
+        }
+    };
+    let process = machines.builder().nodes(provider).build().unwrap();
+    for _ in 0..10 {
+        let error = process.get(&key("any")).await.unwrap_err();
+        assert!(error.to_string().contains("panicked"), "{error}");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "calls fail at once meanwhile");
+    sleep(Duration::from_secs(1)).await;
+    put(&process, "key", "value").await.unwrap();
+}
+
+/// A server evicts what is not read, and no call reads the membership.
+#[tokio::test(start_paused = true)]
+async fn an_evicted_membership_is_there_again_for_a_process_that_starts() {
+    let (machines, registry) = (Machines::new(2), Registry::new("ab"));
+    let process = registry.process(&machines);
+    put_all(&process, "value").await;
+    for name in ['a', 'b'] {
+        machines.of(name).evict("%~larder-servers");
+    }
+    refresh(&process).await;
+    let started = registry.process(&machines);
+    assert_eq!(with_value(&started, "value").await, names());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_read_is_one_round_trip_and_a_write_one_more_than_with_a_list_that_is_set_once() {
     let (machines, registry) = (Machines::new(1), Registry::new("a"));

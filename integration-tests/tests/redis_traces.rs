@@ -13,6 +13,9 @@ use tracing::{Instrument, info_span};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 
+/// For a slow machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 fn attribute<'a>(span: &'a SpanData, name: &str) -> Option<std::borrow::Cow<'a, str>> {
     let found = span.attributes.iter().find(|attribute| attribute.key.as_str() == name);
     found.map(|attribute| attribute.value.as_str())
@@ -41,14 +44,20 @@ async fn calls_of_redis_are_client_spans() {
         spans
     };
 
-    let redis = RedisBackend::connect(Redis::shared().await.url()).await.unwrap();
+    let redis = RedisBackend::builder()
+        .url(Redis::shared().await.url())
+        .connect_timeout(PATIENCE)
+        .operation_timeout(PATIENCE)
+        .unresponsive_timeout(PATIENCE)
+        .connect()
+        .await
+        .unwrap();
     let cache = Cache::builder(redis)
         .prefix(&format!("traces-{:016x}", fastrand::u64(..)))
         .name("shop")
         .ttl(Duration::from_secs(60))
         .stale_while_revalidate(Duration::from_secs(60))
-        // Long, for a slow machine.
-        .backend_timeout(Duration::from_secs(10))
+        .backend_timeout(PATIENCE)
         .build();
     let get = |value: u32| {
         let load = move || async move { Ok::<_, Infallible>(value) };

@@ -1,10 +1,20 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
+use std::sync::OnceLock;
+
 use opentelemetry::trace::{SpanId, TracerProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
+
+/// Has `tracing` ask all subscribers which spans they want. While there is one at most, it asks that of the thread which
+/// first comes to a span, and remembers the answer for all threads: "none", if a test without a subscriber was first.
+fn ask_all_subscribers() {
+    static OTHERS: OnceLock<[Dispatch; 2]> = OnceLock::new();
+    OTHERS.get_or_init(|| [(); 2].map(|()| Dispatch::new(tracing_subscriber::registry())));
+}
 
 /// OpenTelemetry's SDK with a collector in this process, for the spans of this thread.
 pub struct Traces {
@@ -30,6 +40,7 @@ impl Traces {
     }
 
     fn build(all: Targets, collected: Option<Targets>) -> Self {
+        ask_all_subscribers();
         let exporter = InMemorySpanExporter::default();
         let provider = SdkTracerProvider::builder()
             .with_simple_exporter(exporter.clone())

@@ -125,6 +125,11 @@ impl Fake {
         self.0.state.lock().unwrap().items.keys().cloned().collect()
     }
 
+    /// Evicts a record.
+    pub(crate) fn evict(&self, key: &str) {
+        assert!(self.0.state.lock().unwrap().items.remove(key).is_some(), "{key}");
+    }
+
     pub(crate) fn put_raw(&self, key: &str, value: &[u8]) {
         self.0.state.lock().unwrap().put(key, value.to_vec(), 0);
     }

@@ -247,14 +247,14 @@ async fn an_operator_purges_by_the_keyboard_alone() {
     assert!(!stored("43").await);
 
     // A look-up from the list of the last invalidations.
-    users.invalidate("44").await.unwrap();
-    users.set("44", 1_u32).await.unwrap();
-    browser.until(&says("invalidations", "44")).await;
+    users.invalidate("lamp-44").await.unwrap();
+    users.set("lamp-44", 1_u32).await.unwrap();
+    browser.until(&says("invalidations", "lamp-44")).await;
     browser
         .evaluate("document.querySelector('#invalidations button').focus()")
         .await;
     browser.press("Enter").await;
-    browser.until(&says("found", "shop:users:44")).await;
+    browser.until(&says("found", "shop:users:lamp-44")).await;
     browser.until(&says("found", "fresh")).await;
     let seen: Value = browser.evaluate("document.activeElement.id").await;
     assert_eq!(seen, "look-up-name");
