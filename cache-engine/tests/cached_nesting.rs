@@ -51,6 +51,22 @@ fn on_a_worker<F: Future<Output: Send> + Send + 'static>(work: F) -> F::Output {
     runtime.block_on(async { tokio::spawn(work).await.unwrap() })
 }
 
+/// In a debug build, a function needs stack for each future that it holds anywhere. With the load in the future of the
+/// call, which may begin it in several places, a call needed a megabyte more, and the stack of a worker overflowed.
+#[test]
+fn a_borrowing_call_needs_little_stack() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(1).thread_stack_size(768 * 1024).enable_all();
+    runtime.build().unwrap().block_on(async {
+        let call = async {
+            let cache = over(&Remote::new()).build();
+            let load = || async { Ok::<_, std::convert::Infallible>(1_u32) };
+            *cache.borrowing().get_or_load("key", load).await.unwrap()
+        };
+        assert_eq!(tokio::spawn(call).await.unwrap(), 1);
+    });
+}
+
 #[test]
 fn a_future_is_a_little_larger_than_its_bodys_at_each_level() {
     let cache = cache();
