@@ -154,8 +154,10 @@
 //! of the old and the new one. From then on, a process with the old list does nothing by it: its call reads the list again
 //! and goes to the right server, or fails with [`Unavailable`]. So an invalidation never ends on one server while
 //! another process reads the value on another one. There is one exception: a server that the process which made the change
-//! could not reach. Other processes that still reach it use it until they call any other server or read the list again, which
-//! they do every [`node_refresh`](MemcachedBackendBuilder::node_refresh).
+//! could not reach, or counted as down. Other processes that still reach it use it until they call any other server or read
+//! the list again, which they do every [`node_refresh`](MemcachedBackendBuilder::node_refresh). What they invalidate there
+//! meanwhile, and the first process has loaded before, stays on the new server for its lifetime. So remove a server from
+//! the list after it has been switched off for everybody, or while all processes reach it.
 //!
 //! **If the lists of two processes differ**, the one with the higher [version](NodeList::with_version) is used, and the
 //! process with the other one fails its calls and asks its provider twice a second. Without versions, the process whose
@@ -187,7 +189,7 @@
 //! | the connection breaks during a write | [`Unavailable`]. The write is not repeated, since it may have been carried out |
 //! | out of memory | [`Rejected`](cache_core::ErrorKind::Rejected), marked as retryable |
 //! | a value over the limit, ours or the server's | [`TooLarge`](cache_core::ErrorKind::TooLarge). The record that it was to replace is removed |
-//! | the provider of the list fails | nothing: the last list is kept. Without one, the provider's error |
+//! | the provider of the list fails or panics | nothing: the last list is kept. Without one, the provider's error |
 //! | the list changes | the call goes to the right server. [`Unavailable`] if this process has no list that others agree with |
 //! | the certificate is not trusted, or for another name | [`Unavailable`], with the reason |
 //! | the backend was closed | [`Unavailable`], marked as not retryable |
