@@ -52,34 +52,27 @@ impl LoadSpan {
     /// Creates the span of a load that begins now: of `key`, or of a batch of so many keys of which `key` is one.
     pub(crate) fn new(cache: &str, key: &Key, batch: Option<usize>, is_refresh: bool, whom: RunsFor) -> Self {
         let namespace = clipped(key.namespace_name());
-        let span = if is_refresh {
-            span_for!(
-                whom,
-                info_span,
-                "cache::refresh",
-                "cache.refresh",
-                otel.status_code = Empty,
-                cache.name = cache,
-                cache.namespace = namespace,
-                cache.key = Empty,
-                cache.load.keys = batch.and_then(count),
-                cache.load.outcome = Empty,
-                error.type = Empty,
-            )
-        } else {
-            span_for!(
-                whom,
-                info_span,
-                "cache::load",
-                "cache.load",
-                otel.status_code = Empty,
-                cache.name = cache,
-                cache.namespace = namespace,
-                cache.key = Empty,
-                cache.load.keys = batch.and_then(count),
-                cache.load.outcome = Empty,
-                error.type = Empty,
-            )
+        // The metadata of a span are constant, so each name is written out.
+        macro_rules! span {
+            ($target:literal, $name:literal) => {
+                span_for!(
+                    whom,
+                    info_span,
+                    $target,
+                    $name,
+                    otel.status_code = Empty,
+                    cache.name = cache,
+                    cache.namespace = namespace,
+                    cache.key = Empty,
+                    cache.load.keys = batch.and_then(count),
+                    cache.load.outcome = Empty,
+                    error.type = Empty,
+                )
+            };
+        }
+        let span = match is_refresh {
+            true => span!("cache::refresh", "cache.refresh"),
+            false => span!("cache::load", "cache.load"),
         };
         if batch.is_none() {
             record_key(&span, key);
