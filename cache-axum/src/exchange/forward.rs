@@ -17,6 +17,7 @@ use tower_service::Service;
 
 use crate::config::handler::Control;
 use crate::entry::stored::Stored;
+use crate::exchange::apart::apart;
 use crate::exchange::later_get::LaterGet;
 use crate::exchange::lookup::Slot;
 use crate::exchange::revalidate::{Revalidation, confirmed, refreshed_head, revalidation};
@@ -81,7 +82,7 @@ where
         .flatten();
     let mut report = Report::bypass(bypass);
     let later = match bypass {
-        Bypass::Rule(Reason::Method) => LaterGet::reserve(&shared, &parts).await,
+        Bypass::Rule(Reason::Method) => apart(|| LaterGet::reserve(&shared, &parts)).await,
         _ => None,
     };
     let posted = later.is_some().then(|| parts.clone());
@@ -92,23 +93,28 @@ where
     };
     let (head, body) = response.into_parts();
     let answer = match later.zip(posted) {
-        Some((later, posted)) => later.decide(&shared, &posted, &head, &body.size_hint(), control).await,
+        Some((later, posted)) => {
+            let size = body.size_hint();
+            apart(|| later.decide(&shared, &posted, &head, &size, control)).await
+        }
         None => None,
     };
     let write = match &answer {
         Some(answer) => write.map(|write| write.replacing(answer.key())),
         None => write,
     };
-    report = completed(write, &head, report).await;
+    report = match write {
+        Some(write) => apart(|| completed(write, &head, report)).await,
+        None => report,
+    };
     Ok(match answer {
-        Some(answer) => Box::pin(answer.respond(&shared, head, body, report)).await,
+        Some(answer) => apart(|| answer.respond(&shared, head, body, report)).await,
         None => reported(&shared, head, body, &report),
     })
 }
 
 /// Invalidates what a request has changed.
-async fn completed(write: Option<UnsafeRequest>, head: &response::Parts, report: Report) -> Report {
-    let Some(write) = write else { return report };
+async fn completed(write: UnsafeRequest, head: &response::Parts, report: Report) -> Report {
     match write.completed(head).await {
         Ok(()) => report,
         Err(_) => report.detail(Some(Detail::InvalidationFailed)),

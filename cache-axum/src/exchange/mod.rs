@@ -1,5 +1,6 @@
 //! The exchange: takes a request through the store or the handler to its response.
 
+mod apart;
 pub(crate) mod explain;
 pub(crate) mod finish;
 pub(crate) mod forward;

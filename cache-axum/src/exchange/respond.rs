@@ -18,6 +18,7 @@ use tower_service::Service;
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
 use crate::entry::variant_index::Selecting;
+use crate::exchange::apart::apart;
 use crate::exchange::forward::{forward_bypassing, forward_nested, forward_to_revalidate, forward_uncoalesced};
 use crate::exchange::load::{Answer, Load};
 use crate::exchange::lookup::{LookupOutcome, Slot, look_up, read, read_usable};
@@ -131,7 +132,7 @@ where
     let answered = match route {
         Route::Bypass(bypass) => {
             shared.cache.adapter().report_bypass(Detail::from(bypass).as_str());
-            Box::pin(forward_bypassing(shared, inner, request, bypass)).await
+            apart(|| forward_bypassing(shared, inner, request, bypass)).await
         }
         // `Content` cannot occur here: the content has been read.
         Route::Content(_) | Route::Nested => forward_nested(inner, request).await,
@@ -144,8 +145,8 @@ where
                 }
             },
         ),
-        Route::Lookup(keyed) if is_uncoalesced => Box::pin(respond_uncoalesced(shared, inner, request, keyed)).await,
-        Route::Lookup(keyed) => Box::pin(respond_normally(shared, inner, request, keyed)).await,
+        Route::Lookup(keyed) if is_uncoalesced => apart(|| respond_uncoalesced(shared, inner, request, keyed)).await,
+        Route::Lookup(keyed) => apart(|| respond_normally(shared, inner, request, keyed)).await,
     };
     if let (Some((shared, key)), Ok(response)) = (conditional, &answered)
         && response.status() == StatusCode::NOT_MODIFIED
