@@ -144,7 +144,8 @@ where
         .map(|key| Slot::new(&shared, &parts, key, false));
     if shared.cache.adapter().contributes() {
         let handle = shared.config.tags.handle(&shared.cache, &parts);
-        handle.adapter().contribute_uncoalesced().await;
+        let adapter = handle.adapter();
+        apart(|| adapter.contribute_uncoalesced()).await;
     }
     let request = Request::from_parts(parts, body);
     let calling = AssertUnwindSafe(call(&shared, inner, request)).catch_unwind();
@@ -160,7 +161,7 @@ where
         Err(_) => Some(Failure::Panic),
     };
     if let (Some(key), Some(failure)) = (&key, failure)
-        && let Some(response) = stale_if_error(&shared, key, &context, failure).await
+        && let Some(response) = apart(|| stale_if_error(&shared, key, &context, failure)).await
     {
         shared.report(key, AdapterEvent::StaleIfError);
         return Ok(response);
@@ -169,7 +170,7 @@ where
     let (head, body) = response.into_parts();
     if is_head {
         let refreshed = match of_get.zip(tagger) {
-            Some((slot, tagger)) => Box::pin(update_by_head(&shared, &context, slot, &head, control, &tagger)).await,
+            Some((slot, tagger)) => apart(|| update_by_head(&shared, &context, slot, &head, control, &tagger)).await,
             None => false,
         };
         report = if refreshed {

@@ -214,7 +214,7 @@ where
     let request = Request::from_parts(parts, body);
     let (context, key) = keyed.into_context(&shared, &request);
     let key = is_of_key.then_some(key);
-    Box::pin(forward_uncoalesced(shared, inner, request, context, key, report)).await
+    apart(|| forward_uncoalesced(shared, inner, request, context, key, report)).await
 }
 
 async fn respond_normally<S, B>(
@@ -237,7 +237,7 @@ where
         let selecting = keyed.selecting(request.headers());
         probe = shared.hit_for_miss.probe(&keyed.key, selecting, keyed.arrived);
         if probe.is_none() {
-            return Box::pin(respond_uncoalesced(shared, inner, request, keyed)).await;
+            return apart(|| respond_uncoalesced(shared, inner, request, keyed)).await;
         }
     }
     if keyed.takes_stale()
@@ -366,7 +366,7 @@ where
         }
     };
     let report = Report::miss(forward);
-    Box::pin(forward_uncoalesced(shared, inner, request, context, Some(key), report)).await
+    apart(|| forward_uncoalesced(shared, inner, request, context, Some(key), report)).await
 }
 
 /// Answers from what a lookup found, which is never an index.
