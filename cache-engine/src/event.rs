@@ -164,6 +164,8 @@ pub enum Event<'a> {
     StoreCalled {
         /// The name of the store's kind, for example `"redis"`.
         backend: &'static str,
+        /// The name that OpenTelemetry's conventions have for it (`db.system.name`), for example `"aws.dynamodb"`.
+        system: &'static str,
         /// The name of the operation, for example `"get"`.
         operation: &'static str,
         /// The key, if the operation concerns a single one.

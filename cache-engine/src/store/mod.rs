@@ -196,7 +196,7 @@ impl Store {
     fn span(&self, operation: &'static str, key: Option<&Key>, batch: Option<usize>) -> Span {
         let call = call::Call {
             cache: self.events.cache(),
-            backend: (*self.backend).name(),
+            system: (*self.backend).system_name(),
             operation,
             key,
             batch,
@@ -272,6 +272,7 @@ impl Store {
         if let Some(begun) = begun {
             self.events.emit(&Event::StoreCalled {
                 backend: (*self.backend).name(),
+                system: (*self.backend).system_name(),
                 operation,
                 key,
                 took: begun.elapsed(),
