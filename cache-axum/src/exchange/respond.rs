@@ -20,7 +20,7 @@ use crate::entry::stored::Stored;
 use crate::entry::variant_index::Selecting;
 use crate::exchange::forward::{forward_bypassing, forward_nested, forward_to_revalidate, forward_uncoalesced};
 use crate::exchange::load::{Answer, Load};
-use crate::exchange::lookup::{LookupOutcome, Slot, look_up, read, read_usable};
+use crate::exchange::lookup::{LookupOutcome, Slot, forward_in_outage, look_up, read, read_usable};
 use crate::exchange::route::{Keyed, Route};
 use crate::key::url::is_unrouted_spelling;
 use crate::request::body::{Content, take_content, take_nothing};
@@ -139,8 +139,9 @@ where
             match read_stored(&shared, request.method(), request.headers(), &keyed, true).await {
                 Ok(Some(response)) => response,
                 nothing => {
-                    report_not_found(&shared, &keyed.key, nothing.is_err());
-                    unavailable(&shared)
+                    let is_outage = nothing.is_err();
+                    report_not_found(&shared, &keyed.key, is_outage);
+                    unavailable(&shared, is_outage)
                 }
             },
         ),
@@ -200,13 +201,17 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let detail = match read_stored(&shared, request.method(), request.headers(), &keyed, true).await {
+    let is_outage = match read_stored(&shared, request.method(), request.headers(), &keyed, true).await {
         Ok(Some(response)) => return Ok(response),
-        Ok(None) => None,
-        Err(_) => Some(Detail::Outage),
+        Ok(None) => false,
+        Err(_) => true,
     };
-    report_not_found(&shared, &keyed.key, detail.is_some());
-    let report = Report::miss(Forward::UriMiss).detail(detail);
+    report_not_found(&shared, &keyed.key, is_outage);
+    let report = if is_outage {
+        Report::miss(forward_in_outage(Forward::UriMiss)).detail(Some(Detail::Outage))
+    } else {
+        Report::miss(Forward::UriMiss)
+    };
     let (parts, body) = request.into_parts();
     // The handler of another spelling may be another one, so its response says nothing about the key.
     let is_of_key = !is_unrouted_spelling(&parts);
@@ -473,9 +478,14 @@ fn request_to_store(shared: &Arc<Shared>, slot: &Slot, request: Request<Body>) -
 }
 
 /// Builds the 504 response to an `only-if-cached` request (RFC 9111, section 5.2.1.7).
-fn unavailable(shared: &Shared) -> Response<Body> {
+fn unavailable(shared: &Shared, is_outage: bool) -> Response<Body> {
     let mut response = empty(StatusCode::GATEWAY_TIMEOUT);
-    Report::generated(Detail::OnlyIfCached).write(shared, response.headers_mut());
+    let detail = if is_outage {
+        Detail::Outage
+    } else {
+        Detail::OnlyIfCached
+    };
+    Report::generated(detail).write(shared, response.headers_mut());
     response
 }
 
