@@ -767,7 +767,7 @@ impl<E> Load<E> {
         // The body may have used further entries than the head.
         let mut lifetime = plan.lifetime;
         shorten(&mut lifetime, self.fill.fresh_at_most(), self.shared.now());
-        StoredResponse::prepare(policy, head, body, lifetime, *own_etag)
+        StoredResponse::prepare(policy, &self.context.method, head, body, lifetime, *own_etag)
     }
 }
 
