@@ -208,6 +208,17 @@ pub enum Event<'a> {
         /// The error that was reported.
         error: &'a Error,
     },
+    /// A change feed is connected, for the first time or again after [`FeedLost`](Self::FeedLost), and what it may have
+    /// missed was invalidated; see [`Cache::follow`](crate::Cache::follow).
+    FeedConnected,
+    /// A change feed has lost its connection, or could not connect in the first place. Until
+    /// [`FeedConnected`](Self::FeedConnected) its changes go unnoticed, so outdated values may be found. Reported once,
+    /// however often connecting fails until then.
+    #[non_exhaustive]
+    FeedLost {
+        /// Why.
+        error: &'a Error,
+    },
     /// A load lost its lease, because of an invalidation or because the lease could not be renewed.
     #[non_exhaustive]
     LeaseLost {
@@ -357,6 +368,8 @@ impl Event<'_> {
             Self::BreakerClosed => "breaker_closed",
             Self::SubscriptionBegun => "subscription_begun",
             Self::SubscriptionLost { .. } => "subscription_lost",
+            Self::FeedConnected => "feed_connected",
+            Self::FeedLost { .. } => "feed_lost",
             Self::LeaseLost { .. } => "lease_lost",
             Self::Evicted { .. } => "evicted",
             Self::Invalidated { .. } => "invalidated",
@@ -402,6 +415,8 @@ impl Event<'_> {
             | Self::BreakerClosed
             | Self::SubscriptionBegun
             | Self::SubscriptionLost { .. }
+            | Self::FeedConnected
+            | Self::FeedLost { .. }
             | Self::InvalidationPending { .. }
             | Self::InvalidationsRecovered { .. }
             | Self::Purged { .. }
@@ -443,6 +458,7 @@ impl Event<'_> {
                 | Self::BreakerOpened
                 | Self::BreakerClosed
                 | Self::SubscriptionLost { .. }
+                | Self::FeedLost { .. }
                 | Self::LeaseLost { .. }
                 | Self::InvalidationPending { .. }
                 | Self::InvalidationsRecovered { .. }
@@ -604,6 +620,8 @@ impl Events {
             | Event::BreakerClosed
             | Event::SubscriptionBegun
             | Event::SubscriptionLost { .. }
+            | Event::FeedConnected
+            | Event::FeedLost { .. }
             | Event::LeaseLost { .. }
             | Event::InvalidationPending { .. }
             | Event::InvalidationsRecovered { .. }

@@ -70,6 +70,11 @@ impl fmt::Display for Event<'_> {
                 f,
                 "the change subscription is lost, and near copies are not used until it begins again: {error}"
             ),
+            Self::FeedConnected => f.write_str("a change feed is connected"),
+            Self::FeedLost { error } => write!(
+                f,
+                "a change feed is lost, and outdated values may be found until it is connected again: {error}"
+            ),
             Self::LeaseLost { key } => write!(f, "the load of {:?} has lost its lease", key.as_str()),
             Self::InvalidationPending { count } => write!(
                 f,
