@@ -60,6 +60,7 @@ struct State {
     pause: Duration,
     /// Since when other processes use another list.
     behind_since: Option<Instant>,
+    closed: bool,
 }
 
 /// What a call gets.
@@ -85,6 +86,7 @@ impl Discovery {
                 failed: None,
                 pause: FIRST_PAUSE,
                 behind_since: None,
+                closed: false,
             })),
         }
     }
@@ -116,8 +118,11 @@ impl Discovery {
         self.state.lock().fleet.clone()
     }
 
+    /// Closes all connections, also those of servers that a reading of the list is about to find.
     pub(crate) fn close(&self) {
-        if let Some(fleet) = self.known() {
+        let mut state = self.state.lock();
+        state.closed = true;
+        if let Some(fleet) = &state.fleet {
             fleet.close();
         }
     }
@@ -293,7 +298,12 @@ impl State {
                 self.failed = None;
                 match read {
                     Read::Unchanged => {}
-                    Read::Changed(fleet) => self.fleet = Some(Arc::new(fleet)),
+                    Read::Changed(fleet) => {
+                        if self.closed {
+                            fleet.close();
+                        }
+                        self.fleet = Some(Arc::new(fleet));
+                    }
                     Read::Behind(problem) => {
                         if behind_since.is_none() {
                             tracing::warn!(target: "cache", error = %problem, "memcached: the list of servers");

@@ -81,6 +81,14 @@ impl Registry {
     }
 
     fn process(&self, machines: &Machines) -> MemcachedBackend {
+        self.process_with(machines, |builder| builder)
+    }
+
+    fn process_with(
+        &self,
+        machines: &Machines,
+        settings: impl FnOnce(MemcachedBackendBuilder) -> MemcachedBackendBuilder,
+    ) -> MemcachedBackend {
         let registry = self.clone();
         let provider = move || {
             registry.asked.fetch_add(1, Ordering::SeqCst);
@@ -92,12 +100,8 @@ impl Registry {
             };
             async move { answer }
         };
-        machines
-            .builder()
-            .nodes(provider)
-            .node_refresh(REFRESH)
-            .build()
-            .unwrap()
+        let builder = machines.builder().nodes(provider).node_refresh(REFRESH);
+        settings(builder).build().unwrap()
     }
 }
 
@@ -281,6 +285,38 @@ async fn a_process_whose_provider_is_late_fails_and_does_nothing_wrong() {
     assert_eq!(with_value(&first, "new").await, names());
 
     late.set("abc");
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(with_value(&second, "new").await, names());
+}
+
+/// Its connections may fail for one process alone.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_leaves_is_told_even_if_it_counts_as_down() {
+    let machines = Machines::new(3);
+    let (early, late) = (Registry::new("abc"), Registry::new("abc"));
+    let first = early.process_with(&machines, |builder| builder.down_after(3, REFRESH * 100));
+    let second = late.process_with(&machines, |builder| builder.node_refresh(REFRESH * 100));
+    put_all(&first, "old").await;
+    assert_eq!(with_value(&second, "old").await, names());
+    let on_c = keys_on(machines.of('c'));
+    assert!(on_c.len() > 5);
+    machines.of('c').vanish();
+    for name in &on_c {
+        assert!(read(&first, name).await.is_err());
+    }
+    machines.of('c').come_back();
+    let error = read(&first, &on_c[0]).await.unwrap_err();
+    assert!(error.to_string().contains("the server is down"), "{error}");
+
+    early.set("ab");
+    refresh(&first).await;
+    put_all(&first, "new").await;
+    // The other process has not read the list again, and calls nothing but the server that has left.
+    for name in &on_c {
+        let error = read(&second, name).await.unwrap_err();
+        assert!(error.to_string().contains("other processes use the servers"), "{error}");
+    }
+    late.set("ab");
     sleep(Duration::from_secs(1)).await;
     assert_eq!(with_value(&second, "new").await, names());
 }
@@ -537,6 +573,27 @@ async fn a_closed_backend_says_so() {
         "{error}"
     );
     assert_eq!(process.connections(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_while_the_list_changes_closes_the_new_connections_too() {
+    let (machines, registry) = (Machines::new(3), Registry::new("a"));
+    let process = registry.process(&machines);
+    put(&process, "key", "value").await.unwrap();
+    registry.set("bc");
+    machines.of('b').freeze();
+    advance(REFRESH).await;
+    let _ = process.get(&key("any")).await;
+    while machines.of('b').connections() == 0 {
+        tokio::task::yield_now().await;
+    }
+    process.close().await.unwrap();
+    machines.of('b').thaw();
+    settle().await;
+    assert!(machines.of('c').keys().contains(&"%~larder-stamp".to_owned()), "it went through");
+    for name in ['a', 'b', 'c'] {
+        assert_eq!(machines.of(name).open_connections(), 0, "{name}");
+    }
 }
 
 #[test]
