@@ -13,6 +13,8 @@ use cache_memcached::{MemcachedBackend, MemcachedBackendBuilder, NodeList, WhenD
 use proptest::prelude::*;
 use support::{Fake, hour, key, put, read};
 use tokio::time::{advance, sleep};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 const REFRESH: Duration = Duration::from_secs(30);
 
@@ -483,6 +485,62 @@ async fn a_server_that_restarts_while_the_provider_fails_is_told_again_by_the_la
     machines.of('a').restart();
     put_all(&process, "new").await;
     assert_eq!(with_value(&process, "new").await, names());
+}
+
+/// Counts the lines of log that are warnings.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicUsize>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && *metadata.level() == Level::WARN
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_and_an_agreement_that_fail_together_are_one_line_of_log() {
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    let (machines, registry) = (Machines::new(2), Registry::new("ab"));
+    let process = registry.process(&machines);
+    put_all(&process, "value").await;
+    let name = &keys_on(machines.of('a'))[0];
+    let asked = registry.asked();
+    registry.fail(Some("no list today"));
+    machines.of('a').restart();
+    machines.of('b').vanish();
+    let error = read(&process, name).await.unwrap_err();
+    for part in ["1 of 2 servers answer", "no list today"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    sleep(Duration::from_secs(10)).await;
+    let _ = read(&process, name).await;
+    let attempts = registry.asked() - asked;
+    assert!(attempts > 1);
+    assert_eq!(warnings.0.load(Ordering::SeqCst), attempts);
+
+    // The servers agree again, and the provider still fails: that is a line, too.
+    machines.of('b').come_back();
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(read(&process, name).await.unwrap(), None);
+    assert_eq!(registry.asked() - asked, attempts + 1);
+    assert_eq!(warnings.0.load(Ordering::SeqCst), attempts + 1);
 }
 
 #[tokio::test(start_paused = true)]
