@@ -142,7 +142,8 @@ pub enum Event<'a> {
         /// The age of the entry.
         age: Duration,
     },
-    /// A record could not be decoded. It counts as a miss.
+    /// A record could not be decoded. That of an entry counts as a miss, and that of a tag as changed, so that all
+    /// entries with the tag are misses.
     #[non_exhaustive]
     DecodeFailed {
         /// The key.

@@ -30,10 +30,11 @@ impl fmt::Display for Event<'_> {
                 )
             }
             Self::DecodeFailed { key, error } => {
+                let counts = if key.is_reserved() { "changed" } else { "a miss" };
                 let key = key.as_str();
                 write!(
                     f,
-                    "the record of {key:?} cannot be decoded and counts as a miss: {error}"
+                    "the record of {key:?} cannot be decoded and counts as {counts}: {error}"
                 )
             }
             Self::EncodeFailed { key, error } => {

@@ -282,6 +282,12 @@ impl Store {
         self.observe(operation, key, result)
     }
 
+    /// Emits the event of a record that cannot be read.
+    #[cold]
+    pub(crate) fn report_unreadable(&self, key: &Key, error: &Error) {
+        self.events.emit(&Event::DecodeFailed { key, error });
+    }
+
     /// Reports to the breaker how a call ended.
     fn report(&self, permit: Permit<'_>, operation: &'static str, error: Option<&Error>) {
         let failed = error.is_some_and(|error| match error.kind() {
