@@ -15,9 +15,9 @@ use crate::entry::variant_index::VariantIndex;
 use crate::exchange::storability::StorePlan;
 use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
-use crate::response::cache_status::Report;
 use crate::response::headers::{add_client_caching, content_length};
 use crate::response::passing::{reported, select_passing};
+use crate::response::report::Report;
 
 /// A response that is to be stored, and whose body is still being collected.
 #[derive(Debug)]

@@ -30,9 +30,9 @@ use crate::request::context::RequestContext;
 use crate::request::extension::LayerHandle;
 use crate::request::nesting::NestedLoads;
 use crate::request::shared::Shared;
-use crate::response::cache_status::Report;
 use crate::response::detail::Detail;
 use crate::response::from_entry::{Source, answer, answer_whole};
+use crate::response::report::Report;
 
 /// Answers a plain request from a store in this process, without spawning a task, waiting, or cloning the inner
 /// service.
