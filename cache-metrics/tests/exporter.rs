@@ -148,7 +148,7 @@ fn several_caches_and_a_cache_that_is_gone() {
 
 /// A store that has another name in metrics than in errors.
 #[derive(Debug)]
-struct Renamed(FaultyBackend);
+struct Renamed(FaultyBackend<MemoryBackend>);
 
 #[async_trait]
 impl Backend for Renamed {
