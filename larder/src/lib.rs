@@ -113,8 +113,8 @@ pub use self::settings::{NearSettings, Settings};
 /// use larder::prelude::*;
 ///
 /// async fn stock(State(cache): State<Cache>) -> Result<Json<u32>, larder::axum::Error> {
-///     let stock = cache.get_or_load("stock", || async { Ok::<_, std::io::Error>(7) }).await?;
-///     Ok(Json(stock))
+///     let stock = cache.get_or_load("stock", || async { Ok::<u32, std::io::Error>(7) }).await?;
+///     Ok(Json(*stock))
 /// }
 ///
 /// async fn sell(cache: CacheHandle) -> Result<(), larder::axum::Error> {
