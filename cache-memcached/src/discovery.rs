@@ -263,7 +263,10 @@ impl Source {
                 let theirs: Vec<&String> = other.members.keys().collect();
                 let own = match &provider_failed {
                     None => format!("the provider of this one names {:?}", list.names),
-                    Some(failed) => format!("the provider of this one, which named {:?}, failed: {failed}", list.names),
+                    Some(failed) => format!(
+                        "the provider of this one, which named {:?}, failed: {failed}",
+                        list.names
+                    ),
                 };
                 let message = format!("other processes use the servers {theirs:?}, and {own}");
                 Read::Behind(error(ErrorKind::Unavailable, message))

@@ -648,7 +648,10 @@ async fn closing_while_the_list_changes_closes_the_new_connections_too() {
     process.close().await.unwrap();
     machines.of('b').thaw();
     settle().await;
-    assert!(machines.of('c').keys().contains(&"%~larder-stamp".to_owned()), "it went through");
+    assert!(
+        machines.of('c').keys().contains(&"%~larder-stamp".to_owned()),
+        "it went through"
+    );
     for name in ['a', 'b', 'c'] {
         assert_eq!(machines.of(name).open_connections(), 0, "{name}");
     }

@@ -6,9 +6,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use cache_core::testing::FaultyBackend;
-use cache_core::{
-    Backend, Error, ErrorKind, Key, ManualClock, Record, SetOptions, SetOutcome, Value, async_trait,
-};
+use cache_core::{Backend, Error, ErrorKind, Key, ManualClock, Record, SetOptions, SetOutcome, Value, async_trait};
 use cache_engine::{AdapterEvent, Cache};
 use cache_memory::MemoryBackend;
 use cache_metrics::{CacheMetrics, LOAD_BUCKETS, LOAD_DURATION};

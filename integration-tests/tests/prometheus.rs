@@ -315,7 +315,10 @@ async fn the_dashboard_and_the_alerts_see_a_store_that_works_and_one_that_is_dow
         })
         .layer(CacheLayer::new(cache.clone()).stale_while_revalidate(Duration::ZERO));
     let is_slow = Arc::new(AtomicBool::new(false));
-    let follow = cache.follow(Feed(Arc::clone(&is_slow)), cache.invalidation().add_namespace("followed"));
+    let follow = cache.follow(
+        Feed(Arc::clone(&is_slow)),
+        cache.invalidation().add_namespace("followed"),
+    );
     let following = tokio::spawn(follow.with_check_interval(Duration::from_millis(50)).run());
     let loading = tokio::spawn(load(cache.clone(), small, pages, Arc::clone(&is_slow)));
 

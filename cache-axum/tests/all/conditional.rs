@@ -110,10 +110,19 @@ async fn accept_ranges_says_where_ranges_are_cut() {
     };
     let (app, _) = app(layer().post(100), handler);
     // The handler's own word stays, and of a 201 no ranges are cut.
-    for (path, says) in [("/", "bytes"), ("/stream", "bytes"), ("/none", "none"), ("/created", "")] {
+    for (path, says) in [
+        ("/", "bytes"),
+        ("/stream", "bytes"),
+        ("/none", "none"),
+        ("/created", ""),
+    ] {
         for x_cache in ["MISS", "HIT"] {
             let reply = get(&app, path).await;
-            assert_eq!((reply.x_cache(), reply.header("accept-ranges")), (x_cache, says), "{path}");
+            assert_eq!(
+                (reply.x_cache(), reply.header("accept-ranges")),
+                (x_cache, says),
+                "{path}"
+            );
         }
         let head = send(&app, request(Method::HEAD, path, &[])).await;
         assert_eq!((head.x_cache(), head.header("accept-ranges")), ("HIT", says), "{path}");

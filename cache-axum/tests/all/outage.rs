@@ -46,7 +46,11 @@ async fn the_handler_answers_and_the_status_tells_of_the_outage() {
     store.recover();
     assert_eq!(get(&app, "/").await.text(), "1");
     // The same once more, with a store that answers: nothing is stored, and that is known.
-    let strict = send(&app, request(Method::GET, "/no", &[("cache-control", "only-if-cached")])).await;
+    let strict = send(
+        &app,
+        request(Method::GET, "/no", &[("cache-control", "only-if-cached")]),
+    )
+    .await;
     assert_eq!(strict.cache_status(), "cache; detail=only-if-cached");
     assert_eq!(get(&app, "/no").await.cache_status(), "cache; fwd=uri-miss; stored");
 }

@@ -106,7 +106,8 @@ impl TagRecords {
                 let (state, options) = match record {
                     None => (TagVersion::begun(now), kept().if_absent()),
                     Some(record) => (
-                        self.decode(record, key).map_or_else(|| TagVersion::begun(now), |state| state.softened(now)),
+                        self.decode(record, key)
+                            .map_or_else(|| TagVersion::begun(now), |state| state.softened(now)),
                         // The entries of the tag are still usable, so its record is retained for at least as long as
                         // before.
                         SetOptions::new(at_least_kept(record.remaining)).if_version(record.version),

@@ -146,7 +146,10 @@ impl TagRecords {
                 .late_entry(key, &Page::unknown(sequence.id), kept_late().if_absent())
                 .map(Some);
         };
-        let noted = match self.decode_late::<Page>(Some(&record), &key).filter(|page| page.id == sequence.id) {
+        let noted = match self
+            .decode_late::<Page>(Some(&record), &key)
+            .filter(|page| page.id == sequence.id)
+        {
             Some(page) => page.invalidated(slots, sequence.number),
             None => Some(Page::unknown(sequence.id)),
         };
@@ -167,7 +170,9 @@ impl TagRecords {
         }
         let (mut unchanged, mut prolong, mut unknown) = (true, Vec::new(), Vec::new());
         for ((key, record), slots) in keys.into_iter().zip(records).skip(1).zip(slots.values()) {
-            let page = self.decode_late::<Page>(record.as_ref(), &key).filter(|page| page.id == began.id);
+            let page = self
+                .decode_late::<Page>(record.as_ref(), &key)
+                .filter(|page| page.id == began.id);
             unchanged &= page.is_some_and(|page| page.is_unchanged_since(began, slots));
             match (page, record) {
                 (Some(page), Some(record)) if page.is_known() => {

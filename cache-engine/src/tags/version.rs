@@ -73,8 +73,7 @@ pub(super) fn decode(record: &Record, key: &Key) -> Result<TagVersion, Error> {
 /// Returns the error of a record that is not one of a tag: that of the backend, if it could not read the value.
 #[cold]
 pub(super) fn unreadable(value: &Value) -> Error {
-    value.unreadable_reason().map_or_else(
-        || Error::new(ErrorKind::Codec, "not the record of a tag"),
-        Clone::clone,
-    )
+    value
+        .unreadable_reason()
+        .map_or_else(|| Error::new(ErrorKind::Codec, "not the record of a tag"), Clone::clone)
 }
