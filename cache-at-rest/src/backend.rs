@@ -221,6 +221,10 @@ impl<B: Backend> Backend for AtRest<B> {
         self.inner.name()
     }
 
+    fn system_name(&self) -> &'static str {
+        self.inner.system_name()
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities().with_shared_objects(false)
     }

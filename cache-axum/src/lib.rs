@@ -107,7 +107,7 @@
 //! | `STALE` | `cache; fwd=stale; fwd-status=503` | the handler failed, and a stale response replaces its response |
 //! | `MISS` | `cache; fwd=uri-miss; stored` | the handler responded, and its response is stored |
 //! | `MISS` | `cache; fwd=uri-miss; detail=set-cookie` | the handler responded, and the detail says why its response is not stored |
-//! | `MISS` | `cache; fwd=uri-miss; detail=outage` | the store is unavailable |
+//! | `MISS` | `cache; fwd=miss; detail=outage` | the store did not answer, so whether it has a response is unknown; the handler responded |
 //! | `BYPASS` | `cache; fwd=bypass; detail=authorization` | the request bypassed the cache, and the detail says why |
 //! | `BYPASS` | `cache; fwd=method` | so does every request with another method |
 //!

@@ -64,7 +64,7 @@ fn app(cache: &Cache, trace: bool) -> Router {
         }
     };
     let layer = CacheLayer::new(cache.clone())
-        // No part of the name is a parameter.
+        // A name may look like parameters.
         .name("a; hit; b")
         .ttl(Duration::from_secs(60))
         .stale_while_revalidate(Duration::from_secs(60))
@@ -98,6 +98,9 @@ async fn each_outcome_is_recorded_in_the_span_of_the_request() {
     cache.settled().await;
     store.fail(ErrorKind::Unavailable);
     ask(Method::GET, "/new", "outage").await;
+    // Whatever else there is to say about the response.
+    ask(Method::HEAD, "/new", "outage").await;
+    ask(Method::GET, "/private", "outage").await;
 }
 
 #[tokio::test]

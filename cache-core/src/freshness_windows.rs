@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::optional_duration::OptionalDuration;
 use crate::ttl::{Ttl, millis_rounded_up};
 
 /// How long a stored copy may be used, counted from its creation.
@@ -42,9 +43,9 @@ impl FreshnessWindows {
 
     /// Makes windows that are fresh for `fresh`, or for ever if it is `None`, with no use of stale copies.
     #[must_use]
-    pub fn new(fresh: impl Into<Option<Duration>>) -> Self {
+    pub fn new(fresh: impl OptionalDuration) -> Self {
         Self {
-            fresh: fresh.into(),
+            fresh: fresh.into_option(),
             ..Self::FOREVER
         }
     }

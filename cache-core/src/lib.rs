@@ -181,6 +181,7 @@ mod key;
 mod key_builder;
 #[cfg(feature = "md5")]
 mod md5_hex;
+mod optional_duration;
 mod record;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -211,6 +212,7 @@ pub use self::key::{Key, KeyName, KeyWriter, Namespace, Prefix, Scope};
 #[cfg(feature = "md5")]
 pub use self::key_builder::HashedCall;
 pub use self::key_builder::{FunctionCall, KeyBuilder, ReadableCall};
+pub use self::optional_duration::OptionalDuration;
 pub use self::record::{Record, SharedValue, Value, Version, VersionSource};
 pub use self::ttl::Ttl;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cache_core::{Backend, Error, Key, Limits, Record, SetOptions, SetOutcome, Value, Version, async_trait};
 
 use crate::batch::READ_KEYS;
-use crate::error::NAME;
+use crate::error::{NAME, SYSTEM_NAME};
 use crate::item::MAX_VALUE_BYTES;
 use crate::store::Store;
 
@@ -97,6 +97,10 @@ impl Backend for DynamoBackend {
 
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn system_name(&self) -> &'static str {
+        SYSTEM_NAME
     }
 
     fn limits(&self) -> Limits {

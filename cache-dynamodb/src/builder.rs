@@ -291,7 +291,7 @@ impl fmt::Debug for DynamoBackendBuilder {
 mod tests {
     use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
     use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Region};
-    use cache_core::ErrorKind;
+    use cache_core::{Backend, ErrorKind};
 
     use super::*;
 
@@ -349,6 +349,13 @@ mod tests {
         let client = ClientSettings::default().bound(&ready(None));
         let timeouts = client.config().timeout_config().unwrap();
         assert_eq!(timeouts.operation_timeout(), Some(Duration::from_secs(3)));
+    }
+
+    #[tokio::test]
+    async fn metrics_and_traces_have_the_name_of_opentelemetry() {
+        let builder = DynamoBackendBuilder::new().table("cache").client(ready(None));
+        let backend = builder.connect().await.unwrap();
+        assert_eq!((backend.name(), backend.system_name()), ("dynamodb", "aws.dynamodb"));
     }
 
     #[test]

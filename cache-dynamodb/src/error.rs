@@ -10,6 +10,9 @@ use cache_core::{Error, ErrorKind};
 /// The name of this backend in errors.
 pub(crate) const NAME: &str = "dynamodb";
 
+/// Its name in metrics and traces, by OpenTelemetry's conventions.
+pub(crate) const SYSTEM_NAME: &str = "aws.dynamodb";
+
 /// Returns an error of this backend.
 pub(crate) fn error(kind: ErrorKind, message: impl Into<String>) -> Error {
     Error::new(kind, message.into()).with_backend(NAME)

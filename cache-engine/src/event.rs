@@ -142,7 +142,8 @@ pub enum Event<'a> {
         /// The age of the entry.
         age: Duration,
     },
-    /// A record could not be decoded. It counts as a miss.
+    /// A record could not be decoded. That of an entry counts as a miss, and that of a tag as changed, so that all
+    /// entries with the tag are misses.
     #[non_exhaustive]
     DecodeFailed {
         /// The key.
@@ -164,6 +165,8 @@ pub enum Event<'a> {
     StoreCalled {
         /// The name of the store's kind, for example `"redis"`.
         backend: &'static str,
+        /// The name that OpenTelemetry's conventions have for it (`db.system.name`), for example `"aws.dynamodb"`.
+        system: &'static str,
         /// The name of the operation, for example `"get"`.
         operation: &'static str,
         /// The key, if the operation concerns a single one.
@@ -204,6 +207,17 @@ pub enum Event<'a> {
     #[non_exhaustive]
     SubscriptionLost {
         /// The error that was reported.
+        error: &'a Error,
+    },
+    /// A change feed is connected, for the first time or again after [`FeedLost`](Self::FeedLost), and what it may have
+    /// missed was invalidated; see [`Cache::follow`](crate::Cache::follow).
+    FeedConnected,
+    /// A change feed has lost its connection, or could not connect in the first place. Until
+    /// [`FeedConnected`](Self::FeedConnected) its changes go unnoticed, so outdated values may be found. Reported once,
+    /// however often connecting fails until then.
+    #[non_exhaustive]
+    FeedLost {
+        /// Why.
         error: &'a Error,
     },
     /// A load lost its lease, because of an invalidation or because the lease could not be renewed.
@@ -355,6 +369,8 @@ impl Event<'_> {
             Self::BreakerClosed => "breaker_closed",
             Self::SubscriptionBegun => "subscription_begun",
             Self::SubscriptionLost { .. } => "subscription_lost",
+            Self::FeedConnected => "feed_connected",
+            Self::FeedLost { .. } => "feed_lost",
             Self::LeaseLost { .. } => "lease_lost",
             Self::Evicted { .. } => "evicted",
             Self::Invalidated { .. } => "invalidated",
@@ -400,6 +416,8 @@ impl Event<'_> {
             | Self::BreakerClosed
             | Self::SubscriptionBegun
             | Self::SubscriptionLost { .. }
+            | Self::FeedConnected
+            | Self::FeedLost { .. }
             | Self::InvalidationPending { .. }
             | Self::InvalidationsRecovered { .. }
             | Self::Purged { .. }
@@ -441,6 +459,7 @@ impl Event<'_> {
                 | Self::BreakerOpened
                 | Self::BreakerClosed
                 | Self::SubscriptionLost { .. }
+                | Self::FeedLost { .. }
                 | Self::LeaseLost { .. }
                 | Self::InvalidationPending { .. }
                 | Self::InvalidationsRecovered { .. }
@@ -602,6 +621,8 @@ impl Events {
             | Event::BreakerClosed
             | Event::SubscriptionBegun
             | Event::SubscriptionLost { .. }
+            | Event::FeedConnected
+            | Event::FeedLost { .. }
             | Event::LeaseLost { .. }
             | Event::InvalidationPending { .. }
             | Event::InvalidationsRecovered { .. }

@@ -30,10 +30,11 @@ impl fmt::Display for Event<'_> {
                 )
             }
             Self::DecodeFailed { key, error } => {
+                let counts = if key.is_reserved() { "changed" } else { "a miss" };
                 let key = key.as_str();
                 write!(
                     f,
-                    "the record of {key:?} cannot be decoded and counts as a miss: {error}"
+                    "the record of {key:?} cannot be decoded and counts as {counts}: {error}"
                 )
             }
             Self::EncodeFailed { key, error } => {
@@ -69,6 +70,11 @@ impl fmt::Display for Event<'_> {
             Self::SubscriptionLost { error } => write!(
                 f,
                 "the change subscription is lost, and near copies are not used until it begins again: {error}"
+            ),
+            Self::FeedConnected => f.write_str("a change feed is connected"),
+            Self::FeedLost { error } => write!(
+                f,
+                "a change feed is lost, and outdated values may be found until it is connected again: {error}"
             ),
             Self::LeaseLost { key } => write!(f, "the load of {:?} has lost its lease", key.as_str()),
             Self::InvalidationPending { count } => write!(

@@ -116,7 +116,7 @@
 //! | `cache.load.outcome` | loads | `ok`, or `error`, `panic`, `timeout` or `cancelled`; `elsewhere` if another process was faster |
 //! | `cache.load.keys` | loads of batches | the number of keys |
 //! | `error.type` | loads, calls | how it failed, if it did: as `cache.load.outcome`; the [kind](cache_core::ErrorKind) of the store's error, or `cancelled` |
-//! | `db.system.name` | calls | `redis`, `memcached`, `aws.dynamodb`, or the [name](cache_core::Backend::name) of another store |
+//! | `db.system.name` | calls | `redis`, `memcached`, `aws.dynamodb`, or the [system name](cache_core::Backend::system_name) of another store |
 //! | `db.operation.name` | calls | the method of [`Backend`](cache_core::Backend), such as `get`, which is also the exported name of the span |
 //! | `db.operation.batch.size` | calls for several keys | their number |
 //! | `cache.key` | all about one key | the first 256 bytes of the key. Only if the target `cache::key` is at level trace, because keys may be personal data |

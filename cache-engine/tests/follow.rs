@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cache_core::{ErrorKind, ManualClock};
 use cache_engine::{Cache, ChangeFeed, Invalidation};
-use support::{Fate, Remote, SEC, local, over};
+use support::{Fate, Log, Remote, SEC, local, over};
 use tokio::sync::mpsc;
 
 /// What becomes of a connection next.
@@ -198,6 +198,50 @@ async fn a_store_that_does_not_answer_gets_the_change_later() {
     }
     remote.plan(|_| Fate::Pass);
     gone(&cache, "1").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_loss_and_its_return_are_events() {
+    let log = Log::new();
+    let cache = local(&ManualClock::new())
+        .namespace("items")
+        .observer(log.clone())
+        .build();
+    let feeds = || (cache.stats().feeds, cache.stats().lost_feeds);
+    assert_eq!(feeds(), (0, 0));
+    let (server, task) = follow(&cache);
+    log.reached("feed_connected", 1).await;
+    assert_eq!((feeds(), log.count("feed_lost")), ((1, 0), 0));
+
+    *server.refuses.lock().unwrap() = true;
+    server.report(Report::Fail);
+    log.reached("feed_lost", 1).await;
+    // Many attempts fail in this time.
+    tokio::time::sleep(SEC * 100).await;
+    assert_eq!(feeds(), (1, 1));
+    *server.refuses.lock().unwrap() = false;
+    log.reached("feed_connected", 2).await;
+    assert_eq!((feeds(), log.count("feed_lost")), ((1, 0), 1));
+
+    cache.shutdown().await;
+    task.await.unwrap();
+    assert_eq!((feeds(), log.count("feed_lost")), ((0, 0), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_feed_that_never_connects_is_lost_too() {
+    let log = Log::new();
+    let cache = local(&ManualClock::new())
+        .namespace("items")
+        .observer(log.clone())
+        .build();
+    let (server, task) = follow(&cache);
+    *server.refuses.lock().unwrap() = true;
+    log.reached("feed_lost", 1).await;
+    assert_eq!((cache.stats().lost_feeds, log.count("feed_connected")), (1, 0));
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    assert_eq!((cache.stats().feeds, cache.stats().lost_feeds), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod support;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -10,6 +12,7 @@ use std::time::Duration;
 use cache_engine::cache_core::ManualClock;
 use cache_engine::{Cache, LoadError};
 use cache_memory::MemoryBackend;
+use support::{Fate, Gate, Remote, idle, over};
 use tokio::sync::Semaphore;
 
 fn cache() -> Cache {
@@ -44,6 +47,24 @@ async fn only_what_is_missing_is_loaded_and_in_one_call() {
     cache.get_or_load_many([1, 2, 3], noting(&calls)).await.unwrap();
     assert_eq!(calls.lock().unwrap().len(), 1, "all are hits now");
     assert_eq!(cache.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_loader_gets_each_id_once_and_in_the_order_of_the_caller() {
+    let (remote, gate) = (Remote::new(), Gate::closed());
+    let cache = over(&remote).build();
+    // The lease of the first id is the last that is acquired.
+    remote.once(Fate::HoldAnswer(gate.clone()), |call| {
+        call.operation == "set" && call.key.ends_with('9')
+    });
+    let calls = Arc::default();
+    let load = noting(&calls);
+    let batch = tokio::spawn(async move { cache.get_or_load_many([9, 3, 7, 3, 1, 9], load).await.unwrap() });
+    gate.reached().await;
+    idle().await;
+    gate.open();
+    assert_eq!(batch.await.unwrap().len(), 4);
+    assert_eq!(*calls.lock().unwrap(), [vec![9, 3, 7, 1]]);
 }
 
 #[tokio::test]

@@ -271,11 +271,12 @@ impl Observer for Told {
         let text = match event {
             Event::StoreCalled {
                 backend,
+                system,
                 operation,
                 took,
                 failure,
                 ..
-            } => format!("{cache}: {backend} {operation} {took:?} {failure:?}"),
+            } => format!("{cache}: {backend} ({system}) {operation} {took:?} {failure:?}"),
             event => format!("{cache}/{:?}: {} {:?}", event.namespace(), event.name(), event.tier()),
         };
         self.0.lock().unwrap().push(text);
@@ -306,13 +307,13 @@ async fn observers_learn_cache_namespace_tier_and_calls_of_the_store() {
     cache.with_namespace("users").get::<i32>("1").await.unwrap_err();
     named.set("1", 1).await.unwrap();
     named.get::<i32>("1").await.unwrap();
-    let backend = cache.stats().backend;
+    assert_eq!(cache.stats().backend, "remote");
     assert_eq!(
         *told.0.lock().unwrap(),
         [
-            &*format!("shop: {backend} get 20ms None"),
+            "shop: remote (test.remote) get 20ms None",
             "shop/Some(\"users\"): miss None",
-            &*format!("shop: {backend} get 0ns Some(Rejected)"),
+            "shop: remote (test.remote) get 0ns Some(Rejected)",
             "shop/Some(\"users\"): store_failed None",
             "shop/Some(\"users\"): outage None",
             "other/Some(\"\"): stored None",

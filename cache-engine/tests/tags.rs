@@ -7,11 +7,11 @@ mod support;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use cache_core::{Key, ManualClock, Prefix};
+use cache_core::{Key, ManualClock, Prefix, SetOptions};
 use cache_engine::{Cache, Load, Loaded};
 use cache_memory::MemoryBackend;
 use proptest::prelude::*;
-use support::{Count, Fate, Gate, MS, Remote, SEC, idle, load, local, memory, over};
+use support::{Count, Fate, Gate, Log, MS, Remote, SEC, idle, load, local, memory, over};
 
 /// A cache over a store of objects, one over a store that takes bytes only, and one over a store that cannot clear.
 fn all() -> [Cache; 3] {
@@ -383,4 +383,27 @@ async fn a_stale_copy_is_not_shared_after_one_of_its_own_tags_was_invalidated() 
     checked.open();
     leader.await.unwrap().unwrap();
     joiner.await.unwrap().unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_a_tag_that_cannot_be_read_counts_as_changed_and_is_an_event() {
+    let (remote, log) = (Remote::new(), Log::new());
+    let writer = over(&remote).build().with_tags(["tag"]);
+    writer.set("key", 1_u32).await.unwrap();
+    // It has read no version of the tag so far.
+    let reader = over(&remote).observer(log.clone()).build();
+    let garbage = &b"somebody else's"[..];
+    remote.plant(&tag("tag"), garbage, SetOptions::new(60 * SEC)).await;
+    assert!(!has(&reader, "key").await);
+    assert_eq!((log.count("decode_failed"), reader.stats().decode_failures), (1, 1));
+
+    // The next entry with the tag begins a new version.
+    over(&remote)
+        .build()
+        .with_tags(["tag"])
+        .set("key", 2_u32)
+        .await
+        .unwrap();
+    assert!(has(&reader, "key").await);
+    assert_eq!(log.count("decode_failed"), 1);
 }

@@ -28,7 +28,8 @@ pub enum Forward {
     UriMiss,
     /// Something was stored for the URI, but not for the fields that `Vary` names.
     VaryMiss,
-    /// Nothing usable was stored; the cache does not say why.
+    /// The cache had nothing that it could use, and does not know whether something was stored for the URI: its store did
+    /// not answer, for example.
     Miss,
     /// The stored response is fresh, but the request's directives ask for validation.
     Request,

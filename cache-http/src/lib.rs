@@ -136,7 +136,8 @@ pub use self::invalidation::{
 pub use self::policy::{Heuristic, Policy, Sharing, Statuses, is_heuristically_cacheable};
 pub use self::representation::{
     ByteRange, Content, ContentRange, Multipart, Outcome, Part, RangeOutcome, Representation, Selection, Validators,
-    asks_for_whole, evaluate, evaluate_range, not_modified_headers, partial_headers, unsatisfiable_headers,
+    asks_for_whole, evaluate, evaluate_range, not_modified_headers, partial_headers, serves_ranges,
+    unsatisfiable_headers,
 };
 pub use self::storability::{
     Reason, Storable, answers_later_get, may_collapse, prepare_for_store, request_bypass, storable,

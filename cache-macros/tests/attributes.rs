@@ -1,4 +1,4 @@
-//! Which uses of the attributes compile, and the error messages of those that do not.
+//! Which uses of the attributes and of the settings compile, and the error messages of those that do not.
 
 #[test]
 fn right_and_wrong_uses() {
@@ -7,4 +7,5 @@ fn right_and_wrong_uses() {
         cases.pass(format!("tests/{attribute}/pass/*.rs"));
         cases.compile_fail(format!("tests/{attribute}/fail/*.rs"));
     }
+    cases.compile_fail("tests/settings/fail/*.rs");
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use cache_core::{Error, ErrorKind};
 use futures_util::future::join_all;
 
-use crate::error::error;
+use crate::error::{Fault, error};
 use crate::fleet::STAMP_KEY;
 use crate::lifetime::NEVER;
 use crate::membership::{Membership, Names};
@@ -56,9 +56,10 @@ impl Proposal<'_> {
         // Servers that are no longer to be used: those of this process, and those of memberships that are found.
         let mut leaving = self.leaving.to_vec();
         for _ in 0..ATTEMPTS {
-            let found = join_all(self.servers.iter().map(|server| read(server))).await;
+            let found = join_all(self.servers.iter().map(|server| server.call(read(server)))).await;
             self.need_most(&found)?;
-            let left = join_all(leaving.iter().map(|server| read(server))).await;
+            // Those that leave are asked even if they count as down: other processes may still use them.
+            let left = join_all(leaving.iter().map(|server| server.call_anyway(read(server)))).await;
             let known = found.into_iter().chain(left).filter_map(|answer| answer.ok().flatten());
             let latest = latest(known.chain(self.current.cloned()).collect());
             let membership = match &latest[..] {
@@ -79,9 +80,11 @@ impl Proposal<'_> {
                 // They may know a later membership.
                 continue;
             }
-            let told = join_all(self.servers.iter().map(|server| tell(server, &membership))).await;
+            let telling = self.servers.iter();
+            let told = join_all(telling.map(|server| server.call(tell(server, &membership)))).await;
             // One that cannot be reached may be gone for good.
-            let left = join_all(leaving.iter().map(|server| tell(server, &membership))).await;
+            let leave = leaving.iter();
+            let left = join_all(leave.map(|server| server.call_anyway(tell(server, &membership)))).await;
             if told.iter().chain(&left).any(|told| matches!(told, Ok(false))) {
                 // Another process is at it, too. Let one of them be first.
                 tokio::time::sleep(Duration::from_millis(nonce() % 64)).await;
@@ -149,39 +152,34 @@ fn latest(mut known: Vec<Membership>) -> Vec<Membership> {
     known
 }
 
-async fn read(server: &Server) -> Result<Option<Membership>, Error> {
-    let read = async {
-        let found = server.session().await?.gets(MEMBERSHIP_KEY).await?;
-        Ok(found.and_then(|found| Membership::decode(&found.bytes)))
-    };
-    server.call(read).await
+/// Reads the membership that a server holds.
+async fn read(server: &Server) -> Result<Option<Membership>, Fault> {
+    let found = server.session().await?.gets(MEMBERSHIP_KEY).await?;
+    Ok(found.and_then(|found| Membership::decode(&found.bytes)))
 }
 
 /// Tells a server that it belongs to this membership. Returns `false` if it has been told of another one that is as new.
-async fn tell(server: &Server, membership: &Membership) -> Result<bool, Error> {
+async fn tell(server: &Server, membership: &Membership) -> Result<bool, Fault> {
     let stamp = membership.stamp.to_bytes();
-    let tell = async {
-        let mut session = server.session().await?;
-        // Read first: if another process tells this server of another membership meanwhile, one of the two fails to
-        // write the stamp.
-        let old = session.gets(STAMP_KEY).await?;
-        let bytes = membership.encode();
-        let is_told = match session.gets(MEMBERSHIP_KEY).await? {
-            None => session.add(MEMBERSHIP_KEY, &bytes, NEVER).await?,
-            Some(found) => match Membership::decode(&found.bytes) {
-                Some(there) if there.stamp == membership.stamp => true,
-                Some(there) if there.stamp.epoch >= membership.stamp.epoch => false,
-                _ => session.swap(MEMBERSHIP_KEY, &bytes, found.token, NEVER).await?,
-            },
-        };
-        if !is_told {
-            return Ok(false);
-        }
-        match old {
-            Some(old) if old.bytes == stamp => Ok(true),
-            Some(old) => session.swap(STAMP_KEY, &stamp, old.token, NEVER).await,
-            None => session.add(STAMP_KEY, &stamp, NEVER).await,
-        }
+    let mut session = server.session().await?;
+    // Read first: if another process tells this server of another membership meanwhile, one of the two fails to write
+    // the stamp.
+    let old = session.gets(STAMP_KEY).await?;
+    let bytes = membership.encode();
+    let is_told = match session.gets(MEMBERSHIP_KEY).await? {
+        None => session.add(MEMBERSHIP_KEY, &bytes, NEVER).await?,
+        Some(found) => match Membership::decode(&found.bytes) {
+            Some(there) if there.stamp == membership.stamp => true,
+            Some(there) if there.stamp.epoch >= membership.stamp.epoch => false,
+            _ => session.swap(MEMBERSHIP_KEY, &bytes, found.token, NEVER).await?,
+        },
     };
-    server.call(tell).await
+    if !is_told {
+        return Ok(false);
+    }
+    match old {
+        Some(old) if old.bytes == stamp => Ok(true),
+        Some(old) => session.swap(STAMP_KEY, &stamp, old.token, NEVER).await,
+        None => session.add(STAMP_KEY, &stamp, NEVER).await,
+    }
 }

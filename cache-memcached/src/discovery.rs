@@ -60,6 +60,7 @@ struct State {
     pause: Duration,
     /// Since when other processes use another list.
     behind_since: Option<Instant>,
+    closed: bool,
 }
 
 /// What a call gets.
@@ -85,6 +86,7 @@ impl Discovery {
                 failed: None,
                 pause: FIRST_PAUSE,
                 behind_since: None,
+                closed: false,
             })),
         }
     }
@@ -116,8 +118,11 @@ impl Discovery {
         self.state.lock().fleet.clone()
     }
 
+    /// Closes all connections, also those of servers that a reading of the list is about to find.
     pub(crate) fn close(&self) {
-        if let Some(fleet) = self.known() {
+        let mut state = self.state.lock();
+        state.closed = true;
+        if let Some(fleet) = &state.fleet {
             fleet.close();
         }
     }
@@ -200,14 +205,13 @@ impl Source {
     async fn read(&self, fleet: Option<&Fleet>, mut insists: bool) -> Result<Read, Error> {
         let is_outdated = fleet.is_none_or(Fleet::is_outdated);
         let current = fleet.and_then(Fleet::membership);
-        let list = match (self.provider.names().await, current) {
-            (Ok(list), _) => list,
+        let (list, provider_failed) = match (self.provider.names().await, current) {
+            (Ok(list), _) => (list, None),
             // A server has forgotten what it belongs to, or other processes have another list. The last list of this one
             // decides, though not against that of the others.
             (Err(problem), Some(current)) if is_outdated => {
-                warn_of(&problem);
                 insists = false;
-                current.list()
+                (current.list(), Some(problem))
             }
             (Err(problem), _) => return Err(problem),
         };
@@ -237,21 +241,36 @@ impl Source {
             let version = self.nonces.next().as_u128();
             (version >> 64) as u64 ^ version as u64
         };
-        Ok(match proposal.agree(SystemClock.now().as_millis(), nonce).await? {
+        let agreed = proposal.agree(SystemClock.now().as_millis(), nonce).await;
+        let agreed = agreed.map_err(|problem| match &provider_failed {
+            Some(failed) => {
+                let message = format!("{}; and the provider of the list failed: {failed}", problem.message());
+                error(problem.kind(), message).with_retryable(problem.is_retryable())
+            }
+            None => problem,
+        })?;
+        Ok(match agreed {
             Agreement::Reached(membership) => {
+                if let Some(failed) = &provider_failed {
+                    warn_of(failed);
+                }
                 if !leaving.is_empty() || servers.len() != known.len() {
                     tracing::info!(target: "cache", servers = ?list.names, "memcached: the list of servers has changed");
                 }
                 Read::Changed(Fleet::changing(servers, membership))
             }
-            Agreement::Behind(other) => Read::Behind(error(
-                ErrorKind::Unavailable,
-                format!(
-                    "other processes use the servers {:?}, and the provider of this one names {:?}",
-                    other.members.keys().collect::<Vec<_>>(),
-                    list.names
-                ),
-            )),
+            Agreement::Behind(other) => {
+                let theirs: Vec<&String> = other.members.keys().collect();
+                let own = match &provider_failed {
+                    None => format!("the provider of this one names {:?}", list.names),
+                    Some(failed) => format!(
+                        "the provider of this one, which named {:?}, failed: {failed}",
+                        list.names
+                    ),
+                };
+                let message = format!("other processes use the servers {theirs:?}, and {own}");
+                Read::Behind(error(ErrorKind::Unavailable, message))
+            }
         })
     }
 
@@ -293,7 +312,12 @@ impl State {
                 self.failed = None;
                 match read {
                     Read::Unchanged => {}
-                    Read::Changed(fleet) => self.fleet = Some(Arc::new(fleet)),
+                    Read::Changed(fleet) => {
+                        if self.closed {
+                            fleet.close();
+                        }
+                        self.fleet = Some(Arc::new(fleet));
+                    }
                     Read::Behind(problem) => {
                         if behind_since.is_none() {
                             tracing::warn!(target: "cache", error = %problem, "memcached: the list of servers");

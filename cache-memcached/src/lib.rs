@@ -154,10 +154,10 @@
 //! of the old and the new one. From then on, a process with the old list does nothing by it: its call reads the list again
 //! and goes to the right server, or fails with [`Unavailable`]. So an invalidation never ends on one server while
 //! another process reads the value on another one. There is one exception: a server that the process which made the change
-//! could not reach, or counted as down. Other processes that still reach it use it until they call any other server or read
-//! the list again, which they do every [`node_refresh`](MemcachedBackendBuilder::node_refresh). What they invalidate there
-//! meanwhile, and the first process has loaded before, stays on the new server for its lifetime. So remove a server from
-//! the list after it has been switched off for everybody, or while all processes reach it.
+//! could not reach. Other processes that still reach it use it until they call any other server or read the list again,
+//! which they do every [`node_refresh`](MemcachedBackendBuilder::node_refresh). What they invalidate there meanwhile, and
+//! the first process has loaded before, stays on the new server for its lifetime. So remove a server from the list after it
+//! has been switched off for everybody, or while all processes reach it.
 //!
 //! **If the lists of two processes differ**, the one with the higher [version](NodeList::with_version) is used, and the
 //! process with the other one fails its calls and asks its provider twice a second. Without versions, the process whose

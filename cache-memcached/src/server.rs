@@ -73,10 +73,14 @@ impl Server {
         }
     }
 
+    /// As [`call`](Self::call), even if the server is down. Success ends its pause.
+    pub(crate) async fn call_anyway<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Error> {
+        self.bounded(self.health.probe_now(), work).await
+    }
+
     /// Sends a `version` command, even if the server is down. An answer ends its pause.
     pub(crate) async fn ping(&self) -> Result<(), Error> {
-        let work = async { self.session().await?.version().await };
-        self.bounded(self.health.probe_now(), work).await
+        self.call_anyway(async { self.session().await?.version().await }).await
     }
 
     /// Returns whether the server may be used. Empties one that is down and answers the probe that is due.

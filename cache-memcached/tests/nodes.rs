@@ -13,6 +13,8 @@ use cache_memcached::{MemcachedBackend, MemcachedBackendBuilder, NodeList, WhenD
 use proptest::prelude::*;
 use support::{Fake, hour, key, put, read};
 use tokio::time::{advance, sleep};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 const REFRESH: Duration = Duration::from_secs(30);
 
@@ -81,6 +83,14 @@ impl Registry {
     }
 
     fn process(&self, machines: &Machines) -> MemcachedBackend {
+        self.process_with(machines, |builder| builder)
+    }
+
+    fn process_with(
+        &self,
+        machines: &Machines,
+        settings: impl FnOnce(MemcachedBackendBuilder) -> MemcachedBackendBuilder,
+    ) -> MemcachedBackend {
         let registry = self.clone();
         let provider = move || {
             registry.asked.fetch_add(1, Ordering::SeqCst);
@@ -92,12 +102,8 @@ impl Registry {
             };
             async move { answer }
         };
-        machines
-            .builder()
-            .nodes(provider)
-            .node_refresh(REFRESH)
-            .build()
-            .unwrap()
+        let builder = machines.builder().nodes(provider).node_refresh(REFRESH);
+        settings(builder).build().unwrap()
     }
 }
 
@@ -285,6 +291,38 @@ async fn a_process_whose_provider_is_late_fails_and_does_nothing_wrong() {
     assert_eq!(with_value(&second, "new").await, names());
 }
 
+/// Its connections may fail for one process alone.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_leaves_is_told_even_if_it_counts_as_down() {
+    let machines = Machines::new(3);
+    let (early, late) = (Registry::new("abc"), Registry::new("abc"));
+    let first = early.process_with(&machines, |builder| builder.down_after(3, REFRESH * 100));
+    let second = late.process_with(&machines, |builder| builder.node_refresh(REFRESH * 100));
+    put_all(&first, "old").await;
+    assert_eq!(with_value(&second, "old").await, names());
+    let on_c = keys_on(machines.of('c'));
+    assert!(on_c.len() > 5);
+    machines.of('c').vanish();
+    for name in &on_c {
+        assert!(read(&first, name).await.is_err());
+    }
+    machines.of('c').come_back();
+    let error = read(&first, &on_c[0]).await.unwrap_err();
+    assert!(error.to_string().contains("the server is down"), "{error}");
+
+    early.set("ab");
+    refresh(&first).await;
+    put_all(&first, "new").await;
+    // The other process has not read the list again, and calls nothing but the server that has left.
+    for name in &on_c {
+        let error = read(&second, name).await.unwrap_err();
+        assert!(error.to_string().contains("other processes use the servers"), "{error}");
+    }
+    late.set("ab");
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(with_value(&second, "new").await, names());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_list_that_others_never_see_is_put_through_in_the_end() {
     let machines = Machines::new(3);
@@ -449,6 +487,62 @@ async fn a_server_that_restarts_while_the_provider_fails_is_told_again_by_the_la
     assert_eq!(with_value(&process, "new").await, names());
 }
 
+/// Counts the lines of log that are warnings.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicUsize>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && *metadata.level() == Level::WARN
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_and_an_agreement_that_fail_together_are_one_line_of_log() {
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    let (machines, registry) = (Machines::new(2), Registry::new("ab"));
+    let process = registry.process(&machines);
+    put_all(&process, "value").await;
+    let name = &keys_on(machines.of('a'))[0];
+    let asked = registry.asked();
+    registry.fail(Some("no list today"));
+    machines.of('a').restart();
+    machines.of('b').vanish();
+    let error = read(&process, name).await.unwrap_err();
+    for part in ["1 of 2 servers answer", "no list today"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    sleep(Duration::from_secs(10)).await;
+    let _ = read(&process, name).await;
+    let attempts = registry.asked() - asked;
+    assert!(attempts > 1);
+    assert_eq!(warnings.0.load(Ordering::SeqCst), attempts);
+
+    // The servers agree again, and the provider still fails: that is a line, too.
+    machines.of('b').come_back();
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(read(&process, name).await.unwrap(), None);
+    assert_eq!(registry.asked() - asked, attempts + 1);
+    assert_eq!(warnings.0.load(Ordering::SeqCst), attempts + 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_provider_that_panics_fails_like_any_other() {
     let machines = Machines::new(1);
@@ -537,6 +631,30 @@ async fn a_closed_backend_says_so() {
         "{error}"
     );
     assert_eq!(process.connections(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_while_the_list_changes_closes_the_new_connections_too() {
+    let (machines, registry) = (Machines::new(3), Registry::new("a"));
+    let process = registry.process(&machines);
+    put(&process, "key", "value").await.unwrap();
+    registry.set("bc");
+    machines.of('b').freeze();
+    advance(REFRESH).await;
+    let _ = process.get(&key("any")).await;
+    while machines.of('b').connections() == 0 {
+        tokio::task::yield_now().await;
+    }
+    process.close().await.unwrap();
+    machines.of('b').thaw();
+    settle().await;
+    assert!(
+        machines.of('c').keys().contains(&"%~larder-stamp".to_owned()),
+        "it went through"
+    );
+    for name in ['a', 'b', 'c'] {
+        assert_eq!(machines.of(name).open_connections(), 0, "{name}");
+    }
 }
 
 #[test]

@@ -69,6 +69,7 @@
 //! | `cache.size` | their size in bytes | `cache.tier` |
 //! | `cache.breaker.open` | 1 if the circuit breaker prevents such calls of the store, else 0 | `cache.operation`: `read`, `write` |
 //! | `cache.subscription.active` | 1 if the store reports changes now, else 0; only for stores that can | |
+//! | `cache.feeds.lost` | [change feeds](cache_engine::Cache::follow) that have no connection; only for caches that follow one | |
 //! | `cache.invalidations.pending` | invalidations that the store has not carried out yet | |
 //! | `cache.purges.pending` | invalidations that the purger, if there is one, was not told of yet | |
 //! | `cache.loads.in_flight` | loads that are under way | |

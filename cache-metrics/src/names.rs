@@ -28,6 +28,7 @@ pub(crate) const ENTRY_COUNT: &str = "cache.entry.count";
 pub(crate) const SIZE: &str = "cache.size";
 pub(crate) const BREAKER_OPEN: &str = "cache.breaker.open";
 pub(crate) const SUBSCRIPTION_ACTIVE: &str = "cache.subscription.active";
+pub(crate) const FEEDS_LOST: &str = "cache.feeds.lost";
 pub(crate) const PENDING: &str = "cache.invalidations.pending";
 pub(crate) const PURGES_PENDING: &str = "cache.purges.pending";
 pub(crate) const IN_FLIGHT: &str = "cache.loads.in_flight";
@@ -97,6 +98,7 @@ pub(crate) fn describe() {
     describe_gauge!(SIZE, Unit::Bytes, "Bytes that entries take in this process");
     describe_gauge!(BREAKER_OPEN, "1 if the circuit breaker prevents calls of the store");
     describe_gauge!(SUBSCRIPTION_ACTIVE, "1 if the store reports changes now");
+    describe_gauge!(FEEDS_LOST, Unit::Count, "Change feeds that have no connection");
     describe_gauge!(
         PENDING,
         Unit::Count,

@@ -16,7 +16,7 @@ impl Observer for CacheMetrics {
             Event::Loaded { took, .. } => load(cache, "ok", *took),
             Event::LoadFailed { took, failure, .. } => load(cache, failure.as_str(), *took),
             Event::StoreCalled {
-                backend,
+                system,
                 operation,
                 took,
                 failure,
@@ -24,7 +24,7 @@ impl Observer for CacheMetrics {
             } => {
                 let mut labels = vec![
                     (names::NAME, cache.to_owned()),
-                    (names::DB_SYSTEM, (*backend).to_owned()),
+                    (names::DB_SYSTEM, (*system).to_owned()),
                     (names::DB_OPERATION, (*operation).to_owned()),
                 ];
                 if let Some(kind) = failure {

@@ -96,6 +96,9 @@ pub(crate) fn gauges(stats: &CacheStats) -> Vec<(&'static str, Labels, f64)> {
         let is_active = is_open(stats.subscription == SubscriptionState::Active);
         samples.push((names::SUBSCRIPTION_ACTIVE, Vec::new(), is_active));
     }
+    if stats.feeds > 0 {
+        samples.push((names::FEEDS_LOST, Vec::new(), stats.lost_feeds as f64));
+    }
     samples.push((names::PENDING, Vec::new(), stats.pending_invalidations as f64));
     samples.push((names::PURGES_PENDING, Vec::new(), stats.pending_purges as f64));
     samples.push((names::IN_FLIGHT, Vec::new(), stats.in_flight as f64));

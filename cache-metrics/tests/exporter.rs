@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use cache_core::testing::FaultyBackend;
-use cache_core::{ErrorKind, ManualClock};
+use cache_core::{Backend, Error, ErrorKind, Key, ManualClock, Record, SetOptions, SetOutcome, Value, async_trait};
 use cache_engine::{AdapterEvent, Cache};
 use cache_memory::MemoryBackend;
 use cache_metrics::{CacheMetrics, LOAD_BUCKETS, LOAD_DURATION};
@@ -144,13 +144,40 @@ fn several_caches_and_a_cache_that_is_gone() {
     });
 }
 
+/// A store that has another name in metrics than in errors.
+#[derive(Debug)]
+struct Renamed(FaultyBackend<MemoryBackend>);
+
+#[async_trait]
+impl Backend for Renamed {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
+        self.0.get(key).await
+    }
+
+    async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
+        self.0.set(key, value, options).await
+    }
+
+    async fn delete(&self, key: &Key) -> Result<bool, Error> {
+        self.0.delete(key).await
+    }
+
+    fn name(&self) -> &'static str {
+        "renamed"
+    }
+
+    fn system_name(&self) -> &'static str {
+        "test.renamed"
+    }
+}
+
 #[test]
 fn calls_of_the_store_and_an_open_breaker() {
     let (recorder, exporter) = exporter();
     with(&recorder, async {
         let metrics = CacheMetrics::new();
         let store = FaultyBackend::new(MemoryBackend::builder().clock(ManualClock::new()).build());
-        let cache = Cache::builder(store.clone())
+        let cache = Cache::builder(Renamed(store.clone()))
             .clock(ManualClock::new())
             .breaker(1, Duration::from_secs(60))
             .observer(metrics.clone())
@@ -163,7 +190,7 @@ fn calls_of_the_store_and_an_open_breaker() {
             .unwrap();
         metrics.publish();
         let page = exporter.render();
-        let names = "cache_name=\"cache\",db_system_name=\"memory\",db_operation_name=\"get\"";
+        let names = "cache_name=\"cache\",db_system_name=\"test.renamed\",db_operation_name=\"get\"";
         let calls = |more| {
             value(
                 &page,

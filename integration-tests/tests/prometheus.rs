@@ -17,7 +17,7 @@ use axum::routing::get;
 use bytes::Bytes;
 use cache_axum::CacheLayer;
 use cache_core::{Backend, Error, ErrorKind, SetOptions, Value, async_trait};
-use cache_engine::{Cache, Purge, Purger};
+use cache_engine::{Cache, ChangeFeed, Invalidation, Purge, Purger};
 use cache_memory::MemoryBackend;
 use cache_metrics::{CacheMetrics, LOAD_BUCKETS, LOAD_DURATION, STORE_BUCKETS, STORE_DURATION};
 use cache_redis::RedisBackend;
@@ -261,6 +261,28 @@ async fn load(cache: Cache, small: Cache, pages: Router, is_slow: Arc<AtomicBool
     }
 }
 
+/// A change feed that is connected while nothing is wrong.
+struct Feed(Arc<AtomicBool>);
+
+impl ChangeFeed for Feed {
+    type Error = &'static str;
+
+    async fn connect(&mut self) -> Result<(), Self::Error> {
+        self.check().await
+    }
+
+    async fn next(&mut self) -> Result<Option<Invalidation>, Self::Error> {
+        std::future::pending().await
+    }
+
+    async fn check(&mut self) -> Result<(), Self::Error> {
+        match self.0.load(Ordering::Relaxed) {
+            true => Err("as planned"),
+            false => Ok(()),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_dashboard_and_the_alerts_see_a_store_that_works_and_one_that_is_down() {
     let redis = Redis::start().await;
@@ -293,6 +315,11 @@ async fn the_dashboard_and_the_alerts_see_a_store_that_works_and_one_that_is_dow
         })
         .layer(CacheLayer::new(cache.clone()).stale_while_revalidate(Duration::ZERO));
     let is_slow = Arc::new(AtomicBool::new(false));
+    let follow = cache.follow(
+        Feed(Arc::clone(&is_slow)),
+        cache.invalidation().add_namespace("followed"),
+    );
+    let following = tokio::spawn(follow.with_check_interval(Duration::from_millis(50)).run());
     let loading = tokio::spawn(load(cache.clone(), small, pages, Arc::clone(&is_slow)));
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -322,7 +349,7 @@ async fn the_dashboard_and_the_alerts_see_a_store_that_works_and_one_that_is_dow
     }
     let rules = prometheus.ask("/api/v1/rules").await.unwrap();
     let rules = rules["groups"][0]["rules"].as_array().unwrap().clone();
-    assert_eq!(rules.len(), 10);
+    assert_eq!(rules.len(), 11);
     let faults = [
         "CacheBreakerOpen",
         "CacheInvalidationsPending",
@@ -330,6 +357,7 @@ async fn the_dashboard_and_the_alerts_see_a_store_that_works_and_one_that_is_dow
         "CacheOutages",
         "CacheStoreFailing",
         "CacheSubscriptionLost",
+        "CacheFeedLost",
         "CacheLoadsSlow",
     ];
     for rule in &rules {
@@ -372,5 +400,6 @@ async fn the_dashboard_and_the_alerts_see_a_store_that_works_and_one_that_is_dow
     assert!(is_told(&prometheus.ask("/api/v1/rules").await.unwrap()));
 
     loading.abort();
+    following.abort();
     serving.abort();
 }

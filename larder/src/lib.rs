@@ -99,6 +99,33 @@ pub use self::open::open;
 pub use self::settings::{NearSettings, Settings};
 
 /// The imports that most services need: `use larder::prelude::*;`.
+///
+/// `Error` is the error of the cache's methods, and of whatever calls them. A handler of axum cannot return it, because it
+/// is no response. It returns `larder::axum::Error`, which needs no import and into which `?` converts the errors of the
+/// cache and of its loads:
+///
+/// ```
+/// # #[cfg(feature = "axum")]
+/// # fn router(cache: larder::Cache) -> axum::Router {
+/// use axum::extract::State;
+/// use axum::routing::get;
+/// use axum::{Json, Router};
+/// use larder::prelude::*;
+///
+/// async fn stock(State(cache): State<Cache>) -> Result<Json<u32>, larder::axum::Error> {
+///     let stock = cache.get_or_load("stock", || async { Ok::<u32, std::io::Error>(7) }).await?;
+///     Ok(Json(*stock))
+/// }
+///
+/// async fn sell(cache: CacheHandle) -> Result<(), larder::axum::Error> {
+///     // … change the stock, and then:
+///     cache.invalidate_key("stock").await?;
+///     Ok(())
+/// }
+///
+/// Router::new().route("/stock", get(stock).post(sell)).with_state(cache)
+/// # }
+/// ```
 pub mod prelude {
     #[cfg(feature = "axum")]
     pub use cache_axum::{CacheHandle, CacheLayer};

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use cache_http::ETag;
-use cache_http::{Lifetime, Policy, Validators, content_digest, prepare_for_store};
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPIRES};
+use cache_http::{Lifetime, Policy, Validators, content_digest, prepare_for_store, serves_ranges};
+use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, EXPIRES};
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 /// A complete response as it is stored: status, headers in their order, body, and what a hit needs to know about them.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,9 +52,17 @@ impl StoredResponse {
         headers
     }
 
-    /// Prepares a handler's response for storage: removes the fields of one connection and adds `Date`. If the response
-    /// has content, also adds `Content-Length`, and an entity-tag if the handler gave none.
-    pub(crate) fn prepare(policy: &Policy, head: &Parts, body: Bytes, lifetime: Lifetime, etag: OwnEtag) -> Self {
+    /// Prepares a handler's response to a request with this method for storage: removes the fields of one connection and
+    /// adds `Date`. If the response has content, also adds `Content-Length`, an entity-tag if the handler gave none, and
+    /// `Accept-Ranges`, since parts are cut from the stored body.
+    pub(crate) fn prepare(
+        policy: &Policy,
+        method: &Method,
+        head: &Parts,
+        body: Bytes,
+        lifetime: Lifetime,
+        etag: OwnEtag,
+    ) -> Self {
         let mut headers = Self::prepared_headers(policy, &head.headers, &lifetime);
         let mut has_own_etag = false;
         if head.status.is_success() && head.status != StatusCode::NO_CONTENT {
@@ -69,6 +77,7 @@ impl StoredResponse {
                 has_own_etag = true;
             }
         }
+        add_accept_ranges(method, head.status, &mut headers);
         Self {
             has_own_etag,
             ..Self::new(head.status, headers, body, lifetime)
@@ -86,6 +95,13 @@ impl StoredResponse {
             headers.remove(ETAG);
             Cow::Owned(headers)
         })
+    }
+}
+
+/// Adds `Accept-Ranges` to a response from whose stored body parts are cut, unless the handler has sent one.
+pub(crate) fn add_accept_ranges(method: &Method, status: StatusCode, headers: &mut HeaderMap) {
+    if serves_ranges(method, status) && !headers.contains_key(ACCEPT_RANGES) {
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     }
 }
 

@@ -7,7 +7,7 @@ use axum::BoxError;
 use axum::body::Body;
 use bytes::Bytes;
 use cache_engine::{Background, bypass};
-use cache_http::{CACHE_STATUS, CacheName};
+use cache_http::CACHE_STATUS;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use http_body::Body as _;
@@ -16,7 +16,8 @@ use tracing::Span;
 
 use crate::body::last_piece::LastPiece;
 use crate::exchange::explain::Explanation;
-use crate::exchange::respond::{respond, with_content};
+use crate::exchange::outcome::{Answered, Outcome};
+use crate::exchange::respond::{respond_by_route, with_content};
 use crate::exchange::route::Route;
 use crate::request::bypass::Bypass;
 use crate::request::debug::Debug;
@@ -45,13 +46,17 @@ impl Finish {
     }
 
     /// Records the outcome, and removes the fields that the client is not to get.
-    pub(crate) fn end(self, shared: &Shared, response: &mut Response<Body>) {
-        if shared.config.trace_outcome {
-            record(&shared.config.name, response.headers());
+    pub(crate) fn end(self, shared: &Shared, answered: Answered) -> Response<Body> {
+        let Answered { mut response, outcome } = answered;
+        if shared.config.trace_outcome
+            && let Some(outcome) = outcome
+        {
+            record(outcome, response.headers());
         }
         if let Some(keys) = shared.config.surrogate_keys.as_ref().filter(|_| self.hides_keys) {
             response.headers_mut().remove(&keys.field);
         }
+        response
     }
 
     /// Responds to a request, and finishes its response.
@@ -80,7 +85,7 @@ impl Finish {
         }
         let is_head = parts.method == Method::HEAD;
         let background = shared.config.foreground.then(Background::new);
-        let responding = respond(Arc::clone(&shared), inner, parts, body, route);
+        let responding = respond_by_route(Arc::clone(&shared), inner, parts, body, route);
         let responding = async {
             match self.debug.bypass {
                 true => bypass(responding).await,
@@ -91,15 +96,15 @@ impl Finish {
             Some(background) => background.scope(Box::pin(responding)).await,
             None => responding.await,
         };
-        let mut response = match (answered, &background) {
-            (Ok(response), _) => response,
+        let answered = match (answered, &background) {
+            (Ok(answered), _) => answered,
             (Err(error), Some(background)) => {
                 settled(background.clone(), shared.config.max_wait).await;
                 return Err(error);
             }
             (Err(error), None) => return Err(error),
         };
-        self.end(&shared, &mut response);
+        let mut response = self.end(&shared, answered);
         if let Some(explanation) = explanation {
             explanation.add_to(&shared, response.headers_mut()).await;
         }
@@ -112,28 +117,14 @@ impl Finish {
     }
 }
 
-/// Records in the current span what `Cache-Status` says about this layer.
-fn record(name: &CacheName, headers: &HeaderMap) {
-    let last = headers.get_all(CACHE_STATUS).iter().next_back();
-    let Some(status) = last.and_then(|line| line.to_str().ok()) else {
-        return;
-    };
+/// Records in the current span the outcome of a request, and what this layer says of it in `Cache-Status`.
+fn record(outcome: Outcome, headers: &HeaderMap) {
     let span = Span::current();
-    span.record("cache.status", status);
-    // The name may be any text.
-    let parameters = status.strip_prefix(&name.to_string()).unwrap_or_default();
-    let has = |parameter| parameters.split("; ").any(|other| other == parameter);
-    let outcome = if has("hit") {
-        let is_stale = parameters.contains("; ttl=-");
-        if is_stale { "stale" } else { "hit" }
-    } else if has("fwd=bypass") || has("fwd=method") {
-        "bypass"
-    } else if has("detail=outage") {
-        "outage"
-    } else {
-        "miss"
-    };
-    span.record("cache.request.type", outcome);
+    span.record("cache.request.type", outcome.as_str());
+    let last = headers.get_all(CACHE_STATUS).iter().next_back();
+    if let Some(status) = last.and_then(|line| line.to_str().ok()) {
+        span.record("cache.status", status);
+    }
 }
 
 /// Returns a response whose last piece goes out once the tasks in `background` have ended, or the limit is over.

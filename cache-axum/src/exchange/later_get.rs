@@ -28,8 +28,8 @@ use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::Remembered;
 use crate::request::nesting::NestedLoads;
 use crate::request::shared::Shared;
-use crate::response::cache_status::Report;
 use crate::response::passing::reported;
+use crate::response::report::Report;
 
 /// The fields of a POST that describe its content, or that a GET whose response is stored does not have.
 const NOT_OF_GET: [http::HeaderName; 12] = [

@@ -36,11 +36,11 @@ use crate::exchange::store::{Place, add_late_tags, store, store_index, store_ind
 use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::Probe;
 use crate::request::shared::Shared;
-use crate::response::cache_status::Report;
 use crate::response::detail::Detail;
 use crate::response::from_entry::{Source, answer};
 use crate::response::headers::content_length;
 use crate::response::passing::{reported, select_passing};
+use crate::response::report::Report;
 
 /// What the caller gets.
 pub(crate) enum Answer<E> {
@@ -767,7 +767,7 @@ impl<E> Load<E> {
         // The body may have used further entries than the head.
         let mut lifetime = plan.lifetime;
         shorten(&mut lifetime, self.fill.fresh_at_most(), self.shared.now());
-        StoredResponse::prepare(policy, head, body, lifetime, *own_etag)
+        StoredResponse::prepare(policy, &self.context.method, head, body, lifetime, *own_etag)
     }
 }
 

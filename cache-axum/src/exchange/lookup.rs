@@ -260,8 +260,13 @@ pub(crate) async fn look_up(
                 slot.look_up(true).await
             }
             Lookup::Miss(fill) => {
+                let forward = forward(anew, fill.stale().map(|stale| &*stale.value), &slot);
                 return LookupOutcome::Miss {
-                    forward: forward(anew, fill.stale().map(|stale| &*stale.value), &slot),
+                    forward: if fill.store_answered() {
+                        forward
+                    } else {
+                        forward_in_outage(forward)
+                    },
                     fill,
                     slot,
                 };
@@ -368,6 +373,15 @@ fn satisfies(shared: &Shared, response: &StoredResponse, directives: &RequestDir
 /// Returns whether the store considers the entry stale, regardless of what the response itself says.
 fn is_stale(found: &Found<Stored>, now: Timestamp) -> bool {
     found.fresh_for(now).is_some_and(|left| left.is_zero())
+}
+
+/// Returns the reason for a request for which the store did not answer. Whether there is anything for its URL is unknown, so
+/// the reason does not say that there is nothing (RFC 9211, section 2.2).
+pub(crate) fn forward_in_outage(forward: Forward) -> Forward {
+    match forward {
+        Forward::UriMiss | Forward::VaryMiss => Forward::Miss,
+        of_what_was_found => of_what_was_found,
+    }
 }
 
 fn forward(anew: Option<Forward>, stale: Option<&Stored>, slot: &Slot) -> Forward {

@@ -7,6 +7,7 @@ pub(crate) mod forward;
 pub(crate) mod later_get;
 pub(crate) mod load;
 pub(crate) mod lookup;
+pub(crate) mod outcome;
 pub(crate) mod read_along;
 pub(crate) mod respond;
 pub(crate) mod revalidate;

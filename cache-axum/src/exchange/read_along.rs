@@ -10,14 +10,14 @@ use http::header::{AGE, CACHE_CONTROL, EXPIRES, RANGE};
 use http::{HeaderName, Method, Response, StatusCode, response};
 
 use crate::body::tee::Tee;
-use crate::entry::response::StoredResponse;
+use crate::entry::response::{StoredResponse, add_accept_ranges};
 use crate::entry::variant_index::VariantIndex;
 use crate::exchange::storability::StorePlan;
 use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
-use crate::response::cache_status::Report;
 use crate::response::headers::{add_client_caching, content_length};
 use crate::response::passing::{reported, select_passing};
+use crate::response::report::Report;
 
 /// A response that is to be stored, and whose body is still being collected.
 #[derive(Debug)]
@@ -124,11 +124,14 @@ pub(crate) fn passing(
     context: &RequestContext,
     lifetime: &Lifetime,
     is_kept: bool,
-    head: response::Parts,
+    mut head: response::Parts,
     body: Body,
     report: Report,
 ) -> Response<Body> {
     let has_cache_control = head.headers.contains_key(CACHE_CONTROL) || head.headers.contains_key(EXPIRES);
+    if is_kept {
+        add_accept_ranges(&context.method, head.status, &mut head.headers);
+    }
     let (mut head, body, report) = select_passing(context, head, body, report);
     if !has_cache_control && head.status != StatusCode::RANGE_NOT_SATISFIABLE {
         let now = shared.now();

@@ -21,7 +21,8 @@ use crate::entry::variant_index::Selecting;
 use crate::exchange::apart::apart;
 use crate::exchange::forward::{forward_bypassing, forward_nested, forward_to_revalidate, forward_uncoalesced};
 use crate::exchange::load::{Answer, Load};
-use crate::exchange::lookup::{LookupOutcome, Slot, look_up, read, read_usable};
+use crate::exchange::lookup::{LookupOutcome, Slot, forward_in_outage, look_up, read, read_usable};
+use crate::exchange::outcome::{Answered, Outcome};
 use crate::exchange::route::{Keyed, Route};
 use crate::key::url::is_unrouted_spelling;
 use crate::request::body::{Content, take_content, take_nothing};
@@ -30,13 +31,13 @@ use crate::request::context::RequestContext;
 use crate::request::extension::LayerHandle;
 use crate::request::nesting::NestedLoads;
 use crate::request::shared::Shared;
-use crate::response::cache_status::Report;
 use crate::response::detail::Detail;
 use crate::response::from_entry::{Source, answer, answer_whole};
+use crate::response::report::Report;
 
 /// Answers a plain request from a store in this process, without spawning a task, waiting, or cloning the inner
 /// service.
-pub(crate) fn respond_from_memory(shared: &Shared, parts: &Parts, route: &Route) -> Option<Response<Body>> {
+pub(crate) fn respond_from_memory(shared: &Shared, parts: &Parts, route: &Route) -> Option<Answered> {
     let (Route::OnlyIfCached(keyed) | Route::Lookup(keyed)) = route else {
         return None;
     };
@@ -57,26 +58,27 @@ pub(crate) fn respond_from_memory(shared: &Shared, parts: &Parts, route: &Route)
         return None;
     };
     let now = keyed.arrived;
-    report_found(shared, &keyed.key, response, now, adapter.local_tier());
+    let outcome = report_found(shared, &keyed.key, response, now, adapter.local_tier());
     if keyed.asks_for_whole && parts.method == Method::GET && response.lifetime.is_fresh(now) {
-        return Some(answer_whole(shared, &stored, response, now));
+        return Some(Answered::new(answer_whole(shared, &stored, response, now), outcome));
     }
     let response = hit(shared, &parts.method, &parts.headers, response, now, None);
     if response.status() == StatusCode::NOT_MODIFIED {
         shared.report(&keyed.key, AdapterEvent::NotModified);
     }
-    Some(response)
+    Some(Answered::new(response, outcome))
 }
 
 /// Reports that a response was found, and answers its request at once.
 #[inline]
-fn report_found(shared: &Shared, key: &Key, response: &StoredResponse, now: Timestamp, tier: CacheTier) {
-    let event = if response.lifetime.is_fresh(now) {
-        AdapterEvent::Hit(tier)
+fn report_found(shared: &Shared, key: &Key, response: &StoredResponse, now: Timestamp, tier: CacheTier) -> Outcome {
+    let (event, outcome) = if response.lifetime.is_fresh(now) {
+        (AdapterEvent::Hit(tier), Outcome::Hit)
     } else {
-        AdapterEvent::Stale
+        (AdapterEvent::Stale, Outcome::Stale)
     };
     shared.report(key, event);
+    outcome
 }
 
 /// Reads the content of a request, if that decides its route.
@@ -102,7 +104,7 @@ pub(crate) async fn with_content(shared: &Shared, parts: &Parts, body: Body, rou
     }
 }
 
-/// Responds to a request according to its route.
+/// Responds to a request.
 pub(crate) async fn respond<S, B>(
     shared: Arc<Shared>,
     inner: S,
@@ -118,6 +120,25 @@ where
     B::Error: Into<BoxError>,
 {
     let (route, body) = with_content(&shared, &parts, body, route).await;
+    let answered = respond_by_route(shared, inner, parts, body, route).await?;
+    Ok(answered.response)
+}
+
+/// Responds to a request according to its route, which is final: its content has been read, if that decides it.
+pub(crate) async fn respond_by_route<S, B>(
+    shared: Arc<Shared>,
+    inner: S,
+    parts: Parts,
+    body: Body,
+    route: Route,
+) -> Result<Answered, S::Error>
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     let is_uncoalesced = match &route {
         Route::Lookup(keyed) => keyed.is_uncoalesced(&shared, &parts),
         _ => false,
@@ -132,24 +153,28 @@ where
     let answered = match route {
         Route::Bypass(bypass) => {
             shared.cache.adapter().report_bypass(Detail::from(bypass).as_str());
-            apart(|| forward_bypassing(shared, inner, request, bypass)).await
+            let response = apart(|| forward_bypassing(shared, inner, request, bypass)).await?;
+            Ok(Answered::new(response, Outcome::Bypass))
         }
         // `Content` cannot occur here: the content has been read.
-        Route::Content(_) | Route::Nested => forward_nested(inner, request).await,
+        Route::Content(_) | Route::Nested => Ok(Answered {
+            response: forward_nested(inner, request).await?,
+            outcome: None,
+        }),
         Route::OnlyIfCached(keyed) => Ok(
             match read_stored(&shared, request.method(), request.headers(), &keyed, true).await {
-                Ok(Some(response)) => response,
+                Ok(Some(answered)) => answered,
                 nothing => {
-                    report_not_found(&shared, &keyed.key, nothing.is_err());
-                    unavailable(&shared)
+                    let outcome = report_not_found(&shared, &keyed.key, nothing.is_err());
+                    Answered::new(unavailable(&shared, outcome), outcome)
                 }
             },
         ),
         Route::Lookup(keyed) if is_uncoalesced => apart(|| respond_uncoalesced(shared, inner, request, keyed)).await,
         Route::Lookup(keyed) => apart(|| respond_normally(shared, inner, request, keyed)).await,
     };
-    if let (Some((shared, key)), Ok(response)) = (conditional, &answered)
-        && response.status() == StatusCode::NOT_MODIFIED
+    if let (Some((shared, key)), Ok(answered)) = (conditional, &answered)
+        && answered.response.status() == StatusCode::NOT_MODIFIED
     {
         shared.report(&key, AdapterEvent::NotModified);
     }
@@ -157,19 +182,21 @@ where
 }
 
 /// Reports that nothing was found that answers a request.
-fn report_not_found(shared: &Shared, key: &Key, is_outage: bool) {
-    let event = if is_outage {
-        AdapterEvent::Outage
+fn report_not_found(shared: &Shared, key: &Key, is_outage: bool) -> Outcome {
+    let (event, outcome) = if is_outage {
+        (AdapterEvent::Outage, Outcome::Outage)
     } else {
-        AdapterEvent::Miss
+        (AdapterEvent::Miss, Outcome::Miss)
     };
     shared.report(key, event);
+    outcome
 }
 
 /// Reports that the load of another request answers a request.
-fn report_coalesced(shared: &Shared, key: &Key) {
-    report_not_found(shared, key, false);
+fn report_coalesced(shared: &Shared, key: &Key) -> Outcome {
+    let outcome = report_not_found(shared, key, false);
     shared.report(key, AdapterEvent::Coalesced);
+    outcome
 }
 
 /// Answers from the store, without loading. `is_last` is set if only a call of the handler may follow.
@@ -179,14 +206,21 @@ async fn read_stored(
     headers: &HeaderMap,
     keyed: &Keyed,
     is_last: bool,
-) -> Result<Option<Response<Body>>, Error> {
+) -> Result<Option<Answered>, Error> {
     let directives = keyed.directives.as_ref();
     let stored = read_usable(shared, &keyed.key, keyed.selecting(headers), directives, is_last).await?;
     Ok(stored.map(|stored| {
-        if let Stored::Response(response) = &*stored {
-            report_found(shared, &keyed.key, response, shared.now(), CacheTier::Store);
+        let outcome = match &*stored {
+            Stored::Response(response) => {
+                let outcome = report_found(shared, &keyed.key, response, shared.now(), CacheTier::Store);
+                Some(outcome)
+            }
+            Stored::Index(_) => None,
+        };
+        Answered {
+            response: answer_with(shared, method, headers, &stored, None),
+            outcome,
         }
-        answer_with(shared, method, headers, &stored, None)
     }))
 }
 
@@ -195,26 +229,31 @@ async fn respond_uncoalesced<S, B>(
     inner: S,
     request: Request<Body>,
     keyed: Keyed,
-) -> Result<Response<Body>, S::Error>
+) -> Result<Answered, S::Error>
 where
     S: Service<Request<Body>, Response = Response<B>>,
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let detail = match read_stored(&shared, request.method(), request.headers(), &keyed, true).await {
-        Ok(Some(response)) => return Ok(response),
-        Ok(None) => None,
-        Err(_) => Some(Detail::Outage),
+    let is_outage = match read_stored(&shared, request.method(), request.headers(), &keyed, true).await {
+        Ok(Some(answered)) => return Ok(answered),
+        Ok(None) => false,
+        Err(_) => true,
     };
-    report_not_found(&shared, &keyed.key, detail.is_some());
-    let report = Report::miss(Forward::UriMiss).detail(detail);
+    let outcome = report_not_found(&shared, &keyed.key, is_outage);
+    let report = if is_outage {
+        Report::miss(forward_in_outage(Forward::UriMiss)).detail(Some(Detail::Outage))
+    } else {
+        Report::miss(Forward::UriMiss)
+    };
     let (parts, body) = request.into_parts();
     // The handler of another spelling may be another one, so its response says nothing about the key.
     let is_of_key = !is_unrouted_spelling(&parts);
     let request = Request::from_parts(parts, body);
     let (context, key) = keyed.into_context(&shared, &request);
     let key = is_of_key.then_some(key);
-    apart(|| forward_uncoalesced(shared, inner, request, context, key, report)).await
+    let response = apart(|| forward_uncoalesced(shared, inner, request, context, key, report)).await?;
+    Ok(Answered::new(response, outcome))
 }
 
 async fn respond_normally<S, B>(
@@ -222,7 +261,7 @@ async fn respond_normally<S, B>(
     inner: S,
     request: Request<Body>,
     keyed: Keyed,
-) -> Result<Response<Body>, S::Error>
+) -> Result<Answered, S::Error>
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
@@ -241,9 +280,9 @@ where
         }
     }
     if keyed.takes_stale()
-        && let Ok(Some(response)) = read_stored(&shared, request.method(), request.headers(), &keyed, false).await
+        && let Ok(Some(answered)) = read_stored(&shared, request.method(), request.headers(), &keyed, false).await
     {
-        return Ok(response);
+        return Ok(answered);
     }
     let (parts, body) = request.into_parts();
     let slot = Slot::new(&shared, &parts, keyed.key.clone(), keyed.may_collapse);
@@ -251,32 +290,33 @@ where
     // Each load that is waited for has its own time limit. This one limits several loads in a row.
     let bound = shared.config.max_wait + shared.config.max_wait.max(shared.config.max_body_time);
     let looking_up = look_up(&shared, slot, request.headers(), keyed.directives.as_ref());
-    let Ok(outcome) = tokio::time::timeout(bound, looking_up).await else {
+    let Ok(found) = tokio::time::timeout(bound, looking_up).await else {
         drop(probe);
-        report_not_found(&shared, &keyed.key, false);
+        let outcome = report_not_found(&shared, &keyed.key, false);
         let report = Report::miss(Forward::UriMiss).detail(Some(Detail::Overdue));
         let (context, key) = keyed.into_context(&shared, &request);
-        return Box::pin(forward_uncoalesced(shared, inner, request, context, Some(key), report)).await;
+        let forwarding = forward_uncoalesced(shared, inner, request, context, Some(key), report);
+        return Ok(Answered::new(Box::pin(forwarding).await?, outcome));
     };
-    let (context, key, forward) = match outcome {
+    let (context, key, forward, outcome) = match found {
         LookupOutcome::Hit {
             stored,
             tier,
             collapsed,
             refresh,
         } => {
-            match &*stored {
+            let outcome = match &*stored {
                 _ if collapsed.is_some() => report_coalesced(&shared, &keyed.key),
                 Stored::Response(response) => report_found(&shared, &keyed.key, response, shared.now(), tier),
                 Stored::Index(_) => report_not_found(&shared, &keyed.key, false),
-            }
+            };
             let (method, headers) = (request.method(), request.headers());
             let response = answer_with(&shared, method, headers, &stored, collapsed);
             if let Some((refresh, slot)) = refresh {
                 let (context, _) = keyed.into_context(&shared, &request);
                 start_refresh(&shared, inner, request, context, slot, refresh);
             }
-            return Ok(response);
+            return Ok(Answered::new(response, outcome));
         }
         LookupOutcome::Stale {
             stored,
@@ -296,13 +336,14 @@ where
             };
             return Ok(match refreshed {
                 Some(new) => {
-                    report_not_found(&shared, &key, false);
+                    let outcome = report_not_found(&shared, &key, false);
                     let report = Report::miss(Forward::Stale).stored(true);
-                    answer(&shared, &method, &headers, &new, shared.now(), Source::Kept, &report)
+                    let response = answer(&shared, &method, &headers, &new, shared.now(), Source::Kept, &report);
+                    Answered::new(response, outcome)
                 }
                 None => {
                     shared.report(&key, AdapterEvent::Stale);
-                    answer_with(&shared, &method, &headers, &stored, None)
+                    Answered::new(answer_with(&shared, &method, &headers, &stored, None), Outcome::Stale)
                 }
             });
         }
@@ -313,10 +354,10 @@ where
                 let (context, _) = keyed.into_context(&shared, &request);
                 start_refresh(&shared, inner, request, context, slot, refresh);
             }
-            return Ok(response);
+            return Ok(Answered::new(response, Outcome::Stale));
         }
         LookupOutcome::Miss { fill, forward, slot } => {
-            report_not_found(&shared, &keyed.key, !fill.store_answered());
+            let outcome = report_not_found(&shared, &keyed.key, !fill.store_answered());
             // The answer comes before the load has ended, so a load of a layer around this one follows it.
             fill.contribute();
             let (caller, answer) = oneshot::channel();
@@ -333,40 +374,39 @@ where
             };
             let span = load.fill.span();
             let _awaited = shared.cache.adapter().spawn_load(span, load.run(inner, request));
-            return match answer.await {
-                Ok(Answer::Response(response)) => Ok(response),
-                Ok(Answer::Failed(error)) => Err(error),
+            let response = match answer.await {
+                Ok(Answer::Response(response)) => response,
+                Ok(Answer::Failed(error)) => return Err(error),
                 Ok(Answer::Panicked(panic)) => resume_unwind(panic),
                 // The runtime is being shut down.
-                Err(_) => Ok(empty(StatusCode::SERVICE_UNAVAILABLE)),
+                Err(_) => empty(StatusCode::SERVICE_UNAVAILABLE),
             };
+            return Ok(Answered::new(response, outcome));
         }
         LookupOutcome::Arriving { arriving, forward } => {
             drop(probe);
             let (context, key) = keyed.into_context(&shared, &request);
             let report = Report::collapsed(forward);
             if let Some(response) = arriving.answer(&shared, &context, report).await {
-                report_coalesced(&shared, &key);
-                return Ok(response);
+                return Ok(Answered::new(response, report_coalesced(&shared, &key)));
             }
-            report_not_found(&shared, &key, false);
-            (context, key, forward)
+            let outcome = report_not_found(&shared, &key, false);
+            (context, key, forward, outcome)
         }
         LookupOutcome::Uncoalesced { forward, copy } => {
             drop(probe);
             let (context, key) = keyed.into_context(&shared, &request);
-            report_not_found(&shared, &key, false);
+            let outcome = report_not_found(&shared, &key, false);
             if let Some(copy) = copy {
-                return Box::pin(forward_to_revalidate(
-                    shared, inner, request, context, &key, &copy, forward,
-                ))
-                .await;
+                let forwarding = forward_to_revalidate(shared, inner, request, context, &key, &copy, forward);
+                return Ok(Answered::new(Box::pin(forwarding).await?, outcome));
             }
-            (context, key, forward)
+            (context, key, forward, outcome)
         }
     };
     let report = Report::miss(forward);
-    apart(|| forward_uncoalesced(shared, inner, request, context, Some(key), report)).await
+    let response = apart(|| forward_uncoalesced(shared, inner, request, context, Some(key), report)).await?;
+    Ok(Answered::new(response, outcome))
 }
 
 /// Answers from what a lookup found, which is never an index.
@@ -474,9 +514,13 @@ fn request_to_store(shared: &Arc<Shared>, slot: &Slot, request: Request<Body>) -
 }
 
 /// Builds the 504 response to an `only-if-cached` request (RFC 9111, section 5.2.1.7).
-fn unavailable(shared: &Shared) -> Response<Body> {
+fn unavailable(shared: &Shared, outcome: Outcome) -> Response<Body> {
     let mut response = empty(StatusCode::GATEWAY_TIMEOUT);
-    Report::generated(Detail::OnlyIfCached).write(shared, response.headers_mut());
+    let detail = match outcome {
+        Outcome::Outage => Detail::Outage,
+        _ => Detail::OnlyIfCached,
+    };
+    Report::generated(detail).write(shared, response.headers_mut());
     response
 }
 

@@ -8,8 +8,8 @@ use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
 use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
-use crate::response::cache_status::Report;
 use crate::response::from_entry::{Source, answer};
+use crate::response::report::Report;
 
 /// A call of the handler.
 pub(crate) struct Revalidation {

@@ -10,8 +10,8 @@ use crate::entry::stored::Stored;
 use crate::exchange::lookup::read;
 use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
-use crate::response::cache_status::Report;
 use crate::response::from_entry::{Source, answer};
+use crate::response::report::Report;
 
 /// How the handler failed.
 #[derive(Debug, Clone, Copy)]

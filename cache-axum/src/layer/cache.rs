@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_engine::Cache;
-use cache_engine::cache_core::KeyBuilder;
+use cache_engine::cache_core::{KeyBuilder, OptionalDuration};
 use cache_http::MAX_SECONDS;
 use cache_http::{CacheName, Normalization, Policy, Statuses};
 use http::request::Parts;
@@ -196,8 +196,8 @@ impl CacheLayer {
     }
 
     /// Sets how long a response is fresh. `None` means forever. Default: that of the cache's policy.
-    pub fn ttl(self, ttl: impl Into<Option<Duration>>) -> Self {
-        let ttl = ttl.into().unwrap_or(FOR_EVER);
+    pub fn ttl(self, ttl: impl OptionalDuration) -> Self {
+        let ttl = ttl.into_option().unwrap_or(FOR_EVER);
         self.policy_with(|policy| policy.default_ttl = Some(ttl))
     }
 

@@ -59,21 +59,26 @@ impl CacheHandle {
     /// belong to the current request are invalidated. The same path with another query is another URL; use
     /// [namespaces](crate::StoreFor::namespace) and tags to invalidate such URLs together.
     ///
+    /// Returns how many records were removed: 0 if nothing was stored for the URL. The variants of a URL hang on one
+    /// record, so that they count as one, however many there are. Returns `None` if nothing was removed in the first
+    /// place: for [soft](Self::soft) invalidations, which retain the responses, and in the
+    /// [scope](cache_engine::Deferred::scope) of a transaction, which invalidates later.
+    ///
     /// # Errors
     /// [`InvalidKey`](cache_engine::cache_core::ErrorKind::InvalidKey) if `url` is not a URL that a request can be for:
     /// it has no path, like `user:42`, or a scheme other than HTTP or HTTPS, or names a user. Any other error means
     /// that the store could not be reached, so that old responses may still be found.
-    pub async fn invalidate_url(&self, url: &str) -> Result<(), Error> {
-        self.invalidation_of_url(url)?.run().await.map(drop)
+    pub async fn invalidate_url(&self, url: &str) -> Result<Option<u64>, Error> {
+        self.invalidation_of_url(url)?.run().await
     }
 
     /// Invalidates the URL of the current request. See [`invalidate_url`](Self::invalidate_url).
     ///
     /// # Errors
     /// The same as for [`invalidate_url`](Self::invalidate_url).
-    pub async fn invalidate_target(&self) -> Result<(), Error> {
+    pub async fn invalidate_target(&self) -> Result<Option<u64>, Error> {
         let keys = self.shared.keys_at(&self.request, target(&self.request))?;
-        self.invalidation_of(keys).run().await.map(drop)
+        self.invalidation_of(keys).run().await
     }
 
     /// Returns an empty set of invalidations, to which you can add several targets and invalidate them together. Its
@@ -136,18 +141,22 @@ impl CacheHandle {
 
     /// Invalidates all responses and all other values of the cache that carry `tag`. See [`Cache::invalidate_tag`].
     ///
+    /// How many there are is unknown: the version of the tag is replaced, and the entries with another version are no
+    /// longer used. That costs the same for ten entries and ten million.
+    ///
     /// # Errors
     /// Returns an error if the store could not be reached, so that old responses may still be found.
     pub async fn invalidate_tag(&self, tag: impl AsRef<str>) -> Result<(), Error> {
         self.invalidation().add_tag(tag.as_ref()).run().await.map(drop)
     }
 
-    /// Invalidates a key of the cache, such as the key of a cached function. Names belong to the layer's namespace.
+    /// Invalidates a key of the cache, such as the key of a cached function. Names belong to the layer's namespace. Returns
+    /// how many records were removed, as [`invalidate_url`](Self::invalidate_url) does: 0 or 1.
     ///
     /// # Errors
     /// Returns an error if the store could not be reached.
-    pub async fn invalidate_key(&self, key: impl IntoKey) -> Result<(), Error> {
-        self.invalidation().add_key(key).run().await.map(drop)
+    pub async fn invalidate_key(&self, key: impl IntoKey) -> Result<Option<u64>, Error> {
+        self.invalidation().add_key(key).run().await
     }
 
     /// Clears a namespace, and returns how many records it had, if the store reports it. See [`Cache::clear`], and

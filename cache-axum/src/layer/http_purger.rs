@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_engine::cache_core::{Error, ErrorKind, async_trait};
+use cache_engine::cache_core::{Error, ErrorKind, OptionalDuration, async_trait};
 use cache_engine::{Purge, Purger};
 use http::header::AUTHORIZATION;
 use http::uri::Scheme;
@@ -165,8 +165,8 @@ impl HttpPurger {
     }
 
     /// Sets how long after a purge it is [repeated](Purger::repeats_after). Default: 2 s.
-    pub fn repeats_after(mut self, time: impl Into<Option<Duration>>) -> Self {
-        self.repeats_after = time.into();
+    pub fn repeats_after(mut self, time: impl OptionalDuration) -> Self {
+        self.repeats_after = time.into_option();
         self
     }
 

@@ -47,10 +47,9 @@ impl<S> CacheService<S> {
     {
         let finish = Finish::of(&self.shared, &parts);
         if finish.is_simple()
-            && let Some(mut response) = respond_from_memory(&self.shared, &parts, &route)
+            && let Some(answered) = respond_from_memory(&self.shared, &parts, &route)
         {
-            finish.end(&self.shared, &mut response);
-            return ResponseFuture::ready(response);
+            return ResponseFuture::ready(finish.end(&self.shared, answered));
         }
         let (inner, shared) = (self.inner.clone(), Arc::clone(&self.shared));
         ResponseFuture::waiting(finish.respond(shared, inner, parts, body, route))
@@ -90,8 +89,8 @@ where
         if self.shared.config.finishes {
             return self.call_to_finish(parts, body, route);
         }
-        if let Some(response) = respond_from_memory(&self.shared, &parts, &route) {
-            return ResponseFuture::ready(response);
+        if let Some(answered) = respond_from_memory(&self.shared, &parts, &route) {
+            return ResponseFuture::ready(answered.response);
         }
         let (inner, shared) = (self.inner.clone(), Arc::clone(&self.shared));
         ResponseFuture::waiting(respond(shared, inner, parts, body, route))

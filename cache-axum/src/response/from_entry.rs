@@ -14,8 +14,8 @@ use crate::entry::prepared::Second;
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
 use crate::request::shared::Shared;
-use crate::response::cache_status::Report;
 use crate::response::headers::add_client_caching;
+use crate::response::report::Report;
 
 /// Where a response comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! The responses that clients get, and their header fields.
 
-pub(crate) mod cache_status;
 pub(crate) mod detail;
 pub(crate) mod from_entry;
 pub(crate) mod header_value;
 pub(crate) mod headers;
 pub(crate) mod passing;
+pub(crate) mod report;

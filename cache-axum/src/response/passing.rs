@@ -9,8 +9,8 @@ use http_body::Body as _;
 use crate::body::cut_to_range::RangeBody;
 use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
-use crate::response::cache_status::Report;
 use crate::response::headers::content_length;
+use crate::response::report::Report;
 
 /// Evaluates the conditions and the range of a request, which were removed from it, against the handler's response. A
 /// range needs a length that is known in advance. Several ranges are not cut from a stream: the response is then the

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use crate::support::{app, get, get_with, layer, request, send};
+use axum::body::Body;
+use axum::response::IntoResponse;
 use http::{Method, StatusCode};
 
 const TAG: &str = "\"8f21c6eeea2168b10364a0a711290bf9\"";
@@ -92,6 +94,45 @@ async fn head_is_answered_from_a_stored_get() {
     let head = send(&app, request(Method::HEAD, "/", &[("if-none-match", "*")])).await;
     assert_eq!(head.status, StatusCode::NOT_MODIFIED);
     assert_eq!(calls.count(), 2);
+}
+
+#[tokio::test]
+async fn accept_ranges_says_where_ranges_are_cut() {
+    let handler = |_, parts: http::request::Parts| match parts.uri.path() {
+        "/none" => ([("accept-ranges", "none")], "hello").into_response(),
+        "/created" => (StatusCode::CREATED, "hello").into_response(),
+        "/private" => ([("cache-control", "private")], "hello").into_response(),
+        "/stream" => {
+            let pieces = futures_util::stream::iter([Ok::<_, std::io::Error>("he"), Ok("llo")]);
+            Body::from_stream(pieces).into_response()
+        }
+        _ => "hello".into_response(),
+    };
+    let (app, _) = app(layer().post(100), handler);
+    // The handler's own word stays, and of a 201 no ranges are cut.
+    for (path, says) in [
+        ("/", "bytes"),
+        ("/stream", "bytes"),
+        ("/none", "none"),
+        ("/created", ""),
+    ] {
+        for x_cache in ["MISS", "HIT"] {
+            let reply = get(&app, path).await;
+            assert_eq!(
+                (reply.x_cache(), reply.header("accept-ranges")),
+                (x_cache, says),
+                "{path}"
+            );
+        }
+        let head = send(&app, request(Method::HEAD, path, &[])).await;
+        assert_eq!((head.x_cache(), head.header("accept-ranges")), ("HIT", says), "{path}");
+    }
+    // What is not stored is the handler's, and the layer serves no ranges to POST.
+    assert_eq!(get(&app, "/private").await.header("accept-ranges"), "");
+    for x_cache in ["MISS", "HIT"] {
+        let reply = send(&app, request(Method::POST, "/", &[])).await;
+        assert_eq!((reply.x_cache(), reply.header("accept-ranges")), (x_cache, ""));
+    }
 }
 
 #[tokio::test]

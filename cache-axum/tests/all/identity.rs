@@ -103,8 +103,12 @@ fn of_session(request: &Parts) -> Option<String> {
 /// A profile that can be written to, and two other routes whose writes concern it.
 fn with_sessions(layer: CacheLayer) -> Router {
     let also = InvalidateLayer::new(&layer).url("/profile");
-    let by_hand = |cache: CacheHandle| async move { cache.invalidate_url("/profile").await.unwrap() };
-    let itself = |cache: CacheHandle| async move { cache.invalidate_target().await.unwrap() };
+    let by_hand = |cache: CacheHandle| async move {
+        cache.invalidate_url("/profile").await.unwrap();
+    };
+    let itself = |cache: CacheHandle| async move {
+        cache.invalidate_target().await.unwrap();
+    };
     let verify = |mut request: Request, next: Next| async move {
         if let Some(user) = request.headers_mut().remove("x-session") {
             let session = Session(user.to_str().unwrap().to_owned());

@@ -63,6 +63,40 @@ async fn another_host_is_another_url() {
 }
 
 #[tokio::test]
+async fn a_handler_learns_how_many_records_were_removed() {
+    async fn write(cache: CacheHandle) -> String {
+        let numbers = [
+            cache.invalidate_url("/page").await.unwrap(),
+            // It is gone by now.
+            cache.invalidate_url("/page").await.unwrap(),
+            cache.invalidate_target().await.unwrap(),
+            cache.invalidate_key("GET test/other").await.unwrap(),
+            cache.soft().invalidate_url("/kept").await.unwrap(),
+        ];
+        format!("{numbers:?}")
+    }
+    let page = || async { ([("vary", "accept-language")], "…") };
+    let app = Router::new()
+        .route("/page", get_route(page))
+        .route("/other", get_route(|| async { "…" }))
+        .route("/kept", get_route(|| async { "…" }))
+        .route("/writes", get_route(|| async { "…" }).put(write))
+        .layer(layer());
+    for url in ["/other", "/kept", "/writes"] {
+        get(&app, url).await;
+    }
+    for language in ["de", "en", "fr"] {
+        let asked = request(Method::GET, "/page", &[("accept-language", language)]);
+        assert_eq!(send(&app, asked).await.x_cache(), "MISS");
+    }
+    let reply = send(&app, request(Method::PUT, "/writes", &[])).await;
+    assert_eq!(reply.text(), "[Some(1), Some(0), Some(1), Some(1), None]");
+    for url in ["/page", "/other"] {
+        assert_eq!(get(&app, url).await.x_cache(), "MISS", "{url}");
+    }
+}
+
+#[tokio::test]
 async fn a_handler_invalidates_urls_keys_and_namespaces() {
     let write = |cache: CacheHandle| async move {
         cache.invalidate_url("/a?x=1&y=2").await.unwrap();

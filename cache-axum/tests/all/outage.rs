@@ -32,11 +32,27 @@ async fn the_handler_answers_and_the_status_tells_of_the_outage() {
     for _ in 0..2 {
         let reply = get(&app, "/").await;
         assert_eq!((reply.status, reply.x_cache()), (StatusCode::OK, "MISS"));
-        assert_eq!(reply.cache_status(), "cache; fwd=uri-miss; detail=outage");
+        assert_eq!(reply.cache_status(), "cache; fwd=miss; detail=outage");
     }
     assert_eq!(calls.count(), 3);
+    // A request that no other shares is looked up in another way, and says the same.
+    let head = send(&app, request(Method::HEAD, "/", &[])).await;
+    assert_eq!(head.cache_status(), "cache; fwd=miss; detail=head");
+    let strict = send(&app, request(Method::GET, "/", &[("cache-control", "only-if-cached")])).await;
+    assert_eq!(
+        (strict.status, strict.cache_status()),
+        (StatusCode::GATEWAY_TIMEOUT, "cache; detail=outage")
+    );
     store.recover();
     assert_eq!(get(&app, "/").await.text(), "1");
+    // The same once more, with a store that answers: nothing is stored, and that is known.
+    let strict = send(
+        &app,
+        request(Method::GET, "/no", &[("cache-control", "only-if-cached")]),
+    )
+    .await;
+    assert_eq!(strict.cache_status(), "cache; detail=only-if-cached");
+    assert_eq!(get(&app, "/no").await.cache_status(), "cache; fwd=uri-miss; stored");
 }
 
 #[tokio::test]

@@ -28,7 +28,10 @@ fn app(layer: CacheLayer, fails_from: usize) -> (Router, Calls) {
     };
     let soften = |Path(how): Path<String>, cache: CacheHandle| async move {
         match how.as_str() {
-            "url" => cache.soft().invalidate_url("/page").await.unwrap(),
+            "url" => {
+                let removed = cache.soft().invalidate_url("/page").await.unwrap();
+                assert_eq!(removed, None, "a soft invalidation removes nothing");
+            }
             _ => cache.soft().invalidate_tag("site").await.unwrap(),
         }
     };

@@ -199,6 +199,15 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
         std::any::type_name::<Self>()
     }
 
+    /// Returns the store's name in metrics and traces: what OpenTelemetry's conventions have for `db.system.name`, for
+    /// example `"aws.dynamodb"`.
+    ///
+    /// The provided method returns the [`name`](Self::name). Override it if the conventions have another one, and in a
+    /// backend that wraps another one.
+    fn system_name(&self) -> &'static str {
+        self.name()
+    }
+
     /// Returns what the store can do beyond the required methods.
     ///
     /// The provided method returns the default: nothing.

@@ -73,6 +73,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
         (**self).name()
     }
 
+    fn system_name(&self) -> &'static str {
+        (**self).system_name()
+    }
+
     fn capabilities(&self) -> Capabilities {
         (**self).capabilities()
     }

@@ -13,6 +13,7 @@ use crate::envelope::tags::Tags;
 use crate::error::{Error, ErrorKind};
 use crate::freshness_windows::FreshnessWindows;
 use crate::key::Key;
+use crate::optional_duration::OptionalDuration;
 use crate::ttl::millis_rounded_up;
 
 const MARK: [u8; 4] = *b"\xCAche";
@@ -101,8 +102,8 @@ impl Envelope {
 
     /// Sets [`load_time`](Self::load_time).
     #[must_use]
-    pub fn with_load_time(mut self, time: impl Into<Option<Duration>>) -> Self {
-        self.load_time = time.into();
+    pub fn with_load_time(mut self, time: impl OptionalDuration) -> Self {
+        self.load_time = time.into_option();
         self
     }
 

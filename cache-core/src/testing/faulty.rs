@@ -163,6 +163,10 @@ impl<B: Backend> Backend for FaultyBackend<B> {
         self.inner.name()
     }
 
+    fn system_name(&self) -> &'static str {
+        self.inner.system_name()
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities::default().with_clear(self.inner.capabilities().clear)
     }

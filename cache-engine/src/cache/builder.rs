@@ -8,7 +8,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use cache_core::{
-    Backend, Clock, Error, ErrorKind, FunctionCall, Json, KeyBuilder, MemoryOnly, Namespace, Prefix, SystemClock,
+    Backend, Clock, Error, ErrorKind, FunctionCall, Json, KeyBuilder, MemoryOnly, Namespace, OptionalDuration, Prefix,
+    SystemClock,
 };
 use tokio::sync::Semaphore;
 
@@ -148,8 +149,8 @@ impl<C> CacheBuilder<C> {
     }
 
     /// Sets how long a value is fresh. `None` is for ever. Default: five minutes.
-    pub fn ttl(self, ttl: impl Into<Option<Duration>>) -> Self {
-        let ttl = ttl.into();
+    pub fn ttl(self, ttl: impl OptionalDuration) -> Self {
+        let ttl = ttl.into_option();
         self.policy_with(move |policy| policy.with_ttl(ttl))
     }
 
@@ -164,14 +165,14 @@ impl<C> CacheBuilder<C> {
     }
 
     /// Sets how long the result "there is no such value" is stored. Default: not at all.
-    pub fn negative_ttl(self, ttl: impl Into<Option<Duration>>) -> Self {
-        let ttl = ttl.into();
+    pub fn negative_ttl(self, ttl: impl OptionalDuration) -> Self {
+        let ttl = ttl.into_option();
         self.policy_with(move |policy| policy.with_negative_ttl(ttl))
     }
 
     /// Sets how long a failed load is stored and not retried. Default: not at all.
-    pub fn error_ttl(self, ttl: impl Into<Option<Duration>>) -> Self {
-        let ttl = ttl.into();
+    pub fn error_ttl(self, ttl: impl OptionalDuration) -> Self {
+        let ttl = ttl.into_option();
         self.policy_with(move |policy| policy.with_error_ttl(ttl))
     }
 
@@ -226,14 +227,14 @@ impl<C> CacheBuilder<C> {
     }
 
     /// Sets how long a load may take before it is cancelled. Default: no limit.
-    pub fn load_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        let timeout = timeout.into();
+    pub fn load_timeout(self, timeout: impl OptionalDuration) -> Self {
+        let timeout = timeout.into_option();
         self.policy_with(move |policy| policy.with_load_timeout(timeout))
     }
 
     /// Sets how long a caller that holds a stale copy waits for a load. Default: as long as the load takes.
-    pub fn soft_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        let timeout = timeout.into();
+    pub fn soft_timeout(self, timeout: impl OptionalDuration) -> Self {
+        let timeout = timeout.into_option();
         self.policy_with(move |policy| policy.with_soft_timeout(timeout))
     }
 

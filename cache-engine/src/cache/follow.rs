@@ -4,13 +4,15 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use cache_core::jittered;
+use cache_core::{Error, ErrorKind, jittered};
 use futures_util::FutureExt;
 use tokio::time::{sleep, timeout};
 
 use crate::cache::handle::Cache;
 use crate::cache::invalidation_set::Invalidation;
+use crate::event::{Event, Events};
 use crate::log::log_error;
+use crate::stats::feeds::FollowedFeed;
 
 /// The pause before the second attempt to connect. It doubles with each attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -131,28 +133,36 @@ impl<F: ChangeFeed> Follow<F> {
 
     /// Follows the feed until [`Cache::shutdown`]. Spawn it as a task of its own; dropping the future ends it.
     ///
-    /// A connection that is lost is logged and made again, after pauses from 0.1 s to 30 s. Until then changes go
-    /// unnoticed. Changes whose invalidation the store does not carry out are
+    /// A connection that is lost is made again, after pauses from 0.1 s to 30 s. Until then changes go unnoticed:
+    /// [`FeedLost`](Event::FeedLost), [`FeedConnected`](Event::FeedConnected) and
+    /// [`CacheStats::lost_feeds`](crate::CacheStats::lost_feeds) tell of it. Changes whose invalidation the store does not carry out are
     /// [pending](Cache::pending_invalidations), like all others.
     pub async fn run(mut self) {
         let tasks = self.missed.tasks().clone();
+        let events = self.missed.events().clone();
+        let followed = FollowedFeed::new(&events.stats().feeds);
         tokio::select! {
             biased;
             () = tasks.closed() => {}
-            () = self.follow() => {}
+            () = self.follow(&events, followed) => {}
         }
     }
 
-    async fn follow(&mut self) {
+    async fn follow(&mut self, events: &Events, mut followed: FollowedFeed) {
         let mut pause = FIRST_PAUSE;
         loop {
-            let end = self.follow_connection(&mut pause).await;
-            tracing::warn!(
-                target: "cache",
-                reason = %end,
-                pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-                "a change feed is lost: outdated values may be found until it is connected again"
-            );
+            let end = self.follow_connection(&mut pause, events, &mut followed).await;
+            if followed.lost() {
+                let error = Error::new(ErrorKind::Unavailable, end.to_string()).with_operation("follow");
+                events.emit(&Event::FeedLost { error: &error });
+            } else {
+                tracing::warn!(
+                    target: "cache",
+                    reason = %end,
+                    pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                    "a change feed is still lost: connecting has failed again"
+                );
+            }
             // At different times in different processes.
             sleep(jittered(pause, 0.5)).await;
             pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
@@ -160,7 +170,12 @@ impl<F: ChangeFeed> Follow<F> {
     }
 
     /// Connects, and carries out changes until the connection ends. Returns why it did.
-    async fn follow_connection(&mut self, pause: &mut Duration) -> End<F::Error> {
+    async fn follow_connection(
+        &mut self,
+        pause: &mut Duration,
+        events: &Events,
+        followed: &mut FollowedFeed,
+    ) -> End<F::Error> {
         match timeout(CALL_TIMEOUT, self.feed.connect()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return End::Failed(error),
@@ -168,6 +183,9 @@ impl<F: ChangeFeed> Follow<F> {
         }
         // Only now, so that each change is either before this or reported.
         carry_out(self.missed.clone()).await;
+        if followed.connected() {
+            events.emit(&Event::FeedConnected);
+        }
         loop {
             match timeout(self.check_interval, self.feed.next()).await {
                 Ok(Ok(Some(changes))) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use cache_core::{Backend, Json, Key, KeyName, Namespace};
+use cache_core::{Backend, Json, Key, KeyName, Namespace, OptionalDuration};
 use tokio::time::Instant;
 
 use crate::load::engine::Engine;
@@ -76,7 +76,7 @@ impl<C> Cache<C> {
 
     /// Returns a handle with a policy under which a value is fresh for `ttl`. `None` is for ever.
     #[must_use]
-    pub fn with_ttl(&self, ttl: impl Into<Option<Duration>>) -> Self {
+    pub fn with_ttl(&self, ttl: impl OptionalDuration) -> Self {
         self.with_policy(self.engine.policy.with_ttl(ttl))
     }
 

@@ -48,7 +48,7 @@ impl<C> Cache<C> {
 
     /// Invalidates a key. Once this has returned, no caller gets a value whose load began before, in any process on the
     /// same store. A load that is under way runs to its end, but its value goes only to the caller that started it.
-    /// Callers that had joined it read again.
+    /// Callers that had joined it read again. [`delete`](Self::delete) does the same, and returns whether there was a record.
     ///
     /// In the [scope](crate::Deferred::scope) of a transaction, this and the other methods that invalidate or clear only
     /// collect what they are to do after the commit.

@@ -13,6 +13,7 @@ use crate::cache::handle::Cache;
 use crate::cache::invalidate::Soft;
 use crate::cache::invalidation_part::{Part, Target};
 use crate::cache::key::IntoKey;
+use crate::event::Events;
 use crate::log::log_error;
 use crate::tasks::Tasks;
 use crate::trace::load::{RunsFor, invalidation};
@@ -116,6 +117,10 @@ impl Invalidation {
 
     pub(super) fn into_parts(self) -> Vec<Part> {
         self.parts
+    }
+
+    pub(super) fn events(&self) -> &Events {
+        &self.cache.engine.shared.events
     }
 
     pub(super) fn tasks(&self) -> &Tasks {

@@ -45,8 +45,8 @@ impl<C: Send + Sync + 'static> Cache<C> {
     /// missing.
     ///
     /// The store is read in one batch. `load` is called once with the ids that are missing, without those that another
-    /// caller is already loading. More than 500 ids are split among several calls. `load` returns the values that
-    /// exist. That the others do not exist is stored for [`Policy::negative_ttl`](crate::Policy::negative_ttl). `load`
+    /// caller is already loading. It gets each id once, in the order in which `ids` first has them. More than 500 ids are
+    /// split among several calls. `load` returns the values that exist. That the others do not exist is stored for [`Policy::negative_ttl`](crate::Policy::negative_ttl). `load`
     /// is called again only for ids that another caller was loading at first, if they still have no result. Everything
     /// else is as with [`get_or_load`](Self::get_or_load).
     ///
@@ -287,13 +287,16 @@ where
         };
         let mut backoff = Backoff::new();
         let mut waits = false;
+        // The keys of all ids, in the order of the caller.
+        let mut order = None;
         while !pending.is_empty() {
             let asked = pending.len();
             // Registered before the read, so that no change after it is missed.
             let listen = |(_, key): &(K, Key)| engine.shared.tier.listen(key);
             let listeners: Option<Vec<ChangeListener>> = waits.then(|| pending.iter().map(listen).collect()).flatten();
             let ids = std::mem::take(&mut pending);
-            let round: Round<K, T, E> = reader.read(ids, &mut call, &mut outcomes).await;
+            let mut round: Round<K, T, E> = reader.read(ids, &mut call, &mut outcomes).await;
+            let order = order.get_or_insert_with(|| std::mem::take(&mut round.keys));
             // A key that is read again was reported in the first round.
             call.reported = true;
             if fails_fast && outcomes.values().any(Result::is_err) {
@@ -350,6 +353,10 @@ where
                     }
                     None => pending.push((id, key)),
                 }
+            }
+            if pending.len() > 1 {
+                let positions: HashMap<&Key, usize> = order.iter().zip(0..).collect();
+                pending.sort_by_key(|(_, key)| positions.get(key).copied());
             }
             waits = pending.len() == asked;
             if waits {
@@ -417,6 +424,7 @@ where
         let keys: Vec<Key> = ids.iter().map(|(_, key)| key.clone()).collect();
         let reads = engine.shared.tier.read_many(&keys, &*engine.coder).await;
         let mut round = Round {
+            keys,
             led: Vec::new(),
             refreshed: Vec::new(),
             waiting: Vec::new(),
@@ -470,6 +478,8 @@ where
 
 /// The result of one read of several keys.
 struct Round<K, T, E> {
+    /// The keys that were read.
+    keys: Vec<Key>,
     led: Vec<Item<K, T, E>>,
     /// Already answered. To be refreshed, if nothing has to be loaded first.
     refreshed: Vec<Item<K, T, E>>,

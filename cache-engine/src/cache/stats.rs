@@ -62,6 +62,8 @@ impl Shared {
                 Some(subscriber) if subscriber.changes().are_reported() => SubscriptionState::Active,
                 Some(_) => SubscriptionState::Inactive,
             },
+            feeds: stats.feeds.followed(),
+            lost_feeds: stats.feeds.lost(),
             pending_invalidations: self.tier.pending.count(),
             pending_purges: self.tier.purges.as_ref().map_or(0, |purges| purges.count()),
             in_flight: self.flights.len(),

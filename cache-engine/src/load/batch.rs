@@ -167,7 +167,8 @@ impl<C: Send + Sync + 'static> Engine<C> {
         let members: FuturesUnordered<_> = items
             .into_iter()
             .zip(captured)
-            .map(|(item, captured)| self.run_member(item, captured, calls, &tagger, report.clone()))
+            .enumerate()
+            .map(|(at, (item, captured))| self.run_member(at, item, captured, calls, &tagger, report.clone()))
             .collect();
         let load = async {
             let mut led = Vec::with_capacity(count);
@@ -177,6 +178,8 @@ impl<C: Send + Sync + 'static> Engine<C> {
                     led.push(member);
                 }
             }
+            // They report in any order. The loader gets the ids in that of the caller.
+            led.sort_unstable_by_key(|member| member.at);
             if !led.is_empty() {
                 self.load_for(led, outer, &tagger, load).await;
             }
@@ -215,9 +218,10 @@ impl<C: Send + Sync + 'static> Engine<C> {
             .collect()
     }
 
-    /// Acquires the lease of one key, waits for its value, and stores it.
+    /// Acquires the lease of one key, waits for its value, and stores it. `at` is the position of the key in its call.
     async fn run_member<K, T, E>(
         &self,
+        at: usize,
         item: Item<K, T, E>,
         captured: Option<Result<TagSnapshot, Error>>,
         calls: &Arc<Semaphore>,
@@ -245,6 +249,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         fill.begin();
         let (deliver, delivered) = oneshot::channel();
         let _ = report.send(Some(Member {
+            at,
             id: id.clone(),
             key: key.clone(),
             flight: fill.flight(),
@@ -326,6 +331,8 @@ fn record_outcomes<K, T, E>(span: &LoadSpan, landed: &[Landed<K, T, E>]) {
 
 /// A key whose lease is held, and whose value is awaited.
 struct Member<K, T, E> {
+    /// Its position in the call of the loader.
+    at: usize,
     id: K,
     key: Key,
     flight: Option<FlightId>,

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::Key;
+use cache_core::{Key, OptionalDuration};
 
 use crate::load::policy::Policy;
 use crate::tags::scope::Tagger;
@@ -118,8 +118,8 @@ impl<T> Loaded<T> {
     }
 
     /// Sets a TTL to use instead of the policy's. `None` means for ever.
-    pub fn with_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
-        self.ttl = Some(ttl.into());
+    pub fn with_ttl(mut self, ttl: impl OptionalDuration) -> Self {
+        self.ttl = Some(ttl.into_option());
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_core::FreshnessWindows;
+use cache_core::{FreshnessWindows, OptionalDuration};
 
 /// How long entries live and how they are loaded.
 ///
@@ -95,8 +95,8 @@ impl Policy {
     }
 
     /// Sets [`ttl`](Self::ttl). `None` means for ever.
-    pub fn with_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
-        self.ttl = ttl.into();
+    pub fn with_ttl(mut self, ttl: impl OptionalDuration) -> Self {
+        self.ttl = ttl.into_option();
         self
     }
 
@@ -113,14 +113,14 @@ impl Policy {
     }
 
     /// Sets [`negative_ttl`](Self::negative_ttl).
-    pub fn with_negative_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
-        self.negative_ttl = ttl.into();
+    pub fn with_negative_ttl(mut self, ttl: impl OptionalDuration) -> Self {
+        self.negative_ttl = ttl.into_option();
         self
     }
 
     /// Sets [`error_ttl`](Self::error_ttl).
-    pub fn with_error_ttl(mut self, ttl: impl Into<Option<Duration>>) -> Self {
-        self.error_ttl = ttl.into();
+    pub fn with_error_ttl(mut self, ttl: impl OptionalDuration) -> Self {
+        self.error_ttl = ttl.into_option();
         self
     }
 
@@ -156,14 +156,14 @@ impl Policy {
     }
 
     /// Sets [`soft_timeout`](Self::soft_timeout).
-    pub fn with_soft_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.soft_timeout = timeout.into();
+    pub fn with_soft_timeout(mut self, timeout: impl OptionalDuration) -> Self {
+        self.soft_timeout = timeout.into_option();
         self
     }
 
     /// Sets [`load_timeout`](Self::load_timeout).
-    pub fn with_load_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.load_timeout = timeout.into();
+    pub fn with_load_timeout(mut self, timeout: impl OptionalDuration) -> Self {
+        self.load_timeout = timeout.into_option();
         self
     }
 

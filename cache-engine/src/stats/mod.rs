@@ -1,6 +1,7 @@
 //! Counters of what a cache did since it was built, by namespace.
 
 pub(crate) mod counters;
+pub(crate) mod feeds;
 pub(crate) mod histogram;
 pub(crate) mod reasons;
 pub(crate) mod recent;

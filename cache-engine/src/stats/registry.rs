@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use cache_core::{Key, Namespace};
 
 use crate::stats::counters::{Counter, NamespaceCounters};
+use crate::stats::feeds::Feeds;
 use crate::stats::recent::{Invalidated, Recent};
 use crate::stats::refusals::Refusals;
 use crate::stats::snapshot::{CacheTier, NamespaceStats};
@@ -29,6 +30,7 @@ pub(crate) struct Stats {
     /// of its own, and a cache has many functions.
     recent: [RwLock<Option<Arc<NamespaceCounters>>>; RECENT],
     pub(crate) refusals: Refusals,
+    pub(crate) feeds: Arc<Feeds>,
     /// Set once somebody asks for it.
     pub(crate) recent_events: OnceLock<Recent>,
     pub(crate) tag_invalidations: Counter,
@@ -45,6 +47,7 @@ impl Stats {
             other: Arc::new(NamespaceCounters::new("", OTHER)),
             recent: Default::default(),
             refusals: Refusals::default(),
+            feeds: Arc::default(),
             recent_events: OnceLock::new(),
             tag_invalidations: Counter::default(),
             clears: Counter::default(),

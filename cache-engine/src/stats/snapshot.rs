@@ -76,6 +76,10 @@ pub struct CacheStats {
     pub breaker: BreakerState,
     /// Whether the store reports changes.
     pub subscription: SubscriptionState,
+    /// How many change feeds are followed; see [`Cache::follow`](crate::Cache::follow).
+    pub feeds: usize,
+    /// How many of them have no connection, so that what they would report goes unnoticed.
+    pub lost_feeds: usize,
     /// How many invalidations the store has not carried out yet.
     pub pending_invalidations: usize,
     /// How many invalidations the [purger](crate::CacheBuilder::purger) was not told of yet.

@@ -196,7 +196,7 @@ impl Store {
     fn span(&self, operation: &'static str, key: Option<&Key>, batch: Option<usize>) -> Span {
         let call = call::Call {
             cache: self.events.cache(),
-            backend: (*self.backend).name(),
+            system: (*self.backend).system_name(),
             operation,
             key,
             batch,
@@ -272,6 +272,7 @@ impl Store {
         if let Some(begun) = begun {
             self.events.emit(&Event::StoreCalled {
                 backend: (*self.backend).name(),
+                system: (*self.backend).system_name(),
                 operation,
                 key,
                 took: begun.elapsed(),
@@ -279,6 +280,12 @@ impl Store {
             });
         }
         self.observe(operation, key, result)
+    }
+
+    /// Emits the event of a record that cannot be read.
+    #[cold]
+    pub(crate) fn report_unreadable(&self, key: &Key, error: &Error) {
+        self.events.emit(&Event::DecodeFailed { key, error });
     }
 
     /// Reports to the breaker how a call ended.

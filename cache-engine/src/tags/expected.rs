@@ -11,7 +11,7 @@ use crate::tags::lifetime::TagLifetimes;
 use crate::tags::name::EPOCHS;
 use crate::tags::records::{TagRecords, TagVersions};
 use crate::tags::snapshot::TagSnapshot;
-use crate::tags::version::{TagVersion, decode};
+use crate::tags::version::TagVersion;
 
 /// The tags that a load is expected to begin with.
 #[derive(Debug, Default)]
@@ -65,7 +65,7 @@ impl TagRecords {
             let started = self.cache.begin_read();
             let records = self.store.get_many(&expected.keys).await?;
             for ((key, record), (_, version)) in expected.keys.iter().zip(records).zip(expected.tags.iter()) {
-                let state = record.as_ref().and_then(|record| decode(record, key));
+                let state = record.as_ref().and_then(|record| self.decode(record, key));
                 if let (Some(state), Some(record)) = (state, record) {
                     self.cache.remember(key, state, started);
                     self.seen.note(key, state);

@@ -6,7 +6,7 @@ use crate::tags::lifetime::{at_least_kept, kept};
 use crate::tags::name::{EPOCH_OF_ALL, EPOCHS, TAG, carried};
 use crate::tags::records::TagRecords;
 use crate::tags::sequence::slots;
-use crate::tags::version::{TagVersion, decode};
+use crate::tags::version::TagVersion;
 
 impl TagRecords {
     /// Invalidates tags. From now on, every entry that carries one of them is unusable, or stale if `soft`.
@@ -106,7 +106,8 @@ impl TagRecords {
                 let (state, options) = match record {
                     None => (TagVersion::begun(now), kept().if_absent()),
                     Some(record) => (
-                        decode(record, key).map_or_else(|| TagVersion::begun(now), |state| state.softened(now)),
+                        self.decode(record, key)
+                            .map_or_else(|| TagVersion::begun(now), |state| state.softened(now)),
                         // The entries of the tag are still usable, so its record is retained for at least as long as
                         // before.
                         SetOptions::new(at_least_kept(record.remaining)).if_version(record.version),

@@ -11,7 +11,7 @@ use crate::tags::invalidate::is_refusal;
 use crate::tags::lifetime::{is_ending_late, kept_late};
 use crate::tags::records::TagRecords;
 use crate::tags::sequence::{Began, LateRecord, NO_TIME, PAGES, Page, Sequence, Slots, slots};
-use crate::tags::version::random;
+use crate::tags::version::{random, unreadable};
 
 /// The number of pages that are written with one call when a sequence begins. A store may write them one by one, and
 /// has to finish within the time limit.
@@ -39,7 +39,7 @@ impl TagRecords {
     /// that cannot be determined; the failure has already emitted an event.
     pub(super) async fn begin_late(&self, found: Option<Record>) -> Option<Began> {
         let key = self.sequence();
-        match found.as_ref().zip(decode::<Sequence>(found.as_ref(), &key)) {
+        match found.as_ref().zip(self.decode_late::<Sequence>(found.as_ref(), &key)) {
             Some((record, sequence)) => self.advance(record, sequence).await.ok(),
             None => Box::pin(self.begin_sequence()).await.ok(),
         }
@@ -67,7 +67,7 @@ impl TagRecords {
         let key = self.sequence();
         loop {
             let found = self.store.get(&key).await?;
-            let options = match found.as_ref().zip(decode::<Sequence>(found.as_ref(), &key)) {
+            let options = match found.as_ref().zip(self.decode_late::<Sequence>(found.as_ref(), &key)) {
                 Some((record, sequence)) => return self.advance(record, sequence).await,
                 None => found.map_or(kept_late().if_absent(), |other| kept_late().if_version(other.version)),
             };
@@ -90,7 +90,7 @@ impl TagRecords {
         let key = self.sequence();
         let mut found = found.into_iter();
         let record = found.next().flatten();
-        let Some((record, sequence)) = record.as_ref().zip(decode::<Sequence>(record.as_ref(), &key)) else {
+        let Some((record, sequence)) = record.as_ref().zip(self.decode_late::<Sequence>(record.as_ref(), &key)) else {
             return Ok(());
         };
         let mut writes: Vec<Entry> = Vec::new();
@@ -146,7 +146,10 @@ impl TagRecords {
                 .late_entry(key, &Page::unknown(sequence.id), kept_late().if_absent())
                 .map(Some);
         };
-        let noted = match Page::decode(&record, &key).filter(|page| page.id == sequence.id) {
+        let noted = match self
+            .decode_late::<Page>(Some(&record), &key)
+            .filter(|page| page.id == sequence.id)
+        {
             Some(page) => page.invalidated(slots, sequence.number),
             None => Some(Page::unknown(sequence.id)),
         };
@@ -161,13 +164,15 @@ impl TagRecords {
         let slots = slots(names.iter().map(AsRef::as_ref));
         let keys = self.late_keys(&slots);
         let records = self.store.get_many(&keys).await?;
-        let sequence = decode::<Sequence>(records[0].as_ref(), &keys[0]);
+        let sequence = self.decode_late::<Sequence>(records[0].as_ref(), &keys[0]);
         if sequence.is_none_or(|sequence| sequence.id != began.id) {
             return Ok(false);
         }
         let (mut unchanged, mut prolong, mut unknown) = (true, Vec::new(), Vec::new());
         for ((key, record), slots) in keys.into_iter().zip(records).skip(1).zip(slots.values()) {
-            let page = decode::<Page>(record.as_ref(), &key).filter(|page| page.id == began.id);
+            let page = self
+                .decode_late::<Page>(record.as_ref(), &key)
+                .filter(|page| page.id == began.id);
             unchanged &= page.is_some_and(|page| page.is_unchanged_since(began, slots));
             match (page, record) {
                 (Some(page), Some(record)) if page.is_known() => {
@@ -213,7 +218,7 @@ impl TagRecords {
         // page.
         let key = self.sequence();
         let record = self.store.get(&key).await?;
-        let Some((record, sequence)) = record.as_ref().zip(decode::<Sequence>(record.as_ref(), &key)) else {
+        let Some((record, sequence)) = record.as_ref().zip(self.decode_late::<Sequence>(record.as_ref(), &key)) else {
             return Ok(());
         };
         if sequence.id != id {
@@ -230,12 +235,18 @@ impl TagRecords {
         self.store.set_many(writes).await.map(drop)
     }
 
+    /// Decodes a record, if there is one. One that cannot be read counts as missing, and emits an event.
+    fn decode_late<R: LateRecord>(&self, record: Option<&Record>, key: &Key) -> Option<R> {
+        let record = record?;
+        let decoded = R::decode(record, key);
+        if decoded.is_none() {
+            self.store.report_unreadable(key, &unreadable(&record.value));
+        }
+        decoded
+    }
+
     fn late_entry<R: LateRecord>(&self, key: Key, record: &R, options: SetOptions) -> Result<Entry, Error> {
         let value = self.encode_as(&key, record.clone(), NO_TIME, R::to_bytes)?;
         Ok((key, value, options))
     }
-}
-
-fn decode<R: LateRecord>(record: Option<&Record>, key: &Key) -> Option<R> {
-    record.and_then(|record| R::decode(record, key))
 }

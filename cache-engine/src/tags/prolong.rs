@@ -5,7 +5,6 @@ use cache_core::{Key, SetOptions, SetOutcome, Tags, Timestamp, Ttl, Version};
 use crate::tags::lifetime::{Ending, KEPT, Prolonged, TagLifetimes, after};
 use crate::tags::name::TAG;
 use crate::tags::records::TagRecords;
-use crate::tags::version::decode;
 
 /// The maximum number of attempts to prolong a record if other writes of it interfere.
 const ATTEMPTS: usize = 3;
@@ -45,7 +44,7 @@ impl TagRecords {
         let mut known = TagLifetimes::default();
         for ((key, record), (_, version)) in keys.iter().zip(records).zip(&tags) {
             let Some(record) = record else { continue };
-            if let Some(state) = decode(&record, key).filter(|state| state.version == *version) {
+            if let Some(state) = self.decode(&record, key).filter(|state| state.version == *version) {
                 known.note(key, state, record.version, record.remaining, now);
             }
         }
@@ -111,7 +110,7 @@ impl TagRecords {
             early.retain_mut(|ending| {
                 let record = records.next().flatten();
                 let current = record.and_then(|record| {
-                    let same = decode(&record, &ending.key)?.version == ending.state.version;
+                    let same = self.decode(&record, &ending.key)?.version == ending.state.version;
                     same.then_some(record)
                 });
                 // A version that is gone never comes back, so there is nothing to prolong any more.

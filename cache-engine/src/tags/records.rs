@@ -149,7 +149,7 @@ impl TagRecords {
         known: &mut TagVersions,
     ) {
         for (key, record) in keys.into_iter().zip(records) {
-            let state = record.and_then(|record| decode(&record, &key));
+            let state = record.and_then(|record| self.decode(&record, &key));
             if let Some(state) = state {
                 self.cache.remember(&key, state, started);
             }
@@ -280,6 +280,14 @@ impl TagRecords {
             }
         }
         verdict
+    }
+
+    /// Decodes the record of a tag. One that cannot be read counts as changed, and emits an event.
+    pub(super) fn decode(&self, record: &Record, key: &Key) -> Option<TagVersion> {
+        let decoded = decode(record, key);
+        decoded
+            .inspect_err(|error| self.store.report_unreadable(key, error))
+            .ok()
     }
 
     async fn read(&self, keys: Vec<Key>, known: &mut TagVersions) -> Result<(), Error> {

@@ -9,7 +9,7 @@ use crate::tags::lifetime::{KEPT, TagLifetimes, kept};
 use crate::tags::name::{EPOCHS, TAG, carried};
 use crate::tags::records::{TagRecords, Verdict};
 use crate::tags::sequence::Began;
-use crate::tags::version::{TagVersion, decode};
+use crate::tags::version::TagVersion;
 
 /// The tag versions that were read before a load began.
 #[derive(Debug, Clone, Default)]
@@ -200,7 +200,7 @@ impl TagRecords {
         let mut states: Vec<Option<TagVersion>> = Vec::with_capacity(keys.len());
         let mut missing: Vec<(usize, Option<Record>)> = Vec::new();
         for (at, (key, record)) in keys.iter().zip(records).enumerate() {
-            let state = record.as_ref().and_then(|record| decode(record, key));
+            let state = record.as_ref().and_then(|record| self.decode(record, key));
             match (state, record) {
                 (Some(state), Some(record)) => {
                     self.cache.remember(key, state, started);
@@ -266,7 +266,7 @@ impl TagRecords {
             }
             let others: Vec<Key> = refused.iter().map(|at| keys[*at].clone()).collect();
             for (at, record) in refused.into_iter().zip(self.store.get_many(&others).await?) {
-                match record.as_ref().and_then(|record| decode(record, &keys[at])) {
+                match record.as_ref().and_then(|record| self.decode(record, &keys[at])) {
                     Some(state) => {
                         if let Some(record) = record {
                             lifetimes.note(&keys[at], state, record.version, record.remaining, now);

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use cache_core::{EntryKind, Envelope, Key, Record, Tags, Timestamp, Value, Version};
+use cache_core::{EntryKind, Envelope, Error, ErrorKind, Key, Record, Tags, Timestamp, Value, Version};
 
 /// The content of a tag's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,16 +47,33 @@ pub(super) fn random() -> u64 {
     RandomState::new().hash_one(())
 }
 
-pub(super) fn decode(record: &Record, key: &Key) -> Option<TagVersion> {
+/// Decodes the record of a tag.
+///
+/// # Errors
+/// It is not the record of a tag, or cannot be read.
+pub(super) fn decode(record: &Record, key: &Key) -> Result<TagVersion, Error> {
     match &record.value {
-        Value::Shared(shared) => shared.object().downcast_ref().copied(),
+        Value::Shared(shared) => {
+            let version = shared.object().downcast_ref().copied();
+            version.ok_or_else(|| unreadable(&record.value))
+        }
         Value::Bytes(bytes) => {
-            let envelope = Envelope::decode(bytes, key).ok()?;
-            let payload: [u8; 16] = envelope.payload[..].try_into().ok()?;
-            (envelope.kind == EntryKind::Tag).then(|| TagVersion {
-                version: Version::from_u128(u128::from_be_bytes(payload)),
-                since: envelope.created,
-            })
+            let envelope = Envelope::decode(bytes, key)?;
+            match <[u8; 16]>::try_from(&envelope.payload[..]) {
+                Ok(payload) if envelope.kind == EntryKind::Tag => Ok(TagVersion {
+                    version: Version::from_u128(u128::from_be_bytes(payload)),
+                    since: envelope.created,
+                }),
+                _ => Err(unreadable(&record.value)),
+            }
         }
     }
+}
+
+/// Returns the error of a record that is not one of a tag: that of the backend, if it could not read the value.
+#[cold]
+pub(super) fn unreadable(value: &Value) -> Error {
+    value
+        .unreadable_reason()
+        .map_or_else(|| Error::new(ErrorKind::Codec, "not the record of a tag"), Clone::clone)
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use cache_core::{Coder, Error, Key, Namespace, Record, Tags, Version};
 
-use crate::event::Event;
 use crate::stats::snapshot::CacheTier;
 use crate::store::changes::ChangeStamp;
 use crate::store::record::{self, Content, Entry, Found, Freshness, Terms};
@@ -381,7 +380,7 @@ impl Tier {
     /// Emits an event for a record that cannot be read, and returns a miss.
     #[cold]
     fn unreadable<T>(&self, error: &Error, written: Written, key: &Key) -> Read<T> {
-        self.events.emit(&Event::DecodeFailed { key, error });
+        self.store.report_unreadable(key, error);
         Read::Miss(Precondition::Record(written.version), None)
     }
 

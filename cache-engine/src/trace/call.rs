@@ -11,7 +11,8 @@ use crate::trace::{count, record_key};
 pub(crate) struct Call<'a> {
     /// The name of the cache.
     pub(crate) cache: &'a str,
-    pub(crate) backend: &'static str,
+    /// What OpenTelemetry's conventions call the store.
+    pub(crate) system: &'static str,
     pub(crate) operation: &'static str,
     /// The key, if the call concerns a single one.
     pub(crate) key: Option<&'a Key>,
@@ -30,7 +31,7 @@ impl Call<'_> {
             otel.status_code = Empty,
             cache.name = self.cache,
             cache.key = Empty,
-            db.system.name = system_name(self.backend),
+            db.system.name = self.system,
             db.operation.name = self.operation,
             // The conventions have it for two or more.
             db.operation.batch.size = self.batch.filter(|size| *size > 1).and_then(count),
@@ -40,14 +41,6 @@ impl Call<'_> {
             record_key(&span, key);
         }
         span
-    }
-}
-
-/// Returns the name that OpenTelemetry has for a kind of store.
-fn system_name(backend: &'static str) -> &'static str {
-    match backend {
-        "dynamodb" => "aws.dynamodb",
-        other => other,
     }
 }
 

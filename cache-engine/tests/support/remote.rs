@@ -354,6 +354,10 @@ impl Backend for Remote {
         "remote"
     }
 
+    fn system_name(&self) -> &'static str {
+        "test.remote"
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
             .with_clear(self.0.enumerates)

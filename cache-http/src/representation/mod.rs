@@ -12,6 +12,6 @@ pub use self::byte_range::{ByteRange, ContentRange};
 pub use self::multipart::{Multipart, Part};
 pub use self::partial::{partial_headers, unsatisfiable_headers};
 pub use self::precondition::{Outcome, evaluate, not_modified_headers};
-pub use self::range::{RangeOutcome, evaluate_range};
+pub use self::range::{RangeOutcome, evaluate_range, serves_ranges};
 pub use self::select::{Content, Representation, Selection, asks_for_whole};
 pub use self::validators::Validators;

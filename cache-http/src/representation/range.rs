@@ -24,6 +24,13 @@ pub enum RangeOutcome {
     Unsatisfiable,
 }
 
+/// Returns whether ranges are served of a complete response with this status to a request with this method. Such a
+/// response may say `Accept-Ranges: bytes` (RFC 9110, section 14.3).
+#[must_use]
+pub fn serves_ranges(method: &Method, status: StatusCode) -> bool {
+    matches!(method.as_str(), "GET" | "QUERY") && status == StatusCode::OK
+}
+
 /// Evaluates `Range` and `If-Range` of a request against a stored complete response of `length` bytes (RFC 9110,
 /// sections 13.1.5, 13.2.2 and 14.2). Call [`evaluate`](crate::evaluate) first: a 304 takes precedence.
 ///
@@ -36,7 +43,7 @@ pub fn evaluate_range(
     stored: &Validators,
     length: u64,
 ) -> RangeOutcome {
-    if !matches!(method.as_str(), "GET" | "QUERY") || status != StatusCode::OK || !if_range_holds(request, stored) {
+    if !serves_ranges(method, status) || !if_range_holds(request, stored) {
         return RangeOutcome::Whole;
     }
     let mut lines = request.get_all(RANGE).iter();

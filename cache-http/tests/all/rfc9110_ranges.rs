@@ -5,7 +5,7 @@
 use crate::support::{date, headers};
 use cache_http::{
     ByteRange, ContentRange, Multipart, RangeOutcome, Representation, Validators, evaluate_range, partial_headers,
-    unsatisfiable_headers,
+    serves_ranges, unsatisfiable_headers,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
@@ -63,6 +63,24 @@ fn section_14_1_2_byte_ranges_of_ten_thousand_bytes() {
         ("0-1", Whole),
     ] {
         assert_eq!(bytes(value, 10000), expected, "{value}");
+    }
+}
+
+#[test]
+fn section_14_3_ranges_are_served_of_complete_responses_to_get_and_query() {
+    let query = Method::from_bytes(b"QUERY").unwrap();
+    for (method, status, expected) in [
+        (&Method::GET, StatusCode::OK, true),
+        (&query, StatusCode::OK, true),
+        (&Method::POST, StatusCode::OK, false),
+        (&Method::GET, StatusCode::CREATED, false),
+        (&Method::GET, StatusCode::PARTIAL_CONTENT, false),
+    ] {
+        assert_eq!(serves_ranges(method, status), expected, "{method} {status}");
+        // And so it is.
+        let asked = headers(&[("range", "bytes=0-1")]);
+        let outcome = evaluate_range(method, &asked, status, &Validators::default(), 10);
+        assert_eq!(outcome != RangeOutcome::Whole, expected, "{method} {status}");
     }
 }
 

@@ -27,6 +27,23 @@ struct Shared {
     state: Mutex<State>,
     mood: watch::Sender<Mood>,
     connections: AtomicUsize,
+    open: AtomicUsize,
+}
+
+/// A connection that is open.
+struct Open(Fake);
+
+impl Open {
+    fn new(fake: &Fake) -> Self {
+        fake.0.open.fetch_add(1, Ordering::SeqCst);
+        Self(fake.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.0.open.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +80,7 @@ impl Fake {
             state: Mutex::default(),
             mood: watch::Sender::new(Mood::default()),
             connections: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
         }))
     }
 
@@ -145,6 +163,11 @@ impl Fake {
         self.0.connections.load(Ordering::SeqCst)
     }
 
+    /// Returns how many connections are open now.
+    pub(crate) fn open_connections(&self) -> usize {
+        self.0.open.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn connect(&self) -> io::Result<DuplexStream> {
         if self.0.mood.borrow().refuses {
             return Err(io::ErrorKind::ConnectionRefused.into());
@@ -153,7 +176,9 @@ impl Fake {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let mut mood = self.0.mood.subscribe();
         let (fake, life, stray) = (self.clone(), mood.borrow().life, mood.borrow().stray);
+        let open = Open::new(self);
         tokio::spawn(async move {
+            let _open = open;
             let (read, mut write) = tokio::io::split(theirs);
             let mut read = BufReader::new(read);
             loop {

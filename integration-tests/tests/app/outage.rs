@@ -22,7 +22,7 @@ pub async fn the_application_outlives_its_store(own: Own) {
     for number in 0..10 {
         let reply = app.get("/").await;
         assert_eq!((reply.status, reply.x_cache()), (StatusCode::OK, "MISS"));
-        assert_eq!(reply.cache_status(), "cache; fwd=uri-miss; detail=outage");
+        assert_eq!(reply.cache_status(), "cache; fwd=miss; detail=outage");
         assert_eq!(reply.text(), (number + 2).to_string());
     }
     let write = app.send(Method::PUT, "/", &[], "").await;
@@ -56,7 +56,7 @@ pub async fn a_store_that_hangs_is_soon_left_alone(own: Own) {
     for _ in 0..requests {
         let reply = app.get("/").await;
         assert_eq!((reply.status, reply.x_cache()), (StatusCode::OK, "MISS"));
-        assert_eq!(reply.cache_status(), "cache; fwd=uri-miss; detail=outage");
+        assert_eq!(reply.cache_status(), "cache; fwd=miss; detail=outage");
     }
     assert_eq!(calls.count() - before, requests);
     // If each request waited for the store, it would take twice as long.

@@ -167,6 +167,10 @@ function showState(figures) {
     ["Failed store calls", none(figures.store_failures)],
     ["Unreadable records", none(figures.decode_failures)],
   ];
+  if (figures.feeds) {
+    const lost = figures.lost_feeds;
+    tiles.push(["Change feeds", ok(lost ? `${number(lost)} lost` : "connected", !lost)]);
+  }
   if (figures.encode_failures) tiles.push(["Values not encoded", none(figures.encode_failures)]);
   if (figures.pending_purges) tiles.push(["Pending purges of CDNs", none(figures.pending_purges)]);
   if (figures.store) tiles.push(["In the store", holds(figures.store)]);
