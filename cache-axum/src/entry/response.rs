@@ -9,6 +9,8 @@ use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use crate::entry::variant_index::Audience;
+
 /// A complete response as it is stored: status, headers in their order, body, and what a hit needs to know about them.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StoredResponse {
@@ -21,8 +23,9 @@ pub(crate) struct StoredResponse {
     pub(crate) has_cache_control: bool,
     /// Whether the layer generated the `ETag`, so that the handler would not know it.
     pub(crate) has_own_etag: bool,
-    /// Whether this is the response of a failed handler, which is shared with waiting requests and never stored.
-    pub(crate) is_shared_failure: bool,
+    /// The waiting requests that this response of a failed handler is for. Such a response is never stored. `None` for all
+    /// others.
+    pub(crate) failed_for: Option<Box<Audience>>,
     /// The keys by which caches downstream purge the response, if it has any.
     pub(crate) surrogate_keys: Option<Box<str>>,
 }
@@ -36,7 +39,7 @@ impl StoredResponse {
             validators: Validators::from_headers(&headers),
             has_cache_control: headers.contains_key(CACHE_CONTROL) || headers.contains_key(EXPIRES),
             has_own_etag: false,
-            is_shared_failure: false,
+            failed_for: None,
             surrogate_keys: None,
             headers,
             body,

@@ -143,17 +143,7 @@ impl VariantIndex {
         request: Selecting<'_>,
         normalization: &Normalization,
     ) -> Key {
-        let mut selection = variant_key(&self.fields, request.headers, normalization);
-        if let Some(query) = request.query {
-            // No other part contains a question mark.
-            selection.push('?');
-            if self.query_rules.rules.is_default() {
-                selection.push_str(query);
-            } else {
-                let query = query.strip_prefix('?').unwrap_or(query);
-                selection.push_str(&self.query_rules.rules.normal_query(query));
-            }
-        }
+        let selection = selection(&self.fields, &self.query_rules, request, normalization);
         if selection.len() <= MAX_NAME {
             return self.key_of(cache, primary, &selection, None);
         }
@@ -189,6 +179,58 @@ impl VariantIndex {
             Some(namespace) => cache.with_namespace(namespace).key(name),
             None => primary.namespace().key(name),
         }
+    }
+}
+
+/// Returns the part of a request that selects a response among those of its key, if they vary by `fields`, and by queries
+/// according to `query_rules`.
+fn selection(
+    fields: &[HeaderName],
+    query_rules: &QueryRules,
+    request: Selecting<'_>,
+    normalization: &Normalization,
+) -> String {
+    let mut selection = variant_key(fields, request.headers, normalization);
+    if let Some(query) = request.query {
+        // No other part contains a question mark.
+        selection.push('?');
+        if query_rules.rules.is_default() {
+            selection.push_str(query);
+        } else {
+            let query = query.strip_prefix('?').unwrap_or(query);
+            selection.push_str(&query_rules.rules.normal_query(query));
+        }
+    }
+    selection
+}
+
+/// The requests that a response is for which is not stored, or not yet: those that would select it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Audience {
+    fields: Vec<HeaderName>,
+    query_rules: QueryRules,
+    /// What the request has for them that caused the response.
+    selection: String,
+}
+
+impl Audience {
+    /// Returns the audience of a response to `request` that varies by `fields`, and by queries according to `query_rules`.
+    pub(crate) fn new(
+        fields: Vec<HeaderName>,
+        query_rules: QueryRules,
+        request: Selecting<'_>,
+        normalization: &Normalization,
+    ) -> Self {
+        Self {
+            selection: selection(&fields, &query_rules, request, normalization),
+            fields,
+            query_rules,
+        }
+    }
+
+    /// Returns whether a request would select the response.
+    pub(crate) fn includes(&self, request: Selecting<'_>, normalization: &Normalization) -> bool {
+        selection(&self.fields, &self.query_rules, request, normalization) == self.selection
     }
 }
 

@@ -31,7 +31,9 @@ use crate::exchange::lookup::{Slot, read_variant};
 use crate::exchange::read_along::{Arriving, asks_for_range, passing};
 use crate::exchange::revalidate::{RefreshedHead, Revalidation, confirmed, refreshed_head, revalidation};
 use crate::exchange::stale_if_error::Failure;
-use crate::exchange::storability::{Refusal, StorePlan, is_shareable, remember, report_refused, storability};
+use crate::exchange::storability::{
+    Refusal, StorePlan, audience, is_shareable, remember, report_refused, storability,
+};
 use crate::exchange::store::{Place, add_late_tags, store, store_index, store_index_first};
 use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::Probe;
@@ -366,8 +368,8 @@ impl<E> Load<E> {
         }
     }
 
-    /// Gives the response of a failed handler to all requests that have waited for it, if it may be shared. Otherwise
-    /// one of them tries again.
+    /// Gives the response of a failed handler to the requests that have waited for it and would have selected it, if it
+    /// may be shared. One of the others tries again.
     async fn share_failure(mut self, refusal: Refusal, head: response::Parts, body: Body) {
         let report = self.refused(refusal);
         let now = self.shared.now();
@@ -382,10 +384,11 @@ impl<E> Load<E> {
             Progress::Complete if is_complete(&head, &collector) => {
                 let whole = collector.into_bytes();
                 let lifetime = Lifetime::new(Duration::ZERO, now);
+                let audience = audience(&self.shared, &self.context, &head.headers);
                 let failed = StoredResponse {
                     // The response gets no information about its lifetime.
                     has_cache_control: true,
-                    is_shared_failure: true,
+                    failed_for: Some(Box::new(audience)),
                     ..StoredResponse::new(head.status, head.headers.clone(), whole.clone(), lifetime)
                 };
                 self.give_passing(head, Body::from(whole), report);

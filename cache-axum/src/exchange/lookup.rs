@@ -12,7 +12,7 @@ use crate::entry::coder::ResponseCoder;
 use crate::entry::lifetime::stale_copy;
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
-use crate::entry::variant_index::{Selecting, VariantIndex};
+use crate::entry::variant_index::{Audience, Selecting, VariantIndex};
 use crate::exchange::read_along::Arriving;
 use crate::request::shared::Shared;
 
@@ -150,6 +150,9 @@ pub(crate) async fn look_up(
     directives: Option<&RequestDirectives>,
 ) -> LookupOutcome {
     let began = shared.now();
+    let is_among = |audience: &Audience, slot: &Slot| {
+        audience.includes(slot.selecting(request), &shared.config.keys.normalization)
+    };
     // Why the stored response cannot be used, once that is known.
     let mut anew = None;
     let mut restarts = 0;
@@ -169,8 +172,14 @@ pub(crate) async fn look_up(
                         copy: Some(found.value),
                     };
                 }
-                // The handler failed, and its response is for all requests that have waited.
-                Stored::Response(response) if coalesced && response.is_shared_failure => {
+                // The handler failed, and its response is for the requests that have waited and would have selected it. One
+                // of the others tries again.
+                Stored::Response(response)
+                    if coalesced && response.failed_for.as_ref().is_some_and(|failed| !is_among(failed, &slot)) =>
+                {
+                    slot.look_up(anew.is_some()).await
+                }
+                Stored::Response(response) if coalesced && response.failed_for.is_some() => {
                     return LookupOutcome::Hit {
                         collapsed: Some(forward(anew, None, &slot)),
                         tier: found.tier(),

@@ -377,8 +377,8 @@ fn answer_with(
     collapsed: Option<Forward>,
 ) -> Response<Body> {
     match stored {
-        // The response of a failed handler, for all requests that have waited for it.
-        Stored::Response(response) if response.is_shared_failure && collapsed.is_some() => {
+        // The response of a failed handler, for the requests that have waited for it.
+        Stored::Response(response) if response.failed_for.is_some() && collapsed.is_some() => {
             let report = Report::collapsed(collapsed.unwrap_or(Forward::UriMiss));
             answer(
                 shared,
