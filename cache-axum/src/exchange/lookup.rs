@@ -104,6 +104,23 @@ impl Slot {
 /// How often a lookup begins again because another load has found out that the responses of the URL vary by more.
 const MAX_RESTARTS: usize = 3;
 
+/// That the load of another request has brought a response.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Collapsed {
+    pub(crate) forward: Forward,
+    /// Whether the response is stored. In an outage it is not.
+    pub(crate) is_stored: bool,
+}
+
+impl Collapsed {
+    fn by(forward: Forward, found: &Found<Stored>) -> Self {
+        Self {
+            forward,
+            is_stored: found.is_stored(),
+        }
+    }
+}
+
 /// What a lookup found.
 #[derive(Debug)]
 pub(crate) enum LookupOutcome {
@@ -112,7 +129,7 @@ pub(crate) enum LookupOutcome {
         stored: Arc<Stored>,
         /// Where it was found.
         tier: CacheTier,
-        collapsed: Option<Forward>,
+        collapsed: Option<Collapsed>,
         /// The right to refresh the response before it expires, if this caller has it.
         refresh: Option<(Refresh<Stored>, Slot)>,
     },
@@ -181,7 +198,7 @@ pub(crate) async fn look_up(
                 }
                 Stored::Response(response) if coalesced && response.failed_for.is_some() => {
                     return LookupOutcome::Hit {
-                        collapsed: Some(forward(anew, None, &slot)),
+                        collapsed: Some(Collapsed::by(forward(anew, None, &slot), &found)),
                         tier: found.tier(),
                         stored: found.value,
                         refresh: None,
@@ -194,7 +211,7 @@ pub(crate) async fn look_up(
                         LookupOutcome::Hit {
                             stored: copy,
                             tier: found.tier(),
-                            collapsed: Some(Forward::Stale),
+                            collapsed: Some(Collapsed::by(Forward::Stale, &found)),
                             refresh: None,
                         }
                     } else {
@@ -214,7 +231,7 @@ pub(crate) async fn look_up(
                     if !refused || coalesced || anew.is_some() {
                         slot.note_use(shared);
                         return LookupOutcome::Hit {
-                            collapsed: coalesced.then_some(forward(anew, None, &slot)),
+                            collapsed: coalesced.then(|| Collapsed::by(forward(anew, None, &slot), &found)),
                             tier: found.tier(),
                             stored: found.value,
                             refresh: refresh.map(|refresh| (refresh, slot)),

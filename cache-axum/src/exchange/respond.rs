@@ -20,7 +20,7 @@ use crate::entry::stored::Stored;
 use crate::entry::variant_index::Selecting;
 use crate::exchange::forward::{forward_bypassing, forward_nested, forward_to_revalidate, forward_uncoalesced};
 use crate::exchange::load::{Answer, Load};
-use crate::exchange::lookup::{LookupOutcome, Slot, look_up, read, read_usable};
+use crate::exchange::lookup::{Collapsed, LookupOutcome, Slot, look_up, read, read_usable};
 use crate::exchange::route::{Keyed, Route};
 use crate::key::url::is_unrouted_spelling;
 use crate::request::body::{Content, take_content, take_nothing};
@@ -374,12 +374,12 @@ fn answer_with(
     method: &Method,
     headers: &HeaderMap,
     stored: &Stored,
-    collapsed: Option<Forward>,
+    collapsed: Option<Collapsed>,
 ) -> Response<Body> {
     match stored {
         // The response of a failed handler, for the requests that have waited for it.
         Stored::Response(response) if response.failed_for.is_some() && collapsed.is_some() => {
-            let report = Report::collapsed(collapsed.unwrap_or(Forward::UriMiss));
+            let report = Report::collapsed(collapsed.map_or(Forward::UriMiss, |collapsed| collapsed.forward));
             answer(
                 shared,
                 method,
@@ -402,15 +402,19 @@ fn hit(
     headers: &HeaderMap,
     response: &StoredResponse,
     now: Timestamp,
-    collapsed: Option<Forward>,
+    collapsed: Option<Collapsed>,
 ) -> Response<Body> {
     let ttl = response.lifetime.ttl_seconds(now);
     let report = match collapsed {
         _ if !response.lifetime.is_fresh(now) => Report::stale(ttl),
-        Some(forward) => Report::collapsed(forward),
+        Some(collapsed) => Report::collapsed(collapsed.forward),
         None => Report::hit(ttl),
     };
-    answer(shared, method, headers, response, now, Source::Store, &report)
+    let source = match collapsed {
+        Some(collapsed) if !collapsed.is_stored => Source::NotKept,
+        _ => Source::Store,
+    };
+    answer(shared, method, headers, response, now, source, &report)
 }
 
 /// Returns the fresh response that a refresh has stored for a request with these headers.
