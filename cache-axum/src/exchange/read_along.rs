@@ -107,18 +107,21 @@ impl Arriving {
         head.status = self.head.status;
         head.headers.clone_from(&self.head.headers);
         let lifetime = &self.head.lifetime;
-        let mut response = passing(shared, context, lifetime, self.is_kept, head, Body::new(body), report);
-        if response.status() != StatusCode::RANGE_NOT_SATISFIABLE {
-            let age = age_header(lifetime.age(shared.now()));
-            response.headers_mut().entry(AGE).or_insert(age);
-        }
-        Some(response)
+        // Instead of the age that the response had when it arrived.
+        head.headers.insert(AGE, age_header(lifetime.age(shared.now())));
+        let body = Body::new(body);
+        Some(passing(shared, context, lifetime, self.is_kept, head, body, report))
     }
+}
+
+/// Returns whether requests with this method may be for a part (RFC 9110, section 14.2; RFC 10008).
+pub(crate) fn may_ask_for_range(method: &Method) -> bool {
+    *method == Method::GET || method.as_str() == "QUERY"
 }
 
 /// Returns whether a request asks for a part of a response with this status.
 pub(crate) fn asks_for_range(context: &RequestContext, status: StatusCode) -> bool {
-    status == StatusCode::OK && context.method == Method::GET && context.headers.contains_key(RANGE)
+    status == StatusCode::OK && may_ask_for_range(&context.method) && context.headers.contains_key(RANGE)
 }
 
 /// Builds a response whose body is still arriving, limited to what the request asks for.
