@@ -7,7 +7,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use cache_http::{Lifetime, age_header};
 use http::header::{AGE, CACHE_CONTROL, EXPIRES, RANGE};
-use http::{Method, Response, StatusCode, response};
+use http::{Response, StatusCode, response};
 
 use crate::body::tee::Tee;
 use crate::entry::response::StoredResponse;
@@ -114,14 +114,14 @@ impl Arriving {
     }
 }
 
-/// Returns whether requests with this method may be for a part (RFC 9110, section 14.2; RFC 10008).
-pub(crate) fn may_ask_for_range(method: &Method) -> bool {
-    *method == Method::GET || method.as_str() == "QUERY"
+/// Returns whether a request is for a part (RFC 9110, section 14.2; RFC 10008).
+pub(crate) fn is_for_part(context: &RequestContext) -> bool {
+    matches!(context.method.as_str(), "GET" | "QUERY") && context.headers.contains_key(RANGE)
 }
 
 /// Returns whether a request asks for a part of a response with this status.
 pub(crate) fn asks_for_range(context: &RequestContext, status: StatusCode) -> bool {
-    status == StatusCode::OK && may_ask_for_range(&context.method) && context.headers.contains_key(RANGE)
+    status == StatusCode::OK && is_for_part(context)
 }
 
 /// Builds a response whose body is still arriving, limited to what the request asks for.
