@@ -129,7 +129,7 @@ async fn userinfo_never_travels() {
     assert!(!received[0].contains("secret"), "{received:?}");
     let request = "GET /b HTTP/1.1\r\nHost: ann:secret@example.com\r\nConnection: close\r\n\r\n";
     assert!(send(&url, request).await.starts_with("HTTP/1.1 400 "));
-    assert_eq!(origin.received().len(), received.len());
+    assert!(origin.received().is_empty());
 }
 
 #[tokio::test]
