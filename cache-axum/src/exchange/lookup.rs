@@ -42,7 +42,7 @@ impl Slot {
         Self {
             routing,
             waits,
-            cache: shared.config.tags.handle(&shared.cache, request),
+            cache: shared.config.handle(&shared.cache, request),
             groups_of: shared.config.tags.groups_of(request),
             primary,
             query: shared.selecting_query(request),
@@ -215,7 +215,7 @@ pub(crate) async fn look_up(
         if slot.is_led_astray(&lookup) {
             // A right to load passes to another request.
             drop(lookup);
-            if !slot.take_back(shared, request).await || restarts == MAX_RESTARTS {
+            if !Box::pin(slot.take_back(shared, request)).await || restarts == MAX_RESTARTS {
                 return LookupOutcome::uncoalesced(Forward::Miss);
             }
             restarts += 1;
