@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,6 @@ use bytes::Bytes;
 use cache_engine::{AdapterEvent, Fill, Found};
 use cache_http::{Forward, Lifetime, Reason, RequestDirectives, asks_for_whole};
 use futures_util::FutureExt;
-use http::header::RANGE;
 use http::{Extensions, Request, Response, StatusCode, response};
 use http_body::{Body as _, SizeHint};
 use tokio::sync::oneshot;
@@ -29,7 +29,7 @@ use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
 use crate::entry::variant_index::VariantIndex;
 use crate::exchange::lookup::{Slot, read_variant};
-use crate::exchange::read_along::{Arriving, asks_for_range, may_ask_for_range, passing};
+use crate::exchange::read_along::{Arriving, asks_for_range, is_for_part, passing};
 use crate::exchange::revalidate::{RefreshedHead, Revalidation, confirmed, refreshed_head, revalidation};
 use crate::exchange::stale_if_error::Failure;
 use crate::exchange::storability::{
@@ -110,12 +110,16 @@ impl<E> Load<E> {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let (ranged, request) = with_range(&self.context, request).await;
+        let (ranged, request) = if is_for_part(&self.context) {
+            Box::pin(with_range(&self.context, request)).await
+        } else {
+            (None, request)
+        };
         let Revalidation { request, validated } = revalidation(self.fill.stale().map(|found| &*found.value), request);
         let mut call = Box::pin(call_handler(inner.clone(), request));
         let mut called = match self.attend(&mut call).await {
             Attended::Ended(called) => called,
-            Attended::Overdue => return Box::pin(self.leave_to_others(inner, call, validated)).await,
+            Attended::Overdue => return self.leave_to_others(inner, call, validated).await,
             Attended::Cancelled => return,
         };
         if let Some((stale, whole)) = validated
@@ -129,7 +133,7 @@ impl<E> Load<E> {
             let mut call = Box::pin(call_handler(inner.clone(), whole));
             called = match self.attend(&mut call).await {
                 Attended::Ended(called) => called,
-                Attended::Overdue => return Box::pin(self.leave_to_others(inner, call, None)).await,
+                Attended::Overdue => return self.leave_to_others(inner, call, None).await,
                 Attended::Cancelled => return,
             };
         }
@@ -218,7 +222,25 @@ impl<E> Load<E> {
 
     /// Handles a late handler for which other requests wait. A stale copy answers them if one may be used. Otherwise
     /// one of the waiting requests loads instead, and this call goes on for its own caller only.
-    async fn leave_to_others<S, B, F>(self, inner: S, call: F, validated: Option<(StoredResponse, Request<Body>)>)
+    ///
+    /// The future is boxed here, so that the frame of the load is not as large; the call of the handler is made in that.
+    #[inline(never)]
+    fn leave_to_others<S, B, F>(
+        self,
+        inner: S,
+        call: F,
+        validated: Option<(StoredResponse, Request<Body>)>,
+    ) -> Pin<Box<impl Future<Output = ()>>>
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = E> + Clone,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+        F: Future<Output = Called<E>>,
+    {
+        Box::pin(self.finish_alone(inner, call, validated))
+    }
+
+    async fn finish_alone<S, B, F>(self, inner: S, call: F, validated: Option<(StoredResponse, Request<Body>)>)
     where
         S: Service<Request<Body>, Response = Response<B>, Error = E> + Clone,
         B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -827,11 +849,8 @@ fn bounds(shared: &Shared) -> Bounds {
     }
 }
 
-/// Returns the request as the client sent it, if it is for a part, and the request for the whole.
+/// Returns the request for a part, as the client sent it, and the request for the whole.
 async fn with_range(context: &RequestContext, request: Request<Body>) -> (Option<Request<Body>>, Request<Body>) {
-    if !may_ask_for_range(&context.method) || !context.headers.contains_key(RANGE) {
-        return (None, request);
-    }
     let (parts, body) = request.into_parts();
     // The content is in the key, so it is in memory. A GET has none.
     let content = match take_content(body, usize::MAX).await {
