@@ -9,6 +9,9 @@ use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGT
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+use crate::entry::variant_index::Audience;
+use crate::key::routing::Routing;
+
 /// A complete response as it is stored: status, headers in their order, body, and what a hit needs to know about them.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StoredResponse {
@@ -21,8 +24,11 @@ pub(crate) struct StoredResponse {
     pub(crate) has_cache_control: bool,
     /// Whether the layer generated the `ETag`, so that the handler would not know it.
     pub(crate) has_own_etag: bool,
-    /// Whether this is the response of a failed handler, which is shared with waiting requests and never stored.
-    pub(crate) is_shared_failure: bool,
+    /// The waiting requests that this response of a failed handler is for. Such a response is never stored. `None` for all
+    /// others.
+    pub(crate) failed_for: Option<Box<Audience>>,
+    /// The route of the request that the response was made for.
+    pub(crate) routing: Routing,
     /// The keys by which caches downstream purge the response, if it has any.
     pub(crate) surrogate_keys: Option<Box<str>>,
 }
@@ -36,7 +42,8 @@ impl StoredResponse {
             validators: Validators::from_headers(&headers),
             has_cache_control: headers.contains_key(CACHE_CONTROL) || headers.contains_key(EXPIRES),
             has_own_etag: false,
-            is_shared_failure: false,
+            failed_for: None,
+            routing: Routing::default(),
             surrogate_keys: None,
             headers,
             body,

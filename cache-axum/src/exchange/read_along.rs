@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use cache_http::{Lifetime, age_header, variant_key};
+use cache_http::{Lifetime, age_header};
 use http::header::{AGE, CACHE_CONTROL, EXPIRES, RANGE};
-use http::{HeaderName, Method, Response, StatusCode, response};
+use http::{Response, StatusCode, response};
 
 use crate::body::tee::Tee;
 use crate::entry::response::{StoredResponse, add_accept_ranges};
-use crate::entry::variant_index::VariantIndex;
+use crate::entry::variant_index::{Audience, VariantIndex};
 use crate::exchange::storability::StorePlan;
 use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
@@ -24,9 +24,8 @@ use crate::response::report::Report;
 pub(crate) struct Arriving {
     /// The response as it is to be stored, without its body.
     head: StoredResponse,
-    /// The request fields that select the response, and the values that the loading request has for them.
-    fields: Vec<HeaderName>,
-    selection: String,
+    /// The requests that may have the response.
+    audience: Audience,
     tee: Arc<Tee>,
     /// The length of the body, if it is known in advance.
     length: Option<u64>,
@@ -62,8 +61,12 @@ impl Arriving {
                 Bytes::new(),
                 plan.lifetime,
             ),
-            fields: plan.fields.clone(),
-            selection: variant_key(&plan.fields, &context.headers, &shared.config.keys.normalization),
+            audience: Audience::new(
+                plan.fields.clone(),
+                plan.query_rules.clone(),
+                context.selecting(),
+                &shared.config.keys.normalization,
+            ),
             tee: Arc::clone(tee),
             length,
             is_kept: true,
@@ -85,8 +88,8 @@ impl Arriving {
         context: &RequestContext,
         report: Report,
     ) -> Option<Response<Body>> {
-        let selection = variant_key(&self.fields, &context.headers, &shared.config.keys.normalization);
-        if selection != self.selection {
+        let normalization = &shared.config.keys.normalization;
+        if !self.audience.includes(context.selecting(), normalization) {
             return None;
         }
         if self.tee.is_stalled(shared.config.max_wait) {
@@ -104,18 +107,21 @@ impl Arriving {
         head.status = self.head.status;
         head.headers.clone_from(&self.head.headers);
         let lifetime = &self.head.lifetime;
-        let mut response = passing(shared, context, lifetime, self.is_kept, head, Body::new(body), report);
-        if response.status() != StatusCode::RANGE_NOT_SATISFIABLE {
-            let age = age_header(lifetime.age(shared.now()));
-            response.headers_mut().entry(AGE).or_insert(age);
-        }
-        Some(response)
+        // Instead of the age that the response had when it arrived.
+        head.headers.insert(AGE, age_header(lifetime.age(shared.now())));
+        let body = Body::new(body);
+        Some(passing(shared, context, lifetime, self.is_kept, head, body, report))
     }
+}
+
+/// Returns whether a request is for a part (RFC 9110, section 14.2; RFC 10008).
+pub(crate) fn is_for_part(context: &RequestContext) -> bool {
+    matches!(context.method.as_str(), "GET" | "QUERY") && context.headers.contains_key(RANGE)
 }
 
 /// Returns whether a request asks for a part of a response with this status.
 pub(crate) fn asks_for_range(context: &RequestContext, status: StatusCode) -> bool {
-    status == StatusCode::OK && context.method == Method::GET && context.headers.contains_key(RANGE)
+    status == StatusCode::OK && is_for_part(context)
 }
 
 /// Builds a response whose body is still arriving, limited to what the request asks for.

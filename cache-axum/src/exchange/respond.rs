@@ -21,10 +21,9 @@ use crate::entry::variant_index::Selecting;
 use crate::exchange::apart::apart;
 use crate::exchange::forward::{forward_bypassing, forward_nested, forward_to_revalidate, forward_uncoalesced};
 use crate::exchange::load::{Answer, Load};
-use crate::exchange::lookup::{LookupOutcome, Slot, forward_in_outage, look_up, read, read_usable};
+use crate::exchange::lookup::{Collapsed, LookupOutcome, Slot, forward_in_outage, look_up, read, read_usable};
 use crate::exchange::outcome::{Answered, Outcome};
 use crate::exchange::route::{Keyed, Route};
-use crate::key::url::is_unrouted_spelling;
 use crate::request::body::{Content, take_content, take_nothing};
 use crate::request::bypass::Bypass;
 use crate::request::context::RequestContext;
@@ -47,6 +46,9 @@ pub(crate) fn respond_from_memory(shared: &Shared, parts: &Parts, route: &Route)
     let adapter = shared.adapter().refresh_early_if(Stored::is_response);
     let mut stored = adapter.read_local::<Stored>(&keyed.key)?;
     if let Stored::Index(variants) = &*stored {
+        if !keyed.may_have(&stored, parts) {
+            return None;
+        }
         let key = shared.variant(variants, &keyed.key, keyed.selecting(&parts.headers));
         let selected = adapter.read_local::<Stored>(&key)?;
         if matches!(&*selected, Stored::Response(_)) {
@@ -57,6 +59,9 @@ pub(crate) fn respond_from_memory(shared: &Shared, parts: &Parts, route: &Route)
     let Stored::Response(response) = &*stored else {
         return None;
     };
+    if !keyed.may_have(&stored, parts) {
+        return None;
+    }
     let now = keyed.arrived;
     let outcome = report_found(shared, &keyed.key, response, now, adapter.local_tier());
     if keyed.asks_for_whole && parts.method == Method::GET && response.lifetime.is_fresh(now) {
@@ -139,6 +144,7 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
+    let route = route.routed(&parts);
     let is_uncoalesced = match &route {
         Route::Lookup(keyed) => keyed.is_uncoalesced(&shared, &parts),
         _ => false,
@@ -246,13 +252,8 @@ where
     } else {
         Report::miss(Forward::UriMiss)
     };
-    let (parts, body) = request.into_parts();
-    // The handler of another spelling may be another one, so its response says nothing about the key.
-    let is_of_key = !is_unrouted_spelling(&parts);
-    let request = Request::from_parts(parts, body);
     let (context, key) = keyed.into_context(&shared, &request);
-    let key = is_of_key.then_some(key);
-    let response = apart(|| forward_uncoalesced(shared, inner, request, context, key, report)).await?;
+    let response = forward_uncoalesced(shared, inner, request, context, Some(key), report).await?;
     Ok(Answered::new(response, outcome))
 }
 
@@ -285,7 +286,7 @@ where
         return Ok(answered);
     }
     let (parts, body) = request.into_parts();
-    let slot = Slot::new(&shared, &parts, keyed.key.clone(), keyed.may_collapse);
+    let slot = Slot::new(&shared, &parts, keyed.key.clone(), keyed.routing, keyed.may_collapse);
     let request = Request::from_parts(parts, body);
     // Each load that is waited for has its own time limit. This one limits several loads in a row.
     let bound = shared.config.max_wait + shared.config.max_wait.max(shared.config.max_body_time);
@@ -295,8 +296,8 @@ where
         let outcome = report_not_found(&shared, &keyed.key, false);
         let report = Report::miss(Forward::UriMiss).detail(Some(Detail::Overdue));
         let (context, key) = keyed.into_context(&shared, &request);
-        let forwarding = forward_uncoalesced(shared, inner, request, context, Some(key), report);
-        return Ok(Answered::new(Box::pin(forwarding).await?, outcome));
+        let response = forward_uncoalesced(shared, inner, request, context, Some(key), report).await?;
+        return Ok(Answered::new(response, outcome));
     };
     let (context, key, forward, outcome) = match found {
         LookupOutcome::Hit {
@@ -324,14 +325,21 @@ where
             slot,
         } if shared.config.foreground => {
             let (method, headers, key) = (request.method().clone(), request.headers().clone(), keyed.key.clone());
-            let selecting = keyed.selecting(&headers).query.map(Box::from);
             let (context, _) = keyed.into_context(&shared, &request);
+            let (query, routing) = (context.query.clone(), context.routing);
             let refreshing = Background::new();
             refreshing
                 .scope(async { start_refresh(&shared, inner, request, context, slot, refresh) })
                 .await;
             let refreshed = match tokio::time::timeout(shared.config.max_wait, refreshing.settled()).await {
-                Ok(()) => refreshed(&shared, &key, &headers, selecting).await,
+                Ok(()) => {
+                    let selecting = Selecting {
+                        headers: &headers,
+                        query: query.as_deref(),
+                        routing,
+                    };
+                    refreshed(&shared, &key, selecting).await
+                }
                 Err(_) => None,
             };
             return Ok(match refreshed {
@@ -405,7 +413,7 @@ where
         }
     };
     let report = Report::miss(forward);
-    let response = apart(|| forward_uncoalesced(shared, inner, request, context, Some(key), report)).await?;
+    let response = forward_uncoalesced(shared, inner, request, context, Some(key), report).await?;
     Ok(Answered::new(response, outcome))
 }
 
@@ -415,12 +423,12 @@ fn answer_with(
     method: &Method,
     headers: &HeaderMap,
     stored: &Stored,
-    collapsed: Option<Forward>,
+    collapsed: Option<Collapsed>,
 ) -> Response<Body> {
     match stored {
-        // The response of a failed handler, for all requests that have waited for it.
-        Stored::Response(response) if response.is_shared_failure && collapsed.is_some() => {
-            let report = Report::collapsed(collapsed.unwrap_or(Forward::UriMiss));
+        // The response of a failed handler, for the requests that have waited for it.
+        Stored::Response(response) if response.failed_for.is_some() && collapsed.is_some() => {
+            let report = Report::collapsed(collapsed.map_or(Forward::UriMiss, |collapsed| collapsed.forward));
             answer(
                 shared,
                 method,
@@ -443,23 +451,23 @@ fn hit(
     headers: &HeaderMap,
     response: &StoredResponse,
     now: Timestamp,
-    collapsed: Option<Forward>,
+    collapsed: Option<Collapsed>,
 ) -> Response<Body> {
     let ttl = response.lifetime.ttl_seconds(now);
     let report = match collapsed {
         _ if !response.lifetime.is_fresh(now) => Report::stale(ttl),
-        Some(forward) => Report::collapsed(forward),
+        Some(collapsed) => Report::collapsed(collapsed.forward),
         None => Report::hit(ttl),
     };
-    answer(shared, method, headers, response, now, Source::Store, &report)
+    let source = match collapsed {
+        Some(collapsed) if !collapsed.is_stored => Source::NotKept,
+        _ => Source::Store,
+    };
+    answer(shared, method, headers, response, now, source, &report)
 }
 
-/// Returns the fresh response that a refresh has stored for a request with these headers.
-async fn refreshed(shared: &Shared, key: &Key, headers: &HeaderMap, query: Option<Box<str>>) -> Option<StoredResponse> {
-    let selecting = Selecting {
-        headers,
-        query: query.as_deref(),
-    };
+/// Returns the fresh response that a refresh has stored for a request.
+async fn refreshed(shared: &Shared, key: &Key, selecting: Selecting<'_>) -> Option<StoredResponse> {
     let stored = read(shared, key, selecting).await.ok().flatten()?;
     match &*stored {
         Stored::Response(response) if response.lifetime.is_fresh(shared.now()) => Some(response.clone()),

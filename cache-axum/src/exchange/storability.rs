@@ -11,7 +11,7 @@ use http_body::SizeHint;
 
 use crate::config::handler::{Control, StoreFor};
 use crate::entry::lifetime::shorten;
-use crate::entry::variant_index::QueryRules;
+use crate::entry::variant_index::{Audience, QueryRules};
 use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::Remembered;
 use crate::request::shared::Shared;
@@ -77,7 +77,7 @@ impl Refusal {
 
     /// Refuses a response with this head.
     fn of(reason: Reason, head: &response::Parts) -> Self {
-        let is_lasting = matches!(
+        let is_of_cache = matches!(
             reason,
             Reason::NoStore
                 | Reason::Private
@@ -86,10 +86,11 @@ impl Refusal {
                 | Reason::VaryAny
                 | Reason::NotFresh
         );
+        let is_lasting = is_of_cache || reason == Reason::Status && is_gone(head.status);
         let mark = match reason {
             Reason::Authorization | Reason::Cookie => Some(Remembered::RefusedToCredentials),
             Reason::Status if is_of_url(head.status) => Some(Remembered::Refused),
-            _ => is_lasting.then_some(Remembered::Refused),
+            _ => is_of_cache.then_some(Remembered::Refused),
         };
         let mark = match mark {
             Some(Remembered::Refused) if reason != Reason::VaryAny && head.headers.contains_key(VARY) => {
@@ -117,6 +118,19 @@ fn is_of_url(status: StatusCode) -> bool {
         ]
         .contains(&status);
     !is_of_request && !status.is_server_error()
+}
+
+/// Returns whether a status says that what was stored for the URL is no longer there. A complete response replaces a stale one
+/// (RFC 9111, section 4.3.3).
+fn is_gone(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::NOT_FOUND
+            | StatusCode::GONE
+            | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS
+            | StatusCode::MOVED_PERMANENTLY
+            | StatusCode::PERMANENT_REDIRECT
+    )
 }
 
 /// Reports that the response to the request with the key `primary` is not stored.
@@ -220,24 +234,44 @@ pub(crate) fn storability(
     if length > shared.config.max_body as u64 {
         return Err(Refusal::too_large(&lifetime));
     }
-    let mut fields = match Vary::from_headers(&head.headers) {
-        Vary::Fields(fields) => fields,
-        // This only occurs if the policy ignores `*`.
-        Vary::Any => Vary::named_fields(head.headers.get_all(VARY)),
-    };
-    fields.retain(|field| !shared.config.keys.fields.contains(field));
     Ok(StorePlan {
         lifetime,
         has_own_ttl: store_for.ttl.is_some(),
-        fields,
+        fields: selecting_fields(shared, &head.headers),
         namespace: store_for.namespace,
-        query_rules: match context.query {
-            Some(_) => QueryRules::from_headers(&head.headers),
-            None => QueryRules::default(),
-        },
+        query_rules: query_rules(context, &head.headers),
         tags: Some(store_for.tags),
         withheld: withheld(policy, &head.headers),
     })
+}
+
+/// Returns the request fields that select a response among those of its key.
+fn selecting_fields(shared: &Shared, response: &HeaderMap) -> Vec<HeaderName> {
+    let mut fields = match Vary::from_headers(response) {
+        Vary::Fields(fields) => fields,
+        // This only occurs if the policy ignores `*`.
+        Vary::Any => Vary::named_fields(response.get_all(VARY)),
+    };
+    fields.retain(|field| !shared.config.keys.fields.contains(field));
+    fields
+}
+
+/// Returns which differences between queries do not matter to a response.
+fn query_rules(context: &RequestContext, response: &HeaderMap) -> QueryRules {
+    match context.query {
+        Some(_) => QueryRules::from_headers(response),
+        None => QueryRules::default(),
+    }
+}
+
+/// Returns the requests that a response with these headers is for.
+pub(crate) fn audience(shared: &Shared, context: &RequestContext, response: &HeaderMap) -> Audience {
+    Audience::new(
+        selecting_fields(shared, response),
+        query_rules(context, response),
+        context.selecting(),
+        &shared.config.keys.normalization,
+    )
 }
 
 fn withheld(policy: &Policy, headers: &HeaderMap) -> HeaderMap {
@@ -258,7 +292,7 @@ fn is_endless(headers: &HeaderMap) -> bool {
 }
 
 /// Returns whether the response of a failed handler, which is not stored, may be given to the requests that have waited
-/// for it.
+/// for it and would have selected it.
 pub(crate) fn is_shareable(shared: &Shared, context: &RequestContext, head: &response::Parts, now: Timestamp) -> bool {
     let mut policy = shared.config.policy(context.is_identified).clone();
     policy.statuses = Statuses::predicate(|_| true);
@@ -280,5 +314,5 @@ pub(crate) fn is_shareable(shared: &Shared, context: &RequestContext, head: &res
         Storable::No(Reason::NotFresh) => !shared.config.is_gateway,
         Storable::No(_) => false,
     };
-    is_for_all && !head.headers.contains_key(VARY) && !is_endless(&head.headers) && !head.headers.contains_key(TRAILER)
+    is_for_all && !is_endless(&head.headers) && !head.headers.contains_key(TRAILER)
 }

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use crate::support::{Calls, app, cache, get, get_with, layer, request, send};
+use crate::support::{Bodies, Calls, app, bytes_only, cache, get, get_with, idle, layer, next, request, send, start};
 use axum::Router;
 use axum::response::IntoResponse;
 use cache_axum::cache_engine::Cache;
-use cache_axum::cache_engine::cache_core::ManualClock;
+use cache_axum::cache_engine::cache_core::{ErrorKind, ManualClock};
 use cache_axum::{CacheLayer, Query};
 use http::Method;
 
@@ -143,4 +143,76 @@ async fn a_refusal_of_one_query_is_not_held_against_the_others() {
         assert_eq!(get(&app, "/?page=1").await.x_cache(), x_cache);
     }
     assert_eq!(calls.count(), 3);
+}
+
+/// Starts the load of one query, and asks for an equivalent one and for another one while its body arrives.
+async fn each_reads_its_own(app: &Router, calls: &Calls, bodies: &Bodies) {
+    let (one, two) = (bodies.push(), bodies.push());
+    one.send(Ok("one".into())).unwrap();
+    two.send(Ok("two".into())).unwrap();
+    let before = calls.count();
+    let ask = |uri| start(app, request(Method::GET, uri, &[]));
+    let first = ask("/?page=1").await;
+    idle().await;
+    let same = ask("/?utm=x&page=1").await;
+    let other = ask("/?page=2").await;
+    for (response, piece) in [(first, "one"), (same, "one"), (other, "two")] {
+        assert_eq!(next(&mut response.into_body()).await.unwrap().unwrap(), piece);
+    }
+    assert_eq!(calls.count(), before + 2, "equivalent queries share a call");
+}
+
+#[tokio::test]
+async fn a_body_that_arrives_is_read_by_equivalent_queries_only() {
+    let bodies = Bodies::default();
+    let rules = [("no-vary-search", RULES)];
+    // In an outage nothing is stored that would lead to the one or the other.
+    let clock = ManualClock::new();
+    let store = bytes_only(&clock);
+    store.fail(ErrorKind::Unavailable);
+    let layer = CacheLayer::new(Cache::builder(store).clock(clock).build());
+    let source = bodies.clone();
+    let (app, calls) = app(layer.no_vary_search(true), move |_, _| (rules, source.take()));
+    each_reads_its_own(&app, &calls, &bodies).await;
+    // After a soft invalidation, what led to them stays until one is complete.
+    let layer = crate::support::layer().stale_if_error(Duration::from_secs(600));
+    let layer = layer.invalidate_softly(true).no_vary_search(true);
+    let source = bodies.clone();
+    let (app, calls) = crate::support::app(layer, move |_, _| (rules, source.take()));
+    for uri in ["/?page=1", "/?page=2"] {
+        get(&app, uri).await;
+        assert_eq!(get(&app, uri).await.x_cache(), "HIT");
+    }
+    send(&app, request(Method::PUT, "/", &[])).await;
+    each_reads_its_own(&app, &calls, &bodies).await;
+}
+
+#[tokio::test]
+async fn a_failure_is_shared_by_equivalent_queries_only() {
+    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let (calls, opens) = (Calls::default(), gate.clone());
+    let counter = calls.clone();
+    let handler = move |uri: http::Uri| {
+        counter.add();
+        let opens = opens.clone();
+        async move {
+            opens.acquire().await.unwrap().forget();
+            let status = http::StatusCode::INTERNAL_SERVER_ERROR;
+            (status, uri.query().unwrap_or_default().to_owned())
+        }
+    };
+    let app = Router::new().fallback(handler).layer(layer().no_vary_search(true));
+    let asking: Vec<_> = (0..40)
+        .map(|number| {
+            let (app, uri) = (app.clone(), format!("/?page={}", number % 2));
+            tokio::spawn(async move { (get(&app, &uri).await, uri) })
+        })
+        .collect();
+    idle().await;
+    gate.add_permits(40);
+    for asking in asking {
+        let (reply, uri) = asking.await.unwrap();
+        assert_eq!(format!("/?{}", reply.text()), uri);
+    }
+    assert_eq!(calls.count(), 2, "one for each query");
 }

@@ -145,6 +145,43 @@ async fn a_failure_for_one_only_is_tried_again_by_one_at_a_time() {
 }
 
 #[tokio::test]
+async fn a_failure_that_varies_is_shared_with_those_who_would_have_selected_it() {
+    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let (calls, opens) = (crate::support::Calls::default(), gate.clone());
+    let counter = calls.clone();
+    let handler = move |request: axum::extract::Request| {
+        counter.add();
+        let opens = opens.clone();
+        async move {
+            opens.acquire().await.unwrap().forget();
+            let language = request.headers()["accept-language"].clone();
+            let fields = [
+                ("vary", http::HeaderValue::from_static("accept-language")),
+                ("content-language", language),
+            ];
+            (StatusCode::INTERNAL_SERVER_ERROR, fields)
+        }
+    };
+    let app = axum::Router::new().fallback(handler).layer(layer());
+    let asking: Vec<_> = (0..100)
+        .map(|number| {
+            let (app, language) = (app.clone(), ["de", "en"][number % 2]);
+            tokio::spawn(async move { (get_with(&app, "/", &[("accept-language", language)]).await, language) })
+        })
+        .collect();
+    idle().await;
+    gate.add_permits(100);
+    for asking in asking {
+        let (reply, language) = asking.await.unwrap();
+        assert_eq!(
+            (reply.status, reply.header("content-language")),
+            (StatusCode::INTERNAL_SERVER_ERROR, language)
+        );
+    }
+    assert_eq!(calls.count(), 2, "one for each language");
+}
+
+#[tokio::test]
 async fn a_variant_that_may_not_be_stored_says_nothing_about_the_others() {
     const XX: &[(&str, &str)] = &[("accept-language", "xx")];
     const EN: &[(&str, &str)] = &[("accept-language", "en")];

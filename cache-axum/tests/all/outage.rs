@@ -77,8 +77,23 @@ async fn single_flight_goes_on() {
     }
     idle().await;
     gate.add_permits(20);
-    assert!(asking.join_all().await.iter().all(|reply| reply.text() == "1"));
+    let replies = asking.join_all().await;
+    assert!(replies.iter().all(|reply| reply.text() == "1"));
     assert_eq!(calls.count(), 1);
+    // Nothing is stored, so nobody is told for how long.
+    for reply in replies {
+        assert_eq!((reply.header("cache-control"), reply.header("age")), ("", ""));
+    }
+    // The control: of what is stored, all are told.
+    store.recover();
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let app = app.clone();
+        asking.spawn(async move { get(&app, "/").await });
+    }
+    for reply in asking.join_all().await {
+        assert_ne!(reply.header("cache-control"), "");
+    }
 }
 
 #[tokio::test]

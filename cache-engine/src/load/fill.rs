@@ -557,7 +557,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     async fn land(
         mut self,
-        outcome: Outcome<T, E>,
+        mut outcome: Outcome<T, E>,
         encoded: Result<Value, Fault>,
         windows: &FreshnessWindows,
     ) -> StoreOutcome {
@@ -607,6 +607,9 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         match filled {
             Ok(Filled::Stored(version)) => {
                 self.fence = None;
+                if let Ok(Some(found)) = &mut outcome {
+                    found.version = Some(version);
+                }
                 match (&outcome, stamp) {
                     // A value made from a stale copy is older than its load, so the known changes since then may be
                     // incomplete.

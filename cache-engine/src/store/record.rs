@@ -24,7 +24,7 @@ pub struct Found<T> {
     pub windows: FreshnessWindows,
     /// The tags that the value depends on.
     pub(crate) tags: Tags,
-    /// The version of the record that the value was read from, if it was read from one.
+    /// The version of the record that the value was read from, or that its load has stored, if there is one.
     pub(crate) version: Option<Version>,
     /// Where it was found. For a value that was just loaded or given: the store, where it goes.
     pub(crate) tier: CacheTier,
@@ -62,6 +62,13 @@ impl<T> Found<T> {
     #[must_use]
     pub fn tier(&self) -> CacheTier {
         self.tier
+    }
+
+    /// Returns whether the value is or was in the store: whether it was read from there, or its load has stored it. The load of
+    /// another caller shares its value in an outage of the store, too.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        self.version.is_some()
     }
 
     /// Returns how long the value may be used, and what it depends on.
