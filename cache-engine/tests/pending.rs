@@ -370,3 +370,27 @@ async fn a_shutdown_without_a_store_ends() {
     assert!(began.elapsed() <= 11 * SEC, "{:?}", began.elapsed());
     assert_eq!(here.pending_invalidations(), 1);
 }
+
+/// A batch of soft invalidations whose caller leaves is pending as a whole, also the keys whose turn had not come.
+#[tokio::test(start_paused = true)]
+async fn a_batch_whose_caller_leaves_is_pending() {
+    let remote = Remote::new();
+    let here = over(&remote).stale_if_error(60 * SEC).build();
+    let keys: Vec<String> = (0..200).map(|id| id.to_string()).collect();
+    for key in &keys {
+        here.set(key, 1_u32).await.unwrap();
+    }
+    remote.always(Fate::Freeze);
+    {
+        let mut batch = std::pin::pin!(here.soft().invalidate_many(&keys));
+        assert!(futures_util::poll!(&mut batch).is_pending());
+    }
+    assert_eq!(here.pending_invalidations(), keys.len());
+    remote.always(Fate::Pass);
+    tokio::time::sleep(2 * SEC).await;
+    assert_eq!(here.pending_invalidations(), 0);
+    let there = over(&remote).build();
+    for key in &keys {
+        assert_eq!(there.get::<u32>(key).await.unwrap(), None, "{key}");
+    }
+}
