@@ -118,4 +118,22 @@ async fn the_longest_durations_are_no_trouble() {
         cache.get_or_load("key", loads.loading(1)).await.unwrap();
     }
     assert_eq!(loads.get(), 1);
+    // A caller that takes over the load of another one.
+    let gate = Gate::closed();
+    let leader = tokio::spawn({
+        let (cache, gate) = (cache.clone(), gate.clone());
+        let load = async move || {
+            gate.pass().await;
+            Ok::<_, Infallible>(1)
+        };
+        async move { cache.borrowing().get_or_load("other", load).await.map(drop) }
+    });
+    gate.reached().await;
+    let follower = tokio::spawn({
+        let (cache, loads) = (cache.clone(), loads.clone());
+        async move { cache.borrowing().get_or_load("other", loads.loading(1)).await.unwrap() }
+    });
+    idle().await;
+    leader.abort();
+    assert_eq!((*follower.await.unwrap(), loads.get()), (1, 2));
 }
