@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cache_engine::cache_core::{EntryKind, ErrorKind};
+use cache_engine::cache_core::{
+    Backend, EntryKind, Error, ErrorKind, Key, Record, SetOptions, SetOutcome, Value, async_trait,
+};
 use cache_engine::{Cache, LoadError};
 
 use support::{Fate, Gate, Log, Remote, over};
@@ -180,6 +182,45 @@ async fn a_load_without_a_lease_does_not_hold_its_key_for_ever() {
         assert_eq!(*tokio::time::timeout(SEC, value()).await.unwrap().unwrap(), 2);
         assert_eq!(log.count("lease_lost"), 1, "refuses writes: {refuses_writes}");
     }
+}
+
+/// The backend of a third party has a bug. Its caller loads without a lease.
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_panics_makes_nobody_wait() {
+    let remote = Remote::new();
+    let cache = over(&remote).build();
+    remote.plan(|call| match call.is("set") {
+        true => Fate::Panic,
+        false => Fate::Pass,
+    });
+    let value = cache.get_or_load("key", || async { Ok::<_, Infallible>(1_u32) });
+    assert_eq!(*tokio::time::timeout(SEC, value).await.unwrap().unwrap(), 1);
+}
+
+/// A store that holds nothing, and accepts nothing.
+#[derive(Debug)]
+struct Refusing;
+
+#[async_trait]
+impl Backend for Refusing {
+    async fn get(&self, _: &Key) -> Result<Option<Record>, Error> {
+        Ok(None)
+    }
+
+    async fn set(&self, _: &Key, _: Value, _: SetOptions) -> Result<SetOutcome, Error> {
+        Ok(SetOutcome::Refused)
+    }
+
+    async fn delete(&self, _: &Key) -> Result<bool, Error> {
+        Ok(false)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_refused_although_there_is_none_is_not_waited_for_for_ever() {
+    let cache = Cache::builder(Refusing).max_lease(30 * SEC).build();
+    let value = cache.get_or_load("key", || async { Ok::<_, Infallible>(1_u32) });
+    assert_eq!(*tokio::time::timeout(40 * SEC, value).await.unwrap().unwrap(), 1);
 }
 
 /// 4,000 ids on a slow store, by a loader that is slow too, are all stored, and the breaker stays closed.
