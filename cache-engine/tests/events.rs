@@ -191,7 +191,9 @@ async fn all_observers_are_told() {
 #[tokio::test(start_paused = true)]
 async fn an_observer_that_panics_fails_no_request() {
     let log = Log::new();
-    let panics = |_: &Event<'_>| panic!("an observer with a bug");
+    fn panics(_: &Event<'_>) {
+        panic!("an observer with a bug");
+    }
     let remote = over(&Remote::new()).observer(panics).observer(log.clone()).build();
     let memory = Cache::builder(memory(TokioClock::new())).observer(panics).build();
     for cache in [&remote, &memory] {

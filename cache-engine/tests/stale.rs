@@ -452,7 +452,7 @@ async fn a_step_back_of_the_clock_makes_no_stale_value_fresh_again() {
             assert!(clock.now() < end, "by the clock alone, it would be fresh");
             assert_eq!(get(&cache, "key").await, None, "tagged: {tagged}, encoded: {encoded}");
             // Its other window ends in time, too.
-            let load = async || Err::<String, _>("down");
+            let load = || async { Err::<String, _>("down") };
             assert_eq!(*cache.borrowing().get_or_load("key", load).await.unwrap(), "old");
             clock.advance(hour);
             assert!(cache.borrowing().get_or_load("key", load).await.is_err());

@@ -174,7 +174,7 @@ impl<C> Cache<C> {
             created,
             windows,
             tags,
-            retained,
+            lifetime,
         } = match summary {
             Ok(summary) => summary,
             Err(error) => {
@@ -193,7 +193,7 @@ impl<C> Cache<C> {
                 });
             }
         };
-        let created = record::created_at(created, retained, remaining, now);
+        let created = record::created_at(created, lifetime, remaining, now);
         let content = match content {
             record::Kind::Value(coder) => InspectedContent::Value { coder },
             record::Kind::Absent => InspectedContent::Absent,

@@ -46,7 +46,7 @@ impl<C> Cache<C> {
     fn collect_keys(&self, soft: bool, keys: &[Key]) -> bool {
         collect(|| {
             let targets = keys.iter().cloned().map(invalidation_part::Target::Key);
-            targets.map(|target| Part::new(self, soft, target))
+            targets.map(move |target| Part::new(self, soft, target))
         })
     }
 

@@ -89,17 +89,20 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Runs a load that has no lease, because the store did not answer or accepted none. Others wait for it no longer than
     /// a lease would be renewed.
-    async fn without_lease<F: Future>(&self, mut load: Pin<&mut F>) -> F::Output {
+    async fn without_lease<F: Future>(&mut self, mut load: Pin<&mut F>) -> F::Output {
+        let end = self.begun.checked_add(self.shared.leases.longest());
         // Without a runtime there is no timer.
-        let end = Handle::try_current().ok().and(self.begun.checked_add(self.shared.leases.longest()));
-        if let (Some(lead), Some(end)) = (&self.lead, end.filter(|end| Instant::now() < *end)) {
+        let end = end.filter(|end| Instant::now() < *end && Handle::try_current().is_ok());
+        if let Some(end) = end.filter(|_| self.lead.is_some()) {
             tokio::select! {
                 biased;
                 result = &mut load => return result,
                 () = tokio::time::sleep_until(end) => {}
             }
             self.shared.events.emit(&Event::LeaseLost { key: &self.key });
-            lead.disband();
+            if let Some(lead) = &self.lead {
+                lead.disband();
+            }
         }
         load.await
     }

@@ -169,8 +169,8 @@ pub(crate) struct Entry<T> {
     pub(crate) windows: FreshnessWindows,
     pub(crate) tags: Tags,
     pub(crate) load_time: Option<Duration>,
-    /// How long after its creation the store retains the record, at least. `None` is for ever.
-    pub(crate) retained: Option<Duration>,
+    /// How long the store retains the record in all, at least. `None` is for ever.
+    pub(crate) lifetime: Option<Duration>,
 }
 
 /// By how much a clock and the lifetimes in a store may differ because both are in whole milliseconds.
@@ -178,19 +178,19 @@ const ROUNDING: Duration = Duration::from_millis(2);
 
 /// Returns when an entry was created, by the clock as it is now set.
 ///
-/// `created` was read from the clock when the entry was stored, and the clock may have been set back since. The record
-/// is retained for `retained` from then on, of which `remaining` is left by the store. A store in this process counts
-/// that by a monotonic clock, so an entry is never younger than it says.
+/// `created` was read from the clock when the entry was stored, and the clock may have been set back since. Of the
+/// `lifetime` that the record got then, `remaining` is left by the store. A store in this process counts that by a
+/// monotonic clock, so the entry is at least as old as that says.
 pub(crate) fn created_at(
     created: Timestamp,
-    retained: Option<Duration>,
+    lifetime: Option<Duration>,
     remaining: Option<Duration>,
     now: Timestamp,
 ) -> Timestamp {
-    let (Some(retained), Some(remaining)) = (retained, remaining) else {
+    let (Some(lifetime), Some(remaining)) = (lifetime, remaining) else {
         return created;
     };
-    let age = retained.saturating_sub(remaining);
+    let age = lifetime.saturating_sub(remaining);
     if age <= now.saturating_since(created).saturating_add(ROUNDING) {
         return created;
     }
@@ -369,8 +369,8 @@ impl Writer<'_> {
 }
 
 impl Object {
-    /// Returns how long after its creation the store retains the record. `None` is for ever.
-    fn retained(&self) -> Option<Duration> {
+    /// Returns how long the store retains the record in all. `None` is for ever.
+    fn lifetime(&self) -> Option<Duration> {
         self.windows.fresh.map(|fresh| fresh.saturating_add(self.retained))
     }
 }
@@ -520,8 +520,8 @@ pub(crate) struct Summary {
     pub(crate) created: Timestamp,
     pub(crate) windows: FreshnessWindows,
     pub(crate) tags: Tags,
-    /// How long after its creation the store retains the record, at least. `None` is for ever, or unknown.
-    pub(crate) retained: Option<Duration>,
+    /// How long the store retains the record in all, at least. `None` is for ever, or unknown.
+    pub(crate) lifetime: Option<Duration>,
 }
 
 /// The kind of an entry.
@@ -537,7 +537,7 @@ pub(crate) enum Kind {
 /// Returns what a record holds. An error means that it is unusable, as for [`open`].
 pub(crate) fn summary(record: &Record, key: &Key) -> Result<Summary, Error> {
     let opened = open(record.clone(), key)?;
-    let (content, created, windows, retained) = match &opened {
+    let (content, created, windows, lifetime) = match &opened {
         Opened::Object(shared) => {
             let object = shared.object().downcast_ref::<Object>();
             let object = object.ok_or_else(|| unusable("not an entry of this cache"))?;
@@ -547,7 +547,7 @@ pub(crate) fn summary(record: &Record, key: &Key) -> Result<Summary, Error> {
                 ObjectContent::Failure(_, message, _) => Kind::Failure(message.to_string()),
                 ObjectContent::Lease(_) => Kind::Lease,
             };
-            (content, object.created, object.windows, object.retained())
+            (content, object.created, object.windows, object.lifetime())
         }
         Opened::Envelope(envelope) => {
             let content = match envelope.kind {
@@ -556,8 +556,8 @@ pub(crate) fn summary(record: &Record, key: &Key) -> Result<Summary, Error> {
                 EntryKind::Lease => Kind::Lease,
                 _ => Kind::Value(Some(envelope.coder.to_string())),
             };
-            let retained = envelope.windows.total().as_duration();
-            (content, envelope.created, envelope.windows, retained)
+            let lifetime = envelope.windows.total().as_duration();
+            (content, envelope.created, envelope.windows, lifetime)
         }
     };
     let tags = opened.tags().clone();
@@ -566,7 +566,7 @@ pub(crate) fn summary(record: &Record, key: &Key) -> Result<Summary, Error> {
         created,
         windows,
         tags,
-        retained,
+        lifetime,
     })
 }
 
@@ -656,7 +656,7 @@ fn read_object<T: Send + Sync + 'static>(shared: &SharedValue, type_version: u32
         windows: object.windows,
         tags: object.tags.clone(),
         load_time: object.load_time,
-        retained: object.retained(),
+        lifetime: object.lifetime(),
     })
 }
 
@@ -691,7 +691,7 @@ fn read_envelope<T, C: Coder<T>>(envelope: Envelope, coder: &C) -> Result<Entry<
         windows: envelope.windows,
         tags: envelope.tags,
         load_time: envelope.load_time,
-        retained: envelope.windows.total().as_duration(),
+        lifetime: envelope.windows.total().as_duration(),
     })
 }
 

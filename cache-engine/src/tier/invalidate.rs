@@ -171,7 +171,7 @@ impl Tier {
                 break;
             }
         }
-        attempt.ended(refused);
+        attempt.ended(refused && count == 0);
         drop(attempt);
         if count > 0 {
             self.events.emit(&Event::InvalidationsRecovered { count });

@@ -349,7 +349,7 @@ impl Attempt<'_> {
         targets.chunks(BATCH).map(<[_]>::to_vec).collect()
     }
 
-    /// Records whether the store refused all that was tried.
+    /// Records whether the store refused everything that was tried.
     pub(super) fn ended(&self, refused: bool) {
         let mut set = self.pending.lock();
         set.refused_for = refused.then(|| {

@@ -413,7 +413,7 @@ impl Tier {
             Err(error) => return self.unreadable(&error, written, key),
         };
         let now = self.now();
-        let created = record::created_at(entry.created, entry.retained, remaining, now);
+        let created = record::created_at(entry.created, entry.lifetime, remaining, now);
         let windows = entry.windows;
         let value = match entry.content {
             Content::Value(value) => value,
