@@ -201,11 +201,18 @@ async fn an_observer_that_panics_fails_no_request() {
             assert_eq!(*cache.get_or_load("key", Count::new().loading(1)).await.unwrap(), 1);
         }
         let borrowing = cache.borrowing();
-        assert_eq!(*borrowing.get_or_load("other", Count::new().loading(2)).await.unwrap(), 2);
+        assert_eq!(
+            *borrowing.get_or_load("other", Count::new().loading(2)).await.unwrap(),
+            2
+        );
         let failed = cache.get_or_load("failed", || async { Err::<i32, _>("down") }).await;
         assert!(matches!(failed, Err(LoadError::Failed(_))), "{failed:?}");
         cache.invalidate("key").await.unwrap();
         assert_eq!(cache.get::<i32>("key").await.unwrap(), None);
     }
-    assert_eq!((log.count("hit"), log.count("loaded"), log.count("load_failed")), (1, 2, 1), "told as ever");
+    assert_eq!(
+        (log.count("hit"), log.count("loaded"), log.count("load_failed")),
+        (1, 2, 1),
+        "told as ever"
+    );
 }

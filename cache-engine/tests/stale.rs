@@ -445,7 +445,11 @@ async fn a_step_back_of_the_clock_makes_no_stale_value_fresh_again() {
             cache.set("key", "old".to_owned()).await.unwrap();
             let end = clock.now() + 60 * SEC;
             clock.set(Timestamp::from_millis(clock.now().as_millis() - 3_600_000));
-            assert_eq!(get(&cache, "key").await.as_deref(), Some("old"), "the step itself is no time");
+            assert_eq!(
+                get(&cache, "key").await.as_deref(),
+                Some("old"),
+                "the step itself is no time"
+            );
             clock.advance(59 * SEC);
             assert_eq!(get(&cache, "key").await.as_deref(), Some("old"));
             clock.advance(SEC + 3 * MS);

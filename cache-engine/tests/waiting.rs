@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cache_engine::cache_core::{
-    Backend, EntryKind, Error, ErrorKind, Key, Record, SetOptions, SetOutcome, Value, async_trait,
+    Backend, Capabilities, EntryKind, Error, ErrorKind, Key, Record, SetOptions, SetOutcome, Value, async_trait,
 };
 use cache_engine::{Cache, LoadError};
 
@@ -199,7 +199,9 @@ async fn a_backend_that_panics_makes_nobody_wait() {
 
 /// A store that holds nothing, and accepts nothing.
 #[derive(Debug)]
-struct Refusing;
+struct Refusing {
+    enumerates: bool,
+}
 
 #[async_trait]
 impl Backend for Refusing {
@@ -214,13 +216,28 @@ impl Backend for Refusing {
     async fn delete(&self, _: &Key) -> Result<bool, Error> {
         Ok(false)
     }
+
+    fn capabilities(&self) -> Capabilities {
+        // Without it, namespaces have records like those of tags.
+        Capabilities::default().with_clear(self.enumerates)
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_is_refused_although_there_is_none_is_not_waited_for_for_ever() {
-    let cache = Cache::builder(Refusing).max_lease(30 * SEC).build();
-    let value = cache.get_or_load("key", || async { Ok::<_, Infallible>(1_u32) });
-    assert_eq!(*tokio::time::timeout(40 * SEC, value).await.unwrap().unwrap(), 1);
+    for enumerates in [false, true] {
+        let cache = Cache::builder(Refusing { enumerates })
+            .max_lease(30 * SEC)
+            .build()
+            .with_tags(["tag"]);
+        let untagged = cache.with_namespace("untagged");
+        for cache in [&cache, &untagged] {
+            let value = cache.get_or_load("key", || async { Ok::<_, Infallible>(1_u32) });
+            assert_eq!(*tokio::time::timeout(40 * SEC, value).await.unwrap().unwrap(), 1);
+        }
+        let invalidation = cache.soft().invalidate_tag("tag");
+        tokio::time::timeout(SEC, invalidation).await.unwrap().unwrap_err();
+    }
 }
 
 /// 4,000 ids on a slow store, by a loader that is slow too, are all stored, and the breaker stays closed.

@@ -121,7 +121,11 @@ async fn waiting_for_a_connection_has_an_end() {
     for call in calls {
         let error = call.await.unwrap();
         let is_busy = error.message().contains("all connections are in use");
-        let kind = if is_busy { ErrorKind::Rejected } else { ErrorKind::Timeout };
+        let kind = if is_busy {
+            ErrorKind::Rejected
+        } else {
+            ErrorKind::Timeout
+        };
         assert_eq!((error.kind(), error.is_retryable()), (kind, true));
         busy += usize::from(is_busy);
     }

@@ -186,6 +186,9 @@ mod tests {
             assert!(failed.message().contains("panicked"), "{failed}");
             assert_eq!(asked.load(Ordering::SeqCst), number);
         }
-        assert_eq!(provider.credentials(Duration::ZERO).await.unwrap(), Credentials::new("secret"));
+        assert_eq!(
+            provider.credentials(Duration::ZERO).await.unwrap(),
+            Credentials::new("secret")
+        );
     }
 }

@@ -462,7 +462,12 @@ async fn more_than_may_be_under_way_is_refused_at_once() {
     let mut batches = tokio::task::JoinSet::new();
     for _ in 0..40 {
         let cache = cache.clone();
-        batches.spawn(async move { cache.get_many::<u32, _>((0..500).map(|id| id.to_string())).await.is_err() });
+        batches.spawn(async move {
+            cache
+                .get_many::<u32, _>((0..500).map(|id| id.to_string()))
+                .await
+                .is_err()
+        });
     }
     assert!(batches.join_all().await.contains(&true), "more than 8 at a time");
     assert_eq!(cache.stats().breaker, BreakerState::Closed);

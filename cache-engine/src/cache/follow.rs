@@ -149,7 +149,9 @@ impl<F: ChangeFeed> Follow<F> {
     async fn follow(&mut self) {
         let mut pause = FIRST_PAUSE;
         loop {
-            let end = AssertUnwindSafe(self.follow_connection(&mut pause)).catch_unwind().await;
+            let end = AssertUnwindSafe(self.follow_connection(&mut pause))
+                .catch_unwind()
+                .await;
             let end = end.unwrap_or_else(|panic| End::Panicked(panic_message(&*panic)));
             tracing::warn!(
                 target: "cache",

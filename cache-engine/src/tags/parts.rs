@@ -74,7 +74,9 @@ impl Until {
 
     /// Returns how long it is until then: zero if it has passed, `None` if it is never.
     fn left(self, now: Timestamp) -> Option<Duration> {
-        let monotonic = self.monotonic.map(|until| until.saturating_duration_since(Instant::now()));
+        let monotonic = self
+            .monotonic
+            .map(|until| until.saturating_duration_since(Instant::now()));
         let clock = self.clock.map(|until| until.saturating_since(now));
         match (clock, monotonic) {
             // The clock's milliseconds are exact where it stands still or is moved by hand.

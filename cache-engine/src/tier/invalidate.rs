@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::event::Event;
 use crate::store::record;
+use crate::tags::attempts::Attempts;
 use crate::tags::invalidate::is_refusal;
 use crate::tier::pending::{Attempt, How, PAUSE};
 use crate::tier::storage::Tier;
@@ -75,10 +76,15 @@ impl Tier {
                 self.forget_near(key);
                 result
             };
-            let results: Vec<Result<(), Error>> = stream::iter(keys.iter().map(soften)).buffered(AT_A_TIME).collect().await;
+            let results: Vec<Result<(), Error>> = stream::iter(keys.iter().map(soften))
+                .buffered(AT_A_TIME)
+                .collect()
+                .await;
             let failures = || results.iter().filter_map(|result| result.as_ref().err());
             // One that a retry helps with leaves the keys pending.
-            let failure = failures().find(|error| !is_mistake(error)).or_else(|| failures().next());
+            let failure = failures()
+                .find(|error| !is_mistake(error))
+                .or_else(|| failures().next());
             failure.cloned().map_or(Ok(()), Err)
         };
         let targets = || keys.iter().cloned().map(Target::Key).collect();
@@ -326,7 +332,9 @@ impl Tier {
     }
 
     async fn try_soften(&self, key: &Key) -> Result<(), Error> {
+        let mut attempts = Attempts::default();
         loop {
+            attempts.begin()?;
             let Some(record) = self.store.get(key).await? else {
                 // The record is absent by this machine's clock. By another machine's clock there may still be a
                 // value, or a lease.

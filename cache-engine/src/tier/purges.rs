@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use cache_core::{Clock, Error, ErrorKind};
 use futures_util::FutureExt;
@@ -155,7 +154,11 @@ impl Purges {
 
     fn repeat_later(&self, purges: Vec<Purge>) {
         // A time that is too far away to express is never.
-        if let Some(due) = self.purger.repeats_after().and_then(|time| Instant::now().checked_add(time)) {
+        if let Some(due) = self
+            .purger
+            .repeats_after()
+            .and_then(|time| Instant::now().checked_add(time))
+        {
             self.repeated().push_back((due, purges));
         }
     }
