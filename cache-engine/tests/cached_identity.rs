@@ -65,6 +65,32 @@ async fn functions_of_the_same_text_share_nothing() {
     assert!(a.2 != b.2 && b.2 != c.2 && a.2 != c.2);
 }
 
+/// Written as a component of a user interface is. Its path is that of a type.
+#[allow(non_snake_case)]
+fn Page(cache: &Cache, first: bool) -> std::pin::Pin<Box<dyn Future<Output = u8> + '_>> {
+    if first {
+        #[cached(cache = cache, skip(cache))]
+        async fn inner(cache: &Cache) -> u8 {
+            1
+        }
+        Box::pin(inner(cache))
+    } else {
+        #[cached(cache = cache, skip(cache))]
+        async fn inner(cache: &Cache) -> u8 {
+            2
+        }
+        Box::pin(inner(cache))
+    }
+}
+
+#[tokio::test]
+async fn functions_in_two_blocks_of_a_component_share_nothing() {
+    let cache = cache();
+    for _ in 0..2 {
+        assert_eq!((Page(&cache, true).await, Page(&cache, false).await), (1, 2));
+    }
+}
+
 trait Numbered {
     async fn number(cache: &Cache) -> u8;
 }
@@ -205,6 +231,44 @@ async fn instances_for_local_types_of_one_name_share_nothing() {
     for _ in 0..2 {
         assert_eq!(pick(&cache, true).await, [1; 2]);
         assert_eq!(pick(&cache, false).await, [2; 2]);
+    }
+}
+
+trait Nested {
+    async fn inner(cache: &Cache) -> u8;
+}
+
+#[cached(cache = cache, skip(cache))]
+async fn one_more_than<N: Nested>(cache: &Cache) -> u8 {
+    N::inner(cache).await + 1
+}
+
+/// The keys of the two have one text, but the inner one does not wait for the outer one.
+#[tokio::test]
+async fn instances_for_local_types_of_one_name_can_be_nested() {
+    fn pick(cache: &Cache, first: bool) -> std::pin::Pin<Box<dyn Future<Output = u8> + '_>> {
+        if first {
+            struct Local;
+            impl Nested for Local {
+                async fn inner(_: &Cache) -> u8 {
+                    1
+                }
+            }
+            Box::pin(one_more_than::<Local>(cache))
+        } else {
+            struct Local;
+            impl Nested for Local {
+                async fn inner(cache: &Cache) -> u8 {
+                    pick(cache, true).await
+                }
+            }
+            Box::pin(one_more_than::<Local>(cache))
+        }
+    }
+
+    let cache = cache();
+    for _ in 0..2 {
+        assert_eq!((pick(&cache, false).await, pick(&cache, true).await), (3, 2));
     }
 }
 

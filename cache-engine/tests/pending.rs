@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use cache_engine::Cache;
 use cache_engine::cache_core::ErrorKind;
+use futures_util::FutureExt;
 
 use support::{Fate, Gate, Log, MS, Remote, SEC, idle, over};
 
@@ -369,4 +370,56 @@ async fn a_shutdown_without_a_store_ends() {
     here.shutdown().await;
     assert!(began.elapsed() <= 11 * SEC, "{:?}", began.elapsed());
     assert_eq!(here.pending_invalidations(), 1);
+}
+
+/// A batch of soft invalidations whose caller leaves is pending as a whole, also the keys whose turn had not come.
+#[tokio::test(start_paused = true)]
+async fn a_batch_whose_caller_leaves_is_pending() {
+    let remote = Remote::new();
+    let here = over(&remote).stale_if_error(60 * SEC).build();
+    let keys: Vec<String> = (0..200).map(|id| id.to_string()).collect();
+    for key in &keys {
+        here.set(key, 1_u32).await.unwrap();
+    }
+    remote.always(Fate::Freeze);
+    assert!(here.soft().invalidate_many(&keys).now_or_never().is_none());
+    assert_eq!(here.pending_invalidations(), keys.len());
+    remote.always(Fate::Pass);
+    tokio::time::sleep(2 * SEC).await;
+    assert_eq!(here.pending_invalidations(), 0);
+    let there = over(&remote).build();
+    for key in &keys {
+        assert_eq!(there.get::<u32>(key).await.unwrap(), None, "{key}");
+    }
+}
+
+/// A store that answers and refuses is asked less and less often, and only for a few of them at a time.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_refuses_invalidations_is_not_asked_all_the_time() {
+    let remote = Remote::new();
+    let here = over(&remote).build();
+    let keys: Vec<String> = (0..200).map(|id| id.to_string()).collect();
+    for key in &keys {
+        here.set(key, 1_u32).await.unwrap();
+    }
+    remote.plan(|call| match call.is("delete") {
+        true => Fate::Fail(ErrorKind::Rejected),
+        false => Fate::Pass,
+    });
+    here.invalidate_many(&keys).await.unwrap_err();
+    assert_eq!(here.pending_invalidations(), keys.len());
+    remote.take_calls();
+    tokio::time::sleep(60 * SEC).await;
+    let calls = remote.take_calls().len();
+    assert!((100..500).contains(&calls), "{calls} calls in a minute");
+    // The few that the store accepts have their turn, although it refuses the others.
+    remote.plan(|call| match call.is("delete") && !call.key.ends_with('7') {
+        true => Fate::Fail(ErrorKind::Rejected),
+        false => Fate::Pass,
+    });
+    tokio::time::sleep(120 * SEC).await;
+    assert_eq!(here.pending_invalidations(), 180);
+    remote.always(Fate::Pass);
+    tokio::time::sleep(31 * SEC).await;
+    assert_eq!(here.pending_invalidations(), 0);
 }

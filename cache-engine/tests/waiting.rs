@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cache_engine::cache_core::EntryKind;
+use cache_engine::cache_core::{
+    Backend, Capabilities, EntryKind, Error, ErrorKind, Key, Record, SetOptions, SetOutcome, Value, async_trait,
+};
 use cache_engine::{Cache, LoadError};
 
 use support::{Fate, Gate, Log, Remote, over};
@@ -149,6 +151,92 @@ async fn a_lease_is_not_renewed_for_ever() {
     for cache in [&here, &there] {
         let value = cache.get_or_load("key", || async { Ok::<_, Infallible>(2_u32) });
         assert_eq!(*tokio::time::timeout(SEC, value).await.unwrap().unwrap(), 2);
+    }
+}
+
+/// Without a store, or without a lease in it, the load of a key that hangs is waited for no longer.
+#[tokio::test(start_paused = true)]
+async fn a_load_without_a_lease_does_not_hold_its_key_for_ever() {
+    for refuses_writes in [false, true] {
+        let remote = Remote::new();
+        let log = Log::default();
+        let here = over(&remote).max_lease(30 * SEC).observer(log.clone()).build();
+        remote.plan(move |call| match refuses_writes {
+            true if call.is("get") => Fate::Pass,
+            true => Fate::Fail(ErrorKind::Rejected),
+            false => Fate::Fail(ErrorKind::Unavailable),
+        });
+        let hanging = here.clone();
+        let load = async move {
+            let hangs = || async { std::future::pending::<Result<u32, Infallible>>().await };
+            hanging.get_or_load("key", hangs).await
+        };
+        tokio::spawn(load);
+        support::idle().await;
+        remote.always(Fate::Pass);
+        let value = || here.get_or_load("key", || async { Ok::<_, Infallible>(2_u32) });
+        let early = tokio::time::timeout(20 * SEC, value()).await;
+        assert!(early.is_err(), "the control: one load at a time, so far");
+        // A caller who waits already loads in its place, and so do those who come later.
+        assert_eq!(*tokio::time::timeout(11 * SEC, value()).await.unwrap().unwrap(), 2);
+        assert_eq!(*tokio::time::timeout(SEC, value()).await.unwrap().unwrap(), 2);
+        assert_eq!(log.count("lease_lost"), 1, "refuses writes: {refuses_writes}");
+    }
+}
+
+/// The backend of a third party has a bug. Its caller loads without a lease.
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_panics_makes_nobody_wait() {
+    let remote = Remote::new();
+    let cache = over(&remote).build();
+    remote.plan(|call| match call.is("set") {
+        true => Fate::Panic,
+        false => Fate::Pass,
+    });
+    let value = cache.get_or_load("key", || async { Ok::<_, Infallible>(1_u32) });
+    assert_eq!(*tokio::time::timeout(SEC, value).await.unwrap().unwrap(), 1);
+}
+
+/// A store that holds nothing, and accepts nothing.
+#[derive(Debug)]
+struct Refusing {
+    enumerates: bool,
+}
+
+#[async_trait]
+impl Backend for Refusing {
+    async fn get(&self, _: &Key) -> Result<Option<Record>, Error> {
+        Ok(None)
+    }
+
+    async fn set(&self, _: &Key, _: Value, _: SetOptions) -> Result<SetOutcome, Error> {
+        Ok(SetOutcome::Refused)
+    }
+
+    async fn delete(&self, _: &Key) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        // Without it, namespaces have records like those of tags.
+        Capabilities::default().with_clear(self.enumerates)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_refused_although_there_is_none_is_not_waited_for_for_ever() {
+    for enumerates in [false, true] {
+        let cache = Cache::builder(Refusing { enumerates })
+            .max_lease(30 * SEC)
+            .build()
+            .with_tags(["tag"]);
+        let untagged = cache.with_namespace("untagged");
+        for cache in [&cache, &untagged] {
+            let value = cache.get_or_load("key", || async { Ok::<_, Infallible>(1_u32) });
+            assert_eq!(*tokio::time::timeout(40 * SEC, value).await.unwrap().unwrap(), 1);
+        }
+        let invalidation = cache.soft().invalidate_tag("tag");
+        tokio::time::timeout(SEC, invalidation).await.unwrap().unwrap_err();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use cache_core::{Error, ErrorKind, async_trait};
 use fred::error::{Error as FredError, ErrorKind as FredErrorKind};
 use fred::types::config::{CredentialProvider, Server};
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -112,8 +114,11 @@ impl Provider {
         let (sender, receiver) = watch::channel(None);
         let ask = self.ask.clone();
         tokio::spawn(async move {
-            let answer = match tokio::time::timeout(LIMIT, ask()).await {
-                Ok(answer) => answer,
+            // Without an answer, those who wait would ask again at once.
+            let asked = AssertUnwindSafe(async { ask().await }).catch_unwind();
+            let answer = match tokio::time::timeout(LIMIT, asked).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err(error(ErrorKind::Unavailable, "the provider of credentials panicked")),
                 Err(_) => Err(error(ErrorKind::Timeout, format!("no answer within {LIMIT:?}"))),
             };
             sender.send_replace(Some((Instant::now(), answer)));
@@ -154,4 +159,36 @@ pub(crate) async fn fetch(
         username.unwrap_or_else(|| "default".to_owned()),
         password.unwrap_or_default(),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_panics_has_failed_and_is_asked_again_later() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let provider = Provider::new(move || {
+            let number = counted.fetch_add(1, Ordering::SeqCst);
+            assert_ne!(number, 0, "a bug before the future");
+            async move {
+                assert_ne!(number, 1, "a bug in the future");
+                Ok(Credentials::new("secret"))
+            }
+        });
+        for number in 1..=2 {
+            let waits = tokio::time::timeout(LIMIT, provider.credentials(Duration::ZERO));
+            let failed = waits.await.expect("no answer").unwrap_err();
+            assert_eq!(failed.kind(), ErrorKind::Unavailable);
+            assert!(failed.message().contains("panicked"), "{failed}");
+            assert_eq!(asked.load(Ordering::SeqCst), number);
+        }
+        assert_eq!(
+            provider.credentials(Duration::ZERO).await.unwrap(),
+            Credentials::new("secret")
+        );
+    }
 }

@@ -40,6 +40,9 @@ use crate::tier::storage::Tier;
 
 type PolicyChange = Box<dyn FnOnce(Policy) -> Policy + Send + Sync>;
 
+/// The limit for longer times, which could not be added to a time.
+const LONGEST_SILENCE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Builds a [`Cache`]; see [`Cache::builder`].
 #[must_use]
 pub struct CacheBuilder<C = Json> {
@@ -354,7 +357,8 @@ impl<C> CacheBuilder<C> {
     ///
     /// A failure is a timeout, a lost connection, refused credentials, a missing table, or a call that its caller
     /// cancelled after at least a tenth of the [time limit](Self::backend_timeout). If the store refuses writes, for
-    /// example because it is full, only writes stop.
+    /// example because it is full, only writes stop. A refusal that soon passes, since the store or the client is busy,
+    /// counts neither as a failure nor as a success.
     pub fn breaker(mut self, failures: u32, pause: Duration) -> Self {
         self.breaker_failures = failures;
         self.breaker_pause = pause;
@@ -434,7 +438,7 @@ impl<C> CacheBuilder<C> {
     /// staleness if the connection hangs. Default: 1 s. A heartbeat is requested from the store four times in this
     /// time.
     pub fn near_max_silence(mut self, bound: Duration) -> Self {
-        self.near_max_silence = bound.max(Duration::from_millis(4));
+        self.near_max_silence = bound.clamp(Duration::from_millis(4), LONGEST_SILENCE);
         self
     }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::{Error, ErrorKind, jittered};
@@ -12,6 +14,7 @@ use crate::cache::handle::Cache;
 use crate::cache::invalidation_set::Invalidation;
 use crate::event::{Event, Events};
 use crate::log::log_error;
+use crate::panics::panic_message;
 use crate::stats::feeds::FollowedFeed;
 
 /// The pause before the second attempt to connect. It doubles with each attempt.
@@ -136,7 +139,7 @@ impl<F: ChangeFeed> Follow<F> {
     /// A connection that is lost is made again, after pauses from 0.1 s to 30 s. Until then changes go unnoticed:
     /// [`FeedLost`](Event::FeedLost), [`FeedConnected`](Event::FeedConnected) and
     /// [`CacheStats::lost_feeds`](crate::CacheStats::lost_feeds) tell of it. Changes whose invalidation the store does not carry out are
-    /// [pending](Cache::pending_invalidations), like all others.
+    /// [pending](Cache::pending_invalidations), like all others. A panic of the feed ends the connection.
     pub async fn run(mut self) {
         let tasks = self.missed.tasks().clone();
         let events = self.missed.events().clone();
@@ -151,7 +154,10 @@ impl<F: ChangeFeed> Follow<F> {
     async fn follow(&mut self, events: &Events, mut followed: FollowedFeed) {
         let mut pause = FIRST_PAUSE;
         loop {
-            let end = self.follow_connection(&mut pause, events, &mut followed).await;
+            let end = AssertUnwindSafe(self.follow_connection(&mut pause, events, &mut followed))
+                .catch_unwind()
+                .await;
+            let end = end.unwrap_or_else(|panic| End::Panicked(panic_message(&*panic)));
             if followed.lost() {
                 let error = Error::new(ErrorKind::Unavailable, end.to_string()).with_operation("follow");
                 events.emit(&Event::FeedLost { error: &error });
@@ -235,6 +241,7 @@ enum End<E> {
     Closed,
     Silent,
     Failed(E),
+    Panicked(Arc<str>),
 }
 
 impl<E: fmt::Display> fmt::Display for End<E> {
@@ -243,6 +250,7 @@ impl<E: fmt::Display> fmt::Display for End<E> {
             Self::Closed => f.write_str("the connection has ended"),
             Self::Silent => f.write_str("no answer in time"),
             Self::Failed(error) => error.fmt(f),
+            Self::Panicked(message) => write!(f, "the feed panicked: {message}"),
         }
     }
 }

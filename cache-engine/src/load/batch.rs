@@ -18,9 +18,9 @@ use crate::load::error::LoadError;
 use crate::load::fill::Outcome;
 use crate::load::flight::FlightId;
 use crate::load::launch::task_ended;
-use crate::load::run::panic_message;
 use crate::load::stack::LoadStack;
 use crate::load::step::LoadStart;
+use crate::panics::panic_message;
 use crate::tags::declared::Declared;
 use crate::tags::scope::Tagger;
 use crate::tags::snapshot::TagSnapshot;
@@ -32,6 +32,10 @@ pub(crate) const CHUNK: usize = 500;
 
 /// The largest number of calls of the loader at the same time.
 const LOADS_AT_A_TIME: usize = 4;
+
+/// The largest number of keys that one batch leads at the same time. Their loads all run, so that none of them can wait for
+/// one that has not begun.
+pub(crate) const LEADS_AT_A_TIME: usize = CHUNK * LOADS_AT_A_TIME;
 
 /// The largest number of store operations of one batch at the same time, beyond the one that reads it.
 const CALLS_AT_A_TIME: usize = 64;

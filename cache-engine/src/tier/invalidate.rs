@@ -8,14 +8,19 @@ use std::time::Duration;
 
 use cache_core::{Error, ErrorKind, Key, Namespace, SetOptions, SetOutcome};
 use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep};
 
 use crate::event::Event;
 use crate::store::record;
+use crate::tags::attempts::Attempts;
 use crate::tags::invalidate::is_refusal;
 use crate::tier::pending::{Attempt, How, PAUSE};
 use crate::tier::storage::Tier;
 use crate::tier::target::InvalidationTarget as Target;
+
+/// How many keys are invalidated softly at the same time.
+const AT_A_TIME: usize = 64;
 
 /// How long a process that ends goes on trying to invalidate, after a store that answers again would have been noticed.
 const LAST_CHANCE: Duration = Duration::from_secs(1);
@@ -58,6 +63,32 @@ impl Tier {
             result
         };
         self.carry_out(true, || vec![Target::Key(key.clone())], work).await
+    }
+
+    /// Invalidates several keys softly. Tries all of them, and returns the first failure.
+    pub(crate) async fn soften_many(self: &Arc<Self>, keys: &[Key]) -> Result<(), Error> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let work = async {
+            let soften = |key| async move {
+                let result = self.try_soften(key).await;
+                self.forget_near(key);
+                result
+            };
+            let results: Vec<Result<(), Error>> = stream::iter(keys.iter().map(soften))
+                .buffered(AT_A_TIME)
+                .collect()
+                .await;
+            let failures = || results.iter().filter_map(|result| result.as_ref().err());
+            // One that a retry helps with leaves the keys pending.
+            let failure = failures()
+                .find(|error| !is_mistake(error))
+                .or_else(|| failures().next());
+            failure.cloned().map_or(Ok(()), Err)
+        };
+        let targets = || keys.iter().cloned().map(Target::Key).collect();
+        self.carry_out(true, targets, work).await
     }
 
     /// Invalidates tags.
@@ -120,15 +151,17 @@ impl Tier {
 
     async fn attempt(&self, attempt: Attempt<'_>, batches: impl IntoIterator<Item = Vec<(Target, How)>>) {
         let mut count = 0;
+        let mut refused = false;
         for batch in batches {
             let batch = batch.into_iter().map(|(target, how)| async move {
                 let result = self.try_target(&target, how.soft).await;
                 (target, how, result)
             });
-            let mut is_away = false;
+            let (mut is_away, mut is_done) = (false, false);
             for (target, how, result) in join_all(batch).await {
                 match result {
                     Ok(()) => {
+                        is_done = true;
                         attempt.done(&target, how);
                         count += 1;
                         if let Some(purges) = &self.purges {
@@ -138,10 +171,13 @@ impl Tier {
                     Err(error) => is_away |= is_outage(&error),
                 }
             }
-            if is_away {
+            // An outage ends soon, and costs nothing meanwhile, since the breaker is open.
+            refused = !is_away && !is_done;
+            if is_away || refused {
                 break;
             }
         }
+        attempt.ended(refused && count == 0);
         drop(attempt);
         if count > 0 {
             self.events.emit(&Event::InvalidationsRecovered { count });
@@ -282,7 +318,9 @@ impl Tier {
                 sleep(PAUSE).await;
                 let Some(tier) = tier.upgrade() else { return };
                 if !tier.pending.is_empty() {
-                    tier.carry_out_pending().await;
+                    if tier.pending.is_due() {
+                        tier.carry_out_pending().await;
+                    }
                     continue;
                 }
                 match retrying.end(|| tier.pending.is_empty()) {
@@ -294,7 +332,9 @@ impl Tier {
     }
 
     async fn try_soften(&self, key: &Key) -> Result<(), Error> {
+        let mut attempts = Attempts::default();
         loop {
+            attempts.begin()?;
             let Some(record) = self.store.get(key).await? else {
                 // The record is absent by this machine's clock. By another machine's clock there may still be a
                 // value, or a lease.
