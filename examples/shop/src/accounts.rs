@@ -41,10 +41,14 @@ pub(crate) struct Login {
 }
 
 /// Begins a session for whoever says a name: a real shop asks for more than that.
-pub(crate) async fn login(State(app): State<App>, Json(login): Json<Login>) -> impl IntoResponse {
-    let token = app.sessions.begin(&login.name);
-    let cookie = format!("session={token}; HttpOnly; SameSite=Strict; Path=/");
-    ([(SET_COOKIE, cookie)], format!("Welcome, {}!\n", login.name))
+pub(crate) async fn login(
+    State(app): State<App>,
+    Json(login): Json<Login>,
+) -> Result<impl IntoResponse, ShopError> {
+    let token = app.sessions.begin(&login.name)?;
+    // Browsers and curl send a `Secure` cookie to localhost without TLS, too.
+    let cookie = format!("session={token}; HttpOnly; Secure; SameSite=Strict; Path=/");
+    Ok(([(SET_COOKIE, cookie)], format!("Welcome, {}!\n", login.name)))
 }
 
 /// What the user has bought. Cached for this user, until the next order.

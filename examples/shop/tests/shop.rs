@@ -150,6 +150,24 @@ async fn only_the_shops_own_people_change_anything() {
     assert_eq!(shop.get("/items/1", &[]).await.json()["name"], "Apple");
 }
 
+/// A generator whose numbers follow from a seed would give the same tokens again.
+#[tokio::test]
+async fn the_token_of_a_session_cannot_be_guessed() {
+    let shop = Shop::open().await;
+    let mut tokens = Vec::new();
+    for _ in 0..2 {
+        fastrand::seed(7);
+        let reply = shop
+            .ask(Method::POST, "/login", &[], Some(json!({ "name": "ada" })))
+            .await;
+        let cookie = reply.headers["set-cookie"].to_str().unwrap().to_owned();
+        assert!(cookie.contains("; Secure") && cookie.contains("; HttpOnly"), "{cookie}");
+        tokens.push(cookie.split(';').next().unwrap().to_owned());
+    }
+    assert_ne!(tokens[0], tokens[1]);
+    assert!(tokens[0].len() >= "session=".len() + 64, "{tokens:?}");
+}
+
 #[tokio::test]
 async fn each_user_has_orders_of_their_own() {
     let shop = Shop::open().await;
