@@ -1,6 +1,8 @@
 //! What users of the shop see, and how rarely its database is asked.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::io::{BufRead, BufReader, Write};
+
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
@@ -166,6 +168,62 @@ async fn the_token_of_a_session_cannot_be_guessed() {
     }
     assert_ne!(tokens[0], tokens[1]);
     assert!(tokens[0].len() >= "session=".len() + 64, "{tokens:?}");
+}
+
+/// The program itself, until the value is dropped.
+struct Program(std::process::Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Program {
+    /// Starts the program, and returns what it says of its address and of the password for operators.
+    fn start(admin_token: Option<&str>) -> (Self, String, String) {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shop"));
+        command.env_remove("ADMIN_TOKEN").env("LISTEN", "127.0.0.1:0");
+        command.env_remove("STORE").env_remove("DATABASE");
+        command.envs(admin_token.map(|token| ("ADMIN_TOKEN", token)));
+        let mut process = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let program = Self(process);
+        let mut after = |what: &str| {
+            let line = lines.next().unwrap().unwrap();
+            let (_, rest) = line.split_once(what).unwrap_or_else(|| panic!("{line}"));
+            rest.split([',', ')']).next().unwrap().to_owned()
+        };
+        let address = after("listening on http://");
+        let password = after("the password is ");
+        (program, address, password)
+    }
+}
+
+/// Returns the first line of the answer to an operator with this token.
+fn operator(address: &str, token: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let request = format!(
+        "GET /admin/stats HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    BufReader::new(stream).lines().next().unwrap().unwrap()
+}
+
+#[test]
+fn no_token_for_operators_is_known_to_everybody() {
+    for unset in [None, Some("")] {
+        let (_program, address, password) = Program::start(unset);
+        for known in ["for-tests-only", "ADMIN_TOKEN", ""] {
+            assert_eq!(operator(&address, known), "HTTP/1.1 401 Unauthorized", "{known}");
+        }
+        assert_eq!(operator(&address, &password), "HTTP/1.1 200 OK");
+        assert_eq!(password.len(), 64);
+    }
+    let (_program, address, password) = Program::start(Some("mine"));
+    assert_eq!(password, "ADMIN_TOKEN");
+    assert_eq!(operator(&address, "mine"), "HTTP/1.1 200 OK");
 }
 
 #[tokio::test]
