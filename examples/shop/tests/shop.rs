@@ -1,7 +1,9 @@
 //! What users of the shop see, and how rarely its database is asked.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::future::poll_fn;
 use std::io::{BufRead, BufReader, Write};
+use std::task::Poll;
 
 use axum::Router;
 use axum::body::Body;
@@ -18,6 +20,7 @@ const TOKEN: &str = "Bearer admin-token";
 struct Shop {
     router: Router,
     database: Database,
+    app: App,
 }
 
 struct Reply {
@@ -38,13 +41,17 @@ impl Reply {
 
 impl Shop {
     async fn open() -> Self {
-        let database = Database::open("sqlite::memory:").await.unwrap();
+        Self::on(Database::open("sqlite::memory:").await.unwrap()).await
+    }
+
+    async fn on(database: Database) -> Self {
         let app = App::new(database.clone(), &Settings::default(), "admin-token")
             .await
             .unwrap();
         Self {
-            router: router(app).unwrap(),
+            router: router(app.clone()).unwrap(),
             database,
+            app,
         }
     }
 
@@ -256,6 +263,39 @@ async fn each_user_has_orders_of_their_own() {
     assert_eq!(shop.get("/account/orders", &[]).await.status, StatusCode::UNAUTHORIZED);
 }
 
+/// At whatever moment a client leaves: what is shown afterwards is what the database has.
+#[tokio::test]
+async fn an_order_is_seen_by_whoever_has_left_before_the_answer() {
+    for polls in 1.. {
+        let shop = Shop::open().await;
+        let session = shop.login("ada").await;
+        let cookie = [("cookie", &*session)];
+        shop.get("/account/orders", &cookie).await;
+        let mut left = polls;
+        let mut order = Box::pin(shop.ask(Method::POST, "/account/orders/1", &cookie, None));
+        let answer = poll_fn(|context| {
+            if left == 0 {
+                return Poll::Ready(None);
+            }
+            left -= 1;
+            order.as_mut().poll(context).map(Some)
+        });
+        let answer = answer.await;
+        drop(order);
+        // What goes on in the background is done then.
+        shop.app.shutdown().await;
+        let shown = shop.get("/account/orders", &cookie).await.json();
+        // A shop whose cache is empty.
+        let other = Shop::on(shop.database.clone()).await;
+        let session = other.login("ada").await;
+        let bought = other.get("/account/orders", &[("cookie", &session)]).await.json();
+        assert_eq!(shown, bought, "left at poll {polls}");
+        if answer.is_some() {
+            return;
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_item_that_does_not_exist_is_not_asked_for_twice() {
     let shop = Shop::open().await;
@@ -355,6 +395,7 @@ async fn under_load_most_answers_are_hits() {
     let shop = Shop {
         router: routes.clone(),
         database: Database::open("sqlite::memory:").await.unwrap(),
+        app,
     };
     tokio::spawn(async move { axum::serve(listener, routes).await });
     let clients = tokio::spawn(async move { shop::load::load(address, "admin-token").await });
