@@ -92,7 +92,11 @@ pub(crate) fn gauges(stats: &CacheStats) -> Vec<(&'static str, Labels, f64)> {
     let writes = is_open(stats.breaker != BreakerState::Closed);
     samples.push((names::BREAKER_OPEN, of("read"), reads));
     samples.push((names::BREAKER_OPEN, of("write"), writes));
-    if stats.subscription != SubscriptionState::Unsupported {
+    // One that nobody needs is not lost.
+    if !matches!(
+        stats.subscription,
+        SubscriptionState::Unsupported | SubscriptionState::NotBegun
+    ) {
         let is_active = is_open(stats.subscription == SubscriptionState::Active);
         samples.push((names::SUBSCRIPTION_ACTIVE, Vec::new(), is_active));
     }

@@ -60,7 +60,8 @@ impl Shared {
             subscription: match &self.tier.subscriber {
                 None => SubscriptionState::Unsupported,
                 Some(subscriber) if subscriber.changes().are_reported() => SubscriptionState::Active,
-                Some(_) => SubscriptionState::Inactive,
+                Some(subscriber) if subscriber.has_begun() => SubscriptionState::Inactive,
+                Some(_) => SubscriptionState::NotBegun,
             },
             feeds: stats.feeds.followed(),
             lost_feeds: stats.feeds.lost(),
