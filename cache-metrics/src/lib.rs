@@ -43,7 +43,7 @@
 //!
 //! | counter | counts | further labels |
 //! |---|---|---|
-//! | `cache.requests` | requests; each has one type | `cache.request.type`: `hit`, `stale`, `negative`, `miss`, `bypass`, `outage`; `cache.tier` of the first three: `near`, `store`; `reason` of a bypass |
+//! | `cache.requests` | requests; each has one type | `cache.request.type`: `hit`, `stale`, `negative`, `miss`, `bypass`, `outage`; `cache.tier` of the first three: `near`, `store`, where only hits are ever `near`; `reason` of a bypass |
 //! | `cache.coalesced` | misses and outages that waited for the load of another caller | |
 //! | `cache.stale_if_error` | misses and outages that were answered with a stale value, because the load failed or took too long | |
 //! | `cache.loads` | loads that began, including refreshes in the background | |
