@@ -66,7 +66,7 @@ impl Shared {
             feeds: stats.feeds.followed(),
             lost_feeds: stats.feeds.lost(),
             pending_invalidations: self.tier.pending.count(),
-            pending_purges: self.tier.purges.as_ref().map_or(0, |purges| purges.count()),
+            pending_purges: self.tier.downstream.count(),
             in_flight: self.flights.len(),
         }
     }
