@@ -453,6 +453,13 @@ async fn an_outage_is_seen() {
     assert_eq!(figures["pending_invalidations"], json!(1));
     assert_eq!(figures["since_start"]["outcomes"]["outage"], json!(5));
     assert!(figures["store_failures"].as_u64().unwrap() > 0);
+    assert_eq!(figures["recent_failures"]["store"], figures["store_failures"]);
+    assert!(
+        figures["store_failure"]["error"]
+            .as_str()
+            .is_some_and(|error| !error.is_empty())
+    );
+    assert!(figures["store_failure"]["operation"].is_string(), "{figures}");
     assert_eq!(figures["refusals"][0]["reason"], json!("outage"));
 }
 

@@ -617,7 +617,12 @@ impl Events {
             }
             Event::DecodeFailed { .. } => stats.decode_failures.add_one(),
             Event::EncodeFailed { .. } | Event::NotRoundTrip { .. } => stats.encode_failures.add_one(),
-            Event::StoreFailed { .. } => stats.store_failures.add_one(),
+            Event::StoreFailed { operation, error, .. } => {
+                stats.store_failures.add_one();
+                if let Some(recent) = stats.recent_events.get() {
+                    recent.store_failed(operation, error);
+                }
+            }
             Event::TagInvalidated { tag, soft } => {
                 stats.tag_invalidations.add_one();
                 stats.invalidated(Invalidated::Tag(tag), *soft);

@@ -214,7 +214,7 @@ pub use self::load::reservation::Reservation;
 #[cfg(feature = "macros")]
 pub use self::load::shared_error::SharedError;
 pub use self::stats::histogram::LoadTimes;
-pub use self::stats::recent::{RecentEvents, RecentInvalidation, RecentRefusal, RecentTarget};
+pub use self::stats::recent::{RecentEvents, RecentInvalidation, RecentRefusal, RecentStoreFailure, RecentTarget};
 pub use self::stats::snapshot::{
     BreakerState, ByTier, CacheStats, CacheTier, NamespaceStats, StatsReader, SubscriptionState,
 };

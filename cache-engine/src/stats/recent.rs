@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use cache_core::{Key, Namespace};
+use cache_core::{Error, Key, Namespace};
 use tokio::time::Instant;
 
 /// The most events of a kind that are remembered.
@@ -14,7 +14,7 @@ const MOST: usize = 50;
 /// The most bytes of a name that are remembered.
 const MAX_NAME: usize = 512;
 
-/// What was invalidated and refused last. Returned by [`Adapter::recent_events`](crate::Adapter::recent_events).
+/// What was invalidated and refused last, and how the store failed. Returned by [`Adapter::recent_events`](crate::Adapter::recent_events).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecentEvents {
@@ -22,6 +22,20 @@ pub struct RecentEvents {
     pub invalidations: Vec<RecentInvalidation>,
     /// The last responses that an HTTP layer did not store, the last one first.
     pub refusals: Vec<RecentRefusal>,
+    /// The last call of the store that failed.
+    pub store_failure: Option<RecentStoreFailure>,
+}
+
+/// A call of the store that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecentStoreFailure {
+    /// The name of the operation.
+    pub operation: &'static str,
+    /// What the store reported. A text of more than 512 bytes is cut.
+    pub error: String,
+    /// How long ago that was.
+    pub ago: Duration,
 }
 
 /// An invalidation, or several of the same target.
@@ -134,9 +148,15 @@ pub(crate) struct Recent {
     hasher: RandomState,
     invalidations: Ring<bool>,
     refusals: Ring<&'static str>,
+    store_failure: Mutex<Option<(&'static str, String, Instant)>>,
 }
 
 impl Recent {
+    pub(crate) fn store_failed(&self, operation: &'static str, error: &Error) {
+        let failure = (operation, cut(&error.to_string()).0, Instant::now());
+        *self.store_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+    }
+
     pub(crate) fn invalidated(&self, target: Invalidated<'_>, soft: bool) {
         let hash = self.hasher.hash_one((target, soft));
         self.invalidations.add(hash, target, soft);
@@ -161,9 +181,16 @@ impl Recent {
             count: entry.count,
             ago,
         });
+        let store_failure = self.store_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let store_failure = store_failure.as_ref().map(|(operation, error, at)| RecentStoreFailure {
+            operation,
+            error: error.clone(),
+            ago: at.elapsed(),
+        });
         RecentEvents {
             invalidations,
             refusals,
+            store_failure,
         }
     }
 }
@@ -244,6 +271,7 @@ mod tests {
         let RecentEvents {
             invalidations,
             refusals,
+            ..
         } = recent.events();
         assert_eq!((invalidations.len(), refusals.len()), (MOST, MOST));
         let RecentTarget::Key {

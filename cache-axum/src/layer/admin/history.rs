@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use cache_engine::NamespaceStats;
+use cache_engine::{CacheStats, NamespaceStats};
 use tokio::time::Instant;
 
 /// The most samples that are kept.
@@ -29,6 +29,36 @@ pub(super) struct History {
 struct Sample {
     at: Instant,
     total: NamespaceStats,
+    faults: Faults,
+}
+
+/// How often something has failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Faults {
+    /// Calls of the store.
+    pub(super) store: u64,
+    /// Decoding a record.
+    pub(super) decode: u64,
+    /// Encoding a value.
+    pub(super) encode: u64,
+}
+
+impl Faults {
+    pub(super) fn of(stats: &CacheStats) -> Self {
+        Self {
+            store: stats.store_failures,
+            decode: stats.decode_failures,
+            encode: stats.encode_failures,
+        }
+    }
+
+    fn since(self, earlier: Self) -> Self {
+        Self {
+            store: self.store.saturating_sub(earlier.store),
+            decode: self.decode.saturating_sub(earlier.decode),
+            encode: self.encode.saturating_sub(earlier.encode),
+        }
+    }
 }
 
 /// What happened between two samples that follow each other.
@@ -41,10 +71,11 @@ pub(super) struct Interval {
 }
 
 impl History {
-    pub(super) fn new(total: NamespaceStats) -> Self {
+    pub(super) fn new(total: NamespaceStats, faults: Faults) -> Self {
         let first = Sample {
             at: Instant::now(),
             total,
+            faults,
         };
         Self {
             samples: [first].into(),
@@ -53,7 +84,7 @@ impl History {
     }
 
     /// Takes a sample if it is time, and returns how long to wait for the next one.
-    pub(super) fn sample_if_due(&mut self, total: impl FnOnce() -> NamespaceStats) -> Duration {
+    pub(super) fn sample_if_due(&mut self, counted: impl FnOnce() -> (NamespaceStats, Faults)) -> Duration {
         let due = self.samples.back().map(|last| last.at + self.pause);
         let now = Instant::now();
         if let Some(due) = due
@@ -64,10 +95,8 @@ impl History {
         if self.samples.len() == MOST {
             self.make_room();
         }
-        self.samples.push_back(Sample {
-            at: now,
-            total: total(),
-        });
+        let (total, faults) = counted();
+        self.samples.push_back(Sample { at: now, total, faults });
         self.pause
     }
 
@@ -91,6 +120,12 @@ impl History {
             || (now.clone(), Duration::ZERO),
             |oldest| (now.since(&oldest.total), oldest.at.elapsed()),
         )
+    }
+
+    /// Returns how often something has failed since the oldest sample of the last hour.
+    pub(super) fn faults_since(&self, now: Faults) -> Faults {
+        let oldest = self.of_the_last_hour().next();
+        now.since(oldest.map_or(now, |oldest| oldest.faults))
     }
 
     /// Returns what happened between the samples of the last hour, and since the last one. `now` are the counters now.
@@ -126,11 +161,19 @@ mod tests {
     /// Returns a history of `secs` seconds with one request each, and the counters at its end.
     async fn played(secs: u64) -> (History, NamespaceStats) {
         let mut total = NamespaceStats::default();
-        let mut history = History::new(total.clone());
+        let mut history = History::new(total.clone(), Faults::default());
         for _ in 0..secs {
             tokio::time::advance(FIRST_PAUSE).await;
             total.misses += 1;
-            history.sample_if_due(|| total.clone());
+            history.sample_if_due(|| {
+                (
+                    total.clone(),
+                    Faults {
+                        store: 7,
+                        ..Faults::default()
+                    },
+                )
+            });
         }
         (history, total)
     }
@@ -154,6 +197,19 @@ mod tests {
                 assert_eq!(pair[0].to, pair[1].from, "{secs}");
             }
             assert_eq!(intervals.last().map(|last| last.to), Some(Duration::ZERO));
+        }
+    }
+
+    /// What failed in the first second is of interest for an hour.
+    #[tokio::test(start_paused = true)]
+    async fn faults_are_forgotten_after_an_hour() {
+        let now = Faults {
+            store: 7,
+            ..Faults::default()
+        };
+        for (secs, recent) in [(60, 7), (3_500, 7), (3_700, 0)] {
+            let (history, _) = played(secs).await;
+            assert_eq!(history.faults_since(now).store, recent, "{secs}");
         }
     }
 

@@ -25,7 +25,7 @@ use crate::layer::inspect::lookups;
 use crate::layer::purge::purges;
 use crate::request::shared::Shared;
 
-use self::history::History;
+use self::history::{Faults, History};
 
 /// Creates routers with a page on which operators see what a cache does, and act. Callers must be authorized, as for the
 /// [`PurgeRouter`](crate::PurgeRouter): there is no router without authentication.
@@ -155,9 +155,10 @@ impl Watch {
     fn begin(shared: &Arc<Shared>) -> Arc<Self> {
         // The first call begins the recording.
         drop(shared.cache.adapter().recent_events());
+        let stats = shared.cache.stats();
         let watch = Arc::new(Self {
             shared: Arc::clone(shared),
-            history: Mutex::new(History::new(shared.cache.stats().total())),
+            history: Mutex::new(History::new(stats.total(), Faults::of(&stats))),
             task: Mutex::default(),
         });
         watch.keep_sampling();
@@ -183,7 +184,10 @@ impl Watch {
     /// Takes a sample if it is time, and returns how long to wait for the next one.
     fn sample(&self) -> std::time::Duration {
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        history.sample_if_due(|| self.shared.cache.stats().total())
+        history.sample_if_due(|| {
+            let stats = self.shared.cache.stats();
+            (stats.total(), Faults::of(&stats))
+        })
     }
 
     fn overview(&self) -> overview::Overview {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::response::detail::Detail;
 
-use super::history::{History, Interval};
+use super::history::{Faults, History, Interval};
 
 /// The most namespaces that are shown.
 const MOST_NAMESPACES: usize = 20;
@@ -29,6 +29,10 @@ pub(super) struct Overview {
     store_failures: u64,
     decode_failures: u64,
     encode_failures: u64,
+    /// How many of these there were in the last hour.
+    recent_failures: RecentFailures,
+    /// The last failed call of the store.
+    store_failure: Option<StoreFailure>,
     tag_invalidations: u64,
     clears: u64,
     /// What the store holds, if it is in this process.
@@ -45,6 +49,20 @@ pub(super) struct Overview {
     more_namespaces: usize,
     invalidations: Vec<Invalidation>,
     refusals: Vec<Refusal>,
+}
+
+#[derive(Serialize)]
+struct RecentFailures {
+    store: u64,
+    decode: u64,
+    encode: u64,
+}
+
+#[derive(Serialize)]
+struct StoreFailure {
+    operation: &'static str,
+    error: String,
+    seconds_ago: f64,
 }
 
 #[derive(Serialize)]
@@ -158,6 +176,7 @@ impl Overview {
     pub(super) fn of(stats: &CacheStats, enabled: bool, recent: RecentEvents, history: &History) -> Self {
         let total = stats.total();
         let (last_hour, reach) = history.since(&total);
+        let faults = history.faults_since(Faults::of(stats));
         let mut largest: Vec<&NamespaceStats> =
             stats.namespaces.iter().filter(|namespace| is_used(namespace)).collect();
         largest.sort_by_key(|namespace| std::cmp::Reverse((namespace.requests(), namespace.stored)));
@@ -175,6 +194,16 @@ impl Overview {
             store_failures: stats.store_failures,
             decode_failures: stats.decode_failures,
             encode_failures: stats.encode_failures,
+            recent_failures: RecentFailures {
+                store: faults.store,
+                decode: faults.decode,
+                encode: faults.encode,
+            },
+            store_failure: recent.store_failure.map(|failure| StoreFailure {
+                operation: failure.operation,
+                error: failure.error,
+                seconds_ago: failure.ago.as_secs_f64(),
+            }),
             tag_invalidations: stats.tag_invalidations,
             clears: stats.clears,
             store: stats.store_usage.map(holds),

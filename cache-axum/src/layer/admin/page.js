@@ -151,6 +151,9 @@ function showPlots(figures) {
 function showState(figures) {
   const ok = (text, is) => make("span", { class: is ? "good" : "bad" }, `${is ? "✓" : "✗"} ${text}`);
   const none = (value) => (value ? make("span", { class: "bad" }, number(value)) : "none");
+  // A fault while it goes on: what is over stays in the sum only.
+  const recent = figures.recent_failures;
+  const failed = (all, lately) => (lately ? none(all) : all ? number(all) : "none");
   const holds = (usage) => `${number(usage.entries)} entries, ${bytes(usage.bytes)}`;
   const subscription = {
     unsupported: "not supported",
@@ -165,15 +168,19 @@ function showState(figures) {
     ["Change subscription", subscription[figures.subscription]],
     ["Loads under way", number(figures.in_flight)],
     ["Pending invalidations", none(figures.pending_invalidations)],
-    ["Failed store calls", none(figures.store_failures)],
-    ["Unreadable records", none(figures.decode_failures)],
+    ["Failed store calls", failed(figures.store_failures, recent.store)],
+    ["Unreadable records", failed(figures.decode_failures, recent.decode)],
   ];
   if (figures.feeds) {
     const lost = figures.lost_feeds;
     tiles.push(["Change feeds", ok(lost ? `${number(lost)} lost` : "connected", !lost)]);
   }
-  if (figures.encode_failures) tiles.push(["Values not encoded", none(figures.encode_failures)]);
+  if (figures.encode_failures) tiles.push(["Values not encoded", failed(figures.encode_failures, recent.encode)]);
   if (figures.pending_purges) tiles.push(["Pending purges of CDNs", none(figures.pending_purges)]);
+  if (figures.store_failure) {
+    const { operation, error, seconds_ago: seconds } = figures.store_failure;
+    tiles.push(["Last failed store call", `${ago(seconds)}: ${operation}: ${error}`]);
+  }
   if (figures.store) tiles.push(["In the store", holds(figures.store)]);
   if (figures.near) tiles.push(["In the near tier", holds(figures.near)]);
   find("state").replaceChildren(
