@@ -286,7 +286,10 @@ async fn servers_are_independent() {
         }
         let servers = Servers(vec![bad.clone(), good.clone()]);
         let cache = local(&TokioClock::new()).purger(servers).build();
-        cache.invalidate_tags((0..100).map(|n| format!("tag {n}"))).await.unwrap();
+        cache
+            .invalidate_tags((0..100).map(|n| format!("tag {n}")))
+            .await
+            .unwrap();
         tokio::time::sleep(SEC / 10).await;
         assert_eq!(good.told().len(), 100, "frozen: {frozen}");
         // Also what comes later.

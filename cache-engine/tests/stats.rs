@@ -174,7 +174,7 @@ async fn near_hits_and_the_state_of_the_store() {
     }
     cache.invalidate("key").await.unwrap_err();
     let stats = cache.stats();
-    assert_eq!((stats.breaker, stats.total().outages), (BreakerState::Open, 3));
+    assert_eq!((stats.breaker, stats.total().outages), (BreakerState::Open, 4));
     assert_eq!(stats.pending_invalidations, 1);
     assert!(stats.store_failures >= 3, "{stats:?}");
 

@@ -172,7 +172,10 @@ fn gauges_of_caches_with_one_name() {
             self::value(&exporter.render(), &series)
         };
         // Published last, the healthy one would hide the other.
-        assert_eq!((is_open("write"), value("cache_invalidations_pending")), (Some(1.0), Some(1.0)));
+        assert_eq!(
+            (is_open("write"), value("cache_invalidations_pending")),
+            (Some(1.0), Some(1.0))
+        );
         healthy.fail(ErrorKind::Unavailable);
         caches[1].invalidate("key").await.unwrap_err();
         assert_eq!(value("cache_invalidations_pending"), Some(2.0));

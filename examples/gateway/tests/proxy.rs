@@ -157,7 +157,15 @@ async fn what_a_client_says_of_its_way_here_never_travels() {
     let received = origin.received();
     assert!(received[0].contains("host: example.com\r\n"), "{received:?}");
     assert!(received[0].contains("x-seen: yes\r\n"), "{received:?}");
-    for wrong in ["forwarded", "evil", "666", "6.6.6.6", "x-host", "x-original", "x-rewrite"] {
+    for wrong in [
+        "forwarded",
+        "evil",
+        "666",
+        "6.6.6.6",
+        "x-host",
+        "x-original",
+        "x-rewrite",
+    ] {
         assert!(!received[0].contains(wrong), "{wrong}: {received:?}");
     }
 }

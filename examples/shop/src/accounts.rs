@@ -41,10 +41,7 @@ pub(crate) struct Login {
 }
 
 /// Begins a session for whoever says a name: a real shop asks for more than that.
-pub(crate) async fn login(
-    State(app): State<App>,
-    Json(login): Json<Login>,
-) -> Result<impl IntoResponse, ShopError> {
+pub(crate) async fn login(State(app): State<App>, Json(login): Json<Login>) -> Result<impl IntoResponse, ShopError> {
     let token = app.sessions.begin(&login.name)?;
     // Browsers and curl send a `Secure` cookie to localhost without TLS, too.
     let cookie = format!("session={token}; HttpOnly; Secure; SameSite=Strict; Path=/");
