@@ -1,5 +1,7 @@
 //! Amazon's DynamoDB Local.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
@@ -163,8 +165,21 @@ impl DynamoDb {
             ("DeleteItem", format!(r#","Key":{ID},"ReturnValues":"ALL_OLD""#)),
             ("DeleteTable", String::new()),
         ] {
-            let answer = wire::dynamodb(&self.address, operation, &format!("{{{NAME}{rest}}}")).await;
-            assert!(matches!(answer, Ok((200, _))), "{operation}: {answer:?}");
+            let content = format!("{{{NAME}{rest}}}");
+            let timed_out = AtomicBool::new(false);
+            let answer = wire::until(Duration::from_secs(60), || async {
+                match wire::dynamodb(&self.address, operation, &content).await {
+                    Ok((200, _)) => Ok(()),
+                    // What timed out may have been carried out, and is refused the second time.
+                    Ok((400, _)) if timed_out.load(Relaxed) => Ok(()),
+                    answer => {
+                        timed_out.fetch_or(answer.is_err(), Relaxed);
+                        Err(format!("{answer:?}"))
+                    }
+                }
+            })
+            .await;
+            assert!(answer.is_ok(), "{operation}: {answer:?}");
         }
     }
 }
