@@ -253,7 +253,7 @@ where
         Report::miss(Forward::UriMiss)
     };
     let (context, key) = keyed.into_context(&shared, &request);
-    let response = forward_uncoalesced(shared, inner, request, context, Some(key), report).await?;
+    let response = apart(|| forward_uncoalesced(shared, inner, request, context, Some(key), report)).await?;
     Ok(Answered::new(response, outcome))
 }
 
@@ -296,7 +296,7 @@ where
         let outcome = report_not_found(&shared, &keyed.key, false);
         let report = Report::miss(Forward::UriMiss).detail(Some(Detail::Overdue));
         let (context, key) = keyed.into_context(&shared, &request);
-        let response = forward_uncoalesced(shared, inner, request, context, Some(key), report).await?;
+        let response = apart(|| forward_uncoalesced(shared, inner, request, context, Some(key), report)).await?;
         return Ok(Answered::new(response, outcome));
     };
     let (context, key, forward, outcome) = match found {
@@ -413,7 +413,7 @@ where
         }
     };
     let report = Report::miss(forward);
-    let response = forward_uncoalesced(shared, inner, request, context, Some(key), report).await?;
+    let response = apart(|| forward_uncoalesced(shared, inner, request, context, Some(key), report)).await?;
     Ok(Answered::new(response, outcome))
 }
 
