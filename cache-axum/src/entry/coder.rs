@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
 use crate::entry::variant_index::{QueryRules, VariantIndex};
+use crate::key::routing::Routing;
 
 /// Encodes and decodes [`Stored`] responses: numbers, the headers in their order, and the body as it is. Decoding
 /// copies neither the body nor the values of the headers.
@@ -24,6 +25,15 @@ const MUST_REVALIDATE: u8 = 2;
 const OWN_ETAG: u8 = 4;
 /// The record has keys for caches downstream.
 const KEYS: u8 = 8;
+/// The record has the route of its request.
+const ROUTE: u8 = 16;
+/// The path of its request was not spelled in its normal form.
+const RESPELLED: u8 = 32;
+
+/// The same for the record of an index, beside that it has a namespace.
+const NAMESPACE: u8 = 1;
+const INDEX_ROUTE: u8 = 2;
+const INDEX_RESPELLED: u8 = 4;
 
 /// Represents "not set". It is one more than any window can be.
 const NONE: u64 = u64::MAX;
@@ -58,13 +68,16 @@ impl Coder<Stored> for ResponseCoder {
                 let headers = response.headers.iter();
                 let headers: usize = headers.map(|(name, value)| 6 + name.as_str().len() + value.len()).sum();
                 let keys = response.surrogate_keys.as_ref().map_or(0, |keys| 4 + keys.len());
-                1 + 2 + LIFETIME_LEN + 2 + headers + keys + response.body.len()
+                let route = route_len(response.routing);
+                1 + 2 + LIFETIME_LEN + 2 + headers + keys + route + response.body.len()
             }
             Stored::Index(variants) => {
                 let fields: usize = variants.fields.iter().map(|field| 2 + field.as_str().len()).sum();
                 let rules = variants.query_rules.as_str().len();
                 let listed: usize = variants.listed.iter().map(|name| 2 + name.len()).sum();
-                1 + 16 + 1 + 2 + variants.namespace().map_or(0, str::len) + 2 + fields + 2 + rules + 2 + listed
+                let namespace = variants.namespace().map_or(0, str::len);
+                let route = route_len(variants.routing);
+                1 + 16 + 1 + 2 + namespace + route + 2 + fields + 2 + rules + 2 + listed
             }
         })
     }
@@ -106,6 +119,18 @@ fn headers_memory(headers: &HeaderMap) -> usize {
     tables + texts
 }
 
+/// Returns the length of a route in a record.
+fn route_len(routing: Routing) -> usize {
+    if routing.route == 0 { 0 } else { 8 }
+}
+
+/// Returns the flags of a routing in a record.
+fn routing_flags(routing: Routing, route: u8, respelled: u8) -> u8 {
+    let route = if routing.route == 0 { 0 } else { route };
+    let respelled = if routing.is_respelled { respelled } else { 0 };
+    route | respelled
+}
+
 const LIFETIME_LEN: usize = 8 + 1 + 8 + 8 + 1 + 8 + 8;
 
 fn write_response(out: &mut BytesMut, response: &StoredResponse) -> Result<(), Error> {
@@ -113,7 +138,8 @@ fn write_response(out: &mut BytesMut, response: &StoredResponse) -> Result<(), E
     out.put_u16(response.status.as_u16());
     let own_etag = if response.has_own_etag { OWN_ETAG } else { 0 };
     let keys = if response.surrogate_keys.is_some() { KEYS } else { 0 };
-    write_lifetime(out, &response.lifetime, own_etag | keys);
+    let routing = routing_flags(response.routing, ROUTE, RESPELLED);
+    write_lifetime(out, &response.lifetime, own_etag | keys | routing);
     out.put_u16(u16::try_from(response.headers.len()).map_err(|_| too_many("headers"))?);
     for (name, value) in &response.headers {
         write_name(out, name)?;
@@ -124,13 +150,16 @@ fn write_response(out: &mut BytesMut, response: &StoredResponse) -> Result<(), E
         out.put_u32(u32::try_from(keys.len()).map_err(|_| too_many("bytes of tags"))?);
         out.put_slice(keys.as_bytes());
     }
+    if response.routing.route != 0 {
+        out.put_u64(response.routing.route);
+    }
     out.put_slice(&response.body);
     Ok(())
 }
 
 fn read_response(input: &mut Input) -> Result<StoredResponse, Error> {
     let status = StatusCode::from_u16(input.u16()?).map_err(|_| broken())?;
-    let (lifetime, flags) = read_lifetime(input, OWN_ETAG | KEYS)?;
+    let (lifetime, flags) = read_lifetime(input, OWN_ETAG | KEYS | ROUTE | RESPELLED)?;
     let count = input.u16()?;
     let mut headers = HeaderMap::new();
     for _ in 0..count {
@@ -147,10 +176,15 @@ fn read_response(input: &mut Input) -> Result<StoredResponse, Error> {
         let keys = input.take(usize::try_from(len).map_err(|_| broken())?)?;
         Some(std::str::from_utf8(&keys).map_err(|_| broken())?.into())
     };
+    let routing = Routing {
+        route: if flags & ROUTE == 0 { 0 } else { input.u64()? },
+        is_respelled: flags & RESPELLED != 0,
+    };
     let body = std::mem::take(&mut input.0);
     Ok(StoredResponse {
         has_own_etag: flags & OWN_ETAG != 0,
         surrogate_keys,
+        routing,
         ..StoredResponse::new(status, headers, body, lifetime)
     })
 }
@@ -158,13 +192,14 @@ fn read_response(input: &mut Input) -> Result<StoredResponse, Error> {
 fn write_variants(out: &mut BytesMut, variants: &VariantIndex) -> Result<(), Error> {
     out.put_u8(VARIANTS);
     out.put_u128(variants.generation);
-    match &variants.namespace {
-        Some(namespace) => {
-            out.put_u8(1);
-            out.put_u16(u16::try_from(namespace.len()).map_err(|_| too_many("bytes in a namespace"))?);
-            out.put_slice(namespace.as_bytes());
-        }
-        None => out.put_slice(&[0, 0, 0]),
+    let routing = routing_flags(variants.routing, INDEX_ROUTE, INDEX_RESPELLED);
+    let namespace = variants.namespace().unwrap_or_default();
+    let has_namespace = if variants.namespace.is_some() { NAMESPACE } else { 0 };
+    out.put_u8(has_namespace | routing);
+    out.put_u16(u16::try_from(namespace.len()).map_err(|_| too_many("bytes in a namespace"))?);
+    out.put_slice(namespace.as_bytes());
+    if variants.routing.route != 0 {
+        out.put_u64(variants.routing.route);
     }
     out.put_u16(u16::try_from(variants.fields.len()).map_err(|_| too_many("fields in `Vary`"))?);
     for field in &variants.fields {
@@ -183,14 +218,17 @@ fn write_variants(out: &mut BytesMut, variants: &VariantIndex) -> Result<(), Err
 
 fn read_variants(input: &mut Input) -> Result<VariantIndex, Error> {
     let generation = input.u128()?;
-    let has_namespace = match input.u8()? {
-        0 => false,
-        1 => true,
-        _ => return Err(broken()),
-    };
+    let flags = input.u8()?;
+    if flags & !(NAMESPACE | INDEX_ROUTE | INDEX_RESPELLED) != 0 {
+        return Err(broken());
+    }
     let len = input.u16()?;
     let namespace = input.take(len.into())?;
-    let namespace = match (has_namespace, namespace.is_empty()) {
+    let routing = Routing {
+        route: if flags & INDEX_ROUTE == 0 { 0 } else { input.u64()? },
+        is_respelled: flags & INDEX_RESPELLED != 0,
+    };
+    let namespace = match (flags & NAMESPACE != 0, namespace.is_empty()) {
         (true, _) => Some(std::str::from_utf8(&namespace).map_err(|_| broken())?.into()),
         (false, true) => None,
         (false, false) => return Err(broken()),
@@ -215,6 +253,7 @@ fn read_variants(input: &mut Input) -> Result<VariantIndex, Error> {
         namespace,
         generation,
         query_rules,
+        routing,
         listed,
     })
 }
@@ -345,6 +384,7 @@ mod tests {
     use crate::entry::response::StoredResponse;
     use crate::entry::stored::Stored;
     use crate::entry::variant_index::{QueryRules, VariantIndex};
+    use crate::key::routing::Routing;
 
     fn lifetimes() -> impl Strategy<Value = Lifetime> {
         let sources = [
@@ -383,6 +423,11 @@ mod tests {
             )
     }
 
+    fn routings() -> impl Strategy<Value = Routing> {
+        (prop_oneof![Just(0), any::<u64>()], any::<bool>())
+            .prop_map(|(route, is_respelled)| Routing { route, is_respelled })
+    }
+
     fn responses() -> impl Strategy<Value = StoredResponse> {
         (
             prop::sample::select(vec![200_u16, 203, 204]),
@@ -391,8 +436,9 @@ mod tests {
             lifetimes(),
             any::<bool>(),
             option::of("[ -~]{0,16}"),
+            routings(),
         )
-            .prop_map(|(status, lines, body, lifetime, has_own_etag, keys)| {
+            .prop_map(|(status, lines, body, lifetime, has_own_etag, keys, routing)| {
                 let mut headers = HeaderMap::new();
                 for (name, value) in lines {
                     headers.append(
@@ -403,6 +449,7 @@ mod tests {
                 StoredResponse {
                     has_own_etag,
                     surrogate_keys: keys.map(Into::into),
+                    routing,
                     ..StoredResponse::new(StatusCode::from_u16(status).unwrap(), headers, body.into(), lifetime)
                 }
             })
@@ -414,11 +461,13 @@ mod tests {
             option::of("[a-z]{0,8}"),
             prop::collection::vec("[a-z=&]{0,8}", 0..4),
             prop::sample::select(vec!["", "key-order", "params=(\"a\")"]),
+            routings(),
         )
-            .prop_map(|(fields, namespace, listed, rules)| {
+            .prop_map(|(fields, namespace, listed, rules, routing)| {
                 let fields = fields.into_iter().map(|field| HeaderName::try_from(field).unwrap());
                 VariantIndex {
                     listed: listed.into_iter().map(Into::into).collect(),
+                    routing,
                     ..VariantIndex::new(fields.collect(), namespace.map(Into::into), QueryRules::parse(rules))
                 }
             })

@@ -10,6 +10,7 @@ use http::response::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::entry::variant_index::Audience;
+use crate::key::routing::Routing;
 
 /// A complete response as it is stored: status, headers in their order, body, and what a hit needs to know about them.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +27,8 @@ pub(crate) struct StoredResponse {
     /// The waiting requests that this response of a failed handler is for. Such a response is never stored. `None` for all
     /// others.
     pub(crate) failed_for: Option<Box<Audience>>,
+    /// The route of the request that the response was made for.
+    pub(crate) routing: Routing,
     /// The keys by which caches downstream purge the response, if it has any.
     pub(crate) surrogate_keys: Option<Box<str>>,
 }
@@ -40,6 +43,7 @@ impl StoredResponse {
             has_cache_control: headers.contains_key(CACHE_CONTROL) || headers.contains_key(EXPIRES),
             has_own_etag: false,
             failed_for: None,
+            routing: Routing::default(),
             surrogate_keys: None,
             headers,
             body,

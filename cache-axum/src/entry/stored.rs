@@ -4,6 +4,7 @@ use std::any::Any;
 
 use crate::entry::response::StoredResponse;
 use crate::entry::variant_index::VariantIndex;
+use crate::key::routing::Routing;
 
 /// What the cache holds under the key of a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +16,15 @@ pub(crate) enum Stored {
 }
 
 impl Stored {
+    /// Returns the route of the request that led to this.
+    #[inline]
+    pub(crate) fn routing(&self) -> Routing {
+        match self {
+            Self::Response(response) => response.routing,
+            Self::Index(variants) => variants.routing,
+        }
+    }
+
     /// Returns whether a value of the cache is a response. An index is not loaded, so it is not refreshed.
     pub(crate) fn is_response(value: &dyn Any) -> bool {
         matches!(value.downcast_ref(), Some(Self::Response(_)))

@@ -7,6 +7,8 @@ use cache_engine::cache_core::{Key, KeyName, VersionSource};
 use cache_http::{NO_VARY_SEARCH, NoVarySearch, Normalization, content_digest, variant_key};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::key::routing::Routing;
+
 /// The maximum length of a variant's name. The names are listed in the index, so longer names are replaced by a digest.
 const MAX_NAME: usize = 128;
 
@@ -26,6 +28,8 @@ pub(crate) struct VariantIndex {
     pub(crate) generation: u128,
     /// Which differences between queries do not matter, if the URL's key does not contain its query.
     pub(crate) query_rules: QueryRules,
+    /// The route of the request that led to the index.
+    pub(crate) routing: Routing,
     /// The names of the stored variants, the least recently used one first. A variant is listed before it is stored,
     /// and its record is removed when it is no longer listed, so that the number of variants is limited.
     pub(crate) listed: Vec<Box<str>>,
@@ -72,6 +76,8 @@ pub(crate) struct Selecting<'a> {
     pub(crate) headers: &'a HeaderMap,
     /// The query, with its question mark, if the URL's key does not contain it.
     pub(crate) query: Option<&'a str>,
+    /// The route that serves the request.
+    pub(crate) routing: Routing,
 }
 
 impl VariantIndex {
@@ -81,6 +87,7 @@ impl VariantIndex {
             namespace,
             generation: VersionSource::new().next().as_u128(),
             query_rules,
+            routing: Routing::default(),
             listed: Vec::new(),
         }
     }
@@ -132,7 +139,10 @@ impl VariantIndex {
         all.extend(fields.iter().filter(|field| !self.fields.contains(field)).cloned());
         all.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
         let agreed = Some(query_rules).filter(|rules| self.query_rules == **rules);
-        Self::new(all, namespace, agreed.cloned().unwrap_or_default())
+        Self {
+            routing: self.routing,
+            ..Self::new(all, namespace, agreed.cloned().unwrap_or_default())
+        }
     }
 
     /// Returns the key of the response that a request selects.
@@ -211,6 +221,8 @@ pub(crate) struct Audience {
     query_rules: QueryRules,
     /// What the request has for them that caused the response.
     selection: String,
+    /// The route of that request.
+    routing: Routing,
 }
 
 impl Audience {
@@ -225,12 +237,14 @@ impl Audience {
             selection: selection(&fields, &query_rules, request, normalization),
             fields,
             query_rules,
+            routing: request.routing,
         }
     }
 
     /// Returns whether a request would select the response.
     pub(crate) fn includes(&self, request: Selecting<'_>, normalization: &Normalization) -> bool {
-        selection(&self.fields, &self.query_rules, request, normalization) == self.selection
+        self.routing.agrees_with(request.routing)
+            && selection(&self.fields, &self.query_rules, request, normalization) == self.selection
     }
 }
 

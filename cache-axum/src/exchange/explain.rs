@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::entry::stored::Stored;
 use crate::entry::variant_index::Selecting;
 use crate::exchange::route::Route;
+use crate::key::routing::Routing;
 use crate::request::shared::Shared;
 
 /// The longest text of a parameter in bytes. A head has to remain short enough for those who forward it.
@@ -56,7 +57,7 @@ impl Explanation {
         let key = match route {
             Route::Lookup(keyed) | Route::OnlyIfCached(keyed) => Some(keyed.key.clone()),
             // The key that it would have if it were looked up.
-            _ => shared.key(request, identity.as_deref(), None).ok(),
+            _ => shared.key(request, identity.as_deref(), None).ok().map(|(key, _)| key),
         };
         let mut explanation = Self {
             key,
@@ -89,6 +90,7 @@ impl Explanation {
         let selecting = Selecting {
             headers: &self.headers,
             query: self.query.as_deref(),
+            routing: Routing::default(),
         };
         let variant = shared.variant(index, key, selecting);
         let fields: Vec<&str> = index.fields.iter().map(HeaderName::as_str).collect();

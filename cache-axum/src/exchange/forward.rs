@@ -135,7 +135,7 @@ where
     let of_get = key
         .clone()
         .filter(|_| is_head)
-        .map(|key| Slot::new(&shared, &parts, key, false));
+        .map(|key| Slot::new(&shared, &parts, key, context.routing, false));
     if shared.cache.adapter().contributes() {
         let handle = shared.config.tags.handle(&shared.cache, &parts);
         handle.adapter().contribute_uncoalesced().await;

@@ -22,7 +22,8 @@ use crate::entry::variant_index::Selecting;
 use crate::exchange::load::Load;
 use crate::exchange::lookup::Slot;
 use crate::exchange::storability::{StorePlan, storability};
-use crate::key::url::{is_unrouted_spelling, target};
+use crate::key::routing::Routing;
+use crate::key::url::target;
 use crate::request::bypass::{FieldSummary, bypass};
 use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::Remembered;
@@ -71,15 +72,21 @@ impl LaterGet {
         let identity = shared.config.keys.identity(&asked);
         let policy = shared.config.policy(identity.is_some());
         let is_plain = FieldSummary::of(shared, &asked.headers).is_plain;
-        if bypass(shared, policy, &asked, &Body::empty(), is_plain).is_some() || is_unrouted_spelling(&asked) {
+        if bypass(shared, policy, &asked, &Body::empty(), is_plain).is_some() {
             return None;
         }
-        let key = shared.key(&asked, identity.as_deref(), None).ok()?;
+        let (key, is_respelled) = shared.key(&asked, identity.as_deref(), None).ok()?;
+        // The route of the normal spelling may be another one.
+        if is_respelled {
+            return None;
+        }
+        let routing = Routing::of(&asked, false);
         let now = shared.now();
         let query = shared.selecting_query(&asked);
         let selecting = Selecting {
             headers: &asked.headers,
             query: query.as_deref(),
+            routing,
         };
         let is_known = shared
             .hit_for_miss
@@ -87,13 +94,14 @@ impl LaterGet {
         if is_known || NestedLoads::contain(&asked.extensions, &key) {
             return None;
         }
-        let slot = Slot::new(shared, &asked, key, false);
+        let slot = Slot::new(shared, &asked, key, routing, false);
         let reservation = slot.cache.adapter().reserve(&slot.primary).await?;
         Some(Self {
             slot,
             context: RequestContext {
                 method: Method::GET,
                 query,
+                routing,
                 headers: asked.headers,
                 is_identified: identity.is_some(),
                 may_collapse: true,

@@ -389,6 +389,7 @@ impl<E> Load<E> {
                     // The response gets no information about its lifetime.
                     has_cache_control: true,
                     failed_for: Some(Box::new(audience)),
+                    routing: self.slot.routing,
                     ..StoredResponse::new(head.status, head.headers.clone(), whole.clone(), lifetime)
                 };
                 self.give_passing(head, Body::from(whole), report);

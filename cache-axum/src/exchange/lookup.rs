@@ -14,6 +14,7 @@ use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
 use crate::entry::variant_index::{Audience, Selecting, VariantIndex};
 use crate::exchange::read_along::Arriving;
+use crate::key::routing::Routing;
 use crate::request::shared::Shared;
 
 /// Where a response is looked up, and what its load depends on.
@@ -30,13 +31,16 @@ pub(crate) struct Slot {
     /// The variant index, if there is one under the primary key, and the key of the variant that the request selects in
     /// it.
     pub(crate) variant: Option<(Arc<Stored>, Key)>,
+    /// The route that serves the request. What is stored notes it.
+    pub(crate) routing: Routing,
     /// Whether to wait for a load of another request.
     waits: bool,
 }
 
 impl Slot {
-    pub(crate) fn new(shared: &Shared, request: &Parts, primary: Key, waits: bool) -> Self {
+    pub(crate) fn new(shared: &Shared, request: &Parts, primary: Key, routing: Routing, waits: bool) -> Self {
         Self {
+            routing,
             waits,
             cache: shared.config.tags.handle(&shared.cache, request),
             groups_of: shared.config.tags.groups_of(request),
@@ -51,6 +55,7 @@ impl Slot {
         Selecting {
             headers,
             query: self.query.as_deref(),
+            routing: self.routing,
         }
     }
 
@@ -76,14 +81,46 @@ impl Slot {
     /// Finds the response that a request selects, fresh or stale, without loading it, and records where it is stored.
     pub(crate) async fn find(&mut self, shared: &Shared, request: &HeaderMap) -> Option<Found<Stored>> {
         let adapter = shared.adapter();
-        let found = adapter.read::<Stored>(&self.primary).await.ok().flatten()?;
+        let may_have = |found: &Found<Stored>| self.routing.agrees_with(found.value.routing());
+        let found = adapter.read::<Stored>(&self.primary).await.ok().flatten();
+        let found = found.filter(may_have)?;
         let Stored::Index(variants) = &*found.value else {
             return Some(found);
         };
         let key = shared.variant(variants, &self.primary, self.selecting(request));
-        let variant = adapter.read::<Stored>(&key).await.ok().flatten()?;
+        let variant = adapter.read::<Stored>(&key).await.ok().flatten();
+        let variant = variant.filter(may_have)?;
         self.variant = Some((found.value, key));
         Some(variant)
+    }
+
+    /// Returns whether a lookup has found what another route has made for another spelling of the path. If the route of the
+    /// request has made it, takes over how that request was spelled.
+    fn is_led_astray(&mut self, lookup: &Lookup<Stored>) -> bool {
+        let found = match lookup {
+            Lookup::Hit { found, .. } | Lookup::Stale { found, .. } => Some(found),
+            Lookup::Miss(fill) => fill.stale(),
+            _ => None,
+        };
+        let Some(routing) = found.map(|found| found.value.routing()) else {
+            return false;
+        };
+        if !self.routing.agrees_with(routing) {
+            return true;
+        }
+        // The route of the normal spelling is known now.
+        self.routing.is_respelled &= routing.is_respelled;
+        false
+    }
+
+    /// Removes what another route has made for another spelling of the path, because the entry belongs to the normal one.
+    /// Returns whether to look up again.
+    async fn take_back(&self, shared: &Shared, request: &HeaderMap) -> bool {
+        let selecting = self.selecting(request);
+        shared
+            .hit_for_miss
+            .insert_other_route(&self.primary, selecting, shared.now());
+        !self.routing.is_respelled && shared.cache.invalidate(self.key()).await.is_ok()
     }
 
     /// Records that the variant was used, if the response is one.
@@ -175,6 +212,16 @@ pub(crate) async fn look_up(
     let mut restarts = 0;
     let mut lookup = slot.look_up(false).await;
     loop {
+        if slot.is_led_astray(&lookup) {
+            // A right to load passes to another request.
+            drop(lookup);
+            if !Box::pin(slot.take_back(shared, request)).await || restarts == MAX_RESTARTS {
+                return LookupOutcome::uncoalesced(Forward::Miss);
+            }
+            restarts += 1;
+            lookup = slot.look_up(false).await;
+            continue;
+        }
         lookup = match lookup {
             Lookup::Hit {
                 found,
@@ -334,7 +381,9 @@ pub(crate) async fn read_usable(
 
 /// Returns the response that a request selects, as it is stored, fresh or stale.
 pub(crate) async fn read(shared: &Shared, primary: &Key, request: Selecting<'_>) -> Result<Option<Arc<Stored>>, Error> {
-    let Some(found) = shared.adapter().read::<Stored>(primary).await? else {
+    let may_have = |found: &Found<Stored>| request.routing.agrees_with(found.value.routing());
+    let found = shared.adapter().read::<Stored>(primary).await?;
+    let Some(found) = found.filter(may_have) else {
         return Ok(None);
     };
     let now = shared.now();
@@ -350,7 +399,7 @@ pub(crate) async fn read(shared: &Shared, primary: &Key, request: Selecting<'_>)
         return Ok(Some(as_it_is(&found, &found.value)));
     };
     let key = shared.variant(variants, primary, request);
-    let variant = shared.adapter().read::<Stored>(&key).await?;
+    let variant = shared.adapter().read::<Stored>(&key).await?.filter(may_have);
     if let Some(variant) = &variant {
         shared.adapter().contribute(variant);
         shared.used(variants, primary, &key);
@@ -380,7 +429,8 @@ pub(crate) async fn read_variant(
 ) -> Option<Arc<Stored>> {
     let key = shared.variant(variants, primary, request);
     let found = shared.adapter().read::<Stored>(&key).await.ok().flatten()?;
-    matches!(&*found.value, Stored::Response(_)).then_some(found.value)
+    let is_usable = matches!(&*found.value, Stored::Response(_)) && request.routing.agrees_with(found.value.routing());
+    is_usable.then_some(found.value)
 }
 
 /// Returns whether a response is fresh enough for a request with these directives.

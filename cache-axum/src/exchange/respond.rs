@@ -22,7 +22,6 @@ use crate::exchange::forward::{forward_bypassing, forward_nested, forward_to_rev
 use crate::exchange::load::{Answer, Load};
 use crate::exchange::lookup::{Collapsed, LookupOutcome, Slot, look_up, read, read_usable};
 use crate::exchange::route::{Keyed, Route};
-use crate::key::url::is_unrouted_spelling;
 use crate::request::body::{Content, take_content, take_nothing};
 use crate::request::bypass::Bypass;
 use crate::request::context::RequestContext;
@@ -45,6 +44,9 @@ pub(crate) fn respond_from_memory(shared: &Shared, parts: &Parts, route: &Route)
     let adapter = shared.adapter().refresh_early_if(Stored::is_response);
     let mut stored = adapter.read_local::<Stored>(&keyed.key)?;
     if let Stored::Index(variants) = &*stored {
+        if !keyed.may_have(&stored, parts) {
+            return None;
+        }
         let key = shared.variant(variants, &keyed.key, keyed.selecting(&parts.headers));
         let selected = adapter.read_local::<Stored>(&key)?;
         if matches!(&*selected, Stored::Response(_)) {
@@ -55,6 +57,9 @@ pub(crate) fn respond_from_memory(shared: &Shared, parts: &Parts, route: &Route)
     let Stored::Response(response) = &*stored else {
         return None;
     };
+    if !keyed.may_have(&stored, parts) {
+        return None;
+    }
     let now = keyed.arrived;
     report_found(shared, &keyed.key, response, now, adapter.local_tier());
     if keyed.asks_for_whole && parts.method == Method::GET && response.lifetime.is_fresh(now) {
@@ -117,6 +122,7 @@ where
     B::Error: Into<BoxError>,
 {
     let (route, body) = with_content(&shared, &parts, body, route).await;
+    let route = route.routed(&parts);
     let is_uncoalesced = match &route {
         Route::Lookup(keyed) => keyed.is_uncoalesced(&shared, &parts),
         _ => false,
@@ -207,13 +213,8 @@ where
     };
     report_not_found(&shared, &keyed.key, detail.is_some());
     let report = Report::miss(Forward::UriMiss).detail(detail);
-    let (parts, body) = request.into_parts();
-    // The handler of another spelling may be another one, so its response says nothing about the key.
-    let is_of_key = !is_unrouted_spelling(&parts);
-    let request = Request::from_parts(parts, body);
     let (context, key) = keyed.into_context(&shared, &request);
-    let key = is_of_key.then_some(key);
-    Box::pin(forward_uncoalesced(shared, inner, request, context, key, report)).await
+    Box::pin(forward_uncoalesced(shared, inner, request, context, Some(key), report)).await
 }
 
 async fn respond_normally<S, B>(
@@ -245,7 +246,7 @@ where
         return Ok(response);
     }
     let (parts, body) = request.into_parts();
-    let slot = Slot::new(&shared, &parts, keyed.key.clone(), keyed.may_collapse);
+    let slot = Slot::new(&shared, &parts, keyed.key.clone(), keyed.routing, keyed.may_collapse);
     let request = Request::from_parts(parts, body);
     // Each load that is waited for has its own time limit. This one limits several loads in a row.
     let bound = shared.config.max_wait + shared.config.max_wait.max(shared.config.max_body_time);
@@ -283,14 +284,21 @@ where
             slot,
         } if shared.config.foreground => {
             let (method, headers, key) = (request.method().clone(), request.headers().clone(), keyed.key.clone());
-            let selecting = keyed.selecting(&headers).query.map(Box::from);
             let (context, _) = keyed.into_context(&shared, &request);
+            let (query, routing) = (context.query.clone(), context.routing);
             let refreshing = Background::new();
             refreshing
                 .scope(async { start_refresh(&shared, inner, request, context, slot, refresh) })
                 .await;
             let refreshed = match tokio::time::timeout(shared.config.max_wait, refreshing.settled()).await {
-                Ok(()) => refreshed(&shared, &key, &headers, selecting).await,
+                Ok(()) => {
+                    let selecting = Selecting {
+                        headers: &headers,
+                        query: query.as_deref(),
+                        routing,
+                    };
+                    refreshed(&shared, &key, selecting).await
+                }
                 Err(_) => None,
             };
             return Ok(match refreshed {
@@ -417,12 +425,8 @@ fn hit(
     answer(shared, method, headers, response, now, source, &report)
 }
 
-/// Returns the fresh response that a refresh has stored for a request with these headers.
-async fn refreshed(shared: &Shared, key: &Key, headers: &HeaderMap, query: Option<Box<str>>) -> Option<StoredResponse> {
-    let selecting = Selecting {
-        headers,
-        query: query.as_deref(),
-    };
+/// Returns the fresh response that a refresh has stored for a request.
+async fn refreshed(shared: &Shared, key: &Key, selecting: Selecting<'_>) -> Option<StoredResponse> {
     let stored = read(shared, key, selecting).await.ok().flatten()?;
     match &*stored {
         Stored::Response(response) if response.lifetime.is_fresh(shared.now()) => Some(response.clone()),

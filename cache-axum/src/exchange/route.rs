@@ -7,8 +7,9 @@ use http::header::{CACHE_CONTROL, RANGE};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request};
 
+use crate::entry::stored::Stored;
 use crate::entry::variant_index::Selecting;
-use crate::key::url::is_unrouted_spelling;
+use crate::key::routing::Routing;
 use crate::request::bypass::{Bypass, FieldSummary, bypass, may_have_content};
 use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::Remembered;
@@ -35,6 +36,9 @@ pub(crate) struct Keyed {
     pub(crate) key: Key,
     /// The query, if it selects among the responses of the key.
     pub(crate) query: Option<Box<str>>,
+    /// The route that serves the request. Of a request whose path has its normal form, it is known only after
+    /// [`Route::routed`].
+    pub(crate) routing: Routing,
     /// Whether the request's identity is part of its key.
     pub(crate) is_identified: bool,
     /// Whether the request may wait for the response to another request, and other requests for its response.
@@ -81,7 +85,7 @@ impl Route {
             is_plain,
             asks_for_whole,
         } = fields;
-        let Ok(key) = shared.key(request, identity, content) else {
+        let Ok((key, is_respelled)) = shared.key(request, identity, content) else {
             return Self::Bypass(Bypass::NoKey);
         };
         if NestedLoads::contain(&request.extensions, &key) {
@@ -94,6 +98,10 @@ impl Route {
         let keyed = Keyed {
             key,
             query: shared.selecting_query(request),
+            routing: Routing {
+                route: 0,
+                is_respelled,
+            },
             is_identified: identity.is_some(),
             may_collapse: is_plain || may_collapse(policy, &shared.config.with_credentials(&request.headers)),
             is_plain,
@@ -107,13 +115,35 @@ impl Route {
             Self::Lookup(keyed)
         }
     }
+
+    /// Adds which route of the routers serves the request. A hit in memory does not need to know, unless a spelling is not the
+    /// normal one.
+    pub(crate) fn routed(mut self, request: &Parts) -> Self {
+        if let Self::OnlyIfCached(keyed) | Self::Lookup(keyed) = &mut self {
+            keyed.routing = Routing::of(request, keyed.routing.is_respelled);
+        }
+        self
+    }
 }
 
 impl Keyed {
+    /// Returns whether the request may have what is stored: whether the same route serves it as the request that led to that,
+    /// if either of them was not spelled in the normal form.
+    #[inline]
+    pub(crate) fn may_have(&self, stored: &Stored, request: &Parts) -> bool {
+        let routing = stored.routing();
+        !(self.routing.is_respelled || routing.is_respelled) || self.is_routed_as(routing, request)
+    }
+
+    #[cold]
+    fn is_routed_as(&self, routing: Routing, request: &Parts) -> bool {
+        Routing::of(request, self.routing.is_respelled).agrees_with(routing)
+    }
+
     /// Returns whether no other request shares the call of the handler, if one is needed.
     pub(crate) fn is_uncoalesced(&self, shared: &Shared, request: &Parts) -> bool {
         request.method == Method::HEAD
-            || is_unrouted_spelling(request)
+            || self.routing.is_respelled && self.is_of_other_route(shared, &request.headers)
             || !self.is_plain && self.is_range_of_large(shared, &request.headers)
             || self.is_hit_for_miss(shared, &request.headers)
     }
@@ -124,6 +154,13 @@ impl Keyed {
             && shared
                 .hit_for_miss
                 .contains(&self.key, Remembered::TooLarge, self.selecting(request), self.arrived)
+    }
+
+    /// Returns whether another route is known to serve other spellings of the path.
+    fn is_of_other_route(&self, shared: &Shared, request: &HeaderMap) -> bool {
+        shared
+            .hit_for_miss
+            .contains(&self.key, Remembered::OtherRoute, self.selecting(request), self.arrived)
     }
 
     /// Returns whether the last response of the URL turned out to be for one request only (hit-for-miss).
@@ -141,6 +178,7 @@ impl Keyed {
         Selecting {
             headers,
             query: self.query.as_deref(),
+            routing: self.routing,
         }
     }
 
@@ -157,6 +195,7 @@ impl Keyed {
             method: request.method().clone(),
             headers: request.headers().clone(),
             query: self.query,
+            routing: self.routing,
             is_identified: self.is_identified,
             may_collapse: self.may_collapse,
             directives: self.directives.unwrap_or_default(),

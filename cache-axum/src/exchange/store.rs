@@ -68,6 +68,7 @@ pub(crate) async fn store_quietly(
         let tags = fill.tags();
         response.surrogate_keys = tags.map(|tags| keys_of(&slot.primary, own, &tags));
     }
+    response.routing = slot.routing;
     let stored = Arc::new(Stored::Response(response));
     let outcome = match first {
         Some(first) => put_first(shared, fill, &stored, first, kept).await,
@@ -232,7 +233,10 @@ pub(crate) async fn store_index(
     let coder = shared.cache.adapter().coder();
     let windows = marker_windows(kept);
     let Some(known) = slot.variants() else {
-        let variants = index(VariantIndex::new(fields, namespace, query_rules));
+        let variants = index(VariantIndex {
+            routing: slot.routing,
+            ..VariantIndex::new(fields, namespace, query_rules)
+        });
         // The response itself is not stored.
         fill.report_end();
         let stored = said(fill.store(variants, coder, windows).await);
@@ -258,7 +262,10 @@ pub(crate) async fn store_index(
 
 /// Returns the key of the first variant of a URL, and the index that leads to it.
 fn first_variant(shared: &Shared, context: &RequestContext, slot: &Slot, plan: &StorePlan) -> (Key, VariantIndex) {
-    let variants = VariantIndex::new(plan.fields.clone(), None, plan.query_rules.clone());
+    let variants = VariantIndex {
+        routing: slot.routing,
+        ..VariantIndex::new(plan.fields.clone(), None, plan.query_rules.clone())
+    };
     let key = shared.variant(&variants, &slot.primary, context.selecting());
     if !variants.varies() {
         return (key, variants);

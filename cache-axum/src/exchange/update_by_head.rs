@@ -62,6 +62,9 @@ pub(crate) async fn update_by_head(
     let Some(found) = fill.stale().cloned() else {
         return false;
     };
+    if !slot.routing.agrees_with(found.value.routing()) {
+        return false;
+    }
     let Stored::Response(stored) = &*found.value else {
         return false;
     };

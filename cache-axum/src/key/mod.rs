@@ -2,5 +2,6 @@
 
 pub(crate) mod query;
 pub(crate) mod request;
+pub(crate) mod routing;
 mod text;
 pub(crate) mod url;

@@ -12,7 +12,10 @@ use http::request::Parts;
 use http::{HeaderName, Method, Uri};
 
 use crate::key::text::{Text, push_word};
-use crate::key::url::{UrlKey, authority, is_rewritten, normal_copy, normalize_spelling, request_for, room, target};
+use crate::key::url::{
+    UrlKey, authority, is_respelled, is_respelled_if, is_rewritten, normal_copy, normalize_spelling, request_for, room,
+    target,
+};
 
 /// Returns the name of the user that a request is from.
 pub(crate) type Identity = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
@@ -46,14 +49,15 @@ impl RequestKeys {
         }
     }
 
-    /// Returns the key of a request. `content` is the content of a POST.
+    /// Returns the key of a request, and whether the request [is respelled](is_respelled). `content` is the content of a
+    /// POST.
     pub(crate) fn key<C>(
         &self,
         cache: &Cache<C>,
         request: &Parts,
         identity: Option<&str>,
         content: Option<&[u8]>,
-    ) -> Result<Key, Error> {
+    ) -> Result<(Key, bool), Error> {
         let without_query = self.selects_by_query(request).then(|| self.url.without_query());
         let url = without_query.as_ref().unwrap_or(&self.url);
         let built = match (&self.builder, content) {
@@ -65,8 +69,8 @@ impl RequestKeys {
                     .namespace()
                     .write_key(request.method.as_str().len() + 1 + room(uri, &authority));
                 self.push_qualifiers(&mut key, request, identity);
-                url.push_to(&mut key, request, uri, &authority);
-                return Ok(key.finish());
+                let is_normal = url.push_to(&mut key, request, uri, &authority);
+                return Ok((key.finish(), is_respelled_if(is_normal, request)));
             }
             (None, Some(_)) => url.build(request)?,
             (Some(builder), _) => match normal_copy(request) {
@@ -78,7 +82,7 @@ impl RequestKeys {
         self.push_qualifiers(&mut name, request, identity);
         let Some(content) = content else {
             name.push_str(built.as_str());
-            return Ok(cache.key(standing_for(name, &built)));
+            return Ok((cache.key(standing_for(name, &built)), is_respelled(request)));
         };
         let media_type = [CONTENT_TYPE, CONTENT_ENCODING];
         name.push_str(&variant_key(&media_type, &request.headers, &Normalization::default()));
@@ -93,7 +97,8 @@ impl RequestKeys {
         identity.extend_from_slice(&(built.identity().len() as u64).to_be_bytes());
         identity.extend_from_slice(built.identity());
         identity.extend_from_slice(content);
-        Ok(cache.key(KeyName::with_identity(name, identity)))
+        let key = cache.key(KeyName::with_identity(name, identity));
+        Ok((key, is_respelled(request)))
     }
 
     /// Appends what precedes the name from the URL or the builder. It has a fixed number of words for each method of a
@@ -155,9 +160,9 @@ impl RequestKeys {
     }
 
     fn keys_of<C>(&self, cache: &Cache<C>, request: &Parts) -> Result<Vec<Key>, Error> {
-        let mut keys = vec![self.key(cache, request, None, None)?];
+        let mut keys = vec![self.key(cache, request, None, None)?.0];
         if let Some(identity) = self.identity(request) {
-            keys.push(self.key(cache, request, Some(&identity), None)?);
+            keys.push(self.key(cache, request, Some(&identity), None)?.0);
         }
         Ok(keys)
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use axum::extract::{FromRequestParts, MatchedPath, NestedPath, OriginalUri, RawPathParams};
+use axum::extract::{FromRequestParts, NestedPath, OriginalUri, RawPathParams};
 use cache_engine::cache_core::{Error, ErrorKind, KeyBuilder, KeyName};
 use cache_http::{normal_authority, normal_path, target_authority};
 use futures_util::FutureExt;
@@ -86,30 +86,41 @@ impl KeyBuilder<Parts> for UrlKey {
         let uri = target(request);
         let authority = authority(request, uri)?;
         let mut name = String::with_capacity(room(uri, &authority));
-        self.push_to(&mut name, request, uri, &authority);
+        let _is_normal = self.push_to(&mut name, request, uri, &authority);
         Ok(KeyName::from(name))
     }
 }
 
 impl UrlKey {
-    /// Appends the name of a request for `uri`, its [`target`], at `authority`.
-    pub(super) fn push_to(&self, name: &mut impl Text, request: &Parts, uri: &Uri, authority: &NormalAuthority<'_>) {
+    /// Appends the name of a request for `uri`, its [`target`], at `authority`. Returns whether its path has its normal form.
+    pub(super) fn push_to(
+        &self,
+        name: &mut impl Text,
+        request: &Parts,
+        uri: &Uri,
+        authority: &NormalAuthority<'_>,
+    ) -> bool {
         authority.push_to(name);
-        self.push_path_and_query(name, uri);
+        let is_normal = self.push_path_and_query(name, uri);
         if is_rewritten_from(uri, request) {
-            self.push_seen(name, uri, request);
+            return self.push_seen(name, uri, request) && is_normal;
         }
+        is_normal
     }
 
-    fn push_path_and_query(&self, name: &mut impl Text, uri: &Uri) {
-        name.push_str(&normal_path(uri.path()));
+    /// Appends a path and a query in normal form. Returns whether the path had it.
+    fn push_path_and_query(&self, name: &mut impl Text, uri: &Uri) -> bool {
+        let path = normal_path(uri.path());
+        name.push_str(&path);
         if let Some(query) = uri.query() {
             self.query.push_to(name, query);
         }
+        matches!(path, Cow::Borrowed(_))
     }
 
-    /// Appends the URI that the handler sees. A URI contains no space.
-    fn push_seen(&self, name: &mut impl Text, original: &Uri, request: &Parts) {
+    /// Appends the URI that the handler sees. A URI contains no space. Returns whether the path of that URI has its normal
+    /// form.
+    fn push_seen(&self, name: &mut impl Text, original: &Uri, request: &Parts) -> bool {
         let seen = &request.uri;
         name.push(' ');
         if seen.authority() != original.authority() {
@@ -118,11 +129,11 @@ impl UrlKey {
                 .map_or(&b""[..], |authority| authority.as_str().as_bytes());
             push_authority(name, seen);
         }
-        self.push_path_and_query(name, seen);
+        let is_normal = self.push_path_and_query(name, seen);
         // If a nested router has removed its part of a path that was rewritten before, the handler sees that part in
         // its parameters.
         let Some(nested) = request.extensions.get::<NestedPath>() else {
-            return;
+            return is_normal;
         };
         let parameters = RawPathParams::from_request_parts(&mut request.clone(), &()).now_or_never();
         for (parameter, value) in parameters.iter().flatten().flatten() {
@@ -133,6 +144,7 @@ impl UrlKey {
                 push_word(name, value.as_bytes());
             }
         }
+        is_normal
     }
 }
 
@@ -270,14 +282,16 @@ fn is_normal(authority: &[u8]) -> bool {
     ends_well && colon.is_none_or(|colon| !matches!(&authority[colon + 1..], b"" | b"80" | b"443"))
 }
 
-/// Returns whether the path of a request is spelled differently from its normal form, and a router found no route for
-/// it. Routers compare without decoding, so its handler may be another than that of the normal form.
-pub(crate) fn is_unrouted_spelling(request: &Parts) -> bool {
-    let is_unrouted = || {
-        let extensions = &request.extensions;
-        extensions.get::<OriginalUri>().is_some() && extensions.get::<MatchedPath>().is_none()
-    };
-    matches!(normal_path(target(request).path()), Cow::Owned(_)) && is_unrouted()
+/// Returns whether the path of a request is not spelled in its normal form, and a router has compared it as it is.
+pub(crate) fn is_respelled(request: &Parts) -> bool {
+    let is_normal = |uri: &Uri| matches!(normal_path(uri.path()), Cow::Borrowed(_));
+    is_respelled_if(is_normal(target(request)) && is_normal(&request.uri), request)
+}
+
+/// As [`is_respelled`], if it is known whether the path has its normal form. Around all routers, they see the normal form of
+/// a request whose response is to be stored.
+pub(super) fn is_respelled_if(is_normal: bool, request: &Parts) -> bool {
+    !is_normal && request.extensions.get::<OriginalUri>().is_some()
 }
 
 /// Rewrites the host and the path of a request to their normal forms.

@@ -5,6 +5,7 @@ use cache_http::RequestDirectives;
 use http::{HeaderMap, Method};
 
 use crate::entry::variant_index::Selecting;
+use crate::key::routing::Routing;
 
 /// What a load needs to know about the request that it answers.
 #[derive(Debug, Clone)]
@@ -13,6 +14,8 @@ pub(crate) struct RequestContext {
     pub(crate) headers: HeaderMap,
     /// The query, if it selects among the responses of the key.
     pub(crate) query: Option<Box<str>>,
+    /// The route that serves the request.
+    pub(crate) routing: Routing,
     /// Whether the request's identity is part of its key.
     pub(crate) is_identified: bool,
     /// Whether the request may wait for the response to another request, and other requests for its response.
@@ -28,6 +31,7 @@ impl RequestContext {
         Selecting {
             headers: &self.headers,
             query: self.query.as_deref(),
+            routing: self.routing,
         }
     }
 }

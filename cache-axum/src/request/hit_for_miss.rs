@@ -28,6 +28,9 @@ const SELECTING: [HeaderName; 4] = [ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, OR
 /// How long a URL is remembered.
 const KEPT: Duration = Duration::from_secs(10);
 
+/// How long it is remembered that spellings of a path lead to different routes, which do not change while a process runs.
+const ROUTED: Duration = Duration::from_secs(3600);
+
 /// The longest time to remember that a response is being loaded. It is forgotten when the load ends.
 const DECIDED_WITHIN: Duration = Duration::from_secs(600);
 
@@ -44,6 +47,8 @@ pub(crate) enum Remembered {
     RefusedToCredentials,
     /// The whole response is too large to be stored, so the handler is called for ranges of it.
     TooLarge,
+    /// Another route serves other spellings of the path. This applies only to requests with such a spelling.
+    OtherRoute,
     /// The response to a POST was not one that also answers a later GET.
     NotForGet,
     /// The response to a request with credentials is being loaded, and may turn out to be for that request only.
@@ -98,10 +103,14 @@ impl HitForMiss {
     }
 
     /// Returns a hash of what distinguishes a request from others with the same key: the query, if the key does not
-    /// contain it, and for a refusal the names of its fields and some of their values, in any order. Handlers whose responses are stored do not
-    /// read the fields that are about caching or about the requested part.
+    /// contain it, the route, if the path is not spelled in its normal form, and for a refusal the names of its fields and
+    /// some of their values, in any order. Handlers whose responses are stored do not read the fields that are about caching
+    /// or about the requested part.
     fn distinguishing(&self, mark: Remembered, request: Selecting<'_>) -> u64 {
-        let query = request.query.map_or(0, |query| self.hasher.hash_one(query));
+        let mut query = request.query.map_or(0, |query| self.hasher.hash_one(query));
+        if request.routing.is_respelled && mark != Remembered::OtherRoute {
+            query = query.wrapping_add(self.hasher.hash_one(request.routing.route));
+        }
         if ![Remembered::Refused, Remembered::VariantRefused].contains(&mark) {
             return query;
         }
@@ -129,6 +138,11 @@ impl HitForMiss {
 
     pub(crate) fn insert(&self, key: &Key, mark: Remembered, request: Selecting<'_>, now: Timestamp) {
         self.insert_for(KEPT, key, mark, request, now);
+    }
+
+    /// Remembers that different routes serve the spellings of a path.
+    pub(crate) fn insert_other_route(&self, key: &Key, request: Selecting<'_>, now: Timestamp) {
+        self.insert_for(ROUTED, key, Remembered::OtherRoute, request, now);
     }
 
     /// Like [`insert`](Self::insert), but for this time if it is longer.

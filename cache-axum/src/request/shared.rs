@@ -49,8 +49,14 @@ impl Shared {
         self.cache.adapter().now()
     }
 
-    /// Returns the key of a request. `content` is the content of a POST.
-    pub(crate) fn key(&self, request: &Parts, identity: Option<&str>, content: Option<&[u8]>) -> Result<Key, Error> {
+    /// Returns the key of a request, and whether the request [is respelled](crate::key::url::is_respelled). `content` is the
+    /// content of a POST.
+    pub(crate) fn key(
+        &self,
+        request: &Parts,
+        identity: Option<&str>,
+        content: Option<&[u8]>,
+    ) -> Result<(Key, bool), Error> {
         self.config.keys.key(&self.cache, request, identity, content)
     }
 

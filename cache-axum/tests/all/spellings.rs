@@ -1,13 +1,20 @@
 //! One normal form of a URI (RFC 3986, section 6.2.2; RFC 9110, section 4.2.3) for keys, writes, handles and purges.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use crate::support::{Calls, Reply, app, cache, get, layer, reply, request, send, start};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::support::{Calls, Reply, app, bytes_only, cache, get, get_with, idle, layer, reply, request, send, start};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Path;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get as get_route, post};
+use cache_axum::cache_engine::Cache;
+use cache_axum::cache_engine::cache_core::ManualClock;
 use cache_axum::{CacheHandle, CacheLayer, PurgeRouter};
-use http::{Method, Request};
+use http::{HeaderMap, Method, Request, StatusCode};
 
 /// Spellings of `http://test/items/1~a?q=b~`, as the tests' requests have it.
 const SPELLINGS: [&str; 6] = [
@@ -96,6 +103,7 @@ async fn a_write_reaches_what_was_asked_for_in_another_spelling() {
     for spelling in SPELLINGS.iter().filter(|spelling| spelling.starts_with('/')) {
         let (app, _) = app(layer(), |call, _| call.to_string());
         get(&app, spelling).await;
+        assert_eq!(get(&app, spelling).await.x_cache(), "HIT", "{spelling}");
         send(&app, request(Method::DELETE, CANONICAL, &[])).await;
         assert_eq!(get(&app, spelling).await.x_cache(), "MISS", "{spelling}");
     }
@@ -227,4 +235,175 @@ async fn a_spelling_that_another_route_answers_poisons_nobody() {
     assert_eq!((reply.x_cache(), reply.text()), ("HIT", "item 1"));
     assert_eq!(get(&app, "/api/items/%32").await.x_cache(), "MISS");
     assert_eq!(get(&app, "/api/items/2").await.x_cache(), "HIT");
+}
+
+const SIGNED: [(&str, &str); 1] = [("authorization", "…")];
+
+async fn signed_in(request: axum::extract::Request, next: Next) -> Response {
+    match request.headers().contains_key("authorization") {
+        true => next.run(request).await,
+        false => StatusCode::UNAUTHORIZED.into_response(),
+    }
+}
+
+#[tokio::test]
+async fn no_spelling_reaches_what_a_route_protects() {
+    let layer = layer().allow_authorization(true);
+    let report = Router::new().route("/report", get_route(|| async { "secret" }));
+    let report = report.layer(layer.clone()).route_layer(from_fn(signed_in));
+    let protected = Router::new()
+        .route("/reports/internal", get_route(|| async { "secret" }))
+        .layer(layer.clone())
+        .layer(from_fn(signed_in));
+    let public = get_route(|Path(id): Path<String>| async move { format!("report {id}") });
+    let reports = Router::new().route("/reports/{id}", public).layer(layer).merge(protected);
+    for (app, path, spelling, public) in [
+        (report, "/report", "/r%65port", ""),
+        (reports, "/reports/internal", "/reports/%69nternal", "report internal"),
+    ] {
+        for x_cache in ["MISS", "HIT"] {
+            let reply = get_with(&app, path, &SIGNED).await;
+            assert_eq!((reply.text(), reply.x_cache()), ("secret", x_cache), "{path}");
+        }
+        for _ in 0..2 {
+            let reply = get(&app, spelling).await;
+            assert_eq!((reply.text(), reply.x_cache()), (public, "MISS"), "{path}");
+        }
+        assert_eq!(get(&app, path).await.status, StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(get_with(&app, path, &SIGNED).await.x_cache(), "HIT", "{path}");
+    }
+}
+
+/// `/users/me`, and `/users/{id}`, which serves the other spellings of it. A copy of the other is confirmed by mistake.
+fn users(layer: CacheLayer, vary: &'static str) -> Router {
+    let me = move |headers: HeaderMap| async move {
+        match headers.contains_key("if-none-match") {
+            true => StatusCode::NOT_MODIFIED.into_response(),
+            false => ([("vary", vary)], "me").into_response(),
+        }
+    };
+    let user = move |Path(id): Path<String>| async move { ([("vary", vary), ("etag", "\"1\"")], format!("user {id}")) };
+    Router::new()
+        .route("/users/me", get_route(me))
+        .route("/users/{id}", get_route(user))
+        .layer(layer)
+}
+
+async fn assert_reply(app: &Router, path: &str, expected: (&str, &str)) {
+    let reply = get(app, path).await;
+    assert_eq!((reply.x_cache(), reply.text()), expected, "{path}");
+}
+
+#[tokio::test]
+async fn a_spelling_for_another_route_leaves_nothing_for_the_normal_one() {
+    let minute = Duration::from_secs(60);
+    for vary in ["", "accept-language"] {
+        let (cache, _) = cache();
+        let clock = ManualClock::new();
+        let bytes = Cache::builder(bytes_only(&clock)).clock(clock).build();
+        for cache in [cache, bytes] {
+            let app = users(CacheLayer::new(cache).ttl(minute), vary);
+            assert_reply(&app, "/users/%6de", ("MISS", "user me")).await;
+            // The control: it is stored, for its own route.
+            assert_reply(&app, "/users/%6de", ("HIT", "user me")).await;
+            assert_reply(&app, "/users/%6D%65", ("HIT", "user me")).await;
+            assert_reply(&app, "/users/me", ("MISS", "me")).await;
+            for _ in 0..2 {
+                assert_reply(&app, "/users/me", ("HIT", "me")).await;
+                assert_reply(&app, "/users/%6de", ("MISS", "user me")).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stale_copy_of_another_route_is_not_revalidated() {
+    let (cache, clock) = cache();
+    let layer = CacheLayer::new(cache).ttl(Duration::from_secs(60));
+    let app = users(layer.policy_with(|policy| policy.keep_for_validation = Duration::from_secs(600)), "");
+    assert_reply(&app, "/users/%6de", ("MISS", "user me")).await;
+    clock.advance(Duration::from_secs(120));
+    assert_reply(&app, "/users/me", ("MISS", "me")).await;
+}
+
+#[tokio::test]
+async fn nobody_gets_the_load_of_another_route() {
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let calls = Calls::default();
+    let (opens, counter) = (Arc::clone(&gate), calls.clone());
+    let answer = move |text: String, status: StatusCode| {
+        let opens = Arc::clone(&opens);
+        counter.add();
+        async move {
+            opens.acquire().await.unwrap().forget();
+            (status, text)
+        }
+    };
+    for status in [StatusCode::OK, StatusCode::NOT_FOUND, StatusCode::INTERNAL_SERVER_ERROR] {
+        let (me, user) = (answer.clone(), answer.clone());
+        let (cache, _) = cache();
+        let layer = CacheLayer::new(cache.clone()).ttl(Duration::from_secs(60));
+        let app = Router::new()
+            .route("/users/me", get_route(move || me("me".to_owned(), StatusCode::OK)))
+            .route(
+                "/users/{id}",
+                get_route(move |Path(id): Path<String>| user(format!("user {id}"), status)),
+            )
+            .layer(layer);
+        let before = calls.count();
+        let ask = |uri: &'static str| {
+            let app = app.clone();
+            tokio::spawn(async move { get(&app, uri).await })
+        };
+        let other = ask("/users/%6de");
+        idle().await;
+        let own: Vec<_> = (0..10).map(|_| ask("/users/me")).collect();
+        idle().await;
+        gate.add_permits(20);
+        assert_eq!(other.await.unwrap().text(), "user me");
+        for own in own {
+            assert_eq!(own.await.unwrap().text(), "me", "{status}");
+        }
+        // Nothing that the other route says is held against this one.
+        gate.forget_permits(usize::MAX);
+        let before_others = calls.count();
+        assert!(before_others > before + 1);
+        cache.clear_all().await.unwrap();
+        let own: Vec<_> = (0..10).map(|_| ask("/users/me")).collect();
+        idle().await;
+        assert_eq!(calls.count(), before_others + 1, "{status}");
+        gate.add_permits(1);
+        for own in own {
+            assert_eq!(own.await.unwrap().text(), "me");
+        }
+    }
+}
+
+/// A gateway knows no routes: whatever the spelling, one service answers.
+#[tokio::test]
+async fn without_routes_each_spelling_is_stored_and_collapsed() {
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let calls = Calls::default();
+    let (opens, counter) = (Arc::clone(&gate), calls.clone());
+    let handler = move || {
+        let (opens, call) = (Arc::clone(&opens), counter.add());
+        async move {
+            opens.acquire().await.unwrap().forget();
+            ([("cache-control", "max-age=60")], call.to_string())
+        }
+    };
+    let app = Router::new().fallback(handler).layer(CacheLayer::shared(cache().0));
+    let asking: Vec<_> = (0..10)
+        .map(|number| {
+            let app = app.clone();
+            let uri = ["/caf%c3%a9", "/caf%C3%A9", "/%63af%C3%a9"][number % 3];
+            tokio::spawn(async move { get(&app, uri).await })
+        })
+        .collect();
+    idle().await;
+    gate.add_permits(10);
+    for asking in asking {
+        assert_eq!(asking.await.unwrap().text(), "1");
+    }
+    assert_reply(&app, "/caf%c3%a9", ("HIT", "1")).await;
 }
