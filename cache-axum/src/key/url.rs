@@ -18,8 +18,8 @@ use crate::key::text::{Text, push_authority, push_word};
 /// parameters, sorted by name.
 ///
 /// Two URLs then have the same key only if they differ in the order of parameters with different names, or in spellings
-/// that RFC 3986, section 6.2.2, and RFC 9110, section 4.2.3, call equivalent: `%7E` for `~`, `%c3` for `%C3`, a
-/// default port, a final dot of the host. Reserved characters, `//` and the case of paths make different keys. The
+/// that RFC 3986, section 6.2.2, RFC 3987, section 3.1, and RFC 9110, section 4.2.3, call equivalent: `%7E` for `~`, `%c3`
+/// for `%C3`, `é` for `%C3%A9`, a default port, a final dot of the host. Reserved characters, `//` and the case of paths make different keys. The
 /// authority comes from the URI, or else from `Host`, in lower case. In a nested router the path is that of the whole
 /// request. If something between two routers has rewritten the URI, the key contains both: the client's URI and the URI
 /// that the handler sees.

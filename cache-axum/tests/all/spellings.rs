@@ -407,3 +407,37 @@ async fn without_routes_each_spelling_is_stored_and_collapsed() {
     }
     assert_reply(&app, "/caf%c3%a9", ("HIT", "1")).await;
 }
+
+#[tokio::test]
+async fn characters_that_no_uri_can_contain_are_their_encoding() {
+    let encoded = "/items/caf%C3%A9?q=%7Ba%7D";
+    let raw = "/items/café?q={a}";
+    let change = post(|cache: CacheHandle, url: String| async move {
+        cache.invalidate_url(&url).await.map_err(|error| error.to_string())
+    });
+    let location = [("location", raw)];
+    let app = Router::new()
+        .route("/items/{name}", get_route(|request: axum::extract::Request| async move { request.uri().to_string() }).put(|| async {}))
+        .route("/invalidate", change)
+        .route("/created", post(move || async move { (location, "…") }))
+        .layer(layer());
+    let post = |uri: &str, body: &'static str| Request::post(uri).header("host", "test").body(Body::from(body)).unwrap();
+    for (write, gone) in [
+        (request(Method::PUT, raw, &[]), true),
+        (request(Method::PUT, encoded, &[]), true),
+        (post("/invalidate", raw), true),
+        (post("/created", ""), true),
+        // The control.
+        (request(Method::PUT, "/items/cafe?q={a}", &[]), false),
+    ] {
+        for (first, second) in [(raw, encoded), (encoded, raw)] {
+            get(&app, first).await;
+            assert_eq!(get(&app, second).await.text(), encoded);
+            assert_eq!(get(&app, second).await.x_cache(), "HIT", "{second}");
+        }
+        let what = format!("{} {}", write.method(), write.uri());
+        assert!(start(&app, write).await.status().is_success());
+        let x_cache = if gone { "MISS" } else { "HIT" };
+        assert_eq!(get(&app, encoded).await.x_cache(), x_cache, "{what}");
+    }
+}

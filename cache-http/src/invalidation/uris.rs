@@ -33,7 +33,8 @@ pub fn invalidated_uris(method: &Method, target: &Uri, status: StatusCode, respo
     let mut uris = vec![target.clone()];
     for name in [LOCATION, CONTENT_LOCATION] {
         for value in response.get_all(name) {
-            let reference = value.to_str().ok().and_then(|reference| resolve(target, reference));
+            let reference = std::str::from_utf8(value.as_bytes()).ok();
+            let reference = reference.and_then(|reference| resolve(target, reference));
             if let Some(uri) = reference.filter(|uri| same_origin(target, uri))
                 && !uris.contains(&uri)
             {
@@ -82,7 +83,8 @@ pub fn invalidated_targets(
     let own = host(base, target.scheme());
     for name in [LOCATION, CONTENT_LOCATION] {
         for value in response.get_all(name) {
-            let reference = value.to_str().ok().and_then(|reference| resolve(base, reference));
+            let reference = std::str::from_utf8(value.as_bytes()).ok();
+            let reference = reference.and_then(|reference| resolve(base, reference));
             let Some(reference) = reference.filter(|uri| host(uri, uri.scheme()) == own) else {
                 continue;
             };

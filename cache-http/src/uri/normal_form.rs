@@ -1,13 +1,15 @@
-//! The normal form of URIs (RFC 3986, section 6.2.2; RFC 9110, section 4.2.3).
+//! The normal form of URIs (RFC 3986, section 6.2.2; RFC 3987, section 3.1; RFC 9110, section 4.2.3).
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
 use http::uri::Scheme;
 
 /// Returns a path or a query in normal form (RFC 3986, sections 6.2.2.1 and 6.2.2.2): percent-encoded unreserved
-/// characters are decoded, and the hexadecimal digits of all others are in upper case.
+/// characters are decoded, the hexadecimal digits of all others are in upper case, and characters that a URI cannot contain
+/// are percent-encoded (RFC 3987, section 3.1): all beyond ASCII, spaces, and ``"<>\^`{|}``.
 ///
-/// Two paths have the same normal form only if RFC 3986 calls them equivalent. Everything else stays apart: reserved
+/// Two paths have the same normal form only if the standards call them equivalent. Everything else stays apart: reserved
 /// characters and their encoding, case, empty segments and dot segments.
 ///
 /// ```
@@ -15,48 +17,83 @@ use http::uri::Scheme;
 ///
 /// assert_eq!(normal_path("/%7euser/%31"), "/~user/1");
 /// assert_eq!(normal_path("/a%2fb//C"), "/a%2Fb//C");
+/// assert_eq!(normal_path("/café?q={a}"), "/caf%C3%A9?q=%7Ba%7D");
 /// ```
 #[must_use]
 pub fn normal_path(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
-    // A fast path: most texts contain nothing encoded, and a cache normalises every URI.
-    if !bytes.contains(&b'%') {
-        return Cow::Borrowed(text);
-    }
-    let Some(first) = (0..bytes.len()).find(|&at| rewritten(bytes, at).is_some()) else {
+    // A fast path: most texts contain nothing to rewrite, and a cache normalises every URI.
+    let Some(suspect) = bytes.iter().position(|&byte| SUSPECT[usize::from(byte)]) else {
         return Cow::Borrowed(text);
     };
-    let mut normal = String::with_capacity(text.len());
+    let Some(first) = (suspect..bytes.len()).find(|&at| rewritten(bytes, at).is_some()) else {
+        return Cow::Borrowed(text);
+    };
+    let mut normal = String::with_capacity(text.len() + 8);
     let mut copied = 0;
     let mut at = first;
     while at < bytes.len() {
-        if let Some(rewritten) = rewritten(bytes, at) {
-            normal.push_str(&text[copied..at]);
-            match rewritten {
-                Rewritten::Decoded(byte) => normal.push(char::from(byte)),
-                Rewritten::UpperCase => normal.push_str(&text[at..at + 3].to_ascii_uppercase()),
-            }
-            at += 3;
-            copied = at;
-        } else {
+        let Some(rewritten) = rewritten(bytes, at) else {
             at += 1;
-        }
+            continue;
+        };
+        // Nothing is copied between the bytes of one character.
+        normal.push_str(text.get(copied..at).unwrap_or_default());
+        at += match rewritten {
+            Rewritten::Decoded(byte) => {
+                normal.push(char::from(byte));
+                3
+            }
+            Rewritten::UpperCase => {
+                normal.push_str(&text[at..at + 3].to_ascii_uppercase());
+                3
+            }
+            Rewritten::Encoded(byte) => {
+                // Writing to a string cannot fail.
+                let _ = write!(normal, "%{byte:02X}");
+                1
+            }
+        };
+        copied = at;
     }
-    normal.push_str(&text[copied..]);
+    normal.push_str(text.get(copied..).unwrap_or_default());
     Cow::Owned(normal)
 }
 
-/// The change that brings a percent-encoded byte into normal form.
+/// Which bytes may not be in normal form.
+const SUSPECT: [bool; 256] = {
+    let mut suspect = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        suspect[byte] = byte == b'%' as usize || !is_of_uri(byte as u8);
+        byte += 1;
+    }
+    suspect
+};
+
+/// Returns whether a URI may contain a byte as it is (RFC 3986, section 2).
+const fn is_of_uri(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
+}
+
+/// The change that brings a byte, or a percent-encoded one, into normal form.
 enum Rewritten {
-    /// The byte is unreserved and is decoded.
+    /// The encoded byte is unreserved and is decoded.
     Decoded(u8),
     /// The byte stays encoded, with its digits in upper case.
     UpperCase,
+    /// The byte is encoded.
+    Encoded(u8),
 }
 
-/// Returns the normal form of the byte encoded at `at`, or `None` if the text is in normal form.
+/// Returns the normal form of the byte at `at`, or of the byte that is encoded there. Returns `None` if the text is in normal
+/// form there.
 fn rewritten(bytes: &[u8], at: usize) -> Option<Rewritten> {
-    let (&b'%', &high, &low) = (bytes.get(at)?, bytes.get(at + 1)?, bytes.get(at + 2)?) else {
+    let first = *bytes.get(at)?;
+    if !is_of_uri(first) {
+        return Some(Rewritten::Encoded(first));
+    }
+    let (b'%', &high, &low) = (first, bytes.get(at + 1)?, bytes.get(at + 2)?) else {
         return None;
     };
     let byte = u8::try_from(16 * char::from(high).to_digit(16)? + char::from(low).to_digit(16)?).ok()?;

@@ -3,6 +3,8 @@
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
+use crate::uri::normal_form::normal_path;
+
 /// Returns whether two URIs have the same scheme, host and port (RFC 9110, section 4.3.1).
 pub(crate) fn same_origin(one: &Uri, other: &Uri) -> bool {
     let port = |uri: &Uri| {
@@ -23,9 +25,11 @@ pub(crate) fn path_and_query(uri: &Uri) -> &str {
     uri.path_and_query().map_or("/", PathAndQuery::as_str)
 }
 
-/// Resolves `reference` at `base` (RFC 3986, section 5.2). Drops the fragment.
+/// Resolves `reference` at `base` (RFC 3986, section 5.2). Drops the fragment. The path and the query of the result have
+/// their normal forms, because a reference may contain characters that a URI cannot.
 pub(crate) fn resolve(base: &Uri, reference: &str) -> Option<Uri> {
-    let reference = reference.trim();
+    // Nothing that separates the parts of a reference is decoded.
+    let reference = &*normal_path(reference.trim());
     let reference = reference.split_once('#').map_or(reference, |(reference, _)| reference);
     if has_scheme(reference) {
         let uri: Uri = reference.parse().ok()?;

@@ -59,6 +59,10 @@ fn location_and_content_location_of_the_same_origin() {
         ("https://example.com/x", Some("https://example.com/x")),
         ("https://EXAMPLE.com:443/x", Some("https://EXAMPLE.com:443/x")),
         ("//example.com/x", Some("https://example.com/x")),
+        // Characters that a URI cannot contain.
+        ("/ä", Some("https://example.com/%C3%A4")),
+        ("ä b?{c}", Some("https://example.com/a/%C3%A4%20b?%7Bc%7D")),
+        ("https://example.com/ä", Some("https://example.com/%C3%A4")),
         // The target itself.
         ("", None),
         ("b?c", None),
@@ -71,7 +75,6 @@ fn location_and_content_location_of_the_same_origin() {
         // No URI of ours.
         ("mailto:someone@example.com", None),
         ("https://", None),
-        ("/ä", None),
     ] {
         for name in ["location", "content-location"] {
             let uris = invalidated(TARGET, &[(name, reference)]);
