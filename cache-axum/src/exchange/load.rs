@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,7 @@ use bytes::Bytes;
 use cache_engine::{AdapterEvent, Fill, Found};
 use cache_http::{Forward, Lifetime, Reason, RequestDirectives, asks_for_whole};
 use futures_util::FutureExt;
-use http::header::RANGE;
-use http::{Extensions, Method, Request, Response, StatusCode, response};
+use http::{Extensions, Request, Response, StatusCode, response};
 use http_body::{Body as _, SizeHint};
 use tokio::sync::oneshot;
 use tower::ServiceExt;
@@ -27,14 +27,16 @@ use crate::config::handler::Control;
 use crate::entry::lifetime::{shorten, stale_copy, windows};
 use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
+use crate::entry::variant_index::VariantIndex;
 use crate::exchange::lookup::{Slot, read_variant};
-use crate::exchange::read_along::{Arriving, asks_for_range, passing};
+use crate::exchange::read_along::{Arriving, asks_for_range, is_for_part, passing};
 use crate::exchange::revalidate::{RefreshedHead, Revalidation, confirmed, refreshed_head, revalidation};
 use crate::exchange::stale_if_error::Failure;
 use crate::exchange::storability::{
     Refusal, StorePlan, audience, is_shareable, remember, report_refused, storability,
 };
 use crate::exchange::store::{Place, add_late_tags, store, store_index, store_index_first};
+use crate::request::body::{Content, take_content};
 use crate::request::context::RequestContext;
 use crate::request::hit_for_miss::Probe;
 use crate::request::shared::Shared;
@@ -108,12 +110,16 @@ impl<E> Load<E> {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let ranged = with_range(&self.context, &request);
+        let (ranged, request) = if is_for_part(&self.context) {
+            Box::pin(with_range(&self.context, request)).await
+        } else {
+            (None, request)
+        };
         let Revalidation { request, validated } = revalidation(self.fill.stale().map(|found| &*found.value), request);
         let mut call = Box::pin(call_handler(inner.clone(), request));
         let mut called = match self.attend(&mut call).await {
             Attended::Ended(called) => called,
-            Attended::Overdue => return Box::pin(self.leave_to_others(inner, call, validated)).await,
+            Attended::Overdue => return self.leave_to_others(inner, call, validated).await,
             Attended::Cancelled => return,
         };
         if let Some((stale, whole)) = validated
@@ -127,7 +133,7 @@ impl<E> Load<E> {
             let mut call = Box::pin(call_handler(inner.clone(), whole));
             called = match self.attend(&mut call).await {
                 Attended::Ended(called) => called,
-                Attended::Overdue => return Box::pin(self.leave_to_others(inner, call, None)).await,
+                Attended::Overdue => return self.leave_to_others(inner, call, None).await,
                 Attended::Cancelled => return,
             };
         }
@@ -216,7 +222,25 @@ impl<E> Load<E> {
 
     /// Handles a late handler for which other requests wait. A stale copy answers them if one may be used. Otherwise
     /// one of the waiting requests loads instead, and this call goes on for its own caller only.
-    async fn leave_to_others<S, B, F>(self, inner: S, call: F, validated: Option<(StoredResponse, Request<Body>)>)
+    ///
+    /// The future is boxed here, so that the frame of the load is not as large; the call of the handler is made in that.
+    #[inline(never)]
+    fn leave_to_others<S, B, F>(
+        self,
+        inner: S,
+        call: F,
+        validated: Option<(StoredResponse, Request<Body>)>,
+    ) -> Pin<Box<impl Future<Output = ()>>>
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = E> + Clone,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+        F: Future<Output = Called<E>>,
+    {
+        Box::pin(self.finish_alone(inner, call, validated))
+    }
+
+    async fn finish_alone<S, B, F>(self, inner: S, call: F, validated: Option<(StoredResponse, Request<Body>)>)
     where
         S: Service<Request<Body>, Response = Response<B>, Error = E> + Clone,
         B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -496,14 +520,14 @@ impl<E> Load<E> {
                 if let Some((inner, request)) = ranged {
                     self.measure(&plan, &head, &collector, inner, request);
                 } else if self.caller.is_some() {
-                    let report = self.passing_report();
-                    let (lifetime, is_kept) = (&plan.lifetime, self.fill.is_storable());
+                    let expected = self.expected(&plan);
+                    let report = self.passing_report(expected);
                     let body = collector.reader(size.exact());
                     let response = passing(
                         &self.shared,
                         &self.context,
-                        lifetime,
-                        is_kept,
+                        &plan.lifetime,
+                        expected.is_ok(),
                         head.clone(),
                         body,
                         report,
@@ -572,11 +596,29 @@ impl<E> Load<E> {
         let _ = caller.send(Answer::Response(response));
     }
 
-    fn passing_report(&self) -> Report {
-        let is_storable = self.fill.is_storable();
+    /// Returns whether the response will be stored if its body arrives completely, as far as that is known.
+    fn expected(&self, plan: &StorePlan) -> Result<(), Detail> {
+        if !self.fill.is_storable() {
+            return Err(Detail::Outage);
+        }
+        let variants = self.slot.variants();
+        match Place::of(&self.context, &self.slot, plan) {
+            Place::Elsewhere if variants.is_none() => return Err(Detail::NamespaceLearned),
+            Place::Elsewhere => return Err(Detail::VaryChanged),
+            Place::OfFill | Place::FirstVariant => {}
+        }
+        let varies = variants.map_or(!plan.fields.is_empty(), VariantIndex::varies);
+        if varies && self.shared.config.max_variants == 0 {
+            return Err(Detail::Rule(Reason::TooManyVariants));
+        }
+        Ok(())
+    }
+
+    /// Returns the report on a response whose body is still arriving.
+    fn passing_report(&self, expected: Result<(), Detail>) -> Report {
         Report::miss(self.forward)
-            .stored(is_storable)
-            .detail((!is_storable).then_some(Detail::Outage))
+            .stored(expected.is_ok())
+            .detail(expected.err())
     }
 
     /// Answers a request for a part of a body that arrives slowly and whose length is unknown. Once the body is
@@ -600,8 +642,9 @@ impl<E> Load<E> {
             return;
         };
         let (shared, context) = (Arc::clone(&self.shared), self.context.clone());
-        let (head, lifetime, is_kept) = (head.clone(), plan.lifetime, self.fill.is_storable());
-        let (report, forward) = (self.passing_report(), self.forward);
+        let expected = self.expected(plan);
+        let (head, lifetime, is_kept) = (head.clone(), plan.lifetime, expected.is_ok());
+        let (report, forward) = (self.passing_report(expected), self.forward);
         let answering = async move {
             let measured = tokio::select! {
                 measured = tokio::time::timeout(shared.config.max_wait, body.measure()) => measured,
@@ -648,7 +691,7 @@ impl<E> Load<E> {
             }
             Progress::Pending => {
                 let body = collector.reader(length);
-                let is_kept = self.fill.is_storable();
+                let is_kept = self.expected(&plan).is_ok();
                 let shared = Arc::clone(&self.shared);
                 let tagger = self.fill.tagger().clone();
                 let span = self.fill.span();
@@ -710,9 +753,9 @@ impl<E> Load<E> {
                 }
             }
         }
-        let variants = self.slot.variants();
+        let (variants, is_kept) = (self.slot.variants(), self.expected(&plan).is_ok());
         let arriving = Arriving::of(&self.shared, &self.context, variants, &plan, &head, &tee, length)
-            .map(|arriving| arriving.kept(self.fill.is_storable()));
+            .map(|arriving| arriving.kept(is_kept));
         if arriving.is_some() {
             self.probe = None;
         }
@@ -806,18 +849,17 @@ fn bounds(shared: &Shared) -> Bounds {
     }
 }
 
-/// Returns the request as the client sent it, if it is for a part.
-fn with_range(context: &RequestContext, request: &Request<Body>) -> Option<Request<Body>> {
-    if context.method != Method::GET || !context.headers.contains_key(RANGE) {
-        return None;
-    }
-    let mut ranged = Request::new(Body::empty());
-    ranged.method_mut().clone_from(request.method());
-    ranged.uri_mut().clone_from(request.uri());
-    *ranged.version_mut() = request.version();
+/// Returns the request for a part, as the client sent it, and the request for the whole.
+async fn with_range(context: &RequestContext, request: Request<Body>) -> (Option<Request<Body>>, Request<Body>) {
+    let (parts, body) = request.into_parts();
+    // The content is in the key, so it is in memory. A GET has none.
+    let content = match take_content(body, usize::MAX).await {
+        Content::Whole(content) => content,
+        Content::Other(body) => return (None, Request::from_parts(parts, body)),
+    };
+    let mut ranged = Request::from_parts(parts.clone(), Body::from(content.clone()));
     ranged.headers_mut().clone_from(&context.headers);
-    ranged.extensions_mut().clone_from(request.extensions());
-    Some(ranged)
+    (Some(ranged), Request::from_parts(parts, Body::from(content)))
 }
 
 /// Returns whether a response is known to be too large to be stored.

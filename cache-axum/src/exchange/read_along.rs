@@ -7,7 +7,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use cache_http::{Lifetime, age_header};
 use http::header::{AGE, CACHE_CONTROL, EXPIRES, RANGE};
-use http::{Method, Response, StatusCode, response};
+use http::{Response, StatusCode, response};
 
 use crate::body::tee::Tee;
 use crate::entry::response::StoredResponse;
@@ -107,18 +107,21 @@ impl Arriving {
         head.status = self.head.status;
         head.headers.clone_from(&self.head.headers);
         let lifetime = &self.head.lifetime;
-        let mut response = passing(shared, context, lifetime, self.is_kept, head, Body::new(body), report);
-        if response.status() != StatusCode::RANGE_NOT_SATISFIABLE {
-            let age = age_header(lifetime.age(shared.now()));
-            response.headers_mut().entry(AGE).or_insert(age);
-        }
-        Some(response)
+        // Instead of the age that the response had when it arrived.
+        head.headers.insert(AGE, age_header(lifetime.age(shared.now())));
+        let body = Body::new(body);
+        Some(passing(shared, context, lifetime, self.is_kept, head, body, report))
     }
+}
+
+/// Returns whether a request is for a part (RFC 9110, section 14.2; RFC 10008).
+pub(crate) fn is_for_part(context: &RequestContext) -> bool {
+    matches!(context.method.as_str(), "GET" | "QUERY") && context.headers.contains_key(RANGE)
 }
 
 /// Returns whether a request asks for a part of a response with this status.
 pub(crate) fn asks_for_range(context: &RequestContext, status: StatusCode) -> bool {
-    status == StatusCode::OK && context.method == Method::GET && context.headers.contains_key(RANGE)
+    status == StatusCode::OK && is_for_part(context)
 }
 
 /// Builds a response whose body is still arriving, limited to what the request asks for.

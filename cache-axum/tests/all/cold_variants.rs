@@ -318,3 +318,46 @@ async fn an_outage_of_the_store_takes_no_body_with_it() {
         assert_eq!(crate::support::reply(response).await.text(), "two");
     }
 }
+
+/// What the head of a slow body says holds: whether the body will be stored, and for how long clients may keep it.
+#[tokio::test]
+async fn a_slow_body_that_will_not_be_stored_says_so_at_once() {
+    for (layer, namespace, fields, detail) in [
+        (layer(), Some("other"), "", "namespace-learned"),
+        (layer().max_variants(0), None, "accept-language", "too-many-variants"),
+        (layer(), None, "accept-language, accept", "vary-changed"),
+        // The controls.
+        (layer(), None, "accept-language", ""),
+        (layer(), None, "", ""),
+    ] {
+        let bodies = Bodies::default();
+        let source = bodies.clone();
+        let (app, _) = crate::support::app(layer, move |call, _| {
+            // The first one shows by which fields they vary.
+            let (fields, body) = match (call, detail) {
+                (1, "vary-changed") => ("accept-language", "…".into()),
+                _ => (fields, source.take()),
+            };
+            let mut response = ([("vary", fields)], body).into_response();
+            if let Some(namespace) = namespace {
+                response = (StoreFor::as_usual().namespace(namespace), response).into_response();
+            }
+            response
+        });
+        if detail == "vary-changed" {
+            get_with(&app, "/", EN).await;
+        }
+        let pieces = bodies.push();
+        let response = start(&app, request(Method::GET, "/", DE)).await;
+        let status = response.headers()["cache-status"].to_str().unwrap().to_owned();
+        let is_stored = detail.is_empty();
+        let expected = if is_stored { "; stored".to_owned() } else { format!("; detail={detail}") };
+        assert!(status.ends_with(&expected), "{status}, not {expected}");
+        assert_eq!(response.headers().contains_key("cache-control"), is_stored, "{detail}");
+        drop(pieces);
+        crate::support::reply(response).await;
+        idle().await;
+        let x_cache = if is_stored { "HIT" } else { "MISS" };
+        assert_eq!(get_with(&app, "/", DE).await.x_cache(), x_cache, "{detail}");
+    }
+}

@@ -235,3 +235,38 @@ async fn nothing_runs_on_for_a_client_who_has_left() {
     crate::support::idle().await;
     assert_eq!(Arc::strong_count(&running), idle);
 }
+
+/// The content of a `QUERY` is in memory, so the handler can get it once more, with the range.
+#[tokio::test]
+async fn a_part_of_a_large_result_is_produced_alone() {
+    let calls = Calls::default();
+    let counter = calls.clone();
+    let handler = move |headers: HeaderMap, content: String| {
+        counter.add();
+        let mut response = Response::builder();
+        let body = if headers.contains_key("range") {
+            response = response
+                .status(StatusCode::PARTIAL_CONTENT)
+                .header("content-range", format!("bytes 0-{}/{}", content.len() - 1, 3 * GIB));
+            Body::from(content)
+        } else {
+            response = response.header("content-length", 3 * GIB);
+            Body::from_stream(futures_util::stream::pending::<std::io::Result<Bytes>>())
+        };
+        std::future::ready(response.body(body).unwrap())
+    };
+    let layer = crate::support::layer().query_method(1024);
+    let app = Router::new().fallback(handler).layer(layer);
+    for expected in [2, 3] {
+        let request = http::Request::builder()
+            .method("QUERY")
+            .uri("/")
+            .header("host", "test")
+            .header("range", "bytes=0-6")
+            .body(Body::from("content"))
+            .unwrap();
+        let part = crate::support::send(&app, request).await;
+        assert_eq!((part.status, part.text()), (StatusCode::PARTIAL_CONTENT, "content"));
+        assert_eq!(calls.count(), expected, "only the first one shows how large it is");
+    }
+}

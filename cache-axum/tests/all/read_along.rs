@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use cache_axum::cache_engine::Cache;
 use cache_axum::cache_engine::cache_core::ManualClock;
-use cache_axum::{CacheLayer, StoreFor};
+use cache_axum::{CacheLayer, ClientCaching, StoreFor};
 use futures_util::FutureExt;
 use http::{HeaderMap, Method};
 use http_body::Frame;
@@ -418,4 +418,27 @@ async fn late_tags_count_for_those_who_read_along() {
     assert_eq!(rest(second.into_body()).await, b"old");
     assert_eq!(third.await.unwrap().text(), "new");
     assert_eq!(calls.count(), 2);
+}
+
+#[tokio::test]
+async fn the_age_is_that_of_now_and_counted_once() {
+    // What the origin says of its age, what clients are told, and what those get who come three seconds later.
+    let origin: &[_] = &[("age", "30"), ("cache-control", "max-age=100")];
+    for (shared, caching, fields, expected) in [
+        (false, ClientCaching::Lifetime, &[][..], ("3", "max-age=60")),
+        (false, ClientCaching::Remaining, &[], ("", "max-age=57")),
+        (true, ClientCaching::Lifetime, origin, ("33", "max-age=100")),
+    ] {
+        let (cache, clock) = cache();
+        let layer = if shared { CacheLayer::shared(cache) } else { CacheLayer::new(cache).ttl(Duration::from_secs(60)) };
+        let (app, calls, bodies) = streaming(layer.client_caching(caching), fields);
+        let _pieces = bodies.push();
+        let _first = start(&app, request(Method::GET, "/", &[])).await;
+        idle().await;
+        clock.advance(Duration::from_secs(3));
+        let second = now(&app, &[]).await.expect("nothing to wait for");
+        let value = |name| second.headers().get(name).map_or("", |value| value.to_str().unwrap());
+        assert_eq!((value("age"), value("cache-control")), expected);
+        assert_eq!(calls.count(), 1);
+    }
 }
