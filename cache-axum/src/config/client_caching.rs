@@ -8,7 +8,9 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ClientCaching {
     /// Sends `max-age` with the lifetime of the stored copy, together with `Age`. Clients subtract the one from the
-    /// other (RFC 9111, section 4.2.3), and reuse a copy for as long as the layer does. The default.
+    /// other (RFC 9111, section 4.2.3), and reuse a copy for as long as the layer does. The default, unless the layer has a
+    /// setting by which it distinguishes requests and that no `Vary` can express; see
+    /// [`client_caching`](crate::CacheLayer::client_caching).
     #[default]
     Lifetime,
     /// Sends `max-age` with the seconds that the stored copy is still fresh, without `Age`. For clients that do not

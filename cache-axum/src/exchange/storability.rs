@@ -77,7 +77,7 @@ impl Refusal {
 
     /// Refuses a response with this head.
     fn of(reason: Reason, head: &response::Parts) -> Self {
-        let is_lasting = matches!(
+        let is_of_cache = matches!(
             reason,
             Reason::NoStore
                 | Reason::Private
@@ -86,10 +86,11 @@ impl Refusal {
                 | Reason::VaryAny
                 | Reason::NotFresh
         );
+        let is_lasting = is_of_cache || reason == Reason::Status && is_gone(head.status);
         let mark = match reason {
             Reason::Authorization | Reason::Cookie => Some(Remembered::RefusedToCredentials),
             Reason::Status if is_of_url(head.status) => Some(Remembered::Refused),
-            _ => is_lasting.then_some(Remembered::Refused),
+            _ => is_of_cache.then_some(Remembered::Refused),
         };
         let mark = match mark {
             Some(Remembered::Refused) if reason != Reason::VaryAny && head.headers.contains_key(VARY) => {
@@ -117,6 +118,19 @@ fn is_of_url(status: StatusCode) -> bool {
         ]
         .contains(&status);
     !is_of_request && !status.is_server_error()
+}
+
+/// Returns whether a status says that what was stored for the URL is no longer there. A complete response replaces a stale one
+/// (RFC 9111, section 4.3.3).
+fn is_gone(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::NOT_FOUND
+            | StatusCode::GONE
+            | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS
+            | StatusCode::MOVED_PERMANENTLY
+            | StatusCode::PERMANENT_REDIRECT
+    )
 }
 
 /// Reports that the response to the request with the key `primary` is not stored.

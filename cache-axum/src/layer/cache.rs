@@ -362,8 +362,8 @@ impl CacheLayer {
     }
 
     /// Sets what the layer sends to clients in `Cache-Control` if the handler sends nothing. Default: what is safe for
-    /// the key. That is [`ClientCaching::Lifetime`], or [`ClientCaching::Revalidate`] with [`per_user`](Self::per_user)
-    /// or a [`key_builder`](Self::key_builder).
+    /// the key. That is [`ClientCaching::Lifetime`], or [`ClientCaching::Revalidate`] with [`per_user`](Self::per_user), a
+    /// [`key_builder`](Self::key_builder) or [`bypass_if`](Self::bypass_if).
     pub fn client_caching(self, client: ClientCaching) -> Self {
         self.with(|config| config.client = Some(client))
     }
@@ -506,6 +506,10 @@ impl CacheLayer {
     /// Lets the requests for which `condition` is true go past the layer: the handler answers them, and nothing is read,
     /// stored or waited for (`detail=bypass-if`). What an unsafe request changes is invalidated all the same. If this is
     /// called several times, one of the conditions suffices. Default: no condition.
+    ///
+    /// The layer cannot know the fields that the condition reads, and so not name them in `Vary`. So that no cache downstream
+    /// gives a stored response to such a request, it sends `no-cache` instead of a lifetime, unless you set
+    /// [`client_caching`](Self::client_caching).
     ///
     /// For previews and debugging, for example. The condition is evaluated for each request, hits included. Cached
     /// functions that the handler calls are not affected: see [`bypass`](cache_engine::bypass).

@@ -32,8 +32,8 @@ pub(crate) fn add_client_caching(
         return;
     }
     let is_of_user = config.keys.identity.is_some();
-    let by_key = if is_of_user || config.keys.builder.is_some() {
-        // Only the key builder knows how it distinguishes requests.
+    let by_key = if is_of_user || config.keys.builder.is_some() || !config.bypass_if.is_empty() {
+        // Only the key builder, or the condition, knows how it distinguishes requests.
         ClientCaching::Revalidate
     } else {
         ClientCaching::default()

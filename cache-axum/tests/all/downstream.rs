@@ -121,6 +121,11 @@ async fn what_clients_are_told_follows_from_the_key() {
         told(open, &[("cookie", "a")]).await,
         ("max-age=60".to_owned(), String::new())
     );
+    // Which fields a condition reads, nobody knows.
+    let previews = || layer().bypass_if(|request| request.headers.contains_key("x-preview"));
+    assert_eq!(told(previews(), &[]).await.0, "no-cache");
+    let chosen = previews().client_caching(ClientCaching::Lifetime);
+    assert_eq!(told(chosen, &[]).await.0, "max-age=60");
     let languages = layer().key_headers([HeaderName::from_static("accept-language")]);
     assert_eq!(told(languages, &[]).await.1, "accept-language, authorization, cookie");
     let silent = layer().client_caching(ClientCaching::Silent);

@@ -112,6 +112,36 @@ async fn a_refusal_is_no_failure() {
 }
 
 #[tokio::test]
+async fn what_is_gone_does_not_come_back() {
+    // The control: a status that says nothing about the URL leaves the copy.
+    for (status, is_gone) in [(404, true), (410, true), (451, true), (308, true), (403, false), (503, false)] {
+        let status = StatusCode::from_u16(status).unwrap();
+        let answer = move |call| match call {
+            1 => StatusCode::OK,
+            2 => status,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let (on_error, clock) = cache();
+        let (app, _) = app(CacheLayer::new(on_error).ttl(MINUTE).stale_if_error(MINUTE), move |call, _| answer(call));
+        get(&app, "/").await;
+        clock.advance(MINUTE);
+        get(&app, "/").await;
+        let later = get(&app, "/").await;
+        assert_eq!(later.status != StatusCode::OK, is_gone, "{status}: {}", later.status);
+
+        let (revalidated, clock) = cache();
+        let layer = CacheLayer::new(revalidated).ttl(MINUTE).stale_while_revalidate(MINUTE);
+        let (app, _) = crate::support::app(layer, move |call, _| answer(call));
+        get(&app, "/").await;
+        clock.advance(MINUTE);
+        assert_eq!(get(&app, "/").await.x_cache(), "STALE");
+        idle().await;
+        let later = get(&app, "/").await;
+        assert_eq!(later.status != StatusCode::OK, is_gone, "{status}: {}", later.status);
+    }
+}
+
+#[tokio::test]
 async fn the_handler_can_forbid_it() {
     let (cache, clock) = cache();
     let layer = CacheLayer::new(cache)

@@ -65,6 +65,10 @@ async fn forward(State(origin): State<Origin>, request: Request) -> Response {
     if is_last_recipient(&parts.method, &mut parts.headers) {
         return answer_as_last(&parts.method, &parts.uri, parts.version, &parts.headers);
     }
+    // `Host` has no userinfo (RFC 9110, section 7.2).
+    if parts.headers.get_all(HOST).iter().any(|host| host.as_bytes().contains(&b'@')) {
+        return StatusCode::BAD_REQUEST.into_response();
+    }
     // The origin sees the host that the client asked for. HTTP/2 has it in the URI. Userinfo stays here (RFC 9110, section
     // 4.2.4).
     if let Some(authority) = parts.uri.authority().and_then(without_userinfo)

@@ -127,6 +127,9 @@ async fn userinfo_never_travels() {
     assert!(received[0].starts_with("GET /a HTTP/1.1\r\n"), "{received:?}");
     assert!(received[0].contains("host: example.com\r\n"), "{received:?}");
     assert!(!received[0].contains("secret"), "{received:?}");
+    let request = "GET /b HTTP/1.1\r\nHost: ann:secret@example.com\r\nConnection: close\r\n\r\n";
+    assert!(send(&url, request).await.starts_with("HTTP/1.1 400 "));
+    assert!(origin.received().is_empty());
 }
 
 #[tokio::test]
