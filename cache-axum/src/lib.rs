@@ -56,7 +56,7 @@
 //! | responses that say `private` | [`per_user`], for that user; or [`policy_with`] |
 //! | responses that say `no-store`, `no-cache`, `max-age=0` or `Vary: *` | [`policy_with`]; [`StoreFor`] for `max-age=0` |
 //! | any status but 2xx | [`statuses`] |
-//! | any method but GET; HEAD is answered from GET | [`post`] |
+//! | any method but GET; HEAD is answered from GET | [`post`], [`query_method`] |
 //! | bodies that break, are larger than [`max_body`], take longer than [`max_body_time`], have trailers, or are event streams | the two limits |
 //!
 //! Each setting allows one thing and nothing else. [`CacheLayer::shared`] is the other policy: a shared cache that
@@ -111,7 +111,8 @@
 //! | `BYPASS` | `cache; fwd=bypass; detail=authorization` | the request bypassed the cache, and the detail says why |
 //! | `BYPASS` | `cache; fwd=method` | so does every request with another method |
 //!
-//! While a body is still streaming, `stored` means that the response will be stored if the body arrives completely.
+//! While a body is still streaming, `stored` means that the response will be stored if the body arrives completely and in
+//! time, and is not larger than [`max_body`].
 //!
 //! # How the handler runs
 //!
@@ -186,6 +187,7 @@
 //! [`per_user`]: CacheLayer::per_user
 //! [`statuses`]: CacheLayer::statuses
 //! [`post`]: CacheLayer::post
+//! [`query_method`]: CacheLayer::query_method
 //! [`max_body`]: CacheLayer::max_body
 //! [`max_body_time`]: CacheLayer::max_body_time
 //! [`key_builder`]: CacheLayer::key_builder

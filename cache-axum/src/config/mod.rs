@@ -9,14 +9,17 @@ pub(crate) mod tags;
 use std::borrow::Cow;
 use std::time::Duration;
 
+use cache_engine::Cache;
 use cache_http::{CacheName, Policy, Sharing, Statuses};
 use http::header::{AUTHORIZATION, COOKIE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::config::client_caching::ClientCaching;
 use crate::config::conditions::Conditions;
 use crate::config::surrogate_keys::SurrogateKeys;
 use crate::config::tags::RouteTags;
+use crate::entry::coder::ResponseCoder;
 use crate::entry::response::OwnEtag;
 use crate::key::request::RequestKeys;
 
@@ -142,6 +145,30 @@ impl Config {
             "POST" => Some(self.post.unwrap_or(0)),
             QUERY => Some(self.query_method.unwrap_or(0)),
             _ => None,
+        }
+    }
+
+    /// Returns whether responses are stored by the content of their requests.
+    pub(crate) fn stores_by_content(&self) -> bool {
+        self.post.is_some() || self.query_method.is_some()
+    }
+
+    /// Returns the tag of the response to a request, if the response is stored by the content of its request.
+    fn content_tag(&self, request: &Parts) -> Option<String> {
+        let limit = match request.method.as_str() {
+            "POST" => self.post,
+            QUERY => self.query_method,
+            _ => None,
+        };
+        limit.and_then(|_| self.keys.url_tag(request))
+    }
+
+    /// Returns the handle for loads that answer `request`.
+    pub(crate) fn handle(&self, cache: &Cache<ResponseCoder>, request: &Parts) -> Cache<ResponseCoder> {
+        let handle = self.tags.handle(cache, request);
+        match self.content_tag(request) {
+            Some(tag) => handle.with_tags([tag]),
+            None => handle,
         }
     }
 

@@ -1,6 +1,8 @@
 //! Responses for one caller only: no other request waits for them, and they are not stored.
 
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::BoxError;
@@ -77,7 +79,12 @@ where
     let write = shared
         .config
         .invalidate_on_write
-        .then(|| UnsafeRequest::of(&shared, &parts, |_| Also::default()))
+        .then(|| {
+            UnsafeRequest::of(&shared, &parts, |parts| Also {
+                is_search: parts.method == Method::POST && shared.config.post.is_some(),
+                ..Also::default()
+            })
+        })
         .flatten();
     let mut report = Report::bypass(bypass);
     let later = match bypass {
@@ -117,7 +124,27 @@ async fn completed(write: Option<UnsafeRequest>, head: &response::Parts, report:
 
 /// Forwards a request whose response is not stored, and for which no other request waits. If the handler fails, the
 /// response that is stored under `key` answers.
-pub(crate) async fn forward_uncoalesced<S, B>(
+///
+/// The future is boxed here: where one is made, the frame is as large in debug builds, and those of several layers add up on the
+/// way to the handler.
+#[inline(never)]
+pub(crate) fn forward_uncoalesced<S, B>(
+    shared: Arc<Shared>,
+    inner: S,
+    request: Request<Body>,
+    context: RequestContext,
+    key: Option<Key>,
+    report: Report,
+) -> Pin<Box<impl Future<Output = Result<Response<Body>, S::Error>>>>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    Box::pin(call_uncoalesced(shared, inner, request, context, key, report))
+}
+
+async fn call_uncoalesced<S, B>(
     shared: Arc<Shared>,
     inner: S,
     request: Request<Body>,
@@ -137,7 +164,7 @@ where
         .filter(|_| is_head)
         .map(|key| Slot::new(&shared, &parts, key, context.routing, false));
     if shared.cache.adapter().contributes() {
-        let handle = shared.config.tags.handle(&shared.cache, &parts);
+        let handle = shared.config.handle(&shared.cache, &parts);
         handle.adapter().contribute_uncoalesced().await;
     }
     let request = Request::from_parts(parts, body);

@@ -42,7 +42,7 @@ impl Slot {
         Self {
             routing,
             waits,
-            cache: shared.config.tags.handle(&shared.cache, request),
+            cache: shared.config.handle(&shared.cache, request),
             groups_of: shared.config.tags.groups_of(request),
             primary,
             query: shared.selecting_query(request),

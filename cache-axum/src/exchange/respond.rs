@@ -214,7 +214,7 @@ where
     report_not_found(&shared, &keyed.key, detail.is_some());
     let report = Report::miss(Forward::UriMiss).detail(detail);
     let (context, key) = keyed.into_context(&shared, &request);
-    Box::pin(forward_uncoalesced(shared, inner, request, context, Some(key), report)).await
+    forward_uncoalesced(shared, inner, request, context, Some(key), report).await
 }
 
 async fn respond_normally<S, B>(
@@ -256,7 +256,7 @@ where
         report_not_found(&shared, &keyed.key, false);
         let report = Report::miss(Forward::UriMiss).detail(Some(Detail::Overdue));
         let (context, key) = keyed.into_context(&shared, &request);
-        return Box::pin(forward_uncoalesced(shared, inner, request, context, Some(key), report)).await;
+        return forward_uncoalesced(shared, inner, request, context, Some(key), report).await;
     };
     let (context, key, forward) = match outcome {
         LookupOutcome::Hit {
@@ -373,7 +373,7 @@ where
         }
     };
     let report = Report::miss(forward);
-    Box::pin(forward_uncoalesced(shared, inner, request, context, Some(key), report)).await
+    forward_uncoalesced(shared, inner, request, context, Some(key), report).await
 }
 
 /// Answers from what a lookup found, which is never an index.

@@ -21,6 +21,9 @@ pub(crate) struct Also {
     pub(crate) namespaces: Vec<String>,
     /// Whether all of this is also outdated after a 5xx, which does not show whether the change was made.
     pub(crate) after_server_errors: bool,
+    /// Whether responses that are stored by the content of their requests remain, because the request is a search like those
+    /// that they are for.
+    pub(crate) is_search: bool,
 }
 
 /// A request that may change something, until its response shows what has changed.
@@ -40,6 +43,7 @@ struct Pending {
     /// What is outdated if the change was made, whatever the response says.
     outdated: Outdated,
     after_server_errors: bool,
+    is_search: bool,
 }
 
 impl UnsafeRequest {
@@ -53,12 +57,16 @@ impl UnsafeRequest {
             tags,
             namespaces,
             after_server_errors,
+            is_search,
         } = also(request);
         // The keys are built here, not when they are needed, because the identity of the client is known in its own
         // task.
-        let mut outdated = Outdated::new(shared).add_keys(shared.keys_at(request, target(request)));
+        let mut outdated = Outdated::new(shared).add_uri(shared, request, target(request), is_search);
         for url in urls {
-            outdated = outdated.add_keys(keys_at_url(shared, request, &url));
+            outdated = match parse_url(&url) {
+                Ok(uri) => outdated.add_uri(shared, request, &uri, is_search),
+                Err(error) => outdated.add_keys(Err(error)),
+            };
         }
         outdated.set = namespaces.into_iter().fold(outdated.set, Invalidation::add_namespace);
         outdated.set = tags.into_iter().fold(outdated.set, Invalidation::add_tag);
@@ -69,6 +77,7 @@ impl UnsafeRequest {
                 request: request.clone(),
                 outdated,
                 after_server_errors,
+                is_search,
             }),
         })
     }
@@ -113,7 +122,7 @@ impl Pending {
             changed(&self.request, head)
                 .iter()
                 .fold(self.outdated, |outdated, uri| {
-                    outdated.add_keys(self.shared.keys_at(&self.request, uri))
+                    outdated.add_uri(&self.shared, &self.request, uri, self.is_search)
                 })
         } else if head.status.is_server_error() && self.after_server_errors {
             self.outdated
@@ -168,6 +177,16 @@ impl Outdated {
         }
     }
 
+    /// Adds the responses at a URI.
+    fn add_uri(mut self, shared: &Shared, request: &Parts, uri: &Uri, is_search: bool) -> Self {
+        self = self.add_keys(shared.keys_at(request, uri));
+        if !is_search {
+            let tags = shared.url_tags_at(request, uri);
+            self.set = tags.into_iter().fold(self.set, Invalidation::add_tag);
+        }
+        self
+    }
+
     fn add_keys(mut self, keys: Result<Vec<Key>, Error>) -> Self {
         match keys {
             Ok(keys) => self.keys.extend(keys),
@@ -198,11 +217,6 @@ impl Outdated {
         }
         result
     }
-}
-
-/// Returns the keys of GET at a URL, or at a path on the host of `request`, for the client that sent `request`.
-pub(crate) fn keys_at_url(shared: &Shared, request: &Parts, url: &str) -> Result<Vec<Key>, Error> {
-    shared.keys_at(request, &parse_url(url)?)
 }
 
 /// Parses a URL that requests can be for.

@@ -20,6 +20,12 @@ use crate::key::url::{
 /// Returns the name of the user that a request is from.
 pub(crate) type Identity = Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>;
 
+/// What the tags of URLs begin with.
+const URL_TAG: &str = "cache-url:";
+
+/// The longest URL that is part of a tag, in bytes. Others are replaced by a digest.
+const LONGEST_IN_TAG: usize = 120;
+
 /// What the keys of a layer's requests consist of.
 #[derive(Clone)]
 pub(crate) struct RequestKeys {
@@ -136,14 +142,9 @@ impl RequestKeys {
 
     /// Returns the keys that may hold what the client that sent `request` gets for GET at `uri`.
     pub(crate) fn keys_at<C>(&self, cache: &Cache<C>, request: &Parts, uri: &Uri) -> Result<Vec<Key>, Error> {
-        let mut result = self.keys_of(cache, &request_for(request, uri));
-        for (original, seen) in spellings(request, uri) {
-            // If a nested router has removed its part of the path, a builder may use the rest, or know only the rest.
-            let mut asked = request_for(request, &original);
-            asked.uri = seen;
-            if let Some(nested) = request.extensions.get::<NestedPath>() {
-                asked.extensions.insert(nested.clone());
-            }
+        let mut asked = asked_at(request, uri);
+        let mut result = self.keys_of(cache, &asked.next().unwrap_or_else(|| request_for(request, uri)));
+        for asked in asked {
             match (&mut result, self.keys_of(cache, &asked)) {
                 (Ok(keys), Ok(others)) => {
                     for key in others {
@@ -159,6 +160,41 @@ impl RequestKeys {
         result
     }
 
+    /// Returns the tag of responses that are stored by the content of their requests: that of their URL, since no key leads to
+    /// all of them. Returns `None` if the request has no key.
+    pub(crate) fn url_tag(&self, request: &Parts) -> Option<String> {
+        let name = match &self.builder {
+            None => {
+                let without_query = self.selects_by_query(request).then(|| self.url.without_query());
+                without_query.as_ref().unwrap_or(&self.url).build(request)
+            }
+            Some(builder) => {
+                let mut asked = normal_copy(request).unwrap_or_else(|| request.clone());
+                asked.method = Method::GET;
+                builder.build(&asked)
+            }
+        };
+        let name = name.ok()?;
+        let name = name.as_str();
+        Some(if name.len() <= LONGEST_IN_TAG {
+            format!("{URL_TAG}{name}")
+        } else {
+            // No URL in a key contains this character.
+            format!("{URL_TAG}#{}", content_digest(name.as_bytes()))
+        })
+    }
+
+    /// Returns the tags of the responses at `uri` that are stored by the content of their requests.
+    pub(crate) fn url_tags_at(&self, request: &Parts, uri: &Uri) -> Vec<String> {
+        let mut tags = Vec::new();
+        for tag in asked_at(request, uri).filter_map(|asked| self.url_tag(&asked)) {
+            if !tags.contains(&tag) {
+                tags.push(tag);
+            }
+        }
+        tags
+    }
+
     fn keys_of<C>(&self, cache: &Cache<C>, request: &Parts) -> Result<Vec<Key>, Error> {
         let mut keys = vec![self.key(cache, request, None, None)?.0];
         if let Some(identity) = self.identity(request) {
@@ -166,6 +202,22 @@ impl RequestKeys {
         }
         Ok(keys)
     }
+}
+
+/// Returns the requests for GET at `uri` by the client that sent `request`, as a layer may see them. The first one is that
+/// which a layer around all routers sees.
+fn asked_at(request: &Parts, uri: &Uri) -> impl Iterator<Item = Parts> {
+    let nested = request.extensions.get::<NestedPath>();
+    let rewritten = spellings(request, uri).into_iter().map(move |(original, seen)| {
+        // If a nested router has removed its part of the path, a builder may use the rest, or know only the rest.
+        let mut asked = request_for(request, &original);
+        asked.uri = seen;
+        if let Some(nested) = nested {
+            asked.extensions.insert(nested.clone());
+        }
+        asked
+    });
+    std::iter::once(request_for(request, uri)).chain(rewritten)
 }
 
 /// Returns the client's URI and the URI that the handler sees, for each case in which `uri` is one of the two.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
-use cache_engine::cache_core::{Error, Json, Key};
+use cache_engine::cache_core::{Error, Json};
 use cache_engine::{Cache, Deferred, IntoKey, Invalidation, Tagger};
 use http::StatusCode;
 use http::request::Parts;
 
-use crate::exchange::unsafe_method::keys_at_url;
+use crate::exchange::unsafe_method::parse_url;
 use crate::key::url::target;
 use crate::request::extension::LayerHandle;
 use crate::request::shared::Shared;
@@ -72,8 +72,10 @@ impl CacheHandle {
     /// # Errors
     /// The same as for [`invalidate_url`](Self::invalidate_url).
     pub async fn invalidate_target(&self) -> Result<(), Error> {
-        let keys = self.shared.keys_at(&self.request, target(&self.request))?;
-        self.invalidation_of(keys).run().await.map(drop)
+        let set = self
+            .shared
+            .add_uri(self.invalidation(), &self.request, target(&self.request))?;
+        set.run().await.map(drop)
     }
 
     /// Returns an empty set of invalidations, to which you can add several targets and invalidate them together. Its
@@ -127,11 +129,7 @@ impl CacheHandle {
     /// # Errors
     /// [`InvalidKey`](cache_engine::cache_core::ErrorKind::InvalidKey) if `url` is not a URL that a request can be for.
     pub fn invalidation_of_url(&self, url: &str) -> Result<Invalidation, Error> {
-        Ok(self.invalidation_of(keys_at_url(&self.shared, &self.request, url)?))
-    }
-
-    fn invalidation_of(&self, keys: Vec<Key>) -> Invalidation {
-        keys.into_iter().fold(self.invalidation(), Invalidation::add_key)
+        self.shared.add_uri(self.invalidation(), &self.request, &parse_url(url)?)
     }
 
     /// Invalidates all responses and all other values of the cache that carry `tag`. See [`Cache::invalidate_tag`].

@@ -212,6 +212,7 @@ impl Targets {
             tags: self.tags.iter().flat_map(|tags| tags(request)).collect(),
             namespaces: self.namespaces.clone(),
             after_server_errors: true,
+            is_search: false,
         }
     }
 }

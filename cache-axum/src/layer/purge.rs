@@ -263,8 +263,11 @@ async fn carry_out_url(shared: &Shared, request: &Parts, url: &str, soft: bool) 
         None
     };
     let set = keys.into_iter().fold(shared.invalidation(soft), Invalidation::add_key);
-    let removed = set.run().await?;
-    let reached = is_there.unwrap_or(removed != Some(0));
+    let tags = shared.url_tags_at(request, &uri);
+    // What carries the tags is not counted.
+    let may_reach_more = !tags.is_empty();
+    let removed = tags.into_iter().fold(set, Invalidation::add_tag).run().await?;
+    let reached = may_reach_more || is_there.unwrap_or(removed != Some(0));
     let note = (!reached).then(|| {
         let host = origin(&request_for(request, &uri)).unwrap_or_default();
         let mut note = format!("this layer had stored nothing for `{host}{}`", uri.path());

@@ -65,6 +65,25 @@ impl Shared {
         self.config.keys.keys_at(&self.cache, request, uri)
     }
 
+    /// Returns the tags of the responses at `uri` that are stored by the content of their requests, if the layer stores any.
+    pub(crate) fn url_tags_at(&self, request: &Parts, uri: &Uri) -> Vec<String> {
+        if self.config.stores_by_content() {
+            self.config.keys.url_tags_at(request, uri)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Adds the responses at `uri` to a set of invalidations: those that the client that sent `request` gets for GET, and those
+    /// that are stored by the content of their requests.
+    ///
+    /// # Errors
+    /// No request for `uri` has a key.
+    pub(crate) fn add_uri(&self, set: Invalidation, request: &Parts, uri: &Uri) -> Result<Invalidation, Error> {
+        let set = self.keys_at(request, uri)?.into_iter().fold(set, Invalidation::add_key);
+        Ok(self.url_tags_at(request, uri).into_iter().fold(set, Invalidation::add_tag))
+    }
+
     /// Returns an empty set of invalidations, soft or hard.
     pub(crate) fn invalidation(&self, soft: bool) -> Invalidation {
         if soft {

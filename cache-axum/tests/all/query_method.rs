@@ -108,3 +108,43 @@ async fn more_content_than_is_taken_passes_by_intact() {
     }
     assert_eq!(calls.count(), 2);
 }
+
+/// They are stored by their content, and a write does not know the contents (RFC 9111, section 4.4).
+#[tokio::test]
+async fn a_write_reaches_all_contents_of_its_url() {
+    let (query, post) = ("QUERY", "POST");
+    let ask = async |app: &Router, method: &str, uri: &str, content: &'static str| {
+        let request = Request::builder().method(method).uri(uri).header("host", "test");
+        send(app, request.body(Body::from(content)).unwrap()).await
+    };
+    let cached = || layer().query_method(16).post(16);
+    for (layer, write, gone) in [
+        (cached(), "PUT", true),
+        (cached(), "DELETE", true),
+        (layer().query_method(16), "POST", true),
+        (cached().no_vary_search(true), "PUT", true),
+        // A search that is too large for the layer changes nothing for the others.
+        (cached(), "POST", false),
+        (cached(), "GET", false),
+    ] {
+        let (app, _) = search(layer);
+        let stored: &[_] = if write == "POST" && gone { &[query] } else { &[query, post] };
+        for method in stored {
+            for content in ["a", "b"] {
+                for x_cache in ["MISS", "HIT"] {
+                    assert_eq!(ask(&app, method, "/search", content).await.x_cache(), x_cache);
+                }
+            }
+            ask(&app, method, "/other", "a").await;
+        }
+        ask(&app, write, "/%73earch", if write == "GET" { "" } else { "more than sixteen bytes" }).await;
+        for method in stored {
+            let x_cache = if gone { "MISS" } else { "HIT" };
+            for content in ["a", "b"] {
+                assert_eq!(ask(&app, method, "/search", content).await.x_cache(), x_cache, "{write} {method}");
+            }
+            // The control.
+            assert_eq!(ask(&app, method, "/other", "a").await.x_cache(), "HIT", "{write} {method}");
+        }
+    }
+}
