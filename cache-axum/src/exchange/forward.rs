@@ -12,6 +12,7 @@ use cache_engine::AdapterEvent;
 use cache_engine::cache_core::Key;
 use cache_http::{Forward, Reason};
 use futures_util::FutureExt;
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, response};
 use http_body::Body as _;
 use tower::ServiceExt;
@@ -63,8 +64,23 @@ where
 }
 
 /// Forwards a request in which the cache takes no part, except that it invalidates what an unsafe request may have
-/// changed.
-pub(crate) async fn forward_bypassing<S, B>(
+/// changed. The future is boxed for the reason that [`forward_uncoalesced`] names.
+#[inline(never)]
+pub(crate) fn forward_bypassing<S, B>(
+    shared: Arc<Shared>,
+    inner: S,
+    request: Request<Body>,
+    bypass: Bypass,
+) -> Pin<Box<impl Future<Output = Result<Response<Body>, S::Error>>>>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    Box::pin(call_bypassing(shared, inner, request, bypass))
+}
+
+async fn call_bypassing<S, B>(
     shared: Arc<Shared>,
     inner: S,
     request: Request<Body>,
@@ -86,30 +102,44 @@ where
             })
         })
         .flatten();
-    let mut report = Report::bypass(bypass);
     let later = match bypass {
         Bypass::Rule(Reason::Method) => LaterGet::reserve(&shared, &parts).await,
         _ => None,
     };
-    let posted = later.is_some().then(|| parts.clone());
+    let posted = later.is_some().then(|| Box::new(parts.clone()));
     let calling = call(&shared, inner, Request::from_parts(parts, body));
     let (response, control) = match &later {
         Some(later) => later.tagger().scope(calling).await?,
         None => calling.await?,
     };
-    let (head, body) = response.into_parts();
-    let answer = match later.zip(posted) {
-        Some((later, posted)) => later.decide(&shared, &posted, &head, &body.size_hint(), control).await,
-        None => None,
-    };
-    let write = match &answer {
-        Some(answer) => write.map(|write| write.replacing(answer.key())),
-        None => write,
-    };
-    report = completed(write, &head, report).await;
-    Ok(match answer {
-        Some(answer) => Box::pin(answer.respond(&shared, head, body, report)).await,
-        None => reported(&shared, head, body, &report),
+    Ok(conclude(shared, write, later.zip(posted), response, control, bypass).await)
+}
+
+/// Invalidates what a request has changed that bypassed the cache, and stores its response if that also answers a later GET.
+#[inline(never)]
+fn conclude(
+    shared: Arc<Shared>,
+    write: Option<UnsafeRequest>,
+    later: Option<(Box<LaterGet>, Box<Parts>)>,
+    response: Response<Body>,
+    control: Option<Control>,
+    bypass: Bypass,
+) -> Pin<Box<impl Future<Output = Response<Body>>>> {
+    Box::pin(async move {
+        let (head, body) = response.into_parts();
+        let answer = match later {
+            Some((later, posted)) => later.decide(&shared, &posted, &head, &body.size_hint(), control).await,
+            None => None,
+        };
+        let write = match &answer {
+            Some(answer) => write.map(|write| write.replacing(answer.key())),
+            None => write,
+        };
+        let report = completed(write, &head, Report::bypass(bypass)).await;
+        match answer {
+            Some(answer) => Box::pin(answer.respond(&shared, head, body, report)).await,
+            None => reported(&shared, head, body, &report),
+        }
     })
 }
 

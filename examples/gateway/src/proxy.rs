@@ -66,7 +66,12 @@ async fn forward(State(origin): State<Origin>, request: Request) -> Response {
         return answer_as_last(&parts.method, &parts.uri, parts.version, &parts.headers);
     }
     // `Host` has no userinfo (RFC 9110, section 7.2).
-    if parts.headers.get_all(HOST).iter().any(|host| host.as_bytes().contains(&b'@')) {
+    if parts
+        .headers
+        .get_all(HOST)
+        .iter()
+        .any(|host| host.as_bytes().contains(&b'@'))
+    {
         return StatusCode::BAD_REQUEST.into_response();
     }
     // The origin sees the host that the client asked for. HTTP/2 has it in the URI. Userinfo stays here (RFC 9110, section
