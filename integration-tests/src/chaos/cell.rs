@@ -60,7 +60,7 @@ pub(super) async fn play(rig: &Rig, fault: Fault, plan: &Plan) -> Row {
         near_hit: tally.quantile(Phase::Fault, Kind::Warm, 0.99),
         near_missed: tally.warm[1] as f64 / tally.warm[0].max(1) as f64,
         cold: [Phase::Healthy, Phase::Fault, Phase::Healed].map(|phase| tally.quantile(phase, Kind::Cold, 0.99)),
-        shared: tally.quantile(Phase::Fault, Kind::Shared, 0.99),
+        shared: [Phase::Fault, Phase::Healed].map(|phase| tally.quantile(phase, Kind::Shared, 0.99)),
         used_again,
         grown_kib: during.max(after).saturating_sub(before),
         first_error: tally.first_error,

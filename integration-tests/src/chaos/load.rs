@@ -16,8 +16,8 @@ const TICK: Duration = Duration::from_millis(10);
 /// The number of keys that are asked for all the time.
 const WARM: u64 = 16;
 
-/// The number of rounds after which the callers of a shared key turn to the next one.
-const SHARED: u64 = 10;
+/// The number of keys that several callers ask for at the same time, and that are fresh for a short time.
+const SHARED: u64 = 4;
 
 /// How long a call may take before it counts as one without an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ pub struct Pace {
     pub warm: u64,
     /// For keys that nobody has asked for, at the same time.
     pub cold: u64,
-    /// For the same key, at the same time.
+    /// For the same key, at the same time. Its value is fresh for a short time.
     pub shared: u64,
 }
 
@@ -97,6 +97,7 @@ pub(super) struct Load {
 impl Load {
     pub(super) fn start(subject: Subject, pace: Pace) -> Self {
         let callers = Callers {
+            short: subject.short_lived(),
             subject,
             tally: Arc::new(Mutex::new(Tally::new())),
         };
@@ -126,6 +127,7 @@ impl Load {
 #[derive(Clone)]
 struct Callers {
     subject: Subject,
+    short: Subject,
     tally: Arc<Mutex<Tally>>,
 }
 
@@ -156,7 +158,7 @@ impl Callers {
             }
             ticks.tick().await;
             let cold = (0..pace.cold).map(|number| (Kind::Cold, format!("cold-{round}-{number}")));
-            let shared = (0..pace.shared).map(|_| (Kind::Shared, format!("shared-{}", round / SHARED)));
+            let shared = (0..pace.shared).map(|_| (Kind::Shared, format!("shared-{}", round % SHARED)));
             for (kind, name) in cold.chain(shared) {
                 let callers = self.clone();
                 calls.spawn(async move { callers.ask(kind, &name).await });
@@ -177,7 +179,11 @@ impl Callers {
             tally.phase
         });
         let begun = Instant::now();
-        let answer = self.subject.ask(name).await;
+        let subject = match kind {
+            Kind::Shared => &self.short,
+            Kind::Warm | Kind::Cold => &self.subject,
+        };
+        let answer = subject.ask(name).await;
         let took = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
         self.with(|tally| {
             let phase = if before == tally.phase { before } else { Phase::Fault };

@@ -20,6 +20,9 @@ use crate::chaos::rig::{Rig, Store};
 /// How long a value takes to load.
 pub(super) const LOAD: Duration = Duration::from_millis(20);
 
+/// How long a value is fresh for which several callers ask: it ends during an outage, and after it.
+const SHORT: Duration = Duration::from_millis(200);
+
 /// Longer than anything is played.
 const LONG: Duration = Duration::from_secs(24 * 3600);
 
@@ -45,7 +48,7 @@ tokio::task_local! {
 #[derive(Clone)]
 pub(super) enum Subject {
     Cache(Cache),
-    ByHand(Arc<dyn Backend>, Namespace),
+    ByHand(Arc<dyn Backend>, Namespace, SetOptions),
 }
 
 /// What one caller got.
@@ -76,8 +79,21 @@ impl Subject {
         Ok(match way {
             Way::Guarded => Self::Cache(cache.build()),
             Way::Unguarded => Self::Cache(cache.backend_timeout(LONG).breaker(0, LONG).build()),
-            Way::ByHand => Self::ByHand(backend, Prefix::new(prefix).namespace("by-hand")),
+            Way::ByHand => {
+                let namespace = Prefix::new(prefix).namespace("by-hand");
+                Self::ByHand(backend, namespace, SetOptions::new(LONG))
+            }
         })
+    }
+
+    /// Returns the same with values that are fresh for a short time.
+    pub(super) fn short_lived(&self) -> Self {
+        match self {
+            Self::Cache(cache) => Self::Cache(cache.with_namespace("short").with_ttl(SHORT)),
+            Self::ByHand(backend, namespace, _) => {
+                Self::ByHand(Arc::clone(backend), namespace.clone(), SetOptions::new(SHORT))
+            }
+        }
     }
 
     /// Asks for a value, which is loaded if it is not there.
@@ -105,7 +121,7 @@ impl Subject {
                     .await;
                 loaded.map(|value| (*value).clone()).map_err(|error| error.to_string())
             }
-            Self::ByHand(backend, namespace) => {
+            Self::ByHand(backend, namespace, options) => {
                 let key = namespace.key(name);
                 let text = |error: Error| error.to_string();
                 if let Some(record) = backend.get(&key).await.map_err(text)? {
@@ -114,7 +130,7 @@ impl Subject {
                 }
                 let value = load(name).await;
                 let stored = Bytes::from(value.clone()).into();
-                backend.set(&key, stored, SetOptions::new(LONG)).await.map_err(text)?;
+                backend.set(&key, stored, *options).await.map_err(text)?;
                 Ok(value)
             }
         }
@@ -124,7 +140,7 @@ impl Subject {
     pub(super) async fn has(&self, name: &str) -> bool {
         match self {
             Self::Cache(cache) => cache.get::<String>(name).await.is_ok_and(|value| value.is_some()),
-            Self::ByHand(backend, namespace) => {
+            Self::ByHand(backend, namespace, _) => {
                 let found = backend.get(&namespace.key(name)).await;
                 found.is_ok_and(|record| record.is_some())
             }
@@ -138,7 +154,7 @@ impl Subject {
                 cache.shutdown().await;
                 cache.backend().close().await
             }
-            Self::ByHand(backend, _) => backend.close().await,
+            Self::ByHand(backend, ..) => backend.close().await,
         };
         // Calls may still be running on a store that is slow.
         drop(closed);
