@@ -298,10 +298,14 @@ async fn a_lease_that_nobody_knows_of_is_not_waited_for() {
     }
 }
 
-/// The store fails before the value is stored, or before the lease is released.
+/// The store fails before the value is stored, or takes no more writes.
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_was_left_in_an_outage_is_not_waited_for() {
-    for stale in [false, true] {
+    let kinds = [ErrorKind::Unavailable, ErrorKind::Rejected];
+    for (stale, kind) in [false, true]
+        .into_iter()
+        .flat_map(|stale| kinds.map(|kind| (stale, kind)))
+    {
         let remote = Remote::new();
         let cache = over(&remote)
             .lease_time(LEASE)
@@ -315,9 +319,17 @@ async fn a_lease_that_was_left_in_an_outage_is_not_waited_for() {
         let loads = Count::new();
         let caller = load(&cache, &loads, SEC);
         idle().await;
-        remote.always(Fate::Fail(ErrorKind::Unavailable));
+        remote.plan(move |call| match call.is("get") && kind == ErrorKind::Rejected {
+            true => Fate::Pass,
+            false => Fate::Fail(kind),
+        });
         assert_eq!(*caller.await.unwrap(), 1);
         idle().await;
+        if !stale {
+            let start = Instant::now();
+            assert_eq!(*load(&cache, &Count::new(), MS).await.unwrap(), 1);
+            assert!(start.elapsed() <= MS, "nor meanwhile");
+        }
         remote.always(Fate::Pass);
         assert_eq!(remote.leases().await.len(), 1);
         let start = Instant::now();

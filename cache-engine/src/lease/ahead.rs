@@ -9,7 +9,6 @@ use cache_core::{Error, GetOrAdd, Key, Record, SetOptions, Tags};
 
 use crate::lease::fence::Fence;
 use crate::lease::protocol::Leases;
-use crate::store::is_left_alone;
 use crate::tier::precondition::Lease;
 use crate::tier::read::Boxed;
 use crate::trace::load::current;
@@ -36,11 +35,7 @@ impl Leases {
             key,
             call: Some(Box::pin(async move { store.get_or_add(&own, value, options).await })),
         };
-        let outcome = call.await.inspect_err(|error| {
-            if !is_left_alone(error) {
-                self.doubts().note(key, error);
-            }
-        });
+        let outcome = call.await.inspect_err(|error| self.doubts().note_write(key, error));
         Ok(match outcome? {
             GetOrAdd::Found(record) => ReadOrLease::Record(record),
             GetOrAdd::Added(version) => ReadOrLease::Lease(Lease::new(version)),

@@ -1,14 +1,16 @@
-//! The keys whose lease may be one that nobody holds, because a call of this process that wrote, replaced or removed it was
-//! not answered.
+//! The keys whose lease may be one that nobody holds, because a call of this process that wrote, replaced or removed it
+//! failed.
 //!
 //! A write may be carried out although its answer is lost, even much later: a server that was frozen reads what it was sent.
-//! A caller that waited for such a lease would wait until it expires. So the next load of this process that finds a lease
+//! And a store that takes no more writes keeps the leases that it has. A caller that waited for such a lease would wait until it expires. So the next load of this process that finds a lease
 //! there does not wait for it. If it is the lease of another process after all, the cluster loads the key once too often.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cache_core::{Error, ErrorKind, Key};
+
+use crate::store::is_left_alone;
 
 /// The number of keys that are remembered. A key takes the place of another one by chance. An outage leaves only a few: those
 /// of the calls that the breaker lets through, and of the loads that were running.
@@ -32,11 +34,20 @@ impl Default for Doubts {
 }
 
 impl Doubts {
-    /// Remembers the key if a call that failed with `error` may have been carried out.
-    pub(super) fn note(&self, key: &Key, error: &Error) {
-        if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) {
-            let (slot, hash) = self.slot(key);
-            slot.store(hash, Ordering::Relaxed);
+    /// Remembers the key.
+    pub(super) fn note(&self, key: &Key) {
+        let (slot, hash) = self.slot(key);
+        slot.store(hash, Ordering::Relaxed);
+    }
+
+    /// Remembers the key if a write of a lease that failed with `error` may have been carried out.
+    pub(super) fn note_write(&self, key: &Key, error: &Error) {
+        let may_be_there = matches!(
+            error.kind(),
+            ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Other
+        );
+        if may_be_there && !is_left_alone(error) {
+            self.note(key);
         }
     }
 

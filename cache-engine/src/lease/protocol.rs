@@ -85,6 +85,15 @@ impl Leases {
         self.doubts.take(key)
     }
 
+    /// Notes whether the lease under `key` is certainly gone.
+    fn settle_doubt(&self, key: &Key, is_gone: bool) {
+        if is_gone {
+            self.doubts.take(key);
+        } else {
+            self.doubts.note(key);
+        }
+    }
+
     pub(super) fn tasks(&self) -> &Tasks {
         &self.tasks
     }
@@ -188,7 +197,7 @@ impl Leases {
         self.tasks.spawn(async move {
             let result = acquiring.await;
             if let Err(error) = &result {
-                leases.doubts.note(&key, error);
+                leases.doubts.note_write(&key, error);
             }
             let fence = result.as_ref().ok().and_then(Option::as_ref).map(|(fence, _)| *fence);
             let _ = send.send(result);
@@ -270,8 +279,8 @@ impl Leases {
     /// Extends the lease by its full time.
     pub(crate) async fn renew(&self, key: &Key, fence: Fence, tags: &Tags) -> Result<Renewed, Error> {
         let renewed = self.try_renew(key, fence, tags).await;
-        if let Err(error) = &renewed {
-            self.doubts.note(key, error);
+        if renewed.is_err() {
+            self.doubts.note(key);
         }
         renewed
     }
@@ -307,12 +316,7 @@ impl Leases {
     /// Writes `value` if the fence is still intact, and releases the fence. After an error the fence may still exist.
     pub(crate) async fn fill(&self, key: &Key, fence: Fence, value: Value, lifetime: Ttl) -> Result<Filled, Error> {
         let filled = self.try_fill(key, fence, value, lifetime).await;
-        match &filled {
-            Ok(_) => {
-                self.doubts.take(key);
-            }
-            Err(error) => self.doubts.note(key, error),
-        }
+        self.settle_doubt(key, filled.is_ok());
         filled
     }
 
@@ -348,13 +352,11 @@ impl Leases {
     /// expires by itself.
     pub(crate) async fn release(&self, key: &Key, fence: Fence) -> bool {
         match fence {
-            Fence::Lease(lease) => match self.tier.store.delete_if(key, lease.version).await {
-                Ok(stood) => stood,
-                Err(error) => {
-                    self.doubts.note(key, &error);
-                    false
-                }
-            },
+            Fence::Lease(lease) => {
+                let released = self.tier.store.delete_if(key, lease.version).await;
+                self.settle_doubt(key, released.is_ok());
+                released.unwrap_or(false)
+            }
             Fence::Record { lease, .. } => {
                 let stood = self.is_intact(key, fence).await.unwrap_or(false);
                 self.release_beside(key, lease);
@@ -383,13 +385,11 @@ impl Leases {
 
     /// Releases the lease beside a record in the background, since no caller that looks up the key waits for it.
     fn release_beside(&self, key: &Key, lease: Version) {
-        let (tier, doubts) = (Arc::clone(&self.tier), Arc::clone(&self.doubts));
-        let (key, beside) = (key.clone(), key.reserved(LEASE));
+        let (leases, key, beside) = (self.clone(), key.clone(), key.reserved(LEASE));
         let release = async move {
             // A failure has already emitted an event, and the lease expires by itself.
-            if let Err(error) = tier.store.delete_if(&beside, lease).await {
-                doubts.note(&key, &error);
-            }
+            let released = leases.tier.store.delete_if(&beside, lease).await;
+            leases.settle_doubt(&key, released.is_ok());
         };
         if self.tier.store.is_local() {
             // Completes immediately.

@@ -26,6 +26,9 @@ pub struct Plan {
     pub way: Way,
 }
 
+/// The phases of the fault in the table.
+const DOWN: [Phase; 2] = [Phase::Fault, Phase::Healing];
+
 /// How long to wait until the store is used again.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -44,6 +47,7 @@ pub(super) async fn play(rig: &Rig, fault: Fault, plan: &Plan) -> Row {
     rig.break_by(fault).await;
     sleep(plan.fault).await;
     let during = resident_kib();
+    load.enter(Phase::Healing);
     rig.heal(fault).await;
     let used_again = used_again(rig, &subject, plan.way, &prefix).await;
 
@@ -57,10 +61,10 @@ pub(super) async fn play(rig: &Rig, fault: Fault, plan: &Plan) -> Row {
         fault,
         requests: tally.requests,
         errors: tally.errors,
-        near_hit: tally.quantile(Phase::Fault, Kind::Warm, 0.99),
+        near_hit: tally.quantile(&DOWN, Kind::Warm, 0.99),
         near_missed: tally.warm[1] as f64 / tally.warm[0].max(1) as f64,
-        cold: [Phase::Healthy, Phase::Fault, Phase::Healed].map(|phase| tally.quantile(phase, Kind::Cold, 0.99)),
-        shared: [Phase::Fault, Phase::Healed].map(|phase| tally.quantile(phase, Kind::Shared, 0.99)),
+        cold: [&[Phase::Healthy][..], &DOWN, &[Phase::Healed]].map(|phases| tally.quantile(phases, Kind::Cold, 0.99)),
+        shared: [&DOWN[..], &[Phase::Healed]].map(|phases| tally.quantile(phases, Kind::Shared, 0.99)),
         used_again,
         grown_kib: during.max(after).saturating_sub(before),
         first_error: tally.first_error,

@@ -45,6 +45,8 @@ pub(super) enum Kind {
 pub(super) enum Phase {
     Healthy,
     Fault,
+    /// After the fault, until the store is used again.
+    Healing,
     Healed,
 }
 
@@ -79,8 +81,9 @@ impl Tally {
     }
 
     /// Returns the time within which this share of the calls was answered.
-    pub(super) fn quantile(&self, phase: Phase, kind: Kind, share: f64) -> Option<Duration> {
-        let mut times = self.times.get(&(phase, kind))?.clone();
+    pub(super) fn quantile(&self, phases: &[Phase], kind: Kind, share: f64) -> Option<Duration> {
+        let times = phases.iter().filter_map(|&phase| self.times.get(&(phase, kind)));
+        let mut times: Vec<u32> = times.flatten().copied().collect();
         let last = times.len().checked_sub(1)?;
         let (_, time, _) = times.select_nth_unstable((last as f64 * share).ceil() as usize);
         Some(Duration::from_micros(u64::from(*time)))
@@ -109,7 +112,8 @@ impl Load {
         Self { callers, stop, tasks }
     }
 
-    /// Counts from now on for another phase. A call that begins in one phase and ends in another one counts for the fault.
+    /// Counts from now on for another phase. A call counts for the phase in which it begins, but for the fault if that begins
+    /// meanwhile.
     pub(super) fn enter(&self, phase: Phase) {
         self.callers.with(|tally| tally.phase = phase);
     }
@@ -186,7 +190,10 @@ impl Callers {
         let answer = subject.ask(name).await;
         let took = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
         self.with(|tally| {
-            let phase = if before == tally.phase { before } else { Phase::Fault };
+            let phase = match before {
+                Phase::Healthy => tally.phase,
+                _ => before,
+            };
             if let Err(error) = answer.value {
                 tally.failed(error);
             }

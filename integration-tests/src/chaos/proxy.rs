@@ -56,9 +56,9 @@ impl Reserved {
 
     /// Forwards connections to `server` until the proxy is dropped.
     pub(super) fn forward(self, server: &str) -> Proxy {
-        let wire = watch::Sender::new(Wire::Sound);
+        let (port, wire) = (self.port, watch::Sender::new(Wire::Sound));
         tokio::spawn(accept(self, server.to_owned(), wire.subscribe()));
-        Proxy { port: self.port, wire }
+        Proxy { port, wire }
     }
 }
 

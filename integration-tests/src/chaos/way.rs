@@ -130,7 +130,7 @@ impl Subject {
                 }
                 let value = load(name).await;
                 let stored = Bytes::from(value.clone()).into();
-                backend.set(&key, stored, *options).await.map_err(text)?;
+                let _ = backend.set(&key, stored, *options).await.map_err(text)?;
                 Ok(value)
             }
         }
