@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use integration_tests::chaos::{Fault, Goals, Pace, Plan, Store, Table, Way, run};
 
-/// For a build without optimization, on a machine that is busy with other tests.
-const SLACK: Duration = Duration::from_secs(3);
+/// For a build without optimization, on a machine that is busy with other tests: a caller of Larder still waits for less time
+/// than the negative controls.
+const SLACK: Duration = Duration::from_secs(10);
 
 fn plan(way: Way, fault: Duration) -> Plan {
     Plan {
