@@ -25,7 +25,7 @@ static DOCKER: LazyLock<Runtime> = LazyLock::new(|| {
         .expect("a runtime for Docker could not be started")
 });
 
-/// How often a start is tried if another process has taken a port meanwhile.
+/// How often a start is tried if another process has taken a port meanwhile, and how often a freeze.
 const ATTEMPTS: usize = 5;
 
 /// The description of a container.
@@ -154,7 +154,16 @@ impl Container {
 
     /// Freezes the processes: connections stay open, and nothing answers.
     pub(crate) async fn freeze(&self) {
-        self.with("be frozen", |c| async move { c.pause().await }).await;
+        self.with("be frozen", |c| async move {
+            for _ in 1..ATTEMPTS {
+                // On a busy machine, the system may not catch all processes at once, and then lets them go again.
+                if c.pause().await.is_ok() {
+                    return Ok(());
+                }
+            }
+            c.pause().await
+        })
+        .await;
     }
 
     /// Ends [`freeze`](Self::freeze).
