@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use crate::container::{Container, Spec};
+use crate::container::{Container, Inner, Spec};
 use crate::{external, wire};
 
 const VARIABLE: &str = "CACHE_TEST_DYNAMODB_URL";
@@ -52,7 +52,7 @@ impl DynamoDb {
         let spec = Spec {
             image: ("amazon/dynamodb-local", "latest"),
             ports: 1,
-            inner_port: Some(8000),
+            inner: Inner::One(8000),
             variable: VARIABLE,
         };
         let container = Container::start(&spec, |_| COMMAND.map(str::to_owned).to_vec()).await;
