@@ -253,6 +253,110 @@ async fn a_purger_that_panics_has_failed() {
     assert_eq!(background.pending_purges(), 0);
 }
 
+/// Several servers, each told on its own.
+struct Servers(Vec<Cdn>);
+
+#[async_trait]
+impl Purger for Servers {
+    async fn purge(&self, _: &[Purge]) -> Result<(), Error> {
+        unreachable!("each server is told on its own")
+    }
+
+    fn by_server(&self) -> Vec<Arc<dyn Purger>> {
+        let one = |cdn: &Cdn| -> Arc<dyn Purger> { Arc::new(cdn.clone()) };
+        self.0.iter().map(one).collect()
+    }
+}
+
+fn names(told: &[Purge]) -> Vec<String> {
+    let mut names: Vec<_> = told.iter().map(|purge| format!("{:?}", purge.target)).collect();
+    names.sort_unstable();
+    names
+}
+
+/// What a healthy server is told: everything, at once, and once, while another one is frozen or refuses.
+#[tokio::test(start_paused = true)]
+async fn servers_are_independent() {
+    for frozen in [true, false] {
+        let (bad, good) = (Cdn::default(), Cdn::default());
+        if frozen {
+            *bad.0.gate.lock().unwrap() = Some(Gate::closed());
+        } else {
+            bad.fail(ErrorKind::Unavailable);
+        }
+        let servers = Servers(vec![bad.clone(), good.clone()]);
+        let cache = local(&TokioClock::new()).purger(servers).build();
+        cache.invalidate_tags((0..100).map(|n| format!("tag {n}"))).await.unwrap();
+        tokio::time::sleep(SEC / 10).await;
+        assert_eq!(good.told().len(), 100, "frozen: {frozen}");
+        // Also what comes later.
+        tokio::time::sleep(100 * SEC).await;
+        cache.invalidate_tag("later").await.unwrap();
+        tokio::time::sleep(SEC / 10).await;
+        assert_eq!((good.told().len(), good.told()[100].clone()), (101, tag("later")));
+        assert_eq!((cache.pending_purges(), bad.told().len()), (101, 0));
+        *bad.0.gate.lock().unwrap() = None;
+        bad.fail(None);
+        tokio::time::sleep(45 * SEC).await;
+        assert_eq!((cache.pending_purges(), good.told().len()), (0, 101));
+        assert_eq!(names(&bad.told()), names(&good.told()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_purge_does_not_wait_for_the_pause_after_a_failure() {
+    let cdn = Cdn::default();
+    let cache = build(&cdn);
+    cdn.fail(ErrorKind::Unavailable);
+    cache.invalidate_tag("old").await.unwrap();
+    // The pauses are 30 s long by then.
+    tokio::time::sleep(200 * SEC).await;
+    cdn.fail(None);
+    cache.invalidate_tag("new").await.unwrap();
+    tokio::time::sleep(SEC).await;
+    assert_eq!(names(&cdn.told()), names(&[tag("new"), tag("old")]));
+}
+
+/// Whoever invalidates waits no longer than a purger may take, however many others wait for it.
+#[tokio::test(start_paused = true)]
+async fn many_callers_wait_for_a_frozen_purger_no_longer_than_one() {
+    let cdn = Cdn::default();
+    *cdn.0.gate.lock().unwrap() = Some(Gate::closed());
+    let cache = local(&TokioClock::new()).purger(cdn.clone()).foreground(true).build();
+    let begun = tokio::time::Instant::now();
+    let writes = (0..20).map(|number| {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.invalidate_tag(format!("tag {number}")).await })
+    });
+    for write in writes.collect::<Vec<_>>() {
+        write.await.unwrap().unwrap();
+    }
+    assert!(begun.elapsed() <= 11 * SEC, "{:?}", begun.elapsed());
+    assert_eq!(cache.pending_purges(), 20);
+}
+
+/// While an attempt runs, all that come meanwhile share the next one.
+#[tokio::test(start_paused = true)]
+async fn callers_that_come_during_an_attempt_share_the_next() {
+    let cdn = Cdn::default();
+    let gate = Gate::closed();
+    *cdn.0.gate.lock().unwrap() = Some(gate.clone());
+    let cache = local(&TokioClock::new()).purger(cdn.clone()).foreground(true).build();
+    let write = |name: String| {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.invalidate_tag(name).await })
+    };
+    let mut writes = vec![write("first".to_owned())];
+    gate.reached().await;
+    writes.extend((0..20).map(|number| write(format!("tag {number}"))));
+    idle().await;
+    gate.open();
+    for write in writes {
+        write.await.unwrap().unwrap();
+    }
+    assert_eq!((cdn.told().len(), cdn.calls()), (21, vec![1, 20]));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_invalidation_waits_for_the_purger_in_the_foreground_only() {
     let cdn = Cdn::default();
@@ -266,6 +370,30 @@ async fn an_invalidation_waits_for_the_purger_in_the_foreground_only() {
     cdn.fail(ErrorKind::Unavailable);
     cache.invalidate_tag("tag").await.unwrap();
     assert_eq!(cache.pending_purges(), 1);
+}
+
+/// The servers may be in another order after a restart.
+#[tokio::test(start_paused = true)]
+async fn what_one_of_several_servers_was_not_told_survives_a_restart() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("purges of servers");
+    for suffix in ["purges", "purges-1"] {
+        let _ = fs::remove_file(path.with_extension(suffix));
+    }
+    let (bad, good) = (Cdn::default(), Cdn::default());
+    let build = |servers: [&Cdn; 2]| {
+        let servers = Servers(servers.map(Clone::clone).into());
+        local(&TokioClock::new()).purger(servers).pending_file(&path).build()
+    };
+    bad.fail(ErrorKind::Unavailable);
+    let cache = build([&good, &bad]);
+    cache.invalidate_tag("tag").await.unwrap();
+    cache.shutdown().await;
+    assert_eq!((cache.pending_purges(), good.told().len()), (1, 1));
+    drop(cache);
+    bad.fail(None);
+    let cache = build([&bad, &good]);
+    cache.settled().await;
+    assert_eq!((bad.told(), cache.pending_purges()), (vec![tag("tag")], 0));
 }
 
 #[tokio::test(start_paused = true)]

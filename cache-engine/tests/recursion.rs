@@ -66,6 +66,8 @@ async fn a_load_that_asks_for_its_own_key_is_told_so() {
         "value",
         "the key is as good as ever"
     );
+    let counted = cache.stats().total();
+    assert_eq!((counted.requests(), counted.misses), (3, 3), "each is counted");
 }
 
 #[tokio::test(start_paused = true)]

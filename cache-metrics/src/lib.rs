@@ -43,7 +43,7 @@
 //!
 //! | counter | counts | further labels |
 //! |---|---|---|
-//! | `cache.requests` | requests; each has one type | `cache.request.type`: `hit`, `stale`, `negative`, `miss`, `bypass`, `outage`; `cache.tier` of the first three: `near`, `store`; `reason` of a bypass |
+//! | `cache.requests` | requests; each has one type | `cache.request.type`: `hit`, `stale`, `negative`, `miss`, `bypass`, `outage`; `cache.tier` of the first three: `near`, `store`, where only hits are ever `near`; `reason` of a bypass |
 //! | `cache.coalesced` | misses and outages that waited for the load of another caller | |
 //! | `cache.stale_if_error` | misses and outages that were answered with a stale value, because the load failed or took too long | |
 //! | `cache.loads` | loads that began, including refreshes in the background | |
@@ -68,7 +68,7 @@
 //! | `cache.entry.count` | the number of entries, in tiers in this process | `cache.tier` |
 //! | `cache.size` | their size in bytes | `cache.tier` |
 //! | `cache.breaker.open` | 1 if the circuit breaker prevents such calls of the store, else 0 | `cache.operation`: `read`, `write` |
-//! | `cache.subscription.active` | 1 if the store reports changes now, else 0; only for stores that can | |
+//! | `cache.subscription.active` | 1 if the store reports changes now, else 0; only for stores that can, once the cache needs it: with a near tier, or when a call waits for a load in another process | |
 //! | `cache.feeds.lost` | [change feeds](cache_engine::Cache::follow) that have no connection; only for caches that follow one | |
 //! | `cache.invalidations.pending` | invalidations that the store has not carried out yet | |
 //! | `cache.purges.pending` | invalidations that the purger, if there is one, was not told of yet | |

@@ -10,16 +10,27 @@ use metrics::{counter, gauge};
 use tokio::time::MissedTickBehavior;
 
 use crate::names;
-use crate::samples::{Labels, counters, gauges};
+use crate::samples::{Gauge, Labels, counters, gauges};
 
 /// The metrics of one cache, or of several: an observer for [`CacheBuilder::observer`](cache_engine::CacheBuilder::observer).
 ///
 /// Clones share what they know, so pass one to each cache. The metrics go to the recorder that is installed when they are
 /// published, or when a duration is recorded.
+///
+/// Caches of the same name are one in the metrics: their counters and sizes are added up, and of their states the worst
+/// counts. Once they are gone, their gauges are 0, but for the state of their change subscription: that is 1, since nothing
+/// is lost.
 #[derive(Clone, Default)]
 pub struct CacheMetrics {
     by_namespace: bool,
-    watched: Arc<Mutex<Vec<Watched>>>,
+    known: Arc<Mutex<Known>>,
+}
+
+#[derive(Default)]
+struct Known {
+    watched: Vec<Watched>,
+    /// The gauges that were set at some time, with what they are set to once no cache has them.
+    set: HashMap<(&'static str, Labels), Gauge>,
 }
 
 /// A cache, and what was published of it.
@@ -46,14 +57,31 @@ impl CacheMetrics {
     /// is asked, for example in the handler of `/metrics`.
     pub fn publish(&self) {
         names::describe();
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        watched.retain_mut(|cache| match cache.stats.read() {
-            Some(stats) => {
-                cache.publish(&stats, self.by_namespace);
-                true
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Known { watched, set } = &mut *known;
+        // Caches of one name are one in the metrics.
+        let mut now: HashMap<_, Gauge> = HashMap::new();
+        watched.retain_mut(|cache| {
+            let Some(stats) = cache.stats.read() else {
+                return false;
+            };
+            cache.publish(&stats, self.by_namespace);
+            for (name, labels, gauge) in gauges(&stats) {
+                let all = with_name(&stats.cache, &labels);
+                now.entry((name, all))
+                    .and_modify(|known| *known = known.and(gauge))
+                    .or_insert(gauge);
             }
-            None => false,
+            true
         });
+        // An exporter would show the last value for ever.
+        for (series, gauge) in set.iter().filter(|(series, _)| !now.contains_key(series)) {
+            gauge!(series.0, &series.1).set(gauge.of_none());
+        }
+        for ((name, labels), gauge) in now {
+            gauge!(name, &labels).set(gauge.value());
+            set.insert((name, labels), gauge);
+        }
     }
 
     /// [Publishes](Self::publish) at each `interval`, for ever. For exporters that push. Spawn it, or drop the future to
@@ -69,8 +97,8 @@ impl CacheMetrics {
 
     /// Adds a cache.
     pub(crate) fn watch(&self, stats: StatsReader) {
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        watched.push(Watched {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.watched.push(Watched {
             stats,
             published: HashMap::new(),
         });
@@ -79,26 +107,25 @@ impl CacheMetrics {
 
 impl Watched {
     fn publish(&mut self, stats: &CacheStats, by_namespace: bool) {
-        let label = (names::NAME, stats.cache.clone());
-        let all =
-            |labels: &Labels| -> Labels { std::iter::once(label.clone()).chain(labels.iter().cloned()).collect() };
         for (name, labels, count) in counters(stats, by_namespace) {
-            let counter = counter!(name, &all(&labels));
+            let counter = counter!(name, &with_name(&stats.cache, &labels));
             let published = self.published.insert((name, labels), count).unwrap_or_default();
             counter.increment(count.saturating_sub(published));
-        }
-        for (name, labels, value) in gauges(stats) {
-            gauge!(name, &all(&labels)).set(value);
         }
     }
 }
 
+fn with_name(cache: &str, labels: &Labels) -> Labels {
+    let name = (names::NAME, cache.to_owned());
+    std::iter::once(name).chain(labels.iter().cloned()).collect()
+}
+
 impl fmt::Debug for CacheMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         f.debug_struct("CacheMetrics")
             .field("by_namespace", &self.by_namespace)
-            .field("caches", &watched.len())
+            .field("caches", &known.watched.len())
             .finish()
     }
 }

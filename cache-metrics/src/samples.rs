@@ -72,9 +72,47 @@ fn of_namespace(
     add(names::EVICTIONS, &[tier(CacheTier::Store)], store);
 }
 
+/// The value of a gauge, and what several caches of one name have together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Gauge {
+    /// A number of something: the sum.
+    Count(f64),
+    /// 1 if something is wrong: the worst.
+    Fault(f64),
+    /// 1 if all is well: the worst.
+    Health(f64),
+}
+
+impl Gauge {
+    pub(crate) fn value(self) -> f64 {
+        match self {
+            Self::Count(value) | Self::Fault(value) | Self::Health(value) => value,
+        }
+    }
+
+    /// Returns the value of no cache.
+    pub(crate) fn of_none(self) -> f64 {
+        match self {
+            Self::Count(_) | Self::Fault(_) => 0.0,
+            Self::Health(_) => 1.0,
+        }
+    }
+
+    /// Returns the value of the cache and an `other` one.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match self {
+            Self::Count(value) => Self::Count(value + other.value()),
+            Self::Fault(value) => Self::Fault(value.max(other.value())),
+            Self::Health(value) => Self::Health(value.min(other.value())),
+        }
+    }
+}
+
 /// Returns the gauges of `stats`: name, labels and value.
 #[expect(clippy::cast_precision_loss, reason = "metrics are floating-point numbers")]
-pub(crate) fn gauges(stats: &CacheStats) -> Vec<(&'static str, Labels, f64)> {
+pub(crate) fn gauges(stats: &CacheStats) -> Vec<(&'static str, Labels, Gauge)> {
+    let count = |number: u64| Gauge::Count(number as f64);
+    let count_of = |number: usize| Gauge::Count(number as f64);
     let mut samples = Vec::new();
     let usages = [
         (CacheTier::Near, stats.near_usage),
@@ -83,24 +121,28 @@ pub(crate) fn gauges(stats: &CacheStats) -> Vec<(&'static str, Labels, f64)> {
     for (tier, usage) in usages {
         let Some(usage) = usage else { continue };
         let labels = vec![(names::TIER, tier.as_str().to_owned())];
-        samples.push((names::ENTRY_COUNT, labels.clone(), usage.entries as f64));
-        samples.push((names::SIZE, labels, usage.bytes as f64));
+        samples.push((names::ENTRY_COUNT, labels.clone(), count(usage.entries)));
+        samples.push((names::SIZE, labels, count(usage.bytes)));
     }
     let is_open = |open: bool| if open { 1.0 } else { 0.0 };
     let of = |operation: &str| vec![(names::OPERATION, operation.to_owned())];
     let reads = is_open(stats.breaker == BreakerState::Open);
     let writes = is_open(stats.breaker != BreakerState::Closed);
-    samples.push((names::BREAKER_OPEN, of("read"), reads));
-    samples.push((names::BREAKER_OPEN, of("write"), writes));
-    if stats.subscription != SubscriptionState::Unsupported {
+    samples.push((names::BREAKER_OPEN, of("read"), Gauge::Fault(reads)));
+    samples.push((names::BREAKER_OPEN, of("write"), Gauge::Fault(writes)));
+    // One that nobody needs is not lost.
+    if !matches!(
+        stats.subscription,
+        SubscriptionState::Unsupported | SubscriptionState::NotBegun
+    ) {
         let is_active = is_open(stats.subscription == SubscriptionState::Active);
-        samples.push((names::SUBSCRIPTION_ACTIVE, Vec::new(), is_active));
+        samples.push((names::SUBSCRIPTION_ACTIVE, Vec::new(), Gauge::Health(is_active)));
     }
     if stats.feeds > 0 {
-        samples.push((names::FEEDS_LOST, Vec::new(), stats.lost_feeds as f64));
+        samples.push((names::FEEDS_LOST, Vec::new(), count_of(stats.lost_feeds)));
     }
-    samples.push((names::PENDING, Vec::new(), stats.pending_invalidations as f64));
-    samples.push((names::PURGES_PENDING, Vec::new(), stats.pending_purges as f64));
-    samples.push((names::IN_FLIGHT, Vec::new(), stats.in_flight as f64));
+    samples.push((names::PENDING, Vec::new(), count_of(stats.pending_invalidations)));
+    samples.push((names::PURGES_PENDING, Vec::new(), count_of(stats.pending_purges)));
+    samples.push((names::IN_FLIGHT, Vec::new(), count_of(stats.in_flight)));
     samples
 }

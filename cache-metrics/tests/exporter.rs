@@ -147,6 +147,47 @@ fn several_caches_and_a_cache_that_is_gone() {
     });
 }
 
+#[test]
+fn gauges_of_caches_with_one_name() {
+    let (recorder, exporter) = exporter();
+    with(&recorder, async {
+        let metrics = CacheMetrics::new();
+        let build = |store: FaultyBackend<MemoryBackend>| {
+            let builder = Cache::builder(store).clock(ManualClock::new());
+            let builder = builder.breaker(1, Duration::from_secs(60));
+            builder.observer(metrics.clone()).build()
+        };
+        let store = || FaultyBackend::new(MemoryBackend::builder().clock(ManualClock::new()).build());
+        let (broken, healthy) = (store(), store());
+        let caches = [build(broken.clone()), build(healthy.clone())];
+        for cache in &caches {
+            cache.get::<i32>("key").await.unwrap();
+        }
+        broken.fail(ErrorKind::Unavailable);
+        caches[0].invalidate("key").await.unwrap_err();
+        let value = |series: &str| {
+            metrics.publish();
+            value(&exporter.render(), &format!("{series}{{cache_name=\"cache\"}}"))
+        };
+        let is_open = |operation: &str| {
+            metrics.publish();
+            let series = format!("cache_breaker_open{{cache_name=\"cache\",cache_operation=\"{operation}\"}}");
+            self::value(&exporter.render(), &series)
+        };
+        // Published last, the healthy one would hide the other.
+        assert_eq!((is_open("write"), value("cache_invalidations_pending")), (Some(1.0), Some(1.0)));
+        healthy.fail(ErrorKind::Unavailable);
+        caches[1].invalidate("key").await.unwrap_err();
+        assert_eq!(value("cache_invalidations_pending"), Some(2.0));
+        // A cache that is gone lacks nothing.
+        drop(caches);
+        while is_open("write") != Some(0.0) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(value("cache_invalidations_pending"), Some(0.0));
+    });
+}
+
 /// A store that has another name in metrics than in errors.
 #[derive(Debug)]
 struct Renamed(FaultyBackend<MemoryBackend>);

@@ -302,6 +302,10 @@ async fn the_dashboard_and_the_alerts_see_a_store_that_works_and_one_that_is_dow
         .backend_timeout(Duration::from_millis(200))
         .observer(metrics.clone())
         .build();
+    // Needs no subscription, so it has lost none.
+    let backend = RedisBackend::builder().url(redis.url()).connect().await.unwrap();
+    let plain = Cache::builder(backend).name("plain").prefix("plain").observer(metrics.clone()).build();
+    plain.get_or_load("key", || async { Ok::<_, Infallible>(1_u64) }).await.unwrap();
     let small = Cache::builder(MemoryBackend::builder().max_entries(10).build())
         .name("small")
         .purger(Away)

@@ -15,7 +15,7 @@ use crate::open;
 /// The settings of a cache, as a configuration file states them.
 ///
 /// Every field is optional; a missing one keeps the default of [`CacheBuilder`]. An unknown field is an error, so that
-/// you notice a misspelt one. Durations are numbers with a unit: `"500ms"`, `"60s"`, `"5m"`, `"1h 30m"`. The fields of
+/// you notice a misspelt one. `Debug` shows no password. Durations are numbers with a unit: `"500ms"`, `"60s"`, `"5m"`, `"1h 30m"`. The fields of
 /// [`Policy`](crate::Policy) are beside the others.
 ///
 /// ```
@@ -30,7 +30,7 @@ use crate::open;
 /// assert_eq!(cache.key("1").to_string(), "shop::1");
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Settings {
@@ -116,6 +116,84 @@ pub struct NearSettings {
     /// The longest time that copies are served after the last heartbeat of a store that reports changes.
     #[serde(deserialize_with = "duration")]
     pub max_silence: Option<Duration>,
+}
+
+/// Shows of the store's URL no more than its scheme and where the store is, whatever the scheme: programs log their settings.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Names all fields, so that none can be forgotten.
+        let Self {
+            store,
+            prefix,
+            namespace,
+            enabled,
+            ttl,
+            stale_while_revalidate,
+            stale_if_error,
+            negative_ttl,
+            error_ttl,
+            jitter,
+            early_refresh_after,
+            early_refresh_beta,
+            verify,
+            soft_timeout,
+            load_timeout,
+            coalesce_across_processes,
+            contributes,
+            backend_timeout,
+            clear_timeout,
+            lease_time,
+            max_lease,
+            tag_namespaces,
+            tag_cache_ttl,
+            pending_file,
+            foreground,
+            near,
+        } = self;
+        f.debug_struct("Settings")
+            .field("store", &store.as_deref().map(without_secrets))
+            .field("prefix", prefix)
+            .field("namespace", namespace)
+            .field("enabled", enabled)
+            .field("ttl", ttl)
+            .field("stale_while_revalidate", stale_while_revalidate)
+            .field("stale_if_error", stale_if_error)
+            .field("negative_ttl", negative_ttl)
+            .field("error_ttl", error_ttl)
+            .field("jitter", jitter)
+            .field("early_refresh_after", early_refresh_after)
+            .field("early_refresh_beta", early_refresh_beta)
+            .field("verify", verify)
+            .field("soft_timeout", soft_timeout)
+            .field("load_timeout", load_timeout)
+            .field("coalesce_across_processes", coalesce_across_processes)
+            .field("contributes", contributes)
+            .field("backend_timeout", backend_timeout)
+            .field("clear_timeout", clear_timeout)
+            .field("lease_time", lease_time)
+            .field("max_lease", max_lease)
+            .field("tag_namespaces", tag_namespaces)
+            .field("tag_cache_ttl", tag_cache_ttl)
+            .field("pending_file", pending_file)
+            .field("foreground", foreground)
+            .field("near", near)
+            .finish()
+    }
+}
+
+/// Replaces in a store's URL what may be secret: the user and the password, and the settings.
+fn without_secrets(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once(':') else {
+        return "***".to_owned();
+    };
+    let Some(rest) = rest.strip_prefix("//") else {
+        let hidden = if rest.is_empty() { "" } else { "***" };
+        return format!("{scheme}:{hidden}");
+    };
+    // At the last `@`, since a password that is not encoded may contain others, and any other separator.
+    let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("***@", rest));
+    let (place, settings) = rest.split_once('?').map_or((rest, ""), |(place, _)| (place, "?***"));
+    format!("{scheme}://{user}{place}{settings}")
 }
 
 impl Settings {

@@ -109,6 +109,26 @@ fn what_is_wrong_is_named() {
     }
 }
 
+#[test]
+fn debug_shows_no_password() {
+    for (url, shown) in [
+        ("redis://ada:hunter2@cache:6379/1", "redis://***@cache:6379/1"),
+        ("redis-sentinel://:hunter2@a:1?sentinelPassword=hunter2", "redis-sentinel://***@a:1?***"),
+        ("memcacheds://ada:hunter2@a:1,b:2", "memcacheds://***@a:1,b:2"),
+        ("rabbit://ada:hun@ter2?hunter2/hunter2@host", "rabbit://***@host"),
+        ("dynamodb://table?secret=hunter2", "dynamodb://table?***"),
+        ("memory:?hunter2=1", "memory:***"),
+        ("memory:", "memory:"),
+        ("hunter2", "***"),
+    ] {
+        let settings = read(&format!(r#"{{ "store": "{url}", "prefix": "shop", "near": {{ "max_bytes": 7 }} }}"#));
+        let debug = format!("{settings:?}");
+        assert!(!debug.contains("ter2"), "{debug}");
+        assert!(debug.contains(&format!("store: Some(\"{shown}\")")), "{debug}");
+        assert!(debug.contains(r#"prefix: Some("shop")"#) && debug.contains("max_bytes: Some(7)"), "{debug}");
+    }
+}
+
 #[tokio::test]
 async fn a_wrong_store_is_an_error_of_open() {
     let error = read(r#"{ "store": "rabbit://a" }"#).open().await.unwrap_err();

@@ -116,8 +116,12 @@ impl SurrogateKeys {
     ///
     /// ```
     /// use cache_axum::SurrogateKeys;
+    /// use subtle::ConstantTimeEq;
     ///
-    /// let keys = SurrogateKeys::surrogate_key().only_if(|request| request.headers.contains_key("fastly-ff"));
+    /// let keys = SurrogateKeys::surrogate_key().only_if(|request| {
+    ///     let given = request.headers.get("x-from-cdn");
+    ///     given.is_some_and(|given| given.as_bytes().ct_eq(b"a-long-random-text").into())
+    /// });
     /// # let _ = keys;
     /// ```
     pub fn only_if(mut self, condition: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {

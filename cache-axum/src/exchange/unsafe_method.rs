@@ -10,7 +10,7 @@ use http::uri::{InvalidUri, Scheme};
 use http::{HeaderMap, Uri, response};
 
 use crate::config::tags::tag_of_group;
-use crate::key::url::{origin, request_for, target};
+use crate::key::url::{at_each_host, origin, request_for, target};
 use crate::request::shared::Shared;
 
 /// What an unsafe request invalidates in addition to its own URL.
@@ -177,12 +177,15 @@ impl Outdated {
         }
     }
 
-    /// Adds the responses at a URI.
+    /// Adds the responses at a URI. If the request names several hosts, at each of them: the handler may have used any. That is
+    /// the client's fault, and nothing to report.
     fn add_uri(mut self, shared: &Shared, request: &Parts, uri: &Uri, is_search: bool) -> Self {
-        self = self.add_keys(shared.keys_at(request, uri));
-        if !is_search {
-            let tags = shared.url_tags_at(request, uri);
-            self.set = tags.into_iter().fold(self.set, Invalidation::add_tag);
+        for uri in at_each_host(request, uri) {
+            self = self.add_keys(shared.keys_at(request, &uri));
+            if !is_search {
+                let tags = shared.url_tags_at(request, &uri);
+                self.set = tags.into_iter().fold(self.set, Invalidation::add_tag);
+            }
         }
         self
     }

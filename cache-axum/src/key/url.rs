@@ -225,6 +225,30 @@ pub(crate) fn origin(request: &Parts) -> Option<Box<str>> {
     Some(name.into())
 }
 
+/// Returns the URIs that a request for `uri` may be for: more than one if the request names several hosts, of which a handler
+/// may use any. Hosts that no request can name alone are left out.
+pub(crate) fn at_each_host(request: &Parts, uri: &Uri) -> Vec<Uri> {
+    let is_of_request = uri.authority().is_none_or(|_| uri == target(request));
+    if !is_of_request || authority(request, target(request)).is_ok() {
+        return vec![uri.clone()];
+    }
+    let named = request.headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
+    let in_uri = target(request).authority().map(|authority| authority.as_str().as_bytes());
+    let mut uris = Vec::new();
+    for host in in_uri.into_iter().chain(named) {
+        let at_host = Uri::builder()
+            .scheme(uri.scheme().cloned().unwrap_or(Scheme::HTTP))
+            .authority(host)
+            .path_and_query(uri.path_and_query().map_or("/", |path| path.as_str()))
+            .build();
+        match at_host {
+            Ok(at_host) if !uris.contains(&at_host) => uris.push(at_host),
+            _ => {}
+        }
+    }
+    uris
+}
+
 /// Returns the length in bytes of the name of a URL whose path, query and authority are in normal form.
 pub(super) fn room(uri: &Uri, authority: &NormalAuthority<'_>) -> usize {
     authority.len() + uri.path_and_query().map_or(1, |text| text.as_str().len())

@@ -1,11 +1,13 @@
 //! Tells caches downstream of invalidations over plain HTTP.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use cache_engine::cache_core::{Error, ErrorKind, OptionalDuration, async_trait};
 use cache_engine::{Purge, Purger};
+use futures_util::future::join_all;
 use http::header::AUTHORIZATION;
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
@@ -16,6 +18,9 @@ use hyper_util::rt::TokioExecutor;
 
 use crate::config::surrogate_keys::SurrogateKeys;
 
+/// How long connecting to a server may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// The longest answer that is read to its end, so that its connection can be used again.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
@@ -23,8 +28,8 @@ const LONGEST_ANSWER: usize = 64 * 1024;
 /// to a CDN. It needs the feature `http-purger`.
 ///
 /// Several keys go into one request, separated as in the responses. An answer with a status of 2xx says that they were
-/// purged by this server; anything else counts as a failure, and all keys are sent again. With several servers, each has
-/// to answer so.
+/// purged by this server; anything else counts as a failure, and all keys are sent again. Each of several servers is told
+/// [on its own](Purger::by_server): one that is away or hangs delays none of the others.
 ///
 /// It speaks HTTP/1.1 without TLS. To call the interface of a CDN by `https`, implement [`Purger`] with the HTTP client
 /// that your service has: [`SurrogateKeys::key`] returns what to purge.
@@ -63,6 +68,7 @@ const LONGEST_ANSWER: usize = 64 * 1024;
 /// sub vcl_backend_response { set beresp.http.xkey = beresp.http.Surrogate-Key; }
 /// sub vcl_deliver { unset resp.http.xkey; unset resp.http.Surrogate-Key; }
 /// ```
+#[derive(Clone)]
 #[must_use]
 pub struct HttpPurger {
     client: Client<HttpConnector, Empty<Bytes>>,
@@ -93,8 +99,10 @@ impl HttpPurger {
             ));
         }
         let field = keys.field().clone();
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         Ok(Self {
-            client: Client::builder(TokioExecutor::new()).build_http(),
+            client: Client::builder(TokioExecutor::new()).build(connector),
             servers,
             keys,
             method: Method::from_bytes(b"PURGE").unwrap_or(Method::POST),
@@ -158,7 +166,8 @@ impl HttpPurger {
         self
     }
 
-    /// Sets how long the purge of a few dozen invalidations may take, in one or more requests. Default: 10 s.
+    /// Sets how long the purge of a few dozen invalidations may take at a server, in one or more requests. Connecting may
+    /// take 3 s of it. Default: 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -201,6 +210,17 @@ impl HttpPurger {
         purge.soft && self.soft.is_some()
     }
 
+    /// Sends a server the values of hard and soft purges. Returns the first error.
+    async fn send_all(&self, server: &Uri, values: &[(bool, Vec<String>)]) -> Result<(), Error> {
+        let mut result = Ok(());
+        for (soft, values) in values {
+            for value in values {
+                result = result.and(self.send(server, value, *soft).await);
+            }
+        }
+        result
+    }
+
     async fn send(&self, server: &Uri, value: &str, soft: bool) -> Result<(), Error> {
         let failed = |kind, what: String| {
             Error::new(kind, format!("{server}: {what}"))
@@ -241,16 +261,20 @@ impl HttpPurger {
 #[async_trait]
 impl Purger for HttpPurger {
     async fn purge(&self, purges: &[Purge]) -> Result<(), Error> {
-        let mut result = Ok(());
-        for soft in [false, true] {
-            for value in self.values(purges, soft) {
-                for server in &self.servers {
-                    // A server that fails keeps the others from nothing.
-                    result = result.and(self.send(server, &value, soft).await);
-                }
-            }
-        }
-        result
+        let values = [false, true].map(|soft| (soft, self.values(purges, soft)));
+        // A server that fails, or does not answer, keeps the others from nothing.
+        let servers = self.servers.iter().map(|server| self.send_all(server, &values));
+        join_all(servers).await.into_iter().collect()
+    }
+
+    fn by_server(&self) -> Vec<Arc<dyn Purger>> {
+        let one = |server: &Uri| -> Arc<dyn Purger> {
+            Arc::new(Self {
+                servers: vec![server.clone()],
+                ..self.clone()
+            })
+        };
+        self.servers.iter().map(one).collect()
     }
 
     fn timeout(&self) -> Duration {

@@ -141,7 +141,7 @@ fn keys(shared: &Shared, request: &Parts) -> Result<Vec<Key>, String> {
             keys.map_err(|error| error.to_string())
         }
         (None, Some(key), None) => Ok(vec![shared.cache.key(key)]),
-        (None, Some(key), Some(namespace)) => Ok(vec![shared.cache.with_namespace(&namespace).key(key)]),
+        (None, Some(key), Some(namespace)) => Ok(vec![shared.cache.adapter().key_in(&namespace, key)]),
         _ => Err("name `url`, or `key` (with `namespace`, if it is not the layer's)".to_owned()),
     }
 }

@@ -242,7 +242,7 @@ async fn carry_out(shared: &Shared, request: &Parts, target: &Target, soft: bool
     let set = match target {
         Target::Url { url } => return carry_out_url(shared, request, url, soft).await,
         Target::Key { key, namespace } => set.add_key(match namespace {
-            Some(namespace) => shared.cache.with_namespace(namespace).key(key.as_str()),
+            Some(namespace) => shared.cache.adapter().key_in(namespace, key.as_str()),
             None => shared.cache.key(key.as_str()),
         }),
         Target::Tag { tags } => tags.iter().fold(set, Invalidation::add_tag),

@@ -1,12 +1,16 @@
 //! Requests that name their host twice: in the URI and in `Host`. A handler may read either.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::support::{Calls, app, cache, layer, send};
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get as get_route;
 use cache_axum::{CacheHandle, CacheLayer};
 use http::{Method, Request, StatusCode};
+use tracing_subscriber::layer::SubscriberExt;
 
 const NO_KEY: &str = "cache; fwd=bypass; detail=no-key";
 
@@ -107,6 +111,44 @@ async fn a_write_reaches_what_is_stored_for_its_host_however_it_names_that() {
         for (path, host) in reads {
             let reply = send(&app, asked(Method::GET, path, &[host])).await;
             assert_eq!(reply.x_cache(), "MISS", "{path} of {host} after {uri} {hosts:?}");
+        }
+    }
+}
+
+/// A handler may have used either host. Whoever sends two makes no operator look for a fault of the service.
+#[tokio::test]
+async fn a_write_that_names_two_hosts_reaches_what_is_stored_for_each() {
+    for hosts in [["shop.test", "other.test"], ["other.test", "shop.test"]] {
+        let (app, _) = linking(layer());
+        for host in hosts {
+            for path in ["/page", "/page?a=1"] {
+                send(&app, asked(Method::GET, path, &[host])).await;
+                assert_eq!(send(&app, asked(Method::GET, path, &[host])).await.x_cache(), "HIT");
+            }
+        }
+        let errors = Errors::default();
+        let subscriber = tracing_subscriber::registry().with(errors.clone());
+        let guard = tracing::subscriber::set_default(subscriber);
+        let written = send(&app, asked(Method::POST, "/page", &hosts)).await;
+        drop(guard);
+        assert_eq!(written.status, StatusCode::OK);
+        assert_eq!(errors.0.load(Ordering::SeqCst), 0, "lines of level ERROR");
+        for host in hosts {
+            assert_eq!(send(&app, asked(Method::GET, "/page", &[host])).await.x_cache(), "MISS");
+            let other = send(&app, asked(Method::GET, "/page?a=1", &[host])).await;
+            assert_eq!(other.x_cache(), "HIT", "another URL");
+        }
+    }
+}
+
+/// Counts the lines of level `ERROR`.
+#[derive(Clone, Default)]
+struct Errors(Arc<AtomicUsize>);
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Errors {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        if *event.metadata().level() == tracing::Level::ERROR {
+            self.0.fetch_add(1, Ordering::SeqCst);
         }
     }
 }

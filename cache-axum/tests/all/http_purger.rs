@@ -121,6 +121,43 @@ async fn a_server_that_refuses_or_is_away_is_a_failure_and_the_others_are_told()
     }
 }
 
+/// One that is frozen accepts connections and never answers; one that is closed refuses them.
+#[tokio::test]
+async fn a_server_is_told_of_everything_at_once_whatever_becomes_of_the_others() {
+    let frozen = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let away = [&frozen, &closed].map(|server| format!("http://{}", server.local_addr().unwrap()));
+    drop(closed);
+    for bad in away {
+        let (good, seen) = server(StatusCode::OK).await;
+        let purger = HttpPurger::new(SurrogateKeys::surrogate_key(), [bad.clone(), good]).unwrap();
+        let cache = Cache::builder(MemoryBackend::default())
+            .purger(purger.repeats_after(None))
+            .build();
+        let tags: Vec<_> = (0..100).map(|number| format!("tag-{number}")).collect();
+        cache.invalidate_tags(&tags).await.unwrap();
+        let told = || {
+            let seen = seen.lock().unwrap();
+            let keys = seen.iter().flat_map(|request| field(request, "surrogate-key").split(' '));
+            let mut keys: Vec<_> = keys.filter(|key| *key != "~any").map(str::to_owned).collect();
+            keys.sort_unstable();
+            keys
+        };
+        // Much shorter than the time that the other server has to answer.
+        let all = async {
+            while told().len() < 100 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(8), all).await;
+        assert!(in_time.is_ok(), "{bad}: {} of 100", told().len());
+        let mut tags = tags;
+        tags.sort_unstable();
+        assert_eq!(told(), tags, "each once");
+        assert_eq!(cache.pending_purges(), 100, "the other server was told of nothing");
+    }
+}
+
 #[tokio::test]
 async fn long_lists_go_in_several_requests() {
     let (url, seen) = server(StatusCode::OK).await;

@@ -113,6 +113,11 @@ async fn variants_refusals_and_keys() {
     assert_eq!(seen["found"][0]["store"]["state"], json!("fresh"));
     let (_, seen) = look(&app, "key=4%202").await;
     assert_eq!(seen["found"][0]["store"], Value::Null);
+    // Each counted namespace costs memory, and there is room for so many only.
+    look(&app, "key=4%202&namespace=nobody").await;
+    let counted = cache.stats().namespaces;
+    assert!(counted.iter().any(|counted| counted.namespace == "users"));
+    assert!(counted.iter().all(|counted| counted.namespace != "nobody"), "{counted:?}");
 }
 
 #[tokio::test]

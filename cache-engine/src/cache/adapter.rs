@@ -204,6 +204,11 @@ impl<'a, C> Adapter<'a, C> {
         stats.recent_events.get_or_init(Recent::default).events()
     }
 
+    /// Returns the key of a name in a namespace of the cache, which is not counted as used by that.
+    pub fn key_in(self, namespace: &str, name: impl Into<KeyName>) -> Key {
+        self.cache.engine.shared.prefix.namespace(namespace).key(name)
+    }
+
     /// Returns whether callers wait for what the cache would otherwise do in the background; see
     /// [`CacheBuilder::foreground`](crate::CacheBuilder::foreground). An adapter runs its work in a
     /// [`Background::scope`](crate::Background::scope) then, and waits for it.

@@ -35,7 +35,7 @@ use crate::tags::records::TagRecords;
 use crate::tasks::Tasks;
 use crate::tier::pending::Pending;
 use crate::tier::purger::Purger;
-use crate::tier::purges::Purges;
+use crate::tier::purges::Downstream;
 use crate::tier::storage::Tier;
 
 type PolicyChange = Box<dyn FnOnce(Policy) -> Policy + Send + Sync>;
@@ -638,13 +638,13 @@ impl<C> CacheBuilder<C> {
         });
         let renewal = self.lease_time.min(self.max_lease);
         let tags = TagRecords::new(&store, &clock, &self.prefix, self.tag_namespaces, &tag_cache, renewal);
-        let purges = self.purger.map(|purger| {
-            let pending = Pending::of_purges(self.pending_file.clone(), &self.prefix);
-            Purges::new(purger, pending, &clock, &events, self.foreground)
+        let downstream = self.purger.map(|purger| {
+            let file = self.pending_file.as_deref();
+            Downstream::new(purger, file, &self.prefix, &clock, &events, self.foreground)
         });
         let tasks = Tasks::new();
         let tier = Arc::new(Tier {
-            purges,
+            downstream: downstream.unwrap_or_default(),
             tags: Arc::new(tags),
             near,
             subscriber,

@@ -222,22 +222,15 @@ impl<C> Cache<C> {
         if !shared.tier.pending.is_empty() {
             shared.tier.carry_out_pending().await;
         }
-        if let Some(purges) = &shared.tier.purges {
-            purges.settle().await;
-        }
+        shared.tier.downstream.settle().await;
     }
 
     /// Returns how many invalidations the [purger](crate::CacheBuilder::purger) has not been told of yet, because it
-    /// failed, or works. They are tried again until it succeeds, with pauses of 250 ms that grow to 30 s. Zero without a
-    /// purger.
+    /// failed, or works. They are tried again until it succeeds, with pauses of 250 ms that grow to 30 s, or when there is
+    /// a new one. Of several [servers](crate::Purger::by_server), the one that lacks most counts. Zero without a purger.
     #[must_use]
     pub fn pending_purges(&self) -> usize {
-        self.engine
-            .shared
-            .tier
-            .purges
-            .as_ref()
-            .map_or(0, |purges| purges.count())
+        self.engine.shared.tier.downstream.count()
     }
 
     /// Waits until all loads and refreshes that run in the background have ended, and starts no refresh from now on.
@@ -263,12 +256,10 @@ impl<C> Cache<C> {
         if let Some(subscriber) = &tier.subscriber {
             subscriber.end();
         }
-        if let Some(purges) = &tier.purges {
-            purges.settle_last(Instant::now() + LAST_PURGES).await;
-            let rest = purges.count();
-            if rest > 0 {
-                tracing::error!(target: "cache", rest, "purges are still pending: caches downstream may hold old responses");
-            }
+        tier.downstream.settle_last(Instant::now() + LAST_PURGES).await;
+        let rest = tier.downstream.count();
+        if rest > 0 {
+            tracing::error!(target: "cache", rest, "purges are still pending: caches downstream may hold old responses");
         }
         let rest = tier.pending.count();
         if rest > 0 {

@@ -60,12 +60,13 @@ impl Shared {
             subscription: match &self.tier.subscriber {
                 None => SubscriptionState::Unsupported,
                 Some(subscriber) if subscriber.changes().are_reported() => SubscriptionState::Active,
-                Some(_) => SubscriptionState::Inactive,
+                Some(subscriber) if subscriber.has_begun() => SubscriptionState::Inactive,
+                Some(_) => SubscriptionState::NotBegun,
             },
             feeds: stats.feeds.followed(),
             lost_feeds: stats.feeds.lost(),
             pending_invalidations: self.tier.pending.count(),
-            pending_purges: self.tier.purges.as_ref().map_or(0, |purges| purges.count()),
+            pending_purges: self.tier.downstream.count(),
             in_flight: self.flights.len(),
         }
     }

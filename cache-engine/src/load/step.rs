@@ -143,7 +143,13 @@ impl<C: Send + Sync + 'static> Engine<C> {
             Read::Leased(..) => (None, None, false),
             Read::Unavailable(_) => (None, None, true),
         };
+        let lacking = if outage {
+            Event::Outage { key }
+        } else {
+            Event::Miss { key }
+        };
         if stack.is_some_and(|stack| stack.loads(self.shared.tier.store.backend(), key)) {
+            tell(lacking);
             return Step::Circular;
         }
         if let Some((lead, fence, snapshot)) = ahead.and_then(|ahead| ahead.take()) {
@@ -167,11 +173,6 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 _ => None,
             },
         };
-        let lacking = if outage {
-            Event::Outage { key }
-        } else {
-            Event::Miss { key }
-        };
         match self.shared.flights.join(key, result, caller) {
             Join::Lead(lead) => {
                 tell(lacking);
@@ -189,7 +190,10 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 tell(Event::Coalesced { key });
                 Step::Wait(Waiting::new(Arc::clone(&self.shared), key.clone(), wait), stale)
             }
-            Join::Circular => Step::Circular,
+            Join::Circular => {
+                tell(lacking);
+                Step::Circular
+            }
         }
     }
 }

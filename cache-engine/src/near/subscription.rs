@@ -78,6 +78,11 @@ impl Subscriber {
         }
     }
 
+    /// Returns whether the subscription was begun, whatever became of it since, and was not ended.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
     /// Ends the subscription, without an event. It begins again when it is needed.
     pub(crate) fn end(&self) {
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();

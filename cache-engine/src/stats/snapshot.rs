@@ -314,18 +314,22 @@ impl BreakerState {
 pub enum SubscriptionState {
     /// The store has none.
     Unsupported,
-    /// Changes are not reported: the subscription is lost, or was not needed so far.
+    /// It was not needed so far, so it was not begun: without a near tier, it is when a call waits for a load in another
+    /// process. Also after [`Cache::shutdown`](crate::Cache::shutdown).
+    NotBegun,
+    /// Changes are not reported: the subscription is lost, or does not begin.
     Inactive,
     /// Changes are reported.
     Active,
 }
 
 impl SubscriptionState {
-    /// Returns `"unsupported"`, `"inactive"` or `"active"`. Suitable as a metric label.
+    /// Returns `"unsupported"`, `"not-begun"`, `"inactive"` or `"active"`. Suitable as a metric label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unsupported => "unsupported",
+            Self::NotBegun => "not-begun",
             Self::Inactive => "inactive",
             Self::Active => "active",
         }

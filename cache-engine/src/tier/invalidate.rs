@@ -164,9 +164,7 @@ impl Tier {
                         is_done = true;
                         attempt.done(&target, how);
                         count += 1;
-                        if let Some(purges) = &self.purges {
-                            purges.add(vec![target], how.soft);
-                        }
+                        self.downstream.add(&[target], how.soft);
                     }
                     Err(error) => is_away |= is_outage(&error),
                 }
@@ -281,9 +279,7 @@ impl Tier {
 
     /// Passes on to the purger, if there is one, what a caller has invalidated.
     async fn purge(&self, soft: bool, targets: impl FnOnce() -> Vec<Target>) {
-        if let Some(purges) = &self.purges {
-            purges.add_of_caller(targets(), soft).await;
-        }
+        self.downstream.add_of_caller(targets, soft).await;
     }
 
     /// Makes the invalidation of `targets` pending, without an attempt to carry it out. Does not wait for the file.

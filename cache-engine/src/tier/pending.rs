@@ -1,7 +1,7 @@
 //! Invalidations that the store has not carried out yet.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -78,19 +78,23 @@ impl Pending {
         }
     }
 
-    /// Creates the pending purges of the same cache, stored in a file beside that at `path`.
-    pub(crate) fn of_purges(path: Option<PathBuf>, prefix: &Prefix) -> Self {
+    /// Creates the pending purges of the same cache at one of its servers, stored in a file beside that at `path`.
+    pub(super) fn of_purges(path: Option<&Path>, server: usize, prefix: &Prefix) -> Self {
         Self {
-            file: path.map(|path| PendingFile::of_purges(&path, prefix)),
+            file: path.map(|path| PendingFile::of_purges(path, server, prefix)),
             ..Self::default()
         }
     }
 
     /// Adds the invalidations that are stored in the file.
     pub(super) fn read_file(&self) -> Result<(), Error> {
-        let Some(file) = &self.file else { return Ok(()) };
-        self.add_all(file.read()?);
+        self.add_all(self.stored()?);
         Ok(())
+    }
+
+    /// Returns the invalidations that are stored in the file.
+    pub(super) fn stored(&self) -> Result<Vec<Entry>, Error> {
+        self.file.as_ref().map_or(Ok(Vec::new()), PendingFile::read)
     }
 
     /// Waits until the file contains all that is pending now. Dropping the future does not stop the writing.
@@ -134,7 +138,7 @@ impl Pending {
         })
     }
 
-    fn add_all(&self, entries: Vec<Entry>) {
+    pub(super) fn add_all(&self, entries: Vec<Entry>) {
         for (target, soft, since) in entries {
             self.add(target, soft, since);
         }
@@ -226,6 +230,18 @@ impl Pending {
     /// Begins an attempt as soon as no other is running.
     pub(super) async fn next_attempt(&self) -> Attempt<'_> {
         let busy = self.busy.lock().await;
+        self.begin(busy)
+    }
+
+    /// Like [`next_attempt`](Self::next_attempt), but returns `None` if another attempt, which has ended by then, began when
+    /// [`so_far`](Self::so_far) returned `number` or more.
+    pub(super) async fn attempt_at(&self, number: usize) -> Option<Attempt<'_>> {
+        let busy = self.busy.lock().await;
+        let is_tried = self.lock().seen >= number;
+        (!is_tried).then(|| self.begin(busy))
+    }
+
+    fn begin<'a>(&'a self, busy: AsyncMutexGuard<'a, ()>) -> Attempt<'a> {
         let mut set = self.lock();
         set.begin_attempt();
         set.seen = set.numbers;

@@ -86,10 +86,14 @@ impl PendingFile {
         }
     }
 
-    /// Returns the file of the pending purges, beside that at `path`.
-    pub(super) fn of_purges(path: &Path, prefix: &Prefix) -> Self {
+    /// Returns the file of the pending purges at one of several servers, beside that at `path`.
+    pub(super) fn of_purges(path: &Path, server: usize, prefix: &Prefix) -> Self {
+        let suffix = match server {
+            0 => ".purges".to_owned(),
+            _ => format!(".purges-{server}"),
+        };
         Self {
-            path: suffixed(path, ".purges"),
+            path: suffixed(path, &suffix),
             key: prefix.namespace("").reserved("pending").key("purges"),
             known: Mutex::default(),
         }

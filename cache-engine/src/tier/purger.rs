@@ -1,5 +1,6 @@
 //! What tells caches downstream of invalidations.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::{Error, async_trait};
@@ -36,8 +37,17 @@ pub trait Purger: Send + Sync + 'static {
     /// Purges all of `purges`, which are a few dozen at most.
     ///
     /// # Errors
-    /// What was not purged, or why. All of `purges` are repeated then.
+    /// What was not purged, or why. All of `purges` are repeated then. After
+    /// [`Unavailable`](cache_core::ErrorKind::Unavailable) or [`Timeout`](cache_core::ErrorKind::Timeout), others wait for
+    /// the next attempt.
     async fn purge(&self, purges: &[Purge]) -> Result<(), Error>;
+
+    /// Returns a purger for each of several servers, so that a cache tells each on its own: what one server refuses or
+    /// leaves unanswered then neither delays what the others are told, nor tells them again. The cache calls those in
+    /// place of this one. The provided method returns none, and this purger is called.
+    fn by_server(&self) -> Vec<Arc<dyn Purger>> {
+        Vec::new()
+    }
 
     /// Returns how long a call of [`purge`](Self::purge) may take. After that it is dropped, and counts as failed. The
     /// provided method returns 10 s.

@@ -16,7 +16,7 @@ use crate::tags::declared::Declared;
 use crate::tags::records::{TagRecords, Verdict};
 use crate::tags::snapshot::TagSnapshot;
 use crate::tier::pending::Pending;
-use crate::tier::purges::Purges;
+use crate::tier::purges::Downstream;
 
 /// The store of a cache, and what this process knows of its contents.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ pub(crate) struct Tier {
     pub(crate) prefix: Prefix,
     /// The invalidations that the store has not carried out yet.
     pub(crate) pending: Arc<Pending>,
-    /// What caches downstream are to be told of, if there is a purger.
-    pub(crate) purges: Option<Arc<Purges>>,
+    /// What caches downstream are to be told of. Empty without a purger.
+    pub(crate) downstream: Downstream,
 }
 
 impl Tier {

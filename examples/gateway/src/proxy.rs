@@ -21,6 +21,22 @@ use tokio::time::timeout;
 
 const VIA: HeaderName = HeaderName::from_static("via");
 
+/// What services read the URL or the client of a request from, if it is there. No client of a gateway may say so: the answer
+/// is stored for everybody, under the URL and the host of the request line.
+const FORWARDED: [HeaderName; 11] = [
+    HeaderName::from_static("forwarded"),
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-scheme"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-host"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+];
+
 /// How long connecting to the origin may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -90,6 +106,9 @@ async fn forward(State(origin): State<Origin>, request: Request) -> Response {
     };
     parts.uri = target;
     pass_on(&mut parts.headers, parts.version);
+    for name in &FORWARDED {
+        parts.headers.remove(name);
+    }
     if body.size_hint().exact().is_none() {
         // Without this, the content of a GET would be dropped.
         let chunked = HeaderValue::from_static("chunked");

@@ -132,6 +132,36 @@ async fn userinfo_never_travels() {
     assert!(origin.received().is_empty());
 }
 
+/// The answer is stored for everybody: a client may not say what host or URL it is made for.
+#[tokio::test]
+async fn what_a_client_says_of_its_way_here_never_travels() {
+    let (origin, url) = Origin::start().await;
+    let fields = [
+        "Forwarded: for=6.6.6.6;host=evil.example;proto=http",
+        "X-Forwarded-For: 6.6.6.6",
+        "X-Forwarded-Host: evil.example",
+        "X-Forwarded-Port: 666",
+        "X-Forwarded-Prefix: /evil",
+        "X-Forwarded-Proto: evil",
+        "X-Forwarded-Scheme: evil",
+        "X-Forwarded-Server: evil.example",
+        "X-Host: evil.example",
+        "X-Original-URL: /evil",
+        "X-Rewrite-URL: /evil",
+    ];
+    let request = format!(
+        "GET /a HTTP/1.1\r\nHost: example.com\r\n{}\r\nX-Seen: yes\r\nConnection: close\r\n\r\n",
+        fields.join("\r\n")
+    );
+    assert!(send(&url, &request).await.starts_with("HTTP/1.1 200 "));
+    let received = origin.received();
+    assert!(received[0].contains("host: example.com\r\n"), "{received:?}");
+    assert!(received[0].contains("x-seen: yes\r\n"), "{received:?}");
+    for wrong in ["forwarded", "evil", "666", "6.6.6.6", "x-host", "x-original", "x-rewrite"] {
+        assert!(!received[0].contains(wrong), "{wrong}: {received:?}");
+    }
+}
+
 #[tokio::test]
 async fn chunked_request_bodies_arrive() {
     let (origin, url) = Origin::start().await;

@@ -13,6 +13,8 @@ pub enum ShopError {
     NotFound,
     /// The database failed.
     Database(sqlx::Error),
+    /// The system has no random numbers.
+    Random(getrandom::Error),
     /// A load that another caller started failed.
     Shared(CallError),
     /// The change was made, but the cache could not be invalidated, so old pages may be served for a while.
@@ -24,6 +26,7 @@ impl fmt::Display for ShopError {
         match self {
             Self::NotFound => f.write_str("there is no such thing"),
             Self::Database(_) => f.write_str("the database failed"),
+            Self::Random(_) => f.write_str("no token could be made"),
             Self::Shared(_) => f.write_str("loading failed"),
             Self::NotInvalidated(_) => f.write_str("the change is made, but old pages may be seen for a while"),
         }
@@ -35,6 +38,7 @@ impl std::error::Error for ShopError {
         match self {
             Self::NotFound => None,
             Self::Database(error) => Some(error),
+            Self::Random(error) => Some(error),
             Self::Shared(error) => Some(error),
             Self::NotInvalidated(error) => Some(error),
         }
@@ -44,6 +48,12 @@ impl std::error::Error for ShopError {
 impl From<sqlx::Error> for ShopError {
     fn from(error: sqlx::Error) -> Self {
         Self::Database(error)
+    }
+}
+
+impl From<getrandom::Error> for ShopError {
+    fn from(error: getrandom::Error) -> Self {
+        Self::Random(error)
     }
 }
 
@@ -66,7 +76,7 @@ impl IntoResponse for ShopError {
     fn into_response(self) -> Response {
         let status = match self {
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::Database(_) | Self::Shared(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Database(_) | Self::Random(_) | Self::Shared(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotInvalidated(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         (status, format!("{self}\n")).into_response()

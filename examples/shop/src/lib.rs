@@ -16,4 +16,5 @@ pub use database::{Database, Item};
 pub use error::ShopError;
 pub use metrics::metrics;
 pub use routes::router;
+pub use sessions::random_token;
 pub use state::App;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use larder::Settings;
 use shop::load::load;
-use shop::{App, Database, metrics, router};
+use shop::{App, Database, metrics, random_token, router};
 
 /// How much longer a query takes under load: as in a database elsewhere, so that there is something to see.
 const DISTANCE: Duration = Duration::from_millis(20);
@@ -29,14 +29,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
         "store": variable("STORE", "memory:"),
         "prefix": "shop",
     }))?;
-    let admin_token = variable("ADMIN_TOKEN", "for-tests-only");
+    // Never one that everybody knows.
+    let (admin_token, password) = match std::env::var("ADMIN_TOKEN") {
+        Ok(token) if !token.is_empty() => (token, "ADMIN_TOKEN".to_owned()),
+        _ => {
+            let token = random_token()?;
+            let password = format!("{token}, until the shop ends");
+            (token, password)
+        }
+    };
     let app = App::new(database, &settings, &admin_token).await?;
     let router = router(app.clone())?.merge(metrics(&app)?);
 
     let listener = tokio::net::TcpListener::bind(variable("LISTEN", "127.0.0.1:3000")).await?;
     let address = listener.local_addr()?;
     println!("listening on http://{address}");
-    println!("the cache: http://{address}/admin (any user; the password is ADMIN_TOKEN)");
+    println!("the cache: http://{address}/admin (any user; the password is {password})");
     let clients = tokio::spawn(async move {
         if under_load {
             load(address, &admin_token).await;

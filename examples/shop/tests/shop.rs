@@ -1,6 +1,10 @@
 //! What users of the shop see, and how rarely its database is asked.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::future::poll_fn;
+use std::io::{BufRead, BufReader, Write};
+use std::task::Poll;
+
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
@@ -16,6 +20,7 @@ const TOKEN: &str = "Bearer admin-token";
 struct Shop {
     router: Router,
     database: Database,
+    app: App,
 }
 
 struct Reply {
@@ -36,13 +41,17 @@ impl Reply {
 
 impl Shop {
     async fn open() -> Self {
-        let database = Database::open("sqlite::memory:").await.unwrap();
+        Self::on(Database::open("sqlite::memory:").await.unwrap()).await
+    }
+
+    async fn on(database: Database) -> Self {
         let app = App::new(database.clone(), &Settings::default(), "admin-token")
             .await
             .unwrap();
         Self {
-            router: router(app).unwrap(),
+            router: router(app.clone()).unwrap(),
             database,
+            app,
         }
     }
 
@@ -150,6 +159,80 @@ async fn only_the_shops_own_people_change_anything() {
     assert_eq!(shop.get("/items/1", &[]).await.json()["name"], "Apple");
 }
 
+/// A generator whose numbers follow from a seed would give the same tokens again.
+#[tokio::test]
+async fn the_token_of_a_session_cannot_be_guessed() {
+    let shop = Shop::open().await;
+    let mut tokens = Vec::new();
+    for _ in 0..2 {
+        fastrand::seed(7);
+        let reply = shop
+            .ask(Method::POST, "/login", &[], Some(json!({ "name": "ada" })))
+            .await;
+        let cookie = reply.headers["set-cookie"].to_str().unwrap().to_owned();
+        assert!(cookie.contains("; Secure") && cookie.contains("; HttpOnly"), "{cookie}");
+        tokens.push(cookie.split(';').next().unwrap().to_owned());
+    }
+    assert_ne!(tokens[0], tokens[1]);
+    assert!(tokens[0].len() >= "session=".len() + 64, "{tokens:?}");
+}
+
+/// The program itself, until the value is dropped.
+struct Program(std::process::Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Program {
+    /// Starts the program, and returns what it says of its address and of the password for operators.
+    fn start(admin_token: Option<&str>) -> (Self, String, String) {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_shop"));
+        command.env_remove("ADMIN_TOKEN").env("LISTEN", "127.0.0.1:0");
+        command.env_remove("STORE").env_remove("DATABASE");
+        command.envs(admin_token.map(|token| ("ADMIN_TOKEN", token)));
+        let mut process = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let program = Self(process);
+        let mut after = |what: &str| {
+            let line = lines.next().unwrap().unwrap();
+            let (_, rest) = line.split_once(what).unwrap_or_else(|| panic!("{line}"));
+            rest.split([',', ')']).next().unwrap().to_owned()
+        };
+        let address = after("listening on http://");
+        let password = after("the password is ");
+        (program, address, password)
+    }
+}
+
+/// Returns the first line of the answer to an operator with this token.
+fn operator(address: &str, token: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let request = format!(
+        "GET /admin/stats HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    BufReader::new(stream).lines().next().unwrap().unwrap()
+}
+
+#[test]
+fn no_token_for_operators_is_known_to_everybody() {
+    for unset in [None, Some("")] {
+        let (_program, address, password) = Program::start(unset);
+        for known in ["for-tests-only", "ADMIN_TOKEN", ""] {
+            assert_eq!(operator(&address, known), "HTTP/1.1 401 Unauthorized", "{known}");
+        }
+        assert_eq!(operator(&address, &password), "HTTP/1.1 200 OK");
+        assert_eq!(password.len(), 64);
+    }
+    let (_program, address, password) = Program::start(Some("mine"));
+    assert_eq!(password, "ADMIN_TOKEN");
+    assert_eq!(operator(&address, "mine"), "HTTP/1.1 200 OK");
+}
+
 #[tokio::test]
 async fn each_user_has_orders_of_their_own() {
     let shop = Shop::open().await;
@@ -178,6 +261,39 @@ async fn each_user_has_orders_of_their_own() {
     );
     assert_eq!(shop.get("/account/orders", &[("cookie", &ben)]).await.x_cache(), "HIT");
     assert_eq!(shop.get("/account/orders", &[]).await.status, StatusCode::UNAUTHORIZED);
+}
+
+/// At whatever moment a client leaves: what is shown afterwards is what the database has.
+#[tokio::test]
+async fn an_order_is_seen_by_whoever_has_left_before_the_answer() {
+    for polls in 1.. {
+        let shop = Shop::open().await;
+        let session = shop.login("ada").await;
+        let cookie = [("cookie", &*session)];
+        shop.get("/account/orders", &cookie).await;
+        let mut left = polls;
+        let mut order = Box::pin(shop.ask(Method::POST, "/account/orders/1", &cookie, None));
+        let answer = poll_fn(|context| {
+            if left == 0 {
+                return Poll::Ready(None);
+            }
+            left -= 1;
+            order.as_mut().poll(context).map(Some)
+        });
+        let answer = answer.await;
+        drop(order);
+        // What goes on in the background is done then.
+        shop.app.shutdown().await;
+        let shown = shop.get("/account/orders", &cookie).await.json();
+        // A shop whose cache is empty.
+        let other = Shop::on(shop.database.clone()).await;
+        let session = other.login("ada").await;
+        let bought = other.get("/account/orders", &[("cookie", &session)]).await.json();
+        assert_eq!(shown, bought, "left at poll {polls}");
+        if answer.is_some() {
+            return;
+        }
+    }
 }
 
 #[tokio::test]
@@ -279,6 +395,7 @@ async fn under_load_most_answers_are_hits() {
     let shop = Shop {
         router: routes.clone(),
         database: Database::open("sqlite::memory:").await.unwrap(),
+        app,
     };
     tokio::spawn(async move { axum::serve(listener, routes).await });
     let clients = tokio::spawn(async move { shop::load::load(address, "admin-token").await });

@@ -154,8 +154,9 @@ function showState(figures) {
   const holds = (usage) => `${number(usage.entries)} entries, ${bytes(usage.bytes)}`;
   const subscription = {
     unsupported: "not supported",
-    inactive: "inactive",
-    active: make("span", { class: "good" }, "✓ active"),
+    "not-begun": "not needed so far",
+    inactive: ok("lost", false),
+    active: ok("active", true),
   };
   const tiles = [
     ["Store", figures.backend],
