@@ -1,6 +1,5 @@
 //! Responses for one caller only: no other request waits for them, and they are not stored.
 
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 
@@ -32,9 +31,9 @@ use crate::request::bypass::Bypass;
 use crate::request::context::RequestContext;
 use crate::request::extension::LayerHandle;
 use crate::request::shared::Shared;
-use crate::response::cache_status::Report;
 use crate::response::detail::Detail;
 use crate::response::passing::reported;
+use crate::response::report::Report;
 
 /// Returns the inner service's own response. The layer around this one decides what happens with it.
 pub(crate) async fn forward_nested<S, B>(inner: S, request: Request<Body>) -> Result<Response<Body>, S::Error>

@@ -233,7 +233,9 @@ pub(crate) fn at_each_host(request: &Parts, uri: &Uri) -> Vec<Uri> {
         return vec![uri.clone()];
     }
     let named = request.headers.get_all(HOST).iter().map(HeaderValue::as_bytes);
-    let in_uri = target(request).authority().map(|authority| authority.as_str().as_bytes());
+    let in_uri = target(request)
+        .authority()
+        .map(|authority| authority.as_str().as_bytes());
     let mut uris = Vec::new();
     for host in in_uri.into_iter().chain(named) {
         let at_host = Uri::builder()

@@ -138,7 +138,9 @@ async fn a_server_is_told_of_everything_at_once_whatever_becomes_of_the_others()
         cache.invalidate_tags(&tags).await.unwrap();
         let told = || {
             let seen = seen.lock().unwrap();
-            let keys = seen.iter().flat_map(|request| field(request, "surrogate-key").split(' '));
+            let keys = seen
+                .iter()
+                .flat_map(|request| field(request, "surrogate-key").split(' '));
             let mut keys: Vec<_> = keys.filter(|key| *key != "~any").map(str::to_owned).collect();
             keys.sort_unstable();
             keys

@@ -117,7 +117,10 @@ async fn variants_refusals_and_keys() {
     look(&app, "key=4%202&namespace=nobody").await;
     let counted = cache.stats().namespaces;
     assert!(counted.iter().any(|counted| counted.namespace == "users"));
-    assert!(counted.iter().all(|counted| counted.namespace != "nobody"), "{counted:?}");
+    assert!(
+        counted.iter().all(|counted| counted.namespace != "nobody"),
+        "{counted:?}"
+    );
 }
 
 #[tokio::test]

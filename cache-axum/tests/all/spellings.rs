@@ -420,7 +420,11 @@ async fn characters_that_no_uri_can_contain_are_their_encoding() {
     let encoded = "/items/caf%C3%A9?q=%7Ba%7D";
     let raw = "/items/café?q={a}";
     let change = post(|cache: CacheHandle, url: String| async move {
-        cache.invalidate_url(&url).await.map(drop).map_err(|error| error.to_string())
+        cache
+            .invalidate_url(&url)
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string())
     });
     let location = [("location", raw)];
     let app = Router::new()
