@@ -162,6 +162,7 @@
 //! | `cbor` | no | the coder [`Cbor`](cache_core::Cbor) |
 //! | `messagepack` | no | the coder [`MessagePack`](cache_core::MessagePack) |
 //! | `postcard` | no | the coder [`Postcard`](cache_core::Postcard) |
+//! | `testing` | no | `cache_core::testing`: gates, and a store that fails on demand; for `[dev-dependencies]` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

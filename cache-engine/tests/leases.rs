@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Clock, EntryKind, Envelope, FreshnessWindows, SetOptions};
+use cache_core::{Clock, EntryKind, Envelope, ErrorKind, FreshnessWindows, SetOptions};
 use cache_engine::Cache;
 use support::{Count, Fate, Gate, Log, MS, Remote, SEC, TokioClock, idle, over};
 use tokio::task::JoinHandle;
@@ -187,7 +187,7 @@ async fn a_renewal_that_fails_is_tried_again_while_the_lease_lasts() {
         leases += u32::from(call.writes(EntryKind::Lease));
         // The first renewal, which follows on the first lease.
         if call.writes(EntryKind::Lease) && leases == 2 {
-            Fate::Fail(cache_core::ErrorKind::Unavailable)
+            Fate::Fail(ErrorKind::Unavailable)
         } else {
             Fate::Pass
         }
@@ -274,4 +274,88 @@ async fn another_process_is_woken_whatever_stands_under_the_key() {
         assert_eq!(*many.await.unwrap()["key"], 1);
         assert_eq!(start.elapsed(), 2 * SEC, "many, tagged: {tagged}");
     }
+}
+
+/// Its write was carried out, and the answer was lost.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_nobody_knows_of_is_not_waited_for() {
+    for remote in [Remote::new(), Remote::new().getting_or_adding()] {
+        let [cache, other] = two(&remote);
+        remote.once(Fate::FailAfter(ErrorKind::Timeout), |call| {
+            call.writes(EntryKind::Lease)
+        });
+        let loads = Count::new();
+        assert_eq!(*load(&cache, &loads, SEC).await.unwrap(), 1);
+        assert_eq!(remote.leases().await.len(), 1, "nobody releases it");
+        let start = Instant::now();
+        let waiting = load(&other, &loads, SEC);
+        assert_eq!(*load(&cache, &loads, SEC).await.unwrap(), 2);
+        assert_eq!(start.elapsed(), SEC);
+        // Another process has no reason to doubt it, and gets the value instead of waiting for its end.
+        assert_eq!(*waiting.await.unwrap(), 2);
+        assert!(start.elapsed() <= SEC + POLL, "{:?}", start.elapsed());
+        assert_eq!(remote.leases().await, Vec::<String>::new());
+    }
+}
+
+/// The store fails before the value is stored, or takes no more writes.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_left_in_an_outage_is_not_waited_for() {
+    let kinds = [ErrorKind::Unavailable, ErrorKind::Rejected];
+    for (stale, kind) in [false, true]
+        .into_iter()
+        .flat_map(|stale| kinds.map(|kind| (stale, kind)))
+    {
+        let remote = Remote::new();
+        let cache = over(&remote)
+            .lease_time(LEASE)
+            .ttl(SEC)
+            .stale_if_error(60 * SEC)
+            .build();
+        if stale {
+            cache.set("key", 0_usize).await.unwrap();
+            tokio::time::sleep(2 * SEC).await;
+        }
+        let loads = Count::new();
+        let caller = load(&cache, &loads, SEC);
+        idle().await;
+        remote.plan(move |call| match call.is("get") && kind == ErrorKind::Rejected {
+            true => Fate::Pass,
+            false => Fate::Fail(kind),
+        });
+        assert_eq!(*caller.await.unwrap(), 1);
+        idle().await;
+        if !stale {
+            let start = Instant::now();
+            assert_eq!(*load(&cache, &Count::new(), MS).await.unwrap(), 1);
+            assert!(start.elapsed() <= MS, "nor meanwhile");
+        }
+        remote.always(Fate::Pass);
+        assert_eq!(remote.leases().await.len(), 1);
+        let start = Instant::now();
+        assert_eq!(*load(&cache, &loads, 100 * MS).await.unwrap(), 2);
+        assert_eq!(start.elapsed(), 100 * MS);
+        assert_eq!(
+            remote.peek(&cache.key("key")).await.map(|envelope| envelope.kind),
+            Some(EntryKind::Value)
+        );
+    }
+}
+
+/// The next load of another process is waited for as before.
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_doubted_once() {
+    let remote = Remote::new();
+    let [cache, other] = two(&remote);
+    remote.once(Fate::FailAfter(ErrorKind::Timeout), |call| {
+        call.writes(EntryKind::Lease)
+    });
+    let loads = Count::new();
+    load(&cache, &loads, MS).await.unwrap();
+    load(&cache, &loads, MS).await.unwrap();
+    assert!(remote.remove(&cache.key("key")).await);
+    let first = load(&other, &loads, SEC);
+    idle().await;
+    assert_eq!(*load(&cache, &loads, SEC).await.unwrap(), 3);
+    assert_eq!(*first.await.unwrap(), 3);
 }

@@ -525,6 +525,7 @@ async fn a_provider_and_an_agreement_that_fail_together_are_one_line_of_log() {
     registry.fail(Some("no list today"));
     machines.of('a').restart();
     machines.of('b').vanish();
+    settle().await;
     let error = read(&process, name).await.unwrap_err();
     for part in ["1 of 2 servers answer", "no list today"] {
         assert!(error.to_string().contains(part), "{error}");

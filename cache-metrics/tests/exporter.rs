@@ -6,7 +6,10 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use cache_core::testing::FaultyBackend;
-use cache_core::{Backend, Error, ErrorKind, Key, ManualClock, Record, SetOptions, SetOutcome, Value, async_trait};
+use cache_core::{
+    Backend, Capabilities, Error, ErrorKind, Key, ManualClock, Record, Scope, SetOptions, SetOutcome, Value,
+    async_trait,
+};
 use cache_engine::{AdapterEvent, Cache};
 use cache_memory::MemoryBackend;
 use cache_metrics::{CacheMetrics, LOAD_BUCKETS, LOAD_DURATION};
@@ -204,6 +207,14 @@ impl Backend for Renamed {
 
     async fn delete(&self, key: &Key) -> Result<bool, Error> {
         self.0.delete(key).await
+    }
+
+    async fn clear(&self, scope: &Scope) -> Result<u64, Error> {
+        self.0.clear(scope).await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
     }
 
     fn name(&self) -> &'static str {

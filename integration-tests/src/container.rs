@@ -25,7 +25,7 @@ static DOCKER: LazyLock<Runtime> = LazyLock::new(|| {
         .expect("a runtime for Docker could not be started")
 });
 
-/// How often a start is tried if another process has taken a port meanwhile.
+/// How often a start is tried if another process has taken a port meanwhile, and how often a freeze.
 const ATTEMPTS: usize = 5;
 
 /// The description of a container.
@@ -34,11 +34,39 @@ pub(crate) struct Spec {
     pub(crate) image: (&'static str, &'static str),
     /// The number of host ports on 127.0.0.1 that lead into the container.
     pub(crate) ports: usize,
-    /// The port inside that the one host port leads to. Default: each host port leads to the same port inside, for
-    /// servers that announce their address to clients.
-    pub(crate) inner_port: Option<u16>,
+    /// Where the host ports lead.
+    pub(crate) inner: Inner,
     /// The environment variable that can name a running store instead, for the message of a failure.
     pub(crate) variable: &'static str,
+}
+
+/// The ports inside of a container.
+pub(crate) enum Inner {
+    /// Each host port leads to this one.
+    One(u16),
+    /// Each host port leads to the same port inside, for servers that announce their address to clients.
+    Same,
+    /// Each host port leads to another one of these, for servers that announce an address where a proxy listens.
+    Announced(Vec<u16>),
+}
+
+impl Inner {
+    /// Returns the port inside for each host port.
+    fn ports(&self, outer: &[u16]) -> Vec<u16> {
+        match self {
+            Self::One(port) => vec![*port; outer.len()],
+            Self::Same => outer.to_vec(),
+            Self::Announced(ports) => ports.clone(),
+        }
+    }
+
+    /// Returns the addresses that the servers announce, if a proxy listens there.
+    pub(crate) fn announced(&self) -> Option<Vec<String>> {
+        match self {
+            Self::Announced(ports) => Some(ports.iter().map(|port| format!("127.0.0.1:{port}")).collect()),
+            Self::One(_) | Self::Same => None,
+        }
+    }
 }
 
 pub(crate) struct Container {
@@ -58,7 +86,7 @@ impl Debug for Container {
 }
 
 impl Container {
-    /// Starts a container. `command` gets the host ports. Returns when the container runs, which may be before the
+    /// Starts a container. `command` gets the ports inside. Returns when the container runs, which may be before the
     /// server is ready.
     ///
     /// # Panics
@@ -70,16 +98,17 @@ impl Container {
         let mut failure = None;
         for _ in 0..ATTEMPTS {
             let ports = free_ports(spec.ports);
+            let inner = spec.inner.ports(&ports);
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
             // Process ids are reused, and two machines may share a daemon, so the name has a random part.
             let name = format!("cache-test-{}-{number}-{:08x}", std::process::id(), fastrand::u32(..));
             let mut request = GenericImage::new(image, tag)
                 .with_container_name(&name)
-                .with_cmd(command(&ports))
+                .with_cmd(command(&inner))
                 .with_label("cache-test", image)
                 .with_startup_timeout(Duration::from_secs(120));
-            for &port in &ports {
-                request = request.with_mapped_port(port, spec.inner_port.unwrap_or(port).tcp());
+            for (&port, &inner) in ports.iter().zip(&inner) {
+                request = request.with_mapped_port(port, inner.tcp());
             }
             reaper::remove_at_exit(&name);
             match run(start(request)).await {
@@ -125,7 +154,16 @@ impl Container {
 
     /// Freezes the processes: connections stay open, and nothing answers.
     pub(crate) async fn freeze(&self) {
-        self.with("be frozen", |c| async move { c.pause().await }).await;
+        self.with("be frozen", |c| async move {
+            for _ in 1..ATTEMPTS {
+                // On a busy machine, the system may not catch all processes at once, and then lets them go again.
+                if c.pause().await.is_ok() {
+                    return Ok(());
+                }
+            }
+            c.pause().await
+        })
+        .await;
     }
 
     /// Ends [`freeze`](Self::freeze).

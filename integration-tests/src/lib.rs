@@ -29,6 +29,7 @@
 //! ```
 #![allow(clippy::expect_used, reason = "a fixture that fails is a failed test")]
 
+pub mod chaos;
 mod container;
 mod dynamodb;
 mod external;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use crate::container::{Container, Spec};
+use crate::container::{Container, Inner, Spec};
 use crate::{external, wire};
 
 const VARIABLE: &str = "CACHE_TEST_MEMCACHED_URL";
@@ -13,7 +13,7 @@ const FLEET: usize = 3;
 const SPEC: Spec = Spec {
     image: ("memcached", "1.6"),
     ports: 1,
-    inner_port: Some(11211),
+    inner: Inner::One(11211),
     variable: VARIABLE,
 };
 
@@ -59,12 +59,23 @@ impl Memcached {
 
     /// Starts this many servers for one test, in containers that are removed on drop.
     pub async fn start(servers: usize) -> Self {
+        Self::start_with(servers, &["-m", "256"]).await
+    }
+
+    /// Starts one server that refuses what it has no memory for, instead of evicting items. Its limit is 64 MB.
+    pub async fn start_without_eviction() -> Self {
+        Self::start_with(1, &["-m", "64", "-M"]).await
+    }
+
+    async fn start_with(servers: usize, options: &[&str]) -> Self {
         let mut fleet = Self {
             addresses: Vec::new(),
             containers: Vec::new(),
         };
+        let words = [&["memcached"][..], options].concat();
         for server in 0..servers {
-            let container = Container::start(&SPEC, |_| ["memcached", "-m", "256"].map(str::to_owned).to_vec()).await;
+            let command = |_: &[u16]| words.iter().map(|&word| word.to_owned()).collect();
+            let container = Container::start(&SPEC, command).await;
             fleet.addresses.extend(container.addresses());
             fleet.containers.push(container);
             fleet.ready(server).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use crate::container::{Container, Spec};
+use crate::container::{Container, Inner, Spec};
 use crate::redis_node::redis_image;
 use crate::{external, wire};
 
@@ -37,7 +37,7 @@ impl Redis {
         let spec = Spec {
             image: redis_image(),
             ports: 1,
-            inner_port: Some(6379),
+            inner: Inner::One(6379),
             variable: VARIABLE,
         };
         let container = Container::start(&spec, |_| {

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use crate::container::{Container, Spec};
+use crate::container::{Container, Inner, Spec};
 use crate::redis_node::{self, PRELUDE, redis_image, shell};
 use crate::{external, wire};
 
 const VARIABLE: &str = "CACHE_TEST_REDIS_CLUSTER_URL";
-const NODES: usize = 6;
+
+/// The number of nodes, masters and replicas.
+pub(crate) const NODES: usize = 6;
 
 /// Nodes announce 127.0.0.1 and their ports as seen from outside. The ports of the bus are below the range of outgoing
 /// connections.
@@ -21,7 +23,8 @@ done
 ready "$@"
 nodes=
 for p in "$@"; do nodes="$nodes 127.0.0.1:$p"; done
-redis-cli --cluster create $nodes --cluster-replicas 1 --cluster-yes
+[ -e /tmp/created ] || redis-cli --cluster create $nodes --cluster-replicas 1 --cluster-yes
+touch /tmp/created
 while :; do wait; sleep 1; done
 "#;
 
@@ -30,6 +33,8 @@ while :; do wait; sleep 1; done
 pub struct RedisCluster {
     url: String,
     nodes: Vec<String>,
+    /// The addresses past the proxies, if there are any.
+    direct: Vec<String>,
     container: Option<Container>,
 }
 
@@ -50,10 +55,21 @@ impl RedisCluster {
 
     /// Starts a container for one test, which is removed on drop.
     pub async fn start() -> Self {
+        Self::start_with(Inner::Same).await
+    }
+
+    /// Starts a container whose nodes announce these ports of 127.0.0.1, where a proxy to each of
+    /// [`direct`](Self::direct) is to listen. Inside of the container they are the nodes' own ports, so the nodes see each
+    /// other past the proxies.
+    pub(crate) async fn start_behind(ports: Vec<u16>) -> Self {
+        Self::start_with(Inner::Announced(ports)).await
+    }
+
+    async fn start_with(inner: Inner) -> Self {
         let spec = Spec {
             image: redis_image(),
             ports: NODES,
-            inner_port: None,
+            inner,
             variable: VARIABLE,
         };
         let container = Container::start(&spec, |ports| {
@@ -61,11 +77,13 @@ impl RedisCluster {
             shell(&format!("{PRELUDE}{SCRIPT}"), &ports)
         })
         .await;
-        let nodes = container.addresses();
+        let direct = container.addresses();
+        let nodes = spec.inner.announced().unwrap_or_else(|| direct.clone());
         let others: Vec<String> = nodes[1..].iter().map(|node| format!("node={node}")).collect();
         let cluster = Self {
             url: format!("redis-cluster://{}?{}", nodes[0], others.join("&")),
             nodes,
+            direct,
             container: Some(container),
         };
         cluster.ready().await;
@@ -82,6 +100,7 @@ impl RedisCluster {
         external::must_answer(VARIABLE, &nodes).await;
         Self {
             url: value,
+            direct: nodes.clone(),
             nodes,
             container: None,
         }
@@ -97,6 +116,33 @@ impl RedisCluster {
     #[must_use]
     pub fn nodes(&self) -> &[String] {
         &self.nodes
+    }
+
+    /// Returns `host:port` of every node past the proxies, in the same order.
+    pub(crate) fn direct(&self) -> &[String] {
+        &self.direct
+    }
+
+    /// Kills all nodes. Their data is lost.
+    pub(crate) async fn kill_all(&self) {
+        self.container().kill().await;
+    }
+
+    /// Starts all nodes again, empty and with their slots, and waits until all slots are served.
+    pub(crate) async fn restart_all(&self) {
+        self.container().restart().await;
+        self.ready().await;
+    }
+
+    /// Freezes all nodes: connections stay open, and nothing answers.
+    pub(crate) async fn freeze(&self) {
+        self.container().freeze().await;
+    }
+
+    /// Ends [`freeze`](Self::freeze), and waits until all slots are served.
+    pub(crate) async fn thaw(&self) {
+        self.container().thaw().await;
+        self.ready().await;
     }
 
     /// Shuts a node down at once. A master's replica takes over within about three seconds.
@@ -117,7 +163,8 @@ impl RedisCluster {
     pub async fn fail_over(&self, master: &str) {
         self.kill(master).await;
         let answer = wire::until(Duration::from_secs(30), || async {
-            for node in self.nodes.iter().filter(|node| *node != master) {
+            let others = self.nodes.iter().zip(&self.direct);
+            for (_, node) in others.filter(|(node, _)| *node != master) {
                 let info = ask(node, "CLUSTER INFO").await?;
                 let slots = ask(node, "CLUSTER SLOTS").await?;
                 let port = master.rsplit(':').next().unwrap_or_default();
@@ -142,7 +189,7 @@ impl RedisCluster {
     /// Waits until every node sees all slots served and the others' roles, and every replica has its master's data.
     async fn ready(&self) {
         let answer = wire::until(Duration::from_secs(60), || async {
-            for node in &self.nodes {
+            for node in &self.direct {
                 let info = ask(node, "CLUSTER INFO").await?;
                 let nodes = ask(node, "CLUSTER NODES").await?;
                 let masters = nodes.lines().filter(|line| line.contains("master")).count();

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use crate::container::{Container, Spec};
+use crate::container::{Container, Inner, Spec};
 use crate::redis_node::{self, PRELUDE, redis_image, shell};
 use crate::{external, wire};
 
 const VARIABLE: &str = "CACHE_TEST_REDIS_SENTINEL_URL";
 const SERVICE: &str = "cache-test";
+
+/// The number of servers: a master, a replica and three Sentinels.
+pub(crate) const SERVERS: usize = 5;
 
 /// Sentinels act within about ten seconds. But a Sentinel that notices that its machine stood still does nothing for
 /// thirty.
@@ -50,6 +53,9 @@ pub struct RedisSentinel {
     url: String,
     service: String,
     sentinels: Vec<String>,
+    /// The addresses of a container's servers past the proxies, if there are any: the first master, the first replica, the
+    /// Sentinels.
+    direct: Vec<String>,
     container: Option<Container>,
 }
 
@@ -70,10 +76,21 @@ impl RedisSentinel {
 
     /// Starts a container for one test, which is removed on drop.
     pub async fn start() -> Self {
+        Self::start_with(Inner::Same).await
+    }
+
+    /// Starts a container whose servers announce these ports of 127.0.0.1, where a proxy to each of
+    /// [`direct`](Self::direct) is to listen. Inside of the container they are the servers' own ports, so the servers see
+    /// each other past the proxies.
+    pub(crate) async fn start_behind(ports: Vec<u16>) -> Self {
+        Self::start_with(Inner::Announced(ports)).await
+    }
+
+    async fn start_with(inner: Inner) -> Self {
         let spec = Spec {
             image: redis_image(),
-            ports: 5,
-            inner_port: None,
+            ports: SERVERS,
+            inner,
             variable: VARIABLE,
         };
         let container = Container::start(&spec, |ports| {
@@ -82,7 +99,8 @@ impl RedisSentinel {
             shell(&format!("{PRELUDE}{SCRIPT}"), &arguments)
         })
         .await;
-        let sentinels = container.addresses().split_off(2);
+        let direct = container.addresses();
+        let sentinels = spec.inner.announced().unwrap_or_else(|| direct.clone()).split_off(2);
         let others: Vec<String> = sentinels[1..].iter().map(|node| format!("node={node}")).collect();
         let redis = Self {
             url: format!(
@@ -92,6 +110,7 @@ impl RedisSentinel {
             ),
             service: SERVICE.to_owned(),
             sentinels,
+            direct,
             container: Some(container),
         };
         redis.ready().await;
@@ -119,6 +138,7 @@ impl RedisSentinel {
         Self {
             url: value,
             service,
+            direct: Vec::new(),
             sentinels,
             container: None,
         }
@@ -143,6 +163,37 @@ impl RedisSentinel {
         &self.sentinels
     }
 
+    /// Returns `host:port` of a container's servers past the proxies: the first master, the first replica, the Sentinels.
+    pub(crate) fn direct(&self) -> &[String] {
+        &self.direct
+    }
+
+    /// Returns `host:port` of each Sentinel past the proxies.
+    fn direct_sentinels(&self) -> &[String] {
+        self.direct.get(2..).unwrap_or(&self.sentinels)
+    }
+
+    /// Kills all servers. Their data is lost.
+    pub(crate) async fn kill_all(&self) {
+        self.container().kill().await;
+    }
+
+    /// Starts all servers again, empty and in their first roles, and waits until the Sentinels know them.
+    pub(crate) async fn restart_all(&self) {
+        self.container().restart().await;
+        self.ready().await;
+    }
+
+    /// Freezes all servers: connections stay open, and nothing answers.
+    pub(crate) async fn freeze(&self) {
+        self.container().freeze().await;
+    }
+
+    /// Ends [`freeze`](Self::freeze).
+    pub(crate) async fn thaw(&self) {
+        self.container().thaw().await;
+    }
+
     /// Returns `host:port` of the current master, as the first Sentinel reports it.
     ///
     /// # Panics
@@ -150,7 +201,7 @@ impl RedisSentinel {
     /// Panics if the Sentinel does not answer or knows no such master.
     pub async fn master(&self) -> String {
         let command = format!("SENTINEL GET-MASTER-ADDR-BY-NAME {}", self.service);
-        match wire::redis(&self.sentinels[0], &command).await {
+        match wire::redis(&self.direct_sentinels()[0], &command).await {
             Ok(answer) if answer.contains(' ') => answer.replace(' ', ":"),
             answer => panic!("{} knows no master {:?}: {answer:?}", self.sentinels[0], self.service),
         }
@@ -216,7 +267,7 @@ impl RedisSentinel {
     async fn ready(&self) {
         let wanted = format!("name={SERVICE},status=ok");
         let answer = wire::until(Duration::from_secs(60), || async {
-            for sentinel in &self.sentinels {
+            for sentinel in self.direct_sentinels() {
                 let info = wire::redis(sentinel, "INFO sentinel")
                     .await
                     .map_err(|error| format!("{sentinel}: {error}"))?;

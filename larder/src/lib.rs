@@ -42,7 +42,7 @@
 //! | values by key: `get_or_load`, tags, stale values, a near tier | [`Cache`] | |
 //! | cached functions | [`cached`], [`invalidates`] | `macros` (default) |
 //! | cached endpoints | `larder::axum` | `axum` |
-//! | invalidation over HTTP | `larder::axum::PurgeRouter` | `purge` |
+//! | invalidation and look-ups over HTTP | `larder::axum::PurgeRouter`, `larder::axum::InspectRouter` | `purge` |
 //! | a page for operators | `larder::axum::AdminRouter` | `admin` |
 //! | invalidation that reaches a CDN | `larder::axum::SurrogateKeys`, [`Purger`], `larder::axum::HttpPurger` | `axum`, `http-purger` |
 //! | the rules of HTTP caching, without a framework | `larder::http` | `axum` |

@@ -17,7 +17,7 @@ use tracing::Span;
 use crate::body::last_piece::LastPiece;
 use crate::exchange::explain::Explanation;
 use crate::exchange::outcome::{Answered, Outcome};
-use crate::exchange::respond::{respond_by_route, with_content};
+use crate::exchange::respond::{respond, with_content};
 use crate::exchange::route::Route;
 use crate::request::bypass::Bypass;
 use crate::request::debug::Debug;
@@ -46,17 +46,16 @@ impl Finish {
     }
 
     /// Records the outcome, and removes the fields that the client is not to get.
-    pub(crate) fn end(self, shared: &Shared, answered: Answered) -> Response<Body> {
-        let Answered { mut response, outcome } = answered;
+    pub(crate) fn end(self, shared: &Shared, answered: &mut Answered) {
+        let Answered { response, outcome } = answered;
         if shared.config.trace_outcome
             && let Some(outcome) = outcome
         {
-            record(outcome, response.headers());
+            record(*outcome, response.headers());
         }
         if let Some(keys) = shared.config.surrogate_keys.as_ref().filter(|_| self.hides_keys) {
             response.headers_mut().remove(&keys.field);
         }
-        response
     }
 
     /// Responds to a request, and finishes its response.
@@ -67,7 +66,7 @@ impl Finish {
         parts: Parts,
         body: Body,
         route: Route,
-    ) -> Result<Response<Body>, S::Error>
+    ) -> Result<Answered, S::Error>
     where
         S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send + 'static,
@@ -85,7 +84,7 @@ impl Finish {
         }
         let is_head = parts.method == Method::HEAD;
         let background = shared.config.foreground.then(Background::new);
-        let responding = respond_by_route(Arc::clone(&shared), inner, parts, body, route);
+        let responding = respond(Arc::clone(&shared), inner, parts, body, route);
         let responding = async {
             match self.debug.bypass {
                 true => bypass(responding).await,
@@ -96,7 +95,7 @@ impl Finish {
             Some(background) => background.scope(Box::pin(responding)).await,
             None => responding.await,
         };
-        let answered = match (answered, &background) {
+        let mut answered = match (answered, &background) {
             (Ok(answered), _) => answered,
             (Err(error), Some(background)) => {
                 settled(background.clone(), shared.config.max_wait).await;
@@ -104,16 +103,14 @@ impl Finish {
             }
             (Err(error), None) => return Err(error),
         };
-        let mut response = self.end(&shared, answered);
+        self.end(&shared, &mut answered);
         if let Some(explanation) = explanation {
-            explanation.add_to(&shared, response.headers_mut()).await;
+            explanation.add_to(&shared, answered.response.headers_mut()).await;
         }
-        Ok(match background {
-            Some(background) if !background.is_idle() => {
-                after(response, is_head, background, shared.config.max_wait).await
-            }
-            _ => response,
-        })
+        if let Some(background) = background.filter(|background| !background.is_idle()) {
+            answered.response = after(answered.response, is_head, background, shared.config.max_wait).await;
+        }
+        Ok(answered)
     }
 }
 

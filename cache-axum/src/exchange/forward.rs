@@ -1,8 +1,6 @@
 //! Responses for one caller only: no other request waits for them, and they are not stored.
 
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::BoxError;
@@ -12,6 +10,7 @@ use cache_engine::AdapterEvent;
 use cache_engine::cache_core::Key;
 use cache_http::{Forward, Reason};
 use futures_util::FutureExt;
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, response};
 use http_body::Body as _;
 use tower::ServiceExt;
@@ -87,41 +86,47 @@ where
             })
         })
         .flatten();
-    let mut report = Report::bypass(bypass);
     let later = match bypass {
         Bypass::Rule(Reason::Method) => apart(|| LaterGet::reserve(&shared, &parts)).await,
         _ => None,
     };
-    let posted = later.is_some().then(|| parts.clone());
+    let posted = later.is_some().then(|| Box::new(parts.clone()));
     let calling = call(&shared, inner, Request::from_parts(parts, body));
     let (response, control) = match &later {
         Some(later) => later.tagger().scope(calling).await?,
         None => calling.await?,
     };
+    Ok(apart(|| conclude(shared, write, later.zip(posted), response, control, bypass)).await)
+}
+
+/// Invalidates what a request has changed that bypassed the cache, and stores its response if that also answers a later GET.
+async fn conclude(
+    shared: Arc<Shared>,
+    write: Option<UnsafeRequest>,
+    later: Option<(Box<LaterGet>, Box<Parts>)>,
+    response: Response<Body>,
+    control: Option<Control>,
+    bypass: Bypass,
+) -> Response<Body> {
     let (head, body) = response.into_parts();
-    let answer = match later.zip(posted) {
-        Some((later, posted)) => {
-            let size = body.size_hint();
-            apart(|| later.decide(&shared, &posted, &head, &size, control)).await
-        }
+    let answer = match later {
+        Some((later, posted)) => later.decide(&shared, &posted, &head, &body.size_hint(), control).await,
         None => None,
     };
     let write = match &answer {
         Some(answer) => write.map(|write| write.replacing(answer.key())),
         None => write,
     };
-    report = match write {
-        Some(write) => apart(|| completed(write, &head, report)).await,
-        None => report,
-    };
-    Ok(match answer {
-        Some(answer) => apart(|| answer.respond(&shared, head, body, report)).await,
+    let report = completed(write, &head, Report::bypass(bypass)).await;
+    match answer {
+        Some(answer) => Box::pin(answer.respond(&shared, head, body, report)).await,
         None => reported(&shared, head, body, &report),
-    })
+    }
 }
 
 /// Invalidates what a request has changed.
-async fn completed(write: UnsafeRequest, head: &response::Parts, report: Report) -> Report {
+async fn completed(write: Option<UnsafeRequest>, head: &response::Parts, report: Report) -> Report {
+    let Some(write) = write else { return report };
     match write.completed(head).await {
         Ok(()) => report,
         Err(_) => report.detail(Some(Detail::InvalidationFailed)),
@@ -130,27 +135,7 @@ async fn completed(write: UnsafeRequest, head: &response::Parts, report: Report)
 
 /// Forwards a request whose response is not stored, and for which no other request waits. If the handler fails, the
 /// response that is stored under `key` answers.
-///
-/// The future is boxed here: where one is made, the frame is as large in debug builds, and those of several layers add up on the
-/// way to the handler.
-#[inline(never)]
-pub(crate) fn forward_uncoalesced<S, B>(
-    shared: Arc<Shared>,
-    inner: S,
-    request: Request<Body>,
-    context: RequestContext,
-    key: Option<Key>,
-    report: Report,
-) -> Pin<Box<impl Future<Output = Result<Response<Body>, S::Error>>>>
-where
-    S: Service<Request<Body>, Response = Response<B>>,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    Box::pin(call_uncoalesced(shared, inner, request, context, key, report))
-}
-
-async fn call_uncoalesced<S, B>(
+pub(crate) async fn forward_uncoalesced<S, B>(
     shared: Arc<Shared>,
     inner: S,
     request: Request<Body>,

@@ -1,6 +1,8 @@
 //! Responses to POST that also answer a later GET (RFC 9110, section 9.3.3).
 
 use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -60,10 +62,16 @@ pub(crate) struct LaterGet {
 
 impl LaterGet {
     /// Returns `None` if a GET with these fields would not be looked up, or if another request is loading its response.
-    pub(crate) async fn reserve(shared: &Shared, request: &Parts) -> Option<Self> {
-        if request.method != Method::POST {
-            return None;
-        }
+    pub(crate) fn reserve(shared: &Shared, request: &Parts) -> Pin<Box<impl Future<Output = Option<Box<Self>>>>> {
+        Box::pin(async move {
+            match request.method {
+                Method::POST => Self::reserve_get(shared, request).await.map(Box::new),
+                _ => None,
+            }
+        })
+    }
+
+    async fn reserve_get(shared: &Shared, request: &Parts) -> Option<Self> {
         let mut asked = request.clone();
         asked.method = Method::GET;
         for name in NOT_OF_GET.iter().chain([&TRAILER]) {
@@ -120,7 +128,7 @@ impl LaterGet {
     /// Decides from its head whether the response is stored. If it is, removes what is stored for GETs so far. From now
     /// on they wait for the response.
     pub(crate) async fn decide(
-        self,
+        self: Box<Self>,
         shared: &Shared,
         request: &Parts,
         head: &response::Parts,
@@ -131,7 +139,7 @@ impl LaterGet {
             slot,
             context,
             reservation,
-        } = self;
+        } = *self;
         let now = shared.now();
         let at_most = reservation.fresh_at_most();
         let plan = storability(shared, &context, head, size, control, at_most, now);

@@ -32,9 +32,7 @@ use crate::exchange::lookup::{Slot, read_variant};
 use crate::exchange::read_along::{Arriving, asks_for_range, is_for_part, passing};
 use crate::exchange::revalidate::{RefreshedHead, Revalidation, confirmed, refreshed_head, revalidation};
 use crate::exchange::stale_if_error::Failure;
-use crate::exchange::storability::{
-    Refusal, StorePlan, audience, is_shareable, remember, report_refused, storability,
-};
+use crate::exchange::storability::{Refusal, StorePlan, audience, is_shareable, remember, report_refused, storability};
 use crate::exchange::store::{Place, add_late_tags, store, store_index, store_index_first};
 use crate::request::body::{Content, take_content};
 use crate::request::context::RequestContext;

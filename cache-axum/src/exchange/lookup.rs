@@ -239,7 +239,11 @@ pub(crate) async fn look_up(
                 // The handler failed, and its response is for the requests that have waited and would have selected it. One
                 // of the others tries again.
                 Stored::Response(response)
-                    if coalesced && response.failed_for.as_ref().is_some_and(|failed| !is_among(failed, &slot)) =>
+                    if coalesced
+                        && response
+                            .failed_for
+                            .as_ref()
+                            .is_some_and(|failed| !is_among(failed, &slot)) =>
                 {
                     slot.look_up(anew.is_some()).await
                 }

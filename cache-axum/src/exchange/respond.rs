@@ -109,14 +109,14 @@ pub(crate) async fn with_content(shared: &Shared, parts: &Parts, body: Body, rou
     }
 }
 
-/// Responds to a request.
-pub(crate) async fn respond<S, B>(
+/// Responds to a request whose content decides its route.
+pub(crate) async fn respond_with_content<S, B>(
     shared: Arc<Shared>,
     inner: S,
     parts: Parts,
     body: Body,
     route: Route,
-) -> Result<Response<Body>, S::Error>
+) -> Result<Answered, S::Error>
 where
     S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
@@ -125,12 +125,11 @@ where
     B::Error: Into<BoxError>,
 {
     let (route, body) = with_content(&shared, &parts, body, route).await;
-    let answered = respond_by_route(shared, inner, parts, body, route).await?;
-    Ok(answered.response)
+    respond(shared, inner, parts, body, route).await
 }
 
-/// Responds to a request according to its route, which is final: its content has been read, if that decides it.
-pub(crate) async fn respond_by_route<S, B>(
+/// Responds to a request according to its route. Its content has been read, if that decides the route.
+pub(crate) async fn respond<S, B>(
     shared: Arc<Shared>,
     inner: S,
     parts: Parts,
@@ -253,7 +252,7 @@ where
         Report::miss(Forward::UriMiss)
     };
     let (context, key) = keyed.into_context(&shared, &request);
-    let response = forward_uncoalesced(shared, inner, request, context, Some(key), report).await?;
+    let response = apart(|| forward_uncoalesced(shared, inner, request, context, Some(key), report)).await?;
     Ok(Answered::new(response, outcome))
 }
 
@@ -296,7 +295,7 @@ where
         let outcome = report_not_found(&shared, &keyed.key, false);
         let report = Report::miss(Forward::UriMiss).detail(Some(Detail::Overdue));
         let (context, key) = keyed.into_context(&shared, &request);
-        let response = forward_uncoalesced(shared, inner, request, context, Some(key), report).await?;
+        let response = apart(|| forward_uncoalesced(shared, inner, request, context, Some(key), report)).await?;
         return Ok(Answered::new(response, outcome));
     };
     let (context, key, forward, outcome) = match found {
@@ -406,14 +405,17 @@ where
             let (context, key) = keyed.into_context(&shared, &request);
             let outcome = report_not_found(&shared, &key, false);
             if let Some(copy) = copy {
-                let forwarding = forward_to_revalidate(shared, inner, request, context, &key, &copy, forward);
-                return Ok(Answered::new(Box::pin(forwarding).await?, outcome));
+                let response = Box::pin(forward_to_revalidate(
+                    shared, inner, request, context, &key, &copy, forward,
+                ))
+                .await?;
+                return Ok(Answered::new(response, outcome));
             }
             (context, key, forward, outcome)
         }
     };
     let report = Report::miss(forward);
-    let response = forward_uncoalesced(shared, inner, request, context, Some(key), report).await?;
+    let response = apart(|| forward_uncoalesced(shared, inner, request, context, Some(key), report)).await?;
     Ok(Answered::new(response, outcome))
 }
 

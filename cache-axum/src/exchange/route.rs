@@ -98,10 +98,7 @@ impl Route {
         let keyed = Keyed {
             key,
             query: shared.selecting_query(request),
-            routing: Routing {
-                route: 0,
-                is_respelled,
-            },
+            routing: Routing { route: 0, is_respelled },
             is_identified: identity.is_some(),
             may_collapse: is_plain || may_collapse(policy, &shared.config.with_credentials(&request.headers)),
             is_plain,
@@ -169,6 +166,7 @@ impl Keyed {
         let is_remembered = |what| shared.hit_for_miss.contains(&self.key, what, request, self.arrived);
         is_remembered(Remembered::Refused)
             || is_remembered(Remembered::VariantRefused)
+            || is_remembered(Remembered::RefusedAlike)
             || is_remembered(Remembered::Undecided)
             || !self.may_collapse && is_remembered(Remembered::RefusedToCredentials)
     }

@@ -152,19 +152,16 @@ pub(crate) fn remember(shared: &Shared, primary: &Key, context: &RequestContext,
     } else {
         Remembered::RefusedToCredentials
     };
-    shared
-        .hit_for_miss
-        .insert(primary, mark, context.selecting(), shared.now());
+    let (selecting, now) = (context.selecting(), shared.now());
+    match mark {
+        Remembered::Refused | Remembered::VariantRefused => shared.hit_for_miss.refuse(primary, mark, selecting, now),
+        _ => shared.hit_for_miss.insert(primary, mark, selecting, now),
+    }
 }
 
 /// Records that a response could be stored, so that other requests may wait for the next one.
 pub(crate) fn forget(shared: &Shared, primary: &Key, context: &RequestContext) {
-    shared
-        .hit_for_miss
-        .remove(primary, Remembered::Refused, context.selecting());
-    shared
-        .hit_for_miss
-        .remove(primary, Remembered::VariantRefused, context.selecting());
+    shared.hit_for_miss.accept(primary, context.selecting(), shared.now());
     if !context.may_collapse {
         shared
             .hit_for_miss

@@ -14,7 +14,7 @@ use crate::entry::response::StoredResponse;
 use crate::entry::stored::Stored;
 use crate::entry::variant_index::{VariantIndex, variant_name};
 use crate::exchange::lookup::Slot;
-use crate::exchange::storability::{Refusal, StorePlan, remember, report_refused};
+use crate::exchange::storability::{Refusal, StorePlan, forget, remember, report_refused};
 use crate::exchange::variant_limit::Listing;
 use crate::request::context::RequestContext;
 use crate::request::shared::Shared;
@@ -42,8 +42,10 @@ pub(crate) async fn store(
     plan: StorePlan,
 ) -> (Arc<Stored>, Result<(), Detail>) {
     let (stored, outcome) = store_quietly(shared, context, slot, fill, response, plan).await;
-    if let Err(detail) = outcome {
-        report_refused(shared, &slot.primary, detail);
+    match outcome {
+        Ok(()) if shared.hit_for_miss.is_empty(shared.now()) => {}
+        Ok(()) => forget(shared, &slot.primary, context),
+        Err(detail) => report_refused(shared, &slot.primary, detail),
     }
     (stored, outcome)
 }

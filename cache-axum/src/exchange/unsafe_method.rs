@@ -33,7 +33,7 @@ pub(crate) struct Also {
 /// an unnecessary invalidation does no harm.
 pub(crate) struct UnsafeRequest {
     /// `None` once the response has arrived.
-    pending: Option<Pending>,
+    pending: Option<Box<Pending>>,
 }
 
 struct Pending {
@@ -71,14 +71,14 @@ impl UnsafeRequest {
         outdated.set = namespaces.into_iter().fold(outdated.set, Invalidation::add_namespace);
         outdated.set = tags.into_iter().fold(outdated.set, Invalidation::add_tag);
         Some(Self {
-            pending: Some(Pending {
+            pending: Some(Box::new(Pending {
                 groups_of: origin(&request_for(request, target(request))),
                 shared: Arc::clone(shared),
                 request: request.clone(),
                 outdated,
                 after_server_errors,
                 is_search,
-            }),
+            })),
         })
     }
 
@@ -108,9 +108,9 @@ impl UnsafeRequest {
 
 impl Drop for UnsafeRequest {
     fn drop(&mut self) {
-        if let Some(Pending { outdated, .. }) = self.pending.take() {
+        if let Some(pending) = self.pending.take() {
             // A failure is logged there.
-            outdated.into_set().run_in_background();
+            pending.outdated.into_set().run_in_background();
         }
     }
 }

@@ -134,7 +134,8 @@ impl CacheHandle {
     /// # Errors
     /// [`InvalidKey`](cache_engine::cache_core::ErrorKind::InvalidKey) if `url` is not a URL that a request can be for.
     pub fn invalidation_of_url(&self, url: &str) -> Result<Invalidation, Error> {
-        self.shared.add_uri(self.invalidation(), &self.request, &parse_url(url)?)
+        self.shared
+            .add_uri(self.invalidation(), &self.request, &parse_url(url)?)
     }
 
     /// Invalidates all responses and all other values of the cache that carry `tag`. See [`Cache::invalidate_tag`].

@@ -14,7 +14,8 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use crate::exchange::finish::Finish;
-use crate::exchange::respond::{respond, respond_from_memory};
+use crate::exchange::outcome::Answered;
+use crate::exchange::respond::{respond, respond_from_memory, respond_with_content};
 use crate::exchange::route::Route;
 use crate::request::shared::Shared;
 
@@ -47,9 +48,10 @@ impl<S> CacheService<S> {
     {
         let finish = Finish::of(&self.shared, &parts);
         if finish.is_simple()
-            && let Some(answered) = respond_from_memory(&self.shared, &parts, &route)
+            && let Some(mut answered) = respond_from_memory(&self.shared, &parts, &route)
         {
-            return ResponseFuture::ready(finish.end(&self.shared, answered));
+            finish.end(&self.shared, &mut answered);
+            return ResponseFuture::ready(answered.response);
         }
         let (inner, shared) = (self.inner.clone(), Arc::clone(&self.shared));
         ResponseFuture::waiting(finish.respond(shared, inner, parts, body, route))
@@ -93,7 +95,10 @@ where
             return ResponseFuture::ready(answered.response);
         }
         let (inner, shared) = (self.inner.clone(), Arc::clone(&self.shared));
-        ResponseFuture::waiting(respond(shared, inner, parts, body, route))
+        match route {
+            Route::Content(_) => ResponseFuture::waiting(respond_with_content(shared, inner, parts, body, route)),
+            _ => ResponseFuture::waiting(respond(shared, inner, parts, body, route)),
+        }
     }
 }
 
@@ -103,7 +108,7 @@ pub struct ResponseFuture<E>(Answering<E>);
 
 enum Answering<E> {
     Ready(Option<Response<Body>>),
-    Waiting(Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>),
+    Waiting(Pin<Box<dyn Future<Output = Result<Answered, E>> + Send>>),
 }
 
 impl<E> ResponseFuture<E> {
@@ -111,7 +116,7 @@ impl<E> ResponseFuture<E> {
         Self(Answering::Ready(Some(response)))
     }
 
-    fn waiting(future: impl Future<Output = Result<Response<Body>, E>> + Send + 'static) -> Self {
+    fn waiting(future: impl Future<Output = Result<Answered, E>> + Send + 'static) -> Self {
         Self(Answering::Waiting(Box::pin(future)))
     }
 }
@@ -125,7 +130,7 @@ impl<E> Future for ResponseFuture<E> {
             Answering::Ready(response) => response
                 .take()
                 .map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
-            Answering::Waiting(future) => future.as_mut().poll(context),
+            Answering::Waiting(future) => future.as_mut().poll(context).map_ok(|answered| answered.response),
         }
     }
 }

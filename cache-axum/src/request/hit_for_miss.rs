@@ -28,6 +28,9 @@ const SELECTING: [HeaderName; 4] = [ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, OR
 /// How long a URL is remembered.
 const KEPT: Duration = Duration::from_secs(10);
 
+/// How long it is remembered that a response could be stored.
+const STORABLE: Duration = Duration::from_secs(60);
+
 /// How long it is remembered that spellings of a path lead to different routes, which do not change while a process runs.
 const ROUTED: Duration = Duration::from_secs(3600);
 
@@ -37,12 +40,21 @@ const DECIDED_WITHIN: Duration = Duration::from_secs(600);
 /// What is remembered about a URL. With each of these, requests do not wait for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Remembered {
-    /// A response was refused. This applies only to requests with the same fields, because one of them may be the
-    /// reason.
+    /// Responses to requests with different values in their fields were refused. This applies only to requests with the
+    /// same fields, because one of them may be the reason.
     Refused,
-    /// A response with `Vary` was refused, which says nothing about other variants. This applies only to requests that
-    /// also have the same values in the fields that most often select a variant.
+    /// The same for responses with `Vary`, which say nothing about other variants. This applies only to requests that also
+    /// have the same values in the fields that most often select a variant.
     VariantRefused,
+    /// A response was refused. This applies only to requests with the same fields and values, because one of them may be the
+    /// reason.
+    RefusedAlike,
+    /// A response was refused, and another refusal with other values will show that the values are not the reason.
+    RefusedOnce,
+    /// The same for a response with `Vary`.
+    VariantRefusedOnce,
+    /// A response could be stored. So what is refused is refused for the values of fields.
+    Storable,
     /// A response was refused because the request had credentials. This applies only to requests with credentials.
     RefusedToCredentials,
     /// The whole response is too large to be stored, so the handler is called for ranges of it.
@@ -111,20 +123,30 @@ impl HitForMiss {
         if request.routing.is_respelled && mark != Remembered::OtherRoute {
             query = query.wrapping_add(self.hasher.hash_one(request.routing.route));
         }
-        if ![Remembered::Refused, Remembered::VariantRefused].contains(&mark) {
+        let is_of_fields = matches!(
+            mark,
+            Remembered::Refused
+                | Remembered::VariantRefused
+                | Remembered::RefusedAlike
+                | Remembered::RefusedOnce
+                | Remembered::VariantRefusedOnce
+                | Remembered::Storable
+        );
+        if !is_of_fields {
             return query;
         }
         let add = |sum: u64, hash: u64| sum.wrapping_add(hash);
-        let names = request.headers.keys().filter(|name| !OF_THE_CACHE.contains(name));
-        let names = names.fold(query, |sum, name| add(sum, self.hasher.hash_one(name)));
-        if mark == Remembered::Refused {
-            return names;
-        }
-        let values = SELECTING.iter().flat_map(|name| {
+        let named = || request.headers.keys().filter(|name| !OF_THE_CACHE.contains(name));
+        let names = named().fold(query, |sum, name| add(sum, self.hasher.hash_one(name)));
+        let add_values = |sum: u64, name: &HeaderName| {
             let values = request.headers.get_all(name).iter();
-            values.map(move |value| self.hasher.hash_one((name, value)))
-        });
-        values.fold(names, add)
+            values.fold(sum, |sum, value| add(sum, self.hasher.hash_one((name, value))))
+        };
+        match mark {
+            Remembered::VariantRefused | Remembered::VariantRefusedOnce => SELECTING.iter().fold(names, add_values),
+            Remembered::RefusedAlike => named().fold(names, add_values),
+            _ => names,
+        }
     }
 
     pub(crate) fn contains(&self, key: &Key, mark: Remembered, request: Selecting<'_>, now: Timestamp) -> bool {
@@ -138,6 +160,42 @@ impl HitForMiss {
 
     pub(crate) fn insert(&self, key: &Key, mark: Remembered, request: Selecting<'_>, now: Timestamp) {
         self.insert_for(KEPT, key, mark, request, now);
+    }
+
+    /// Remembers that a response to `request` was refused. `mark` is [`Remembered::Refused`] or
+    /// [`Remembered::VariantRefused`], and says which other requests will probably be refused too. That they are is believed
+    /// only if requests with other values were, and none with the same fields was not.
+    pub(crate) fn refuse(&self, key: &Key, mark: Remembered, request: Selecting<'_>, now: Timestamp) {
+        let once = match mark {
+            Remembered::VariantRefused => Remembered::VariantRefusedOnce,
+            _ => Remembered::RefusedOnce,
+        };
+        let is_remembered = |what| self.contains(key, what, request, now);
+        let is_by_value = is_remembered(Remembered::RefusedAlike) || is_remembered(Remembered::Storable);
+        if is_remembered(mark) || is_remembered(once) && !is_by_value {
+            self.insert(key, mark, request, now);
+        }
+        self.insert(key, once, request, now);
+        self.insert(key, Remembered::RefusedAlike, request, now);
+    }
+
+    /// Remembers that a response to `request` could be stored, and forgets that others were refused.
+    pub(crate) fn accept(&self, key: &Key, request: Selecting<'_>, now: Timestamp) {
+        for mark in [
+            Remembered::Refused,
+            Remembered::VariantRefused,
+            Remembered::RefusedAlike,
+            Remembered::RefusedOnce,
+            Remembered::VariantRefusedOnce,
+        ] {
+            self.remove(key, mark, request);
+        }
+        self.insert_for(STORABLE, key, Remembered::Storable, request, now);
+    }
+
+    /// Returns whether nothing is remembered.
+    pub(crate) fn is_empty(&self, now: Timestamp) -> bool {
+        self.ticks(now) >= self.latest.load(Ordering::Relaxed)
     }
 
     /// Remembers that different routes serve the spellings of a path.

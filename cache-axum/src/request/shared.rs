@@ -81,7 +81,10 @@ impl Shared {
     /// No request for `uri` has a key.
     pub(crate) fn add_uri(&self, set: Invalidation, request: &Parts, uri: &Uri) -> Result<Invalidation, Error> {
         let set = self.keys_at(request, uri)?.into_iter().fold(set, Invalidation::add_key);
-        Ok(self.url_tags_at(request, uri).into_iter().fold(set, Invalidation::add_tag))
+        Ok(self
+            .url_tags_at(request, uri)
+            .into_iter()
+            .fold(set, Invalidation::add_tag))
     }
 
     /// Returns an empty set of invalidations, soft or hard.

@@ -120,7 +120,9 @@ impl Detail {
                 Reason::NotFresh => "the response has no lifetime left",
                 Reason::TooLarge => "the body is larger than max_body",
                 Reason::Incomplete => "the body broke off",
-                Reason::TooManyVariants => "the URL has more variants than max_variants allows",
+                Reason::TooManyVariants => {
+                    "max_variants is 0, or the list of the URL's variants could not be changed in time"
+                }
                 _ => "a rule of HTTP caching forbids it",
             },
             Self::Disabled => "the cache is switched off",

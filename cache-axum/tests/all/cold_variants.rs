@@ -351,7 +351,11 @@ async fn a_slow_body_that_will_not_be_stored_says_so_at_once() {
         let response = start(&app, request(Method::GET, "/", DE)).await;
         let status = response.headers()["cache-status"].to_str().unwrap().to_owned();
         let is_stored = detail.is_empty();
-        let expected = if is_stored { "; stored".to_owned() } else { format!("; detail={detail}") };
+        let expected = if is_stored {
+            "; stored".to_owned()
+        } else {
+            format!("; detail={detail}")
+        };
         assert!(status.ends_with(&expected), "{status}, not {expected}");
         assert_eq!(response.headers().contains_key("cache-control"), is_stored, "{detail}");
         drop(pieces);

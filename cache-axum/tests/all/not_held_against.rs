@@ -224,3 +224,81 @@ async fn a_variant_that_may_not_be_stored_says_nothing_about_the_others() {
         other.await.unwrap();
     }
 }
+
+/// What one value of a field causes is not held against requests with other values, whichever field it is.
+#[tokio::test]
+async fn a_refusal_is_not_held_against_other_values() {
+    const BOTS: [&[(&str, &str)]; 2] = [&[("user-agent", "bot/1")], &[("user-agent", "bot/2")]];
+    const NORMAL: &[(&str, &str)] = &[("user-agent", "normal")];
+    for vary in ["", "accept-encoding"] {
+        let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+        let (calls, opens) = (crate::support::Calls::default(), gate.clone());
+        let counter = calls.clone();
+        let handler = move |request: axum::extract::Request| {
+            counter.add();
+            let opens = opens.clone();
+            async move {
+                opens.acquire().await.unwrap().forget();
+                let agent = request.headers()["user-agent"].to_str().unwrap();
+                let said = if agent.starts_with("normal") {
+                    "max-age=5"
+                } else {
+                    "no-store"
+                };
+                [("cache-control", said), ("vary", vary)]
+            }
+        };
+        let (cache, clock) = crate::support::cache();
+        let layer = cache_axum::CacheLayer::new(cache);
+        let app = axum::Router::new().fallback(handler).layer(layer);
+        let ask = |headers: &'static [(&'static str, &'static str)]| {
+            let app = app.clone();
+            tokio::spawn(async move { get_with(&app, "/", headers).await })
+        };
+        for bot in BOTS {
+            gate.add_permits(1);
+            ask(bot).await.unwrap();
+            let before = calls.count();
+            let normal: Vec<_> = (0..20).map(|_| ask(NORMAL)).collect();
+            idle().await;
+            assert_eq!(calls.count(), before + 1, "one for all of them");
+            gate.add_permits(1);
+            for normal in normal {
+                normal.await.unwrap();
+            }
+            // What is stored expires, and the refusal is still remembered.
+            clock.advance(std::time::Duration::from_secs(6));
+            gate.add_permits(1);
+            ask(bot).await.unwrap();
+        }
+        // The control: requests with values that were refused do not wait for each other.
+        let before = calls.count();
+        let bots: Vec<_> = (0..5).map(|_| ask(BOTS[1])).collect();
+        idle().await;
+        assert_eq!(calls.count(), before + 5);
+        gate.add_permits(5);
+        for bot in bots {
+            bot.await.unwrap();
+        }
+    }
+}
+
+/// A field whose value differs with each request is not the reason for what all of them get.
+#[tokio::test]
+async fn what_is_refused_to_all_values_is_remembered_for_all() {
+    let gated = gated(layer(), |_| ([("cache-control", "no-store")], "…").into_response());
+    for id in ["1", "2"] {
+        gated.gate.add_permits(1);
+        get_with(&gated.app, "/", &[("x-request-id", id)]).await;
+    }
+    const IDS: [&[(&str, &str)]; 3] = [
+        &[("x-request-id", "3")],
+        &[("x-request-id", "4")],
+        &[("x-request-id", "5")],
+    ];
+    let asking = gated.ask_with(&IDS);
+    idle().await;
+    assert_eq!(gated.calls.count(), 5, "nobody waits for another one");
+    gated.gate.add_permits(3);
+    asking.join_all().await;
+}

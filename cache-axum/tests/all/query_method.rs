@@ -128,7 +128,11 @@ async fn a_write_reaches_all_contents_of_its_url() {
         (cached(), "GET", false),
     ] {
         let (app, _) = search(layer);
-        let stored: &[_] = if write == "POST" && gone { &[query] } else { &[query, post] };
+        let stored: &[_] = if write == "POST" && gone {
+            &[query]
+        } else {
+            &[query, post]
+        };
         for method in stored {
             for content in ["a", "b"] {
                 for x_cache in ["MISS", "HIT"] {
@@ -137,14 +141,28 @@ async fn a_write_reaches_all_contents_of_its_url() {
             }
             ask(&app, method, "/other", "a").await;
         }
-        ask(&app, write, "/%73earch", if write == "GET" { "" } else { "more than sixteen bytes" }).await;
+        ask(
+            &app,
+            write,
+            "/%73earch",
+            if write == "GET" { "" } else { "more than sixteen bytes" },
+        )
+        .await;
         for method in stored {
             let x_cache = if gone { "MISS" } else { "HIT" };
             for content in ["a", "b"] {
-                assert_eq!(ask(&app, method, "/search", content).await.x_cache(), x_cache, "{write} {method}");
+                assert_eq!(
+                    ask(&app, method, "/search", content).await.x_cache(),
+                    x_cache,
+                    "{write} {method}"
+                );
             }
             // The control.
-            assert_eq!(ask(&app, method, "/other", "a").await.x_cache(), "HIT", "{write} {method}");
+            assert_eq!(
+                ask(&app, method, "/other", "a").await.x_cache(),
+                "HIT",
+                "{write} {method}"
+            );
         }
     }
 }

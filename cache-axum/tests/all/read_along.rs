@@ -430,7 +430,11 @@ async fn the_age_is_that_of_now_and_counted_once() {
         (true, ClientCaching::Lifetime, origin, ("33", "max-age=100")),
     ] {
         let (cache, clock) = cache();
-        let layer = if shared { CacheLayer::shared(cache) } else { CacheLayer::new(cache).ttl(Duration::from_secs(60)) };
+        let layer = if shared {
+            CacheLayer::shared(cache)
+        } else {
+            CacheLayer::new(cache).ttl(Duration::from_secs(60))
+        };
         let (app, calls, bodies) = streaming(layer.client_caching(caching), fields);
         let _pieces = bodies.push();
         let _first = start(&app, request(Method::GET, "/", &[])).await;

@@ -257,7 +257,10 @@ async fn no_spelling_reaches_what_a_route_protects() {
         .layer(layer.clone())
         .layer(from_fn(signed_in));
     let public = get_route(|Path(id): Path<String>| async move { format!("report {id}") });
-    let reports = Router::new().route("/reports/{id}", public).layer(layer).merge(protected);
+    let reports = Router::new()
+        .route("/reports/{id}", public)
+        .layer(layer)
+        .merge(protected);
     for (app, path, spelling, public) in [
         (report, "/report", "/r%65port", ""),
         (reports, "/reports/internal", "/reports/%69nternal", "report internal"),
@@ -321,7 +324,10 @@ async fn a_spelling_for_another_route_leaves_nothing_for_the_normal_one() {
 async fn a_stale_copy_of_another_route_is_not_revalidated() {
     let (cache, clock) = cache();
     let layer = CacheLayer::new(cache).ttl(Duration::from_secs(60));
-    let app = users(layer.policy_with(|policy| policy.keep_for_validation = Duration::from_secs(600)), "");
+    let app = users(
+        layer.policy_with(|policy| policy.keep_for_validation = Duration::from_secs(600)),
+        "",
+    );
     assert_reply(&app, "/users/%6de", ("MISS", "user me")).await;
     clock.advance(Duration::from_secs(120));
     assert_reply(&app, "/users/me", ("MISS", "me")).await;
@@ -414,15 +420,27 @@ async fn characters_that_no_uri_can_contain_are_their_encoding() {
     let encoded = "/items/caf%C3%A9?q=%7Ba%7D";
     let raw = "/items/café?q={a}";
     let change = post(|cache: CacheHandle, url: String| async move {
-        cache.invalidate_url(&url).await.map_err(|error| error.to_string())
+        cache
+            .invalidate_url(&url)
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string())
     });
     let location = [("location", raw)];
     let app = Router::new()
-        .route("/items/{name}", get_route(|request: axum::extract::Request| async move { request.uri().to_string() }).put(|| async {}))
+        .route(
+            "/items/{name}",
+            get_route(|request: axum::extract::Request| async move { request.uri().to_string() }).put(|| async {}),
+        )
         .route("/invalidate", change)
         .route("/created", post(move || async move { (location, "…") }))
         .layer(layer());
-    let post = |uri: &str, body: &'static str| Request::post(uri).header("host", "test").body(Body::from(body)).unwrap();
+    let post = |uri: &str, body: &'static str| {
+        Request::post(uri)
+            .header("host", "test")
+            .body(Body::from(body))
+            .unwrap()
+    };
     for (write, gone) in [
         (request(Method::PUT, raw, &[]), true),
         (request(Method::PUT, encoded, &[]), true),

@@ -114,7 +114,14 @@ async fn a_refusal_is_no_failure() {
 #[tokio::test]
 async fn what_is_gone_does_not_come_back() {
     // The control: a status that says nothing about the URL leaves the copy.
-    for (status, is_gone) in [(404, true), (410, true), (451, true), (308, true), (403, false), (503, false)] {
+    for (status, is_gone) in [
+        (404, true),
+        (410, true),
+        (451, true),
+        (308, true),
+        (403, false),
+        (503, false),
+    ] {
         let status = StatusCode::from_u16(status).unwrap();
         let answer = move |call| match call {
             1 => StatusCode::OK,
@@ -122,7 +129,10 @@ async fn what_is_gone_does_not_come_back() {
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         let (on_error, clock) = cache();
-        let (app, _) = app(CacheLayer::new(on_error).ttl(MINUTE).stale_if_error(MINUTE), move |call, _| answer(call));
+        let (app, _) = app(
+            CacheLayer::new(on_error).ttl(MINUTE).stale_if_error(MINUTE),
+            move |call, _| answer(call),
+        );
         get(&app, "/").await;
         clock.advance(MINUTE);
         get(&app, "/").await;

@@ -35,7 +35,8 @@ impl Leases {
             key,
             call: Some(Box::pin(async move { store.get_or_add(&own, value, options).await })),
         };
-        Ok(match call.await? {
+        let outcome = call.await.inspect_err(|error| self.doubts().note_write(key, error));
+        Ok(match outcome? {
             GetOrAdd::Found(record) => ReadOrLease::Record(record),
             GetOrAdd::Added(version) => ReadOrLease::Lease(Lease::new(version)),
         })

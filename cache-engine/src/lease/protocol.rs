@@ -8,6 +8,7 @@ use cache_core::{Error, ErrorKind, FreshnessWindows, Key, SetOptions, SetOutcome
 use futures_util::FutureExt;
 use tracing::Instrument;
 
+use crate::lease::doubt::Doubts;
 use crate::lease::fence::Fence;
 use crate::store::record;
 use crate::tags::declared::Declared;
@@ -60,6 +61,7 @@ pub(crate) struct Leases {
     time: Duration,
     /// The maximum time for which a lease is renewed.
     longest: Duration,
+    doubts: Arc<Doubts>,
 }
 
 impl Leases {
@@ -69,6 +71,26 @@ impl Leases {
             tasks: tasks.clone(),
             time,
             longest,
+            doubts: Arc::default(),
+        }
+    }
+
+    pub(super) fn doubts(&self) -> &Doubts {
+        &self.doubts
+    }
+
+    /// Returns whether a lease under `key` may be one of this process that nobody holds, so that it is not to be waited for.
+    /// Only the first caller that asks is told so.
+    pub(crate) fn take_doubt(&self, key: &Key) -> bool {
+        self.doubts.take(key)
+    }
+
+    /// Notes whether the lease under `key` is certainly gone.
+    fn settle_doubt(&self, key: &Key, is_gone: bool) {
+        if is_gone {
+            self.doubts.take(key);
+        } else {
+            self.doubts.note(key);
         }
     }
 
@@ -174,6 +196,9 @@ impl Leases {
         let acquiring = acquiring.in_current_span();
         self.tasks.spawn(async move {
             let result = acquiring.await;
+            if let Err(error) = &result {
+                leases.doubts.note_write(&key, error);
+            }
             let fence = result.as_ref().ok().and_then(Option::as_ref).map(|(fence, _)| *fence);
             let _ = send.send(result);
             if let (Some(fence), Err(_)) = (fence, abandoned.await) {
@@ -247,6 +272,7 @@ impl Leases {
         // Read after the lease, so if the lease names another record, this one is newer.
         let of_earlier = record::lease(&lease, beside) != Some(record) && self.tier.is_at(key, record).await?;
         let outdated = of_earlier
+            || self.doubts.take(key)
             || match record::tags(&lease, beside) {
                 Some(tags) => self.tier.tags.judge_now(&key.namespace(), &tags).await? != Verdict::Current,
                 None => true,
@@ -256,6 +282,14 @@ impl Leases {
 
     /// Extends the lease by its full time.
     pub(crate) async fn renew(&self, key: &Key, fence: Fence, tags: &Tags) -> Result<Renewed, Error> {
+        let renewed = self.try_renew(key, fence, tags).await;
+        if renewed.is_err() {
+            self.doubts.note(key);
+        }
+        renewed
+    }
+
+    async fn try_renew(&self, key: &Key, fence: Fence, tags: &Tags) -> Result<Renewed, Error> {
         let options = SetOptions::new(self.time);
         match fence {
             Fence::Lease(lease) => {
@@ -285,6 +319,12 @@ impl Leases {
 
     /// Writes `value` if the fence is still intact, and releases the fence. After an error the fence may still exist.
     pub(crate) async fn fill(&self, key: &Key, fence: Fence, value: Value, lifetime: Ttl) -> Result<Filled, Error> {
+        let filled = self.try_fill(key, fence, value, lifetime).await;
+        self.settle_doubt(key, filled.is_ok());
+        filled
+    }
+
+    async fn try_fill(&self, key: &Key, fence: Fence, value: Value, lifetime: Ttl) -> Result<Filled, Error> {
         let options = SetOptions::new(lifetime);
         let mut version = fence.version();
         let outcome = loop {
@@ -316,7 +356,11 @@ impl Leases {
     /// expires by itself.
     pub(crate) async fn release(&self, key: &Key, fence: Fence) -> bool {
         match fence {
-            Fence::Lease(lease) => self.tier.store.delete_if(key, lease.version).await.unwrap_or(false),
+            Fence::Lease(lease) => {
+                let released = self.tier.store.delete_if(key, lease.version).await;
+                self.settle_doubt(key, released.is_ok());
+                released.unwrap_or(false)
+            }
             Fence::Record { lease, .. } => {
                 let stood = self.is_intact(key, fence).await.unwrap_or(false);
                 self.release_beside(key, lease);
@@ -345,9 +389,12 @@ impl Leases {
 
     /// Releases the lease beside a record in the background, since no caller that looks up the key waits for it.
     fn release_beside(&self, key: &Key, lease: Version) {
-        let (tier, beside) = (Arc::clone(&self.tier), key.reserved(LEASE));
-        // A failure has already emitted an event, and the lease expires by itself.
-        let release = async move { drop(tier.store.delete_if(&beside, lease).await) };
+        let (leases, key, beside) = (self.clone(), key.clone(), key.reserved(LEASE));
+        let release = async move {
+            // A failure has already emitted an event, and the lease expires by itself.
+            let released = leases.tier.store.delete_if(&beside, lease).await;
+            leases.settle_doubt(&key, released.is_ok());
+        };
         if self.tier.store.is_local() {
             // Completes immediately.
             let _ = release.now_or_never();

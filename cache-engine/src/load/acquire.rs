@@ -79,7 +79,9 @@ impl<C: Send + Sync + 'static> Engine<C> {
                     (Err(remembered(error, message)), *terms)
                 }
                 Read::Unavailable(_) => return Acquired::Load(fill),
-                Read::Leased(_, lease) if beside || !self.policy.coalesce_across_processes => {
+                Read::Leased(_, lease)
+                    if beside || !self.policy.coalesce_across_processes || self.shared.leases.take_doubt(key) =>
+                {
                     fill.load_beside(lease, &self.tags).await;
                     return Acquired::Load(fill);
                 }
@@ -164,7 +166,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         }
         let bounded = nested || fill.lead().is_some_and(Lead::is_awaited_by_load);
         let beside = bounded && Instant::now() >= beside_from;
-        if self.policy.coalesce_across_processes && !beside {
+        if self.policy.coalesce_across_processes && !beside && !self.shared.leases.take_doubt(fill.key()) {
             return None;
         }
         match self.shared.tier.read_store::<T, C>(fill.key(), &self.coder).await {

@@ -37,6 +37,14 @@ pub(crate) struct Store {
     events: Events,
 }
 
+/// The message of a call that the breaker prevents.
+const LEFT_ALONE: &str = "left alone after repeated failures";
+
+/// Returns whether the call that failed with `error` was not made, because the breaker is open.
+pub(crate) fn is_left_alone(error: &Error) -> bool {
+    error.message() == LEFT_ALONE
+}
+
 /// The operations that only read.
 const READS: [&str; 3] = ["get", "get_many", "version"];
 
@@ -233,7 +241,7 @@ impl Store {
         mut call: Call<'_, R>,
     ) -> Result<R, Error> {
         let Some(permit) = self.breaker.permit() else {
-            return Err(self.left_alone(ErrorKind::Unavailable, "left alone after repeated failures", operation));
+            return Err(self.left_alone(ErrorKind::Unavailable, LEFT_ALONE, operation));
         };
         let begun = self.events.is_observed().then(Instant::now);
         let span = self.span(operation, key, batch);

@@ -11,7 +11,9 @@ use crate::uri::reference::{path_and_query, resolve, same_origin};
 #[must_use]
 pub fn is_content_of_target(target: &Uri, response: &HeaderMap) -> bool {
     let mut locations = response.get_all(CONTENT_LOCATION).iter();
-    let location = locations.next().and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
+    let location = locations
+        .next()
+        .and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
     locations.next().is_none()
         && location
             .and_then(|reference| resolve(target, reference))
