@@ -190,10 +190,10 @@ async fn all_observers_are_told() {
 /// An observer with a bug. It panics at the beginning of a load, and again at its end, which that panic would bring about.
 #[tokio::test(start_paused = true)]
 async fn an_observer_that_panics_fails_no_request() {
-    let log = Log::new();
     fn panics(_: &Event<'_>) {
         panic!("an observer with a bug");
     }
+    let log = Log::new();
     let remote = over(&Remote::new()).observer(panics).observer(log.clone()).build();
     let memory = Cache::builder(memory(TokioClock::new())).observer(panics).build();
     for cache in [&remote, &memory] {

@@ -160,35 +160,3 @@ pub(crate) async fn fetch(
         password.unwrap_or_default(),
     ])
 }
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_provider_that_panics_has_failed_and_is_asked_again_later() {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&asked);
-        let provider = Provider::new(move || {
-            let number = counted.fetch_add(1, Ordering::SeqCst);
-            assert_ne!(number, 0, "a bug before the future");
-            async move {
-                assert_ne!(number, 1, "a bug in the future");
-                Ok(Credentials::new("secret"))
-            }
-        });
-        for number in 1..=2 {
-            let waits = tokio::time::timeout(LIMIT, provider.credentials(Duration::ZERO));
-            let failed = waits.await.expect("no answer").unwrap_err();
-            assert_eq!(failed.kind(), ErrorKind::Unavailable);
-            assert!(failed.message().contains("panicked"), "{failed}");
-            assert_eq!(asked.load(Ordering::SeqCst), number);
-        }
-        assert_eq!(
-            provider.credentials(Duration::ZERO).await.unwrap(),
-            Credentials::new("secret")
-        );
-    }
-}

@@ -74,10 +74,8 @@ fn body(site: &Site<'_>) -> syn::Result<TokenStream> {
         None => coding,
     };
     // Arguments, which the options use, may have any of these names.
-    let [plan, coder, key, looked, missed, settings, of_call, body, keep, shape] = [
-        "plan", "coder", "key", "looked", "missed", "settings", "policy", "body", "keep", "shape",
-    ]
-    .map(local);
+    let [plan, coder, key, looked, missed, body, keep, shape] =
+        ["plan", "coder", "key", "looked", "missed", "body", "keep", "shape"].map(local);
     let [output, capture, slots] = ["output", "capture", "slots"].map(local);
     let [flight, ran, landing, own_error, ended, hit] = ["flight", "ran", "landing", "own", "ended", "hit"].map(local);
     // Type errors about the values are reported at the return type.
@@ -133,7 +131,7 @@ fn body(site: &Site<'_>) -> syn::Result<TokenStream> {
     };
     let load = if options.is_detached() {
         let load = quote_spanned! {returned=>
-            #private::load_detached(#plan, #cache, #coder, #of_call, #missed, &#slots, #keep)
+            #private::load_detached(#plan, #cache, #coder, #missed, &#slots, #keep)
         };
         quote! {
             let #slots = #private::slots(#plan, #body);
@@ -144,7 +142,7 @@ fn body(site: &Site<'_>) -> syn::Result<TokenStream> {
         }
     } else {
         let acquire = quote_spanned! {returned=>
-            #private::acquire(#plan, #cache, #coder, #of_call, #missed, &#keep)
+            #private::acquire(#plan, #cache, #coder, #missed, &#keep)
         };
         quote! {
             match #acquire.await {
@@ -201,15 +199,15 @@ fn body(site: &Site<'_>) -> syn::Result<TokenStream> {
                 #private::Answered::NotYet(#missed) => {
                     #tags
                     // Before the body, which consumes the arguments that they use, like the tags.
-                    let #settings = match &#missed {
-                        #private::Some(_) => #private::Some((#policy, #kept)),
+                    let #missed = match #missed {
+                        #private::Some(#missed) => #private::Some((#missed.with(#policy), #kept)),
                         #private::None => #private::None,
                     };
                     #own
                     // Boxed, so that a cached function that calls another does not contain the other's future.
                     let #body = #private::boxed(#private::Returns::<#returns>::new().is(#block));
-                    match #missed.zip(#settings) {
-                        #private::Some((#missed, (#of_call, #keep))) => { #load }
+                    match #missed {
+                        #private::Some((#missed, #keep)) => { #load }
                         #private::None => {
                             #capture
                             #body.await
