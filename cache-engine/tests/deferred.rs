@@ -406,7 +406,7 @@ async fn a_function_outside_of_a_scope_invalidates_too_early() {
 async fn everything_that_invalidates_is_collected_in_a_scope() {
     let cache = local(&ManualClock::new()).namespace("n").tag_namespaces(true).build();
     let tagged = cache.with_tags(["tag"]);
-    let ways: [(&str, Box<dyn AsyncWay>); 8] = [
+    let ways: [(&str, Box<dyn AsyncWay>); 12] = [
         (
             "invalidate",
             Box::new(async |cache: Cache| cache.invalidate("key").await.unwrap()),
@@ -414,6 +414,14 @@ async fn everything_that_invalidates_is_collected_in_a_scope() {
         (
             "invalidate_tag",
             Box::new(async |cache: Cache| cache.invalidate_tag("tag").await.unwrap()),
+        ),
+        (
+            "invalidate_many",
+            Box::new(async |cache: Cache| cache.invalidate_many(["other", "key"]).await.unwrap()),
+        ),
+        (
+            "invalidate_tags",
+            Box::new(async |cache: Cache| cache.invalidate_tags(["other", "tag"]).await.unwrap()),
         ),
         (
             "clear",
@@ -434,6 +442,14 @@ async fn everything_that_invalidates_is_collected_in_a_scope() {
         (
             "soft tag",
             Box::new(async |cache: Cache| cache.soft().invalidate_tag("tag").await.unwrap()),
+        ),
+        (
+            "soft invalidate_many",
+            Box::new(async |cache: Cache| cache.soft().invalidate_many(["other", "key"]).await.unwrap()),
+        ),
+        (
+            "soft tags",
+            Box::new(async |cache: Cache| cache.soft().invalidate_tags(["other", "tag"]).await.unwrap()),
         ),
         (
             "soft clear",

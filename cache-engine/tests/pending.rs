@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use cache_engine::Cache;
 use cache_engine::cache_core::ErrorKind;
+use futures_util::FutureExt;
 
 use support::{Fate, Gate, Log, MS, Remote, SEC, idle, over};
 
@@ -370,3 +371,25 @@ async fn a_shutdown_without_a_store_ends() {
     assert!(began.elapsed() <= 11 * SEC, "{:?}", began.elapsed());
     assert_eq!(here.pending_invalidations(), 1);
 }
+
+/// A batch of soft invalidations whose caller leaves is pending as a whole, also the keys whose turn had not come.
+#[tokio::test(start_paused = true)]
+async fn a_batch_whose_caller_leaves_is_pending() {
+    let remote = Remote::new();
+    let here = over(&remote).stale_if_error(60 * SEC).build();
+    let keys: Vec<String> = (0..200).map(|id| id.to_string()).collect();
+    for key in &keys {
+        here.set(key, 1_u32).await.unwrap();
+    }
+    remote.always(Fate::Freeze);
+    assert!(here.soft().invalidate_many(&keys).now_or_never().is_none());
+    assert_eq!(here.pending_invalidations(), keys.len());
+    remote.always(Fate::Pass);
+    tokio::time::sleep(2 * SEC).await;
+    assert_eq!(here.pending_invalidations(), 0);
+    let there = over(&remote).build();
+    for key in &keys {
+        assert_eq!(there.get::<u32>(key).await.unwrap(), None, "{key}");
+    }
+}
+

@@ -45,11 +45,11 @@ impl Collected {
     }
 }
 
-/// Collects an invalidation, if the current task runs in the scope of a transaction. Returns whether it does.
-pub(super) fn collect(part: impl FnOnce() -> Part) -> bool {
+/// Collects invalidations, if the current task runs in the scope of a transaction. Returns whether it does.
+pub(super) fn collect<I: IntoIterator<Item = Part>>(parts: impl FnOnce() -> I) -> bool {
     let current = Collected::current();
     if let Some(collected) = &current {
-        collected.add([part()]);
+        collected.add(parts());
     }
     current.is_some()
 }

@@ -3,7 +3,6 @@
 use std::borrow::Borrow;
 
 use cache_core::{Error, Key, Namespace, Scope};
-use futures_util::{StreamExt, stream};
 
 use crate::cache::collecting::collect;
 use crate::cache::handle::Cache;
@@ -11,9 +10,6 @@ use crate::cache::invalidation_part::{self, Part};
 use crate::cache::key::IntoKey;
 use crate::event::Event;
 use crate::tier::target::InvalidationTarget as Target;
-
-/// How many keys are invalidated softly at the same time.
-const AT_A_TIME: usize = 64;
 
 impl<C> Cache<C> {
     /// Removes the record of a key. Returns whether there was one. A load that is under way is fenced, as by
@@ -43,7 +39,15 @@ impl<C> Cache<C> {
 
     /// Collects an invalidation, if the current task runs in the scope of a transaction. Returns whether it does.
     fn collect(&self, soft: bool, target: impl FnOnce() -> invalidation_part::Target) -> bool {
-        collect(|| Part::new(self, soft, target()))
+        collect(|| [Part::new(self, soft, target())])
+    }
+
+    /// As [`collect`](Self::collect), of several keys.
+    fn collect_keys(&self, soft: bool, keys: &[Key]) -> bool {
+        collect(|| {
+            let targets = keys.iter().cloned().map(invalidation_part::Target::Key);
+            targets.map(move |target| Part::new(self, soft, target))
+        })
     }
 
     /// Invalidates a key. Once this has returned, no caller gets a value whose load began before, in any process on the
@@ -72,6 +76,9 @@ impl<C> Cache<C> {
     /// have been invalidated and others not.
     pub async fn invalidate_many<K: IntoKey>(&self, keys: impl IntoIterator<Item = K>) -> Result<(), Error> {
         let keys = self.keys(keys);
+        if self.collect_keys(false, &keys) {
+            return Ok(());
+        }
         let result = self.engine.shared.tier.delete_many(&keys).await;
         self.invalidated_keys(&keys, false, result)
     }
@@ -292,13 +299,15 @@ impl<'a, C> Soft<'a, C> {
     /// Invalidates several keys softly, side by side, each as [`invalidate`](Self::invalidate) does.
     ///
     /// # Errors
-    /// The first failure. All of the keys are tried.
+    /// The first failure. All of the keys are tried, and are then [pending](Cache::pending_invalidations), since some may
+    /// have been invalidated and others not. They are also pending if the future is dropped.
     pub async fn invalidate_many<K: IntoKey>(self, keys: impl IntoIterator<Item = K>) -> Result<(), Error> {
         let keys = self.cache.keys(keys);
-        let tier = &self.cache.engine.shared.tier;
-        let results = stream::iter(keys.iter().map(|key| tier.soften(key))).buffered(AT_A_TIME);
-        let results: Vec<Result<(), Error>> = results.collect().await;
-        self.cache.invalidated_keys(&keys, true, results.into_iter().collect())
+        if self.cache.collect_keys(true, &keys) {
+            return Ok(());
+        }
+        let result = self.cache.engine.shared.tier.soften_many(&keys).await;
+        self.cache.invalidated_keys(&keys, true, result)
     }
 
     /// Invalidates every entry that carries `tag` softly. The windows are counted from now by this machine's clock.

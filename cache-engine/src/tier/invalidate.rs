@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cache_core::{Error, ErrorKind, Key, Namespace, SetOptions, SetOutcome};
 use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep};
 
 use crate::event::Event;
@@ -16,6 +17,9 @@ use crate::tags::invalidate::is_refusal;
 use crate::tier::pending::{Attempt, How, PAUSE};
 use crate::tier::storage::Tier;
 use crate::tier::target::InvalidationTarget as Target;
+
+/// How many keys are invalidated softly at the same time.
+const AT_A_TIME: usize = 64;
 
 /// How long a process that ends goes on trying to invalidate, after a store that answers again would have been noticed.
 const LAST_CHANCE: Duration = Duration::from_secs(1);
@@ -58,6 +62,32 @@ impl Tier {
             result
         };
         self.carry_out(true, || vec![Target::Key(key.clone())], work).await
+    }
+
+    /// Invalidates several keys softly. Tries all of them, and returns the first failure.
+    pub(crate) async fn soften_many(self: &Arc<Self>, keys: &[Key]) -> Result<(), Error> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let work = async {
+            let soften = |key| async move {
+                let result = self.try_soften(key).await;
+                self.forget_near(key);
+                result
+            };
+            let results: Vec<Result<(), Error>> = stream::iter(keys.iter().map(soften))
+                .buffered(AT_A_TIME)
+                .collect()
+                .await;
+            let failures = || results.iter().filter_map(|result| result.as_ref().err());
+            // One that a retry helps with leaves the keys pending.
+            let failure = failures()
+                .find(|error| !is_mistake(error))
+                .or_else(|| failures().next());
+            failure.cloned().map_or(Ok(()), Err)
+        };
+        let targets = || keys.iter().cloned().map(Target::Key).collect();
+        self.carry_out(true, targets, work).await
     }
 
     /// Invalidates tags.
