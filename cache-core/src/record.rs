@@ -196,6 +196,9 @@ pub struct Record {
     /// The version of this write.
     pub version: Version,
     /// How long the store will still keep the record; `None` if it does not expire.
+    ///
+    /// Counted from the [`ttl`](crate::SetOptions::ttl) that it was written with. If less is left than that time minus
+    /// what has passed by the wall clock, the clock counts as set back, and the entry as older by as much.
     pub remaining: Option<Duration>,
 }
 

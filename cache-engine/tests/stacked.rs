@@ -6,7 +6,7 @@ mod support;
 
 use std::convert::Infallible;
 
-use cache_core::{ErrorKind, ManualClock};
+use cache_core::{Clock, ErrorKind, ManualClock, Timestamp};
 use cache_engine::{Cache, Policy};
 use support::{Count, Fate, Gate, MS, Remote, SEC, TokioClock, idle, local, memory, over};
 
@@ -52,6 +52,24 @@ async fn a_value_is_fresh_no_longer_than_its_part() {
             clock.advance(MS);
             assert_eq!(is_fresh(&cache).await, !contributes);
         }
+    }
+}
+
+/// The clock is set back during the load, so by the clock alone the part would be fresh for another hour.
+#[tokio::test(start_paused = true)]
+async fn a_part_grows_old_during_the_load_whatever_the_clock_does() {
+    for passed in [5, 11] {
+        let clock = ManualClock::new();
+        let cache = local(&clock).ttl(600 * SEC).build();
+        let of_load = clock.clone();
+        let made = move |cache: Cache| async move {
+            let value = inner(&cache.with_ttl(10 * SEC), 1).await;
+            of_load.set(Timestamp::from_millis(of_load.now().as_millis() - 3_600_000));
+            tokio::time::advance(passed * SEC).await;
+            value
+        };
+        outer(&cache, made).await;
+        assert_eq!(is_fresh(&cache).await, passed < 10, "after {passed} s");
     }
 }
 

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::ManualClock;
+use cache_core::{Clock, ManualClock, Timestamp};
 use cache_engine::{Cache, LoadError, Loaded};
 use support::{Count, Gate, Log, MS, Remote, SEC, TokioClock, idle, local, memory, over};
 
@@ -426,4 +426,40 @@ async fn two_processes_make_one_refresh() {
     assert_eq!(get(&caches[2], "key").await.as_deref(), Some("new"));
     assert_eq!(log.count("loaded"), 1);
     assert_eq!(remote.leases().await, Vec::<String>::new());
+}
+
+/// The clock of a machine may be set back. What a store in this process counts by a monotonic clock is older than the
+/// clock says.
+#[tokio::test]
+async fn a_step_back_of_the_clock_makes_no_stale_value_fresh_again() {
+    let hour = 3_600 * SEC;
+    for tagged in [false, true] {
+        for encoded in [false, true] {
+            let clock = ManualClock::new();
+            let builder = match encoded {
+                true => Cache::builder(Remote::over(memory(clock.clone()))).clock(clock.clone()),
+                false => local(&clock),
+            };
+            let tags: &[&str] = if tagged { &["tag"] } else { &[] };
+            let cache = builder.ttl(60 * SEC).stale_if_error(hour).build().with_tags(tags);
+            cache.set("key", "old".to_owned()).await.unwrap();
+            let end = clock.now() + 60 * SEC;
+            clock.set(Timestamp::from_millis(clock.now().as_millis() - 3_600_000));
+            assert_eq!(
+                get(&cache, "key").await.as_deref(),
+                Some("old"),
+                "the step itself is no time"
+            );
+            clock.advance(59 * SEC);
+            assert_eq!(get(&cache, "key").await.as_deref(), Some("old"));
+            clock.advance(SEC + 3 * MS);
+            assert!(clock.now() < end, "by the clock alone, it would be fresh");
+            assert_eq!(get(&cache, "key").await, None, "tagged: {tagged}, encoded: {encoded}");
+            // Its other window ends in time, too.
+            let load = || async { Err::<String, _>("down") };
+            assert_eq!(*cache.borrowing().get_or_load("key", load).await.unwrap(), "old");
+            clock.advance(hour);
+            assert!(cache.borrowing().get_or_load("key", load).await.is_err());
+        }
+    }
 }

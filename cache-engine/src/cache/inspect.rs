@@ -174,6 +174,7 @@ impl<C> Cache<C> {
             created,
             windows,
             tags,
+            lifetime,
         } = match summary {
             Ok(summary) => summary,
             Err(error) => {
@@ -192,6 +193,7 @@ impl<C> Cache<C> {
                 });
             }
         };
+        let created = record::created_at(created, lifetime, remaining, now);
         let content = match content {
             record::Kind::Value(coder) => InspectedContent::Value { coder },
             record::Kind::Absent => InspectedContent::Absent,

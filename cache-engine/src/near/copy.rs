@@ -72,6 +72,7 @@ pub(crate) fn summary(record: &Record, key: &Key) -> Option<Summary> {
         created: copied.created,
         windows: copied.windows,
         tags: copied.tags.clone(),
+        lifetime: None,
     })
 }
 

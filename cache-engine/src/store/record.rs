@@ -168,6 +168,33 @@ pub(crate) struct Entry<T> {
     pub(crate) windows: FreshnessWindows,
     pub(crate) tags: Tags,
     pub(crate) load_time: Option<Duration>,
+    /// How long the store retains the record in all, at least. `None` is for ever.
+    pub(crate) lifetime: Option<Duration>,
+}
+
+/// By how much a clock and the lifetimes in a store may differ because both are in whole milliseconds.
+const ROUNDING: Duration = Duration::from_millis(2);
+
+/// Returns when an entry was created, by the clock as it is now set.
+///
+/// `created` was read from the clock when the entry was stored, and the clock may have been set back since. Of the
+/// `lifetime` that the record got then, `remaining` is left by the store. A store in this process counts that by a
+/// monotonic clock, so the entry is at least as old as that says.
+pub(crate) fn created_at(
+    created: Timestamp,
+    lifetime: Option<Duration>,
+    remaining: Option<Duration>,
+    now: Timestamp,
+) -> Timestamp {
+    let (Some(lifetime), Some(remaining)) = (lifetime, remaining) else {
+        return created;
+    };
+    let age = lifetime.saturating_sub(remaining);
+    if age <= now.saturating_since(created).saturating_add(ROUNDING) {
+        return created;
+    }
+    let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    Timestamp::from_millis(now.as_millis().saturating_sub(age))
 }
 
 /// An entry as an object, for stores in this process.
@@ -340,6 +367,13 @@ impl Writer<'_> {
     }
 }
 
+impl Object {
+    /// Returns how long the store retains the record in all. `None` is for ever.
+    fn lifetime(&self) -> Option<Duration> {
+        self.windows.fresh.map(|fresh| fresh.saturating_add(self.retained))
+    }
+}
+
 /// Returns how long an entry may be used after the end of its freshness.
 fn stale_time(windows: &FreshnessWindows) -> Duration {
     windows.stale_while_revalidate.max(windows.stale_if_error)
@@ -466,7 +500,10 @@ where
     let fresh = object.windows.fresh.is_none_or(|fresh| match (now, record.remaining) {
         (None, Some(remaining)) => remaining > object.retained,
         (None, None) => false,
-        (Some(now), _) => now().saturating_since(object.created) < fresh,
+        (Some(now), remaining) => {
+            remaining.is_none_or(|remaining| remaining > object.retained)
+                && now().saturating_since(object.created) < fresh
+        }
     });
     if fresh && object.key.identity() == key.identity() {
         unshelved(value, type_version)
@@ -482,6 +519,8 @@ pub(crate) struct Summary {
     pub(crate) created: Timestamp,
     pub(crate) windows: FreshnessWindows,
     pub(crate) tags: Tags,
+    /// How long the store retains the record in all, at least. `None` is for ever, or unknown.
+    pub(crate) lifetime: Option<Duration>,
 }
 
 /// The kind of an entry.
@@ -497,7 +536,7 @@ pub(crate) enum Kind {
 /// Returns what a record holds. An error means that it is unusable, as for [`open`].
 pub(crate) fn summary(record: &Record, key: &Key) -> Result<Summary, Error> {
     let opened = open(record.clone(), key)?;
-    let (content, created, windows) = match &opened {
+    let (content, created, windows, lifetime) = match &opened {
         Opened::Object(shared) => {
             let object = shared.object().downcast_ref::<Object>();
             let object = object.ok_or_else(|| unusable("not an entry of this cache"))?;
@@ -507,7 +546,7 @@ pub(crate) fn summary(record: &Record, key: &Key) -> Result<Summary, Error> {
                 ObjectContent::Failure(_, message, _) => Kind::Failure(message.to_string()),
                 ObjectContent::Lease(_) => Kind::Lease,
             };
-            (content, object.created, object.windows)
+            (content, object.created, object.windows, object.lifetime())
         }
         Opened::Envelope(envelope) => {
             let content = match envelope.kind {
@@ -516,7 +555,8 @@ pub(crate) fn summary(record: &Record, key: &Key) -> Result<Summary, Error> {
                 EntryKind::Lease => Kind::Lease,
                 _ => Kind::Value(Some(envelope.coder.to_string())),
             };
-            (content, envelope.created, envelope.windows)
+            let lifetime = envelope.windows.total().as_duration();
+            (content, envelope.created, envelope.windows, lifetime)
         }
     };
     let tags = opened.tags().clone();
@@ -525,6 +565,7 @@ pub(crate) fn summary(record: &Record, key: &Key) -> Result<Summary, Error> {
         created,
         windows,
         tags,
+        lifetime,
     })
 }
 
@@ -614,6 +655,7 @@ fn read_object<T: Send + Sync + 'static>(shared: &SharedValue, type_version: u32
         windows: object.windows,
         tags: object.tags.clone(),
         load_time: object.load_time,
+        lifetime: object.lifetime(),
     })
 }
 
@@ -648,6 +690,7 @@ fn read_envelope<T, C: Coder<T>>(envelope: Envelope, coder: &C) -> Result<Entry<
         windows: envelope.windows,
         tags: envelope.tags,
         load_time: envelope.load_time,
+        lifetime: envelope.windows.total().as_duration(),
     })
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::{Error, ErrorKind, Tags, Timestamp, Ttl, Version};
+use tokio::time::Instant;
 
 use crate::tags::fault::Fault;
 use crate::tags::lifetime::after;
@@ -39,12 +40,61 @@ pub(crate) struct Part {
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     tags: Vec<(Box<str>, Version)>,
-    /// When the first part ceases to be fresh. `None` is never.
-    until: Option<Timestamp>,
+    /// When the first part ceases to be fresh.
+    until: Until,
     /// How long the records of all the tags last. `None` is for ever.
     kept: Option<Timestamp>,
     /// Why the value must not be stored.
     fault: Option<Fault>,
+}
+
+/// An end of freshness: by the clock of the cache, and by a monotonic one, since the former may be set back during a
+/// load. `None` is never.
+#[derive(Debug, Default, Clone, Copy)]
+struct Until {
+    clock: Option<Timestamp>,
+    monotonic: Option<Instant>,
+}
+
+impl Until {
+    /// Returns the time `fresh` from now. `None` is never.
+    fn after(fresh: Option<Duration>, now: Timestamp) -> Self {
+        Self {
+            clock: fresh.map(|fresh| after(now, fresh)),
+            monotonic: fresh.and_then(|fresh| Instant::now().checked_add(fresh)),
+        }
+    }
+
+    fn min(self, other: Self) -> Self {
+        Self {
+            clock: earlier(self.clock, other.clock),
+            monotonic: earlier(self.monotonic, other.monotonic),
+        }
+    }
+
+    /// Returns how long it is until then: zero if it has passed, `None` if it is never.
+    fn left(self, now: Timestamp) -> Option<Duration> {
+        let monotonic = self
+            .monotonic
+            .map(|until| until.saturating_duration_since(Instant::now()));
+        let clock = self.clock.map(|until| until.saturating_since(now));
+        match (clock, monotonic) {
+            // The clock's milliseconds are exact where it stands still or is moved by hand.
+            (Some(clock), Some(monotonic)) if monotonic.saturating_add(ROUNDING) < clock => Some(monotonic),
+            (clock, monotonic) => clock.or(monotonic),
+        }
+    }
+}
+
+/// By how much the two clocks may differ because one of them shows whole milliseconds.
+const ROUNDING: Duration = Duration::from_millis(2);
+
+/// Returns the earlier of two ends. `None` is never.
+fn earlier<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
 }
 
 impl Parts {
@@ -56,7 +106,7 @@ impl Parts {
     /// Adds what an entry contributes to a load of the cache with `records`.
     pub(super) fn add(&mut self, part: &Part, records: &TagRecords) {
         let now = records.clock.now();
-        self.end_by(part.fresh.map(|fresh| after(now, fresh)));
+        self.end_by(Until::after(part.fresh, now));
         // The epochs of a namespace are about its own entries.
         let mut tags = part
             .tags
@@ -71,7 +121,7 @@ impl Parts {
             return;
         }
         if let Some(kept) = part.kept.map(|kept| after(now, kept)) {
-            self.kept = Some(self.kept.map_or(kept, |known| known.min(kept)));
+            self.kept = earlier(self.kept, Some(kept));
         }
         for (name, version) in tags {
             self.add_tag(name, version);
@@ -81,10 +131,7 @@ impl Parts {
     /// Adds everything that `more` has.
     pub(super) fn extend(&mut self, more: Self) {
         self.end_by(more.until);
-        self.kept = match (self.kept, more.kept) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
+        self.kept = earlier(self.kept, more.kept);
         for (name, version) in more.tags {
             self.add_tag(&name, version);
         }
@@ -108,13 +155,11 @@ impl Parts {
     }
 
     fn end(&mut self) {
-        self.end_by(Some(Timestamp::from_millis(0)));
+        self.end_by(Until::after(Some(Duration::ZERO), Timestamp::from_millis(0)));
     }
 
-    fn end_by(&mut self, until: Option<Timestamp>) {
-        if let Some(until) = until {
-            self.until = Some(self.until.map_or(until, |known| known.min(until)));
-        }
+    fn end_by(&mut self, until: Until) {
+        self.until = self.until.min(until);
     }
 
     /// Returns how long a value with the tags `own` and these parts is fresh: zero if it is not, `None` for ever.
@@ -126,7 +171,7 @@ impl Parts {
         if is_softened {
             return Some(Duration::ZERO);
         }
-        self.until.map(|until| until.saturating_since(now))
+        self.until.left(now)
     }
 
     /// Returns the tags of a value with the tags `own` and these parts.

@@ -413,7 +413,8 @@ impl Tier {
             Err(error) => return self.unreadable(&error, written, key),
         };
         let now = self.now();
-        let (created, windows) = (entry.created, entry.windows);
+        let created = record::created_at(entry.created, entry.lifetime, remaining, now);
+        let windows = entry.windows;
         let value = match entry.content {
             Content::Value(value) => value,
             // A stale entry without a value is unusable.
