@@ -145,7 +145,6 @@ pub fn acquire<H, C, D>(
     _: H,
     cache: &Cache<C>,
     coding: D,
-    policy: Policy,
     missed: Missed<H::Value>,
     keep: impl StoreRule<H::Value>,
 ) -> Boxed<'static, Acquired<H::Value, H::Shared, D::Coder>>
@@ -154,8 +153,13 @@ where
     D: Coding<C>,
     D::Coder: Codes<H::Value>,
 {
-    let cache = handle::<H, _, _>(cache, coding, policy);
-    let NotFound { key, reading, request } = *missed.0;
+    let NotFound {
+        key,
+        reading,
+        request,
+        policy,
+    } = *missed.0;
+    let cache = handle::<H, _, _>(cache, coding, policy.unwrap_or(*cache.policy()));
     let request = asked_for(request, keep);
     Box::pin(async move {
         let accepts = accepts::<H>(&reading, request.is_some());
@@ -494,7 +498,6 @@ pub fn load_detached<H, C, D, F>(
     _: H,
     cache: &Cache<C>,
     coding: D,
-    policy: Policy,
     missed: Missed<H::Value>,
     slots: &Slots<H::Error, F>,
     keep: impl StoreRule<H::Value> + Send + 'static,
@@ -506,8 +509,13 @@ where
     D::Coder: Codes<H::Value>,
     F: Future<Output = H::Output> + Send + 'static,
 {
-    let cache = handle::<H, _, _>(cache, coding, policy);
-    let NotFound { key, reading, request } = *missed.0;
+    let NotFound {
+        key,
+        reading,
+        request,
+        policy,
+    } = *missed.0;
+    let cache = handle::<H, _, _>(cache, coding, policy.unwrap_or(*cache.policy()));
     let request = asked_for(request, &keep);
     let (body, own) = (Arc::clone(&slots.body), Arc::clone(&slots.own));
     let load = move |_: Load<H::Value>| async move {

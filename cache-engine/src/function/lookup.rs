@@ -17,6 +17,7 @@ use super::return_type::plan::Handling;
 use crate::cache::handle::Cache;
 use crate::load::flight::ResultType;
 use crate::load::on_hit::OnHit;
+use crate::load::policy::Policy;
 use crate::load::reading::Reading;
 use crate::log::log_error;
 use crate::store::record::Found;
@@ -49,6 +50,17 @@ pub(super) struct NotFound<V> {
     pub(super) key: Key,
     pub(super) reading: Reading<V>,
     pub(super) request: Option<Box<Request<V>>>,
+    /// How to load, which is found out before the body takes the arguments. `None` is as the cache says.
+    pub(super) policy: Option<Policy>,
+}
+
+impl<V> Missed<V> {
+    /// Sets how to load.
+    #[must_use]
+    pub fn with(mut self, policy: Policy) -> Self {
+        self.0.policy = Some(policy);
+        self
+    }
 }
 
 impl<V> fmt::Debug for Stored<V> {
@@ -288,7 +300,12 @@ pub fn hit<H: Handling>(
         (Looked::Hit(value), _) => H::join(Ok(Some(value))).map_or(Answered::NotYet(None), Answered::Now),
         (Looked::Missed(Stored(stored)), Some(Ok(key))) => {
             let AfterRead { reading, request } = *stored;
-            Answered::NotYet(Some(Missed(Box::new(NotFound { key, reading, request }))))
+            Answered::NotYet(Some(Missed(Box::new(NotFound {
+                key,
+                reading,
+                request,
+                policy: None,
+            }))))
         }
         _ => Answered::NotYet(None),
     }

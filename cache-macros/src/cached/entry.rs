@@ -1,6 +1,6 @@
 //! The entry function of a cached function, which returns the entry of a call.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use syn::{FnArg, GenericParam, Item, ItemFn, Pat, Signature, Stmt, Visibility, parse_quote};
 
@@ -38,6 +38,8 @@ pub(super) fn entry(site: &Site<'_>, body: &TokenStream) -> TokenStream {
     });
     let (cache, bind_cache) = (site.cache_ident(), site.bind_cache(false));
     let key = key::key(site);
+    // An argument may have the same name.
+    let entry = Ident::new("entry", Span::mixed_site());
     let name = site.name();
     let of_type = if function.sig.receiver().is_some() {
         format!("(Self::{name})")
@@ -52,11 +54,11 @@ pub(super) fn entry(site: &Site<'_>, body: &TokenStream) -> TokenStream {
         #[doc = #doc]
         #[allow(dead_code, unused, unreachable_pub, clippy::all, clippy::pedantic, clippy::nursery)]
         #vis #signature {
-            let entry = {
+            let #entry = {
                 #bind_cache
                 #root::CachedEntry::new(#cache, #key)
             };
-            entry.of_call(#call)
+            #entry.of_call(#call)
         }
     }
 }

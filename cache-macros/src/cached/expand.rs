@@ -55,7 +55,7 @@ fn body(site: &Site<'_>) -> syn::Result<TokenStream> {
     } = site;
     let private = site.private();
     let sig = &function.sig;
-    let output = output(sig);
+    let returns = output(sig);
     let cache = site.cache_ident();
     let bind_cache = site.bind_cache(true);
     let policy = policy::policy(site)?;
@@ -73,9 +73,11 @@ fn body(site: &Site<'_>) -> syn::Result<TokenStream> {
         }
         None => coding,
     };
+    // Arguments, which the options use, may have any of these names.
     let [plan, coder, key, looked, missed, body, keep, shape] =
-        ["plan", "coder", "key", "looked", "missed", "body", "keep", "shape"]
-            .map(|name| Ident::new(name, Span::mixed_site()));
+        ["plan", "coder", "key", "looked", "missed", "body", "keep", "shape"].map(local);
+    let [output, capture, slots] = ["output", "capture", "slots"].map(local);
+    let [flight, ran, landing, own_error, ended, hit] = ["flight", "ran", "landing", "own", "ended", "hit"].map(local);
     // Type errors about the values are reported at the return type.
     let returned = match &sig.output {
         ReturnType::Type(_, ty) => ty.span(),
@@ -129,34 +131,34 @@ fn body(site: &Site<'_>) -> syn::Result<TokenStream> {
     };
     let load = if options.is_detached() {
         let load = quote_spanned! {returned=>
-            #private::load_detached(#plan, #cache, #coder, #policy, #missed, &slots, #keep)
+            #private::load_detached(#plan, #cache, #coder, #missed, &#slots, #keep)
         };
         quote! {
-            let slots = #private::slots(#plan, #body);
-            match #private::finish_detached(#plan, #load.await, &slots) {
-                ::core::result::Result::Ok(output) => output,
+            let #slots = #private::slots(#plan, #body);
+            match #private::finish_detached(#plan, #load.await, &#slots) {
+                ::core::result::Result::Ok(#output) => #output,
                 ::core::result::Result::Err(#body) => #body.await,
             }
         }
     } else {
         let acquire = quote_spanned! {returned=>
-            #private::acquire(#plan, #cache, #coder, #policy, #missed, &#keep)
+            #private::acquire(#plan, #cache, #coder, #missed, &#keep)
         };
         quote! {
             match #acquire.await {
-                #private::Acquired::Lead(mut flight) => {
-                    let ran = flight.run(#body).await;
-                    let (landing, own) = #private::brought(#plan, flight, ran, #keep);
-                    #private::finish(#plan, landing.await, own)
+                #private::Acquired::Lead(mut #flight) => {
+                    let #ran = #flight.run(#body).await;
+                    let (#landing, #own_error) = #private::brought(#plan, #flight, #ran, #keep);
+                    #private::finish(#plan, #landing.await, #own_error)
                 }
-                #private::Acquired::Answered(ended) => match #private::answer(#plan, ended) {
-                    #private::Some(output) => output,
+                #private::Acquired::Answered(#ended) => match #private::answer(#plan, #ended) {
+                    #private::Some(#output) => #output,
                     #private::None => #body.await,
                 },
                 #private::Acquired::Uncoalesced => #body.await,
-                #private::Acquired::Verify(hit) => {
-                    let ran = hit.run(#body).await;
-                    #private::finish(#plan, #private::compared(#plan, hit, ran).await, #private::None)
+                #private::Acquired::Verify(#hit) => {
+                    let #ran = #hit.run(#body).await;
+                    #private::finish(#plan, #private::compared(#plan, #hit, #ran).await, #private::None)
                 }
             }
         }
@@ -171,8 +173,8 @@ fn body(site: &Site<'_>) -> syn::Result<TokenStream> {
     // A call that is not cached has its tags all the same, for a value that is made from its result.
     let capture = options.tags.as_ref().map(|_| {
         quote! {
-            if let #private::Some(capture) = #private::capture(#cache, #contributes) {
-                capture.await;
+            if let #private::Some(#capture) = #private::capture(#cache, #contributes) {
+                #capture.await;
             }
         }
     });
@@ -185,7 +187,7 @@ fn body(site: &Site<'_>) -> syn::Result<TokenStream> {
                     ShapeOfOptions as _, ShapeOfOthers as _, ShapeOfResults as _, ShareByClone as _,
                     ShareByText as _, ShareNothing as _, ShareWhole as _,
                 };
-                let #shape = (&&&#private::Returns::<#output>::new()).shape();
+                let #shape = (&&&#private::Returns::<#returns>::new()).shape();
                 #plan_of
             };
             #bind_cache
@@ -193,17 +195,19 @@ fn body(site: &Site<'_>) -> syn::Result<TokenStream> {
             let #key = #key_if;
             let #looked = #look.await;
             match #private::hit(#plan, #looked, #key) {
-                #private::Answered::Now(output) => output,
+                #private::Answered::Now(#output) => #output,
                 #private::Answered::NotYet(#missed) => {
                     #tags
+                    // Before the body, which consumes the arguments that they use, like the tags.
+                    let #missed = match #missed {
+                        #private::Some(#missed) => #private::Some((#missed.with(#policy), #kept)),
+                        #private::None => #private::None,
+                    };
                     #own
                     // Boxed, so that a cached function that calls another does not contain the other's future.
-                    let #body = #private::boxed(#private::Returns::<#output>::new().is(#block));
+                    let #body = #private::boxed(#private::Returns::<#returns>::new().is(#block));
                     match #missed {
-                        #private::Some(#missed) => {
-                            let #keep = #kept;
-                            #load
-                        }
+                        #private::Some((#missed, #keep)) => { #load }
                         #private::None => {
                             #capture
                             #body.await
@@ -212,6 +216,11 @@ fn body(site: &Site<'_>) -> syn::Result<TokenStream> {
                 }
             }
     })
+}
+
+/// Returns a local variable of the generated code, which no name in the user's code refers to.
+fn local(name: &str) -> Ident {
+    Ident::new(name, Span::mixed_site())
 }
 
 /// Returns an expression for the key. It is `None` if the call is not to be cached.
