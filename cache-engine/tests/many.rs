@@ -426,3 +426,28 @@ mod by_key {
         assert_eq!(cache.get::<u32>("3").await.unwrap(), None);
     }
 }
+
+/// Each of the loads asks for the last id, which another of them would bring.
+#[tokio::test(start_paused = true)]
+async fn a_large_batch_whose_loads_need_an_id_of_it_ends() {
+    let cache = cache();
+    let (calls, of_load) = (Arc::new(Mutex::new(Vec::new())), cache.clone());
+    let noted = Arc::clone(&calls);
+    let load = move |ids: Vec<u32>| {
+        let (cache, noted) = (of_load.clone(), Arc::clone(&noted));
+        async move {
+            assert!(!ids.contains(&4_999), "it is stored by then");
+            noted.lock().unwrap().extend(ids.clone());
+            let last = cache.get_or_load("4999", || async { Ok::<_, Infallible>(4_999_u32 * 4_999) });
+            assert_eq!(*last.await.unwrap(), 4_999 * 4_999);
+            Ok::<_, Infallible>(squares(ids))
+        }
+    };
+    let batch = tokio::time::timeout(Duration::from_secs(60), cache.get_or_load_many(0..5_000, load));
+    let found = batch.await.expect("it waits for itself").unwrap();
+    assert_eq!((found.len(), *found[&4_999], *found[&1]), (5_000, 4_999 * 4_999, 1));
+    let mut loaded = calls.lock().unwrap().clone();
+    loaded.sort_unstable();
+    assert_eq!(loaded, (0..4_999).collect::<Vec<_>>(), "each id once");
+    assert_eq!(cache.in_flight(), 0);
+}

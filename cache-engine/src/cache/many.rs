@@ -1,6 +1,6 @@
 //! Operations on several keys at once, and loads of the missing ones together.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt::{self, Display};
 use std::future::Future;
 use std::hash::Hash;
@@ -13,7 +13,7 @@ use tracing::{Instrument, Span};
 use crate::cache::get_or_load::value;
 use crate::cache::handle::Cache;
 use crate::load::backoff::Backoff;
-use crate::load::batch::Item;
+use crate::load::batch::{Item, LEADS_AT_A_TIME};
 use crate::load::call::{Accepts, Call};
 use crate::load::context::{Loaded, LoadedMany};
 use crate::load::drive::Joined;
@@ -45,7 +45,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
     /// missing.
     ///
     /// The store is read in one batch. `load` is called once with the ids that are missing, without those that another
-    /// caller is already loading. More than 500 ids are split among several calls. `load` returns the values that
+    /// caller is already loading. More than 500 ids are split among several calls, four at a time. `load` returns the values that
     /// exist. That the others do not exist is stored for [`Policy::negative_ttl`](crate::Policy::negative_ttl). `load`
     /// is called again only for ids that another caller was loading at first, if they still have no result. Everything
     /// else is as with [`get_or_load`](Self::get_or_load).
@@ -287,13 +287,15 @@ where
         };
         let mut backoff = Backoff::new();
         let mut waits = false;
+        // What is to be loaded, but not yet.
+        let mut later = VecDeque::new();
         while !pending.is_empty() {
             let asked = pending.len();
             // Registered before the read, so that no change after it is missed.
             let listen = |(_, key): &(K, Key)| engine.shared.tier.listen(key);
             let listeners: Option<Vec<ChangeListener>> = waits.then(|| pending.iter().map(listen).collect()).flatten();
             let ids = std::mem::take(&mut pending);
-            let round: Round<K, T, E> = reader.read(ids, &mut call, &mut outcomes).await;
+            let mut round: Round<K, T, E> = reader.read(ids, &mut call, &mut outcomes).await;
             // A key that is read again was reported in the first round.
             call.reported = true;
             if fails_fast && outcomes.values().any(Result::is_err) {
@@ -303,6 +305,11 @@ where
             if !round.verified.is_empty() {
                 engine.verify_batch(round.verified, &load);
             }
+            // The other leads are dropped, and acquired again with another read. No load of this batch runs while one that
+            // has not begun has a lead, since it could wait for that one.
+            let rest = round.led.drain(LEADS_AT_A_TIME.min(round.led.len())..);
+            later.extend(rest.map(|item| (item.id, item.key)));
+            round.refreshed.truncate(LEADS_AT_A_TIME);
             // The values that this caller has to load come first, so that two batches never wait for each other.
             if !round.led.is_empty() {
                 // The load itself waits for nothing, but the caller that started it now waits for the load.
@@ -339,6 +346,8 @@ where
                 };
                 landed.push((id, key, outcome));
             }
+            let portion = later.len().min(LEADS_AT_A_TIME);
+            pending.extend(later.drain(..portion));
             for (id, key, outcome) in landed {
                 match outcome {
                     Some(outcome) => {
@@ -351,7 +360,7 @@ where
                     None => pending.push((id, key)),
                 }
             }
-            waits = pending.len() == asked;
+            waits = portion == 0 && pending.len() == asked;
             if waits {
                 // Another process is loading all of them, probably together.
                 backoff.wait_or_all(listeners).await;

@@ -33,6 +33,10 @@ pub(crate) const CHUNK: usize = 500;
 /// The largest number of calls of the loader at the same time.
 const LOADS_AT_A_TIME: usize = 4;
 
+/// The largest number of keys that one batch leads at the same time. Their loads all run, so that none of them can wait for
+/// one that has not begun.
+pub(crate) const LEADS_AT_A_TIME: usize = CHUNK * LOADS_AT_A_TIME;
+
 /// The largest number of store operations of one batch at the same time, beyond the one that reads it.
 const CALLS_AT_A_TIME: usize = 64;
 
