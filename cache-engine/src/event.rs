@@ -206,7 +206,8 @@ pub enum Event<'a> {
         /// The error that was reported.
         error: &'a Error,
     },
-    /// A load lost its lease, because of an invalidation or because the lease could not be renewed.
+    /// A load lost its lease, because of an invalidation or because the lease could not be renewed, or it took longer than
+    /// [`max_lease`](crate::CacheBuilder::max_lease). Others load in its place.
     #[non_exhaustive]
     LeaseLost {
         /// The key.

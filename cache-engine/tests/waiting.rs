@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cache_engine::cache_core::EntryKind;
+use cache_engine::cache_core::{
+    Backend, Capabilities, EntryKind, Error, ErrorKind, Key, Record, SetOptions, SetOutcome, Value, async_trait,
+};
 use cache_engine::{Cache, LoadError};
 
 use support::{Fate, Gate, Log, Remote, over};
@@ -149,6 +151,36 @@ async fn a_lease_is_not_renewed_for_ever() {
     for cache in [&here, &there] {
         let value = cache.get_or_load("key", || async { Ok::<_, Infallible>(2_u32) });
         assert_eq!(*tokio::time::timeout(SEC, value).await.unwrap().unwrap(), 2);
+    }
+}
+
+/// Without a store, or without a lease in it, the load of a key that hangs is waited for no longer.
+#[tokio::test(start_paused = true)]
+async fn a_load_without_a_lease_does_not_hold_its_key_for_ever() {
+    for refuses_writes in [false, true] {
+        let remote = Remote::new();
+        let log = Log::default();
+        let here = over(&remote).max_lease(30 * SEC).observer(log.clone()).build();
+        remote.plan(move |call| match refuses_writes {
+            true if call.is("get") => Fate::Pass,
+            true => Fate::Fail(ErrorKind::Rejected),
+            false => Fate::Fail(ErrorKind::Unavailable),
+        });
+        let hanging = here.clone();
+        let load = async move {
+            let hangs = || async { std::future::pending::<Result<u32, Infallible>>().await };
+            hanging.get_or_load("key", hangs).await
+        };
+        tokio::spawn(load);
+        support::idle().await;
+        remote.always(Fate::Pass);
+        let value = || here.get_or_load("key", || async { Ok::<_, Infallible>(2_u32) });
+        let early = tokio::time::timeout(20 * SEC, value()).await;
+        assert!(early.is_err(), "the control: one load at a time, so far");
+        // A caller who waits already loads in its place, and so do those who come later.
+        assert_eq!(*tokio::time::timeout(11 * SEC, value()).await.unwrap().unwrap(), 2);
+        assert_eq!(*tokio::time::timeout(SEC, value()).await.unwrap().unwrap(), 2);
+        assert_eq!(log.count("lease_lost"), 1, "refuses writes: {refuses_writes}");
     }
 }
 

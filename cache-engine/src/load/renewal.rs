@@ -2,12 +2,14 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::Error;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::event::Event;
 use crate::lease::protocol::Renewed;
@@ -39,6 +41,9 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// As [`renewing`](Self::renewing), with this time before the first renewal.
     async fn renewing_after<F: Future>(&mut self, mut pause: Duration, load: F) -> F::Output {
         let mut load = pin!(load);
+        if self.fence.is_none() {
+            return self.without_lease(load).await;
+        }
         while self.fence.is_some() {
             tokio::select! {
                 biased;
@@ -77,6 +82,26 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                     lead.disband();
                 }
                 break;
+            }
+        }
+        load.await
+    }
+
+    /// Runs a load that has no lease, because the store did not answer or accepted none. Others wait for it no longer than
+    /// a lease would be renewed.
+    async fn without_lease<F: Future>(&mut self, mut load: Pin<&mut F>) -> F::Output {
+        let end = self.begun.checked_add(self.shared.leases.longest());
+        // Without a runtime there is no timer.
+        let end = end.filter(|end| Instant::now() < *end && Handle::try_current().is_ok());
+        if let Some(end) = end.filter(|_| self.lead.is_some()) {
+            tokio::select! {
+                biased;
+                result = &mut load => return result,
+                () = tokio::time::sleep_until(end) => {}
+            }
+            self.shared.events.emit(&Event::LeaseLost { key: &self.key });
+            if let Some(lead) = &self.lead {
+                lead.disband();
             }
         }
         load.await
