@@ -184,6 +184,58 @@ async fn a_load_without_a_lease_does_not_hold_its_key_for_ever() {
     }
 }
 
+/// The backend of a third party has a bug. Its caller loads without a lease.
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_panics_makes_nobody_wait() {
+    let remote = Remote::new();
+    let cache = over(&remote).build();
+    remote.plan(|call| match call.is("set") {
+        true => Fate::Panic,
+        false => Fate::Pass,
+    });
+    let value = cache.get_or_load("key", || async { Ok::<_, Infallible>(1_u32) });
+    assert_eq!(*tokio::time::timeout(SEC, value).await.unwrap().unwrap(), 1);
+}
+
+/// A store that holds nothing, and accepts nothing.
+#[derive(Debug)]
+struct Refusing {
+    enumerates: bool,
+}
+
+#[async_trait]
+impl Backend for Refusing {
+    async fn get(&self, _: &Key) -> Result<Option<Record>, Error> {
+        Ok(None)
+    }
+
+    async fn set(&self, _: &Key, _: Value, _: SetOptions) -> Result<SetOutcome, Error> {
+        Ok(SetOutcome::Refused)
+    }
+
+    async fn delete(&self, _: &Key) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        // Without it, namespaces have records like those of tags.
+        Capabilities::default().with_clear(self.enumerates)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_refused_although_there_is_none_is_not_waited_for_for_ever() {
+    for enumerates in [false, true] {
+        let cache = Cache::builder(Refusing { enumerates }).max_lease(30 * SEC).build();
+        for cache in [&cache.with_tags(["tag"]), &cache] {
+            let value = cache.get_or_load("key", || async { Ok::<_, Infallible>(1_u32) });
+            assert_eq!(*tokio::time::timeout(40 * SEC, value).await.unwrap().unwrap(), 1);
+        }
+        let invalidation = cache.soft().invalidate_tag("tag");
+        tokio::time::timeout(SEC, invalidation).await.unwrap().unwrap_err();
+    }
+}
+
 /// 4,000 ids on a slow store, by a loader that is slow too, are all stored, and the breaker stays closed.
 #[tokio::test(start_paused = true)]
 async fn a_large_batch_is_stored() {

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Error, FreshnessWindows, Key, SetOptions, SetOutcome, Tags, Ttl, Value, Version};
+use cache_core::{Error, ErrorKind, FreshnessWindows, Key, SetOptions, SetOutcome, Tags, Ttl, Value, Version};
 use futures_util::FutureExt;
 use tracing::Instrument;
 
@@ -180,7 +180,11 @@ impl Leases {
                 leases.release(&key, fence).await;
             }
         });
-        let result = receive.await.unwrap_or(Ok(None));
+        let result = receive.await.unwrap_or_else(|_| {
+            // Not `None`, which would say that another load holds a lease.
+            let message = "the store's backend panicked, or the runtime ended";
+            Err(Error::new(ErrorKind::Other, message).with_operation("set"))
+        });
         let _: Result<(), ()> = received.send(());
         result
     }

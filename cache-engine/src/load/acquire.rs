@@ -48,6 +48,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         }
         let mut backoff = Backoff::new();
         let mut listener = None;
+        let begun = Instant::now();
         loop {
             if let Some(precondition) = precondition
                 && fill.acquire(precondition, &self.tags).await
@@ -61,6 +62,8 @@ impl<C: Send + Sync + 'static> Engine<C> {
             let bounded = nested || fill.lead().is_some_and(Lead::is_awaited_by_load);
             let left = beside_from.saturating_duration_since(Instant::now());
             let beside = bounded && left.is_zero();
+            // A store may refuse every lease although it holds none.
+            let is_futile = beside || begun.elapsed() >= self.shared.leases.longest();
             let at_most = |remaining: Option<Duration>| match remaining {
                 Some(remaining) if bounded => Some(remaining.min(left)),
                 None if bounded => Some(left),
@@ -89,7 +92,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 }
                 Read::Miss(found, stale) => {
                     if precondition.replace(found) == Some(found) {
-                        if beside {
+                        if is_futile {
                             return Acquired::Load(fill);
                         }
                         backoff.wait_or(at_most(None), listener.take().flatten()).await;
@@ -98,14 +101,14 @@ impl<C: Send + Sync + 'static> Engine<C> {
                     continue;
                 }
                 // Another process is replacing the record.
-                Read::Fresh(..) | Read::Stale(..) if beside => return Acquired::Load(fill),
+                Read::Fresh(..) | Read::Stale(..) if is_futile => return Acquired::Load(fill),
                 Read::Fresh(found, version) | Read::Stale(found, version) => {
                     fill.set_stale(Some(found));
                     backoff.wait_or(at_most(None), listener.take().flatten()).await;
                     precondition = Some(Precondition::Record(version));
                     continue;
                 }
-                Read::NegativeHit(..) | Read::FailedLoad(..) if beside => return Acquired::Load(fill),
+                Read::NegativeHit(..) | Read::FailedLoad(..) if is_futile => return Acquired::Load(fill),
                 Read::NegativeHit(version, _) | Read::FailedLoad(_, _, version, _) => {
                     fill.set_stale(None);
                     backoff.wait_or(at_most(None), listener.take().flatten()).await;

@@ -2,6 +2,7 @@
 
 use cache_core::{Error, ErrorKind, Key, Namespace, Record, SetOptions, SetOutcome};
 
+use crate::tags::attempts::Attempts;
 use crate::tags::lifetime::{at_least_kept, kept};
 use crate::tags::name::{EPOCH_OF_ALL, EPOCHS, TAG, carried};
 use crate::tags::records::TagRecords;
@@ -98,7 +99,9 @@ impl TagRecords {
     /// Replaces the soft versions in the records of `keys`. A tag without a record has no usable entries, but it may
     /// have loads that are about to create its record.
     async fn soften(&self, mut keys: Vec<Key>, mut records: Vec<Option<Record>>) -> Result<(), Error> {
+        let mut attempts = Attempts::default();
         loop {
+            attempts.begin()?;
             let mut entries = Vec::with_capacity(keys.len());
             let mut states = Vec::with_capacity(keys.len());
             for (key, record) in keys.iter().zip(&records) {

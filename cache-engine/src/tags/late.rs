@@ -7,6 +7,7 @@
 use cache_core::{Error, Key, Record, SetOptions, SetOutcome, Value, Version};
 use futures_util::future::try_join_all;
 
+use crate::tags::attempts::Attempts;
 use crate::tags::invalidate::is_refusal;
 use crate::tags::lifetime::{is_ending_late, kept_late};
 use crate::tags::records::TagRecords;
@@ -65,7 +66,9 @@ impl TagRecords {
         // One task at a time in this process, so that two do not overwrite each other's pages.
         let _beginning = self.beginning.lock().await;
         let key = self.sequence();
+        let mut attempts = Attempts::default();
         loop {
+            attempts.begin()?;
             let found = self.store.get(&key).await?;
             let options = match found.as_ref().zip(decode::<Sequence>(found.as_ref(), &key)) {
                 Some((record, sequence)) => return self.advance(record, sequence).await,

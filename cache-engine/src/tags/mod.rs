@@ -23,11 +23,12 @@
 //! | `parts`, `fault` | what other entries contribute to a load that uses them; why a value must not be stored |
 //! | `ambient` | whether the current task runs in a load, or goes past the caches |
 //! | `last_seen`, `expected` | the tag versions that were seen last; those of a lease that is acquired before they are read |
-//! | `invalidate` | invalidating tags and epochs |
+//! | `invalidate`, `attempts` | invalidating tags and epochs; a bound on the attempts at a conditional write |
 //! | `sequence`, `late` | the records for late tags; the protocol on them |
 //! | `lifetime`, `prolong` | how long records of tags are retained, and when they are prolonged |
 
 pub(crate) mod ambient;
+pub(crate) mod attempts;
 pub(crate) mod cache;
 pub(crate) mod declared;
 pub(crate) mod expected;

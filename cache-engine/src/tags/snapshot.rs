@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use cache_core::{Error, Key, Namespace, Record, SetOutcome, Tags};
 
+use crate::tags::attempts::Attempts;
 use crate::tags::declared::Declared;
 use crate::tags::lifetime::{KEPT, TagLifetimes, kept};
 use crate::tags::name::{EPOCHS, TAG, carried};
@@ -231,7 +232,9 @@ impl TagRecords {
         states: &mut [Option<TagVersion>],
         lifetimes: &mut TagLifetimes,
     ) -> Result<(), Error> {
+        let mut attempts = Attempts::default();
         while !missing.is_empty() {
+            attempts.begin()?;
             let now = self.clock.now();
             let mut entries = Vec::with_capacity(missing.len());
             let mut begun = Vec::with_capacity(missing.len());

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::event::Event;
 use crate::store::record;
+use crate::tags::attempts::Attempts;
 use crate::tags::invalidate::is_refusal;
 use crate::tier::pending::{Attempt, How, PAUSE};
 use crate::tier::storage::Tier;
@@ -324,7 +325,9 @@ impl Tier {
     }
 
     async fn try_soften(&self, key: &Key) -> Result<(), Error> {
+        let mut attempts = Attempts::default();
         loop {
+            attempts.begin()?;
             let Some(record) = self.store.get(key).await? else {
                 // The record is absent by this machine's clock. By another machine's clock there may still be a
                 // value, or a lease.

@@ -68,6 +68,8 @@ pub enum Fate {
     HoldAnswer(Gate),
     /// It is never carried out nor answered.
     Freeze,
+    /// Nothing is done, and the backend panics.
+    Panic,
     /// A record is not found, though it is there.
     FindNothing,
     /// It is carried out after a time, and answered after another.
@@ -261,6 +263,7 @@ impl Remote {
                 answer
             }
             Fate::Freeze => std::future::pending().await,
+            Fate::Panic => panic!("as planned"),
             // Only `get` can answer so.
             Fate::FindNothing => {
                 self.0.finds_nothing.store(true, Ordering::SeqCst);
