@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use cache_core::{Error, ErrorKind, async_trait};
 use fred::error::{Error as FredError, ErrorKind as FredErrorKind};
 use fred::types::config::{CredentialProvider, Server};
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -112,8 +114,11 @@ impl Provider {
         let (sender, receiver) = watch::channel(None);
         let ask = self.ask.clone();
         tokio::spawn(async move {
-            let answer = match tokio::time::timeout(LIMIT, ask()).await {
-                Ok(answer) => answer,
+            // Without an answer, those who wait would ask again at once.
+            let asked = AssertUnwindSafe(async { ask().await }).catch_unwind();
+            let answer = match tokio::time::timeout(LIMIT, asked).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) => Err(error(ErrorKind::Unavailable, "the provider of credentials panicked")),
                 Err(_) => Err(error(ErrorKind::Timeout, format!("no answer within {LIMIT:?}"))),
             };
             sender.send_replace(Some((Instant::now(), answer)));

@@ -4,6 +4,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -228,4 +229,29 @@ fn a_backend_outlives_the_runtime_that_it_was_made_on() {
         assert!(redis.ping().await.is_err());
     });
     runtime().block_on(async { assert!(redis.ping().await.is_err()) });
+}
+
+/// A provider with a bug, in the function and in its future. It has failed, and is not asked again until the next attempt.
+#[tokio::test]
+async fn a_provider_of_credentials_that_panics_has_failed() {
+    for in_future in [false, true] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let provider = move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            assert!(in_future, "a bug");
+            async { panic!("a bug") }
+        };
+        let connecting = RedisBackend::builder()
+            .url("redis://127.0.0.1:1")
+            .credentials(provider)
+            .connect();
+        let failed = tokio::time::timeout(PATIENCE, connecting)
+            .await
+            .expect("no end")
+            .unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::Unavailable);
+        assert!(failed.message().contains("panicked"), "{failed}");
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
 }
