@@ -4,12 +4,13 @@
 
 mod support;
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use cache_core::ManualClock;
 use cache_engine::{Cache, Policy};
 use cache_memory::MemoryBackend;
-use support::{Count, MS, SEC, local};
+use support::{Count, Gate, MS, Remote, SEC, idle, local, over};
 
 #[tokio::test]
 async fn a_value_is_fresh_for_its_ttl_to_the_millisecond() {
@@ -118,4 +119,46 @@ async fn the_longest_durations_are_no_trouble() {
         cache.get_or_load("key", loads.loading(1)).await.unwrap();
     }
     assert_eq!(loads.get(), 1);
+    // A caller that takes over the load of another one.
+    let gate = Gate::closed();
+    let leader = tokio::spawn({
+        let (cache, gate) = (cache.clone(), gate.clone());
+        let load = async move || {
+            gate.pass().await;
+            Ok::<_, Infallible>(1)
+        };
+        async move { cache.borrowing().get_or_load("other", load).await.map(drop) }
+    });
+    gate.reached().await;
+    let follower = tokio::spawn({
+        let (cache, loads) = (cache.clone(), loads.clone());
+        async move { cache.borrowing().get_or_load("other", loads.loading(1)).await.unwrap() }
+    });
+    idle().await;
+    leader.abort();
+    assert_eq!((*follower.await.unwrap(), loads.get()), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_durations_over_a_store_elsewhere_are_no_trouble() {
+    let cache = over(&Remote::telling())
+        .backend_timeout(Duration::MAX)
+        .breaker(1, Duration::MAX)
+        .lease_time(Duration::MAX)
+        .max_lease(Duration::MAX)
+        .tag_cache_ttl(Duration::MAX)
+        .near(MemoryBackend::default())
+        .near_max_age(Duration::MAX)
+        .near_max_silence(Duration::MAX)
+        .build()
+        .with_tags(["tag"]);
+    let loads = Count::new();
+    for _ in 0..2 {
+        cache.get_or_load("key", loads.loading(1)).await.unwrap();
+        idle().await;
+    }
+    assert_eq!(loads.get(), 1);
+    cache.invalidate_tag("tag").await.unwrap();
+    cache.get_or_load("key", loads.loading(1)).await.unwrap();
+    assert_eq!(loads.get(), 2);
 }

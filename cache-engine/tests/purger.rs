@@ -222,6 +222,14 @@ async fn a_purge_is_repeated_once_for_what_was_under_way() {
     cache.invalidate_tag("tag").await.unwrap();
     cache.shutdown().await;
     assert_eq!(cdn.told().len(), 4);
+    // A time beyond all clocks is never.
+    let cdn = Cdn::repeating(Duration::MAX);
+    let cache = build(&cdn);
+    cache.invalidate_tag("tag").await.unwrap();
+    cache.shutdown().await;
+    assert_eq!((cdn.told().len(), cache.pending_purges()), (1, 0));
+}
+
 }
 
 #[tokio::test(start_paused = true)]

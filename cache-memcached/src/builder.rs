@@ -370,7 +370,8 @@ impl MemcachedBackendBuilder {
             None if endpoints.is_empty() => return Ok(None),
             None => {
                 let transport = transport.clone();
-                let limit = self.bounds.connect_timeout + self.bounds.operation_timeout;
+                let bounds = &self.bounds;
+                let limit = bounds.connect_timeout.saturating_add(bounds.operation_timeout);
                 Provider::new(move || {
                     let (transport, endpoints) = (transport.clone(), endpoints.clone());
                     async move { elasticache::ask(&transport, &endpoints, limit).await }

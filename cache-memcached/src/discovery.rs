@@ -29,6 +29,9 @@ const BEHIND_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause while calls fail for want of a list.
 const DOWN_PAUSE: Duration = Duration::from_secs(2);
 
+/// The limit for longer intervals.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// For how many intervals other processes may use another list before this one puts its own through.
 const PATIENCE: u32 = 2;
 
@@ -75,7 +78,8 @@ impl Discovery {
                 provider,
                 transport,
                 bounds,
-                interval,
+                // A longer one could not be added to a time.
+                interval: interval.min(LONGEST_INTERVAL),
                 nonces: Arc::new(VersionSource::new()),
             },
             state: Arc::new(Mutex::new(State {

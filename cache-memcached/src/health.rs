@@ -5,6 +5,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+/// The limit for longer pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Counts failures in a row. After too many the server is *down*: calls fail at once, and one probe in each pause
 /// checks whether the server is back.
 #[derive(Debug)]
@@ -50,7 +53,8 @@ impl Health {
                 last_good: None,
             }),
             failures: failures.max(1),
-            pause,
+            // A longer one could not be added to a time.
+            pause: pause.min(LONGEST_PAUSE),
             patience,
         }
     }
@@ -242,6 +246,16 @@ mod tests {
         health.probe().unwrap().good();
         assert_eq!(health.standing(), Standing::Up);
         assert!(health.admit().is_some() && health.admit().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_pause_is_no_trouble() {
+        let health = Health::new(1, Duration::MAX, Duration::from_millis(400));
+        health.admit().unwrap().bad();
+        assert_eq!(health.standing(), Standing::Down);
+        health.probe_now().bad();
+        advance(PAUSE).await;
+        assert_eq!(health.standing(), Standing::Down);
     }
 
     #[tokio::test(start_paused = true)]

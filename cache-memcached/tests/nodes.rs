@@ -654,3 +654,18 @@ proptest! {
         prop_assert!(!runtime.block_on(reads_old_values(&steps, versions)));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_times_are_no_trouble() {
+    let machines = Machines::new(1);
+    let process = machines
+        .builder()
+        .nodes(|| async { Ok(NodeList::new(["a:1".to_owned()])) })
+        .node_refresh(Duration::MAX)
+        .down_after(3, Duration::MAX)
+        .build()
+        .unwrap();
+    put(&process, "key", "value").await.unwrap();
+    refresh(&process).await;
+    assert_eq!(read(&process, "key").await.unwrap().as_deref(), Some("value"));
+}

@@ -47,6 +47,9 @@ const ROUND_AFTER: Duration = Duration::from_millis(50);
 /// The shortest time between two heartbeat commands.
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(2);
 
+/// The limit for longer times between them, which could not be added to a time.
+const LONGEST_HEARTBEAT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What a subscription needs to connect and reconnect.
 pub(crate) struct Tracking {
     pub(crate) lane: Arc<Lane>,
@@ -92,7 +95,7 @@ impl Tracking {
     /// Reports changes and heartbeats until something fails, and returns the error.
     async fn listen(&self, session: &mut Session, outbox: &Outbox) -> Error {
         // Twice per requested interval, so that a slow answer leaves no gap.
-        let pause = (self.heartbeat / 2).max(SHORTEST_HEARTBEAT);
+        let pause = (self.heartbeat / 2).clamp(SHORTEST_HEARTBEAT, LONGEST_HEARTBEAT);
         // Credentials are refreshed together with a heartbeat.
         let pause = self.lane.refresh().map_or(pause, |refresh| pause.min(refresh));
         let mut asked = Instant::now();

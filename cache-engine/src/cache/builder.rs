@@ -39,6 +39,9 @@ use crate::tier::storage::Tier;
 
 type PolicyChange = Box<dyn FnOnce(Policy) -> Policy + Send + Sync>;
 
+/// The limit for longer times, which could not be added to a time.
+const LONGEST_SILENCE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Builds a [`Cache`]; see [`Cache::builder`].
 #[must_use]
 pub struct CacheBuilder<C = Json> {
@@ -433,7 +436,7 @@ impl<C> CacheBuilder<C> {
     /// staleness if the connection hangs. Default: 1 s. A heartbeat is requested from the store four times in this
     /// time.
     pub fn near_max_silence(mut self, bound: Duration) -> Self {
-        self.near_max_silence = bound.max(Duration::from_millis(4));
+        self.near_max_silence = bound.clamp(Duration::from_millis(4), LONGEST_SILENCE);
         self
     }
 

@@ -48,7 +48,9 @@ impl Backoff {
         let pause = cache_core::jittered(self.0, 0.5);
         // Zero is no information: the lease is still there, and only the clocks differ.
         let remaining = remaining.filter(|remaining| !remaining.is_zero());
-        let remaining = remaining.map_or(Duration::MAX, |remaining| remaining + Duration::from_millis(1));
+        let remaining = remaining.map_or(Duration::MAX, |remaining| {
+            remaining.saturating_add(Duration::from_millis(1))
+        });
         tokio::time::sleep(pause.min(remaining)).await;
         self.0 = (self.0 * 2).min(Self::LONGEST);
     }

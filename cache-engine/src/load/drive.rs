@@ -177,7 +177,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
                     precondition: None,
                     outage: false,
                     nested: call.stack.is_some(),
-                    beside_from: call.begun + self.shared.leases.time(),
+                    beside_from: self.beside_from(call),
                 })
             }
         }

@@ -72,6 +72,12 @@ impl<C: Send + Sync + 'static> Engine<C> {
         fill.reporting(call.reporting).storing(self.coder.type_version(), early)
     }
 
+    /// Returns from when on a load of `call` that would make another load wait for a lease runs beside that lease.
+    pub(super) fn beside_from(&self, call: &Call) -> Instant {
+        // A lease time may be practically infinite, and would overflow the clock.
+        call.begun + self.shared.leases.time().min(LONGEST_WAIT)
+    }
+
     /// Decides what `call` does about `read`.
     pub(crate) fn step<T, E>(&self, key: &Key, reading: Reading<T>, call: &Call) -> Step<T, E>
     where
@@ -86,8 +92,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         };
         let stack = call.stack.as_deref();
         let nested = stack.is_some();
-        // A lease time may be practically infinite, and would overflow the clock.
-        let beside_from = call.begun + self.shared.leases.time().min(LONGEST_WAIT);
+        let beside_from = self.beside_from(call);
         let Reading { read, ahead, due } = reading;
         let result = ResultType::of::<Outcome<T, E>>(self.coder.type_version());
         let refresh = |found: &Found<T>, version| {

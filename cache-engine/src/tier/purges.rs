@@ -149,8 +149,13 @@ impl Purges {
     }
 
     fn repeat_later(&self, purges: Vec<Purge>) {
-        if let Some(time) = self.purger.repeats_after() {
-            self.repeated().push_back((Instant::now() + time, purges));
+        // A time that is too far away to express is never.
+        if let Some(due) = self
+            .purger
+            .repeats_after()
+            .and_then(|time| Instant::now().checked_add(time))
+        {
+            self.repeated().push_back((due, purges));
         }
     }
 
