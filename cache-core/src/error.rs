@@ -13,7 +13,9 @@ pub enum ErrorKind {
     Timeout,
     /// The store cannot be reached, or the backend was closed.
     Unavailable,
-    /// The store understood the operation and refused it: out of memory, throttled, read-only, or not supported.
+    /// The store understood the operation and refused it: out of memory, throttled, read-only, or not supported. Or the
+    /// backend did, since too many calls are under way. If it soon passes, the error is
+    /// [retryable](Error::is_retryable).
     Rejected,
     /// The value is larger than the store allows.
     TooLarge,

@@ -97,3 +97,37 @@ async fn a_full_store_is_read_and_seldom_written_to() {
     let stored = remote.take_calls();
     assert!(stored.iter().any(|call| call.writes(EntryKind::Value)));
 }
+
+/// A client with too many calls under way says nothing of the store: neither that it is down, nor that it answers again.
+#[tokio::test(start_paused = true)]
+async fn a_busy_client_neither_opens_nor_closes_the_breaker() {
+    let (remote, log) = (Remote::new(), Log::default());
+    let cache = over(&remote).observer(log.clone()).breaker(3, SEC).build();
+    remote.always(Fate::Busy);
+    for _ in 0..40 {
+        cache.get::<u32>("key").await.unwrap_err();
+        cache.get_many::<u32, _>(["key", "other"]).await.unwrap_err();
+    }
+    assert_eq!(log.count("breaker_opened"), 0);
+
+    let mut number = 0;
+    remote.plan(move |_| {
+        number += 1;
+        match number % 2 {
+            0 => Fate::Busy,
+            _ => Fate::Fail(ErrorKind::Unavailable),
+        }
+    });
+    for _ in 0..5 {
+        assert_eq!(log.count("breaker_opened"), 0);
+        cache.get::<u32>("key").await.unwrap_err();
+    }
+    assert_eq!(log.count("breaker_opened"), 1, "three failures in a row");
+    remote.always(Fate::Busy);
+    tokio::time::advance(2 * SEC).await;
+    cache.get::<u32>("key").await.unwrap_err();
+    assert_eq!(log.count("breaker_closed"), 0);
+    remote.always(Fate::Pass);
+    assert_eq!(cache.get::<u32>("key").await.unwrap(), None);
+    assert_eq!(log.count("breaker_closed"), 1);
+}

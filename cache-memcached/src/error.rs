@@ -96,7 +96,10 @@ impl Fault {
                 ErrorKind::Unavailable,
                 format!("{server}: {what}; the connection is closed"),
             ),
-            Self::Busy => error(ErrorKind::Timeout, format!("{server}: all connections are in use")),
+            // It says nothing about the server, which answers other calls.
+            Self::Busy => {
+                error(ErrorKind::Rejected, format!("{server}: all connections are in use")).with_retryable(true)
+            }
             Self::Contended => error(
                 ErrorKind::Conflict,
                 format!("{server}: other writers keep replacing this record"),

@@ -185,7 +185,7 @@
 //! | the server does not answer | [`Timeout`](cache_core::ErrorKind::Timeout) after [`operation_timeout`](MemcachedBackendBuilder::operation_timeout); after three such calls, [`Unavailable`] at once |
 //! | there is no server | [`Unavailable`] |
 //! | the server comes back | calls succeed again within about a second. After a restart that is over, no call fails |
-//! | all connections are in use | [`Timeout`](cache_core::ErrorKind::Timeout), if none becomes free in time |
+//! | all connections are in use | [`Rejected`](cache_core::ErrorKind::Rejected), marked as retryable, if none becomes free in time |
 //! | the connection breaks during a write | [`Unavailable`]. The write is not repeated, since it may have been carried out |
 //! | out of memory | [`Rejected`](cache_core::ErrorKind::Rejected), marked as retryable |
 //! | a value over the limit, ours or the server's | [`TooLarge`](cache_core::ErrorKind::TooLarge). The record that it was to replace is removed |

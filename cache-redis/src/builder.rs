@@ -325,8 +325,8 @@ impl RedisBackendBuilder {
 
     /// Sets how many commands may be in flight at a time. Default: 10,000. Must not be 0.
     ///
-    /// One more fails at once with [`Unavailable`](cache_core::ErrorKind::Unavailable), so that a slow store costs a
-    /// bounded amount of memory. Each key of a batch counts, up to 512 at a time.
+    /// One more fails at once with [`Rejected`](cache_core::ErrorKind::Rejected), so that a slow store costs a bounded
+    /// amount of memory. Each key of a batch counts, up to 512 at a time.
     pub fn max_in_flight(mut self, commands: usize) -> Self {
         self.max_in_flight = commands;
         self

@@ -301,10 +301,9 @@ impl Connection {
     fn place(&self) -> Result<Place<'_>, Error> {
         let place = Place(&self.in_flight);
         if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.most_in_flight {
-            return Err(error(
-                ErrorKind::Unavailable,
-                format!("{} commands are in flight already", self.most_in_flight),
-            ));
+            // Not `Unavailable`: it says nothing about the server, which answers those in flight.
+            let message = format!("{} commands are in flight already", self.most_in_flight);
+            return Err(error(ErrorKind::Rejected, message).with_retryable(true));
         }
         Ok(place)
     }

@@ -107,7 +107,7 @@
 //! | the first connection is still being made | the call waits for it, for at most [`operation_timeout`](RedisBackendBuilder::operation_timeout); then [`Unavailable`] with "not connected yet" |
 //! | the server comes back, or a replica takes over | calls succeed again within two seconds |
 //! | the connection breaks during a command | [`Unavailable`]. The command is not repeated, since it may have been carried out |
-//! | more than [`max_in_flight`](RedisBackendBuilder::max_in_flight) commands | [`Unavailable`] at once |
+//! | more than [`max_in_flight`](RedisBackendBuilder::max_in_flight) commands | [`Rejected`](cache_core::ErrorKind::Rejected) at once, marked as retryable |
 //! | `OOM`, `MISCONF`, `READONLY`, `LOADING`, `BUSY` | [`Rejected`](cache_core::ErrorKind::Rejected). The last three are marked as retryable |
 //! | `NOAUTH`, `WRONGPASS`, `NOPERM` | [`Auth`](cache_core::ErrorKind::Auth) |
 //! | the backend was closed | [`Unavailable`], marked as not retryable |

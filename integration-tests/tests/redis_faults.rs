@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::{Backend, ErrorKind, SetOptions, SetOutcome, Value};
+use cache_engine::{BreakerState, Cache};
 use cache_redis::{RedisBackend, RedisBackendBuilder};
 use fred::interfaces::ClientLike;
 use integration_tests::{Redis, RedisCluster, RedisSentinel, wire};
@@ -456,6 +457,22 @@ async fn more_than_may_be_under_way_is_refused_at_once() {
         .await
         .unwrap();
     let key = namespace().key("k");
+    // It opens no breaker, since the server answers.
+    let cache = Cache::builder(redis.clone()).build();
+    let mut batches = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let cache = cache.clone();
+        batches.spawn(async move {
+            cache
+                .get_many::<u32, _>((0..500).map(|id| id.to_string()))
+                .await
+                .is_err()
+        });
+    }
+    assert!(batches.join_all().await.contains(&true), "more than 8 at a time");
+    assert_eq!(cache.stats().breaker, BreakerState::Closed);
+    assert_eq!(cache.get::<u32>("0").await.unwrap(), None);
+
     server.freeze().await;
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..40 {

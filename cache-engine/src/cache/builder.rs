@@ -356,7 +356,8 @@ impl<C> CacheBuilder<C> {
     ///
     /// A failure is a timeout, a lost connection, refused credentials, a missing table, or a call that its caller
     /// cancelled after at least a tenth of the [time limit](Self::backend_timeout). If the store refuses writes, for
-    /// example because it is full, only writes stop.
+    /// example because it is full, only writes stop. A refusal that soon passes, since the store or the client is busy,
+    /// counts neither as a failure nor as a success.
     pub fn breaker(mut self, failures: u32, pause: Duration) -> Self {
         self.breaker_failures = failures;
         self.breaker_pause = pause;

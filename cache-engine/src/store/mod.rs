@@ -283,10 +283,14 @@ impl Store {
 
     /// Reports to the breaker how a call ended.
     fn report(&self, permit: Permit<'_>, operation: &'static str, error: Option<&Error>) {
+        // A refusal that soon passes, such as that of a client with too many calls under way, says nothing of the store.
+        if error.is_some_and(|error| error.kind() == ErrorKind::Rejected && error.is_retryable()) {
+            return;
+        }
         let failed = error.is_some_and(|error| match error.kind() {
             ErrorKind::Timeout | ErrorKind::Unavailable | ErrorKind::Auth | ErrorKind::Configuration => true,
-            // A store that refuses reads, such as a proxy that does not know the command, is as good as down. A store
-            // that is merely busy still answers other calls. Refused writes have a breaker of their own.
+            // A store that refuses reads, such as a proxy that does not know the command, is as good as down. Refused
+            // writes have a breaker of their own.
             ErrorKind::Rejected | ErrorKind::Other => READS.contains(&operation) && !error.is_retryable(),
             _ => false,
         });

@@ -68,6 +68,8 @@ pub enum Fate {
     HoldAnswer(Gate),
     /// It is never carried out nor answered.
     Freeze,
+    /// Nothing is done, since too many calls are under way.
+    Busy,
     /// Nothing is done, and the backend panics.
     Panic,
     /// A record is not found, though it is there.
@@ -263,6 +265,7 @@ impl Remote {
                 answer
             }
             Fate::Freeze => std::future::pending().await,
+            Fate::Busy => Err(Error::new(ErrorKind::Rejected, "busy").with_retryable(true)),
             Fate::Panic => panic!("as planned"),
             // Only `get` can answer so.
             Fate::FindNothing => {
