@@ -393,3 +393,33 @@ async fn a_batch_whose_caller_leaves_is_pending() {
     }
 }
 
+/// A store that answers and refuses is asked less and less often, and only for a few of them at a time.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_refuses_invalidations_is_not_asked_all_the_time() {
+    let remote = Remote::new();
+    let here = over(&remote).build();
+    let keys: Vec<String> = (0..200).map(|id| id.to_string()).collect();
+    for key in &keys {
+        here.set(key, 1_u32).await.unwrap();
+    }
+    remote.plan(|call| match call.is("delete") {
+        true => Fate::Fail(ErrorKind::Rejected),
+        false => Fate::Pass,
+    });
+    here.invalidate_many(&keys).await.unwrap_err();
+    assert_eq!(here.pending_invalidations(), keys.len());
+    remote.take_calls();
+    tokio::time::sleep(60 * SEC).await;
+    let calls = remote.take_calls().len();
+    assert!((100..500).contains(&calls), "{calls} calls in a minute");
+    // The few that the store accepts have their turn, although it refuses the others.
+    remote.plan(|call| match call.is("delete") && !call.key.ends_with('7') {
+        true => Fate::Fail(ErrorKind::Rejected),
+        false => Fate::Pass,
+    });
+    tokio::time::sleep(120 * SEC).await;
+    assert_eq!(here.pending_invalidations(), 180);
+    remote.always(Fate::Pass);
+    tokio::time::sleep(31 * SEC).await;
+    assert_eq!(here.pending_invalidations(), 0);
+}

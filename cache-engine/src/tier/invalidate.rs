@@ -151,15 +151,17 @@ impl Tier {
 
     async fn attempt(&self, attempt: Attempt<'_>, batches: impl IntoIterator<Item = Vec<(Target, How)>>) {
         let mut count = 0;
+        let mut refused = false;
         for batch in batches {
             let batch = batch.into_iter().map(|(target, how)| async move {
                 let result = self.try_target(&target, how.soft).await;
                 (target, how, result)
             });
-            let mut is_away = false;
+            let (mut is_away, mut is_done) = (false, false);
             for (target, how, result) in join_all(batch).await {
                 match result {
                     Ok(()) => {
+                        is_done = true;
                         attempt.done(&target, how);
                         count += 1;
                         if let Some(purges) = &self.purges {
@@ -169,10 +171,13 @@ impl Tier {
                     Err(error) => is_away |= is_outage(&error),
                 }
             }
-            if is_away {
+            // An outage ends soon, and costs nothing meanwhile, since the breaker is open.
+            refused = !is_away && !is_done;
+            if is_away || refused {
                 break;
             }
         }
+        attempt.ended(refused && count == 0);
         drop(attempt);
         if count > 0 {
             self.events.emit(&Event::InvalidationsRecovered { count });
@@ -313,7 +318,9 @@ impl Tier {
                 sleep(PAUSE).await;
                 let Some(tier) = tier.upgrade() else { return };
                 if !tier.pending.is_empty() {
-                    tier.carry_out_pending().await;
+                    if tier.pending.is_due() {
+                        tier.carry_out_pending().await;
+                    }
                     continue;
                 }
                 match retrying.end(|| tier.pending.is_empty()) {

@@ -22,6 +22,12 @@ const MOST: usize = 10_000;
 /// The pause between two attempts to carry them out.
 pub(super) const PAUSE: Duration = Duration::from_millis(250);
 
+/// The longest pause between two attempts while the store refuses them.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The longest pause between two attempts of reads.
+const LONGEST_PAUSE_OF_READS: Duration = Duration::from_secs(2);
+
 /// The number of targets that are carried out at the same time, and that a read waits for at most.
 const BATCH: usize = 32;
 
@@ -55,6 +61,12 @@ struct Set {
     /// Counts the changes of the set.
     changes: usize,
     last_attempt: Option<Instant>,
+    /// How many attempts have begun.
+    attempts: usize,
+    /// What `numbers` was when the last attempt at everything began.
+    seen: usize,
+    /// The pause between two attempts, if the store has refused the last ones.
+    refused_for: Option<Duration>,
 }
 
 impl Pending {
@@ -200,10 +212,11 @@ impl Pending {
         }
         let busy = self.busy.try_lock().ok()?;
         let mut set = self.lock();
-        if set.last_attempt.is_some_and(|last| last.elapsed() < PAUSE) {
+        let pause = set.refused_for.unwrap_or(PAUSE).min(LONGEST_PAUSE_OF_READS);
+        if set.last_attempt.is_some_and(|last| last.elapsed() < pause) {
             return None;
         }
-        set.last_attempt = Some(Instant::now());
+        set.begin_attempt();
         Some(Attempt {
             pending: self,
             _busy: busy,
@@ -213,11 +226,22 @@ impl Pending {
     /// Begins an attempt as soon as no other is running.
     pub(super) async fn next_attempt(&self) -> Attempt<'_> {
         let busy = self.busy.lock().await;
-        self.lock().last_attempt = Some(Instant::now());
+        let mut set = self.lock();
+        set.begin_attempt();
+        set.seen = set.numbers;
+        drop(set);
         Attempt {
             pending: self,
             _busy: busy,
         }
+    }
+
+    /// Returns whether to try everything again in the background: after a pause that grows while the store refuses it, or
+    /// if there is something new.
+    pub(super) fn is_due(&self) -> bool {
+        let set = self.lock();
+        let Some(pause) = set.refused_for else { return true };
+        set.seen < set.numbers || set.last_attempt.is_none_or(|last| last.elapsed() >= pause)
     }
 
     /// Returns the right to retry in the background, unless a task has it.
@@ -276,6 +300,11 @@ impl Set {
         tags.filter_map(|tag| self.targets.get(&Target::Tag(tag.into())))
     }
 
+    fn begin_attempt(&mut self) {
+        self.last_attempt = Some(Instant::now());
+        self.attempts = self.attempts.wrapping_add(1);
+    }
+
     fn add(&mut self, target: Target, mut how: How) {
         if let Some(known) = self.targets.get(&target) {
             how.soft &= known.soft;
@@ -308,11 +337,25 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Returns what is pending now, in batches.
+    /// Returns what is pending now, in batches. Each attempt begins with others, so that none that is refused keeps the
+    /// others from their turn.
     pub(super) fn batches(&self) -> Vec<Vec<(Target, How)>> {
         let set = self.pending.lock();
-        let targets: Vec<_> = set.targets.iter().map(|(target, how)| (target.clone(), *how)).collect();
+        let mut targets: Vec<_> = set.targets.iter().map(|(target, how)| (target.clone(), *how)).collect();
+        if !targets.is_empty() {
+            let first = set.attempts.wrapping_mul(BATCH) % targets.len();
+            targets.rotate_left(first);
+        }
         targets.chunks(BATCH).map(<[_]>::to_vec).collect()
+    }
+
+    /// Records whether the store refused everything that was tried.
+    pub(super) fn ended(&self, refused: bool) {
+        let mut set = self.pending.lock();
+        set.refused_for = refused.then(|| {
+            let pause = set.refused_for.map_or(PAUSE, |pause| pause.saturating_mul(2));
+            pause.min(LONGEST_PAUSE)
+        });
     }
 
     /// Records that `target` was carried out.
