@@ -1,12 +1,15 @@
 //! What a cache reports.
 
+use std::any::Any;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::{Error, ErrorKind, Key, Namespace, NotRoundTrip, Scope};
 
 use crate::log::LogLimit;
+use crate::panics::panic_message;
 use crate::stats::counters::{Counter, NamespaceCounters};
 use crate::stats::recent::Invalidated;
 use crate::stats::registry::Stats;
@@ -451,7 +454,8 @@ impl Event<'_> {
     }
 }
 
-/// Receives every [`Event`], in the task where it happens. Implementations must be quick and must not block.
+/// Receives every [`Event`], in the task where it happens. Implementations must be quick and must not block. A panic is
+/// logged, and has no other effect.
 pub trait Observer: Send + Sync + 'static {
     /// Called for each event.
     fn on_event(&self, event: &Event<'_>);
@@ -536,7 +540,11 @@ impl Events {
         }
         if let Some(observers) = &self.observers {
             for observer in observers.iter() {
-                observer.on_event_of(&self.cache, event);
+                // Many events are emitted in the middle of a request, and some while a load that panicked unwinds.
+                let told = catch_unwind(AssertUnwindSafe(|| observer.on_event_of(&self.cache, event)));
+                if let Err(panic) = told {
+                    self.observer_panicked(event, &*panic);
+                }
             }
         }
     }
@@ -637,6 +645,14 @@ impl Events {
     /// Returns whether there is an observer.
     pub(crate) fn is_observed(&self) -> bool {
         self.observers.is_some()
+    }
+
+    #[cold]
+    fn observer_panicked(&self, event: &Event<'_>, panic: &(dyn Any + Send)) {
+        if let Some(suppressed) = self.log.admit("observer_panicked") {
+            let message = panic_message(panic);
+            tracing::error!(target: "cache", event = event.name(), suppressed, "an observer panicked: {message}");
+        }
     }
 
     /// Writes at most one line a second for each kind of event.

@@ -174,6 +174,7 @@ mod lease;
 mod load;
 mod log;
 mod near;
+mod panics;
 mod stats;
 mod store;
 mod tags;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use cache_core::{ErrorKind, SetOptions};
-use cache_engine::{Cache, Event, LoadFailure};
+use cache_engine::{Cache, Event, LoadError, LoadFailure};
 use support::{Count, Fate, Gate, Log, Remote, SEC, TokioClock, idle, memory, memory_builder, over};
 
 #[tokio::test(start_paused = true)]
@@ -185,4 +185,34 @@ async fn all_observers_are_told() {
         .build();
     cache.get::<i32>("key").await.unwrap();
     assert_eq!((one.take(), two.take()), (vec!["miss"], vec!["miss"]));
+}
+
+/// An observer with a bug. It panics at the beginning of a load, and again at its end, which that panic would bring about.
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_fails_no_request() {
+    fn panics(_: &Event<'_>) {
+        panic!("an observer with a bug");
+    }
+    let log = Log::new();
+    let remote = over(&Remote::new()).observer(panics).observer(log.clone()).build();
+    let memory = Cache::builder(memory(TokioClock::new())).observer(panics).build();
+    for cache in [&remote, &memory] {
+        for _ in 0..2 {
+            assert_eq!(*cache.get_or_load("key", Count::new().loading(1)).await.unwrap(), 1);
+        }
+        let borrowing = cache.borrowing();
+        assert_eq!(
+            *borrowing.get_or_load("other", Count::new().loading(2)).await.unwrap(),
+            2
+        );
+        let failed = cache.get_or_load("failed", || async { Err::<i32, _>("down") }).await;
+        assert!(matches!(failed, Err(LoadError::Failed(_))), "{failed:?}");
+        cache.invalidate("key").await.unwrap();
+        assert_eq!(cache.get::<i32>("key").await.unwrap(), None);
+    }
+    assert_eq!(
+        (log.count("hit"), log.count("loaded"), log.count("load_failed")),
+        (1, 2, 1),
+        "told as ever"
+    );
 }

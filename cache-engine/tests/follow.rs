@@ -17,6 +17,7 @@ enum Report {
     Tag(&'static str),
     End,
     Fail,
+    Panic,
 }
 
 #[derive(Clone, Default)]
@@ -66,6 +67,7 @@ impl ChangeFeed for Feed {
         match self.reports.as_mut().unwrap().recv().await {
             Some(Report::Tag(tag)) => Ok(Some(self.cache.invalidation().add_tag(tag))),
             Some(Report::Fail) => Err("reset"),
+            Some(Report::Panic) => panic!("a feed with a bug"),
             Some(Report::End) | None => Ok(None),
         }
     }
@@ -132,7 +134,7 @@ async fn what_was_stored_before_the_first_connection_may_be_outdated() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_gap_may_have_missed_is_invalidated() {
-    for end in [Report::End, Report::Fail] {
+    for end in [Report::End, Report::Fail, Report::Panic] {
         let cache = cache();
         let (server, _task) = follow(&cache);
         server.connected(1).await;

@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ struct Inner {
     told: Mutex<Vec<Purge>>,
     calls: Mutex<Vec<usize>>,
     fails: Mutex<Option<ErrorKind>>,
+    panics: AtomicBool,
     gate: Mutex<Option<Gate>>,
     reads: OnceLock<Cache>,
     found: Mutex<Vec<Found>>,
@@ -63,6 +65,7 @@ impl Purger for Cdn {
         if let Some(gate) = gate {
             gate.pass().await;
         }
+        assert!(!self.0.panics.load(Ordering::SeqCst), "a purger with a bug");
         if let Some(kind) = *self.0.fails.lock().unwrap() {
             return Err(Error::new(kind, "the CDN is away"));
         }
@@ -230,6 +233,24 @@ async fn a_purge_is_repeated_once_for_what_was_under_way() {
     assert_eq!((cdn.told().len(), cache.pending_purges()), (1, 0));
 }
 
+/// The panic reaches neither a caller who waits for the purger, nor a shutdown, and the purge is tried again.
+#[tokio::test(start_paused = true)]
+async fn a_purger_that_panics_has_failed() {
+    let cdn = Cdn::default();
+    cdn.0.panics.store(true, Ordering::SeqCst);
+    let foreground = local(&TokioClock::new()).purger(cdn.clone()).foreground(true).build();
+    foreground.invalidate_tag("tag").await.unwrap();
+    foreground.shutdown().await;
+    assert_eq!(foreground.pending_purges(), 1);
+
+    let background = build(&cdn);
+    background.invalidate_tag("tag").await.unwrap();
+    tokio::time::sleep(SEC).await;
+    assert_eq!((background.pending_purges(), cdn.told()), (1, Vec::new()));
+    cdn.0.panics.store(false, Ordering::SeqCst);
+    tokio::time::sleep(31 * SEC).await;
+    assert!(cdn.told().contains(&tag("tag")));
+    assert_eq!(background.pending_purges(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cache_core::jittered;
@@ -11,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use crate::cache::handle::Cache;
 use crate::cache::invalidation_set::Invalidation;
 use crate::log::log_error;
+use crate::panics::panic_message;
 
 /// The pause before the second attempt to connect. It doubles with each attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -133,7 +136,7 @@ impl<F: ChangeFeed> Follow<F> {
     ///
     /// A connection that is lost is logged and made again, after pauses from 0.1 s to 30 s. Until then changes go
     /// unnoticed. Changes whose invalidation the store does not carry out are
-    /// [pending](Cache::pending_invalidations), like all others.
+    /// [pending](Cache::pending_invalidations), like all others. A panic of the feed ends the connection.
     pub async fn run(mut self) {
         let tasks = self.missed.tasks().clone();
         tokio::select! {
@@ -146,7 +149,10 @@ impl<F: ChangeFeed> Follow<F> {
     async fn follow(&mut self) {
         let mut pause = FIRST_PAUSE;
         loop {
-            let end = self.follow_connection(&mut pause).await;
+            let end = AssertUnwindSafe(self.follow_connection(&mut pause))
+                .catch_unwind()
+                .await;
+            let end = end.unwrap_or_else(|panic| End::Panicked(panic_message(&*panic)));
             tracing::warn!(
                 target: "cache",
                 reason = %end,
@@ -217,6 +223,7 @@ enum End<E> {
     Closed,
     Silent,
     Failed(E),
+    Panicked(Arc<str>),
 }
 
 impl<E: fmt::Display> fmt::Display for End<E> {
@@ -225,6 +232,7 @@ impl<E: fmt::Display> fmt::Display for End<E> {
             Self::Closed => f.write_str("the connection has ended"),
             Self::Silent => f.write_str("no answer in time"),
             Self::Failed(error) => error.fmt(f),
+            Self::Panicked(message) => write!(f, "the feed panicked: {message}"),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::load::error::LoadError;
 use crate::load::fill::{Fill, Outcome};
 use crate::load::policy::Policy;
 use crate::load::stack::LoadStack;
+use crate::panics::panic_message;
 use crate::stats::snapshot::CacheTier;
 use crate::store::record::Found;
 
@@ -210,13 +211,4 @@ fn is_of_use(windows: &FreshnessWindows) -> bool {
         ..
     } = windows;
     fresh.is_none_or(|fresh| !fresh.is_zero()) || !stale_while_revalidate.is_zero() || !stale_if_error.is_zero()
-}
-
-/// Returns the message of a panic, as it was passed to `panic!`.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> Arc<str> {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(message), _) => Arc::from(*message),
-        (_, Some(message)) => Arc::from(message.as_str()),
-        _ => Arc::from("a panic without a message"),
-    }
 }

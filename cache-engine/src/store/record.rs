@@ -10,6 +10,7 @@ use cache_core::{
     Value, Version, allocated,
 };
 
+use crate::panics::coding;
 use crate::stats::snapshot::CacheTier;
 
 /// A value that was found, with its age.
@@ -291,12 +292,12 @@ impl Writer<'_> {
         C: Coder<T>,
     {
         if self.local {
-            let weight = coder.weight(value)? + ARC;
+            let weight = coding(|| coder.weight(value))? + ARC;
             let content = ObjectContent::Value(shelved(value, coder.type_version()));
             Ok(self.object(key, content, weight, windows))
         } else {
             let envelope = self.envelope(EntryKind::Value, windows);
-            let payload = coder.encode(value)?;
+            let payload = coding(|| coder.encode(value))?;
             encode(
                 envelope
                     .with_type_version(coder.type_version())
@@ -670,7 +671,7 @@ fn read_envelope<T, C: Coder<T>>(envelope: Envelope, coder: &C) -> Result<Entry<
             return Err(of_other_version(version, coder.type_version()));
         }
         EntryKind::Value if envelope.coder == coder.name() => {
-            Content::Value(Arc::new(coder.decode(&envelope.payload)?))
+            Content::Value(Arc::new(coding(|| coder.decode(&envelope.payload))?))
         }
         EntryKind::Value => {
             return Err(unusable(format!(

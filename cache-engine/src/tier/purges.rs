@@ -2,20 +2,19 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use cache_core::{Clock, Error, ErrorKind};
+use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::event::{Event, Events};
-use crate::tier::pending::{PAUSE, Pending};
+use crate::panics::panic_message;
+use crate::tier::pending::{LONGEST_PAUSE, PAUSE, Pending};
 use crate::tier::purger::{Purge, Purger};
 use crate::tier::target::InvalidationTarget;
-
-/// The longest pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The purges of a cache: what a purger is still to be told of, and what it is to be told of once more.
 pub(crate) struct Purges {
@@ -141,11 +140,16 @@ impl Purges {
 
     async fn purge(&self, purges: &[Purge]) -> Result<(), Error> {
         let limit = self.purger.timeout();
-        let purged = timeout(limit, self.purger.purge(purges)).await;
-        purged.unwrap_or_else(|_| {
-            let message = format!("the purger did not end within {limit:?}");
-            Err(Error::new(ErrorKind::Timeout, message).with_operation("purge"))
-        })
+        let purge = AssertUnwindSafe(async { self.purger.purge(purges).await }).catch_unwind();
+        let failed = |kind, message: String| Err(Error::new(kind, message).with_operation("purge"));
+        match timeout(limit, purge).await {
+            Ok(Ok(purged)) => purged,
+            Ok(Err(panic)) => failed(
+                ErrorKind::Other,
+                format!("the purger panicked: {}", panic_message(&*panic)),
+            ),
+            Err(_) => failed(ErrorKind::Timeout, format!("the purger did not end within {limit:?}")),
+        }
     }
 
     fn repeat_later(&self, purges: Vec<Purge>) {
