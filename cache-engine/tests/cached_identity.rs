@@ -65,6 +65,32 @@ async fn functions_of_the_same_text_share_nothing() {
     assert!(a.2 != b.2 && b.2 != c.2 && a.2 != c.2);
 }
 
+/// Written as a component of a user interface is. Its path is that of a type.
+#[allow(non_snake_case)]
+fn Page(cache: &Cache, first: bool) -> std::pin::Pin<Box<dyn Future<Output = u8> + '_>> {
+    if first {
+        #[cached(cache = cache, skip(cache))]
+        async fn inner(cache: &Cache) -> u8 {
+            1
+        }
+        Box::pin(inner(cache))
+    } else {
+        #[cached(cache = cache, skip(cache))]
+        async fn inner(cache: &Cache) -> u8 {
+            2
+        }
+        Box::pin(inner(cache))
+    }
+}
+
+#[tokio::test]
+async fn functions_in_two_blocks_of_a_component_share_nothing() {
+    let cache = cache();
+    for _ in 0..2 {
+        assert_eq!((Page(&cache, true).await, Page(&cache, false).await), (1, 2));
+    }
+}
+
 trait Numbered {
     async fn number(cache: &Cache) -> u8;
 }

@@ -13,13 +13,21 @@ use crate::cache::handle::Cache;
 pub struct CallKey {
     call: Result<FunctionCall<'static>, Error>,
     definition: Definition,
+    /// What distinguishes the function, unless the type that it is called on does.
+    fingerprint: Option<&'static str>,
 }
 
 impl CallKey {
     /// Starts with the function. `here` is a closure in the function, or in `beside`, its entry function. The name of
     /// the closure's type shows which type, trait or block the function is defined in, which an attribute cannot see.
     /// `fingerprint` distinguishes functions with the same path.
-    pub fn new<F>(module: &'static str, function: &'static str, beside: &str, fingerprint: &str, here: &F) -> Self {
+    pub fn new<F>(
+        module: &'static str,
+        function: &'static str,
+        beside: &str,
+        fingerprint: &'static str,
+        here: &F,
+    ) -> Self {
         let call = FunctionCall::new(module, function);
         let path = type_name_of_val(here);
         let (definition, owner) = Definition::of(path, module, function, beside);
@@ -32,12 +40,15 @@ impl CallKey {
         Self {
             call: Ok(call),
             definition,
+            // What looks like a type may be a function or a constant with such a name, and contain several blocks.
+            fingerprint: (definition == Definition::Type).then_some(fingerprint),
         }
     }
 
     /// Adds the type that a method is called on.
     #[must_use]
-    pub fn receiver<T: ?Sized>(self) -> Self {
+    pub fn receiver<T: ?Sized>(mut self) -> Self {
+        self.fingerprint = None;
         let name = type_name::<T>();
         let is_clear = match self.definition {
             // The type is unique in its module, but its generic arguments may have any names.
@@ -85,7 +96,11 @@ impl CallKey {
     /// # Errors
     /// Returns an error if an argument has no serial form, or if the key builder has no name for the call.
     pub fn build<C>(self, cache: &Cache<C>) -> Result<KeyName, Error> {
-        cache.adapter().call_name(&self.call?)
+        let call = self.call?;
+        match self.fingerprint {
+            Some(fingerprint) => cache.adapter().call_name(&call.compared_by(fingerprint.as_bytes())),
+            None => cache.adapter().call_name(&call),
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use std::hash::{Hash, Hasher};
 pub(super) enum Definition {
     /// In a module. The compiler allows only one function of a name there.
     Module,
-    /// In an inherent implementation, in a module. The compiler allows only one function of a name in a type.
+    /// In an inherent implementation, in a module. The compiler allows only one function of a name in a type. Without
+    /// `self`, it may also be in a block of a function or a constant whose name begins with a capital letter.
     Type,
     /// In the implementation of a trait, or in the trait itself. The type may be any.
     Unclear,
@@ -40,7 +41,7 @@ impl Definition {
                 Self::Type
             }
         } else if name.contains("::") || name.contains('{') || !name.starts_with(|c: char| c.is_uppercase()) {
-            // `shop::list` is a function, because types begin with a capital letter.
+            // `shop::list` is a function, because types begin with a capital letter. Components of user interfaces do too.
             Self::Block
         } else {
             Self::Type
