@@ -234,6 +234,44 @@ async fn instances_for_local_types_of_one_name_share_nothing() {
     }
 }
 
+trait Nested {
+    async fn inner(cache: &Cache) -> u8;
+}
+
+#[cached(cache = cache, skip(cache))]
+async fn one_more_than<N: Nested>(cache: &Cache) -> u8 {
+    N::inner(cache).await + 1
+}
+
+/// The keys of the two have one text, but the inner one does not wait for the outer one.
+#[tokio::test]
+async fn instances_for_local_types_of_one_name_can_be_nested() {
+    fn pick(cache: &Cache, first: bool) -> std::pin::Pin<Box<dyn Future<Output = u8> + '_>> {
+        if first {
+            struct Local;
+            impl Nested for Local {
+                async fn inner(_: &Cache) -> u8 {
+                    1
+                }
+            }
+            Box::pin(one_more_than::<Local>(cache))
+        } else {
+            struct Local;
+            impl Nested for Local {
+                async fn inner(cache: &Cache) -> u8 {
+                    pick(cache, true).await
+                }
+            }
+            Box::pin(one_more_than::<Local>(cache))
+        }
+    }
+
+    let cache = cache();
+    for _ in 0..2 {
+        assert_eq!((pick(&cache, false).await, pick(&cache, true).await), (3, 2));
+    }
+}
+
 #[cached(cache = cache, skip(cache, load))]
 async fn called<F: AsyncFn() -> u8>(cache: &Cache, load: F) -> u8 {
     load().await

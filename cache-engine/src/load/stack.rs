@@ -60,7 +60,9 @@ impl LoadStack {
         // Not recursive, because loads may be nested deeply.
         let mut stack = Some(self);
         while let Some(load) = stack {
-            if load.backend == backend && load.keys.contains(key) {
+            // Shortened keys can be equal although they stand for different things.
+            let is_it = |known: &Key| known == key && known.identity() == key.identity();
+            if load.backend == backend && load.keys.iter().any(is_it) {
                 return true;
             }
             stack = load.outer.as_deref();
