@@ -114,8 +114,9 @@ HOW = """\
   httptools. hitbox has moka and bincode.
 - **Functions**: turns of 200 calls; the median of the turns of a round. Instructions and allocations: `scripts/hit-cost`.
 - **Stores**: Redis and memcached from the images of `scripts/stores`, on the network of the host. fred and Larder have two
-  connections, memcache-async and Larder 16. memcache-async does not wait until a write is acknowledged, so the peer of
-  an acknowledged write is *set and version* in one session.
+  connections to Redis. To memcached, memcache-async has 16, one for each task, and Larder shares those that it needs.
+  memcache-async does not wait until a write is acknowledged, so the peer of an acknowledged write is *set and version* in
+  one session.
 - **Builds**: `cargo build --release` with cargo's defaults. The peers have a [workspace](peers/Cargo.toml) and a lock file
   of their own."""
 

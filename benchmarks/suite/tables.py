@@ -87,8 +87,8 @@ def stores(results):
     for part, first, title in [
         ("redis", "fred: GET", "Redis, reads, 64 tasks, 2 connections"),
         ("redis", "fred: SET PX", "Redis, writes, 64 tasks, 2 connections"),
-        ("memcached", "memcache-async: get", "memcached, reads, 16 tasks, 16 connections"),
-        ("memcached", "memcache-async: set and version", "memcached, writes, 16 tasks, 16 connections"),
+        ("memcached", "memcache-async: get", "memcached, reads, 16 tasks"),
+        ("memcached", "memcache-async: set and version", "memcached, writes, 16 tasks"),
     ]:
         kind = "get" if "get" in first.lower() else "set"
         rows = []

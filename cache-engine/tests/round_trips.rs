@@ -89,13 +89,26 @@ async fn a_store_that_cannot_enumerate() {
         ["get_many"],
         "a hit: entry and epochs in one batch"
     );
-    assert_eq!(calls(&remote, cache.set("a", 2_u32)).await, ["get_many", "set"]);
+    assert_eq!(
+        calls(&remote, cache.set("a", 2_u32)).await,
+        ["set", "get_many"],
+        "at the same time the epochs, which are expected to be as they were"
+    );
+    assert_eq!(cache.get::<u32>("a").await.unwrap().as_deref(), Some(&2));
     assert_eq!(calls(&remote, cache.invalidate("a")).await, ["delete"]);
     assert_eq!(
         calls(&remote, cache.clear("")).await,
         ["set"],
         "however many entries there are"
     );
+    // As another process does.
+    over(&remote).build().clear("").await.unwrap();
+    assert_eq!(
+        calls(&remote, cache.set("a", 3_u32)).await,
+        ["set", "get_many", "get_many", "set"],
+        "they were not, so it is written again"
+    );
+    assert_eq!(cache.get::<u32>("a").await.unwrap().as_deref(), Some(&3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -333,6 +346,24 @@ async fn a_store_that_reads_or_adds_in_one_call() {
         ["get_or_add", "set", "version", "set", "delete_if"],
         "look; then lease, check, fill, release"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_clear_and_reads_or_adds_in_one_call() {
+    let remote = Remote::without_clear().getting_or_adding();
+    let cache = over(&remote).build();
+    load(&cache, "the versions of the namespace have been seen from here on").await;
+    assert_eq!(
+        calls(&remote, load(&cache, "a")).await,
+        ["get_or_add", "get_many", "set"],
+        "look and lease, at the same time the namespace; fill"
+    );
+    assert_eq!(
+        calls(&remote, load(&cache, "a")).await,
+        ["get_or_add", "get_many"],
+        "a hit: both at the same time"
+    );
+    assert_eq!(calls(&remote, load(&cache, "a")).await, ["get_many"], "a hit again");
 }
 
 #[tokio::test(start_paused = true)]

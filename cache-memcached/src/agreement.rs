@@ -131,7 +131,10 @@ pub(crate) async fn remind(servers: &[Arc<Server>], membership: &Membership) {
     join_all(servers.iter().map(|server| {
         let remind = async {
             let mut session = server.session().await?;
-            let is_of = session.gets(STAMP_KEY).await?.is_some_and(|known| known.bytes == stamp);
+            let is_of = session
+                .gets(STAMP_KEY)
+                .await?
+                .is_some_and(|known| known.bytes[..] == stamp);
             if is_of && session.gets(MEMBERSHIP_KEY).await?.is_none() {
                 session.add(MEMBERSHIP_KEY, &membership.encode(), NEVER).await?;
             }
@@ -178,7 +181,7 @@ async fn tell(server: &Server, membership: &Membership) -> Result<bool, Fault> {
         return Ok(false);
     }
     match old {
-        Some(old) if old.bytes == stamp => Ok(true),
+        Some(old) if old.bytes[..] == stamp => Ok(true),
         Some(old) => session.swap(STAMP_KEY, &stamp, old.token, NEVER).await,
         None => session.add(STAMP_KEY, &stamp, NEVER).await,
     }

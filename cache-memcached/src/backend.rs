@@ -5,9 +5,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use cache_core::{
-    Backend, Clock, Error, ErrorKind, Key, Limits, Record, SetMode, SetOptions, SetOutcome, SystemClock, Value,
-    Version, VersionSource, async_trait,
+    Backend, Capabilities, Clock, Error, ErrorKind, GetOrAdd, Key, Limits, Record, SetMode, SetOptions, SetOutcome,
+    SystemClock, Timestamp, Value, Version, VersionSource, async_trait,
 };
 use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt};
@@ -18,7 +19,8 @@ use crate::fleet::{Fleet, Target};
 use crate::key::StoreKey;
 use crate::lifetime;
 use crate::record::{self, Stored};
-use crate::session::Session;
+use crate::session::{CasValue, Session};
+use crate::tokens::Tokens;
 
 /// The most keys in one `get`. The answer is held in memory as a whole.
 const BATCH: usize = 128;
@@ -38,8 +40,8 @@ const MOVES: usize = 3;
 /// closes them.
 ///
 /// # Cancellation
-/// You may drop a future at any time. Its operation may have been carried out or not. Its connection is closed, so that
-/// no other call reads the answer.
+/// You may drop a future at any time. Its operation may have been carried out or not. Its answer is read and discarded;
+/// no other call sees it.
 #[derive(Debug, Clone)]
 pub struct MemcachedBackend {
     shared: Arc<Shared>,
@@ -49,6 +51,8 @@ pub struct MemcachedBackend {
 struct Shared {
     servers: Servers,
     versions: VersionSource,
+    /// The tokens of the leases that this process holds.
+    tokens: Tokens,
     clock: Arc<dyn Clock>,
     max_value_bytes: usize,
     closed: AtomicBool,
@@ -110,6 +114,7 @@ impl MemcachedBackend {
             shared: Arc::new(Shared {
                 servers,
                 versions: VersionSource::new(),
+                tokens: Tokens::default(),
                 clock,
                 max_value_bytes,
                 closed: AtomicBool::new(false),
@@ -213,12 +218,7 @@ impl Shared {
     }
 
     async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
-        let Value::Bytes(value) = value else {
-            return Err(error(
-                ErrorKind::Rejected,
-                "memcached stores bytes, not objects of this process",
-            ));
-        };
+        let value = bytes_of(value)?;
         let key = StoreKey::new(key);
         on_fleet!(self, fleet => self.set_on(&fleet, &key, &value, options))
     }
@@ -230,38 +230,136 @@ impl Shared {
         value: &[u8],
         options: SetOptions,
     ) -> Result<SetOutcome, Error> {
+        let (place, written) = self.place(fleet, key, value, options).await?;
+        let (
+            text,
+            Written {
+                version,
+                bytes,
+                expiration,
+                ..
+            },
+        ) = (key.as_str(), &written);
+        if let SetMode::IfVersion(expected) = options.mode
+            && let Some((mut session, token)) = self.known(place.target, expected)
+        {
+            let swap = session.swap(text, bytes, token, *expiration);
+            return Ok(outcome(*version, fleet.call(place.target, swap).await?));
+        }
+        let write = async {
+            let mut session = fleet.session(place.target).await?;
+            match options.mode {
+                SetMode::Always => session.put(text, bytes, *expiration).await.map(|()| true),
+                SetMode::IfAbsent if options.lease && fleet.epoch().is_none() => {
+                    Ok(self.find_or_lease(&place, &mut session, &written).await?.is_none())
+                }
+                SetMode::IfAbsent => place.add(&mut session, bytes, *expiration).await,
+                SetMode::IfVersion(expected) => match place.token(&mut session, expected).await? {
+                    Some(token) => session.swap(text, bytes, token, *expiration).await,
+                    None => Ok(false),
+                },
+            }
+        };
+        Ok(outcome(*version, fleet.call(place.target, write).await?))
+    }
+
+    /// Returns the place of a key, and the record to write there.
+    async fn place<'a>(
+        &'a self,
+        fleet: &'a Fleet,
+        key: &'a StoreKey,
+        value: &[u8],
+        options: SetOptions,
+    ) -> Result<(Place<'a>, Written), Error> {
         let target = fleet.target(key.as_str()).await?;
         if value.len() > self.max_value_bytes {
-            return Err(self.too_large(fleet, target, key, value.len(), options.mode).await);
+            return Err(Box::pin(self.too_large(fleet, target, key, value.len(), options.mode)).await);
         }
         let ttl = target.limit(options.ttl);
-        let expiration = lifetime::expiration(ttl, SystemClock.now());
         let version = self.versions.next();
         let deadline = ttl.as_duration().map(|ttl| self.clock.now() + ttl);
-        let bytes = record::encode(key, version, deadline, fleet.epoch(), value);
+        let written = Written {
+            version,
+            deadline,
+            bytes: record::encode(key, version, deadline, fleet.epoch(), value),
+            expiration: lifetime::expiration(ttl, SystemClock.now()),
+        };
         let place = Place {
             fleet,
             target,
             key,
             clock: &*self.clock,
         };
-        let write = async {
-            let mut session = fleet.session(target).await?;
-            let text = key.as_str();
-            match options.mode {
-                SetMode::Always => session.put(text, &bytes, expiration).await.map(|()| true),
-                SetMode::IfAbsent => place.add(&mut session, &bytes, expiration).await,
-                SetMode::IfVersion(expected) => match place.token(&mut session, expected).await? {
-                    Some(token) => session.swap(text, &bytes, token, expiration).await,
-                    None => Ok(false),
-                },
-            }
+        Ok((place, written))
+    }
+
+    /// Returns the token of a lease that this process wrote, with a session on the connection that told it. The lease is
+    /// before its deadline.
+    fn known<'a>(&self, target: Target<'a>, version: Version) -> Option<(Session<'a>, u64)> {
+        let known = self.tokens.take(version)?;
+        let is_live = known.deadline.is_none_or(|deadline| self.clock.now() < deadline);
+        let session = target.server.session_on(&known.line).filter(|_| is_live)?;
+        Some((session, known.token))
+    }
+
+    async fn get_or_add(&self, key: &Key, value: Value, options: SetOptions) -> Result<GetOrAdd, Error> {
+        let value = bytes_of(value)?;
+        let key = StoreKey::new(key);
+        on_fleet!(self, fleet => self.get_or_add_on(&fleet, &key, &value, options.if_absent()))
+    }
+
+    async fn get_or_add_on(
+        &self,
+        fleet: &Fleet,
+        key: &StoreKey,
+        value: &[u8],
+        options: SetOptions,
+    ) -> Result<GetOrAdd, Error> {
+        let (place, written) = self.place(fleet, key, value, options).await?;
+        let call = async {
+            let mut session = fleet.session(place.target).await?;
+            self.find_or_lease(&place, &mut session, &written).await
         };
-        Ok(if fleet.call(target, write).await? {
-            SetOutcome::Stored(version)
-        } else {
-            SetOutcome::Refused
-        })
+        let found = fleet.call(place.target, call).await?;
+        Ok(found.map_or(GetOrAdd::Added(written.version), GetOrAdd::Found))
+    }
+
+    /// Returns the live record of a place, or writes one and remembers its token.
+    async fn find_or_lease(
+        &self,
+        place: &Place<'_>,
+        session: &mut Session<'_>,
+        written: &Written,
+    ) -> Result<Option<Record>, Fault> {
+        let (key, Written { bytes, expiration, .. }) = (place.key.as_str(), written);
+        for _ in 0..ATTEMPTS {
+            let (is_added, found) = session.add_and_get(key, bytes, *expiration).await?;
+            if is_added {
+                if let Some(CasValue { bytes: found, token }) = found
+                    && token > 0
+                    && place.fleet.epoch().is_none()
+                    && found[..] == bytes[..]
+                {
+                    let Written { version, deadline, .. } = *written;
+                    self.tokens.note(version, session.line(), token, deadline);
+                }
+                return Ok(None);
+            }
+            let Some(CasValue { bytes: found, token }) = found else {
+                continue;
+            };
+            let stored = place.fleet.decode(place.target, place.key, found);
+            if let Some(record) = stored.and_then(|stored| stored.into_record(self.clock.now())) {
+                return Ok(Some(record));
+            }
+            if token == 0 {
+                return Err(Fault::NoCas);
+            }
+            if session.swap(key, bytes, token, *expiration).await? {
+                return Ok(None);
+            }
+        }
+        Err(Fault::Contended)
     }
 
     /// Returns the error for a value that is too large. Removes the record that it was to replace, so that it is not
@@ -290,18 +388,13 @@ impl Shared {
     async fn delete_on(&self, fleet: &Fleet, key: &StoreKey) -> Result<bool, Error> {
         let target = fleet.target(key.as_str()).await?;
         let remove = async {
-            let mut session = fleet.session(target).await?;
-            for _ in 0..ATTEMPTS {
-                let Some(found) = session.gets(key.as_str()).await? else {
-                    return Ok(false);
-                };
-                if session.swap_away(key.as_str(), found.token).await? {
-                    let stored = fleet.decode(target, key, found.bytes);
-                    return Ok(stored.is_some_and(|stored| stored.is_live(self.clock.now())));
-                }
-            }
-            // Another writer keeps replacing the record. Remove it without a token.
-            session.remove(key.as_str()).await.map(|()| true)
+            let (found, is_removed) = fleet.session(target).await?.take(key.as_str()).await?;
+            // A record past its deadline, or that another application wrote, counts as absent.
+            let was_there = found.is_none_or(|bytes| {
+                let stored = fleet.decode(target, key, bytes);
+                stored.is_some_and(|stored| stored.is_live(self.clock.now()))
+            });
+            Ok(is_removed && was_there)
         };
         fleet.call(target, remove).await
     }
@@ -313,6 +406,9 @@ impl Shared {
 
     async fn delete_if_on(&self, fleet: &Fleet, key: &StoreKey, version: Version) -> Result<bool, Error> {
         let target = fleet.target(key.as_str()).await?;
+        if let Some((mut session, token)) = self.known(target, version) {
+            return fleet.call(target, session.swap_away(key.as_str(), token)).await;
+        }
         let place = Place {
             fleet,
             target,
@@ -330,6 +426,33 @@ impl Shared {
     }
 }
 
+/// Returns the bytes of a value.
+fn bytes_of(value: Value) -> Result<Bytes, Error> {
+    match value {
+        Value::Bytes(bytes) => Ok(bytes),
+        _ => Err(error(
+            ErrorKind::Rejected,
+            "memcached stores bytes, not objects of this process",
+        )),
+    }
+}
+
+fn outcome(version: Version, is_written: bool) -> SetOutcome {
+    if is_written {
+        SetOutcome::Stored(version)
+    } else {
+        SetOutcome::Refused
+    }
+}
+
+/// A record that is to be written.
+struct Written {
+    version: Version,
+    deadline: Option<Timestamp>,
+    bytes: Vec<u8>,
+    expiration: u32,
+}
+
 /// A key on the server that it belongs to, to decide by the record that is there.
 struct Place<'a> {
     fleet: &'a Fleet,
@@ -340,14 +463,14 @@ struct Place<'a> {
 
 impl Place<'_> {
     /// Decodes a value that was found, if it is a record before its deadline.
-    fn live(&self, bytes: Vec<u8>) -> Option<Stored> {
+    fn live(&self, bytes: Bytes) -> Option<Stored> {
         let stored = self.fleet.decode(self.target, self.key, bytes);
         stored.filter(|stored| stored.is_live(self.clock.now()))
     }
 
     /// Writes if there is no live record: the key has no value, the record is past its deadline or was left behind when
     /// the key moved, or another application wrote the value.
-    async fn add(&self, session: &mut Session, bytes: &[u8], expiration: u32) -> Result<bool, Fault> {
+    async fn add(&self, session: &mut Session<'_>, bytes: &[u8], expiration: u32) -> Result<bool, Fault> {
         let key = self.key.as_str();
         for _ in 0..ATTEMPTS {
             if session.add(key, bytes, expiration).await? {
@@ -367,7 +490,7 @@ impl Place<'_> {
     }
 
     /// Returns the token to replace the record with, if the record has this version.
-    async fn token(&self, session: &mut Session, version: Version) -> Result<Option<u64>, Fault> {
+    async fn token(&self, session: &mut Session<'_>, version: Version) -> Result<Option<u64>, Fault> {
         let Some(found) = session.gets(self.key.as_str()).await? else {
             return Ok(None);
         };
@@ -394,6 +517,14 @@ impl Backend for MemcachedBackend {
             .set(key, value, options)
             .await
             .map_err(|error| error.with_operation("set"))
+    }
+
+    /// Takes one round trip: an `add`, and a `gets` after it.
+    async fn get_or_add(&self, key: &Key, value: Value, options: SetOptions) -> Result<GetOrAdd, Error> {
+        self.shared
+            .get_or_add(key, value, options)
+            .await
+            .map_err(|error| error.with_operation("get_or_add"))
     }
 
     async fn delete(&self, key: &Key) -> Result<bool, Error> {
@@ -423,7 +554,7 @@ impl Backend for MemcachedBackend {
             let shared = Arc::clone(&self.shared);
             async move { shared.set(&key, value, options).await }
         });
-        // After an error the other writes still finish, since dropping one midway closes its connection.
+        // After an error the other writes still finish.
         let outcomes: Vec<Result<SetOutcome, Error>> = stream::iter(writes).buffered(concurrency).collect().await;
         let outcomes: Result<Vec<SetOutcome>, Error> = outcomes.into_iter().collect();
         outcomes.map_err(|error| error.with_operation("set_many"))
@@ -459,6 +590,12 @@ impl Backend for MemcachedBackend {
 
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        // Where the list of servers may change, a write takes one round trip more.
+        let is_fixed = matches!(self.shared.servers, Servers::Fixed(_));
+        Capabilities::default().with_get_or_add(is_fixed)
     }
 
     fn limits(&self) -> Limits {

@@ -252,8 +252,8 @@ impl MemcachedBackendBuilder {
 
     /// Sets the most connections to each server. Default: 16. Must not be 0.
     ///
-    /// Each call has a connection to itself. If all are in use, the next call waits, within its
-    /// [`operation_timeout`](Self::operation_timeout).
+    /// Calls share the connections: what is asked at the same time is sent together, and answered in order. Another
+    /// connection is opened only while each has 16 calls.
     pub fn connections(mut self, connections: usize) -> Self {
         self.bounds.connections = connections;
         self
@@ -265,8 +265,10 @@ impl MemcachedBackendBuilder {
         self
     }
 
-    /// Sets how long a call to a server may take in all, including the time to wait for a connection or open one. Default:
-    /// 400 ms. Must not be zero.
+    /// Sets how long a call to a server may take in all, including the time to open a connection. Default: 400 ms. Must not
+    /// be zero.
+    ///
+    /// A connection on which nothing arrives for as long, while a call waits for its answer, is closed.
     pub fn operation_timeout(mut self, timeout: Duration) -> Self {
         self.bounds.operation_timeout = timeout;
         self
@@ -405,9 +407,9 @@ impl MemcachedBackendBuilder {
         }
         let servers = self.servers.iter().map(|address| {
             let connector = transport.connector(address.clone());
-            Server::new(address.name(), connector, &self.bounds).map(Arc::new)
+            Arc::new(Server::new(address.name(), connector, &self.bounds))
         });
-        Ok(Fleet::new(servers.collect::<Result<_, _>>()?, self.when_down))
+        Ok(Fleet::new(servers.collect(), self.when_down))
     }
 
     /// Returns the backend after every server has answered. Waits for the list of servers before, if there is a provider.

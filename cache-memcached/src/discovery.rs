@@ -293,7 +293,7 @@ impl Source {
     fn reach(&self, name: &str) -> Result<Arc<Server>, Error> {
         let address = address(name).map_err(configuration)?;
         let connector = self.transport.connector(address);
-        Server::new(name.to_owned(), connector, &self.bounds).map(Arc::new)
+        Ok(Arc::new(Server::new(name.to_owned(), connector, &self.bounds)))
     }
 }
 

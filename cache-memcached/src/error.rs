@@ -37,7 +37,9 @@ pub(crate) enum Fault {
     Answer(String),
     /// An answer that does not belong to the command.
     OutOfStep(String),
-    /// No connection became free in time.
+    /// The server sent nothing for this long, while a command waited for its answer.
+    Silent(Duration),
+    /// Too many commands wait to be sent.
     Busy,
     /// Other writers kept replacing the record between our read and our write.
     Contended,
@@ -56,6 +58,19 @@ impl Fault {
             self,
             Self::Io(_) | Self::HungUp(_) | Self::ConnectTimeout(_) | Self::OutOfStep(_)
         )
+    }
+
+    /// Returns the fault of the next call that waits on the same connection, which has ended.
+    pub(crate) fn of_the_next(&self) -> Self {
+        match self {
+            Self::Io(source) => Self::Io(io::Error::new(source.kind(), source.to_string())),
+            Self::Silent(limit) => Self::Silent(*limit),
+            Self::Answer(text) | Self::OutOfStep(text) => {
+                let text = format!("the connection was closed after another call: {text}");
+                Self::Io(io::Error::new(io::ErrorKind::ConnectionAborted, text))
+            }
+            _ => Self::Io(io::ErrorKind::ConnectionAborted.into()),
+        }
     }
 
     /// Returns the fault as that of a server which has never answered before.
@@ -96,9 +111,10 @@ impl Fault {
                 ErrorKind::Unavailable,
                 format!("{server}: {what}; the connection is closed"),
             ),
+            Self::Silent(limit) => error(ErrorKind::Timeout, format!("{server}: no answer within {limit:?}")),
             // It says nothing about the server, which answers other calls.
             Self::Busy => {
-                error(ErrorKind::Rejected, format!("{server}: all connections are in use")).with_retryable(true)
+                error(ErrorKind::Rejected, format!("{server}: too many calls are in flight")).with_retryable(true)
             }
             Self::Contended => error(
                 ErrorKind::Conflict,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use cache_core::{Error, ErrorKind, Ttl};
 use futures_util::future::join_all;
 
@@ -11,9 +12,9 @@ use crate::error::{Fault, error};
 use crate::ketama::Ring;
 use crate::key::StoreKey;
 use crate::membership::Membership;
-use crate::pool::PooledSession;
 use crate::record::{self, Stored};
 use crate::server::Server;
+use crate::session::Session;
 
 /// Selects what happens to the keys of a server that is down.
 #[non_exhaustive]
@@ -184,8 +185,8 @@ impl Fleet {
         }
     }
 
-    /// Lends out a connection to the target for a write, after the server has confirmed that it belongs to this fleet.
-    pub(crate) async fn session(&self, target: Target<'_>) -> Result<PooledSession, Fault> {
+    /// Returns a session on the target for a write, after the server has confirmed that it belongs to this fleet.
+    pub(crate) async fn session<'a>(&self, target: Target<'a>) -> Result<Session<'a>, Fault> {
         let mut session = target.server.session().await?;
         if let Some(changing) = &self.changing {
             let stamp = session.get(&[STAMP_KEY]).await?.pop();
@@ -196,7 +197,7 @@ impl Fleet {
 
     /// Returns the values of `keys` on the target, without the keys that have none. The same answer confirms that the
     /// server belongs to this fleet.
-    pub(crate) async fn get(&self, target: Target<'_>, keys: &[&str]) -> Result<Vec<(String, Vec<u8>)>, Fault> {
+    pub(crate) async fn get(&self, target: Target<'_>, keys: &[&str]) -> Result<Vec<(String, Bytes)>, Fault> {
         let mut session = target.server.session().await?;
         let Some(changing) = &self.changing else {
             return session.get(keys).await;
@@ -211,7 +212,7 @@ impl Fleet {
 
     /// Decodes a record that the target holds. Returns `None`, which means absent, also for one that was left behind
     /// when its key moved.
-    pub(crate) fn decode(&self, target: Target<'_>, key: &StoreKey, bytes: Vec<u8>) -> Option<Stored> {
+    pub(crate) fn decode(&self, target: Target<'_>, key: &StoreKey, bytes: Bytes) -> Option<Stored> {
         let stored = record::decode(key, bytes)?;
         let Some(changing) = &self.changing else {
             return Some(stored);
@@ -261,8 +262,8 @@ impl Fleet {
 
 impl Changing {
     /// Compares the stamp that a server holds with that of this fleet.
-    fn confirm(&self, found: Option<Vec<u8>>) -> Result<(), Fault> {
-        if found.is_some_and(|found| found == self.membership.stamp.to_bytes()) {
+    fn confirm(&self, found: Option<Bytes>) -> Result<(), Fault> {
+        if found.is_some_and(|found| found[..] == self.membership.stamp.to_bytes()) {
             return Ok(());
         }
         self.is_outdated.store(true, Ordering::Release);

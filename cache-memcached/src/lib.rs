@@ -1,9 +1,9 @@
 //! Memcached as a store of the caching toolkit: one server, or several by consistent hashing.
 //!
 //! Use [`MemcachedBackend`] for values that several processes share and that may be lost: memcached keeps what fits into its
-//! memory. It is built on [memcache-async], which speaks the protocol and nothing more. This crate adds what makes it safe:
-//! connections that never answer one call with the answer to another, confirmed writes, keys of any text, lifetimes in
-//! milliseconds, versions and compare-and-set, and bounded waits.
+//! memory. Many calls share a connection: what is asked at the same time is sent together. An answer reaches the call that it
+//! belongs to and no other, writes are confirmed, keys may be any text, lifetimes are in milliseconds, records have versions
+//! and compare-and-set, and waits are bounded.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -59,7 +59,8 @@
 //! | word | meaning |
 //! |---|---|
 //! | fleet | the servers of a backend, and the rule by which a key finds its server |
-//! | session | one connection. It is *in step* if every command sent on it has been answered in full |
+//! | line | a connection that calls share. A task of its own sends what is queued, and hands out the answers in order |
+//! | session | the commands of one call on one line |
 //! | token | memcached's own number of a write (`cas unique`), by which a compare-and-swap is decided |
 //! | stand-in | a record on the next server of the ring, while the one it belongs to is skipped |
 //! | down, probe | a server that failed too often in a row is down: calls to it fail at once, except for one probe at a time |
@@ -97,17 +98,18 @@
 //! | keys | as they are read: `get shop:users:42`. Spaces, control characters, `%` and non-ASCII characters are percent-encoded. Of a key over 250 bytes, the first 216, `%~` and a hash are kept |
 //! | values | a header of 43 bytes (mark, version, deadline, half of a hash of the whole key), then the value; together up to `-I` less 512 bytes |
 //! | lifetimes | to the millisecond, by the [clock](MemcachedBackendBuilder::clock) of the reader. memcached keeps a record 2 to 3 seconds longer |
-//! | `get` | one round trip (`get`) |
 //! | where servers come and go | 8 bytes more in each header, the epoch; and on each server the keys `%~larder-stamp` and `%~larder-servers` |
-//! | `set`, always | one round trip: `set`, followed at once by a question whether it was stored |
+//! | `get`, `set` | one round trip (`get`; `set`, which the server confirms) |
+//! | `get_or_add`, `set` of a lease | one round trip (`add` and `gets` together); more only if there is a dead record |
 //! | `set` with `IfAbsent` | one round trip (`add`); more only if there is a record |
-//! | `set` with `IfVersion`, `delete`, `delete_if` | two round trips (`gets`, `cas`), the first of which reads the record |
+//! | `delete` | one round trip (`get` and `delete` together) |
+//! | `set` with `IfVersion`, `delete_if` | one round trip (`cas`) if the record is a lease of this process; otherwise two (`gets`, `cas`), the first of which reads the record |
 //! | `get_many` | one round trip to each server for up to 128 keys, all servers at once |
 //! | `set_many`, `delete_many` | one call for each key, 16 at a time |
 //! | compare-and-set | atomic on the server, by its `cas` |
 //! | `clear` | not supported, since memcached cannot enumerate its keys. The engine clears a namespace by a record that each of its entries refers to |
 //! | what others wrote | counts as absent, and is replaced by the next write |
-//! | a dropped future | its connection is closed; no other call reads its answer |
+//! | a dropped future | its answer is read and discarded; no other call sees it |
 //!
 //! # Several servers
 //!
@@ -210,9 +212,9 @@
 //!   go, can make processes connect to a host and port.
 //! - **No proxies** that spread the commands of one connection over several servers (mcrouter, twemproxy): the order of
 //!   commands on a connection matters. `-C`, which switches compare-and-swap off, is detected and is an error.
-//! - The protocol's crate is small and changes seldom. The tests of this crate use version 0.10.1.
+//! - **A large value holds up the calls behind it** on its connection, until its last byte has arrived. Where each call has to be
+//!   quick, keep values of megabytes in a backend of their own.
 //!
-//! [memcache-async]: https://docs.rs/memcache-async/0.10.1
 //! [`Unavailable`]: cache_core::ErrorKind::Unavailable
 
 mod agreement;
@@ -226,15 +228,18 @@ mod health;
 mod ketama;
 mod key;
 mod lifetime;
+mod line;
 mod membership;
 mod nodes;
 mod pool;
+mod protocol;
 mod record;
 mod server;
 mod session;
 mod stream;
 #[cfg(feature = "rustls")]
 mod tls;
+mod tokens;
 mod transport;
 mod url;
 

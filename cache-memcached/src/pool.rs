@@ -1,141 +1,172 @@
-//! The connections to one server: opening them, lending them out, and closing those that must not be used again.
+//! The connections to one server, which calls share.
 //!
-//! A connection goes back to the pool only if every command sent on it has been answered in full. Otherwise the next
-//! caller would read the answer to this caller's command.
+//! One connection carries many calls, and does so the better the more there are: what is queued at the same time is sent
+//! together. Another one is opened only while each has many calls, so that a large value does not hold up all others.
 
-use std::ops::{Deref, DerefMut};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::Error;
-use deadpool::Runtime;
-use deadpool::managed::{
-    self, Manager, Metrics, Object, PoolError, QueueMode, RecycleError, RecycleResult, TimeoutType,
-};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
 
-use crate::error::{Fault, configuration};
-use crate::session::Session;
+use crate::error::Fault;
+use crate::line::Line;
 use crate::stream::Connector;
 
-#[derive(Debug)]
+/// The calls that each connection has before another one is opened.
+const SHARE: usize = 16;
+
+/// How often an attempt to connect that ended with its runtime is repeated.
+const ATTEMPTS: usize = 2;
+
 pub(crate) struct Pool {
-    connections: managed::Pool<Opener>,
+    name: String,
+    connector: Connector,
+    most: usize,
     connect_timeout: Duration,
+    silence: Duration,
+    lines: Arc<Mutex<Lines>>,
+}
+
+#[derive(Default)]
+struct Lines {
+    open: Vec<Arc<Line>>,
+    /// The connection that is being opened. All calls wait for the same one if there is no other.
+    opening: Option<Opening>,
+    is_closed: bool,
+}
+
+type Opening = Shared<BoxFuture<'static, Result<Arc<Line>, Refusal>>>;
+
+/// Why there is no connection, for all calls that waited for it.
+#[derive(Debug, Clone)]
+enum Refusal {
+    Io(io::ErrorKind, String),
+    Timeout,
+    /// The runtime ended, or the function that connects panicked.
+    Cancelled,
 }
 
 impl Pool {
-    /// A pool of at most `max_connections` to the server called `name`. A caller waits for a free connection for at most
-    /// `wait_timeout`.
+    /// A pool of at most `most` connections to the server called `name`. A connection on which a call has waited for
+    /// as long as `silence`, and on which nothing has arrived, is closed.
     pub(crate) fn new(
         name: String,
         connector: Connector,
-        max_connections: usize,
+        most: usize,
         connect_timeout: Duration,
-        wait_timeout: Duration,
-    ) -> Result<Self, Error> {
-        let connections = managed::Pool::builder(Opener { name, connector })
-            .max_size(max_connections)
-            .create_timeout(Some(connect_timeout))
-            .wait_timeout(Some(wait_timeout))
-            // The connection that was used last is the least likely to have been closed by the server since.
-            .queue_mode(QueueMode::Lifo)
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|problem| configuration(problem.to_string()))?;
-        Ok(Self {
-            connections,
+        silence: Duration,
+    ) -> Self {
+        Self {
+            name,
+            connector,
+            most,
             connect_timeout,
-        })
-    }
-
-    /// Lends out a connection that is in step, and opens one if none is idle.
-    pub(crate) async fn session(&self) -> Result<PooledSession, Fault> {
-        match self.connections.get().await {
-            Ok(session) => Ok(PooledSession(Some(session))),
-            Err(PoolError::Backend(fault)) => Err(Fault::Io(fault)),
-            Err(PoolError::Timeout(TimeoutType::Create)) => Err(Fault::ConnectTimeout(self.connect_timeout)),
-            Err(PoolError::Timeout(_)) => Err(Fault::Busy),
-            Err(PoolError::Closed) => Err(Fault::Closed),
-            Err(problem) => Err(Fault::OutOfStep(problem.to_string())),
+            silence,
+            lines: Arc::default(),
         }
     }
 
-    /// The number of open connections, idle or lent out.
-    pub(crate) fn size(&self) -> usize {
-        self.connections.status().size
+    /// Returns the connection with the fewest calls. Opens one if there is none.
+    pub(crate) async fn line(&self) -> Result<Arc<Line>, Fault> {
+        for _ in 0..ATTEMPTS {
+            let opening = {
+                let mut lines = self.lines.lock();
+                if lines.is_closed {
+                    return Err(Fault::Closed);
+                }
+                lines.open.retain(|line| line.is_open());
+                match lines.open.iter().min_by_key(|line| line.in_flight()).cloned() {
+                    Some(line) => {
+                        if line.in_flight() >= SHARE && lines.open.len() < self.most && lines.opening.is_none() {
+                            // For the calls to come.
+                            lines.opening = Some(self.open());
+                        }
+                        return Ok(line);
+                    }
+                    None => lines.opening.get_or_insert_with(|| self.open()).clone(),
+                }
+            };
+            match opening.clone().await {
+                Ok(line) => return Ok(line),
+                Err(Refusal::Io(kind, text)) => return Err(Fault::Io(io::Error::new(kind, text))),
+                Err(Refusal::Timeout) => return Err(Fault::ConnectTimeout(self.connect_timeout)),
+                Err(Refusal::Cancelled) => {
+                    let mut lines = self.lines.lock();
+                    if lines.opening.as_ref().is_some_and(|current| current.ptr_eq(&opening)) {
+                        lines.opening = None;
+                    }
+                }
+            }
+        }
+        Err(Fault::Io(io::Error::other("connecting was cancelled")))
     }
 
-    /// Closes the idle connections at once, and each one that is lent out when its operation ends.
+    /// Opens a connection in a task of its own, since several calls may wait for it. Call this with the lock held.
+    fn open(&self) -> Opening {
+        let (lines, connecting) = (Arc::clone(&self.lines), (self.connector)(self.name.clone()));
+        let (limit, silence) = (self.connect_timeout, self.silence);
+        let task = tokio::spawn(async move {
+            let opened = match tokio::time::timeout(limit, connecting).await {
+                Ok(Ok(stream)) => Ok(Line::start(stream, silence)),
+                Ok(Err(error)) => Err(Refusal::Io(error.kind(), error.to_string())),
+                Err(_) => Err(Refusal::Timeout),
+            };
+            let mut lines = lines.lock();
+            lines.opening = None;
+            if let Ok(line) = &opened {
+                if lines.is_closed {
+                    line.close();
+                } else {
+                    lines.open.push(Arc::clone(line));
+                }
+            }
+            opened
+        });
+        async move { task.await.unwrap_or(Err(Refusal::Cancelled)) }
+            .boxed()
+            .shared()
+    }
+
+    /// Returns whether this is one of the connections, and open.
+    pub(crate) fn has(&self, line: &Arc<Line>) -> bool {
+        line.is_open() && self.lines.lock().open.iter().any(|open| Arc::ptr_eq(open, line))
+    }
+
+    /// The number of connections that are open or being opened.
+    pub(crate) fn size(&self) -> usize {
+        let lines = self.lines.lock();
+        lines.open.iter().filter(|line| line.is_open()).count() + usize::from(lines.opening.is_some())
+    }
+
+    /// Closes each connection as soon as no call waits for an answer on it.
     pub(crate) fn close(&self) {
-        self.connections.close();
+        let mut lines = self.lines.lock();
+        lines.is_closed = true;
+        for line in lines.open.drain(..) {
+            line.close();
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.connections.is_closed()
+        self.lines.lock().is_closed
     }
 }
 
-/// A session that is lent out. Dropping it returns it to the pool if it is in step, and closes the connection if it is
-/// not.
-pub(crate) struct PooledSession(Option<Object<Opener>>);
-
-impl Drop for PooledSession {
+impl Drop for Pool {
     fn drop(&mut self) {
-        if let Some(session) = self.0.take_if(|session| !session.is_in_step()) {
-            // Closes the connection and frees its place in the pool.
-            drop(Object::take(session));
-        }
+        self.close();
     }
 }
 
-impl Deref for PooledSession {
-    type Target = Session;
-
-    fn deref(&self) -> &Session {
-        // Only `drop` takes the session out.
-        match &self.0 {
-            Some(session) => session,
-            None => unreachable!("a session is used after it was returned"),
-        }
-    }
-}
-
-impl DerefMut for PooledSession {
-    fn deref_mut(&mut self) -> &mut Session {
-        match &mut self.0 {
-            Some(session) => session,
-            None => unreachable!("a session is used after it was returned"),
-        }
-    }
-}
-
-/// Opens the connections of a pool, and checks an idle one before it is lent out.
-struct Opener {
-    name: String,
-    connector: Connector,
-}
-
-impl Manager for Opener {
-    type Type = Session;
-    type Error = std::io::Error;
-
-    async fn create(&self) -> Result<Session, std::io::Error> {
-        Ok(Session::new((self.connector)(self.name.clone()).await?))
-    }
-
-    async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<std::io::Error> {
-        // A server that restarted has closed its connections. That shows here, so that no call fails.
-        if session.is_usable() {
-            Ok(())
-        } else {
-            Err(RecycleError::message("the connection is closed or out of step"))
-        }
-    }
-}
-
-impl std::fmt::Debug for Opener {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Opener")
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
             .field("name", &self.name)
+            .field("open", &self.lines.lock().open)
             .finish_non_exhaustive()
     }
 }

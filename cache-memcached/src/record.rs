@@ -78,8 +78,7 @@ pub(crate) fn encode(
 
 /// Decodes a record. Returns `None`, which means absent, for bytes that this crate did not write, of another layout, or
 /// for another key.
-pub(crate) fn decode(key: &StoreKey, bytes: Vec<u8>) -> Option<Stored> {
-    let mut bytes = Bytes::from(bytes);
+pub(crate) fn decode(key: &StoreKey, mut bytes: Bytes) -> Option<Stored> {
     if bytes.len() < HEADER_LEN || bytes.split_to(MARK.len())[..] != MARK {
         return None;
     }
@@ -122,23 +121,23 @@ mod tests {
             let (version, deadline) = (Version::from_u128(version), deadline.map(Timestamp::from_millis));
             let bytes = encode(&key(&name), version, deadline, epoch, &value);
             let stored = Stored { version, deadline, epoch, value: value.into() };
-            prop_assert_eq!(decode(&key(&name), bytes.clone()), Some(stored));
-            prop_assert_eq!(decode(&key(&format!("{name}?")), bytes), None);
+            prop_assert_eq!(decode(&key(&name), bytes.clone().into()), Some(stored));
+            prop_assert_eq!(decode(&key(&format!("{name}?")), bytes.into()), None);
         }
 
         #[test]
         fn what_others_wrote_is_absent(bytes: Vec<u8>) {
-            prop_assert_eq!(decode(&key("a"), bytes), None);
+            prop_assert_eq!(decode(&key("a"), bytes.into()), None);
         }
 
         #[test]
         fn what_is_cut_is_absent(cut in 0..HEADER_LEN) {
             let mut bytes = encode(&key("a"), Version::from_u128(7), None, None, b"value");
             bytes.truncate(cut);
-            prop_assert_eq!(decode(&key("a"), bytes), None);
+            prop_assert_eq!(decode(&key("a"), bytes.into()), None);
             let mut bytes = encode(&key("a"), Version::from_u128(7), None, Some(1), b"value");
             bytes.truncate(cut + EPOCH_LEN);
-            prop_assert_eq!(decode(&key("a"), bytes), None);
+            prop_assert_eq!(decode(&key("a"), bytes.into()), None);
         }
     }
 

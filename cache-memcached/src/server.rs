@@ -1,13 +1,16 @@
 //! One server: each call is bounded in time and counts for or against the server's health.
 
 use std::future::Future;
+use std::sync::Weak;
 use std::time::Duration;
 
 use cache_core::{Error, ErrorKind};
 
 use crate::error::{Fault, closed, error};
 use crate::health::{Admission, Health, Standing};
-use crate::pool::{Pool, PooledSession};
+use crate::line::Line;
+use crate::pool::Pool;
+use crate::session::Session;
 use crate::stream::Connector;
 
 /// The settings that all servers share.
@@ -32,22 +35,20 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn new(name: String, connector: Connector, bounds: &Bounds) -> Result<Self, Error> {
-        // Waiting for a connection ends before the whole call does, so that the error names the cause.
-        let wait_timeout = bounds.operation_timeout * 3 / 4;
-        Ok(Self {
+    pub(crate) fn new(name: String, connector: Connector, bounds: &Bounds) -> Self {
+        Self {
             pool: Pool::new(
                 name.clone(),
                 connector,
                 bounds.connections,
                 bounds.connect_timeout,
-                wait_timeout,
-            )?,
+                bounds.operation_timeout,
+            ),
             name,
             health: Health::new(bounds.failures, bounds.pause, bounds.operation_timeout),
             timeout: bounds.operation_timeout,
             pause: bounds.pause,
-        })
+        }
     }
 
     pub(crate) fn health(&self) -> &Health {
@@ -127,7 +128,7 @@ impl Server {
                 };
                 match &fault {
                     Fault::Closed => drop(admission),
-                    Fault::Busy => admission.slow(),
+                    Fault::Busy | Fault::Silent(_) => admission.slow(),
                     fault if fault.blames_server() => admission.bad(),
                     _ => admission.good(),
                 }
@@ -157,9 +158,15 @@ impl Server {
         )
     }
 
-    /// Lends out a connection that is in step.
-    pub(crate) async fn session(&self) -> Result<PooledSession, Fault> {
-        self.pool.session().await
+    /// Returns a session on the connection with the fewest calls.
+    pub(crate) async fn session(&self) -> Result<Session<'_>, Fault> {
+        Session::new(&self.pool).await
+    }
+
+    /// Returns a session on this connection, if it is one to this server and still open.
+    pub(crate) fn session_on(&self, line: &Weak<Line>) -> Option<Session<'_>> {
+        let line = line.upgrade().filter(|line| self.pool.has(line))?;
+        Some(Session::on(&self.pool, line))
     }
 
     /// The number of open connections.

@@ -1,81 +1,69 @@
-//! One connection, and the checks that the codec lacks.
+//! The commands of one call, in order, over one connection.
 //!
-//! The codec takes whatever arrives next for the answer to its last command. So a session is *out of step* from the
-//! moment an operation begins until its answer has been read in full. If that never happens, because the caller dropped
-//! the future or the call timed out, the [pool](crate::pool) closes the connection, and nothing reads the late answer.
+//! The server runs the commands of a connection in order, and a token that it has told is valid as long as the connection:
+//! a server that restarts counts tokens from one again, but has closed all connections.
 
-use std::fmt;
-use std::io;
+use std::sync::Arc;
 
-use memcache_async::ascii::Protocol;
-use tokio::io::BufWriter;
+use bytes::Bytes;
 
 use crate::error::Fault;
 use crate::lifetime::GONE;
-use crate::stream::{BoxedStream, Wire};
+use crate::line::{Answers, Line, Unanswered};
+use crate::pool::Pool;
+use crate::protocol::{Answer, Command, Item};
 
-/// A token that no record has: memcached counts tokens up from one.
-const NO_TOKEN: u64 = u64::MAX >> 1;
+/// How often a command is sent on another connection because its own had ended.
+const ATTEMPTS: usize = 3;
 
 /// A value with its token (`cas unique`), which a compare-and-swap names.
 #[derive(Debug)]
 pub(crate) struct CasValue {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Bytes,
     pub(crate) token: u64,
 }
 
-pub(crate) struct Session {
-    protocol: Protocol<BufWriter<Wire>>,
-    wire: Wire,
-    in_step: bool,
+#[derive(Debug)]
+pub(crate) struct Session<'a> {
+    pool: &'a Pool,
+    line: Arc<Line>,
+    /// Whether commands may no longer be sent on another connection.
+    is_bound: bool,
 }
 
-impl Session {
-    pub(crate) fn new(stream: BoxedStream) -> Self {
-        let wire = Wire::new(stream);
+impl<'a> Session<'a> {
+    /// Returns a session on the connection with the fewest calls.
+    pub(crate) async fn new(pool: &'a Pool) -> Result<Self, Fault> {
+        Ok(Self {
+            line: pool.line().await?,
+            pool,
+            is_bound: false,
+        })
+    }
+
+    /// Returns a session on this connection and no other.
+    pub(crate) fn on(pool: &'a Pool, line: Arc<Line>) -> Self {
         Self {
-            // The codec writes a command in several pieces.
-            protocol: Protocol::new(BufWriter::new(wire.clone())),
-            wire,
-            in_step: true,
+            pool,
+            line,
+            is_bound: true,
         }
     }
 
-    /// Returns whether every command was answered in full.
-    pub(crate) fn is_in_step(&self) -> bool {
-        self.in_step
-    }
-
-    /// Returns whether the session is in step and the connection is open, so that the next answer belongs to the next
-    /// command.
-    pub(crate) fn is_usable(&self) -> bool {
-        self.in_step && self.wire.is_quiet()
+    /// Returns the connection.
+    pub(crate) fn line(&self) -> &Arc<Line> {
+        &self.line
     }
 
     /// Returns the values of `keys`, without the keys that have none.
-    pub(crate) async fn get(&mut self, keys: &[&str]) -> Result<Vec<(String, Vec<u8>)>, Fault> {
-        self.in_step = false;
-        let values = self.protocol.get_multi(keys).await.map_err(fault)?;
-        // `get` is the one command whose answer names its keys.
-        if let Some(stranger) = values.keys().find(|key| !keys.contains(&key.as_str())) {
-            return Err(Fault::OutOfStep(format!(
-                "an answer for the key {stranger:?}, which was not requested"
-            )));
-        }
-        self.in_step = true;
-        Ok(values.into_iter().collect())
+    pub(crate) async fn get(&mut self, keys: &[&str]) -> Result<Vec<(String, Bytes)>, Fault> {
+        let items = values(self.ask_one(Command::get(keys)).await?)?;
+        Ok(items.into_iter().map(|item| (item.key, item.value)).collect())
     }
 
     /// Returns the value of a key with its token, to replace it by a compare-and-swap.
     pub(crate) async fn gets(&mut self, key: &str) -> Result<Option<CasValue>, Fault> {
-        self.in_step = false;
-        let found = match self.protocol.gets_cas(key).await {
-            Ok((bytes, token)) => Some(CasValue { bytes, token }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(fault(error)),
-        };
-        self.in_step = true;
-        match found {
+        match with_token(self.ask_one(Command::gets(key)).await?)? {
             // Every token is zero if memcached runs with `-C`.
             Some(CasValue { token: 0, .. }) => Err(Fault::NoCas),
             found => Ok(found),
@@ -84,22 +72,33 @@ impl Session {
 
     /// Writes if the key has no value. Returns whether it wrote.
     pub(crate) async fn add(&mut self, key: &str, value: &[u8], expiration: u32) -> Result<bool, Fault> {
-        self.in_step = false;
-        match self.protocol.add(key, value, expiration).await {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.answered(false),
-            Err(error) => self.refused(error),
-            Ok(()) => self.answered(true),
+        was_added(self.ask_one(Command::add(key, value, expiration)).await?)
+    }
+
+    /// Writes if the key has no value, and reads what is there then, with its token. Returns whether it wrote.
+    ///
+    /// If the server refused the value, and there is another one, that is what counts.
+    pub(crate) async fn add_and_get(
+        &mut self,
+        key: &str,
+        value: &[u8],
+        expiration: u32,
+    ) -> Result<(bool, Option<CasValue>), Fault> {
+        let command = Command::add(key, value, expiration).then(Command::gets(key));
+        let (added, found) = self.ask_two(command).await?;
+        let added = was_added(added);
+        match (added, with_token(found)?) {
+            (Err(_), Some(found)) => Ok((false, Some(found))),
+            (added, found) => Ok((added?, found)),
         }
     }
 
     /// Replaces the value that has this token. Returns whether it wrote.
     pub(crate) async fn swap(&mut self, key: &str, value: &[u8], token: u64, expiration: u32) -> Result<bool, Fault> {
-        self.in_step = false;
-        match self.protocol.cas(key, value, token, expiration).await {
-            Ok(swapped) => self.answered(swapped),
-            // The codec reports this answer as an error.
-            Err(error) if error.to_string().starts_with("NOT_FOUND") => self.answered(false),
-            Err(error) => self.refused(error),
+        match self.ask_one(Command::cas(key, value, token, expiration)).await? {
+            Answer::Stored => Ok(true),
+            Answer::Exists | Answer::NotFound | Answer::NotStored => Ok(false),
+            other => Err(unexpected(other)),
         }
     }
 
@@ -108,92 +107,119 @@ impl Session {
         self.swap(key, b"", token, GONE).await
     }
 
-    /// Writes the value whatever is there, and waits until the server has confirmed it.
+    /// Writes the value whatever is there. If the server refuses it, the value that was there is gone.
     pub(crate) async fn put(&mut self, key: &str, value: &[u8], expiration: u32) -> Result<(), Fault> {
-        self.in_step = false;
-        // The codec sends `set` with `noreply`, so the server reports no failure. But a `set` that fails removes the
-        // value that was there. So a swap that cannot succeed is sent after it: its answer shows whether there is a
-        // value. Another writer's value in between does no harm: ours was stored before it, or might as well have been
-        // evicted.
-        self.protocol.set(key, value, expiration).await.map_err(fault)?;
-        match self.protocol.cas(key, b"", NO_TOKEN, GONE).await {
-            Ok(false) => self.answered(()),
-            Err(error) if error.to_string().starts_with("NOT_FOUND") => {
-                // The answer to an `add` names what is wrong with the value, or the `add` stores it. If there is a
-                // value now, it is newer than ours.
-                self.in_step = true;
-                self.add(key, value, expiration).await.map(|_| ())
-            }
-            Ok(true) => Err(Fault::OutOfStep("a swap succeeded that cannot".to_owned())),
-            Err(error) => Err(fault(error)),
+        match self.ask_one(Command::set(key, value, expiration)).await? {
+            Answer::Stored => Ok(()),
+            other => Err(unexpected(other)),
         }
     }
 
-    /// Removes whatever is there, and waits until the server has confirmed it.
-    pub(crate) async fn remove(&mut self, key: &str) -> Result<(), Fault> {
-        self.in_step = false;
-        // `delete` has no answer of its own. The server runs commands in order, so the answer to the next one confirms
-        // it.
-        self.protocol.delete(key).await.map_err(fault)?;
-        self.version().await
+    /// Removes whatever is there. Returns whether there was something.
+    pub(crate) async fn remove(&mut self, key: &str) -> Result<bool, Fault> {
+        was_removed(self.ask_one(Command::delete(key)).await?)
+    }
+
+    /// Reads the value, and removes it or what another writer has put in its place since. Returns the value, and whether
+    /// something was removed.
+    pub(crate) async fn take(&mut self, key: &str) -> Result<(Option<Bytes>, bool), Fault> {
+        let (found, removed) = self.ask_two(Command::get(&[key]).then(Command::delete(key))).await?;
+        let removed = was_removed(removed)?;
+        // Removing needs no reading.
+        let found = values(found).unwrap_or_default().pop();
+        Ok((found.map(|item| item.value), removed))
     }
 
     /// Waits until the server answers a `version` command.
     pub(crate) async fn version(&mut self) -> Result<(), Fault> {
-        self.in_step = false;
-        let version = self.protocol.version().await;
-        version.map_err(fault)?;
-        self.answered(())
+        match self.ask_one(Command::version()).await? {
+            Answer::Version => Ok(()),
+            other => Err(unexpected(other)),
+        }
     }
 
     /// Removes everything from the server.
     pub(crate) async fn flush_all(&mut self) -> Result<(), Fault> {
-        self.in_step = false;
-        self.protocol.flush().await.map_err(fault)?;
-        self.answered(())
+        match self.ask_one(Command::flush_all()).await? {
+            Answer::Flushed => Ok(()),
+            other => Err(unexpected(other)),
+        }
     }
 
-    fn answered<T>(&mut self, answer: T) -> Result<T, Fault> {
-        self.in_step = true;
-        Ok(answer)
+    async fn ask_one(&mut self, command: Command) -> Result<Answer, Fault> {
+        Ok(self.ask(command).await?.first)
     }
 
-    /// After `SERVER_ERROR` memcached has skipped the value and expects the next command. After any other error its
-    /// state is unknown, so the session stays out of step.
-    fn refused<T>(&mut self, error: io::Error) -> Result<T, Fault> {
-        let fault = fault(error);
-        self.in_step = matches!(&fault, Fault::Answer(text) if text.starts_with("SERVER_ERROR"));
-        Err(fault)
+    async fn ask_two(&mut self, command: Command) -> Result<(Answer, Answer), Fault> {
+        match self.ask(command).await? {
+            Answers {
+                first,
+                second: Some(second),
+            } => Ok((first, second)),
+            Answers { first, second: None } => Err(unexpected(first)),
+        }
+    }
+
+    async fn ask(&mut self, mut command: Command) -> Result<Answers, Fault> {
+        let mut attempt = 1;
+        loop {
+            match self.line.ask(command).await {
+                Ok(answers) => {
+                    self.is_bound = true;
+                    return Ok(answers);
+                }
+                Err(Unanswered::Failed(fault)) => return Err(fault),
+                Err(Unanswered::Unsent(_, fault)) if self.is_bound || attempt == ATTEMPTS => return Err(fault),
+                Err(Unanswered::Unsent(unsent, _)) => {
+                    self.line = self.pool.line().await?;
+                    command = unsent;
+                    attempt += 1;
+                }
+            }
+        }
     }
 }
 
-/// Classifies an error of the codec, which reports the server's errors as text.
-fn fault(error: io::Error) -> Fault {
-    let text = error.to_string();
-    let text = text.trim_end();
-    if ["ERROR", "CLIENT_ERROR", "SERVER_ERROR"]
-        .iter()
-        .any(|word| text.starts_with(word))
-    {
-        return Fault::Answer(text.to_owned());
-    }
-    // Such as the server's refusal of the client's certificate, which arrives with the first answer.
-    #[cfg(feature = "rustls")]
-    if let Some(source) = error.get_ref().filter(|source| source.is::<rustls::Error>()) {
-        let text = format!("TLS: {source}");
-        return Fault::Io(io::Error::new(error.kind(), text));
-    }
-    match error.kind() {
-        io::ErrorKind::InvalidData => Fault::OutOfStep(format!("an unexpected answer ({text})")),
-        io::ErrorKind::Other => Fault::OutOfStep(format!("an unexpected answer: {text:?}")),
-        _ => Fault::Io(error),
+fn values(answer: Answer) -> Result<Vec<Item>, Fault> {
+    match answer {
+        Answer::Values(items) => Ok(items),
+        other => Err(unexpected(other)),
     }
 }
 
-impl fmt::Debug for Session {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
-            .field("in_step", &self.in_step)
-            .finish_non_exhaustive()
+fn with_token(answer: Answer) -> Result<Option<CasValue>, Fault> {
+    let Some(item) = values(answer)?.pop() else {
+        return Ok(None);
+    };
+    match item.token {
+        Some(token) => Ok(Some(CasValue {
+            bytes: item.value,
+            token,
+        })),
+        None => Err(Fault::OutOfStep("a value without its token".to_owned())),
+    }
+}
+
+fn was_added(answer: Answer) -> Result<bool, Fault> {
+    match answer {
+        Answer::Stored => Ok(true),
+        Answer::NotStored => Ok(false),
+        other => Err(unexpected(other)),
+    }
+}
+
+fn was_removed(answer: Answer) -> Result<bool, Fault> {
+    match answer {
+        Answer::Deleted => Ok(true),
+        Answer::NotFound => Ok(false),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Returns the fault of an answer that means that the command was not carried out.
+fn unexpected(answer: Answer) -> Fault {
+    match answer {
+        Answer::Error(text) => Fault::Answer(text),
+        other => Fault::OutOfStep(format!("an unexpected answer: {other:?}")),
     }
 }

@@ -1,15 +1,11 @@
 //! The byte stream to a server, and how it is opened.
 
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use futures_util::future::BoxFuture;
-use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// A stream that can be read and written.
@@ -92,51 +88,4 @@ pub(crate) fn address(text: &str) -> Result<Address, String> {
         None => return Err(wrong()),
     };
     Ok(Address::Tcp(format!("{host}:{port}")))
-}
-
-/// A handle to a stream, by which the session can check the stream while the codec owns another handle.
-#[derive(Clone)]
-pub(crate) struct Wire(Arc<Mutex<BoxedStream>>);
-
-impl Wire {
-    pub(crate) fn new(stream: BoxedStream) -> Self {
-        Self(Arc::new(Mutex::new(stream)))
-    }
-
-    /// Returns whether the stream is open and has nothing to read. Between two commands, an end of stream or any byte
-    /// means that the connection must not be used.
-    pub(crate) fn is_quiet(&self) -> bool {
-        let mut byte = [0];
-        let mut buffer = ReadBuf::new(&mut byte);
-        let mut context = Context::from_waker(Waker::noop());
-        pin!(&mut **self.0.lock())
-            .poll_read(&mut context, &mut buffer)
-            .is_pending()
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut **self.0.lock()).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut **self.0.lock()).poll_write(context, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut **self.0.lock()).poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut **self.0.lock()).poll_shutdown(context)
-    }
-}
-
-impl fmt::Debug for Wire {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Wire")
-    }
 }

@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::{Backend, ErrorKind, SetOutcome, Value};
+use cache_core::{Backend, ErrorKind, GetOrAdd, ManualClock, SetOutcome, Value};
 use memcache_async::ascii::Protocol;
 use support::{Fake, hour, key, over_one, put, read};
 
@@ -77,7 +77,7 @@ async fn a_delete_is_done_when_it_returns() {
     fake.take_commands();
     assert!(!backend.delete(&key("key")).await.unwrap());
     // Nothing is left in the store either, however short its life.
-    assert_eq!(fake.take_commands(), ["gets p:n:key"]);
+    assert_eq!(fake.take_commands(), ["get p:n:key", "delete p:n:key"]);
     assert!(fake.keys().is_empty());
 }
 
@@ -99,9 +99,8 @@ async fn each_operation_takes_the_round_trips_that_are_promised() {
         SetOutcome::Stored(_)
     ));
     assert_eq!(commands(), ["add"]);
-    // One round trip: the first command has no answer.
     let version = backend.set(&key, value(), hour()).await.unwrap().version().unwrap();
-    assert_eq!(commands(), ["set", "cas"]);
+    assert_eq!(commands(), ["set"]);
     backend.get(&key).await.unwrap();
     assert_eq!(commands(), ["get"]);
     backend.get_many(&[key.clone(), support::key("other")]).await.unwrap();
@@ -110,6 +109,99 @@ async fn each_operation_takes_the_round_trips_that_are_promised() {
     assert_eq!(commands(), ["gets", "cas"]);
     assert!(backend.delete_if(&key, version.version().unwrap()).await.unwrap());
     assert_eq!(commands(), ["gets", "cas"]);
+    backend.delete(&key).await.unwrap();
+    assert_eq!(commands(), ["get", "delete"]);
+}
+
+#[tokio::test]
+async fn a_lease_is_replaced_or_released_without_reading_it() {
+    let fake = Fake::new();
+    let backend = over_one(&fake).build().unwrap();
+    let key = key("key");
+    let value = || Value::from(Bytes::from_static(b"value"));
+    let lease = hour().lease();
+    let added = |outcome| match outcome {
+        GetOrAdd::Added(version) => version,
+        GetOrAdd::Found(record) => panic!("{record:?}"),
+    };
+
+    let version = added(backend.get_or_add(&key, value(), lease).await.unwrap());
+    fake.take_commands();
+    let fill = backend.set(&key, value(), hour().if_version(version)).await.unwrap();
+    assert_eq!(fake.take_commands().len(), 1, "a cas");
+    // A second fill of the same load finds the value of the first.
+    let again = backend.set(&key, value(), hour().if_version(version)).await.unwrap();
+    assert_eq!(again, SetOutcome::Refused);
+    assert!(backend.delete_if(&key, fill.version().unwrap()).await.unwrap());
+
+    let taken = backend.set(&key, value(), lease.if_absent()).await.unwrap();
+    fake.take_commands();
+    assert!(backend.delete_if(&key, taken.version().unwrap()).await.unwrap());
+    assert_eq!(fake.take_commands().len(), 1, "a cas");
+
+    // What was invalidated meanwhile is refused, and so is what another process wrote.
+    for others in [None, Some(value())] {
+        let version = added(backend.get_or_add(&key, value(), lease).await.unwrap());
+        assert!(backend.delete(&key).await.unwrap());
+        if let Some(others) = others {
+            let stranger = over_one(&fake).build().unwrap();
+            assert!(stranger.set(&key, others, hour()).await.unwrap().version().is_some());
+        }
+        let fill = backend.set(&key, value(), hour().if_version(version)).await.unwrap();
+        assert_eq!(fill, SetOutcome::Refused);
+        backend.delete(&key).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_from_before_a_restart_replaces_nothing() {
+    let fake = Fake::new();
+    let backend = over_one(&fake).build().unwrap();
+    let key = key("key");
+    let value = || Value::from(Bytes::from_static(b"old"));
+    let lease = backend.get_or_add(&key, value(), hour().lease()).await.unwrap();
+    let GetOrAdd::Added(lease) = lease else {
+        panic!("{lease:?}")
+    };
+
+    // The server counts tokens from the beginning again, so that another record gets the token of the lease.
+    fake.restart_counting();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let stranger = over_one(&fake).build().unwrap();
+    let newer = Value::from(Bytes::from_static(b"new"));
+    assert!(stranger.set(&key, newer, hour()).await.unwrap().version().is_some());
+    assert_eq!(fake.token("p:n:key"), 1, "as the lease had");
+
+    let fill = backend.set(&key, value(), hour().if_version(lease)).await.unwrap();
+    assert_eq!(fill, SetOutcome::Refused);
+    assert_eq!(read(&backend, "key").await.unwrap().as_deref(), Some("new"));
+    // The control: the token alone.
+    let mut codec = Protocol::new(fake.connect().unwrap());
+    assert!(codec.cas("p:n:key", b"old", 1, 0).await.unwrap());
+}
+
+#[tokio::test]
+async fn get_or_add_replaces_what_counts_as_absent() {
+    let fake = Fake::new();
+    let clock = ManualClock::new();
+    let backend = over_one(&fake).clock(clock.clone()).build().unwrap();
+    let value = || Value::from(Bytes::from_static(b"value"));
+    fake.put_raw("p:n:key", b"somebody else's");
+    let key = key("key");
+    let minute = cache_core::SetOptions::new(Duration::from_secs(60));
+    for _ in 0..2 {
+        let added = backend.get_or_add(&key, value(), minute).await.unwrap();
+        assert!(matches!(added, GetOrAdd::Added(_)), "{added:?}");
+        let found = backend.get_or_add(&key, value(), minute).await.unwrap();
+        assert!(matches!(found, GetOrAdd::Found(_)), "{found:?}");
+        // memcached itself keeps it a little longer.
+        clock.advance(Duration::from_secs(60));
+    }
+    // A server that is full still reads.
+    assert!(backend.set(&key, value(), hour()).await.unwrap().version().is_some());
+    fake.run_out_of_memory(true);
+    let found = backend.get_or_add(&key, value(), minute).await.unwrap();
+    assert!(matches!(found, GetOrAdd::Found(_)), "{found:?}");
 }
 
 #[tokio::test]
@@ -198,11 +290,22 @@ async fn a_command_is_written_in_one_piece() {
     backend.get_many(&[key("a"), key("b"), key("c")]).await.unwrap();
     assert_eq!(writes.swap(0, Ordering::SeqCst), 1);
     put(&backend, "key", "value").await.unwrap();
-    assert_eq!(
-        writes.swap(0, Ordering::SeqCst),
-        2,
-        "the write, and the question whether it was done"
-    );
+    assert_eq!(writes.swap(0, Ordering::SeqCst), 1);
+    backend
+        .get_or_add(&key("other"), value(), hour())
+        .await
+        .map(drop)
+        .unwrap();
+    assert_eq!(writes.swap(0, Ordering::SeqCst), 1);
+    // What several tasks ask at the same time is sent together.
+    let calls = ["a", "b", "c", "d"].map(|name| {
+        let backend = backend.clone();
+        tokio::spawn(async move { read(&backend, name).await.unwrap() })
+    });
+    for call in calls {
+        call.await.unwrap();
+    }
+    assert_eq!(writes.swap(0, Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A connection is used only while its next answer belongs to the next command.
+//! An answer goes to the call that it belongs to, and to no other.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -29,13 +29,13 @@ async fn the_codec_alone_answers_bob_with_alices_value() {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_call_never_answers_a_later_one() {
     let fake = Fake::new();
-    // One connection, so that the next call would get the one of the dropped call.
+    // One connection, so that the next call uses the one of the dropped call.
     let backend = over_one(&fake).connections(1).build().unwrap();
     for name in ["alice", "bob"] {
         put(&backend, name, &format!("{name}'s")).await.unwrap();
     }
     let alice = key("alice");
-    for call in 0..7 {
+    for call in 0..8 {
         fake.freeze();
         let dropped = async {
             let value = bytes::Bytes::from_static(b"alice's").into();
@@ -46,6 +46,7 @@ async fn a_dropped_call_never_answers_a_later_one() {
                 3 => drop(backend.get_many(&[alice.clone(), key("carol")]).await),
                 4 => drop(backend.delete(&key("dave")).await),
                 5 => drop(backend.ping().await),
+                6 => drop(backend.get_or_add(&alice, value, hour()).await),
                 _ => drop(backend.delete_if(&key("dave"), cache_core::Version::from_u128(1)).await),
             }
         };
@@ -59,7 +60,7 @@ async fn a_dropped_call_never_answers_a_later_one() {
         assert_eq!(read(&backend, "nobody").await.unwrap(), None, "call {call}");
         assert_eq!(backend.connections(), 1);
     }
-    assert_eq!(fake.connections(), 8, "each dropped call costs its connection");
+    assert_eq!(fake.connections(), 1, "no dropped call costs its connection");
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,6 +115,72 @@ async fn an_answer_for_another_key_is_an_error_and_ends_the_connection() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("p:n:alice"), "{error}");
     assert_eq!(backend.connections(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_of_the_same_moment_share_a_connection_and_each_gets_its_own_answer() {
+    let fake = Fake::new();
+    let backend = over_one(&fake).build().unwrap();
+    for number in 0..200 {
+        put(&backend, &number.to_string(), &format!("value {number}"))
+            .await
+            .unwrap();
+    }
+    let calls: Vec<_> = (0..200)
+        .map(|number: usize| {
+            let backend = backend.clone();
+            tokio::spawn(async move {
+                let name = number.to_string();
+                if number.is_multiple_of(7) {
+                    // Dropped while its answer is on its way.
+                    let _ = timeout(Duration::ZERO, read(&backend, &name)).await;
+                }
+                assert_eq!(read(&backend, &format!("no {name}")).await.unwrap(), None);
+                read(&backend, &name).await.unwrap()
+            })
+        })
+        .collect();
+    for (number, call) in calls.into_iter().enumerate() {
+        assert_eq!(call.await.unwrap(), Some(format!("value {number}")));
+    }
+    assert!(fake.connections() <= 16, "{}", fake.connections());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_on_which_nothing_arrives_is_replaced() {
+    let fake = Fake::new();
+    let backend = over_one(&fake).connections(1).build().unwrap();
+    put(&backend, "bob", "bob's").await.unwrap();
+    fake.freeze();
+    assert_eq!(read(&backend, "bob").await.unwrap_err().kind(), ErrorKind::Timeout);
+    tokio::time::sleep(SOON).await;
+    assert_eq!(backend.connections(), 0, "it may be dead");
+    fake.thaw();
+    assert_eq!(read(&backend, "bob").await.unwrap().as_deref(), Some("bob's"));
+    assert_eq!(fake.connections(), 2);
+
+    // One that answers somebody is not.
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        read(&backend, "bob").await.unwrap();
+    }
+    assert_eq!(fake.connections(), 2);
+}
+
+#[test]
+fn a_runtime_that_has_ended_takes_no_later_call_with_it() {
+    let fake = Fake::new();
+    let backend = over_one(&fake).build().unwrap();
+    for turn in 0..3 {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            put(&backend, "bob", &turn.to_string()).await.unwrap();
+            assert_eq!(read(&backend, "bob").await.unwrap(), Some(turn.to_string()));
+        });
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -160,6 +160,7 @@ mod error;
 mod format;
 mod lane;
 mod script;
+mod swaps;
 #[cfg(feature = "rustls")]
 mod tls;
 mod tracking;

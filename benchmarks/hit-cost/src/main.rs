@@ -1,5 +1,6 @@
 //! Hits in memory, for counting instructions: `hit-cost KIND HITS` makes `HITS` hits, `hit-cost KIND` prints the
-//! allocations of one. `scripts/hit-cost` runs it under valgrind and compares the counts with the recorded ones.
+//! allocations of one, and `hit-cost time KIND KIND …` the nanoseconds of one, in turns. `scripts/hit-cost` runs it under
+//! valgrind and compares the counts with the recorded ones.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +11,7 @@
 use std::future::Future;
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -19,17 +20,20 @@ use bytes::Bytes;
 use cache_axum::CacheLayer;
 use cache_engine::{Cache, cached};
 use cache_memory::MemoryBackend;
+use cache_metrics::CacheMetrics;
 use http::Request;
 use http_body_util::BodyExt;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
-const KINDS: &str = "router, layer, get_or_load, keyed or hashed";
+const KINDS: &str = "router, layer, get_or_load, metered, keyed or hashed";
 
 /// Makes hits one after another, in one thread.
 struct Hits {
     runtime: Runtime,
     cache: Cache,
+    /// With metrics.
+    metered: Cache,
     bare: Router,
     layered: Router,
 }
@@ -41,6 +45,7 @@ impl Hits {
             .build()
             .unwrap();
         let cache = Cache::builder(MemoryBackend::default()).build();
+        let metered = Cache::builder(MemoryBackend::default()).observer(CacheMetrics::new());
         let body = Bytes::from(vec![b'x'; 1024]);
         let bare = Router::new().route("/items/{id}", get(move || async move { body }));
         let layered = bare
@@ -49,6 +54,7 @@ impl Hits {
         Self {
             runtime,
             cache,
+            metered: metered.build(),
             bare,
             layered,
         }
@@ -56,12 +62,17 @@ impl Hits {
 
     fn make(&self, kind: &str, hits: usize) {
         let Self {
-            cache, bare, layered, ..
+            cache,
+            metered,
+            bare,
+            layered,
+            ..
         } = self;
         match kind {
             "router" => self.repeat(hits, || ask(bare)),
             "layer" => self.repeat(hits, || ask(layered)),
             "get_or_load" => self.repeat(hits, || get_or_load(cache)),
+            "metered" => self.repeat(hits, || get_or_load(metered)),
             "keyed" => self.repeat(hits, || keyed(cache, black_box(42))),
             "hashed" => self.repeat(hits, || hashed(cache, black_box(42), black_box("Ada"))),
             _ => panic!("{kind:?} is no kind of hit: {KINDS}"),
@@ -74,6 +85,24 @@ impl Hits {
                 black_box(hit().await);
             }
         });
+    }
+}
+
+/// Prints the median of the turns of each kind, in nanoseconds per hit.
+fn time(hits: &Hits, kinds: &[String]) {
+    const TURNS: usize = 401;
+    const EACH: u32 = 2_000;
+    let mut turns = vec![Vec::with_capacity(TURNS); kinds.len()];
+    for _ in 0..TURNS {
+        for (kind, turns) in kinds.iter().zip(&mut turns) {
+            let begun = Instant::now();
+            hits.make(kind, EACH as usize);
+            turns.push(begun.elapsed().as_secs_f64() * 1e9 / f64::from(EACH));
+        }
+    }
+    for (kind, turns) in kinds.iter().zip(&mut turns) {
+        turns.sort_by(f64::total_cmp);
+        println!("{kind} {:.1}", turns[TURNS / 2]);
     }
 }
 
@@ -104,18 +133,21 @@ async fn hashed(cache: &Cache, id: u64, name: &str) -> Arc<String> {
 }
 
 fn main() {
-    let mut arguments = std::env::args().skip(1);
-    let kind = arguments
-        .next()
-        .unwrap_or_else(|| panic!("name a kind of hit: {KINDS}"));
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     let hits = Hits::new();
-    // The first call loads. The next ones initialise what is created once.
-    hits.make(&kind, 10);
-    match arguments.next() {
-        Some(number) => hits.make(&kind, number.parse().expect("the number of hits is a number")),
-        None => {
-            let counted = allocation_counter::measure(|| hits.make(&kind, 100));
-            println!("{}", counted.count_total / 100);
+    match &arguments[..] {
+        [time, kinds @ ..] if time == "time" => self::time(&hits, kinds),
+        [kind, counts @ ..] => {
+            // The first call loads. The next ones initialise what is created once.
+            hits.make(kind, 10);
+            match counts.first() {
+                Some(number) => hits.make(kind, number.parse().expect("the number of hits is a number")),
+                None => {
+                    let counted = allocation_counter::measure(|| hits.make(kind, 100));
+                    println!("{}", counted.count_total / 100);
+                }
+            }
         }
+        [] => panic!("name a kind of hit: {KINDS}"),
     }
 }

@@ -6,13 +6,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cache_core::{Coder, Error, Key, SetOptions, SetOutcome};
+use cache_core::{Coder, Error, Key, SetOptions, SetOutcome, Tags, Ttl, Value};
 
 use crate::cache::handle::Cache;
 use crate::cache::key::IntoKey;
 use crate::event::Event;
 use crate::stats::snapshot::CacheTier;
 use crate::store::record::{Found, Writer, retention};
+use crate::tags::expected::Expected;
+use crate::tags::snapshot::TagSnapshot;
 use crate::tier::read::{Boxed, Read};
 
 impl<C: Send + Sync + 'static> Cache<C> {
@@ -259,25 +261,40 @@ impl<C: Send + Sync + 'static> Cache<C> {
         };
         let tier = &self.engine.shared.tier;
         let stamp = tier.stamp(key);
-        let captured = tier.capture(key, &self.engine.tags, None).await?;
         let load_time = load_time.filter(|_| policy.early_refresh_beta > 0.0);
         let grace = policy.grace(self.engine.shared.leases.time(), load_time);
-        let writer = Writer {
-            load_time,
-            grace,
-            ..tier.writer(&captured.tags)
-        };
-        let encoded = match &value {
-            Some(value) => writer.value(key, value, coder, windows),
-            None => writer.absent(key, coder.type_version(), windows),
-        };
-        let encoded = encoded.inspect_err(|error| tier.events.emit(&Event::not_stored(key, error)))?;
-        let weight = encoded.weight();
         let lifetime = retention(&windows, grace);
-        let (result, ()) = tokio::join!(
-            tier.store.set(key, encoded, SetOptions::new(lifetime)),
-            tier.tags.prolong(&captured.tags, &captured.lifetimes, lifetime)
-        );
+        let encode = |tags: &Tags| {
+            let writer = Writer {
+                load_time,
+                grace,
+                ..tier.writer(tags)
+            };
+            let encoded = match &value {
+                Some(value) => writer.value(key, value, coder, windows),
+                None => writer.absent(key, coder.type_version(), windows),
+            };
+            encoded.inspect_err(|error| tier.events.emit(&Event::not_stored(key, error)))
+        };
+        let expected = tier.tags.expect(|| key.namespace(), &self.engine.tags);
+        let written = match expected.filter(|expected| !expected.is_empty()) {
+            // Boxed, since a call moves its whole future.
+            Some(expected) => Box::pin(self.put_as_expected(key, &encode, &expected, lifetime)).await?,
+            None => None,
+        };
+        let (result, captured, weight) = match written {
+            Some(written) => written,
+            None => {
+                let captured = tier.capture(key, &self.engine.tags, None).await?;
+                let encoded = encode(&captured.tags)?;
+                let weight = encoded.weight();
+                let (result, ()) = tokio::join!(
+                    tier.store.set(key, encoded, SetOptions::new(lifetime)),
+                    tier.tags.prolong(&captured.tags, &captured.lifetimes, lifetime)
+                );
+                (result, captured, weight)
+            }
+        };
         self.engine.shared.flights.detach(key);
         match (result, stamp, value) {
             (Ok(SetOutcome::Stored(version)), Some(stamp), Some(value)) => {
@@ -300,5 +317,29 @@ impl<C: Send + Sync + 'static> Cache<C> {
             }
         }
         Ok(())
+    }
+
+    /// Writes with the versions that the tags are expected to have, and reads them at the same time. Returns `None` if
+    /// they are others: what was written then counts as invalidated, and is to be written again.
+    async fn put_as_expected(
+        &self,
+        key: &Key,
+        encode: &(dyn Fn(&Tags) -> Result<Value, Error> + Sync),
+        expected: &Expected,
+        lifetime: Ttl,
+    ) -> Result<Option<(Result<SetOutcome, Error>, TagSnapshot, usize)>, Error> {
+        let tier = &self.engine.shared.tier;
+        let encoded = encode(&expected.tags)?;
+        let weight = encoded.weight();
+        let set = tier.store.set(key, encoded, SetOptions::new(lifetime));
+        let (result, read) = tokio::join!(set, tier.tags.read_expected(expected));
+        match (result, read) {
+            (Ok(outcome), Ok((_, Some(captured)))) => {
+                tier.tags.prolong(&captured.tags, &captured.lifetimes, lifetime).await;
+                Ok(Some((Ok(outcome), captured, weight)))
+            }
+            (Ok(_), Ok((_, None))) => Ok(None),
+            (Err(error), _) | (_, Err(error)) => Ok(Some((Err(error), TagSnapshot::default(), weight))),
+        }
     }
 }

@@ -185,7 +185,8 @@ impl Shared {
             return None;
         }
         let expected = self.tier.tags.expect(|| key.namespace(), declared)?;
-        let plain = (expected.is_empty() || expected.remembered) && self.fresh_keys.expects(key);
+        let is_plain_as_quick = expected.is_empty() || expected.remembered || expected.only_epochs;
+        let plain = is_plain_as_quick && self.fresh_keys.expects(key);
         (!plain).then_some(expected)
     }
 

@@ -21,6 +21,8 @@ pub(crate) struct Expected {
     pub(crate) tags: Tags,
     /// Whether the tag cache vouches for all of them, so that a hit need not read them.
     pub(crate) remembered: bool,
+    /// Whether they are only those of the key's namespace, which a plain read brings with the record.
+    pub(crate) only_epochs: bool,
 }
 
 impl Expected {
@@ -51,7 +53,12 @@ impl TagRecords {
                 .is_some_and(|state| state.version == seen.version)
         });
         let tags = Tags::new(names.iter().zip(&seen).map(|(name, seen)| (*name, seen.version))).ok()?;
-        Some(Expected { keys, tags, remembered })
+        Some(Expected {
+            keys,
+            tags,
+            remembered,
+            only_epochs: declared.names().is_empty(),
+        })
     }
 
     /// Reads the versions of the tags that are expected. Returns what was read, and the snapshot of a load that began

@@ -110,6 +110,17 @@ impl Fake {
         self.0.mood.send_modify(|mood| mood.life += 1);
     }
 
+    /// As [`restart`](Self::restart), and counts tokens from the beginning, as a server does that was started again.
+    pub(crate) fn restart_counting(&self) {
+        self.restart();
+        self.0.state.lock().unwrap().token = 0;
+    }
+
+    /// Returns the token of an item.
+    pub(crate) fn token(&self, key: &str) -> u64 {
+        self.0.state.lock().unwrap().items[key].token
+    }
+
     pub(crate) fn say_unasked(&self, line: &'static str) {
         self.0.mood.send_modify(|mood| {
             let count = mood.stray.map_or(0, |(count, _)| count) + 1;
@@ -129,7 +140,7 @@ impl Fake {
         self.0.state.lock().unwrap().cas_is_off = true;
     }
 
-    /// Evicts an item after each `gets` that reads it.
+    /// Evicts an item after it was read.
     pub(crate) fn evict_what_is_read(&self) {
         self.0.state.lock().unwrap().evicts_what_is_read = true;
     }
@@ -258,7 +269,7 @@ impl State {
                     }
                 }
                 answer.extend(b"END\r\n");
-                if words[0] == "gets" && self.evicts_what_is_read {
+                if self.evicts_what_is_read {
                     self.items.clear();
                 }
                 return answer;

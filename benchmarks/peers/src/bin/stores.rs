@@ -4,7 +4,7 @@
 //! the turns in microseconds per call.
 //!
 //! - `redis`: 64 tasks over two connections, reads and writes
-//! - `memcached`: 16 tasks over 16 connections, reads and acknowledged writes. With the codec alone each task has a
+//! - `memcached`: 16 tasks over at most 16 connections, reads and acknowledged writes. With the codec alone each task has a
 //!   connection of its own, which is the best case
 //! - `misses`: a miss with lease and fenced fill on Redis, one by one and 32 at once
 //! - `trips-redis`, `trips-memcached`: the round trips of calls, counted on the wire
