@@ -38,7 +38,7 @@ const LOOK: Duration = Duration::from_millis(10);
 pub(super) async fn play(rig: &Rig, fault: Fault, plan: &Plan) -> Row {
     let prefix = format!("chaos-{:08x}", fastrand::u32(..));
     let subject = Subject::open(rig, plan.way, &prefix).await;
-    let warm = timeout(PATIENCE, warm_up(&subject)).await;
+    let warm = timeout(2 * PATIENCE, warm_up(&subject)).await;
     assert!(warm.is_ok(), "{:?} does not answer", rig.store());
     let load = Load::start(subject.clone(), plan.pace);
     sleep(plan.healthy).await;
