@@ -2,8 +2,10 @@
 //! failed.
 //!
 //! A write may be carried out although its answer is lost, even much later: a server that was frozen reads what it was sent.
-//! And a store that takes no more writes keeps the leases that it has. A caller that waited for such a lease would wait until it expires. So the next load of this process that finds a lease
-//! there does not wait for it. If it is the lease of another process after all, the cluster loads the key once too often.
+//! And a store that takes no more writes keeps the leases that it has. A caller that waited for such a lease would wait until
+//! it expires. So the next load of this process that finds a lease there does not wait for it, even if the key was stored
+//! meanwhile, since the write may be carried out after that. If it is the lease of another process after all, the cluster
+//! loads the key once too often.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -85,15 +85,6 @@ impl Leases {
         self.doubts.take(key)
     }
 
-    /// Notes whether the lease under `key` is certainly gone.
-    fn settle_doubt(&self, key: &Key, is_gone: bool) {
-        if is_gone {
-            self.doubts.take(key);
-        } else {
-            self.doubts.note(key);
-        }
-    }
-
     pub(super) fn tasks(&self) -> &Tasks {
         &self.tasks
     }
@@ -320,7 +311,9 @@ impl Leases {
     /// Writes `value` if the fence is still intact, and releases the fence. After an error the fence may still exist.
     pub(crate) async fn fill(&self, key: &Key, fence: Fence, value: Value, lifetime: Ttl) -> Result<Filled, Error> {
         let filled = self.try_fill(key, fence, value, lifetime).await;
-        self.settle_doubt(key, filled.is_ok());
+        if filled.is_err() {
+            self.doubts.note(key);
+        }
         filled
     }
 
@@ -358,8 +351,10 @@ impl Leases {
         match fence {
             Fence::Lease(lease) => {
                 let released = self.tier.store.delete_if(key, lease.version).await;
-                self.settle_doubt(key, released.is_ok());
-                released.unwrap_or(false)
+                released.unwrap_or_else(|_| {
+                    self.doubts.note(key);
+                    false
+                })
             }
             Fence::Record { lease, .. } => {
                 let stood = self.is_intact(key, fence).await.unwrap_or(false);
@@ -392,8 +387,9 @@ impl Leases {
         let (leases, key, beside) = (self.clone(), key.clone(), key.reserved(LEASE));
         let release = async move {
             // A failure has already emitted an event, and the lease expires by itself.
-            let released = leases.tier.store.delete_if(&beside, lease).await;
-            leases.settle_doubt(&key, released.is_ok());
+            if leases.tier.store.delete_if(&beside, lease).await.is_err() {
+                leases.doubts.note(&key);
+            }
         };
         if self.tier.store.is_local() {
             // Completes immediately.

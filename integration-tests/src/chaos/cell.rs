@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::chaos::fault::Fault;
 use crate::chaos::load::{Kind, Load, Pace, Phase, warm_up};
@@ -29,16 +29,17 @@ pub struct Plan {
 /// The phases of the fault in the table.
 const DOWN: [Phase; 2] = [Phase::Fault, Phase::Healing];
 
-/// How long to wait until the store is used again.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long to wait until the store is used.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The pause between two looks whether the store is used again.
 const LOOK: Duration = Duration::from_millis(10);
 
 pub(super) async fn play(rig: &Rig, fault: Fault, plan: &Plan) -> Row {
     let prefix = format!("chaos-{:08x}", fastrand::u32(..));
-    let subject = open(rig, plan.way, &prefix).await;
-    warm_up(&subject).await;
+    let subject = Subject::open(rig, plan.way, &prefix).await;
+    let warm = timeout(2 * PATIENCE, warm_up(&subject)).await;
+    assert!(warm.is_ok(), "{:?} does not answer", rig.store());
     let load = Load::start(subject.clone(), plan.pace);
     sleep(plan.healthy).await;
 
@@ -71,22 +72,10 @@ pub(super) async fn play(rig: &Rig, fault: Fault, plan: &Plan) -> Row {
     }
 }
 
-/// Opens a cache on a store that answers.
-async fn open(rig: &Rig, way: Way, prefix: &str) -> Subject {
-    let begun = Instant::now();
-    loop {
-        match Subject::open(rig, way, prefix).await {
-            Ok(subject) => return subject,
-            Err(error) if begun.elapsed() > PATIENCE => panic!("{:?} does not answer: {error}", rig.store()),
-            Err(_) => sleep(LOOK).await,
-        }
-    }
-}
-
 /// Waits until a value that the cache has loaded is found by another cache, which is new. Returns how long that takes.
 async fn used_again(rig: &Rig, subject: &Subject, way: Way, prefix: &str) -> Option<Duration> {
     let healed = Instant::now();
-    let witness = open(rig, way, prefix).await;
+    let witness = Subject::open(rig, way, prefix).await;
     let mut number = 0;
     let used_again = loop {
         let name = format!("used-again-{number}");

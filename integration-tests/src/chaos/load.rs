@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -219,14 +220,11 @@ fn warm(number: u64) -> String {
     format!("warm-{}", number % WARM)
 }
 
-/// Asks for each warm key until it is in the near tier.
+/// Asks for the warm keys until they are in the near tier.
 pub(super) async fn warm_up(subject: &Subject) {
     if let Subject::ByHand(..) = subject {
         return;
     }
-    for number in 0..WARM {
-        while !subject.ask(&warm(number)).await.was_near {
-            tokio::task::yield_now().await;
-        }
-    }
+    let keys = (0..WARM).map(|number| async move { while !subject.ask(&warm(number)).await.was_near {} });
+    join_all(keys).await;
 }

@@ -58,9 +58,9 @@ pub(super) struct Answer {
 }
 
 impl Subject {
-    /// Opens a cache on the store, which must answer. Those of one prefix share its entries.
-    pub(super) async fn open(rig: &Rig, way: Way, prefix: &str) -> Result<Self, Error> {
-        let backend = connect(rig, way).await?;
+    /// Opens a cache on the store, which connects when it can. Those of one prefix share its entries.
+    pub(super) async fn open(rig: &Rig, way: Way, prefix: &str) -> Self {
+        let backend = connect(rig, way).await.expect("the settings are right");
         let cache = Cache::builder(Arc::clone(&backend))
             .prefix(prefix)
             .ttl(Duration::from_secs(3600))
@@ -76,14 +76,14 @@ impl Subject {
                     let _ = WAS_NEAR.try_with(|was_near| was_near.set(true));
                 }
             });
-        Ok(match way {
+        match way {
             Way::Guarded => Self::Cache(cache.build()),
             Way::Unguarded => Self::Cache(cache.backend_timeout(LONG).breaker(0, LONG).build()),
             Way::ByHand => {
                 let namespace = Prefix::new(prefix).namespace("by-hand");
                 Self::ByHand(backend, namespace, SetOptions::new(LONG))
             }
-        })
+        }
     }
 
     /// Returns the same with values that are fresh for a short time.
@@ -187,7 +187,7 @@ async fn connect(rig: &Rig, way: Way) -> Result<Arc<dyn Backend>, Error> {
                     .connect_timeout(LONG)
                     .unresponsive_timeout(LONG),
             };
-            Arc::new(redis.connect().await?)
+            Arc::new(redis.build()?)
         }
         Store::Memcached => {
             let memcached = MemcachedBackend::builder().url(&url);
@@ -195,7 +195,7 @@ async fn connect(rig: &Rig, way: Way) -> Result<Arc<dyn Backend>, Error> {
                 true => memcached,
                 false => memcached.operation_timeout(LONG).connect_timeout(LONG),
             };
-            Arc::new(memcached.connect().await?)
+            Arc::new(memcached.build()?)
         }
         Store::Dynamodb => {
             let dynamodb = DynamoBackend::builder().url(&url).static_credentials("local", "local");
