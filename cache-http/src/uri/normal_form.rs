@@ -7,7 +7,7 @@ use http::uri::Scheme;
 
 /// Returns a path or a query in normal form (RFC 3986, sections 6.2.2.1 and 6.2.2.2): percent-encoded unreserved
 /// characters are decoded, the hexadecimal digits of all others are in upper case, and characters that a URI cannot contain
-/// are percent-encoded (RFC 3987, section 3.1): all beyond ASCII, spaces, and ``"<>\^`{|}``.
+/// are percent-encoded (RFC 3987, section 3.1): all beyond ASCII, spaces, ``"<>\^`{|}``, and each `%` that begins no encoding.
 ///
 /// Two paths have the same normal form only if the standards call them equivalent. Everything else stays apart: reserved
 /// characters and their encoding, case, empty segments and dot segments.
@@ -93,13 +93,20 @@ fn rewritten(bytes: &[u8], at: usize) -> Option<Rewritten> {
     if !is_of_uri(first) {
         return Some(Rewritten::Encoded(first));
     }
-    let (b'%', &high, &low) = (first, bytes.get(at + 1)?, bytes.get(at + 2)?) else {
+    if first != b'%' {
         return None;
+    }
+    let digit = |place: usize| char::from(*bytes.get(at + place)?).to_digit(16);
+    let Some(byte) = digit(1)
+        .zip(digit(2))
+        .and_then(|(high, low)| u8::try_from(16 * high + low).ok())
+    else {
+        return Some(Rewritten::Encoded(first));
     };
-    let byte = u8::try_from(16 * char::from(high).to_digit(16)? + char::from(low).to_digit(16)?).ok()?;
+    let digits = [bytes[at + 1], bytes[at + 2]];
     if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
         Some(Rewritten::Decoded(byte))
-    } else if high.is_ascii_lowercase() || low.is_ascii_lowercase() {
+    } else if digits.iter().any(u8::is_ascii_lowercase) {
         Some(Rewritten::UpperCase)
     } else {
         None
