@@ -43,7 +43,7 @@ async fn while_it_is_off_nothing_is_read_stored_or_coalesced() {
     cache.set("key", 1).await.unwrap();
     assert!(matches!(
         cache.adapter().lookup::<i32>(&cache.key("key")).await,
-        Lookup::Uncoalesced { waited: false }
+        Lookup::Uncoalesced { waited: false, .. }
     ));
     let failed = cache.get_or_load("key", || async { Err::<i32, _>("failed") }).await;
     assert!(matches!(failed, Err(LoadError::Failed(_))));

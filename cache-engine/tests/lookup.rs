@@ -11,7 +11,7 @@ use cache_engine::{Cache, Lookup};
 use support::{Remote, SEC, over};
 
 fn is_apart(lookup: &Lookup<u32>) -> bool {
-    matches!(lookup, Lookup::Uncoalesced { waited: false })
+    matches!(lookup, Lookup::Uncoalesced { waited: false, .. })
 }
 
 #[tokio::test(start_paused = true)]

@@ -50,7 +50,7 @@ fn look_up(cache: &Cache, accepts: bool) -> JoinHandle<Got> {
     tokio::spawn(async move {
         let adapter = cache.adapter().accept_previews(accepts);
         match adapter.lookup::<u32>(&cache.key("key")).await {
-            Lookup::Preview(value) => {
+            Lookup::Preview { value, .. } => {
                 assert_eq!(value.downcast_ref(), Some(&"preview"));
                 Got::Preview
             }

@@ -16,6 +16,8 @@ use crate::entry::variant_index::{Audience, Selecting, VariantIndex};
 use crate::exchange::read_along::Arriving;
 use crate::key::routing::Routing;
 use crate::request::shared::Shared;
+use crate::response::detail::Detail;
+use crate::response::report::Report;
 
 /// Where a response is looked up, and what its load depends on.
 #[derive(Debug)]
@@ -147,14 +149,21 @@ pub(crate) struct Collapsed {
     pub(crate) forward: Forward,
     /// Whether the response is stored. In an outage it is not.
     pub(crate) is_stored: bool,
+    /// Whether the store did not answer this request.
+    pub(crate) outage: bool,
 }
 
 impl Collapsed {
-    fn by(forward: Forward, found: &Found<Stored>) -> Self {
+    fn by(forward: Forward, found: &Found<Stored>, outage: bool) -> Self {
         Self {
-            forward,
+            forward: forward_in_outage(forward, outage),
             is_stored: found.is_stored(),
+            outage,
         }
+    }
+
+    pub(crate) fn report(self) -> Report {
+        Report::collapsed(self.forward).detail(self.outage.then_some(Detail::Outage))
     }
 }
 
@@ -183,17 +192,28 @@ pub(crate) enum LookupOutcome {
         slot: Slot,
     },
     /// A response that another request is loading, whose body can be read as it arrives.
-    Arriving { arriving: Arc<Arriving>, forward: Forward },
+    Arriving {
+        arriving: Arc<Arriving>,
+        forward: Forward,
+        /// Whether the store did not answer this request.
+        outage: bool,
+    },
     /// No response, and no load to share. There may be a copy that the handler has to validate.
     Uncoalesced {
         forward: Forward,
         copy: Option<Arc<Stored>>,
+        /// Whether the store did not answer this request.
+        outage: bool,
     },
 }
 
 impl LookupOutcome {
-    fn uncoalesced(forward: Forward) -> Self {
-        Self::Uncoalesced { forward, copy: None }
+    fn uncoalesced(forward: Forward, outage: bool) -> Self {
+        Self::Uncoalesced {
+            forward: forward_in_outage(forward, outage),
+            copy: None,
+            outage,
+        }
     }
 }
 
@@ -210,23 +230,32 @@ pub(crate) async fn look_up(
     // Why the stored response cannot be used, once that is known.
     let mut anew = None;
     let mut restarts = 0;
+    // Whether the store did not answer one of the lookups.
+    let mut unanswered = false;
     let mut lookup = slot.look_up(false).await;
     loop {
         if slot.is_led_astray(&lookup) {
             // A right to load passes to another request.
             drop(lookup);
             if !Box::pin(slot.take_back(shared, request)).await || restarts == MAX_RESTARTS {
-                return LookupOutcome::uncoalesced(Forward::Miss);
+                return LookupOutcome::uncoalesced(Forward::Miss, unanswered);
             }
             restarts += 1;
             lookup = slot.look_up(false).await;
             continue;
         }
+        unanswered |= matches!(
+            lookup,
+            Lookup::Hit { outage: true, .. }
+                | Lookup::Preview { outage: true, .. }
+                | Lookup::Uncoalesced { outage: true, .. }
+        );
         lookup = match lookup {
             Lookup::Hit {
                 found,
                 coalesced,
                 refresh,
+                ..
             } => match &*found.value {
                 // It was validated for another request (RFC 9111, section 5.2.2.4). Nothing says how long that
                 // validation holds.
@@ -234,6 +263,7 @@ pub(crate) async fn look_up(
                     return LookupOutcome::Uncoalesced {
                         forward: forward(anew, Some(&found.value), &slot),
                         copy: Some(found.value),
+                        outage: unanswered,
                     };
                 }
                 // The handler failed, and its response is for the requests that have waited and would have selected it. One
@@ -249,7 +279,7 @@ pub(crate) async fn look_up(
                 }
                 Stored::Response(response) if coalesced && response.failed_for.is_some() => {
                     return LookupOutcome::Hit {
-                        collapsed: Some(Collapsed::by(forward(anew, None, &slot), &found)),
+                        collapsed: Some(Collapsed::by(forward(anew, None, &slot), &found, unanswered)),
                         tier: found.tier(),
                         stored: found.value,
                         refresh: None,
@@ -262,11 +292,11 @@ pub(crate) async fn look_up(
                         LookupOutcome::Hit {
                             stored: copy,
                             tier: found.tier(),
-                            collapsed: Some(Collapsed::by(Forward::Stale, &found)),
+                            collapsed: Some(Collapsed::by(Forward::Stale, &found, unanswered)),
                             refresh: None,
                         }
                     } else {
-                        LookupOutcome::uncoalesced(Forward::Stale)
+                        LookupOutcome::uncoalesced(Forward::Stale, unanswered)
                     };
                 }
                 // It was never fresh, so it may be used for the request that caused it, and for other requests only
@@ -275,6 +305,7 @@ pub(crate) async fn look_up(
                     return LookupOutcome::Uncoalesced {
                         forward: forward(anew, Some(&found.value), &slot),
                         copy: Some(found.value),
+                        outage: unanswered,
                     };
                 }
                 Stored::Response(response) => {
@@ -282,7 +313,7 @@ pub(crate) async fn look_up(
                     if !refused || coalesced || anew.is_some() {
                         slot.note_use(shared);
                         return LookupOutcome::Hit {
-                            collapsed: coalesced.then(|| Collapsed::by(forward(anew, None, &slot), &found)),
+                            collapsed: coalesced.then(|| Collapsed::by(forward(anew, None, &slot), &found, unanswered)),
                             tier: found.tier(),
                             stored: found.value,
                             refresh: refresh.map(|refresh| (refresh, slot)),
@@ -305,7 +336,7 @@ pub(crate) async fn look_up(
                 }
                 // An index never leads to another index.
                 Stored::Index(_) => {
-                    return LookupOutcome::uncoalesced(Forward::Miss);
+                    return LookupOutcome::uncoalesced(Forward::Miss, unanswered);
                 }
             },
             Lookup::Stale { found, refresh } => {
@@ -339,27 +370,27 @@ pub(crate) async fn look_up(
             Lookup::Miss(fill) => {
                 let forward = forward(anew, fill.stale().map(|stale| &*stale.value), &slot);
                 return LookupOutcome::Miss {
-                    forward: if fill.store_answered() {
-                        forward
-                    } else {
-                        forward_in_outage(forward)
-                    },
+                    forward: forward_in_outage(forward, !fill.store_answered()),
                     fill,
                     slot,
                 };
             }
-            Lookup::Preview(value) => {
+            Lookup::Preview { value, .. } => {
                 let forward = forward(anew, None, &slot);
                 return match value.downcast() {
-                    Ok(arriving) => LookupOutcome::Arriving { arriving, forward },
+                    Ok(arriving) => LookupOutcome::Arriving {
+                        arriving,
+                        forward: forward_in_outage(forward, unanswered),
+                        outage: unanswered,
+                    },
                     // Loads of this layer offer no other type of preview.
-                    Err(_) => LookupOutcome::uncoalesced(forward),
+                    Err(_) => LookupOutcome::uncoalesced(forward, unanswered),
                 };
             }
-            Lookup::Uncoalesced { .. } => return LookupOutcome::uncoalesced(forward(anew, None, &slot)),
+            Lookup::Uncoalesced { .. } => return LookupOutcome::uncoalesced(forward(anew, None, &slot), unanswered),
             // `Lookup` may gain other outcomes later.
             _ => {
-                return LookupOutcome::uncoalesced(Forward::Miss);
+                return LookupOutcome::uncoalesced(Forward::Miss, unanswered);
             }
         };
     }
@@ -455,11 +486,11 @@ fn is_stale(found: &Found<Stored>, now: Timestamp) -> bool {
     found.fresh_for(now).is_some_and(|left| left.is_zero())
 }
 
-/// Returns the reason for a request for which the store did not answer. Whether there is anything for its URL is unknown, so
-/// the reason does not say that there is nothing (RFC 9211, section 2.2).
-pub(crate) fn forward_in_outage(forward: Forward) -> Forward {
+/// Returns the reason for a request. If the store did not answer, whether there is anything for its URL is unknown, so the
+/// reason does not say that there is nothing (RFC 9211, section 2.2).
+pub(crate) fn forward_in_outage(forward: Forward, is_outage: bool) -> Forward {
     match forward {
-        Forward::UriMiss | Forward::VaryMiss => Forward::Miss,
+        Forward::UriMiss | Forward::VaryMiss if is_outage => Forward::Miss,
         of_what_was_found => of_what_was_found,
     }
 }

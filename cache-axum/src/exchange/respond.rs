@@ -198,8 +198,8 @@ fn report_not_found(shared: &Shared, key: &Key, is_outage: bool) -> Outcome {
 }
 
 /// Reports that the load of another request answers a request.
-fn report_coalesced(shared: &Shared, key: &Key) -> Outcome {
-    let outcome = report_not_found(shared, key, false);
+fn report_coalesced(shared: &Shared, key: &Key, is_outage: bool) -> Outcome {
+    let outcome = report_not_found(shared, key, is_outage);
     shared.report(key, AdapterEvent::Coalesced);
     outcome
 }
@@ -246,11 +246,8 @@ where
         Err(_) => true,
     };
     let outcome = report_not_found(&shared, &keyed.key, is_outage);
-    let report = if is_outage {
-        Report::miss(forward_in_outage(Forward::UriMiss)).detail(Some(Detail::Outage))
-    } else {
-        Report::miss(Forward::UriMiss)
-    };
+    let report =
+        Report::miss(forward_in_outage(Forward::UriMiss, is_outage)).detail(is_outage.then_some(Detail::Outage));
     let (context, key) = keyed.into_context(&shared, &request);
     let response = apart(|| forward_uncoalesced(shared, inner, request, context, Some(key), report)).await?;
     Ok(Answered::new(response, outcome))
@@ -305,10 +302,10 @@ where
             collapsed,
             refresh,
         } => {
-            let outcome = match &*stored {
-                _ if collapsed.is_some() => report_coalesced(&shared, &keyed.key),
-                Stored::Response(response) => report_found(&shared, &keyed.key, response, shared.now(), tier),
-                Stored::Index(_) => report_not_found(&shared, &keyed.key, false),
+            let outcome = match (&*stored, &collapsed) {
+                (_, Some(collapsed)) => report_coalesced(&shared, &keyed.key, collapsed.outage),
+                (Stored::Response(response), None) => report_found(&shared, &keyed.key, response, shared.now(), tier),
+                (Stored::Index(_), None) => report_not_found(&shared, &keyed.key, false),
             };
             let (method, headers) = (request.method(), request.headers());
             let response = answer_with(&shared, method, headers, &stored, collapsed);
@@ -390,20 +387,24 @@ where
             };
             return Ok(Answered::new(response, outcome));
         }
-        LookupOutcome::Arriving { arriving, forward } => {
+        LookupOutcome::Arriving {
+            arriving,
+            forward,
+            outage,
+        } => {
             drop(probe);
             let (context, key) = keyed.into_context(&shared, &request);
-            let report = Report::collapsed(forward);
+            let report = Report::collapsed(forward).detail(outage.then_some(Detail::Outage));
             if let Some(response) = arriving.answer(&shared, &context, report).await {
-                return Ok(Answered::new(response, report_coalesced(&shared, &key)));
+                return Ok(Answered::new(response, report_coalesced(&shared, &key, outage)));
             }
-            let outcome = report_not_found(&shared, &key, false);
+            let outcome = report_not_found(&shared, &key, outage);
             (context, key, forward, outcome)
         }
-        LookupOutcome::Uncoalesced { forward, copy } => {
+        LookupOutcome::Uncoalesced { forward, copy, outage } => {
             drop(probe);
             let (context, key) = keyed.into_context(&shared, &request);
-            let outcome = report_not_found(&shared, &key, false);
+            let outcome = report_not_found(&shared, &key, outage);
             if let Some(copy) = copy {
                 let response = Box::pin(forward_to_revalidate(
                     shared, inner, request, context, &key, &copy, forward,
@@ -414,7 +415,7 @@ where
             (context, key, forward, outcome)
         }
     };
-    let report = Report::miss(forward);
+    let report = Report::miss(forward).detail((outcome == Outcome::Outage).then_some(Detail::Outage));
     let response = apart(|| forward_uncoalesced(shared, inner, request, context, Some(key), report)).await?;
     Ok(Answered::new(response, outcome))
 }
@@ -430,7 +431,7 @@ fn answer_with(
     match stored {
         // The response of a failed handler, for the requests that have waited for it.
         Stored::Response(response) if response.failed_for.is_some() && collapsed.is_some() => {
-            let report = Report::collapsed(collapsed.map_or(Forward::UriMiss, |collapsed| collapsed.forward));
+            let report = collapsed.map_or_else(|| Report::collapsed(Forward::UriMiss), Collapsed::report);
             answer(
                 shared,
                 method,
@@ -458,7 +459,7 @@ fn hit(
     let ttl = response.lifetime.ttl_seconds(now);
     let report = match collapsed {
         _ if !response.lifetime.is_fresh(now) => Report::stale(ttl),
-        Some(collapsed) => Report::collapsed(collapsed.forward),
+        Some(collapsed) => collapsed.report(),
         None => Report::hit(ttl),
     };
     let source = match collapsed {

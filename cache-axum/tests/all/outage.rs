@@ -69,7 +69,7 @@ async fn single_flight_goes_on() {
             call.to_string()
         }
     };
-    let app = Router::new().fallback(handler).layer(CacheLayer::new(cache));
+    let app = Router::new().fallback(handler).layer(CacheLayer::new(cache.clone()));
     let mut asking = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let app = app.clone();
@@ -83,7 +83,12 @@ async fn single_flight_goes_on() {
     // Nothing is stored, so nobody is told for how long.
     for reply in replies {
         assert_eq!((reply.header("cache-control"), reply.header("age")), ("", ""));
+        // Those who waited have met the outage too.
+        assert!(reply.cache_status().starts_with("cache; fwd=miss"), "{}", reply.cache_status());
+        assert!(reply.cache_status().ends_with("detail=outage"), "{}", reply.cache_status());
     }
+    let total = cache.stats().total();
+    assert_eq!((total.outages, total.misses, total.coalesced), (20, 0, 19));
     // The control: of what is stored, all are told.
     store.recover();
     let mut asking = tokio::task::JoinSet::new();

@@ -40,6 +40,8 @@ pub enum Lookup<T> {
         found: Found<T>,
         /// Whether another caller's load brought the value, while this caller waited for it.
         coalesced: bool,
+        /// Whether the store did not answer this caller. Then another caller's load brought the value.
+        outage: bool,
         /// The right to refresh the value before it expires, if the policy has this caller do so; see
         /// [`Policy::early_refresh_after`](crate::Policy::early_refresh_after). Only one of all callers gets it.
         refresh: Option<Refresh<T>>,
@@ -56,12 +58,19 @@ pub enum Lookup<T> {
     /// What the load of another caller offers before it ends, by
     /// [`Fill::renewing_with_preview`](crate::Fill::renewing_with_preview). Only for callers that
     /// [accept it](Adapter::accept_previews).
-    Preview(Arc<dyn Any + Send + Sync>),
+    Preview {
+        /// What was offered.
+        value: Arc<dyn Any + Send + Sync>,
+        /// Whether the store did not answer this caller.
+        outage: bool,
+    },
     /// The caller has to load for itself, and must not store the value. It waited for a load whose value is not shared,
     /// or it does not wait, or the cache is switched off.
     Uncoalesced {
         /// Whether the caller waited for a load.
         waited: bool,
+        /// Whether the store did not answer this caller.
+        outage: bool,
     },
 }
 
@@ -71,19 +80,26 @@ impl<T: fmt::Debug> fmt::Debug for Lookup<T> {
             Self::Hit {
                 found,
                 coalesced,
+                outage,
                 refresh,
             } => {
                 let mut hit = f.debug_struct("Hit");
                 hit.field("found", found).field("coalesced", coalesced);
-                hit.field("refresh", refresh).finish()
+                hit.field("outage", outage).field("refresh", refresh).finish()
             }
             Self::Stale { found, refresh } => {
                 let mut stale = f.debug_struct("Stale");
                 stale.field("found", found).field("refresh", refresh).finish()
             }
             Self::Miss(fill) => f.debug_tuple("Miss").field(fill).finish(),
-            Self::Preview(_) => f.debug_tuple("Preview").finish_non_exhaustive(),
-            Self::Uncoalesced { waited } => f.debug_struct("Uncoalesced").field("waited", waited).finish(),
+            Self::Preview { outage, .. } => f
+                .debug_struct("Preview")
+                .field("outage", outage)
+                .finish_non_exhaustive(),
+            Self::Uncoalesced { waited, outage } => {
+                let mut uncoalesced = f.debug_struct("Uncoalesced");
+                uncoalesced.field("waited", waited).field("outage", outage).finish()
+            }
         }
     }
 }
@@ -429,7 +445,10 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         let engine = &self.cache.engine;
         if !engine.shared.is_used() {
             engine.contribute_uncoalesced().await;
-            return Lookup::Uncoalesced { waited: false };
+            return Lookup::Uncoalesced {
+                waited: false,
+                outage: false,
+            };
         }
         let result = ResultType::of::<Outcome<T, Infallible>>(engine.coder.type_version());
         let reading = engine
@@ -451,6 +470,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
                 Lookup::Hit {
                     found,
                     coalesced: false,
+                    outage: false,
                     refresh: None,
                 }
             }
@@ -502,7 +522,10 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
         let engine = &self.cache.engine;
         if !engine.shared.is_used() {
             engine.contribute_uncoalesced().await;
-            return Lookup::Uncoalesced { waited: false };
+            return Lookup::Uncoalesced {
+                waited: false,
+                outage: false,
+            };
         }
         let read = engine.shared.tier.read_store(key, &*engine.coder).await;
         let except = match &read {
@@ -536,6 +559,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
                     return Lookup::Hit {
                         found,
                         coalesced: call.coalesced,
+                        outage: call.outage,
                         refresh: None,
                     };
                 }
@@ -544,16 +568,24 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
                     return Lookup::Hit {
                         found,
                         coalesced: call.coalesced,
+                        outage: call.outage,
                         refresh: Some(Refresh(start)),
                     };
                 }
                 // The load of an adapter never ends with an error or without a value.
                 Next::Done(_) | Next::Circular | Next::Uncoalesced => {
                     engine.contribute_uncoalesced().await;
-                    let waited = call.coalesced;
-                    return Lookup::Uncoalesced { waited };
+                    return Lookup::Uncoalesced {
+                        waited: call.coalesced,
+                        outage: call.outage,
+                    };
                 }
-                Next::Preview(value) => return Lookup::Preview(value),
+                Next::Preview(value) => {
+                    return Lookup::Preview {
+                        value,
+                        outage: call.outage,
+                    };
+                }
                 Next::Stale(found, start) => {
                     engine.contribute(&found);
                     let refresh = start.map(|mut start| {
@@ -574,7 +606,10 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
                     }
                     None => {
                         engine.contribute_uncoalesced().await;
-                        Lookup::Uncoalesced { waited: false }
+                        Lookup::Uncoalesced {
+                            waited: false,
+                            outage: call.outage,
+                        }
                     }
                 };
             }
@@ -587,6 +622,7 @@ impl<C: Send + Sync + 'static> Adapter<'_, C> {
                     return Lookup::Hit {
                         found,
                         coalesced: call.coalesced,
+                        outage: call.outage,
                         refresh: None,
                     };
                 }

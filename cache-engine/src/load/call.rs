@@ -61,6 +61,8 @@ pub(crate) struct Call {
     pub(crate) soft_timeout: bool,
     /// Whether the call has waited for a load of another caller.
     pub(crate) coalesced: bool,
+    /// Whether the store did not answer the call.
+    pub(crate) outage: bool,
     /// What the call and its load report.
     pub(crate) reporting: Reporting,
     /// Whether the outcome of the call was reported.

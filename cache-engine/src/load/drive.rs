@@ -22,6 +22,7 @@ use crate::load::stack::LoadStack;
 use crate::load::step::{LoadStart, Step};
 use crate::load::waiting::Waiting;
 use crate::store::record::{Found, Freshness};
+use crate::tier::read::Read;
 use crate::trace::load::{RunsFor, waiting as wait_span};
 
 /// What a call does next.
@@ -69,6 +70,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
             refreshes_early: false,
             soft_timeout: true,
             coalesced: false,
+            outage: false,
             reporting: Reporting::Everything,
             reported: false,
         }
@@ -82,6 +84,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
         C: Coder<T>,
     {
         loop {
+            call.outage |= matches!(reading.read, Read::Unavailable(_));
             let step = self.step(key, reading, call);
             call.reported = true;
             let (waiting, stale) = match step {
