@@ -1,6 +1,6 @@
 //! The faults, and where they do not occur.
 
-use crate::chaos::rig::Store;
+use crate::chaos::store::Store;
 
 /// A fault of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]

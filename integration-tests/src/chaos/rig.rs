@@ -10,6 +10,7 @@ use crate::chaos::fault::Fault;
 use crate::chaos::full;
 use crate::chaos::proxy::{Proxy, Reserved, Wire};
 use crate::chaos::refusal::Refusal;
+use crate::chaos::store::Store;
 use crate::{DynamoDb, Memcached, Redis, RedisCluster, RedisSentinel, redis_cluster, redis_sentinel, wire};
 
 /// The delay of [`Fault::Slow`].
@@ -19,44 +20,6 @@ const TABLE: &str = "chaos";
 
 /// More replicas than there are.
 const TOO_MANY: u32 = 9;
-
-/// A kind of store, in one of its deployments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
-pub enum Store {
-    /// One Redis server.
-    Redis,
-    /// Three masters of a Redis Cluster, with a replica each.
-    Cluster,
-    /// A Redis master and its replica, watched by three Sentinels.
-    Sentinel,
-    /// One memcached server.
-    Memcached,
-    /// DynamoDB Local.
-    Dynamodb,
-}
-
-impl Store {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Redis,
-        Self::Cluster,
-        Self::Sentinel,
-        Self::Memcached,
-        Self::Dynamodb,
-    ];
-
-    /// Returns the name in the table.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Redis => "Redis",
-            Self::Cluster => "Redis Cluster",
-            Self::Sentinel => "Redis, Sentinels",
-            Self::Memcached => "memcached",
-            Self::Dynamodb => "DynamoDB Local",
-        }
-    }
-}
 
 enum Servers {
     Redis(Redis),

@@ -7,7 +7,8 @@ use tokio::task::JoinSet;
 
 use crate::chaos::cell::{Plan, play};
 use crate::chaos::fault::Fault;
-use crate::chaos::rig::{Rig, Store};
+use crate::chaos::rig::Rig;
+use crate::chaos::store::Store;
 use crate::chaos::table::Table;
 
 /// Plays each fault on each store, and returns what was found. Starts the stores, and removes them.

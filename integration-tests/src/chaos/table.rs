@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::chaos::fault::Fault;
-use crate::chaos::rig::Store;
+use crate::chaos::store::Store;
 use crate::chaos::way::LOAD;
 
 /// The default of `CacheBuilder::backend_timeout`.

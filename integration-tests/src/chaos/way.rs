@@ -15,7 +15,8 @@ use cache_memory::MemoryBackend;
 use cache_redis::RedisBackend;
 use tokio::time::sleep;
 
-use crate::chaos::rig::{Rig, Store};
+use crate::chaos::rig::Rig;
+use crate::chaos::store::Store;
 
 /// How long a value takes to load.
 pub(super) const LOAD: Duration = Duration::from_millis(20);
