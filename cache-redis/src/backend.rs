@@ -18,7 +18,6 @@ use crate::error::{NAME, error};
 use crate::format::{self, HEADER_LEN, Stored};
 use crate::lane::Lane;
 use crate::script;
-use crate::swaps::{Swap, Swaps};
 use crate::tracking::Tracking;
 
 /// The most keys of a batch that are in flight at a time.
@@ -39,7 +38,6 @@ pub struct RedisBackend {
 #[derive(Debug)]
 struct Shared {
     connection: Connection,
-    swaps: Swaps,
     versions: VersionSource,
     clock: Arc<dyn Clock>,
     max_value_bytes: usize,
@@ -52,7 +50,6 @@ impl RedisBackend {
         Self {
             shared: Arc::new(Shared {
                 connection,
-                swaps: Swaps::default(),
                 versions: VersionSource::new(),
                 clock,
                 max_value_bytes,
@@ -164,17 +161,16 @@ impl Shared {
             SetMode::IfAbsent => Bytes::new(),
             SetMode::IfVersion(expected) => format::version_argument(expected),
         };
-        let swap = Swap {
-            key: key.clone(),
-            string: stored,
-            lifetime: lifetime_argument(lifetime),
-            expected,
-        };
-        Ok(if self.swaps.swap(&self.connection, lane, swap).await? {
-            SetOutcome::Stored(version)
-        } else {
-            SetOutcome::Refused
-        })
+        let arguments = [stored, lifetime_argument(lifetime), expected];
+        match integer(
+            &self
+                .connection
+                .run(lane, &script::SET, key.as_str(), &arguments)
+                .await?,
+        )? {
+            1 => Ok(SetOutcome::Stored(version)),
+            _ => Ok(SetOutcome::Refused),
+        }
     }
 
     /// Returns a new version, and the string to store for `value`.

@@ -143,26 +143,13 @@ impl Connection {
         key: &str,
         arguments: &[bytes::Bytes],
     ) -> Result<Resp3Frame, Error> {
-        self.run_on(lane, script, &[key], arguments).await
-    }
-
-    /// As [`run`](Self::run), for a script on several keys of one server.
-    pub(crate) async fn run_on(
-        &self,
-        lane: &Arc<Lane>,
-        script: &'static Script,
-        keys: &[&str],
-        arguments: &[bytes::Bytes],
-    ) -> Result<Resp3Frame, Error> {
         let arguments = |script: &'static str| {
-            let mut all = Vec::with_capacity(2 + keys.len() + arguments.len());
-            let count = i64::try_from(keys.len()).unwrap_or(i64::MAX);
-            all.extend([Value::from_static_str(script), Value::Integer(count)]);
-            all.extend(keys.iter().copied().map(Value::from));
+            let mut all = Vec::with_capacity(3 + arguments.len());
+            all.extend([Value::from_static_str(script), Value::Integer(1), Value::from(key)]);
             all.extend(arguments.iter().cloned().map(Value::Bytes));
             all
         };
-        // The first key is the argument at index 2.
+        // The key is the argument at index 2.
         let route = || Route::Key(2);
         match self.ask(lane, "EVALSHA", route(), arguments(&script.hash)).await? {
             Answer::Frame(frame) => Ok(frame),

@@ -160,7 +160,6 @@ mod error;
 mod format;
 mod lane;
 mod script;
-mod swaps;
 #[cfg(feature = "rustls")]
 mod tls;
 mod tracking;
