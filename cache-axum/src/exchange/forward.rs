@@ -152,7 +152,8 @@ where
     let is_head = context.method == Method::HEAD;
     let of_get = key
         .clone()
-        .filter(|_| is_head)
+        // The handler of another spelling may be another one.
+        .filter(|_| is_head && !context.routing.is_respelled)
         .map(|key| Slot::new(&shared, &parts, key, context.routing, false));
     if shared.cache.adapter().contributes() {
         let handle = shared.config.handle(&shared.cache, &parts);

@@ -84,8 +84,16 @@ async fn single_flight_goes_on() {
     for reply in replies {
         assert_eq!((reply.header("cache-control"), reply.header("age")), ("", ""));
         // Those who waited have met the outage too.
-        assert!(reply.cache_status().starts_with("cache; fwd=miss"), "{}", reply.cache_status());
-        assert!(reply.cache_status().ends_with("detail=outage"), "{}", reply.cache_status());
+        assert!(
+            reply.cache_status().starts_with("cache; fwd=miss"),
+            "{}",
+            reply.cache_status()
+        );
+        assert!(
+            reply.cache_status().ends_with("detail=outage"),
+            "{}",
+            reply.cache_status()
+        );
     }
     let total = cache.stats().total();
     assert_eq!((total.outages, total.misses, total.coalesced), (20, 0, 19));

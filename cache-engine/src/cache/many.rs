@@ -290,6 +290,7 @@ where
         let mut waits = false;
         // The keys of all ids, in the order of the caller.
         let mut order = None;
+        let mut positions: Option<HashMap<Key, usize>> = None;
         // What is to be loaded, but not yet.
         let mut later = VecDeque::new();
         while !pending.is_empty() {
@@ -365,7 +366,7 @@ where
                 }
             }
             if pending.len() > 1 {
-                let positions: HashMap<&Key, usize> = order.iter().zip(0..).collect();
+                let positions = positions.get_or_insert_with(|| std::mem::take(order).into_iter().zip(0..).collect());
                 pending.sort_by_key(|(_, key)| positions.get(key).copied());
             }
             waits = portion == 0 && pending.len() == asked;

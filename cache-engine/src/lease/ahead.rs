@@ -70,8 +70,12 @@ impl Drop for Call<'_> {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (leases, key) = (self.leases.clone(), self.key.clone());
             let releasing = async move {
-                if let Ok(GetOrAdd::Added(version)) = call.await {
-                    leases.release(&key, Fence::Lease(Lease::new(version))).await;
+                match call.await {
+                    Ok(GetOrAdd::Added(version)) => {
+                        leases.release(&key, Fence::Lease(Lease::new(version))).await;
+                    }
+                    Ok(GetOrAdd::Found(_)) => {}
+                    Err(error) => leases.doubts().note_write(&key, &error),
                 }
             };
             self.leases.tasks().spawn_on(background(current(), releasing), &runtime);

@@ -82,7 +82,8 @@ impl Leases {
     /// Returns whether a lease under `key` may be one of this process that nobody holds, so that it is not to be waited for.
     /// Only the first caller that asks is told so.
     pub(crate) fn take_doubt(&self, key: &Key) -> bool {
-        self.doubts.take(key)
+        // A lease that is written late ends later.
+        self.doubts.take(key, self.time().saturating_mul(4))
     }
 
     pub(super) fn tasks(&self) -> &Tasks {
@@ -263,7 +264,7 @@ impl Leases {
         // Read after the lease, so if the lease names another record, this one is newer.
         let of_earlier = record::lease(&lease, beside) != Some(record) && self.tier.is_at(key, record).await?;
         let outdated = of_earlier
-            || self.doubts.take(key)
+            || self.take_doubt(key)
             || match record::tags(&lease, beside) {
                 Some(tags) => self.tier.tags.judge_now(&key.namespace(), &tags).await? != Verdict::Current,
                 None => true,

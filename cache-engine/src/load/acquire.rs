@@ -95,6 +95,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
                 Read::Miss(found, stale) => {
                     if precondition.replace(found) == Some(found) {
                         if is_futile {
+                            fill.refuse();
                             return Acquired::Load(fill);
                         }
                         backoff.wait_or(at_most(None), listener.take().flatten()).await;
@@ -103,14 +104,21 @@ impl<C: Send + Sync + 'static> Engine<C> {
                     continue;
                 }
                 // Another process is replacing the record.
-                Read::Fresh(..) | Read::Stale(..) if is_futile => return Acquired::Load(fill),
+                Read::Fresh(..) | Read::Stale(..) if is_futile => {
+                    fill.refuse();
+                    return Acquired::Load(fill);
+                }
                 Read::Fresh(found, version) | Read::Stale(found, version) => {
                     fill.set_stale(Some(found));
                     backoff.wait_or(at_most(None), listener.take().flatten()).await;
                     precondition = Some(Precondition::Record(version));
                     continue;
                 }
-                Read::NegativeHit(..) | Read::FailedLoad(..) if is_futile => return Acquired::Load(fill),
+                Read::NegativeHit(..) | Read::FailedLoad(..) if is_futile => {
+                    fill.set_stale(None);
+                    fill.refuse();
+                    return Acquired::Load(fill);
+                }
                 Read::NegativeHit(version, _) | Read::FailedLoad(_, _, version, _) => {
                     fill.set_stale(None);
                     backoff.wait_or(at_most(None), listener.take().flatten()).await;

@@ -388,6 +388,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
     }
 
+    /// Records that the store answers, but accepts no lease.
+    pub(crate) fn refuse(&mut self) {
+        self.refused = true;
+    }
+
     /// Returns whether the store answered when the load began. If not, the load is one of an outage.
     #[must_use]
     pub fn store_answered(&self) -> bool {

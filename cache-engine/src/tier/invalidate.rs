@@ -152,6 +152,8 @@ impl Tier {
     async fn attempt(&self, attempt: Attempt<'_>, batches: impl IntoIterator<Item = Vec<(Target, How)>>) {
         let mut count = 0;
         let mut refused = false;
+        // Whether the store says that a refusal passes soon, as during a failover.
+        let mut passing = false;
         for batch in batches {
             let batch = batch.into_iter().map(|(target, how)| async move {
                 let result = self.try_target(&target, how.soft).await;
@@ -166,7 +168,10 @@ impl Tier {
                         count += 1;
                         self.downstream.add(&[target], how.soft);
                     }
-                    Err(error) => is_away |= is_outage(&error),
+                    Err(error) => {
+                        is_away |= is_outage(&error);
+                        passing |= error.is_retryable();
+                    }
                 }
             }
             // An outage ends soon, and costs nothing meanwhile, since the breaker is open.
@@ -175,7 +180,7 @@ impl Tier {
                 break;
             }
         }
-        attempt.ended(refused && count == 0);
+        attempt.ended(refused && count == 0, passing);
         drop(attempt);
         if count > 0 {
             self.events.emit(&Event::InvalidationsRecovered { count });

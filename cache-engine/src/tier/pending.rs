@@ -25,7 +25,7 @@ pub(super) const PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause between two attempts while the store refuses them.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// The longest pause between two attempts of reads.
+/// The longest pause between two attempts of reads, and of all while the refusal is one that passes.
 const LONGEST_PAUSE_OF_READS: Duration = Duration::from_secs(2);
 
 /// The number of targets that are carried out at the same time, and that a read waits for at most.
@@ -365,12 +365,12 @@ impl Attempt<'_> {
         targets.chunks(BATCH).map(<[_]>::to_vec).collect()
     }
 
-    /// Records whether the store refused everything that was tried.
-    pub(super) fn ended(&self, refused: bool) {
+    /// Records whether the store refused everything that was tried, and whether that passes soon.
+    pub(super) fn ended(&self, refused: bool, passing: bool) {
         let mut set = self.pending.lock();
         set.refused_for = refused.then(|| {
             let pause = set.refused_for.map_or(PAUSE, |pause| pause.saturating_mul(2));
-            pause.min(LONGEST_PAUSE)
+            pause.min(if passing { LONGEST_PAUSE_OF_READS } else { LONGEST_PAUSE })
         });
     }
 
