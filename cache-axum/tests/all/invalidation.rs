@@ -8,7 +8,7 @@ use crate::support::{app, cache, get, idle, layer, request, send};
 use axum::Router;
 use axum::routing::{get as get_route, put};
 use cache_axum::{CacheHandle, CacheLayer, InvalidateLayer, StoreFor};
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use tokio::sync::Semaphore;
 
 #[tokio::test]
@@ -56,7 +56,9 @@ async fn it_can_be_left_to_the_handlers() {
 async fn another_host_is_another_url() {
     let (app, _) = app(layer(), |call, _| call.to_string());
     get(&app, "/").await;
-    send(&app, request(Method::PUT, "http://other/", &[])).await;
+    let mut elsewhere = request(Method::PUT, "http://other/", &[]);
+    elsewhere.headers_mut().insert("host", HeaderValue::from_static("other"));
+    send(&app, elsewhere).await;
     assert_eq!(get(&app, "/").await.x_cache(), "HIT");
     send(&app, request(Method::PUT, "http://TEST/", &[])).await;
     assert_eq!(get(&app, "/").await.x_cache(), "MISS");
