@@ -274,14 +274,6 @@ impl Leases {
 
     /// Extends the lease by its full time.
     pub(crate) async fn renew(&self, key: &Key, fence: Fence, tags: &Tags) -> Result<Renewed, Error> {
-        let renewed = self.try_renew(key, fence, tags).await;
-        if renewed.is_err() {
-            self.doubts.note(key);
-        }
-        renewed
-    }
-
-    async fn try_renew(&self, key: &Key, fence: Fence, tags: &Tags) -> Result<Renewed, Error> {
         let options = SetOptions::new(self.time);
         match fence {
             Fence::Lease(lease) => {
