@@ -41,7 +41,8 @@ pub struct Row {
 /// The goals that a row is held against.
 #[derive(Debug, Clone, Copy)]
 pub struct Goals {
-    /// The longest time of 99 % of the hits in the near tier, if that is a goal.
+    /// The longest time of 99 % of the hits in the near tier, if that is a goal. Then most calls for warm keys must be such
+    /// hits: in a short run on a busy machine, copies may be too old by the time of the fault.
     pub near_hit: Option<Duration>,
     /// The longest time of 99 % of the calls for cold and shared keys, if a cold key takes as long as its load while the store
     /// is healthy. What it takes longer then is added.
@@ -78,7 +79,7 @@ impl Row {
         if goals.near_hit.is_some_and(|limit| is_longer(self.near_hit, limit)) {
             missed.push(format!("hits in the near tier took {}", time(self.near_hit)));
         }
-        if self.near_missed > 0.5 {
+        if goals.near_hit.is_some() && self.near_missed > 0.5 {
             missed.push(format!(
                 "{:.0} % of the warm keys were no hits",
                 self.near_missed * 100.0
