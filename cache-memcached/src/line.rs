@@ -137,7 +137,10 @@ impl Line {
         }
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.waker.wake();
-        answer.await.unwrap_or_else(|_| Err(Unanswered::Failed(gone())))
+        // The line ended with its runtime, which says nothing about the server.
+        answer
+            .await
+            .unwrap_or_else(|_| Err(Unanswered::Failed(gone().of_a_bystander())))
     }
 
     /// Takes no more commands, and hands back those that are queued. The first fault counts.
@@ -430,14 +433,14 @@ impl Driver {
         false
     }
 
-    /// Ends the line. The oldest command gets the fault, and those after it that the connection has ended.
+    /// Ends the line. The oldest call that still waits gets the fault, and those after it that the connection has ended.
     fn fail(&mut self, fault: Fault) {
         self.line.end(fault.of_the_next());
-        let mut fault = fault;
-        for waiting in self.waiting.drain(..) {
-            let next = fault.of_the_next();
-            let own = std::mem::replace(&mut fault, next);
-            let _ = waiting.reply.send(Err(Unanswered::Failed(own)));
+        let next = fault.of_a_bystander();
+        let mut own = Some(fault);
+        for waiting in self.waiting.drain(..).filter(|waiting| !waiting.reply.is_closed()) {
+            let fault = own.take().unwrap_or_else(|| next.of_a_bystander());
+            let _ = waiting.reply.send(Err(Unanswered::Failed(fault)));
         }
     }
 }

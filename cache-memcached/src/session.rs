@@ -57,7 +57,15 @@ impl<'a> Session<'a> {
 
     /// Returns the values of `keys`, without the keys that have none.
     pub(crate) async fn get(&mut self, keys: &[&str]) -> Result<Vec<(String, Bytes)>, Fault> {
-        let items = values(self.ask_one(Command::get(keys)).await?)?;
+        let answer = match self.ask_one(Command::get(keys)).await {
+            // Reading twice does no harm.
+            Err(Fault::Lost(_)) if !self.is_bound => {
+                self.line = self.pool.line().await?;
+                self.ask_one(Command::get(keys)).await?
+            }
+            answer => answer?,
+        };
+        let items = values(answer)?;
         Ok(items.into_iter().map(|item| (item.key, item.value)).collect())
     }
 

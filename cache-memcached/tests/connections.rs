@@ -226,3 +226,52 @@ async fn without_compare_and_swap_the_server_is_refused() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
 }
+
+/// Starts calls on the only connection, which breaks before they are answered, and returns their outcomes.
+async fn lost_together<T: Send + 'static, C: Future<Output = T> + Send + 'static>(
+    fake: &Fake,
+    calls: impl IntoIterator<Item = C>,
+) -> Vec<T> {
+    fake.freeze();
+    let calls: Vec<_> = calls.into_iter().map(tokio::spawn).collect();
+    tokio::time::sleep(SOON).await;
+    fake.hang_up();
+    fake.thaw();
+    let mut outcomes = Vec::new();
+    for call in calls {
+        outcomes.push(call.await.unwrap());
+    }
+    outcomes
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_breaks_is_one_failure_and_reads_are_asked_again() {
+    let fake = Fake::new();
+    let backend = over_one(&fake)
+        .connections(1)
+        .when_down(cache_memcached::WhenDown::Skip)
+        .build()
+        .unwrap();
+    put(&backend, "bob", "bob's").await.unwrap();
+    let write = || {
+        let backend = backend.clone();
+        async move { put(&backend, "alice", "alice's").await }
+    };
+    for outcome in lost_together(&fake, (0..5).map(|_| write())).await {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+    fake.take_commands();
+    assert_eq!(read(&backend, "bob").await.unwrap().as_deref(), Some("bob's"));
+    assert_eq!(fake.take_commands(), ["get p:n:bob"], "the server is not emptied");
+
+    let again = || {
+        let backend = backend.clone();
+        async move { read(&backend, "bob").await }
+    };
+    let outcomes = lost_together(&fake, (0..5).map(|_| again())).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_err()).count(), 1);
+    for value in outcomes.into_iter().flatten() {
+        assert_eq!(value.as_deref(), Some("bob's"));
+    }
+    assert_eq!(read(&backend, "bob").await.unwrap().as_deref(), Some("bob's"));
+}
