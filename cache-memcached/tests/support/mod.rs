@@ -126,6 +126,14 @@ impl Fake {
         self.0.state.lock().unwrap().items[key].token
     }
 
+    /// Gives an item another token, as memcached does when it moves the item in its memory.
+    pub(crate) fn move_in_memory(&self, key: &str) {
+        let mut state = self.0.state.lock().unwrap();
+        state.token += 1;
+        let token = state.token;
+        state.items.get_mut(key).unwrap().token = token;
+    }
+
     pub(crate) fn say_unasked(&self, line: &'static str) {
         self.0.mood.send_modify(|mood| {
             let count = mood.stray.map_or(0, |(count, _)| count) + 1;
