@@ -25,8 +25,11 @@ use crate::error::Fault;
 use crate::protocol::{Answer, Command, Form, Parser};
 use crate::stream::BoxedStream;
 
-/// The most commands that wait to be sent.
-const MOST_QUEUED: usize = 4096;
+/// The most bytes of commands that wait to be sent. A longer command is queued alone.
+const MOST_QUEUED: usize = 64 << 20;
+
+/// What a command that waits takes up besides its bytes.
+const OVERHEAD: usize = 256;
 
 /// The room for what is read at a time.
 const READ: usize = 16 * 1024;
@@ -74,8 +77,17 @@ pub(crate) struct Line {
 #[derive(Default)]
 struct Queue {
     requests: VecDeque<(Command, Reply)>,
+    /// The sizes of the commands.
+    bytes: usize,
     /// Why the line has ended.
     ended: Option<Fault>,
+}
+
+impl Queue {
+    /// Returns whether there is room for this many bytes.
+    fn has_room(&self, size: usize) -> bool {
+        self.requests.is_empty() || self.bytes + size <= MOST_QUEUED
+    }
 }
 
 impl Line {
@@ -130,17 +142,31 @@ impl Line {
             if let Some(fault) = &queue.ended {
                 return Err(Unanswered::Unsent(command, fault.of_the_next()));
             }
-            if queue.requests.len() >= MOST_QUEUED {
+            let size = size(&command);
+            if !queue.has_room(size) {
+                self.forget_dropped(&mut queue);
+            }
+            if !queue.has_room(size) {
                 return Err(Unanswered::Failed(Fault::Busy));
             }
+            queue.bytes += size;
+            self.in_flight.fetch_add(1, Ordering::Relaxed);
             queue.requests.push_back((command, reply));
         }
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.waker.wake();
         // The line ended with its runtime, which says nothing about the server.
         answer
             .await
             .unwrap_or_else(|_| Err(Unanswered::Failed(gone().of_a_bystander())))
+    }
+
+    /// Removes the commands whose calls were dropped.
+    fn forget_dropped(&self, queue: &mut Queue) {
+        let before = queue.requests.len();
+        queue.requests.retain(|(_, reply)| !reply.is_closed());
+        queue.bytes = queue.requests.iter().map(|(command, _)| size(command)).sum();
+        self.in_flight
+            .fetch_sub(before - queue.requests.len(), Ordering::Relaxed);
     }
 
     /// Takes no more commands, and hands back those that are queued. The first fault counts.
@@ -149,6 +175,7 @@ impl Line {
             let mut queue = self.queue.lock();
             queue.ended.get_or_insert_with(|| fault.of_the_next());
             self.has_ended.store(true, Ordering::Release);
+            queue.bytes = 0;
             std::mem::take(&mut queue.requests)
         };
         for (command, reply) in unsent {
@@ -334,6 +361,7 @@ impl Driver {
                 context.waker().wake_by_ref();
                 return;
             }
+            queue.bytes = 0;
             std::mem::take(&mut queue.requests)
         };
         self.has_given_way = false;
@@ -443,6 +471,11 @@ impl Driver {
             let _ = waiting.reply.send(Err(Unanswered::Failed(fault)));
         }
     }
+}
+
+/// Returns the room that a command takes up in the queue.
+fn size(command: &Command) -> usize {
+    command.bytes.len() + OVERHEAD
 }
 
 /// The fault of a connection that was closed by this process.
