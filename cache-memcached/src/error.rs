@@ -67,6 +67,8 @@ impl Fault {
         match self {
             Self::Io(source) | Self::Lost(source) => Self::Io(io::Error::new(source.kind(), source.to_string())),
             Self::Silent(limit) => Self::Silent(*limit),
+            // All need the same remedy.
+            Self::Answer(text) if classify(text).0 == ErrorKind::Auth => Self::Answer(text.clone()),
             Self::Answer(text) | Self::OutOfStep(text) => {
                 let text = format!("the connection was closed after another call: {text}");
                 Self::Io(io::Error::new(io::ErrorKind::ConnectionAborted, text))

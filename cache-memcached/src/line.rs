@@ -72,6 +72,7 @@ pub(crate) struct Line {
     has_ended: AtomicBool,
     /// Whether the line ends as soon as no command waits.
     is_closing: AtomicBool,
+    silence: Duration,
 }
 
 #[derive(Default)]
@@ -79,6 +80,8 @@ struct Queue {
     requests: VecDeque<(Command, Reply)>,
     /// The sizes of the commands.
     bytes: usize,
+    /// When the line's task last looked, or a command was queued after it had taken all.
+    since: Option<Instant>,
     /// Why the line has ended.
     ended: Option<Fault>,
 }
@@ -100,6 +103,7 @@ impl Line {
             in_flight: AtomicUsize::new(0),
             has_ended: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
+            silence,
         });
         tokio::spawn(Driver {
             line: Arc::clone(&line),
@@ -122,6 +126,14 @@ impl Line {
         !self.has_ended.load(Ordering::Acquire) && !self.is_closing.load(Ordering::Acquire)
     }
 
+    /// Returns why the line has ended.
+    fn ended(&self) -> Option<Fault> {
+        if !self.has_ended.load(Ordering::Acquire) {
+            return None;
+        }
+        self.queue.lock().ended.as_ref().map(Fault::of_the_next)
+    }
+
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
@@ -141,6 +153,15 @@ impl Line {
             let mut queue = self.queue.lock();
             if let Some(fault) = &queue.ended {
                 return Err(Unanswered::Unsent(command, fault.of_the_next()));
+            }
+            if queue.requests.is_empty() {
+                queue.since = Some(Instant::now());
+            } else if queue.since.is_some_and(|since| since.elapsed() >= self.silence) {
+                // The runtime of the line's task stands still.
+                drop(queue);
+                self.end(Fault::Silent(self.silence));
+                self.waker.wake();
+                return Err(Unanswered::Unsent(command, Fault::Silent(self.silence)));
             }
             let size = size(&command);
             if !queue.has_room(size) {
@@ -254,10 +275,15 @@ impl Driver {
         self.line.waker.register(context.waker());
         // Reads first: if the server has closed the connection, commands that are queued are not sent on it.
         self.read(context)?;
+        if let Some(fault) = self.line.ended() {
+            return Err(fault);
+        }
         self.write(context)?;
         if self.unsent.is_empty() {
             self.take_requests(context);
             self.write(context)?;
+        } else {
+            self.line.queue.lock().since = Some(Instant::now());
         }
         if self.is_silent(context) {
             return Err(Fault::Silent(self.silence));
@@ -299,23 +325,13 @@ impl Driver {
                 (Some(_), Some(second)) => second,
                 _ => oldest.form,
             };
-            let Some(answer) = self.parser.answer(form, &mut self.input)? else {
+            let Some(answer) = self.parser.answer(form, &oldest.keys, &mut self.input)? else {
                 return Ok(());
             };
             match &answer {
                 // The server has skipped what belongs to the command, and expects the next one. After another error, its
                 // state is unknown.
                 Answer::Error(text) if !text.starts_with("SERVER_ERROR") => return Err(Fault::Answer(text.clone())),
-                Answer::Values(items) => {
-                    let requested =
-                        |key: &str| oldest.keys.split(|byte| *byte == b' ').any(|own| own == key.as_bytes());
-                    if let Some(stranger) = items.iter().find(|item| !requested(&item.key)) {
-                        let key = &stranger.key;
-                        return Err(Fault::OutOfStep(format!(
-                            "an answer for the key {key:?}, which was not requested"
-                        )));
-                    }
-                }
                 _ => {}
             }
             if oldest.then.is_some() && oldest.first.is_none() {
@@ -441,7 +457,9 @@ impl Driver {
 
     /// Returns whether the server has been silent for too long.
     fn is_silent(&mut self, context: &mut Context<'_>) -> bool {
-        let (is_waiting, due) = (!self.waiting.is_empty(), self.due());
+        // A server may answer a command before it is sent in full.
+        let is_waiting = !self.waiting.is_empty() || !self.unsent.is_empty();
+        let due = self.due();
         // The alarm is not reset for each answer, since that would cost as much as all else.
         let alarm = match &mut self.alarm {
             Some(alarm) => alarm,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
+use tokio::task::AbortHandle;
 
 use crate::error::Fault;
 use crate::line::Line;
@@ -34,9 +35,18 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct Lines {
     open: Vec<Arc<Line>>,
-    /// The connection that is being opened. All calls wait for the same one if there is no other.
-    opening: Option<Opening>,
+    /// The connection that is being opened, and its task. All calls wait for the same one if there is no other.
+    opening: Option<(Opening, AbortHandle)>,
     is_closed: bool,
+}
+
+impl Lines {
+    /// Forgets the connections that have ended, and an attempt that ended with its runtime or by a panic.
+    fn tidy(&mut self) {
+        self.open.retain(|line| line.is_open());
+        // Otherwise the task itself has removed it.
+        self.opening.take_if(|(_, task)| task.is_finished());
+    }
 }
 
 type Opening = Shared<BoxFuture<'static, Result<Arc<Line>, Refusal>>>;
@@ -78,7 +88,7 @@ impl Pool {
                 if lines.is_closed {
                     return Err(Fault::Closed);
                 }
-                lines.open.retain(|line| line.is_open());
+                lines.tidy();
                 match lines.open.iter().min_by_key(|line| line.in_flight()).cloned() {
                     Some(line) => {
                         if line.in_flight() >= SHARE && lines.open.len() < self.most && lines.opening.is_none() {
@@ -87,26 +97,21 @@ impl Pool {
                         }
                         return Ok(line);
                     }
-                    None => lines.opening.get_or_insert_with(|| self.open()).clone(),
+                    None => lines.opening.get_or_insert_with(|| self.open()).0.clone(),
                 }
             };
-            match opening.clone().await {
+            match opening.await {
                 Ok(line) => return Ok(line),
                 Err(Refusal::Io(kind, text)) => return Err(Fault::Io(io::Error::new(kind, text))),
                 Err(Refusal::Timeout) => return Err(Fault::ConnectTimeout(self.connect_timeout)),
-                Err(Refusal::Cancelled) => {
-                    let mut lines = self.lines.lock();
-                    if lines.opening.as_ref().is_some_and(|current| current.ptr_eq(&opening)) {
-                        lines.opening = None;
-                    }
-                }
+                Err(Refusal::Cancelled) => {}
             }
         }
         Err(Fault::Io(io::Error::other("connecting was cancelled")))
     }
 
     /// Opens a connection in a task of its own, since several calls may wait for it. Call this with the lock held.
-    fn open(&self) -> Opening {
+    fn open(&self) -> (Opening, AbortHandle) {
         let (lines, connecting) = (Arc::clone(&self.lines), (self.connector)(self.name.clone()));
         let (limit, silence) = (self.connect_timeout, self.silence);
         let task = tokio::spawn(async move {
@@ -126,9 +131,9 @@ impl Pool {
             }
             opened
         });
-        async move { task.await.unwrap_or(Err(Refusal::Cancelled)) }
-            .boxed()
-            .shared()
+        let handle = task.abort_handle();
+        let opening = async move { task.await.unwrap_or(Err(Refusal::Cancelled)) };
+        (opening.boxed().shared(), handle)
     }
 
     /// Returns whether this is one of the connections, and open.

@@ -174,8 +174,9 @@ enum Line {
 }
 
 impl Parser {
-    /// Takes the next answer, which has this form. Returns `None` if it is not there in full.
-    pub(crate) fn answer(&mut self, form: Form, input: &mut BytesMut) -> Result<Option<Answer>, Fault> {
+    /// Takes the next answer, which has this form, and values of these keys with spaces between them. Returns `None` if it
+    /// is not there in full.
+    pub(crate) fn answer(&mut self, form: Form, keys: &[u8], input: &mut BytesMut) -> Result<Option<Answer>, Fault> {
         loop {
             if let Some((mut item, len)) = self.next.take() {
                 if input.len() < len + 2 {
@@ -207,7 +208,11 @@ impl Parser {
             let line = parse(form, input[..end].strip_suffix(b"\r").unwrap_or(&input[..end]));
             input.advance(end + 1);
             match line? {
-                Line::Item(item, len) => self.next = Some((item, len)),
+                Line::Item(item, len) => {
+                    // Before its bytes arrive, which may be many.
+                    self.check(&item.key, keys)?;
+                    self.next = Some((item, len));
+                }
                 Line::End => return Ok(Some(Answer::Values(std::mem::take(&mut self.items)))),
                 Line::Answer(answer) => {
                     self.items.clear();
@@ -215,6 +220,20 @@ impl Parser {
                 }
             }
         }
+    }
+
+    /// Fails if the next value, which has this key, is none of those that were requested.
+    fn check(&self, key: &str, keys: &[u8]) -> Result<(), Fault> {
+        let requested = || keys.split(|byte| *byte == b' ');
+        if !requested().any(|own| own == key.as_bytes()) {
+            return Err(Fault::OutOfStep(format!(
+                "an answer for the key {key:?}, which was not requested"
+            )));
+        }
+        if self.items.len() >= requested().count() {
+            return Err(Fault::OutOfStep("more values than were requested".to_owned()));
+        }
+        Ok(())
     }
 
     /// Returns how many bytes the current value still needs, if that is known.
@@ -335,7 +354,7 @@ mod tests {
                 input.extend_from_slice(&bytes[fed..cut]);
                 fed = cut;
                 while let Some((form, _)) = answers.get(found.len()) {
-                    let Some(answer) = parser.answer(*form, &mut input).unwrap() else { break };
+                    let Some(answer) = parser.answer(*form, b"a b c", &mut input).unwrap() else { break };
                     found.push((*form, answer));
                 }
             }
@@ -347,7 +366,7 @@ mod tests {
         fn any_bytes_can_be_read(bytes: Vec<u8>) {
             let mut input = BytesMut::from(&bytes[..]);
             let mut parser = Parser::default();
-            while let Ok(Some(_)) = parser.answer(Form::Values, &mut input) {}
+            while let Ok(Some(_)) = parser.answer(Form::Values, b"a", &mut input) {}
         }
     }
 
@@ -362,8 +381,10 @@ mod tests {
             (Form::Values, "VALUE a 0 -1\r\n"),
             (Form::Values, "VALUE a 0 9999999999\r\n"),
             (Form::Values, "VALUE a 0 1\r\nxyz\r\n"),
+            (Form::Values, "VALUE b 0 9\r\n"),
+            (Form::Values, "VALUE a 0 1\r\nx\r\nVALUE a 0 9\r\n"),
         ] {
-            let answer = Parser::default().answer(form, &mut BytesMut::from(answer));
+            let answer = Parser::default().answer(form, b"a", &mut BytesMut::from(answer));
             assert!(matches!(answer, Err(Fault::OutOfStep(_))), "{answer:?}");
         }
     }
