@@ -43,6 +43,9 @@ const KEPT: usize = 128 * 1024;
 /// A longer command is not copied, to be sent together with others.
 const LONG: usize = 16 * 1024;
 
+/// A line on which more than this is being read or waits to be written holds up the calls after it.
+const MUCH: usize = 256 * 1024;
+
 /// Thirty years, for a limit that is no limit.
 const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
@@ -72,6 +75,8 @@ pub(crate) struct Line {
     has_ended: AtomicBool,
     /// Whether the line ends as soon as no command waits.
     is_closing: AtomicBool,
+    has_answered: AtomicBool,
+    is_held_up: AtomicBool,
     silence: Duration,
 }
 
@@ -103,6 +108,8 @@ impl Line {
             in_flight: AtomicUsize::new(0),
             has_ended: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
+            has_answered: AtomicBool::new(false),
+            is_held_up: AtomicBool::new(false),
             silence,
         });
         tokio::spawn(Driver {
@@ -136,6 +143,16 @@ impl Line {
 
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether a command was answered.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.has_answered.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether a long command or answer holds up those after it.
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.is_held_up.load(Ordering::Relaxed)
     }
 
     /// Ends the line as soon as no command waits for its answer.
@@ -285,6 +302,10 @@ impl Driver {
         } else {
             self.line.queue.lock().since = Some(Instant::now());
         }
+        let unsent: usize = self.unsent.iter().map(Bytes::len).sum();
+        self.line
+            .is_held_up
+            .store(self.parser.size().max(unsent) > MUCH, Ordering::Relaxed);
         if self.is_silent(context) {
             return Err(Fault::Silent(self.silence));
         }
@@ -342,6 +363,7 @@ impl Driver {
                 break;
             };
             self.line.in_flight.fetch_sub(1, Ordering::Relaxed);
+            self.line.has_answered.store(true, Ordering::Relaxed);
             let answers = match answered.first {
                 Some(first) => Answers {
                     first,

@@ -163,6 +163,8 @@ pub(crate) struct Parser {
     items: Vec<Item>,
     /// The next value, whose bytes follow, and their number.
     next: Option<(Item, usize)>,
+    /// The bytes of the values of the current answer, as far as they are announced.
+    size: usize,
     /// How many bytes have been searched for the end of a line.
     searched: usize,
 }
@@ -211,10 +213,15 @@ impl Parser {
                 Line::Item(item, len) => {
                     // Before its bytes arrive, which may be many.
                     self.check(&item.key, keys)?;
+                    self.size += len;
                     self.next = Some((item, len));
                 }
-                Line::End => return Ok(Some(Answer::Values(std::mem::take(&mut self.items)))),
+                Line::End => {
+                    self.size = 0;
+                    return Ok(Some(Answer::Values(std::mem::take(&mut self.items))));
+                }
                 Line::Answer(answer) => {
+                    self.size = 0;
                     self.items.clear();
                     return Ok(Some(answer));
                 }
@@ -234,6 +241,11 @@ impl Parser {
             return Err(Fault::OutOfStep("more values than were requested".to_owned()));
         }
         Ok(())
+    }
+
+    /// Returns how large the answer is that is being read, as far as that is known.
+    pub(crate) fn size(&self) -> usize {
+        self.size
     }
 
     /// Returns how many bytes the current value still needs, if that is known.

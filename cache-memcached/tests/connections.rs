@@ -211,6 +211,96 @@ fn a_runtime_that_stands_still_holds_up_no_later_call() {
     drop(still);
 }
 
+/// Makes so many calls at a time, which all succeed.
+async fn burst(backend: &MemcachedBackend, calls: usize) {
+    let calls: Vec<_> = (0..calls)
+        .map(|_| {
+            let backend = backend.clone();
+            tokio::spawn(async move { put(&backend, "bob", "bob's").await })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_takes_no_more_connections_is_not_asked_for_one_all_the_time() {
+    for hangs_up in [false, true] {
+        let (fake, attempts) = (Fake::new(), Arc::new(AtomicUsize::new(0)));
+        let backend = over_connections({
+            let attempts = Arc::clone(&attempts);
+            move |number| {
+                attempts.fetch_add(1, Ordering::SeqCst);
+                match number {
+                    0 => fake.connect(),
+                    _ if hangs_up => Ok(tokio::io::duplex(1024).0),
+                    _ => Err(io::ErrorKind::ConnectionRefused.into()),
+                }
+            }
+        });
+        for _ in 0..20 {
+            burst(&backend, 40).await;
+        }
+        assert_eq!(attempts.load(Ordering::SeqCst), 2);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for _ in 0..20 {
+            burst(&backend, 40).await;
+        }
+        assert_eq!(attempts.load(Ordering::SeqCst), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_has_never_answered_is_not_preferred() {
+    let fake = Fake::new();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let backend = over_connections({
+        let connections = Arc::clone(&connections);
+        move |number| {
+            connections.fetch_add(1, Ordering::SeqCst);
+            match number {
+                0 => fake.connect(),
+                _ => Ok(strange("")),
+            }
+        }
+    });
+    burst(&backend, 20).await;
+    burst(&backend, 20).await;
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+    burst(&backend, 10).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_value_does_not_hold_up_all_calls() {
+    for is_read in [true, false] {
+        let fake = Fake::new();
+        put(&over_one(&fake).build().unwrap(), "bob", "bob's").await.unwrap();
+        // The value stays on its way.
+        let answer = if is_read { "VALUE p:n:large 0 1000000\r\n" } else { "" };
+        let backend = over_connections(move |number| match number {
+            0 => Ok(strange(answer)),
+            _ => fake.connect(),
+        });
+        let call = |name: &'static str| {
+            let backend = backend.clone();
+            tokio::spawn(async move { read(&backend, name).await })
+        };
+        let first = if is_read {
+            call("large")
+        } else {
+            let (backend, large) = (backend.clone(), "x".repeat(1_000_000));
+            tokio::spawn(async move { put(&backend, "large", &large).await.map(|()| None) })
+        };
+        tokio::time::sleep(SOON).await;
+        // It opens another connection, for the calls to come.
+        let second = call("bob");
+        tokio::time::sleep(SOON).await;
+        assert_eq!(call("bob").await.unwrap().unwrap().as_deref(), Some("bob's"));
+        assert!(!first.is_finished() && !second.is_finished());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn after_a_panic_while_connecting_more_connections_are_opened() {
     let fake = Fake::new();
@@ -221,16 +311,8 @@ async fn after_a_panic_while_connecting_more_connections_are_opened() {
             _ => fake.connect(),
         }
     });
-    for _ in 0..3 {
-        let calls: Vec<_> = (0..40)
-            .map(|_| {
-                let backend = backend.clone();
-                tokio::spawn(async move { put(&backend, "bob", "bob's").await })
-            })
-            .collect();
-        for call in calls {
-            call.await.unwrap().unwrap();
-        }
+    for _ in 0..5 {
+        burst(&backend, 40).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     assert!(fake.connections() > 1);
