@@ -30,12 +30,11 @@ fn over_connections(connect: impl Fn(usize) -> io::Result<DuplexStream> + Send +
         .unwrap()
 }
 
-/// Returns a connection on which the first command gets this answer, and nothing more is read.
+/// Returns a connection on which the first command gets this answer as soon as it begins, and nothing more is read.
 fn strange(answer: &'static str) -> DuplexStream {
     let (ours, mut theirs) = tokio::io::duplex(1024);
     tokio::spawn(async move {
-        let mut question = [0; 1024];
-        theirs.read(&mut question).await?;
+        theirs.read_u8().await?;
         theirs.write_all(answer.as_bytes()).await?;
         std::future::pending::<io::Result<()>>().await
     });
