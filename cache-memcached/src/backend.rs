@@ -240,13 +240,15 @@ impl Shared {
                 ..
             },
         ) = (key.as_str(), &written);
-        if let SetMode::IfVersion(expected) = options.mode
-            && let Some((mut session, token)) = self.known(place.target, expected)
-        {
-            let swap = session.swap(text, bytes, token, *expiration);
-            return Ok(outcome(*version, fleet.call(place.target, swap).await?));
-        }
         let write = async {
+            if let SetMode::IfVersion(expected) = options.mode
+                && let Some((mut session, token)) = self.known(place.target, expected)
+                && session.swap_if_open(text, bytes, token, *expiration).await?
+            {
+                return Ok(true);
+            }
+            // A refusal by a token is not the last word: the server gives a record another one when it moves it in its
+            // memory.
             let mut session = fleet.session(place.target).await?;
             match options.mode {
                 SetMode::Always => session.put(text, bytes, *expiration).await.map(|()| true),
@@ -406,9 +408,6 @@ impl Shared {
 
     async fn delete_if_on(&self, fleet: &Fleet, key: &StoreKey, version: Version) -> Result<bool, Error> {
         let target = fleet.target(key.as_str()).await?;
-        if let Some((mut session, token)) = self.known(target, version) {
-            return fleet.call(target, session.swap_away(key.as_str(), token)).await;
-        }
         let place = Place {
             fleet,
             target,
@@ -416,6 +415,11 @@ impl Shared {
             clock: &*self.clock,
         };
         let remove = async {
+            if let Some((mut session, token)) = self.known(target, version)
+                && session.swap_if_open(key.as_str(), b"", token, lifetime::GONE).await?
+            {
+                return Ok(true);
+            }
             let mut session = fleet.session(target).await?;
             match place.token(&mut session, version).await? {
                 Some(token) => session.swap_away(key.as_str(), token).await,

@@ -29,6 +29,8 @@ pub(crate) fn closed() -> Error {
 pub(crate) enum Fault {
     /// Connecting failed, or the connection broke.
     Io(io::Error),
+    /// The connection ended, which another call on it reports, so that it counts once.
+    Lost(io::Error),
     /// A server that has never answered closed the connection.
     HungUp(io::Error),
     /// Connecting timed out.
@@ -63,13 +65,24 @@ impl Fault {
     /// Returns the fault of the next call that waits on the same connection, which has ended.
     pub(crate) fn of_the_next(&self) -> Self {
         match self {
-            Self::Io(source) => Self::Io(io::Error::new(source.kind(), source.to_string())),
+            Self::Io(source) | Self::Lost(source) => Self::Io(io::Error::new(source.kind(), source.to_string())),
             Self::Silent(limit) => Self::Silent(*limit),
+            // All need the same remedy.
+            Self::Answer(text) if classify(text).0 == ErrorKind::Auth => Self::Answer(text.clone()),
             Self::Answer(text) | Self::OutOfStep(text) => {
                 let text = format!("the connection was closed after another call: {text}");
                 Self::Io(io::Error::new(io::ErrorKind::ConnectionAborted, text))
             }
             _ => Self::Io(io::ErrorKind::ConnectionAborted.into()),
+        }
+    }
+
+    /// Returns the fault of a call that waits for its answer on a connection which has ended, if another call reports the
+    /// end.
+    pub(crate) fn of_a_bystander(&self) -> Self {
+        match self.of_the_next() {
+            Self::Io(source) => Self::Lost(source),
+            fault => fault,
         }
     }
 
@@ -92,7 +105,9 @@ impl Fault {
     /// Converts the fault to the error that the caller gets.
     pub(crate) fn into_error(self, server: &str) -> Error {
         match self {
-            Self::Io(source) => error(ErrorKind::Unavailable, format!("{server}: {source}")).with_source(source),
+            Self::Io(source) | Self::Lost(source) => {
+                error(ErrorKind::Unavailable, format!("{server}: {source}")).with_source(source)
+            }
             Self::HungUp(source) => {
                 let message = format!(
                     "{server}: {source}, before the server has ever answered: it may expect TLS (memcacheds://), or a \

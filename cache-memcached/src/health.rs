@@ -114,7 +114,7 @@ impl Health {
             health: self,
             begun: Instant::now(),
             probe,
-            verdict: Verdict::None,
+            verdict: None,
         }
     }
 
@@ -182,30 +182,38 @@ pub(crate) struct Admission<'a> {
     health: &'a Health,
     begun: Instant,
     probe: bool,
-    verdict: Verdict,
+    verdict: Option<Verdict>,
 }
 
 impl Admission<'_> {
     pub(crate) fn good(mut self) {
-        self.verdict = Verdict::Good;
+        self.verdict = Some(Verdict::Good);
     }
 
     pub(crate) fn bad(mut self) {
-        self.verdict = Verdict::Bad;
+        self.verdict = Some(Verdict::Bad);
     }
 
     pub(crate) fn slow(mut self) {
-        self.verdict = Verdict::Slow;
+        self.verdict = Some(Verdict::Slow);
+    }
+
+    /// The call says nothing about the server, however long it took.
+    pub(crate) fn nothing(mut self) {
+        self.verdict = Some(Verdict::None);
     }
 }
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         // Otherwise callers with a shorter timeout than ours would keep calling a frozen server.
-        if self.verdict == Verdict::None && self.begun.elapsed() >= self.health.patience / 2 {
-            self.verdict = Verdict::Slow;
-        }
-        self.health.settle(self.verdict, self.begun, self.probe);
+        let verdict = self
+            .verdict
+            .unwrap_or_else(|| match self.begun.elapsed() >= self.health.patience / 2 {
+                true => Verdict::Slow,
+                false => Verdict::None,
+            });
+        self.health.settle(verdict, self.begun, self.probe);
     }
 }
 

@@ -25,8 +25,11 @@ use crate::error::Fault;
 use crate::protocol::{Answer, Command, Form, Parser};
 use crate::stream::BoxedStream;
 
-/// The most commands that wait to be sent.
-const MOST_QUEUED: usize = 4096;
+/// The most bytes of commands that wait to be sent. A longer command is queued alone.
+const MOST_QUEUED: usize = 64 << 20;
+
+/// What a command that waits takes up besides its bytes.
+const OVERHEAD: usize = 256;
 
 /// The room for what is read at a time.
 const READ: usize = 16 * 1024;
@@ -39,6 +42,9 @@ const KEPT: usize = 128 * 1024;
 
 /// A longer command is not copied, to be sent together with others.
 const LONG: usize = 16 * 1024;
+
+/// A line on which more than this is being read or waits to be written holds up the calls after it.
+const MUCH: usize = 256 * 1024;
 
 /// Thirty years, for a limit that is no limit.
 const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
@@ -69,13 +75,27 @@ pub(crate) struct Line {
     has_ended: AtomicBool,
     /// Whether the line ends as soon as no command waits.
     is_closing: AtomicBool,
+    has_answered: AtomicBool,
+    is_held_up: AtomicBool,
+    silence: Duration,
 }
 
 #[derive(Default)]
 struct Queue {
     requests: VecDeque<(Command, Reply)>,
+    /// The sizes of the commands.
+    bytes: usize,
+    /// When the line's task last looked, or a command was queued after it had taken all.
+    since: Option<Instant>,
     /// Why the line has ended.
     ended: Option<Fault>,
+}
+
+impl Queue {
+    /// Returns whether there is room for this many bytes.
+    fn has_room(&self, size: usize) -> bool {
+        self.requests.is_empty() || self.bytes + size <= MOST_QUEUED
+    }
 }
 
 impl Line {
@@ -88,6 +108,9 @@ impl Line {
             in_flight: AtomicUsize::new(0),
             has_ended: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
+            has_answered: AtomicBool::new(false),
+            is_held_up: AtomicBool::new(false),
+            silence,
         });
         tokio::spawn(Driver {
             line: Arc::clone(&line),
@@ -110,8 +133,26 @@ impl Line {
         !self.has_ended.load(Ordering::Acquire) && !self.is_closing.load(Ordering::Acquire)
     }
 
+    /// Returns why the line has ended.
+    fn ended(&self) -> Option<Fault> {
+        if !self.has_ended.load(Ordering::Acquire) {
+            return None;
+        }
+        self.queue.lock().ended.as_ref().map(Fault::of_the_next)
+    }
+
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether a command was answered.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.has_answered.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether a long command or answer holds up those after it.
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.is_held_up.load(Ordering::Relaxed)
     }
 
     /// Ends the line as soon as no command waits for its answer.
@@ -130,14 +171,40 @@ impl Line {
             if let Some(fault) = &queue.ended {
                 return Err(Unanswered::Unsent(command, fault.of_the_next()));
             }
-            if queue.requests.len() >= MOST_QUEUED {
+            if queue.requests.is_empty() {
+                queue.since = Some(Instant::now());
+            } else if queue.since.is_some_and(|since| since.elapsed() >= self.silence) {
+                // The runtime of the line's task stands still.
+                drop(queue);
+                self.end(Fault::Silent(self.silence));
+                self.waker.wake();
+                return Err(Unanswered::Unsent(command, Fault::Silent(self.silence)));
+            }
+            let size = size(&command);
+            if !queue.has_room(size) {
+                self.forget_dropped(&mut queue);
+            }
+            if !queue.has_room(size) {
                 return Err(Unanswered::Failed(Fault::Busy));
             }
+            queue.bytes += size;
+            self.in_flight.fetch_add(1, Ordering::Relaxed);
             queue.requests.push_back((command, reply));
         }
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.waker.wake();
-        answer.await.unwrap_or_else(|_| Err(Unanswered::Failed(gone())))
+        // The line ended with its runtime, which says nothing about the server.
+        answer
+            .await
+            .unwrap_or_else(|_| Err(Unanswered::Failed(gone().of_a_bystander())))
+    }
+
+    /// Removes the commands whose calls were dropped.
+    fn forget_dropped(&self, queue: &mut Queue) {
+        let before = queue.requests.len();
+        queue.requests.retain(|(_, reply)| !reply.is_closed());
+        queue.bytes = queue.requests.iter().map(|(command, _)| size(command)).sum();
+        self.in_flight
+            .fetch_sub(before - queue.requests.len(), Ordering::Relaxed);
     }
 
     /// Takes no more commands, and hands back those that are queued. The first fault counts.
@@ -146,6 +213,7 @@ impl Line {
             let mut queue = self.queue.lock();
             queue.ended.get_or_insert_with(|| fault.of_the_next());
             self.has_ended.store(true, Ordering::Release);
+            queue.bytes = 0;
             std::mem::take(&mut queue.requests)
         };
         for (command, reply) in unsent {
@@ -224,11 +292,20 @@ impl Driver {
         self.line.waker.register(context.waker());
         // Reads first: if the server has closed the connection, commands that are queued are not sent on it.
         self.read(context)?;
+        if let Some(fault) = self.line.ended() {
+            return Err(fault);
+        }
         self.write(context)?;
         if self.unsent.is_empty() {
             self.take_requests(context);
             self.write(context)?;
+        } else {
+            self.line.queue.lock().since = Some(Instant::now());
         }
+        let unsent: usize = self.unsent.iter().map(Bytes::len).sum();
+        self.line
+            .is_held_up
+            .store(self.parser.size().max(unsent) > MUCH, Ordering::Relaxed);
         if self.is_silent(context) {
             return Err(Fault::Silent(self.silence));
         }
@@ -269,23 +346,13 @@ impl Driver {
                 (Some(_), Some(second)) => second,
                 _ => oldest.form,
             };
-            let Some(answer) = self.parser.answer(form, &mut self.input)? else {
+            let Some(answer) = self.parser.answer(form, &oldest.keys, &mut self.input)? else {
                 return Ok(());
             };
             match &answer {
                 // The server has skipped what belongs to the command, and expects the next one. After another error, its
                 // state is unknown.
                 Answer::Error(text) if !text.starts_with("SERVER_ERROR") => return Err(Fault::Answer(text.clone())),
-                Answer::Values(items) => {
-                    let requested =
-                        |key: &str| oldest.keys.split(|byte| *byte == b' ').any(|own| own == key.as_bytes());
-                    if let Some(stranger) = items.iter().find(|item| !requested(&item.key)) {
-                        let key = &stranger.key;
-                        return Err(Fault::OutOfStep(format!(
-                            "an answer for the key {key:?}, which was not requested"
-                        )));
-                    }
-                }
                 _ => {}
             }
             if oldest.then.is_some() && oldest.first.is_none() {
@@ -296,6 +363,7 @@ impl Driver {
                 break;
             };
             self.line.in_flight.fetch_sub(1, Ordering::Relaxed);
+            self.line.has_answered.store(true, Ordering::Relaxed);
             let answers = match answered.first {
                 Some(first) => Answers {
                     first,
@@ -331,6 +399,7 @@ impl Driver {
                 context.waker().wake_by_ref();
                 return;
             }
+            queue.bytes = 0;
             std::mem::take(&mut queue.requests)
         };
         self.has_given_way = false;
@@ -410,7 +479,9 @@ impl Driver {
 
     /// Returns whether the server has been silent for too long.
     fn is_silent(&mut self, context: &mut Context<'_>) -> bool {
-        let (is_waiting, due) = (!self.waiting.is_empty(), self.due());
+        // A server may answer a command before it is sent in full.
+        let is_waiting = !self.waiting.is_empty() || !self.unsent.is_empty();
+        let due = self.due();
         // The alarm is not reset for each answer, since that would cost as much as all else.
         let alarm = match &mut self.alarm {
             Some(alarm) => alarm,
@@ -430,16 +501,21 @@ impl Driver {
         false
     }
 
-    /// Ends the line. The oldest command gets the fault, and those after it that the connection has ended.
+    /// Ends the line. The oldest call that still waits gets the fault, and those after it that the connection has ended.
     fn fail(&mut self, fault: Fault) {
         self.line.end(fault.of_the_next());
-        let mut fault = fault;
-        for waiting in self.waiting.drain(..) {
-            let next = fault.of_the_next();
-            let own = std::mem::replace(&mut fault, next);
-            let _ = waiting.reply.send(Err(Unanswered::Failed(own)));
+        let next = fault.of_a_bystander();
+        let mut own = Some(fault);
+        for waiting in self.waiting.drain(..).filter(|waiting| !waiting.reply.is_closed()) {
+            let fault = own.take().unwrap_or_else(|| next.of_a_bystander());
+            let _ = waiting.reply.send(Err(Unanswered::Failed(fault)));
         }
     }
+}
+
+/// Returns the room that a command takes up in the queue.
+fn size(command: &Command) -> usize {
+    command.bytes.len() + OVERHEAD
 }
 
 /// The fault of a connection that was closed by this process.

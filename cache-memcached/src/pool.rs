@@ -1,7 +1,8 @@
 //! The connections to one server, which calls share.
 //!
 //! One connection carries many calls, and does so the better the more there are: what is queued at the same time is sent
-//! together. Another one is opened only while each has many calls, so that a large value does not hold up all others.
+//! together. Another one is opened only while each has many calls, or is busy with a large value, which holds up the calls
+//! after it.
 
 use std::fmt;
 use std::io;
@@ -11,6 +12,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::error::Fault;
 use crate::line::Line;
@@ -18,6 +21,9 @@ use crate::stream::Connector;
 
 /// The calls that each connection has before another one is opened.
 const SHARE: usize = 16;
+
+/// The time after a failure before another connection is opened besides those that are open.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// How often an attempt to connect that ended with its runtime is repeated.
 const ATTEMPTS: usize = 2;
@@ -34,9 +40,47 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct Lines {
     open: Vec<Arc<Line>>,
-    /// The connection that is being opened. All calls wait for the same one if there is no other.
-    opening: Option<Opening>,
+    /// The connection that is being opened, and its task. All calls wait for the same one if there is no other.
+    opening: Option<(Opening, AbortHandle)>,
+    /// When another connection may be opened besides those that are open.
+    not_before: Option<Instant>,
     is_closed: bool,
+}
+
+impl Lines {
+    /// Forgets the connections that have ended, and an attempt that ended with its runtime or by a panic.
+    fn tidy(&mut self) {
+        // Otherwise the task itself has removed it.
+        let mut has_failed = self.opening.take_if(|(_, task)| task.is_finished()).is_some();
+        self.open.retain(|line| {
+            has_failed |= !line.is_open() && !line.has_answered();
+            line.is_open()
+        });
+        if has_failed {
+            self.pause();
+        }
+    }
+
+    fn pause(&mut self) {
+        self.not_before = Some(Instant::now() + PAUSE);
+    }
+
+    /// Returns the connection on which a call is answered soonest.
+    fn best(&self) -> Option<&Arc<Line>> {
+        self.open.iter().min_by_key(|line| {
+            // A server that accepts connections which it does not serve gets few calls on them.
+            let doubt = if line.has_answered() { 0 } else { SHARE - 1 };
+            (line.is_held_up(), line.in_flight() + doubt)
+        })
+    }
+
+    /// Returns whether another connection is opened besides those that are open, of which this is the best.
+    fn needs_another(&self, best: &Line, most: usize) -> bool {
+        (best.is_held_up() || best.in_flight() >= SHARE)
+            && self.open.len() < most
+            && self.opening.is_none()
+            && self.not_before.is_none_or(|time| Instant::now() >= time)
+    }
 }
 
 type Opening = Shared<BoxFuture<'static, Result<Arc<Line>, Refusal>>>;
@@ -70,7 +114,7 @@ impl Pool {
         }
     }
 
-    /// Returns the connection with the fewest calls. Opens one if there is none.
+    /// Returns the connection on which a call is answered soonest. Opens one if there is none.
     pub(crate) async fn line(&self) -> Result<Arc<Line>, Fault> {
         for _ in 0..ATTEMPTS {
             let opening = {
@@ -78,35 +122,30 @@ impl Pool {
                 if lines.is_closed {
                     return Err(Fault::Closed);
                 }
-                lines.open.retain(|line| line.is_open());
-                match lines.open.iter().min_by_key(|line| line.in_flight()).cloned() {
+                lines.tidy();
+                match lines.best().cloned() {
                     Some(line) => {
-                        if line.in_flight() >= SHARE && lines.open.len() < self.most && lines.opening.is_none() {
+                        if lines.needs_another(&line, self.most) {
                             // For the calls to come.
                             lines.opening = Some(self.open());
                         }
                         return Ok(line);
                     }
-                    None => lines.opening.get_or_insert_with(|| self.open()).clone(),
+                    None => lines.opening.get_or_insert_with(|| self.open()).0.clone(),
                 }
             };
-            match opening.clone().await {
+            match opening.await {
                 Ok(line) => return Ok(line),
                 Err(Refusal::Io(kind, text)) => return Err(Fault::Io(io::Error::new(kind, text))),
                 Err(Refusal::Timeout) => return Err(Fault::ConnectTimeout(self.connect_timeout)),
-                Err(Refusal::Cancelled) => {
-                    let mut lines = self.lines.lock();
-                    if lines.opening.as_ref().is_some_and(|current| current.ptr_eq(&opening)) {
-                        lines.opening = None;
-                    }
-                }
+                Err(Refusal::Cancelled) => {}
             }
         }
         Err(Fault::Io(io::Error::other("connecting was cancelled")))
     }
 
     /// Opens a connection in a task of its own, since several calls may wait for it. Call this with the lock held.
-    fn open(&self) -> Opening {
+    fn open(&self) -> (Opening, AbortHandle) {
         let (lines, connecting) = (Arc::clone(&self.lines), (self.connector)(self.name.clone()));
         let (limit, silence) = (self.connect_timeout, self.silence);
         let task = tokio::spawn(async move {
@@ -117,18 +156,16 @@ impl Pool {
             };
             let mut lines = lines.lock();
             lines.opening = None;
-            if let Ok(line) = &opened {
-                if lines.is_closed {
-                    line.close();
-                } else {
-                    lines.open.push(Arc::clone(line));
-                }
+            match &opened {
+                Ok(line) if lines.is_closed => line.close(),
+                Ok(line) => lines.open.push(Arc::clone(line)),
+                Err(_) => lines.pause(),
             }
             opened
         });
-        async move { task.await.unwrap_or(Err(Refusal::Cancelled)) }
-            .boxed()
-            .shared()
+        let handle = task.abort_handle();
+        let opening = async move { task.await.unwrap_or(Err(Refusal::Cancelled)) };
+        (opening.boxed().shared(), handle)
     }
 
     /// Returns whether this is one of the connections, and open.

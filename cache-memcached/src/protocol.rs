@@ -163,6 +163,8 @@ pub(crate) struct Parser {
     items: Vec<Item>,
     /// The next value, whose bytes follow, and their number.
     next: Option<(Item, usize)>,
+    /// The bytes of the values of the current answer, as far as they are announced.
+    size: usize,
     /// How many bytes have been searched for the end of a line.
     searched: usize,
 }
@@ -174,8 +176,9 @@ enum Line {
 }
 
 impl Parser {
-    /// Takes the next answer, which has this form. Returns `None` if it is not there in full.
-    pub(crate) fn answer(&mut self, form: Form, input: &mut BytesMut) -> Result<Option<Answer>, Fault> {
+    /// Takes the next answer, which has this form, and values of these keys with spaces between them. Returns `None` if it
+    /// is not there in full.
+    pub(crate) fn answer(&mut self, form: Form, keys: &[u8], input: &mut BytesMut) -> Result<Option<Answer>, Fault> {
         loop {
             if let Some((mut item, len)) = self.next.take() {
                 if input.len() < len + 2 {
@@ -207,14 +210,42 @@ impl Parser {
             let line = parse(form, input[..end].strip_suffix(b"\r").unwrap_or(&input[..end]));
             input.advance(end + 1);
             match line? {
-                Line::Item(item, len) => self.next = Some((item, len)),
-                Line::End => return Ok(Some(Answer::Values(std::mem::take(&mut self.items)))),
+                Line::Item(item, len) => {
+                    // Before its bytes arrive, which may be many.
+                    self.check(&item.key, keys)?;
+                    self.size += len;
+                    self.next = Some((item, len));
+                }
+                Line::End => {
+                    self.size = 0;
+                    return Ok(Some(Answer::Values(std::mem::take(&mut self.items))));
+                }
                 Line::Answer(answer) => {
+                    self.size = 0;
                     self.items.clear();
                     return Ok(Some(answer));
                 }
             }
         }
+    }
+
+    /// Fails if the next value, which has this key, is none of those that were requested.
+    fn check(&self, key: &str, keys: &[u8]) -> Result<(), Fault> {
+        let requested = || keys.split(|byte| *byte == b' ');
+        if !requested().any(|own| own == key.as_bytes()) {
+            return Err(Fault::OutOfStep(format!(
+                "an answer for the key {key:?}, which was not requested"
+            )));
+        }
+        if self.items.len() >= requested().count() {
+            return Err(Fault::OutOfStep("more values than were requested".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Returns how large the answer is that is being read, as far as that is known.
+    pub(crate) fn size(&self) -> usize {
+        self.size
     }
 
     /// Returns how many bytes the current value still needs, if that is known.
@@ -335,7 +366,7 @@ mod tests {
                 input.extend_from_slice(&bytes[fed..cut]);
                 fed = cut;
                 while let Some((form, _)) = answers.get(found.len()) {
-                    let Some(answer) = parser.answer(*form, &mut input).unwrap() else { break };
+                    let Some(answer) = parser.answer(*form, b"a b c", &mut input).unwrap() else { break };
                     found.push((*form, answer));
                 }
             }
@@ -347,7 +378,7 @@ mod tests {
         fn any_bytes_can_be_read(bytes: Vec<u8>) {
             let mut input = BytesMut::from(&bytes[..]);
             let mut parser = Parser::default();
-            while let Ok(Some(_)) = parser.answer(Form::Values, &mut input) {}
+            while let Ok(Some(_)) = parser.answer(Form::Values, b"a", &mut input) {}
         }
     }
 
@@ -362,8 +393,10 @@ mod tests {
             (Form::Values, "VALUE a 0 -1\r\n"),
             (Form::Values, "VALUE a 0 9999999999\r\n"),
             (Form::Values, "VALUE a 0 1\r\nxyz\r\n"),
+            (Form::Values, "VALUE b 0 9\r\n"),
+            (Form::Values, "VALUE a 0 1\r\nx\r\nVALUE a 0 9\r\n"),
         ] {
-            let answer = Parser::default().answer(form, &mut BytesMut::from(answer));
+            let answer = Parser::default().answer(form, b"a", &mut BytesMut::from(answer));
             assert!(matches!(answer, Err(Fault::OutOfStep(_))), "{answer:?}");
         }
     }

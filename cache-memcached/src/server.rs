@@ -127,8 +127,8 @@ impl Server {
                     false => fault.at_first(),
                 };
                 match &fault {
-                    Fault::Closed => drop(admission),
-                    Fault::Busy | Fault::Silent(_) => admission.slow(),
+                    Fault::Closed | Fault::Busy | Fault::Lost(_) => admission.nothing(),
+                    Fault::Silent(_) => admission.slow(),
                     fault if fault.blames_server() => admission.bad(),
                     _ => admission.good(),
                 }

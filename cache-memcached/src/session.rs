@@ -57,7 +57,15 @@ impl<'a> Session<'a> {
 
     /// Returns the values of `keys`, without the keys that have none.
     pub(crate) async fn get(&mut self, keys: &[&str]) -> Result<Vec<(String, Bytes)>, Fault> {
-        let items = values(self.ask_one(Command::get(keys)).await?)?;
+        let answer = match self.ask_one(Command::get(keys)).await {
+            // Reading twice does no harm.
+            Err(Fault::Lost(_)) if !self.is_bound => {
+                self.line = self.pool.line().await?;
+                self.ask_one(Command::get(keys)).await?
+            }
+            answer => answer?,
+        };
+        let items = values(answer)?;
         Ok(items.into_iter().map(|item| (item.key, item.value)).collect())
     }
 
@@ -95,10 +103,21 @@ impl<'a> Session<'a> {
 
     /// Replaces the value that has this token. Returns whether it wrote.
     pub(crate) async fn swap(&mut self, key: &str, value: &[u8], token: u64, expiration: u32) -> Result<bool, Fault> {
-        match self.ask_one(Command::cas(key, value, token, expiration)).await? {
-            Answer::Stored => Ok(true),
-            Answer::Exists | Answer::NotFound | Answer::NotStored => Ok(false),
-            other => Err(unexpected(other)),
+        was_swapped(self.ask_one(Command::cas(key, value, token, expiration)).await?)
+    }
+
+    /// As [`swap`](Self::swap), on this connection and no other. Writes nothing if it has ended.
+    pub(crate) async fn swap_if_open(
+        &mut self,
+        key: &str,
+        value: &[u8],
+        token: u64,
+        expiration: u32,
+    ) -> Result<bool, Fault> {
+        match self.line.ask(Command::cas(key, value, token, expiration)).await {
+            Ok(answers) => was_swapped(answers.first),
+            Err(Unanswered::Unsent(..)) => Ok(false),
+            Err(Unanswered::Failed(fault)) => Err(fault),
         }
     }
 
@@ -204,6 +223,14 @@ fn was_added(answer: Answer) -> Result<bool, Fault> {
     match answer {
         Answer::Stored => Ok(true),
         Answer::NotStored => Ok(false),
+        other => Err(unexpected(other)),
+    }
+}
+
+fn was_swapped(answer: Answer) -> Result<bool, Fault> {
+    match answer {
+        Answer::Stored => Ok(true),
+        Answer::Exists | Answer::NotFound | Answer::NotStored => Ok(false),
         other => Err(unexpected(other)),
     }
 }

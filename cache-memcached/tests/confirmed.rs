@@ -153,6 +153,29 @@ async fn a_lease_is_replaced_or_released_without_reading_it() {
     }
 }
 
+#[tokio::test]
+async fn a_lease_that_the_server_moved_in_its_memory_is_still_replaced_or_released() {
+    let fake = Fake::new();
+    let backend = over_one(&fake).build().unwrap();
+    let key = key("key");
+    let value = || Value::from(Bytes::from_static(b"value"));
+    for is_filled in [true, false] {
+        let lease = backend.get_or_add(&key, value(), hour().lease()).await.unwrap();
+        let GetOrAdd::Added(lease) = lease else {
+            panic!("{lease:?}")
+        };
+        fake.move_in_memory("p:n:key");
+        if is_filled {
+            let fill = backend.set(&key, value(), hour().if_version(lease)).await.unwrap();
+            assert!(fill.version().is_some(), "{fill:?}");
+            assert!(backend.delete(&key).await.unwrap());
+        } else {
+            assert!(backend.delete_if(&key, lease).await.unwrap());
+            assert_eq!(read(&backend, "key").await.unwrap(), None);
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_token_from_before_a_restart_replaces_nothing() {
     let fake = Fake::new();

@@ -3,14 +3,47 @@
 
 mod support;
 
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cache_core::{Backend, ErrorKind, SetMode};
+use cache_memcached::MemcachedBackend;
 use memcache_async::ascii::Protocol;
 use support::{Fake, hour, key, over_one, put, read};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_millis(10);
+
+/// Returns a backend whose connections are made by a function of their number.
+fn over_connections(connect: impl Fn(usize) -> io::Result<DuplexStream> + Send + Sync + 'static) -> MemcachedBackend {
+    let (connect, count) = (Arc::new(connect), AtomicUsize::new(0));
+    MemcachedBackend::builder()
+        .server("a:1")
+        .connector(move |_| {
+            let (connect, number) = (Arc::clone(&connect), count.fetch_add(1, Ordering::SeqCst));
+            async move { connect(number) }
+        })
+        .build()
+        .unwrap()
+}
+
+/// Returns a connection on which the first command gets this answer as soon as it begins, and nothing more is read.
+fn strange(answer: &'static str) -> DuplexStream {
+    let (ours, mut theirs) = tokio::io::duplex(1024);
+    tokio::spawn(async move {
+        theirs.read_u8().await?;
+        theirs.write_all(answer.as_bytes()).await?;
+        std::future::pending::<io::Result<()>>().await
+    });
+    ours
+}
+
+fn over_strange(answer: &'static str) -> MemcachedBackend {
+    over_connections(move |_| Ok(strange(answer)))
+}
 
 #[tokio::test(start_paused = true)]
 async fn the_codec_alone_answers_bob_with_alices_value() {
@@ -95,7 +128,6 @@ async fn what_a_server_says_unasked_answers_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_for_another_key_is_an_error_and_ends_the_connection() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let backend = cache_memcached::MemcachedBackend::builder()
         .server("a:1")
         .connector(|_| async {
@@ -115,6 +147,174 @@ async fn an_answer_for_another_key_is_an_error_and_ends_the_connection() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("p:n:alice"), "{error}");
     assert_eq!(backend.connections(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn values_that_nobody_asked_for_are_found_out_before_they_are_there() {
+    for answer in [
+        "VALUE p:n:alice 0 1000000\r\n",
+        "VALUE p:n:bob 0 1\r\nx\r\nVALUE p:n:bob 0 1000000\r\n",
+    ] {
+        let backend = over_strange(answer);
+        let error = read(&backend, "bob").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_calls_on_a_connection_without_authentication_are_told() {
+    let backend = over_strange("CLIENT_ERROR unauthenticated\r\n");
+    let calls: Vec<_> = (0..5)
+        .map(|_| {
+            let backend = backend.clone();
+            tokio::spawn(async move { put(&backend, "bob", "bob's").await })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::Auth);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_answers_early_and_then_freezes_is_left() {
+    let fake = Fake::new();
+    let good = fake.clone();
+    // The first connection refuses a value of which little was sent, and takes no more bytes.
+    let backend = over_connections(move |number| match number {
+        0 => Ok(strange("SERVER_ERROR object too large for cache\r\n")),
+        _ => good.connect(),
+    });
+    let value = bytes::Bytes::from(vec![0; 100_000]);
+    let error = backend.set(&key("bob"), value.into(), hour()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
+    let _ = read(&backend, "bob").await;
+    assert_eq!(read(&backend, "bob").await.unwrap(), None);
+}
+
+#[test]
+fn a_runtime_that_stands_still_holds_up_no_later_call() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    let backend = over_one(&Fake::new()).connections(1).build().unwrap();
+    let still = runtime();
+    still.block_on(put(&backend, "bob", "bob's")).unwrap();
+    runtime().block_on(async {
+        assert_eq!(read(&backend, "bob").await.unwrap_err().kind(), ErrorKind::Timeout);
+        assert_eq!(read(&backend, "bob").await.unwrap().as_deref(), Some("bob's"));
+    });
+    drop(still);
+}
+
+/// Makes so many calls at a time, which all succeed.
+async fn burst(backend: &MemcachedBackend, calls: usize) {
+    let calls: Vec<_> = (0..calls)
+        .map(|_| {
+            let backend = backend.clone();
+            tokio::spawn(async move { put(&backend, "bob", "bob's").await })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_takes_no_more_connections_is_not_asked_for_one_all_the_time() {
+    for hangs_up in [false, true] {
+        let (fake, attempts) = (Fake::new(), Arc::new(AtomicUsize::new(0)));
+        let backend = over_connections({
+            let attempts = Arc::clone(&attempts);
+            move |number| {
+                attempts.fetch_add(1, Ordering::SeqCst);
+                match number {
+                    0 => fake.connect(),
+                    _ if hangs_up => Ok(tokio::io::duplex(1024).0),
+                    _ => Err(io::ErrorKind::ConnectionRefused.into()),
+                }
+            }
+        });
+        for _ in 0..20 {
+            burst(&backend, 40).await;
+        }
+        assert_eq!(attempts.load(Ordering::SeqCst), 2);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for _ in 0..20 {
+            burst(&backend, 40).await;
+        }
+        assert_eq!(attempts.load(Ordering::SeqCst), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_has_never_answered_is_not_preferred() {
+    let fake = Fake::new();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let backend = over_connections({
+        let connections = Arc::clone(&connections);
+        move |number| {
+            connections.fetch_add(1, Ordering::SeqCst);
+            match number {
+                0 => fake.connect(),
+                _ => Ok(strange("")),
+            }
+        }
+    });
+    burst(&backend, 20).await;
+    burst(&backend, 20).await;
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+    burst(&backend, 10).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_value_does_not_hold_up_all_calls() {
+    for is_read in [true, false] {
+        let fake = Fake::new();
+        put(&over_one(&fake).build().unwrap(), "bob", "bob's").await.unwrap();
+        // The value stays on its way.
+        let answer = if is_read { "VALUE p:n:large 0 1000000\r\n" } else { "" };
+        let backend = over_connections(move |number| match number {
+            0 => Ok(strange(answer)),
+            _ => fake.connect(),
+        });
+        let call = |name: &'static str| {
+            let backend = backend.clone();
+            tokio::spawn(async move { read(&backend, name).await })
+        };
+        let first = if is_read {
+            call("large")
+        } else {
+            let (backend, large) = (backend.clone(), "x".repeat(1_000_000));
+            tokio::spawn(async move { put(&backend, "large", &large).await.map(|()| None) })
+        };
+        tokio::time::sleep(SOON).await;
+        // It opens another connection, for the calls to come.
+        let second = call("bob");
+        tokio::time::sleep(SOON).await;
+        assert_eq!(call("bob").await.unwrap().unwrap().as_deref(), Some("bob's"));
+        assert!(!first.is_finished() && !second.is_finished());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_panic_while_connecting_more_connections_are_opened() {
+    let fake = Fake::new();
+    let backend = over_connections({
+        let fake = fake.clone();
+        move |number| match number {
+            1 => panic!("in the function that connects"),
+            _ => fake.connect(),
+        }
+    });
+    for _ in 0..5 {
+        burst(&backend, 40).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(fake.connections() > 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,4 +425,53 @@ async fn without_compare_and_swap_the_server_is_refused() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
+}
+
+/// Starts calls on the only connection, which breaks before they are answered, and returns their outcomes.
+async fn lost_together<T: Send + 'static, C: Future<Output = T> + Send + 'static>(
+    fake: &Fake,
+    calls: impl IntoIterator<Item = C>,
+) -> Vec<T> {
+    fake.freeze();
+    let calls: Vec<_> = calls.into_iter().map(tokio::spawn).collect();
+    tokio::time::sleep(SOON).await;
+    fake.hang_up();
+    fake.thaw();
+    let mut outcomes = Vec::new();
+    for call in calls {
+        outcomes.push(call.await.unwrap());
+    }
+    outcomes
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_breaks_is_one_failure_and_reads_are_asked_again() {
+    let fake = Fake::new();
+    let backend = over_one(&fake)
+        .connections(1)
+        .when_down(cache_memcached::WhenDown::Skip)
+        .build()
+        .unwrap();
+    put(&backend, "bob", "bob's").await.unwrap();
+    let write = || {
+        let backend = backend.clone();
+        async move { put(&backend, "alice", "alice's").await }
+    };
+    for outcome in lost_together(&fake, (0..5).map(|_| write())).await {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+    fake.take_commands();
+    assert_eq!(read(&backend, "bob").await.unwrap().as_deref(), Some("bob's"));
+    assert_eq!(fake.take_commands(), ["get p:n:bob"], "the server is not emptied");
+
+    let again = || {
+        let backend = backend.clone();
+        async move { read(&backend, "bob").await }
+    };
+    let outcomes = lost_together(&fake, (0..5).map(|_| again())).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_err()).count(), 1);
+    for value in outcomes.into_iter().flatten() {
+        assert_eq!(value.as_deref(), Some("bob's"));
+    }
+    assert_eq!(read(&backend, "bob").await.unwrap().as_deref(), Some("bob's"));
 }

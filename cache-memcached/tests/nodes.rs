@@ -517,6 +517,8 @@ impl Subscriber for Warnings {
 async fn a_provider_and_an_agreement_that_fail_together_are_one_line_of_log() {
     let warnings = Warnings::default();
     let _guard = tracing::subscriber::set_default(warnings.clone());
+    // With one subscriber, an event that another test makes first would be switched off for all, since that test has none.
+    let _second = tracing::Dispatch::new(Warnings::default());
     let (machines, registry) = (Machines::new(2), Registry::new("ab"));
     let process = registry.process(&machines);
     put_all(&process, "value").await;

@@ -147,6 +147,45 @@ async fn calls_on_the_connection_of_one_that_was_dropped_get_their_answers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_burst_of_calls_is_answered() {
+    let fake = Fake::new();
+    let backend = over_one(&fake).connections(1).build().unwrap();
+    put(&backend, "key", "value").await.unwrap();
+    let calls: Vec<_> = (0..5000)
+        .map(|_| {
+            let backend = backend.clone();
+            tokio::spawn(async move { read(&backend, "key").await })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap().as_deref(), Some("value"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_to_be_sent_has_a_bound_and_a_server_is_not_down_for_it() {
+    let fake = Fake::new();
+    let backend = over_one(&fake).connections(1).build().unwrap();
+    put(&backend, "key", "value").await.unwrap();
+    let megabyte = bytes::Bytes::from(vec![0; 1_000_000]);
+    let calls: Vec<_> = (0..80)
+        .map(|_| {
+            let (backend, value) = (backend.clone(), megabyte.clone().into());
+            tokio::spawn(async move { backend.set(&key("large"), value, hour()).await })
+        })
+        .collect();
+    let mut refused = 0;
+    for call in calls {
+        if let Err(error) = call.await.unwrap() {
+            assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Rejected, true));
+            refused += 1;
+        }
+    }
+    assert!((10..20).contains(&refused), "{refused}");
+    assert_eq!(read(&backend, "key").await.unwrap().as_deref(), Some("value"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn by_default_the_keys_of_a_dead_server_fail_and_no_others() {
     let (fakes, backend) = fleet(WhenDown::Fail);
     let names = names(&backend, &fakes).await;

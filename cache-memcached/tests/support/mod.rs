@@ -100,6 +100,11 @@ impl Fake {
         });
     }
 
+    /// Closes all connections, and nothing else happens to the server.
+    pub(crate) fn hang_up(&self) {
+        self.0.mood.send_modify(|mood| mood.life += 1);
+    }
+
     pub(crate) fn come_back(&self) {
         self.0.mood.send_modify(|mood| mood.refuses = false);
     }
@@ -119,6 +124,14 @@ impl Fake {
     /// Returns the token of an item.
     pub(crate) fn token(&self, key: &str) -> u64 {
         self.0.state.lock().unwrap().items[key].token
+    }
+
+    /// Gives an item another token, as memcached does when it moves the item in its memory.
+    pub(crate) fn move_in_memory(&self, key: &str) {
+        let mut state = self.0.state.lock().unwrap();
+        state.token += 1;
+        let token = state.token;
+        state.items.get_mut(key).unwrap().token = token;
     }
 
     pub(crate) fn say_unasked(&self, line: &'static str) {
@@ -206,10 +219,14 @@ impl Fake {
                     }
                     count = read.read_until(b'\n', &mut line) => if count? == 0 { return Ok(()) },
                 }
-                mood.wait_for(|mood| !mood.frozen)
+                let is_over = mood
+                    .wait_for(|mood| !mood.frozen || mood.life != life)
                     .await
-                    .map(drop)
+                    .map(|mood| mood.life != life)
                     .map_err(io::Error::other)?;
+                if is_over {
+                    return Ok(());
+                }
                 let line = String::from_utf8_lossy(&line).trim_end().to_owned();
                 let words: Vec<&str> = line.split(' ').collect();
                 let value = match words[0] {
