@@ -223,7 +223,11 @@ async fn run(kind: Kind, stale: bool, target: usize, act: Act) -> Option<String>
         (Kind::Borrowing, Act::Drop(_) | Act::DropBeforeAnswer(_)) => 2,
         (Kind::Borrowing, Act::DropAllBut(_)) => 3,
     };
-    assert!(count.get() <= most, "{} loads: {kind:?} {stale} {act:?} at {at} {passed:?}", count.get());
+    assert!(
+        count.get() <= most,
+        "{} loads: {kind:?} {stale} {act:?} at {at} {passed:?}",
+        count.get()
+    );
     // Nobody waits for a lease to run out: what happened costs its time, and then one load at most.
     let longest = match act {
         Act::Pass => LOAD,

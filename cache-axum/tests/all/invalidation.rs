@@ -57,7 +57,9 @@ async fn another_host_is_another_url() {
     let (app, _) = app(layer(), |call, _| call.to_string());
     get(&app, "/").await;
     let mut elsewhere = request(Method::PUT, "http://other/", &[]);
-    elsewhere.headers_mut().insert("host", HeaderValue::from_static("other"));
+    elsewhere
+        .headers_mut()
+        .insert("host", HeaderValue::from_static("other"));
     send(&app, elsewhere).await;
     assert_eq!(get(&app, "/").await.x_cache(), "HIT");
     send(&app, request(Method::PUT, "http://TEST/", &[])).await;
