@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions, SqliteRow};
-use sqlx::{FromRow, Row};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions, SqliteRow};
+use sqlx::{ConnectOptions, FromRow, Row};
 
 /// Something that the shop sells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,8 @@ const SCHEMA: &str = "
 #[derive(Debug, Clone)]
 pub struct Database {
     pool: SqlitePool,
+    // A database in memory lasts as long as a connection to it. Those of the pool end with a query whose caller leaves.
+    _keeper: Arc<SqliteConnection>,
     queries: Arc<AtomicU64>,
     distance: Duration,
 }
@@ -55,16 +57,15 @@ impl Database {
     /// Those of SQLite.
     pub async fn open(url: &str) -> Result<Self, sqlx::Error> {
         let options = SqliteConnectOptions::from_str(url)?;
-        // One connection, which stays: a database in memory belongs to its connection.
+        let keeper = options.connect().await?;
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
             .connect_with(options)
             .await?;
         sqlx::raw_sql(SCHEMA).execute(&pool).await?;
         Ok(Self {
             pool,
+            _keeper: Arc::new(keeper),
             queries: Arc::default(),
             distance: Duration::ZERO,
         })

@@ -267,12 +267,8 @@ async fn each_user_has_orders_of_their_own() {
 /// At whatever moment a client leaves: what is shown afterwards is what the database has.
 #[tokio::test]
 async fn an_order_is_seen_by_whoever_has_left_before_the_answer() {
-    // A file: SQLite's connection may end with a query that nobody waits for, and a database in memory with it.
-    let folder = tempfile::tempdir().unwrap();
     for polls in 1_u32.. {
-        let file = folder.path().join(polls.to_string());
-        let url = format!("sqlite:{}?mode=rwc", file.display());
-        let shop = Shop::on(Database::open(&url).await.unwrap()).await;
+        let shop = Shop::open().await;
         let session = shop.login("ada").await;
         let cookie = [("cookie", &*session)];
         shop.get("/account/orders", &cookie).await;
