@@ -1,4 +1,4 @@
-//! Hits in memory, for counting instructions: `hit-cost KIND HITS` makes `HITS` hits, `hit-cost KIND` prints the
+//! Hits in memory, and misses, for counting instructions: `hit-cost KIND HITS` makes `HITS` hits, `hit-cost KIND` prints the
 //! allocations of one, and `hit-cost time KIND KIND …` the nanoseconds of one, in turns. `scripts/hit-cost` runs it under
 //! valgrind and compares the counts with the recorded ones.
 
@@ -11,6 +11,7 @@
 use std::future::Future;
 use std::hint::black_box;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -26,7 +27,7 @@ use http_body_util::BodyExt;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
-const KINDS: &str = "router, layer, get_or_load, metered, keyed or hashed";
+const KINDS: &str = "router, layer, get_or_load, metered, keyed, hashed or miss";
 
 /// Makes hits one after another, in one thread.
 struct Hits {
@@ -36,6 +37,8 @@ struct Hits {
     metered: Cache,
     bare: Router,
     layered: Router,
+    /// How many keys have been missed.
+    missed: AtomicUsize,
 }
 
 impl Hits {
@@ -57,6 +60,7 @@ impl Hits {
             metered: metered.build(),
             bare,
             layered,
+            missed: AtomicUsize::new(0),
         }
     }
 
@@ -75,6 +79,7 @@ impl Hits {
             "metered" => self.repeat(hits, || get_or_load(metered)),
             "keyed" => self.repeat(hits, || keyed(cache, black_box(42))),
             "hashed" => self.repeat(hits, || hashed(cache, black_box(42), black_box("Ada"))),
+            "miss" => self.repeat(hits, || miss(cache, self.missed.fetch_add(1, Ordering::Relaxed))),
             _ => panic!("{kind:?} is no kind of hit: {KINDS}"),
         }
     }
@@ -120,6 +125,11 @@ async fn ask(router: &Router) {
 async fn get_or_load(cache: &Cache) {
     let load = || async { Ok::<_, std::convert::Infallible>("Ada".to_owned()) };
     black_box(cache.get_or_load(black_box("user:42"), load).await.unwrap());
+}
+
+async fn miss(cache: &Cache, id: usize) {
+    let load = || async { Ok::<_, std::convert::Infallible>("Ada".to_owned()) };
+    black_box(cache.get_or_load(&format!("miss:{id}"), load).await.unwrap());
 }
 
 #[cached(cache = cache, key = "user:{id}", namespace = "keyed", ttl = "1h")]

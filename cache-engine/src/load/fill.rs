@@ -52,6 +52,13 @@ pub(crate) struct Landed<T, E> {
 /// A store that does not answer is not an error here: the value is then shared and not stored.
 #[must_use = "dropping it passes the load to a caller that waits"]
 pub struct Fill<T, E = Infallible> {
+    /// Boxed, since a fill passes through many futures, each of which would contain it and move it.
+    pub(super) state: Box<State<T>>,
+    result: PhantomData<fn() -> E>,
+}
+
+/// The state of a [`Fill`].
+pub(super) struct State<T> {
     pub(super) shared: Arc<Shared>,
     pub(super) key: Key,
     pub(super) lead: Option<Lead>,
@@ -95,7 +102,6 @@ pub struct Fill<T, E = Infallible> {
     ended_after: Option<Duration>,
     /// The version of the value's type.
     type_version: u32,
-    result: PhantomData<fn() -> E>,
 }
 
 /// A placeholder for the error of a load that ended without one. No loader's error has this type.
@@ -129,7 +135,7 @@ impl StoreOutcome {
 
 impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     pub(crate) fn new(shared: Arc<Shared>, key: Key, lead: Lead, stale: Option<Found<T>>) -> Self {
-        Self {
+        let state = State {
             tagger: Tagger::new(&shared.tier.tags),
             shared,
             key,
@@ -156,74 +162,83 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             early: None,
             ended_after: None,
             type_version: 0,
+        };
+        Self {
+            state: Box::new(state),
             result: PhantomData,
         }
     }
 
     /// Sets what the load reports.
     pub(crate) fn reporting(mut self, reporting: Reporting) -> Self {
-        self.reporting = reporting;
+        self.state.reporting = reporting;
         self
     }
 
     /// Sets the version of the value's type, and the policy if it refreshes values before they expire.
     pub(crate) fn storing(mut self, type_version: u32, early: Option<Policy>) -> Self {
-        self.type_version = type_version;
-        self.early = early;
+        self.state.type_version = type_version;
+        self.state.early = early;
         self
     }
 
     /// Makes the load a refresh: all callers get the stale value meanwhile.
     pub(crate) fn refreshing(mut self) -> Self {
-        self.is_refresh = true;
+        self.state.is_refresh = true;
         self
     }
 
     /// Begins the context of the load, which begins now: its span, and its deadline if nobody waits for it.
     pub(crate) fn begin_context(&mut self, whom: RunsFor) {
-        self.span = match self.reporting {
+        self.state.span = match self.state.reporting {
             Reporting::Nothing => LoadSpan::none(),
-            _ => LoadSpan::new(self.shared.events.cache(), &self.key, None, self.is_refresh, whom),
+            _ => LoadSpan::new(
+                self.state.shared.events.cache(),
+                &self.state.key,
+                None,
+                self.state.is_refresh,
+                whom,
+            ),
         };
-        self.begin_part(whom, &self.span.clone());
+        self.begin_part(whom, &self.state.span.clone());
     }
 
     /// Begins the context of a load that is a part of a batch with this span.
     pub(crate) fn begin_part(&mut self, whom: RunsFor, span: &LoadSpan) {
-        self.runs_for = whom;
+        self.state.runs_for = whom;
         if whom == RunsFor::Nobody {
-            self.deadline = self.shared.deadline(None);
+            self.state.deadline = self.state.shared.deadline(None);
         }
         self.is_traced_by(span);
     }
 
     /// Lets the spans of waiting callers link to `span`.
     fn is_traced_by(&self, span: &LoadSpan) {
-        if let (Some(lead), Some(id)) = (&self.lead, span.id()) {
+        if let (Some(lead), Some(id)) = (&self.state.lead, span.id()) {
             lead.traced_by(id);
         }
     }
 
     /// Sets when the load is cancelled, if it runs for nobody.
     pub(crate) fn set_deadline(&mut self, deadline: Option<Instant>) {
-        self.deadline = deadline;
+        self.state.deadline = deadline;
     }
 
     /// Returns for whom the load runs.
     pub(crate) fn runs_for(&self) -> RunsFor {
-        self.runs_for
+        self.state.runs_for
     }
 
     /// Returns whether the load is a refresh: all callers get the stale value meanwhile.
     pub(crate) fn is_refresh(&self) -> bool {
-        self.is_refresh
+        self.state.is_refresh
     }
 
     /// Returns the span of the load. It ends with the load, and what belongs to the load is to run in it: see
     /// [`LoadSpan::scope`] and [`Adapter::spawn_load`](crate::Adapter::spawn_load).
     #[must_use]
     pub fn span(&self) -> LoadSpan {
-        self.span.clone()
+        self.state.span.clone()
     }
 
     /// Creates the fill of a load whose lease was acquired before. Without a `snapshot`, the lease is
@@ -257,32 +272,36 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Sets the time before which the snapshot of the tags was taken.
     pub(super) fn reserved_at(&mut self, since: Instant) {
-        self.since = since;
+        self.state.since = since;
     }
 
     fn depend_on(&mut self, snapshot: TagSnapshot) {
         if snapshot.ends_stale() {
             // The stale copy was invalidated after it was read.
-            self.stale = None;
+            self.state.stale = None;
         }
-        self.snapshot = snapshot;
+        self.state.snapshot = snapshot;
     }
 
     pub(super) fn hold(&mut self, fence: Fence) {
         // A copy of another version than the one that the fence is for must not be used any more.
         let record = fence.record();
-        self.stale.take_if(|stale| stale.version != record);
-        if let (Some(lead), Fence::Lease(lease)) = (&self.lead, fence) {
+        self.state.stale.take_if(|stale| stale.version != record);
+        if let (Some(lead), Fence::Lease(lease)) = (&self.state.lead, fence) {
             lead.holds(lease.version);
         }
-        self.fence = Some(fence);
+        self.state.fence = Some(fence);
     }
 
     /// Acquires the lease of the load. If the store does not answer, the load continues without one. Returns `false` if
     /// another process holds a lease, or the precondition no longer holds.
     pub(crate) async fn acquire(&mut self, precondition: Precondition, declared: &Declared) -> bool {
-        let of_stale = self.stale.as_ref().map(|stale| &stale.tags);
-        let acquired = self.shared.leases.acquire(&self.key, precondition, declared, of_stale);
+        let of_stale = self.state.stale.as_ref().map(|stale| &stale.tags);
+        let acquired = self
+            .state
+            .shared
+            .leases
+            .acquire(&self.state.key, precondition, declared, of_stale);
         let acquired = acquired.await;
         self.acquired(acquired)
     }
@@ -295,9 +314,10 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     ) -> bool {
         let acquired = match captured {
             Ok(captured) => {
-                self.shared
+                self.state
+                    .shared
                     .leases
-                    .acquire_captured(&self.key, precondition, captured)
+                    .acquire_captured(&self.state.key, precondition, captured)
                     .await
             }
             Err(error) => Err(error),
@@ -313,7 +333,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 true
             }
             Err(error) => {
-                self.refused = !matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable);
+                self.state.refused = !matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable);
                 true
             }
         }
@@ -321,8 +341,14 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Loads beside the lease of another process: the first of the two to finish stores its value.
     pub(crate) async fn load_beside(&mut self, lease: Lease, declared: &Declared) {
-        let of_stale = self.stale.as_ref().map(|stale| &stale.tags);
-        if let Ok(snapshot) = self.shared.tier.capture(&self.key, declared, of_stale).await {
+        let of_stale = self.state.stale.as_ref().map(|stale| &stale.tags);
+        if let Ok(snapshot) = self
+            .state
+            .shared
+            .tier
+            .capture(&self.state.key, declared, of_stale)
+            .await
+        {
             self.arm((Fence::Others(lease), snapshot));
         }
     }
@@ -330,7 +356,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Adds tags to the value while it is loaded.
     #[must_use]
     pub fn tagger(&self) -> &Tagger {
-        &self.tagger
+        &self.state.tagger
     }
 
     /// Adds tags that were not known before the value was loaded. This requires a lookup through a handle
@@ -340,112 +366,118 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Invalidations of tags are recorded in 4,096 slots, by the tags' hashes. A tag counts as invalidated if another
     /// tag in its slot was, or if the store has lost the records that would show it.
     pub async fn add_late_tags<N: AsRef<str>>(&mut self, tags: impl IntoIterator<Item = N>) {
-        self.tagger.add_late(tags, &self.snapshot).await;
+        self.state.tagger.add_late(tags, &self.state.snapshot).await;
     }
 
     /// Specifies that the value to be stored is the [stale](Self::stale) value with a change, and was not loaded anew.
     /// It depends on everything that the stale value depended on, as of when the stale value was loaded.
     pub fn depend_as_stale(&mut self) {
-        let Some(stale) = &self.stale else { return };
-        match union(&stale.tags, &self.snapshot.tags) {
-            Ok(tags) => self.snapshot.tags = tags,
-            Err(error) => self.fault = Some(Fault::Failed(error)),
+        let Some(stale) = &self.state.stale else { return };
+        match union(&stale.tags, &self.state.snapshot.tags) {
+            Ok(tags) => self.state.snapshot.tags = tags,
+            Err(error) => self.state.fault = Some(Fault::Failed(error)),
         }
-        self.remade = Some(stale.tags.clone());
+        self.state.remade = Some(stale.tags.clone());
     }
 
     /// Specifies that the value to be stored is the [stale](Self::stale) value, which the source has just validated, or
     /// is made from it. It depends on everything that the stale value depended on, as of when this load began.
     pub fn keep_tags_of_stale(&mut self) {
-        match self.snapshot.of_stale() {
-            Ok(tags) => self.snapshot.tags = tags,
-            Err(error) => self.fault = Some(Fault::Failed(error)),
+        match self.state.snapshot.of_stale() {
+            Ok(tags) => self.state.snapshot.tags = tags,
+            Err(error) => self.state.fault = Some(Fault::Failed(error)),
         }
     }
 
     /// Continues the load of `other` under this fill's key: this load gets all tags that are or will be added to the load of
     /// `other`, and reports its end and what it stores in the place of `other`, which reports nothing any more.
     pub fn continue_load_of(&mut self, other: &mut Self) {
-        self.set_tagger(&other.tagger);
-        self.begun = other.begun;
-        self.reporting = std::mem::replace(&mut other.reporting, Reporting::Nothing);
-        self.unreported_end = std::mem::take(&mut other.unreported_end);
-        self.deadline = other.deadline;
-        self.span = std::mem::replace(&mut other.span, LoadSpan::none());
-        self.is_traced_by(&self.span);
+        self.set_tagger(&other.state.tagger);
+        self.state.begun = other.state.begun;
+        self.state.reporting = std::mem::replace(&mut other.state.reporting, Reporting::Nothing);
+        self.state.unreported_end = std::mem::take(&mut other.state.unreported_end);
+        self.state.deadline = other.state.deadline;
+        self.state.span = std::mem::replace(&mut other.state.span, LoadSpan::none());
+        self.is_traced_by(&self.state.span);
     }
 
     /// Reports that the load has ended with a value, and does not report what is stored from now on. For a load whose
     /// value is not what is stored.
     pub fn report_end(&mut self) {
         self.note_loaded();
-        self.reporting = Reporting::Nothing;
+        self.state.reporting = Reporting::Nothing;
     }
 
     fn tell(&self, event: &Event<'_>) {
-        if self.reporting != Reporting::Nothing {
-            self.shared.events.emit(event);
+        if self.state.reporting != Reporting::Nothing {
+            self.state.shared.events.emit(event);
         }
     }
 
     /// Records that the store answers, but accepts no lease.
     pub(crate) fn refuse(&mut self) {
-        self.refused = true;
+        self.state.refused = true;
     }
 
     /// Returns whether the store answered when the load began. If not, the load is one of an outage.
     #[must_use]
     pub fn store_answered(&self) -> bool {
-        self.fence.is_some() || self.refused
+        self.state.fence.is_some() || self.state.refused
     }
 
     /// Sets the tagger that several loads of one batch share.
     pub(crate) fn set_tagger(&mut self, tagger: &Tagger) {
-        self.tagger = tagger.clone();
+        self.state.tagger = tagger.clone();
     }
 
     pub(crate) fn set_stale(&mut self, stale: Option<Found<T>>) {
-        self.stale = stale;
+        self.state.stale = stale;
     }
 
     /// Takes over the fence that a predecessor held, if it is still intact.
     pub(crate) async fn inherit(&mut self, declared: &Declared) -> bool {
-        self.fence = self.lead.as_mut().and_then(Lead::take_fence);
-        let Some(fence) = self.fence else { return false };
-        let of_stale = self.stale.as_ref().map(|stale| &stale.tags);
-        match self.shared.tier.capture(&self.key, declared, of_stale).await {
+        self.state.fence = self.state.lead.as_mut().and_then(Lead::take_fence);
+        let Some(fence) = self.state.fence else { return false };
+        let of_stale = self.state.stale.as_ref().map(|stale| &stale.tags);
+        match self
+            .state
+            .shared
+            .tier
+            .capture(&self.state.key, declared, of_stale)
+            .await
+        {
             Ok(snapshot) => self.depend_on(snapshot),
             Err(_) => {
-                self.fence = None;
-                self.shared.release(self.key.clone(), fence, None);
+                self.state.fence = None;
+                self.state.shared.release(self.state.key.clone(), fence, None);
                 return false;
             }
         }
         let stands = matches!(self.renew().await, Ok(true));
         if !stands {
-            self.fence = None;
+            self.state.fence = None;
         }
         stands
     }
 
     pub(crate) fn flight(&self) -> Option<FlightId> {
-        self.lead.as_ref().map(Lead::id)
+        self.state.lead.as_ref().map(Lead::id)
     }
 
     pub(crate) fn lead(&self) -> Option<&Lead> {
-        self.lead.as_ref()
+        self.state.lead.as_ref()
     }
 
     /// Returns the key to load.
     #[must_use]
     pub fn key(&self) -> &Key {
-        &self.key
+        &self.state.key
     }
 
     /// Waits until another caller in this process waits for the load. Returns at once if one does. If you then drop the
     /// fill, the load passes to one of them.
     pub fn waited_for(&self) -> impl Future<Output = ()> + Send + use<T, E> {
-        let waited_for = self.lead.as_ref().map(Lead::waited_for);
+        let waited_for = self.state.lead.as_ref().map(Lead::waited_for);
         async move {
             match waited_for {
                 Some(waited_for) => waited_for.await,
@@ -463,13 +495,13 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Returns the stale copy that the load replaces, if there is one.
     #[must_use]
     pub fn stale(&self) -> Option<&Found<T>> {
-        self.stale.as_ref()
+        self.state.stale.as_ref()
     }
 
     /// Returns whether a value can be stored at all: whether the store was reachable when the load began.
     #[must_use]
     pub fn is_storable(&self) -> bool {
-        self.fence.is_some()
+        self.state.fence.is_some()
     }
 
     /// Stores `value` for `windows`, and shares it with the waiting callers.
@@ -481,13 +513,13 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         let settled = self.settle_tags();
         let found = Found {
             value,
-            created: self.shared.tier.now(),
+            created: self.state.shared.tier.now(),
             windows,
-            tags: self.snapshot.tags.clone(),
+            tags: self.state.snapshot.tags.clone(),
             version: None,
             tier: CacheTier::Store,
             load_time: self.load_time(),
-            type_version: self.type_version,
+            type_version: self.state.type_version,
         };
         let encoded = self.encoded(settled, |writer, key| writer.value(key, &found.value, coder, windows));
         self.land(Ok(Some(found)), encoded, &windows).await
@@ -495,11 +527,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Adds the tagger's tags to those of the entry.
     fn settle_tags(&mut self) -> Result<(), Fault> {
-        if let Some(fault) = self.fault.take() {
+        if let Some(fault) = self.state.fault.take() {
             return Err(fault);
         }
-        self.snapshot.tags = self.tagger.with_added(&self.snapshot.tags)?;
-        self.snapshot.lifetimes.extend(self.tagger.lifetimes());
+        self.state.snapshot.tags = self.state.tagger.with_added(&self.state.snapshot.tags)?;
+        self.state.snapshot.lifetimes.extend(self.state.tagger.lifetimes());
         Ok(())
     }
 
@@ -512,30 +544,31 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         let writer = Writer {
             load_time: self.load_time(),
             grace: self.grace(),
-            ..self.shared.tier.writer(&self.snapshot.tags)
+            ..self.state.shared.tier.writer(&self.state.snapshot.tags)
         };
-        encode(writer, &self.key).map_err(Fault::Failed)
+        encode(writer, &self.state.key).map_err(Fault::Failed)
     }
 
     /// Returns how long the load took, if that is stored with the value.
     pub(super) fn load_time(&self) -> Option<Duration> {
-        self.early
+        self.state
+            .early
             .filter(|policy| policy.early_refresh_beta > 0.0)
             .map(|_| self.took())
     }
 
     /// Returns how long the store retains the record after all of its windows have ended.
     fn grace(&self) -> Duration {
-        self.early.map_or(Duration::ZERO, |policy| {
-            policy.grace(self.shared.leases.time(), Some(self.took()))
+        self.state.early.map_or(Duration::ZERO, |policy| {
+            policy.grace(self.state.shared.leases.time(), Some(self.took()))
         })
     }
 
     /// Stores that there is no value.
     pub(crate) async fn store_absent(mut self, windows: FreshnessWindows) -> StoreOutcome {
-        self.windows_without_value = windows;
+        self.state.windows_without_value = windows;
         let settled = self.settle_tags();
-        let type_version = self.type_version;
+        let type_version = self.state.type_version;
         let encoded = self.encoded(settled, |writer, key| writer.absent(key, type_version, windows));
         self.land(Ok(None), encoded, &windows).await
     }
@@ -551,9 +584,9 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 return StoreOutcome::Unavailable;
             }
         };
-        self.windows_without_value = windows;
+        self.state.windows_without_value = windows;
         let settled = self.settle_tags();
-        let type_version = self.type_version;
+        let type_version = self.state.type_version;
         let encoded = self.encoded(settled, |writer, key| {
             writer.failure(key, &object, message, type_version, windows)
         });
@@ -568,12 +601,12 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     ) -> StoreOutcome {
         if let Err(error) = self.settle().await {
             // The store does not answer, so another attempt would be pointless.
-            self.fence = None;
+            self.state.fence = None;
             self.finish(Landing::ReadAgain);
             return StoreOutcome::Failed(error);
         }
-        let Some(fence) = self.fence else {
-            if self.remade.is_some() {
+        let Some(fence) = self.state.fence else {
+            if self.state.remade.is_some() {
                 self.share(outcome).await;
             } else {
                 self.finish_with(outcome);
@@ -584,17 +617,23 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         let value = match encoded {
             Ok(value) => value,
             Err(Fault::Fenced) => {
-                self.tell(&Event::Fenced { key: &self.key });
+                self.tell(&Event::Fenced { key: &self.state.key });
                 self.share(outcome).await;
                 return StoreOutcome::Fenced;
             }
             Err(Fault::Failed(error)) => {
-                self.shared.events.emit(&Event::not_stored(&self.key, &error));
+                self.state
+                    .shared
+                    .events
+                    .emit(&Event::not_stored(&self.state.key, &error));
                 self.share(outcome).await;
                 return StoreOutcome::Failed(error);
             }
             Err(Fault::Uncarried(error)) => {
-                self.shared.events.emit(&Event::not_stored(&self.key, &error));
+                self.state
+                    .shared
+                    .events
+                    .emit(&Event::not_stored(&self.state.key, &error));
                 self.part();
                 return StoreOutcome::Uncarried;
             }
@@ -603,42 +642,47 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         let weight = value.weight();
         let lifetime = retention(windows, self.grace());
         // Changes during the load may be unknown here too.
-        let stamp = self.shared.tier.stamp(&self.key).map(|stamp| stamp.as_of(self.since));
-        let TagSnapshot { tags, lifetimes, .. } = &self.snapshot;
+        let stamp = self
+            .state
+            .shared
+            .tier
+            .stamp(&self.state.key)
+            .map(|stamp| stamp.as_of(self.state.since));
+        let TagSnapshot { tags, lifetimes, .. } = &self.state.snapshot;
         let (filled, ()) = tokio::join!(
-            self.shared.leases.fill(&self.key, fence, value, lifetime),
-            self.shared.tier.tags.prolong(tags, lifetimes, lifetime)
+            self.state.shared.leases.fill(&self.state.key, fence, value, lifetime),
+            self.state.shared.tier.tags.prolong(tags, lifetimes, lifetime)
         );
         match filled {
             Ok(Filled::Stored(version)) => {
-                self.fence = None;
+                self.state.fence = None;
                 if let Ok(Some(found)) = &mut outcome {
                     found.version = Some(version);
                 }
                 match (&outcome, stamp) {
                     // A value made from a stale copy is older than its load, so the known changes since then may be
                     // incomplete.
-                    (Ok(Some(found)), Some(stamp)) if self.remade.as_ref().is_none_or(Tags::is_empty) => {
-                        let tier = &self.shared.tier;
-                        tier.keep_own_near(&self.key, found, version, weight, stamp);
+                    (Ok(Some(found)), Some(stamp)) if self.state.remade.as_ref().is_none_or(Tags::is_empty) => {
+                        let tier = &self.state.shared.tier;
+                        tier.keep_own_near(&self.state.key, found, version, weight, stamp);
                     }
-                    _ => self.shared.tier.forget_near(&self.key),
+                    _ => self.state.shared.tier.forget_near(&self.state.key),
                 }
-                self.tell(&Event::Stored { key: &self.key });
+                self.tell(&Event::Stored { key: &self.state.key });
                 self.prolong_joined(lifetime);
                 self.land_with(true, outcome, None).await;
                 StoreOutcome::Stored
             }
             Ok(Filled::Fenced) => {
-                self.fence = None;
-                self.tell(&Event::Fenced { key: &self.key });
+                self.state.fence = None;
+                self.tell(&Event::Fenced { key: &self.state.key });
                 self.finish(Landing::ReadAgain);
                 StoreOutcome::Fenced
             }
             Err(error) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) => {
                 // The value may have been written or not, and the key may have been invalidated in between.
-                self.shared.tier.forget_near(&self.key);
-                self.fence = None;
+                self.state.shared.tier.forget_near(&self.state.key);
+                self.state.fence = None;
                 self.finish(Landing::ReadAgain);
                 StoreOutcome::Failed(error)
             }
@@ -653,28 +697,29 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Prolongs the records of tags that the value has got from other entries, if it may outlive them. That takes a read
     /// of the records, which nobody waits for.
     fn prolong_joined(&self, lifetime: Ttl) {
-        let early = self.tagger.early(lifetime);
+        let early = self.state.tagger.early(lifetime);
         if early.is_empty() {
             return;
         }
-        let tags = Arc::clone(&self.shared.tier.tags);
+        let tags = Arc::clone(&self.state.shared.tier.tags);
         let prolonging = async move { tags.prolong_unknown(early, lifetime).await };
-        if self.shared.tier.store.is_local() {
+        if self.state.shared.tier.store.is_local() {
             // Completes immediately.
             let _ = prolonging.now_or_never();
         } else if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            self.shared
+            self.state
+                .shared
                 .tasks
                 .spawn_on(task::background(load::current(), prolonging), &runtime);
         }
     }
 
     fn within_limits(&self, value: Value) -> Result<Value, Error> {
-        match self.shared.tier.store.backend().limits().value_bytes {
+        match self.state.shared.tier.store.backend().limits().value_bytes {
             Some(limit) if value.weight() > limit => {
                 let message = format!("{} bytes, and the store takes {limit}", value.weight());
                 Err(Error::new(ErrorKind::TooLarge, message)
-                    .with_backend(self.shared.tier.store.backend().name())
+                    .with_backend(self.state.shared.tier.store.backend().name())
                     .with_operation("set"))
             }
             _ => Ok(value),
@@ -688,22 +733,22 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// As [`share`](Self::share), for an outcome that may be a stale copy with the tags `stale`, or made from one.
     async fn share_depending(mut self, outcome: Outcome<T, E>, stale: Option<&Tags>) {
-        let remade = self.remade.take();
+        let remade = self.state.remade.take();
         let stale = stale.or(remade.as_ref());
         let settled = self.settle().await;
-        if self.fence.is_some() {
+        if self.state.fence.is_some() {
             self.seal();
         }
-        let stood = match self.fence {
+        let stood = match self.state.fence {
             // An error is shared even if the fence was lost.
             Some(fence @ Fence::Record { .. }) if outcome.is_err() => {
-                self.shared.release(self.key.clone(), fence, None);
+                self.state.shared.release(self.state.key.clone(), fence, None);
                 true
             }
-            Some(fence) if settled.is_ok() => self.shared.leases.release(&self.key, fence).await,
+            Some(fence) if settled.is_ok() => self.state.shared.leases.release(&self.state.key, fence).await,
             Some(fence) => {
                 // The store does not answer, so the callers do not wait for it.
-                self.shared.release(self.key.clone(), fence, None);
+                self.state.shared.release(self.state.key.clone(), fence, None);
                 false
             }
             None => match stale {
@@ -711,7 +756,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 None => true,
             },
         };
-        self.fence = None;
+        self.state.fence = None;
         self.land_with(stood, outcome, stale).await;
     }
 
@@ -723,8 +768,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             self.finish_with(outcome);
             return;
         }
-        let waited_for = self.lead.as_ref().is_some_and(Lead::is_waited_for);
-        let tags = match self.tagger.with_added(&self.snapshot.tags) {
+        let waited_for = self.state.lead.as_ref().is_some_and(Lead::is_waited_for);
+        let tags = match self.state.tagger.with_added(&self.state.snapshot.tags) {
             Ok(tags) if stood => tags,
             // The next value will be for its own caller only, too.
             Err(Fault::Uncarried(_)) => {
@@ -743,18 +788,18 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             self.finish_unless_waited_for(landing);
             return;
         }
-        let tier = &self.shared.tier;
+        let tier = &self.state.shared.tier;
         // A value that is made from a stale one is a stale one, and shared as such.
         let is_stale = self.fresh_at_most() == Some(Duration::ZERO);
         let current = if tags.is_empty() {
             true
         } else if is_stale {
-            tier.still_usable(&self.key, &tags).await
+            tier.still_usable(&self.state.key, &tags).await
         } else {
-            tier.still_current(&self.key, &tags, self.pending).await
+            tier.still_current(&self.state.key, &tags, self.state.pending).await
         };
         let usable = match stale {
-            Some(tags) if current => tier.still_usable(&self.key, tags).await,
+            Some(tags) if current => tier.still_usable(&self.state.key, tags).await,
             _ => current,
         };
         if usable {
@@ -771,7 +816,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         match self.stale_is_there().await {
             Some(there) => there,
             None => {
-                if let Some(lead) = &self.lead {
+                if let Some(lead) = &self.state.lead {
                     lead.seal_from_the_start();
                 }
                 true
@@ -782,19 +827,19 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Returns whether the record of the stale copy is still in the store. `None` if that cannot be determined, or the
     /// store is unreachable.
     async fn stale_is_there(&self) -> Option<bool> {
-        let version = self.stale.as_ref().filter(|_| self.refused)?.version?;
-        self.shared.tier.is_at(&self.key, version).await.ok()
+        let version = self.state.stale.as_ref().filter(|_| self.state.refused)?.version?;
+        self.state.shared.tier.is_at(&self.state.key, version).await.ok()
     }
 
     /// Returns the tags that the value depends on. `None` if they are not known.
     pub(super) fn dependencies(&self) -> Option<Tags> {
-        self.tagger.with_added(&self.snapshot.tags).ok()
+        self.state.tagger.with_added(&self.state.snapshot.tags).ok()
     }
 
     /// Returns whether the load began without reading the versions of its `declared` tags, since the store did not
     /// answer.
     pub(super) fn lacks_tags(&self, declared: &Declared) -> bool {
-        self.is_uncaptured && !declared.names().is_empty()
+        self.state.is_uncaptured && !declared.names().is_empty()
     }
 
     /// Returns the tags that the value has so far, of its handle, of its load and of the entries that it is made from.
@@ -803,7 +848,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     pub fn tags(&self) -> Option<Vec<String>> {
         let tags = self
             .dependencies()
-            .filter(|_| self.is_storable() && self.fault.is_none())?;
+            .filter(|_| self.is_storable() && self.state.fault.is_none())?;
         let names = tags.iter().filter_map(|(name, _)| of_carried(name));
         Some(names.map(str::to_owned).collect())
     }
@@ -814,7 +859,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// [`store`](Self::store) stores the windows that it is given, so shorten them by this.
     #[must_use]
     pub fn fresh_at_most(&self) -> Option<Duration> {
-        self.tagger.fresh_for(&self.snapshot.tags)
+        self.state.tagger.fresh_for(&self.state.snapshot.tags)
     }
 
     /// Shortens the windows of the value to what other entries have contributed.
@@ -827,14 +872,14 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Joins everything that was added to `collected`, the tagger of work that was done before the load began.
     pub fn join(&self, collected: &Tagger) {
-        self.tagger.absorb(collected);
+        self.state.tagger.absorb(collected);
     }
 
     /// Makes the load that the current task runs in, if any, depend on everything that this load depends on, now or
     /// later. For adapters that hand on a value before its load has ended.
     pub fn contribute(&self) {
         if is_within_load() {
-            Tagger::current().follow(&self.snapshot.tags, &self.tagger);
+            Tagger::current().follow(&self.state.snapshot.tags, &self.state.tagger);
         }
     }
 
@@ -854,23 +899,25 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Ends a load without a result for other callers. One of the waiting callers then loads instead.
     pub(crate) async fn hand_over(mut self) {
-        if self.lead.as_ref().is_some_and(Lead::is_waited_for) {
+        if self.state.lead.as_ref().is_some_and(Lead::is_waited_for) {
             // Dropping the fill passes the load, with its fence, to one of them.
             return;
         }
         let settled = self.settle().await;
-        match self.fence {
-            Some(fence) if settled.is_ok() => drop(self.shared.leases.release(&self.key, fence).await),
-            Some(fence) => self.shared.release(self.key.clone(), fence, None),
+        match self.state.fence {
+            Some(fence) if settled.is_ok() => drop(self.state.shared.leases.release(&self.state.key, fence).await),
+            Some(fence) => self.state.shared.release(self.state.key.clone(), fence, None),
             None => {}
         }
-        self.fence = None;
+        self.state.fence = None;
         self.finish(Landing::ReadAgain);
     }
 
     fn part(mut self) {
-        if let Some(fence) = self.fence.take() {
-            self.shared.release(self.key.clone(), fence, self.renewal.take());
+        if let Some(fence) = self.state.fence.take() {
+            self.state
+                .shared
+                .release(self.state.key.clone(), fence, self.state.renewal.take());
         }
         self.finish(Landing::Uncoalesced);
     }
@@ -878,21 +925,27 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Returns the stale copy, if it may be used now that the load has failed: its window is open, and it was not
     /// removed or replaced (RFC 5861 §4).
     pub async fn stale_if_error(&self) -> Option<Found<T>> {
-        let stale = self.stale.as_ref()?;
+        let stale = self.state.stale.as_ref()?;
         // A load that replaces a fresh copy does not fall back to it.
         if matches!(
-            stale.freshness(self.shared.tier.now()),
+            stale.freshness(self.state.shared.tier.now()),
             Freshness::Fresh | Freshness::Gone
         ) {
             return None;
         }
-        let stands = match self.fence {
-            Some(fence @ Fence::Record { .. }) => self.shared.leases.is_intact(&self.key, fence).await.unwrap_or(false),
+        let stands = match self.state.fence {
+            Some(fence @ Fence::Record { .. }) => self
+                .state
+                .shared
+                .leases
+                .is_intact(&self.state.key, fence)
+                .await
+                .unwrap_or(false),
             Some(Fence::Lease(_) | Fence::Others(_)) => false,
             // If the store is unreachable, invalidations in this process are detected when the flight lands.
             None => self.stale_is_there().await.unwrap_or(true),
         };
-        let usable = stands && self.shared.tier.still_usable(&self.key, &stale.tags).await;
+        let usable = stands && self.state.shared.tier.still_usable(&self.state.key, &stale.tags).await;
         usable.then(|| stale.clone())
     }
 
@@ -907,8 +960,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Shares the stale copy that [`stale_if_error`](Self::stale_if_error) returned with the waiting callers.
     pub async fn share_stale(mut self, stale: Found<T>) {
         self.note_failed(LoadFailure::Error);
-        if !self.is_refresh {
-            self.tell(&Event::StaleIfError { key: &self.key });
+        if !self.state.is_refresh {
+            self.tell(&Event::StaleIfError { key: &self.state.key });
         }
         let tags = stale.tags.clone();
         self.share_depending(Ok(Some(stale)), Some(&tags)).await;
@@ -916,10 +969,10 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Shares that there is no value, and removes the stale copy, which contradicts that.
     pub(crate) async fn share_absence(self) {
-        if let Some(Fence::Record { record, .. }) = self.fence {
+        if let Some(Fence::Record { record, .. }) = self.state.fence {
             self.seal();
-            let removed = self.shared.tier.store.delete_if(&self.key, record).await;
-            self.shared.tier.forget_near(&self.key);
+            let removed = self.state.shared.tier.store.delete_if(&self.state.key, record).await;
+            self.state.shared.tier.forget_near(&self.state.key);
             match removed {
                 Ok(true) => self.land_with(true, Ok(None), None).await,
                 // The key was invalidated or written in the meantime, or that is unknown. A failure has already emitted
@@ -933,40 +986,43 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Seals the flight: from now on, an invalidation in another process may go undetected.
     pub(crate) fn seal(&self) {
-        if let Some(lead) = &self.lead {
-            lead.seal(self.fence.is_none());
+        if let Some(lead) = &self.state.lead {
+            lead.seal(self.state.fence.is_none());
         }
     }
 
     /// Returns how long the load has taken so far, or took if it has ended.
     #[must_use]
     pub fn took(&self) -> Duration {
-        self.ended_after.unwrap_or_else(|| self.begun.elapsed())
+        self.state.ended_after.unwrap_or_else(|| self.state.begun.elapsed())
     }
 
     pub(crate) fn begin(&mut self) {
-        self.begun = Instant::now();
-        self.is_uncaptured = self.fence.is_none();
-        self.pending = self.shared.tier.pending.so_far();
-        if let Some(lead) = &self.lead {
+        self.state.begun = Instant::now();
+        self.state.is_uncaptured = self.state.fence.is_none();
+        self.state.pending = self.state.shared.tier.pending.so_far();
+        if let Some(lead) = &self.state.lead {
             lead.begin();
         }
         // Without a fence, an invalidation goes undetected from now on. With one, the flight is sealed again later,
         // before the fence is released.
         self.seal();
-        if self.reporting != Reporting::Nothing {
-            self.unreported_end = true;
-            self.shared.events.emit(&Event::LoadStarted { key: &self.key });
+        if self.state.reporting != Reporting::Nothing {
+            self.state.unreported_end = true;
+            self.state
+                .shared
+                .events
+                .emit(&Event::LoadStarted { key: &self.state.key });
         }
     }
 
     /// Reports the end of the load, once.
     pub(crate) fn note_loaded(&mut self) {
-        self.ended_after.get_or_insert(self.begun.elapsed());
-        if std::mem::take(&mut self.unreported_end) {
-            self.span.record_outcome("ok");
-            self.shared.events.emit(&Event::Loaded {
-                key: &self.key,
+        self.state.ended_after.get_or_insert(self.state.begun.elapsed());
+        if std::mem::take(&mut self.state.unreported_end) {
+            self.state.span.record_outcome("ok");
+            self.state.shared.events.emit(&Event::Loaded {
+                key: &self.state.key,
                 took: self.took(),
             });
         }
@@ -974,11 +1030,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Reports the end of the load, once.
     pub(crate) fn note_failed(&mut self, failure: LoadFailure) {
-        self.ended_after.get_or_insert(self.begun.elapsed());
-        if std::mem::take(&mut self.unreported_end) {
-            self.span.record_failure(failure);
-            self.shared.events.emit(&Event::LoadFailed {
-                key: &self.key,
+        self.state.ended_after.get_or_insert(self.state.begun.elapsed());
+        if std::mem::take(&mut self.state.unreported_end) {
+            self.state.span.record_failure(failure);
+            self.state.shared.events.emit(&Event::LoadFailed {
+                key: &self.state.key,
                 took: self.took(),
                 failure,
             });
@@ -987,7 +1043,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Ends the flight with what another load stored before this one began.
     pub(crate) fn answer(self, outcome: Outcome<T, E>, terms: Terms) {
-        self.span.record_outcome("elsewhere");
+        self.state.span.record_outcome("elsewhere");
         self.finish(Landing::Shared(Arc::new(Landed { outcome, terms })));
     }
 
@@ -1000,8 +1056,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         let terms = match &outcome {
             Ok(Some(found)) => found.terms(),
             _ => Terms {
-                created: self.shared.tier.now(),
-                windows: self.windows_without_value,
+                created: self.state.shared.tier.now(),
+                windows: self.state.windows_without_value,
                 tags: self.dependencies().unwrap_or_default(),
             },
         };
@@ -1009,13 +1065,13 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     }
 
     fn finish(mut self, landing: Landing) {
-        if let Some(lead) = self.lead.take() {
+        if let Some(lead) = self.state.lead.take() {
             lead.finish(landing);
         }
     }
 
     fn finish_unless_waited_for(mut self, landing: Landing) {
-        if let Some(lead) = self.lead.take() {
+        if let Some(lead) = self.state.lead.take() {
             lead.finish_unless_waited_for(landing);
         }
     }
@@ -1023,30 +1079,33 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
 impl<T, E> Drop for Fill<T, E> {
     fn drop(&mut self) {
-        if std::mem::take(&mut self.unreported_end) {
-            let is_late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if std::mem::take(&mut self.state.unreported_end) {
+            let is_late = self.state.deadline.is_some_and(|deadline| Instant::now() >= deadline);
             let failure = if is_late {
                 LoadFailure::Timeout
             } else {
                 LoadFailure::Cancelled
             };
-            self.span.record_failure(failure);
-            self.shared.events.emit(&Event::LoadFailed {
-                key: &self.key,
-                took: self.begun.elapsed(),
+            self.state.span.record_failure(failure);
+            self.state.shared.events.emit(&Event::LoadFailed {
+                key: &self.state.key,
+                took: self.state.begun.elapsed(),
                 failure,
             });
         }
-        let mut fence = self.fence.take();
-        if let (Some(fence), Some(renewal)) = (fence.take_if(|_| self.renewal.is_some()), self.renewal.take()) {
-            self.shared.release(self.key.clone(), fence, Some(renewal));
+        let mut fence = self.state.fence.take();
+        if let (Some(fence), Some(renewal)) = (
+            fence.take_if(|_| self.state.renewal.is_some()),
+            self.state.renewal.take(),
+        ) {
+            self.state.shared.release(self.state.key.clone(), fence, Some(renewal));
         }
-        let left = match self.lead.take() {
+        let left = match self.state.lead.take() {
             Some(lead) => lead.pass_on(fence),
             None => fence,
         };
         if let Some(fence) = left {
-            self.shared.release(self.key.clone(), fence, None);
+            self.state.shared.release(self.state.key.clone(), fence, None);
         }
     }
 }
@@ -1054,8 +1113,8 @@ impl<T, E> Drop for Fill<T, E> {
 impl<T, E> fmt::Debug for Fill<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fill")
-            .field("key", &self.key)
-            .field("fence", &self.fence)
+            .field("key", &self.state.key)
+            .field("fence", &self.state.fence)
             .finish_non_exhaustive()
     }
 }

@@ -140,7 +140,8 @@ impl<C: Send + Sync + 'static> Engine<C> {
             None => (self.span_for_caller(&key), RunsFor::Caller),
         };
         let own = span.clone();
-        let task = async move {
+        // Boxed, since each of the futures around it would move it.
+        let task = Box::pin(async move {
             let outcome = match start {
                 None => engine.load_uncoalesced(&key, &own, load).await,
                 Some(start) => match engine.acquire(start, accepts).await {
@@ -150,7 +151,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
             };
             // The caller may have been cancelled.
             let _ = send.send(outcome);
-        };
+        });
         let task = async move { scope.scope(task).await };
         let awaited = self.shared.spawn_load(span, whom, task);
         async move {

@@ -22,7 +22,7 @@ use crate::trace::task::background;
 impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Sets a bound on concurrent store operations that several loads share.
     pub(crate) fn limit_renewals(&mut self, calls: &Arc<Semaphore>) {
-        self.renewals = Some(Arc::clone(calls));
+        self.state.renewals = Some(Arc::clone(calls));
     }
 
     /// Runs `load`, and renews the lease until it ends.
@@ -35,16 +35,16 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Returns the time between renewals.
     fn pause(&self) -> Duration {
-        self.shared.leases.time() / 3
+        self.state.shared.leases.time() / 3
     }
 
     /// As [`renewing`](Self::renewing), with this time before the first renewal.
     async fn renewing_after<F: Future>(&mut self, mut pause: Duration, load: F) -> F::Output {
         let mut load = pin!(load);
-        if self.fence.is_none() {
+        if self.state.fence.is_none() {
             return self.without_lease(load).await;
         }
-        while self.fence.is_some() {
+        while self.state.fence.is_some() {
             tokio::select! {
                 biased;
                 result = &mut load => return result,
@@ -52,11 +52,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             }
             pause = self.pause();
             // Without known tags the value is for no other caller.
-            if self.begun.elapsed() >= self.shared.leases.longest() || self.dependencies().is_none() {
+            if self.state.begun.elapsed() >= self.state.shared.leases.longest() || self.dependencies().is_none() {
                 self.abandon_lease();
                 break;
             }
-            let renewals = self.renewals.clone();
+            let renewals = self.state.renewals.clone();
             let renew = async {
                 let _permit = match &renewals {
                     Some(renewals) => renewals.acquire().await.ok(),
@@ -76,9 +76,12 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             };
             // A failed renewal is retried in the next turn, as long as the lease lasts.
             if let Ok(false) = renewed {
-                self.shared.events.emit(&Event::LeaseLost { key: &self.key });
+                self.state
+                    .shared
+                    .events
+                    .emit(&Event::LeaseLost { key: &self.state.key });
                 // The lease is lost, so the value is for no other caller.
-                if let Some(lead) = &self.lead {
+                if let Some(lead) = &self.state.lead {
                     lead.disband();
                 }
                 break;
@@ -90,17 +93,20 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Runs a load that has no lease, because the store did not answer or accepted none. Others wait for it no longer than
     /// a lease would be renewed.
     async fn without_lease<F: Future>(&mut self, mut load: Pin<&mut F>) -> F::Output {
-        let end = self.begun.checked_add(self.shared.leases.longest());
+        let end = self.state.begun.checked_add(self.state.shared.leases.longest());
         // Without a runtime there is no timer.
         let end = end.filter(|end| Instant::now() < *end && Handle::try_current().is_ok());
-        if let Some(end) = end.filter(|_| self.lead.is_some()) {
+        if let Some(end) = end.filter(|_| self.state.lead.is_some()) {
             tokio::select! {
                 biased;
                 result = &mut load => return result,
                 () = tokio::time::sleep_until(end) => {}
             }
-            self.shared.events.emit(&Event::LeaseLost { key: &self.key });
-            if let Some(lead) = &self.lead {
+            self.state
+                .shared
+                .events
+                .emit(&Event::LeaseLost { key: &self.state.key });
+            if let Some(lead) = &self.state.lead {
                 lead.disband();
             }
         }
@@ -117,15 +123,15 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         preview: Arc<dyn Any + Send + Sync>,
         load: F,
     ) -> F::Output {
-        let offer = self.lead.as_ref().map(|lead| {
+        let offer = self.state.lead.as_ref().map(|lead| {
             let preview = Preview {
                 value: preview,
-                fence: self.fence,
-                captured: self.snapshot.tags.clone(),
+                fence: self.state.fence,
+                captured: self.state.snapshot.tags.clone(),
                 tagger: self.tagger().clone(),
-                pending: self.pending,
+                pending: self.state.pending,
             };
-            preview.offer(lead.previewer(), Arc::clone(&self.shared), self.key.clone())
+            preview.offer(lead.previewer(), Arc::clone(&self.state.shared), self.state.key.clone())
         });
         // The lease gets the added tags at once, so that no caller waits for this load after one of them is invalidated.
         let pause = if self.tagger().has_added() {
@@ -150,18 +156,23 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Prolongs the records of tags that the load has read, so that they do not expire before it can store its value.
     async fn prolong_tags(&self) {
-        let tags = &self.shared.tier.tags;
-        tags.prolong_for_load(&self.snapshot.lifetimes).await;
+        let tags = &self.state.shared.tier.tags;
+        tags.prolong_for_load(&self.state.snapshot.lifetimes).await;
         tags.prolong_for_load(&self.tagger().lifetimes()).await;
     }
 
     /// Gives up the lease of a load that takes too long, so that others load instead.
     fn abandon_lease(&mut self) {
-        self.shared.events.emit(&Event::LeaseLost { key: &self.key });
-        if let Some(fence) = self.fence.take() {
-            self.shared.release(self.key.clone(), fence, self.renewal.take());
+        self.state
+            .shared
+            .events
+            .emit(&Event::LeaseLost { key: &self.state.key });
+        if let Some(fence) = self.state.fence.take() {
+            self.state
+                .shared
+                .release(self.state.key.clone(), fence, self.state.renewal.take());
         }
-        if let Some(lead) = &self.lead {
+        if let Some(lead) = &self.state.lead {
             lead.disband();
         }
     }
@@ -169,18 +180,18 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Renews the lease, or waits for the renewal that is under way. Returns whether the lease was still there.
     /// Dropping the future leaves the renewal under way.
     pub(super) async fn renew(&mut self) -> Result<bool, Error> {
-        let Some(fence) = self.fence else { return Ok(true) };
-        let tags = self.dependencies().unwrap_or_else(|| self.snapshot.tags.clone());
-        let renewed = if self.shared.tier.store.is_local() {
-            self.shared.leases.renew(&self.key, fence, &tags).await
+        let Some(fence) = self.state.fence else { return Ok(true) };
+        let tags = self.dependencies().unwrap_or_else(|| self.state.snapshot.tags.clone());
+        let renewed = if self.state.shared.tier.store.is_local() {
+            self.state.shared.leases.renew(&self.state.key, fence, &tags).await
         } else {
-            let renewal = self.renewal.get_or_insert_with(|| {
-                let (leases, key) = (self.shared.leases.clone(), self.key.clone());
+            let renewal = self.state.renewal.get_or_insert_with(|| {
+                let (leases, key) = (self.state.shared.leases.clone(), self.state.key.clone());
                 let renewing = async move { leases.renew(&key, fence, &tags).await };
-                self.shared.tasks.spawn(background(current(), renewing))
+                self.state.shared.tasks.spawn(background(current(), renewing))
             });
             let renewed = renewal.await;
-            self.renewal = None;
+            self.state.renewal = None;
             // The task is only cancelled if its runtime shuts down.
             renewed.unwrap_or(Ok(Renewed::Lost))
         };
@@ -191,7 +202,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             }
             Renewed::Lost => Ok(false),
             Renewed::Outdated => {
-                self.fault = Some(Fault::Fenced);
+                self.state.fault = Some(Fault::Fenced);
                 Ok(false)
             }
         }
@@ -199,7 +210,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Waits for the renewal that is under way, if there is one.
     pub(super) async fn settle(&mut self) -> Result<(), Error> {
-        if self.renewal.is_some() {
+        if self.state.renewal.is_some() {
             // If the lease is gone, the next store operation finds that out.
             self.renew().await?;
         }

@@ -143,7 +143,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
                     fill.store_absent(windows).await;
                 }
                 None => {
-                    fill.windows_without_value = windows;
+                    fill.state.windows_without_value = windows;
                     fill.share_absence().await;
                 }
             }
