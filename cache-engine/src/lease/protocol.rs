@@ -185,7 +185,8 @@ impl Leases {
         let (send, receive) = tokio::sync::oneshot::channel();
         let (received, abandoned) = tokio::sync::oneshot::channel();
         let (leases, key) = (self.clone(), key.clone());
-        let acquiring = acquiring.in_current_span();
+        // Boxed, since each of the futures around it would move it.
+        let acquiring = Box::pin(acquiring).in_current_span();
         self.tasks.spawn(async move {
             let result = acquiring.await;
             if let Err(error) = &result {

@@ -77,12 +77,13 @@ impl<C: Send + Sync + 'static> Engine<C> {
         let (engine, load, outer) = (self.clone(), Arc::clone(load), LoadStack::current());
         let span = self.begin_batch(&mut items, whom);
         let own = span.clone();
-        let task = async move {
+        // Boxed, since each of the futures around it would move it.
+        let task = Box::pin(async move {
             let landed = engine.run_batch(items, outer, &*load).await;
             record_outcomes(&own, &landed);
             // The caller may have been cancelled.
             let _ = send.send(landed);
-        };
+        });
         let collector = self.collector();
         let scope = Collector::scope(collector.as_ref());
         let task = async move { scope.scope(task).await };
