@@ -142,18 +142,20 @@ impl Shared {
         let lifetime = options.ttl.as_millis();
         let expected = match options.mode {
             SetMode::Always => {
-                let set = self
+                return self
                     .connection
-                    .write(lane, key.as_str(), stored, lifetime, Write::Always);
-                return set.await.map(|_| SetOutcome::Stored(version));
+                    .write(lane, key.as_str(), stored, lifetime, Write::Always)
+                    .await
+                    .map(|_| SetOutcome::Stored(version));
             }
             // In a Cluster the client may repeat the write, and `NX` alone would then refuse it because of our own
             // first write.
             SetMode::IfAbsent if !self.connection.is_clustered() => {
                 let set = self
                     .connection
-                    .write(lane, key.as_str(), stored, lifetime, Write::IfAbsent);
-                return Ok(match set.await? {
+                    .write(lane, key.as_str(), stored, lifetime, Write::IfAbsent)
+                    .await?;
+                return Ok(match set {
                     Some(_) => SetOutcome::Stored(version),
                     None => SetOutcome::Refused,
                 });
@@ -208,8 +210,9 @@ impl Shared {
         if !self.connection.is_clustered() && !self.sets_or_gets_by_script.load(Ordering::Relaxed) {
             let set = self
                 .connection
-                .write(lane, key.as_str(), stored.clone(), lifetime, Write::OrGet);
-            match set.await {
+                .write(lane, key.as_str(), stored.clone(), lifetime, Write::OrGet)
+                .await;
+            match set {
                 Ok(None) => return Ok(GetOrAdd::Added(version)),
                 Ok(Some(string)) => {
                     if let Some(stored) = format::decode(&string) {
@@ -272,26 +275,28 @@ fn foreign(string: Bytes, millis: i64) -> Record {
 #[async_trait]
 impl Backend for RedisBackend {
     async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {
-        let read = async { self.shared.get(self.shared.connection.lane().await?, key).await };
-        read.await.map_err(|error| error.with_operation("get"))
+        let read = async { self.shared.get(self.shared.connection.lane().await?, key).await }.await;
+        read.map_err(|error| error.with_operation("get"))
     }
 
     async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
-        let write = async {
+        let written = async {
             let lane = self.shared.connection.lane().await?;
             self.shared.set(lane, key, value, options).await
-        };
-        write.await.map_err(|error| error.with_operation("set"))
+        }
+        .await;
+        written.map_err(|error| error.with_operation("set"))
     }
 
     /// Takes one round trip: a `SET` with `NX` and `GET`. If there is a foreign record, in a Cluster, and before Redis 7,
     /// it is a script.
     async fn get_or_add(&self, key: &Key, value: Value, options: SetOptions) -> Result<GetOrAdd, Error> {
-        let call = async {
+        let found = async {
             let lane = self.shared.connection.lane().await?;
             self.shared.get_or_add(lane, key, value, options).await
-        };
-        call.await.map_err(|error| error.with_operation("get_or_add"))
+        }
+        .await;
+        found.map_err(|error| error.with_operation("get_or_add"))
     }
 
     async fn delete(&self, key: &Key) -> Result<bool, Error> {

@@ -183,8 +183,10 @@ impl Connection {
         });
         let command = CustomCommand::new_static(command, ClusterHash::Random, false);
         let client = lane.client().with_options(&options);
-        let answer = client.custom_raw(command, arguments);
-        match Unanswered::until(lane, options, answer).await {
+        let unanswered = Unanswered::new(lane, options);
+        let answer = client.custom_raw(command, arguments).await;
+        unanswered.end();
+        match answer {
             Ok(frame) => {
                 lane.heard();
                 Ok(match frame {
@@ -203,8 +205,10 @@ impl Connection {
         let _place = self.place()?;
         let options = self.options_for(key);
         let client = lane.client().with_options(&options);
-        let answer = client.get(key);
-        self.answered(lane, Unanswered::until(lane, options, answer).await)
+        let unanswered = Unanswered::new(lane, options);
+        let answer = client.get(key).await;
+        unanswered.end();
+        self.answered(lane, answer)
     }
 
     /// Writes a string by fred's own command, for `lifetime` milliseconds if there is a limit. `write` says what is
@@ -223,8 +227,10 @@ impl Connection {
         // A lifetime is at most a hundred years.
         let lifetime = lifetime.map(|millis| Expiration::PX(i64::try_from(millis).unwrap_or(i64::MAX)));
         let mode = (write != Write::Always).then_some(SetOptions::NX);
-        let answer = client.set(key, string, lifetime, mode, write == Write::OrGet);
-        self.answered(lane, Unanswered::until(lane, options, answer).await)
+        let unanswered = Unanswered::new(lane, options);
+        let answer = client.set(key, string, lifetime, mode, write == Write::OrGet).await;
+        unanswered.end();
+        self.answered(lane, answer)
     }
 
     /// As [`read`](Self::read), for the first bytes of a string. They are empty if there is no string.
@@ -232,8 +238,10 @@ impl Connection {
         let _place = self.place()?;
         let options = self.options_for(key);
         let client = lane.client().with_options(&options);
-        let answer = client.getrange(key, 0, bytes.saturating_sub(1));
-        self.answered(lane, Unanswered::until(lane, options, answer).await)
+        let unanswered = Unanswered::new(lane, options);
+        let answer = client.getrange(key, 0, bytes.saturating_sub(1)).await;
+        unanswered.end();
+        self.answered(lane, answer)
     }
 
     /// Converts the result of one of fred's own commands. An error answer becomes an `Err`.
@@ -394,14 +402,16 @@ struct Unanswered<'a> {
 }
 
 impl<'a> Unanswered<'a> {
-    async fn until<F: Future>(lane: &'a Arc<Lane>, options: Options, answer: F) -> F::Output {
-        let mut unanswered = Self {
+    fn new(lane: &'a Arc<Lane>, options: Options) -> Self {
+        Self {
             lane,
             options: Some(options),
-        };
-        let answer = answer.await;
-        unanswered.options = None;
-        answer
+        }
+    }
+
+    /// Ends the wait: the answer has arrived. No function takes the future of an answer, which is large and would be moved.
+    fn end(mut self) {
+        self.options = None;
     }
 }
 
