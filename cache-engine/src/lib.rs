@@ -159,9 +159,9 @@
 //! |---|---|---|
 //! | `macros` | yes | `#[cached]` and `#[invalidates]` |
 //! | `md5` | yes | [`HashedCall`](cache_core::HashedCall), the default key builder of functions |
-//! | `cbor` | no | the coder [`Cbor`](cache_core::Cbor) |
-//! | `messagepack` | no | the coder [`MessagePack`](cache_core::MessagePack) |
-//! | `postcard` | no | the coder [`Postcard`](cache_core::Postcard) |
+//! | `cbor` | no | the coder `cache_core::Cbor` |
+//! | `messagepack` | no | the coder `cache_core::MessagePack` |
+//! | `postcard` | no | the coder `cache_core::Postcard` |
 //! | `testing` | no | `cache_core::testing`: gates, and a store that fails on demand; for `[dev-dependencies]` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -11,6 +11,10 @@ use cache_core::SetOptions;
 use cache_engine::{AdapterEvent, Cache, CacheTier, InspectedContent, InspectedState, Inspection};
 use support::{Fate, Gate, Log, Remote, SEC, idle, memory_builder, over};
 
+async fn fresh_for(cache: &Cache) -> Option<Duration> {
+    cache.inspect("key").await.unwrap().store.unwrap().fresh_for()
+}
+
 async fn state(cache: &Cache, key: &str) -> Option<InspectedState> {
     cache.inspect(key).await.unwrap().store.map(|entry| entry.state)
 }
@@ -63,6 +67,26 @@ async fn the_life_of_a_value() {
         cache.invalidate_tag("b").await.unwrap();
         assert_eq!(state(&cache, "key").await, Some(InspectedState::Invalidated));
         assert_eq!(cache.stats().total().requests(), 0, "it counts as no request");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_much_longer_a_value_is_fresh() {
+    for cache in two(&Remote::new()) {
+        cache.set("key", 1).await.unwrap();
+        tokio::time::advance(Duration::from_millis(400)).await;
+        assert_eq!(fresh_for(&cache).await, Some(Duration::from_millis(600)));
+        // Its lifetime has 600 ms left, and yet it is not fresh any more.
+        cache.soft().invalidate("key").await.unwrap();
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(fresh_for(&cache).await, Some(Duration::ZERO));
+
+        cache.with_ttl(None).set("key", 1).await.unwrap();
+        assert_eq!(fresh_for(&cache).await, None);
+
+        cache.set("key", 1).await.unwrap();
+        tokio::time::advance(SEC).await;
+        assert_eq!(fresh_for(&cache).await, Some(Duration::ZERO));
     }
 }
 

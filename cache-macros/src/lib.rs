@@ -33,14 +33,16 @@ pub fn invalidates(options: TokenStream, item: TokenStream) -> TokenStream {
     run(invalidates::expand, options, item, parse_quote!(::cache_engine))
 }
 
-/// `cached`, as `cache-axum` exports it for crates that do not depend on `cache-engine`.
+// What `cache-axum` exports as `cached`, for crates that depend on it alone. It has the same documentation there.
+#[cfg_attr(not(doctest), doc = include_str!("../docs/cached.md"))]
 #[doc(hidden)]
 #[proc_macro_attribute]
 pub fn cached_of_axum(options: TokenStream, item: TokenStream) -> TokenStream {
     run(cached::expand, options, item, parse_quote!(::cache_axum::cache_engine))
 }
 
-/// `invalidates`, as `cache-axum` exports it for crates that do not depend on `cache-engine`.
+// What `cache-axum` exports as `invalidates`, for crates that depend on it alone. It has the same documentation there.
+#[cfg_attr(not(doctest), doc = include_str!("../docs/invalidates.md"))]
 #[doc(hidden)]
 #[proc_macro_attribute]
 pub fn invalidates_of_axum(options: TokenStream, item: TokenStream) -> TokenStream {
@@ -52,14 +54,16 @@ pub fn invalidates_of_axum(options: TokenStream, item: TokenStream) -> TokenStre
     )
 }
 
-/// `cached` for services that depend on `larder` alone, which exports it under that name.
+// What `larder` exports as `cached`, for crates that depend on it alone. It has the same documentation there.
+#[cfg_attr(not(doctest), doc = include_str!("../docs/cached.md"))]
 #[doc(hidden)]
 #[proc_macro_attribute]
 pub fn cached_of_larder(options: TokenStream, item: TokenStream) -> TokenStream {
     run(cached::expand, options, item, parse_quote!(::larder::cache_engine))
 }
 
-/// `invalidates` for services that depend on `larder` alone, which exports it under that name.
+// What `larder` exports as `invalidates`, for crates that depend on it alone. It has the same documentation there.
+#[cfg_attr(not(doctest), doc = include_str!("../docs/invalidates.md"))]
 #[doc(hidden)]
 #[proc_macro_attribute]
 pub fn invalidates_of_larder(options: TokenStream, item: TokenStream) -> TokenStream {

@@ -34,7 +34,8 @@ use crate::open;
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The URL of the store, see [`open`]. May also be called `url`. Default: `memory:`.
+    /// The URL of the store, see [`open`]. May also be called `url`. Both names are one field, so use the same one in every
+    /// source: a file with `url` and a variable for `store` are "duplicate field `store`". Default: `memory:`.
     #[serde(alias = "url")]
     pub store: Option<String>,
     /// The prefix of all keys.
@@ -108,7 +109,7 @@ pub struct Settings {
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct NearSettings {
-    /// The largest total size of the copies in bytes.
+    /// The largest total size of the copies in bytes. With 0 there is no near tier. Default: 256 MiB.
     pub max_bytes: Option<u64>,
     /// The longest time that a copy is served. Required in front of Memcached and DynamoDB, which report no changes.
     #[serde(deserialize_with = "duration")]
@@ -276,13 +277,18 @@ impl Settings {
         }
         match &self.near {
             // Such a store takes none, as the builder reports.
-            Some(near) => near.put_before(builder, announces || is_local),
-            None => Ok(builder),
+            Some(near) if !near.is_off() => near.put_before(builder, announces || is_local),
+            _ => Ok(builder),
         }
     }
 }
 
 impl NearSettings {
+    /// Whether it is switched off, for example by a variable of the environment that overrides a file.
+    fn is_off(&self) -> bool {
+        self.max_bytes == Some(0)
+    }
+
     #[cfg(feature = "memory")]
     fn put_before(&self, mut builder: CacheBuilder, announces: bool) -> Result<CacheBuilder, Error> {
         if !announces && self.max_age.is_none() {

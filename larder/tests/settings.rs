@@ -97,6 +97,21 @@ async fn a_near_tier_whose_copies_have_no_end_is_refused() {
     assert!(error.to_string().contains("set near.max_age"), "{error}");
 }
 
+/// A variable of the environment can switch off what a file has switched on.
+#[cfg(feature = "memcached")]
+#[tokio::test]
+async fn a_near_tier_without_room_is_none() {
+    // Another one is refused in front of this store, see above.
+    let settings = read(r#"{ "store": "memcached://127.0.0.1:1", "near": { "max_bytes": 0 } }"#);
+    settings.open().await.unwrap().try_build().unwrap();
+}
+
+#[test]
+fn url_and_store_are_one_field() {
+    let message = refusal(r#"{ "url": "memory:", "store": "memory:" }"#);
+    assert!(message.contains("duplicate field `store`"), "{message}");
+}
+
 #[test]
 fn what_is_wrong_is_named() {
     assert!(refusal(r#"{ "tll": "60s" }"#).contains("unknown field `tll`"));

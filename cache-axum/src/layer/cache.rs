@@ -298,7 +298,8 @@ impl CacheLayer {
     }
 
     /// Makes these request fields part of the key. You do not need this for fields that the handler names in `Vary`. If
-    /// the layer sends clients a lifetime, it also names these fields in `Vary`. Default: none.
+    /// the layer sends clients a lifetime, it also names these fields in `Vary`. Values are compared as they are, in upper and
+    /// lower case: let a middleware outside of the layer join those that mean the same. Default: none.
     pub fn key_headers(self, names: impl IntoIterator<Item = HeaderName>) -> Self {
         self.with(|config| {
             let fields = &mut config.keys.fields;

@@ -110,6 +110,18 @@ impl InspectedState {
     }
 }
 
+impl InspectedEntry {
+    /// Returns how much longer it is fresh: zero if it is not [fresh](InspectedState::Fresh) now, and `None` if it is fresh
+    /// for ever.
+    #[must_use]
+    pub fn fresh_for(&self) -> Option<Duration> {
+        match self.state {
+            InspectedState::Fresh => Some(self.windows.fresh?.saturating_sub(self.age)),
+            _ => Some(Duration::ZERO),
+        }
+    }
+}
+
 impl<C> Cache<C> {
     /// Returns what is stored under a key in each tier, what can be used of it, and why the last responses for it were
     /// refused. For operators: it reads the store even where a near copy would answer, counts as no request, decodes no

@@ -23,7 +23,7 @@ pub(crate) fn expand(options: TokenStream, item: TokenStream, root: Path) -> syn
     let function = parse_function(
         item,
         "cached",
-        "looking into a store takes time. Under `#[async_trait]`, cache a method of the type itself and call that one",
+        "looking into a store takes time. To cache sync code, call it in one, by `spawn_blocking` if it takes long. Under `#[async_trait]`, cache a method of the type itself and call that one",
     )?;
     let options = Options::parse(options)?;
     let root = options.root.as_ref().map_or(root, |root| root.value.clone());

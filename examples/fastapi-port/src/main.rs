@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::{Json, Router, routing::get};
+use larder::axum::InvalidateLayer;
 use larder::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -67,18 +68,12 @@ async fn item_price(State(app): State<App>, Path(id): Path<u64>) -> Json<u64> {
 async fn rename(
     State(app): State<App>,
     Path(id): Path<u64>,
-    cache: CacheHandle,
     Json(new): Json<NewName>,
-) -> axum::response::Result<Json<Item>> {
-    let item = {
-        let mut items = app.items.lock().unwrap();
-        let item = items.get_mut(&id).ok_or(StatusCode::NOT_FOUND)?;
-        item.name = new.name;
-        item.clone()
-    };
-    // The item's own URL is invalidated by itself.
-    cache.clear("lists").await.map_err(larder::axum::Error::from)?;
-    Ok(Json(item))
+) -> Result<Json<Item>, StatusCode> {
+    let mut items = app.items.lock().unwrap();
+    let item = items.get_mut(&id).ok_or(StatusCode::NOT_FOUND)?;
+    item.name = new.name;
+    Ok(Json(item.clone()))
 }
 
 fn app(cache: Cache) -> Router {
@@ -98,9 +93,13 @@ fn app(cache: Cache) -> Router {
     };
 
     let layer = CacheLayer::new(cache);
+    let of_items = layer.clone().namespace("items");
+    // A write invalidates its own URL and the lists, also if its client leaves.
+    let writes = InvalidateLayer::new(&of_items).namespace("lists");
     Router::new()
         .route("/items/{id}", get(item).put(rename))
-        .layer(layer.clone().namespace("items"))
+        .layer(writes)
+        .layer(of_items)
         .route("/items", get(items).layer(layer.namespace("lists")))
         .route("/items/{id}/price", get(item_price))
         .with_state(state)
