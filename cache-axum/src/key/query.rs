@@ -174,6 +174,36 @@ struct Place {
     end: u16,
 }
 
+/// What a byte of a query does.
+#[derive(Clone, Copy)]
+enum Role {
+    Plain,
+    /// Ends a name.
+    Equals,
+    /// Ends a parameter.
+    And,
+    /// Stands for another byte, or has to be encoded.
+    Encoded,
+}
+
+/// The role of each byte. Looking it up takes a fraction of the time of comparisons.
+static ROLES: [Role; 256] = {
+    let mut roles = [Role::Plain; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        roles[byte] = match byte as u8 {
+            b'%' | b'+' => Role::Encoded,
+            // What a URI cannot contain.
+            ..=b' ' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{'..=b'}' | 0x7F.. => Role::Encoded,
+            b'=' => Role::Equals,
+            b'&' => Role::And,
+            _ => Role::Plain,
+        };
+        byte += 1;
+    }
+    roles
+};
+
 impl Few {
     const MAX: usize = 8;
 
@@ -187,16 +217,14 @@ impl Few {
         };
         let (mut begin, mut name_end) = (0, None);
         for (at, byte) in (0..length).zip(query.bytes()) {
-            match byte {
-                b'%' | b'+' => return None,
-                // What a URI cannot contain.
-                ..=b' ' | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{'..=b'}' | 0x7F.. => return None,
-                b'=' if name_end.is_none() => name_end = Some(at),
-                b'&' => {
+            match ROLES[usize::from(byte)] {
+                Role::Plain => {}
+                Role::Equals => name_end = name_end.or(Some(at)),
+                Role::And => {
                     few.insert(query, begin, name_end, at)?;
                     (begin, name_end) = (at + 1, None);
                 }
-                _ => {}
+                Role::Encoded => return None,
             }
         }
         few.insert(query, begin, name_end, length)?;

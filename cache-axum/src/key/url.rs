@@ -294,18 +294,15 @@ pub(super) fn authority<'a>(request: &'a Parts, uri: &'a Uri) -> Result<NormalAu
 /// Returns whether an authority is a typical one in normal form: a name or an IPv4 address in lower case, and
 /// optionally a port that is not the default port of any scheme.
 fn is_normal(authority: &[u8]) -> bool {
-    let mut colon = None;
-    for (at, byte) in authority.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' => {}
-            b'a'..=b'z' | b'-' | b'.' if colon.is_none() => {}
-            b':' if colon.is_none() => colon = Some(at),
-            _ => return false,
-        }
-    }
-    let host = &authority[..colon.unwrap_or(authority.len())];
-    let ends_well = host.last().is_some_and(|&last| last != b'.');
-    ends_well && colon.is_none_or(|colon| !matches!(&authority[colon + 1..], b"" | b"80" | b"443"))
+    let in_name = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'-' | b'.');
+    let end = authority.iter().position(|byte| !in_name(byte));
+    let (host, port) = authority.split_at(end.unwrap_or(authority.len()));
+    let is_normal_port = match port {
+        [] => true,
+        [b':', port @ ..] => !matches!(port, b"" | b"80" | b"443") && port.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    is_normal_port && host.last().is_some_and(|&last| last != b'.')
 }
 
 /// Returns whether the path of a request is not spelled in its normal form, and a router has compared it as it is.
