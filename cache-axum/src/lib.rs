@@ -206,10 +206,10 @@ mod request;
 mod response;
 
 pub use cache_engine;
+pub use cache_http;
 #[cfg(feature = "macros")]
 #[doc(inline)]
-pub use cache_engine::__private::{cached_of_axum as cached, invalidates_of_axum as invalidates};
-pub use cache_http;
+pub use cache_macros::{cached_of_axum as cached, invalidates_of_axum as invalidates};
 
 pub use self::config::client_caching::ClientCaching;
 pub use self::config::handler::{DoNotStore, OriginUnreachable, StoreFor};

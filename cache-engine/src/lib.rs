@@ -158,6 +158,7 @@
 //! | feature | default | what it adds |
 //! |---|---|---|
 //! | `macros` | yes | `#[cached]` and `#[invalidates]` |
+//! | `functions` | by `macros` | what the attributes expand to, for crates that export the attributes themselves |
 //! | `md5` | yes | [`HashedCall`](cache_core::HashedCall), the default key builder of functions |
 //! | `cbor` | no | the coder `cache_core::Cbor` |
 //! | `messagepack` | no | the coder `cache_core::MessagePack` |
@@ -169,7 +170,7 @@
 mod cache;
 mod event;
 mod event_line;
-#[cfg(feature = "macros")]
+#[cfg(feature = "functions")]
 mod function;
 mod lease;
 mod load;
@@ -200,10 +201,10 @@ pub use self::cache::invalidation_set::Invalidation;
 pub use self::cache::key::IntoKey;
 pub use self::cache::many::{Many, Outcomes};
 pub use self::event::{Event, LoadFailure, Observer};
-#[cfg(feature = "macros")]
+#[cfg(feature = "functions")]
 #[doc(hidden)]
 pub use self::function::__private;
-#[cfg(feature = "macros")]
+#[cfg(feature = "functions")]
 pub use self::function::{CachedEntry, CallError, ResultOf};
 pub use self::load::bypass::{bypass, in_current_load};
 pub use self::load::call::Reporting;
@@ -212,7 +213,7 @@ pub use self::load::error::LoadError;
 pub use self::load::fill::{Fill, StoreOutcome};
 pub use self::load::policy::Policy;
 pub use self::load::reservation::Reservation;
-#[cfg(feature = "macros")]
+#[cfg(feature = "functions")]
 pub use self::load::shared_error::SharedError;
 pub use self::stats::histogram::LoadTimes;
 pub use self::stats::recent::{RecentEvents, RecentInvalidation, RecentRefusal, RecentStoreFailure, RecentTarget};

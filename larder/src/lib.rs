@@ -82,7 +82,7 @@ pub use cache_engine;
 // The macros expand to paths of this crate, so that a service need not depend on others.
 #[cfg(feature = "macros")]
 #[doc(inline)]
-pub use cache_engine::__private::{cached_of_larder as cached, invalidates_of_larder as invalidates};
+pub use cache_macros::{cached_of_larder as cached, invalidates_of_larder as invalidates};
 #[cfg(feature = "memcached")]
 pub use cache_memcached as memcached;
 #[cfg(feature = "memory")]

@@ -46,8 +46,6 @@ pub mod __private {
     pub use std::time::Duration;
     pub use std::{format, format_args};
 
-    pub use cache_macros::{cached_of_axum, cached_of_larder, invalidates_of_axum, invalidates_of_larder};
-
     pub use super::cache::{AsCache, as_cache, default_cache};
     pub use super::call_key::{CallKey, argument, out_of_line, receiver};
     pub use super::coder::{GivenCoder, OwnCoder, versioned};

@@ -30,7 +30,7 @@ pub enum LoadError<E> {
 
 /// A placeholder for an error that only the caller whose load failed can have, because it can neither be cloned nor
 /// converted.
-#[cfg_attr(not(feature = "macros"), allow(dead_code, unreachable_pub))] // Only functions have such errors.
+#[cfg_attr(not(feature = "functions"), allow(dead_code, unreachable_pub))] // Only functions have such errors.
 #[derive(Debug)]
 pub struct Unshared;
 
@@ -116,7 +116,7 @@ impl<E: fmt::Display + fmt::Debug + 'static> Error for LoadError<E> {
         if let Some(error) = error.downcast_ref::<std::io::Error>() {
             return error.source();
         }
-        #[cfg(feature = "macros")]
+        #[cfg(feature = "functions")]
         if let Some(error) = error.downcast_ref::<crate::load::shared_error::SharedError>() {
             return error.source();
         }

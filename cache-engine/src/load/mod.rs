@@ -23,7 +23,7 @@ mod renewal;
 pub(crate) mod reservation;
 pub(crate) mod run;
 pub(crate) mod shared;
-#[cfg(feature = "macros")]
+#[cfg(feature = "functions")]
 pub(crate) mod shared_error;
 pub(crate) mod stack;
 pub(crate) mod step;

@@ -11,7 +11,7 @@ use crate::load::policy::Policy;
 use crate::store::record::Found;
 
 /// What a policy has calls do about hits. Public for the code that the attributes generate.
-#[cfg_attr(not(feature = "macros"), expect(unreachable_pub))]
+#[cfg_attr(not(feature = "functions"), expect(unreachable_pub))]
 #[derive(Debug, Clone, Copy)]
 pub struct OnHit {
     after: Option<f64>,
@@ -32,7 +32,7 @@ pub(crate) enum Due {
 
 impl OnHit {
     /// Returns what `policy` has calls do. `None` if that is nothing.
-    #[cfg_attr(not(feature = "macros"), expect(unreachable_pub))]
+    #[cfg_attr(not(feature = "functions"), expect(unreachable_pub))]
     #[must_use]
     pub fn of(policy: &Policy) -> Option<Self> {
         let Policy {

@@ -198,7 +198,7 @@ impl Policy {
     }
 
     /// Returns whether a value may be used at any time after it was stored.
-    #[cfg(feature = "macros")]
+    #[cfg(feature = "functions")]
     pub(crate) fn keeps_values(&self) -> bool {
         self.ttl.is_none_or(|ttl| !ttl.is_zero())
             || !self.stale_while_revalidate.is_zero()

@@ -49,7 +49,7 @@ impl LoadStack {
     }
 
     /// Runs `poll`, which polls a load, as part of the stack.
-    #[cfg(feature = "macros")]
+    #[cfg(feature = "functions")]
     pub(crate) fn enter<R>(self: &Arc<Self>, poll: impl FnOnce() -> R) -> R {
         LOADING.sync_scope(Arc::clone(self), poll)
     }

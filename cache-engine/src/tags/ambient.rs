@@ -15,7 +15,7 @@ thread_local! {
 
 const LOAD: u8 = 1;
 const BYPASS: u8 = 2;
-#[cfg(feature = "macros")]
+#[cfg(feature = "functions")]
 const ASKED: u8 = 4;
 
 /// Flags to set or clear while something runs. The others stay as they are.
@@ -37,7 +37,7 @@ impl Ambient {
     }
 
     /// Says whether something is asked of the next lookup of a function, instead of its result.
-    #[cfg(feature = "macros")]
+    #[cfg(feature = "functions")]
     pub(crate) const fn asked(is_asked: bool) -> Self {
         Self::new(ASKED, is_asked)
     }
@@ -75,18 +75,18 @@ pub(crate) fn is_bypassed() -> bool {
 }
 
 /// What the current task runs in, read once.
-#[cfg(feature = "macros")]
+#[cfg(feature = "functions")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Flags(u8);
 
 /// Returns what the current task runs in.
-#[cfg(feature = "macros")]
+#[cfg(feature = "functions")]
 #[inline]
 pub(crate) fn flags() -> Flags {
     Flags(FLAGS.get())
 }
 
-#[cfg(feature = "macros")]
+#[cfg(feature = "functions")]
 impl Flags {
     /// Returns whether the task runs in nothing, and nothing is asked.
     #[inline]

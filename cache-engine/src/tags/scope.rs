@@ -116,7 +116,7 @@ impl Tagger {
     }
 
     /// Runs `poll`, which polls a load, as part of the load that this tagger belongs to.
-    #[cfg(feature = "macros")]
+    #[cfg(feature = "functions")]
     pub(crate) fn enter<R>(&self, poll: impl FnOnce() -> R) -> R {
         self.ambient().enter(|| CURRENT.sync_scope(self.clone(), poll))
     }

@@ -5,7 +5,7 @@ use std::future::Future;
 use cache_core::Key;
 use tracing::field::Empty;
 use tracing::instrument::Instrument;
-#[cfg(feature = "macros")]
+#[cfg(feature = "functions")]
 use tracing::span::Entered;
 use tracing::span::Id;
 use tracing::{Span, debug_span, info_span};
@@ -86,7 +86,7 @@ impl LoadSpan {
     }
 
     /// Enters the span, to poll a part of the load.
-    #[cfg(feature = "macros")]
+    #[cfg(feature = "functions")]
     pub(crate) fn entered(&self) -> Entered<'_> {
         self.0.enter()
     }
