@@ -203,9 +203,9 @@ impl Trial {
         }
     }
 
-    /// Returns a fresh key for each race, and how many tasks are in it: once all writers, then a few, for a quarter of a second.
-    /// What is no single step shows only if two tasks are at it at the same moment, so it takes many starts rather than many
-    /// tasks.
+    /// Returns a fresh key for each race, and how many tasks are in it: once all writers, then a few, for a quarter of a
+    /// second. What is no single step shows only if two tasks are at it at the same moment, so it takes many starts rather
+    /// than many tasks.
     pub(super) fn races(&self) -> impl Iterator<Item = (Key, usize)> {
         const LEAST: usize = 25;
         const MOST: usize = 1_000;

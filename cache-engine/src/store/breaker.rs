@@ -136,7 +136,10 @@ mod tests {
         assert!(breaker.permit().is_none());
 
         tokio::time::advance(Duration::from_millis(1001)).await;
-        assert!(!breaker.is_forgotten(), "a probe is due, and callers have time to make it");
+        assert!(
+            !breaker.is_forgotten(),
+            "a probe is due, and callers have time to make it"
+        );
         let probe = breaker.permit().unwrap();
         assert!(breaker.permit().is_none(), "one probe at a time");
         assert_eq!(probe.failed(), Transition::None);
