@@ -191,17 +191,22 @@ impl fmt::Display for Error {
     }
 }
 
-/// One line with the causes, since a `main` that returns the error prints it by this. `{:#?}` shows the fields.
+/// One line with the causes, since a `main` that returns the error prints it by this. A cause that the line says already is
+/// left out. `{:#?}` shows the fields.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !f.alternate() {
-            write!(f, "{self}")?;
+            let mut line = self.to_string();
             let mut source = self.source();
             while let Some(cause) = source {
-                write!(f, ": {cause}")?;
+                let text = cause.to_string();
+                if !line.contains(&text) {
+                    line.push_str(": ");
+                    line.push_str(&text);
+                }
                 source = cause.source();
             }
-            return Ok(());
+            return f.write_str(&line);
         }
         let Repr {
             kind,
@@ -245,5 +250,15 @@ mod tests {
         assert_eq!(error.to_string(), "redis get: timeout: no answer within 250 ms");
         assert_eq!(error.source().map(ToString::to_string), Some("reset".to_owned()));
         assert!(error.is_retryable() && error.clone().operation() == Some("get"));
+    }
+
+    #[test]
+    fn debug_is_one_line_with_each_cause_once() {
+        let reset = || std::io::Error::other("reset");
+        let inner = Error::new(ErrorKind::Unavailable, "lost").with_source(reset());
+        let error = Error::new(ErrorKind::Other, "redb failed").with_source(inner);
+        assert_eq!(format!("{error:?}"), "other: redb failed: unavailable: lost: reset");
+        let error = Error::new(ErrorKind::Other, "redb failed: reset").with_source(reset());
+        assert_eq!(format!("{error:?}"), "other: redb failed: reset");
     }
 }

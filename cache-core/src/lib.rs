@@ -188,6 +188,7 @@ pub mod testing;
 mod ttl;
 
 pub use async_trait::async_trait;
+pub use bytes::Bytes;
 
 pub use self::allocation::allocated;
 pub use self::backend::{

@@ -197,8 +197,9 @@ pub struct Record {
     pub version: Version,
     /// How long the store will still keep the record; `None` if it does not expire.
     ///
-    /// Counted from the [`ttl`](crate::SetOptions::ttl) that it was written with. If less is left than that time minus
-    /// what has passed by the wall clock, the clock counts as set back, and the entry as older by as much.
+    /// Be exact to the millisecond. The engine compares it with the wall clock, to notice a clock that was set back: an
+    /// entry is at least as old as its [`ttl`](crate::SetOptions::ttl) minus `remaining`. So a store that rounds
+    /// `remaining` down makes its entries older.
     pub remaining: Option<Duration>,
 }
 

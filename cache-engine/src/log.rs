@@ -51,7 +51,7 @@ impl LogLimit {
 pub(crate) fn log_error(message: &'static str, error: Option<&Error>) {
     static LIMIT: LogLimit = LogLimit::new();
     if let Some(suppressed) = LIMIT.admit(message) {
-        let error = error.map(tracing::field::display);
+        let error = error.map(tracing::field::debug);
         tracing::error!(target: "cache", error, suppressed, "{message}");
     }
 }

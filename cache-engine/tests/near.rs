@@ -6,8 +6,8 @@ mod support;
 
 use std::convert::Infallible;
 
-use cache_core::{Change, EntryKind};
-use cache_engine::Cache;
+use cache_core::{Change, EntryKind, ErrorKind};
+use cache_engine::{Cache, CacheBuilder};
 use support::{Count, Fate, Gate, Log, MS, Remote, SEC, TokioClock, idle, memory, over};
 
 fn near(remote: &Remote) -> Cache {
@@ -279,6 +279,37 @@ async fn without_a_sign_of_life_copies_are_used_for_no_longer_than_the_bound() {
     tokio::time::advance(SEC / 4).await;
     idle().await;
     assert_eq!(value(&here).await, Some(2));
+}
+
+/// Has the breaker open, lets the store answer again after a while, and returns how often the breaker has closed before and
+/// after that, though no caller asks.
+async fn closed_without_callers(remote: &Remote, cache: CacheBuilder) -> [usize; 2] {
+    let log = Log::default();
+    let cache = cache.observer(log.clone()).build();
+    cache.get::<u32>("whatever").await.unwrap();
+    idle().await;
+    remote.always(Fate::Fail(ErrorKind::Unavailable));
+    for _ in 0..3 {
+        cache.get::<u32>("another").await.unwrap_err();
+    }
+    assert_eq!(log.count("breaker_opened"), 1);
+    tokio::time::sleep(5 * SEC).await;
+    let before = log.count("breaker_closed");
+    remote.always(Fate::Pass);
+    tokio::time::sleep(5 * SEC).await;
+    [before, log.count("breaker_closed")]
+}
+
+/// Near copies may answer all callers, so that none probes the store.
+#[tokio::test(start_paused = true)]
+async fn the_breaker_closes_though_no_caller_needs_the_store() {
+    let remote = Remote::telling();
+    let cache = over(&remote).near(memory(TokioClock::new()));
+    assert_eq!(closed_without_callers(&remote, cache).await, [0, 1]);
+    // The control: without a subscription, only callers probe.
+    let remote = Remote::new();
+    let cache = over(&remote);
+    assert_eq!(closed_without_callers(&remote, cache).await, [0, 0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -181,7 +181,7 @@ async fn a_purge_that_fails_is_tried_until_it_succeeds() {
             failed.contains("told again") && failed.contains("the CDN is away"),
             "{failed}"
         );
-        assert_eq!(events.last().unwrap(), "the purger was told of 1 invalidations");
+        assert_eq!(events.last().unwrap(), "the purger was told of invalidations: 1");
     }
 }
 

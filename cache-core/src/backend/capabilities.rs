@@ -7,10 +7,12 @@ pub struct Capabilities {
     /// Whether [`Backend::clear`](crate::Backend::clear) removes the records of a scope.
     pub clear: bool,
     /// Whether [`Backend::get_or_add`](crate::Backend::get_or_add) takes one round trip, as a [`get`](crate::Backend::get)
-    /// does, and costs the store about as much. The engine then reads with it, so that a miss takes one round trip fewer.
+    /// does, and costs the store about as much where there is a record: an embedded store should then read only, and write
+    /// only where there is none. The engine then reads with it, so that a miss takes one round trip fewer.
     pub get_or_add: bool,
-    /// Whether [`Value::Shared`](crate::Value::Shared) is stored and returned as the same object. Such a store is in this process and answers
-    /// without waiting.
+    /// Whether [`Value::Shared`](crate::Value::Shared) is stored and returned as the same object. This is what the
+    /// documentation calls a store in this process: it is in memory and answers without waiting, so it has no time limit
+    /// and no circuit breaker, and can be a near tier. An embedded store that writes files is not one.
     pub shared_objects: bool,
     /// Whether [`Backend::subscribe`](crate::Backend::subscribe) reports changes.
     pub subscribe: bool,

@@ -33,6 +33,11 @@ use crate::ttl::Ttl;
 /// - **An error is not absence.** A store that cannot be reached returns an error, never `None`.
 /// - **Cancel safety.** The caller may drop a future at any await point. Its operation may or may not have been carried
 ///   out, but no later call reads its answer.
+/// - **No order after a failure.** A write whose future was dropped, or that failed without an answer, may still be
+///   carried out later, even after calls that began later: a request may be under way on another connection. An
+///   unconditional `set` can so undo a later `delete`. The engine's loads write with [`SetMode::IfVersion`], which is then
+///   refused. A backend whose store is in this process or on this machine should keep the order: it carries out a dropped
+///   write before later ones, or never.
 /// - **Clones share the store.** Two backends that were built separately in one process share only what the store itself
 ///   shares.
 #[async_trait]
@@ -58,7 +63,7 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Fails if the store does not answer, answers with an error, or the value is [too large](ErrorKind::TooLarge). When
     /// a value is too large, a record that [`SetMode::Always`] would have replaced is removed, so that it is not read as
-    /// if it were the new one.
+    /// if it were the new one. With the other modes, a record may stay: their callers know that it is not theirs.
     async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error>;
 
     /// Removes the record under `key`. Returns whether there was one.
@@ -223,6 +228,7 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Returns how much is stored, if the store knows it without asking elsewhere. Must be quick and must not block.
+    /// Expired records count for as long as they take space.
     ///
     /// The provided method returns `None`. Stores in this process override it.
     fn usage(&self) -> Option<Usage> {

@@ -201,6 +201,7 @@ impl fmt::Display for Outcome {
 
 /// Runs one test of [`conformance!`](macro@crate::conformance).
 #[doc(hidden)]
+#[track_caller]
 pub fn __test<S: Into<Subject>>(name: &str, declared: Declared, subject: impl AsyncFn() -> S) {
     let Some(check) = CHECKS.iter().find(|check| check.name == name) else {
         panic!("there is no check {name:?}");

@@ -65,11 +65,10 @@ pub(super) async fn delete_if_removes_that_version_only(trial: Trial) -> Verdict
 }
 
 pub(super) async fn concurrent_deletes_remove_once(trial: Trial) -> Verdict {
-    for round in 0..4 {
-        let key = trial.key(&format!("race {round}"));
+    for (key, racers) in trial.races() {
         trial.put(&key, "value").await?;
         let reports = trial
-            .at_once(|trial, _| {
+            .at_once_by(racers, |trial, _| {
                 let key = key.clone();
                 async move { Ok(trial.backend().delete(&key).await?) }
             })
@@ -86,11 +85,10 @@ pub(super) async fn concurrent_deletes_remove_once(trial: Trial) -> Verdict {
 }
 
 pub(super) async fn concurrent_delete_ifs_remove_once(trial: Trial) -> Verdict {
-    for round in 0..4 {
-        let key = trial.key(&format!("race {round}"));
+    for (key, racers) in trial.races() {
         let version = trial.put(&key, "value").await?;
         let reports = trial
-            .at_once(|trial, _| {
+            .at_once_by(racers, |trial, _| {
                 let key = key.clone();
                 async move { Ok(trial.backend().delete_if(&key, version).await?) }
             })

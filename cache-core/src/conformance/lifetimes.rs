@@ -110,7 +110,7 @@ pub(super) async fn overwrite_replaces_the_lifetime(trial: Trial) -> Verdict {
     let record = trial.holds(&to_long, "new").await?;
     ensure!(
         record.remaining.is_some(),
-        "an overwritten record without an end, and should have one"
+        "a record that was overwritten with a lifetime has none"
     );
     let record = trial.holds(&to_none, "new").await?;
     ensure!(
@@ -302,7 +302,7 @@ async fn are_kept(trial: &Trial, lifetimes: &[Duration]) -> Verdict {
             clock.set(written + (lifetime - Duration::from_millis(1)));
             present(trial, &key(lifetime), lifetime).await?;
             clock.set(written + (lifetime + Duration::from_millis(1)));
-            let when = format!("a millisecond after its lifetime of {lifetime:?}");
+            let when = format!("a millisecond after its lifetime of {}", show_time(lifetime));
             trial.lacks(&key(lifetime), &when).await?;
         }
         return Ok(());
@@ -318,24 +318,47 @@ async fn are_kept(trial: &Trial, lifetimes: &[Duration]) -> Verdict {
 
 async fn present(trial: &Trial, key: &Key, ttl: Duration) -> Result<Record, Stop> {
     let record = trial.get(key).await?;
-    record.ok_or_else(|| failed(format!("the record is gone before its lifetime of {ttl:?} is over")))
+    record.ok_or_else(|| {
+        failed(format!(
+            "the record is gone before its lifetime of {} is over",
+            show_time(ttl)
+        ))
+    })
+}
+
+/// Returns a time in days and the rest.
+fn show_time(time: Duration) -> String {
+    let days = time.as_secs() / DAY.as_secs();
+    let rest = time.saturating_sub(Duration::from_secs(days * DAY.as_secs()));
+    match (days, rest.is_zero()) {
+        (0, _) => format!("{time:?}"),
+        (1, true) => "1 day".to_owned(),
+        (days, true) => format!("{days} days"),
+        (days, false) => format!("{days} d and {rest:?}"),
+    }
 }
 
 /// Checks and returns the remaining lifetime of a record that was written for `ttl` at most `passed` ago.
 fn plausible(record: &Record, ttl: Duration, passed: Duration) -> Result<Duration, Stop> {
     let Some(remaining) = record.remaining else {
         return Err(failed(format!(
-            "a record with a lifetime of {ttl:?} is said to have no end"
+            "a record with a lifetime of {} is said to have no end",
+            show_time(ttl)
         )));
     };
     ensure!(
         remaining <= ttl + GRAIN,
-        "the remaining lifetime is {remaining:?}, and the whole is {ttl:?}"
+        "the remaining lifetime is {}, and the whole is {}",
+        show_time(remaining),
+        show_time(ttl)
     );
     let least = ttl.saturating_sub(passed + GRAIN);
     ensure!(
         remaining >= least,
-        "the remaining lifetime is {remaining:?}, and at least {least:?} of {ttl:?} is left"
+        "the remaining lifetime is {}, and at least {} of {} is left",
+        show_time(remaining),
+        show_time(least),
+        show_time(ttl)
     );
     Ok(remaining)
 }

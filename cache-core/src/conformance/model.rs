@@ -98,7 +98,7 @@ impl Model {
             .backend()
             .set(&key, Value::Bytes(value.clone()), options)
             .await?;
-        self.was_set(&key, value, options, outcome)
+        self.was_set("set", &key, value, options, outcome)
     }
 
     async fn get_or_add(&mut self) -> Verdict {
@@ -107,7 +107,10 @@ impl Model {
         let sent = Value::Bytes(value.clone());
         match self.trial.backend().get_or_add(&key, sent, options).await? {
             GetOrAdd::Found(record) => self.agrees(&key, Some(&record)),
-            GetOrAdd::Added(version) => self.was_set(&key, value, options.if_absent(), SetOutcome::Stored(version)),
+            GetOrAdd::Added(version) => {
+                let outcome = SetOutcome::Stored(version);
+                self.was_set("get_or_add", &key, value, options.if_absent(), outcome)
+            }
         }
     }
 
@@ -184,7 +187,7 @@ impl Model {
             entries.len()
         );
         for ((key, value, options), outcome) in entries.into_iter().zip(outcomes) {
-            self.was_set(&key, value, options, outcome)?;
+            self.was_set("set_many", &key, value, options, outcome)?;
         }
         Ok(())
     }
@@ -294,7 +297,7 @@ impl Model {
         live
     }
 
-    fn was_set(&mut self, key: &Key, value: Bytes, options: SetOptions, outcome: SetOutcome) -> Verdict {
+    fn was_set(&mut self, call: &str, key: &Key, value: Bytes, options: SetOptions, outcome: SetOutcome) -> Verdict {
         let current = self.live(key).map(|entry| entry.version);
         let allowed = match options.mode {
             SetMode::Always => true,
@@ -302,12 +305,16 @@ impl Model {
             SetMode::IfVersion(version) => current == Some(version),
         };
         let SetOutcome::Stored(version) = outcome else {
-            ensure!(!allowed, "a set with {:?} over {current:?} was refused", options.mode);
+            ensure!(
+                !allowed,
+                "a {call} with {:?} over {current:?} was refused",
+                options.mode
+            );
             return Ok(());
         };
         ensure!(
             allowed,
-            "a set with {:?} over {current:?} was carried out",
+            "a {call} with {:?} over {current:?} was carried out",
             options.mode
         );
         ensure!(

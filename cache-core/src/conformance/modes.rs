@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::backend::{GetOrAdd, SetMode, SetOptions, SetOutcome};
-use crate::conformance::trial::{Stop, Trial, Verdict, ensure, failed};
+use crate::conformance::trial::{Stop, Trial, Verdict, ensure, failed, show_value};
 use crate::error::ErrorKind;
 use crate::key::Key;
-use crate::record::Version;
+use crate::record::{Record, Version};
 
 pub(super) async fn if_absent_writes_only_where_nothing_is(trial: Trial) -> Verdict {
     let key = trial.key("absent");
@@ -95,18 +95,16 @@ pub(super) async fn if_version_is_refused_after_delete(trial: Trial) -> Verdict 
 }
 
 pub(super) async fn if_absent_has_one_winner(trial: Trial) -> Verdict {
-    for round in 0..4 {
-        let key = trial.key(&format!("race {round}"));
-        has_one_winner(&trial, &key, SetMode::IfAbsent).await?;
+    for (key, racers) in trial.races() {
+        has_one_winner(&trial, &key, SetMode::IfAbsent, racers).await?;
     }
     Ok(())
 }
 
 pub(super) async fn if_version_has_one_winner(trial: Trial) -> Verdict {
-    for round in 0..4 {
-        let key = trial.key(&format!("race {round}"));
+    for (key, racers) in trial.races() {
         let version = trial.put(&key, "contended").await?;
-        has_one_winner(&trial, &key, SetMode::IfVersion(version)).await?;
+        has_one_winner(&trial, &key, SetMode::IfVersion(version), racers).await?;
     }
     Ok(())
 }
@@ -119,7 +117,15 @@ pub(super) async fn compare_and_set_loses_no_update(trial: Trial) -> Verdict {
             async move { increment(&trial, &key).await }
         })
         .await?;
-    let record = trial.holds(&key, trial.subject.writers.to_string()).await?;
+    let record = trial.get(&key).await?;
+    let record = record.ok_or_else(|| failed("the counter is gone"))?;
+    let counted = count(&record)?;
+    ensure!(
+        counted == trial.subject.writers,
+        "{} of {} increments by IfAbsent and IfVersion were lost, though each of them was told that it was stored",
+        trial.subject.writers.saturating_sub(counted),
+        trial.subject.writers
+    );
     ensure!(
         lost.contains(&record.version),
         "the counter has a version that no increment was given"
@@ -177,10 +183,9 @@ pub(super) async fn get_or_add_finds_or_adds(trial: Trial) -> Verdict {
 }
 
 pub(super) async fn get_or_add_has_one_winner(trial: Trial) -> Verdict {
-    for round in 0..4 {
-        let key = trial.key(&format!("race {round}"));
+    for (key, racers) in trial.races() {
         let attempts = trial
-            .at_once(|trial, writer| {
+            .at_once_by(racers, |trial, writer| {
                 let key = key.clone();
                 async move {
                     let value = format!("writer {writer}");
@@ -201,9 +206,8 @@ pub(super) async fn get_or_add_has_one_winner(trial: Trial) -> Verdict {
             .collect();
         let [(winner, version)] = winners[..] else {
             return Err(failed(format!(
-                "{} of {} concurrent callers of get_or_add were told that they added their value",
-                winners.len(),
-                trial.subject.writers
+                "{} of {racers} concurrent callers of get_or_add were told that they added their value",
+                winners.len()
             )));
         };
         unchanged(&trial, &key, &format!("writer {winner}"), version).await?;
@@ -229,19 +233,21 @@ async fn added(trial: &Trial, key: &Key, value: &str) -> Result<Option<Version>,
     })
 }
 
+/// Returns what the record of a counter says.
+fn count(record: &Record) -> Result<usize, Stop> {
+    let count = record
+        .value
+        .as_bytes()
+        .and_then(|bytes| std::str::from_utf8(bytes).ok()?.parse().ok());
+    count.ok_or_else(|| failed(format!("the counter holds {}", show_value(&record.value))))
+}
+
 async fn increment(trial: &Trial, key: &Key) -> Result<Version, Stop> {
     let mut attempts = 0;
     loop {
         let (count, mode) = match trial.get(key).await? {
             None => (0, SetMode::IfAbsent),
-            Some(record) => {
-                let count = record
-                    .value
-                    .as_bytes()
-                    .and_then(|bytes| std::str::from_utf8(bytes).ok()?.parse::<usize>().ok());
-                let count = count.ok_or_else(|| failed(format!("the counter holds {:?}", record.value)))?;
-                (count, SetMode::IfVersion(record.version))
-            }
+            Some(record) => (count(&record)?, SetMode::IfVersion(record.version)),
         };
         // First, so that all writers read before any of them writes; later attempts are spread out.
         let pause = if attempts == 0 {
@@ -257,9 +263,9 @@ async fn increment(trial: &Trial, key: &Key) -> Result<Version, Stop> {
     }
 }
 
-async fn has_one_winner(trial: &Trial, key: &Key, mode: SetMode) -> Verdict {
+async fn has_one_winner(trial: &Trial, key: &Key, mode: SetMode, racers: usize) -> Verdict {
     let attempts = trial
-        .at_once(|trial, writer| {
+        .at_once_by(racers, |trial, writer| {
             let key = key.clone();
             async move {
                 let version = attempt(&trial, &key, format!("writer {writer}"), mode).await?;
@@ -270,9 +276,8 @@ async fn has_one_winner(trial: &Trial, key: &Key, mode: SetMode) -> Verdict {
     let winners: Vec<(usize, Version)> = attempts.into_iter().flatten().collect();
     let [(winner, version)] = winners[..] else {
         return Err(failed(format!(
-            "{} of {} concurrent writers with {mode:?} won",
-            winners.len(),
-            trial.subject.writers
+            "{} of {racers} concurrent writers with {mode:?} won",
+            winners.len()
         )));
     };
     unchanged(trial, key, &format!("writer {winner}"), version).await

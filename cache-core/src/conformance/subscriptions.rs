@@ -40,7 +40,8 @@ impl Listener {
     async fn next(&mut self) -> Result<Change, Stop> {
         match tokio::time::timeout(PATIENCE, self.subscription.next()).await {
             Err(_) => Err(failed(format!(
-                "the subscription has reported nothing for {PATIENCE:?}"
+                "the subscription has reported nothing for {PATIENCE:?}, and should report a `Change::Heartbeat` every \
+                 {HEARTBEAT:?}"
             ))),
             Ok(None) => Err(failed("the subscription has ended, and the backend was not closed")),
             Ok(Some(change)) => {

@@ -2,6 +2,8 @@
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -201,26 +203,64 @@ impl Trial {
         }
     }
 
+    /// Returns a fresh key for each race, and how many tasks are in it: once all writers, then a few, for a quarter of a
+    /// second. What is no single step shows only if two tasks are at it at the same moment, so it takes many starts rather
+    /// than many tasks.
+    pub(super) fn races(&self) -> impl Iterator<Item = (Key, usize)> {
+        const LEAST: usize = 25;
+        const MOST: usize = 1_000;
+        const TIME: Duration = Duration::from_millis(250);
+        let (all, begun) = (self.subject.writers, Instant::now());
+        (0..MOST)
+            .take_while(move |race| *race < LEAST || begun.elapsed() < TIME)
+            .map(move |race| {
+                let racers = if race == 0 { all } else { all.min(8) };
+                (self.key(&format!("race {race}")), racers)
+            })
+    }
+
     /// Runs `call` in as many concurrent tasks as there are writers, and collects the results.
     pub(super) async fn at_once<T, F>(&self, call: impl Fn(Trial, usize) -> F) -> Result<Vec<T>, Stop>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Stop>> + Send + 'static,
     {
-        let start = std::sync::Arc::new(Barrier::new(self.subject.writers));
+        self.at_once_by(self.subject.writers, call).await
+    }
+
+    /// Runs `call` in this number of concurrent tasks, and collects the results.
+    pub(super) async fn at_once_by<T, F>(&self, racers: usize, call: impl Fn(Trial, usize) -> F) -> Result<Vec<T>, Stop>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Stop>> + Send + 'static,
+    {
+        let start = Arc::new((Barrier::new(racers), AtomicUsize::new(0)));
         let mut tasks = JoinSet::new();
-        for writer in 0..self.subject.writers {
-            let (start, call) = (start.clone(), call(self.clone(), writer));
+        for racer in 0..racers {
+            let (start, call) = (start.clone(), call(self.clone(), racer));
             tasks.spawn(async move {
-                start.wait().await;
+                start.0.wait().await;
+                wait_for_a_companion(&start.1);
                 call.await
             });
         }
-        let mut answers = Vec::with_capacity(self.subject.writers);
+        let mut answers = Vec::with_capacity(racers);
         while let Some(answer) = tasks.join_next().await {
             answers.push(answer.map_err(|panic| failed(panic.to_string()))??);
         }
         Ok(answers)
+    }
+}
+
+/// Lets the tasks begin in pairs, each pair at the same moment on two threads. The barrier alone wakes one task after the
+/// other.
+fn wait_for_a_companion(arrived: &AtomicUsize) {
+    /// The time within which another thread takes a task, if one is free.
+    const PATIENCE: Duration = Duration::from_micros(50);
+    let number = arrived.fetch_add(1, Ordering::AcqRel);
+    let since = Instant::now();
+    while number.is_multiple_of(2) && arrived.load(Ordering::Acquire) == number + 1 && since.elapsed() < PATIENCE {
+        std::hint::spin_loop();
     }
 }
 
@@ -259,8 +299,9 @@ pub(super) fn show_value(value: &Value) -> String {
 fn show_bytes(bytes: &[u8]) -> String {
     let start = Bytes::copy_from_slice(&bytes[..bytes.len().min(40)]);
     format!(
-        "{} bytes ({start:?}{})",
+        "{} byte{} ({start:?}{})",
         bytes.len(),
+        if bytes.len() == 1 { "" } else { "s" },
         if bytes.len() > 40 { "…" } else { "" }
     )
 }

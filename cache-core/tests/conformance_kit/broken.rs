@@ -13,7 +13,7 @@ use cache_core::{
     SetOptions, SetOutcome, SharedValue, Subscription, Ttl, Value, Version,
 };
 
-use crate::reference::{Reference, VALUE_BYTES};
+use crate::reference::{Reference, Stored, VALUE_BYTES};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -51,6 +51,7 @@ pub enum Fault {
     CasAlwaysWins,
     CasCreates,
     CheckThenWrite,
+    CheckThenWriteAtOnce,
     GetOrAddOverwrites,
     GetOrAddLooksThenWrites,
     DeleteAlwaysTrue,
@@ -189,7 +190,39 @@ impl Broken {
         Some(Version::from_u128(token))
     }
 
+    /// Checks and writes in two steps that follow at once, on a thread that may block, as an embedded store may do.
+    async fn set_in_two_steps(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
+        let (inner, key) = (self.inner.clone(), key.clone());
+        let steps = tokio::task::spawn_blocking(move || {
+            let current = inner.live(&inner.map.lock().unwrap(), key.as_str());
+            let allowed = match options.mode {
+                SetMode::Always => true,
+                SetMode::IfAbsent => current.is_none(),
+                SetMode::IfVersion(version) => current.is_some_and(|record| record.version == version),
+            };
+            if !allowed {
+                return SetOutcome::Refused;
+            }
+            // Beginning a transaction takes longer.
+            let since = Instant::now();
+            while since.elapsed() < Duration::from_micros(20) {
+                std::hint::spin_loop();
+            }
+            let version = inner.versions.next();
+            let stored = Stored {
+                record: Record::new(value, version, None),
+                deadline: options.ttl.as_duration().map(|ttl| inner.clock.now() + ttl),
+            };
+            inner.map.lock().unwrap().insert(key.as_str().to_owned(), stored);
+            SetOutcome::Stored(version)
+        });
+        Ok(steps.await.unwrap())
+    }
+
     async fn checked_set(&self, key: &Key, value: Value, mut options: SetOptions) -> Result<SetOutcome, Error> {
+        if self.fault == Fault::CheckThenWriteAtOnce {
+            return self.set_in_two_steps(key, value, options).await;
+        }
         let current = self.inner.get(key).await?;
         match self.fault {
             Fault::IfAbsentIgnores if options.mode == SetMode::IfAbsent => options.mode = SetMode::Always,

@@ -159,6 +159,22 @@ fn what_the_backend_declares_must_be_said_by_its_test() {
     }
 }
 
+/// A moment between the check and the write lets two writers win now and then. That is noticed, by chance: in nearly every
+/// run on idle cores, and in about every second one beside many other programs.
+#[test]
+fn a_check_just_before_the_write_is_noticed() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .unwrap();
+    for name in ["if_absent_has_one_winner", "if_version_has_one_winner"] {
+        let check = conformance::checks().iter().find(|check| check.name() == name).unwrap();
+        let mut outcomes = (0..40).map(|_| runtime.block_on(check.run(subject(Fault::CheckThenWriteAtOnce))));
+        assert!(outcomes.any(|outcome| matches!(outcome, Outcome::Failed(_))), "{name}");
+    }
+}
+
 /// Without a fault, the wrapper that the faults are built into is as correct as what it wraps.
 mod no_fault {
     use super::{Fault, subject};

@@ -75,7 +75,7 @@ impl Reference {
         Ok(())
     }
 
-    fn live(&self, map: &BTreeMap<String, Stored>, key: &str) -> Option<Record> {
+    pub fn live(&self, map: &BTreeMap<String, Stored>, key: &str) -> Option<Record> {
         let mut stored = map.get(key)?.clone();
         let now = self.clock.now();
         if let Some(deadline) = stored.deadline {

@@ -123,6 +123,11 @@ impl<C: Send + Sync + 'static> Cache<C> {
     ///
     /// # Errors
     /// The store did not answer, or refused the write, or the value cannot be encoded.
+    ///
+    /// # Cancellation
+    /// If this future is dropped, or fails because the store did not answer in time, the write may still be carried out
+    /// later, and so undo an invalidation that came after it. Where that matters, use [`refresh`](Self::refresh) or a load:
+    /// they write only if no invalidation came in between.
     pub async fn set<T>(&self, key: impl IntoKey, value: T) -> Result<(), Error>
     where
         T: Send + Sync + 'static,
@@ -157,6 +162,9 @@ impl<C: Send + Sync + 'static> Cache<C> {
     /// # Errors
     /// As [`set`](Self::set). If a value cannot be encoded, nothing is written. After any other error, any part of the
     /// batch may have been written.
+    ///
+    /// # Cancellation
+    /// As [`set`](Self::set), for any part of the batch.
     pub async fn set_many<T, K>(&self, entries: impl IntoIterator<Item = (K, T)>) -> Result<(), Error>
     where
         T: Send + Sync + 'static,

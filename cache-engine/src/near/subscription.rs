@@ -98,7 +98,7 @@ impl Subscriber {
             Change::Record(key) => self.changed(&key),
             Change::Everything => self.everything_changed(),
             Change::Heartbeat(moment) => self.heartbeat(Instant::from_std(moment)),
-            Change::Lost(error) => self.lost(&error),
+            Change::Lost(error) => self.lost(&self.named(error)),
             // A kind of change that a later version added. This is safe whatever it is.
             _ => self.everything_changed(),
         }
@@ -110,11 +110,16 @@ impl Subscriber {
         }
     }
 
+    /// Adds the names of the store and of the operation, which not every backend names in its errors.
+    fn named(&self, error: Error) -> Error {
+        error
+            .with_backend(self.store.backend().name())
+            .with_operation("subscribe")
+    }
+
     /// Handles the end of the subscription.
     fn ended(&self, why: &'static str) {
-        let name = self.store.backend().name();
-        let error = Error::new(ErrorKind::Unavailable, why).with_backend(name);
-        self.lost(&error.with_operation("subscribe"));
+        self.lost(&self.named(Error::new(ErrorKind::Unavailable, why)));
         self.everything_changed();
     }
 
@@ -122,6 +127,11 @@ impl Subscriber {
     fn heartbeat(&self, moment: Instant) {
         if self.changes.reported_until(moment) {
             self.events.emit(&Event::SubscriptionBegun);
+        }
+        // The store is there again, and nobody notices: near copies answer all callers, for example.
+        if self.store.is_forgotten() {
+            let store = Arc::clone(&self.store);
+            tokio::spawn(async move { store.probe().await });
         }
     }
 
@@ -201,6 +211,7 @@ async fn subscribe(subscriber: &Weak<Subscriber>, failure_reported: &mut bool) -
         }
         Err(error) => {
             if !std::mem::replace(failure_reported, true) {
+                let error = subscriber.named(error);
                 subscriber.events.emit(&Event::SubscriptionLost { error: &error });
             }
             None

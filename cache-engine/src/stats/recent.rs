@@ -32,7 +32,7 @@ pub struct RecentEvents {
 pub struct RecentStoreFailure {
     /// The name of the operation.
     pub operation: &'static str,
-    /// What the store reported. A text of more than 512 bytes is cut.
+    /// What the store reported, with the causes. A text of more than 512 bytes is cut.
     pub error: String,
     /// How long ago that was.
     pub ago: Duration,
@@ -153,7 +153,7 @@ pub(crate) struct Recent {
 
 impl Recent {
     pub(crate) fn store_failed(&self, operation: &'static str, error: &Error) {
-        let failure = (operation, cut(&error.to_string()).0, Instant::now());
+        let failure = (operation, cut(&format!("{error:?}")).0, Instant::now());
         *self.store_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
     }
 

@@ -57,6 +57,13 @@ impl Breaker {
         self.closed_to_calls_until.load(Ordering::Acquire) == 0
     }
 
+    /// Returns whether the breaker is open, and for a whole pause no caller has made a probe that was due.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        let until = self.closed_to_calls_until.load(Ordering::Acquire);
+        let pause = u64::try_from(self.pause.as_millis()).unwrap_or(u64::MAX);
+        until != 0 && self.millis() >= until.saturating_add(pause)
+    }
+
     /// Returns a permit for one call, or `None` if the breaker is open and this is no probe.
     pub(crate) fn permit(&self) -> Option<Permit<'_>> {
         let until = self.closed_to_calls_until.load(Ordering::Acquire);
@@ -129,12 +136,17 @@ mod tests {
         assert!(breaker.permit().is_none());
 
         tokio::time::advance(Duration::from_millis(1001)).await;
+        assert!(
+            !breaker.is_forgotten(),
+            "a probe is due, and callers have time to make it"
+        );
         let probe = breaker.permit().unwrap();
         assert!(breaker.permit().is_none(), "one probe at a time");
         assert_eq!(probe.failed(), Transition::None);
         assert!(breaker.permit().is_none());
 
-        tokio::time::advance(Duration::from_millis(1001)).await;
+        tokio::time::advance(Duration::from_millis(2001)).await;
+        assert!(breaker.is_forgotten());
         drop(breaker.permit().unwrap());
         assert_eq!(
             breaker.permit().unwrap().succeeded(),
@@ -142,6 +154,7 @@ mod tests {
             "a probe given up is tried again"
         );
         assert!(breaker.permit().is_some() && breaker.permit().is_some());
+        assert!(!breaker.is_forgotten());
     }
 
     #[tokio::test(start_paused = true)]

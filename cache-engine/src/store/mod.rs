@@ -46,7 +46,7 @@ pub(crate) fn is_left_alone(error: &Error) -> bool {
 }
 
 /// The operations that only read.
-const READS: [&str; 3] = ["get", "get_many", "version"];
+const READS: [&str; 4] = ["get", "get_many", "version", "ping"];
 
 type Call<'a, R> = Pin<Box<dyn Future<Output = Result<R, Error>> + Send + 'a>>;
 
@@ -93,6 +93,17 @@ impl Store {
     /// Returns how long it takes at most until a store that answers again is used again.
     pub(crate) fn recovery_time(&self) -> Duration {
         self.breaker.pause().saturating_add(self.timeout)
+    }
+
+    /// Returns whether the breaker is open and no caller needs the store, so that none probes it.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.breaker.is_forgotten()
+    }
+
+    /// Probes the store. If it answers, the breaker closes.
+    pub(crate) async fn probe(&self) {
+        // A failure was reported to the breaker, and emitted an event.
+        let _ = self.guard("ping", None, None, (*self.backend).ping()).await;
     }
 
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<Record>, Error> {

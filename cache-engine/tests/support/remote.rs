@@ -35,7 +35,7 @@ struct Inner {
 /// A call of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// `get`, `set`, `get_or_add`, `delete`, `delete_if`, `get_many` or `clear`.
+    /// `get`, `set`, `get_or_add`, `delete`, `delete_if`, `get_many`, `clear` or `ping`.
     pub operation: &'static str,
     pub key: String,
     /// What is written.
@@ -374,6 +374,10 @@ impl Backend for Remote {
     async fn version(&self, key: &Key) -> Result<Option<Version>, Error> {
         let work = async { Ok(self.0.store.get(key).await?.map(|record| record.version)) };
         self.call("version", key, None, work).await
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        self.perform("ping", "", None, async { Ok(()) }).await
     }
 
     async fn subscribe(&self, _: &Scope, beat: Duration) -> Result<Box<dyn Subscription>, Error> {

@@ -23,10 +23,10 @@ fn code_of_the_guide_is_code_of_the_crate() {
 }
 
 #[test]
-fn backend_is_under_100_lines_of_code() {
+fn backend_is_under_180_lines_of_code() {
     let code = SOURCES[0]
         .lines()
         .filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with("//"))
         .count();
-    assert!(code < 100, "{code} lines");
+    assert!(code < 180, "{code} lines");
 }
