@@ -13,8 +13,8 @@ use http::{HeaderName, Method, Uri};
 
 use crate::key::text::{Text, push_word};
 use crate::key::url::{
-    UrlKey, authority, is_respelled, is_respelled_if, is_rewritten, normal_copy, normalize_spelling, request_for, room,
-    target,
+    UrlKey, authority, in_normal_spelling, is_respelled, is_respelled_if, is_rewritten, normal_copy,
+    normalize_spelling, request_for, room, target,
 };
 
 /// Returns the name of the user that a request is from.
@@ -43,7 +43,8 @@ pub(crate) struct RequestKeys {
 impl RequestKeys {
     /// Returns the user that the request is from, if the route identifies users.
     pub(crate) fn identity(&self, request: &Parts) -> Option<String> {
-        self.identity.as_ref().and_then(|identity| identity(request))
+        let identity = self.identity.as_ref()?;
+        in_normal_spelling(request, |request| identity(request))
     }
 
     /// Rewrites a request whose response is to be stored, so that the handler sees only what the key contains of the URL,
@@ -52,6 +53,14 @@ impl RequestKeys {
         match self.builder {
             None => self.url.normalize(request),
             Some(_) => normalize_spelling(request),
+        }
+    }
+
+    /// Returns a copy of a request that was [normalised](Self::normalize), or `None` if it is normal already.
+    pub(crate) fn normal_copy(&self, request: &Parts) -> Option<Parts> {
+        match self.builder {
+            None => self.url.normal_copy(request),
+            Some(_) => normal_copy(request),
         }
     }
 
