@@ -75,7 +75,7 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let write = shared
         .config
         .invalidate_on_write
@@ -91,6 +91,10 @@ where
         _ => None,
     };
     let posted = later.is_some().then(|| Box::new(parts.clone()));
+    if later.is_some() {
+        // The response may be stored for the GETs that select the same variant.
+        shared.config.keys.normalization.choose(&mut parts.headers);
+    }
     let calling = call(&shared, inner, Request::from_parts(parts, body));
     let (response, control) = match &later {
         Some(later) => later.tagger().scope(calling).await?,

@@ -58,6 +58,14 @@ impl Refusal {
         }
     }
 
+    /// Refuses a response that says nothing about the other variants of its URL.
+    fn of_variant(detail: Detail) -> Self {
+        Self {
+            mark: Some(Remembered::VariantRefused),
+            ..Self::lasting(detail)
+        }
+    }
+
     pub(crate) fn passing(detail: Detail) -> Self {
         Self {
             detail,
@@ -231,10 +239,14 @@ pub(crate) fn storability(
     if length > shared.config.max_body as u64 {
         return Err(Refusal::too_large(&lifetime));
     }
+    let fields = selecting_fields(shared, &head.headers);
+    if !is_as_chosen(shared, context, &fields, &head.headers) {
+        return Err(Refusal::of_variant(Detail::OtherVariant));
+    }
     Ok(StorePlan {
         lifetime,
         has_own_ttl: store_for.ttl.is_some(),
-        fields: selecting_fields(shared, &head.headers),
+        fields,
         namespace: store_for.namespace,
         query_rules: query_rules(context, &head.headers),
         tags: Some(store_for.tags),
@@ -251,6 +263,15 @@ fn selecting_fields(shared: &Shared, response: &HeaderMap) -> Vec<HeaderName> {
     };
     fields.retain(|field| !shared.config.keys.fields.contains(field));
     fields
+}
+
+/// Returns whether a response has the language and the coding that were chosen for its request, as far as it declares them.
+/// The handler saw only these, but something around it may have decided by what the client has sent.
+fn is_as_chosen(shared: &Shared, context: &RequestContext, fields: &[HeaderName], response: &HeaderMap) -> bool {
+    let keys = &shared.config.keys;
+    [fields, &keys.fields]
+        .iter()
+        .all(|fields| keys.normalization.is_as_chosen(fields, &context.headers, response))
 }
 
 /// Returns which differences between queries do not matter to a response.
@@ -311,5 +332,8 @@ pub(crate) fn is_shareable(shared: &Shared, context: &RequestContext, head: &res
         Storable::No(Reason::NotFresh) => !shared.config.is_gateway,
         Storable::No(_) => false,
     };
-    is_for_all && !is_endless(&head.headers) && !head.headers.contains_key(TRAILER)
+    is_for_all
+        && !is_endless(&head.headers)
+        && !head.headers.contains_key(TRAILER)
+        && is_as_chosen(shared, context, &selecting_fields(shared, &head.headers), &head.headers)
 }

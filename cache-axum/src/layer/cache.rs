@@ -286,6 +286,18 @@ impl CacheLayer {
     /// normalization.accept_language = Some(Preference::OneOf(vec!["de".into(), "en".into()]));
     /// let layer = CacheLayer::new(Cache::builder(MemoryBackend::default()).build()).normalization(normalization);
     /// ```
+    ///
+    /// With [`OneOf`], the layer chooses, and the handler sees the name that was chosen in place of what the client has sent, so
+    /// its own rules make no difference: `br`, `gzip` or `identity`, and `de`, `en` or no `Accept-Language`. This holds for all
+    /// requests that are looked up. Requests that bypass the layer are passed on as they are, and middleware outside of the
+    /// layer sees the client's own fields. A response that varies by such a field, and declares another `Content-Encoding` or
+    /// `Content-Language` than the one that was chosen, is not stored (`detail=other-variant`).
+    ///
+    /// With the other rules, the handler sees the client's own field. It must not go by what the rule ignores: the case of
+    /// names, and with [`Ranked`] the order of those of equal quality.
+    ///
+    /// [`OneOf`]: cache_http::Preference::OneOf
+    /// [`Ranked`]: cache_http::Preference::Ranked
     pub fn normalization(self, normalization: Normalization) -> Self {
         self.with(|config| config.keys.normalization = normalization)
     }
