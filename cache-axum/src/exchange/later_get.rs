@@ -102,7 +102,6 @@ impl LaterGet {
         if is_known || NestedLoads::contain(&asked.extensions, &key) {
             return None;
         }
-        shared.config.keys.normalization.choose(&mut asked.headers);
         let slot = Slot::new(shared, &asked, key, routing, false);
         let reservation = slot.cache.adapter().reserve(&slot.primary).await?;
         Some(Self {

@@ -132,7 +132,7 @@ where
 pub(crate) async fn respond<S, B>(
     shared: Arc<Shared>,
     inner: S,
-    mut parts: Parts,
+    parts: Parts,
     body: Body,
     route: Route,
 ) -> Result<Answered, S::Error>
@@ -144,11 +144,6 @@ where
     B::Error: Into<BoxError>,
 {
     let route = route.routed(&parts);
-    if let Route::Lookup(_) = route {
-        // The handler answers for the variant that was looked up, also if no other request shares its response: a HEAD, a
-        // range or a 304 is about that variant too.
-        shared.config.keys.normalization.choose(&mut parts.headers);
-    }
     let is_uncoalesced = match &route {
         Route::Lookup(keyed) => keyed.is_uncoalesced(&shared, &parts),
         _ => false,

@@ -58,11 +58,11 @@ impl Refusal {
         }
     }
 
-    /// Refuses a response that says nothing about the other variants of its URL.
-    fn of_variant(detail: Detail) -> Self {
+    /// Refuses a response that is not the variant that its request selects. It says nothing about that variant.
+    fn other_variant() -> Self {
         Self {
             mark: Some(Remembered::VariantRefused),
-            ..Self::lasting(detail)
+            ..Self::passing(Detail::OtherVariant)
         }
     }
 
@@ -210,6 +210,11 @@ pub(crate) fn storability(
     if let Some(ttl) = store_for.ttl {
         lifetime.fresh = ttl.saturating_add(lifetime.initial_age);
         lifetime.source = LifetimeSource::Policy;
+        if head.status.is_client_error() || head.status.is_server_error() {
+            let own = Lifetime::from_response(&without_stale_windows(policy), head.status, &head.headers, since, now);
+            lifetime.stale_while_revalidate = own.stale_while_revalidate;
+            lifetime.stale_if_error = own.stale_if_error;
+        }
     }
     shorten(&mut lifetime, at_most, now);
     lifetime.stale_while_revalidate = store_for.stale_while_revalidate.or(lifetime.stale_while_revalidate);
@@ -241,7 +246,7 @@ pub(crate) fn storability(
     }
     let fields = selecting_fields(shared, &head.headers);
     if !is_as_chosen(shared, context, &fields, &head.headers) {
-        return Err(Refusal::of_variant(Detail::OtherVariant));
+        return Err(Refusal::other_variant());
     }
     Ok(StorePlan {
         lifetime,
@@ -252,6 +257,15 @@ pub(crate) fn storability(
         tags: Some(store_for.tags),
         withheld: withheld(policy, &head.headers),
     })
+}
+
+/// Returns the rules for an error whose lifetime the handler has set. The stale windows of a route are for its content: a 404
+/// that is stored for seconds must not be served for hours while the database fails.
+fn without_stale_windows(policy: &Policy) -> Policy {
+    let mut policy = policy.clone();
+    policy.stale_while_revalidate = None;
+    policy.stale_if_error = None;
+    policy
 }
 
 /// Returns the request fields that select a response among those of its key.

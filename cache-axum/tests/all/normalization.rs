@@ -1,6 +1,8 @@
 //! Which requests select the same one of the responses that vary by `Accept-Encoding` or `Accept-Language`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::support::{Calls, Reply, app, cache, get_with, idle, layer, request, send};
@@ -10,7 +12,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::IntoResponse;
 use cache_axum::CacheLayer;
 use cache_axum::cache_http::{Normalization, Preference};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
 
 /// Whether two values of a field select the same answer.
@@ -189,25 +191,56 @@ async fn a_response_that_says_it_is_in_another_language_is_not_stored() {
         "{}",
         misled.cache_status()
     );
-    for (asked, expected) in [
-        ("en", "Hello"),
-        ("de", "Guten Tag"),
-        ("en-GB", "Hello"),
-        ("fr", "Hello"),
+    // That is held against nobody else, and what is stored afterwards stays.
+    for (asked, x_cache, expected) in [
+        ("en", "MISS", "Hello"),
+        ("de", "MISS", "Guten Tag"),
+        ("en-GB", "HIT", "Hello"),
+        (MISLED.1, "HIT", "Hello"),
+        ("fr", "MISS", "Hello"),
+        ("de-AT", "HIT", "Guten Tag"),
     ] {
         let reply = get_with(&app, "/", &[("accept-language", asked)]).await;
-        assert_eq!(reply.text(), expected, "{asked}");
-        assert!(
-            !reply.cache_status().contains("detail"),
-            "{asked}: {}",
-            reply.cache_status()
-        );
+        assert_eq!((reply.x_cache(), reply.text()), (x_cache, expected), "{asked}");
     }
     // The control: nothing shows what was chosen, so what the first client got is stored for all of that variant.
     let (app, _) = chosen_outside(false);
     get_with(&app, "/", &[MISLED]).await;
     let reply = get_with(&app, "/", &[("accept-language", "en")]).await;
     assert_eq!((reply.x_cache(), reply.text()), ("HIT", "Guten Tag"));
+}
+
+/// A client that is misled takes no stale copy from the others.
+#[tokio::test]
+async fn a_refusal_of_another_language_leaves_the_variant() {
+    let (cache, clock) = cache();
+    let failing = Arc::new(AtomicBool::new(false));
+    let fails = Arc::clone(&failing);
+    let layer = CacheLayer::new(cache)
+        .ttl(MINUTE)
+        .stale_if_error(MINUTE)
+        .normalization(known());
+    let (app, _) = app(layer, move |_, request| {
+        let status = match fails.load(Ordering::SeqCst) {
+            true => StatusCode::SERVICE_UNAVAILABLE,
+            false => StatusCode::OK,
+        };
+        let is_misled = request.headers.contains_key("x-misled");
+        let language = if is_misled { "de" } else { "en" };
+        (
+            status,
+            [("vary", "accept-language"), ("content-language", language)],
+            language,
+        )
+    });
+    let english = ("accept-language", "en");
+    get_with(&app, "/", &[english]).await;
+    clock.advance(MINUTE + Duration::from_secs(1));
+    let misled = get_with(&app, "/", &[english, ("x-misled", "1")]).await;
+    assert!(misled.cache_status().contains("detail=other-variant"), "{misled:?}");
+    failing.store(true, Ordering::SeqCst);
+    let stale = get_with(&app, "/", &[english]).await;
+    assert_eq!((stale.x_cache(), stale.text()), ("STALE", "en"));
 }
 
 /// An app that says in `x-seen` which language its handler has seen, for GET and HEAD, with an ETag of that.

@@ -80,6 +80,13 @@ impl Normalization {
         }
     }
 
+    /// Returns whether a field has a [`OneOf`](Preference::OneOf).
+    #[must_use]
+    pub fn has_choices(&self) -> bool {
+        let rules = [&self.accept_encoding, &self.accept_language];
+        rules.iter().any(|rule| matches!(rule, Some(Preference::OneOf(_))))
+    }
+
     /// Returns whether a response is in the form that a [`OneOf`](Preference::OneOf) chooses for its request, as far as
     /// it declares its form in `Content-Encoding` or `Content-Language`. Only the preferences in `fields`, by which the
     /// response varies, are compared.
