@@ -112,6 +112,8 @@ async fn a_handler_with_rules_of_its_own_answers_for_the_variant() {
         (("de-AT, en;q=0.5", "Guten Tag"), ("en", "Hello")),
         (("de-AT", "Guten Tag"), ("fr", "Hello")),
         (("fr", "Hello"), ("de-CH", "Guten Tag")),
+        // The first language is not the preferred one.
+        (("de;q=0.1, en", "Hello"), ("de", "Guten Tag")),
     ] {
         let (app, calls) = app(layer().normalization(known()), |_, request| {
             ([("vary", "accept-language")], greeting(&request.headers))
