@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use http::request::Parts;
 
+use crate::key::url::in_normal_spelling;
+
 type Condition = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
 
 /// Conditions on a request, of which one has to be true.
@@ -20,10 +22,11 @@ impl Conditions {
         self.0.push(Arc::new(condition));
     }
 
-    /// Returns whether one of the conditions is true.
+    /// Returns whether one of the conditions is true for the normal spelling of a request.
     #[inline]
     pub(crate) fn matches(&self, request: &Parts) -> bool {
-        self.0.iter().any(|condition| condition(request))
+        // A layer without conditions does not look at the spelling.
+        !self.is_empty() && in_normal_spelling(request, |request| self.0.iter().any(|condition| condition(request)))
     }
 }
 

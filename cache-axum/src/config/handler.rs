@@ -8,7 +8,8 @@ use axum::response::{IntoResponseParts, ResponseParts};
 /// Sets how long one response is stored. Takes precedence over the route's setting and over what `Cache-Control` tells
 /// clients.
 ///
-/// It does not override a refusal: a response with `Set-Cookie` or `no-store`, for example, is still not stored.
+/// It does not override a refusal: a response with `Set-Cookie` or `no-store`, for example, is still not stored, nor one
+/// with a status that the layer does not [store](crate::CacheLayer::statuses).
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,6 +32,10 @@ pub struct StoreFor {
 
 impl StoreFor {
     /// Stores the response so that it is fresh for `ttl`.
+    ///
+    /// A success keeps the stale windows of the route. A response with a 4xx or 5xx status has none, unless you set them
+    /// here or the response names them in `Cache-Control`: a 404 that is stored for 5 s is gone after 5 s, also while the
+    /// database fails.
     pub fn new(ttl: Duration) -> Self {
         Self {
             ttl: Some(ttl),

@@ -165,7 +165,9 @@ impl Config {
 
     /// Returns the handle for loads that answer `request`.
     pub(crate) fn handle(&self, cache: &Cache<ResponseCoder>, request: &Parts) -> Cache<ResponseCoder> {
-        let handle = self.tags.handle(cache, request);
+        // The tags belong to the response, so they are made from what its handler sees.
+        let normal = self.tags.depend_on_request().then(|| self.keys.normal_copy(request));
+        let handle = self.tags.handle(cache, normal.flatten().as_ref().unwrap_or(request));
         match self.content_tag(request) {
             Some(tag) => handle.with_tags([tag]),
             None => handle,

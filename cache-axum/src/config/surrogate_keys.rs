@@ -110,6 +110,9 @@ impl SurrogateKeys {
     /// from others, also if the handler has written it. If this is called several times, one of the conditions suffices.
     /// Default: the field is sent to all.
     ///
+    /// `condition` sees the host and the path in their [normal spelling](crate::UrlKey). On a nested router, the URI is the
+    /// [rest of the path](crate::CacheLayer::tags_by#nested-routers).
+    ///
     /// A client can set any field, so the condition protects nothing unless it checks a secret: the field tells the names
     /// of your tags. Nor does it vary by anything: what is between the CDN and browsers should remove the field itself, as
     /// CDNs do.

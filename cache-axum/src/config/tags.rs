@@ -37,6 +37,11 @@ impl RouteTags {
             .with_late_tags(self.takes_late())
     }
 
+    /// Returns whether tags are made from requests.
+    pub(crate) fn depend_on_request(&self) -> bool {
+        !self.by.is_empty()
+    }
+
     /// Returns whether a response may name tags.
     pub(crate) fn takes_late(&self) -> bool {
         self.late || self.groups

@@ -75,7 +75,7 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let write = shared
         .config
         .invalidate_on_write
@@ -91,6 +91,10 @@ where
         _ => None,
     };
     let posted = later.is_some().then(|| Box::new(parts.clone()));
+    if later.is_some() {
+        // The response may be stored for the GETs that select the same variant.
+        shared.config.keys.choose(&mut parts.headers);
+    }
     let calling = call(&shared, inner, Request::from_parts(parts, body));
     let (response, control) = match &later {
         Some(later) => later.tagger().scope(calling).await?,
@@ -148,7 +152,8 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    shared.config.keys.choose(&mut parts.headers);
     let is_head = context.method == Method::HEAD;
     let of_get = key
         .clone()
@@ -238,7 +243,7 @@ fn is_of_condition(status: StatusCode) -> bool {
 pub(crate) async fn forward_to_revalidate<S, B>(
     shared: Arc<Shared>,
     inner: S,
-    request: Request<Body>,
+    mut request: Request<Body>,
     context: RequestContext,
     key: &Key,
     copy: &Stored,
@@ -250,6 +255,7 @@ where
     B::Error: Into<BoxError>,
 {
     let report = Report::miss(forward);
+    shared.config.keys.choose(request.headers_mut());
     let Revalidation { request, validated } = revalidation(Some(copy), request);
     let Some((copy, whole)) = validated else {
         return forward_uncoalesced(shared, inner, request, context, None, report).await;

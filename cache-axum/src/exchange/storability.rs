@@ -58,6 +58,14 @@ impl Refusal {
         }
     }
 
+    /// Refuses a response that is not the variant that its request selects. It says nothing about that variant.
+    fn other_variant() -> Self {
+        Self {
+            mark: Some(Remembered::VariantRefused),
+            ..Self::passing(Detail::OtherVariant)
+        }
+    }
+
     pub(crate) fn passing(detail: Detail) -> Self {
         Self {
             detail,
@@ -202,6 +210,11 @@ pub(crate) fn storability(
     if let Some(ttl) = store_for.ttl {
         lifetime.fresh = ttl.saturating_add(lifetime.initial_age);
         lifetime.source = LifetimeSource::Policy;
+        if head.status.is_client_error() || head.status.is_server_error() {
+            let own = Lifetime::from_response(&without_stale_windows(policy), head.status, &head.headers, since, now);
+            lifetime.stale_while_revalidate = own.stale_while_revalidate;
+            lifetime.stale_if_error = own.stale_if_error;
+        }
     }
     shorten(&mut lifetime, at_most, now);
     lifetime.stale_while_revalidate = store_for.stale_while_revalidate.or(lifetime.stale_while_revalidate);
@@ -231,15 +244,28 @@ pub(crate) fn storability(
     if length > shared.config.max_body as u64 {
         return Err(Refusal::too_large(&lifetime));
     }
+    let fields = selecting_fields(shared, &head.headers);
+    if !is_as_chosen(shared, context, &fields, &head.headers) {
+        return Err(Refusal::other_variant());
+    }
     Ok(StorePlan {
         lifetime,
         has_own_ttl: store_for.ttl.is_some(),
-        fields: selecting_fields(shared, &head.headers),
+        fields,
         namespace: store_for.namespace,
         query_rules: query_rules(context, &head.headers),
         tags: Some(store_for.tags),
         withheld: withheld(policy, &head.headers),
     })
+}
+
+/// Returns the rules for an error whose lifetime the handler has set. The stale windows of a route are for its content: a 404
+/// that is stored for seconds must not be served for hours while the database fails.
+fn without_stale_windows(policy: &Policy) -> Policy {
+    let mut policy = policy.clone();
+    policy.stale_while_revalidate = None;
+    policy.stale_if_error = None;
+    policy
 }
 
 /// Returns the request fields that select a response among those of its key.
@@ -251,6 +277,15 @@ fn selecting_fields(shared: &Shared, response: &HeaderMap) -> Vec<HeaderName> {
     };
     fields.retain(|field| !shared.config.keys.fields.contains(field));
     fields
+}
+
+/// Returns whether a response has the language and the coding that were chosen for its request, as far as it declares them.
+/// The handler saw only these, but something around it may have decided by what the client has sent.
+fn is_as_chosen(shared: &Shared, context: &RequestContext, fields: &[HeaderName], response: &HeaderMap) -> bool {
+    let keys = &shared.config.keys;
+    [fields, &keys.fields]
+        .iter()
+        .all(|fields| keys.normalization.is_as_chosen(fields, &context.headers, response))
 }
 
 /// Returns which differences between queries do not matter to a response.
@@ -311,5 +346,8 @@ pub(crate) fn is_shareable(shared: &Shared, context: &RequestContext, head: &res
         Storable::No(Reason::NotFresh) => !shared.config.is_gateway,
         Storable::No(_) => false,
     };
-    is_for_all && !is_endless(&head.headers) && !head.headers.contains_key(TRAILER)
+    is_for_all
+        && !is_endless(&head.headers)
+        && !head.headers.contains_key(TRAILER)
+        && is_as_chosen(shared, context, &selecting_fields(shared, &head.headers), &head.headers)
 }

@@ -9,12 +9,12 @@ use cache_engine::cache_core::{Error, Key, KeyBuilder, KeyName};
 use cache_http::{Normalization, content_digest, variant_key};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderName, Method, Uri};
+use http::{HeaderMap, HeaderName, Method, Uri};
 
 use crate::key::text::{Text, push_word};
 use crate::key::url::{
-    UrlKey, authority, is_respelled, is_respelled_if, is_rewritten, normal_copy, normalize_spelling, request_for, room,
-    target,
+    UrlKey, authority, in_normal_spelling, is_respelled, is_respelled_if, is_rewritten, normal_copy,
+    normalize_spelling, request_for, room, target,
 };
 
 /// Returns the name of the user that a request is from.
@@ -43,16 +43,39 @@ pub(crate) struct RequestKeys {
 impl RequestKeys {
     /// Returns the user that the request is from, if the route identifies users.
     pub(crate) fn identity(&self, request: &Parts) -> Option<String> {
-        self.identity.as_ref().and_then(|identity| identity(request))
+        let identity = self.identity.as_ref()?;
+        in_normal_spelling(request, |request| identity(request))
     }
 
     /// Rewrites a request whose response is to be stored, so that the handler sees only what the key contains of the URL,
-    /// and that in one spelling.
+    /// and that in one spelling, and only what selects the variant of its preferences.
     pub(crate) fn normalize(&self, request: &mut Parts) {
         match self.builder {
             None => self.url.normalize(request),
             Some(_) => normalize_spelling(request),
         }
+        self.choose(&mut request.headers);
+    }
+
+    /// Returns a copy of a request that was [normalised](Self::normalize), or `None` if it is normal already.
+    pub(crate) fn normal_copy(&self, request: &Parts) -> Option<Parts> {
+        let copy = match self.builder {
+            None => self.url.normal_copy(request),
+            Some(_) => normal_copy(request),
+        };
+        if !self.normalization.has_choices() {
+            return copy;
+        }
+        let mut copy = copy.unwrap_or_else(|| request.clone());
+        self.choose(&mut copy.headers);
+        Some(copy)
+    }
+
+    /// Rewrites the preferences of a request so that the handler answers for the variant that the request selects. Also for a
+    /// request whose response is not stored: a HEAD, a part or a 304 is about that variant too. The layer itself keeps what the
+    /// client has sent: it selects the same variant, and what is refused is remembered for the values that were refused.
+    pub(crate) fn choose(&self, request: &mut HeaderMap) {
+        self.normalization.choose(request);
     }
 
     /// Returns the key of a request, and whether the request [is respelled](is_respelled). `content` is the content of a

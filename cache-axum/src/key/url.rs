@@ -71,6 +71,12 @@ impl UrlKey {
         Spelling { query }.apply(request);
     }
 
+    /// Returns a copy of a request that was [normalised](Self::normalize), or `None` if it is normal already.
+    pub(super) fn normal_copy(&self, request: &Parts) -> Option<Parts> {
+        let query = Some(&self.query);
+        Spelling { query }.copy(request)
+    }
+
     /// Returns the parts of a request's query that belong to the key, with the question mark before them.
     pub(super) fn query_of(&self, request: &Parts) -> Box<str> {
         let mut text = String::new();
@@ -324,17 +330,16 @@ pub(super) fn normalize_spelling(request: &mut Parts) {
 
 /// Returns a copy of a request with its host and path in their normal forms, or `None` if they have them already.
 pub(super) fn normal_copy(request: &Parts) -> Option<Parts> {
-    let spelling = Spelling { query: None };
-    let original = request.extensions.get::<OriginalUri>();
-    let is_normal = normal_host(request).is_none()
-        && spelling.normalized(&request.uri).is_none()
-        && original.is_none_or(|original| spelling.normalized(original).is_none());
-    if is_normal {
-        return None;
+    Spelling { query: None }.copy(request)
+}
+
+/// Passes a request to a closure of the user in the spelling in which a handler sees it whose response is stored, so that what
+/// the closure makes of the path or the host is the same for all requests that may share a response.
+pub(crate) fn in_normal_spelling<T>(request: &Parts, closure: impl FnOnce(&Parts) -> T) -> T {
+    match normal_copy(request) {
+        None => closure(request),
+        Some(normal) => closure(&normal),
     }
-    let mut copy = request.clone();
-    spelling.apply(&mut copy);
-    Some(copy)
 }
 
 /// The spelling of requests that may share a response.
@@ -344,6 +349,20 @@ struct Spelling<'a> {
 }
 
 impl Spelling<'_> {
+    /// Returns a copy of a request with this spelling, or `None` if it has it already.
+    fn copy(&self, request: &Parts) -> Option<Parts> {
+        let original = request.extensions.get::<OriginalUri>();
+        let is_normal = normal_host(request).is_none()
+            && self.normalized(&request.uri).is_none()
+            && original.is_none_or(|original| self.normalized(original).is_none());
+        if is_normal {
+            return None;
+        }
+        let mut copy = request.clone();
+        self.apply(&mut copy);
+        Some(copy)
+    }
+
     fn apply(&self, request: &mut Parts) {
         if let Some(host) = normal_host(request)
             && let Ok(host) = HeaderValue::from_bytes(&host)
@@ -408,6 +427,9 @@ fn normal_host(request: &Parts) -> Option<Vec<u8>> {
 
 /// Returns the normal form of an authority, or `None` if the authority already has that form.
 fn normalized_authority(authority: &[u8], scheme: Option<&Scheme>) -> Option<Vec<u8>> {
+    if is_normal(authority) {
+        return None;
+    }
     match normal_authority(authority, scheme) {
         Cow::Owned(normal) => Some(normal),
         Cow::Borrowed(normal) => (normal.len() < authority.len()).then(|| normal.to_vec()),

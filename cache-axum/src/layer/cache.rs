@@ -228,6 +228,9 @@ impl CacheLayer {
     /// [`key_headers`](Self::key_headers), [`per_user`](Self::per_user) and [`post`](Self::post) add. Replaces
     /// [`query`](Self::query).
     ///
+    /// The builder sees the host and the path in their [normal spelling](UrlKey), and the whole query. On a nested router, the
+    /// URI is the [rest of the path](Self::tags_by#nested-routers); [`UrlKey`] uses the whole.
+    ///
     /// The layer does not know which request fields the builder reads, so it sends `no-cache` to clients and shared
     /// caches downstream, unless you set [`client_caching`](Self::client_caching). If you set it, name those fields in
     /// `Vary`.
@@ -283,6 +286,18 @@ impl CacheLayer {
     /// normalization.accept_language = Some(Preference::OneOf(vec!["de".into(), "en".into()]));
     /// let layer = CacheLayer::new(Cache::builder(MemoryBackend::default()).build()).normalization(normalization);
     /// ```
+    ///
+    /// With [`OneOf`], the layer chooses, and the handler sees the name that was chosen in place of what the client has sent, so
+    /// its own rules make no difference: `br`, `gzip` or `identity`, and `de`, `en` or no `Accept-Language`. This holds for all
+    /// requests that are looked up. Requests that bypass the layer are passed on as they are, and middleware outside of the
+    /// layer sees the client's own fields. A response that varies by such a field, and declares another `Content-Encoding` or
+    /// `Content-Language` than the one that was chosen, is not stored (`detail=other-variant`).
+    ///
+    /// With the other rules, the handler sees the client's own field. It must not go by what the rule ignores: the case of
+    /// names, and with [`Ranked`] the order of those of equal quality.
+    ///
+    /// [`OneOf`]: cache_http::Preference::OneOf
+    /// [`Ranked`]: cache_http::Preference::Ranked
     pub fn normalization(self, normalization: Normalization) -> Self {
         self.with(|config| config.keys.normalization = normalization)
     }
@@ -332,6 +347,9 @@ impl CacheLayer {
     /// Stores separate responses for each user. If `identity` returns a name for a request, the response is cached
     /// under that name, even if the request has credentials or the response says `private`. Other requests are handled
     /// as on any other route.
+    ///
+    /// `identity` sees the host and the path in their [normal spelling](UrlKey), however the client has spelled them, and the whole query. On a nested
+    /// router, the URI is the [rest of the path](Self::tags_by#nested-routers).
     ///
     /// The request must have proved the name: use a session or token that was **verified**, and not a part of the
     /// request that any client can set.
@@ -484,7 +502,9 @@ impl CacheLayer {
         self.with(|config| config.tags.fixed.extend(tags.into_iter().map(Into::into)))
     }
 
-    /// Adds the tags that `tags` returns for a request.
+    /// Adds the tags that `tags` returns for a request. It sees the request as the handler does whose response is stored:
+    /// the host and the path in their [normal spelling](UrlKey), and no parameter that [`query`](Self::query) leaves out of
+    /// the key.
     ///
     /// ```
     /// use axum::{Router, routing::get};
@@ -500,6 +520,28 @@ impl CacheLayer {
     ///     });
     /// let app: Router = Router::new().route("/items/{id}", get(|| async { "…" })).layer(layer);
     /// ```
+    ///
+    /// # Nested routers
+    ///
+    /// On a nested router, the URI of the request is the rest of the path, as it is for the handler. The whole path is in
+    /// [`OriginalUri`](axum::extract::OriginalUri), in the normal spelling too:
+    ///
+    /// ```
+    /// use axum::extract::OriginalUri;
+    /// use axum::{Router, routing::get};
+    /// use cache_axum::CacheLayer;
+    /// use cache_axum::cache_engine::Cache;
+    /// use cache_memory::MemoryBackend;
+    ///
+    /// let layer = CacheLayer::new(Cache::builder(MemoryBackend::default()).build()).tags_by(|request| {
+    ///     let whole = request.extensions.get::<OriginalUri>();
+    ///     let uri = whole.map_or(&request.uri, |whole| &whole.0);
+    ///     vec![uri.path().to_owned()]
+    /// });
+    /// let items = Router::new().route("/{id}", get(|| async { "…" })).layer(layer);
+    /// // The tag is `/items/1`, and not `/1`.
+    /// let app: Router = Router::new().nest("/items", items);
+    /// ```
     pub fn tags_by(self, tags: impl Fn(&Parts) -> Vec<String> + Send + Sync + 'static) -> Self {
         self.with(|config| config.tags.by.push(Arc::new(tags)))
     }
@@ -507,6 +549,9 @@ impl CacheLayer {
     /// Lets the requests for which `condition` is true go past the layer: the handler answers them, and nothing is read,
     /// stored or waited for (`detail=bypass-if`). What an unsafe request changes is invalidated all the same. If this is
     /// called several times, one of the conditions suffices. Default: no condition.
+    ///
+    /// `condition` sees the host and the path in their [normal spelling](UrlKey), however the client has spelled them: a condition on the path holds for all spellings. On a nested
+    /// router, the URI is the [rest of the path](Self::tags_by#nested-routers).
     ///
     /// The layer cannot know the fields that the condition reads, and so not name them in `Vary`. So that no cache downstream
     /// gives a stored response to such a request, it sends `no-cache` instead of a lifetime, unless you set
@@ -554,6 +599,9 @@ impl CacheLayer {
     ///
     /// If there was a usable entry before the request, these parameters are about it, and otherwise about what is stored
     /// after it. Texts end after 1,024 bytes.
+    ///
+    /// `condition` sees the host and the path in their [normal spelling](UrlKey), however the client has spelled them. On a nested
+    /// router, the URI is the [rest of the path](Self::tags_by#nested-routers).
     ///
     /// Keys and tags may tell more than clients may know, and each `bypass` calls the handler, so check a secret or the
     /// operator's rights. A request with `Authorization` or `Cookie` is explained as one with credentials, which bypasses

@@ -8,9 +8,13 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use cache_engine::cache_core::{Error, ErrorKind};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
+use http::request::Parts;
+use http::{HeaderValue, StatusCode, Uri};
 use serde::Serialize;
 use subtle::ConstantTimeEq;
+
+use crate::key::url::{origin, request_for};
+use crate::request::shared::Shared;
 
 /// How a token may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,17 +27,25 @@ pub(super) enum Schemes {
 }
 
 /// Returns a router that requires a token.
-pub(super) fn guarded<S>(router: Router<S>, token: &str, schemes: Schemes) -> Result<Router<S>, Error>
+/// `name` is what an error calls the router.
+pub(super) fn guarded<S>(
+    router: Router<S>,
+    token: &str,
+    schemes: Schemes,
+    name: &'static str,
+) -> Result<Router<S>, Error>
 where
     S: Clone + Send + Sync + 'static,
 {
     if token.is_empty() {
         return Err(configuration(
+            name,
             "the token of the router is empty: give it a long random text",
         ));
     }
     if token.bytes().any(|byte| !byte.is_ascii_graphic()) {
         return Err(configuration(
+            name,
             "the token of the router has a character that a header cannot carry: use printable ASCII without spaces",
         ));
     }
@@ -44,8 +56,8 @@ where
     Ok(router.layer(from_fn_with_state(guard, check)))
 }
 
-fn configuration(message: &'static str) -> Error {
-    Error::new(ErrorKind::Configuration, message).with_operation("purge")
+fn configuration(name: &'static str, message: &'static str) -> Error {
+    Error::new(ErrorKind::Configuration, message).with_operation(name)
 }
 
 #[derive(Clone)]
@@ -114,6 +126,21 @@ async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Resp
     } else {
         guard.refusal()
     }
+}
+
+/// Returns why nothing was found for a URL, up to what a layer with other settings has. `what` says what was sought.
+pub(super) fn nothing_found(request: &Parts, uri: &Uri, what: &str) -> String {
+    let host = origin(&request_for(request, uri)).unwrap_or_default();
+    let mut note = format!("this layer {what} for `{host}{}`", uri.path());
+    if uri.authority().is_none() {
+        note.push_str("; the host is that of this request, so name the whole URL if clients use another one");
+    }
+    note
+}
+
+/// Returns whether the layer has responses that a URL alone does not lead to.
+pub(super) fn keeps_apart(shared: &Shared) -> bool {
+    shared.config.keys.identity.is_some() || !shared.config.keys.fields.is_empty()
 }
 
 pub(super) fn fault(status: StatusCode, reason: &str) -> Response {

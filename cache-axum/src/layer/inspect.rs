@@ -8,9 +8,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, Route, get};
 use cache_engine::cache_core::{Error, ErrorKind, Key};
 use cache_engine::{InspectedContent, InspectedEntry, Inspection};
-use http::StatusCode;
 use http::header::{CACHE_CONTROL, ETAG};
 use http::request::Parts;
+use http::{StatusCode, Uri};
 use serde::Serialize;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -18,7 +18,7 @@ use tower_service::Service;
 use crate::entry::stored::Stored;
 use crate::exchange::unsafe_method::parse_url;
 use crate::layer::cache::CacheLayer;
-use crate::layer::guard::{Schemes, fault, guarded, json};
+use crate::layer::guard::{Schemes, fault, guarded, json, keeps_apart, nothing_found};
 use crate::request::shared::Shared;
 
 /// Creates routers with which operators look up what a [`CacheLayer`] has stored for a URL or a key, and why it stored
@@ -35,8 +35,12 @@ use crate::request::shared::Shared;
 /// The response is JSON: for each key of the URL what is in the near tier (`near`) and in the `store`, with `state`, age
 /// and lifetimes in seconds, tags and size; status, size and validator of the response; the request fields that it varies
 /// by, and its variants; and the reasons of the last refusals (`refused`), which are the words of `detail` in
-/// `Cache-Status`. It contains no bodies, and no response fields but `Cache-Control` and `ETag`. Looking up counts as no
+/// `Cache-Status`. If nothing is known about a URL, a `note` contains the host and path that were looked up, and says where
+/// its responses may be. The response contains no bodies, and no response fields but `Cache-Control` and `ETag`. Looking up counts as no
 /// request, and changes nothing.
+///
+/// URLs are looked up as by the layer: if you have several layers with different namespaces, key builders or queries, pass the
+/// one whose URLs matter most, or build a router for each. Keys can be looked up through any of them.
 ///
 /// - 401 without the right token.
 /// - 422 with the reason, if the query does not say what to look up, or names a URL that no request can be for.
@@ -77,7 +81,7 @@ impl InspectRouter {
     where
         S: Clone + Send + Sync + 'static,
     {
-        guarded(routes(layer), token, Schemes::Bearer)
+        guarded(routes(layer), token, Schemes::Bearer, "inspect")
     }
 
     /// Creates a router behind your own authentication: a tower layer that lets only authorized requests through.
@@ -104,8 +108,8 @@ pub(super) fn lookups<S: Clone + Send + Sync + 'static>(shared: &Arc<Shared>) ->
 }
 
 async fn inspect(State(shared): State<Arc<Shared>>, request: Parts) -> Response {
-    let keys = match keys(&shared, &request) {
-        Ok(keys) => keys,
+    let (keys, url) = match keys(&shared, &request) {
+        Ok(sought) => sought,
         Err(reason) => return fault(StatusCode::UNPROCESSABLE_ENTITY, &reason),
     };
     let mut found = Vec::new();
@@ -118,11 +122,30 @@ async fn inspect(State(shared): State<Arc<Shared>>, request: Parts) -> Response 
             Err(error) => return fault(StatusCode::BAD_GATEWAY, &error.to_string()),
         }
     }
-    json(StatusCode::OK, &Answer { found })
+    let note = url
+        .filter(|_| found.iter().all(Seen::is_nothing))
+        .map(|url| note(&shared, &request, &url));
+    json(StatusCode::OK, &Answer { found, note })
 }
 
-/// Returns the keys that the query names, or what is wrong with it.
-fn keys(shared: &Shared, request: &Parts) -> Result<Vec<Key>, String> {
+/// Returns where else the responses of a URL may be for which nothing was found.
+fn note(shared: &Shared, request: &Parts, url: &Uri) -> String {
+    let mut note = nothing_found(request, url, "has stored nothing");
+    if keeps_apart(shared) {
+        note.push_str(
+            "; responses that are kept per user, or by fields in the key, are found by their key, which `Cache-Debug: explain` \
+             tells (`CacheLayer::debug_if`)",
+        );
+    }
+    note.push_str(
+        "; what a layer with another namespace, key builder or query has stored is found by a router for that layer, or by \
+         its key",
+    );
+    note
+}
+
+/// Returns the keys that the query names, with the URL that they are of, or what is wrong with it.
+fn keys(shared: &Shared, request: &Parts) -> Result<(Vec<Key>, Option<Uri>), String> {
     let (mut url, mut key, mut namespace) = (None, None, None);
     for (name, value) in form_urlencoded::parse(request.uri.query().unwrap_or_default().as_bytes()) {
         let place = match &*name {
@@ -137,11 +160,11 @@ fn keys(shared: &Shared, request: &Parts) -> Result<Vec<Key>, String> {
     }
     match (url, key, namespace) {
         (Some(url), None, None) => {
-            let keys = parse_url(&url).and_then(|uri| shared.keys_at(request, &uri));
+            let keys = parse_url(&url).and_then(|uri| Ok((shared.keys_at(request, &uri)?, Some(uri))));
             keys.map_err(|error| error.to_string())
         }
-        (None, Some(key), None) => Ok(vec![shared.cache.key(key)]),
-        (None, Some(key), Some(namespace)) => Ok(vec![shared.cache.adapter().key_in(&namespace, key)]),
+        (None, Some(key), None) => Ok((vec![shared.cache.key(key)], None)),
+        (None, Some(key), Some(namespace)) => Ok((vec![shared.cache.adapter().key_in(&namespace, key)], None)),
         _ => Err("name `url`, or `key` (with `namespace`, if it is not the layer's)".to_owned()),
     }
 }
@@ -149,6 +172,9 @@ fn keys(shared: &Shared, request: &Parts) -> Result<Vec<Key>, String> {
 #[derive(Debug, Serialize)]
 struct Answer {
     found: Vec<Seen>,
+    /// Where else the responses of a URL may be, if nothing was found for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
 }
 
 /// What is known about a key.
@@ -194,6 +220,13 @@ struct Head {
 struct Refused {
     reason: &'static str,
     seconds_ago: f64,
+}
+
+impl Seen {
+    /// Returns whether nothing is known about the key.
+    fn is_nothing(&self) -> bool {
+        self.near.is_none() && self.store.is_none() && self.refused.is_empty()
+    }
 }
 
 async fn look(shared: &Shared, key: Key) -> Result<Seen, Error> {

@@ -14,6 +14,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::exchange::unsafe_method::{Also, UnsafeRequest};
+use crate::key::url::in_normal_spelling;
 use crate::layer::cache::CacheLayer;
 use crate::request::extension::LayerHandle;
 use crate::request::shared::Shared;
@@ -97,7 +98,9 @@ impl InvalidateLayer {
         self.urls(move |_| vec![url.clone()])
     }
 
-    /// Adds the URLs that `urls` returns for a request.
+    /// Adds the URLs that `urls` returns for a request. It sees the host and the path in their [normal
+    /// spelling](crate::UrlKey), and the whole query. On a nested router, the URI is the [rest of the
+    /// path](CacheLayer::tags_by#nested-routers), but the URLs that you return are whole ones.
     pub fn urls(self, urls: impl Fn(&Parts) -> Vec<String> + Send + Sync + 'static) -> Self {
         self.with(|targets| targets.urls.push(Arc::new(urls)))
     }
@@ -108,7 +111,9 @@ impl InvalidateLayer {
         self.tags_by(move |_| tags.clone())
     }
 
-    /// Adds the tags that `tags` returns for a request.
+    /// Adds the tags that `tags` returns for a request. It sees the host and the path in their [normal
+    /// spelling](crate::UrlKey), as [`CacheLayer::tags_by`] does, so a write reaches the tag of its target however either is
+    /// spelled. On a nested router, the URI is the [rest of the path](CacheLayer::tags_by#nested-routers).
     ///
     /// ```
     /// # use cache_axum::cache_engine::Cache;
@@ -191,7 +196,9 @@ where
         LayerHandle::leave(&targets.shared, &mut request);
         Box::pin(async move {
             let (parts, body) = request.into_parts();
-            let write = UnsafeRequest::of(&targets.shared, &parts, |parts| targets.also(parts));
+            let write = UnsafeRequest::of(&targets.shared, &parts, |parts| {
+                in_normal_spelling(parts, |parts| targets.also(parts))
+            });
             let response = inner.oneshot(Request::from_parts(parts, body)).await?;
             let Some(write) = write else { return Ok(response) };
             let (mut head, body) = response.into_parts();

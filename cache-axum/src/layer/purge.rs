@@ -17,9 +17,8 @@ use tower_service::Service;
 
 use crate::entry::stored::Stored;
 use crate::exchange::unsafe_method::parse_url;
-use crate::key::url::{origin, request_for};
 use crate::layer::cache::CacheLayer;
-use crate::layer::guard::{Schemes, fault, guarded, json};
+use crate::layer::guard::{Schemes, fault, guarded, json, keeps_apart, nothing_found};
 use crate::request::shared::Shared;
 
 /// Creates routers with which operators and other services invalidate what a [`CacheLayer`] has stored. Callers must be
@@ -88,7 +87,7 @@ impl PurgeRouter {
     where
         S: Clone + Send + Sync + 'static,
     {
-        guarded(routes(layer), token, Schemes::Bearer)
+        guarded(routes(layer), token, Schemes::Bearer, "purge")
     }
 
     /// Creates a router behind your own authentication: a tower layer that lets only authorized requests through. If it
@@ -269,12 +268,8 @@ async fn carry_out_url(shared: &Shared, request: &Parts, url: &str, soft: bool) 
     let removed = tags.into_iter().fold(set, Invalidation::add_tag).run().await?;
     let reached = may_reach_more || is_there.unwrap_or(removed != Some(0));
     let note = (!reached).then(|| {
-        let host = origin(&request_for(request, &uri)).unwrap_or_default();
-        let mut note = format!("this layer had stored nothing for `{host}{}`", uri.path());
-        if uri.authority().is_none() {
-            note.push_str("; the host is that of this request, so name the whole URL if clients use another one");
-        }
-        if shared.config.keys.identity.is_some() || !shared.config.keys.fields.is_empty() {
+        let mut note = nothing_found(request, &uri, "had stored nothing");
+        if keeps_apart(shared) {
             note.push_str("; responses that are kept per user, or by fields in the key, are reached by a tag");
         }
         note.push_str(

@@ -44,6 +44,8 @@ pub(crate) enum Detail {
     UncarriedTags,
     /// The response depends on request fields that were unknown before.
     VaryChanged,
+    /// The response has another language or coding than the one that was chosen for its request.
+    OtherVariant,
     /// The response names a namespace that was unknown before.
     NamespaceLearned,
     /// The response was invalidated while it was made.
@@ -83,6 +85,7 @@ impl Detail {
             Self::LateTags => "late-tags",
             Self::UncarriedTags => "uncarried-tags",
             Self::VaryChanged => "vary-changed",
+            Self::OtherVariant => "other-variant",
             Self::NamespaceLearned => "namespace-learned",
             Self::Invalidated => "invalidated",
             Self::Outage => "outage",
@@ -142,6 +145,9 @@ impl Detail {
             Self::LateTags => "the response names tags, and the layer does not accept late tags",
             Self::UncarriedTags => "it is made from entries with tags that it cannot carry",
             Self::VaryChanged => "it depends on request fields that were unknown before; the next one will be stored",
+            Self::OtherVariant => {
+                "the response has another language or coding than the one that was chosen for its request"
+            }
             Self::NamespaceLearned => "it names a namespace that was unknown before; the next one will be stored",
             Self::Invalidated => "it was invalidated while it was made",
             Self::Outage => "the store is unavailable",
@@ -184,7 +190,7 @@ impl From<Cause> for Detail {
 
 /// All values.
 #[cfg(any(feature = "admin", test))]
-const ALL: [Detail; 40] = [
+const ALL: [Detail; 41] = [
     Detail::Rule(Reason::Method),
     Detail::Rule(Reason::Authorization),
     Detail::Rule(Reason::Cookie),
@@ -217,6 +223,7 @@ const ALL: [Detail; 40] = [
     Detail::LateTags,
     Detail::UncarriedTags,
     Detail::VaryChanged,
+    Detail::OtherVariant,
     Detail::NamespaceLearned,
     Detail::Invalidated,
     Detail::Outage,

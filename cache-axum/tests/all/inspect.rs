@@ -8,7 +8,7 @@ use axum::Router;
 use axum::response::{IntoResponse, Response};
 use cache_axum::cache_engine::Cache;
 use cache_axum::cache_engine::cache_core::{ErrorKind, ManualClock};
-use cache_axum::{CacheLayer, InspectRouter};
+use cache_axum::{CacheLayer, InspectRouter, Query};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tower_layer::layer_fn;
@@ -123,6 +123,43 @@ async fn variants_refusals_and_keys() {
     );
 }
 
+/// A look-up that finds nothing says where else to look.
+#[tokio::test]
+async fn a_url_of_which_nothing_is_known_has_a_note() {
+    let (cache, _) = cache();
+    let plain = CacheLayer::new(cache.clone()).ttl(MINUTE);
+    let of_users = plain.clone().per_user(|_| Some("ada".to_owned()));
+    for (layer, hint) in [(plain, false), (of_users, true)] {
+        let router: Router = InspectRouter::with_token(&layer, TOKEN).unwrap();
+        let pages = Router::new()
+            .fallback(|uri: http::Uri| async move { answer(&uri) })
+            .layer(layer.query(Query::sorted().only(["page"])));
+        let app = Router::new().nest("/inspect", router).fallback_service(pages);
+        get(&app, "/items?utm_source=1").await;
+        let (_, seen) = look(&app, "url=/items?utm_source=1").await;
+        let note = seen["note"].as_str().unwrap();
+        assert!(
+            note.contains("`test/items`") && note.contains("host is that of this request"),
+            "{note}"
+        );
+        assert!(note.contains("another namespace, key builder or query"), "{note}");
+        assert_eq!(note.contains("kept per user"), hint, "{note}");
+        let (_, seen) = look(&app, "url=http://elsewhere/items").await;
+        let note = seen["note"].as_str().unwrap();
+        assert!(
+            note.contains("`elsewhere/items`") && !note.contains("of this request"),
+            "{note}"
+        );
+        // The controls: what is found, what was refused, and a key.
+        get(&app, "/private").await;
+        for query in ["url=/items", "url=/private", "key=1"] {
+            let (_, seen) = look(&app, query).await;
+            assert_eq!(seen.get("note"), None, "{query}: {seen}");
+        }
+        cache.clear_all().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn only_with_the_token_and_a_target() {
     let (cache, _) = cache();
@@ -145,7 +182,8 @@ async fn only_with_the_token_and_a_target() {
         assert_eq!(look(&app, query).await.0, StatusCode::UNPROCESSABLE_ENTITY, "{query}");
     }
     let layer = CacheLayer::new(cache);
-    assert!(InspectRouter::with_token::<()>(&layer, "").is_err());
+    let unguarded = InspectRouter::with_token::<()>(&layer, "").unwrap_err();
+    assert!(unguarded.to_string().starts_with("inspect: "), "{unguarded}");
     let open: Router = InspectRouter::behind(&layer, layer_fn(|inner: axum::routing::Route| inner));
     assert_eq!(
         send(&open, request(Method::GET, "/?url=/", &[])).await.status,

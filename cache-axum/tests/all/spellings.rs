@@ -1,19 +1,20 @@
 //! One normal form of a URI (RFC 3986, section 6.2.2; RFC 9110, section 4.2.3) for keys, writes, handles and purges.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::support::{Calls, Reply, app, bytes_only, cache, get, get_with, idle, layer, reply, request, send, start};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Path;
+use axum::extract::{OriginalUri, Path};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get as get_route, post};
 use cache_axum::cache_engine::Cache;
 use cache_axum::cache_engine::cache_core::ManualClock;
-use cache_axum::{CacheHandle, CacheLayer, PurgeRouter};
+use cache_axum::{CacheHandle, CacheLayer, InvalidateLayer, PurgeRouter, Query, SurrogateKeys};
+use http::request::Parts;
 use http::{HeaderMap, Method, Request, StatusCode};
 
 /// Spellings of `http://test/items/1~a?q=b~`, as the tests' requests have it.
@@ -459,4 +460,203 @@ async fn characters_that_no_uri_can_contain_are_their_encoding() {
         let x_cache = if gone { "MISS" } else { "HIT" };
         assert_eq!(get(&app, encoded).await.x_cache(), x_cache, "{what}");
     }
+}
+
+/// Each closure of the user sees a path and a host in the spelling that the handler sees, around all routers and in them.
+#[tokio::test]
+async fn closures_see_the_normal_spelling() {
+    type Seen = Arc<Mutex<Vec<String>>>;
+    fn note(seen: &Seen, who: &str, request: &Parts) {
+        let original = request.extensions.get::<OriginalUri>();
+        let original = original.map_or_else(|| request.uri.path_and_query(), |original| original.path_and_query());
+        let host = request.headers.get("host").map_or("", |host| host.to_str().unwrap());
+        let text = format!(
+            "{who} {host} {} {}",
+            request.uri.path_and_query().unwrap(),
+            original.unwrap()
+        );
+        seen.lock().unwrap().push(text);
+    }
+    let seen = Seen::default();
+    let with = |who: &'static str| {
+        let seen = Arc::clone(&seen);
+        move |request: &Parts| note(&seen, who, request)
+    };
+    let (tags, user, bypass) = (with("tags_by"), with("per_user"), with("bypass_if"));
+    let (debug, key) = (with("debug_if"), with("only_if"));
+    let keys = SurrogateKeys::surrogate_key().only_if(move |request| {
+        key(request);
+        true
+    });
+    let layer = layer()
+        .tags_by(move |request| {
+            tags(request);
+            vec![]
+        })
+        .per_user(move |request| {
+            user(request);
+            None
+        })
+        .bypass_if(move |request| {
+            bypass(request);
+            false
+        })
+        .debug_if(move |request| {
+            debug(request);
+            true
+        })
+        .surrogate_keys(keys);
+    let (urls, write_tags) = (with("urls"), with("write tags_by"));
+    let writes = InvalidateLayer::new(&layer)
+        .urls(move |request| {
+            urls(request);
+            vec![]
+        })
+        .tags_by(move |request| {
+            write_tags(request);
+            vec![]
+        });
+    let in_handler = with("handler");
+    let handler = move |request: Request<Body>| {
+        let (parts, _) = request.into_parts();
+        // What bypasses the cache is passed on as it is.
+        if parts.method == Method::GET {
+            in_handler(&parts);
+        }
+        async { "…" }
+    };
+    let around = Router::new()
+        .fallback(handler.clone())
+        .layer(layer.clone())
+        .layer(writes.clone());
+    let item = get_route(handler.clone()).put(handler.clone());
+    let on_route = Router::new()
+        .route("/items/{id}", item)
+        .route_layer(layer.clone())
+        .route_layer(writes.clone());
+    let nested = Router::new().nest(
+        "/items",
+        Router::new()
+            .route("/{id}", get_route(handler.clone()).put(handler))
+            .layer(layer)
+            .layer(writes),
+    );
+    for (name, app, rest) in [
+        ("around", around, "/items"),
+        ("on a route", on_route, "/items"),
+        ("nested", nested, ""),
+    ] {
+        // A router compares the spelling of what is not in braces.
+        for spelling in ["/items/%31~a?q=b~", "/items/1%7ea?q=%62%7E", CANONICAL] {
+            for (method, closures) in [
+                (
+                    Method::GET,
+                    &["per_user", "bypass_if", "only_if", "debug_if", "tags_by", "handler"][..],
+                ),
+                (Method::PUT, &["bypass_if", "urls", "write tags_by"]),
+            ] {
+                seen.lock().unwrap().clear();
+                let request = Request::builder()
+                    .method(method)
+                    .uri(spelling)
+                    .header("host", "TEST:80")
+                    .header("cache-debug", "explain")
+                    .header("cache-control", "no-cache");
+                start(&app, request.body(Body::empty()).unwrap()).await;
+                let seen = std::mem::take(&mut *seen.lock().unwrap());
+                for closure in closures {
+                    let expected = format!("{closure} test {rest}/1~a?q=b~ {CANONICAL}");
+                    assert!(seen.contains(&expected), "{name} {spelling} {closure}: {seen:?}");
+                    let of_closure = seen.iter().filter(|seen| seen.starts_with(closure));
+                    assert_eq!(
+                        of_closure.filter(|seen| **seen != expected).count(),
+                        0,
+                        "{name} {spelling}: {seen:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_invalidation_by_a_tag_of_the_path_reaches_all_spellings() {
+    let path = |request: &Parts| vec![request.uri.path().to_owned()];
+    for on_route in [false, true] {
+        for spelling in ["/items/%31", "/items/1"] {
+            let (cache, _) = cache();
+            let layer = CacheLayer::new(cache.clone())
+                .ttl(Duration::from_secs(60))
+                .tags_by(path);
+            let writes = InvalidateLayer::new(&layer).tags_by(path);
+            let app = if on_route {
+                let item = get_route(|| async { "item" }).post(|| async {});
+                Router::new()
+                    .route("/items/{id}", item)
+                    .route_layer(layer.clone())
+                    .route_layer(writes)
+            } else {
+                Router::new()
+                    .fallback(|| async { "item" })
+                    .layer(layer.clone())
+                    .layer(writes)
+            };
+            // A list that shows the item.
+            let list = Router::new()
+                .fallback(|| async { "list" })
+                .layer(layer.tags(["/items/1"]));
+            let fill = async || {
+                get(&app, spelling).await;
+                get(&list, "/list").await;
+            };
+            fill().await;
+            assert_eq!(get(&app, "/items/1").await.x_cache(), "HIT", "{spelling}");
+            // The control: the tag of another item.
+            cache.invalidate_tag("/items/2").await.unwrap();
+            assert_eq!(get(&app, "/items/1").await.x_cache(), "HIT", "{spelling}");
+            cache.invalidate_tag("/items/1").await.unwrap();
+            assert_eq!(get(&app, "/items/1").await.x_cache(), "MISS", "{spelling}");
+            fill().await;
+            send(&app, request(Method::POST, "/items/2", &[])).await;
+            assert_eq!(get(&list, "/list").await.x_cache(), "HIT");
+            send(&app, request(Method::POST, spelling, &[])).await;
+            assert_eq!(get(&list, "/list").await.x_cache(), "MISS", "{spelling}");
+        }
+    }
+}
+
+/// A condition on the path cannot be avoided by spelling it otherwise, nor a user.
+#[tokio::test]
+async fn conditions_and_users_by_path_hold_for_all_spellings() {
+    let first = |request: &Parts| request.uri.path().split('/').nth(1).map(str::to_owned);
+    let layer = layer()
+        .bypass_if(|request| request.uri.path().starts_with("/preview/"))
+        .per_user(first);
+    let (app, _) = app(layer, |call, _| {
+        ([("cache-control", "private, max-age=60")], call.to_string())
+    });
+    for spelling in ["/preview/1", "/%70review/1", "/previe%77/1"] {
+        assert_eq!(get(&app, spelling).await.x_cache(), "BYPASS", "{spelling}");
+    }
+    assert_eq!(get(&app, "/%61nn/1").await.x_cache(), "MISS");
+    for spelling in ["/ann/1", "/a%6en/1"] {
+        assert_eq!(get(&app, spelling).await.x_cache(), "HIT", "{spelling}");
+    }
+    assert_eq!(get(&app, "/ben/1").await.x_cache(), "MISS");
+}
+
+/// A tag is made from what the key contains, so it does not depend on who was the first.
+#[tokio::test]
+async fn tags_see_no_parameter_that_the_key_leaves_out() {
+    let (cache, _) = cache();
+    let layer = CacheLayer::new(cache.clone())
+        .ttl(Duration::from_secs(60))
+        .query(Query::sorted().only(["page"]))
+        .tags_by(|request| vec![request.uri.to_string()]);
+    let (app, _) = app(layer, |call, _| call.to_string());
+    get(&app, "/list?utm_source=a&page=2").await;
+    cache.invalidate_tag("/list?utm_source=a&page=2").await.unwrap();
+    assert_eq!(get(&app, "/list?page=2").await.x_cache(), "HIT");
+    cache.invalidate_tag("/list?page=2").await.unwrap();
+    assert_eq!(get(&app, "/list?page=2").await.x_cache(), "MISS");
 }

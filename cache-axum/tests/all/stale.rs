@@ -189,6 +189,49 @@ async fn the_handler_can_set_windows() {
     assert_eq!(get(&app, "/").await.x_cache(), "MISS");
 }
 
+/// A 404 that is stored for a second is not served for the stale windows of the route.
+#[tokio::test]
+async fn a_failure_with_a_lifetime_of_its_own_has_no_windows_of_the_route() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let as_set = || StoreFor::new(SECOND);
+    for (missing, control, store_for, x_cache) in [
+        (true, "", as_set(), "MISS"),
+        // What the handler says itself holds.
+        (true, "", as_set().stale_if_error(MINUTE), "STALE"),
+        (true, "stale-if-error=60", as_set(), "STALE"),
+        // The controls: a success, and a 404 with the lifetime of the route.
+        (false, "", as_set(), "STALE"),
+        (true, "", StoreFor::as_usual(), "STALE"),
+    ] {
+        let (cache, clock) = cache();
+        let layer = CacheLayer::new(cache)
+            .ttl(SECOND)
+            .stale_while_revalidate(MINUTE)
+            .stale_if_error(MINUTE)
+            .statuses(|status| status.is_success() || status == StatusCode::NOT_FOUND);
+        let settings = store_for.clone();
+        let (app, _) = app(layer, move |call, _| {
+            let status = match (call, missing) {
+                (1, true) => StatusCode::NOT_FOUND,
+                (1, false) => StatusCode::OK,
+                _ => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            let control = (!control.is_empty()).then_some([("cache-control", control)]);
+            (status, settings.clone(), control, call.to_string())
+        });
+        get(&app, "/").await;
+        assert_eq!(get(&app, "/").await.x_cache(), "HIT", "{store_for:?}");
+        clock.advance(SECOND * 2);
+        let reply = get(&app, "/").await;
+        assert_eq!(
+            reply.x_cache(),
+            x_cache,
+            "{missing} {control} {store_for:?}: {}",
+            reply.cache_status()
+        );
+    }
+}
+
 #[tokio::test]
 async fn an_error_of_the_service_passes_through_unless_a_stale_copy_stands_in() {
     let (cache, clock) = cache();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use http::header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName};
 
 use crate::variant::accept;
@@ -43,22 +43,17 @@ pub fn variant_key(fields: &[HeaderName], request: &HeaderMap, normalization: &N
 fn normalized(name: &HeaderName, request: &HeaderMap, normalization: &Normalization) -> Option<Vec<u8>> {
     let lines = || request.get_all(name).iter();
     lines().next()?;
-    let preference = match *name {
-        ACCEPT_ENCODING => normalization.accept_encoding.as_ref(),
-        ACCEPT_LANGUAGE => normalization.accept_language.as_ref(),
-        _ => None,
-    };
-    if let Some(preference) = preference
+    if let Some(chosen) = normalization.chosen(name, request) {
+        return chosen.map(Vec::from);
+    }
+    if let Some(preference) = normalization.preference(name)
         && let Some(members) = accept::parse(lines())
     {
-        return Some(match preference {
-            Preference::Ranked => accept::ranked(members),
-            Preference::Listed => accept::listed(members),
-            Preference::OneOf(names) => {
-                let is_language = *name == ACCEPT_LANGUAGE;
-                accept::best(&members, names, is_language).unwrap_or_default().into()
-            }
-        });
+        return match preference {
+            Preference::Ranked => Some(accept::ranked(members)),
+            Preference::Listed => Some(accept::listed(members)),
+            Preference::OneOf(_) => None,
+        };
     }
     let exact = matches!(*name, AUTHORIZATION | COOKIE | PROXY_AUTHORIZATION);
     // No line contains a line break, so joined lines cannot be mistaken for one line.

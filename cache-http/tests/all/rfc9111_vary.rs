@@ -145,8 +145,13 @@ fn accept_encoding_by_what_there_is() {
         ("br;q=0, gzip;q=0.1", "gzip"),
         ("*", "br"),
         ("*;q=0.5, gzip", "gzip"),
-        ("identity", ""),
-        ("gzip;q=0", ""),
+        ("identity", "identity"),
+        ("identity, gzip;q=0.5", "identity"),
+        ("identity, gzip", "gzip"),
+        ("gzip;q=0", "identity"),
+        ("zstd", "identity"),
+        ("", "identity"),
+        ("*;q=0", "identity"),
         ("GZIP", "gzip"),
     ] {
         assert_eq!(encoding(line), format!("accept-encoding={expected}"), "{line}");
@@ -156,7 +161,97 @@ fn accept_encoding_by_what_there_is() {
     assert_eq!(language("de, en;q=0.5"), "accept-language=de-AT");
     assert_eq!(language("de;q=0.4, en;q=0.5"), "accept-language=en");
     assert_eq!(language("de-at;q=0, de, en;q=0.1"), "accept-language=en");
-    assert_eq!(language("fr"), "accept-language=");
+    assert_eq!(language("fr"), "accept-language");
+}
+
+/// RFC 4647, sections 3.3.1 and 3.4.
+#[test]
+fn languages_are_found_by_filtering_and_by_lookup() {
+    let chosen = |names: &[&str], line: &str| {
+        let mut normalization = Normalization::default();
+        let names = names.iter().map(|&name| name.to_owned()).collect();
+        normalization.accept_language = Some(Preference::OneOf(names));
+        let mut request = HeaderMap::new();
+        request.insert("accept-language", HeaderValue::from_str(line).unwrap());
+        normalization.choose(&mut request);
+        request
+            .get("accept-language")
+            .map(|value| value.to_str().unwrap().to_owned())
+    };
+    for (names, line, expected) in [
+        (&["en", "de"][..], "en-GB, de;q=0.3", Some("en")),
+        (&["en", "de"], "de-AT, en;q=0.5", Some("de")),
+        (&["en", "de"], "de-AT", Some("de")),
+        (&["en", "de"], "fr", None),
+        (&["en", "de"], "de, en-GB", Some("de")),
+        (&["en", "de"], "en-GB, en;q=0, de;q=0.1", Some("de")),
+        (&["en", "de"], "en-GB;q=0, *", Some("en")),
+        (&["en", "de"], "en-GB;q=0.1, *;q=0.8", Some("de")),
+        (&["en", "de"], "*", Some("en")),
+        (&["en", "de"], "eng", None),
+        (&["en-US", "en-GB"], "en", Some("en-US")),
+        (&["en-US", "en-GB"], "en, en-gb", Some("en-GB")),
+        (&["en-GB", "en-US", "en"], "en", Some("en")),
+        (&["en", "en-GB"], "en-GB-oed", Some("en-GB")),
+        (&["zh", "zh-Hant"], "zh-Hant-CN-x-private1", Some("zh-Hant")),
+        (&["*", "", "a b", "de"], "*", Some("de")),
+    ] {
+        assert_eq!(chosen(names, line).as_deref(), expected, "{names:?}: {line}");
+    }
+}
+
+#[test]
+fn a_response_says_whether_it_is_what_was_chosen() {
+    let names = |names: &[&str]| Some(Preference::OneOf(names.iter().map(|&name| name.to_owned()).collect()));
+    let mut normalization = Normalization::default();
+    normalization.accept_encoding = names(&["br", "gzip"]);
+    normalization.accept_language = names(&["en-GB", "de"]);
+    let headers = |name: &'static str, value: &str| {
+        let mut headers = HeaderMap::new();
+        if !value.is_empty() {
+            headers.insert(name, HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    };
+    let fits = |kind: &str, asked: &str, declared: &str| {
+        let (asks, declares) = match kind {
+            "language" => ("accept-language", "content-language"),
+            _ => ("accept-encoding", "content-encoding"),
+        };
+        let fields = [HeaderName::from_static(asks)];
+        let (request, response) = (headers(asks, asked), headers(declares, declared));
+        let is_as_chosen = normalization.is_as_chosen(&fields, &request, &response);
+        // The controls: a response that does not vary by the field, and a field without a list of names.
+        assert!(normalization.is_as_chosen(&[], &request, &response));
+        assert!(Normalization::by_quality().is_as_chosen(&fields, &request, &response));
+        is_as_chosen
+    };
+    for (kind, asked, declared, expected) in [
+        ("encoding", "gzip", "gzip", true),
+        ("encoding", "gzip", "X-GZip", true),
+        ("encoding", "gzip", "", true),
+        ("encoding", "gzip", "identity", true),
+        ("encoding", "gzip", "br", false),
+        ("encoding", "gzip", "gzip, br", false),
+        ("encoding", "zstd", "zstd", false),
+        ("encoding", "zstd", "", true),
+        ("encoding", "*", "br", true),
+        ("encoding", "*", "gzip", false),
+        // Such a request accepts every coding, and is answered as it is.
+        ("encoding", "", "zstd", true),
+        ("language", "en", "en-GB", true),
+        ("language", "en", "en", true),
+        ("language", "en", "en-GB-oed", true),
+        ("language", "en", "de", false),
+        ("language", "en", "de, en-GB", true),
+        ("language", "en", "", true),
+        ("language", "fr", "de", true),
+        ("language", "", "fr", true),
+        ("language", "*", "en-GB", true),
+        ("language", "*", "de", false),
+    ] {
+        assert_eq!(fits(kind, asked, declared), expected, "{kind}: {asked} {declared}");
+    }
 }
 
 proptest! {
@@ -194,6 +289,33 @@ proptest! {
             let key = variant_key(&fields, &request, &normalization);
             prop_assert!(key.bytes().all(|byte| byte.is_ascii_graphic()));
         }
+    }
+
+    /// So a request that was rewritten selects the variant of the request that it was.
+    #[test]
+    fn choosing_is_idempotent_and_selects_the_same_variant(
+        lines in prop::collection::vec("[a-cA*;, q=.0-]{0,12}|(de|en|\\*|en-GB|identity|gzip)(;q=0(\\.[0-9])?)?(, ?(de-AT|EN-gb|br|\\*)(;q=0\\.[0-9])?)?", 0..3),
+        names in prop::collection::vec("[a-cA](-[a-c]{1,2})?|identity|Identity|en-GB|en|de|gzip|br|\\*|", 0..4),
+    ) {
+        let mut normalization = Normalization::default();
+        normalization.accept_encoding = Some(Preference::OneOf(names.clone()));
+        normalization.accept_language = Some(Preference::OneOf(names));
+        let fields = ["accept-encoding", "accept-language"].map(HeaderName::from_static);
+        let mut request = HeaderMap::new();
+        for name in &fields {
+            for line in &lines {
+                request.append(name, HeaderValue::from_str(line).unwrap());
+            }
+        }
+        let mut chosen = request.clone();
+        normalization.choose(&mut chosen);
+        for field in &fields {
+            let key = |request| variant_key(std::slice::from_ref(field), request, &normalization);
+            prop_assert_eq!(key(&request), key(&chosen));
+        }
+        let mut again = chosen.clone();
+        normalization.choose(&mut again);
+        prop_assert_eq!(again, chosen);
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl AdminRouter {
     where
         S: Clone + Send + Sync + 'static,
     {
-        let router = guarded(routes(&of.into()), token, Schemes::BearerOrPassword)?;
+        let router = guarded(routes(&of.into()), token, Schemes::BearerOrPassword, "admin")?;
         Ok(router.layer(map_response(page::protect)))
     }
 

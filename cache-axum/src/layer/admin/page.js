@@ -353,7 +353,8 @@ async function lookUp(query) {
   result.replaceChildren("Looking …");
   try {
     const answer = await ask(`inspect?${new URLSearchParams(query)}`);
-    result.replaceChildren(...answer.found.map(found));
+    const note = answer.note === undefined ? [] : [make("p", {}, `Beware: ${visible(answer.note)}.`)];
+    result.replaceChildren(...answer.found.map(found), ...note);
   } catch (error) {
     result.replaceChildren(make("p", { class: "error" }, error.message));
   }
