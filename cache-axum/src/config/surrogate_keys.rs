@@ -111,7 +111,7 @@ impl SurrogateKeys {
     /// Default: the field is sent to all.
     ///
     /// `condition` sees the host and the path in their [normal spelling](crate::UrlKey). On a nested router, the URI is the
-    /// [rest of the path](crate::CacheLayer::tags_by#nested-routers).
+    /// [rest of the path](crate::CacheLayer::tags_by).
     ///
     /// A client can set any field, so the condition protects nothing unless it checks a secret: the field tells the names
     /// of your tags. Nor does it vary by anything: what is between the CDN and browsers should remove the field itself, as

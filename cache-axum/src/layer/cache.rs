@@ -229,7 +229,7 @@ impl CacheLayer {
     /// [`query`](Self::query).
     ///
     /// The builder sees the host and the path in their [normal spelling](UrlKey), and the whole query. On a nested router, the
-    /// URI is the [rest of the path](Self::tags_by#nested-routers); [`UrlKey`] uses the whole.
+    /// URI is the [rest of the path](Self::tags_by); [`UrlKey`] uses the whole.
     ///
     /// The layer does not know which request fields the builder reads, so it sends `no-cache` to clients and shared
     /// caches downstream, unless you set [`client_caching`](Self::client_caching). If you set it, name those fields in
@@ -349,7 +349,7 @@ impl CacheLayer {
     /// as on any other route.
     ///
     /// `identity` sees the host and the path in their [normal spelling](UrlKey), however the client has spelled them, and the whole query. On a nested
-    /// router, the URI is the [rest of the path](Self::tags_by#nested-routers).
+    /// router, the URI is the [rest of the path](Self::tags_by).
     ///
     /// The request must have proved the name: use a session or token that was **verified**, and not a part of the
     /// request that any client can set.
@@ -551,7 +551,7 @@ impl CacheLayer {
     /// called several times, one of the conditions suffices. Default: no condition.
     ///
     /// `condition` sees the host and the path in their [normal spelling](UrlKey), however the client has spelled them: a condition on the path holds for all spellings. On a nested
-    /// router, the URI is the [rest of the path](Self::tags_by#nested-routers).
+    /// router, the URI is the [rest of the path](Self::tags_by).
     ///
     /// The layer cannot know the fields that the condition reads, and so not name them in `Vary`. So that no cache downstream
     /// gives a stored response to such a request, it sends `no-cache` instead of a lifetime, unless you set
@@ -601,7 +601,7 @@ impl CacheLayer {
     /// after it. Texts end after 1,024 bytes.
     ///
     /// `condition` sees the host and the path in their [normal spelling](UrlKey), however the client has spelled them. On a nested
-    /// router, the URI is the [rest of the path](Self::tags_by#nested-routers).
+    /// router, the URI is the [rest of the path](Self::tags_by).
     ///
     /// Keys and tags may tell more than clients may know, and each `bypass` calls the handler, so check a secret or the
     /// operator's rights. A request with `Authorization` or `Cookie` is explained as one with credentials, which bypasses

@@ -100,7 +100,7 @@ impl InvalidateLayer {
 
     /// Adds the URLs that `urls` returns for a request. It sees the host and the path in their [normal
     /// spelling](crate::UrlKey), and the whole query. On a nested router, the URI is the [rest of the
-    /// path](CacheLayer::tags_by#nested-routers), but the URLs that you return are whole ones.
+    /// path](CacheLayer::tags_by), but the URLs that you return are whole ones.
     pub fn urls(self, urls: impl Fn(&Parts) -> Vec<String> + Send + Sync + 'static) -> Self {
         self.with(|targets| targets.urls.push(Arc::new(urls)))
     }
@@ -113,7 +113,7 @@ impl InvalidateLayer {
 
     /// Adds the tags that `tags` returns for a request. It sees the host and the path in their [normal
     /// spelling](crate::UrlKey), as [`CacheLayer::tags_by`] does, so a write reaches the tag of its target however either is
-    /// spelled. On a nested router, the URI is the [rest of the path](CacheLayer::tags_by#nested-routers).
+    /// spelled. On a nested router, the URI is the [rest of the path](CacheLayer::tags_by).
     ///
     /// ```
     /// # use cache_axum::cache_engine::Cache;
