@@ -348,8 +348,8 @@ impl CacheLayer {
     /// under that name, even if the request has credentials or the response says `private`. Other requests are handled
     /// as on any other route.
     ///
-    /// `identity` sees the host and the path in their [normal spelling](UrlKey), however the client has spelled them, and the whole query. On a nested
-    /// router, the URI is the [rest of the path](Self::tags_by).
+    /// `identity` sees the host and the path in their [normal spelling](UrlKey), however the client has spelled them, and
+    /// the whole query. On a nested router, the URI is the [rest of the path](Self::tags_by).
     ///
     /// The request must have proved the name: use a session or token that was **verified**, and not a part of the
     /// request that any client can set.
@@ -550,8 +550,8 @@ impl CacheLayer {
     /// stored or waited for (`detail=bypass-if`). What an unsafe request changes is invalidated all the same. If this is
     /// called several times, one of the conditions suffices. Default: no condition.
     ///
-    /// `condition` sees the host and the path in their [normal spelling](UrlKey), however the client has spelled them: a condition on the path holds for all spellings. On a nested
-    /// router, the URI is the [rest of the path](Self::tags_by).
+    /// `condition` sees the host and the path in their [normal spelling](UrlKey), however the client has spelled them: a
+    /// condition on the path holds for all spellings. On a nested router, the URI is the [rest of the path](Self::tags_by).
     ///
     /// The layer cannot know the fields that the condition reads, and so not name them in `Vary`. So that no cache downstream
     /// gives a stored response to such a request, it sends `no-cache` instead of a lifetime, unless you set

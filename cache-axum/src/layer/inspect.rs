@@ -36,8 +36,8 @@ use crate::request::shared::Shared;
 /// and lifetimes in seconds, tags and size; status, size and validator of the response; the request fields that it varies
 /// by, and its variants; and the reasons of the last refusals (`refused`), which are the words of `detail` in
 /// `Cache-Status`. If nothing is known about a URL, a `note` contains the host and path that were looked up, and says where
-/// its responses may be. The response contains no bodies, and no response fields but `Cache-Control` and `ETag`. Looking up counts as no
-/// request, and changes nothing.
+/// its responses may be. The response contains no bodies, and no response fields but `Cache-Control` and `ETag`. Looking up
+/// counts as no request, and changes nothing.
 ///
 /// URLs are looked up as by the layer: if you have several layers with different namespaces, key builders or queries, pass the
 /// one whose URLs matter most, or build a router for each. Keys can be looked up through any of them.

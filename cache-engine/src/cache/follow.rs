@@ -138,8 +138,8 @@ impl<F: ChangeFeed> Follow<F> {
     ///
     /// A connection that is lost is made again, after pauses from 0.1 s to 30 s. Until then changes go unnoticed:
     /// [`FeedLost`](Event::FeedLost), [`FeedConnected`](Event::FeedConnected) and
-    /// [`CacheStats::lost_feeds`](crate::CacheStats::lost_feeds) tell of it. Changes whose invalidation the store does not carry out are
-    /// [pending](Cache::pending_invalidations), like all others. A panic of the feed ends the connection.
+    /// [`CacheStats::lost_feeds`](crate::CacheStats::lost_feeds) tell of it. Changes whose invalidation the store does not
+    /// carry out are [pending](Cache::pending_invalidations), like all others. A panic of the feed ends the connection.
     pub async fn run(mut self) {
         let tasks = self.missed.tasks().clone();
         let events = self.missed.events().clone();

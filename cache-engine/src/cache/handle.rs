@@ -239,9 +239,10 @@ impl<C> Cache<C> {
     ///
     /// Invalidations that are [pending](Self::pending_invalidations) are tried until they succeed, for the pause of the
     /// [circuit breaker](crate::CacheBuilder::breaker), one [time limit](crate::CacheBuilder::backend_timeout) and one
-    /// second: 2.5 s by default, and never more than 10 s. A store that answers again is noticed within that time. If some are still pending then,
-    /// their number is logged at level error, and [`pending_invalidations`](Self::pending_invalidations) returns it. A
-    /// [purger](crate::CacheBuilder::purger) then gets up to 10 s for what it does not know yet.
+    /// second: 2.5 s by default, and never more than 10 s. A store that answers again is noticed within that time. If some
+    /// are still pending then, their number is logged at level error, and
+    /// [`pending_invalidations`](Self::pending_invalidations) returns it. A [purger](crate::CacheBuilder::purger) then gets
+    /// up to 10 s for what it does not know yet.
     ///
     /// The change subscription ends, without a [`SubscriptionLost`](crate::Event::SubscriptionLost). It begins again if
     /// the cache is used again.

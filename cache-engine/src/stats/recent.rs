@@ -14,7 +14,8 @@ const MOST: usize = 50;
 /// The most bytes of a name that are remembered.
 const MAX_NAME: usize = 512;
 
-/// What was invalidated and refused last, and how the store failed. Returned by [`Adapter::recent_events`](crate::Adapter::recent_events).
+/// What was invalidated and refused last, and how the store failed. Returned by
+/// [`Adapter::recent_events`](crate::Adapter::recent_events).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecentEvents {
