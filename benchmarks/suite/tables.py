@@ -102,7 +102,8 @@ def stores(results):
     for way in ["one by one", "32 at once"]:
         rows = []
         first = f"misses/fred: GET and SET PX, {way}"
-        for subject in ["fred: GET and SET PX", "Backend: get and set", "get_or_load"]:
+        for subject in ["fred: GET and SET PX", "Backend: get and set", "fred: lease and fenced fill by hand",
+                        "get_or_load"]:
             key = f"misses/{subject}, {way}"
             rows.append([subject, spread(results.ratio("stores", key, first)), spread(results.values("stores", key))])
         blocks.append(table([f"Redis, misses, {way}", "time / GET and SET", "µs each"], rows))

@@ -6,7 +6,7 @@
 //! - `redis`: 64 tasks over two connections, reads and writes
 //! - `memcached`: 16 tasks over at most 16 connections, reads and acknowledged writes. With the codec alone each task has a
 //!   connection of its own, which is the best case
-//! - `misses`: a miss with lease and fenced fill on Redis, one by one and 32 at once
+//! - `misses`: a miss with lease and fenced fill on Redis, one by one and 32 at once; and what both cost by hand
 //! - `trips-redis`, `trips-memcached`: the round trips of calls, counted on the wire
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -22,6 +22,7 @@ use cache_engine::{Cache, Policy};
 use cache_memcached::MemcachedBackend;
 use cache_redis::RedisBackend;
 use fred::prelude::{Builder, ClientLike, Config, Expiration, KeysInterface, Pool};
+use fred::types::{ClusterHash, CustomCommand, SetOptions as Mode};
 use memcache_async::ascii::Protocol;
 use peers::trips::Proxy;
 use peers::turns::Turns;
@@ -177,9 +178,35 @@ async fn reads_and_writes([reads, writes]: [Turns; 2], time: Duration) -> Figure
     writes.and(reads.run(time / 2).await)
 }
 
+/// Writes a value if the lease is still there: the least that a fenced fill needs.
+const FILL: &str = "
+if redis.call('GET', KEYS[1]) ~= ARGV[2] then
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', 60000)
+return 1
+";
+
+/// Reads or takes a lease, and fills it, by hand: what the guarantees of a miss cost with this client and this server.
+async fn lease_and_fill(pool: &Pool, script: &str, key: &str) {
+    let lease = Bytes::from_static(b"lease");
+    let lifetime = Some(Expiration::PX(60_000));
+    let found: Option<Bytes> = pool
+        .set(key, lease.clone(), lifetime, Some(Mode::NX), true)
+        .await
+        .unwrap();
+    assert!(found.is_none());
+    let arguments: Vec<fred::types::Value> = vec![script.into(), 1.into(), key.into(), value().into(), lease.into()];
+    let run = CustomCommand::new_static("EVALSHA", ClusterHash::Random, false);
+    let filled: i64 = pool.custom(run, arguments).await.unwrap();
+    assert_eq!(filled, 1);
+}
+
 async fn misses(address: &str, time: Duration) -> Figures {
     let backend = redis(address).await;
     let pool = fred(address).await;
+    let load = CustomCommand::new_static("SCRIPT", ClusterHash::Random, false);
+    let script: String = pool.custom(load, vec!["LOAD", FILL]).await.unwrap();
     let cache = cache(backend.clone());
     let mut figures = Figures::default();
     for (name, each) in [("one by one", (1, 60)), ("32 at once", (32, 10))] {
@@ -197,6 +224,19 @@ async fn misses(address: &str, time: Duration) -> Figures {
                 }
             }
         });
+        let shared = (pool.clone(), script.clone());
+        turns.add(
+            &format!("fred: lease and fenced fill by hand, {name}"),
+            each,
+            move |_, numbers| {
+                let (pool, script) = shared.clone();
+                async move {
+                    for number in numbers {
+                        lease_and_fill(&pool, &script, &format!("by-hand-{number}")).await;
+                    }
+                }
+            },
+        );
         let shared = (backend.clone(), cache.clone());
         turns.add(&format!("Backend: get and set, {name}"), each, move |_, numbers| {
             let (backend, cache) = shared.clone();
