@@ -17,7 +17,6 @@ use crate::tier::precondition::Precondition;
 use crate::tier::read::Read;
 
 /// The result of [`acquire`](Engine::acquire).
-#[expect(clippy::large_enum_variant, reason = "made once a load, and taken apart at once")]
 pub(crate) enum Acquired<T, E> {
     /// Load.
     Load(Fill<T, E>),

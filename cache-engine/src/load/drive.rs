@@ -44,7 +44,6 @@ pub(crate) enum Next<T, E> {
 }
 
 /// The result of waiting for the flight of another caller.
-#[expect(clippy::large_enum_variant, reason = "made once a wait, and taken apart at once")]
 pub(crate) enum Joined<T, E> {
     Outcome(Outcome<T, E>),
     /// There is nothing to share: read again.
