@@ -19,16 +19,9 @@ pub(crate) async fn list(State(app): State<App>, Query(filter): Query<Filter>) -
     Ok(Json(app.database.items(filter.category.as_deref()).await?))
 }
 
-/// The whole response is cached, with the tag of its item.
-///
-/// A tag must be captured before the data that it covers is read, which [`CacheHandle::tagged`] does.
-pub(crate) async fn item(
-    State(app): State<App>,
-    Path(id): Path<i64>,
-    cache: CacheHandle,
-) -> Result<Json<Item>, ShopError> {
-    let found = cache.tagged([format!("item:{id}")], || find(&app, id)).await?;
-    found.map(Json).ok_or(ShopError::NotFound)
+/// The whole response is cached. It has the tag of its item, since it is made from [`find`].
+pub(crate) async fn item(State(app): State<App>, Path(id): Path<i64>) -> Result<Json<Item>, ShopError> {
+    find(&app, id).await?.map(Json).ok_or(ShopError::NotFound)
 }
 
 /// The value is cached as well, for whatever else of the shop asks for an item. That there is none is remembered, too.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use larder::metrics::CacheMetrics;
 use larder::prelude::*;
@@ -48,7 +49,15 @@ impl App {
     }
 
     /// Waits until what the cache does in the background is done.
+    pub async fn settled(&self) {
+        self.cache.settled().await;
+    }
+
+    /// Waits until what the cache does in the background is done, for 10 s at most, and closes the store.
     pub async fn shutdown(&self) {
-        self.cache.shutdown().await;
+        // A load has no time limit of its own.
+        let _ = tokio::time::timeout(Duration::from_secs(10), self.cache.shutdown()).await;
+        // Whatever the store says: there is nothing left to do.
+        let _ = self.cache.backend().close().await;
     }
 }

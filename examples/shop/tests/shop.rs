@@ -284,7 +284,7 @@ async fn an_order_is_seen_by_whoever_has_left_before_the_answer() {
         let answer = answer.await;
         drop(order);
         // What goes on in the background is done then.
-        shop.app.shutdown().await;
+        shop.app.settled().await;
         let shown = shop.get("/account/orders", &cookie).await.json();
         // A shop whose cache is empty.
         let other = Shop::on(shop.database.clone()).await;
