@@ -11,14 +11,20 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::state::App;
 
 pub(crate) async fn changes(State(app): State<App>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let events = stream::unfold(app.changes.subscribe(), async |mut changes| {
-        let event = match changes.recv().await {
+    let watched = (app.changes.subscribe(), app.stopping.subscribe());
+    let events = stream::unfold(watched, async |(mut changes, mut stopping)| {
+        let change = tokio::select! {
+            change = changes.recv() => change,
+            // A graceful shutdown waits for responses to end.
+            _ = stopping.wait_for(|stopping| *stopping) => return None,
+        };
+        let event = match change {
             Ok(item) => Event::default().event("item").data(item.id.to_string()),
             // Too slow for some changes: anything may have changed.
             Err(RecvError::Lagged(_)) => Event::default().event("everything"),
             Err(RecvError::Closed) => return None,
         };
-        Some((Ok(event), changes))
+        Some((Ok(event), (changes, stopping)))
     });
     Sse::new(events).keep_alive(KeepAlive::default())
 }

@@ -14,6 +14,29 @@ fn variable(name: &str, default: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| default.to_owned())
 }
 
+/// Waits for Ctrl-C, or for the SIGTERM of an orchestrator. Without a signal to wait for, the shop runs on.
+async fn stop_signal() {
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminated = async {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminated) => drop(terminated.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<()>();
+    tokio::select! {
+        () = interrupted => {}
+        () = terminated => {}
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let under_load = match std::env::args().nth(1).as_deref() {
@@ -50,12 +73,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
             load(address, &admin_token).await;
         }
     });
+    let stopped = app.clone();
     axum::serve(listener, router)
         .with_graceful_shutdown(async move {
-            // Without a signal to wait for, the shop runs on.
-            if tokio::signal::ctrl_c().await.is_err() {
-                std::future::pending::<()>().await;
-            }
+            stop_signal().await;
+            stopped.stop();
             clients.abort();
         })
         .await?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use larder::metrics::CacheMetrics;
 use larder::prelude::*;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::database::{Database, Item};
 use crate::sessions::Sessions;
@@ -18,6 +18,7 @@ pub struct App {
     pub(crate) database: Database,
     pub(crate) sessions: Sessions,
     pub(crate) changes: broadcast::Sender<Item>,
+    pub(crate) stopping: watch::Sender<bool>,
     pub(crate) events: Arc<Mutex<BTreeMap<&'static str, u64>>>,
     pub(crate) metrics: CacheMetrics,
     pub(crate) admin_token: Arc<str>,
@@ -42,10 +43,16 @@ impl App {
             database,
             sessions: Sessions::default(),
             changes: broadcast::channel(64).0,
+            stopping: watch::Sender::new(false),
             events,
             metrics,
             admin_token: admin_token.into(),
         })
+    }
+
+    /// Ends the streams of changes, which a graceful shutdown would wait for.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
     }
 
     /// Waits until what the cache does in the background is done.

@@ -8,6 +8,7 @@ use std::task::Poll;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use http_body_util::BodyExt;
 use larder::Settings;
@@ -339,6 +340,16 @@ async fn those_who_watch_are_told_of_a_change() {
     shop.change(2, json!({ "name": "Plantain", "cents": 60 })).await;
     let event = events.frame().await.unwrap().unwrap().into_data().unwrap();
     assert_eq!(event, "event: item\ndata: 2\n\n");
+}
+
+#[tokio::test]
+async fn those_who_watch_do_not_hold_up_a_shutdown() {
+    let shop = Shop::open().await;
+    let request = Request::get("/changes").body(Body::empty()).unwrap();
+    let mut events = shop.router.clone().oneshot(request).await.unwrap().into_body();
+    assert!(events.frame().now_or_never().is_none(), "the stream goes on");
+    shop.app.stop();
+    assert!(events.frame().await.is_none());
 }
 
 #[tokio::test]
