@@ -21,7 +21,7 @@ const PAGE: &str = concat!(
 /// The SHA-256 of the style and the script are those of the files; a test says if they are not.
 const POLICY: &str = concat!(
     "default-src 'none'; ",
-    "script-src 'sha256-sIP0j7S1NIj4UEvMVNjtuO2iptMF+SDxRoGS5G2/t34='; ",
+    "script-src 'sha256-x7mc1jQBHwXcnbwUgBUf4DfFJWAhW/3lRTC9DWDY0ME='; ",
     "style-src 'sha256-XbeM2YzvyY1gdLv1qAtvYKE9wnHGNW4iBBmWayol37Y='; ",
     "connect-src 'self'; img-src data:; ",
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; ",
