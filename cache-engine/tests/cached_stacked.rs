@@ -83,7 +83,7 @@ async fn the_tags_of_a_function_travel_up() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_function_is_fresh_no_longer_than_one_that_it_calls() {
     for (from, travels) in [(PART, true), (Made::Detached, true), (Made::LookedUp, false)] {
         let clock = ManualClock::new();

@@ -32,7 +32,7 @@ fn down() -> impl Future<Output = Result<u32, &'static str>> + Send {
     std::future::ready(Err("down"))
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_value_is_fresh_no_longer_than_its_part() {
     for contributes in [true, false] {
         for age in [0, 4] {
@@ -73,7 +73,7 @@ async fn a_part_grows_old_during_the_load_whatever_the_clock_does() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_part_that_lives_longer_does_not_prolong_the_value() {
     let clock = ManualClock::new();
     let cache = local(&clock).ttl(10 * SEC).build();
@@ -242,7 +242,7 @@ async fn a_part_after_its_soft_timeout_is_stale() {
     assert!(!is_fresh(&cache).await);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn that_there_is_no_value_is_a_part_for_as_long_as_it_is_remembered() {
     for (remembered, fresh_for) in [(Some(5), 5), (None, 20)] {
         let clock = ManualClock::new();
@@ -271,7 +271,7 @@ async fn that_there_is_no_value_is_a_part_for_as_long_as_it_is_remembered() {
 }
 
 /// A value that goes without a part, since its load failed, is not fresh for a whole lifetime.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_error_is_a_part_for_as_long_as_it_is_remembered() {
     for (remembered, fresh_for) in [(None, 0), (Some(5), 5)] {
         let clock = ManualClock::new();
@@ -345,7 +345,7 @@ async fn a_near_copy_is_a_part_for_the_rest_of_its_lifetime() {
 }
 
 /// A batch is limited by what its loader used.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn all_values_of_a_batch_have_its_parts() {
     let clock = ManualClock::new();
     let cache = local(&clock).ttl(60 * SEC).build();
