@@ -39,6 +39,8 @@ def text_of(results):
         "## Goals",
         f"{met} of {all_} are met.",
         goals_table,
+        "### Limits",
+        LIMITS,
         "## Hits over HTTP",
         "`scripts/bench http`. Server and load have a core each, and 32 connections ask again as soon as they have an answer. "
         "*axum route with a hit's header fields* sends the same fields as a hit from a route without a cache: the limit of "
@@ -98,6 +100,21 @@ def text_of(results):
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
+
+LIMITS = """\
+What stands between a figure and its goal:
+
+- **A hit over HTTP** sends header fields that the bare route does not have (`ETag`, `Age`, `Cache-Control`, `Cache-Status` and
+  others). *axum route with a hit's header fields* sends the same fields without a cache. No cache on hyper is faster than
+  that, so `Larder, memory` can reach its ratio, and not 1.
+- **Nanoseconds** are goals of the machine of 2026-11-26. The table of [functions](#functions-and-values) has the peers of
+  the same run, which tell how this machine compares.
+- **A call of a store** goes through the client, whose own part is by far the largest. A `Backend` is used as a trait object, so
+  the future of a call is boxed, and that of fred takes 5 KiB. `Cache` adds the time limit, the circuit breaker and the envelope
+  with its checksum.
+- **A miss on Redis** is two calls. *fred: lease and fenced fill by hand* makes the same two without anything else. The rest is
+  what a load has beside them: a flight that others wait on, a task that outlives its caller, and the renewal of the lease.
+- **The layer over Redis** has the client of Redis on the core of the HTTP server, which pays for both."""
 
 HOW = """\
 `scripts/bench` installs and builds everything, and runs all parts. `scripts/bench http` (or `functions`, `stores`, `memory`,
