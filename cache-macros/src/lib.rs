@@ -1,8 +1,8 @@
 //! The attributes of `cache-engine`: [`#[cached]`](macro@cached) caches the results of async functions, and
 //! [`#[invalidates]`](macro@invalidates) removes them after a write.
 //!
-//! Do not depend on this crate: `cache_engine`, `cache_axum` and `larder` export both attributes, and everything that they need.
-//! The tests are in `cache_engine` for that reason, those of the documentation too.
+//! Do not depend on this crate: `cache_engine`, `cache_axum` and `larder` export both attributes, and everything that they
+//! need. The tests are in `cache_engine` for that reason, those of the documentation too.
 //!
 //! | room | what it holds |
 //! |---|---|

@@ -193,28 +193,21 @@ pub(crate) fn storability(
         Some(Control::StoreFor(store_for)) => store_for,
         None => StoreFor::as_usual(),
     };
-    let policy = if context.is_identified {
-        &shared.config.identified
-    } else {
-        &shared.config.policy
-    };
+    let policy = shared.config.policy(context.is_identified);
     let since = if shared.config.is_gateway {
         context.forwarded_at
     } else {
         now
     };
-    let mut lifetime = Lifetime::from_response(policy, head.status, &head.headers, since, now);
+    let is_error = head.status.is_client_error() || head.status.is_server_error();
+    let own = (is_error && store_for.ttl.is_some()).then(|| without_stale_windows(policy));
+    let mut lifetime = Lifetime::from_response(own.as_ref().unwrap_or(policy), head.status, &head.headers, since, now);
     if lifetime.source == LifetimeSource::Policy {
         lifetime.fresh = cache_engine::cache_core::jittered(lifetime.fresh, shared.cache.policy().jitter);
     }
     if let Some(ttl) = store_for.ttl {
         lifetime.fresh = ttl.saturating_add(lifetime.initial_age);
         lifetime.source = LifetimeSource::Policy;
-        if head.status.is_client_error() || head.status.is_server_error() {
-            let own = Lifetime::from_response(&without_stale_windows(policy), head.status, &head.headers, since, now);
-            lifetime.stale_while_revalidate = own.stale_while_revalidate;
-            lifetime.stale_if_error = own.stale_if_error;
-        }
     }
     shorten(&mut lifetime, at_most, now);
     lifetime.stale_while_revalidate = store_for.stale_while_revalidate.or(lifetime.stale_while_revalidate);

@@ -26,8 +26,7 @@ pub(super) enum Schemes {
     BearerOrPassword,
 }
 
-/// Returns a router that requires a token.
-/// `name` is what an error calls the router.
+/// Returns a router that requires a token. `name` is what an error calls the router.
 pub(super) fn guarded<S>(
     router: Router<S>,
     token: &str,

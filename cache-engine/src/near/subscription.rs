@@ -98,28 +98,29 @@ impl Subscriber {
             Change::Record(key) => self.changed(&key),
             Change::Everything => self.everything_changed(),
             Change::Heartbeat(moment) => self.heartbeat(Instant::from_std(moment)),
-            Change::Lost(error) => self.lost(&self.named(error)),
+            Change::Lost(error) => self.lost(error),
             // A kind of change that a later version added. This is safe whatever it is.
             _ => self.everything_changed(),
         }
     }
 
-    fn lost(&self, error: &Error) {
+    fn lost(&self, error: Error) {
         if self.changes.lost() {
-            self.events.emit(&Event::SubscriptionLost { error });
+            self.report_lost(error);
         }
     }
 
-    /// Adds the names of the store and of the operation, which not every backend names in its errors.
-    fn named(&self, error: Error) -> Error {
-        error
+    /// Emits the event of a lost subscription. Not every backend names itself and the operation in its errors.
+    fn report_lost(&self, error: Error) {
+        let error = error
             .with_backend(self.store.backend().name())
-            .with_operation("subscribe")
+            .with_operation("subscribe");
+        self.events.emit(&Event::SubscriptionLost { error: &error });
     }
 
     /// Handles the end of the subscription.
     fn ended(&self, why: &'static str) {
-        self.lost(&self.named(Error::new(ErrorKind::Unavailable, why)));
+        self.lost(Error::new(ErrorKind::Unavailable, why));
         self.everything_changed();
     }
 
@@ -211,8 +212,7 @@ async fn subscribe(subscriber: &Weak<Subscriber>, failure_reported: &mut bool) -
         }
         Err(error) => {
             if !std::mem::replace(failure_reported, true) {
-                let error = subscriber.named(error);
-                subscriber.events.emit(&Event::SubscriptionLost { error: &error });
+                subscriber.report_lost(error);
             }
             None
         }
