@@ -18,6 +18,7 @@ use crate::error::{Fault, NAME, closed, error, has_moved};
 use crate::fleet::{Fleet, Target};
 use crate::key::StoreKey;
 use crate::lifetime;
+use crate::protocol::Item;
 use crate::record::{self, Stored};
 use crate::session::{CasValue, Session};
 use crate::tokens::Tokens;
@@ -70,6 +71,15 @@ macro_rules! on_fleet {
             }
         }
     }};
+}
+
+/// A key of a batch.
+#[derive(Debug, Clone, Copy)]
+struct Wanted<'a> {
+    /// Its place in the batch.
+    place: usize,
+    key: &'a StoreKey,
+    target: Target<'a>,
 }
 
 /// Where the servers come from.
@@ -151,7 +161,7 @@ impl Shared {
         let target = fleet.target(key.as_str()).await?;
         let found = fleet.call(target, fleet.get(target, &[key.as_str()])).await?.pop();
         Ok(found
-            .and_then(|(_, bytes)| fleet.decode(target, key, bytes))
+            .and_then(|item| fleet.decode(target, key, item.value))
             .and_then(|stored| stored.into_record(self.clock.now())))
     }
 
@@ -161,18 +171,25 @@ impl Shared {
     }
 
     async fn get_many_from(&self, fleet: &Fleet, keys: &[StoreKey]) -> Result<Vec<Option<Record>>, Error> {
-        let mut shares: Vec<Vec<(usize, Target<'_>)>> = vec![Vec::new(); fleet.servers().len()];
+        let mut shares: Vec<Vec<Wanted<'_>>> = vec![Vec::new(); fleet.servers().len()];
         for (place, key) in keys.iter().enumerate() {
             let target = fleet.target(key.as_str()).await?;
-            shares[target.index].push((place, target));
+            shares[target.index].push(Wanted { place, key, target });
         }
-        let answers = try_join_all(
-            shares
-                .into_iter()
-                .filter(|places| !places.is_empty())
-                .map(|places| self.read_share(fleet, keys, places)),
-        )
-        .await?;
+        shares.retain(|share| !share.is_empty());
+        let answers = match shares.pop() {
+            // With one server, there is nothing to join.
+            Some(share) if shares.is_empty() => vec![self.read_share(fleet, share).await?],
+            share => {
+                try_join_all(
+                    shares
+                        .into_iter()
+                        .chain(share)
+                        .map(|share| self.read_share(fleet, share)),
+                )
+                .await?
+            }
+        };
         let mut records = vec![None; keys.len()];
         for (place, record) in answers.into_iter().flatten() {
             records[place] = Some(record);
@@ -180,38 +197,28 @@ impl Shared {
         Ok(records)
     }
 
-    /// Reads the keys of a batch that belong to one server, given by their places in the batch. The targets are of one
-    /// server, but each is of its own key.
-    async fn read_share(
-        &self,
-        fleet: &Fleet,
-        keys: &[StoreKey],
-        mut places: Vec<(usize, Target<'_>)>,
-    ) -> Result<Vec<(usize, Record)>, Error> {
-        let text = |(place, _): &(usize, Target<'_>)| keys[*place].as_str();
-        // The server answers in any order, and once for a key that is requested twice.
-        places.sort_by(|a, b| text(a).cmp(text(b)));
-        let mut records = Vec::with_capacity(places.len());
-        for places in places.chunks(BATCH) {
-            let mut requested: Vec<&str> = places.iter().map(text).collect();
-            requested.dedup();
-            let (_, server) = places[0];
+    /// Reads the keys of a batch that belong to one server. Returns the records with the places of their keys.
+    async fn read_share(&self, fleet: &Fleet, mut share: Vec<Wanted<'_>>) -> Result<Vec<(usize, Record)>, Error> {
+        // The server answers once for a key that is requested twice.
+        share.sort_by(|a, b| a.key.as_str().cmp(b.key.as_str()));
+        let mut records = Vec::with_capacity(share.len());
+        for part in share.chunks(BATCH) {
+            let same: Vec<&[Wanted<'_>]> = part.chunk_by(|a, b| a.key.as_str() == b.key.as_str()).collect();
+            let requested: Vec<&str> = same.iter().map(|same| same[0].key.as_str()).collect();
+            let server = part[0].target;
             let found = fleet.call(server, fleet.get(server, &requested)).await?;
             let now = self.clock.now();
-            for (key, bytes) in found {
-                let first = places.partition_point(|place| text(place) < key.as_str());
-                let same = places[first..].iter().take_while(|place| text(place) == key);
-                let Some((place, target)) = places.get(first) else {
-                    continue;
-                };
+            for Item { place, value, .. } in found {
+                let same = same[place];
                 // Two keys with the same text differ only in the hash that the record is checked by.
-                let Some(stored) = fleet.decode(*target, &keys[*place], bytes) else {
+                let Some(stored) = fleet.decode(same[0].target, same[0].key, value) else {
                     continue;
                 };
                 let Some(record) = stored.into_record(now) else {
                     continue;
                 };
-                records.extend(same.map(|(place, _)| (*place, record.clone())));
+                records.extend(same[1..].iter().map(|wanted| (wanted.place, record.clone())));
+                records.push((same[0].place, record));
             }
         }
         Ok(records)

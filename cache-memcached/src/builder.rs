@@ -253,7 +253,7 @@ impl MemcachedBackendBuilder {
     /// Sets the most connections to each server. Default: 16. Must not be 0.
     ///
     /// Calls share the connections: what is asked at the same time is sent together, and answered in order. Another
-    /// connection is opened only while each has 16 calls, or is busy with a long command or answer.
+    /// connection is opened only while each has 32 calls, or is busy with a long command or answer.
     pub fn connections(mut self, connections: usize) -> Self {
         self.bounds.connections = connections;
         self

@@ -12,6 +12,7 @@ use crate::error::{Fault, error};
 use crate::ketama::Ring;
 use crate::key::StoreKey;
 use crate::membership::Membership;
+use crate::protocol::Item;
 use crate::record::{self, Stored};
 use crate::server::Server;
 use crate::session::Session;
@@ -190,14 +191,14 @@ impl Fleet {
         let mut session = target.server.session().await?;
         if let Some(changing) = &self.changing {
             let stamp = session.get(&[STAMP_KEY]).await?.pop();
-            changing.confirm(stamp.map(|(_, bytes)| bytes))?;
+            changing.confirm(stamp.map(|item| item.value))?;
         }
         Ok(session)
     }
 
-    /// Returns the values of `keys` on the target, without the keys that have none. The same answer confirms that the
-    /// server belongs to this fleet.
-    pub(crate) async fn get(&self, target: Target<'_>, keys: &[&str]) -> Result<Vec<(String, Bytes)>, Fault> {
+    /// Returns the values of `keys` on the target, each with the place of its key, without the keys that have none. The
+    /// same answer confirms that the server belongs to this fleet. No key is there twice.
+    pub(crate) async fn get(&self, target: Target<'_>, keys: &[&str]) -> Result<Vec<Item>, Fault> {
         let mut session = target.server.session().await?;
         let Some(changing) = &self.changing else {
             return session.get(keys).await;
@@ -205,8 +206,8 @@ impl Fleet {
         let mut requested = keys.to_vec();
         requested.push(STAMP_KEY);
         let mut found = session.get(&requested).await?;
-        let stamp = found.iter().position(|(key, _)| key == STAMP_KEY);
-        changing.confirm(stamp.map(|place| found.swap_remove(place).1))?;
+        let stamp = found.iter().position(|item| item.place == keys.len());
+        changing.confirm(stamp.map(|at| found.swap_remove(at).value))?;
         Ok(found)
     }
 

@@ -20,7 +20,7 @@ use crate::line::Line;
 use crate::stream::Connector;
 
 /// The calls that each connection has before another one is opened.
-const SHARE: usize = 16;
+const SHARE: usize = 32;
 
 /// The time after a failure before another connection is opened besides those that are open.
 const PAUSE: Duration = Duration::from_secs(1);

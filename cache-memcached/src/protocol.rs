@@ -136,7 +136,8 @@ impl Command {
 /// A value that the server returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Item {
-    pub(crate) key: String,
+    /// The place of its key among those that were requested.
+    pub(crate) place: usize,
     pub(crate) value: Bytes,
     pub(crate) token: Option<u64>,
 }
@@ -167,6 +168,16 @@ pub(crate) struct Parser {
     size: usize,
     /// How many bytes have been searched for the end of a line.
     searched: usize,
+    /// Where the key of the next value stands if the server answers in the order of the request.
+    turn: Turn,
+}
+
+/// A key among those that were requested.
+#[derive(Debug, Default)]
+struct Turn {
+    place: usize,
+    /// The number of bytes before it.
+    start: usize,
 }
 
 enum Line {
@@ -198,7 +209,7 @@ impl Parser {
                 input.advance(2);
                 self.items.push(item);
             }
-            let Some(end) = input[self.searched..].iter().position(|byte| *byte == b'\n') else {
+            let Some(end) = memchr::memchr(b'\n', &input[self.searched..]) else {
                 self.searched = input.len();
                 if self.searched > LONGEST_LINE {
                     return Err(Fault::OutOfStep("a line without an end".to_owned()));
@@ -207,21 +218,23 @@ impl Parser {
             };
             let end = self.searched + end;
             self.searched = 0;
-            let line = parse(form, input[..end].strip_suffix(b"\r").unwrap_or(&input[..end]));
+            let line = input[..end].strip_suffix(b"\r").unwrap_or(&input[..end]);
+            // The key is checked before the value's bytes arrive, which may be many.
+            let line = self.parse(form, line, keys);
             input.advance(end + 1);
             match line? {
                 Line::Item(item, len) => {
-                    // Before its bytes arrive, which may be many.
-                    self.check(&item.key, keys)?;
                     self.size += len;
                     self.next = Some((item, len));
                 }
                 Line::End => {
                     self.size = 0;
+                    self.turn = Turn::default();
                     return Ok(Some(Answer::Values(std::mem::take(&mut self.items))));
                 }
                 Line::Answer(answer) => {
                     self.size = 0;
+                    self.turn = Turn::default();
                     self.items.clear();
                     return Ok(Some(answer));
                 }
@@ -229,18 +242,40 @@ impl Parser {
         }
     }
 
-    /// Fails if the next value, which has this key, is none of those that were requested.
-    fn check(&self, key: &str, keys: &[u8]) -> Result<(), Fault> {
-        let requested = || keys.split(|byte| *byte == b' ');
-        if !requested().any(|own| own == key.as_bytes()) {
-            return Err(Fault::OutOfStep(format!(
-                "an answer for the key {key:?}, which was not requested"
-            )));
+    fn parse(&mut self, form: Form, line: &[u8], keys: &[u8]) -> Result<Line, Fault> {
+        if form == Form::Values
+            && let Some(rest) = line.strip_prefix(b"VALUE ")
+        {
+            let Announced { key, len, token } = value(rest).ok_or_else(|| unexpected(line))?;
+            let place = self.place(key, keys)?;
+            let value = Bytes::new();
+            return Ok(Line::Item(Item { place, value, token }, len));
         }
-        if self.items.len() >= requested().count() {
+        parse(form, line)
+    }
+
+    /// Returns the place of a key among those that were requested, which stand in `keys`. Fails if it is not there.
+    fn place(&mut self, key: &[u8], keys: &[u8]) -> Result<usize, Fault> {
+        // Servers answer in the order of the request, as a rule.
+        let Turn { place, start } = self.turn;
+        if let Some(after) = keys.get(start..).and_then(|keys| keys.strip_prefix(key))
+            && matches!(after.first(), None | Some(b' '))
+        {
+            self.turn = Turn {
+                place: place + 1,
+                start: start + key.len() + 1,
+            };
+            return Ok(place);
+        }
+        let mut requested = keys.split(|byte| *byte == b' ');
+        let place = requested.position(|own| own == key).ok_or_else(|| {
+            let key = String::from_utf8_lossy(key);
+            Fault::OutOfStep(format!("an answer for the key {key:?}, which was not requested"))
+        })?;
+        if self.items.len() > place + requested.count() {
             return Err(Fault::OutOfStep("more values than were requested".to_owned()));
         }
-        Ok(())
+        Ok(place)
     }
 
     /// Returns how large the answer is that is being read, as far as that is known.
@@ -256,41 +291,50 @@ impl Parser {
     }
 }
 
+/// Parses a line that announces no value.
 fn parse(form: Form, line: &[u8]) -> Result<Line, Fault> {
-    let unexpected = || Fault::OutOfStep(format!("an unexpected answer: {:?}", String::from_utf8_lossy(line)));
-    let text = std::str::from_utf8(line).map_err(|_| unexpected())?;
-    let word = text.split(' ').next().unwrap_or_default();
+    let word = line.split(|byte| *byte == b' ').next().unwrap_or_default();
     let answer = match (form, word) {
-        (_, "ERROR" | "CLIENT_ERROR" | "SERVER_ERROR") => Answer::Error(text.to_owned()),
-        (Form::Values, "END") => return Ok(Line::End),
-        (Form::Values, "VALUE") => return value(text).ok_or_else(unexpected),
-        (Form::Store, "STORED") => Answer::Stored,
-        (Form::Store, "NOT_STORED") => Answer::NotStored,
-        (Form::Store, "EXISTS") => Answer::Exists,
-        (Form::Store | Form::Delete, "NOT_FOUND") => Answer::NotFound,
-        (Form::Delete, "DELETED") => Answer::Deleted,
-        (Form::Version, "VERSION") => Answer::Version,
-        (Form::Flush, "OK") => Answer::Flushed,
-        _ => return Err(unexpected()),
+        (_, b"ERROR" | b"CLIENT_ERROR" | b"SERVER_ERROR") => Answer::Error(String::from_utf8_lossy(line).into_owned()),
+        (Form::Values, b"END") => return Ok(Line::End),
+        (Form::Store, b"STORED") => Answer::Stored,
+        (Form::Store, b"NOT_STORED") => Answer::NotStored,
+        (Form::Store, b"EXISTS") => Answer::Exists,
+        (Form::Store | Form::Delete, b"NOT_FOUND") => Answer::NotFound,
+        (Form::Delete, b"DELETED") => Answer::Deleted,
+        (Form::Version, b"VERSION") => Answer::Version,
+        (Form::Flush, b"OK") => Answer::Flushed,
+        _ => return Err(unexpected(line)),
     };
     Ok(Line::Answer(answer))
 }
 
-/// Parses `VALUE <key> <flags> <bytes> [<token>]`.
-fn value(text: &str) -> Option<Line> {
-    let mut words = text.split(' ').skip(1);
+#[cold]
+fn unexpected(line: &[u8]) -> Fault {
+    Fault::OutOfStep(format!("an unexpected answer: {:?}", String::from_utf8_lossy(line)))
+}
+
+/// What the server says of a value before it.
+struct Announced<'a> {
+    key: &'a [u8],
+    len: usize,
+    token: Option<u64>,
+}
+
+/// Parses `<key> <flags> <bytes> [<token>]`.
+fn value(text: &[u8]) -> Option<Announced<'_>> {
+    let mut words = text.split(|byte| *byte == b' ');
     let (key, _flags, len) = (words.next()?, words.next()?, words.next()?);
-    let len = len.parse().ok().filter(|len| *len <= LARGEST_VALUE)?;
+    let len = usize::try_from(number(len)?).ok().filter(|len| *len <= LARGEST_VALUE)?;
     let token = match words.next() {
-        Some(token) => Some(token.parse().ok()?),
+        Some(token) => Some(number(token)?),
         None => None,
     };
-    let item = Item {
-        key: key.to_owned(),
-        value: Bytes::new(),
-        token,
-    };
-    Some(Line::Item(item, len))
+    Some(Announced { key, len, token })
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -323,8 +367,8 @@ mod tests {
 
     /// The answers to commands of these forms, as a server sends them.
     fn conversation() -> (Vec<(Form, Answer)>, Vec<u8>) {
-        let item = |key: &str, value: Vec<u8>, token| Item {
-            key: key.to_owned(),
+        let item = |place, value: Vec<u8>, token| Item {
+            place,
             value: value.into(),
             token,
         };
@@ -334,9 +378,9 @@ mod tests {
             (Form::Values, Answer::Values(Vec::new())),
             (
                 Form::Values,
-                Answer::Values(vec![item("a", b"END\r\n".to_vec(), None), item("b", Vec::new(), None)]),
+                Answer::Values(vec![item(0, b"END\r\n".to_vec(), None), item(1, Vec::new(), None)]),
             ),
-            (Form::Values, Answer::Values(vec![item("c", large.clone(), Some(7))])),
+            (Form::Values, Answer::Values(vec![item(2, large.clone(), Some(7))])),
             (
                 Form::Store,
                 Answer::Error("SERVER_ERROR object too large for cache".to_owned()),

@@ -55,8 +55,9 @@ impl<'a> Session<'a> {
         &self.line
     }
 
-    /// Returns the values of `keys`, without the keys that have none.
-    pub(crate) async fn get(&mut self, keys: &[&str]) -> Result<Vec<(String, Bytes)>, Fault> {
+    /// Returns the values of `keys`, each with the place of its key, without the keys that have none. No key is there
+    /// twice.
+    pub(crate) async fn get(&mut self, keys: &[&str]) -> Result<Vec<Item>, Fault> {
         let answer = match self.ask_one(Command::get(keys)).await {
             // Reading twice does no harm.
             Err(Fault::Lost(_)) if !self.is_bound => {
@@ -65,8 +66,7 @@ impl<'a> Session<'a> {
             }
             answer => answer?,
         };
-        let items = values(answer)?;
-        Ok(items.into_iter().map(|item| (item.key, item.value)).collect())
+        values(answer)
     }
 
     /// Returns the value of a key with its token, to replace it by a compare-and-swap.
