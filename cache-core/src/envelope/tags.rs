@@ -9,6 +9,9 @@ use crate::record::Version;
 
 const VERSION_LEN: usize = size_of::<u128>();
 
+/// The number of bytes that are allocated at once for the first tags.
+const ROOM: usize = 64;
+
 /// The names of an entry's tags, each with the version that the tag had before the value was loaded.
 ///
 /// The tags stay in their stored form: clones share it, and decoding an envelope takes a slice instead of allocating a
@@ -41,6 +44,10 @@ impl Tags {
                 );
                 Error::new(ErrorKind::Codec, message).with_operation("encode")
             })?;
+            if bytes.is_empty() {
+                // Few tags, as a rule. Without any, nothing is allocated.
+                bytes.reserve(ROOM);
+            }
             bytes.extend_from_slice(&length.to_be_bytes());
             bytes.extend_from_slice(name.as_bytes());
             bytes.extend_from_slice(&version.as_u128().to_be_bytes());

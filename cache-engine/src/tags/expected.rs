@@ -7,9 +7,10 @@
 use cache_core::{Error, Key, Namespace, Tags};
 
 use crate::tags::declared::Declared;
+use crate::tags::known::TagVersions;
 use crate::tags::lifetime::TagLifetimes;
 use crate::tags::name::EPOCHS;
-use crate::tags::records::{TagRecords, TagVersions};
+use crate::tags::records::TagRecords;
 use crate::tags::snapshot::TagSnapshot;
 use crate::tags::version::TagVersion;
 

@@ -18,7 +18,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `name`, `version`, `declared` | the names and contents of the records; the tags of a handle |
-//! | `records`, `cache` | reading records and judging entries by them; what this process remembers of them |
+//! | `records`, `known`, `cache` | reading records and judging entries by them; what one read has found out; what this process remembers |
 //! | `snapshot`, `scope` | the tag versions that a load reads before it begins; the tags that are added while it runs |
 //! | `parts`, `fault` | what other entries contribute to a load that uses them; why a value must not be stored |
 //! | `ambient` | whether the current task runs in a load, or goes past the caches |
@@ -34,6 +34,7 @@ pub(crate) mod declared;
 pub(crate) mod expected;
 pub(crate) mod fault;
 pub(crate) mod invalidate;
+pub(crate) mod known;
 mod last_seen;
 mod late;
 pub(crate) mod lifetime;

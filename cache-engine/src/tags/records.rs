@@ -1,6 +1,5 @@
 //! The records of tags and epochs of one store, and how entries are judged by them.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use cache_core::{
 
 use crate::store::Store;
 use crate::tags::cache::{Last, ReadStart, TagCache};
+use crate::tags::known::TagVersions;
 use crate::tags::last_seen::LastSeen;
 use crate::tags::lifetime::Prolonged;
 use crate::tags::name::{EPOCH, EPOCH_OF_ALL, EPOCHS, TAG};
@@ -53,6 +53,8 @@ pub(crate) struct TagRecords {
     pub(super) store: Arc<Store>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) prefix: Prefix,
+    /// The key of the epoch of everything below the prefix.
+    epoch_of_all: Key,
     /// Whether namespaces are cleared by their epochs.
     pub(super) by_epoch: bool,
     pub(super) cache: Arc<TagCache>,
@@ -63,9 +65,6 @@ pub(crate) struct TagRecords {
     /// Held while a sequence for late tags is begun.
     pub(super) beginning: tokio::sync::Mutex<()>,
 }
-
-/// The tag versions that are known, by the keys of their records. `None` if the store does not have the record.
-pub(crate) type TagVersions = HashMap<Key, Option<TagVersion>>;
 
 impl TagRecords {
     /// Creates the tag records of `store`, remembered in `cache`.
@@ -81,6 +80,7 @@ impl TagRecords {
             store: Arc::clone(store),
             clock: Arc::clone(clock),
             prefix: prefix.clone(),
+            epoch_of_all: own(prefix, EPOCH_OF_ALL).key(""),
             by_epoch: by_epoch || !store.backend().capabilities().clear,
             cache: Arc::clone(cache),
             prolonged: Prolonged::default(),
@@ -111,13 +111,13 @@ impl TagRecords {
     pub(super) fn key(&self, name: &str, namespace: &Namespace) -> Key {
         match name {
             "\u{0}namespace" => namespace.reserved(EPOCH).key(""),
-            "\u{0}prefix" => self.own(EPOCH_OF_ALL).key(""),
+            "\u{0}prefix" => self.epoch_of_all.clone(),
             name => self.own(TAG).key(name),
         }
     }
 
     pub(super) fn own(&self, kind: &str) -> Namespace {
-        self.prefix.namespace("").reserved(kind)
+        own(&self.prefix, kind)
     }
 
     /// Returns the keys of the epochs of `namespace`, except those that are remembered, which are added to `known`.
@@ -133,7 +133,7 @@ impl TagRecords {
     /// Returns the version of a tag from `known`, or from the tag cache, and then adds it to `known`.
     fn recall(&self, key: &Key, known: &mut TagVersions) -> Option<TagVersion> {
         if let Some(state) = known.get(key) {
-            return *state;
+            return state;
         }
         let state = self.cache.recall(key)?;
         known.insert(key.clone(), Some(state));
@@ -169,9 +169,7 @@ impl TagRecords {
             .collect();
         self.learn_of(carried, known).await?;
         Ok(entries
-            .map(|(namespace, tags)| {
-                self.verdict(tags, |name| known.get(&self.key(name, namespace)).copied().flatten())
-            })
+            .map(|(namespace, tags)| self.verdict(tags, |name| known.current(&self.key(name, namespace))))
             .collect())
     }
 
@@ -188,22 +186,18 @@ impl TagRecords {
         self.read(ask, known).await
     }
 
-    /// Judges an entry of `namespace` by its tags, given what is known already.
-    pub(crate) async fn judge(
-        &self,
-        namespace: &Namespace,
-        tags: &Tags,
-        known: &mut TagVersions,
-    ) -> Result<Verdict, Error> {
+    /// Judges the entry of `key` by its tags, given what is known already.
+    pub(crate) async fn judge(&self, key: &Key, tags: &Tags, known: &mut TagVersions) -> Result<Verdict, Error> {
         if !self.concerns(tags) {
             return Ok(Verdict::Current);
         }
+        let namespace = &key.namespace();
         let carried = tags
             .iter()
             .map(|(name, version)| (self.key(name, namespace), version))
             .collect();
         self.learn_of(carried, known).await?;
-        Ok(self.verdict(tags, |name| known.get(&self.key(name, namespace)).copied().flatten()))
+        Ok(self.verdict(tags, |name| known.current(&self.key(name, namespace))))
     }
 
     /// Judges a copy of an entry of `namespace` by its tags, from what is known already. Returns `None` if that does
@@ -244,7 +238,7 @@ impl TagRecords {
         let mut known = TagVersions::new();
         let keys = tags.iter().map(|(name, _)| self.key(name, namespace)).collect();
         self.read(keys, &mut known).await?;
-        Ok(self.verdict(tags, |name| known.get(&self.key(name, namespace)).copied().flatten()))
+        Ok(self.verdict(tags, |name| known.current(&self.key(name, namespace))))
     }
 
     /// Returns whether nothing that an entry of `namespace` depends on has changed. If that cannot be determined, it
@@ -331,4 +325,9 @@ impl TagRecords {
     pub(crate) fn forget_all(&self, scope: &Scope) {
         self.cache.forget_all(scope);
     }
+}
+
+/// Returns the namespace of the records of this kind that are not about one namespace.
+fn own(prefix: &Prefix, kind: &str) -> Namespace {
+    prefix.namespace("").reserved(kind)
 }

@@ -12,7 +12,8 @@ use cache_core::{Coder, Error, Key, Namespace, Record, Tags, Version};
 use crate::stats::snapshot::CacheTier;
 use crate::store::changes::ChangeStamp;
 use crate::store::record::{self, Content, Entry, Found, Freshness, Terms};
-use crate::tags::records::{TagVersions, Verdict, worse};
+use crate::tags::known::TagVersions;
+use crate::tags::records::{Verdict, worse};
 use crate::tier::precondition::{Lease, Precondition};
 use crate::tier::storage::Tier;
 
@@ -123,13 +124,21 @@ impl Tier {
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
+        Box::pin(self.read_on(read, key, coder))
+    }
+
+    /// Continues from what [`read_now`](Self::read_now) has read.
+    #[inline]
+    pub(crate) async fn read_on<T, C>(&self, read: ReadNow, key: &Key, coder: &C) -> Read<T>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
         match read {
-            ReadNow::Record(record) => {
-                // Nothing is ever pending for a store in this process.
-                Box::pin(async move { self.judged(record, None, TagVersions::new(), key, coder).await.0 })
-            }
-            ReadNow::Unavailable(error) => Box::pin(std::future::ready(Read::Unavailable(error))),
-            ReadNow::Nothing => Box::pin(self.read_store(key, coder)),
+            // Nothing is ever pending for a store in this process.
+            ReadNow::Record(record) => self.judged(record, None, TagVersions::new(), key, coder).await.0,
+            ReadNow::Unavailable(error) => Read::Unavailable(error),
+            ReadNow::Nothing => self.read_store(key, coder).await,
         }
     }
 
@@ -221,12 +230,17 @@ impl Tier {
         C: Coder<T>,
     {
         let started = self.tags.begin_read();
-        let keys: Vec<Key> = std::iter::once(key).chain(&epochs).cloned().collect();
+        let are_all = known.is_empty();
+        let mut keys = epochs;
+        keys.push(key.clone());
         match self.store.get_many(&keys).await {
-            Ok(records) => {
-                let mut records = records.into_iter();
-                let record = records.next().flatten();
-                self.tags.learn(epochs, records, started, &mut known);
+            Ok(mut records) => {
+                let record = records.pop().flatten();
+                keys.pop();
+                self.tags.learn(keys, records, started, &mut known);
+                if are_all {
+                    known.start_with_epochs();
+                }
                 self.judged(record, pending, known, key, coder).await
             }
             Err(error) => (Read::Unavailable(error), 0),
@@ -359,10 +373,11 @@ impl Tier {
         let read = match record::open(record, key) {
             Ok(opened) => {
                 let pending = worse(pending, self.pending.verdict_of_tags(opened.tags()));
-                let verdict = if self.tags.concerns(opened.tags()) {
-                    Box::pin(self.tags.judge(&key.namespace(), opened.tags(), &mut known)).await
-                } else {
+                let is_settled = !self.tags.concerns(opened.tags()) || known.are_current_epochs(opened.tags());
+                let verdict = if is_settled {
                     Ok(Verdict::Current)
+                } else {
+                    Box::pin(self.tags.judge(key, opened.tags(), &mut known)).await
                 };
                 match verdict {
                     Ok(verdict) => {
