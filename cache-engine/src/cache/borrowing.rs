@@ -111,7 +111,11 @@ impl<C: Send + Sync + 'static> Borrowing<'_, C> {
         Fut: Future<Output = Result<Loaded<T>, E>>,
     {
         let cache = self.cache;
-        match cache.read_or_bypass::<T, E>(key).await {
+        let started = match cache.read_or_bypass::<T, E>(key) {
+            ControlFlow::Break(value) => return Ok(Some(value)),
+            ControlFlow::Continue(started) => started,
+        };
+        match cache.finish(key, started).await {
             Some(ControlFlow::Break(value)) => Ok(Some(value)),
             Some(ControlFlow::Continue(reading)) => {
                 value(Box::pin(cache.engine.load_borrowing(key, reading, accepts, load)).await)

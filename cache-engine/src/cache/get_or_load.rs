@@ -16,6 +16,7 @@ use crate::load::fill::Outcome;
 use crate::load::flight::ResultType;
 use crate::load::launch::load_uncached;
 use crate::load::reading::Reading;
+use crate::tier::read::Boxed;
 
 impl<C: Send + Sync + 'static> Cache<C> {
     /// Returns the value of a key. If there is none, `load` brings it.
@@ -55,8 +56,13 @@ impl<C: Send + Sync + 'static> Cache<C> {
         Fut: Future<Output = Result<T, E>> + Send + 'static,
     {
         let key = key.into_key(&self.namespace);
+        let key = key.borrow();
+        let started = match self.read_or_bypass::<T, E>(key) {
+            ControlFlow::Break(value) => return Ok(value),
+            ControlFlow::Continue(started) => started,
+        };
         let load = |_| async move { load().await.map(Loaded::new) };
-        present(self.obtain(key.borrow(), Accepts::default(), load).await)
+        present(self.obtain(key, started, Accepts::default(), load).await)
     }
 
     /// Like [`get_or_load`](Self::get_or_load), for a loader that sees the [stale value](Load::stale) it replaces. With
@@ -77,16 +83,17 @@ impl<C: Send + Sync + 'static> Cache<C> {
         Fut: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
     {
         let key = key.into_key(&self.namespace);
-        self.obtain(
-            key.borrow(),
-            Accepts {
-                negative: true,
-                except: None,
-                needs_error: false,
-            },
-            load,
-        )
-        .await
+        let key = key.borrow();
+        let started = match self.read_or_bypass::<T, E>(key) {
+            ControlFlow::Break(value) => return Ok(Some(value)),
+            ControlFlow::Continue(started) => started,
+        };
+        let accepts = Accepts {
+            negative: true,
+            except: None,
+            needs_error: false,
+        };
+        self.obtain(key, started, accepts, load).await
     }
 
     /// Like [`get_or_load`](Self::get_or_load), for a value that may not exist. If it does not exist, that is stored
@@ -142,8 +149,13 @@ impl<C: Send + Sync + 'static> Cache<C> {
         present(value(self.engine.load_detached(key, read.into(), accepts, load).await))
     }
 
-    #[inline]
-    async fn obtain<T, E, F, Fut>(&self, key: &Key, accepts: Accepts, load: F) -> Obtained<T, E>
+    async fn obtain<'a, T, E, F, Fut>(
+        &'a self,
+        key: &'a Key,
+        started: Started<'a, T>,
+        accepts: Accepts,
+        load: F,
+    ) -> Obtained<T, E>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
@@ -151,7 +163,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
         F: FnOnce(Load<T>) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
     {
-        match self.read_or_bypass::<T, E>(key).await {
+        match self.finish(key, started).await {
             Some(ControlFlow::Break(value)) => Ok(Some(value)),
             // The rest is boxed, to keep the future of a hit small.
             Some(ControlFlow::Continue(reading)) => {
@@ -164,9 +176,37 @@ impl<C: Send + Sync + 'static> Cache<C> {
         }
     }
 
-    /// Reads a fresh value and reports it as a hit. Returns `None` if the cache is switched off or bypassed.
+    /// Breaks with a fresh value that can be read without waiting, and reports it as a hit. Continues with a read that is
+    /// to be [finished](Self::finish). No future is involved in a hit, since moving its parts from one to the next would
+    /// cost as much as the store.
     #[inline]
-    pub(super) async fn read_or_bypass<T, E>(&self, key: &Key) -> Option<ControlFlow<Arc<T>, Reading<T>>>
+    pub(super) fn read_or_bypass<'a, T, E>(&'a self, key: &'a Key) -> ControlFlow<Arc<T>, Started<'a, T>>
+    where
+        T: Send + Sync + 'static,
+        E: 'static,
+        C: Coder<T>,
+    {
+        let engine = &self.engine;
+        let shared = &engine.shared;
+        if engine.on_hit.is_some() || !shared.is_used() || engine.contributes() {
+            return ControlFlow::Continue(self.read_specially::<T, E>(key));
+        }
+        match shared.tier.read_now(key, engine.coder.type_version()) {
+            ControlFlow::Break((value, tier)) => {
+                self.report_hit(key, tier);
+                ControlFlow::Break(value)
+            }
+            ControlFlow::Continue(read) => {
+                let result = self.result_type::<T, E>();
+                let reading = shared.read_to_load(read, key, &*engine.coder, &engine.tags, result);
+                ControlFlow::Continue(Started::Plain(reading))
+            }
+        }
+    }
+
+    /// Starts a read for which more is to be done than to return a fresh value.
+    #[inline(never)]
+    fn read_specially<'a, T, E>(&'a self, key: &'a Key) -> Started<'a, T>
     where
         T: Send + Sync + 'static,
         E: 'static,
@@ -174,34 +214,61 @@ impl<C: Send + Sync + 'static> Cache<C> {
     {
         if !self.engine.shared.is_used() {
             self.report_unused();
-            return None;
+            return Started::Bypassed;
         }
         let engine = &self.engine;
         let (shared, coder, tags) = (&engine.shared, &*engine.coder, &engine.tags);
-        let result = Some(ResultType::of::<Outcome<T, E>>(coder.type_version()));
-        if let Some(on_hit) = engine.on_hit {
-            let reading = shared.read_watching(key, coder, tags, result, on_hit).await;
-            return Some(match reading.or_hit() {
+        let result = self.result_type::<T, E>();
+        match engine.on_hit {
+            Some(on_hit) => Started::Watched(shared.read_watching(key, coder, tags, result, on_hit)),
+            None => Started::Plain(shared.read_within(key, coder, tags, result)),
+        }
+    }
+
+    fn result_type<T, E>(&self) -> Option<ResultType>
+    where
+        T: Send + Sync + 'static,
+        E: 'static,
+        C: Coder<T>,
+    {
+        Some(ResultType::of::<Outcome<T, E>>(self.engine.coder.type_version()))
+    }
+
+    /// Finishes a read. Breaks with a fresh value, and reports it as a hit. Returns `None` if the cache is switched off or
+    /// bypassed.
+    pub(super) async fn finish<T>(&self, key: &Key, started: Started<'_, T>) -> Option<ControlFlow<Arc<T>, Reading<T>>>
+    where
+        T: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        Some(match started {
+            Started::Bypassed => return None,
+            Started::Plain(reading) => match reading.await.into_fresh() {
+                ControlFlow::Break((value, tier)) => {
+                    self.report_hit(key, tier);
+                    ControlFlow::Break(value)
+                }
+                ControlFlow::Continue(reading) => ControlFlow::Continue(reading),
+            },
+            Started::Watched(reading) => match reading.await.or_hit() {
                 ControlFlow::Break(found) => {
-                    engine.hit(key, &found);
+                    self.engine.hit(key, &found);
                     ControlFlow::Break(found.value)
                 }
                 ControlFlow::Continue(reading) => ControlFlow::Continue(reading),
-            });
-        }
-        let reading = if engine.contributes() {
-            shared.read_within(key, coder, tags, result).await
-        } else {
-            shared.read_to_load(key, coder, tags, result).await
-        };
-        Some(match reading {
-            ControlFlow::Break((value, tier)) => {
-                self.report_hit(key, tier);
-                ControlFlow::Break(value)
-            }
-            ControlFlow::Continue(reading) => ControlFlow::Continue(reading),
+            },
         })
     }
+}
+
+/// A read that found no fresh value without waiting.
+pub(super) enum Started<'a, T> {
+    /// The cache is switched off or bypassed.
+    Bypassed,
+    /// A fresh value answers the call.
+    Plain(Boxed<'a, Reading<T>>),
+    /// The policy may do something about a fresh value.
+    Watched(Boxed<'a, Reading<T>>),
 }
 
 /// The result that a caller gets.

@@ -177,18 +177,22 @@ where
         }
         None => return Looked::Bypassed,
     };
-    let tags = &cache.engine.tags;
     let coder = coding.coder(cache);
-    let result = result.map(|result| ResultType::new(result, coder.type_version()));
     // Nothing contributes here, since the task runs in no load.
-    let reading = shared.read_to_load(key, coder, tags, result).await;
-    match reading {
-        ControlFlow::Break((value, tier)) => {
-            cache.report_hit(key, tier);
-            Looked::Hit(value)
+    let fresh = match shared.tier.read_now(key, coder.type_version()) {
+        ControlFlow::Break(fresh) => fresh,
+        ControlFlow::Continue(read) => {
+            let result = result.map(|result| ResultType::new(result, coder.type_version()));
+            let reading = shared.read_to_load(read, key, coder, &cache.engine.tags, result).await;
+            match reading.into_fresh() {
+                ControlFlow::Break(fresh) => fresh,
+                ControlFlow::Continue(reading) => return missed(reading, None),
+            }
         }
-        ControlFlow::Continue(reading) => missed(reading, None),
-    }
+    };
+    let (value, tier) = fresh;
+    cache.report_hit(key, tier);
+    Looked::Hit(value)
 }
 
 fn missed<V>(reading: Reading<V>, request: Option<Box<Request<V>>>) -> Looked<V> {

@@ -5,7 +5,6 @@
 //! its tags; see [`crate::tags::parts`]. What a detached load reports is collected, and joined once its caller gets the
 //! result, so a refresh in the background contributes to nothing.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use cache_core::{Coder, Error, ErrorKind, FreshnessWindows, Key, Tags};
@@ -21,7 +20,7 @@ use crate::tags::declared::Declared;
 use crate::tags::fault::Fault;
 use crate::tags::parts::Part;
 use crate::tags::scope::Tagger;
-use crate::tier::read::{Boxed, Fresh, Read};
+use crate::tier::read::{Boxed, Read};
 
 impl Shared {
     fn part(&self, terms: &Terms) -> Part {
@@ -55,7 +54,7 @@ impl Shared {
         coder: &'a C,
         declared: &'a Declared,
         result: Option<ResultType>,
-    ) -> Boxed<'a, ControlFlow<Fresh<T>, Reading<T>>>
+    ) -> Boxed<'a, Reading<T>>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
@@ -65,7 +64,7 @@ impl Shared {
             if let Read::Fresh(found, _) = &reading.read {
                 self.contribute(&found.terms());
             }
-            reading.into_fresh()
+            reading
         })
     }
 }

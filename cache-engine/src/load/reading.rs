@@ -16,7 +16,7 @@ use crate::load::on_hit::{Due, OnHit};
 use crate::load::shared::Shared;
 use crate::tags::declared::Declared;
 use crate::tags::expected::Expected;
-use crate::tags::records::TagVersions;
+use crate::tags::known::TagVersions;
 use crate::tags::snapshot::TagSnapshot;
 use crate::tier::precondition::Precondition;
 use crate::tier::read::{Boxed, Fresh, Read, ReadNow};
@@ -42,7 +42,7 @@ impl<T> From<Read<T>> for Reading<T> {
 
 impl<T> Reading<T> {
     /// Breaks with the value of a fresh entry. Continues with anything else.
-    pub(super) fn into_fresh(self) -> ControlFlow<Fresh<T>, Self> {
+    pub(crate) fn into_fresh(self) -> ControlFlow<Fresh<T>, Self> {
         match self.read {
             Read::Fresh(found, _) => ControlFlow::Break((found.value, found.tier)),
             read => ControlFlow::Continue(Self { read, ..self }),
@@ -96,35 +96,35 @@ impl Drop for Ahead {
 }
 
 impl Shared {
-    /// Reads a key by the shortest path, and breaks with a fresh value. Continues with anything else. `declared` are the
-    /// tags of the load that may follow, and `result` is the type that its flight lands with, if that is known.
-    #[inline]
-    pub(crate) async fn read_to_load<T, C>(
-        self: &Arc<Self>,
-        key: &Key,
-        coder: &C,
+    /// Continues from what [`read_now`](crate::tier::storage::Tier::read_now) has read for a call that loads the value if
+    /// there is none. `declared` are the tags of that load, and `result` is the type that its flight lands with, if that is
+    /// known. Boxed, to keep the future of a hit in memory small.
+    #[inline(never)]
+    pub(crate) fn read_to_load<'a, T, C>(
+        self: &'a Arc<Self>,
+        read: ReadNow,
+        key: &'a Key,
+        coder: &'a C,
         declared: &Declared,
         result: Option<ResultType>,
-    ) -> ControlFlow<Fresh<T>, Reading<T>>
+    ) -> Boxed<'a, Reading<T>>
     where
         T: Send + Sync + 'static,
         C: Coder<T>,
     {
-        let read = match self.tier.read_now(key, coder.type_version()) {
-            ControlFlow::Break(value) => return ControlFlow::Break(value),
-            ControlFlow::Continue(read) => read,
-        };
         if matches!(read, ReadNow::Nothing)
             && let Some(result) = result
             && let Some(expected) = self.expect(key, declared)
         {
-            return self.read_ahead(key, coder, expected, result).await.into_fresh();
+            return self.read_ahead(key, coder, expected, result);
         }
-        let read = Reading::from(self.tier.read_further(read, key, coder).await).into_fresh();
-        if read.is_continue() && self.tier.store.gets_or_adds() {
-            self.fresh_keys.forget(key);
-        }
-        read
+        Box::pin(async move {
+            let read = self.tier.read_on(read, key, coder).await;
+            if !matches!(read, Read::Fresh(..)) && self.tier.store.gets_or_adds() {
+                self.fresh_keys.forget(key);
+            }
+            read.into()
+        })
     }
 
     /// As [`read_to_load`](Self::read_to_load), with the whole of what was found.
