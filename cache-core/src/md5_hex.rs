@@ -2,15 +2,24 @@
 
 use md5::{Digest, Md5};
 
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
+/// The two digits of each byte.
+const DIGITS: [[u8; 2]; 256] = {
+    let digit = b"0123456789abcdef";
+    let mut digits = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < digits.len() {
+        digits[byte] = [digit[byte >> 4], digit[byte & 15]];
+        byte += 1;
+    }
+    digits
+};
 
-/// The MD5 of `content` in lower-case hexadecimal: 32 characters.
 pub(crate) fn md5_hex(content: &[u8]) -> String {
     let digest = Md5::digest(content);
-    let mut text = [0; 32];
-    for (pair, byte) in text.chunks_exact_mut(2).zip(digest) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+    let mut text = Vec::with_capacity(2 * digest.len());
+    for byte in digest {
+        text.extend_from_slice(&DIGITS[usize::from(byte)]);
     }
-    String::from_utf8_lossy(&text).into_owned()
+    // Digits are text.
+    String::from_utf8(text).unwrap_or_default()
 }

@@ -87,14 +87,14 @@ pub struct ShortText {
 impl ShortText {
     const MAX: usize = 128;
 
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             bytes: [0; Self::MAX],
             len: 0,
         }
     }
 
-    fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         // Only complete strings were written, so the bytes are valid UTF-8.
         std::str::from_utf8(&self.bytes[..self.len]).unwrap_or_default()
     }
@@ -137,20 +137,28 @@ pub fn key_in<C, N: Into<CallName>>(
     namespace: Option<&str>,
     name: Result<N, Error>,
 ) -> Result<Key, Error> {
-    let prefix = &cache.engine.shared.prefix;
-    Ok(match name?.into() {
-        CallName::Whole(name) => match namespace {
-            Some(namespace) => prefix.key(namespace, name),
+    match name?.into() {
+        CallName::Whole(name) => Ok(match namespace {
+            Some(namespace) => cache.engine.shared.prefix.key(namespace, name),
             None => cache.key(name),
-        },
-        CallName::Short(text) => {
-            let text = text.as_str();
-            let mut key = match namespace {
-                Some(namespace) => prefix.write_key(namespace, text.len()),
-                None => cache.namespace().write_key(text.len()),
-            };
-            key.push_str(text);
-            key.finish()
-        }
-    })
+        }),
+        CallName::Short(text) => key_of(cache, namespace, &[text.as_str()]),
+    }
+}
+
+/// Returns the key in `namespace` whose name consists of `parts`. Default: the cache's namespace.
+///
+/// # Errors
+/// Never fails.
+#[inline]
+pub fn key_of<C>(cache: &Cache<C>, namespace: Option<&str>, parts: &[&str]) -> Result<Key, Error> {
+    let len = parts.iter().map(|part| part.len()).sum();
+    let mut key = match namespace {
+        Some(namespace) => cache.engine.shared.prefix.write_key(namespace, len),
+        None => cache.namespace().write_key(len),
+    };
+    for part in parts {
+        key.push_str(part);
+    }
+    Ok(key.finish())
 }

@@ -1,7 +1,7 @@
 //! What `#[cached]` and `#[invalidates]` expand to.
 //!
 //! The attributes generate as little code as possible. The rest is here: [`return_type`] determines what the function
-//! returns, `call_key` and `key_name` make the key, `lookup` reads the cache, and `load` runs the function.
+//! returns, `call_key`, `key_name` and `key_part` make the key, `lookup` reads the cache, and `load` runs the function.
 
 mod ask;
 // The public items of these modules are for generated code.
@@ -20,6 +20,8 @@ mod identity;
 mod invalidation;
 #[allow(missing_docs, missing_debug_implementations)]
 mod key_name;
+#[allow(missing_docs, missing_debug_implementations)]
+mod key_part;
 #[allow(missing_docs, missing_debug_implementations)]
 mod load;
 #[allow(missing_docs, missing_debug_implementations)]
@@ -51,7 +53,8 @@ pub mod __private {
     pub use super::coder::{GivenCoder, OwnCoder, versioned};
     pub use super::completion::{CompletionOfFitting, CompletionOfOthers, CompletionOfUnfitting};
     pub use super::invalidation::Invalidations;
-    pub use super::key_name::{Displayed, NameOf, Named, key_in, namespace};
+    pub use super::key_name::{Displayed, NameOf, Named, key_in, key_of, namespace};
+    pub use super::key_part::{DisplayedPart, NumberPart, PartOf, Space, TextPart};
     pub use super::load::{
         Acquired, acquire, answer, boxed, brought, capture, compared, finish, finish_detached, keep_for, keep_if,
         load_detached, slots,

@@ -4,10 +4,12 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{FnArg, GenericParam};
+use syn::{FnArg, GenericParam, LitStr};
 
 use super::site::Site;
 use crate::expression::key::{key_name, namespace};
+use crate::expression::template::{Part, parts};
+use crate::expression::text::text;
 use crate::function::arguments::{arguments, conditions};
 use crate::function::types::impl_trait;
 
@@ -15,12 +17,42 @@ use crate::function::types::impl_trait;
 pub(super) fn key(site: &Site<'_>) -> TokenStream {
     let (options, root, private) = (site.options, site.root, site.private());
     let cache = site.cache_ident();
+    let namespace = namespace(options.namespace.as_ref().map(|namespace| &namespace.value), root);
     let name = match &options.key {
-        Some(key) => key_name(&key.value, root),
+        Some(key) => {
+            if let Some(text) = text(&key.value)
+                && let Some(parts) = parts(text)
+            {
+                return key_of(&quote!(#cache, #namespace), text, &parts, &private);
+            }
+            key_name(&key.value, root)
+        }
         None => name_of_call(site),
     };
-    let namespace = namespace(options.namespace.as_ref().map(|namespace| &namespace.value), root);
     quote!(#private::key_in(#cache, #namespace, #name))
+}
+
+/// Returns an expression for the key with the name that a format string of these parts makes. Numbers and texts, of which
+/// most names consist, are written without the compiler's formatting, which would take most of the time.
+fn key_of(place: &TokenStream, format: &LitStr, parts: &[Part], private: &TokenStream) -> TokenStream {
+    let span = format.span();
+    let texts = parts.iter().map(|part| match part {
+        Part::Text(text) => quote!(#text),
+        Part::Variable(name) => quote_spanned! {span=>
+            (&&&#private::PartOf(&#name)).text(&mut #private::Space::new())
+        },
+    });
+    quote_spanned! {span=>
+        {
+            #[allow(unused_imports)]
+            use #private::{DisplayedPart as _, NumberPart as _, TextPart as _};
+            // For the compiler's own error about what cannot be displayed.
+            let _ = || {
+                let _ = #private::format_args!(#format);
+            };
+            #private::key_of(#place, &[#(#texts),*])
+        }
+    }
 }
 
 /// Returns an expression for the name that is derived from the function and its arguments.

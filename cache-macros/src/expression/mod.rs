@@ -5,5 +5,6 @@ pub(crate) mod condition;
 pub(crate) mod entry;
 pub(crate) mod key;
 pub(crate) mod tags;
+pub(crate) mod template;
 pub(crate) mod text;
 pub(crate) mod time;
