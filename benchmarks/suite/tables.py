@@ -3,6 +3,7 @@
 from parts.functions import KEYS
 from parts.http import LATENCIES, OF_4K, OTHERS, RUST, SIZES, sizes
 from parts.memory import CACHES, ENTRIES, KEPT, SHARES, VALUES
+from parts.scale import CALLS as CLUSTERED
 from parts.scale import ENTRIES as CLEARED
 from parts.scale import PROCESSES, RATES
 from traces import TRACES as PUBLIC
@@ -186,6 +187,27 @@ def scale(results):
     cleared = table(["entries", "`clear`, walking through the keys, ms", "`clear`, with `tag_namespaces`, ms",
                      "`invalidate_tag`, ms"], rows)
     return late, processes, cleared
+
+
+def cluster(results):
+    rows = []
+    for call, subjects in CLUSTERED.items():
+        fred = f"cluster/{call}/{subjects[0]}/cluster"
+        for subject in subjects:
+            one, three = f"cluster/{call}/{subject}/one", f"cluster/{call}/{subject}/cluster"
+            if not results.subject("scale", three):
+                continue
+            # Of times, so the other's comes first.
+            beside = results.ratio("scale", fred, three) if "fred" in fred else []
+            rows.append([
+                call, subject,
+                failed_or(results, "scale", three, spread(results.ratio("scale", one, three))),
+                spread(beside),
+                spread([1e6 / time for time in results.values("scale", three)]),
+                failed_or(results, "scale", one, spread([1e6 / time for time in results.values("scale", one)])),
+            ])
+    head = ["calls", "of", "Cluster / one Redis", "/ fred, on the Cluster", "a second, Cluster", "a second, one Redis"]
+    return table(head, rows) if rows else ""
 
 
 def machine(results):
