@@ -48,7 +48,7 @@ fn add_ours<B: Backend + Clone>(turns: &mut [Turns; 2], each: (u64, u64), backen
     reads.add("Backend::get", each, move |task, numbers| {
         let (backend, cache) = both.clone();
         async move {
-            let key = cache.key(&format!("{task}"));
+            let key = cache.key(format!("{task}"));
             for _ in numbers {
                 assert!(backend.get(&key).await.unwrap().is_some());
             }
@@ -58,7 +58,7 @@ fn add_ours<B: Backend + Clone>(turns: &mut [Turns; 2], each: (u64, u64), backen
     reads.add("Cache::get", each, move |task, numbers| {
         let (_, cache) = both.clone();
         async move {
-            let key = cache.key(&format!("{task}"));
+            let key = cache.key(format!("{task}"));
             for _ in numbers {
                 assert!(cache.get::<Bytes>(&key).await.unwrap().is_some());
             }
@@ -68,7 +68,7 @@ fn add_ours<B: Backend + Clone>(turns: &mut [Turns; 2], each: (u64, u64), backen
     writes.add("Backend::set", each, move |task, numbers| {
         let (backend, cache) = both.clone();
         async move {
-            let key = cache.key(&format!("{task}"));
+            let key = cache.key(format!("{task}"));
             for _ in numbers {
                 let set = backend.set(&key, value().into(), SetOptions::new(LIFETIME)).await;
                 assert!(set.unwrap().version().is_some());
@@ -78,7 +78,7 @@ fn add_ours<B: Backend + Clone>(turns: &mut [Turns; 2], each: (u64, u64), backen
     writes.add("Cache::set", each, move |task, numbers| {
         let (_, cache) = shared.clone();
         async move {
-            let key = cache.key(&format!("{task}"));
+            let key = cache.key(format!("{task}"));
             for _ in numbers {
                 cache.set(&key, value()).await.unwrap();
             }
@@ -215,7 +215,7 @@ async fn misses(address: &str, time: Duration) -> Figures {
             let (backend, cache) = shared.clone();
             async move {
                 for number in numbers {
-                    let key = cache.key(&format!("backend-{number}"));
+                    let key = cache.key(format!("backend-{number}"));
                     assert!(backend.get(&key).await.unwrap().is_none());
                     let set = backend.set(&key, value().into(), SetOptions::new(LIFETIME)).await;
                     assert!(set.unwrap().version().is_some());
