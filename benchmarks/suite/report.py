@@ -127,7 +127,8 @@ What stands between a figure and its goal:
 PUBLIC = f"""\
 On public traces, with entries for a share of the keys that occur. They are the samples in the source archive of the package
 {NAME} of PyPI: a million requests to a cluster of caches at Twitter, and 114 thousand to a virtual disk, recorded by
-CloudPhysics. They are short: 14 % and 43 % of the requests are the first for their key, which no cache can hit."""
+CloudPhysics. They are short: 14 % and 43 % of the requests are the first for their key, which no cache can hit, and the package
+itself warns that they are too small to compare algorithms by."""
 
 CLUSTER = """\
 The same calls on one Redis and on a Cluster of three masters. The masters share the core that the one Redis has, so this
