@@ -6,6 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import traces
 from cores import LOAD, SERVER
 from processes import ROOT, WORK, Failure, output
 
@@ -53,6 +54,7 @@ def versions():
         name, _, version = line.partition("==")
         if name.lower() in ("fastapi", "fastapi-cache2", "uvicorn", "uvloop", "httptools"):
             found[name] = version
+    found[f"{traces.NAME}, for its traces"] = traces.VERSION
     lock = tomllib.loads((ROOT / "benchmarks" / "peers" / "Cargo.lock").read_text())
     locked = {}
     for package in lock["package"]:

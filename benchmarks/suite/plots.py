@@ -4,6 +4,7 @@ import svg
 from parts.functions import KEYS
 from parts.http import LATENCIES, OF_4K, OTHERS, RUST, SIZES, sizes
 from parts.memory import CACHES, ENTRIES, KEPT
+from parts.scale import CALLS as CLUSTERED
 from parts.scale import RATES
 from tables import CALLS, KEPT_BY, READS, TRACES
 from wording import SIZES as TITLES
@@ -16,11 +17,12 @@ def draw(results):
         ("http", "overview", overview), ("http", "hits", hits), ("http", "latencies", latencies),
         ("functions", "functions", functions), ("functions", "keys", keys), ("stores", "stores", stores),
         ("stores", "round-trips", round_trips), ("memory", "memory", memory), ("memory", "hit-ratio", hit_ratio),
-        ("scale", "late-tags", late_tags),
+        ("scale", "late-tags", late_tags), ("scale", "cluster", cluster),
     ]
     for part, title, drawing in drawings:
-        if results.part(part):
-            yield title, drawing(results)
+        drawn = results.part(part) and drawing(results)
+        if drawn:
+            yield title, drawn
 
 
 def kind_of(subject):
@@ -150,3 +152,19 @@ def late_tags(results):
     panels = [(title, labels, lambda tick: f"{tick:.0%}", "zero", [("Larder, Redis", figures, "ours")])
               for title, figures in [("hit ratio", ratios), ("loads not stored", unstored)]]
     return svg.lines("A route with late tags, by unrelated invalidations", "", panels, columns=2, height=220)
+
+
+def cluster(results):
+    panels = []
+    for call, subjects in CLUSTERED.items():
+        rows = []
+        for subject in subjects:
+            for where, title in [("one", "one Redis"), ("cluster", "Cluster")]:
+                time = results.median("scale", f"cluster/{call}/{subject}/{where}")
+                if time:
+                    kind = "other" if subject.startswith("fred") else "ours"
+                    rows.append((f"{subject}, {title}", 1e6 / time, number(1e6 / time), kind))
+        if rows:
+            panels.append((call, rows))
+    note = "All masters on one core, as the one Redis. Values of 1 KiB. Longer is better."
+    return svg.bars("Calls of a Redis Cluster a second", note, panels) if panels else None

@@ -2,9 +2,11 @@
 
 from parts.functions import KEYS
 from parts.http import LATENCIES, OF_4K, OTHERS, RUST, SIZES, sizes
-from parts.memory import CACHES, ENTRIES, KEPT, VALUES
+from parts.memory import CACHES, ENTRIES, KEPT, SHARES, VALUES
+from parts.scale import CALLS as CLUSTERED
 from parts.scale import ENTRIES as CLEARED
 from parts.scale import PROCESSES, RATES
+from traces import TRACES as PUBLIC
 from wording import SIZES as TITLES
 from wording import count, name, number, share, spread, table
 
@@ -138,14 +140,28 @@ KEPT_BY = ["memory store", "LRU", "moka", "quick_cache"]
 
 
 def hit_ratio(results):
+    runs = [(f"{entries:,}", trace, f"hit ratio {entries}/{trace}") for entries in KEPT for trace in TRACES]
+    return ratios(results, ["entries", "trace"], runs)
+
+
+def public_traces(results):
+    runs = []
+    for trace in PUBLIC:
+        for part in SHARES:
+            subject = f"public trace {part:.0%}/{trace}"
+            entries = results.median("memory", f"{subject}/entries") or 0
+            runs.append((trace, f"{entries:,.0f}, {part:.0%}", subject))
+    return ratios(results, ["trace", "entries, of its keys"], runs)
+
+
+def ratios(results, head, runs):
+    """Writes the hit ratios of runs: two cells and the subject of each."""
     rows = []
-    for entries in KEPT:
-        for trace in TRACES:
-            ratios = [results.median("memory", f"hit ratio {entries}/{trace}/{cache}") for cache in KEPT_BY]
-            if None not in ratios:
-                rows.append([f"{entries:,}", trace, f"{max(ratios) - ratios[0]:.3f}",
-                             *(f"{ratio:.3f}" for ratio in ratios)])
-    return table(["entries", "trace", "behind the best", *KEPT_BY], rows)
+    for *cells, subject in runs:
+        found = [results.median("memory", f"{subject}/{cache}") for cache in KEPT_BY]
+        if None not in found:
+            rows.append([*cells, f"{max(found) - found[0]:.3f}", *(f"{ratio:.3f}" for ratio in found)])
+    return table([*head, "behind the best", *KEPT_BY], rows) if rows else ""
 
 
 def scale(results):
@@ -171,6 +187,27 @@ def scale(results):
     cleared = table(["entries", "`clear`, walking through the keys, ms", "`clear`, with `tag_namespaces`, ms",
                      "`invalidate_tag`, ms"], rows)
     return late, processes, cleared
+
+
+def cluster(results):
+    rows = []
+    for call, subjects in CLUSTERED.items():
+        fred = f"cluster/{call}/{subjects[0]}/cluster"
+        for subject in subjects:
+            one, three = f"cluster/{call}/{subject}/one", f"cluster/{call}/{subject}/cluster"
+            if not results.subject("scale", three):
+                continue
+            # Of times, so the other's comes first.
+            beside = results.ratio("scale", fred, three) if "fred" in fred else []
+            rows.append([
+                call, subject,
+                failed_or(results, "scale", three, spread(results.ratio("scale", one, three))),
+                spread(beside),
+                spread([1e6 / time for time in results.values("scale", three)]),
+                failed_or(results, "scale", one, spread([1e6 / time for time in results.values("scale", one)])),
+            ])
+    head = ["calls", "of", "Cluster / one Redis", "/ fred, on the Cluster", "a second, Cluster", "a second, one Redis"]
+    return table(head, rows) if rows else ""
 
 
 def machine(results):

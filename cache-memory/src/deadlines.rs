@@ -52,7 +52,7 @@ impl Deadlines {
         let level = (u64::BITS - 1 - differing.leading_zeros()) / BITS;
         let digit = (deadline >> (level * BITS)) as usize % BUCKETS;
         let bucket = level as usize * BUCKETS + digit;
-        slots[slot].bucket = bucket as u16;
+        slots[slot].set_bucket(bucket as u16);
         self.filled[level as usize] |= 1 << digit;
         self.buckets[bucket].push_back(slots, slot);
     }
@@ -62,7 +62,7 @@ impl Deadlines {
         if slots[slot].deadline.moment().is_none() {
             return;
         }
-        let bucket = usize::from(slots[slot].bucket);
+        let bucket = slots[slot].bucket();
         self.buckets[bucket].unlink(slots, slot);
         if self.buckets[bucket].first().is_none() {
             self.filled[bucket / BUCKETS] &= !(1 << (bucket % BUCKETS));
@@ -72,7 +72,7 @@ impl Deadlines {
     /// Updates the links to an entry that moved from one slot to another.
     pub(crate) fn relocate(&mut self, slots: &mut Slots, from: u32, to: u32) {
         if slots[to].deadline.moment().is_some() {
-            let bucket = usize::from(slots[to].bucket);
+            let bucket = slots[to].bucket();
             self.buckets[bucket].relocate(slots, from, to);
         }
     }

@@ -60,9 +60,14 @@
 //! the slots, so they take no further memory. Unused slots are released.
 //!
 //! **Room is made before a record is written**, never after, so a write cannot evict its own record. Expired records go
-//! first, then the one that the eviction policy chooses. The policy is CLOCK-Pro as in [quick_cache], with a cold queue
-//! whose share adapts: small while the same keys stay popular, so that scans and loops evict nothing popular, and large
-//! while popularity moves on, as in an LRU.
+//! first, then the one that the eviction policy chooses.
+//!
+//! **The eviction policy** has a cold queue for new entries and a hot one for those that were used again, as CLOCK-Pro
+//! has in [quick_cache]. The share of the cold queue adapts to what the keys that return soon after their eviction would
+//! have needed, as in ARC. It is small while the same keys stay popular, so scans and loops evict nothing popular. It is
+//! large while popularity moves on, and the policy is then nearly LRU: the cold queue is in the order of the last use,
+//! and entries that leave the hot queue go back to their place in it. A hit moves nothing. It notes in the entry that it
+//! was used and in which *epoch*, an eighth of the time in which as many entries are evicted as there are.
 //!
 //! **Leases are pinned.** To the eviction policy, the lease of a running load is a new entry that nobody reads. So a
 //! record that is marked as a [lease](cache_core::SetOptions::lease) and has at most 1 KiB is evicted only if nothing
@@ -94,6 +99,8 @@
 //! | evict | to remove a record that has not expired, to make room |
 //! | purge, sweep | to free expired records; the sweeper is the background task that does it |
 //! | hot, cold | the queues of the eviction policy: of entries that were used again, and of new entries |
+//! | demoted | moved back from the hot queue to the cold one |
+//! | epoch | a period of evictions; the order of the last use is known to within an epoch |
 //! | ghost | a part of the hash of an evicted key, by which its return is recognised |
 //! | lease | the record of a load that is running |
 //! | pinned | evicted only if nothing else is left |
@@ -102,6 +109,7 @@
 
 mod backend;
 mod builder;
+mod cold;
 mod content;
 mod deadlines;
 mod entry;

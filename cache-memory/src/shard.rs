@@ -180,7 +180,7 @@ impl Shard {
             return Err(Refusal::TooLarge);
         }
         let inherited = replaced.map(|mut entry| {
-            let inherited = (entry.queue, *entry.uses());
+            let inherited = (entry.queue, entry.uses());
             released.ended.push(entry.content);
             inherited
         });
@@ -188,7 +188,7 @@ impl Shard {
         let (queue, uses) = match inherited {
             _ if write.lease && self.may_be_pinned(&state.table, &write, weight) => (Queue::Pinned, 0),
             // A write counts as a use.
-            Some((queue @ (Queue::Cold | Queue::Hot), uses)) => (queue, (uses + 1).min(state.table.most_uses())),
+            Some((queue @ (Queue::Cold | Queue::Demoted | Queue::Hot), uses)) => (queue, uses + 1),
             Some((Queue::Pinned, _)) | None => {
                 let bytes = state.table.bytes() + weight;
                 let fullness = self.bounds.fullness(bytes, state.table.len() + 1);
@@ -196,9 +196,8 @@ impl Shard {
             }
         };
         let version = versions.next();
-        let mut entry = Entry::new(write.content, version, write.deadline, lookup.hash, queue);
-        *entry.uses() = uses;
-        state.table.insert(entry);
+        let entry = Entry::new(write.content, version, write.deadline, lookup.hash, queue);
+        state.table.insert(entry, uses);
         state.table.compact(MOVED_PER_WRITE);
         Ok(SetOutcome::Stored(versions.version(version)))
     }

@@ -54,11 +54,6 @@ impl Table {
         self.eviction.pinned()
     }
 
-    /// Returns the largest number of uses that is counted for an entry.
-    pub(crate) fn most_uses(&self) -> u8 {
-        self.eviction.most_uses()
-    }
-
     pub(crate) fn find(&self, lookup: Lookup<'_>) -> Option<u32> {
         let key = lookup.key.as_bytes();
         let found = self.index.find(spread(lookup.hash), |slot| {
@@ -72,7 +67,7 @@ impl Table {
     /// Returns the entry of a key.
     pub(crate) fn read(&self, lookup: Lookup<'_>) -> Option<&Entry> {
         let entry = self.slots.get(self.find(lookup)?)?;
-        entry.count_use(self.most_uses());
+        self.eviction.count_use(entry);
         Some(entry)
     }
 
@@ -85,9 +80,10 @@ impl Table {
         self.eviction.admit(hash, self.slots.occupied(), fullness)
     }
 
-    /// Adds an entry whose key is not in the table.
-    pub(crate) fn insert(&mut self, entry: Entry) {
+    /// Adds an entry whose key is not in the table, and which was used `uses` times.
+    pub(crate) fn insert(&mut self, mut entry: Entry, uses: u8) {
         let hash = entry.hash;
+        self.eviction.set_uses(&mut entry, uses);
         self.bytes += entry.weight();
         let slot = self.slots.insert(entry);
         self.clean_index();

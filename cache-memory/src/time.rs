@@ -25,7 +25,7 @@ impl Moment {
 pub(crate) struct Deadline(u64);
 
 impl Deadline {
-    const NEVER: Self = Self(u64::MAX);
+    pub(crate) const NEVER: Self = Self(u64::MAX);
 
     pub(crate) fn after(ttl: Ttl, now: Moment) -> Self {
         ttl.as_millis()

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+pub mod clients;
 pub mod server;
 pub mod trips;
 pub mod turns;

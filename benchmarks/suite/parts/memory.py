@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import traces
 from cores import LOAD, SERVER
 from processes import Failure, figures
 from record import Part
@@ -11,6 +12,8 @@ ENTRIES = [10_000, 100_000, 1_000_000]
 VALUES = [100, 1_000, 20_000]
 BOUND = 128 << 20
 KEPT = [300, 1_000, 3_000, 10_000, 30_000]
+# Of the keys of a public trace.
+SHARES = [0.01, 0.03, 0.1]
 
 
 def run(quick):
@@ -26,23 +29,36 @@ def run(quick):
         for size in VALUES:
             measure(part, f"bound {size}", "footprint", "bound", size, BOUND)
     print("memory: hit ratio", flush=True)
-
-    # Nothing is timed here, so both cores work.
-    def ratios(number_and_count):
-        number, count = number_and_count
+    runs = [(f"hit ratio {count}", [count]) for count in kept]
+    for trace in traces.TRACES:
         try:
-            return figures([SERVER, LOAD][number % 2], "hit_ratio", count)
+            file, keys = traces.convert(trace)
+        except Failure as failure:
+            part.fail(f"public trace/{trace}", failure)
+            continue
+        for share in SHARES[:1] if quick else SHARES:
+            runs.append((f"public trace {share:.0%}/{trace}", [round(share * keys), file]))
+            part.note(f"public trace {share:.0%}/{trace}/entries", round(share * keys))
+    hit_ratios(part, runs)
+    return part
+
+
+def hit_ratios(part, runs):
+    # Nothing is timed here, so both cores work.
+    def ratios(number_and_run):
+        number, (_, arguments) = number_and_run
+        try:
+            return figures([SERVER, LOAD][number % 2], "hit_ratio", *arguments)
         except Failure as failure:
             return failure
 
     with ThreadPoolExecutor(2) as both:
-        for count, found in zip(kept, both.map(ratios, enumerate(kept))):
+        for (subject, _), found in zip(runs, both.map(ratios, enumerate(runs))):
             if isinstance(found, Failure):
-                part.fail(f"hit ratio {count}", found)
+                part.fail(subject, found)
                 continue
-            for trace, ratio in found.items():
-                part.note(f"hit ratio {count}/{trace}", ratio)
-    return part
+            for name, ratio in found.items():
+                part.note(f"{subject}/{name}", ratio)
 
 
 def measure(part, subject, *arguments):

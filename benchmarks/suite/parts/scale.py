@@ -1,10 +1,10 @@
-"""What stays cheap when there is much of it, on Redis."""
+"""What stays cheap when there is much of it, on Redis, and what a Cluster costs."""
 
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from containers import REDIS, Container
+from containers import REDIS, Cluster, Container
 from cores import LOAD, SERVER
 from processes import Failure, figures
 from record import Part
@@ -12,6 +12,15 @@ from record import Part
 RATES = [0, 10, 100, 1_000]
 PROCESSES = [1, 2, 4, 8]
 ENTRIES = [10, 1_000, 100_000, 1_000_000]
+# Calls, and who makes them: the first is that of the client alone, if it has one.
+CALLS = {
+    "reads": ["fred: GET", "Cache::get", "Cache::get, two tags"],
+    "writes": ["fred: SET PX", "Cache::set", "Cache::set, two tags"],
+    "misses, one by one": ["fred: GET and SET PX", "get_or_load"],
+    "misses, 32 at once": ["fred: GET and SET PX", "get_or_load"],
+    "invalidations, one by one": ["invalidate_tag"],
+    "invalidations, 32 at once": ["invalidate_tag"],
+}
 
 
 def run(quick):
@@ -33,6 +42,7 @@ def run(quick):
             print(f"scale: {entries} entries", flush=True)
             for way in ["scan", "epoch"]:
                 clear(part, store, way, entries)
+        beside_cluster(part, store, rounds, seconds)
     finally:
         store.stop()
     return part
@@ -84,3 +94,26 @@ def clear(part, store, way, entries):
             part.note(f"{subject}/{kind}", figure)
     except Failure as failure:
         part.fail(subject, failure)
+
+
+def beside_cluster(part, store, rounds, seconds):
+    """Makes the same calls on one Redis and on a Cluster, which starts only now, to disturb nothing else."""
+    try:
+        cluster = Cluster(SERVER)
+    except Failure as failure:
+        part.fail("cluster", failure)
+        return
+    try:
+        for number in range(rounds):
+            print(f"scale: Cluster, round {number + 1} of {rounds}", flush=True)
+            store.empty()
+            cluster.empty()
+            arguments = [f"redis://{store.address}", cluster.url, 2 * seconds]
+            for subject, figure in figures(LOAD, "cluster", *arguments).items():
+                part.note(f"cluster/{subject}", figure)
+            if not all(stats(node)[1] for node in cluster.nodes):
+                raise Failure("not every master of the Cluster has records")
+    except Failure as failure:
+        part.fail("cluster", failure)
+    finally:
+        cluster.stop()

@@ -31,7 +31,7 @@ use crate::request::extension::LayerHandle;
 use crate::request::nesting::NestedLoads;
 use crate::request::shared::Shared;
 use crate::response::detail::Detail;
-use crate::response::from_entry::{Source, answer, answer_whole};
+use crate::response::from_entry::{Source, answer, answer_prepared, answer_whole};
 use crate::response::report::Report;
 
 /// Answers a plain request from a store in this process, without spawning a task, waiting, or cloning the inner
@@ -63,8 +63,13 @@ pub(crate) fn respond_from_memory(shared: &Shared, parts: &Parts, route: &Route)
         return None;
     }
     let now = keyed.arrived;
+    let is_get_of_whole = keyed.asks_for_whole && parts.method == Method::GET;
+    if is_get_of_whole && let Some(prepared) = answer_prepared(shared, &stored, response, now) {
+        shared.report(&keyed.key, AdapterEvent::Hit(adapter.local_tier()));
+        return Some(Answered::new(prepared, Outcome::Hit));
+    }
     let outcome = report_found(shared, &keyed.key, response, now, adapter.local_tier());
-    if keyed.asks_for_whole && parts.method == Method::GET && response.lifetime.is_fresh(now) {
+    if is_get_of_whole && outcome == Outcome::Hit {
         return Some(Answered::new(answer_whole(shared, &stored, response, now), outcome));
     }
     let response = hit(shared, &parts.method, &parts.headers, response, now, None);

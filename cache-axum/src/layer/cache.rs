@@ -76,14 +76,7 @@ impl CacheLayer {
         policy.stale_while_revalidate = some(defaults.stale_while_revalidate);
         policy.stale_if_error = some(defaults.stale_if_error);
         let config = Config {
-            keys: RequestKeys {
-                url: UrlKey::new(),
-                no_vary_search: false,
-                builder: None,
-                fields: Vec::new(),
-                identity: None,
-                normalization: Normalization::by_quality_and_order(),
-            },
+            keys: RequestKeys::new(),
             vary: Vec::new(),
             vary_value: None,
             identified: policy.clone(),

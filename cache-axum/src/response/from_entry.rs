@@ -50,6 +50,18 @@ pub(crate) fn answer(
     assembled(status, headers, body)
 }
 
+/// Answers a GET for the whole from `stored`, which holds `response`, if the header fields are prepared. Then it is fresh.
+#[inline]
+pub(crate) fn answer_prepared(
+    shared: &Shared,
+    stored: &Arc<Stored>,
+    response: &StoredResponse,
+    now: Timestamp,
+) -> Option<Response<Body>> {
+    let headers = shared.prepared.find(stored, now)?;
+    Some(assembled(response.status, headers, Body::from(response.body.clone())))
+}
+
 /// Answers a GET for the whole from `stored`, which holds `response` and is fresh.
 pub(crate) fn answer_whole(
     shared: &Shared,
@@ -58,20 +70,18 @@ pub(crate) fn answer_whole(
     now: Timestamp,
 ) -> Response<Body> {
     let lifetime = &response.lifetime;
-    let headers = shared.prepared.get(stored, Second::of(lifetime, now), || {
-        let mut headers = response.headers.clone();
-        let report = Report::hit(lifetime.ttl_seconds(now));
-        add_fields(
-            shared,
-            &Method::GET,
-            &mut headers,
-            response,
-            now,
-            Source::Store,
-            &report,
-        );
-        headers
-    });
+    let mut headers = response.headers.clone();
+    let report = Report::hit(lifetime.ttl_seconds(now));
+    add_fields(
+        shared,
+        &Method::GET,
+        &mut headers,
+        response,
+        now,
+        Source::Store,
+        &report,
+    );
+    shared.prepared.add(stored, Second::of(lifetime, now), &headers);
     assembled(response.status, headers, Body::from(response.body.clone()))
 }
 
@@ -98,6 +108,7 @@ fn add_fields(
     report.write(shared, headers);
 }
 
+#[inline]
 fn assembled(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;

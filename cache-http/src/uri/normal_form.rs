@@ -22,11 +22,13 @@ use http::uri::Scheme;
 #[must_use]
 pub fn normal_path(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
-    // A fast path: most texts contain nothing to rewrite, and a cache normalises every URI.
-    let Some(suspect) = bytes.iter().position(|&byte| SUSPECT[usize::from(byte)]) else {
+    // A fast path: most texts contain nothing to rewrite, and a cache normalises every URI. Without an exit, the loop takes
+    // half the time.
+    if !bytes.iter().fold(false, |any, &byte| any | SUSPECT[usize::from(byte)]) {
         return Cow::Borrowed(text);
-    };
-    let Some(first) = (suspect..bytes.len()).find(|&at| rewritten(bytes, at).is_some()) else {
+    }
+    let mut suspects = (0..bytes.len()).filter(|&at| SUSPECT[usize::from(bytes[at])]);
+    let Some(first) = suspects.find(|&at| rewritten(bytes, at).is_some()) else {
         return Cow::Borrowed(text);
     };
     let mut normal = String::with_capacity(text.len() + 8);

@@ -10,6 +10,7 @@ mod clear;
 mod close;
 mod compare_and_set;
 mod conformance;
+mod eviction;
 mod expiry;
 mod isolation;
 mod model;

@@ -1,12 +1,15 @@
-//! The hit ratio of stores that are too small for all entries: the memory store, an LRU, moka and quick_cache, on
-//! generated traces: `hit_ratio ENTRIES`.
+//! The hit ratio of stores that are too small for all entries: the memory store, an LRU, moka and quick_cache.
 //!
-//! Every cache reads the same keys in the same order, and stores the keys that it misses. The traces have fixed seeds,
-//! so two runs print the same figures, except for moka, which works in batches.
+//! - `hit_ratio ENTRIES`: on generated traces. They have fixed seeds
+//! - `hit_ratio ENTRIES FILE`: on a recorded trace, with a number on each line: the key that is read
+//!
+//! Every cache reads the same keys in the same order, and stores the keys that it misses. Two runs print the same
+//! figures, except for moka, which works in batches.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::{BTreeMap, HashMap};
+use std::{env, fs};
 
 use bytes::Bytes;
 use cache_core::{Backend, Namespace, Prefix, SetOptions, Ttl};
@@ -150,11 +153,35 @@ fn caches(entries: usize) -> [Box<dyn Cache>; 4] {
     ]
 }
 
+/// Returns the share of the reads that are hits, for each cache.
+fn ratios(entries: usize, reads: &[u64]) -> impl Iterator<Item = (&'static str, f64)> {
+    NAMES.into_iter().zip(caches(entries)).map(|(name, mut cache)| {
+        let hits = reads.iter().filter(|key| cache.read(**key)).count();
+        (name, hits as f64 / reads.len() as f64)
+    })
+}
+
+fn recorded(path: &str) -> Vec<u64> {
+    let text = fs::read_to_string(path).expect("the trace is a file");
+    text.lines()
+        .map(|line| line.parse().expect("a line of the trace is a number"))
+        .collect()
+}
+
 fn main() {
-    let entries: usize = std::env::args()
-        .nth(1)
+    let mut arguments = env::args().skip(1);
+    let entries: usize = arguments
+        .next()
         .and_then(|entries| entries.parse().ok())
-        .expect("hit_ratio ENTRIES");
+        .expect("hit_ratio ENTRIES [FILE]");
+    let mut figures = Figures::default();
+    if let Some(path) = arguments.next() {
+        for (cache, ratio) in ratios(entries, &recorded(&path)) {
+            figures.note(cache, ratio);
+        }
+        figures.print();
+        return;
+    }
     let traces = [
         ("Zipf 0.8", zipf(0.8)),
         ("Zipf 1.0", zipf(1.0)),
@@ -165,11 +192,9 @@ fn main() {
         ("shifting Zipf", shifting(30)),
         ("shifting Zipf, quickly", shifting(10)),
     ];
-    let mut figures = Figures::default();
     for (trace, reads) in traces {
-        for (name, mut cache) in NAMES.into_iter().zip(caches(entries)) {
-            let hits = reads.iter().filter(|key| cache.read(**key)).count();
-            figures.note(&format!("{trace}/{name}"), hits as f64 / reads.len() as f64);
+        for (cache, ratio) in ratios(entries, &reads) {
+            figures.note(&format!("{trace}/{cache}"), ratio);
         }
     }
     figures.print();

@@ -18,12 +18,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::{Backend, Raw, SetOptions};
-use cache_engine::{Cache, Policy};
+use cache_engine::Cache;
 use cache_memcached::MemcachedBackend;
-use cache_redis::RedisBackend;
-use fred::prelude::{Builder, ClientLike, Config, Expiration, KeysInterface, Pool};
+use fred::prelude::{ClientLike, Expiration, KeysInterface, Pool};
 use fred::types::{ClusterHash, CustomCommand, SetOptions as Mode};
 use memcache_async::ascii::Protocol;
+use peers::clients::{LIFETIME, VALUE, cache, fred, redis, value};
 use peers::trips::Proxy;
 use peers::turns::Turns;
 use peers::{Figures, seconds};
@@ -31,40 +31,12 @@ use tokio::io::BufWriter;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
-const VALUE: [u8; 1024] = [b'x'; 1024];
-/// Short, so that what misses leave does not fill the server.
-const LIFETIME: Duration = Duration::from_secs(60);
-const REDIS_CONNECTIONS: usize = 2;
 const REDIS_TASKS: u64 = 64;
 const MEMCACHED_CONNECTIONS: usize = 16;
-
-fn value() -> Bytes {
-    Bytes::from_static(&VALUE)
-}
-
-async fn redis(address: &str) -> RedisBackend {
-    let builder = RedisBackend::builder().url(&format!("redis://{address}"));
-    builder.connections(REDIS_CONNECTIONS).connect().await.unwrap()
-}
-
-async fn fred(address: &str) -> Pool {
-    let mut builder = Builder::from_config(Config::from_url(&format!("redis://{address}")).unwrap());
-    builder.with_connection_config(|config| config.tcp.nodelay = Some(true));
-    builder.with_performance_config(|config| config.default_command_timeout = Duration::from_secs(1));
-    let pool = builder.build_pool(REDIS_CONNECTIONS).unwrap();
-    pool.init().await.unwrap();
-    pool
-}
 
 async fn memcached(address: &str) -> MemcachedBackend {
     let builder = MemcachedBackend::builder().url(&format!("memcached://{address}"));
     builder.connections(MEMCACHED_CONNECTIONS).connect().await.unwrap()
-}
-
-fn cache(backend: impl Backend) -> Cache<Raw> {
-    let prefix = format!("bench-{:016x}", fastrand::u64(..));
-    let builder = Cache::builder(backend).coder(Raw).prefix(&prefix);
-    builder.policy(Policy::new(LIFETIME)).build()
 }
 
 /// Adds reads and writes by the backend and by the cache on it.
@@ -76,7 +48,7 @@ fn add_ours<B: Backend + Clone>(turns: &mut [Turns; 2], each: (u64, u64), backen
     reads.add("Backend::get", each, move |task, numbers| {
         let (backend, cache) = both.clone();
         async move {
-            let key = cache.key(&format!("{task}"));
+            let key = cache.key(format!("{task}"));
             for _ in numbers {
                 assert!(backend.get(&key).await.unwrap().is_some());
             }
@@ -86,7 +58,7 @@ fn add_ours<B: Backend + Clone>(turns: &mut [Turns; 2], each: (u64, u64), backen
     reads.add("Cache::get", each, move |task, numbers| {
         let (_, cache) = both.clone();
         async move {
-            let key = cache.key(&format!("{task}"));
+            let key = cache.key(format!("{task}"));
             for _ in numbers {
                 assert!(cache.get::<Bytes>(&key).await.unwrap().is_some());
             }
@@ -96,7 +68,7 @@ fn add_ours<B: Backend + Clone>(turns: &mut [Turns; 2], each: (u64, u64), backen
     writes.add("Backend::set", each, move |task, numbers| {
         let (backend, cache) = both.clone();
         async move {
-            let key = cache.key(&format!("{task}"));
+            let key = cache.key(format!("{task}"));
             for _ in numbers {
                 let set = backend.set(&key, value().into(), SetOptions::new(LIFETIME)).await;
                 assert!(set.unwrap().version().is_some());
@@ -106,7 +78,7 @@ fn add_ours<B: Backend + Clone>(turns: &mut [Turns; 2], each: (u64, u64), backen
     writes.add("Cache::set", each, move |task, numbers| {
         let (_, cache) = shared.clone();
         async move {
-            let key = cache.key(&format!("{task}"));
+            let key = cache.key(format!("{task}"));
             for _ in numbers {
                 cache.set(&key, value()).await.unwrap();
             }
@@ -114,8 +86,8 @@ fn add_ours<B: Backend + Clone>(turns: &mut [Turns; 2], each: (u64, u64), backen
     });
 }
 
-async fn add_fred(turns: &mut [Turns; 2], each: (u64, u64), address: &str) {
-    let pool = fred(address).await;
+async fn add_fred(turns: &mut [Turns; 2], each: (u64, u64), url: &str) {
+    let pool = fred(url).await;
     let [reads, writes] = turns;
     let shared = pool.clone();
     reads.add("fred: GET", each, move |task, numbers| {
@@ -203,8 +175,9 @@ async fn lease_and_fill(pool: &Pool, script: &str, key: &str) {
 }
 
 async fn misses(address: &str, time: Duration) -> Figures {
-    let backend = redis(address).await;
-    let pool = fred(address).await;
+    let url = format!("redis://{address}");
+    let backend = redis(&url).await;
+    let pool = fred(&url).await;
     let load = CustomCommand::new_static("SCRIPT", ClusterHash::Random, false);
     let script: String = pool.custom(load, vec!["LOAD", FILL]).await.unwrap();
     let cache = cache(backend.clone());
@@ -242,7 +215,7 @@ async fn misses(address: &str, time: Duration) -> Figures {
             let (backend, cache) = shared.clone();
             async move {
                 for number in numbers {
-                    let key = cache.key(&format!("backend-{number}"));
+                    let key = cache.key(format!("backend-{number}"));
                     assert!(backend.get(&key).await.unwrap().is_none());
                     let set = backend.set(&key, value().into(), SetOptions::new(LIFETIME)).await;
                     assert!(set.unwrap().version().is_some());
@@ -322,9 +295,9 @@ async fn main() {
     let mut turns = [Turns::default(), Turns::default()];
     let figures = match arguments[..] {
         ["redis", address, time] => {
-            let each = (REDIS_TASKS, 40);
-            add_fred(&mut turns, each, address).await;
-            add_ours(&mut turns, each, &redis(address).await);
+            let (each, url) = ((REDIS_TASKS, 40), format!("redis://{address}"));
+            add_fred(&mut turns, each, &url).await;
+            add_ours(&mut turns, each, &redis(&url).await);
             reads_and_writes(turns, seconds(time)).await
         }
         ["memcached", address, time] => {
@@ -336,7 +309,7 @@ async fn main() {
         ["misses", address, time] => misses(address, seconds(time)).await,
         ["trips-redis", address] => {
             let proxy = Proxy::start(address).await;
-            trips(&proxy, redis(&proxy.address).await).await
+            trips(&proxy, redis(&format!("redis://{}", proxy.address)).await).await
         }
         ["trips-memcached", address] => {
             let proxy = Proxy::start(address).await;
