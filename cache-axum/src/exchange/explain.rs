@@ -57,10 +57,7 @@ impl Explanation {
         let key = match route {
             Route::Lookup(keyed) | Route::OnlyIfCached(keyed) => Some(keyed.key.clone()),
             // The key that it would have if it were looked up.
-            _ => shared
-                .key(request, None, identity.as_deref(), None)
-                .ok()
-                .map(|(key, _)| key),
+            _ => shared.key(request, identity.as_deref(), None).ok().map(|(key, _)| key),
         };
         let mut explanation = Self {
             key,

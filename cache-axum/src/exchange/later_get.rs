@@ -83,7 +83,7 @@ impl LaterGet {
         if bypass(shared, policy, &asked, &Body::empty(), is_plain).is_some() {
             return None;
         }
-        let (key, is_respelled) = shared.key(&asked, None, identity.as_deref(), None).ok()?;
+        let (key, is_respelled) = shared.key(&asked, identity.as_deref(), None).ok()?;
         // The route of the normal spelling may be another one.
         if is_respelled {
             return None;

@@ -74,20 +74,18 @@ impl Route {
         Self::keyed(shared, request, identity, content, fields)
     }
 
-    #[inline]
     fn keyed(
         shared: &Shared,
         request: &Parts,
         identity: Option<&str>,
         content: Option<&[u8]>,
-        fields: FieldSummary<'_>,
+        fields: FieldSummary,
     ) -> Self {
         let FieldSummary {
             is_plain,
             asks_for_whole,
-            host,
         } = fields;
-        let Ok((key, is_respelled)) = shared.key(request, host, identity, content) else {
+        let Ok((key, is_respelled)) = shared.key(request, identity, content) else {
             return Self::Bypass(Bypass::NoKey);
         };
         if NestedLoads::contain(&request.extensions, &key) {

@@ -9,11 +9,11 @@ use cache_engine::cache_core::{Error, Key, KeyBuilder, KeyName};
 use cache_http::{Normalization, content_digest, variant_key};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, Method, Uri};
 
 use crate::key::text::{Text, push_word};
 use crate::key::url::{
-    KnownHosts, UrlKey, authority_by, in_normal_spelling, is_respelled, is_respelled_if, is_rewritten, normal_copy,
+    UrlKey, authority, in_normal_spelling, is_respelled, is_respelled_if, is_rewritten, normal_copy,
     normalize_spelling, request_for, room, target,
 };
 
@@ -30,7 +30,6 @@ const LONGEST_IN_TAG: usize = 120;
 #[derive(Clone)]
 pub(crate) struct RequestKeys {
     pub(crate) url: UrlKey,
-    known_hosts: KnownHosts,
     /// Whether the query selects among the responses of the URL without it.
     pub(crate) no_vary_search: bool,
     /// Replaces `url`.
@@ -42,19 +41,6 @@ pub(crate) struct RequestKeys {
 }
 
 impl RequestKeys {
-    /// Returns the keys that consist of the method and the URL.
-    pub(crate) fn new() -> Self {
-        Self {
-            url: UrlKey::new(),
-            known_hosts: KnownHosts::default(),
-            no_vary_search: false,
-            builder: None,
-            fields: Vec::new(),
-            identity: None,
-            normalization: Normalization::by_quality_and_order(),
-        }
-    }
-
     /// Returns the user that the request is from, if the route identifies users.
     pub(crate) fn identity(&self, request: &Parts) -> Option<String> {
         let identity = self.identity.as_ref()?;
@@ -92,13 +78,12 @@ impl RequestKeys {
         self.normalization.choose(request);
     }
 
-    /// Returns the key of a request, and whether the request [is respelled](is_respelled). `host` is the only `Host` line of
-    /// the request, if that is known, and `content` is the content of a POST.
+    /// Returns the key of a request, and whether the request [is respelled](is_respelled). `content` is the content of a
+    /// POST.
     pub(crate) fn key<C>(
         &self,
         cache: &Cache<C>,
         request: &Parts,
-        host: Option<&HeaderValue>,
         identity: Option<&str>,
         content: Option<&[u8]>,
     ) -> Result<(Key, bool), Error> {
@@ -108,7 +93,7 @@ impl RequestKeys {
             (None, None) => {
                 // The key is written into its own memory, piece by piece.
                 let uri = target(request);
-                let authority = authority_by(&self.known_hosts, host, request, uri)?;
+                let authority = authority(request, uri)?;
                 let mut key = cache
                     .namespace()
                     .write_key(request.method.as_str().len() + 1 + room(uri, &authority));
@@ -148,13 +133,11 @@ impl RequestKeys {
     /// Appends what precedes the name from the URL or the builder. It has a fixed number of words for each method of a
     /// layer, so different names cannot be confused.
     fn push_qualifiers(&self, name: &mut impl Text, request: &Parts, identity: Option<&str>) {
-        match request.method {
-            Method::GET | Method::HEAD => name.push_str("GET "),
-            _ => {
-                name.push_str(request.method.as_str());
-                name.push(' ');
-            }
-        }
+        name.push_str(match request.method {
+            Method::HEAD => "GET",
+            _ => request.method.as_str(),
+        });
+        name.push(' ');
         if self.identity.is_some() {
             name.push_str("user");
             if let Some(identity) = identity {
@@ -236,9 +219,9 @@ impl RequestKeys {
     }
 
     fn keys_of<C>(&self, cache: &Cache<C>, request: &Parts) -> Result<Vec<Key>, Error> {
-        let mut keys = vec![self.key(cache, request, None, None, None)?.0];
+        let mut keys = vec![self.key(cache, request, None, None)?.0];
         if let Some(identity) = self.identity(request) {
-            keys.push(self.key(cache, request, None, Some(&identity), None)?.0);
+            keys.push(self.key(cache, request, Some(&identity), None)?.0);
         }
         Ok(keys)
     }

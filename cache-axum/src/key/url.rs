@@ -1,7 +1,6 @@
 //! The key of a URL.
 
 use std::borrow::Cow;
-use std::sync::OnceLock;
 
 use axum::extract::{FromRequestParts, NestedPath, OriginalUri, RawPathParams};
 use cache_engine::cache_core::{Error, ErrorKind, KeyBuilder, KeyName};
@@ -116,7 +115,6 @@ impl UrlKey {
     }
 
     /// Appends a path and a query in normal form. Returns whether the path had it.
-    #[inline]
     fn push_path_and_query(&self, name: &mut impl Text, uri: &Uri) -> bool {
         let path = normal_path(uri.path());
         name.push_str(&path);
@@ -162,7 +160,6 @@ pub(crate) fn is_rewritten(request: &Parts) -> bool {
     is_rewritten_from(target(request), request)
 }
 
-#[inline]
 fn is_rewritten_from(original: &Uri, request: &Parts) -> bool {
     let seen = &request.uri;
     if std::ptr::eq(original, seen) {
@@ -300,83 +297,19 @@ pub(super) fn authority<'a>(request: &'a Parts, uri: &'a Uri) -> Result<NormalAu
     }
 }
 
-/// As [`authority`], for a request whose only `Host` line is known to be `host`, which decides if the URI names no authority.
-#[inline]
-pub(super) fn authority_by<'a>(
-    known: &'a KnownHosts,
-    host: Option<&'a HeaderValue>,
-    request: &'a Parts,
-    uri: &'a Uri,
-) -> Result<NormalAuthority<'a>, Error> {
-    if let Some(host) = host
-        && uri.authority().is_none()
-        && let Some(host) = known.find(host.as_bytes()).or_else(|| normal_text(host))
-    {
-        return Ok(NormalAuthority::Plain(host));
-    }
-    authority(request, uri)
-}
-
-/// Returns a host that has the normal form of a typical one.
-fn normal_text(host: &HeaderValue) -> Option<&str> {
-    is_normal(host.as_bytes()).then(|| host.to_str().ok()).flatten()
-}
-
-/// Some hosts in normal form that requests have named: the first one of each length, by the last three bits of the length. A
-/// service has few names, so most requests only have theirs compared.
-#[derive(Clone, Default)]
-pub(super) struct KnownHosts([OnceLock<Box<str>>; 8]);
-
-impl KnownHosts {
-    /// The longest host that is remembered. DNS has no longer names.
-    const LONGEST: usize = 255 + ":65535".len();
-
-    /// Returns `host` as text, if it is known to be in normal form.
-    #[inline]
-    fn find(&self, host: &[u8]) -> Option<&str> {
-        let known = match self.0[host.len() % 8].get() {
-            Some(known) => known,
-            None => self.learn(host)?,
-        };
-        (known.as_bytes() == host).then_some(known)
-    }
-
-    #[cold]
-    fn learn(&self, host: &[u8]) -> Option<&str> {
-        if host.len() > Self::LONGEST || !is_normal(host) {
-            return None;
-        }
-        let text = std::str::from_utf8(host).ok()?;
-        Some(self.0[host.len() % 8].get_or_init(|| text.into()))
-    }
-}
-
 /// Returns whether an authority is a typical one in normal form: a name or an IPv4 address in lower case, and
 /// optionally a port that is not the default port of any scheme.
 fn is_normal(authority: &[u8]) -> bool {
-    let digits = authority.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-    let host = match authority.split_at(authority.len() - digits) {
-        ([host @ .., b':'], port) if !matches!(port, b"" | b"80" | b"443") => host,
-        // If there is a port, its colon is not part of a name.
-        _ => authority,
+    let in_name = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'-' | b'.');
+    let end = authority.iter().position(|byte| !in_name(byte));
+    let (host, port) = authority.split_at(end.unwrap_or(authority.len()));
+    let is_normal_port = match port {
+        [] => true,
+        [b':', port @ ..] => !matches!(port, b"" | b"80" | b"443") && port.iter().all(u8::is_ascii_digit),
+        _ => false,
     };
-    // The loop has no exit, since nearly all authorities are typical.
-    let has_other = host
-        .iter()
-        .fold(false, |any, &byte| any | OTHER_THAN_NAME[usize::from(byte)]);
-    !has_other && host.last().is_some_and(|&last| last != b'.')
+    is_normal_port && host.last().is_some_and(|&last| last != b'.')
 }
-
-/// Which bytes a typical name in normal form does not contain.
-static OTHER_THAN_NAME: [bool; 256] = {
-    let mut table = [true; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = !matches!(byte as u8, b'0'..=b'9' | b'a'..=b'z' | b'-' | b'.');
-        byte += 1;
-    }
-    table
-};
 
 /// Returns whether the path of a request is not spelled in its normal form, and a router has compared it as it is.
 pub(crate) fn is_respelled(request: &Parts) -> bool {
@@ -508,7 +441,7 @@ mod tests {
     use http::uri::Scheme;
     use proptest::prelude::*;
 
-    use super::{KnownHosts, is_normal, normal_authority, push_authority};
+    use super::{is_normal, normal_authority, push_authority};
 
     proptest! {
         #[test]
@@ -523,28 +456,6 @@ mod tests {
                 push_authority(&mut name, authority.as_bytes());
                 prop_assert_eq!(name, authority);
             }
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn known_hosts_are_in_normal_form(hosts in prop::collection::vec("[a-bA.:é]{0,2}(:80|:81)?", 0..20)) {
-            let known = KnownHosts::default();
-            for host in &hosts {
-                if let Some(found) = known.find(host.as_bytes()) {
-                    prop_assert_eq!(found, host);
-                    prop_assert!(is_normal(host.as_bytes()), "{host}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_first_host_is_known_from_then_on() {
-        let known = KnownHosts::default();
-        for host in ["example.com", "example.org", "localhost", "example.com"] {
-            let is_known = known.find(host.as_bytes()).is_some();
-            assert_eq!(is_known, host != "example.org", "{host}");
         }
     }
 

@@ -76,7 +76,14 @@ impl CacheLayer {
         policy.stale_while_revalidate = some(defaults.stale_while_revalidate);
         policy.stale_if_error = some(defaults.stale_if_error);
         let config = Config {
-            keys: RequestKeys::new(),
+            keys: RequestKeys {
+                url: UrlKey::new(),
+                no_vary_search: false,
+                builder: None,
+                fields: Vec::new(),
+                identity: None,
+                normalization: Normalization::by_quality_and_order(),
+            },
             vary: Vec::new(),
             vary_value: None,
             identified: policy.clone(),

@@ -2,9 +2,9 @@
 
 use axum::body::Body;
 use cache_http::{Framing, Policy, Reason, connection_names_end_to_end, request_bypass};
-use http::header::{HOST, IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
+use http::header::{IF_MATCH, IF_UNMODIFIED_SINCE, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use http_body::Body as _;
 
 use crate::request::shared::Shared;
@@ -26,29 +26,24 @@ pub(crate) enum Bypass {
     TooLarge,
 }
 
-/// What a request's fields say of its route and its key. One pass over its few names costs less than a lookup of each.
+/// Which kinds of fields a request has. One pass over its few fields costs less than a lookup of each name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct FieldSummary<'a> {
+pub(crate) struct FieldSummary {
     /// Whether the request has none of the fields that decide its route.
     pub(crate) is_plain: bool,
     /// Whether the request has none of the fields that ask for less than the whole; see [`cache_http::asks_for_whole`].
     pub(crate) asks_for_whole: bool,
-    /// The only `Host` line. `None` if there is none, or if any field has more than one line.
-    pub(crate) host: Option<&'a HeaderValue>,
 }
 
-impl<'a> FieldSummary<'a> {
-    #[inline]
-    pub(crate) fn of(shared: &Shared, headers: &'a HeaderMap) -> Self {
+impl FieldSummary {
+    pub(crate) fn of(shared: &Shared, headers: &HeaderMap) -> Self {
         Self::with(&shared.config.credentials, headers)
     }
 
-    fn with(credentials: &[HeaderName], headers: &'a HeaderMap) -> Self {
+    fn with(credentials: &[HeaderName], headers: &HeaderMap) -> Self {
         let (mut is_plain, mut asks_for_whole) = (true, true);
-        let mut host = None;
-        for (place, name) in headers.keys().enumerate() {
+        for name in headers.keys() {
             match name.as_str() {
-                "host" => host = Some(place),
                 "authorization"
                 | "cache-control"
                 | "connection"
@@ -64,16 +59,9 @@ impl<'a> FieldSummary<'a> {
             }
             is_plain &= !credentials.contains(name);
         }
-        // If each field has one line, the lines are in the order of the names, and `Host` is mostly one of the first.
-        let has_one_each = headers.len() == headers.keys_len();
-        let host = host
-            .filter(|_| has_one_each)
-            .and_then(|place| headers.iter().nth(place))
-            .filter(|(name, _)| *name == HOST);
         Self {
             is_plain,
             asks_for_whole,
-            host: host.map(|(_, value)| value),
         }
     }
 }
@@ -153,21 +141,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn one_pass_says_what_look_ups_say(chosen: [bool; 16], declares: bool, more_hosts in 0..3) {
+        fn one_pass_says_what_look_ups_say(chosen: [bool; 16], declares: bool) {
             let declared = HeaderName::from_static("x-session");
             let others = [ACCEPT, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, declared.clone()];
             let names = DECISIVE.into_iter().chain(others).zip(chosen);
             let names = names.filter_map(|(name, is_chosen)| is_chosen.then_some(name));
-            let mut headers: HeaderMap = names.map(|name| (name, HeaderValue::from_static("x"))).collect();
-            for _ in 0..more_hosts {
-                headers.append(HOST, HeaderValue::from_static("y"));
-            }
+            let headers: HeaderMap = names.map(|name| (name, HeaderValue::from_static("x"))).collect();
             let credentials = if declares { vec![declared] } else { Vec::new() };
             let is_in = |name: &HeaderName| headers.contains_key(name);
             let looked_up = FieldSummary {
                 is_plain: !DECISIVE.iter().chain(&credentials).any(is_in),
                 asks_for_whole: asks_for_whole(&headers),
-                host: headers.get(HOST).filter(|_| headers.get_all(HOST).iter().count() == 1),
             };
             prop_assert_eq!(FieldSummary::with(&credentials, &headers), looked_up);
         }

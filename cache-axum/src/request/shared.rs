@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use cache_engine::cache_core::{Error, Key, Timestamp};
 use cache_engine::{Adapter, AdapterEvent, Cache, Invalidation, Reporting};
+use http::Uri;
 use http::request::Parts;
-use http::{HeaderValue, Uri};
 
 use crate::config::Config;
 use crate::entry::coder::ResponseCoder;
@@ -49,16 +49,15 @@ impl Shared {
         self.cache.adapter().now()
     }
 
-    /// Returns the key of a request, and whether the request [is respelled](crate::key::url::is_respelled). `host` is the only
-    /// `Host` line of the request, if that is known, and `content` is the content of a POST.
+    /// Returns the key of a request, and whether the request [is respelled](crate::key::url::is_respelled). `content` is the
+    /// content of a POST.
     pub(crate) fn key(
         &self,
         request: &Parts,
-        host: Option<&HeaderValue>,
         identity: Option<&str>,
         content: Option<&[u8]>,
     ) -> Result<(Key, bool), Error> {
-        self.config.keys.key(&self.cache, request, host, identity, content)
+        self.config.keys.key(&self.cache, request, identity, content)
     }
 
     /// Returns the keys that may hold what the client that sent `request` gets for GET at `uri`.
