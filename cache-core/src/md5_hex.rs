@@ -14,12 +14,13 @@ const DIGITS: [[u8; 2]; 256] = {
     digits
 };
 
+/// The MD5 of `content` in lower-case hexadecimal: 32 characters.
 pub(crate) fn md5_hex(content: &[u8]) -> String {
     let digest = Md5::digest(content);
     let mut text = Vec::with_capacity(2 * digest.len());
     for byte in digest {
         text.extend_from_slice(&DIGITS[usize::from(byte)]);
     }
-    // Digits are text.
-    String::from_utf8(text).unwrap_or_default()
+    // Digits are UTF-8, so this copies nothing.
+    String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }

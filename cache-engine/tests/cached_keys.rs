@@ -278,3 +278,98 @@ async fn a_map_may_have_keys_of_any_type() {
     let cache = cache();
     assert_eq!(by_map(&cache, BTreeMap::from([((1, 2), None)])).await, 1);
 }
+
+/// Defines a function with an argument of this type, which returns the name of its key.
+macro_rules! displayed {
+    ($($name:ident: $type:ty,)*) => {$(
+        #[cached(cache = cache, key = "<{id}> of {{{id}}}")]
+        async fn $name(cache: &Cache, id: $type) -> String {
+            format!("<{id}> of {{{id}}}")
+        }
+    )*};
+}
+
+displayed! {
+    of_u8: u8, of_u16: u16, of_u32: u32, of_u64: u64, of_u128: u128, of_usize: usize,
+    of_i8: i8, of_i16: i16, of_i32: i32, of_i64: i64, of_i128: i128, of_isize: isize,
+    of_ref: &&u64, of_non_zero: std::num::NonZeroU64, of_char: char, of_bool: bool, of_float: f64,
+    of_str: &str, of_refs: &&str, of_string: String, of_string_ref: &String, of_box: Box<str>, of_arc: std::sync::Arc<str>,
+    of_cow: std::borrow::Cow<'_, str>, of_dyn: &(dyn std::fmt::Display + Sync), of_own: Shown, of_named: Named,
+}
+
+#[cached(cache = cache, key = "<{id}> of {{{id}}}")]
+async fn of_generic<T: std::fmt::Display + Send + Sync>(cache: &Cache, id: T) -> String {
+    format!("<{id}> of {{{id}}}")
+}
+
+#[cached(cache = cache, key = "<{id}> of {{{id}}}")]
+async fn of_impl(cache: &Cache, id: impl std::fmt::Display + Send + Sync) -> String {
+    format!("<{id}> of {{{id}}}")
+}
+
+/// Holds another text than it displays.
+#[derive(Clone)]
+struct Shown(&'static str);
+
+impl std::ops::Deref for Shown {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.0
+    }
+}
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad("shown ")?;
+        f.write_str(&self.0.to_uppercase())
+    }
+}
+
+/// Has methods that could be mistaken for those of the attribute.
+#[derive(Clone)]
+struct Named(u32);
+
+impl Named {
+    #[allow(dead_code, clippy::unused_self)]
+    fn text(&self) -> &'static str {
+        "other"
+    }
+}
+
+trait Labelled {
+    #[allow(dead_code)]
+    fn text(&self) -> String;
+}
+
+impl<T: std::fmt::Debug + ?Sized> Labelled for T {
+    fn text(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+impl std::fmt::Display for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "n{}", self.0)
+    }
+}
+
+#[tokio::test]
+async fn the_name_of_a_key_is_what_the_format_string_makes() {
+    let cache = cache();
+    macro_rules! check {
+        ($($name:ident: $($id:expr),+;)*) => {$($(
+            let shown = $name(&cache, $id).await;
+            let found = cache.get::<String>(shown.as_str()).await.unwrap();
+            assert_eq!(found.as_deref(), Some(&shown), stringify!($name));
+        )+)*};
+    }
+    check! {
+        of_u8: u8::MIN, u8::MAX; of_u16: u16::MAX; of_u32: u32::MAX; of_u64: u64::MAX; of_u128: u128::MAX; of_usize: usize::MAX;
+        of_i8: i8::MIN, i8::MAX; of_i16: i16::MIN; of_i32: i32::MIN; of_i64: i64::MIN; of_i128: i128::MIN; of_isize: isize::MIN;
+        of_ref: &&7; of_non_zero: std::num::NonZeroU64::MAX; of_char: 'ß'; of_bool: true; of_float: 1.5, f64::INFINITY, -0.0;
+        of_str: "", "a:b!%{c}", &"é".repeat(300); of_refs: &"a"; of_string: "a".to_owned(); of_string_ref: &"a".to_owned();
+        of_box: "a".into(); of_arc: "a".into(); of_cow: "a".into(); of_dyn: &7, &"a"; of_own: Shown("a");
+        of_named: Named(7); of_generic: 7, "a", Named(8), "x".repeat(200); of_impl: 7, "a", Shown("b");
+    }
+}

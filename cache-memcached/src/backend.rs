@@ -209,7 +209,9 @@ impl Shared {
             let found = fleet.call(server, fleet.get(server, &requested)).await?;
             let now = self.clock.now();
             for Item { place, value, .. } in found {
-                let same = same[place];
+                let Some(same) = same.get(place) else {
+                    continue;
+                };
                 // Two keys with the same text differ only in the hash that the record is checked by.
                 let Some(stored) = fleet.decode(same[0].target, same[0].key, value) else {
                     continue;

@@ -173,7 +173,7 @@ pub(crate) struct Parser {
 }
 
 /// A key among those that were requested.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Turn {
     place: usize,
     /// The number of bytes before it.
@@ -254,28 +254,35 @@ impl Parser {
         parse(form, line)
     }
 
-    /// Returns the place of a key among those that were requested, which stand in `keys`. Fails if it is not there.
+    /// Returns the place of a key among those that were requested, which stand in `keys`. Fails if it is not there, or if its
+    /// value was there already.
     fn place(&mut self, key: &[u8], keys: &[u8]) -> Result<usize, Fault> {
         // Servers answer in the order of the request, as a rule.
-        let Turn { place, start } = self.turn;
-        if let Some(after) = keys.get(start..).and_then(|keys| keys.strip_prefix(key))
-            && matches!(after.first(), None | Some(b' '))
-        {
-            self.turn = Turn {
+        let mut next = self.turn;
+        for requested in keys.get(next.start..).unwrap_or_default().split(|byte| *byte == b' ') {
+            let place = next.place;
+            next = Turn {
                 place: place + 1,
-                start: start + key.len() + 1,
+                start: next.start + requested.len() + 1,
             };
-            return Ok(place);
+            if requested == key {
+                self.turn = next;
+                return Ok(place);
+            }
         }
-        let mut requested = keys.split(|byte| *byte == b' ');
-        let place = requested.position(|own| own == key).ok_or_else(|| {
-            let key = String::from_utf8_lossy(key);
-            Fault::OutOfStep(format!("an answer for the key {key:?}, which was not requested"))
-        })?;
-        if self.items.len() > place + requested.count() {
-            return Err(Fault::OutOfStep("more values than were requested".to_owned()));
+        let mut before = keys.split(|byte| *byte == b' ').take(self.turn.place);
+        let place = before.position(|requested| requested == key);
+        let key = || String::from_utf8_lossy(key);
+        match place {
+            None => Err(Fault::OutOfStep(format!(
+                "an answer for the key {:?}, which was not requested",
+                key()
+            ))),
+            Some(place) if self.items.iter().any(|item| item.place == place) => {
+                Err(Fault::OutOfStep(format!("a second value for the key {:?}", key())))
+            }
+            Some(place) => Ok(place),
         }
-        Ok(place)
     }
 
     /// Returns how large the answer is that is being read, as far as that is known.
@@ -426,6 +433,38 @@ mod tests {
         }
     }
 
+    /// Answers a request for these keys, letter by letter.
+    fn answered(requested: &str, answers: &str) -> Result<Vec<usize>, Fault> {
+        let values = answers.chars().map(|key| format!("VALUE {key} 0 1\r\nx\r\n"));
+        let bytes: String = values.chain(["END\r\n".to_owned()]).collect();
+        let keys = requested.chars().map(String::from).collect::<Vec<_>>().join(" ");
+        match Parser::default().answer(Form::Values, keys.as_bytes(), &mut BytesMut::from(&bytes[..]))? {
+            Some(Answer::Values(items)) => Ok(items.into_iter().map(|item| item.place).collect()),
+            answer => panic!("{answer:?}"),
+        }
+    }
+
+    #[test]
+    fn values_are_matched_with_their_keys_in_any_order() {
+        for (answers, places) in [
+            ("abcd", &[0, 1, 2, 3][..]),
+            ("bd", &[1, 3]),
+            ("dcba", &[3, 2, 1, 0]),
+            ("cab", &[2, 0, 1]),
+            ("", &[]),
+        ] {
+            assert_eq!(answered("abcd", answers).unwrap(), places, "{answers}");
+        }
+    }
+
+    #[test]
+    fn no_key_has_two_values() {
+        for answers in ["aa", "aba", "ddd", "dabcd", "ccabc", "abe"] {
+            let answer = answered("abcd", answers);
+            assert!(matches!(answer, Err(Fault::OutOfStep(_))), "{answers}: {answer:?}");
+        }
+    }
+
     #[test]
     fn an_answer_to_another_command_is_found_out() {
         for (form, answer) in [
@@ -439,6 +478,8 @@ mod tests {
             (Form::Values, "VALUE a 0 1\r\nxyz\r\n"),
             (Form::Values, "VALUE b 0 9\r\n"),
             (Form::Values, "VALUE a 0 1\r\nx\r\nVALUE a 0 9\r\n"),
+            (Form::Values, "VALUE aa 0 1\r\n"),
+            (Form::Values, "VALUE  0 1\r\n"),
         ] {
             let answer = Parser::default().answer(form, b"a", &mut BytesMut::from(answer));
             assert!(matches!(answer, Err(Fault::OutOfStep(_))), "{answer:?}");

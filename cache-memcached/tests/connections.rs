@@ -264,10 +264,10 @@ async fn a_connection_that_has_never_answered_is_not_preferred() {
             }
         }
     });
-    burst(&backend, 20).await;
-    burst(&backend, 20).await;
+    burst(&backend, 40).await;
+    burst(&backend, 40).await;
     assert_eq!(connections.load(Ordering::SeqCst), 2);
-    burst(&backend, 10).await;
+    burst(&backend, 20).await;
 }
 
 #[tokio::test(start_paused = true)]

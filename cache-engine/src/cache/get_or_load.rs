@@ -177,7 +177,7 @@ impl<C: Send + Sync + 'static> Cache<C> {
     }
 
     /// Breaks with a fresh value that can be read without waiting, and reports it as a hit. Continues with a read that is
-    /// to be [finished](Self::finish). No future is involved in a hit, since moving its parts from one to the next would
+    /// to be [finished](Self::finish). No other future is involved in a hit, since moving its parts from one to the next would
     /// cost as much as the store.
     #[inline]
     pub(super) fn read_or_bypass<'a, T, E>(&'a self, key: &'a Key) -> ControlFlow<Arc<T>, Started<'a, T>>
@@ -188,8 +188,9 @@ impl<C: Send + Sync + 'static> Cache<C> {
     {
         let engine = &self.engine;
         let shared = &engine.shared;
-        if engine.on_hit.is_some() || !shared.is_used() || engine.contributes() {
-            return ControlFlow::Continue(self.read_specially::<T, E>(key));
+        let is_used = shared.is_used();
+        if engine.on_hit.is_some() || !is_used || engine.contributes() {
+            return ControlFlow::Continue(self.read_specially::<T, E>(key, is_used));
         }
         match shared.tier.read_now(key, engine.coder.type_version()) {
             ControlFlow::Break((value, tier)) => {
@@ -206,13 +207,13 @@ impl<C: Send + Sync + 'static> Cache<C> {
 
     /// Starts a read for which more is to be done than to return a fresh value.
     #[inline(never)]
-    fn read_specially<'a, T, E>(&'a self, key: &'a Key) -> Started<'a, T>
+    fn read_specially<'a, T, E>(&'a self, key: &'a Key, is_used: bool) -> Started<'a, T>
     where
         T: Send + Sync + 'static,
         E: 'static,
         C: Coder<T>,
     {
-        if !self.engine.shared.is_used() {
+        if !is_used {
             self.report_unused();
             return Started::Bypassed;
         }

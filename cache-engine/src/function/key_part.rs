@@ -4,14 +4,14 @@
 //! without the formatting of the standard library, which takes longer than the rest of a hit's key.
 
 use std::borrow::Cow;
-use std::fmt::{Display, Write};
+use std::fmt::Write;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::key_name::ShortText;
+use super::key_name::{KeyText, ShortText};
 
-/// Selects how a variable becomes a text, by its type.
-#[derive(Debug)]
+/// Selects how a variable becomes a text, by its type. Implements nothing else, so that no trait of the user's has a method
+/// for it that is found first.
 pub struct PartOf<'a, T: ?Sized>(pub &'a T);
 
 /// Where a text stands that the variable does not contain.
@@ -36,35 +36,40 @@ impl Space {
 
 /// Implemented for texts, which are taken as they are.
 pub trait TextPart<'a> {
-    fn text(&self, space: &mut Space) -> &'a str;
+    fn part_as_text(&self, space: &mut Space) -> &'a str;
 }
 
 impl<'a, T: Text + ?Sized> TextPart<'a> for &&PartOf<'a, T> {
     #[inline]
-    fn text(&self, _: &mut Space) -> &'a str {
+    fn part_as_text(&self, _: &mut Space) -> &'a str {
         self.0.text()
     }
 }
 
 /// Implemented for integers.
 pub trait NumberPart {
-    fn text<'s>(&self, space: &'s mut Space) -> &'s str;
+    fn part_as_text<'s>(&self, space: &'s mut Space) -> &'s str;
 }
 
 impl<T: Number + ?Sized> NumberPart for &PartOf<'_, T> {
     #[inline]
-    fn text<'s>(&self, space: &'s mut Space) -> &'s str {
+    fn part_as_text<'s>(&self, space: &'s mut Space) -> &'s str {
         self.0.write(&mut space.digits)
     }
 }
 
-/// Implemented for everything else that can be displayed.
-pub trait DisplayedPart {
-    fn text<'s>(&self, space: &'s mut Space) -> &'s str;
+/// Implemented for every other type, so that the error about one that cannot be displayed is that of [`KeyText`].
+pub trait DisplayedPart<T: ?Sized> {
+    fn part_as_text<'s>(&self, space: &'s mut Space) -> &'s str
+    where
+        T: KeyText;
 }
 
-impl<T: Display + ?Sized> DisplayedPart for PartOf<'_, T> {
-    fn text<'s>(&self, space: &'s mut Space) -> &'s str {
+impl<T: ?Sized> DisplayedPart<T> for PartOf<'_, T> {
+    fn part_as_text<'s>(&self, space: &'s mut Space) -> &'s str
+    where
+        T: KeyText,
+    {
         let short = space.short.insert(ShortText::new());
         match write!(short, "{}", self.0) {
             Ok(()) => short.as_str(),

@@ -45,7 +45,7 @@ impl Shared {
         Tagger::current().join(&self.part(terms));
     }
 
-    /// As [`read_to_load`](Self::read_to_load), for a task that runs in a load: what is found contributes to it. Boxed,
+    /// As [`read_found_to_load`](Self::read_found_to_load), for a task that runs in a load: what is found contributes to it. Boxed,
     /// to keep the future of a hit in memory small.
     #[inline(never)]
     pub(crate) fn read_within<'a, T, C>(

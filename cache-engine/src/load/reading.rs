@@ -127,7 +127,8 @@ impl Shared {
         })
     }
 
-    /// As [`read_to_load`](Self::read_to_load), with the whole of what was found.
+    /// Reads a key, also near copies, for a call that loads the value if there is none. `declared` and `result` are as for
+    /// [`read_to_load`](Self::read_to_load).
     pub(crate) async fn read_found_to_load<T, C>(
         self: &Arc<Self>,
         key: &Key,
@@ -154,8 +155,7 @@ impl Shared {
         read.into()
     }
 
-    /// As [`read_to_load`](Self::read_to_load), for a policy that does something about hits. Breaks with a fresh value
-    /// about which nothing is due. Boxed, to keep the future of a hit in memory small.
+    /// As [`read_found_to_load`](Self::read_found_to_load), for a policy that does something about hits. Boxed, to keep the future of a hit in memory small.
     #[inline(never)]
     pub(crate) fn read_watching<'a, T, C>(
         self: &'a Arc<Self>,

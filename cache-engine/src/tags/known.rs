@@ -52,7 +52,8 @@ impl TagVersions {
         self.get(key).flatten()
     }
 
-    /// Notes that the epochs of the key that is read were added first, in their order.
+    /// Notes that what was added first are the epochs of the key that is read. They are in the order of [`EPOCHS`] if their
+    /// keys were all those that [`epochs_to_read`](crate::tags::records::TagRecords::epochs_to_read) returns.
     pub(crate) fn start_with_epochs(&mut self) {
         self.starts_with_epochs = self.first.len() >= EPOCHS.len();
     }

@@ -231,13 +231,15 @@ impl Tier {
     {
         let started = self.tags.begin_read();
         let are_all = known.is_empty();
-        let mut keys = epochs;
+        let mut keys = Vec::with_capacity(1 + epochs.len());
+        // First, so that a record that is written meanwhile is not newer than its epochs.
         keys.push(key.clone());
+        keys.extend(epochs);
         match self.store.get_many(&keys).await {
-            Ok(mut records) => {
-                let record = records.pop().flatten();
-                keys.pop();
-                self.tags.learn(keys, records, started, &mut known);
+            Ok(records) => {
+                let mut records = records.into_iter();
+                let record = records.next().flatten();
+                self.tags.learn(keys.split_off(1), records, started, &mut known);
                 if are_all {
                     known.start_with_epochs();
                 }

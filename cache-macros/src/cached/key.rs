@@ -39,17 +39,13 @@ fn key_of(place: &TokenStream, format: &LitStr, parts: &[Part], private: &TokenS
     let texts = parts.iter().map(|part| match part {
         Part::Text(text) => quote!(#text),
         Part::Variable(name) => quote_spanned! {span=>
-            (&&&#private::PartOf(&#name)).text(&mut #private::Space::new())
+            (&&&#private::PartOf(&#name)).part_as_text(&mut #private::Space::new())
         },
     });
     quote_spanned! {span=>
         {
             #[allow(unused_imports)]
             use #private::{DisplayedPart as _, NumberPart as _, TextPart as _};
-            // For the compiler's own error about what cannot be displayed.
-            let _ = || {
-                let _ = #private::format_args!(#format);
-            };
             #private::key_of(#place, &[#(#texts),*])
         }
     }

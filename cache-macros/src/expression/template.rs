@@ -26,12 +26,11 @@ pub(crate) fn parts(text: &LitStr) -> Option<Vec<Part>> {
             continue;
         }
         let (name, after) = after.split_once('}').filter(|_| brace == "{")?;
-        // Not a place, a keyword such as `self`, or anything with options.
-        syn::parse_str::<Ident>(name).ok()?;
+        let variable = variable(name, text)?;
         if !plain.is_empty() {
             parts.push(Part::Text(std::mem::take(&mut plain)));
         }
-        parts.push(Part::Variable(Ident::new(name, text.span())));
+        parts.push(Part::Variable(variable));
         rest = after;
     }
     plain.push_str(rest);
@@ -39,6 +38,17 @@ pub(crate) fn parts(text: &LitStr) -> Option<Vec<Part>> {
         parts.push(Part::Text(plain));
     }
     Some(parts)
+}
+
+/// Returns the variable that a placeholder names, or `None` for a place, a keyword, or anything with options.
+fn variable(name: &str, text: &LitStr) -> Option<Ident> {
+    let mut variable: Ident = syn::parse_str(name).ok()?;
+    // The parser skips spaces and takes `r#name`, and a format string may name what is a keyword elsewhere.
+    if variable != name || name.starts_with("r#") || name == "gen" {
+        return None;
+    }
+    variable.set_span(text.span());
+    Some(variable)
 }
 
 #[cfg(test)]
@@ -73,7 +83,8 @@ mod tests {
     #[test]
     fn anything_else_is_left_to_the_compiler() {
         for format in [
-            "{}", "{0}", "{id:?}", "{id:>4}", "{ id }", "{self}", "{r#type}", "{type}", "{id", "id}", "{a.b}",
+            "{}", "{0}", "{id:?}", "{id:>4}", "{ id }", "{id }", "{/**/id}", "{self}", "{r#type}", "{r#id}", "{type}",
+            "{gen}", "{id", "id}", "{a.b}",
         ] {
             assert_eq!(described(format), None, "{format}");
         }
