@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use cache_core::{Error, ErrorKind};
 use fred::clients::Client;
-use fred::interfaces::{ClientLike, KeysInterface};
+use fred::interfaces::ClientLike;
 use fred::types::config::{Options, Server};
 use fred::types::{ClusterHash, CustomCommand, Expiration, Resp3Frame, SetOptions, Value};
 use redis_protocol::redis_keyslot;
 use tokio::sync::watch;
 
 use crate::error::{closed, error, from_fred, from_server};
+use crate::gather::{self, Command};
 use crate::lane::Lane;
 use crate::script::Script;
 
@@ -141,7 +143,7 @@ impl Connection {
         lane: &Arc<Lane>,
         script: &'static Script,
         key: &str,
-        arguments: &[bytes::Bytes],
+        arguments: &[Bytes],
     ) -> Result<Resp3Frame, Error> {
         let arguments = |script: &'static str| {
             let mut all = Vec::with_capacity(3 + arguments.len());
@@ -199,16 +201,10 @@ impl Connection {
         }
     }
 
-    /// Reads a string by fred's own command. fred sends several of its own commands with one system call, and flushes
-    /// the connection after each custom command and each script. An error answer becomes an `Err`.
-    pub(crate) async fn read(&self, lane: &Arc<Lane>, key: &str) -> Result<Option<bytes::Bytes>, Error> {
-        let _place = self.place()?;
-        let options = self.options_for(key);
-        let client = lane.client().with_options(&options);
-        let unanswered = Unanswered::new(lane, options);
-        let answer = client.get(key).await;
-        unanswered.end();
-        self.answered(lane, answer)
+    /// Reads a string by fred's own command. Commands of fred's own are sent together with those of other callers; custom
+    /// commands and scripts are not, since fred flushes the connection after each. An error answer becomes an `Err`.
+    pub(crate) async fn read(&self, lane: &Arc<Lane>, key: &str) -> Result<Option<Bytes>, Error> {
+        self.gathered(lane, key, Command::Get { key: key.to_owned() }).await
     }
 
     /// Writes a string by fred's own command, for `lifetime` milliseconds if there is a limit. `write` says what is
@@ -217,29 +213,42 @@ impl Connection {
         &self,
         lane: &Arc<Lane>,
         key: &str,
-        string: bytes::Bytes,
+        string: Bytes,
         lifetime: Option<u64>,
         write: Write,
-    ) -> Result<Option<bytes::Bytes>, Error> {
-        let _place = self.place()?;
-        let options = self.options_for(key);
-        let client = lane.client().with_options(&options);
-        // A lifetime is at most a hundred years.
-        let lifetime = lifetime.map(|millis| Expiration::PX(i64::try_from(millis).unwrap_or(i64::MAX)));
-        let mode = (write != Write::Always).then_some(SetOptions::NX);
-        let unanswered = Unanswered::new(lane, options);
-        let answer = client.set(key, string, lifetime, mode, write == Write::OrGet).await;
-        unanswered.end();
-        self.answered(lane, answer)
+    ) -> Result<Option<Bytes>, Error> {
+        let command = Command::Set {
+            key: key.to_owned(),
+            string,
+            // A lifetime is at most a hundred years.
+            lifetime: lifetime.map(|millis| Expiration::PX(i64::try_from(millis).unwrap_or(i64::MAX))),
+            mode: (write != Write::Always).then_some(SetOptions::NX),
+            gets: write == Write::OrGet,
+        };
+        self.gathered(lane, key, command).await
     }
 
     /// As [`read`](Self::read), for the first bytes of a string. They are empty if there is no string.
-    pub(crate) async fn read_start(&self, lane: &Arc<Lane>, key: &str, bytes: usize) -> Result<bytes::Bytes, Error> {
-        let _place = self.place()?;
+    pub(crate) async fn read_start(&self, lane: &Arc<Lane>, key: &str, bytes: usize) -> Result<Bytes, Error> {
+        let command = Command::GetStart {
+            key: key.to_owned(),
+            bytes,
+        };
+        Ok(self.gathered(lane, key, command).await?.unwrap_or_default())
+    }
+
+    async fn gathered(&self, lane: &Arc<Lane>, key: &str, command: Command) -> Result<Option<Bytes>, Error> {
+        let place = self.place()?;
         let options = self.options_for(key);
-        let client = lane.client().with_options(&options);
-        let unanswered = Unanswered::new(lane, options);
-        let answer = client.getrange(key, 0, bytes.saturating_sub(1)).await;
+        let answer = gather::ask(
+            lane.gathering(),
+            lane.client(),
+            command,
+            &options,
+            place.others >= gather::MANY,
+        );
+        let unanswered = Unanswered::new(lane, options.clone());
+        let answer = answer.await;
         unanswered.end();
         self.answered(lane, answer)
     }
@@ -307,8 +316,12 @@ impl Connection {
 
     /// Takes a place among the commands in flight. fred itself would queue them without a bound.
     fn place(&self) -> Result<Place<'_>, Error> {
-        let place = Place(&self.in_flight);
-        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.most_in_flight {
+        let others = self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let place = Place {
+            in_flight: &self.in_flight,
+            others,
+        };
+        if others >= self.most_in_flight {
             // Not `Unavailable`: it says nothing about the server, which answers those in flight.
             let message = format!("{} commands are in flight already", self.most_in_flight);
             return Err(error(ErrorKind::Rejected, message).with_retryable(true));
@@ -430,10 +443,14 @@ pub(crate) enum Answer {
     Error(String),
 }
 
-struct Place<'a>(&'a AtomicUsize);
+struct Place<'a> {
+    in_flight: &'a AtomicUsize,
+    /// How many other commands were in flight.
+    others: usize,
+}
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

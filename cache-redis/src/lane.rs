@@ -21,6 +21,7 @@ use tokio::task::AbortHandle;
 
 use crate::credentials::fetch;
 use crate::error::{self, from_fred};
+use crate::gather::Gathering;
 
 /// The pause between two attempts of the supervisor, which tries only after fred has given up.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
@@ -46,6 +47,7 @@ pub(crate) struct Lane {
     supervisor: Option<Supervisor>,
     /// How often the connections are authenticated again.
     refresh: Option<Duration>,
+    gathering: Arc<Gathering>,
 }
 
 /// The task that supervises a client, and the builder for new clients.
@@ -73,6 +75,7 @@ impl Lane {
             doubted: AtomicBool::new(false),
             attempted: watch::Sender::new(false),
             refresh,
+            gathering: Arc::default(),
             supervisor: builder.map(|builder| Supervisor {
                 builder: builder.clone(),
                 task: RwLock::new(None),
@@ -161,6 +164,11 @@ impl Lane {
     /// Returns how often the connections are authenticated again.
     pub(crate) fn refresh(&self) -> Option<Duration> {
         self.refresh
+    }
+
+    /// Returns the commands that wait to be sent together.
+    pub(crate) fn gathering(&self) -> &Arc<Gathering> {
+        &self.gathering
     }
 
     pub(crate) fn is_connected(&self) -> bool {

@@ -158,6 +158,7 @@ mod connection;
 mod credentials;
 mod error;
 mod format;
+mod gather;
 mod lane;
 mod script;
 #[cfg(feature = "rustls")]
