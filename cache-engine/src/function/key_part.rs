@@ -58,7 +58,7 @@ impl<T: Number + ?Sized> NumberPart for &PartOf<'_, T> {
     }
 }
 
-/// Implemented for every other type, so that the error about one that cannot be displayed is that of [`KeyText`].
+/// Implemented for every other type, so that the error about one that cannot be displayed is that of `KeyText`.
 pub trait DisplayedPart<T: ?Sized> {
     fn part_as_text<'s>(&self, space: &'s mut Space) -> &'s str
     where
