@@ -7,6 +7,7 @@
 //! With few callers that is not done: the server would wait for the last of them, and they for the server, by turns.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use fred::clients::{Client, WithOptions};
@@ -18,9 +19,13 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// The number of other commands in flight from which on a command waits for those of other callers.
 pub(crate) const MANY: usize = 24;
+
+/// How long a turn may take before a later caller takes another one: the runtime of its task may stand still.
+const LATE: Duration = Duration::from_millis(20);
 
 /// One of fred's own commands, which it does not flush one by one.
 #[derive(Debug)]
@@ -66,7 +71,14 @@ struct Queued {
 
 /// The commands that wait to be sent by one client.
 #[derive(Default)]
-pub(crate) struct Gathering(Mutex<Vec<Queued>>);
+pub(crate) struct Gathering(Mutex<Queue>);
+
+#[derive(Default)]
+struct Queue {
+    commands: Vec<Queued>,
+    /// When the last turn to send them began.
+    since: Option<Instant>,
+}
 
 /// Sends a command, and returns its answer. With `waits`, sends it together with those that the other tasks queue that are
 /// ready now.
@@ -86,25 +98,32 @@ pub(crate) async fn ask(
         return Box::pin(command.send(&client)).await;
     };
     let (reply, answer) = oneshot::channel();
-    let is_first = {
+    let takes_turn = {
         let mut queue = gathering.0.lock();
-        queue.push(Queued {
+        queue.commands.push(Queued {
             command,
             options: options.clone(),
             reply,
         });
-        queue.len() == 1
+        let takes_turn = queue.commands.len() == 1 || queue.since.is_none_or(|since| since.elapsed() >= LATE);
+        if takes_turn {
+            queue.since = Some(Instant::now());
+        }
+        takes_turn
     };
-    if is_first {
+    if takes_turn {
         let turn = Turn {
             gathering: Arc::clone(gathering),
             is_taken: false,
         };
         runtime.spawn(send(turn, client));
     }
-    // The runtime of the task that sends has ended.
-    let ended = |_| Err(Error::new(ErrorKind::Canceled, "the runtime of the call ended"));
-    answer.await.unwrap_or_else(ended)
+    // fred's own limit begins when the command is sent.
+    match tokio::time::timeout(options.timeout.unwrap_or(Duration::MAX), answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(Error::new(ErrorKind::Canceled, "the runtime of the call ended")),
+        Err(_) => Err(Error::new(ErrorKind::Timeout, "the command was not answered in time")),
+    }
 }
 
 async fn send(mut turn: Turn, client: Client) {
@@ -140,7 +159,7 @@ struct Turn {
 impl Turn {
     fn take(&mut self) -> Vec<Queued> {
         self.is_taken = true;
-        std::mem::take(&mut *self.gathering.0.lock())
+        std::mem::take(&mut self.gathering.0.lock().commands)
     }
 }
 
@@ -164,8 +183,11 @@ mod tests {
 
     fn queue(gathering: &Gathering) -> oneshot::Receiver<Answer> {
         let (reply, answer) = oneshot::channel();
-        let options = Options::default();
-        gathering.0.lock().push(Queued {
+        let options = Options {
+            fail_fast: true,
+            ..Options::default()
+        };
+        gathering.0.lock().commands.push(Queued {
             command: get(),
             options,
             reply,
@@ -210,6 +232,32 @@ mod tests {
         for answer in join_all(asked).await {
             assert!(answer.is_err());
         }
-        assert!(gathering.0.lock().is_empty());
+        assert!(gathering.0.lock().commands.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_on_a_runtime_that_stands_still_holds_nobody_up_for_long() {
+        let gathering = Arc::new(Gathering::default());
+        let client = Builder::default_centralized().build().unwrap();
+        let options = Options {
+            fail_fast: true,
+            timeout: Some(Duration::from_secs(1)),
+            ..Options::default()
+        };
+        let held = turn(&gathering);
+        let first = queue(&gathering);
+        gathering.0.lock().since = Some(Instant::now());
+        let begun = Instant::now();
+        // Behind the turn that does not come, a call has its own limit.
+        let second = ask(&gathering, client.clone(), get(), &options, true).await;
+        assert_eq!(*second.unwrap_err().kind(), ErrorKind::Timeout);
+        assert_eq!(begun.elapsed().as_secs(), 1);
+        // The next one takes a turn for all.
+        let begun = Instant::now();
+        let third = ask(&gathering, client, get(), &options, true).await;
+        assert_ne!(*third.unwrap_err().kind(), ErrorKind::Timeout);
+        assert!(begun.elapsed() < LATE);
+        assert!(first.await.unwrap().is_err());
+        drop(held);
     }
 }
