@@ -193,7 +193,7 @@ pub use bytes::Bytes;
 pub use self::allocation::allocated;
 pub use self::backend::{
     Backend, Capabilities, Change, EvictionListener, GetOrAdd, Limits, SetMode, SetOptions, SetOutcome, Subscription,
-    Usage,
+    Usage, View,
 };
 pub use self::clock::{Clock, ManualClock, SystemClock, Timestamp};
 #[cfg(feature = "cbor")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cache_core::{
     Backend, Capabilities, Error, EvictionListener, Key, Limits, Record, Scope, SetOptions, SetOutcome, Usage, Value,
-    Version, async_trait,
+    Version, View, async_trait,
 };
 
 use crate::entry::ENTRY_OVERHEAD;
@@ -86,6 +86,10 @@ impl Backend for MemoryBackend {
 
     fn get_now(&self, key: &Key) -> Option<Result<Option<Record>, Error>> {
         Some(self.store.get(key))
+    }
+
+    fn view(&self, key: &Key, see: &mut dyn FnMut(View<'_>) -> bool) {
+        self.store.view(key, see);
     }
 
     async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {

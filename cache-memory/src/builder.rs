@@ -114,7 +114,7 @@ impl MemoryBackendBuilder {
     #[must_use]
     pub fn build(self) -> MemoryBackend {
         let (shards, bounds) = self.shards_and_bounds();
-        let timer = self.clock.map_or_else(Timer::monotonic, Timer::injected);
+        let timer = self.clock.map_or(Timer::Monotonic, Timer::injected);
         MemoryBackend::new(Store::new(shards, bounds, timer, Sweeper::new(self.background_purge)))
     }
 

@@ -1,7 +1,7 @@
 //! A key and its value, in as few allocations as possible.
 
 use bytes::Bytes;
-use cache_core::{Value, allocated};
+use cache_core::{SharedValue, Value, allocated};
 
 /// Values of at most this many bytes are copied next to their key. That saves two allocations, and a small slice of a
 /// large buffer does not keep the buffer alive.
@@ -56,6 +56,17 @@ impl Content {
         match self {
             Self::Packed { buffer, key_len } => Value::Bytes(buffer.slice(*key_len as usize..)),
             Self::Apart { value, .. } => value.clone(),
+        }
+    }
+
+    /// Returns the object, if the value is one.
+    pub(crate) fn object(&self) -> Option<&SharedValue> {
+        match self {
+            Self::Apart {
+                value: Value::Shared(object),
+                ..
+            } => Some(object),
+            Self::Apart { .. } | Self::Packed { .. } => None,
         }
     }
 

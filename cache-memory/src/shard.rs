@@ -7,7 +7,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use cache_core::{Scope, SetMode, SetOutcome, Value, Version, VersionSource};
+use cache_core::{Scope, SetMode, SetOutcome, SharedValue, Value, Version, VersionSource};
 use smallvec::SmallVec;
 
 use crate::content::Content;
@@ -147,6 +147,17 @@ impl Shard {
             version: entry.version,
             deadline: entry.deadline,
         })
+    }
+
+    /// Shows the object of a key to `see`, if there is one, with the lock held. Counts a use if `see` returns true.
+    pub(crate) fn view(&self, lookup: Lookup<'_>, see: impl FnOnce(&SharedValue, Deadline) -> bool) {
+        let state = self.read();
+        let Some(entry) = state.table.find(lookup).map(|slot| state.table.entry(slot)) else {
+            return;
+        };
+        if entry.content.object().is_some_and(|object| see(object, entry.deadline)) {
+            state.table.count_use(entry);
+        }
     }
 
     pub(crate) fn set(

@@ -3,9 +3,11 @@
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use cache_core::{
-    Error, ErrorKind, EvictionListener, Key, Limits, Record, Scope, SetOptions, SetOutcome, Value, Version, allocated,
+    Error, ErrorKind, EvictionListener, Key, Limits, Record, Scope, SetOptions, SetOutcome, Value, Version, View,
+    allocated,
 };
 use foldhash::fast::RandomState;
 use tokio::task::yield_now;
@@ -83,6 +85,15 @@ impl Store {
         };
         let version = self.versions.version(found.version);
         Ok(Some(Record::new(found.value, version, remaining)))
+    }
+
+    pub(crate) fn view(&self, key: &Key, see: &mut dyn FnMut(View<'_>) -> bool) {
+        let (shard, lookup) = self.locate(key);
+        shard.view(lookup, |object, deadline| {
+            let lifetime = self.timer.lifetime(deadline);
+            let outlives = |time| lifetime.as_ref().map(|lifetime| lifetime.outlives(time));
+            outlives(Duration::ZERO) != Some(false) && see(View::new(object, &outlives))
+        });
     }
 
     pub(crate) fn set(self: &Arc<Self>, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {

@@ -64,11 +64,15 @@ impl Table {
         found.copied()
     }
 
-    /// Returns the entry of a key.
+    /// Returns the entry of a key, and counts a use of it.
     pub(crate) fn read(&self, lookup: Lookup<'_>) -> Option<&Entry> {
         let entry = self.slots.get(self.find(lookup)?)?;
-        self.eviction.count_use(entry);
+        self.count_use(entry);
         Some(entry)
+    }
+
+    pub(crate) fn count_use(&self, entry: &Entry) {
+        self.eviction.count_use(entry);
     }
 
     pub(crate) fn entry(&self, slot: u32) -> &Entry {

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cache_core::{Clock, Ttl};
+
+use crate::clock;
 
 /// A moment, in milliseconds from an arbitrary origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,8 +54,28 @@ impl Deadline {
 
 /// A source of moments that never go back: the machine's monotonic clock, or a clock that the user set.
 pub(crate) enum Timer {
-    Monotonic(Instant),
+    Monotonic,
     Injected(Arc<dyn Clock>, Mutex<Ratchet>),
+}
+
+/// What is left of a record's lifetime, measured only as exactly as the question requires.
+pub(crate) struct Lifetime<'a> {
+    timer: &'a Timer,
+    deadline: Deadline,
+    /// What is left by a glance at the clock.
+    at_most: u64,
+}
+
+/// The part of a lifetime, in milliseconds, that a glance at the clock does not measure well enough: a glance is late by up
+/// to some ten milliseconds, and by as long as the machine stood still.
+const CLOSE: u64 = 1_000;
+
+impl Lifetime<'_> {
+    /// Returns whether more than `time` is left.
+    pub(crate) fn outlives(&self, time: Duration) -> bool {
+        Duration::from_millis(self.at_most.saturating_sub(CLOSE)) > time
+            || self.deadline.left(self.timer.now()).is_some_and(|left| left > time)
+    }
 }
 
 /// A user's clock may step back by up to this many milliseconds. Lifetimes do not suffer from that, and tests may set
@@ -80,33 +102,43 @@ impl Ratchet {
 }
 
 impl Timer {
-    pub(crate) fn monotonic() -> Self {
-        Self::Monotonic(Instant::now())
-    }
-
     pub(crate) fn injected(clock: Arc<dyn Clock>) -> Self {
         Self::Injected(clock, Mutex::default())
     }
 
     pub(crate) fn now(&self) -> Moment {
         match self {
-            Self::Monotonic(start) => {
-                let passed = start.elapsed();
-                // Runs at every hit, so it avoids the 128-bit division of `as_millis`.
-                Moment(passed.as_secs() * 1_000 + u64::from(passed.subsec_millis()))
-            }
+            Self::Monotonic => Moment(clock::now()),
             Self::Injected(clock, ratchet) => {
                 let mut ratchet = ratchet.lock().unwrap_or_else(PoisonError::into_inner);
                 ratchet.count(clock.now().as_millis())
             }
         }
     }
+
+    /// Returns a moment that may be some milliseconds past.
+    fn lately(&self) -> Moment {
+        match self {
+            Self::Monotonic => Moment(clock::lately()),
+            Self::Injected(..) => self.now(),
+        }
+    }
+
+    /// Returns what is left until `deadline`, or `None` if a record with it does not expire.
+    pub(crate) fn lifetime(&self, deadline: Deadline) -> Option<Lifetime<'_>> {
+        let end = deadline.moment()?;
+        Some(Lifetime {
+            timer: self,
+            deadline,
+            at_most: end.0.saturating_sub(self.lately().0),
+        })
+    }
 }
 
 impl fmt::Debug for Timer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Monotonic(start) => f.debug_tuple("Monotonic").field(start).finish(),
+            Self::Monotonic => f.write_str("Monotonic"),
             Self::Injected(clock, _) => f.debug_tuple("Injected").field(clock).finish(),
         }
     }

@@ -12,6 +12,7 @@ use crate::backend::set::SetMode;
 use crate::backend::set::{GetOrAdd, SetOptions, SetOutcome};
 use crate::backend::subscription::Subscription;
 use crate::backend::usage::Usage;
+use crate::backend::view::View;
 use crate::error::{Error, ErrorKind};
 use crate::key::{Key, Scope};
 use crate::record::{Record, Value, Version};
@@ -55,6 +56,18 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     fn get_now(&self, key: &Key) -> Option<Result<Option<Record>, Error>> {
         let _ = key;
         None
+    }
+
+    /// Shows the [object](Value::Shared) under `key` to `see`, if the store holds one and can do so without waiting.
+    /// Otherwise returns without calling `see`, which says nothing about the record: [`get_now`](Self::get_now) or
+    /// [`get`](Self::get) tell.
+    ///
+    /// The provided method never calls `see`. Override it where the objects are in this process: a hit then takes no
+    /// [`Record`] out of the store, and no exact look at the time. Never show a record past its lifetime. `see` returns
+    /// whether the object is used; if it is not, the read does not count for the eviction, since another one follows.
+    /// `see` is short and does not call the store, so it may be called under a lock.
+    fn view(&self, key: &Key, see: &mut dyn FnMut(View<'_>) -> bool) {
+        let _ = (key, see);
     }
 
     /// Writes `value` under `key` if the condition of [`options.mode`](SetOptions::mode) holds. If it does not hold,

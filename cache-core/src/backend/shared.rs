@@ -10,6 +10,7 @@ use crate::backend::contract::{Backend, EvictionListener};
 use crate::backend::set::{GetOrAdd, SetOptions, SetOutcome};
 use crate::backend::subscription::Subscription;
 use crate::backend::usage::Usage;
+use crate::backend::view::View;
 use crate::error::Error;
 use crate::key::{Key, Scope};
 use crate::record::{Record, Value, Version};
@@ -23,6 +24,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn get_now(&self, key: &Key) -> Option<Result<Option<Record>, Error>> {
         (**self).get_now(key)
+    }
+
+    fn view(&self, key: &Key, see: &mut dyn FnMut(View<'_>) -> bool) {
+        (**self).view(key, see);
     }
 
     async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {

@@ -97,6 +97,7 @@ macro_rules! __conformance {
             handle::ping_answers
             handle::closed_backend_refuses_every_call
             handle::shared_objects_come_back_as_they_are
+            handle::shown_objects_have_the_lifetime_of_their_record
             subscriptions::subscribe_is_refused_where_not_declared
             subscriptions::every_change_is_reported
             subscriptions::cleared_records_are_reported

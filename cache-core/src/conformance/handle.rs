@@ -3,12 +3,14 @@
 use std::any::Any;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::backend::SetOptions;
-use crate::conformance::trial::{HOUR, Stop, Trial, Verdict, ensure, failed};
+use crate::conformance::trial::{GRAIN, HOUR, Stop, Trial, Verdict, ensure, failed};
 use crate::error::{Error, ErrorKind};
+use crate::key::Key;
 use crate::record::{Record, SharedValue, Value, Version};
+use crate::ttl::Ttl;
 
 pub(super) async fn ping_answers(trial: Trial) -> Verdict {
     trial.backend().ping().await?;
@@ -93,7 +95,16 @@ pub(super) async fn shared_objects_come_back_as_they_are(trial: Trial) -> Verdic
     };
     for _ in 0..2 {
         ensure!(same(backend.get(&key).await?.as_ref()), "a read gives another object");
+        // Showing objects is optional.
+        ensure!(
+            shown(&trial, &key).is_none_or(|shown| Arc::ptr_eq(&shown, &object)),
+            "`view` shows another object"
+        );
     }
+    ensure!(
+        shown(&trial, &trial.key("missing")).is_none(),
+        "`view` shows an object where nothing is"
+    );
     let batch = backend
         .get_many(&[key.clone(), trial.key("missing"), key.clone()])
         .await?;
@@ -106,6 +117,10 @@ pub(super) async fn shared_objects_come_back_as_they_are(trial: Trial) -> Verdic
         .set(&key, Value::Bytes("bytes".into()), options.if_version(version))
         .await?;
     trial.holds(&key, "bytes").await?;
+    ensure!(
+        shown(&trial, &key).is_none(),
+        "`view` shows an object that bytes have replaced"
+    );
     let Some(version) = replaced.version() else {
         return Err(failed("bytes over a shared object of that version were refused"));
     };
@@ -113,6 +128,70 @@ pub(super) async fn shared_objects_come_back_as_they_are(trial: Trial) -> Verdic
     ensure!(
         same(backend.get(&key).await?.as_ref()),
         "an object over bytes is not read as that object"
+    );
+    backend.delete(&key).await?;
+    ensure!(shown(&trial, &key).is_none(), "`view` shows an object that was deleted");
+    Ok(())
+}
+
+/// Returns the object that `view` shows.
+fn shown(trial: &Trial, key: &Key) -> Option<Arc<dyn Any + Send + Sync>> {
+    let mut shown = None;
+    trial.backend().view(key, &mut |view| {
+        shown = Some(Arc::clone(view.object()));
+        true
+    });
+    shown
+}
+
+pub(super) async fn shown_objects_have_the_lifetime_of_their_record(trial: Trial) -> Verdict {
+    if !trial.subject.declared.has_shared_objects() {
+        return Err(Stop::NotApplicable("the backend does not declare `shared_objects`"));
+    }
+    let key = trial.key("shown");
+    let object = || Value::Shared(SharedValue::new(Arc::new("object"), 6));
+    // Where no clock can be moved, waiting must be short.
+    let is_moved = trial.subject.clock.is_some();
+    let lifetime = Duration::from_millis(if is_moved { 3_600_000 } else { 400 });
+    let backend = trial.backend();
+    let outlives = |time| {
+        let mut answer = None;
+        backend.view(&key, &mut |view| {
+            answer = Some(view.outlives(time));
+            false
+        });
+        answer
+    };
+    let _ = backend.set(&key, object(), SetOptions::new(Ttl::FOREVER)).await?;
+    ensure!(
+        outlives(lifetime).is_none_or(|answer| answer.is_none()),
+        "`View::outlives` tells of the end of a record without an end"
+    );
+    for passed in [Duration::ZERO, lifetime / 2] {
+        let begun = Instant::now();
+        let _ = backend.set(&key, object(), SetOptions::new(lifetime)).await?;
+        trial.pass(passed).await;
+        for time in [Duration::ZERO, lifetime / 4, lifetime / 4 * 3, lifetime] {
+            let Some(answer) = outlives(time) else {
+                // It shows no objects, or the machine was slow.
+                continue;
+            };
+            let at_least = lifetime.saturating_sub(if is_moved { passed } else { begun.elapsed() });
+            let is_right = match answer {
+                Some(true) => time < lifetime - passed + GRAIN,
+                Some(false) => time + GRAIN >= at_least,
+                None => false,
+            };
+            ensure!(
+                is_right,
+                "`View::outlives` of {time:?} answers {answer:?} {passed:?} after a write for {lifetime:?}"
+            );
+        }
+    }
+    trial.until_absent(&key, lifetime / 2).await?;
+    ensure!(
+        shown(&trial, &key).is_none(),
+        "`view` shows an object past its lifetime"
     );
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use cache_core::{
     Backend, Capabilities, Change, Clock, Error, ErrorKind, GetOrAdd, Key, Limits, Prefix, Record, Scope, SetMode,
-    SetOptions, SetOutcome, SharedValue, Subscription, Ttl, Value, Version,
+    SetOptions, SetOutcome, SharedValue, Subscription, Ttl, Value, Version, View,
 };
 
 use crate::reference::{Reference, Stored, VALUE_BYTES};
@@ -86,6 +86,9 @@ pub enum Fault {
     VersionOfThePast,
     VersionOfTheDead,
     NowOfThePast,
+    ViewOfThePast,
+    ViewOfTheDead,
+    ViewWithoutEnd,
     SubscriptionUndeclared,
     SubscriptionSilent,
     SubscriptionFolds,
@@ -321,6 +324,31 @@ impl Backend for Broken {
     fn get_now(&self, key: &Key) -> Option<Result<Option<Record>, Error>> {
         let previous = self.previous.lock().unwrap();
         (self.fault == Fault::NowOfThePast).then(|| Ok(previous.get(key.as_str()).cloned()))
+    }
+
+    fn view(&self, key: &Key, see: &mut dyn FnMut(View<'_>) -> bool) {
+        let mut show = |record: Option<&Record>, outlives: &dyn Fn(Duration) -> Option<bool>| {
+            if let Some(Value::Shared(object)) = record.map(|record| &record.value) {
+                let _ = see(View::new(object, outlives));
+            }
+        };
+        match self.fault {
+            Fault::ViewOfThePast => show(self.previous.lock().unwrap().get(key.as_str()), &|_| Some(true)),
+            Fault::ViewOfTheDead => {
+                let map = self.inner.map.lock().unwrap();
+                let stored = map.get(key.as_str());
+                let now = self.inner.clock.now();
+                let left = stored.and_then(|stored| Some(stored.deadline?.saturating_since(now)));
+                show(stored.map(|stored| &stored.record), &|time| {
+                    left.map(|left| left > time)
+                });
+            }
+            Fault::ViewWithoutEnd => self.inner.view(key, &mut |view| {
+                let object = SharedValue::new(Arc::clone(view.object()), 0);
+                see(View::new(&object, &|_| None))
+            }),
+            _ => self.inner.view(key, see),
+        }
     }
 
     async fn set(&self, key: &Key, value: Value, mut options: SetOptions) -> Result<SetOutcome, Error> {

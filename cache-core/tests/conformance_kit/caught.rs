@@ -293,6 +293,9 @@ faults! {
 
     pings_go_unanswered: PingFails is caught by ping_answers;
     close_is_ignored: CloseIgnored is caught by closed_backend_refuses_every_call;
+    objects_shown_are_of_the_past: ViewOfThePast is caught by shared_objects_come_back_as_they_are;
+    objects_are_shown_past_their_lifetime: ViewOfTheDead is caught by shown_objects_have_the_lifetime_of_their_record;
+    objects_shown_have_no_end: ViewWithoutEnd is caught by shown_objects_have_the_lifetime_of_their_record;
     shared_objects_are_wrapped_anew: SharedAnew is caught by shared_objects_come_back_as_they_are;
     subscribe_is_an_empty_promise: SubscriptionUndeclared is caught by subscribe_is_refused_where_not_declared;
     subscriptions_report_nothing: SubscriptionSilent is caught by

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use cache_core::{
     Backend, Capabilities, Change, Clock, Error, ErrorKind, Key, Limits, ManualClock, Record, Scope, SetMode,
-    SetOptions, SetOutcome, Subscription, SystemClock, Timestamp, Value, VersionSource,
+    SetOptions, SetOutcome, Subscription, SystemClock, Timestamp, Value, VersionSource, View,
 };
 use tokio::sync::Notify;
 
@@ -95,6 +95,18 @@ impl Backend for Reference {
         let found = self.live(&self.map.lock().unwrap(), key.as_str());
         tokio::task::yield_now().await;
         Ok(found)
+    }
+
+    fn view(&self, key: &Key, see: &mut dyn FnMut(View<'_>) -> bool) {
+        if self.closed.load(Ordering::SeqCst) {
+            return;
+        }
+        if let Some(record) = self.live(&self.map.lock().unwrap(), key.as_str())
+            && let Value::Shared(object) = &record.value
+        {
+            let outlives = |time| record.remaining.map(|left| left > time);
+            let _ = see(View::new(object, &outlives));
+        }
     }
 
     async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use cache_core::{Backend, Error, ErrorKind, GetOrAdd, Key, Record, Scope, SetOptions, SetOutcome, Value, Version};
+use cache_core::{
+    Backend, Error, ErrorKind, GetOrAdd, Key, Record, Scope, SetOptions, SetOutcome, Value, Version, View,
+};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
@@ -122,6 +124,14 @@ impl Store {
         } else {
             self.observe("get", Some(key), result)
         })
+    }
+
+    /// Shows the object of a key, if the store is in this process and can show it.
+    #[inline]
+    pub(crate) fn view(&self, key: &Key, see: &mut dyn FnMut(View<'_>) -> bool) {
+        if self.local {
+            (*self.backend).view(key, see);
+        }
     }
 
     /// Returns whether [`get_or_add`](Self::get_or_add) takes one round trip, and no writes were refused lately.

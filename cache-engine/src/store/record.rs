@@ -481,23 +481,22 @@ impl Opened {
     }
 }
 
-/// Returns the value of a record that is a fresh object; a hit in memory does no more than this. Makes no copy. Reads
-/// the clock only if the object expires and `now` is not `None`. With `None`, the record's remaining time decides: the
-/// store has just computed it from the same clock. For any other record, use [`open`].
+/// Returns the value of an object that is fresh; a hit in memory does no more than this. Makes no copy. `outlives` says
+/// whether the store keeps the record for longer than that, or `None` if the record does not expire. With `now`, the age of
+/// the object decides too. Without, the store measures lifetimes by the same clock, so `outlives` is enough. For any other
+/// record, use [`open`].
 #[inline]
 pub(crate) fn fresh_object<T>(
-    record: &Record,
+    object: &Arc<dyn Any + Send + Sync>,
+    outlives: impl FnOnce(Duration) -> Option<bool>,
     key: &Key,
     type_version: u32,
-    now: Option<impl FnOnce() -> Timestamp>,
+    now: Option<Timestamp>,
 ) -> Option<Arc<T>>
 where
     T: Send + Sync + 'static,
 {
-    let Value::Shared(shared) = &record.value else {
-        return None;
-    };
-    let object = shared.object().downcast_ref::<Object>()?;
+    let object = object.downcast_ref::<Object>()?;
     let ObjectContent::Value(value) = &object.content else {
         return None;
     };
@@ -505,14 +504,13 @@ where
         // The caller has to check whether the tags have changed.
         return None;
     }
-    let fresh = object.windows.fresh.is_none_or(|fresh| match (now, record.remaining) {
-        (None, Some(remaining)) => remaining > object.retained,
-        (None, None) => false,
-        (Some(now), remaining) => {
-            remaining.is_none_or(|remaining| remaining > object.retained)
-                && now().saturating_since(object.created) < fresh
-        }
-    });
+    let fresh = object
+        .windows
+        .fresh
+        .is_none_or(|fresh| match (now, outlives(object.retained)) {
+            (None, outlives) => outlives == Some(true),
+            (Some(now), outlives) => outlives != Some(false) && now.saturating_since(object.created) < fresh,
+        });
     if fresh && object.key.identity() == key.identity() {
         unshelved(value, type_version)
     } else {

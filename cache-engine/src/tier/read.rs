@@ -102,19 +102,20 @@ impl Tier {
         if self.tags.clears_by_epoch() {
             return ControlFlow::Continue(ReadNow::Nothing);
         }
-        let record = match self.store.get_now(key) {
-            Some(Ok(record)) => record,
-            Some(Err(error)) => return ControlFlow::Continue(ReadNow::Unavailable(error)),
-            None => return ControlFlow::Continue(ReadNow::Nothing),
-        };
-        let now = (!self.same_clock).then_some(|| self.now());
-        match record
-            .as_ref()
-            .and_then(|record| record::fresh_object(record, key, type_version, now))
-        {
-            Some(value) => ControlFlow::Break((value, CacheTier::Store)),
-            None => ControlFlow::Continue(ReadNow::Record(record)),
+        let now = (!self.same_clock).then(|| self.now());
+        let mut fresh = None;
+        self.store.view(key, &mut |view| {
+            fresh = record::fresh_object(view.object(), |time| view.outlives(time), key, type_version, now);
+            fresh.is_some()
+        });
+        if let Some(value) = fresh {
+            return ControlFlow::Break((value, CacheTier::Store));
         }
+        ControlFlow::Continue(match self.store.get_now(key) {
+            Some(Ok(record)) => ReadNow::Record(record),
+            Some(Err(error)) => ReadNow::Unavailable(error),
+            None => ReadNow::Nothing,
+        })
     }
 
     /// Continues from what [`read_now`](Self::read_now) has read. Boxed, to keep the future of a hit in memory small.

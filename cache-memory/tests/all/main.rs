@@ -16,3 +16,4 @@ mod isolation;
 mod model;
 mod monotonic;
 mod shared_objects;
+mod view;
