@@ -1,41 +1,43 @@
 //! The machine's monotonic clock, in milliseconds from an arbitrary origin: exactly, or at a glance.
 
+use std::sync::LazyLock;
+use std::time::Instant;
+
+static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Reads the clock by the standard library.
+fn portably() -> u64 {
+    let passed = ORIGIN.elapsed();
+    // Avoids the 128-bit division of `as_millis`.
+    passed.as_secs() * 1_000 + u64::from(passed.subsec_millis())
+}
+
 #[cfg(target_os = "linux")]
 mod machine {
-    use rustix::time::{ClockId, Timespec, clock_gettime};
+    use nix::time::ClockId;
 
-    fn millis(time: Timespec) -> u64 {
-        // The clock counts from the start of the machine, so it is not negative.
-        time.tv_sec.unsigned_abs() * 1_000 + time.tv_nsec.unsigned_abs() / 1_000_000
+    fn read(clock: ClockId) -> Option<u64> {
+        let time = clock.now().ok()?;
+        // These clocks count from the start of the machine, so they are not negative.
+        Some(time.tv_sec().unsigned_abs() * 1_000 + time.tv_nsec().unsigned_abs() / 1_000_000)
     }
 
     pub(crate) fn now() -> u64 {
-        millis(clock_gettime(ClockId::Monotonic))
+        // Every Linux has this clock, which is that of the standard library.
+        read(ClockId::CLOCK_MONOTONIC).unwrap_or_else(super::portably)
     }
 
-    // The kernel notes this time at each of its ticks. To read it takes a third of the time, since no counter of the
-    // processor is read.
+    // The kernel notes this time at each of its ticks. Reading it takes a third of the time, since the processor's counter
+    // is not read.
     pub(crate) fn lately() -> u64 {
-        millis(clock_gettime(ClockId::MonotonicCoarse))
+        read(ClockId::CLOCK_MONOTONIC_COARSE).unwrap_or_else(now)
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 mod machine {
-    use std::sync::LazyLock;
-    use std::time::Instant;
-
-    static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-    pub(crate) fn now() -> u64 {
-        let passed = ORIGIN.elapsed();
-        // Runs at every hit, so it avoids the 128-bit division of `as_millis`.
-        passed.as_secs() * 1_000 + u64::from(passed.subsec_millis())
-    }
-
-    pub(crate) fn lately() -> u64 {
-        now()
-    }
+    pub(crate) use super::portably as now;
+    pub(crate) use super::portably as lately;
 }
 
 /// Returns the time.

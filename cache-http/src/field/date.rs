@@ -17,21 +17,19 @@ const LONGEST: usize = 33;
 #[must_use]
 pub fn parse_date(value: &[u8]) -> Option<Timestamp> {
     let value = value.trim_ascii();
-    if value.len() > LONGEST {
-        return None;
-    }
-    let mut text = String::with_capacity(value.len());
-    for word in value.split_inclusive(|byte| !byte.is_ascii_alphabetic()) {
-        let word = std::str::from_utf8(word).ok()?;
-        if word.get(..3).is_some_and(|zone| zone.eq_ignore_ascii_case("gmt")) {
-            text.push_str(&word.to_ascii_uppercase());
-        } else {
-            let (first, rest) = word.split_at(word.chars().next().map_or(0, char::len_utf8));
-            text.push_str(&first.to_ascii_uppercase());
-            text.push_str(&rest.to_ascii_lowercase());
+    let mut text = [0; LONGEST];
+    let text = text.get_mut(..value.len())?;
+    text.copy_from_slice(value);
+    for word in text.split_mut(|byte| !byte.is_ascii_alphabetic()) {
+        if word.eq_ignore_ascii_case(b"gmt") {
+            word.make_ascii_uppercase();
+        } else if let Some((first, rest)) = word.split_first_mut() {
+            first.make_ascii_uppercase();
+            rest.make_ascii_lowercase();
         }
     }
-    Some(httpdate::parse_http_date(&text).ok()?.into())
+    let text = std::str::from_utf8(text).ok()?;
+    Some(httpdate::parse_http_date(text).ok()?.into())
 }
 
 /// Returns the field value for a time, to the second.
