@@ -16,10 +16,11 @@ const DIGITS: [[u8; 2]; 256] = {
 
 /// The MD5 of `content` in lower-case hexadecimal: 32 characters.
 pub(crate) fn md5_hex(content: &[u8]) -> String {
-    let mut text = [0; 32];
-    for (digits, byte) in text.chunks_exact_mut(2).zip(Md5::digest(content)) {
-        digits.copy_from_slice(&DIGITS[usize::from(byte)]);
+    let digest = Md5::digest(content);
+    let mut text = Vec::with_capacity(2 * digest.len());
+    for byte in digest {
+        text.extend_from_slice(&DIGITS[usize::from(byte)]);
     }
-    // Digits are UTF-8, so nothing is replaced.
-    String::from_utf8_lossy(&text).into_owned()
+    // Digits are UTF-8, so this copies nothing.
+    String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
