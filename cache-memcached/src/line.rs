@@ -86,6 +86,8 @@ pub(crate) struct Line {
     is_closing: AtomicBool,
     has_answered: AtomicBool,
     is_held_up: AtomicBool,
+    /// Whether commands are queued that are soon sent together.
+    is_gathering: AtomicBool,
     silence: Duration,
 }
 
@@ -119,6 +121,7 @@ impl Line {
             is_closing: AtomicBool::new(false),
             has_answered: AtomicBool::new(false),
             is_held_up: AtomicBool::new(false),
+            is_gathering: AtomicBool::new(false),
             silence,
         });
         tokio::spawn(Driver {
@@ -166,6 +169,11 @@ impl Line {
         self.is_held_up.load(Ordering::Relaxed)
     }
 
+    /// Returns whether a command that is queued now is sent together with others.
+    pub(crate) fn is_gathering(&self) -> bool {
+        self.is_gathering.load(Ordering::Relaxed)
+    }
+
     /// Ends the line as soon as no command waits for its answer.
     pub(crate) fn close(&self) {
         self.is_closing.store(true, Ordering::Release);
@@ -203,6 +211,7 @@ impl Line {
             self.in_flight.fetch_add(1, Ordering::Relaxed);
             is_first = queue.requests.is_empty();
             queue.requests.push_back((command, reply));
+            self.is_gathering.store(true, Ordering::Relaxed);
         }
         if is_first {
             // With the others, the line's task has been woken already.
@@ -427,6 +436,7 @@ impl Driver {
                 return;
             }
             queue.bytes = 0;
+            self.line.is_gathering.store(false, Ordering::Relaxed);
             std::mem::swap(&mut queue.requests, &mut self.taken);
         }
         self.has_given_way = false;
