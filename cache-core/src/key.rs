@@ -373,7 +373,39 @@ impl Key {
     /// Returns the key of the toolkit's own record of kind `kind` beside this one. See [`Namespace::reserved`].
     #[must_use]
     pub fn reserved(&self, kind: &str) -> Key {
-        self.namespace().reserved(kind).key(self.name())
+        self.reserved_as(kind, self.name())
+    }
+
+    /// Returns the key of the toolkit's own record of kind `kind` for the whole namespace of this key: the same as
+    /// [`namespace()`](Self::namespace)[`.reserved(kind)`](Namespace::reserved)[`.key("")`](Namespace::key).
+    ///
+    /// ```
+    /// use cache_core::Prefix;
+    ///
+    /// let users = Prefix::new("shop").namespace("users");
+    /// assert_eq!(users.key("42").reserved_of_namespace("epoch"), users.reserved("epoch").key(""));
+    /// ```
+    #[must_use]
+    pub fn reserved_of_namespace(&self, kind: &str) -> Key {
+        self.reserved_as(kind, "")
+    }
+
+    /// Writes the key at once, without making the namespaces.
+    fn reserved_as(&self, kind: &str, name: &str) -> Key {
+        let namespace = &self.text[..self.namespace_len];
+        let mut text = String::with_capacity(namespace.len() + kind.len() + 1 + name.len());
+        text.push_str(namespace.strip_suffix(':').unwrap_or(namespace));
+        text.push('!');
+        push_escaped(&mut text, kind);
+        text.push(':');
+        let namespace_len = text.len();
+        text.push_str(name);
+        Self {
+            text: text.into(),
+            prefix_len: self.prefix_len,
+            namespace_len,
+            identity: None,
+        }
     }
 }
 

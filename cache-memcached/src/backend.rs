@@ -1,7 +1,9 @@
 //! The handle that users hold, and each operation as commands of memcached.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::iter::repeat_with;
 use std::ops::Deref;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,6 +27,9 @@ use crate::tokens::Tokens;
 
 /// The most keys in one `get`. The answer is held in memory as a whole.
 const BATCH: usize = 128;
+
+/// How many keys of a batch are compared with each other one by one. That takes less than to hash them.
+const FEW: usize = 8;
 
 /// The most writes of a batch that run at a time.
 const CONCURRENCY: usize = 16;
@@ -74,11 +79,11 @@ macro_rules! on_fleet {
 }
 
 /// A key of a batch.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Wanted<'a> {
     /// Its place in the batch.
     place: usize,
-    key: &'a StoreKey,
+    key: StoreKey<'a>,
     target: Target<'a>,
 }
 
@@ -157,40 +162,50 @@ impl Shared {
         on_fleet!(self, fleet => self.get_from(&fleet, &key))
     }
 
-    async fn get_from(&self, fleet: &Fleet, key: &StoreKey) -> Result<Option<Record>, Error> {
+    async fn get_from(&self, fleet: &Fleet, key: &StoreKey<'_>) -> Result<Option<Record>, Error> {
         let target = fleet.target(key.as_str()).await?;
-        let found = fleet.call(target, fleet.get(target, &[key.as_str()])).await?.pop();
+        let found = fleet
+            .call(target, pin!(fleet.get(target, [key.as_str()].into_iter())))
+            .await?
+            .pop();
         Ok(found
             .and_then(|item| fleet.decode(target, key, item.value))
             .and_then(|stored| stored.into_record(self.clock.now())))
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
-        let keys: Vec<StoreKey> = keys.iter().map(StoreKey::new).collect();
-        on_fleet!(self, fleet => self.get_many_from(&fleet, &keys))
+        if !has_doubles(keys) {
+            return on_fleet!(self, fleet => self.get_many_from(&fleet, keys.iter()));
+        }
+        // The server answers once for a key that is requested twice.
+        let (distinct, places) = distinct(keys);
+        let records = on_fleet!(self, fleet => self.get_many_from(&fleet, distinct.iter().copied()))?;
+        Ok(places.into_iter().map(|place| records[place].clone()).collect())
     }
 
-    async fn get_many_from(&self, fleet: &Fleet, keys: &[StoreKey]) -> Result<Vec<Option<Record>>, Error> {
-        let mut shares: Vec<Vec<Wanted<'_>>> = vec![Vec::new(); fleet.servers().len()];
-        for (place, key) in keys.iter().enumerate() {
+    /// Reads keys of which none is there twice.
+    async fn get_many_from(
+        &self,
+        fleet: &Fleet,
+        keys: impl ExactSizeIterator<Item = &Key>,
+    ) -> Result<Vec<Option<Record>>, Error> {
+        let mut records: Vec<Option<Record>> = repeat_with(|| None).take(keys.len()).collect();
+        let mut wanted = Vec::with_capacity(keys.len());
+        for (place, key) in keys.enumerate() {
+            let key = StoreKey::new(key);
             let target = fleet.target(key.as_str()).await?;
-            shares[target.index].push(Wanted { place, key, target });
+            wanted.push(Wanted { place, key, target });
         }
-        shares.retain(|share| !share.is_empty());
-        let answers = match shares.pop() {
-            // With one server, there is nothing to join.
-            Some(share) if shares.is_empty() => vec![self.read_share(fleet, share).await?],
-            share => {
-                try_join_all(
-                    shares
-                        .into_iter()
-                        .chain(share)
-                        .map(|share| self.read_share(fleet, share)),
-                )
-                .await?
+        let is_one_server = wanted.iter().all(|other| other.target.index == wanted[0].target.index);
+        if is_one_server {
+            for (place, record) in self.read_share(fleet, &wanted).await? {
+                records[place] = Some(record);
             }
-        };
-        let mut records = vec![None; keys.len()];
+            return Ok(records);
+        }
+        wanted.sort_by_key(|wanted| wanted.target.index);
+        let shares = wanted.chunk_by(|a, b| a.target.index == b.target.index);
+        let answers = try_join_all(shares.map(|share| self.read_share(fleet, share))).await?;
         for (place, record) in answers.into_iter().flatten() {
             records[place] = Some(record);
         }
@@ -198,29 +213,21 @@ impl Shared {
     }
 
     /// Reads the keys of a batch that belong to one server. Returns the records with the places of their keys.
-    async fn read_share(&self, fleet: &Fleet, mut share: Vec<Wanted<'_>>) -> Result<Vec<(usize, Record)>, Error> {
-        // The server answers once for a key that is requested twice.
-        share.sort_by(|a, b| a.key.as_str().cmp(b.key.as_str()));
+    async fn read_share(&self, fleet: &Fleet, share: &[Wanted<'_>]) -> Result<Vec<(usize, Record)>, Error> {
         let mut records = Vec::with_capacity(share.len());
         for part in share.chunks(BATCH) {
-            let same: Vec<&[Wanted<'_>]> = part.chunk_by(|a, b| a.key.as_str() == b.key.as_str()).collect();
-            let requested: Vec<&str> = same.iter().map(|same| same[0].key.as_str()).collect();
+            let requested = part.iter().map(|wanted| wanted.key.as_str());
             let server = part[0].target;
-            let found = fleet.call(server, fleet.get(server, &requested)).await?;
+            let found = fleet.call(server, pin!(fleet.get(server, requested))).await?;
             let now = self.clock.now();
             for Item { place, value, .. } in found {
-                let Some(same) = same.get(place) else {
+                let Some(wanted) = part.get(place) else {
                     continue;
                 };
-                // Two keys with the same text differ only in the hash that the record is checked by.
-                let Some(stored) = fleet.decode(same[0].target, same[0].key, value) else {
-                    continue;
-                };
-                let Some(record) = stored.into_record(now) else {
-                    continue;
-                };
-                records.extend(same[1..].iter().map(|wanted| (wanted.place, record.clone())));
-                records.push((same[0].place, record));
+                let stored = fleet.decode(wanted.target, &wanted.key, value);
+                if let Some(record) = stored.and_then(|stored| stored.into_record(now)) {
+                    records.push((wanted.place, record));
+                }
             }
         }
         Ok(records)
@@ -235,7 +242,7 @@ impl Shared {
     async fn set_on(
         &self,
         fleet: &Fleet,
-        key: &StoreKey,
+        key: &StoreKey<'_>,
         value: &[u8],
         options: SetOptions,
     ) -> Result<SetOutcome, Error> {
@@ -271,14 +278,14 @@ impl Shared {
                 },
             }
         };
-        Ok(outcome(*version, fleet.call(place.target, write).await?))
+        Ok(outcome(*version, fleet.call(place.target, pin!(write)).await?))
     }
 
     /// Returns the place of a key, and the record to write there.
     async fn place<'a>(
         &'a self,
         fleet: &'a Fleet,
-        key: &'a StoreKey,
+        key: &'a StoreKey<'a>,
         value: &[u8],
         options: SetOptions,
     ) -> Result<(Place<'a>, Written), Error> {
@@ -322,7 +329,7 @@ impl Shared {
     async fn get_or_add_on(
         &self,
         fleet: &Fleet,
-        key: &StoreKey,
+        key: &StoreKey<'_>,
         value: &[u8],
         options: SetOptions,
     ) -> Result<GetOrAdd, Error> {
@@ -331,7 +338,7 @@ impl Shared {
             let mut session = fleet.session(place.target).await?;
             self.find_or_lease(&place, &mut session, &written).await
         };
-        let found = fleet.call(place.target, call).await?;
+        let found = fleet.call(place.target, pin!(call)).await?;
         Ok(found.map_or(GetOrAdd::Added(written.version), GetOrAdd::Found))
     }
 
@@ -375,10 +382,17 @@ impl Shared {
 
     /// Returns the error for a value that is too large. Removes the record that it was to replace, so that it is not
     /// read as the new value.
-    async fn too_large(&self, fleet: &Fleet, target: Target<'_>, key: &StoreKey, size: usize, mode: SetMode) -> Error {
+    async fn too_large(
+        &self,
+        fleet: &Fleet,
+        target: Target<'_>,
+        key: &StoreKey<'_>,
+        size: usize,
+        mode: SetMode,
+    ) -> Error {
         if mode == SetMode::Always {
             let remove = async { fleet.session(target).await?.remove(key.as_str()).await };
-            if let Err(error) = fleet.call(target, remove).await {
+            if let Err(error) = fleet.call(target, pin!(remove)).await {
                 return error;
             }
         }
@@ -396,7 +410,7 @@ impl Shared {
         on_fleet!(self, fleet => self.delete_on(&fleet, &key))
     }
 
-    async fn delete_on(&self, fleet: &Fleet, key: &StoreKey) -> Result<bool, Error> {
+    async fn delete_on(&self, fleet: &Fleet, key: &StoreKey<'_>) -> Result<bool, Error> {
         let target = fleet.target(key.as_str()).await?;
         let remove = async {
             let (found, is_removed) = fleet.session(target).await?.take(key.as_str()).await?;
@@ -407,7 +421,7 @@ impl Shared {
             });
             Ok(is_removed && was_there)
         };
-        fleet.call(target, remove).await
+        fleet.call(target, pin!(remove)).await
     }
 
     async fn delete_if(&self, key: &Key, version: Version) -> Result<bool, Error> {
@@ -415,7 +429,7 @@ impl Shared {
         on_fleet!(self, fleet => self.delete_if_on(&fleet, &key, version))
     }
 
-    async fn delete_if_on(&self, fleet: &Fleet, key: &StoreKey, version: Version) -> Result<bool, Error> {
+    async fn delete_if_on(&self, fleet: &Fleet, key: &StoreKey<'_>, version: Version) -> Result<bool, Error> {
         let target = fleet.target(key.as_str()).await?;
         let place = Place {
             fleet,
@@ -435,7 +449,7 @@ impl Shared {
                 None => Ok(false),
             }
         };
-        fleet.call(target, remove).await
+        fleet.call(target, pin!(remove)).await
     }
 }
 
@@ -470,7 +484,7 @@ struct Written {
 struct Place<'a> {
     fleet: &'a Fleet,
     target: Target<'a>,
-    key: &'a StoreKey,
+    key: &'a StoreKey<'a>,
     clock: &'a dyn Clock,
 }
 
@@ -510,6 +524,34 @@ impl Place<'_> {
         let is_it = self.live(found.bytes).is_some_and(|stored| stored.version == version);
         Ok(is_it.then_some(found.token))
     }
+}
+
+/// Returns whether a key is there twice.
+fn has_doubles(keys: &[Key]) -> bool {
+    if keys.len() > FEW {
+        let distinct: HashSet<&Key> = keys.iter().collect();
+        return distinct.len() < keys.len();
+    }
+    let mut rest = keys.iter();
+    while let Some(key) = rest.next() {
+        if rest.as_slice().contains(key) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Returns each key once, and the places of all keys among those.
+fn distinct(keys: &[Key]) -> (Vec<&Key>, Vec<usize>) {
+    let (mut distinct, mut places) = (Vec::new(), HashMap::new());
+    let of_all = keys.iter().map(|key| {
+        *places.entry(key).or_insert_with(|| {
+            distinct.push(key);
+            distinct.len() - 1
+        })
+    });
+    let of_all = of_all.collect();
+    (distinct, of_all)
 }
 
 /// Returns how many writes of a batch may run at a time: one if a key occurs twice, so that the last write wins.

@@ -252,8 +252,9 @@ impl MemcachedBackendBuilder {
 
     /// Sets the most connections to each server. Default: 16. Must not be 0.
     ///
-    /// Calls share the connections: what is asked at the same time is sent together, and answered in order. Another
-    /// connection is opened only while each has 32 calls, or is busy with a long command or answer.
+    /// Calls share the connections: what is asked at the same time is sent together, and answered in order. A second
+    /// connection is opened while the first has 4 calls, so that client and server need not wait for each other in turns.
+    /// More are opened only while each has 32 calls, or is busy with a long command or answer.
     pub fn connections(mut self, connections: usize) -> Self {
         self.bounds.connections = connections;
         self

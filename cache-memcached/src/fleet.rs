@@ -1,5 +1,6 @@
 //! The servers, and the choice of the server for a key.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -190,7 +191,7 @@ impl Fleet {
     pub(crate) async fn session<'a>(&self, target: Target<'a>) -> Result<Session<'a>, Fault> {
         let mut session = target.server.session().await?;
         if let Some(changing) = &self.changing {
-            let stamp = session.get(&[STAMP_KEY]).await?.pop();
+            let stamp = session.get([STAMP_KEY].into_iter()).await?.pop();
             changing.confirm(stamp.map(|item| item.value))?;
         }
         Ok(session)
@@ -198,22 +199,25 @@ impl Fleet {
 
     /// Returns the values of `keys` on the target, each with the place of its key, without the keys that have none. The
     /// same answer confirms that the server belongs to this fleet. No key is there twice.
-    pub(crate) async fn get(&self, target: Target<'_>, keys: &[&str]) -> Result<Vec<Item>, Fault> {
+    pub(crate) async fn get(
+        &self,
+        target: Target<'_>,
+        keys: impl ExactSizeIterator<Item = &str> + Clone,
+    ) -> Result<Vec<Item>, Fault> {
         let mut session = target.server.session().await?;
         let Some(changing) = &self.changing else {
             return session.get(keys).await;
         };
-        let mut requested = keys.to_vec();
-        requested.push(STAMP_KEY);
-        let mut found = session.get(&requested).await?;
-        let stamp = found.iter().position(|item| item.place == keys.len());
+        let after_keys = keys.len();
+        let mut found = session.get(keys.chain([STAMP_KEY])).await?;
+        let stamp = found.iter().position(|item| item.place == after_keys);
         changing.confirm(stamp.map(|at| found.swap_remove(at).value))?;
         Ok(found)
     }
 
     /// Decodes a record that the target holds. Returns `None`, which means absent, also for one that was left behind
     /// when its key moved.
-    pub(crate) fn decode(&self, target: Target<'_>, key: &StoreKey, bytes: Bytes) -> Option<Stored> {
+    pub(crate) fn decode(&self, target: Target<'_>, key: &StoreKey<'_>, bytes: Bytes) -> Option<Stored> {
         let stored = record::decode(key, bytes)?;
         let Some(changing) = &self.changing else {
             return Some(stored);
@@ -222,11 +226,11 @@ impl Fleet {
         stored.epoch.is_some_and(is_of_now).then_some(stored)
     }
 
-    /// Runs a call on the target.
+    /// Runs a call on the target. It is pinned, so that it is not moved on its way.
     pub(crate) async fn call<T>(
         &self,
         target: Target<'_>,
-        work: impl Future<Output = Result<T, Fault>>,
+        work: Pin<&mut impl Future<Output = Result<T, Fault>>>,
     ) -> Result<T, Error> {
         match self.when_down {
             WhenDown::Fail => target.server.call(work).await,

@@ -186,6 +186,11 @@ pub(crate) struct Admission<'a> {
 }
 
 impl Admission<'_> {
+    /// Returns when the call began.
+    pub(crate) fn begun(&self) -> Instant {
+        self.begun
+    }
+
     pub(crate) fn good(mut self) {
         self.verdict = Some(Verdict::Good);
     }

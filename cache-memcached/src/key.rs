@@ -1,5 +1,7 @@
 //! The encoding of keys: at most 250 bytes of printable ASCII.
 
+use std::borrow::Cow;
+
 use cache_core::Key;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use sha2::{Digest, Sha256};
@@ -22,19 +24,20 @@ const START: usize = LONGEST - HASH_FOLLOWS.len() - 2 * HASH_BYTES;
 
 /// An encoded key, and the hash by which a record is checked.
 #[derive(Debug, Clone)]
-pub(crate) struct StoreKey {
-    text: String,
+pub(crate) struct StoreKey<'a> {
+    text: Cow<'a, str>,
     check: [u8; HASH_BYTES],
 }
 
-impl StoreKey {
-    pub(crate) fn new(key: &Key) -> Self {
+impl<'a> StoreKey<'a> {
+    pub(crate) fn new(key: &'a Key) -> Self {
         // One half of the hash goes into a long key, the other half into each record. A record is accepted only if both
         // match.
         let hash: [u8; 2 * HASH_BYTES] = Sha256::digest(key.as_str().as_bytes()).into();
         let (short, check) = hash.split_at(HASH_BYTES);
-        let mut text: String = utf8_percent_encode(key.as_str(), ENCODED).collect();
+        let mut text = encoded(key.as_str());
         if text.len() > LONGEST {
+            let text = text.to_mut();
             text.truncate(START);
             text.push_str(HASH_FOLLOWS);
             for byte in short {
@@ -57,6 +60,19 @@ impl StoreKey {
     }
 }
 
+/// Encodes a text. Most keys stay as they are, and are not copied.
+fn encoded(text: &str) -> Cow<'_, str> {
+    // Without a branch for each byte, many are looked at in one step.
+    let is_plain = text
+        .bytes()
+        .fold(true, |plain, byte| plain & byte.is_ascii_graphic() & (byte != b'%'));
+    if is_plain {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(utf8_percent_encode(text, ENCODED).collect())
+    }
+}
+
 fn hex_digit(value: u8) -> char {
     char::from(if value < 10 { b'0' + value } else { b'a' + value - 10 })
 }
@@ -70,7 +86,9 @@ mod tests {
     use super::*;
 
     fn written(name: &str) -> String {
-        StoreKey::new(&Prefix::new("shop").namespace("users").key(name)).text
+        StoreKey::new(&Prefix::new("shop").namespace("users").key(name))
+            .text
+            .into_owned()
     }
 
     #[test]
@@ -99,6 +117,12 @@ mod tests {
             let text = written(&name);
             prop_assert!(text.len() <= LONGEST);
             prop_assert!(text.bytes().all(|byte| (0x21..=0x7e).contains(&byte)));
+        }
+
+        #[test]
+        fn what_is_not_copied_needs_no_encoding(text in "[ -~]{0,40}|\\PC{0,10}") {
+            let all: String = utf8_percent_encode(&text, ENCODED).collect();
+            prop_assert_eq!(encoded(&text), all);
         }
 
         #[test]

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -31,8 +32,11 @@ const MOST_QUEUED: usize = 64 << 20;
 /// What a command that waits takes up besides its bytes.
 const OVERHEAD: usize = 256;
 
-/// The room for what is read at a time.
+/// The room for what is read at a time, at first.
 const READ: usize = 16 * 1024;
+
+/// The room on a line on which that was too little for the answers that arrive together.
+const MOST_READ: usize = 64 * 1024;
 
 /// The most room that is made for a value before its bytes arrive.
 const MOST_ROOM: usize = 1 << 20;
@@ -45,6 +49,9 @@ const LONG: usize = 16 * 1024;
 
 /// A line on which more than this is being read or waits to be written holds up the calls after it.
 const MUCH: usize = 256 * 1024;
+
+/// The most commands for which a line that has sent them keeps room.
+const MOST_SPARE: usize = 1024;
 
 /// Thirty years, for a limit that is no limit.
 const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
@@ -66,6 +73,8 @@ pub(crate) enum Unanswered {
 
 type Reply = oneshot::Sender<Result<Answers, Unanswered>>;
 
+type Request = (Command, Reply);
+
 /// A connection that calls share.
 pub(crate) struct Line {
     queue: Mutex<Queue>,
@@ -77,12 +86,14 @@ pub(crate) struct Line {
     is_closing: AtomicBool,
     has_answered: AtomicBool,
     is_held_up: AtomicBool,
+    /// Whether commands are queued that are soon sent together.
+    is_gathering: AtomicBool,
     silence: Duration,
 }
 
 #[derive(Default)]
 struct Queue {
-    requests: VecDeque<(Command, Reply)>,
+    requests: VecDeque<Request>,
     /// The sizes of the commands.
     bytes: usize,
     /// When the line's task last looked, or a command was queued after it had taken all.
@@ -110,6 +121,7 @@ impl Line {
             is_closing: AtomicBool::new(false),
             has_answered: AtomicBool::new(false),
             is_held_up: AtomicBool::new(false),
+            is_gathering: AtomicBool::new(false),
             silence,
         });
         tokio::spawn(Driver {
@@ -119,7 +131,9 @@ impl Line {
             unsent: VecDeque::new(),
             is_flushed: true,
             waiting: VecDeque::new(),
+            taken: VecDeque::new(),
             input: BytesMut::new(),
+            room: READ,
             parser: Parser::default(),
             silence,
             heard: Instant::now(),
@@ -155,6 +169,11 @@ impl Line {
         self.is_held_up.load(Ordering::Relaxed)
     }
 
+    /// Returns whether a command that is queued now is sent together with others.
+    pub(crate) fn is_gathering(&self) -> bool {
+        self.is_gathering.load(Ordering::Relaxed)
+    }
+
     /// Ends the line as soon as no command waits for its answer.
     pub(crate) fn close(&self) {
         self.is_closing.store(true, Ordering::Release);
@@ -166,6 +185,7 @@ impl Line {
     /// If the future is dropped, the command may be sent or not. Nobody gets its answer.
     pub(crate) async fn ask(&self, command: Command) -> Result<Answers, Unanswered> {
         let (reply, answer) = oneshot::channel();
+        let is_first;
         {
             let mut queue = self.queue.lock();
             if let Some(fault) = &queue.ended {
@@ -189,9 +209,14 @@ impl Line {
             }
             queue.bytes += size;
             self.in_flight.fetch_add(1, Ordering::Relaxed);
+            is_first = queue.requests.is_empty();
             queue.requests.push_back((command, reply));
+            self.is_gathering.store(true, Ordering::Relaxed);
         }
-        self.waker.wake();
+        if is_first {
+            // With the others, the line's task has been woken already.
+            self.waker.wake();
+        }
         // The line ended with its runtime, which says nothing about the server.
         answer
             .await
@@ -235,8 +260,9 @@ impl fmt::Debug for Line {
 struct Waiting {
     form: Form,
     then: Option<Form>,
-    /// The keys whose values it requests, with spaces between them.
-    keys: Bytes,
+    /// The command or a part of it, and where in it the keys stand whose values it requests, with spaces between them.
+    text: Vec<u8>,
+    keys: Range<usize>,
     /// The first of two answers.
     first: Option<Answer>,
     reply: Reply,
@@ -252,7 +278,11 @@ struct Driver {
     is_flushed: bool,
     /// The commands that wait for their answers, in order.
     waiting: VecDeque<Waiting>,
+    /// Empty, in exchange for what is queued.
+    taken: VecDeque<Request>,
     input: BytesMut,
+    /// The room for what is read at a time.
+    room: usize,
     parser: Parser,
     silence: Duration,
     /// When the server last sent something, or a command began to wait.
@@ -322,15 +352,20 @@ impl Driver {
     fn read(&mut self, context: &mut Context<'_>) -> Result<(), Fault> {
         loop {
             let room = self.input.capacity() - self.input.len();
-            if room < READ / 4 {
+            // An empty buffer begins at its start again, which costs nothing.
+            if room < READ / 4 || self.input.is_empty() {
                 let missing = self.parser.missing(&self.input);
-                self.input.reserve(missing.clamp(READ, MOST_ROOM));
+                self.input.reserve(missing.clamp(self.room, MOST_ROOM));
             }
+            let room = self.input.capacity() - self.input.len();
             let read = pin!(self.stream.read_buf(&mut self.input)).poll(context);
             match read {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0)) => return Err(Fault::Io(io::ErrorKind::UnexpectedEof.into())),
-                Poll::Ready(Ok(_)) => {
+                Poll::Ready(Ok(read)) => {
+                    if read == room {
+                        self.room = (2 * self.room).min(MOST_READ);
+                    }
                     self.heard = Instant::now();
                     self.hand_out()?;
                 }
@@ -346,7 +381,8 @@ impl Driver {
                 (Some(_), Some(second)) => second,
                 _ => oldest.form,
             };
-            let Some(answer) = self.parser.answer(form, &oldest.keys, &mut self.input)? else {
+            let keys = &oldest.text[oldest.keys.clone()];
+            let Some(answer) = self.parser.answer(form, keys, &mut self.input)? else {
                 return Ok(());
             };
             match &answer {
@@ -389,7 +425,7 @@ impl Driver {
 
     /// Takes the commands that are queued, to be sent.
     fn take_requests(&mut self, context: &mut Context<'_>) {
-        let mut requests = {
+        {
             let mut queue = self.line.queue.lock();
             if queue.requests.is_empty() {
                 return;
@@ -400,15 +436,22 @@ impl Driver {
                 return;
             }
             queue.bytes = 0;
-            std::mem::take(&mut queue.requests)
-        };
+            self.line.is_gathering.store(false, Ordering::Relaxed);
+            std::mem::swap(&mut queue.requests, &mut self.taken);
+        }
         self.has_given_way = false;
         if self.waiting.is_empty() {
             self.heard = Instant::now();
         }
-        let is_single = requests.len() == 1;
+        let is_single = self.taken.len() == 1;
+        let mut room: usize = self
+            .taken
+            .iter()
+            .map(|(command, _)| command.bytes.len())
+            .filter(|len| *len <= LONG)
+            .sum();
         let mut together = Vec::new();
-        for (command, reply) in requests.drain(..) {
+        for (command, reply) in self.taken.drain(..) {
             if reply.is_closed() {
                 // Its call was dropped.
                 self.line.in_flight.fetch_sub(1, Ordering::Relaxed);
@@ -423,26 +466,34 @@ impl Driver {
             let mut waiting = Waiting {
                 form,
                 then,
-                keys: Bytes::new(),
+                text: Vec::new(),
+                keys: 0..keys.len(),
                 first: None,
                 reply,
             };
-            if is_single || bytes.len() > LONG {
+            let is_long = bytes.len() > LONG;
+            if is_long || is_single && form != Form::Values {
                 if !together.is_empty() {
                     self.unsent.push_back(std::mem::take(&mut together).into());
                 }
-                let bytes = Bytes::from(bytes);
-                waiting.keys = bytes.slice(keys);
-                self.unsent.push_back(bytes);
+                waiting.text.extend_from_slice(&bytes[keys]);
+                self.unsent.push_back(bytes.into());
             } else {
-                waiting.keys = Bytes::copy_from_slice(&bytes[keys]);
+                together.reserve(std::mem::take(&mut room));
                 together.extend_from_slice(&bytes);
+                if form == Form::Values {
+                    // It has little else than its keys.
+                    (waiting.text, waiting.keys) = (bytes, keys);
+                } else {
+                    waiting.text.extend_from_slice(&bytes[keys]);
+                }
             }
             self.waiting.push_back(waiting);
         }
         if !together.is_empty() {
             self.unsent.push_back(together.into());
         }
+        self.taken.shrink_to(MOST_SPARE);
     }
 
     fn write(&mut self, context: &mut Context<'_>) -> Result<(), Fault> {

@@ -1,8 +1,8 @@
 //! The connections to one server, which calls share.
 //!
-//! One connection carries many calls, and does so the better the more there are: what is queued at the same time is sent
-//! together. Another one is opened only while each has many calls, or is busy with a large value, which holds up the calls
-//! after it.
+//! What is queued on a connection at the same time is sent together, which costs one system call and wakes the server once.
+//! So calls gather on as few connections as keep both sides busy: two, on which client and server take turns, and more of
+//! them only while each has many calls, or is busy with a large value, which holds up the calls after it.
 
 use std::fmt;
 use std::io;
@@ -17,10 +17,23 @@ use tokio::time::Instant;
 
 use crate::error::Fault;
 use crate::line::Line;
+use crate::protocol::Command;
 use crate::stream::Connector;
 
-/// The calls that each connection has before another one is opened.
+/// The calls that the only connection has before a second one is opened.
+const FEW: usize = 4;
+
+/// The calls that each of several connections has before another one is opened.
 const SHARE: usize = 32;
+
+/// The calls that are worth a system call of their own.
+const GROUP: usize = 8;
+
+/// The number of calls over which the load is observed.
+const WINDOW: usize = 256;
+
+/// The key that is read on a connection before calls use it. No key of the user's is written like this.
+const PROBE_KEY: &str = "%~larder-probe";
 
 /// The time after a failure before another connection is opened besides those that are open.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -44,6 +57,9 @@ struct Lines {
     opening: Option<(Opening, AbortHandle)>,
     /// When another connection may be opened besides those that are open.
     not_before: Option<Instant>,
+    /// The place of the connection that the last call was given.
+    last: usize,
+    load: Load,
     is_closed: bool,
 }
 
@@ -65,21 +81,61 @@ impl Lines {
         self.not_before = Some(Instant::now() + PAUSE);
     }
 
-    /// Returns the connection on which a call is answered soonest.
-    fn best(&self) -> Option<&Arc<Line>> {
-        self.open.iter().min_by_key(|line| {
-            // A server that accepts connections which it does not serve gets few calls on them.
-            let doubt = if line.has_answered() { 0 } else { SHARE - 1 };
-            (line.is_held_up(), line.in_flight() + doubt)
-        })
-    }
-
-    /// Returns whether another connection is opened besides those that are open, of which this is the best.
-    fn needs_another(&self, best: &Line, most: usize) -> bool {
-        (best.is_held_up() || best.in_flight() >= SHARE)
+    /// Chooses a connection for a call. Also returns whether another one is to be opened besides those that are open.
+    fn choose(&mut self, most: usize) -> Option<(&Arc<Line>, bool)> {
+        let (at, least) = self.open.iter().enumerate().min_by_key(|(_, line)| rank(line))?;
+        let share = if self.open.len() == 1 { FEW } else { SHARE };
+        let needs_another = (least.is_held_up() || least.in_flight() >= share)
             && self.open.len() < most
             && self.opening.is_none()
-            && self.not_before.is_none_or(|time| Instant::now() >= time)
+            && self.not_before.is_none_or(|time| Instant::now() >= time);
+        self.load
+            .note(1 + self.open.iter().map(|line| line.in_flight()).sum::<usize>());
+        let group = self.load.group(self.open.len());
+        let joins_last = self.open.get(self.last).is_some_and(|last| {
+            let (is_held_up, calls) = rank(last);
+            last.is_gathering() && !is_held_up && calls < group
+        });
+        if !joins_last {
+            self.last = at;
+        }
+        Some((&self.open[self.last], needs_another))
+    }
+}
+
+/// Returns the lower of two for the connection on which a call is answered sooner.
+fn rank(line: &Line) -> (bool, usize) {
+    // A server that accepts connections which it does not serve gets few calls on them.
+    let doubt = if line.has_answered() { 0 } else { SHARE - 1 };
+    (line.is_held_up(), line.in_flight() + doubt)
+}
+
+/// How many calls there are at the same time.
+#[derive(Default)]
+struct Load {
+    /// The most among the calls of this window, and of the one before it.
+    most: usize,
+    most_before: usize,
+    /// The calls of this window.
+    calls: usize,
+}
+
+impl Load {
+    /// Notes that there are so many calls, of which one has just come.
+    fn note(&mut self, at_once: usize) {
+        if self.calls == WINDOW {
+            self.most_before = std::mem::take(&mut self.most);
+            self.calls = 0;
+        }
+        self.most = self.most.max(at_once);
+        self.calls += 1;
+    }
+
+    /// Returns how many calls gather on one of so many connections: its share. With few calls, only two connections are
+    /// used.
+    fn group(&self, connections: usize) -> usize {
+        let most = self.most.max(self.most_before);
+        (most / connections).max((most / 2).min(GROUP))
     }
 }
 
@@ -123,15 +179,18 @@ impl Pool {
                     return Err(Fault::Closed);
                 }
                 lines.tidy();
-                match lines.best().cloned() {
-                    Some(line) => {
-                        if lines.needs_another(&line, self.most) {
+                match lines
+                    .choose(self.most)
+                    .map(|(line, another)| (Arc::clone(line), another))
+                {
+                    Some((line, needs_another)) => {
+                        if needs_another {
                             // For the calls to come.
-                            lines.opening = Some(self.open());
+                            lines.opening = Some(self.open(true));
                         }
                         return Ok(line);
                     }
-                    None => lines.opening.get_or_insert_with(|| self.open()).0.clone(),
+                    None => lines.opening.get_or_insert_with(|| self.open(false)).0.clone(),
                 }
             };
             match opening.await {
@@ -144,13 +203,23 @@ impl Pool {
         Err(Fault::Io(io::Error::other("connecting was cancelled")))
     }
 
-    /// Opens a connection in a task of its own, since several calls may wait for it. Call this with the lock held.
-    fn open(&self) -> (Opening, AbortHandle) {
+    /// Opens a connection in a task of its own, since several calls may wait for it. One besides others is used once it has
+    /// answered. Call this with the lock held.
+    fn open(&self, besides_others: bool) -> (Opening, AbortHandle) {
         let (lines, connecting) = (Arc::clone(&self.lines), (self.connector)(self.name.clone()));
         let (limit, silence) = (self.connect_timeout, self.silence);
         let task = tokio::spawn(async move {
             let opened = match tokio::time::timeout(limit, connecting).await {
-                Ok(Ok(stream)) => Ok(Line::start(stream, silence)),
+                Ok(Ok(stream)) => {
+                    let line = Line::start(stream, silence);
+                    match besides_others && !answers(&line, limit).await {
+                        true => {
+                            line.close();
+                            Err(Refusal::Timeout)
+                        }
+                        false => Ok(line),
+                    }
+                }
                 Ok(Err(error)) => Err(Refusal::Io(error.kind(), error.to_string())),
                 Err(_) => Err(Refusal::Timeout),
             };
@@ -193,6 +262,12 @@ impl Pool {
     }
 }
 
+/// Returns whether the server answers on a connection. Some accept connections which they do not serve.
+async fn answers(line: &Line, limit: Duration) -> bool {
+    let answer = line.ask(Command::get([PROBE_KEY].into_iter()));
+    matches!(tokio::time::timeout(limit, answer).await, Ok(Ok(_)))
+}
+
 impl Drop for Pool {
     fn drop(&mut self) {
         self.close();
@@ -205,5 +280,37 @@ impl fmt::Debug for Pool {
             .field("name", &self.name)
             .field("open", &self.lines.lock().open)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_calls_gather_on_two_connections_and_many_on_all() {
+        let groups = |at_once: usize| {
+            let mut load = Load::default();
+            (1..=at_once).for_each(|calls| load.note(calls));
+            [2, 4].map(|connections| load.group(connections))
+        };
+        assert_eq!(groups(1), [0, 0]);
+        assert_eq!(groups(8), [4, 4]);
+        assert_eq!(groups(16), [8, 8]);
+        assert_eq!(groups(64), [32, 16]);
+    }
+
+    #[test]
+    fn a_peak_is_forgotten() {
+        let mut load = Load::default();
+        load.note(1000);
+        for _ in 0..WINDOW {
+            load.note(2);
+        }
+        assert_eq!(load.group(2), 500);
+        for _ in 0..WINDOW {
+            load.note(2);
+        }
+        assert_eq!(load.group(2), 1);
     }
 }

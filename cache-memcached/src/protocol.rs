@@ -54,17 +54,17 @@ impl Command {
     }
 
     /// Reads the values of keys.
-    pub(crate) fn get(keys: &[&str]) -> Self {
+    pub(crate) fn get<'a>(keys: impl Iterator<Item = &'a str> + Clone) -> Self {
         Self::reading("get", keys)
     }
 
     /// Reads the value of a key with its token.
     pub(crate) fn gets(key: &str) -> Self {
-        Self::reading("gets", &[key])
+        Self::reading("gets", [key].into_iter())
     }
 
-    fn reading(word: &str, keys: &[&str]) -> Self {
-        let len: usize = keys.iter().map(|key| key.len() + 1).sum();
+    fn reading<'a>(word: &str, keys: impl Iterator<Item = &'a str> + Clone) -> Self {
+        let len: usize = keys.clone().map(|key| key.len() + 1).sum();
         let mut bytes = Vec::with_capacity(word.len() + len + 2);
         bytes.extend_from_slice(word.as_bytes());
         for key in keys {
@@ -206,7 +206,7 @@ impl Parser {
                     input.advance(len);
                     value
                 };
-                input.advance(2);
+                input.advance(b"\r\n".len());
                 self.items.push(item);
             }
             let Some(end) = memchr::memchr(b'\n', &input[self.searched..]) else {
@@ -259,7 +259,18 @@ impl Parser {
     fn place(&mut self, key: &[u8], keys: &[u8]) -> Result<usize, Fault> {
         // Servers answer in the order of the request, as a rule.
         let mut next = self.turn;
-        for requested in keys.get(next.start..).unwrap_or_default().split(|byte| *byte == b' ') {
+        let rest = keys.get(next.start..).unwrap_or_default();
+        if let Some(after) = rest.strip_prefix(key)
+            && matches!(after.first(), None | Some(b' '))
+        {
+            let place = next.place;
+            self.turn = Turn {
+                place: place + 1,
+                start: next.start + key.len() + 1,
+            };
+            return Ok(place);
+        }
+        for requested in rest.split(|byte| *byte == b' ') {
             let place = next.place;
             next = Turn {
                 place: place + 1,
@@ -330,8 +341,9 @@ struct Announced<'a> {
 
 /// Parses `<key> <flags> <bytes> [<token>]`.
 fn value(text: &[u8]) -> Option<Announced<'_>> {
-    let mut words = text.split(|byte| *byte == b' ');
-    let (key, _flags, len) = (words.next()?, words.next()?, words.next()?);
+    let (key, numbers) = text.split_at(memchr::memchr(b' ', text)?);
+    let mut words = numbers[1..].split(|byte| *byte == b' ');
+    let (_flags, len) = (words.next()?, words.next()?);
     let len = usize::try_from(number(len)?).ok().filter(|len| *len <= LARGEST_VALUE)?;
     let token = match words.next() {
         Some(token) => Some(number(token)?),
@@ -341,7 +353,13 @@ fn value(text: &[u8]) -> Option<Announced<'_>> {
 }
 
 fn number(digits: &[u8]) -> Option<u64> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, digit| {
+        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
 }
 
 #[cfg(test)]
@@ -356,7 +374,7 @@ mod tests {
 
     #[test]
     fn commands_are_written_as_the_protocol_says() {
-        assert_eq!(text(&Command::get(&["a", "b"])), "get a b\r\n");
+        assert_eq!(text(&Command::get(["a", "b"].into_iter())), "get a b\r\n");
         assert_eq!(text(&Command::gets("a")), "gets a\r\n");
         assert_eq!(text(&Command::set("a", b"xy", 7)), "set a 0 7 2\r\nxy\r\n");
         assert_eq!(text(&Command::add("a", b"", 0)), "add a 0 0 0\r\n\r\n");
@@ -368,7 +386,7 @@ mod tests {
         assert_eq!(text(&both), "add a 0 0 1\r\nx\r\ngets a\r\n");
         assert_eq!((both.form, both.then), (Form::Store, Some(Form::Values)));
         assert_eq!(&both.bytes[both.keys.clone()], b"a");
-        let both = Command::get(&["a"]).then(Command::delete("a"));
+        let both = Command::get(["a"].into_iter()).then(Command::delete("a"));
         assert_eq!(&both.bytes[both.keys.clone()], b"a");
     }
 

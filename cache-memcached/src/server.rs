@@ -5,6 +5,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use cache_core::{Error, ErrorKind};
+use tokio::time::{timeout, timeout_at};
 
 use crate::error::{Fault, closed, error};
 use crate::health::{Admission, Health, Standing};
@@ -116,7 +117,11 @@ impl Server {
         admission: Admission<'_>,
         work: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Error> {
-        match tokio::time::timeout(self.timeout, work).await {
+        let limited = match admission.begun().checked_add(self.timeout) {
+            Some(end) => timeout_at(end, work),
+            None => timeout(self.timeout, work),
+        };
+        match limited.await {
             Ok(Ok(answer)) => {
                 admission.good();
                 Ok(answer)

@@ -57,8 +57,8 @@ impl<'a> Session<'a> {
 
     /// Returns the values of `keys`, each with the place of its key, without the keys that have none. No key is there
     /// twice.
-    pub(crate) async fn get(&mut self, keys: &[&str]) -> Result<Vec<Item>, Fault> {
-        let answer = match self.ask_one(Command::get(keys)).await {
+    pub(crate) async fn get(&mut self, keys: impl Iterator<Item = &str> + Clone) -> Result<Vec<Item>, Fault> {
+        let answer = match self.ask_one(Command::get(keys.clone())).await {
             // Reading twice does no harm.
             Err(Fault::Lost(_)) if !self.is_bound => {
                 self.line = self.pool.line().await?;
@@ -142,7 +142,9 @@ impl<'a> Session<'a> {
     /// Reads the value, and removes it or what another writer has put in its place since. Returns the value, and whether
     /// something was removed.
     pub(crate) async fn take(&mut self, key: &str) -> Result<(Option<Bytes>, bool), Fault> {
-        let (found, removed) = self.ask_two(Command::get(&[key]).then(Command::delete(key))).await?;
+        let (found, removed) = self
+            .ask_two(Command::get([key].into_iter()).then(Command::delete(key)))
+            .await?;
         let removed = was_removed(removed)?;
         // Removing needs no reading.
         let found = values(found).unwrap_or_default().pop();

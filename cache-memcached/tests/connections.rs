@@ -268,6 +268,38 @@ async fn a_connection_that_has_never_answered_is_not_preferred() {
     burst(&backend, 40).await;
     assert_eq!(connections.load(Ordering::SeqCst), 2);
     burst(&backend, 20).await;
+    // However many calls there are, none is lost on it.
+    burst(&backend, 400).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_connection_comes_soon_and_a_third_one_late() {
+    let fake = Fake::new();
+    let backend = over_one(&fake).build().unwrap();
+    for (calls, connections) in [(1, 1), (3, 1), (8, 2), (16, 2), (400, 3)] {
+        for _ in 0..20 {
+            burst(&backend, calls).await;
+        }
+        let opened = fake.connections();
+        assert!(
+            opened == connections || connections > 2 && opened > 2,
+            "{calls} calls at once: {opened}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_read_twice_is_found_twice() {
+    let fake = Fake::new();
+    let backend = over_one(&fake).build().unwrap();
+    put(&backend, "bob", "bob's").await.unwrap();
+    for others in [0, 1, 20] {
+        let mut keys = vec![key("bob"), key("nobody"), key("bob")];
+        keys.extend((0..others).map(|number| key(&format!("other {number}"))));
+        let records = backend.get_many(&keys).await.unwrap();
+        let found: Vec<usize> = (0..keys.len()).filter(|at| records[*at].is_some()).collect();
+        assert_eq!((records.len(), found), (keys.len(), vec![0, 2]));
+    }
 }
 
 #[tokio::test(start_paused = true)]

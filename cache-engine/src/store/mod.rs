@@ -6,7 +6,7 @@ pub(crate) mod record;
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -14,7 +14,8 @@ use std::time::Duration;
 use cache_core::{
     Backend, Error, ErrorKind, GetOrAdd, Key, Record, Scope, SetOptions, SetOutcome, Value, Version, View,
 };
-use tokio::time::Instant;
+use tokio::task::unconstrained;
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{Instrument, Span};
 
 use crate::event::{Event, Events};
@@ -266,35 +267,43 @@ impl Store {
         };
         let begun = self.events.is_observed().then(Instant::now);
         let span = self.span(operation, key, batch);
-        // A call that is ready at once needs no timer.
-        let first = std::future::poll_fn(|context| match span.in_scope(|| call.as_mut().poll(context)) {
-            Poll::Ready(result) => Poll::Ready(Some(result)),
-            Poll::Pending => Poll::Ready(None),
-        });
-        let result = match first.await {
-            Some(result) => {
-                self.report(permit, operation, result.as_ref().err());
-                result
+        let mut permit = Some(permit);
+        let mut waited = None;
+        let mut limit = pin!(None);
+        let result = std::future::poll_fn(|context| {
+            if let Poll::Ready(result) = span.in_scope(|| call.as_mut().poll(context)) {
+                return Poll::Ready(result);
             }
-            None => {
-                let mut waited = Waited {
+            // A call that is ready at once needs no timer.
+            if waited.is_none() {
+                let since = Instant::now();
+                waited = Some(Waited {
                     store: self,
                     operation,
-                    permit: Some(permit),
-                    since: Instant::now(),
+                    permit: permit.take(),
+                    since,
                     span: &span,
-                };
-                let call = tokio::time::timeout(self.timeout, call).instrument(span.clone());
-                let result = call.await.unwrap_or_else(|_| {
-                    let message = format!("no answer within {:?}", self.timeout);
-                    Err(Error::new(ErrorKind::Timeout, message))
                 });
-                if let Some(permit) = waited.permit.take() {
-                    self.report(permit, operation, result.as_ref().err());
-                }
-                result
+                let timer = since
+                    .checked_add(self.timeout)
+                    .map_or_else(|| sleep(self.timeout), sleep_until);
+                // It fires even if the call uses up what its task may do at a time.
+                limit.set(Some(unconstrained(timer)));
             }
-        };
+            let Some(limit) = limit.as_mut().as_pin_mut() else {
+                return Poll::Pending;
+            };
+            limit.poll(context).map(|()| {
+                let message = format!("no answer within {:?}", self.timeout);
+                Err(Error::new(ErrorKind::Timeout, message))
+            })
+        })
+        .await;
+        span.in_scope(|| drop(call));
+        let waited = waited.and_then(|mut waited| waited.permit.take());
+        if let Some(permit) = waited.or(permit) {
+            self.report(permit, operation, result.as_ref().err());
+        }
         call::record(&span, &result);
         // Observers are no part of the call.
         drop(span);

@@ -53,7 +53,7 @@ impl TagVersions {
     }
 
     /// Notes that what was added first are the epochs of the key that is read. They are in the order of [`EPOCHS`] if their
-    /// keys were all those that [`epochs_to_read`](crate::tags::records::TagRecords::epochs_to_read) returns.
+    /// keys were all those that [`add_epochs_to_read`](crate::tags::records::TagRecords::add_epochs_to_read) adds.
     pub(crate) fn start_with_epochs(&mut self) {
         self.starts_with_epochs = self.first.len() >= EPOCHS.len();
     }

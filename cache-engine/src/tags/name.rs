@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use cache_core::Key;
 
 /// The names under which an entry carries its epochs.
-pub(super) const EPOCHS: [&str; 2] = ["\u{0}namespace", "\u{0}prefix"];
+pub(crate) const EPOCHS: [&str; 2] = ["\u{0}namespace", "\u{0}prefix"];
 
 /// The kinds of the records that entries depend on.
 pub(super) const TAG: &str = "tag";

@@ -120,14 +120,17 @@ impl TagRecords {
         own(&self.prefix, kind)
     }
 
-    /// Returns the keys of the epochs of `namespace`, except those that are remembered, which are added to `known`.
-    /// Returns no keys if there are no epochs.
-    pub(crate) fn epochs_to_read(&self, namespace: &Namespace, known: &mut TagVersions) -> Vec<Key> {
+    /// Adds to `keys` those of the epochs of the namespace of `key`, except those that are there and those that are
+    /// remembered, which are added to `known`. Adds no keys if there are no epochs.
+    pub(crate) fn add_epochs_to_read(&self, key: &Key, keys: &mut Vec<Key>, known: &mut TagVersions) {
         if !self.by_epoch {
-            return Vec::new();
+            return;
         }
-        let keys = EPOCHS.into_iter().map(|name| self.key(name, namespace));
-        keys.filter(|key| self.recall(key, known).is_none()).collect()
+        for epoch in [key.reserved_of_namespace(EPOCH), self.epoch_of_all.clone()] {
+            if self.recall(&epoch, known).is_none() && !keys.contains(&epoch) {
+                keys.push(epoch);
+            }
+        }
     }
 
     /// Returns the version of a tag from `known`, or from the tag cache, and then adds it to `known`.
@@ -143,7 +146,7 @@ impl TagRecords {
     /// Adds the versions in the records of `keys`, which were read at `started`.
     pub(crate) fn learn(
         &self,
-        keys: Vec<Key>,
+        keys: impl IntoIterator<Item = Key>,
         records: impl IntoIterator<Item = Option<Record>>,
         started: ReadStart,
         known: &mut TagVersions,

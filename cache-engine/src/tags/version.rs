@@ -58,11 +58,11 @@ pub(super) fn decode(record: &Record, key: &Key) -> Result<TagVersion, Error> {
             version.ok_or_else(|| unreadable(&record.value))
         }
         Value::Bytes(bytes) => {
-            let envelope = Envelope::decode(bytes, key)?;
-            match <[u8; 16]>::try_from(&envelope.payload[..]) {
-                Ok(payload) if envelope.kind == EntryKind::Tag => Ok(TagVersion {
+            let (kind, created, payload) = Envelope::payload_in(bytes, key)?;
+            match <[u8; 16]>::try_from(payload) {
+                Ok(payload) if kind == EntryKind::Tag => Ok(TagVersion {
                     version: Version::from_u128(u128::from_be_bytes(payload)),
-                    since: envelope.created,
+                    since: created,
                 }),
                 _ => Err(unreadable(&record.value)),
             }

@@ -13,6 +13,7 @@ use crate::stats::snapshot::CacheTier;
 use crate::store::changes::ChangeStamp;
 use crate::store::record::{self, Content, Entry, Found, Freshness, Terms};
 use crate::tags::known::TagVersions;
+use crate::tags::name::EPOCHS;
 use crate::tags::records::{Verdict, worse};
 use crate::tier::precondition::{Lease, Precondition};
 use crate::tier::storage::Tier;
@@ -203,25 +204,26 @@ impl Tier {
     {
         let pending = self.before_read(key).await;
         let mut known = TagVersions::new();
-        let epochs = if self.tags.clears_by_epoch() {
-            self.tags.epochs_to_read(&key.namespace(), &mut known)
-        } else {
-            Vec::new()
-        };
-        if epochs.is_empty() {
-            return match self.store.get(key).await {
-                Ok(record) => self.judged(record, pending, known, key, coder).await,
-                Err(error) => (Read::Unavailable(error), 0),
-            };
+        if self.tags.clears_by_epoch() {
+            let mut keys = Vec::with_capacity(1 + EPOCHS.len());
+            // First, so that a record that is written meanwhile is not newer than its epochs.
+            keys.push(key.clone());
+            self.tags.add_epochs_to_read(key, &mut keys, &mut known);
+            if keys.len() > 1 {
+                return Box::pin(self.read_with_epochs(key, keys, pending, known, coder)).await;
+            }
         }
-        Box::pin(self.read_with_epochs(key, epochs, pending, known, coder)).await
+        match self.store.get(key).await {
+            Ok(record) => self.judged(record, pending, known, key, coder).await,
+            Err(error) => (Read::Unavailable(error), 0),
+        }
     }
 
-    /// Reads the store, with the records of `epochs` in the same batch.
+    /// Reads the store, with the records of its epochs in the same batch. `keys` are `key` and those of the epochs.
     async fn read_with_epochs<T, C>(
         &self,
         key: &Key,
-        epochs: Vec<Key>,
+        keys: Vec<Key>,
         pending: Option<Verdict>,
         mut known: TagVersions,
         coder: &C,
@@ -232,15 +234,11 @@ impl Tier {
     {
         let started = self.tags.begin_read();
         let are_all = known.is_empty();
-        let mut keys = Vec::with_capacity(1 + epochs.len());
-        // First, so that a record that is written meanwhile is not newer than its epochs.
-        keys.push(key.clone());
-        keys.extend(epochs);
         match self.store.get_many(&keys).await {
             Ok(records) => {
                 let mut records = records.into_iter();
                 let record = records.next().flatten();
-                self.tags.learn(keys.split_off(1), records, started, &mut known);
+                self.tags.learn(keys.into_iter().skip(1), records, started, &mut known);
                 if are_all {
                     known.start_with_epochs();
                 }
@@ -305,15 +303,11 @@ impl Tier {
         let mut epochs = Vec::new();
         let namespaces: Vec<Namespace> = keys.iter().map(Key::namespace).collect();
         if tagging.clears_by_epoch() {
-            let mut distinct: Vec<&Namespace> = namespaces.iter().collect();
-            distinct.sort_unstable();
-            distinct.dedup();
-            for namespace in distinct {
-                for epoch in tagging.epochs_to_read(namespace, &mut known) {
-                    if !epochs.contains(&epoch) {
-                        epochs.push(epoch);
-                    }
-                }
+            let mut one_of_each: Vec<(&Namespace, &Key)> = namespaces.iter().zip(keys).collect();
+            one_of_each.sort_unstable_by_key(|(namespace, _)| *namespace);
+            one_of_each.dedup_by_key(|(namespace, _)| *namespace);
+            for (_, key) in one_of_each {
+                tagging.add_epochs_to_read(key, &mut epochs, &mut known);
             }
         }
         let started = self.tags.begin_read();
