@@ -12,9 +12,9 @@ use cache_core::{
 use fred::types::{Resp3Frame, Value as Argument};
 use futures_util::future::try_join_all;
 
-use crate::clear::{self, integer, unexpected};
+use crate::clear::{self, integer};
 use crate::connection::{Connection, Route, Write};
-use crate::error::{NAME, error};
+use crate::error::{NAME, error, unexpected};
 use crate::format::{self, HEADER_LEN, Stored};
 use crate::lane::Lane;
 use crate::script;
@@ -163,16 +163,11 @@ impl Shared {
             SetMode::IfAbsent => Bytes::new(),
             SetMode::IfVersion(expected) => format::version_argument(expected),
         };
-        let arguments = [stored, lifetime_argument(lifetime), expected];
-        match integer(
-            &self
-                .connection
-                .run(lane, &script::SET, key.as_str(), &arguments)
-                .await?,
-        )? {
-            1 => Ok(SetOutcome::Stored(version)),
-            _ => Ok(SetOutcome::Refused),
-        }
+        let swap = self.connection.swap(lane, key.as_str(), stored, lifetime, expected);
+        Ok(match swap.await? {
+            true => SetOutcome::Stored(version),
+            false => SetOutcome::Refused,
+        })
     }
 
     /// Returns a new version, and the string to store for `value`.
@@ -229,7 +224,7 @@ impl Shared {
                 Err(error) => return Err(error),
             }
         }
-        let arguments = [stored, lifetime_argument(lifetime)];
+        let arguments = [stored, script::lifetime(lifetime)];
         let run = self.connection.run(lane, &script::GET_OR_ADD, key.as_str(), &arguments);
         let answer = Box::pin(run).await?;
         Ok(match self.record(answer)? {
@@ -257,11 +252,6 @@ impl Shared {
         let keys = keys.iter().map(|key| Argument::from(key.as_str())).collect();
         clear::unlink(&self.connection, lane, keys).await
     }
-}
-
-/// Returns a lifetime as the scripts take it.
-fn lifetime_argument(millis: Option<u64>) -> Bytes {
-    millis.map(|millis| Bytes::from(millis.to_string())).unwrap_or_default()
 }
 
 /// Makes a record of a foreign string, whose version is a hash of its bytes. `millis` is its remaining lifetime, or

@@ -8,7 +8,7 @@ use fred::types::config::Server;
 use fred::types::{Resp3Frame, Value};
 
 use crate::connection::{Connection, Route};
-use crate::error::{error, from_fred};
+use crate::error::{error, from_fred, unexpected};
 use crate::lane::Lane;
 
 /// How many keys the server visits in one step. That takes it about 100 microseconds.
@@ -127,11 +127,6 @@ pub(crate) fn integer(frame: &Resp3Frame) -> Result<u64, Error> {
         Resp3Frame::Number { data, .. } => Ok(u64::try_from(*data).unwrap_or(0)),
         _ => Err(unexpected("a count")),
     }
-}
-
-/// Returns the error for an answer that the protocol does not define.
-pub(crate) fn unexpected(command: &str) -> Error {
-    error(ErrorKind::Other, format!("an answer that does not belong to {command}"))
 }
 
 /// Reads an answer of `SCAN`: the next cursor and the keys.

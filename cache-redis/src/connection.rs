@@ -14,10 +14,11 @@ use fred::types::{ClusterHash, CustomCommand, Expiration, Resp3Frame, SetOptions
 use redis_protocol::redis_keyslot;
 use tokio::sync::watch;
 
-use crate::error::{closed, error, from_fred, from_server};
+use crate::error::{closed, error, from_fred, from_server, unexpected};
 use crate::gather::{self, Command};
 use crate::lane::Lane;
-use crate::script::Script;
+use crate::script::{self, Script};
+use crate::swap::Swap;
 
 /// How often fred may write a command to a Cluster: once, and again for each redirection, which fred counts as a write.
 /// Outside a Cluster the limit is one, since fred would also repeat a command that was in flight when its connection
@@ -201,8 +202,9 @@ impl Connection {
         }
     }
 
-    /// Reads a string by fred's own command. Commands of fred's own are sent together with those of other callers; custom
-    /// commands and scripts are not, since fred flushes the connection after each. An error answer becomes an `Err`.
+    /// Reads a string by fred's own command. Commands of fred's own are sent together with those of other callers, and so are
+    /// [conditional writes](Self::swap). Other scripts and custom commands are not, since fred flushes the connection after
+    /// each. An error answer becomes an `Err`.
     pub(crate) async fn read(&self, lane: &Arc<Lane>, key: &str) -> Result<Option<Bytes>, Error> {
         self.gathered(lane, key, Command::Get { key: key.to_owned() }).await
     }
@@ -220,8 +222,7 @@ impl Connection {
         let command = Command::Set {
             key: key.to_owned(),
             string,
-            // A lifetime is at most a hundred years.
-            lifetime: lifetime.map(|millis| Expiration::PX(i64::try_from(millis).unwrap_or(i64::MAX))),
+            lifetime: lifetime.map(|millis| Expiration::PX(milliseconds(millis))),
             mode: (write != Write::Always).then_some(SetOptions::NX),
             gets: write == Write::OrGet,
         };
@@ -235,6 +236,33 @@ impl Connection {
             bytes,
         };
         Ok(self.gathered(lane, key, command).await?.unwrap_or_default())
+    }
+
+    /// Writes a string for `lifetime` milliseconds if there is a limit, and if the record under the key has the version
+    /// `expected`. Returns whether the string is stored.
+    pub(crate) async fn swap(
+        &self,
+        lane: &Arc<Lane>,
+        key: &str,
+        string: Bytes,
+        lifetime: Option<u64>,
+        expected: Bytes,
+    ) -> Result<bool, Error> {
+        if self.clustered {
+            // The keys of several callers are on several servers.
+            let arguments = [string, script::lifetime(lifetime), expected];
+            return match self.run(lane, &script::SET, key, &arguments).await? {
+                Resp3Frame::BlobString { data, .. } => Ok(data[..] == *b"1"),
+                _ => Err(unexpected("a conditional write")),
+            };
+        }
+        let swap = Swap {
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            string,
+            lifetime: lifetime.map(milliseconds),
+            expected,
+        };
+        Ok(self.gathered(lane, key, Command::Swap(swap)).await?.is_some())
     }
 
     async fn gathered(&self, lane: &Arc<Lane>, key: &str, command: Command) -> Result<Option<Bytes>, Error> {
@@ -400,6 +428,11 @@ impl fmt::Debug for Connection {
             .field("closed", &self.closed.load(Ordering::Relaxed))
             .finish()
     }
+}
+
+/// Converts a lifetime, which is at most a hundred years.
+fn milliseconds(lifetime: u64) -> i64 {
+    i64::try_from(lifetime).unwrap_or(i64::MAX)
 }
 
 /// Returns the slot of a key in a Cluster.

@@ -21,6 +21,11 @@ pub(crate) fn closed() -> Error {
     error(ErrorKind::Unavailable, "the handle was closed").with_retryable(false)
 }
 
+/// Returns the error for an answer that the protocol does not define.
+pub(crate) fn unexpected(command: &str) -> Error {
+    error(ErrorKind::Other, format!("an answer that does not belong to {command}"))
+}
+
 /// Converts an error answer of the server: a word in capitals, and a message.
 pub(crate) fn from_server(text: &str) -> Error {
     match classify(text) {

@@ -21,13 +21,15 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::swap::{self, Swap};
+
 /// The number of other commands in flight from which on a command waits for those of other callers.
 pub(crate) const MANY: usize = 24;
 
 /// How long a turn may take before a later caller takes another one: the runtime of its task may stand still.
 const LATE: Duration = Duration::from_millis(20);
 
-/// One of fred's own commands, which it does not flush one by one.
+/// A command that can be sent together with others.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Reads a string.
@@ -43,6 +45,8 @@ pub(crate) enum Command {
         /// Whether the string is answered that was there before.
         gets: bool,
     },
+    /// Writes a string if the record under the key has a version. Not for a Cluster, whose keys are on several servers.
+    Swap(Swap),
 }
 
 type Answer = Result<Option<Bytes>, Error>;
@@ -59,6 +63,7 @@ impl Command {
                 mode,
                 gets,
             } => client.set(key, string, lifetime, mode, gets).await,
+            Self::Swap(swap) => swap.send(client).await,
         }
     }
 }
@@ -132,21 +137,37 @@ async fn send(mut turn: Turn, client: Client) {
     let commands = turn.take();
     // A caller that has left needs no command.
     let commands = commands.into_iter().filter(|queued| !queued.reply.is_closed());
-    join_all(commands.map(
-        |Queued {
-             command,
-             options,
-             reply,
-         }| {
-            let client = client.with_options(&options);
-            // Boxed, since a future of fred's takes several kilobytes.
-            Box::pin(async move {
-                // The caller may leave meanwhile.
-                let _ = reply.send(command.send(&client).await);
-            })
-        },
-    ))
-    .await;
+    let mut plain = Vec::new();
+    let mut swaps = Vec::new();
+    let mut of_swaps = None;
+    for Queued {
+        command,
+        options,
+        reply,
+    } in commands
+    {
+        match command {
+            Command::Swap(swap) => {
+                // They are not sent to a Cluster, and the options only differ there.
+                of_swaps.get_or_insert(options);
+                swaps.push((swap, reply));
+            }
+            command => {
+                let client = client.with_options(&options);
+                // Boxed, since a future of fred's takes several kilobytes.
+                plain.push(Box::pin(async move {
+                    // The caller may leave meanwhile.
+                    let _ = reply.send(command.send(&client).await);
+                }));
+            }
+        }
+    }
+    let swaps = async {
+        if let Some(options) = of_swaps {
+            swap::send_all(&client.with_options(&options), swaps).await;
+        }
+    };
+    tokio::join!(join_all(plain), swaps);
 }
 
 /// The turn to send what is queued. If it ends before that, with its runtime, the callers that wait get no answer,

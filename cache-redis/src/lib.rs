@@ -161,6 +161,7 @@ mod format;
 mod gather;
 mod lane;
 mod script;
+mod swap;
 #[cfg(feature = "rustls")]
 mod tls;
 mod tracking;

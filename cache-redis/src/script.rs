@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use bytes::Bytes;
 use sha1::{Digest, Sha1};
 
 /// A script with its hash.
@@ -21,8 +22,9 @@ impl Script {
     }
 }
 
-/// Stores a string under `KEYS[1]`. Arguments: the string, its lifetime in milliseconds (empty: none), and the version
-/// that must be there (empty: there must be no record). Answers 1 if the string is stored.
+/// Stores a string under each key. Arguments for each key: the string, its lifetime in milliseconds (empty: none), and the
+/// version that must be there (empty: there must be no record). Answers a string with a 1 for each key whose string is
+/// stored, and a 0 for each other one.
 ///
 /// It also answers 1 if the same version is there already, so that a call that the client repeats after a broken
 /// connection does not fail because of its own first write.
@@ -55,8 +57,17 @@ pub(crate) static GET: LazyLock<Script> = LazyLock::new(|| Script::new(include_s
 pub(crate) static GET_OR_ADD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("script/get_or_add.lua")));
 
 /// Answers the version of the record under `KEYS[1]` in 16 bytes, or nil.
-pub(crate) static VERSION: LazyLock<Script> =
-    LazyLock::new(|| Script::new(concat!(include_str!("script/version.lua"), "return version_here()\n")));
+pub(crate) static VERSION: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(
+        include_str!("script/version.lua"),
+        "return version_of(KEYS[1])\n"
+    ))
+});
+
+/// Returns a lifetime as the scripts take it.
+pub(crate) fn lifetime(millis: Option<u64>) -> Bytes {
+    millis.map(|millis| Bytes::from(millis.to_string())).unwrap_or_default()
+}
 
 #[cfg(test)]
 mod tests {
@@ -70,7 +81,7 @@ mod tests {
         let source = SET.source;
         let mark = format!("'\\{}{}'", MARK[0], char::from(MARK[1]));
         assert!(source.contains(&mark), "{mark}");
-        assert!(source.contains(&format!("GETRANGE', KEYS[1], 0, {}", HEADER_LEN - 1)));
+        assert!(source.contains(&format!("GETRANGE', key, 0, {}", HEADER_LEN - 1)));
         assert!(source.contains(&format!("#head == {HEADER_LEN} ")));
         // The scripts compare only the version in the header.
         let version = Version::from_u128(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10);

@@ -1,13 +1,16 @@
 //! Commands of callers that are ready at the same time reach Redis together.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cache_core::{Backend, Key, Prefix, SetOptions, Value};
+use cache_core::{Backend, ErrorKind, Key, Prefix, Raw, SetOptions, SetOutcome, Value, Version};
+use cache_engine::Cache;
 use cache_redis::RedisBackend;
 use fred::prelude::{Builder, Client, ClientLike, Config};
+use fred::types::{ClusterHash, CustomCommand, InfoKind};
 use integration_tests::Redis;
 use tokio::sync::Barrier;
 
@@ -35,18 +38,42 @@ async fn read(backend: &RedisBackend, number: usize) -> Bytes {
     }
 }
 
+/// A busy machine is no reason to fail.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 async fn connect(redis: &Redis) -> RedisBackend {
-    let builder = RedisBackend::builder().url(redis.url()).connections(1);
-    builder.connect().await.unwrap()
+    connect_to(redis.url(), 1).await
+}
+
+async fn connect_to(url: &str, connections: usize) -> RedisBackend {
+    let builder = RedisBackend::builder().url(url).connections(connections);
+    builder.operation_timeout(PATIENCE).connect().await.unwrap()
+}
+
+async fn control(redis: &Redis) -> Client {
+    let control = Builder::from_config(Config::from_url(redis.url()).unwrap())
+        .build()
+        .unwrap();
+    control.init().await.unwrap();
+    control
 }
 
 /// Returns how often the server has read from a connection.
 async fn reads(control: &Client) -> u64 {
-    let info: String = control.info(Some(fred::types::InfoKind::Stats)).await.unwrap();
+    let info: String = control.info(Some(InfoKind::Stats)).await.unwrap();
     let line = info
         .lines()
         .find_map(|line| line.strip_prefix("total_reads_processed:"));
     line.unwrap().trim().parse().unwrap()
+}
+
+/// Returns how often a script was called.
+async fn scripts(control: &Client) -> u64 {
+    let info: String = control.info(Some(InfoKind::CommandStats)).await.unwrap();
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
 }
 
 /// Writes and reads in `tasks` tasks at the same time. Returns how often the server has read meanwhile.
@@ -76,16 +103,174 @@ async fn reads_of(backend: &RedisBackend, control: &Client, tasks: usize, calls:
 async fn commands_of_many_callers_arrive_together() {
     let redis = Redis::start().await;
     let backend = connect(&redis).await;
-    let control = Builder::from_config(Config::from_url(redis.url()).unwrap())
-        .build()
-        .unwrap();
-    control.init().await.unwrap();
+    let control = control(&redis).await;
     let together = reads_of(&backend, &control, TASKS, CALLS).await;
     // The control: one after another, each command arrives alone.
     let alone = reads_of(&backend, &control, 1, TASKS * CALLS).await;
     let commands = (2 * TASKS * CALLS) as u64;
     assert!(alone >= commands, "{alone} reads of {commands} commands");
     assert!(together < commands / 4, "{together} reads of {commands} commands");
+}
+
+/// Loads missing keys in `tasks` tasks at the same time. Returns how often the server has read meanwhile, and how often a
+/// script was called.
+async fn reads_and_scripts_of_misses(
+    cache: &Cache<Raw>,
+    control: &Client,
+    what: &'static str,
+    tasks: usize,
+    calls: usize,
+) -> (u64, u64) {
+    let before = (reads(control).await, scripts(control).await);
+    let start = Arc::new(Barrier::new(tasks));
+    let running: Vec<_> = (0..tasks)
+        .map(|number| {
+            let (cache, start) = (cache.clone(), Arc::clone(&start));
+            tokio::spawn(async move {
+                start.wait().await;
+                for call in 0..calls {
+                    let load = move || async move { Ok::<_, Infallible>(value(number, call)) };
+                    let loaded = cache.get_or_load(&format!("{what} {number}.{call}"), load).await;
+                    assert_eq!(*loaded.unwrap(), value(number, call));
+                }
+            })
+        })
+        .collect();
+    for task in running {
+        task.await.unwrap();
+    }
+    (reads(control).await - before.0, scripts(control).await - before.1)
+}
+
+/// A miss takes a lease and fills it by a script, and several fills share a call of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn misses_of_many_callers_arrive_together() {
+    let redis = Redis::start().await;
+    let backend = connect(&redis).await;
+    let control = control(&redis).await;
+    let builder = Cache::builder(backend).coder(Raw).prefix("misses");
+    let cache = builder.backend_timeout(PATIENCE).build();
+    // The server does not know the script yet.
+    reads_and_scripts_of_misses(&cache, &control, "first", 1, 1).await;
+    let (together, scripts_together) = reads_and_scripts_of_misses(&cache, &control, "together", TASKS, CALLS).await;
+    // The control: one after another, each command arrives alone.
+    let (alone, scripts_alone) = reads_and_scripts_of_misses(&cache, &control, "alone", 1, TASKS * CALLS).await;
+    let misses = (TASKS * CALLS) as u64;
+    assert!(alone >= 2 * misses, "{alone} reads of {misses} misses");
+    assert_eq!(scripts_alone, misses);
+    assert!(together < misses / 2, "{together} reads of {misses} misses");
+    assert!(
+        scripts_together < misses / 4,
+        "{scripts_together} scripts of {misses} misses"
+    );
+    // All were stored.
+    for number in 0..TASKS {
+        for call in 0..CALLS {
+            let stored = cache.get::<Bytes>(&format!("together {number}.{call}")).await.unwrap();
+            assert_eq!(*stored.unwrap(), value(number, call));
+        }
+    }
+}
+
+/// Replaces a record of this version.
+async fn replace(
+    backend: &RedisBackend,
+    number: usize,
+    version: Version,
+    value: Bytes,
+) -> Result<SetOutcome, cache_core::Error> {
+    let options = SetOptions::new(Duration::from_secs(60)).if_version(version);
+    backend.set(&key(number), Value::Bytes(value), options).await
+}
+
+/// Replaces all records at the same time.
+async fn replace_all(
+    backend: &RedisBackend,
+    versions: &[Version],
+    value: impl Fn(usize) -> Bytes,
+) -> Vec<Result<SetOutcome, cache_core::Error>> {
+    let start = Arc::new(Barrier::new(versions.len()));
+    let running: Vec<_> = versions
+        .iter()
+        .enumerate()
+        .map(|(number, version)| {
+            let (backend, start, version, value) = (backend.clone(), Arc::clone(&start), *version, value(number));
+            tokio::spawn(async move {
+                start.wait().await;
+                replace(&backend, number, version, value).await
+            })
+        })
+        .collect();
+    let mut outcomes = Vec::new();
+    for task in running {
+        outcomes.push(task.await.unwrap());
+    }
+    outcomes
+}
+
+/// Writes as many records as there are tasks, and returns their versions.
+async fn versions(backend: &RedisBackend) -> Vec<Version> {
+    let mut versions = Vec::new();
+    for number in 0..TASKS {
+        let options = SetOptions::new(Duration::from_secs(60));
+        let set = backend.set(&key(number), Value::Bytes(value(number, 0)), options).await;
+        versions.push(set.unwrap().version().unwrap());
+    }
+    versions
+}
+
+/// Of conditional writes that share a call, each has its own condition, string and answer. Long strings are sent alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn each_conditional_write_has_its_own_outcome() {
+    let redis = Redis::start().await;
+    let backend = connect(&redis).await;
+    let mut expected = versions(&backend).await;
+    for (number, version) in expected.iter_mut().enumerate() {
+        if number % 3 == 0 {
+            *version = Version::from_u128(7);
+        }
+    }
+    let long = |number: usize| match number % 5 {
+        0 => Bytes::from(vec![u8::try_from(number).unwrap(); 100_000]),
+        _ => value(number, 1),
+    };
+    let outcomes = replace_all(&backend, &expected, long).await;
+    for (number, outcome) in outcomes.into_iter().enumerate() {
+        let is_stored = outcome.unwrap().version().is_some();
+        assert_eq!(is_stored, number % 3 != 0);
+        let there = if is_stored { long(number) } else { value(number, 0) };
+        assert_eq!(read(&backend, number).await, there);
+    }
+}
+
+/// Of conditional writes that share a call, one that the server refuses does not fail the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_refused_conditional_write_does_not_fail_the_others() {
+    let redis = Redis::start().await;
+    let all = connect(&redis).await;
+    let expected = versions(&all).await;
+    let command = CustomCommand::new_static("ACL", ClusterHash::Random, false);
+    // Keys that end with an odd digit are not allowed.
+    let rules = vec!["SETUSER", "even", "on", ">secret", "~*[02468]", "+@all"];
+    let _: String = control(&redis).await.custom(command, rules).await.unwrap();
+    let url = redis.url().replace("redis://", "redis://even:secret@");
+    let even = RedisBackend::builder()
+        .url(&url)
+        .connections(1)
+        .connect()
+        .await
+        .unwrap();
+    let outcomes = replace_all(&even, &expected, |number| value(number, 1)).await;
+    for (number, outcome) in outcomes.into_iter().enumerate() {
+        let there = if number % 2 == 0 {
+            assert!(outcome.unwrap().version().is_some());
+            value(number, 1)
+        } else {
+            assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Auth);
+            value(number, 0)
+        };
+        assert_eq!(read(&all, number).await, there);
+    }
 }
 
 /// A caller that leaves takes nobody's answer along.

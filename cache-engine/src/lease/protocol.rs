@@ -322,7 +322,7 @@ impl Leases {
                 .await?;
             if outcome == SetOutcome::Refused
                 && let Fence::Others(lease) = fence
-                && let Some(renewed) = self.version_of(key, lease).await?
+                && let Some(renewed) = Box::pin(self.version_of(key, lease)).await?
                 && renewed != version
             {
                 version = renewed;

@@ -35,14 +35,28 @@ impl<C: Send + Sync + 'static> Engine<C> {
         E: Send + Sync + 'static,
         C: Coder<T>,
     {
+        // Without a store there is no lease, and the read may have brought it.
+        if start.outage || start.fill.is_storable() {
+            return Acquired::Load(start.fill);
+        }
+        // Boxed, to keep the future of a load whose read brought the lease small.
+        Box::pin(self.acquire_now(start, accepts)).await
+    }
+
+    async fn acquire_now<T, E>(&self, start: LoadStart<T, E>, accepts: Accepts) -> Acquired<T, E>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+    {
         let LoadStart {
             mut fill,
             mut precondition,
-            outage,
             nested,
             beside_from,
+            ..
         } = start;
-        if outage || fill.is_storable() || fill.inherit(&self.tags).await {
+        if fill.inherit(&self.tags).await {
             return Acquired::Load(fill);
         }
         let mut backoff = Backoff::new();

@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -76,48 +77,103 @@ impl<C: Send + Sync + 'static> Engine<C> {
     }
 
     /// Decides what `call` does about what it has read. Waits for the loads of other callers, and reads again after them.
-    pub(crate) async fn next<T, E>(&self, key: &Key, mut reading: Reading<T>, call: &mut Call) -> Next<T, E>
+    pub(crate) async fn next<T, E>(&self, key: &Key, reading: Reading<T>, call: &mut Call) -> Next<T, E>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        match self.decide(key, reading, call) {
+            ControlFlow::Break(next) => next,
+            // Boxed, to keep the future of a call that leads small.
+            ControlFlow::Continue(wait) => Box::pin(self.next_after(key, wait, call)).await,
+        }
+    }
+
+    /// Decides what `call` does about what it has read. Continues if it is to wait for the load of another caller.
+    fn decide<T, E>(
+        &self,
+        key: &Key,
+        reading: Reading<T>,
+        call: &mut Call,
+    ) -> ControlFlow<Next<T, E>, (Waiting, Option<Found<T>>)>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        call.outage |= matches!(reading.read, Read::Unavailable(_));
+        let step = self.step(key, reading, call);
+        call.reported = true;
+        ControlFlow::Break(match step {
+            Step::Done(outcome) => Next::Done(outcome),
+            Step::Circular => Next::Circular,
+            Step::Stale(found, start) => Next::Stale(found, start),
+            Step::Early(found, start) => Next::Early(found, start),
+            Step::Load(start) => {
+                let fallback = call.accepts.fallback(start.fill.stale());
+                Next::Load(start, fallback)
+            }
+            Step::Wait(..) if !call.waits => Next::Uncoalesced,
+            Step::Wait(waiting, stale) => return ControlFlow::Continue((waiting, stale)),
+        })
+    }
+
+    /// Waits for the load of another caller, and decides again, until there is no load to wait for.
+    async fn next_after<T, E>(&self, key: &Key, mut wait: (Waiting, Option<Found<T>>), call: &mut Call) -> Next<T, E>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
         C: Coder<T>,
     {
         loop {
-            call.outage |= matches!(reading.read, Read::Unavailable(_));
-            let step = self.step(key, reading, call);
-            call.reported = true;
-            let (waiting, stale) = match step {
-                Step::Done(outcome) => return Next::Done(outcome),
-                Step::Circular => return Next::Circular,
-                Step::Stale(found, start) => return Next::Stale(found, start),
-                Step::Early(found, start) => return Next::Early(found, start),
-                Step::Load(start) => {
-                    let fallback = call.accepts.fallback(start.fill.stale());
-                    return Next::Load(start, fallback);
-                }
-                Step::Wait(..) if !call.waits => return Next::Uncoalesced,
-                Step::Wait(waiting, stale) => (waiting, stale),
+            let (waiting, stale) = wait;
+            let reading = match self.wait_for_flight(key, waiting, stale, call).await {
+                ControlFlow::Break(next) => return next,
+                ControlFlow::Continue(reading) => reading,
             };
-            call.coalesced = true;
-            let fallback = call.accepts.fallback(stale.as_ref());
-            let span = wait_span(self.shared.events.cache(), key, waiting.load_span().into_iter());
-            let joined = self.join_flight(key, waiting, stale, call).instrument(span);
-            let joined = if call.soft_timeout {
-                match self.patiently(key, fallback.as_ref(), joined).await {
-                    Ok(joined) => joined,
-                    Err(stale) => return Next::Done(Ok(Some(stale))),
-                }
-            } else {
-                joined.await
-            };
-            match joined {
-                Joined::Outcome(outcome) => return Next::Done(outcome),
-                Joined::Uncoalesced => return Next::Uncoalesced,
-                Joined::Preview(value) => return Next::Preview(value),
-                Joined::Lead(start) => return Next::Load(start, fallback),
-                Joined::ReadAgain => reading = self.shared.tier.read_store(key, &*self.coder).await.into(),
+            match self.decide(key, reading, call) {
+                ControlFlow::Break(next) => return next,
+                ControlFlow::Continue(again) => wait = again,
             }
         }
+    }
+
+    /// Waits for the flight of another caller. Breaks with what `call` does next. Continues with a new read, if there is
+    /// nothing to share.
+    async fn wait_for_flight<T, E>(
+        &self,
+        key: &Key,
+        waiting: Waiting,
+        stale: Option<Found<T>>,
+        call: &mut Call,
+    ) -> ControlFlow<Next<T, E>, Reading<T>>
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+        C: Coder<T>,
+    {
+        call.coalesced = true;
+        let fallback = call.accepts.fallback(stale.as_ref());
+        let span = wait_span(self.shared.events.cache(), key, waiting.load_span().into_iter());
+        let joined = self.join_flight(key, waiting, stale, call).instrument(span);
+        let joined = if call.soft_timeout {
+            match self.patiently(key, fallback.as_ref(), joined).await {
+                Ok(joined) => joined,
+                Err(stale) => return ControlFlow::Break(Next::Done(Ok(Some(stale)))),
+            }
+        } else {
+            joined.await
+        };
+        ControlFlow::Break(match joined {
+            Joined::Outcome(outcome) => Next::Done(outcome),
+            Joined::Uncoalesced => Next::Uncoalesced,
+            Joined::Preview(value) => Next::Preview(value),
+            Joined::Lead(start) => Next::Load(start, fallback),
+            Joined::ReadAgain => {
+                return ControlFlow::Continue(self.shared.tier.read_store(key, &*self.coder).await.into());
+            }
+        })
     }
 
     /// Waits for the flight of another caller.
@@ -204,7 +260,11 @@ impl<C: Send + Sync + 'static> Engine<C> {
     {
         let mut call = self.call(accepts);
         call.refreshes_early = detached;
-        let next = self.next(key, reading, &mut call).await;
+        let next = match self.decide(key, reading, &mut call) {
+            ControlFlow::Break(next) => next,
+            // Boxed, to keep the future of a call that leads small.
+            ControlFlow::Continue(wait) => Box::pin(self.next_after(key, wait, &mut call)).await,
+        };
         let within = call.stack.as_deref().map_or(&[][..], LoadStack::flights);
         match next {
             Next::Done(outcome) => outcome,

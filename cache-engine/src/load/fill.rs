@@ -135,6 +135,7 @@ impl StoreOutcome {
 
 impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     pub(crate) fn new(shared: Arc<Shared>, key: Key, lead: Lead, stale: Option<Found<T>>) -> Self {
+        let now = Instant::now();
         let state = State {
             tagger: Tagger::new(&shared.tier.tags),
             shared,
@@ -149,8 +150,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             remade: None,
             fault: None,
             renewals: None,
-            begun: Instant::now(),
-            since: Instant::now(),
+            begun: now,
+            since: now,
             pending: 0,
             reporting: Reporting::Everything,
             span: LoadSpan::none(),
@@ -607,7 +608,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
         }
         let Some(fence) = self.state.fence else {
             if self.state.remade.is_some() {
-                self.share(outcome).await;
+                Box::pin(self.share(outcome)).await;
             } else {
                 self.finish_with(outcome);
             }
@@ -618,7 +619,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             Ok(value) => value,
             Err(Fault::Fenced) => {
                 self.tell(&Event::Fenced { key: &self.state.key });
-                self.share(outcome).await;
+                Box::pin(self.share(outcome)).await;
                 return StoreOutcome::Fenced;
             }
             Err(Fault::Failed(error)) => {
@@ -626,7 +627,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                     .shared
                     .events
                     .emit(&Event::not_stored(&self.state.key, &error));
-                self.share(outcome).await;
+                Box::pin(self.share(outcome)).await;
                 return StoreOutcome::Failed(error);
             }
             Err(Fault::Uncarried(error)) => {
@@ -649,10 +650,19 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             .stamp(&self.state.key)
             .map(|stamp| stamp.as_of(self.state.since));
         let TagSnapshot { tags, lifetimes, .. } = &self.state.snapshot;
-        let (filled, ()) = tokio::join!(
-            self.state.shared.leases.fill(&self.state.key, fence, value, lifetime),
-            self.state.shared.tier.tags.prolong(tags, lifetimes, lifetime)
-        );
+        let (leases, tag_records) = (&self.state.shared.leases, &self.state.shared.tier.tags);
+        // What is done besides storing is boxed, to keep the future of a load small.
+        let filled = if lifetimes.is_empty() {
+            leases.fill(&self.state.key, fence, value, lifetime).await
+        } else {
+            let both = async {
+                tokio::join!(
+                    leases.fill(&self.state.key, fence, value, lifetime),
+                    tag_records.prolong(tags, lifetimes, lifetime)
+                )
+            };
+            Box::pin(both).await.0
+        };
         match filled {
             Ok(Filled::Stored(version)) => {
                 self.state.fence = None;
@@ -688,7 +698,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
             }
             Err(error) => {
                 // Whether the fence is intact is unknown until it is released.
-                self.share(outcome).await;
+                Box::pin(self.share(outcome)).await;
                 StoreOutcome::Failed(error)
             }
         }
@@ -1018,7 +1028,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Reports the end of the load, once.
     pub(crate) fn note_loaded(&mut self) {
-        self.state.ended_after.get_or_insert(self.state.begun.elapsed());
+        let begun = self.state.begun;
+        self.state.ended_after.get_or_insert_with(|| begun.elapsed());
         if std::mem::take(&mut self.state.unreported_end) {
             self.state.span.record_outcome("ok");
             self.state.shared.events.emit(&Event::Loaded {
@@ -1030,7 +1041,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
 
     /// Reports the end of the load, once.
     pub(crate) fn note_failed(&mut self, failure: LoadFailure) {
-        self.state.ended_after.get_or_insert(self.state.begun.elapsed());
+        let begun = self.state.begun;
+        self.state.ended_after.get_or_insert_with(|| begun.elapsed());
         if std::mem::take(&mut self.state.unreported_end) {
             self.state.span.record_failure(failure);
             self.state.shared.events.emit(&Event::LoadFailed {

@@ -206,7 +206,8 @@ impl Shared {
         Box::pin(async move {
             // If there is a flight, its leader has the lease, or will have it.
             let Some(lead) = self.flights.lead_new(key, result) else {
-                return self.tier.read_store(key, coder).await.into();
+                // What is done besides acquiring the lease is boxed, to keep the future of a miss small.
+                return Box::pin(self.tier.read_store(key, coder)).await.into();
             };
             let stamp = self.tier.stamp(key);
             let pending = self.tier.before_read(key).await;
@@ -225,7 +226,8 @@ impl Shared {
                     };
                 }
                 Found::Record(record) => {
-                    let read = self.tier.read_record(record, pending, stamp, known, key, coder).await;
+                    let read = self.tier.read_record(record, pending, stamp, known, key, coder);
+                    let read = Box::pin(read).await;
                     if let Read::Fresh(found, _) = &read {
                         self.fresh_keys.note(key, found.fresh_for(self.tier.now()));
                     }
@@ -235,7 +237,7 @@ impl Shared {
                     Read::Unavailable(error)
                 }
                 // A store that refuses writes may still be read.
-                Found::Failed(_) => self.tier.read_store(key, coder).await,
+                Found::Failed(_) => Box::pin(self.tier.read_store(key, coder)).await,
             };
             read.into()
         })
@@ -248,40 +250,47 @@ impl Shared {
         lead: Lead,
         expected: &Expected,
     ) -> (Found, Result<(TagVersions, Option<TagSnapshot>), Error>) {
-        let find = async {
-            match self.leases.read_or_acquire(key, &expected.tags).await {
-                Ok(ReadOrLease::Lease(lease)) => Found::Lease(Box::new(Ahead {
-                    held: Some(Held {
-                        shared: Arc::clone(self),
-                        key: key.clone(),
-                        lead,
-                        fence: Fence::Lease(lease),
-                    }),
-                    snapshot: None,
-                })),
-                // There is nothing to load so far. Callers that wait have found something else, so they read again.
-                Ok(ReadOrLease::Record(record)) => {
-                    lead.finish(Landing::ReadAgain);
-                    Found::Record(record)
-                }
-                Err(error) => {
-                    lead.finish(Landing::ReadAgain);
-                    Found::Failed(error)
-                }
-            }
-        };
-        let tags = &self.tier.tags;
         if expected.is_empty() {
-            (find.await, tags.read_expected(expected).await)
-        } else if expected.remembered {
+            let found = self.find_or_lease(key, lead, expected).await;
+            return (found, Ok(expected.of_no_tags()));
+        }
+        Box::pin(async move {
+            let tags = &self.tier.tags;
+            let find = self.find_or_lease(key, lead, expected);
+            if !expected.remembered {
+                return tokio::join!(find, tags.read_expected(expected));
+            }
             let found = find.await;
             let read = match found {
                 Found::Lease(_) => tags.read_expected(expected).await,
                 _ => Ok((TagVersions::new(), None)),
             };
             (found, read)
-        } else {
-            tokio::join!(find, tags.read_expected(expected))
+        })
+        .await
+    }
+
+    /// Reads a record or acquires the lease.
+    async fn find_or_lease(self: &Arc<Self>, key: &Key, lead: Lead, expected: &Expected) -> Found {
+        match self.leases.read_or_acquire(key, &expected.tags).await {
+            Ok(ReadOrLease::Lease(lease)) => Found::Lease(Box::new(Ahead {
+                held: Some(Held {
+                    shared: Arc::clone(self),
+                    key: key.clone(),
+                    lead,
+                    fence: Fence::Lease(lease),
+                }),
+                snapshot: None,
+            })),
+            // There is nothing to load so far. Callers that wait have found something else, so they read again.
+            Ok(ReadOrLease::Record(record)) => {
+                lead.finish(Landing::ReadAgain);
+                Found::Record(record)
+            }
+            Err(error) => {
+                lead.finish(Landing::ReadAgain);
+                Found::Failed(error)
+            }
         }
     }
 }

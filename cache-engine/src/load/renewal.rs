@@ -57,7 +57,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                 break;
             }
             let renewals = self.state.renewals.clone();
-            let renew = async {
+            // Boxed, since most loads end before they renew anything.
+            let renew = Box::pin(async {
                 let _permit = match &renewals {
                     Some(renewals) => renewals.acquire().await.ok(),
                     None => None,
@@ -67,7 +68,7 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
                     self.prolong_tags().await;
                 }
                 renewed
-            };
+            });
             // The load continues while the lease is renewed.
             let renewed = tokio::select! {
                 biased;
@@ -211,8 +212,8 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Fill<T, E> {
     /// Waits for the renewal that is under way, if there is one.
     pub(super) async fn settle(&mut self) -> Result<(), Error> {
         if self.state.renewal.is_some() {
-            // If the lease is gone, the next store operation finds that out.
-            self.renew().await?;
+            // If the lease is gone, the next store operation finds that out. Boxed, since most loads renew nothing.
+            Box::pin(self.renew()).await?;
         }
         Ok(())
     }

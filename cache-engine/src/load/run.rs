@@ -94,27 +94,30 @@ impl<C: Send + Sync + 'static> Engine<C> {
         E: Send + Sync + 'static,
         C: Coder<T>,
     {
-        match returned {
+        let (error, panic) = match returned {
             Returned::Loaded(loaded) => {
                 fill.note_loaded();
-                Ended::Outcome(Ok(self.keep(fill, loaded).await))
+                return Ended::Outcome(Ok(self.keep(fill, loaded).await));
             }
             Returned::Failed(error) => {
                 fill.note_failed(LoadFailure::Error);
-                Ended::Outcome(self.fail(fill, LoadError::Failed(Arc::new(error))).await)
+                (LoadError::Failed(Arc::new(error)), None)
             }
             Returned::TimedOut(limit) => {
                 fill.note_failed(LoadFailure::Timeout);
-                Ended::Outcome(self.fail(fill, LoadError::TimedOut(limit)).await)
+                (LoadError::TimedOut(limit), None)
             }
             Returned::Panicked(panic) => {
                 fill.note_failed(LoadFailure::Panic);
                 let message = panic_message(&*panic);
-                match self.fail(fill, LoadError::Panicked(Arc::clone(&message))).await {
-                    Ok(stale) => Ended::Outcome(Ok(stale)),
-                    Err(_) => Ended::Panicked(message, panic),
-                }
+                (LoadError::Panicked(Arc::clone(&message)), Some((message, panic)))
             }
+        };
+        // Boxed, to keep the future of a load that succeeds small.
+        let outcome = Box::pin(self.fail(fill, error)).await;
+        match (outcome, panic) {
+            (Err(_), Some((message, panic))) => Ended::Panicked(message, panic),
+            (outcome, _) => Ended::Outcome(outcome),
         }
     }
 
@@ -134,19 +137,8 @@ impl<C: Send + Sync + 'static> Engine<C> {
     {
         let policy = loaded.policy(&self.policy);
         let Some(value) = loaded.value else {
-            let stored = policy.negative_ttl.filter(|_| loaded.store);
-            let stored = stored.map(|ttl| fill.shortened(policy.negative_windows(ttl)));
-            let windows = stored.unwrap_or_else(|| fill.shortened(FreshnessWindows::new(policy.ttl)));
-            self.contribute_load(&fill, windows);
-            match stored.filter(is_of_use) {
-                Some(windows) => {
-                    fill.store_absent(windows).await;
-                }
-                None => {
-                    fill.state.windows_without_value = windows;
-                    fill.share_absence().await;
-                }
-            }
+            // Boxed, to keep the future of a load that brings a value small.
+            Box::pin(self.keep_absence(fill, &policy, loaded.store)).await;
             return None;
         };
         let mut windows = fill.shortened(policy.windows());
@@ -171,9 +163,30 @@ impl<C: Send + Sync + 'static> Engine<C> {
         if is_kept {
             fill.store(Arc::clone(&found.value), &*self.coder, windows).await;
         } else {
-            fill.share(Ok(Some(found.clone()))).await;
+            Box::pin(fill.share(Ok(Some(found.clone())))).await;
         }
         Some(found)
+    }
+
+    /// Keeps that there is no value.
+    async fn keep_absence<T, E>(&self, mut fill: Fill<T, E>, policy: &Policy, is_stored: bool)
+    where
+        T: Send + Sync + 'static,
+        E: Send + Sync + 'static,
+    {
+        let stored = policy.negative_ttl.filter(|_| is_stored);
+        let stored = stored.map(|ttl| fill.shortened(policy.negative_windows(ttl)));
+        let windows = stored.unwrap_or_else(|| fill.shortened(FreshnessWindows::new(policy.ttl)));
+        self.contribute_load(&fill, windows);
+        match stored.filter(is_of_use) {
+            Some(windows) => {
+                fill.store_absent(windows).await;
+            }
+            None => {
+                fill.state.windows_without_value = windows;
+                fill.share_absence().await;
+            }
+        }
     }
 
     pub(crate) async fn fail<T, E>(&self, fill: Fill<T, E>, error: LoadError<E>) -> Outcome<T, E>

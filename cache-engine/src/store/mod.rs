@@ -141,8 +141,11 @@ impl Store {
     }
 
     pub(crate) async fn get_or_add(&self, key: &Key, value: Value, options: SetOptions) -> Result<GetOrAdd, Error> {
+        let permit = self.write_permit("get_or_add")?;
         let call = (*self.backend).get_or_add(key, value, options);
-        self.write("get_or_add", self.call("get_or_add", Some(key), call)).await
+        let result = self.call("get_or_add", Some(key), call).await;
+        report_write(permit, &result);
+        result
     }
 
     pub(crate) async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Record>>, Error> {
@@ -159,14 +162,20 @@ impl Store {
     }
 
     pub(crate) async fn set(&self, key: &Key, value: Value, options: SetOptions) -> Result<SetOutcome, Error> {
+        let permit = self.write_permit("set")?;
         let set = (*self.backend).set(key, value, options);
-        self.write("set", self.call("set", Some(key), set)).await
+        let result = self.call("set", Some(key), set).await;
+        report_write(permit, &result);
+        result
     }
 
     pub(crate) async fn set_many(&self, entries: Vec<(Key, Value, SetOptions)>) -> Result<Vec<SetOutcome>, Error> {
         let count = entries.len();
+        let permit = self.write_permit("set_many")?;
         let set = (*self.backend).set_many(entries);
-        self.write("set_many", self.call_many("set_many", count, set)).await
+        let result = self.call_many("set_many", count, set).await;
+        report_write(permit, &result);
+        result
     }
 
     pub(crate) async fn version(&self, key: &Key) -> Result<Option<Version>, Error> {
@@ -234,25 +243,16 @@ impl Store {
         call.span()
     }
 
-    /// Makes a call that writes, unless the breaker for writes is open.
-    async fn write<R>(
-        &self,
-        operation: &'static str,
-        call: impl Future<Output = Result<R, Error>>,
-    ) -> Result<R, Error> {
+    /// Returns the permit of the breaker for writes, which a store in this process does not need. The error is that of a
+    /// call that is not made, because the breaker is open.
+    fn write_permit(&self, operation: &'static str) -> Result<Option<Permit<'_>>, Error> {
         if self.local {
-            return call.await;
+            return Ok(None);
         }
-        let Some(permit) = self.writes.permit() else {
-            return Err(self.left_alone(ErrorKind::Rejected, "no writes after repeated refusals", operation));
-        };
-        let result = call.await;
-        match &result {
-            Ok(_) => drop(permit.succeeded()),
-            Err(error) if matches!(error.kind(), ErrorKind::Rejected | ErrorKind::Other) => drop(permit.failed()),
-            Err(_) => drop(permit),
+        match self.writes.permit() {
+            Some(permit) => Ok(Some(permit)),
+            None => Err(self.left_alone(ErrorKind::Rejected, "no writes after repeated refusals", operation)),
         }
-        result
     }
 
     async fn guard<R>(
@@ -365,6 +365,16 @@ impl Store {
             });
             error
         })
+    }
+}
+
+/// Reports to the breaker for writes how a call ended.
+fn report_write<R>(permit: Option<Permit<'_>>, result: &Result<R, Error>) {
+    let Some(permit) = permit else { return };
+    match result {
+        Ok(_) => drop(permit.succeeded()),
+        Err(error) if matches!(error.kind(), ErrorKind::Rejected | ErrorKind::Other) => drop(permit.failed()),
+        Err(_) => drop(permit),
     }
 }
 

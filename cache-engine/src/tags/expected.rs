@@ -31,6 +31,12 @@ impl Expected {
     pub(crate) fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
+
+    /// Returns what [`read_expected`](TagRecords::read_expected) reads for a load that depends on no tags.
+    pub(crate) fn of_no_tags(&self) -> (TagVersions, Option<TagSnapshot>) {
+        let snapshot = TagSnapshot::of_expected(self.tags.clone(), TagLifetimes::default());
+        (TagVersions::new(), Some(snapshot))
+    }
 }
 
 impl TagRecords {

@@ -108,6 +108,11 @@ impl TagLifetimes {
         self.0.iter().filter(move |ending| ending.is_early(lifetime, now))
     }
 
+    /// Returns whether the lifetimes of no records are known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns whether one of the records expires within `time` from `now` on.
     pub(super) fn end_within(&self, time: Duration, now: Timestamp) -> bool {
         self.0.iter().any(|ending| ending.ends.saturating_since(now) < time)

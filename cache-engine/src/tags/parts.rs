@@ -73,11 +73,11 @@ impl Until {
     }
 
     /// Returns how long it is until then: zero if it has passed, `None` if it is never.
-    fn left(self, now: Timestamp) -> Option<Duration> {
+    fn left(self, now: impl FnOnce() -> Timestamp) -> Option<Duration> {
         let monotonic = self
             .monotonic
             .map(|until| until.saturating_duration_since(Instant::now()));
-        let clock = self.clock.map(|until| until.saturating_since(now));
+        let clock = self.clock.map(|until| until.saturating_since(now()));
         match (clock, monotonic) {
             // The clock's milliseconds are exact where it stands still or is moved by hand.
             (Some(clock), Some(monotonic)) if monotonic.saturating_add(ROUNDING) < clock => Some(monotonic),
@@ -163,7 +163,7 @@ impl Parts {
     }
 
     /// Returns how long a value with the tags `own` and these parts is fresh: zero if it is not, `None` for ever.
-    pub(super) fn fresh_for(&self, own: &Tags, now: Timestamp) -> Option<Duration> {
+    pub(super) fn fresh_for(&self, own: &Tags, now: impl FnOnce() -> Timestamp) -> Option<Duration> {
         let is_softened = self.tags.iter().any(|(name, version)| {
             own.iter()
                 .any(|(known, carried)| known == &**name && carried != *version)
@@ -197,11 +197,11 @@ impl Parts {
     }
 
     /// Returns the tags whose records may expire before an entry that is stored now for `lifetime`.
-    pub(super) fn early(&self, lifetime: Ttl, now: Timestamp) -> Vec<(Box<str>, Version)> {
+    pub(super) fn early(&self, lifetime: Ttl, now: impl FnOnce() -> Timestamp) -> Vec<(Box<str>, Version)> {
         let is_early = self.kept.is_some_and(|kept| {
             lifetime
                 .as_duration()
-                .is_none_or(|lifetime| kept.saturating_since(now) < lifetime)
+                .is_none_or(|lifetime| kept.saturating_since(now()) < lifetime)
         });
         if is_early { self.tags.clone() } else { Vec::new() }
     }

@@ -52,6 +52,9 @@ impl TagRecords {
     }
 
     async fn prolong_those(&self, known: &TagLifetimes, lifetime: Ttl, needed: impl Fn(&Ending) -> bool) {
+        if known.is_empty() {
+            return;
+        }
         let now = self.clock.now();
         let mut early: Vec<Ending> = known
             .early(lifetime, now)

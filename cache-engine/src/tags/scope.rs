@@ -228,7 +228,7 @@ impl Tagger {
         let (own, followed) = {
             let added = inner.added();
             (
-                added.parts.fresh_for(captured, inner.records.clock.now()),
+                added.parts.fresh_for(captured, || inner.records.clock.now()),
                 added.followed.clone(),
             )
         };
@@ -239,8 +239,7 @@ impl Tagger {
     /// Returns the tags of other entries whose records may expire before an entry that is stored now for `lifetime`.
     pub(crate) fn early(&self, lifetime: Ttl) -> Vec<(Box<str>, Version)> {
         let Some(inner) = &self.0 else { return Vec::new() };
-        let now = inner.records.clock.now();
-        inner.added().parts.early(lifetime, now)
+        inner.added().parts.early(lifetime, || inner.records.clock.now())
     }
 
     /// Joins what another entry contributes.

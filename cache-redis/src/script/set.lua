@@ -1,14 +1,20 @@
-local here = version_here()
-local wanted = ARGV[3]
-if here ~= nil and here == ARGV[1]:sub(3, 18) then
-  return 1
+local function set(key, string, lifetime, wanted)
+  local here = version_of(key)
+  if here ~= nil and here == string:sub(3, 18) then
+    return '1'
+  end
+  if (here or '') ~= wanted then
+    return '0'
+  end
+  if lifetime == '' then
+    redis.call('SET', key, string)
+  else
+    redis.call('SET', key, string, 'PX', lifetime)
+  end
+  return '1'
 end
-if (here or '') ~= wanted then
-  return 0
+local answers = {}
+for at, key in ipairs(KEYS) do
+  answers[at] = set(key, ARGV[3 * at - 2], ARGV[3 * at - 1], ARGV[3 * at])
 end
-if ARGV[2] == '' then
-  redis.call('SET', KEYS[1], ARGV[1])
-else
-  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-end
-return 1
+return table.concat(answers)

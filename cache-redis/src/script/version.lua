@@ -1,14 +1,14 @@
--- The version of what is under KEYS[1] as 16 bytes, or nil.
-local function version_here()
-  local head = redis.pcall('GETRANGE', KEYS[1], 0, 25)
+-- The version of what is under a key as 16 bytes, or nil.
+local function version_of(key)
+  local head = redis.pcall('GETRANGE', key, 0, 25)
   if type(head) == 'string' then
     if #head == 26 and head:sub(1, 2) == '\193r' then
       return head:sub(3, 18)
     end
-    if #head == 0 and redis.call('EXISTS', KEYS[1]) == 0 then
+    if #head == 0 and redis.call('EXISTS', key) == 0 then
       return nil
     end
-    head = redis.call('GET', KEYS[1])
+    head = redis.call('GET', key)
   else
     head = 'not a string'
   end

@@ -1,0 +1,142 @@
+//! Conditional writes, of which several are one call of their script.
+//!
+//! fred writes to the socket after each call of a script, and the server takes longer for one than for a plain command. So
+//! the writes of callers that are ready at the same time share a call.
+
+use bytes::Bytes;
+use fred::clients::{Client, WithOptions};
+use fred::error::{Error, ErrorKind};
+use fred::interfaces::ClientLike;
+use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
+use futures_util::future::join_all;
+use tokio::sync::oneshot;
+
+use crate::error;
+use crate::script;
+
+/// The most writes in one call, which the server carries out without a pause.
+const MOST: usize = 32;
+
+/// A longer string is written by a call of its own.
+const LONG: usize = 32 * 1024;
+
+/// A string to write if the record under the key has the expected version.
+#[derive(Debug)]
+pub(crate) struct Swap {
+    pub(crate) key: Bytes,
+    pub(crate) string: Bytes,
+    /// In milliseconds.
+    pub(crate) lifetime: Option<i64>,
+    /// The bytes of the version.
+    pub(crate) expected: Bytes,
+}
+
+/// Something if the string is stored.
+type Answer = Result<Option<Bytes>, Error>;
+
+/// A write, and where its answer goes.
+pub(crate) type Queued = (Swap, oneshot::Sender<Answer>);
+
+impl Swap {
+    pub(crate) async fn send(&self, client: &WithOptions<Client>) -> Answer {
+        let answers = call(client, &[self]).await?;
+        Ok(answer(answers.first()))
+    }
+}
+
+fn answer(byte: Option<&u8>) -> Option<Bytes> {
+    byte.filter(|byte| **byte == b'1').map(|_| Bytes::new())
+}
+
+/// Sends writes of many callers, and hands out the answers.
+pub(crate) async fn send_all(client: &WithOptions<Client>, queued: Vec<Queued>) {
+    let (long, mut short): (Vec<_>, Vec<_>) = queued.into_iter().partition(|(swap, _)| swap.string.len() > LONG);
+    let mut calls: Vec<Vec<Queued>> = long.into_iter().map(|swap| vec![swap]).collect();
+    while short.len() > MOST {
+        calls.push(short.split_off(short.len() - MOST));
+    }
+    calls.push(short);
+    // Boxed, since a future of fred's takes several kilobytes.
+    join_all(calls.into_iter().map(|queued| Box::pin(send_together(client, queued)))).await;
+}
+
+async fn send_together(client: &WithOptions<Client>, queued: Vec<Queued>) {
+    let swaps: Vec<&Swap> = queued.iter().map(|(swap, _)| swap).collect();
+    let answers = match &swaps[..] {
+        [] => return,
+        swaps => call(client, swaps).await,
+    };
+    match answers {
+        Ok(answers) => {
+            for ((_, reply), byte) in queued.into_iter().zip(&answers) {
+                // The caller may have left meanwhile.
+                let _ = reply.send(Ok(answer(Some(byte))));
+            }
+        }
+        // One of them may be what the server refuses, and each caller gets its own error. A write that was carried out
+        // nevertheless is answered by a 1.
+        Err(error) if queued.len() > 1 && error::answer(&error).is_some() => {
+            let alone = queued.into_iter().map(|(swap, reply)| {
+                Box::pin(async move {
+                    let _ = reply.send(swap.send(client).await);
+                })
+            });
+            join_all(alone).await;
+        }
+        Err(error) => {
+            for (_, reply) in queued {
+                let _ = reply.send(Err(error.clone()));
+            }
+        }
+    }
+}
+
+/// Calls the script. Returns an answer for each write.
+async fn call(client: &WithOptions<Client>, swaps: &[&Swap]) -> Result<Bytes, Error> {
+    let script = &*script::SET;
+    let mut answer = send(client, "EVALSHA", &script.hash, swaps).await?;
+    // The script did not run, so it can be sent again.
+    if error_text(&answer).is_some_and(|text| text.starts_with("NOSCRIPT")) {
+        answer = Box::pin(send(client, "EVAL", script.source, swaps)).await?;
+    }
+    if let Some(text) = error_text(&answer) {
+        return Err(Error::new(ErrorKind::Unknown, text));
+    }
+    match answer {
+        Resp3Frame::BlobString { data, .. } if data.len() == swaps.len() => Ok(data),
+        _ => Err(Error::new(
+            ErrorKind::Protocol,
+            "unexpected answer to a conditional write",
+        )),
+    }
+}
+
+async fn send(
+    client: &WithOptions<Client>,
+    command: &'static str,
+    script: &'static str,
+    swaps: &[&Swap],
+) -> Result<Resp3Frame, Error> {
+    let count = i64::try_from(swaps.len()).unwrap_or(i64::MAX);
+    let mut arguments = Vec::with_capacity(2 + 4 * swaps.len());
+    arguments.extend([Value::from_static_str(script), Value::Integer(count)]);
+    arguments.extend(swaps.iter().map(|swap| Value::Bytes(swap.key.clone())));
+    for swap in swaps {
+        let lifetime = swap.lifetime.map_or(Value::from_static_str(""), Value::Integer);
+        arguments.extend([
+            Value::Bytes(swap.string.clone()),
+            lifetime,
+            Value::Bytes(swap.expected.clone()),
+        ]);
+    }
+    let command = CustomCommand::new_static(command, ClusterHash::Random, false);
+    client.custom_raw(command, arguments).await
+}
+
+fn error_text(frame: &Resp3Frame) -> Option<String> {
+    match frame {
+        Resp3Frame::SimpleError { data, .. } => Some(data.to_string()),
+        Resp3Frame::BlobError { data, .. } => Some(String::from_utf8_lossy(data).into_owned()),
+        _ => None,
+    }
+}
