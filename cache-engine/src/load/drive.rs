@@ -57,6 +57,9 @@ pub(crate) enum Joined<T, E> {
     Lead(LoadStart<T, E>),
 }
 
+/// A place among the callers that wait for a load, and the stale value that the call has read.
+type Place<T> = (Waiting, Option<Found<T>>);
+
 impl<C: Send + Sync + 'static> Engine<C> {
     /// Creates a call that begins to read now.
     pub(crate) fn call(&self, accepts: Accepts) -> Call {
@@ -91,12 +94,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
     }
 
     /// Decides what `call` does about what it has read. Continues if it is to wait for the load of another caller.
-    fn decide<T, E>(
-        &self,
-        key: &Key,
-        reading: Reading<T>,
-        call: &mut Call,
-    ) -> ControlFlow<Next<T, E>, (Waiting, Option<Found<T>>)>
+    fn decide<T, E>(&self, key: &Key, reading: Reading<T>, call: &mut Call) -> ControlFlow<Next<T, E>, Place<T>>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
