@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::swap::{self, Swap};
+use crate::swap::{self, Sharding, Swap};
 
 /// The number of other commands in flight from which on a command waits for those of other callers.
 pub(crate) const MANY: usize = 24;
@@ -76,7 +76,10 @@ struct Queued {
 
 /// The commands that wait to be sent by one client.
 #[derive(Default)]
-pub(crate) struct Gathering(Mutex<Queue>);
+pub(crate) struct Gathering {
+    queue: Mutex<Queue>,
+    sharding: Sharding,
+}
 
 #[derive(Default)]
 struct Queue {
@@ -104,7 +107,7 @@ pub(crate) async fn ask(
     };
     let (reply, answer) = oneshot::channel();
     let takes_turn = {
-        let mut queue = gathering.0.lock();
+        let mut queue = gathering.queue.lock();
         queue.commands.push(Queued {
             command,
             options: options.clone(),
@@ -164,7 +167,7 @@ async fn send(mut turn: Turn, client: Client) {
     }
     let swaps = async {
         if let Some(options) = of_swaps {
-            swap::send_all(&client.with_options(&options), swaps).await;
+            swap::send_all(&client.with_options(&options), swaps, &turn.gathering.sharding).await;
         }
     };
     tokio::join!(join_all(plain), swaps);
@@ -180,7 +183,7 @@ struct Turn {
 impl Turn {
     fn take(&mut self) -> Vec<Queued> {
         self.is_taken = true;
-        std::mem::take(&mut self.gathering.0.lock().commands)
+        std::mem::take(&mut self.gathering.queue.lock().commands)
     }
 }
 
@@ -208,7 +211,7 @@ mod tests {
             fail_fast: true,
             ..Options::default()
         };
-        gathering.0.lock().commands.push(Queued {
+        gathering.queue.lock().commands.push(Queued {
             command: get(),
             options,
             reply,
@@ -253,7 +256,7 @@ mod tests {
         for answer in join_all(asked).await {
             assert!(answer.is_err());
         }
-        assert!(gathering.0.lock().commands.is_empty());
+        assert!(gathering.queue.lock().commands.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -267,7 +270,7 @@ mod tests {
         };
         let held = turn(&gathering);
         let first = queue(&gathering);
-        gathering.0.lock().since = Some(Instant::now());
+        gathering.queue.lock().since = Some(Instant::now());
         let begun = Instant::now();
         // Behind the turn that does not come, a call has its own limit.
         let second = ask(&gathering, client.clone(), get(), &options, true).await;

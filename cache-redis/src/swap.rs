@@ -3,6 +3,8 @@
 //! fred writes to the socket after each call of a script, and the server takes longer for one than for a plain command. So
 //! the writes of callers that are ready at the same time share a call.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use fred::clients::{Client, WithOptions};
 use fred::error::{Error, ErrorKind};
@@ -34,6 +36,13 @@ pub(crate) struct Swap {
 /// Something if the string is stored.
 type Answer = Result<Option<Bytes>, Error>;
 
+/// What is known of the server's shards.
+#[derive(Debug, Default)]
+pub(crate) struct Sharding {
+    /// Whether it has refused a call because of keys in several shards, as proxies of sharded servers do.
+    is_known: AtomicBool,
+}
+
 /// A write, and where its answer goes.
 pub(crate) type Queued = (Swap, oneshot::Sender<Answer>);
 
@@ -49,18 +58,25 @@ fn answer(byte: Option<&u8>) -> Option<Bytes> {
 }
 
 /// Sends writes of many callers, and hands out the answers.
-pub(crate) async fn send_all(client: &WithOptions<Client>, queued: Vec<Queued>) {
-    let (long, mut short): (Vec<_>, Vec<_>) = queued.into_iter().partition(|(swap, _)| swap.string.len() > LONG);
+pub(crate) async fn send_all(client: &WithOptions<Client>, queued: Vec<Queued>, sharding: &Sharding) {
+    let is_sharded = sharding.is_known.load(Ordering::Relaxed);
+    let is_alone = |swap: &Swap| is_sharded || swap.string.len() > LONG;
+    let (long, mut short): (Vec<_>, Vec<_>) = queued.into_iter().partition(|(swap, _)| is_alone(swap));
     let mut calls: Vec<Vec<Queued>> = long.into_iter().map(|swap| vec![swap]).collect();
     while short.len() > MOST {
         calls.push(short.split_off(short.len() - MOST));
     }
     calls.push(short);
     // Boxed, since a future of fred's takes several kilobytes.
-    join_all(calls.into_iter().map(|queued| Box::pin(send_together(client, queued)))).await;
+    join_all(
+        calls
+            .into_iter()
+            .map(|queued| Box::pin(send_together(client, queued, sharding))),
+    )
+    .await;
 }
 
-async fn send_together(client: &WithOptions<Client>, queued: Vec<Queued>) {
+async fn send_together(client: &WithOptions<Client>, queued: Vec<Queued>, sharding: &Sharding) {
     let swaps: Vec<&Swap> = queued.iter().map(|(swap, _)| swap).collect();
     let answers = match &swaps[..] {
         [] => return,
@@ -76,6 +92,9 @@ async fn send_together(client: &WithOptions<Client>, queued: Vec<Queued>) {
         // One of them may be what the server refuses, and each caller gets its own error. A write that was carried out
         // nevertheless is answered by a 1.
         Err(error) if queued.len() > 1 && error::answer(&error).is_some() => {
+            if error.details().starts_with("CROSSSLOT") {
+                sharding.is_known.store(true, Ordering::Relaxed);
+            }
             let alone = queued.into_iter().map(|(swap, reply)| {
                 Box::pin(async move {
                     let _ = reply.send(swap.send(client).await);

@@ -11,7 +11,7 @@ use cache_engine::Cache;
 use cache_redis::RedisBackend;
 use fred::prelude::{Builder, Client, ClientLike, Config};
 use fred::types::{ClusterHash, CustomCommand, InfoKind};
-use integration_tests::Redis;
+use integration_tests::{Redis, RedisCluster};
 use tokio::sync::Barrier;
 
 const TASKS: usize = 64;
@@ -51,9 +51,11 @@ async fn connect_to(url: &str, connections: usize) -> RedisBackend {
 }
 
 async fn control(redis: &Redis) -> Client {
-    let control = Builder::from_config(Config::from_url(redis.url()).unwrap())
-        .build()
-        .unwrap();
+    control_of(redis.url()).await
+}
+
+async fn control_of(url: &str) -> Client {
+    let control = Builder::from_config(Config::from_url(url).unwrap()).build().unwrap();
     control.init().await.unwrap();
     control
 }
@@ -69,11 +71,20 @@ async fn reads(control: &Client) -> u64 {
 
 /// Returns how often a script was called.
 async fn scripts(control: &Client) -> u64 {
+    count(control, "calls").await
+}
+
+/// Returns how often the server refused to call a script.
+async fn refused(control: &Client) -> u64 {
+    count(control, "rejected_calls").await
+}
+
+async fn count(control: &Client, what: &str) -> u64 {
     let info: String = control.info(Some(InfoKind::CommandStats)).await.unwrap();
-    let line = info
-        .lines()
-        .find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
-    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+    let line = info.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:"));
+    let mut counts = line.unwrap_or_default().split(',').map(|count| count.split_once('='));
+    let count = counts.find_map(|count| count.filter(|(name, _)| *name == what));
+    count.map_or(0, |(_, count)| count.trim().parse().unwrap())
 }
 
 /// Writes and reads in `tasks` tasks at the same time. Returns how often the server has read meanwhile.
@@ -270,6 +281,53 @@ async fn a_refused_conditional_write_does_not_fail_the_others() {
             value(number, 0)
         };
         assert_eq!(read(&all, number).await, there);
+    }
+}
+
+/// Where the server refuses keys of several shards in one call, each conditional write is sent by itself, and soon without a
+/// call that is refused before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_server_of_shards_gets_each_conditional_write_by_itself() {
+    let cluster = RedisCluster::start().await;
+    // A client that takes one server of the Cluster for all there is. Keys of other servers are refused.
+    let url = format!("redis://{}", cluster.nodes()[0]);
+    let backend = connect_to(&url, 1).await;
+    let control = control_of(&url).await;
+    let mut records = Vec::new();
+    let mut number = 0;
+    while records.len() < TASKS {
+        let options = SetOptions::new(Duration::from_secs(60));
+        let set = backend.set(&key(number), Value::Bytes(value(number, 0)), options).await;
+        if let Ok(outcome) = set {
+            records.push((number, outcome.version().unwrap()));
+        }
+        number += 1;
+    }
+    let mut refusals = Vec::new();
+    for round in 1..=2 {
+        let before = refused(&control).await;
+        let start = Arc::new(Barrier::new(TASKS));
+        let writers: Vec<_> = records
+            .into_iter()
+            .map(|(number, version)| {
+                let (backend, start) = (backend.clone(), Arc::clone(&start));
+                tokio::spawn(async move {
+                    start.wait().await;
+                    let replaced = replace(&backend, number, version, value(number, round)).await;
+                    (number, replaced.unwrap().version().expect("stored"))
+                })
+            })
+            .collect();
+        records = Vec::new();
+        for writer in writers {
+            records.push(writer.await.unwrap());
+        }
+        refusals.push(refused(&control).await - before);
+    }
+    println!("calls that the server refused for {TASKS} writes, twice: {refusals:?}");
+    assert!(refusals[0] > 0 && refusals[1] == 0);
+    for (number, _) in records {
+        assert_eq!(read(&backend, number).await, value(number, 2));
     }
 }
 
