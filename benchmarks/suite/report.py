@@ -117,7 +117,8 @@ What stands between a figure and its goal:
 - **Nanoseconds** are goals of the machine of 2026-11-26. The table of [functions](#functions-and-values) has the peers of
   the same run, which tell how this machine compares.
 - **A call of a store** goes through the client, whose own part is by far the largest. fred makes a system call for most
-  commands; from 24 calls in flight on, Larder hands them to fred together, so it can be faster than fred called by many tasks.
+  commands; from 24 calls in flight on, Larder hands them to fred together, and conditional writes as one call of their script, so it
+  can be faster than fred called by many tasks.
   A `Backend` is used as a trait object, so the future of a call is boxed. `Cache` adds the time limit, the circuit breaker and
   the envelope with its checksum. Memcached cannot list its keys, so each call of `Cache` also reads the epochs by which its
   namespace and its prefix are cleared: three keys in place of one, in the same round trip.
