@@ -5,6 +5,7 @@ import statistics
 NAMES = {
     "bare": "axum route, no cache",
     "floor": "axum route with a hit's header fields",
+    "floor-redis": "axum route that reads Redis by fred, with a hit's fields",
     "larder": "Larder, memory",
     "larder-redis": "Larder, Redis",
     "larder-redis-near": "Larder, Redis and near tier",

@@ -8,7 +8,9 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use cache_engine::Cache;
-use cache_engine::cache_core::{EntryKind, ErrorKind};
+use cache_engine::cache_core::{
+    Backend, EntryKind, Error, ErrorKind, Key, Record, SetOptions, SetOutcome, Value, async_trait,
+};
 
 use support::{Fate, Log, Remote, over};
 
@@ -46,6 +48,43 @@ async fn calls_given_up_at_once_do_not_count() {
         hasty.await.unwrap_err();
     }
     assert_eq!(log.count("breaker_opened"), 0);
+}
+
+/// A store whose reads are always about to go on: they use up what a task may do at a time, again and again.
+#[derive(Debug)]
+struct Busy;
+
+#[async_trait]
+impl Backend for Busy {
+    async fn get(&self, _: &Key) -> Result<Option<Record>, Error> {
+        loop {
+            tokio::task::consume_budget().await;
+        }
+    }
+
+    async fn set(&self, _: &Key, _: Value, _: SetOptions) -> Result<SetOutcome, Error> {
+        Ok(SetOutcome::Refused)
+    }
+
+    async fn delete(&self, _: &Key) -> Result<bool, Error> {
+        Ok(false)
+    }
+}
+
+/// The time limit holds even if a call leaves its task nothing to do at a time. A call that fails so counts once.
+#[tokio::test]
+async fn a_call_that_uses_up_its_task_ends_with_the_time_limit() {
+    let log = Log::default();
+    let cache = Cache::builder(Busy)
+        .backend_timeout(50 * MS)
+        .observer(log.clone())
+        .build();
+    for failures in 1..=3 {
+        assert_eq!(log.count("breaker_opened"), 0);
+        let error = cache.get::<u32>("key").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout, "failure {failures}");
+    }
+    assert_eq!(log.count("breaker_opened"), 1);
 }
 
 /// Wrong credentials, a missing table and a proxy that refuses commands cost no call of the store for each request.

@@ -32,10 +32,10 @@ const MOST_QUEUED: usize = 64 << 20;
 /// What a command that waits takes up besides its bytes.
 const OVERHEAD: usize = 256;
 
-/// The room for what is read at a time, at first.
+/// The bytes read at a time, at first.
 const READ: usize = 16 * 1024;
 
-/// The room on a line on which that was too little for the answers that arrive together.
+/// The bytes read at a time once answers have filled that.
 const MOST_READ: usize = 64 * 1024;
 
 /// The most room that is made for a value before its bytes arrive.
@@ -211,7 +211,9 @@ impl Line {
             self.in_flight.fetch_add(1, Ordering::Relaxed);
             is_first = queue.requests.is_empty();
             queue.requests.push_back((command, reply));
-            self.is_gathering.store(true, Ordering::Relaxed);
+            if is_first {
+                self.is_gathering.store(true, Ordering::Relaxed);
+            }
         }
         if is_first {
             // With the others, the line's task has been woken already.
@@ -331,6 +333,8 @@ impl Driver {
             self.write(context)?;
         } else {
             self.line.queue.lock().since = Some(Instant::now());
+            // What is queued is not sent soon.
+            self.line.is_gathering.store(false, Ordering::Relaxed);
         }
         let unsent: usize = self.unsent.iter().map(Bytes::len).sum();
         self.line

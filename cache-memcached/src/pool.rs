@@ -170,7 +170,8 @@ impl Pool {
         }
     }
 
-    /// Returns the connection on which a call is answered soonest. Opens one if there is none.
+    /// Returns a connection for a call: the one that gathers calls now, or else the one with the fewest. Opens one if there is
+    /// none.
     pub(crate) async fn line(&self) -> Result<Arc<Line>, Fault> {
         for _ in 0..ATTEMPTS {
             let opening = {
@@ -209,10 +210,11 @@ impl Pool {
         let (lines, connecting) = (Arc::clone(&self.lines), (self.connector)(self.name.clone()));
         let (limit, silence) = (self.connect_timeout, self.silence);
         let task = tokio::spawn(async move {
+            let begun = Instant::now();
             let opened = match tokio::time::timeout(limit, connecting).await {
                 Ok(Ok(stream)) => {
                     let line = Line::start(stream, silence);
-                    match besides_others && !answers(&line, limit).await {
+                    match besides_others && !answers(&line, limit.saturating_sub(begun.elapsed())).await {
                         true => {
                             line.close();
                             Err(Refusal::Timeout)

@@ -163,7 +163,7 @@ impl Server {
         )
     }
 
-    /// Returns a session on the connection with the fewest calls.
+    /// Returns a session on the connection that gathers calls now, or else on the one with the fewest.
     pub(crate) async fn session(&self) -> Result<Session<'_>, Fault> {
         Session::new(&self.pool).await
     }

@@ -32,7 +32,7 @@ pub(crate) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Returns a session on the connection with the fewest calls.
+    /// Returns a session on the connection that gathers calls now, or else on the one with the fewest.
     pub(crate) async fn new(pool: &'a Pool) -> Result<Self, Fault> {
         Ok(Self {
             line: pool.line().await?,

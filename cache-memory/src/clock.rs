@@ -18,8 +18,8 @@ mod machine {
 
     fn read(clock: ClockId) -> Option<u64> {
         let time = clock.now().ok()?;
-        // These clocks count from the start of the machine, so they are not negative.
-        Some(time.tv_sec().unsigned_abs() * 1_000 + time.tv_nsec().unsigned_abs() / 1_000_000)
+        let (seconds, nanos) = (u64::try_from(time.tv_sec()).ok()?, u64::try_from(time.tv_nsec()).ok()?);
+        Some(seconds * 1_000 + nanos / 1_000_000)
     }
 
     pub(crate) fn now() -> u64 {

@@ -54,8 +54,8 @@
 //! Keys are distributed over shards. A shard is a table and a lock. **A read** shares the lock, and reads the clock
 //! only if the record has a deadline. It allocates nothing but the future that the trait requires. **A hit of the
 //! engine** takes less: [`Backend::view`](cache_core::Backend::view) shows it the object in its place, under the lock, and
-//! glances at the time that the kernel noted at its last tick. The exact time is read only if the record expires within a
-//! second. **A write** holds the lock alone, so a `set` with a mode and a `delete_if` are atomic.
+//! glances at the time that the kernel noted at its last tick. The exact time is read only if the value stops being fresh
+//! within a second. **A write** holds the lock alone, so a `set` with a mode and a `delete_if` are atomic.
 //!
 //! An entry is one slot of 88 bytes and the allocation of its key. A value of up to 512 bytes is copied into the same
 //! allocation; a larger one stays in its own buffer. The lists of the eviction and of the deadlines are links inside

@@ -89,8 +89,9 @@ impl Store {
 
     pub(crate) fn view(&self, key: &Key, see: &mut dyn FnMut(View<'_>) -> bool) {
         let (shard, lookup) = self.locate(key);
+        let glance = self.timer.glance();
         shard.view(lookup, |object, deadline| {
-            let lifetime = self.timer.lifetime(deadline);
+            let lifetime = glance.lifetime(deadline);
             let outlives = |time| lifetime.as_ref().map(|lifetime| lifetime.outlives(time));
             outlives(Duration::ZERO) != Some(false) && see(View::new(object, &outlives))
         });

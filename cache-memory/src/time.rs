@@ -58,11 +58,45 @@ pub(crate) enum Timer {
     Injected(Arc<dyn Clock>, Mutex<Ratchet>),
 }
 
+/// A time to measure lifetimes by: that of the machine, which is read when it is needed, or what the user's clock said,
+/// which is read once and without a lock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Glance {
+    Machine,
+    At(Moment),
+}
+
+impl Glance {
+    fn now(self) -> Moment {
+        match self {
+            Self::Machine => Moment(clock::now()),
+            Self::At(moment) => moment,
+        }
+    }
+
+    /// Returns a moment that may be some milliseconds past.
+    fn lately(self) -> Moment {
+        match self {
+            Self::Machine => Moment(clock::lately()),
+            Self::At(moment) => moment,
+        }
+    }
+
+    /// Returns what is left until `deadline`, or `None` if a record with it does not expire.
+    pub(crate) fn lifetime(self, deadline: Deadline) -> Option<Lifetime> {
+        let end = deadline.moment()?;
+        Some(Lifetime {
+            glance: self,
+            deadline,
+            at_most: end.0.saturating_sub(self.lately().0),
+        })
+    }
+}
+
 /// What is left of a record's lifetime, measured only as exactly as the question requires.
-pub(crate) struct Lifetime<'a> {
-    timer: &'a Timer,
+pub(crate) struct Lifetime {
+    glance: Glance,
     deadline: Deadline,
-    /// What is left by a glance at the clock.
     at_most: u64,
 }
 
@@ -70,11 +104,11 @@ pub(crate) struct Lifetime<'a> {
 /// to some ten milliseconds, and by as long as the machine stood still.
 const CLOSE: u64 = 1_000;
 
-impl Lifetime<'_> {
+impl Lifetime {
     /// Returns whether more than `time` is left.
     pub(crate) fn outlives(&self, time: Duration) -> bool {
         Duration::from_millis(self.at_most.saturating_sub(CLOSE)) > time
-            || self.deadline.left(self.timer.now()).is_some_and(|left| left > time)
+            || self.deadline.left(self.glance.now()).is_some_and(|left| left > time)
     }
 }
 
@@ -116,22 +150,11 @@ impl Timer {
         }
     }
 
-    /// Returns a moment that may be some milliseconds past.
-    fn lately(&self) -> Moment {
+    pub(crate) fn glance(&self) -> Glance {
         match self {
-            Self::Monotonic => Moment(clock::lately()),
-            Self::Injected(..) => self.now(),
+            Self::Monotonic => Glance::Machine,
+            Self::Injected(..) => Glance::At(self.now()),
         }
-    }
-
-    /// Returns what is left until `deadline`, or `None` if a record with it does not expire.
-    pub(crate) fn lifetime(&self, deadline: Deadline) -> Option<Lifetime<'_>> {
-        let end = deadline.moment()?;
-        Some(Lifetime {
-            timer: self,
-            deadline,
-            at_most: end.0.saturating_sub(self.lately().0),
-        })
     }
 }
 

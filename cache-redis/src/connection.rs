@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::error::{closed, error, from_fred, from_server, unexpected};
 use crate::gather::{self, Command};
 use crate::lane::Lane;
+use crate::reply::Reply;
 use crate::script::{self, Script};
 use crate::swap::Swap;
 
@@ -278,7 +279,10 @@ impl Connection {
         let unanswered = Unanswered::new(lane, options.clone());
         let answer = answer.await;
         unanswered.end();
-        self.answered(lane, answer)
+        match self.answered(lane, answer)? {
+            Reply::String(string) => Ok(string),
+            Reply::Error(text) => Err(from_server(&text)),
+        }
     }
 
     /// Converts the result of one of fred's own commands. An error answer becomes an `Err`.

@@ -21,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::reply::{Answer, Reply};
 use crate::swap::{self, Sharding, Swap};
 
 /// The number of other commands in flight from which on a command waits for those of other callers.
@@ -49,20 +50,21 @@ pub(crate) enum Command {
     Swap(Swap),
 }
 
-type Answer = Result<Option<Bytes>, Error>;
-
 impl Command {
     async fn send(self, client: &WithOptions<Client>) -> Answer {
         match self {
-            Self::Get { key } => client.get(key).await,
-            Self::GetStart { key, bytes } => client.getrange(key, 0, bytes.saturating_sub(1)).await,
+            Self::Get { key } => client.get(key).await.map(Reply::String),
+            Self::GetStart { key, bytes } => {
+                let start = client.getrange(key, 0, bytes.saturating_sub(1)).await;
+                start.map(Reply::String)
+            }
             Self::Set {
                 key,
                 string,
                 lifetime,
                 mode,
                 gets,
-            } => client.set(key, string, lifetime, mode, gets).await,
+            } => client.set(key, string, lifetime, mode, gets).await.map(Reply::String),
             Self::Swap(swap) => swap.send(client).await,
         }
     }

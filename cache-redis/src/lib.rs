@@ -160,6 +160,7 @@ mod error;
 mod format;
 mod gather;
 mod lane;
+mod reply;
 mod script;
 mod swap;
 #[cfg(feature = "rustls")]

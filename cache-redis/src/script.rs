@@ -57,12 +57,8 @@ pub(crate) static GET: LazyLock<Script> = LazyLock::new(|| Script::new(include_s
 pub(crate) static GET_OR_ADD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("script/get_or_add.lua")));
 
 /// Answers the version of the record under `KEYS[1]` in 16 bytes, or nil.
-pub(crate) static VERSION: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(concat!(
-        include_str!("script/version.lua"),
-        "return version_of(KEYS[1])\n"
-    ))
-});
+pub(crate) static VERSION: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("script/version.lua"), "return version_of(1)\n")));
 
 /// Returns a lifetime as the scripts take it.
 pub(crate) fn lifetime(millis: Option<u64>) -> Bytes {
@@ -81,7 +77,7 @@ mod tests {
         let source = SET.source;
         let mark = format!("'\\{}{}'", MARK[0], char::from(MARK[1]));
         assert!(source.contains(&mark), "{mark}");
-        assert!(source.contains(&format!("GETRANGE', key, 0, {}", HEADER_LEN - 1)));
+        assert!(source.contains(&format!("GETRANGE', KEYS[at], 0, {}", HEADER_LEN - 1)));
         assert!(source.contains(&format!("#head == {HEADER_LEN} ")));
         // The scripts compare only the version in the header.
         let version = Version::from_u128(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10);

@@ -13,7 +13,7 @@ use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
-use crate::error;
+use crate::reply::{Answer, Reply};
 use crate::script;
 
 /// The most writes in one call, which the server carries out without a pause.
@@ -33,13 +33,10 @@ pub(crate) struct Swap {
     pub(crate) expected: Bytes,
 }
 
-/// Something if the string is stored.
-type Answer = Result<Option<Bytes>, Error>;
-
 /// What is known of the server's shards.
 #[derive(Debug, Default)]
 pub(crate) struct Sharding {
-    /// Whether it has refused a call because of keys in several shards, as proxies of sharded servers do.
+    /// Whether a call takes the keys of one shard only, as proxies of sharded servers have it.
     is_known: AtomicBool,
 }
 
@@ -47,14 +44,21 @@ pub(crate) struct Sharding {
 pub(crate) type Queued = (Swap, oneshot::Sender<Answer>);
 
 impl Swap {
+    /// Answers a string, which is empty, if this one is stored.
     pub(crate) async fn send(&self, client: &WithOptions<Client>) -> Answer {
-        let answers = call(client, &[self]).await?;
-        Ok(answer(answers.first()))
+        Ok(match call(client, &[self]).await? {
+            Called::Answers(answers) => Reply::String(answers.starts_with(b"1").then(Bytes::new)),
+            Called::Refused(text) => Reply::Error(text),
+        })
     }
 }
 
-fn answer(byte: Option<&u8>) -> Option<Bytes> {
-    byte.filter(|byte| **byte == b'1').map(|_| Bytes::new())
+/// How the server answers a call of the script.
+enum Called {
+    /// A byte for each write: a 1 if its string is stored.
+    Answers(Bytes),
+    /// The error answer.
+    Refused(String),
 }
 
 /// Sends writes of many callers, and hands out the answers.
@@ -80,38 +84,56 @@ async fn send_together(client: &WithOptions<Client>, queued: Vec<Queued>, shardi
     let swaps: Vec<&Swap> = queued.iter().map(|(swap, _)| swap).collect();
     let answers = match &swaps[..] {
         [] => return,
-        swaps => call(client, swaps).await,
+        [_] => Ok(Bytes::new()),
+        swaps => match call(client, swaps).await {
+            Ok(Called::Answers(answers)) => Ok(answers),
+            // One of them may be what the server refuses, and each caller gets its own answer. A write that was carried out
+            // nevertheless is answered by a 1.
+            Ok(Called::Refused(text)) => {
+                if text.starts_with("CROSSSLOT") || text.contains("same slot") {
+                    sharding.is_known.store(true, Ordering::Relaxed);
+                }
+                Ok(Bytes::new())
+            }
+            Err(error) => Err(error),
+        },
     };
-    match answers {
-        Ok(answers) => {
-            for ((_, reply), byte) in queued.into_iter().zip(&answers) {
-                // The caller may have left meanwhile.
-                let _ = reply.send(Ok(answer(Some(byte))));
-            }
-        }
-        // One of them may be what the server refuses, and each caller gets its own error. A write that was carried out
-        // nevertheless is answered by a 1.
-        Err(error) if queued.len() > 1 && error::answer(&error).is_some() => {
-            if error.details().starts_with("CROSSSLOT") {
-                sharding.is_known.store(true, Ordering::Relaxed);
-            }
-            let alone = queued.into_iter().map(|(swap, reply)| {
-                Box::pin(async move {
-                    let _ = reply.send(swap.send(client).await);
-                })
-            });
-            join_all(alone).await;
-        }
+    let answers = match answers {
+        Ok(answers) => answers,
         Err(error) => {
             for (_, reply) in queued {
                 let _ = reply.send(Err(error.clone()));
             }
+            return;
+        }
+    };
+    let mut alone = Vec::new();
+    for (at, (swap, reply)) in queued.into_iter().enumerate() {
+        match answers.get(at) {
+            Some(b'1') => {
+                // The caller may have left meanwhile.
+                let _ = reply.send(Ok(Reply::String(Some(Bytes::new()))));
+            }
+            // A proxy that goes by the first key alone finds no other key, so a refusal has to be confirmed.
+            answer if !reply.is_closed() => alone.push((swap, reply, answer.is_some())),
+            _ => {}
         }
     }
+    let alone = alone.into_iter().map(|(swap, reply, was_refused)| {
+        Box::pin(async move {
+            let answer = swap.send(client).await;
+            // A version does not come back, so the first call has looked in another shard.
+            if was_refused && matches!(answer, Ok(Reply::String(Some(_)))) {
+                sharding.is_known.store(true, Ordering::Relaxed);
+            }
+            let _ = reply.send(answer);
+        })
+    });
+    join_all(alone).await;
 }
 
-/// Calls the script. Returns an answer for each write.
-async fn call(client: &WithOptions<Client>, swaps: &[&Swap]) -> Result<Bytes, Error> {
+/// Calls the script.
+async fn call(client: &WithOptions<Client>, swaps: &[&Swap]) -> Result<Called, Error> {
     let script = &*script::SET;
     let mut answer = send(client, "EVALSHA", &script.hash, swaps).await?;
     // The script did not run, so it can be sent again.
@@ -119,10 +141,10 @@ async fn call(client: &WithOptions<Client>, swaps: &[&Swap]) -> Result<Bytes, Er
         answer = Box::pin(send(client, "EVAL", script.source, swaps)).await?;
     }
     if let Some(text) = error_text(&answer) {
-        return Err(Error::new(ErrorKind::Unknown, text));
+        return Ok(Called::Refused(text));
     }
     match answer {
-        Resp3Frame::BlobString { data, .. } if data.len() == swaps.len() => Ok(data),
+        Resp3Frame::BlobString { data, .. } if data.len() == swaps.len() => Ok(Called::Answers(data)),
         _ => Err(Error::new(
             ErrorKind::Protocol,
             "unexpected answer to a conditional write",

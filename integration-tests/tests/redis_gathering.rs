@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,9 @@ use cache_redis::RedisBackend;
 use fred::prelude::{Builder, Client, ClientLike, Config};
 use fred::types::{ClusterHash, CustomCommand, InfoKind};
 use integration_tests::{Redis, RedisCluster};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Barrier;
 
 const TASKS: usize = 64;
@@ -328,6 +332,93 @@ async fn a_server_of_shards_gets_each_conditional_write_by_itself() {
     assert!(refusals[0] > 0 && refusals[1] == 0);
     for (number, _) in records {
         assert_eq!(read(&backend, number).await, value(number, 2));
+    }
+}
+
+/// Forwards connections to Redis as a proxy of shards does that sends a script to the server of its first key: the other
+/// keys are not found there. Returns the port, and how many calls had several keys.
+async fn by_the_first_key(to: &str) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (to, shared) = (to.to_owned(), Arc::new(AtomicUsize::new(0)));
+    let counter = Arc::clone(&shared);
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let (far, counter) = (TcpStream::connect(&to).await.unwrap(), Arc::clone(&counter));
+            let ((near_in, mut near_out), (mut far_in, mut far_out)) = (near.into_split(), far.into_split());
+            tokio::spawn(async move { tokio::io::copy(&mut far_in, &mut near_out).await });
+            tokio::spawn(async move {
+                let mut near_in = BufReader::new(near_in);
+                while let Some(mut words) = command(&mut near_in).await {
+                    if words[0].starts_with(b"EVAL") {
+                        let keys: usize = String::from_utf8_lossy(&words[2]).parse().unwrap();
+                        counter.fetch_add(usize::from(keys > 1), Ordering::SeqCst);
+                        for key in words.iter_mut().skip(4).take(keys.saturating_sub(1)) {
+                            key.splice(0..0, *b"elsewhere:");
+                        }
+                    }
+                    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+                    for word in words {
+                        bytes.extend(format!("${}\r\n", word.len()).bytes());
+                        bytes.extend(word);
+                        bytes.extend(b"\r\n");
+                    }
+                    if far_out.write_all(&bytes).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (port, shared)
+}
+
+/// Reads a command of a client.
+async fn command(from: &mut BufReader<OwnedReadHalf>) -> Option<Vec<Vec<u8>>> {
+    let mut words = Vec::new();
+    for _ in 0..number(from).await? {
+        let mut word = vec![0; number(from).await? + 2];
+        from.read_exact(&mut word).await.ok()?;
+        word.truncate(word.len() - 2);
+        words.push(word);
+    }
+    Some(words)
+}
+
+/// Reads a number after its sign.
+async fn number(from: &mut BufReader<OwnedReadHalf>) -> Option<usize> {
+    let mut line = String::new();
+    from.read_line(&mut line).await.ok()?;
+    line.get(1..)?.trim().parse().ok()
+}
+
+/// What a proxy of shards does not find is asked for again, so that no caller is told that its record has changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_a_proxy_does_not_find_is_written_by_itself() {
+    let redis = Redis::start().await;
+    let address = redis.url().strip_prefix("redis://").unwrap();
+    let (port, shared) = by_the_first_key(address).await;
+    let backend = connect_to(&format!("redis://127.0.0.1:{port}"), 1).await;
+    let mut expected = versions(&backend).await;
+    let mut calls = Vec::new();
+    for round in 1..=2 {
+        // One that has changed is refused all the same.
+        expected[0] = Version::from_u128(7);
+        let outcomes = replace_all(&backend, &expected, |number| value(number, round)).await;
+        calls.push(shared.swap(0, Ordering::SeqCst));
+        for (number, outcome) in outcomes.into_iter().enumerate() {
+            let version = outcome.unwrap().version();
+            assert_eq!(version.is_some(), number > 0, "write {number} of round {round}");
+            expected[number] = version.unwrap_or(expected[number]);
+        }
+    }
+    println!("shared calls of the script for {TASKS} writes, twice: {calls:?}");
+    assert!(calls[0] > 0 && calls[1] == 0);
+    for number in 0..TASKS {
+        assert_eq!(
+            read(&backend, number).await,
+            value(number, if number > 0 { 2 } else { 0 })
+        );
     }
 }
 

@@ -16,9 +16,9 @@ CONNECTIONS = 32
 SIZES = ["1k", "4k", "64k"]
 RUST = ["bare", "floor", "larder", "axum-response-cache", "tower-http-cache", "hitbox"]
 OTHERS = ["nginx", "varnish"]
-OF_4K = ["fastapi-cache", "larder-redis", "larder-redis-near"]
+OF_4K = ["fastapi-cache", "floor-redis", "larder-redis", "larder-redis-near"]
 # Servers without a cache: their second answer need not be that of the first.
-UNCACHED = ["bare", "floor"]
+UNCACHED = ["bare", "floor", "floor-redis"]
 SHARED_MEMORY = Path("/dev/shm")
 LATENCIES = ["50", "75", "90", "99"]
 

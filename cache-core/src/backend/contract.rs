@@ -62,10 +62,10 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// Otherwise returns without calling `see`, which says nothing about the record: [`get_now`](Self::get_now) or
     /// [`get`](Self::get) tell.
     ///
-    /// The provided method never calls `see`. Override it where the objects are in this process: a hit then takes no
-    /// [`Record`] out of the store, and no exact look at the time. Never show a record past its lifetime. `see` returns
-    /// whether the object is used; if it is not, the read does not count for the eviction, since another one follows.
-    /// `see` is short and does not call the store, so it may be called under a lock.
+    /// The provided method never calls `see`. Override it where the objects are in this process: a hit then needs no
+    /// [`Record`] and no exact time. Call `see` at most once. Never show a record past its lifetime, and nothing once the
+    /// backend is closed. `see` returns whether the object is used; if it is not, the read does not count for the eviction,
+    /// since another one follows. `see` is short and does not call the store, so it may be called under a lock.
     fn view(&self, key: &Key, see: &mut dyn FnMut(View<'_>) -> bool) {
         let _ = (key, see);
     }

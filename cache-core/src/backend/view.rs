@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::record::SharedValue;
 
-/// An object in a store of this process, without its own copy of anything. See [`Backend::view`](crate::Backend::view).
+/// A borrowed object in a store of this process. See [`Backend::view`](crate::Backend::view).
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     value: &'a SharedValue,

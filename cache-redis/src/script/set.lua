@@ -1,5 +1,5 @@
-local function set(key, string, lifetime, wanted)
-  local here = version_of(key)
+local function set(at, string, lifetime, wanted)
+  local here = version_of(at)
   if here ~= nil and here == string:sub(3, 18) then
     return '1'
   end
@@ -7,14 +7,14 @@ local function set(key, string, lifetime, wanted)
     return '0'
   end
   if lifetime == '' then
-    redis.call('SET', key, string)
+    redis.call('SET', KEYS[at], string)
   else
-    redis.call('SET', key, string, 'PX', lifetime)
+    redis.call('SET', KEYS[at], string, 'PX', lifetime)
   end
   return '1'
 end
 local answers = {}
-for at, key in ipairs(KEYS) do
-  answers[at] = set(key, ARGV[3 * at - 2], ARGV[3 * at - 1], ARGV[3 * at])
+for at = 1, #KEYS do
+  answers[at] = set(at, ARGV[3 * at - 2], ARGV[3 * at - 1], ARGV[3 * at])
 end
 return table.concat(answers)

@@ -1,14 +1,14 @@
--- The version of what is under a key as 16 bytes, or nil.
-local function version_of(key)
-  local head = redis.pcall('GETRANGE', key, 0, 25)
+-- The version of what is under KEYS[at] as 16 bytes, or nil. Some servers require that keys are written like this.
+local function version_of(at)
+  local head = redis.pcall('GETRANGE', KEYS[at], 0, 25)
   if type(head) == 'string' then
     if #head == 26 and head:sub(1, 2) == '\193r' then
       return head:sub(3, 18)
     end
-    if #head == 0 and redis.call('EXISTS', key) == 0 then
+    if #head == 0 and redis.call('EXISTS', KEYS[at]) == 0 then
       return nil
     end
-    head = redis.call('GET', key)
+    head = redis.call('GET', KEYS[at])
   else
     head = 'not a string'
   end
