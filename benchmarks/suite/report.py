@@ -124,8 +124,7 @@ What stands between a figure and its goal:
   namespace and its prefix are cleared: three keys in place of one, in the same round trip.
 - **A miss on Redis** is two calls. *fred: lease and fenced fill by hand* makes the same two without anything else. The rest is
   what a load has beside them: a flight that others wait on, a task that outlives its caller, and the renewal of the lease.
-- **The layer over Redis** has the client of Redis on the core of the HTTP server, which pays for both. *axum route that reads
-  Redis by fred, with a hit's fields* has no cache: it reads the body by fred, and knows the fields."""
+- **The layer over Redis** has the client of Redis on the core of the HTTP server, which pays for both."""
 
 PUBLIC = f"""\
 On public traces, with entries for a share of the keys that occur. They are the samples in the source archive of the package
