@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::error::{closed, error, from_fred, from_server, unexpected};
 use crate::gather::{self, Command};
 use crate::lane::Lane;
-use crate::reply::Reply;
+use crate::reply::{Reply, error_text};
 use crate::script::{self, Script};
 use crate::swap::Swap;
 
@@ -193,10 +193,9 @@ impl Connection {
         match answer {
             Ok(frame) => {
                 lane.heard();
-                Ok(match frame {
-                    Resp3Frame::SimpleError { data, .. } => Answer::Error(data.to_string()),
-                    Resp3Frame::BlobError { data, .. } => Answer::Error(String::from_utf8_lossy(&data).into_owned()),
-                    frame => Answer::Frame(frame),
+                Ok(match error_text(&frame) {
+                    Some(text) => Answer::Error(text),
+                    None => Answer::Frame(frame),
                 })
             }
             Err(fred) => Err(self.failed(lane, from_fred(&fred))),

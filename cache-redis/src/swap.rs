@@ -13,7 +13,7 @@ use fred::types::{ClusterHash, CustomCommand, Resp3Frame, Value};
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
-use crate::reply::{Answer, Reply};
+use crate::reply::{Answer, Reply, error_text};
 use crate::script;
 
 /// The most writes in one call, which the server carries out without a pause.
@@ -81,32 +81,26 @@ pub(crate) async fn send_all(client: &WithOptions<Client>, queued: Vec<Queued>, 
 }
 
 async fn send_together(client: &WithOptions<Client>, queued: Vec<Queued>, sharding: &Sharding) {
-    let swaps: Vec<&Swap> = queued.iter().map(|(swap, _)| swap).collect();
-    let answers = match &swaps[..] {
-        [] => return,
-        [_] => Ok(Bytes::new()),
-        swaps => match call(client, swaps).await {
-            Ok(Called::Answers(answers)) => Ok(answers),
+    let mut answers = Bytes::new();
+    if queued.len() > 1 {
+        let swaps: Vec<&Swap> = queued.iter().map(|(swap, _)| swap).collect();
+        match call(client, &swaps).await {
+            Ok(Called::Answers(all)) => answers = all,
             // One of them may be what the server refuses, and each caller gets its own answer. A write that was carried out
             // nevertheless is answered by a 1.
             Ok(Called::Refused(text)) => {
                 if text.starts_with("CROSSSLOT") || text.contains("same slot") {
                     sharding.is_known.store(true, Ordering::Relaxed);
                 }
-                Ok(Bytes::new())
             }
-            Err(error) => Err(error),
-        },
-    };
-    let answers = match answers {
-        Ok(answers) => answers,
-        Err(error) => {
-            for (_, reply) in queued {
-                let _ = reply.send(Err(error.clone()));
+            Err(error) => {
+                for (_, reply) in queued {
+                    let _ = reply.send(Err(error.clone()));
+                }
+                return;
             }
-            return;
         }
-    };
+    }
     let mut alone = Vec::new();
     for (at, (swap, reply)) in queued.into_iter().enumerate() {
         match answers.get(at) {
@@ -172,12 +166,4 @@ async fn send(
     }
     let command = CustomCommand::new_static(command, ClusterHash::Random, false);
     client.custom_raw(command, arguments).await
-}
-
-fn error_text(frame: &Resp3Frame) -> Option<String> {
-    match frame {
-        Resp3Frame::SimpleError { data, .. } => Some(data.to_string()),
-        Resp3Frame::BlobError { data, .. } => Some(String::from_utf8_lossy(data).into_owned()),
-        _ => None,
-    }
 }

@@ -35,10 +35,10 @@ fn impatient(server: &Redis) -> RedisBackendBuilder {
 }
 
 /// Connects with a timeout of 300 milliseconds. On a busy machine, a server that has just started may take longer at first.
-async fn connect_impatiently(server: &Redis) -> RedisBackend {
+async fn connect_impatiently(builder: impl Fn() -> RedisBackendBuilder) -> RedisBackend {
     let begun = Instant::now();
     loop {
-        match impatient(server).connect().await {
+        match builder().connect().await {
             Ok(redis) => return redis,
             Err(error) => assert!(begun.elapsed() < Duration::from_secs(20), "{error}"),
         }
@@ -48,7 +48,7 @@ async fn connect_impatiently(server: &Redis) -> RedisBackend {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_server_costs_the_command_timeout_and_then_nothing() {
     let server = Redis::start().await;
-    let redis = connect_impatiently(&server).await;
+    let redis = connect_impatiently(|| impatient(&server)).await;
     let key = namespace().key("k");
     put(&redis, &key, "before").await;
 
@@ -116,12 +116,8 @@ async fn a_call_that_is_given_up_costs_no_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_server_is_noticed_by_those_who_do_not_wait_for_the_command_timeout() {
     let server = Redis::start().await;
-    let redis = impatient(&server)
-        // So long that fred itself does not notice.
-        .unresponsive_timeout(HOUR)
-        .connect()
-        .await
-        .unwrap();
+    // So long that fred itself does not notice.
+    let redis = connect_impatiently(|| impatient(&server).unresponsive_timeout(HOUR)).await;
     let key = namespace().key("k");
     put(&redis, &key, "before").await;
     server.freeze().await;
@@ -146,7 +142,7 @@ async fn a_frozen_server_is_noticed_by_those_who_do_not_wait_for_the_command_tim
 async fn a_frozen_server_under_load_is_noticed_too() {
     // While commands keep coming, fred never sees a connection as unresponsive.
     let server = Redis::start().await;
-    let redis = connect_impatiently(&server).await;
+    let redis = connect_impatiently(|| impatient(&server)).await;
     let namespace = namespace();
     let large = Bytes::from(vec![b'x'; 200_000]);
     server.freeze().await;

@@ -118,7 +118,7 @@ impl<C: Send + Sync + 'static> Engine<C> {
     }
 
     /// Waits for the load of another caller, and decides again, until there is no load to wait for.
-    async fn next_after<T, E>(&self, key: &Key, mut wait: (Waiting, Option<Found<T>>), call: &mut Call) -> Next<T, E>
+    async fn next_after<T, E>(&self, key: &Key, mut wait: Place<T>, call: &mut Call) -> Next<T, E>
     where
         T: Send + Sync + 'static,
         E: Send + Sync + 'static,
